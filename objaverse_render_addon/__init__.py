@@ -1,0 +1,34 @@
+"""Render 3D assets into verified multi-view datasets; also an extension for Blender.
+
+The public Python API is :class:`RenderJob`, :func:`render` and what they return; it needs no
+Blender in this process. ``register`` and ``unregister`` are Blender's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .batch.run import AssetResult, Report, render
+    from .errors import RenderError
+    from .job import RenderJob
+
+__version__ = "0.1.0"
+__all__ = ["AssetResult", "RenderError", "RenderJob", "Report", "render"]
+
+_HOME = {
+    "AssetResult": "batch.run",
+    "RenderError": "errors",
+    "RenderJob": "job",
+    "Report": "batch.run",
+    "render": "batch.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Blender reads this file at every start: nothing is imported before it is asked for.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)

@@ -1,0 +1,1 @@
+"""Where a 3D file comes from, and what it is."""

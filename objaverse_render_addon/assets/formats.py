@@ -1,0 +1,154 @@
+"""What kind of 3D file this is, by its name and by its first bytes.
+
+Wrong, empty and cut-off files are named here, before an importer sees them: importers crash,
+import half of a scene, or say nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zipfile
+from pathlib import Path
+from typing import Final
+
+from ..errors import EmptyFile, RenderError, SourceNotFound, TruncatedFile, UnsupportedFormat, WrongFormat
+
+__all__ = ["EXTENSIONS", "inspect_file"]
+
+EXTENSIONS: Final = (
+    "glb", "gltf", "obj", "fbx", "stl", "ply", "abc", "usd", "usda", "usdc", "usdz", "blend", "dae",
+)  # fmt: skip
+
+_HEAD = 4096
+
+
+def inspect_file(path: Path) -> str:
+    """The format of a file, as one of :data:`EXTENSIONS`.
+
+    Raises:
+        SourceNotFound, EmptyFile, UnsupportedFormat, WrongFormat, TruncatedFile
+    """
+    extension = path.suffix.lower().lstrip(".")
+    try:
+        if not path.is_file():
+            kind = "is a folder" if path.is_dir() else "does not exist"
+            raise SourceNotFound(f"{path} {kind}.", hint="Check the path.")
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        raise SourceNotFound(f"{path} cannot be read: {error.strerror}.") from error
+    if extension not in EXTENSIONS:
+        raise UnsupportedFormat(
+            f"{path} has the extension {extension!r}, which no importer reads.",
+            hint=f"Known are: {', '.join(EXTENSIONS)}.",
+        )
+    if size == 0:
+        raise EmptyFile(f"{path} is empty.", hint="Fetch it again.")
+    found = _sniff(head, size)
+    allowed = {"usd": ("usda", "usdc", "usdz"), "stl": ("stl", "stl-ascii")}.get(
+        extension, (extension,)
+    )
+    if found not in allowed and not (extension == "obj" and found in ("", "text")):
+        what = _NAMES.get(found, f"a {found} file") if found else "something unknown"
+        raise WrongFormat(
+            f"{path} is named {extension}, but its content is {what}.",
+            hint=f"Rename it to .{found}." if found in EXTENSIONS else "Fetch it again.",
+        )
+    _check_whole(path, found or extension, head, size)
+    return extension
+
+
+_NAMES: Final = {
+    "text": "plain text",
+    "html": "an HTML page, probably an error page of the server that it came from",
+    "lfs": "a Git LFS pointer, not the file itself",
+    "zip": "a zip archive",
+    "png": "a PNG image",
+    "jpeg": "a JPEG image",
+    "stl-ascii": "an ASCII STL mesh",
+}
+
+_MAGIC: Final = (
+    (b"glTF", "glb"),
+    (b"Kaydara FBX Binary", "fbx"),
+    (b"; FBX", "fbx"),
+    (b"Ogawa", "abc"),
+    (b"\x89HDF", "abc"),
+    (b"#usda", "usda"),
+    (b"PXR-USDC", "usdc"),
+    (b"BLENDER", "blend"),
+    (b"\x28\xb5\x2f\xfd", "blend"),
+    (b"\x1f\x8b", "blend"),
+    (b"version https://git-lfs", "lfs"),
+    (b"\x89PNG", "png"),
+    (b"\xff\xd8\xff", "jpeg"),
+)
+
+
+def _sniff(head: bytes, size: int) -> str:
+    for magic, name in _MAGIC:
+        if head.startswith(magic):
+            return name
+    if head.startswith(b"PK\x03\x04"):
+        first_name = head[30 : 30 + int.from_bytes(head[26:28], "little")].lower()
+        return "usdz" if first_name.endswith((b".usd", b".usda", b".usdc")) else "zip"
+    if head.startswith((b"ply\n", b"ply\r")):
+        return "ply"
+    # A binary STL may start with "solid" as well; its length gives it away.
+    if len(head) >= 84 and size == 84 + 50 * struct.unpack_from("<I", head, 80)[0]:
+        return "stl"
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    lower = text[:512].lower()
+    if lower.startswith((b"<!doctype html", b"<html")):
+        return "html"
+    if lower.startswith(b"solid") and (b"facet" in head.lower() or b"endsolid" in head.lower()):
+        return "stl-ascii"
+    if b"<collada" in head.lower():
+        return "dae"
+    if text.startswith(b"{"):
+        return "gltf" if b'"asset"' in head or b'"accessors"' in head or size > _HEAD else "text"
+    if b"\0" in head:
+        # Whatever it is, a header length that does not fit is the likeliest story for an STL.
+        return "stl" if len(head) >= 84 and _stl_is_short(head, size) else ""
+    keywords = (b"v ", b"vn ", b"vt ", b"f ", b"o ", b"g ", b"mtllib ", b"usemtl ")
+    return "obj" if any(line.startswith(keywords) for line in text.splitlines()) else "text"
+
+
+def _stl_is_short(head: bytes, size: int) -> bool:
+    return size < 84 + 50 * int(struct.unpack_from("<I", head, 80)[0]) < 1 << 32
+
+
+def _check_whole(path: Path, found: str, head: bytes, size: int) -> None:
+    def cut_off(expected: str) -> RenderError:
+        return TruncatedFile(
+            f"{path} has {size} bytes, but {expected}.", hint="Fetch it again."
+        )
+
+    if found == "glb":
+        if size < 12 or struct.unpack_from("<I", head, 8)[0] > size:
+            raise cut_off("its header promises more")
+    elif found == "stl" and _stl_is_short(head, size):
+        raise cut_off("its triangle count needs more")
+    elif found == "usdz":
+        if not zipfile.is_zipfile(path):
+            raise cut_off("the archive's directory is missing")
+    elif found == "dae":
+        if b"</COLLADA>" not in _tail(path, size):
+            raise cut_off("the closing </COLLADA> is missing")
+    elif found == "gltf":
+        try:
+            json.loads(path.read_text(encoding="utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise WrongFormat(f"{path} is not UTF-8 text: {error}.") from error
+        except json.JSONDecodeError as error:
+            raise cut_off(f"the JSON breaks off at character {error.pos}") from error
+    elif found == "usdc" and size < 88:
+        raise cut_off("a usdc header alone needs 88")
+
+
+def _tail(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, size - 1024))
+        return file.read()

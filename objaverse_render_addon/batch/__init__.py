@@ -1,0 +1,1 @@
+"""Many assets: worker processes and the loop that feeds them."""

@@ -1,0 +1,1 @@
+"""Blender without its user interface: import, normalise, light, render. Needs ``bpy``."""

@@ -1,0 +1,198 @@
+"""Every difference between Blender 4.2 and 5.2 that this project meets, one function each.
+
+Differences are found by capability (RNA properties, operators), not by version number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..errors import RenderFailed, UnsupportedFormat
+
+__all__ = [
+    "call_operator",
+    "compositor_tree",
+    "engine_id",
+    "file_output_path",
+    "find_operator",
+    "make_file_output",
+    "new_aov_output",
+    "pass_socket",
+    "remove_compositor_tree",
+    "set_checked",
+    "set_compositing",
+    "set_file_output",
+    "set_image_format",
+]
+
+
+def set_checked(owner: Any, **values: Any) -> None:
+    """Set properties and read them back: a name or a value that Blender ignores is an error.
+
+    Old versions accept unknown attributes on add-on property groups in silence, and some
+    setters clamp; both spoil data without a word.
+    """
+    for name, value in values.items():
+        if name not in owner.bl_rna.properties:
+            raise RenderFailed(f"Blender {bpy.app.version_string}: {owner} has no {name}.")
+        setattr(owner, name, value)
+        got = getattr(owner, name)
+        if isinstance(value, float):
+            same = abs(got - value) <= 1e-5 * max(1.0, abs(value))
+        else:
+            same = got == value
+        if not same:
+            raise RenderFailed(
+                f"Blender {bpy.app.version_string} made {name} {got!r} instead of {value!r}."
+            )
+
+
+def engine_id(name: str) -> str:
+    """Identifier of ``cycles``, ``eevee`` or ``workbench``."""
+    if name != "eevee":
+        return {"cycles": "CYCLES", "workbench": "BLENDER_WORKBENCH"}[name]
+    known = {cls.bl_idname for cls in bpy.types.RenderEngine.__subclasses__()}
+    # Built-in engines are no Python classes; the enum knows them.
+    enum = bpy.types.RenderSettings.bl_rna.properties["engine"].enum_items
+    known |= {item.identifier for item in enum}
+    return "BLENDER_EEVEE_NEXT" if "BLENDER_EEVEE_NEXT" in known else "BLENDER_EEVEE"
+
+
+def find_operator(*paths: str) -> Any:
+    """The first of these operators (``"wm.obj_import"``) that this Blender has.
+
+    Raises:
+        UnsupportedFormat: It has none of them.
+    """
+    for path in paths:
+        module, name = path.split(".")
+        operator = getattr(getattr(bpy.ops, module), name)
+        try:
+            operator.get_rna_type()
+        except KeyError:
+            continue
+        return operator
+    raise UnsupportedFormat(
+        f"Blender {bpy.app.version_string} has no importer {' or '.join(paths)}.",
+        hint="Its add-on may be disabled.",
+    )
+
+
+def call_operator(operator: Any, **arguments: Any) -> set[str]:
+    """Call an operator with those of the arguments that its version knows."""
+    known = operator.get_rna_type().properties
+    result: set[str] = operator(
+        **{name: value for name, value in arguments.items() if name in known}
+    )
+    return result
+
+
+def compositor_tree(scene: bpy.types.Scene) -> Any:
+    """The scene's compositor node tree, made if there is none."""
+    if hasattr(scene, "compositing_node_group"):
+        if scene.compositing_node_group is None:
+            scene.compositing_node_group = bpy.data.node_groups.new(
+                "Objaverse Passes", "CompositorNodeTree"
+            )
+        return scene.compositing_node_group
+    if scene.node_tree is None:
+        scene.use_nodes = True
+        # Blender fills a new tree with a Composite node that nobody asked for.
+        scene.node_tree.nodes.clear()
+    return scene.node_tree
+
+
+def remove_compositor_tree(scene: bpy.types.Scene) -> None:
+    """Take away the tree that :func:`compositor_tree` made."""
+    if hasattr(scene, "compositing_node_group"):
+        tree = scene.compositing_node_group
+        scene.compositing_node_group = None
+        if tree is not None and tree.users == 0:
+            bpy.data.node_groups.remove(tree)
+    elif scene.node_tree is not None:
+        scene.node_tree.nodes.clear()
+
+
+def set_compositing(scene: bpy.types.Scene, active: bool) -> None:
+    """Let renders run the compositor, or not."""
+    if not hasattr(scene, "compositing_node_group") and scene.use_nodes != active:
+        scene.use_nodes = active
+    scene.render.use_compositing = active
+
+
+def uses_nodes(scene: bpy.types.Scene) -> bool:
+    """Whether the compositor's nodes are switched on (always, since 5.0)."""
+    return True if hasattr(scene, "compositing_node_group") else bool(scene.use_nodes)
+
+
+def set_image_format(settings: Any, *, multilayer: bool) -> None:
+    """Uncompressed 32-bit EXR: one image, or one part with many layers.
+
+    Switching the media type resets the bit depth behind one's back, so everything is set in
+    this order and read back.
+    """
+    known = settings.bl_rna.properties
+    if "media_type" in known:
+        set_checked(settings, media_type="MULTI_LAYER_IMAGE" if multilayer else "IMAGE")
+    set_checked(settings, file_format="OPEN_EXR_MULTILAYER" if multilayer else "OPEN_EXR")
+    if not multilayer:
+        set_checked(settings, color_mode="RGBA")
+    set_checked(settings, color_depth="32", exr_codec="NONE")
+    if "use_exr_interleave" in known:
+        set_checked(settings, use_exr_interleave=True)
+
+
+def make_file_output(tree: Any, layers: Sequence[tuple[str, str]]) -> Any:
+    """A File Output node that writes all layers into one multilayer EXR.
+
+    Args:
+        layers: Name and socket type (``FLOAT``, ``VECTOR``, ``RGBA``) of each.
+    """
+    node = tree.nodes.new("CompositorNodeOutputFile")
+    set_image_format(node.format, multilayer=True)
+    if hasattr(node, "file_output_items"):
+        node.file_output_items.clear()
+        for name, kind in layers:
+            node.file_output_items.new(kind, name)
+        if hasattr(node, "use_file_extension"):
+            node.use_file_extension = True
+    else:
+        node.layer_slots.clear()
+        for name, _ in layers:
+            node.layer_slots.new(name)
+    return node
+
+
+def set_file_output(node: Any, folder: Path, stem: str) -> None:
+    """Where a node of :func:`make_file_output` writes."""
+    if hasattr(node, "file_output_items"):
+        node.directory, node.file_name = str(folder), stem
+    else:
+        node.base_path = str(folder / stem)
+
+
+def file_output_path(node: Any, scene: bpy.types.Scene) -> Path:
+    """The file that such a node writes when the scene is rendered at its current frame."""
+    if hasattr(node, "file_output_items"):
+        return Path(node.directory) / f"{node.file_name}.exr"
+    return Path(f"{node.base_path}{scene.frame_current:04d}.exr")
+
+
+def pass_socket(node: Any, name: str) -> Any:
+    """Output of a Render Layers node, by the name it has had since 5.0."""
+    old = {"Object Index": "IndexOB"}
+    return node.outputs.get(name) or node.outputs[old[name]]
+
+
+def new_aov_output(tree: Any, name: str) -> Any:
+    """A shader node that writes into the view layer's AOV of this name."""
+    node = tree.nodes.new("ShaderNodeOutputAOV")
+    if "aov_name" in node.bl_rna.properties:
+        node.aov_name = name
+    else:
+        node.name = name
+    return node

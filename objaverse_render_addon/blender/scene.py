@@ -1,0 +1,356 @@
+"""The stage: what the file renders, made safe, frozen, measured and normalised."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import bpy
+import numpy as np
+import numpy.typing as npt
+from mathutils import Matrix
+
+from ..cameras import GOLDEN_ANGLE
+from ..errors import DegenerateGeometry, InvalidGeometry, NoGeometry, NormalizationFailed
+from ..frame import Bounds
+from ..job import HALF_EXTENT
+
+__all__ = ["Measurement", "Normalization", "count_contents", "freeze", "measure", "normalize", "stage"]
+
+Points = npt.NDArray[np.float64]
+
+_SURFACES: Final = {"MESH", "CURVE", "SURFACE", "FONT", "META"}
+_NOT_ASSET: Final = {"CAMERA", "SPEAKER", "LIGHT_PROBE"}
+_MANY_POINTS: Final = 100_000
+
+
+def count_contents() -> dict[str, int]:
+    """What the file brought in, counted as the Objaverse scripts do: data, not instances."""
+    meshes = [obj for obj in bpy.data.objects if obj.type == "MESH"]
+    keys = [obj.data.shape_keys for obj in meshes if obj.data.shape_keys]
+    return {
+        "poly_count": sum(len(obj.data.polygons) for obj in meshes),
+        "vert_count": sum(len(obj.data.vertices) for obj in meshes),
+        "edge_count": sum(len(obj.data.edges) for obj in meshes),
+        "material_count": len(bpy.data.materials),
+        "object_count": len(bpy.data.objects),
+        "lamp_count": sum(obj.type == "LIGHT" for obj in bpy.data.objects),
+        "mesh_count": len(meshes),
+        "animation_count": len(bpy.data.actions),
+        "shape_key_count": sum(len(key.key_blocks) - 1 for key in keys),
+        "armature_count": sum(obj.type == "ARMATURE" for obj in bpy.data.objects),
+    }
+
+
+def linked_files() -> list[str]:
+    """Files that the scene refers to: images, libraries."""
+    files = {image.filepath for image in bpy.data.images if image.filepath and not image.packed_file}
+    files |= {library.filepath for library in bpy.data.libraries}
+    return sorted(bpy.path.abspath(name) for name in files)
+
+
+def stage(keep_lights: bool) -> bpy.types.Scene:
+    """Put what the imported scene renders onto a scene with Blender's default settings.
+
+    Cameras, probes and speakers stay behind, lights too unless they are kept; so does whatever
+    is hidden in renders. What the viewport shows is made equal to what renders, because the
+    evaluated scene that scripts can see is the viewport's.
+    """
+    source = bpy.context.scene
+    rendered = {
+        obj
+        for layer in source.view_layers
+        if layer.use
+        for obj in _rendered(layer.layer_collection)
+    }
+    target = bpy.data.scenes.new("Objaverse")
+    target.frame_set(source.frame_current)
+    for obj in bpy.data.objects:
+        obj.hide_viewport = obj.hide_render
+        if obj.instance_type != "NONE" or obj.particle_systems:
+            obj.show_instancer_for_viewport = obj.show_instancer_for_render
+        _match_modifiers(obj)
+    for collection in bpy.data.collections:
+        collection.hide_viewport = collection.hide_render
+    for settings in bpy.data.particles:
+        settings.display_percentage = 100
+    for curve in bpy.data.curves:
+        if curve.render_resolution_u:
+            curve.resolution_u = curve.render_resolution_u
+    for ball in bpy.data.metaballs:
+        ball.resolution = ball.render_resolution
+    for obj in sorted(rendered, key=lambda item: item.name_full):
+        if obj.type in _NOT_ASSET or (obj.type == "LIGHT" and not keep_lights):
+            continue
+        target.collection.objects.link(obj)
+    bpy.context.window.scene = target
+    for obj in target.objects:
+        obj.hide_set(False)
+        obj.select_set(False)
+    return target
+
+
+def _rendered(layer: Any) -> Iterator[Any]:
+    if layer.exclude or layer.collection.hide_render or layer.holdout or layer.indirect_only:
+        return
+    for obj in layer.collection.objects:
+        if not obj.hide_render:
+            yield obj
+    for child in layer.children:
+        yield from _rendered(child)
+
+
+def _match_modifiers(obj: Any) -> None:
+    for modifier in obj.modifiers:
+        modifier.show_viewport = modifier.show_render
+        if modifier.type in ("SUBSURF", "MULTIRES"):
+            modifier.levels = modifier.render_levels
+
+
+def freeze(scene: bpy.types.Scene, frame: int | None) -> int:
+    """Stop time at one frame, for all views.
+
+    Args:
+        frame: ``None`` takes the frame that the file is at.
+
+    Returns:
+        The frame.
+    """
+    frame = scene.frame_current if frame is None else frame
+    scene.frame_set(frame)
+    scene.render.use_motion_blur = False
+    return frame
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The evaluated, visible faces.
+
+    Attributes:
+        points: (N, 3) whose hull is the object's to within 0.2 % of its radius, world space.
+        box_min: (3,) exact.
+        box_max: (3,) exact.
+        faces: Number of faces, instances counted each.
+        exact: False where something else renders (hair, points, volumes).
+    """
+
+    points: Points
+    box_min: Points
+    box_max: Points
+    faces: int
+    exact: bool
+
+    @property
+    def center(self) -> Points:
+        """(3,) of the bounding box."""
+        return (self.box_min + self.box_max) / 2
+
+    @property
+    def longest_edge(self) -> float:
+        """Of the bounding box."""
+        return float((self.box_max - self.box_min).max())
+
+
+def measure() -> Measurement:
+    """Measure what renders from its own vertices, never from box corners.
+
+    Only vertices of faces count, only of objects that the camera can see, with all modifiers,
+    shape keys, armatures and instances as they render.
+
+    Raises:
+        NoGeometry: There is no such face.
+        InvalidGeometry: A vertex is not a finite number.
+    """
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    depsgraph.update()
+    parts: list[Points] = []
+    lows, highs, faces, exact = [], [], 0, True
+    cache: dict[tuple[int, int], tuple[npt.NDArray[np.float32], int]] = {}
+    for instance in depsgraph.object_instances:
+        obj = instance.object
+        if not instance.show_self or not obj.visible_camera or obj.is_holdout:
+            continue
+        if obj.type not in _SURFACES:
+            exact = exact and obj.type not in ("CURVES", "POINTCLOUD", "VOLUME")
+            continue
+        exact = exact and not any(
+            system.settings.type == "HAIR" and system.settings.render_type == "PATH"
+            for system in obj.particle_systems
+        )
+        key = (obj.as_pointer(), obj.data.as_pointer())
+        if key not in cache:
+            cache[key] = _face_vertices(obj)
+        local, count = cache[key]
+        if not count:
+            continue
+        matrix = np.array(instance.matrix_world, dtype=np.float64)
+        world = local.astype(np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+        if not np.isfinite(world).all():
+            raise InvalidGeometry(
+                f"The object {obj.name!r} has vertices that are not finite numbers.",
+                hint="Repair the mesh; there is nothing to render at such places.",
+            )
+        lows.append(world.min(axis=0))
+        highs.append(world.max(axis=0))
+        faces += count
+        parts.append(_hull_like(world))
+    if not faces:
+        raise NoGeometry(
+            "Nothing in the file has a face that renders.",
+            hint="It may hold only points, curves, hidden or empty objects.",
+        )
+    points = _hull_like(np.concatenate(parts))
+    return Measurement(points, np.min(lows, axis=0), np.max(highs, axis=0), faces, exact)
+
+
+def _face_vertices(obj: Any) -> tuple[npt.NDArray[np.float32], int]:
+    mesh = obj.to_mesh()
+    if mesh is None:
+        return np.empty((0, 3), np.float32), 0
+    try:
+        positions = np.empty(len(mesh.vertices) * 3, dtype=np.float32)
+        mesh.vertices.foreach_get("co", positions)
+        corners = np.empty(len(mesh.loops), dtype=np.int32)
+        mesh.loops.foreach_get("vertex_index", corners)
+        used = np.zeros(len(mesh.vertices), dtype=bool)
+        used[corners] = True
+        return positions.reshape(-1, 3)[used], len(mesh.polygons)
+    finally:
+        obj.to_mesh_clear()
+
+
+def _hull_like(points: Points) -> Points:
+    """The points themselves, or of many the outermost in 1024 directions."""
+    if len(points) <= _MANY_POINTS:
+        return points
+    index = np.arange(1024)
+    z = 1 - (2 * index + 1) / 1024
+    angle = index * GOLDEN_ANGLE
+    ring = np.sqrt(1 - z * z)
+    directions = np.stack([ring * np.cos(angle), ring * np.sin(angle), z], axis=1)
+    directions = np.concatenate([directions, np.eye(3), -np.eye(3)])
+    best = np.full(len(directions), -np.inf)
+    chosen = np.zeros(len(directions), dtype=np.int64)
+    for start in range(0, len(points), 65536):
+        reach = points[start : start + 65536] @ directions.T
+        rows = reach.argmax(axis=0)
+        values = reach[rows, np.arange(len(directions))]
+        better = values > best
+        best[better] = values[better]
+        chosen[better] = rows[better] + start
+    return points[np.unique(chosen)]
+
+
+def bounding_sphere(points: Points) -> tuple[Points, float]:
+    """A nearly minimal sphere around points: Badoiu and Clarkson's iteration.
+
+    ("Smaller core-sets for balls", SODA 2003: the centre moves towards the farthest point by
+    1/(i+1); after n steps the radius is within 1/sqrt(n) of the best, in practice far closer.)
+    """
+    center = (points.min(axis=0) + points.max(axis=0)) / 2
+    best, radius = center, float(np.linalg.norm(points - center, axis=1).max())
+    for step in range(1, 400):
+        distance = np.linalg.norm(points - center, axis=1)
+        far = int(distance.argmax())
+        if distance[far] < radius:
+            best, radius = center, float(distance[far])
+        center = center + (points[far] - center) / (step + 1)
+    return best, radius
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """``normalised = scale * original + translation``, and what came of it.
+
+    Attributes:
+        bounds: Of the normalised asset.
+        points: (N, 3) of the normalised asset, as :attr:`Measurement.points`.
+    """
+
+    method: str
+    scale: float
+    translation: tuple[float, float, float]
+    before: Measurement
+    bounds: Bounds
+    points: Points
+    warnings: list[str] = field(default_factory=list)
+
+
+def normalize(scene: bpy.types.Scene, method: str) -> Normalization:
+    """Scale and centre the whole scene through one parent, and measure that it worked.
+
+    Nothing is applied to meshes, and all roots move together.
+
+    Raises:
+        DegenerateGeometry: No extent, or numbers beyond 32-bit floats.
+        NormalizationFailed: A constraint or a driver holds something back.
+    """
+    before = measure()
+    edge = before.longest_edge
+    size = max(float(np.abs([before.box_min, before.box_max]).max()), edge)
+    if edge <= 0 or not math.isfinite(edge):
+        raise DegenerateGeometry(
+            "All faces of the asset lie in one point.", hint="There is nothing to see."
+        )
+    if not 1e-15 < edge < 1e15:
+        raise DegenerateGeometry(
+            f"The asset's longest edge is {edge:.3g} units, beyond what 32-bit floats can render.",
+            hint="Scale it in the program that it comes from.",
+        )
+    warnings = []
+    if size / edge > 1e5:
+        warnings.append(
+            f"coarse-coordinates: the asset is {edge:.3g} wide and {size:.3g} from its origin; "
+            "its 32-bit coordinates are coarse."
+        )
+    center, scale = before.center, 1.0
+    if method == "sphere":
+        center, radius = bounding_sphere(before.points)
+        scale = 1.0 / radius
+    elif method != "none":
+        scale = 2 * HALF_EXTENT[method] / edge
+    translation = -scale * center if method != "none" else np.zeros(3)
+    if method != "none":
+        _move(scene, scale, translation)
+        after = measure()
+        expected = np.array([before.box_min, before.box_max]) * scale + translation
+        error = float(np.abs(np.array([after.box_min, after.box_max]) - expected).max())
+        if error > max(1e-3, 1e-6 * size * scale):
+            raise NormalizationFailed(
+                f"After normalisation the asset is {error:.3g} units off its box.",
+                hint="A constraint or driver holds something in place; apply it in Blender, or "
+                "use --normalize none.",
+            )
+    else:
+        after = before
+    sphere_center, sphere_radius = bounding_sphere(after.points)
+    # The points are the hull to 0.2 %; the sphere has to hold the rest too.
+    slack = 1.002 if len(before.points) < before.faces else 1.0
+    bounds = Bounds(
+        tuple(after.box_min.tolist()),
+        tuple(after.box_max.tolist()),
+        tuple(sphere_center.tolist()),
+        sphere_radius * slack,
+        after.exact,
+    )
+    return Normalization(
+        method, scale, tuple(translation.tolist()), before, bounds, after.points, warnings
+    )
+
+
+def _move(scene: bpy.types.Scene, scale: float, translation: Points) -> None:
+    parent = bpy.data.objects.new("Objaverse Normalization", None)
+    scene.collection.objects.link(parent)
+    parent.location = translation.tolist()
+    parent.scale = (scale, scale, scale)
+    roots = set()
+    for obj in scene.objects:
+        while obj.parent is not None:
+            obj = obj.parent
+        roots.add(obj)
+    for root in roots - {parent}:
+        root.parent = parent
+        root.matrix_parent_inverse = Matrix.Identity(4)
+    bpy.context.view_layer.update()

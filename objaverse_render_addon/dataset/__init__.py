@@ -1,0 +1,1 @@
+"""What is written and read back: image files, layouts, metadata, verification, contact sheets."""

@@ -1,0 +1,118 @@
+"""Pixels on disk: EXR through the OpenEXR package, 8-bit PNG.
+
+This module runs inside Blender's own Python too, which has numpy and (as a wheel) OpenEXR but
+no imaging library; PNG is therefore encoded here, in the few lines that it takes. Reading PNG
+happens outside Blender and is Pillow's work.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import MissingDependency, RenderFailed
+
+__all__ = ["encode_png", "encode_srgb8", "read_exr", "read_png", "write_exr"]
+
+PNG_LEVEL = 6
+
+
+def read_exr(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Every channel of every part of an EXR file, by its full name (``"normal.X"``).
+
+    Returns:
+        Name to (H, W) arrays in the file's own dtype.
+
+    Raises:
+        RenderFailed: The file is not there or is not whole.
+    """
+    exr = _openexr()
+    if not path.is_file():
+        raise RenderFailed(f"Blender wrote no image at {path}.")
+    try:
+        file = exr.File(str(path), separate_channels=True)
+        return {
+            name: channel.pixels for part in file.parts for name, channel in part.channels.items()
+        }
+    except RuntimeError as error:
+        raise RenderFailed(f"{path} is not a whole EXR image: {error}.") from error
+
+
+def write_exr(path: Path, channels: dict[str, npt.NDArray[Any]], notes: dict[str, str]) -> None:
+    """Write float32 and uint32 channels losslessly (ZIP), with ``notes`` in the header."""
+    exr = _openexr()
+    header = {"compression": exr.ZIP_COMPRESSION, "type": exr.scanlineimage, **notes}
+    planes = {name: np.ascontiguousarray(data) for name, data in channels.items()}
+    exr.File(header, planes).write(str(path))
+
+
+def encode_srgb8(linear: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """8-bit sRGB with straight alpha from premultiplied linear light.
+
+    The transfer function of IEC 61966-2-1, which is what Blender's Standard view transform
+    applies; alpha is divided out before it, as Blender does for PNG.
+
+    Args:
+        linear: (H, W, 4) float32, scene-referred Rec. 709 primaries.
+
+    Returns:
+        (H, W, 4) uint8; colour is 0 where alpha is 0.
+    """
+    alpha = np.clip(linear[..., 3:], 0.0, 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        color = np.where(alpha > 0, linear[..., :3] / alpha, 0.0)
+    color = np.clip(np.nan_to_num(color, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
+    encoded = np.where(color <= 0.0031308, color * 12.92, 1.055 * color ** (1 / 2.4) - 0.055)
+    straight = np.concatenate([encoded, np.nan_to_num(alpha)], axis=2)
+    return (straight * 255.0 + 0.5).astype(np.uint8)
+
+
+def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """PNG bytes of (H, W, 3) or (H, W, 4) uint8, tagged as sRGB (W3C PNG, third edition)."""
+    height, width, channels = pixels.shape
+    # Filter 2 (up): each byte minus the one above it. Cheap in numpy and close to the best.
+    rows = np.empty((height, 1 + width * channels), dtype=np.uint8)
+    flat = pixels.reshape(height, width * channels)
+    rows[:, 0] = 2
+    rows[0, 1:] = flat[0]
+    np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])
+    color_type = {3: 2, 4: 6}[channels]
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        checksum = zlib.crc32(data, zlib.crc32(kind))
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
+
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0)),
+            chunk(b"sRGB", b"\0"),
+            chunk(b"IDAT", zlib.compress(rows.tobytes(), PNG_LEVEL)),
+            chunk(b"IEND", b""),
+        ]
+    )
+
+
+def read_png(data: bytes) -> npt.NDArray[np.uint8]:
+    """(H, W, C) uint8 of a PNG file's bytes."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image)
+
+
+def _openexr() -> Any:
+    try:
+        import OpenEXR
+    except ImportError as error:
+        raise MissingDependency(
+            "The OpenEXR package is not installed in this Python.",
+            hint="Install the extension with its wheels, or run: python -m pip install OpenEXR",
+        ) from error
+    return OpenEXR

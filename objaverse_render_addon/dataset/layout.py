@@ -1,0 +1,247 @@
+"""File names of a finished asset, and how they get to disk: whole, or not at all.
+
+``<id>.zip`` holds ``<id>/NNN.png``, ``NNN_depth.npy`` … and ``metadata.json``; the layout
+``folder`` is the same without the archive. Both are written under a temporary name beside the
+final one and renamed when everything is in them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import from_os_error
+from ..frame import Frame
+from ..job import Output
+from .images import encode_png, write_exr
+
+__all__ = [
+    "AssetWriter",
+    "asset_path",
+    "composite",
+    "frame_files",
+    "new_writer",
+    "pass_file",
+    "read_metadata",
+    "remove_parts",
+]
+
+METADATA = "metadata.json"
+# Already compressed; deflating it again only costs time.
+_STORED = (".png", ".exr")
+# zlib's fastest level: on float maps the next levels gain a few percent for several times the
+# work (docs/formats.md has the table).
+_LEVEL = 1
+
+
+def asset_path(out: Path, asset_id: str, layout: str) -> Path:
+    """Where a finished asset stands."""
+    return out / (f"{asset_id}.zip" if layout == "zip" else asset_id)
+
+
+def pass_file(index: int, name: str, geometry: str) -> str:
+    """Name of the file that holds a pass of a view."""
+    if name == "rgb":
+        return f"{index:03d}.png"
+    return f"{index:03d}.exr" if geometry == "exr" else f"{index:03d}_{name}.npy"
+
+
+def frame_files(
+    frame: Frame, output: Output, background: tuple[float, float, float] | None, scratch: Path
+) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of a view's files, without the asset's folder."""
+    index = frame.view.index
+    geometry = [name for name in output.passes if name != "rgb"]
+    if "rgb" in output.passes:
+        pixels = frame.passes["rgb"]
+        if background is not None:
+            pixels = composite(pixels, background)
+        yield pass_file(index, "rgb", output.geometry), encode_png(pixels)
+    if output.geometry == "exr":
+        if geometry:
+            path = scratch / f"write-{index:05d}.exr"
+            write_exr(path, _channels(frame, geometry), {"comments": "See metadata.json"})
+            yield pass_file(index, geometry[0], "exr"), path.read_bytes()
+            path.unlink()
+        return
+    for name in geometry:
+        buffer = io.BytesIO()
+        np.save(buffer, np.ascontiguousarray(frame.passes[name]), allow_pickle=False)
+        yield pass_file(index, name, "npy"), buffer.getvalue()
+
+
+_LETTERS = {
+    "depth": "Z",
+    "normal": "XYZ",
+    "mask": "V",
+    "albedo": "RGB",
+    "roughness_metallic": "RM",
+    "position": "XYZ",
+    "object_index": "V",
+    "distance": "Z",
+}
+
+
+def _channels(frame: Frame, names: list[str]) -> dict[str, npt.NDArray[Any]]:
+    channels = {}
+    for name in names:
+        data = frame.passes[name]
+        if data.dtype.kind == "u":
+            data = data.astype(np.uint32)
+        for position, letter in enumerate(_LETTERS[name]):
+            channels[f"{name}.{letter}"] = data if data.ndim == 2 else data[..., position]
+    return channels
+
+
+def arrays_from_channels(channels: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """The passes of a view's EXR file, as they were before :func:`frame_files` wrote it."""
+    from ..frame import PASS_SPECS
+
+    passes = {}
+    for name, letters in _LETTERS.items():
+        planes = [channels[f"{name}.{letter}"] for letter in letters if f"{name}.{letter}" in channels]
+        if len(planes) == len(letters):
+            data = planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
+            passes[name] = data.astype(PASS_SPECS[name].dtype)
+    return passes
+
+
+def composite(
+    pixels: npt.NDArray[np.uint8], background: tuple[float, float, float]
+) -> npt.NDArray[np.uint8]:
+    """(H, W, 3) over a background colour, in display space as the usual loaders do it."""
+    alpha = pixels[..., 3:].astype(np.float32) / 255.0
+    color = np.asarray(background, dtype=np.float32) * 255.0
+    mixed = pixels[..., :3] * alpha + color * (1.0 - alpha)
+    return (mixed + 0.5).astype(np.uint8)
+
+
+class AssetWriter(Protocol):
+    """Collects an asset's files and makes them appear at once."""
+
+    def add(self, name: str, data: bytes) -> None:
+        """Add a file."""
+
+    def commit(self, replace: bool) -> Path:
+        """Give everything its final name."""
+
+    def abort(self) -> None:
+        """Leave nothing behind."""
+
+
+def new_writer(out: Path, asset_id: str, layout: str) -> AssetWriter:
+    """The writer for a layout.
+
+    Raises:
+        OutputNotWritable, DiskFull: Naming the folder.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        remove_parts(out, asset_id)
+        return (_ZipWriter if layout == "zip" else _FolderWriter)(out, asset_id)
+    except OSError as error:
+        raise from_os_error(error, f"The output folder {out}") from error
+
+
+def remove_parts(out: Path, asset_id: str) -> None:
+    """Remove what a killed process left of this asset."""
+    for part in out.glob(f".{asset_id}.part*"):
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+
+
+class _ZipWriter:
+    def __init__(self, out: Path, asset_id: str) -> None:
+        self._final = asset_path(out, asset_id, "zip")
+        self._part = out / f".{asset_id}.part{os.getpid()}.zip"
+        self._folder = asset_id
+        self._file = self._part.open("wb")
+        self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
+
+    def add(self, name: str, data: bytes) -> None:
+        # A fixed date: the same data make the same archive.
+        info = zipfile.ZipInfo(f"{self._folder}/{name}", (1980, 1, 1, 0, 0, 0))
+        info.external_attr = 0o644 << 16
+        info.compress_type = (
+            zipfile.ZIP_STORED if name.endswith(_STORED) else zipfile.ZIP_DEFLATED
+        )
+        try:
+            self._zip.writestr(info, data, compresslevel=_LEVEL)
+        except OSError as error:
+            raise from_os_error(error, f"{self._final}") from error
+
+    def commit(self, replace: bool) -> Path:
+        try:
+            self._zip.close()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._part.replace(self._final)
+        except OSError as error:
+            raise from_os_error(error, f"{self._final}") from error
+        return self._final
+
+    def abort(self) -> None:
+        # Closing an archive writes its directory, which fails again on a full disk.
+        with contextlib.suppress(OSError, ValueError):
+            self._zip.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._part.unlink(missing_ok=True)
+
+
+class _FolderWriter:
+    def __init__(self, out: Path, asset_id: str) -> None:
+        self._final = asset_path(out, asset_id, "folder")
+        self._part = out / f".{asset_id}.part{os.getpid()}"
+        self._part.mkdir()
+
+    def add(self, name: str, data: bytes) -> None:
+        try:
+            (self._part / name).write_bytes(data)
+        except OSError as error:
+            raise from_os_error(error, f"{self._final}") from error
+
+    def commit(self, replace: bool) -> Path:
+        try:
+            if replace and self._final.exists():
+                # A folder cannot be replaced in one step; the old one steps aside first.
+                old = self._part.with_name(f"{self._part.name}.old")
+                self._final.rename(old)
+                self._part.rename(self._final)
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                self._part.rename(self._final)
+        except OSError as error:
+            raise from_os_error(error, f"{self._final}") from error
+        return self._final
+
+    def abort(self) -> None:
+        shutil.rmtree(self._part, ignore_errors=True)
+
+
+def read_metadata(path: Path) -> dict[str, Any] | None:
+    """The metadata of a finished asset, zip or folder; ``None`` where it is not whole."""
+    try:
+        if path.is_dir():
+            text = (path / METADATA).read_text(encoding="utf-8")
+        else:
+            with zipfile.ZipFile(path) as archive:
+                text = archive.read(f"{path.stem}/{METADATA}").decode()
+        data = json.loads(text)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
+    return data if isinstance(data, dict) else None

@@ -1,0 +1,151 @@
+"""``metadata.json``: what a finished asset says of itself.
+
+The published form is ``metadata.schema.json`` beside this file. Keys of the Objaverse-XL
+scripts keep their names and meanings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import Any, Final
+
+from ..frame import Bounds, Frame, PassSpec
+from ..job import RenderJob
+from .layout import pass_file
+
+__all__ = ["CONVENTIONS", "SCHEMA_VERSION", "asset_record", "source_record", "view_record"]
+
+SCHEMA_VERSION: Final = 1
+
+CONVENTIONS: Final = {
+    "world": "right-handed, Z up (Blender); the asset's front usually faces -Y; scene units after "
+    "normalization",
+    "camera_to_world": "4x4, row-major; camera axes are OpenGL's: +X right, +Y up, the camera "
+    "looks along -Z",
+    "intrinsics": "3x3 in pixels; origin at the image's top left corner, v downwards, centre of the "
+    "first pixel at (0.5, 0.5)",
+    "fov_degrees": "across the shorter side of the image",
+    "depth": "planar Z in scene units: distance along the viewing axis; 0 where nothing is",
+    "normal": "unit length; camera space: +X right, +Y up, +Z towards the camera (or world axes, see "
+    "passes); 0 where nothing is",
+    "mask": "1 is object; a surface counts where its opacity reaches the alpha threshold",
+    "sampling": "rgb is antialiased; all other passes are sampled once, at the pixel's centre, and are "
+    "valid on exactly the mask's pixels",
+    "rgb": "8-bit sRGB, straight (unassociated) alpha, view transform Standard",
+    "normalization": "normalised = scale * original + translation",
+}
+
+
+def source_record(path: Path, source: str) -> dict[str, Any]:
+    """What is known of the source file: size, SHA-256, identifiers.
+
+    ``save_uid`` is the name that the Objaverse-XL scripts give an object.
+    """
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "file_identifier": source,
+        "file_name": path.name,
+        "file_type": path.suffix.lower().lstrip("."),
+        "file_size": path.stat().st_size,
+        "save_uid": str(uuid.uuid5(uuid.NAMESPACE_DNS, source)),
+        "sha256": digest,
+        "license": None,
+        "metadata": {},
+    }
+
+
+def view_record(frame: Frame, job: RenderJob) -> dict[str, Any]:
+    """One entry of ``views``."""
+    camera = frame.camera
+    files = {
+        {"rgb": "image"}.get(name, name): pass_file(frame.view.index, name, job.output.geometry)
+        for name in job.output.passes
+    }
+    horizontal, vertical = camera.fov
+    box = frame.object_box
+    return {
+        "index": frame.view.index,
+        **files,
+        "width": camera.width,
+        "height": camera.height,
+        "camera_to_world": camera.camera_to_world.tolist(),
+        "intrinsics": camera.intrinsics.tolist(),
+        "focal_length_px": float(camera.intrinsics[0, 0]),
+        "fov_degrees": frame.view.pose.get("fov_degrees", min(horizontal, vertical)),
+        "fov_x_degrees": horizontal,
+        "fov_y_degrees": vertical,
+        "pose": frame.view.pose,
+        "object_box_px": None if box is None else list(box),
+        "checks": {check.name: [check.status, check.value] for check in frame.checks},
+    }
+
+
+def asset_record(
+    *,
+    asset_id: str,
+    source: dict[str, Any],
+    scene: dict[str, Any],
+    normalization: dict[str, Any],
+    bounds: Bounds,
+    job: RenderJob,
+    engine: dict[str, Any],
+    passes: list[PassSpec],
+    object_names: dict[int, str],
+    views: list[dict[str, Any]],
+    seconds: dict[str, float],
+    warnings: list[str],
+    version: str,
+) -> dict[str, Any]:
+    """The whole of ``metadata.json``, ready for :func:`json.dumps`."""
+    resolved = job.resolved()
+    summary: dict[str, Counter[str]] = {}
+    for view in views:
+        for name, (status, _) in view["checks"].items():
+            summary.setdefault(name, Counter())[status] += 1
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "generator": {"name": "objaverse_render_addon", "version": version},
+        "asset_id": asset_id,
+        **source,
+        **scene,
+        "normalization": {
+            **normalization,
+            "bbox_min": list(bounds.box_min),
+            "bbox_max": list(bounds.box_max),
+            "bounding_sphere_center": list(bounds.center),
+            "bounding_sphere_radius": bounds.radius,
+            "bounds_exact": bounds.exact,
+        },
+        "render_settings": {
+            "resolution": list(resolved.output.resolution),
+            "num_views": len(views),
+            "camera_distribution": resolved.cameras.pattern,
+            "only_northern_hemisphere": resolved.cameras.only_northern_hemisphere,
+            "modalities": list(resolved.output.passes),
+            **engine,
+        },
+        "conventions": CONVENTIONS,
+        "passes": {
+            spec.name: {
+                "dtype": spec.dtype,
+                "channels": spec.channels,
+                "space": spec.space,
+                "unit": spec.unit,
+                "invalid": spec.invalid,
+                "about": spec.about,
+            }
+            for spec in passes
+        },
+        "object_names": {str(index): name for index, name in object_names.items()},
+        "seed": resolved.seed,
+        "job": resolved.to_dict(),
+        "job_fingerprint": resolved.fingerprint(),
+        "views": views,
+        "seconds": {name: round(value, 4) for name, value in seconds.items()},
+        "warnings": warnings,
+        "checks": {name: dict(sorted(counts.items())) for name, counts in sorted(summary.items())},
+    }

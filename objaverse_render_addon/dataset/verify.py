@@ -1,0 +1,112 @@
+"""Prove a finished dataset right, from its files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import RenderError
+from ..frame import PASS_SPECS, Bounds, Check, Frame, check_frame
+from .reader import AssetReader
+
+__all__ = ["AssetVerdict", "verify_asset"]
+
+
+@dataclass(slots=True)
+class AssetVerdict:
+    """What verification found in one asset.
+
+    Attributes:
+        failed: Sentences; any of them makes the asset unusable.
+        doubts: Check name to the views that raised it.
+    """
+
+    path: Path
+    views: int = 0
+    failed: list[str] = field(default_factory=list)
+    doubts: dict[str, list[int]] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failed
+
+
+def verify_asset(path: Path, on_view: Callable[[int, int], None] | None = None) -> AssetVerdict:
+    """Repeat every check of the renderer on a finished asset, from its files alone.
+
+    Args:
+        on_view: Told the number of views done, and of all.
+    """
+    verdict = AssetVerdict(path)
+    try:
+        with AssetReader(path) as reader:
+            verdict.views = len(reader.views)
+            expected = reader.metadata["render_settings"]["num_views"]
+            if verdict.views != expected or not verdict.views:
+                verdict.failed.append(f"{verdict.views} of {expected} views are in the metadata")
+            for index, check in _checks(reader, on_view):
+                if check.status == "failed":
+                    verdict.failed.append(f"view {index}: {check.name} ({check.value:g})")
+                elif check.status == "doubt":
+                    verdict.doubts.setdefault(check.name, []).append(index)
+    except RenderError as error:
+        verdict.failed.append(error.message)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        verdict.failed.append(f"the metadata are not as they should be: {error!r}")
+    empty = verdict.doubts.get("mask_not_empty", [])
+    if verdict.views and len(empty) == verdict.views:
+        verdict.failed.append("no view shows anything")
+    return verdict
+
+
+def _checks(
+    reader: AssetReader, on_view: Callable[[int, int], None] | None
+) -> Iterator[tuple[int, Check]]:
+    bounds: Bounds = reader.bounds
+    space = reader.metadata["passes"].get("normal", {}).get("space", "camera")
+    recent: list[Frame] = []
+    for position, record in enumerate(reader.views):
+        view = reader.view(position)
+        arrays = reader.read(position)
+        problems = list(_shape_checks(arrays, view.camera.width, view.camera.height))
+        yield from ((view.index, check) for check in problems)
+        if any(check.status == "failed" for check in problems):
+            continue
+        box = record["object_box_px"]
+        frame = Frame(view, passes=arrays, object_box=tuple(box) if box else None)
+        frame.normal_space = "world" if space == "world" else "camera"
+        for check in check_frame(frame, bounds, recent):
+            yield view.index, check
+        recent[1:] = [frame]
+        if on_view:
+            on_view(position + 1, len(reader.views))
+
+
+def _shape_checks(
+    arrays: dict[str, npt.NDArray[Any]], width: int, height: int
+) -> Iterator[Check]:
+    for name, data in arrays.items():
+        spec = PASS_SPECS[name]
+        channels = 1 if data.ndim == 2 else data.shape[-1]
+        wanted = {3, 4} if name == "rgb" else {spec.channels}
+        right = (
+            data.shape[:2] == (height, width)
+            and channels in wanted
+            and data.dtype == np.dtype(spec.dtype)
+        )
+        yield Check(f"{name}_shape_and_dtype", "ok" if right else "failed", float(right))
+    mask = arrays.get("mask")
+    if mask is None:
+        return
+    yield Check("mask_is_binary", "ok" if bool((mask <= 1).all()) else "failed", float(mask.max()))
+    for name, data in arrays.items():
+        if name in ("rgb", "mask") or data.shape[:2] != mask.shape:
+            continue
+        stray = int(np.count_nonzero(data[mask == 0]))
+        yield Check(f"{name}_zero_outside_mask", "failed" if stray else "ok", stray)

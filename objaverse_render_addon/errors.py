@@ -1,0 +1,293 @@
+"""Every way in which a render can fail, each with a name and an exit code.
+
+A failure is data: its ``reason`` is what reports and records store, its message names the
+file and the cause, its ``hint`` the way out. All of it survives the trip from the process
+that has Blender in it (:func:`from_reason`).
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import ClassVar
+
+__all__ = [
+    "CameraFileError",
+    "CheckFailed",
+    "ClippedPictures",
+    "DegenerateGeometry",
+    "DeviceUnavailable",
+    "DiskFull",
+    "DuplicateAsset",
+    "EmptyFile",
+    "EmptyPictures",
+    "ImportFailed",
+    "Interrupted",
+    "InvalidGeometry",
+    "InvalidJob",
+    "MissingDependency",
+    "MissingTextures",
+    "NoGeometry",
+    "NormalizationFailed",
+    "OutOfMemory",
+    "OutputExists",
+    "OutputNotWritable",
+    "RenderError",
+    "RenderFailed",
+    "SourceNotFound",
+    "TruncatedFile",
+    "UnexpectedError",
+    "UnsupportedFormat",
+    "WorkerCrashed",
+    "WorkerStartFailed",
+    "WorkerTimeout",
+    "WrongFormat",
+    "from_os_error",
+    "from_reason",
+]
+
+
+class RenderError(Exception):
+    """Base of every failure this package names.
+
+    Args:
+        message: What happened, with the file it happened to.
+        hint: What the user can do about it; may be empty.
+        log: The last lines the worker printed, where a process died.
+    """
+
+    reason: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str = "", log: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.log = log
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip() if self.hint else self.message
+
+
+class UnexpectedError(RenderError):
+    """A defect of this program; the log has the traceback."""
+
+    reason = "unexpected-error"
+    exit_code = 1
+
+
+class InvalidJob(RenderError):
+    """The job says something impossible, or a flag has an unknown value."""
+
+    reason = "invalid-job"
+    exit_code = 2
+
+
+class CameraFileError(InvalidJob):
+    """The file of camera poses cannot be read or understood."""
+
+    reason = "camera-file"
+
+
+class MissingDependency(RenderError):
+    """A Python package that this request needs is not installed."""
+
+    reason = "missing-dependency"
+    exit_code = 5
+
+
+class SourceNotFound(RenderError):
+    """There is no such file."""
+
+    reason = "source-not-found"
+    exit_code = 10
+
+
+class EmptyFile(RenderError):
+    """The file has no bytes in it."""
+
+    reason = "empty-file"
+    exit_code = 11
+
+
+class WrongFormat(RenderError):
+    """The file's content does not fit its name."""
+
+    reason = "wrong-format"
+    exit_code = 12
+
+
+class TruncatedFile(RenderError):
+    """The file ends before its own header says that it does."""
+
+    reason = "truncated-file"
+    exit_code = 13
+
+
+class UnsupportedFormat(RenderError):
+    """No importer for this file extension."""
+
+    reason = "unsupported-format"
+    exit_code = 14
+
+
+class ImportFailed(RenderError):
+    """Blender's importer refused the file."""
+
+    reason = "import-failed"
+    exit_code = 15
+
+
+class NoGeometry(RenderError):
+    """Nothing in the file has a face that renders."""
+
+    reason = "no-geometry"
+    exit_code = 20
+
+
+class InvalidGeometry(RenderError):
+    """Vertices that are not finite numbers."""
+
+    reason = "invalid-geometry"
+    exit_code = 21
+
+
+class DegenerateGeometry(RenderError):
+    """The geometry has no extent, or one that 32-bit floats cannot hold."""
+
+    reason = "degenerate-geometry"
+    exit_code = 22
+
+
+class MissingTextures(RenderError):
+    """Textures that the asset refers to are not there, and the job refuses that."""
+
+    reason = "missing-textures"
+    exit_code = 23
+
+
+class NormalizationFailed(RenderError):
+    """The scene does not stay inside its box after it was normalised."""
+
+    reason = "normalization-failed"
+    exit_code = 24
+
+
+class EmptyPictures(RenderError):
+    """The object is in no view at all."""
+
+    reason = "empty-pictures"
+    exit_code = 30
+
+
+class ClippedPictures(RenderError):
+    """Every view cuts most of the object off."""
+
+    reason = "clipped-pictures"
+    exit_code = 31
+
+
+class CheckFailed(RenderError):
+    """The written data contradict themselves."""
+
+    reason = "check-failed"
+    exit_code = 32
+
+
+class OutputNotWritable(RenderError):
+    """The output folder cannot be written to."""
+
+    reason = "output-not-writable"
+    exit_code = 40
+
+
+class DiskFull(RenderError):
+    """No space left where the output or the scratch files go."""
+
+    reason = "disk-full"
+    exit_code = 41
+
+
+class OutputExists(RenderError):
+    """A finished asset of a different job stands where this one would go."""
+
+    reason = "output-exists"
+    exit_code = 42
+
+
+class DuplicateAsset(RenderError):
+    """Two sources of one run would get the same name."""
+
+    reason = "duplicate-asset"
+    exit_code = 43
+
+
+class WorkerCrashed(RenderError):
+    """The process that has Blender in it died."""
+
+    reason = "worker-crashed"
+    exit_code = 50
+
+
+class WorkerTimeout(RenderError):
+    """An asset took longer than allowed; its process was ended."""
+
+    reason = "timeout"
+    exit_code = 51
+
+
+class OutOfMemory(RenderError):
+    """The worker needed more memory than allowed."""
+
+    reason = "out-of-memory"
+    exit_code = 52
+
+
+class WorkerStartFailed(RenderError):
+    """Blender did not start."""
+
+    reason = "worker-start-failed"
+    exit_code = 53
+
+
+class DeviceUnavailable(RenderError):
+    """The compute device that was asked for is not there."""
+
+    reason = "device-unavailable"
+    exit_code = 60
+
+
+class RenderFailed(RenderError):
+    """Blender rendered nothing, or refused one of the settings."""
+
+    reason = "render-failed"
+    exit_code = 61
+
+
+class Interrupted(RenderError):
+    """The user stopped the run."""
+
+    reason = "interrupted"
+    exit_code = 130
+
+
+def _all_classes() -> dict[str, type[RenderError]]:
+    found: dict[str, type[RenderError]] = {}
+    pending: list[type[RenderError]] = [RenderError]
+    while pending:
+        cls = pending.pop()
+        found[cls.reason] = cls
+        pending.extend(cls.__subclasses__())
+    return found
+
+
+def from_reason(reason: str, message: str, hint: str = "", log: str = "") -> RenderError:
+    """The error that a worker reported, as the class it was raised with."""
+    return _all_classes().get(reason, UnexpectedError)(message, hint=hint, log=log)
+
+
+def from_os_error(error: OSError, what: str) -> RenderError:
+    """Name an operating-system error met while writing ``what``."""
+    cause = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"{what}: {cause}.", hint="Free some space or choose another folder.")
+    return OutputNotWritable(f"{what}: {cause}.", hint="Choose a folder that you may write to.")

@@ -1,0 +1,307 @@
+"""One view: its arrays, its camera, and the checks that prove it.
+
+Every array is valid on exactly the mask's pixels and 0 elsewhere. Geometry is sampled once, at
+the pixel's centre; only RGB is antialiased.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .cameras import Camera, View
+
+__all__ = ["PASS_SPECS", "Bounds", "Check", "Frame", "PassSpec", "assemble", "check_frame"]
+
+Array = npt.NDArray[Any]
+Status = Literal["ok", "doubt", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class PassSpec:
+    """What the numbers of a pass mean.
+
+    Attributes:
+        channels: 1 is an (H, W) array, more is (H, W, channels).
+        invalid: The value where no object is.
+    """
+
+    name: str
+    dtype: str
+    channels: int
+    space: str
+    unit: str
+    about: str
+    invalid: float = 0.0
+
+
+PASS_SPECS: Final[dict[str, PassSpec]] = {
+    spec.name: spec
+    for spec in (
+        PassSpec("rgb", "uint8", 4, "sRGB, straight alpha", "0..255", "antialiased colour"),
+        PassSpec("depth", "float32", 1, "camera", "scene units", "planar Z: distance along the "
+                 "viewing axis, not along the ray"),
+        PassSpec("normal", "float32", 3, "camera", "unit length",
+                 "surface normal: +X right, +Y up, +Z towards the camera"),
+        PassSpec("mask", "uint8", 1, "image", "0 or 1", "1 is object, at the pixel's centre"),
+        PassSpec("albedo", "float32", 3, "linear Rec. 709", "0..1",
+                 "base colour before lighting, also of metals"),
+        PassSpec("roughness_metallic", "float32", 2, "material", "0..1",
+                 "roughness, then metallic"),
+        PassSpec("position", "float32", 3, "world", "scene units", "surface point"),
+        PassSpec("object_index", "uint16", 1, "image", "id", "ids are named in the metadata"),
+        PassSpec("distance", "float32", 1, "camera", "scene units",
+                 "Euclidean distance from the camera along the ray"),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Where the object is, in normalised scene units.
+
+    Attributes:
+        box_min: (3,) of the evaluated, visible faces.
+        box_max: (3,)
+        center: Of the bounding sphere.
+        radius: Of the bounding sphere.
+        exact: False where something renders that the faces do not bound (hair, volumes, shader
+            displacement), so that a pixel outside is no contradiction.
+    """
+
+    box_min: tuple[float, float, float]
+    box_max: tuple[float, float, float]
+    center: tuple[float, float, float]
+    radius: float
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was verified: its outcome and the number it rests on."""
+
+    name: str
+    status: Status
+    value: float
+
+
+@dataclass(slots=True)
+class Frame:
+    """A view with its arrays.
+
+    Attributes:
+        view: Number, camera, and how the camera came about.
+        time: Animation frame that the scene was frozen at.
+        passes: Name to array; see :data:`PASS_SPECS` for dtype, channels, space and unit.
+        object_box: ``[u_min, v_min, u_max, v_max]`` in pixels of the projected geometry, whether
+            or not it is inside the image; ``None`` where some of it is behind the camera.
+        checks: What :func:`check_frame` found.
+    """
+
+    view: View
+    time: int = 0
+    passes: dict[str, Array] = field(default_factory=dict)
+    object_box: tuple[float, float, float, float] | None = None
+    normal_space: str = "camera"
+    checks: list[Check] = field(default_factory=list)
+
+    @property
+    def camera(self) -> Camera:
+        return self.view.camera
+
+    def spec(self, name: str) -> PassSpec:
+        """The meaning of one of this frame's passes."""
+        spec = PASS_SPECS[name]
+        if name == "normal" and self.normal_space == "world":
+            spec = dataclasses.replace(spec, space="world", about="surface normal in world axes")
+        return spec
+
+
+def _layer(channels: dict[str, Array], name: str, letters: str) -> Array:
+    planes = [channels[f"{name}.{letter}"] for letter in letters]
+    return planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
+
+
+def assemble(
+    channels: dict[str, Array], camera: Camera, wanted: Iterable[str], normal_space: str
+) -> dict[str, Array]:
+    """The passes of a view from the channels of Blender's multilayer EXR.
+
+    Args:
+        channels: ``depth.V`` (1e10 where nothing is), ``normal.XYZ`` (world axes), and those
+            that ``wanted`` asks for of ``albedo.RGB``, ``roughness_metallic.RGB``,
+            ``position.XYZ``, ``object_index.V``.
+        camera: As Blender sees it.
+        wanted: Pass names. ``mask``, ``depth`` and ``normal`` are always computed, since the
+            checks need them.
+        normal_space: ``camera`` or ``world``.
+
+    Returns:
+        Arrays as :data:`PASS_SPECS` describes them, without ``rgb``.
+    """
+    depth = channels["depth.V"]
+    normal = _layer(channels, "normal", "XYZ").astype(np.float64)
+    length = np.linalg.norm(normal, axis=-1)
+    # Cycles writes 1e10 where a ray meets nothing. A pixel counts only where both are there.
+    valid = np.isfinite(depth) & (depth > 0) & (depth < 1e9) & (length > 0.5)
+    rotation = np.eye(3) if normal_space == "world" else camera.camera_to_world[:3, :3]
+    unit = np.where(valid[..., None], normal, 0.0) / np.where(valid, length, 1.0)[..., None]
+    passes: dict[str, Array] = {
+        "mask": valid.astype(np.uint8),
+        "depth": np.where(valid, depth, 0.0).astype(np.float32),
+        "normal": (unit @ rotation).astype(np.float32),
+    }
+    wanted = set(wanted)
+    if "distance" in wanted:
+        stretch = np.linalg.norm(camera.rays(), axis=-1)
+        passes["distance"] = (passes["depth"] * stretch).astype(np.float32)
+    for name, letters in (("albedo", "RGB"), ("roughness_metallic", "RG"), ("position", "XYZ")):
+        if name in wanted:
+            data = _layer(channels, name, letters)
+            passes[name] = np.where(valid[..., None], data, 0.0).astype(np.float32)
+    if "object_index" in wanted:
+        ids = np.rint(channels["object_index.V"])
+        passes["object_index"] = np.where(valid, ids, 0).astype(np.uint16)
+    return passes
+
+
+def _dilate(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Grown by one pixel in all eight directions."""
+    rows = mask.copy()
+    rows[1:] |= mask[:-1]
+    rows[:-1] |= mask[1:]
+    grown = rows.copy()
+    grown[:, 1:] |= rows[:, :-1]
+    grown[:, :-1] |= rows[:, 1:]
+    return grown
+
+
+def _graded(name: str, value: float, doubt: bool, failed: bool = False) -> Check:
+    return Check(name, "failed" if failed else "doubt" if doubt else "ok", round(value, 6))
+
+
+def check_frame(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -> list[Check]:
+    """Prove one view from its own numbers.
+
+    Args:
+        frame: Must hold ``mask``, ``depth`` and ``normal``; ``rgb`` is checked if it is there.
+        bounds: Of the normalised object.
+        others: Earlier views of the same asset. What this view sees has to fall on their masks,
+            through the written intrinsics and poses of both.
+
+    Returns:
+        One :class:`Check` per property. ``failed`` is a contradiction in the data, ``doubt``
+        something that can be right but that a user of the data will want to know.
+    """
+    mask = frame.passes["mask"] == 1
+    depth, normal = frame.passes["depth"], frame.passes["normal"]
+    count = int(mask.sum())
+    edge = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
+    checks = [
+        _graded("mask_not_empty", count, count == 0),
+        _graded("object_in_frame", float(edge), bool(edge)),
+        _graded(
+            "mask_equals_depth",
+            float((mask != (depth > 0)).sum()),
+            False,
+            bool((mask != (depth > 0)).any()),
+        ),
+    ]
+    finite = all(
+        np.isfinite(data).all() for data in frame.passes.values() if data.dtype.kind == "f"
+    )
+    checks.append(_graded("finite", float(finite), False, not finite))
+    if not finite:
+        return checks
+    length = np.linalg.norm(normal.astype(np.float64), axis=-1)
+    deviation = float(np.abs(length - mask).max())
+    checks.append(_graded("unit_normals", deviation, False, deviation > 1e-4))
+    if count:
+        points = frame.camera.unproject(depth)[mask]
+        checks += _check_bounds(frame, mask, points, bounds)
+        checks.append(_check_facing(frame, mask, normal))
+        checks += _check_consistency(points, others)
+    if "rgb" in frame.passes and frame.passes["rgb"].shape[-1] == 4:
+        checks.append(_check_alpha(frame.passes["rgb"], mask))
+    if "rgb" in frame.passes and count:
+        spread = float(np.ptp(frame.passes["rgb"][mask][:, :3], axis=0).max())
+        checks.append(_graded("rgb_not_uniform", spread, spread < 2))
+    return checks
+
+
+def _check_bounds(frame: Frame, mask: Array, points: Array, bounds: Bounds) -> list[Check]:
+    distance = np.linalg.norm(points - np.array(bounds.center), axis=1)
+    outside = float(np.mean(distance > bounds.radius * (1 + 1e-3)))
+    checks = [
+        _graded(
+            "depth_in_bounding_sphere", outside, outside > 0, bounds.exact and outside > 1e-2
+        )
+    ]
+    if frame.object_box is None:
+        return checks
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    seen = np.array([columns[0] + 0.5, rows[0] + 0.5, columns[-1] + 0.5, rows[-1] + 0.5])
+    width, height = frame.camera.width, frame.camera.height
+    limits = np.array([width, height, width, height])
+    box = np.clip(np.array(frame.object_box), 0, limits)
+    signs = np.array([1, 1, -1, -1])
+    inset = (seen - box) * signs
+    # No pixel of the mask may lie outside the projection of the geometry it is the mask of.
+    checks.append(
+        _graded(
+            "mask_in_projected_box", float(inset.min()), inset.min() < -1.0,
+            bounds.exact and inset.min() < -2.0,
+        )
+    )
+    # The other way round a gap can be honest: a tip thinner than a pixel, a transparent rim.
+    slack = 3.0 + 0.05 * max(box[2] - box[0], box[3] - box[1])
+    checks.append(
+        _graded("mask_fills_projected_box", float(inset.max()), inset.max() > slack)
+    )
+    return checks
+
+
+def _check_facing(frame: Frame, mask: Array, normal: Array) -> Check:
+    rays = frame.camera.rays()
+    if frame.normal_space == "world":
+        rays = rays @ frame.camera.camera_to_world[:3, :3].T
+    facing = float(np.mean(np.einsum("ij,ij->i", rays[mask], normal[mask].astype(np.float64)) < 0))
+    # Smooth shading turns some normals away at the silhouette; wrong axes turn half of them.
+    return _graded("normals_face_camera", facing, facing < 0.9)
+
+
+def _check_consistency(points: Array, others: Iterable[Frame]) -> list[Check]:
+    share = 1.0
+    compared = False
+    for other in others:
+        theirs = other.passes["mask"] == 1
+        if not theirs.any():
+            continue
+        uv, z = other.camera.project(points)
+        with np.errstate(invalid="ignore"):
+            inside = (
+                (z > 0)
+                & (uv[:, 0] >= 0)
+                & (uv[:, 1] >= 0)
+                & (uv[:, 0] < other.camera.width)
+                & (uv[:, 1] < other.camera.height)
+            )
+        if inside.sum() < 16:
+            continue
+        pixels = uv[inside].astype(np.int64)
+        share = min(share, float(np.mean(_dilate(theirs)[pixels[:, 1], pixels[:, 0]])))
+        compared = True
+    # Wires thinner than a pixel fall beside the other view's mask without being wrong.
+    return [_graded("reprojection", share, share < 0.98, share < 0.3)] if compared else []
+
+
+def _check_alpha(rgb: Array, mask: npt.NDArray[np.bool_]) -> Check:
+    opaque = rgb[..., 3] >= 128
+    band = _dilate(mask) & _dilate(~mask)
+    disagree = float(((opaque != mask) & ~band).sum()) / max(1, int(mask.sum()))
+    return _graded("alpha_agrees_with_mask", disagree, disagree > 0.02)

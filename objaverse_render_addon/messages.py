@@ -1,0 +1,162 @@
+"""What a worker is told and what it answers: typed messages, one JSON object a line.
+
+A worker is a process that has Blender in it. It reads requests from its standard input and
+answers on a private copy of its standard output; everything that Blender and its importers
+print goes to the log instead. Messages are data, never code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias
+
+__all__ = [
+    "PROTOCOL",
+    "Describe",
+    "Described",
+    "Done",
+    "Failed",
+    "FrameDone",
+    "Message",
+    "Quit",
+    "Ready",
+    "RenderAsset",
+    "Stage",
+    "decode",
+    "encode",
+]
+
+PROTOCOL = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RenderAsset:
+    """Render one asset and write it; answered by Stage, FrameDone, then Done or Failed.
+
+    Attributes:
+        job: :meth:`RenderJob.to_dict`.
+        out: Folder that the finished asset goes to.
+        scratch: Folder for temporary images, emptied by the worker.
+        provenance: What the caller knows of the source; goes into the metadata as it is.
+    """
+
+    kind: ClassVar[str] = "render-asset"
+    source: str
+    asset_id: str
+    job: dict[str, Any]
+    out: str
+    scratch: str
+    provenance: dict[str, Any] = field(default_factory=dict)
+    max_memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """Ask what this Blender is and has."""
+
+    kind: ClassVar[str] = "describe"
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """End the process."""
+
+    kind: ClassVar[str] = "quit"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Sent once, when Blender is up."""
+
+    kind: ClassVar[str] = "ready"
+    blender: str
+    python: str
+    pid: int
+    protocol: int = PROTOCOL
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the work began: ``import``, ``prepare``, ``render``, ``write``."""
+
+    kind: ClassVar[str] = "stage"
+    asset_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrameDone:
+    """A view was rendered, checked and written."""
+
+    kind: ClassVar[str] = "frame-done"
+    asset_id: str
+    index: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The asset is whole, under its final name."""
+
+    kind: ClassVar[str] = "done"
+    asset_id: str
+    path: str
+    views: int
+    warnings: list[str]
+    doubts: dict[str, int]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The asset failed; nothing of it is left under its final name."""
+
+    kind: ClassVar[str] = "failed"
+    asset_id: str
+    reason: str
+    message: str
+    hint: str = ""
+    log: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """Answer to :class:`Describe`: plain data."""
+
+    kind: ClassVar[str] = "described"
+    facts: dict[str, Any]
+
+
+Message: TypeAlias = (
+    RenderAsset | Describe | Quit | Ready | Stage | FrameDone | Done | Failed | Described
+)
+_KINDS: dict[str, type[Any]] = {
+    cls.kind: cls
+    for cls in (RenderAsset, Describe, Quit, Ready, Stage, FrameDone, Done, Failed, Described)
+}
+
+
+def encode(message: Message) -> str:
+    """One line of JSON, without the line break."""
+    return json.dumps({"message": message.kind, **dataclasses.asdict(message)})
+
+
+def decode(line: str) -> Message | None:
+    """The message on a line, or ``None`` for anything else (a banner, a stray print).
+
+    Unknown fields are dropped, so that a newer peer can be understood.
+    """
+    if not line.startswith('{"message"'):
+        return None
+    try:
+        data = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    cls = _KINDS.get(data.pop("message", ""))
+    if cls is None:
+        return None
+    known = {item.name for item in dataclasses.fields(cls)}
+    message: Message = cls(**{key: value for key, value in data.items() if key in known})
+    return message

@@ -1,0 +1,299 @@
+"""The process that has Blender in it: reads requests, renders, answers.
+
+Started by :mod:`objaverse_render_addon.batch.process`, with pip's ``bpy`` as
+``python -m objaverse_render_addon.worker`` or inside an installed Blender. It ends when its
+standard input does, so that it never outlives the process that started it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NoReturn
+
+from . import __version__
+from .errors import CheckFailed, OutOfMemory, RenderError, UnexpectedError, from_os_error
+from .job import RenderJob
+from .messages import (
+    Describe,
+    Described,
+    Done,
+    Failed,
+    FrameDone,
+    Message,
+    Quit,
+    Ready,
+    RenderAsset,
+    Stage,
+    decode,
+    encode,
+)
+
+__all__ = ["main"]
+
+_log = logging.getLogger(__name__)
+_BACKLOG = 4
+
+
+class _Channel:
+    """The parent's end of the conversation; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        # Blender, its add-ons and C libraries print to descriptor 1 whenever they like. The
+        # messages keep a copy of it, everybody else gets the log.
+        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        sys.stdout.flush()
+        os.dup2(2, 1)
+        self._lock = threading.Lock()
+
+    def send(self, message: Message) -> None:
+        with self._lock:
+            try:
+                self._out.write(encode(message) + "\n")
+                self._out.flush()
+            except OSError:
+                _leave(1)  # Nobody listens any more.
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once, from any thread, also in the middle of a render."""
+    _abort_current()
+    os._exit(code)
+
+
+_current_writer: list[Any] = []
+
+
+def _abort_current() -> None:
+    for writer in _current_writer:
+        writer.abort()
+
+
+def _listen(requests: queue.SimpleQueue[Message]) -> None:
+    for line in sys.stdin:
+        message = decode(line)
+        if message is not None:
+            requests.put(message)
+    _leave(0)
+
+
+def main() -> None:
+    """Serve requests until told to quit or until the input ends."""
+    channel = _Channel()
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    import bpy
+
+    from .blender import importers
+
+    # What the user's own Blender is set to must not show in the data.
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    importers.forbid_scripts()
+    channel.send(Ready(bpy.app.version_string, platform.python_version(), os.getpid()))
+    while True:
+        request = requests.get()
+        if isinstance(request, Quit):
+            _leave(0)
+        elif isinstance(request, Describe):
+            channel.send(Described(_describe()))
+        elif isinstance(request, RenderAsset):
+            channel.send(_answer(request, channel.send))
+
+
+def _answer(request: RenderAsset, send: Callable[[Message], None]) -> Message:
+    """Render, and turn whatever goes wrong into a named failure."""
+    try:
+        with _MemoryGuard(request, send):
+            return _render(request, send)
+    except RenderError as error:
+        failure, log = error, ""
+    except MemoryError as error:
+        failure, log = OutOfMemory(f"{request.source}: out of memory. {error}".strip()), ""
+    except OSError as error:
+        failure, log = from_os_error(error, f"{request.source}: {error.filename or ''}"), ""
+    except Exception as error:
+        log = traceback.format_exc()
+        failure = UnexpectedError(f"{request.source}: {type(error).__name__}: {error}")
+    if log:
+        print(log, file=sys.stderr, flush=True)
+    return Failed(request.asset_id, failure.reason, failure.message, failure.hint, log)
+
+
+class _MemoryGuard:
+    """Ends the process, with a name for it, before the machine runs out of memory."""
+
+    def __init__(self, request: RenderAsset, send: Callable[[Message], None]) -> None:
+        self._request, self._send = request, send
+        self._stop = threading.Event()
+
+    def __enter__(self) -> None:
+        if self._request.max_memory and _resident_bytes():
+            threading.Thread(target=self._watch, daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+
+    def _watch(self) -> None:
+        limit = self._request.max_memory
+        while not self._stop.wait(0.2):
+            used = _resident_bytes()
+            if used > limit:
+                error = OutOfMemory(
+                    f"{self._request.source}: the worker took {used / 2**30:.1f} GiB of memory; "
+                    f"{limit / 2**30:.1f} GiB are allowed.",
+                    hint="Allow more with --max-memory, or render at a lower resolution.",
+                )
+                self._send(
+                    Failed(self._request.asset_id, error.reason, error.message, error.hint)
+                )
+                _leave(error.exit_code)
+
+
+def _resident_bytes() -> int:
+    """Memory of this process; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
+    from .blender.engine import open_asset
+    from .dataset import metadata
+    from .dataset.layout import METADATA, frame_files, new_writer
+    from .frame import Frame
+
+    started = time.perf_counter()
+    job = RenderJob.from_dict(request.job).resolved()
+    scratch, out = Path(request.scratch), Path(request.out)
+    path = Path(request.provenance.get("path", request.source))
+    scene = open_asset(
+        path, request.asset_id, job, lambda name: send(Stage(request.asset_id, name))
+    )
+    source = {**metadata.source_record(path, request.source), **request.provenance}
+    source.pop("path", None)
+    writer = new_writer(out, request.asset_id, job.output.layout)
+    _current_writer.append(writer)
+    total = len(scene.views)
+    views: list[dict[str, Any]] = []
+    doubts: dict[str, int] = {}
+    specs = []
+
+    def write(frame: Frame) -> None:
+        since = time.perf_counter()
+        for name, data in frame_files(frame, job.output, job.lighting.background, scratch):
+            writer.add(name, data)
+        views.append(metadata.view_record(frame, job))
+        scene.watch.add("write", since)
+        send(FrameDone(request.asset_id, frame.view.index, total))
+
+    try:
+        send(Stage(request.asset_id, "render"))
+        with ThreadPoolExecutor(1, "write") as pool:
+            pending: list[Future[None]] = []
+            for frame in scene.frames(scratch):
+                for check in frame.checks:
+                    if check.status == "failed":
+                        raise CheckFailed(
+                            f"{request.source}: view {frame.view.index} failed the check "
+                            f"{check.name} ({check.value:g}).",
+                            hint="The data contradict themselves; please report this asset.",
+                        )
+                    if check.status == "doubt":
+                        doubts[check.name] = doubts.get(check.name, 0) + 1
+                specs = [frame.spec(name) for name in job.output.passes]
+                pending.append(pool.submit(write, frame))
+                if len(pending) > _BACKLOG:
+                    pending.pop(0).result()
+            for future in pending:
+                future.result()
+        normalization = scene.normalization
+        watch = scene.watch.seconds
+        record = metadata.asset_record(
+            asset_id=request.asset_id,
+            source=source,
+            scene=scene.record,
+            normalization={
+                "method": normalization.method,
+                "scale": normalization.scale,
+                "translation": list(normalization.translation),
+            },
+            bounds=normalization.bounds,
+            job=job,
+            engine=_engine_record(scene),
+            passes=specs,
+            object_names=scene.object_names,
+            views=views,
+            seconds={**watch, "total": time.perf_counter() - started},
+            warnings=scene.warnings,
+            version=__version__,
+        )
+        text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
+        writer.add(METADATA, text.encode())
+        final = writer.commit(replace=True)
+    except BaseException:
+        writer.abort()
+        raise
+    finally:
+        _current_writer.clear()
+    seconds = {**watch, "total": time.perf_counter() - started}
+    return Done(request.asset_id, str(final), total, scene.warnings, doubts, seconds)
+
+
+def _engine_record(scene: Any) -> dict[str, Any]:
+    import bpy
+
+    engine = scene.job.engine
+    return {
+        "engine": engine.engine,
+        "geometry_engine": "cycles, one sample at the pixel centre",
+        "samples": engine.samples,
+        "denoised": engine.denoise and engine.engine == "cycles",
+        "device": scene.device.kind,
+        "device_names": list(scene.device.names),
+        "view_transform": "Standard",
+        "blender_version": bpy.app.version_string,
+        "blender_build": bpy.app.build_hash.decode(errors="replace"),
+        "python_version": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+def _describe() -> dict[str, Any]:
+    import bpy
+    import numpy
+
+    from .blender import devices, importers
+
+    try:
+        import OpenEXR
+
+        exr = OpenEXR.__version__
+    except ImportError:
+        exr = None
+    return {
+        "blender": bpy.app.version_string,
+        "build": bpy.app.build_hash.decode(errors="replace"),
+        "binary": bpy.app.binary_path or "pip bpy",
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "OpenEXR": exr,
+        "devices": devices.available_devices(),
+        "formats": importers.readable_formats(),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -189,7 +189,7 @@ def check_frame(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -> l
     """Prove one view from its own numbers.
 
     Args:
-        frame: Must hold ``mask``, ``depth`` and ``normal``; ``rgb`` is checked if it is there.
+        frame: What it holds is checked; what is not there cannot be.
         bounds: Of the normalised object.
         others: Earlier views of the same asset. What this view sees has to fall on their masks,
             through the written intrinsics and poses of both.
@@ -198,34 +198,32 @@ def check_frame(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -> l
         One :class:`Check` per property. ``failed`` is a contradiction in the data, ``doubt``
         something that can be right but that a user of the data will want to know.
     """
-    mask = frame.passes["mask"] == 1
-    depth, normal = frame.passes["depth"], frame.passes["normal"]
-    count = int(mask.sum())
-    edge = mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any()
-    checks = [
-        _graded("mask_not_empty", count, count == 0),
-        _graded("object_in_frame", float(edge), bool(edge)),
-        _graded(
-            "mask_equals_depth",
-            float((mask != (depth > 0)).sum()),
-            False,
-            bool((mask != (depth > 0)).any()),
-        ),
-    ]
-    finite = all(
-        np.isfinite(data).all() for data in frame.passes.values() if data.dtype.kind == "f"
-    )
-    checks.append(_graded("finite", float(finite), False, not finite))
-    if not finite:
+    depth, normal = frame.passes.get("depth"), frame.passes.get("normal")
+    checks = [_check_finite(frame)]
+    if checks[0].status == "failed":
         return checks
-    length = np.linalg.norm(normal.astype(np.float64), axis=-1)
-    deviation = float(np.abs(length - mask).max())
-    checks.append(_graded("unit_normals", deviation, False, deviation > 1e-4))
+    mask = _mask_of(frame)
+    if mask is None:
+        return checks
+    count = int(mask.sum())
+    edge = bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
+    checks.append(_graded("mask_not_empty", count, count == 0))
+    checks.append(_graded("object_in_frame", float(edge), edge))
+    if depth is not None:
+        stray = int((mask != (depth > 0)).sum())
+        checks.append(_graded("mask_equals_depth", stray, False, stray > 0))
+    if normal is not None:
+        length = np.linalg.norm(normal.astype(np.float64), axis=-1)
+        deviation = float(np.abs(length - mask).max())
+        checks.append(_graded("unit_normals", deviation, False, deviation > 1e-4))
     if count:
+        checks += _check_box(frame, mask, bounds)
+    if count and depth is not None:
         points = frame.camera.unproject(depth)[mask]
-        checks += _check_bounds(frame, mask, points, bounds)
-        checks.append(_check_facing(frame, mask, normal))
+        checks.append(_check_sphere(points, bounds))
         checks += _check_consistency(points, others)
+    if count and normal is not None:
+        checks.append(_check_facing(frame, mask, normal))
     if "rgb" in frame.passes and frame.passes["rgb"].shape[-1] == 4:
         checks.append(_check_alpha(frame.passes["rgb"], mask))
     if "rgb" in frame.passes and count:
@@ -234,36 +232,47 @@ def check_frame(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -> l
     return checks
 
 
-def _check_bounds(frame: Frame, mask: Array, points: Array, bounds: Bounds) -> list[Check]:
+def _check_finite(frame: Frame) -> Check:
+    finite = all(
+        np.isfinite(data).all() for data in frame.passes.values() if data.dtype.kind == "f"
+    )
+    return _graded("finite", float(finite), False, not finite)
+
+
+def _mask_of(frame: Frame) -> npt.NDArray[np.bool_] | None:
+    """The mask, or what stands for it where it was not asked for."""
+    if "mask" in frame.passes:
+        return np.asarray(frame.passes["mask"] == 1)
+    for name in ("depth", "distance"):
+        if name in frame.passes:
+            return np.asarray(frame.passes[name] > 0)
+    return None
+
+
+def _check_sphere(points: Array, bounds: Bounds) -> Check:
     distance = np.linalg.norm(points - np.array(bounds.center), axis=1)
     outside = float(np.mean(distance > bounds.radius * (1 + 1e-3)))
-    checks = [
-        _graded(
-            "depth_in_bounding_sphere", outside, outside > 0, bounds.exact and outside > 1e-2
-        )
-    ]
+    return _graded(
+        "depth_in_bounding_sphere", outside, outside > 0, bounds.exact and outside > 1e-2
+    )
+
+
+def _check_box(frame: Frame, mask: npt.NDArray[np.bool_], bounds: Bounds) -> list[Check]:
+    """The mask against the projection of the very geometry that it is the mask of."""
     if frame.object_box is None:
-        return checks
+        return []
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     seen = np.array([columns[0] + 0.5, rows[0] + 0.5, columns[-1] + 0.5, rows[-1] + 0.5])
     width, height = frame.camera.width, frame.camera.height
-    limits = np.array([width, height, width, height])
-    box = np.clip(np.array(frame.object_box), 0, limits)
-    signs = np.array([1, 1, -1, -1])
-    inset = (seen - box) * signs
-    # No pixel of the mask may lie outside the projection of the geometry it is the mask of.
-    checks.append(
-        _graded(
-            "mask_in_projected_box", float(inset.min()), inset.min() < -1.0,
-            bounds.exact and inset.min() < -2.0,
-        )
-    )
+    box = np.clip(np.array(frame.object_box), 0, np.array([width, height, width, height]))
+    inset = (seen - box) * np.array([1, 1, -1, -1])
     # The other way round a gap can be honest: a tip thinner than a pixel, a transparent rim.
     slack = 3.0 + 0.05 * max(box[2] - box[0], box[3] - box[1])
-    checks.append(
-        _graded("mask_fills_projected_box", float(inset.max()), inset.max() > slack)
-    )
-    return checks
+    stray = float(inset.min())
+    return [
+        _graded("mask_in_projected_box", stray, stray < -1, bounds.exact and stray < -2),
+        _graded("mask_fills_projected_box", float(inset.max()), bool(inset.max() > slack)),
+    ]
 
 
 def _check_facing(frame: Frame, mask: Array, normal: Array) -> Check:
@@ -279,8 +288,8 @@ def _check_consistency(points: Array, others: Iterable[Frame]) -> list[Check]:
     share = 1.0
     compared = False
     for other in others:
-        theirs = other.passes["mask"] == 1
-        if not theirs.any():
+        theirs = _mask_of(other)
+        if theirs is None or not theirs.any():
             continue
         uv, z = other.camera.project(points)
         with np.errstate(invalid="ignore"):

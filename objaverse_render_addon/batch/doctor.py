@@ -1,0 +1,76 @@
+"""What is here to render with: this Python, its packages, Blender, devices, storage."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+from .. import __version__
+from ..errors import RenderError
+from ..messages import Describe, Described
+from .process import WorkerProcess, scratch_root
+
+__all__ = ["examine"]
+
+_PACKAGES: Final = ("bpy", "numpy", "OpenEXR", "pillow", "tqdm", "trimesh", "pycollada")
+
+
+def examine(blender: Path | None = None) -> dict[str, dict[str, Any]]:
+    """Start a worker and tell what it and this machine have.
+
+    Returns:
+        Sections of plain facts; ``problems`` only where there are some, each with its way out.
+    """
+    facts: dict[str, dict[str, Any]] = {
+        "this program": {
+            "version": __version__,
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            "cpu threads": os.cpu_count(),
+        },
+        "packages": {name: _version(name) for name in _PACKAGES},
+    }
+    scratch = scratch_root()
+    free = shutil.disk_usage(scratch).free / 2**30
+    facts["temporary images"] = {
+        "folder": str(scratch),
+        "free": f"{free:.1f} GiB",
+        "in memory": scratch == Path("/dev/shm"),
+    }
+    problems: dict[str, str] = {}
+    try:
+        worker = WorkerProcess(blender)
+        try:
+            worker.send(Describe())
+            answer = worker.receive(60)
+        finally:
+            worker.close()
+        assert isinstance(answer, Described)
+        found = answer.facts
+        devices = found.pop("devices")
+        formats = found.pop("formats")
+        facts["blender"] = found
+        facts["devices"] = {
+            kind.lower(): ", ".join(names) or "yes" for kind, names in devices.items()
+        }
+        facts["formats"] = {name: reader or "no importer" for name, reader in formats.items()}
+        if not found.get("OpenEXR"):
+            problems["OpenEXR"] = "missing in Blender's Python: python -m pip install OpenEXR"
+        if not formats.get("dae"):
+            problems["dae"] = "python -m pip install trimesh pycollada"
+    except RenderError as error:
+        problems["blender"] = str(error)
+    if problems:
+        facts["problems"] = problems
+    return facts
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

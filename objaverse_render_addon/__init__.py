@@ -32,3 +32,22 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+_FACE = ("properties", "preferences", "preview", "overlay", "operators", "panels", "commands")
+
+
+def register() -> None:
+    """Blender: enable the add-on."""
+    from importlib import import_module
+
+    for name in _FACE:
+        import_module(f".{name}", __name__).register()
+
+
+def unregister() -> None:
+    """Blender: disable the add-on, and leave nothing behind."""
+    from importlib import import_module
+
+    for name in reversed(_FACE):
+        import_module(f".{name}", __name__).unregister()

@@ -277,7 +277,7 @@ def _placed(rules: CameraRules, index: int, offset: Array) -> tuple[float, float
         return azimuth, _elevation(rules.elevation, (index + 0.5) / count)
     if rules.pattern == "hammersley":
         u = (index + float(offset[0])) / count
-        # The remap of TRELLIS's sphere_hammersley_sequence: half of it looks from below.
+        # The remap of TRELLIS's sphere_hammersley_sequence: a quarter of it looks from below.
         u = 2 * u if u < 0.25 else 2 / 3 * u + 1 / 3
         azimuth = 360.0 * (_radical_inverse(index) + float(offset[1]))
         return azimuth % 360.0, _elevation(rules.elevation, u)
@@ -407,7 +407,9 @@ def views_from_file(path: str, size: tuple[int, int], count: int | None = None) 
     for index, frame in enumerate(frames[:count]):
         try:
             views.append(View(index, _camera_from_frame({**data, **frame}, size)))
-        except (KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
+            raise CameraFileError(f"Camera file {path}, frame {index} has no {error}.") from error
+        except (TypeError, ValueError, ArithmeticError) as error:
             raise CameraFileError(f"Camera file {path}, frame {index}: {error}.") from error
     return views
 
@@ -417,11 +419,16 @@ def _camera_from_frame(frame: dict[str, Any], size: tuple[int, int]) -> Camera:
     for name in ("k1", "k2", "k3", "k4", "p1", "p2"):
         if frame.get(name):
             raise ValueError(f"lens distortion ({name}) cannot be rendered; undistort it first")
+    model = str(frame.get("camera_model", "PINHOLE"))
+    if frame.get("is_fisheye") or model not in ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV"):
+        raise ValueError(f"the camera model {model} is no pinhole")
     matrix = np.array(frame["transform_matrix"], dtype=np.float64)
     if matrix.shape == (3, 4):
         matrix = np.vstack([matrix, [0.0, 0.0, 0.0, 1.0]])
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         raise ValueError("transform_matrix is not a finite 4x4 matrix")
+    if np.abs(matrix[3] - [0.0, 0.0, 0.0, 1.0]).max() > 1e-6:
+        raise ValueError("transform_matrix does not end with the row 0 0 0 1; is it transposed?")
     rotation = matrix[:3, :3]
     if np.abs(rotation.T @ rotation - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
         raise ValueError("transform_matrix is not a rotation and a translation")
@@ -433,11 +440,14 @@ def _camera_from_frame(frame: dict[str, Any], size: tuple[int, int]) -> Camera:
         cx = float(frame["cx"]) * sx if "cx" in frame else width / 2
         cy = float(frame["cy"]) * sy if "cy" in frame else height / 2
     elif "camera_angle_x" in frame:
-        fx = fy = 0.5 * width / math.tan(0.5 * float(frame["camera_angle_x"]))
+        angle = float(frame["camera_angle_x"])
+        if not 0 < angle < math.pi:
+            raise ValueError(f"camera_angle_x {angle:g} is no angle in radians")
+        fx = fy = 0.5 * width / math.tan(0.5 * angle)
         cx, cy = width / 2, height / 2
     else:
         raise ValueError("neither camera_angle_x nor fl_x says what the lens is")
-    if not (fx > 0 and fy > 0 and math.isfinite(fx) and math.isfinite(fy)):
-        raise ValueError("the focal length is not positive")
+    if not (fx > 0 and fy > 0 and np.isfinite([fx, fy, cx, cy]).all()):
+        raise ValueError("the focal length is not positive, or the principal point no number")
     intrinsics = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=np.float64)
     return Camera(width, height, intrinsics, matrix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,10 +18,17 @@ from .job import PASS_NAMES, PATTERNS, CameraRules, EngineSettings, Output, Rend
 __all__ = ["main"]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the process's exit code."""
+def main(arguments: Sequence[str] | None = None, blender: Path | None = None) -> int:
+    """Run a command; returns the process's exit code.
+
+    Args:
+        blender: The program to render with where ``--blender`` does not say; Blender itself
+            gives its own.
+    """
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
+    if getattr(options, "blender", "") is None:
+        options.blender = blender
     try:
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
@@ -91,6 +99,18 @@ def _parser() -> argparse.ArgumentParser:
     sheet.add_argument("--size", type=int, default=160, help="pixels per cell (default: 160)")
     sheet.set_defaults(run=_sheet)
 
+    install = commands.add_parser(
+        "install",
+        help="put the extension into an installed Blender",
+        description="Install and enable the extension in Blender, and make its command line "
+        "know it as objaverse_render_addon.",
+    )
+    _add_blender(install)
+    install.add_argument(
+        "--extension", type=Path, metavar="ZIP", help="a built zip (default: built on the spot)"
+    )
+    install.set_defaults(run=_install)
+
     doctor = commands.add_parser(
         "doctor",
         help="say what Blender, devices and libraries are here",
@@ -156,6 +176,23 @@ def _pair(text: str) -> list[float]:
     if len(values) != 2:
         raise argparse.ArgumentTypeError(f"{text!r} is not X,Y")
     return values
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """``--elevation -30:60`` as ``--elevation=-30:60``: argparse takes -30:60 for a flag."""
+    pairs = {
+        flag
+        for flags in _JOB_FLAGS.values()
+        for flag, _, settings in flags
+        if settings.get("type") in (_range, _pair)
+    }
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in pairs and re.match(r"-[\d.]", argument):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 # Flag, job field, arguments for argparse. Values that are not given leave the job as it is.
@@ -262,7 +299,7 @@ def _add_render(commands: Any) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("sources", nargs="*", metavar="SOURCE", help="3D files")
+    parser.add_argument("sources", nargs="*", metavar="SOURCE", help="3D files, folders, or lists (.txt)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the finished assets")
     parser.add_argument("--job", type=Path, metavar="FILE", help="TOML or JSON; flags override it")
     parser.add_argument("--print-job", action="store_true", help="print the job as TOML and stop")
@@ -305,10 +342,15 @@ def _job(options: argparse.Namespace) -> RenderJob:
         for name, value in vars(options).items()
         if name.startswith("job:")
     }
-    if values.get("lighting.hdri"):
-        values.setdefault("lighting.mode", "hdri")
-    if values.get("cameras.file"):
-        values.setdefault("cameras.pattern", "file")
+    for path, mode, meaning in (
+        ("lighting.hdri", "lighting.mode", "hdri"),
+        ("cameras.file", "cameras.pattern", "file"),
+    ):
+        if values.get(path):
+            values.setdefault(mode, meaning)
+        elif values.get(mode, meaning) != meaning:
+            # The job file's path belongs to the mode that the flag overrides.
+            values[path] = None
     try:
         return job.with_values(values)
     except InvalidJob as error:
@@ -323,6 +365,7 @@ def _job(options: argparse.Namespace) -> RenderJob:
 
 
 def _render(options: argparse.Namespace) -> int:
+    from .assets.sources import expand
     from .batch.run import plan, render
 
     job = _job(options)
@@ -336,7 +379,7 @@ def _render(options: argparse.Namespace) -> int:
     if options.dry_run:
         plans = plan(options.sources, job, options.out, ids=options.ids, overwrite=options.overwrite)
         return _show_plan(plans, job)
-    progress = _JsonProgress() if options.json else _Progress(len(options.sources), options.quiet)
+    progress = _JsonProgress() if options.json else _Progress(len(expand(options.sources)), options.quiet)
     with progress:
         report = render(
             options.sources,
@@ -393,7 +436,7 @@ class _JsonProgress:
         print(
             json.dumps(
                 {
-                    "message": "result",
+                    "kind": "result",
                     "source": result.source,
                     "asset_id": result.asset_id,
                     "status": result.status,
@@ -415,7 +458,7 @@ class _JsonProgress:
         counts = {status: 0 for status in ("done", "skipped", "failed")}
         for result in report.results:
             counts[result.status] += 1
-        print(json.dumps({"message": "summary", **counts}), flush=True)
+        print(json.dumps({"kind": "summary", **counts}), flush=True)
 
 
 class _Progress:
@@ -529,6 +572,16 @@ def _sheet(options: argparse.Namespace) -> int:
     target = options.output or asset.parent / f"{asset.stem}.sheet.png"
     width, height = contact_sheet(asset, target, views=options.views, size=options.size)
     print(f"{target} ({width}x{height})")
+    return 0
+
+
+def _install(options: argparse.Namespace) -> int:
+    from .install import install
+
+    if options.blender is None:
+        raise InvalidJob("Which Blender?", hint="objaverse-render install --blender PATH")
+    for name, value in install(options.blender, options.extension).items():
+        print(f"{name:10s} {value}")
     return 0
 
 

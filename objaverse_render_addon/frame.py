@@ -220,10 +220,12 @@ def check_frame(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -> l
         checks += _check_box(frame, mask, bounds)
     if count and depth is not None:
         points = frame.camera.unproject(depth)[mask]
-        checks.append(_check_sphere(points, bounds))
-        checks += _check_consistency(points, others)
+        checks += _check_bounds(points, bounds)
+        checks += _check_consistency(frame, mask, others, bounds)
     if count and normal is not None:
         checks.append(_check_facing(frame, mask, normal))
+        if depth is not None:
+            checks += _check_gradient(frame, mask, depth, normal)
     if "rgb" in frame.passes and frame.passes["rgb"].shape[-1] == 4:
         checks.append(_check_alpha(frame.passes["rgb"], mask))
     if "rgb" in frame.passes and count:
@@ -249,12 +251,19 @@ def _mask_of(frame: Frame) -> npt.NDArray[np.bool_] | None:
     return None
 
 
-def _check_sphere(points: Array, bounds: Bounds) -> Check:
+def _check_bounds(points: Array, bounds: Bounds) -> list[Check]:
+    # The box finds what the sphere cannot: an object that was turned about its centre.
+    slack = 2e-3 * bounds.radius
+    low, high = np.array(bounds.box_min) - slack, np.array(bounds.box_max) + slack
     distance = np.linalg.norm(points - np.array(bounds.center), axis=1)
-    outside = float(np.mean(distance > bounds.radius * (1 + 1e-3)))
-    return _graded(
-        "depth_in_bounding_sphere", outside, outside > 0, bounds.exact and outside > 1e-2
-    )
+    strays = {
+        "depth_in_bounding_sphere": distance > bounds.radius * (1 + 1e-3),
+        "depth_in_bounding_box": ((points < low) | (points > high)).any(axis=1),
+    }
+    return [
+        _graded(name, share, share > 0, bounds.exact and share > 1e-2)
+        for name, share in ((name, float(stray.mean())) for name, stray in strays.items())
+    ]
 
 
 def _check_box(frame: Frame, mask: npt.NDArray[np.bool_], bounds: Bounds) -> list[Check]:
@@ -284,29 +293,114 @@ def _check_facing(frame: Frame, mask: Array, normal: Array) -> Check:
     return _graded("normals_face_camera", facing, facing < 0.9)
 
 
-def _check_consistency(points: Array, others: Iterable[Frame]) -> list[Check]:
-    share = 1.0
-    compared = False
+def _check_gradient(
+    frame: Frame, mask: npt.NDArray[np.bool_], depth: Array, normal: Array
+) -> list[Check]:
+    """The normals against those that follow from neighbouring depths.
+
+    Shading normals are no face normals, so it is not the angle that counts: the axes they are
+    said to be in have to fit better than flipped or exchanged ones.
+    """
+    inner = mask.copy()
+    inner[[0, -1]] = inner[:, [0, -1]] = False
+    inner[1:-1, 1:-1] &= mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
+    rows, columns = _sampled(np.nonzero(inner), 8_000)
+    camera = frame.camera
+    center = depth[rows, columns].astype(np.float64)
+    points, jump = {}, np.zeros(len(rows))
+    for step in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+        at = rows + step[0], columns + step[1]
+        points[step] = _local_points(camera, depth, at)
+        jump = np.maximum(jump, np.abs(depth[at] - center))
+    # A larger step between two pixels is an edge of the object or too steep to tell.
+    smooth = jump < 3 * center / camera.intrinsics[0, 0]
+    if smooth.sum() < 64:
+        return []
+    across = (points[0, 1] - points[0, -1])[smooth]
+    upwards = (points[-1, 0] - points[1, 0])[smooth]
+    face = np.cross(across, upwards)
+    face /= np.linalg.norm(face, axis=1, keepdims=True)
+    given = normal[rows, columns][smooth].astype(np.float64)
+    rotation = camera.camera_to_world[:3, :3]
+    world = frame.normal_space == "world"
+    said, other = (given @ rotation, given) if world else (given, given @ rotation)
+    rivals = [said * flip for flip in ([-1, 1, 1], [1, -1, 1], [1, 1, -1])] + [other]
+    agreement = [float(np.mean(np.einsum("ij,ij->i", face, n))) for n in [said, *rivals]]
+    margin = agreement[0] - max(agreement[1:])
+    return [_graded("normals_agree_with_depth", margin, margin < -0.05)]
+
+
+def _sampled(indices: tuple[Array, ...], most: int) -> tuple[Array, ...]:
+    return tuple(index[:: max(1, len(index) // most)] for index in indices)
+
+
+def _local_points(camera: Camera, depth: Array, at: tuple[Array, ...]) -> Array:
+    """Points (N, 3) in camera axes of some pixels, given by row and column."""
+    (fx, _, cx), (_, fy, cy), _ = camera.intrinsics.tolist()
+    rays = [(at[1] + 0.5 - cx) / fx, (cy - at[0] - 0.5) / fy, -np.ones(len(at[0]))]
+    return np.stack(rays, axis=1) * depth[at].astype(np.float64)[:, None]
+
+
+def _surface(frame: Frame, mask: npt.NDArray[np.bool_]) -> Array:
+    """Some thousand world points (N, 3) of what a view sees."""
+    at = _sampled(np.nonzero(mask), 12_000)
+    local = _local_points(frame.camera, frame.passes["depth"], at)
+    pose = frame.camera.camera_to_world
+    return np.asarray(local @ pose[:3, :3].T + pose[:3, 3])
+
+
+def _check_consistency(
+    frame: Frame, mask: npt.NDArray[np.bool_], others: Iterable[Frame], bounds: Bounds
+) -> list[Check]:
+    shares = []
+    points = _surface(frame, mask)
     for other in others:
         theirs = _mask_of(other)
         if theirs is None or not theirs.any():
             continue
-        uv, z = other.camera.project(points)
-        with np.errstate(invalid="ignore"):
-            inside = (
-                (z > 0)
-                & (uv[:, 0] >= 0)
-                & (uv[:, 1] >= 0)
-                & (uv[:, 0] < other.camera.width)
-                & (uv[:, 1] < other.camera.height)
-            )
-        if inside.sum() < 16:
-            continue
-        pixels = uv[inside].astype(np.int64)
-        share = min(share, float(np.mean(_dilate(theirs)[pixels[:, 1], pixels[:, 0]])))
-        compared = True
+        shares.append(_share_seen(points, other, theirs, bounds))
+        if "depth" in other.passes:
+            # Wrong intrinsics can shrink a surface into itself; then only this direction tells.
+            shares.append(_share_seen(_surface(other, theirs), frame, mask, bounds))
+    share = min((share for share in shares if share is not None), default=None)
+    if share is None:
+        return []
     # Wires thinner than a pixel fall beside the other view's mask without being wrong.
-    return [_graded("reprojection", share, share < 0.98, share < 0.3)] if compared else []
+    return [_graded("reprojection", share, share < 0.98, share < 0.3)]
+
+
+def _share_seen(
+    points: Array, by: Frame, mask: npt.NDArray[np.bool_], bounds: Bounds
+) -> float | None:
+    """Share of the surface points in a view's frame that it sees, or sees something before.
+
+    ``None`` where too few are in frame to tell.
+    """
+    uv, z = by.camera.project(points)
+    with np.errstate(invalid="ignore"):
+        inside = (
+            (z > 0)
+            & (uv[:, 0] >= 0)
+            & (uv[:, 1] >= 0)
+            & (uv[:, 0] < by.camera.width)
+            & (uv[:, 1] < by.camera.height)
+        )
+    if inside.sum() < 16:
+        return None
+    columns, rows = uv[inside].astype(np.int64).T
+    right = _dilate(mask)[rows, columns]
+    depth = by.passes.get("depth")
+    if depth is not None:
+        # Nothing is between a camera and what it sees. Beside the object it sees past it.
+        nearest = np.full(len(rows), np.inf)
+        height, width = mask.shape
+        seen = np.where(mask, depth, -np.inf)
+        for down in (-1, 0, 1):
+            for along in (-1, 0, 1):
+                at = np.clip(rows + down, 0, height - 1), np.clip(columns + along, 0, width - 1)
+                nearest = np.minimum(nearest, seen[at])
+        right &= z[inside] > nearest - 0.02 * bounds.radius
+    return float(np.mean(right))
 
 
 def _check_alpha(rgb: Array, mask: npt.NDArray[np.bool_]) -> Check:

@@ -8,6 +8,7 @@ pattern stay ``None`` until :meth:`RenderJob.resolved` fills them in.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import hashlib
@@ -93,8 +94,9 @@ class PatternDefaults:
     about: str
 
 
-# 2 atan(16 / 35): a 35 mm lens on a 32 mm sensor, as the Objaverse scripts set it.
-_OBJAVERSE_FOV = math.degrees(2 * math.atan(16 / 35))
+# 2 atan(16 / 35): a 35 mm lens on a 32 mm sensor, as the Objaverse scripts set it. Rounded, so
+# that the panel, whose numbers have 32 bits, means the same.
+_OBJAVERSE_FOV = round(math.degrees(2 * math.atan(16 / 35)), 4)
 # The distance from which the sphere around a full [-1, 1] cube fills a 45 degree view.
 _WHOLE_CUBE = (4.53, 4.53)
 
@@ -194,6 +196,12 @@ PATTERNS: Final[dict[str, PatternDefaults]] = {
 _Number = int | float
 
 
+def _check_kinds(section: object, where: str) -> None:
+    """Give every field its declared kind (a list becomes a tuple), or name the one that cannot."""
+    for name, kind in typing.get_type_hints(type(section)).items():
+        object.__setattr__(section, name, _convert(kind, getattr(section, name), where + name))
+
+
 def _check(condition: bool, message: str, hint: str = "") -> None:
     if not condition:
         raise InvalidJob(message, hint=hint)
@@ -233,9 +241,10 @@ class AssetRules:
     uncolored: UncoloredPolicy = "neutral"
 
     def __post_init__(self) -> None:
+        _check_kinds(self, "asset.")
         _check(
             self.frame is None or abs(self.frame) <= 1_048_574,
-            f"frame {self.frame} is outside Blender's range.",
+            f"asset.frame {self.frame} is outside Blender's range.",
         )
 
 
@@ -257,21 +266,27 @@ class Lighting:
     background: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
+        _check_kinds(self, "lighting.")
         if self.mode == "hdri":
-            _check(bool(self.hdri), "Lighting hdri needs an image.", "Give --hdri PATH.")
+            _check(
+                bool(self.hdri),
+                "lighting.hdri has no image, but the lighting is hdri.",
+                "Give --hdri PATH.",
+            )
         else:
             _check(
-                self.hdri is None, f"An HDRI is given, but the lighting is {self.mode}.",
+                self.hdri is None,
+                f"lighting.hdri is given, but the lighting is {self.mode}.",
                 "Use --lighting hdri.",
             )
         _check(
             math.isfinite(self.strength) and self.strength >= 0,
-            f"Light strength {self.strength} is not a number of zero or more.",
+            f"lighting.strength {self.strength} is not a number of zero or more.",
         )
         if self.background is not None:
             _check(
                 all(0 <= channel <= 1 for channel in self.background),
-                f"Background {self.background} has a channel outside 0..1.",
+                f"lighting.background {self.background} has a channel outside 0..1.",
             )
 
 
@@ -309,50 +324,97 @@ class CameraRules:
     shift: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
+        _check_kinds(self, "cameras.")
         _check(
             self.views is None or 1 <= self.views <= 100_000,
-            f"{self.views} views are not between 1 and 100000.",
+            f"cameras.views {self.views} is not between 1 and 100000.",
         )
-        _check_range("Radius", self.radius, 0, 1e6, open_low=self.pattern != "file")
-        _check_range("Elevation", self.elevation, -90, 90)
-        _check_range("Field of view", self.fov, 0 if self.pattern == "file" else 0.5, 170)
+        _check_range("cameras.radius", self.radius, 0, 1e6, open_low=self.pattern != "file")
+        _check_range("cameras.elevation", self.elevation, -90, 90)
+        _check_range("cameras.fov", self.fov, 0 if self.pattern == "file" else 0.5, 170)
         _check(
-            math.isfinite(self.turns) and self.turns != 0, "An orbit of no turns is no orbit."
+            math.isfinite(self.turns) and self.turns != 0,
+            f"cameras.turns {self.turns} makes no orbit.",
         )
-        _check(0.05 <= self.pixel_aspect <= 20, f"Pixel aspect {self.pixel_aspect} is absurd.")
-        _check(max(map(abs, self.shift)) <= 2, f"Shift {self.shift} is beyond two image sizes.")
+        _check(
+            0.05 <= self.pixel_aspect <= 20,
+            f"cameras.pixel_aspect {self.pixel_aspect} is not in 0.05..20.",
+        )
+        _check(
+            all(abs(share) <= 2 for share in self.shift),
+            f"cameras.shift {self.shift} is beyond two image sizes.",
+        )
         if self.pattern == "file":
-            _check(bool(self.file), "The pattern file needs a file.", "Give --camera-file PATH.")
+            self._check_file()
         else:
             _check(
-                self.file is None, f"A camera file is given, but the pattern is {self.pattern}.",
+                self.file is None,
+                f"cameras.file is given, but the pattern is {self.pattern}.",
                 "Use --cameras file.",
             )
         if self.pattern == "cube-faces":
-            _check(self.views in (None, 6), "cube-faces has six views.", "Leave --views away.")
+            _check(
+                self.views in (None, 6), "cameras.views of cube-faces is six.",
+                "Leave --views away.",
+            )
+            _check(
+                self.elevation in (None, PATTERNS["cube-faces"].elevation),
+                "cameras.elevation is given, but cube-faces looks along the axes.",
+            )
             _check(
                 not self.only_northern_hemisphere,
-                "cube-faces looks from below too.",
+                "cameras.only_northern_hemisphere is set, but cube-faces looks from below too.",
                 "Use ring or fibonacci for the northern hemisphere.",
             )
         if self.pattern == "ring" and self.elevation is not None:
             _check(
                 self.elevation[0] == self.elevation[1],
-                "A ring has one elevation, not a range.",
+                "cameras.elevation of a ring is one number, not a range.",
                 "Use orbit to climb, or give one number.",
             )
-        if self.framing == "resample":
+        framing = self.framing or PATTERNS[self.pattern].framing
+        if framing == "resample":
             _check(
                 PATTERNS[self.pattern].drawn,
-                f"The pattern {self.pattern} draws nothing, so nothing can be drawn again.",
+                f"cameras.framing resample: the pattern {self.pattern} draws nothing, so nothing "
+                "can be drawn again.",
                 "Use --framing fit.",
             )
-        if self.framing == "fit":
-            _check(self.pattern != "file", "Poses from a file are taken as they are.")
+        if framing != "allow":
+            _check(
+                all(abs(share) < 0.5 for share in self.shift),
+                f"cameras.shift {self.shift} puts the principal point outside the picture, where "
+                f"no distance brings the object into frame (framing {framing}).",
+                "Use --framing allow.",
+            )
         if self.only_northern_hemisphere and self.elevation is not None:
             _check(
                 self.elevation[1] >= 0,
-                "An elevation below the horizon leaves nothing of the northern hemisphere.",
+                "cameras.elevation below the horizon leaves nothing of the northern hemisphere.",
+            )
+
+    def _check_file(self) -> None:
+        _check(
+            bool(self.file), "cameras.file has no path, but the pattern is file.",
+            "Give --camera-file PATH.",
+        )
+        _check(
+            self.framing in (None, "allow"),
+            f"cameras.framing {self.framing}: poses from a file are taken as they are.",
+        )
+        # What a resolved job holds is no wish of the user's.
+        unused = {
+            "radius": PATTERNS["file"].radius,
+            "elevation": PATTERNS["file"].elevation,
+            "fov": PATTERNS["file"].fov,
+            "only_northern_hemisphere": False,
+            "pixel_aspect": 1.0,
+            "shift": (0.0, 0.0),
+        }
+        for name, default in unused.items():
+            _check(
+                getattr(self, name) in (None, default),
+                f"cameras.{name} is given, but the file of poses decides it.",
             )
 
 
@@ -375,11 +437,14 @@ class EngineSettings:
     alpha_threshold: float = 0.5
 
     def __post_init__(self) -> None:
-        _check(1 <= self.samples <= 65536, f"{self.samples} samples are not in 1..65536.")
-        _check(0 <= self.threads <= 1024, f"{self.threads} threads are not in 0..1024.")
+        _check_kinds(self, "engine.")
+        _check(
+            1 <= self.samples <= 65536, f"engine.samples {self.samples} is not in 1..65536."
+        )
+        _check(0 <= self.threads <= 1024, f"engine.threads {self.threads} is not in 0..1024.")
         _check(
             0 < self.alpha_threshold <= 1,
-            f"Alpha threshold {self.alpha_threshold} is not in 0..1.",
+            f"engine.alpha_threshold {self.alpha_threshold} is not above 0 and up to 1.",
         )
 
 
@@ -402,17 +467,22 @@ class Output:
     layout: Layout = "zip"
 
     def __post_init__(self) -> None:
+        _check_kinds(self, "output.")
         width, height = self.resolution
         _check(
             4 <= width <= 16384 and 4 <= height <= 16384,
-            f"Resolution {width}x{height} is not between 4 and 16384 pixels a side.",
+            f"output.resolution {width}x{height} is not between 4 and 16384 pixels a side.",
         )
-        _check(bool(self.passes), "No pass is asked for.", f"Choose from {', '.join(PASS_NAMES)}.")
+        _check(
+            bool(self.passes), "output.passes is empty.", f"Choose from {', '.join(PASS_NAMES)}."
+        )
         for name in self.passes:
             _check(
-                name in PASS_NAMES, f"There is no pass {name!r}.", _suggest(name, PASS_NAMES)
+                name in PASS_NAMES,
+                f"output.passes cannot have {name!r}.",
+                _suggest(name, PASS_NAMES),
             )
-        _check(len(set(self.passes)) == len(self.passes), "A pass is named twice.")
+        _check(len(set(self.passes)) == len(self.passes), "output.passes has one of them twice.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -431,11 +501,12 @@ class RenderJob:
     output: Output = field(default_factory=Output)
 
     def __post_init__(self) -> None:
-        _check(0 <= self.seed < 2**63, f"Seed {self.seed} is not in 0..2^63-1.")
+        _check_kinds(self, "")
+        _check(0 <= self.seed < 2**63, f"seed {self.seed} is not in 0..2^63-1.")
         if self.engine.engine == "workbench":
             _check(
                 self.lighting.mode != "hdri",
-                "Workbench knows no image lighting.",
+                "engine.engine workbench knows no image lighting.",
                 "Use --engine cycles or eevee.",
             )
 
@@ -478,11 +549,15 @@ class RenderJob:
     def fingerprint(self) -> str:
         """SHA-256 of what decides the pictures: equal for two jobs that render the same data.
 
-        Device and threads are left out; they change how fast, not what.
+        Device and threads are left out; they change how fast, not what. Files that the job names
+        count by their content.
         """
         data = self.resolved().to_dict()
         for key in ("device", "threads"):
             del data["engine"][key]
+        for section, key in (("lighting", "hdri"), ("cameras", "file")):
+            if data[section][key] is not None:
+                data[section][key] = _content(data[section][key])
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     def to_toml(self) -> str:
@@ -510,7 +585,7 @@ class RenderJob:
             raise InvalidJob(f"Job file {path}: {error}.") from error
         try:
             data = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
-        except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+        except ValueError as error:
             raise InvalidJob(f"Job file {path} cannot be read: {error}.") from error
         if not isinstance(data, dict):
             raise InvalidJob(f"Job file {path} holds no table.")
@@ -526,7 +601,7 @@ class RenderJob:
             *sections, name = path.split(".")
             target = data
             for section in sections:
-                target = target[section]
+                target = target.setdefault(section, {})
             target[name] = value
         return self.from_dict(data)
 
@@ -549,7 +624,16 @@ def _is_plain(value: object) -> bool:
 
 def _toml(value: object) -> str:
     # Scalars and arrays of them are written the same way in JSON and in TOML.
-    return json.dumps(value, ensure_ascii=False)
+    # The one exception is DEL, which TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _content(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return path
 
 
 def _suggest(word: str, known: typing.Iterable[str]) -> str:
@@ -571,9 +655,8 @@ def _read(cls: type[_T], data: object, where: str) -> _T:
             raise InvalidJob(f"There is no job field {where}{key}.", hint=_suggest(key, hints))
         kind = hints[key]
         if dataclasses.is_dataclass(kind):
-            values[key] = _read(typing.cast(type[Any], kind), value, f"{where}{key}.")
-        else:
-            values[key] = _convert(kind, value, f"{where}{key}")
+            value = _read(typing.cast(type[Any], kind), value, f"{where}{key}.")
+        values[key] = value
     return cls(**values)
 
 
@@ -601,7 +684,8 @@ def _convert(kind: Any, value: object, where: str) -> Any:
             raise InvalidJob(f"{where} should be {len(args)} numbers, not {value!r}.")
         return tuple(_convert(arg, item, where) for arg, item in zip(args, value, strict=True))
     if kind is float and isinstance(value, _Number) and not isinstance(value, bool):
-        return float(value)
+        with contextlib.suppress(OverflowError):
+            return float(value)
     if kind is int and isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):

@@ -40,6 +40,9 @@ class RenderAsset:
         out: Folder that the finished asset goes to.
         scratch: Folder for temporary images, emptied by the worker.
         provenance: What the caller knows of the source; goes into the metadata as it is.
+        max_memory: Bytes that the worker may take; 0 for no limit.
+        previews: Folder that a PNG of each view is put into as soon as it is there; may be
+            empty.
     """
 
     kind: ClassVar[str] = "render-asset"
@@ -50,6 +53,7 @@ class RenderAsset:
     scratch: str
     provenance: dict[str, Any] = field(default_factory=dict)
     max_memory: int = 0
+    previews: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +92,26 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class FrameDone:
-    """A view was rendered, checked and written."""
+    """A view was rendered, checked and written.
+
+    Attributes:
+        preview: Path of its PNG, where previews were asked for.
+    """
 
     kind: ClassVar[str] = "frame-done"
     asset_id: str
     index: int
     total: int
+    preview: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The asset is whole, under its final name."""
+    """The asset is whole, under its final name.
+
+    Attributes:
+        sheet: Path of a contact sheet, where previews were asked for.
+    """
 
     kind: ClassVar[str] = "done"
     asset_id: str
@@ -107,6 +120,7 @@ class Done:
     warnings: list[str]
     doubts: dict[str, int]
     seconds: dict[str, float]
+    sheet: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +154,7 @@ _KINDS: dict[str, type[Any]] = {
 
 def encode(message: Message) -> str:
     """One line of JSON, without the line break."""
-    return json.dumps({"message": message.kind, **dataclasses.asdict(message)})
+    return json.dumps({"kind": message.kind, **dataclasses.asdict(message)})
 
 
 def decode(line: str) -> Message | None:
@@ -148,15 +162,18 @@ def decode(line: str) -> Message | None:
 
     Unknown fields are dropped, so that a newer peer can be understood.
     """
-    if not line.startswith('{"message"'):
+    if not line.startswith('{"kind"'):
         return None
     try:
         data = json.loads(line)
     except json.JSONDecodeError:
         return None
-    cls = _KINDS.get(data.pop("message", ""))
+    cls = _KINDS.get(str(data.pop("kind")))
     if cls is None:
         return None
     known = {item.name for item in dataclasses.fields(cls)}
-    message: Message = cls(**{key: value for key, value in data.items() if key in known})
+    try:
+        message: Message = cls(**{key: value for key, value in data.items() if key in known})
+    except TypeError:  # A field is missing.
+        return None
     return message

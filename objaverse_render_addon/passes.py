@@ -17,7 +17,7 @@ import bpy
 
 from .blender import compat
 
-__all__ = ["restore_passes", "set_output", "setup_passes"]
+__all__ = ["is_set_up", "restore_passes", "set_output", "setup_passes"]
 
 _RECORD: Final = "objaverse_passes"
 _MARK: Final = "objaverse_pass_node"
@@ -90,6 +90,11 @@ def setup_passes(
         tree.links.new(compat.pass_socket(source, socket), output.inputs[layer])
     set_output(output, folder, stem)
     return output
+
+
+def is_set_up(scene: bpy.types.Scene) -> bool:
+    """Whether :func:`setup_passes` was called and not undone."""
+    return _RECORD in scene
 
 
 def set_output(node: Any, folder: Path, stem: str) -> None:

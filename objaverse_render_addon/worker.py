@@ -171,7 +171,8 @@ def _resident_bytes() -> int:
 
 def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
     from .blender.engine import open_asset
-    from .dataset import metadata
+    from .dataset import metadata, sheet
+    from .dataset.images import encode_png
     from .dataset.layout import METADATA, frame_files, new_writer
     from .frame import Frame
 
@@ -190,14 +191,27 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
     views: list[dict[str, Any]] = []
     doubts: dict[str, int] = {}
     specs = []
+    rows: list[list[Any]] = []
+    shown = set(sheet.spread(total, 6))
 
     def write(frame: Frame) -> None:
         since = time.perf_counter()
+        preview = ""
         for name, data in frame_files(frame, job.output, job.lighting.background, scratch):
             writer.add(name, data)
+            if request.previews and name.endswith(".png"):
+                target = Path(request.previews) / f"{request.asset_id}-{name}"
+                target.write_bytes(data)
+                preview = str(target)
+        if request.previews and frame.view.index in shown:
+            cells = [name for name in job.output.passes if name in frame.passes]
+            pictures = [sheet.picture_of(name, frame.passes) for name in cells]
+            rows.append(
+                [sheet.shrink(picture, 160, name) for picture, name in zip(pictures, cells, strict=True)]
+            )
         views.append(metadata.view_record(frame, job))
         scene.watch.add("write", since)
-        send(FrameDone(request.asset_id, frame.view.index, total))
+        send(FrameDone(request.asset_id, frame.view.index, total, preview))
 
     try:
         send(Stage(request.asset_id, "render"))
@@ -249,7 +263,12 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
     finally:
         _current_writer.clear()
     seconds = {**watch, "total": time.perf_counter() - started}
-    return Done(request.asset_id, str(final), total, scene.warnings, doubts, seconds)
+    picture = ""
+    if rows:
+        target = Path(request.previews) / f"{request.asset_id}.sheet.png"
+        target.write_bytes(encode_png(sheet.compose(rows)))
+        picture = str(target)
+    return Done(request.asset_id, str(final), total, scene.warnings, doubts, seconds, picture)
 
 
 def _engine_record(scene: Any) -> dict[str, Any]:
@@ -260,7 +279,7 @@ def _engine_record(scene: Any) -> dict[str, Any]:
         "engine": engine.engine,
         "geometry_engine": "cycles, one sample at the pixel centre",
         "samples": engine.samples,
-        "denoised": engine.denoise and engine.engine == "cycles",
+        "denoised": scene.denoised,
         "device": scene.device.kind,
         "device_names": list(scene.device.names),
         "view_transform": "Standard",

@@ -131,6 +131,8 @@ def _check_whole(path: Path, found: str, head: bytes, size: int) -> None:
             raise cut_off("its header promises more")
     elif found == "stl" and _stl_is_short(head, size):
         raise cut_off("its triangle count needs more")
+    elif found == "stl-ascii" and b"endsolid" not in _tail(path, size).lower():
+        raise cut_off("the closing endsolid is missing")
     elif found == "usdz":
         if not zipfile.is_zipfile(path):
             raise cut_off("the archive's directory is missing")

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ..assets.formats import inspect_file
+from ..assets.sources import expand
 from ..dataset.layout import asset_path, read_metadata, remove_parts
 from ..errors import (
     DuplicateAsset,
@@ -25,7 +27,7 @@ from ..errors import (
     from_reason,
 )
 from ..job import RenderJob, differences
-from ..messages import Done, Failed, FrameDone, RenderAsset, Stage
+from ..messages import Done, Failed, FrameDone, Message, RenderAsset, Stage
 from .process import WorkerProcess
 
 __all__ = ["AssetResult", "Event", "Plan", "Report", "plan", "render"]
@@ -44,6 +46,7 @@ class AssetResult:
         path: The finished archive or folder.
         doubts: Check name to number of views that it raised a doubt about.
         seconds: Per stage, and ``total``.
+        sheet: Path of a contact sheet, where previews were asked for.
     """
 
     source: str
@@ -55,6 +58,7 @@ class AssetResult:
     warnings: list[str] = field(default_factory=list)
     doubts: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    sheet: str = ""
 
 
 @dataclass(slots=True)
@@ -112,7 +116,7 @@ def plan(
     fingerprint = job.fingerprint()
     seen: dict[str, str] = {}
     plans = []
-    for source in map(str, sources):
+    for source in expand(map(str, sources)):
         asset_id, path = Path(source).stem, out
         try:
             file = Path(source).expanduser()
@@ -143,12 +147,13 @@ def _is_this(path: Path, job: RenderJob, fingerprint: str, file: Path) -> bool:
     changes = []
     if found.get("job_fingerprint") != fingerprint:
         changes = differences(found.get("job", {}), job.resolved().to_dict())
+        changes = changes or ["the content of cameras.file or lighting.hdri"]
     if found.get("file_size") != file.stat().st_size:
         changes.append(f"file_size: {found.get('file_size')} -> {file.stat().st_size}")
     if changes:
         raise OutputExists(
             f"{path} was made differently ({'; '.join(changes[:6])}).",
-            hint="Use --overwrite to replace it, or another --out.",
+            hint="Allow overwriting (--overwrite) to replace it, or choose another folder.",
         )
     return True
 
@@ -166,6 +171,9 @@ def render(
     overwrite: bool = False,
     ids: IdSource = "name",
     scratch: str | Path | None = None,
+    previews: str | Path | None = None,
+    provenance: dict[str, dict[str, Any]] | None = None,
+    cancel: threading.Event | None = None,
 ) -> Report:
     """Render assets one after the other, each into ``out`` under its own name.
 
@@ -173,7 +181,7 @@ def render(
     is whole already is skipped. This process never imports Blender; a worker process does.
 
     Args:
-        sources: Paths of 3D files.
+        sources: 3D files, folders of them, or text files that list them.
         out: Folder for the finished assets; made if needed.
         on_event: Told of every stage, view and outcome as it happens.
         on_result: Told of every asset as it ends, also of those that no worker saw.
@@ -183,12 +191,16 @@ def render(
             limit.
         ids: Name assets by file name or by content.
         scratch: Folder for temporary images; memory-backed storage otherwise, where there is some.
+        previews: Folder for a PNG of each view as soon as it is there; ``on_event`` is told.
+        provenance: Source to what is known of it; goes into the metadata.
+        cancel: Set it, from any thread, to stop: as Ctrl-C does.
 
     Raises:
         InvalidJob: The job is impossible.
         WorkerStartFailed, MissingDependency: There is no Blender to render with.
         OutputNotWritable, DiskFull: ``out`` cannot be made or written.
-        Interrupted: By Ctrl-C; finished assets stay, the one in hand leaves nothing.
+        Interrupted: By Ctrl-C or ``cancel``; finished assets stay, the one in hand leaves
+            nothing.
     """
     out = Path(out).expanduser().resolve()
     _check_writable(out)
@@ -203,6 +215,8 @@ def render(
 
     try:
         for item in plan(sources, job, out, ids=ids, overwrite=overwrite):
+            if cancel is not None and cancel.is_set():
+                raise _Cancelled
             if item.action != "render":
                 status: Any = "skipped" if item.action == "skip" else "failed"
                 finish(AssetResult(item.source, item.asset_id, status, item.path, item.error))
@@ -217,11 +231,15 @@ def render(
                 job=job.to_dict(),
                 out=str(out),
                 scratch=str(worker.scratch),
-                provenance={"path": str(Path(item.source).expanduser().resolve())},
+                provenance={
+                    **(provenance or {}).get(item.source, {}),
+                    "path": str(Path(item.source).expanduser().resolve()),
+                },
                 max_memory=limit,
+                previews=str(previews or ""),
             )
             try:
-                finish(_converse(worker, request, on_event or (lambda event: None), timeout))
+                finish(_converse(worker, request, on_event or _ignore, timeout, cancel))
             except (WorkerCrashed, WorkerTimeout) as error:
                 worker.kill()
                 worker = None
@@ -238,7 +256,7 @@ def render(
                     worker.kill()
                     worker = None
                     remove_parts(out, item.asset_id)
-    except KeyboardInterrupt as error:
+    except (KeyboardInterrupt, _Cancelled) as error:
         if worker is not None:
             worker.kill()
             worker = None
@@ -259,13 +277,25 @@ def _sentence(error: RenderError, timeout: float) -> str:
     return error.message
 
 
+class _Cancelled(Exception):
+    """Somebody set the event."""
+
+
+def _ignore(_: Event) -> None:
+    pass
+
+
 def _converse(
-    worker: WorkerProcess, request: RenderAsset, on_event: Callable[[Event], None], timeout: float
+    worker: WorkerProcess,
+    request: RenderAsset,
+    on_event: Callable[[Event], None],
+    timeout: float,
+    cancel: threading.Event | None,
 ) -> AssetResult:
     deadline = time.monotonic() + timeout
     worker.send(request)
     while True:
-        message = worker.receive(deadline - time.monotonic())
+        message = _receive(worker, deadline, cancel)
         if isinstance(message, Event):
             on_event(message)
         if isinstance(message, Done):
@@ -279,10 +309,25 @@ def _converse(
                 message.warnings,
                 message.doubts,
                 message.seconds,
+                message.sheet,
             )
         if isinstance(message, Failed):
             error = from_reason(message.reason, message.message, message.hint, message.log)
             return AssetResult(request.source, request.asset_id, "failed", None, error)
+
+
+def _receive(
+    worker: WorkerProcess, deadline: float, cancel: threading.Event | None
+) -> Message:
+    while cancel is not None:
+        if cancel.is_set():
+            raise _Cancelled
+        try:
+            return worker.receive(min(0.1, max(0.0, deadline - time.monotonic())))
+        except WorkerTimeout:
+            if time.monotonic() >= deadline:
+                raise
+    return worker.receive(deadline - time.monotonic())
 
 
 def _check_writable(out: Path) -> None:

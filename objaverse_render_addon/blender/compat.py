@@ -19,6 +19,7 @@ __all__ = [
     "engine_id",
     "file_output_path",
     "find_operator",
+    "has_denoiser",
     "make_file_output",
     "new_aov_output",
     "pass_socket",
@@ -89,6 +90,15 @@ def call_operator(operator: Any, **arguments: Any) -> set[str]:
         **{name: value for name, value in arguments.items() if name in known}
     )
     return result
+
+
+def has_denoiser(cycles: Any) -> bool:
+    """Whether this build of Blender has OpenImageDenoise; distributions leave it out."""
+    try:
+        cycles.denoiser = "OPENIMAGEDENOISE"
+    except TypeError:
+        return False
+    return bool(cycles.denoiser == "OPENIMAGEDENOISE")
 
 
 def compositor_tree(scene: bpy.types.Scene) -> Any:

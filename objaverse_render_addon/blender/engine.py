@@ -23,7 +23,7 @@ import numpy as np
 
 from ..assets.formats import inspect_file
 from ..cameras import Camera, Rig, View, draw, sample_views
-from ..dataset.images import encode_srgb8, read_exr
+from ..dataset.images import cycles_seconds, encode_srgb8, read_exr
 from ..errors import ClippedPictures, EmptyPictures, RenderFailed
 from ..frame import Frame, assemble, check_frame
 from ..job import RenderJob
@@ -62,7 +62,11 @@ class Stopwatch:
 
     def add(self, stage: str, since: float) -> None:
         """Count the time since ``since`` (:func:`time.perf_counter`) for a stage."""
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - since
+        self.count(stage, time.perf_counter() - since)
+
+    def count(self, stage: str, seconds: float) -> None:
+        """Count some seconds for a stage."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
 
 @dataclass
@@ -71,6 +75,7 @@ class AssetScene:
 
     Attributes:
         views: As sampled; the frames carry the cameras as Blender sees them.
+        denoised: Whether RGB is denoised; not every build of Blender can.
         object_names: Object index to name, where that pass is asked for.
         record: What the metadata say of the asset, ready for JSON.
         warnings: ``name: sentence`` each.
@@ -86,6 +91,7 @@ class AssetScene:
     frame: int
     device: Device
     alpha: materials.AlphaClip
+    denoised: bool = False
     object_names: dict[int, str] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -183,6 +189,7 @@ class AssetScene:
     def _complete(self, frame: Frame, color: Path | None, others: list[Frame]) -> Frame:
         if color is not None:
             channels = read_exr(color)
+            self.watch.count("cycles", cycles_seconds(color))
             color.unlink()
             linear = np.stack([channels[name] for name in "RGBA"], axis=-1)
             frame.passes["rgb"] = encode_srgb8(linear)
@@ -255,7 +262,7 @@ class AssetScene:
         scene.render.engine = compat.engine_id(engine.engine)
         if engine.engine == "cycles":
             compat.set_checked(scene.cycles, filter_width=_FILTER, samples=engine.samples)
-            compat.set_checked(scene.cycles, use_denoising=engine.denoise)
+            compat.set_checked(scene.cycles, use_denoising=self.denoised)
         elif engine.engine == "eevee":
             scene.eevee.taa_render_samples = engine.samples
         compat.set_image_format(scene.render.image_settings, multilayer=False)
@@ -351,6 +358,10 @@ def open_asset(
     alpha = materials.AlphaClip(job.engine.alpha_threshold)
     if alpha.unclear:
         warnings.append(f"unclear-transparency: {', '.join(alpha.unclear[:5])}")
+    denoised = job.engine.denoise and job.engine.engine == "cycles"
+    if denoised and not compat.has_denoiser(scene.cycles):
+        denoised = False
+        warnings.append("not-denoised: this Blender was built without OpenImageDenoise.")
     names = _number_objects(scene) if "object_index" in job.output.passes else {}
     rig = Rig()
     if job.asset.normalize == "none":
@@ -368,8 +379,8 @@ def open_asset(
     }
     watch.add("prepare", since)
     return AssetScene(
-        job, asset_id, scene, camera, normalization, views, frame, device, alpha, names, record,
-        warnings, watch,
+        job, asset_id, scene, camera, normalization, views, frame, device, alpha, denoised, names,
+        record, warnings, watch,
     )  # fmt: skip
 
 
@@ -417,12 +428,15 @@ def _set_up_render(scene: bpy.types.Scene, job: RenderJob) -> None:
         caustics_reflective=False,
         caustics_refractive=False,
         time_limit=0.0,
-        denoiser="OPENIMAGEDENOISE",
-        denoising_input_passes="RGB_ALBEDO_NORMAL",
-        denoising_prefilter="FAST",
-        denoising_quality="FAST",
         **BOUNCES,
     )
+    if compat.has_denoiser(cycles):
+        compat.set_checked(
+            cycles,
+            denoising_input_passes="RGB_ALBEDO_NORMAL",
+            denoising_prefilter="FAST",
+            denoising_quality="FAST",
+        )
     layer = scene.view_layers[0]
     # The clip makes alpha 0 or 1 where it can; where it cannot, this is the rule.
     compat.set_checked(layer, pass_alpha_threshold=job.engine.alpha_threshold)

@@ -13,7 +13,7 @@ import bpy
 from ..errors import ImportFailed, MissingDependency, UnsupportedFormat
 from . import compat
 
-__all__ = ["empty_blender", "forbid_scripts", "import_file", "readable_formats"]
+__all__ = ["append_blend", "empty_blender", "forbid_scripts", "import_file", "readable_formats"]
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +50,22 @@ def import_file(path: Path, kind: str, *, keep_lights: bool = False) -> str:
         raise ImportFailed(
             f"{path}: {cause}", hint="Open the file in Blender to see what is wrong with it."
         ) from error
+
+
+def append_blend(path: Path, scene: bpy.types.Scene) -> None:
+    """Append what a .blend file's scenes hold to the scene that is open.
+
+    Raises:
+        ImportFailed: Blender cannot read the file.
+    """
+    try:
+        with bpy.data.libraries.load(str(path), link=False) as (source, target):
+            target.objects = list(source.objects)
+    except OSError as error:
+        raise ImportFailed(f"{path}: {error}") from error
+    for obj in target.objects:
+        if obj is not None:
+            scene.collection.objects.link(obj)
 
 
 def _import(path: Path, kind: str, keep_lights: bool) -> str:

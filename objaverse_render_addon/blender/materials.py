@@ -15,7 +15,13 @@ from ..errors import MissingTextures
 from ..job import RenderJob
 from . import compat
 
-__all__ = ["AlphaClip", "add_material_passes", "color_uncolored", "replace_missing_textures"]
+__all__ = [
+    "AlphaClip",
+    "add_material_passes",
+    "color_uncolored",
+    "missing_textures",
+    "replace_missing_textures",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -38,13 +44,28 @@ def _is_missing(image: Any) -> bool:
     return not path.is_file() or not any(image.size)
 
 
-def _image_nodes() -> Iterator[tuple[Any, Any]]:
-    trees = [material.node_tree for material in bpy.data.materials]
+def _image_nodes(materials: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    trees = [material.node_tree for material in materials]
     trees += [group for group in bpy.data.node_groups if group.bl_idname == "ShaderNodeTree"]
     for tree in trees:
         for node in list(tree.nodes) if tree else ():
             if node.type == "TEX_IMAGE":
                 yield tree, node
+
+
+def missing_textures(materials: Iterable[Any]) -> dict[str, list[tuple[Any, Any]]]:
+    """Name of each texture that is not there, to the trees and nodes that want it."""
+    missing: dict[str, list[tuple[Any, Any]]] = {}
+    for tree, node in _image_nodes(materials):
+        # Importers leave an image node without an image where the file was not found.
+        if node.image is None:
+            name = node.label or node.name
+        elif _is_missing(node.image):
+            name = node.image.filepath or node.image.name
+        else:
+            continue
+        missing.setdefault(name.replace("\\", "/"), []).append((tree, node))
+    return missing
 
 
 def replace_missing_textures(job: RenderJob, asset_id: str) -> dict[str, Any]:
@@ -57,16 +78,7 @@ def replace_missing_textures(job: RenderJob, asset_id: str) -> dict[str, Any]:
     Raises:
         MissingTextures: The job's policy is ``fail``.
     """
-    missing: dict[str, list[tuple[Any, Any]]] = {}
-    for tree, node in _image_nodes():
-        # Importers leave an image node without an image where the file was not found.
-        if node.image is None:
-            name = node.label or node.name
-        elif _is_missing(node.image):
-            name = node.image.filepath or node.image.name
-        else:
-            continue
-        missing.setdefault(name.replace("\\", "/"), []).append((tree, node))
+    missing = missing_textures(bpy.data.materials)
     names = sorted(missing)
     if names and job.asset.missing_textures == "fail":
         raise MissingTextures(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,9 +17,22 @@ from ..errors import DegenerateGeometry, InvalidGeometry, NoGeometry, Normalizat
 from ..frame import Bounds
 from ..job import HALF_EXTENT
 
-__all__ = ["Measurement", "Normalization", "count_contents", "freeze", "measure", "normalize", "stage"]
+__all__ = [
+    "Measurement",
+    "Normalization",
+    "count_contents",
+    "freeze",
+    "measure",
+    "normalize",
+    "normalizing_transform",
+    "outermost",
+    "stage",
+]
 
 Points = npt.NDArray[np.float64]
+
+NORMALIZER: Final = "Objaverse Normalization"
+"""Name of the empty that carries scale and translation."""
 
 _SURFACES: Final = {"MESH", "CURVE", "SURFACE", "FONT", "META"}
 _NOT_ASSET: Final = {"CAMERA", "SPEAKER", "LIGHT_PROBE"}
@@ -153,11 +166,14 @@ class Measurement:
         return float((self.box_max - self.box_min).max())
 
 
-def measure() -> Measurement:
+def measure(only: set[Any] | None = None) -> Measurement:
     """Measure what renders from its own vertices, never from box corners.
 
     Only vertices of faces count, only of objects that the camera can see, with all modifiers,
     shape keys, armatures and instances as they render.
+
+    Args:
+        only: Objects that count, with what they instance; all of the scene otherwise.
 
     Raises:
         NoGeometry: There is no such face.
@@ -171,6 +187,8 @@ def measure() -> Measurement:
     for instance in depsgraph.object_instances:
         obj = instance.object
         if not instance.show_self or not obj.visible_camera or obj.is_holdout:
+            continue
+        if only is not None and (instance.parent or obj).original not in only:
             continue
         if obj.type not in _SURFACES:
             exact = exact and obj.type not in ("CURVES", "POINTCLOUD", "VOLUME")
@@ -195,13 +213,13 @@ def measure() -> Measurement:
         lows.append(world.min(axis=0))
         highs.append(world.max(axis=0))
         faces += count
-        parts.append(_hull_like(world))
+        parts.append(_few(world))
     if not faces:
         raise NoGeometry(
             "Nothing in the file has a face that renders.",
             hint="It may hold only points, curves, hidden or empty objects.",
         )
-    points = _hull_like(np.concatenate(parts))
+    points = _few(np.concatenate(parts))
     return Measurement(points, np.min(lows, axis=0), np.max(highs, axis=0), faces, exact)
 
 
@@ -221,12 +239,15 @@ def _face_vertices(obj: Any) -> tuple[npt.NDArray[np.float32], int]:
         obj.to_mesh_clear()
 
 
-def _hull_like(points: Points) -> Points:
-    """The points themselves, or of many the outermost in 1024 directions."""
-    if len(points) <= _MANY_POINTS:
-        return points
-    index = np.arange(1024)
-    z = 1 - (2 * index + 1) / 1024
+def _few(points: Points) -> Points:
+    """The points themselves, or of many the outermost."""
+    return points if len(points) <= _MANY_POINTS else outermost(points)
+
+
+def outermost(points: Points, count: int = 1024) -> Points:
+    """Of points (N, 3) those that lie farthest in ``count`` directions and along the axes."""
+    index = np.arange(count)
+    z = 1 - (2 * index + 1) / count
     angle = index * GOLDEN_ANGLE
     ring = np.sqrt(1 - z * z)
     directions = np.stack([ring * np.cos(angle), ring * np.sin(angle), z], axis=1)
@@ -234,9 +255,10 @@ def _hull_like(points: Points) -> Points:
     best = np.full(len(directions), -np.inf)
     chosen = np.zeros(len(directions), dtype=np.int64)
     for start in range(0, len(points), 65536):
-        reach = points[start : start + 65536] @ directions.T
-        rows = reach.argmax(axis=0)
-        values = reach[rows, np.arange(len(directions))]
+        # Directions by points: the maximum runs along memory, some ten times as fast.
+        reach = directions @ points[start : start + 65536].T
+        rows = reach.argmax(axis=1)
+        values = reach[np.arange(len(directions)), rows]
         better = values > best
         best[better] = values[better]
         chosen[better] = rows[better] + start
@@ -278,16 +300,12 @@ class Normalization:
     warnings: list[str] = field(default_factory=list)
 
 
-def normalize(scene: bpy.types.Scene, method: str) -> Normalization:
-    """Scale and centre the whole scene through one parent, and measure that it worked.
-
-    Nothing is applied to meshes, and all roots move together.
+def normalizing_transform(before: Measurement, method: str) -> tuple[float, Points, list[str]]:
+    """Scale and translation (3,) that normalise a measured asset, and warnings.
 
     Raises:
         DegenerateGeometry: No extent, or numbers beyond 32-bit floats.
-        NormalizationFailed: A constraint or a driver holds something back.
     """
-    before = measure()
     edge = before.longest_edge
     size = max(float(np.abs([before.box_min, before.box_max]).max()), edge)
     if edge <= 0 or not math.isfinite(edge):
@@ -312,9 +330,29 @@ def normalize(scene: bpy.types.Scene, method: str) -> Normalization:
     elif method != "none":
         scale = 2 * HALF_EXTENT[method] / edge
     translation = -scale * center if method != "none" else np.zeros(3)
+    return scale, translation, warnings
+
+
+def normalize(
+    scene: bpy.types.Scene, method: str, only: set[Any] | None = None
+) -> Normalization:
+    """Scale and centre the whole scene through one parent, and measure that it worked.
+
+    Nothing is applied to meshes, and all roots move together.
+
+    Args:
+        only: Objects that are moved; all of the scene otherwise.
+
+    Raises:
+        DegenerateGeometry: No extent, or numbers beyond 32-bit floats.
+        NormalizationFailed: A constraint or a driver holds something back.
+    """
+    before = measure(only)
+    scale, translation, warnings = normalizing_transform(before, method)
+    size = max(float(np.abs([before.box_min, before.box_max]).max()), before.longest_edge)
     if method != "none":
-        _move(scene, scale, translation)
-        after = measure()
+        _move(scene, scene.objects if only is None else only, scale, translation)
+        after = measure(only)
         expected = np.array([before.box_min, before.box_max]) * scale + translation
         error = float(np.abs(np.array([after.box_min, after.box_max]) - expected).max())
         if error > max(1e-3, 1e-6 * size * scale):
@@ -340,13 +378,15 @@ def normalize(scene: bpy.types.Scene, method: str) -> Normalization:
     )
 
 
-def _move(scene: bpy.types.Scene, scale: float, translation: Points) -> None:
-    parent = bpy.data.objects.new("Objaverse Normalization", None)
+def _move(
+    scene: bpy.types.Scene, objects: Iterable[Any], scale: float, translation: Points
+) -> None:
+    parent = bpy.data.objects.new(NORMALIZER, None)
     scene.collection.objects.link(parent)
     parent.location = translation.tolist()
     parent.scale = (scale, scale, scale)
     roots = set()
-    for obj in scene.objects:
+    for obj in objects:
         while obj.parent is not None:
             obj = obj.parent
         roots.add(obj)

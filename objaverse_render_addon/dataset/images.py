@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ..errors import MissingDependency, RenderFailed
 
-__all__ = ["encode_png", "encode_srgb8", "read_exr", "read_png", "write_exr"]
+__all__ = ["cycles_seconds", "encode_png", "encode_srgb8", "read_exr", "read_png", "write_exr"]
 
 PNG_LEVEL = 6
 
@@ -37,11 +37,31 @@ def read_exr(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise RenderFailed(f"Blender wrote no image at {path}.")
     try:
         file = exr.File(str(path), separate_channels=True)
-        return {
+        channels = {
             name: channel.pixels for part in file.parts for name, channel in part.channels.items()
         }
     except RuntimeError as error:
         raise RenderFailed(f"{path} is not a whole EXR image: {error}.") from error
+    # OpenEXR prints a warning and leaves the part away whose pixels it cannot read.
+    if not channels:
+        raise RenderFailed(f"{path} is not a whole EXR image: its pixels cannot be read.")
+    return channels
+
+
+def cycles_seconds(path: Path) -> float:
+    """Seconds of sampling and denoising that Cycles wrote into a render's header.
+
+    Returns:
+        To a hundredth, rounded down; 0 where another engine rendered.
+    """
+    header = _openexr().File(str(path), header_only=True).parts[0].header
+    for name, value in header.items():
+        if name.startswith("cycles.") and name.endswith(".render_time"):
+            seconds = 0.0
+            for part in str(value).split(":"):
+                seconds = seconds * 60 + float(part)
+            return seconds
+    return 0.0
 
 
 def write_exr(path: Path, channels: dict[str, npt.NDArray[Any]], notes: dict[str, str]) -> None:

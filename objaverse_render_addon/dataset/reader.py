@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -116,7 +117,7 @@ class AssetReader:
             if self._zip is None:
                 return (self.path / name).read_bytes()
             return self._zip.read(f"{self.path.stem}/{name}")
-        except (OSError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise TruncatedFile(f"{self.path}: {name} cannot be read: {error}.") from error
 
     def read(self, index: int) -> dict[str, npt.NDArray[Any]]:
@@ -140,7 +141,7 @@ class AssetReader:
                     if exr is None:
                         exr = self._read_exr(file)
                     passes[name] = exr[name]
-            except (ValueError, KeyError, OSError) as error:
+            except (ValueError, KeyError, OSError, EOFError) as error:
                 raise TruncatedFile(f"{self.path}: {file} is damaged: {error}.") from error
         return passes
 

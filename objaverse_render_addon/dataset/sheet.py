@@ -8,10 +8,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import MissingDependency, SourceNotFound
+from ..errors import SourceNotFound
+from .images import encode_png
 from .reader import AssetReader
 
-__all__ = ["contact_sheet"]
+__all__ = ["compose", "contact_sheet", "picture_of", "shrink", "spread"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -44,46 +45,71 @@ def contact_sheet(
     Raises:
         SourceNotFound: There is no finished asset.
     """
-    try:
-        from PIL import Image, ImageDraw
-    except ImportError as error:
-        raise MissingDependency(
-            "Contact sheets need Pillow.", hint="python -m pip install pillow"
-        ) from error
     with AssetReader(asset) as reader:
         total = len(reader.views)
         if not total:
             raise SourceNotFound(f"{asset} has no views.")
-        count = total if views is None else min(views, total)
-        chosen = [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
         names = reader.passes
-        width, height = reader.metadata["render_settings"]["resolution"]
-        factor = size / max(width, height)
-        cell = max(1, round(width * factor)), max(1, round(height * factor))
-        sheet = Image.new(
-            "RGB",
-            (
-                _GAP + len(names) * (cell[0] + _GAP),
-                _LABEL + _GAP + count * (cell[1] + _GAP),
-            ),
-            (_BACKGROUND,) * 3,
-        )
-        pen = ImageDraw.Draw(sheet)
-        for column, name in enumerate(names):
-            pen.text((_GAP + column * (cell[0] + _GAP) + 2, 2), name, fill=(220, 220, 220))
-        for row, index in enumerate(chosen):
+        rows = []
+        for index in spread(total, views):
             arrays = reader.read(index)
-            for column, name in enumerate(names):
-                picture = Image.fromarray(picture_of(name, arrays))
-                smooth = Image.Resampling.LANCZOS if name == "rgb" else Image.Resampling.NEAREST
-                place = (
-                    _GAP + column * (cell[0] + _GAP),
-                    _LABEL + _GAP + row * (cell[1] + _GAP),
-                )
-                sheet.paste(picture.resize(cell, smooth), place)
+            rows.append([shrink(picture_of(name, arrays), size, name) for name in names])
+    sheet = _label(compose(rows), names, rows[0][0].shape[1])
     target.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(target)
-    return sheet.size
+    target.write_bytes(encode_png(sheet))
+    return sheet.shape[1], sheet.shape[0]
+
+
+def spread(total: int, count: int | None) -> list[int]:
+    """At most ``count`` of ``total`` indices, evenly spread, first and last included."""
+    if count is None or count >= total:
+        return list(range(total))
+    return [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
+
+
+def shrink(pixels: Pixels, size: int, name: str) -> Pixels:
+    """A picture whose longer side is ``size``: colour averaged, everything else picked."""
+    height, width = pixels.shape[:2]
+    factor = size / max(width, height)
+    rows, columns = max(1, round(height * factor)), max(1, round(width * factor))
+    y = ((np.arange(rows) + 0.5) * height / rows).astype(int)
+    x = ((np.arange(columns) + 0.5) * width / columns).astype(int)
+    if name != "rgb" or factor >= 1:
+        return pixels[y][:, x]
+    # Box average through a summed-area table.
+    table = np.zeros((height + 1, width + 1, 3))
+    table[1:, 1:] = pixels.astype(np.float64).cumsum(axis=0).cumsum(axis=1)
+    y0, x0 = (np.arange(rows) * height) // rows, (np.arange(columns) * width) // columns
+    y1, x1 = np.append(y0[1:], height), np.append(x0[1:], width)
+    total = table[y1][:, x1] - table[y0][:, x1] - table[y1][:, x0] + table[y0][:, x0]
+    area = (y1 - y0)[:, None] * (x1 - x0)[None, :]
+    return (total / area[..., None] + 0.5).astype(np.uint8)
+
+
+def compose(rows: list[list[Pixels]]) -> Pixels:
+    """One picture of equal cells with a gap around each."""
+    height, width = rows[0][0].shape[:2]
+    sheet = np.full(
+        (_GAP + len(rows) * (height + _GAP), _GAP + len(rows[0]) * (width + _GAP), 3),
+        _BACKGROUND,
+        np.uint8,
+    )
+    for row, cells in enumerate(rows):
+        for column, cell in enumerate(cells):
+            top, left = _GAP + row * (height + _GAP), _GAP + column * (width + _GAP)
+            sheet[top : top + height, left : left + width] = cell
+    return sheet
+
+
+def _label(sheet: Pixels, names: list[str], cell: int) -> Pixels:
+    """The sheet with the passes' names above its columns."""
+    from PIL import Image, ImageDraw
+
+    banner = Image.new("RGB", (sheet.shape[1], _LABEL), (_BACKGROUND,) * 3)
+    pen = ImageDraw.Draw(banner)
+    for column, name in enumerate(names):
+        pen.text((_GAP + column * (cell + _GAP) + 2, 1), name, fill=(220, 220, 220))
+    return np.concatenate([np.asarray(banner), sheet])
 
 
 def picture_of(name: str, arrays: dict[str, npt.NDArray[Any]]) -> Pixels:

@@ -1,0 +1,84 @@
+# From a fresh clone, with nothing but make and Python 3.13 or 3.11:
+#
+#   make demo          render a sample asset, and say where its contact sheet lies
+#   make test          run the whole test suite
+#   make test-matrix   run the core tests on every supported Blender, 4.2 to 5.2
+#   make lint          check style and types
+#   make clean         remove environments, the demo and caches
+#
+# Environments are made where they are needed and kept. PYTHON=/path/to/python chooses the
+# Python of `demo` and `test`.
+
+PYTHON ?=
+PYTHONS = 3.13 3.11
+MATRIX = 4.2 4.5 5.0 5.1 5.2
+PYTHON_4.2 = 3.11
+PYTHON_4.5 = 3.11
+PYTHON_5.0 = 3.11
+PYTHON_5.1 = 3.13
+PYTHON_5.2 = 3.13
+
+INPUTS = pyproject.toml tools/environment.sh
+
+.DEFAULT_GOAL = help
+.PHONY: help demo test test-matrix lint clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^#   make/  make/p' Makefile
+
+.venv/ready: $(INPUTS)
+	@PYTHON='$(PYTHON)' tools/environment.sh .venv '$(PYTHONS)' -e '.[bpy]'
+	@touch $@
+
+.venv/ready-test: .venv/ready
+	@tools/environment.sh .venv '$(PYTHONS)' -e '.[bpy]' -g test
+	@touch $@
+
+.venv-lint/ready: $(INPUTS)
+	@tools/environment.sh .venv-lint '3.13 3.12 3.11' -e . -g lint
+	@touch $@
+
+.venv-%/ready: $(INPUTS)
+	@tools/environment.sh .venv-$* '$(PYTHON_$*)' -e '.[bpy]' 'bpy==$*.*' -g test
+	@touch $@
+
+demo: .venv/ready
+	@.venv/bin/python examples/make_sample.py demo/rocket.glb
+	@.venv/bin/objaverse-render render demo/rocket.glb --out demo --overwrite \
+	    --cameras orbit --turns 1.2 --views 4 --elevation=-25:30 --radius 1 --fov 35 \
+	    --lighting xl --seed 27 --resolution 240 --samples 64 \
+	    --passes rgb,depth,normal,mask,albedo,roughness_metallic
+	@.venv/bin/objaverse-render verify demo
+	@.venv/bin/objaverse-render sheet demo/rocket.zip --size 240 >/dev/null
+	@echo "Contact sheet: $(CURDIR)/demo/rocket.sheet.png"
+
+test: .venv/ready-test
+	@.venv/bin/python -m pytest
+
+# Each version in its own environment; a version whose Python is not here is skipped, out loud.
+test-matrix:
+	@passed= skipped= failed=; \
+	for pair in $(foreach version,$(MATRIX),$(version):$(PYTHON_$(version))); do \
+	    blender=$${pair%:*} python=$${pair#*:}; \
+	    echo "=== Blender $$blender, Python $$python"; \
+	    if ! tools/environment.sh --find $$python >/dev/null 2>&1; then \
+	        echo "SKIPPED: there is no Python $$python here."; \
+	        skipped="$$skipped $$blender"; \
+	    elif $(MAKE) --no-print-directory .venv-$$blender/ready \
+	        && .venv-$$blender/bin/python -m pytest -q -m core; then \
+	        passed="$$passed $$blender"; \
+	    else \
+	        failed="$$failed $$blender"; \
+	    fi; \
+	done; \
+	echo "=== Core tests: passed on$${passed:- none}$${skipped:+; SKIPPED on$$skipped}$${failed:+; FAILED on$$failed}"; \
+	test -z "$$failed" -a -n "$$passed"
+
+lint: .venv-lint/ready
+	@.venv-lint/bin/ruff check .
+	@.venv-lint/bin/mypy
+
+clean:
+	rm -rf .venv .venv-lint $(MATRIX:%=.venv-%) demo build dist .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

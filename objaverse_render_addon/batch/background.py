@@ -1,0 +1,109 @@
+"""A run in a thread, for a program that has to stay responsive: Blender's window.
+
+The thread talks to the worker process; whoever owns the window calls :meth:`BackgroundRun.poll`
+from a timer and gets what happened since. Nothing here touches ``bpy``.
+"""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import Interrupted, RenderError, UnexpectedError
+from ..job import RenderJob
+from .run import AssetResult, Event, Report, render
+
+__all__ = ["BackgroundRun", "Ended"]
+
+Outcome = Literal["finished", "cancelled", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The last thing that a run says.
+
+    Attributes:
+        error: Why nothing could be rendered at all, where that is so.
+    """
+
+    outcome: Outcome
+    error: RenderError | None = None
+
+
+@dataclass(slots=True)
+class BackgroundRun:
+    """One run of :func:`objaverse_render_addon.batch.run.render` beside the caller.
+
+    Attributes:
+        previews: Folder of the views' PNGs; :meth:`close` removes it.
+    """
+
+    sources: list[str]
+    job: RenderJob
+    out: Path
+    options: dict[str, Any] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+    previews: Path = field(
+        default_factory=lambda: Path(tempfile.mkdtemp(prefix="objaverse-previews-"))
+    )
+    _cancel: threading.Event = field(default_factory=threading.Event)
+    _events: queue.SimpleQueue[Event | AssetResult | Ended] = field(
+        default_factory=queue.SimpleQueue
+    )
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread = threading.Thread(target=self._run, name="objaverse-render", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            report: Report = render(
+                self.sources,
+                self.job,
+                self.out,
+                on_event=self._events.put,
+                on_result=self._events.put,
+                previews=self.previews,
+                cancel=self._cancel,
+                **self.options,
+            )
+            del report
+            self._events.put(Ended("finished"))
+        except Interrupted:
+            self._events.put(Ended("cancelled"))
+        except RenderError as error:
+            self._events.put(Ended("failed", error))
+        except Exception as error:
+            self._events.put(Ended("failed", UnexpectedError(f"{type(error).__name__}: {error}")))
+
+    def poll(self) -> Iterable[Event | AssetResult | Ended]:
+        """What happened since the last call, without waiting."""
+        while True:
+            try:
+                yield self._events.get_nowait()
+            except queue.Empty:
+                return
+
+    def cancel(self) -> None:
+        """Ask it to stop; it ends with :class:`Ended`."""
+        self._cancel.set()
+
+    def stop(self) -> None:
+        """Stop, and wait for the thread; the previews stay."""
+        self.cancel()
+        if self._thread is not None:
+            self._thread.join(15)
+
+    def close(self) -> None:
+        """Stop, and remove the previews."""
+        self.stop()
+        shutil.rmtree(self.previews, ignore_errors=True)

@@ -1,0 +1,222 @@
+"""Put the extension into an installed Blender, so that its command line finds it too.
+
+Blender knows an extension as ``bl_ext.<repository>.objaverse_render_addon`` only, and
+``--addons objaverse_render_addon`` fails without an exit code. A launcher of a few lines among
+Blender's scripts makes the short name work, and says so where the extension is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from . import __version__
+from .errors import MissingDependency, SourceNotFound, WorkerStartFailed, from_os_error
+
+__all__ = ["LAUNCHER", "fetch_wheels", "install", "stage", "write_launcher"]
+
+PACKAGE: Final = Path(__file__).resolve().parent
+WHEELS: Final = ("OpenEXR>=3.3,<4",)
+_MARK: Final = "OBJAVERSE-FACTS "
+_TIMEOUT: Final = 300
+
+LAUNCHER: Final = '''\
+"""Makes --addons objaverse_render_addon find the extension of that name."""
+
+bl_info = {
+    "name": "Objaverse Render (launcher)",
+    "blender": (4, 2, 0),
+    "category": "Render",
+    "description": "Enables the extension objaverse_render_addon under its short name",
+}
+
+_enabled = []
+
+
+def register():
+    import addon_utils
+
+    names = [module.__name__ for module in addon_utils.modules()]
+    names = [name for name in names if re.fullmatch(r"bl_ext\\..+\\.objaverse_render_addon", name)]
+    if not names:
+        # Blender would go on without a word, and with exit code 0.
+        print("objaverse_render_addon: the extension is not installed.", file=sys.stderr)
+        raise RuntimeError("install the extension objaverse_render_addon first")
+    if not addon_utils.check(names[0])[1]:
+        if addon_utils.enable(names[0], persistent=True) is None:
+            raise RuntimeError(f"{names[0]} could not be enabled; its error is above")
+        _enabled.append(names[0])
+
+
+def unregister():
+    import addon_utils
+
+    while _enabled:
+        addon_utils.disable(_enabled.pop())
+
+
+import re  # noqa: E402  (Blender reads bl_info from the first lines)
+import sys  # noqa: E402
+'''
+
+
+def write_launcher(scripts: Path) -> Path:
+    """Write the launcher into a scripts folder of Blender.
+
+    Raises:
+        OutputNotWritable, DiskFull
+    """
+    target = scripts / "addons" / "objaverse_render_addon.py"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(LAUNCHER, encoding="utf-8")
+    except OSError as error:
+        raise from_os_error(error, str(target)) from error
+    return target
+
+
+def fetch_wheels(folder: Path, python: str, platform: str | None = None) -> list[Path]:
+    """Fetch the wheels that the extension bundles, unless they are there.
+
+    Args:
+        python: ``3.13``.
+        platform: Tag as pip knows it; this machine's otherwise.
+
+    Raises:
+        MissingDependency: They cannot be fetched.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    label = f"-cp{python.replace('.', '')}-"
+    wanted = (platform or "").removeprefix("manylinux_2_28_")
+
+    def found() -> list[Path]:
+        return [w for w in sorted(folder.glob("*.whl")) if label in w.name and wanted in w.name]
+
+    if not found():
+        command = [
+            sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
+            "--disable-pip-version-check", "--only-binary=:all:", "--python-version", python,
+            *(["--platform", platform] if platform else []), "--dest", str(folder), *WHEELS,
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = done.stderr.strip().splitlines()[-1:] or ["pip failed"]
+            raise MissingDependency(
+                f"OpenEXR for Python {python} cannot be fetched: {last[0]}",
+                hint="Build the extension elsewhere and give its zip with --extension.",
+            )
+    return found()
+
+
+def _manifest() -> Path:
+    for folder in (PACKAGE, PACKAGE.parent):
+        path = folder / "blender_manifest.toml"
+        if path.is_file():
+            return path
+    raise SourceNotFound("The extension's manifest is not installed with this package.")
+
+
+def stage(folder: Path, wheels: Iterable[Path], platforms: Iterable[str] = ()) -> None:
+    """Lay out the extension's files, ready for Blender's builder.
+
+    Args:
+        platforms: As Blender names them; none for a package of this machine's own wheels.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    license_file = PACKAGE.parent / "LICENSE"
+    if license_file.is_file():
+        shutil.copy(license_file, folder)
+    target = folder / "wheels"
+    target.mkdir()
+    names = [Path(shutil.copy(wheel, target)).name for wheel in wheels]
+    manifest = _manifest().read_text(encoding="utf-8")
+    manifest = re.sub(r'^version = ".*"$', f'version = "{__version__}"', manifest, flags=re.M)
+    listed = ", ".join(f'"{name}"' for name in platforms)
+    manifest = re.sub(
+        r"^platforms = .*\n", f"platforms = [{listed}]\n" if listed else "", manifest, flags=re.M
+    )
+    paths = "".join(f'  "./wheels/{name}",\n' for name in names)
+    # Top-level keys have to come before the first table.
+    head, table, rest = manifest.partition("[permissions]")
+    manifest = f"{head}wheels = [\n{paths}]\n\n{table}{rest}"
+    (folder / "blender_manifest.toml").write_text(manifest, encoding="utf-8")
+
+
+def install(blender: Path, extension: Path | None = None) -> dict[str, str]:
+    """Install and enable the extension in a Blender, write the launcher, and try it.
+
+    Args:
+        blender: Blender's program.
+        extension: A built zip; built from this package otherwise.
+
+    Returns:
+        What was done: ``blender``, ``extension``, ``launcher``.
+
+    Raises:
+        WorkerStartFailed: Blender cannot be run, or the result does not work in it.
+        MissingDependency: OpenEXR's wheel for its Python cannot be fetched.
+    """
+    facts = _ask(blender)
+    with tempfile.TemporaryDirectory(prefix="objaverse-install-") as name:
+        folder = Path(name)
+        if extension is None:
+            stage(folder / "extension", fetch_wheels(folder / "wheels", facts["python"]))
+            _run(
+                blender, "--command", "extension", "build",
+                "--source-dir", str(folder / "extension"), "--output-dir", str(folder),
+            )  # fmt: skip
+            extension = next(folder.glob("*.zip"))
+        elif not extension.is_file():
+            raise SourceNotFound(f"{extension} does not exist.", hint="Run make extension first.")
+        # A folder or link of that name from an older installation would register twice.
+        _run(blender, "--command", "extension", "install-file", "-r", "user_default", "-e",
+             str(extension.resolve()))  # fmt: skip
+    launcher = write_launcher(Path(facts["scripts"]))
+    check = "import bpy; bpy.ops.objaverse.render_batch.get_rna_type()"
+    _run(blender, "--background", "--python-exit-code", "1", "--addons",
+         "objaverse_render_addon", "--python-expr", check)  # fmt: skip
+    return {
+        "blender": f"{facts['version']} (Python {facts['python']})",
+        "extension": __version__,
+        "launcher": str(launcher),
+    }
+
+
+def _ask(blender: Path) -> dict[str, Any]:
+    code = (
+        "import bpy, json, sys; print('" + _MARK + "' + json.dumps({"
+        "'version': bpy.app.version_string, "
+        "'python': '%d.%d' % sys.version_info[:2], "
+        "'scripts': bpy.utils.user_resource('SCRIPTS')}))"
+    )
+    output = _run(blender, "--background", "--factory-startup", "--python-expr", code)
+    for line in output.splitlines():
+        if line.startswith(_MARK):
+            facts: dict[str, Any] = json.loads(line.removeprefix(_MARK))
+            return facts
+    raise WorkerStartFailed(f"{blender} does not behave like Blender.", hint="Check --blender.")
+
+
+def _run(blender: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            [str(blender), *arguments], capture_output=True, text=True, timeout=_TIMEOUT,
+            check=False, errors="replace",
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise WorkerStartFailed(f"{blender} cannot be run: {error}.") from error
+    output = done.stdout + done.stderr
+    # An add-on that does not load leaves the exit code alone.
+    if done.returncode or "Add-on not loaded" in output:
+        raise WorkerStartFailed(
+            f"{blender} {' '.join(arguments[:3])} failed.", log="\n".join(output.splitlines()[-15:])
+        )
+    return output

@@ -1,0 +1,195 @@
+"""Scenes whose pictures are known by formula: what a perfect renderer would have written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from objaverse_render_addon.cameras import (
+    Camera,
+    Rig,
+    View,
+    intrinsics_from_fov,
+    look_at_pose,
+    sample_views,
+)
+from objaverse_render_addon.frame import PASS_SPECS, Bounds, Frame, assemble
+from objaverse_render_addon.job import RenderJob
+
+NOTHING = 1e10
+"""What Cycles writes as the depth of a pixel that shows nothing."""
+
+
+@dataclass(frozen=True)
+class Sphere:
+    center: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    radius: float = 1.0
+
+    @property
+    def bounds(self) -> Bounds:
+        low = tuple(c - self.radius for c in self.center)
+        high = tuple(c + self.radius for c in self.center)
+        return Bounds(low, high, self.center, self.radius)
+
+    @property
+    def points(self) -> np.ndarray:
+        index = np.arange(4000) + 0.5
+        z, azimuth = 1 - index / 2000, index * 2.399963229728653
+        ring = np.sqrt(1 - z**2)
+        unit = np.stack([ring * np.cos(azimuth), ring * np.sin(azimuth), z], axis=1)
+        return np.array(self.center) + self.radius * unit
+
+    def hit(self, origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        offset = origin - np.array(self.center)
+        a = np.einsum("...i,...i", rays, rays)
+        b = rays @ offset
+        under = b**2 - a * (offset @ offset - self.radius**2)
+        t = np.where(under >= 0, (-b - np.sqrt(np.maximum(under, 0))) / a, np.inf)
+        points = offset + rays * np.where(np.isfinite(t), t, 0.0)[..., None]
+        return t, points / self.radius
+
+
+@dataclass(frozen=True)
+class Box:
+    low: tuple[float, float, float] = (-1.0, -0.6, -0.4)
+    high: tuple[float, float, float] = (1.0, 0.6, 0.4)
+
+    @property
+    def bounds(self) -> Bounds:
+        low, high = np.array(self.low), np.array(self.high)
+        center = tuple(((low + high) / 2).tolist())
+        return Bounds(self.low, self.high, center, float(np.linalg.norm(high - low) / 2))
+
+    @property
+    def points(self) -> np.ndarray:
+        return np.array([[x, y, z] for x in self._side(0) for y in self._side(1)
+                         for z in self._side(2)])  # fmt: skip
+
+    def _side(self, axis: int) -> tuple[float, float]:
+        return self.low[axis], self.high[axis]
+
+    def hit(self, origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            one = (np.array(self.low) - origin) / rays
+            other = (np.array(self.high) - origin) / rays
+        enter = np.nanmin([one, other], axis=0)
+        leave = np.nanmax([one, other], axis=0)
+        axis = enter.argmax(axis=-1)
+        t = enter.max(axis=-1)
+        t = np.where((t <= leave.min(axis=-1)) & (t > 0), t, np.inf)
+        normals = np.zeros_like(rays)
+        sign = -np.sign(np.take_along_axis(rays, axis[..., None], axis=-1))
+        np.put_along_axis(normals, axis[..., None], sign, axis=-1)
+        return t, normals
+
+
+@dataclass(frozen=True)
+class Union:
+    """Several convex shapes; the nearest is seen."""
+
+    parts: tuple[Sphere | Box, ...]
+
+    @property
+    def bounds(self) -> Bounds:
+        low = np.min([part.bounds.box_min for part in self.parts], axis=0)
+        high = np.max([part.bounds.box_max for part in self.parts], axis=0)
+        center = (low + high) / 2
+        radius = float(np.linalg.norm(self.points - center, axis=1).max()) * 1.002
+        return Bounds(tuple(low.tolist()), tuple(high.tolist()), tuple(center.tolist()), radius)
+
+    @property
+    def points(self) -> np.ndarray:
+        return np.concatenate([part.points for part in self.parts])
+
+    def hit(self, origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        hits = [part.hit(origin, rays) for part in self.parts]
+        nearest = np.argmin([t for t, _ in hits], axis=0)
+        t = np.choose(nearest, [t for t, _ in hits])
+        normals = np.choose(nearest[..., None], [normals for _, normals in hits])
+        return t, normals
+
+
+Shape = Sphere | Box | Union
+
+LOPSIDED = Union((Box((-1.0, -0.5, -0.6), (0.2, 0.5, 0.0)), Sphere((0.6, 0.1, 0.2), 0.4)))
+"""Looks different from everywhere, also upside down."""
+
+
+def camera_at(
+    azimuth: float = 300.0,
+    elevation: float = 25.0,
+    radius: float = 4.0,
+    fov: float = 45.0,
+    size: tuple[int, int] = (96, 96),
+    pixel_aspect: float = 1.0,
+    shift: tuple[float, float] = (0.0, 0.0),
+) -> Camera:
+    k = intrinsics_from_fov(fov, *size, pixel_aspect, shift)
+    return Camera(*size, k, look_at_pose(azimuth, elevation, radius, Rig()))
+
+
+def channels_of(shape: Shape, camera: Camera) -> dict[str, np.ndarray]:
+    """What Blender's multilayer EXR of this scene would hold."""
+    origin = camera.camera_to_world[:3, 3]
+    rays = camera.rays() @ camera.camera_to_world[:3, :3].T
+    t, normals = shape.hit(origin, rays)
+    seen = np.isfinite(t)
+    position = origin + rays * np.where(seen, t, 0.0)[..., None]
+    normals, position = normals * seen[..., None], position * seen[..., None]
+    planes = {
+        "depth.V": np.where(seen, t, NOTHING),
+        "object_index.V": seen * 7.0,
+        **{f"normal.{letter}": normals[..., i] for i, letter in enumerate("XYZ")},
+        **{f"position.{letter}": position[..., i] for i, letter in enumerate("XYZ")},
+        **{f"albedo.{letter}": np.full(seen.shape, 0.25 * (i + 1)) for i, letter in enumerate("RGB")},
+        **{f"roughness_metallic.{letter}": np.full(seen.shape, 0.5) for letter in "RGB"},
+    }
+    return {name: data.astype(np.float32) for name, data in planes.items()}
+
+
+def box_of(shape: Shape, camera: Camera) -> tuple[float, float, float, float]:
+    uv, _ = camera.project(shape.points)
+    (left, top), (right, bottom) = uv.min(axis=0).tolist(), uv.max(axis=0).tolist()
+    return left, top, right, bottom
+
+
+def picture_of(passes: dict[str, np.ndarray]) -> np.ndarray:
+    """An opaque colour picture, shaded by the normal, with some stripes."""
+    mask = passes["mask"]
+    rgb = np.zeros((*mask.shape, 4), np.uint8)
+    stripes = np.arange(mask.shape[1])[:, None] % 16
+    rgb[..., :3] = np.where(mask[..., None] == 1, 120 + 110 * passes["normal"] + stripes, 0)
+    rgb[..., 3] = mask * 255
+    return rgb
+
+
+def frame_of(
+    shape: Shape,
+    camera: Camera,
+    wanted: tuple[str, ...] = tuple(PASS_SPECS),
+    normal_space: str = "camera",
+    view: View | None = None,
+) -> Frame:
+    """A view as a perfect renderer would hand it to the checks."""
+    passes = assemble(channels_of(shape, camera), camera, wanted, normal_space)
+    if "rgb" in wanted:
+        passes["rgb"] = picture_of(passes)
+    frame = Frame(view or View(0, camera), passes=passes, object_box=box_of(shape, camera))
+    frame.normal_space = normal_space
+    return frame
+
+
+def frames_of(shape: Shape, job: RenderJob, asset_id: str = "asset") -> list[Frame]:
+    job = job.resolved()
+    views = sample_views(job, asset_id, shape.points)
+    return [
+        frame_of(shape, view.camera, job.output.passes, job.output.normal_space, view)
+        for view in views
+    ]
+
+
+def outcome(checks: list[Any]) -> dict[str, str]:
+    """Names of the checks that are not ok, with their status."""
+    return {check.name: check.status for check in checks if check.status != "ok"}

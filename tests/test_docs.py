@@ -1,0 +1,105 @@
+"""The documentation names what the code has, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from objaverse_render_addon import errors
+from objaverse_render_addon.assets.formats import EXTENSIONS
+from objaverse_render_addon.dataset.layout import _LETTERS
+from objaverse_render_addon.frame import PASS_SPECS
+from objaverse_render_addon.job import PATTERNS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def rows(name: str) -> list[list[str]]:
+    """Cells of every table row of a page."""
+    lines = [line for line in page(name).splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
+
+
+def error_classes() -> list[type[errors.RenderError]]:
+    found = [getattr(errors, name) for name in errors.__all__]
+    return [cls for cls in found if isinstance(cls, type)]
+
+
+@pytest.mark.parametrize("cls", error_classes(), ids=lambda cls: cls.__name__)
+def test_every_error_has_its_row(cls: type[errors.RenderError]) -> None:
+    expected = [f"`{cls.reason}`", str(cls.exit_code), f"`{cls.__name__}`"]
+    assert [row[:3] for row in rows("docs/errors.md")].count(expected) == 1
+
+
+def test_the_errors_page_has_no_others() -> None:
+    documented = {row[2].strip("`") for row in rows("docs/errors.md") if row[1].isdigit()}
+    assert documented == {cls.__name__ for cls in error_classes()}
+
+
+def test_every_check_has_its_row_and_no_other() -> None:
+    schema = resources.files("objaverse_render_addon.dataset") / "metadata.schema.json"
+    names = json.loads(schema.read_text(encoding="utf-8"))["$defs"]["check"]["enum"]
+    documented = [row[0].strip("`") for row in rows("docs/checks.md") if row[0].startswith("`")]
+    assert sorted(documented) == sorted(names)
+
+
+def _range(bounds: tuple[float, float], digits: int = 1) -> str:
+    low, high = (f"{round(bound, digits):g}" for bound in bounds)
+    return low if low == high else f"{low}…{high}"
+
+
+@pytest.mark.parametrize("name", [name for name in PATTERNS if name != "file"])
+def test_every_pattern_has_its_numbers(name: str) -> None:
+    (row,) = [row for row in rows("docs/cameras.md") if row[0].split()[0] == f"`{name}`"]
+    defaults = PATTERNS[name]
+    assert row[1] == str(defaults.views)
+    radius = _range(defaults.radius, 2)
+    assert row[2] == (f"{radius}.0" if radius.isdigit() else radius)
+    assert row[3] == ("–" if name == "cube-faces" else _range(defaults.elevation) + "°")
+    assert row[4] == _range(defaults.fov) + "°"
+    assert row[5:7] == [defaults.normalize, defaults.framing]
+
+
+def test_every_pattern_is_named() -> None:
+    for text in (page("docs/cameras.md"), page("README.md")):
+        assert [name for name in PATTERNS if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("name", PASS_SPECS)
+def test_every_pass_has_its_dtype_and_unit(name: str) -> None:
+    spec = PASS_SPECS[name]
+    first = next(row for row in rows("docs/formats.md") if row[0] == f"`{name}`")
+    assert first[1] == spec.dtype
+    if name != "rgb":
+        assert first[2] == ("(H, W)" if spec.channels == 1 else f"(H, W, {spec.channels})")
+        channels = [f"`{name}.{letter}`" for letter in _LETTERS[name]]
+        assert [f"`{name}`", ", ".join(channels)] in rows("docs/formats.md")
+
+
+def test_every_format_is_named() -> None:
+    text = page("README.md")
+    assert [name for name in EXTENSIONS if not re.search(rf"\b{name}\b", text)] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if target.startswith(("http://", "https://")):
+            continue
+        file, _, heading = target.partition("#")
+        found = path.parent / file if file else path
+        assert found.exists(), target
+        if heading:
+            text = found.read_text(encoding="utf-8")
+            titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", t.lower()).replace(" ", "-") for t in titles}
+            assert heading in anchors, target

@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from analytic import LOPSIDED, camera_at, frame_of
+from PIL import Image
+
+from objaverse_render_addon.cameras import View
+from objaverse_render_addon.dataset.images import read_exr, read_png
+from objaverse_render_addon.dataset.layout import (
+    METADATA,
+    AssetWriter,
+    arrays_from_channels,
+    asset_path,
+    composite,
+    frame_files,
+    new_writer,
+    pass_file,
+    read_metadata,
+    remove_parts,
+)
+from objaverse_render_addon.errors import DiskFull, OutputNotWritable
+from objaverse_render_addon.job import PASS_NAMES, Output
+
+FULL = Path("/dev/full")
+LAYOUTS = ("zip", "folder")
+each_layout = pytest.mark.parametrize("layout", LAYOUTS)
+
+FILES = {
+    "000.png": b"\x89PNG" * 9,
+    "000_depth.npy": bytes(range(256)) * 20,
+    METADATA: b'{"asset_id": "a"}',
+}
+
+
+def fill(writer: AssetWriter, files: dict[str, bytes] = FILES) -> None:
+    for name, data in files.items():
+        writer.add(name, data)
+
+
+def content(path: Path) -> dict[str, bytes]:
+    if path.is_dir():
+        return {item.name: item.read_bytes() for item in path.iterdir()}
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        prefix = f"{path.stem}/"
+        assert all(name.startswith(prefix) for name in archive.namelist())
+        return {name.removeprefix(prefix): archive.read(name) for name in archive.namelist()}
+
+
+# --- Writers --------------------------------------------------------------------------------
+
+
+@each_layout
+def test_an_asset_appears_whole_under_its_name_and_not_before(tmp_path: Path, layout: str):
+    out = tmp_path / "new" / "folder"
+    writer = new_writer(out, "a", layout)
+    fill(writer)
+    assert not asset_path(out, "a", layout).exists()
+    final = writer.commit(replace=False)
+    assert final == asset_path(out, "a", layout)
+    assert list(out.iterdir()) == [final]
+    assert content(final) == FILES
+
+
+@each_layout
+def test_an_aborted_asset_leaves_nothing(tmp_path: Path, layout: str):
+    writer = new_writer(tmp_path, "a", layout)
+    fill(writer)
+    writer.abort()
+    assert list(tmp_path.iterdir()) == []
+    writer.abort()
+
+
+@each_layout
+def test_an_aborted_replacement_leaves_what_was_there(tmp_path: Path, layout: str):
+    fill(first := new_writer(tmp_path, "a", layout))
+    final = first.commit(replace=True)
+    fill(second := new_writer(tmp_path, "a", layout), {METADATA: b"{}"})
+    second.abort()
+    assert list(tmp_path.iterdir()) == [final]
+    assert content(final) == FILES
+
+
+@each_layout
+def test_a_replacement_takes_the_place_of_all_that_was_there(tmp_path: Path, layout: str):
+    fill(first := new_writer(tmp_path, "a", layout))
+    first.commit(replace=True)
+    fill(second := new_writer(tmp_path, "a", layout), {METADATA: b"{}"})
+    final = second.commit(replace=True)
+    assert list(tmp_path.iterdir()) == [final]
+    assert content(final) == {METADATA: b"{}"}
+
+
+def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    fill(first := new_writer(tmp_path, "a", "folder"))
+    final = first.commit(replace=True)
+    second = new_writer(tmp_path, "a", "folder")
+    rename = Path.rename
+
+    def refuse(self: Path, target: Path) -> Path:
+        if self.name.startswith(".") and not self.name.endswith(".old"):
+            raise PermissionError(13, "Permission denied")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OutputNotWritable):
+        second.commit(replace=True)
+    second.abort()
+    assert list(tmp_path.iterdir()) == [final]
+    assert content(final) == FILES
+
+
+@each_layout
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path, layout: str):
+    (tmp_path / ".a.part123.zip").write_bytes(b"PK")
+    (tmp_path / ".a.part123").mkdir()
+    (tmp_path / ".a.part123" / "000.png").write_bytes(b"")
+    (tmp_path / ".a.part123.old").mkdir()
+    others = [".ab.part1.zip", ".b.part1.zip", "a.part1.zip", ".a"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"")
+    fill(writer := new_writer(tmp_path, "a", layout))
+    final = writer.commit(replace=True)
+    assert {path.name for path in tmp_path.iterdir()} == {*others, final.name}
+    remove_parts(tmp_path, "b")
+    assert not (tmp_path / ".b.part1.zip").exists()
+
+
+def test_the_same_data_make_the_same_archive(tmp_path: Path):
+    archives = []
+    for folder in ("one", "two"):
+        fill(writer := new_writer(tmp_path / folder, "a", "zip"))
+        path = writer.commit(replace=True)
+        os.utime(path, (0, 0))
+        archives.append(path.read_bytes())
+    assert archives[0] == archives[1]
+
+
+def test_what_is_compressed_already_is_only_stored(tmp_path: Path):
+    fill(writer := new_writer(tmp_path, "a", "zip"))
+    with zipfile.ZipFile(writer.commit(replace=True)) as archive:
+        kinds = {info.filename: info.compress_type for info in archive.infolist()}
+    assert kinds == {
+        "a/000.png": zipfile.ZIP_STORED,
+        "a/000_depth.npy": zipfile.ZIP_DEFLATED,
+        f"a/{METADATA}": zipfile.ZIP_DEFLATED,
+    }
+
+
+@each_layout
+def test_a_file_in_the_place_of_the_output_folder_is_named(tmp_path: Path, layout: str):
+    out = tmp_path / "out"
+    out.write_bytes(b"")
+    for folder in (out, out / "below"):
+        with pytest.raises(OutputNotWritable) as caught:
+            new_writer(folder, "a", layout)
+        assert str(folder) in caught.value.message
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+@each_layout
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, layout: str):
+    final = asset_path(tmp_path, "a", layout)
+    if layout == "zip":
+        writer = new_writer(tmp_path, "a", layout)
+        writer.abort()
+        (tmp_path / f".a.part{os.getpid()}.zip").symlink_to(FULL)
+        writer = type(writer)(tmp_path, "a")
+    else:
+        writer = new_writer(tmp_path, "a", layout)
+        (tmp_path / f".a.part{os.getpid()}" / "000.exr").symlink_to(FULL)
+    with pytest.raises(DiskFull) as caught:
+        writer.add("000.exr", os.urandom(1 << 20))
+    assert str(final) in caught.value.message
+    writer.abort()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_at_the_very_end_is_named_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    fill(writer := new_writer(tmp_path, "a", "zip"))
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(DiskFull):
+        writer.commit(replace=True)
+    writer.abort()
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- Metadata -------------------------------------------------------------------------------
+
+
+@each_layout
+def test_metadata_are_read_back(tmp_path: Path, layout: str):
+    fill(writer := new_writer(tmp_path, "a", layout))
+    assert read_metadata(writer.commit(replace=True)) == {"asset_id": "a"}
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"3", b"\xff\xfe", None])
+@each_layout
+def test_metadata_that_are_not_whole_are_none(tmp_path: Path, layout: str, text: bytes | None):
+    files = {"000.png": b"x"} | ({} if text is None else {METADATA: text})
+    fill(writer := new_writer(tmp_path, "a", layout), files)
+    assert read_metadata(writer.commit(replace=True)) is None
+
+
+def test_metadata_of_what_is_not_there_or_no_archive_are_none(tmp_path: Path):
+    assert read_metadata(tmp_path / "missing.zip") is None
+    (tmp_path / "a.zip").write_bytes(b"no archive")
+    assert read_metadata(tmp_path / "a.zip") is None
+
+
+def test_metadata_of_a_damaged_archive_are_none(tmp_path: Path):
+    text = json.dumps({"numbers": list(range(400))}).encode()
+    fill(writer := new_writer(tmp_path, "a", "zip"), {METADATA: text})
+    path = writer.commit(replace=True)
+    whole = path.read_bytes()
+    start = whole.index(METADATA.encode()) + len(METADATA)
+    outcomes = set()
+    for position in range(start, start + 300, 7):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0xFF
+        path.write_bytes(damaged)
+        outcomes.add(read_metadata(path) is None)
+    assert outcomes == {True}
+
+
+# --- Files of a view ------------------------------------------------------------------------
+
+
+def written(output: Output, tmp_path: Path, background=None, index: int = 7) -> dict[str, bytes]:
+    camera = camera_at(size=(37, 24))
+    frame = frame_of(LOPSIDED, camera, view=View(index, camera))
+    files = dict(frame_files(frame, output, background, tmp_path))
+    assert list(tmp_path.iterdir()) == []
+    return files
+
+
+def test_each_pass_has_a_file_of_its_own(tmp_path: Path):
+    output = Output(passes=PASS_NAMES)
+    files = written(output, tmp_path)
+    assert list(files) == [pass_file(7, name, "npy") for name in PASS_NAMES]
+    assert list(files)[:2] == ["007.png", "007_depth.npy"]
+    expected = frame_of(LOPSIDED, camera_at(size=(37, 24))).passes
+    for name in PASS_NAMES:
+        data = files[pass_file(7, name, "npy")]
+        found = read_png(data) if name == "rgb" else np.load(io.BytesIO(data), allow_pickle=False)
+        assert found.dtype == expected[name].dtype, name
+        assert np.array_equal(found, expected[name]), name
+
+
+def test_only_the_passes_that_are_asked_for_are_written(tmp_path: Path):
+    assert list(written(Output(passes=("mask",)), tmp_path)) == ["007_mask.npy"]
+    assert list(written(Output(passes=("rgb",), geometry="exr"), tmp_path)) == ["007.png"]
+    assert list(written(Output(passes=("depth",), geometry="exr"), tmp_path)) == ["007.exr"]
+
+
+def test_geometry_comes_back_from_one_exr_exactly(tmp_path: Path):
+    files = written(Output(passes=PASS_NAMES, geometry="exr"), tmp_path)
+    assert list(files) == ["007.png", "007.exr"]
+    (tmp_path / "a.exr").write_bytes(files["007.exr"])
+    channels = read_exr(tmp_path / "a.exr")
+    assert {"depth.Z", "normal.X", "mask.V", "roughness_metallic.M"} < set(channels)
+    found = arrays_from_channels(channels)
+    expected = frame_of(LOPSIDED, camera_at(size=(37, 24))).passes
+    assert set(found) == set(PASS_NAMES) - {"rgb"}
+    for name, data in found.items():
+        assert data.dtype == expected[name].dtype, name
+        assert np.array_equal(data, expected[name]), name
+
+
+def test_the_numbers_of_views_sort_and_go_beyond_a_thousand():
+    assert [pass_file(index, "rgb", "npy") for index in (0, 42, 1234)] == [
+        "000.png", "042.png", "1234.png"
+    ]  # fmt: skip
+
+
+def test_a_background_makes_the_picture_opaque(tmp_path: Path):
+    files = written(Output(passes=("rgb",)), tmp_path, background=(1.0, 0.5, 0.0))
+    with Image.open(io.BytesIO(files["007.png"])) as image:
+        assert image.mode == "RGB"
+        assert image.getpixel((0, 0)) == (255, 128, 0)
+
+
+def test_compositing_is_that_of_straight_alpha_in_display_space():
+    pixels = np.array([[[200, 100, 0, 255], [200, 100, 0, 0], [200, 100, 0, 51]]], np.uint8)
+    over = composite(pixels, (0.0, 1.0, 0.5))
+    assert over.dtype == np.uint8
+    assert over[0].tolist() == [[200, 100, 0], [0, 255, 128], [40, 224, 102]]
+
+
+def test_compositing_agrees_with_pillow():
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 4), dtype=np.uint8)
+    reference = Image.new("RGBA", (40, 40), (255, 255, 255, 255))
+    reference.alpha_composite(Image.fromarray(pixels))
+    found = composite(pixels, (1.0, 1.0, 1.0)).astype(int)
+    assert np.abs(found - np.asarray(reference)[..., :3]).max() <= 1

@@ -4,6 +4,7 @@
 #   make test          run the whole test suite
 #   make test-matrix   run the core tests on every supported Blender, 4.2 to 5.2
 #   make lint          check style and types
+#   make extension     build the extension for Blender into dist/
 #   make clean         remove environments, the demo and caches
 #
 # Environments are made where they are needed and kept. PYTHON=/path/to/python chooses the
@@ -21,7 +22,7 @@ PYTHON_5.2 = 3.13
 INPUTS = pyproject.toml tools/environment.sh
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-matrix lint clean
+.PHONY: help demo test test-matrix lint extension clean
 .DELETE_ON_ERROR:
 
 help:
@@ -78,6 +79,9 @@ test-matrix:
 lint: .venv-lint/ready
 	@.venv-lint/bin/ruff check .
 	@.venv-lint/bin/mypy
+
+extension: .venv/ready
+	@.venv/bin/python tools/build_extension.py
 
 clean:
 	rm -rf .venv .venv-lint $(MATRIX:%=.venv-%) demo build dist .mypy_cache .pytest_cache .ruff_cache

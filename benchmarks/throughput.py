@@ -63,11 +63,14 @@ def main() -> None:
         }
         for samples in (16, 64):
             plain = min(
-                run_plain(source, folder / f"plain{samples}{i}", options.views, options.size, samples)
+                run_plain(
+                    source, folder / f"plain{samples}{i}", options.views, options.size, samples
+                )
                 for i in range(options.rounds)
             )
             print(f"\n{samples} samples, denoised, {options.views} views, {options.size}²")
-            print(f"  plain script, RGB only        {plain:7.2f} s   {plain / options.views:.3f} s/view")
+            each = plain / options.views
+            print(f"  plain script, RGB only        {plain:7.2f} s   {each:.3f} s/view")
             for title, cameras in protocols.items():
                 job = RenderJob.from_dict(
                     {

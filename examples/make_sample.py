@@ -16,7 +16,6 @@ import math
 import struct
 import sys
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,12 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-CREAM, TEAL, ORANGE, NAVY = (0.97, 0.94, 0.87), (0.06, 0.42, 0.48), (0.96, 0.56, 0.13), (0.1, 0.14, 0.26)
+CREAM, TEAL, ORANGE, NAVY = (
+    (0.97, 0.94, 0.87),
+    (0.06, 0.42, 0.48),
+    (0.96, 0.56, 0.13),
+    (0.1, 0.14, 0.26),
+)
 RED, BRASS, GREY = (0.78, 0.09, 0.07), (0.97, 0.78, 0.42), (0.62, 0.6, 0.57)
 HULL = np.array([[0.58, 0.0], [1.32, 1.05], [1.02, 2.75], [0.0, 4.05]])
 """Bézier points (radius, height) of the hull, nose included."""
@@ -126,7 +130,9 @@ def flat(triangles: Array) -> Mesh:
     normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
     points = triangles.reshape(-1, 3)
-    return Mesh(points, np.repeat(normal, 3, axis=0), np.zeros((len(points), 2)), np.arange(len(points)))
+    return Mesh(
+        points, np.repeat(normal, 3, axis=0), np.zeros((len(points), 2)), np.arange(len(points))
+    )
 
 
 def fin(thickness: float = 0.17, steps: int = 18) -> Mesh:
@@ -217,7 +223,9 @@ def png(pixels: npt.NDArray[np.uint8]) -> bytes:
     rows[:, 1:] = pixels.reshape(height, -1)
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     image = zlib.compress(rows.tobytes(), 9)
@@ -266,12 +274,20 @@ class Document:
 
     def texture(self, image: bytes) -> int:
         """Add an embedded PNG."""
-        source = self._add("images", {"name": "hull", "mimeType": "image/png", "bufferView": self._view(image)})
-        sampler = self._add("samplers", {"magFilter": 9729, "minFilter": 9987, "wrapS": 10497, "wrapT": 33071})
+        source = self._add(
+            "images", {"name": "hull", "mimeType": "image/png", "bufferView": self._view(image)}
+        )
+        sampler = self._add(
+            "samplers", {"magFilter": 9729, "minFilter": 9987, "wrapS": 10497, "wrapT": 33071}
+        )
         return self._add("textures", {"source": source, "sampler": sampler})
 
     def material(
-        self, name: str, color: tuple[float, float, float], roughness: float, metallic: float = 0.0,
+        self,
+        name: str,
+        color: tuple[float, float, float],
+        roughness: float,
+        metallic: float = 0.0,
         texture: int | None = None,
     ) -> int:
         """Add a material; ``color`` is sRGB, glTF wants it linear."""
@@ -294,7 +310,11 @@ class Document:
             "TEXCOORD_0": self._accessor(mesh.uv, "VEC2"),
         }
         data = mesh.indices.astype("<u4").tobytes()
-        item = {"bufferView": self._view(data, target=34963), "componentType": 5125, "type": "SCALAR"}
+        item = {
+            "bufferView": self._view(data, target=34963),
+            "componentType": 5125,
+            "type": "SCALAR",
+        }
         indices = self._add("accessors", {**item, "count": len(mesh.indices)})
         part = {"attributes": attributes, "indices": indices, "material": material}
         return self._add("meshes", {"name": name, "primitives": [part]})
@@ -348,7 +368,10 @@ def rocket() -> bytes:
     part("floor", lathe(np.array([[1e-4, 0.0], [0.3, 0.0], [HULL[0, 0], 0.0]])), dark)
     bell = bezier([[0.3, 0.02], [0.3, -0.2], [0.46, -0.25], [0.52, -0.55]], np.linspace(1, 0, 17))
     inside = np.concatenate([(bell[::-1] - [0.05, 0.0])[:-3], [[1e-4, -0.1]]])
-    lip = bezier([bell[0] - [0.05, 0], bell[0] + [-0.05, -0.04], bell[0] - [0, 0.04], bell[0]], np.linspace(0, 1, 9))
+    lip = bezier(
+        [bell[0] - [0.05, 0], bell[0] + [-0.05, -0.04], bell[0] - [0, 0.04], bell[0]],
+        np.linspace(0, 1, 9),
+    )
     part("nozzle", joined(lathe(bell), lathe(inside[::-1]), lathe(lip)), brass)
     for number, (t, radius) in enumerate(PORTHOLES, 1):
         before, place, after = on_curve(t - 0.01), on_curve(t), on_curve(t + 0.01)
@@ -365,7 +388,9 @@ def rocket() -> bytes:
     for number in range(3):
         # One fin at the back, so that the portholes look out between the other two.
         turn = quaternion((0, 1, 0), 90 + 120 * number)
-        pad = gltf.node(f"foot {number}", mesh=foot, translation=[1.68, -0.85, 0], scale=[1, 0.6, 1])
+        pad = gltf.node(
+            f"foot {number}", mesh=foot, translation=[1.68, -0.85, 0], scale=[1, 0.6, 1]
+        )
         parts.append(gltf.node(f"fin {number}", mesh=blade, rotation=turn, children=[pad]))
     root = gltf.node(
         "rocket", children=parts, translation=[12.0, 3.5, -7.0], scale=[0.37, 0.37, 0.37],

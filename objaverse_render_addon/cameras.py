@@ -21,6 +21,7 @@ import math
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -326,9 +327,8 @@ def sample_views(
         pose: dict[str, float] = {}
         sample = _sample(job, asset_id, index, offset)
         if rules.framing == "resample":
-            attempt, sample = _first_that_fits(
-                lambda n, i=index: _sample(job, asset_id, i, offset, n), needed, rig
-            )
+            again = partial(_sample, job, asset_id, index, offset)
+            attempt, sample = _first_that_fits(again, needed, rig)
             if attempt:
                 pose["attempt"] = attempt
         radius = sample.radius * rig.unit

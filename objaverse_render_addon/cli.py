@@ -299,7 +299,10 @@ def _add_render(commands: Any) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("sources", nargs="*", metavar="SOURCE", help="3D files, folders, or lists (.txt)")
+    parser.add_argument(
+        "sources", nargs="*", metavar="SOURCE",
+        help="3D files, folders, Objaverse UIDs, or lists of them (.txt)",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the finished assets")
     parser.add_argument("--job", type=Path, metavar="FILE", help="TOML or JSON; flags override it")
     parser.add_argument("--print-job", action="store_true", help="print the job as TOML and stop")
@@ -329,6 +332,13 @@ def _add_render(commands: Any) -> None:
     group.add_argument("--overwrite", action="store_true", help="render what is there already too")
     group.add_argument(
         "--scratch", type=Path, metavar="DIR", help="temporary images (default: in memory)"
+    )
+    group.add_argument(
+        "--download-dir", type=Path, metavar="DIR",
+        help="cache of fetched objects (default: ~/.objaverse)",
+    )  # fmt: skip
+    group.add_argument(
+        "--offline", action="store_true", help="use fetched objects only, never the network"
     )
     group.add_argument("--json", action="store_true", help="one JSON object per event")
     group.add_argument("--quiet", action="store_true", help="only failures")
@@ -377,9 +387,12 @@ def _render(options: argparse.Namespace) -> int:
     if options.out is None:
         raise InvalidJob("No output folder is given.", hint="Add --out DIR.")
     if options.dry_run:
-        plans = plan(options.sources, job, options.out, ids=options.ids, overwrite=options.overwrite)
+        plans = plan(
+            options.sources, job, options.out, ids=options.ids, overwrite=options.overwrite
+        )
         return _show_plan(plans, job)
-    progress = _JsonProgress() if options.json else _Progress(len(expand(options.sources)), options.quiet)
+    count = len(expand(options.sources))
+    progress = _JsonProgress() if options.json else _Progress(count, options.quiet)
     with progress:
         report = render(
             options.sources,
@@ -393,6 +406,8 @@ def _render(options: argparse.Namespace) -> int:
             overwrite=options.overwrite,
             ids=options.ids,
             scratch=options.scratch,
+            download_dir=options.download_dir,
+            online=not options.offline,
         )
     progress.summary(report)
     return report.exit_code
@@ -455,7 +470,7 @@ class _JsonProgress:
         )
 
     def summary(self, report: Any) -> None:
-        counts = {status: 0 for status in ("done", "skipped", "failed")}
+        counts = dict.fromkeys(("done", "skipped", "failed"), 0)
         for result in report.results:
             counts[result.status] += 1
         print(json.dumps({"kind": "summary", **counts}), flush=True)

@@ -17,6 +17,7 @@ __all__ = [
     "DegenerateGeometry",
     "DeviceUnavailable",
     "DiskFull",
+    "DownloadFailed",
     "DuplicateAsset",
     "EmptyFile",
     "EmptyPictures",
@@ -28,6 +29,7 @@ __all__ = [
     "MissingTextures",
     "NoGeometry",
     "NormalizationFailed",
+    "OnlineAccessDenied",
     "OutOfMemory",
     "OutputExists",
     "OutputNotWritable",
@@ -128,6 +130,20 @@ class UnsupportedFormat(RenderError):
 
     reason = "unsupported-format"
     exit_code = 14
+
+
+class DownloadFailed(RenderError):
+    """The network or a server did not give the file."""
+
+    reason = "download-failed"
+    exit_code = 16
+
+
+class OnlineAccessDenied(RenderError):
+    """The asset would have to be fetched, and the network may not be used."""
+
+    reason = "online-access-denied"
+    exit_code = 17
 
 
 class ImportFailed(RenderError):

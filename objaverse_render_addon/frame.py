@@ -112,6 +112,7 @@ class Frame:
 
     @property
     def camera(self) -> Camera:
+        """The view's camera."""
         return self.view.camera
 
     def spec(self, name: str) -> PassSpec:

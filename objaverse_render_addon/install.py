@@ -94,10 +94,10 @@ def fetch_wheels(folder: Path, python: str, platform: str | None = None) -> list
     """
     folder.mkdir(parents=True, exist_ok=True)
     label = f"-cp{python.replace('.', '')}-"
-    wanted = (platform or "").removeprefix("manylinux_2_28_")
 
     def found() -> list[Path]:
-        return [w for w in sorted(folder.glob("*.whl")) if label in w.name and wanted in w.name]
+        wheels = sorted(folder.glob("*.whl"))
+        return [w for w in wheels if label in w.name and (platform or "") in w.name]
 
     if not found():
         command = [

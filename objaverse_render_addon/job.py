@@ -568,7 +568,8 @@ class RenderJob:
             if not isinstance(values, dict):
                 continue
             lines += ["", f"[{section}]"]
-            lines += [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+            given = {key: value for key, value in values.items() if value is not None}
+            lines += [f"{key} = {_toml(value)}" for key, value in given.items()]
         return "\n".join(lines) + "\n"
 
     @classmethod

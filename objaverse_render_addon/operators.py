@@ -16,7 +16,8 @@ from bpy_extras.io_utils import ExportHelper, ImportHelper
 
 from . import overlay, preferences, preview, properties
 from .assets.formats import EXTENSIONS
-from .batch.background import BackgroundRun, Ended
+from .assets.objaverse import as_uid
+from .batch.background import BackgroundRun, Ended, Fetch
 from .batch.run import AssetResult, plan
 from .blender import asset
 from .errors import RenderError
@@ -58,25 +59,69 @@ class OBJAVERSE_OT_import_asset(bpy.types.Operator, ImportHelper):
         default=";".join(f"*.{name}" for name in EXTENSIONS), options={"HIDDEN"}
     )
 
+    _fetching: Any = None
+    _timer: Any = None
+
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Import what the panel names, or ask."""
+        """Import what the panel names, or ask; an identifier is fetched beside the window."""
         source = context.scene.objaverse.source
-        if source and not self.filepath:
-            self.filepath = bpy.path.abspath(source)
+        if not source and not self.filepath:
+            return ImportHelper.invoke(self, context, event)
+        self.filepath = self.filepath or source
+        if as_uid(self.filepath) is None:
             return self.execute(context)
-        return ImportHelper.invoke(self, context, event)
+        self._fetching = Fetch(self.filepath, preferences.options(context))
+        self._fetching.start()
+        context.window_manager.objaverse.status = "Fetching the asset"
+        manager = context.window_manager
+        self._timer = manager.event_timer_add(TIMER_PERIOD, window=context.window)
+        manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Wait for the file."""
+        fetching, state = self._fetching, context.window_manager.objaverse
+        if event.type == "ESC" and event.value == "PRESS":
+            fetching.cancel.set()
+        if event.type != "TIMER":
+            return {"PASS_THROUGH"}
+        state.status, state.progress = fetching.status, fetching.share
+        if fetching.is_alive():
+            return {"PASS_THROUGH"}
+        self.cancel(context)
+        state.status = ""
+        if fetching.error is not None:
+            return _fail(self, fetching.error)
+        return self._import(context, fetching.path)
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Blender closes the file or itself."""
+        if self._timer is not None:
+            context.window_manager.event_timer_remove(self._timer)
+            self._timer = None
+        if self._fetching is not None:
+            self._fetching.cancel.set()
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Import."""
+        """Import, and wait for it."""
+        source = self.filepath or context.scene.objaverse.source
+        if as_uid(source) is None:
+            return self._import(context, Path(bpy.path.abspath(source)))
+        fetching = Fetch(source, preferences.options(context))
+        fetching.run()
+        if fetching.error is not None:
+            return _fail(self, fetching.error)
+        return self._import(context, fetching.path)
+
+    def _import(self, context: bpy.types.Context, path: Path) -> set[str]:
         settings, state = context.scene.objaverse, context.window_manager.objaverse
-        path = Path(bpy.path.abspath(self.filepath or settings.source))
         try:
             keep = settings.lighting == "keep"
             imported = asset.import_into_scene(context.scene, path, keep_lights=keep)
         except RenderError as error:
             state.summary, state.warnings = "", ""
             return _fail(self, error)
-        settings.source, settings.asset = str(path), imported.collection
+        settings.source, settings.asset = str(self.filepath or path), imported.collection
         settings.current_view = 0
         state.summary, state.warnings = imported.summary, "\n".join(imported.warnings)
         preview.invalidate()
@@ -284,7 +329,7 @@ class _RunOperator:
     _timer: Any = None
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
+    def poll(cls, _: bpy.types.Context) -> bool:
         """Whether nothing else is running."""
         if _run is not None:
             cls.poll_message_set("A render is running; wait for it or cancel it")
@@ -417,7 +462,7 @@ def _show(context: bpy.types.Context, event: Any) -> None:
     state = context.window_manager.objaverse
     item = _item(state, getattr(event, "asset_id", ""))
     if isinstance(event, Stage):
-        names = {"import": "Importing", "prepare": "Preparing", "render": "Rendering"}
+        names = {"download": "Fetching", "import": "Importing", "prepare": "Preparing", "render": "Rendering"}
         state.status = f"{names.get(event.name, event.name)} {event.asset_id}"
         if item:
             item.state, item.detail, item.factor = "rendering", names.get(event.name, ""), 0.0

@@ -16,7 +16,16 @@ import numpy.typing as npt
 
 from .cameras import Camera, View
 
-__all__ = ["ALARM", "CALM", "CURRENT", "RigLines", "frustum_corners", "is_cropped", "pick", "rig_lines"]
+__all__ = [
+    "ALARM",
+    "CALM",
+    "CURRENT",
+    "RigLines",
+    "frustum_corners",
+    "is_cropped",
+    "pick",
+    "rig_lines",
+]
 
 Array = npt.NDArray[np.float32]
 Color = tuple[float, float, float, float]
@@ -37,7 +46,18 @@ _SEGMENTS: Final = np.array(
     ],
     dtype=np.float64,
 )  # fmt: skip
-_DIGITS: Final = ("abcdef", "bc", "abdeg", "abcdg", "bcfg", "acdfg", "acdefg", "abc", "abcdefg", "abcdfg")
+_DIGITS: Final = (
+    "abcdef",
+    "bc",
+    "abdeg",
+    "abcdg",
+    "bcfg",
+    "acdfg",
+    "acdefg",
+    "abc",
+    "abcdefg",
+    "abcdfg",
+)
 _BOX_EDGES: Final = np.array(
     [(0, 1), (0, 2), (0, 4), (1, 3), (1, 5), (2, 3), (2, 6), (3, 7), (4, 5), (4, 6), (5, 7), (6, 7)]
 )
@@ -125,7 +145,7 @@ def rig_lines(
     chosen = next((view for view in views if view.index == current), None)
     if chosen is not None and points is not None and len(points):
         _, depth = chosen.camera.project(points)
-        for distance in (float(depth.min()), float(depth.max())):
+        for distance in (float(np.min(depth)), float(np.max(depth))):
             if distance > 0:
                 corners = frustum_corners(chosen.camera, distance)
                 add(np.stack([corners, np.roll(corners, -1, axis=0)], axis=1), DEPTH)
@@ -197,7 +217,9 @@ def pick(
         size = _picture_depth(views)
     shapes = np.stack(
         [
-            np.concatenate([view.camera.camera_to_world[None, :3, 3], frustum_corners(view.camera, size)])
+            np.concatenate(
+                [view.camera.camera_to_world[None, :3, 3], frustum_corners(view.camera, size)]
+            )
             for view in views
         ]
     )

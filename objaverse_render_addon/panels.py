@@ -9,6 +9,7 @@ from bl_operators.presets import AddPresetBase
 from bl_ui.utils import PresetPanel
 
 from . import properties
+from .assets.objaverse import as_uid
 from .blender.asset import is_normalized
 from .errors import RenderError
 from .job import PATTERNS
@@ -87,6 +88,10 @@ class OBJAVERSE_PT_main(_Panel, bpy.types.Panel):
         layout.operator("objaverse.import_asset", icon="IMPORT")
         columns = self.columns()
         columns.prop(settings, "asset", text="Collection")
+        if as_uid(settings.source) and not bpy.app.online_access:
+            box = layout.box()
+            box.label(text="Online access is off: only fetched objects", icon="INTERNET_OFFLINE")
+            box.operator("screen.userpref_show", text="Allow It in Preferences, System")
         if state.summary:
             layout.label(text=state.summary, icon="INFO")
         for warning in state.warnings.splitlines()[:4]:

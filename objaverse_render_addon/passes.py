@@ -55,9 +55,8 @@ def setup_passes(
         restore_passes(scene, view_layer)
     names = ["depth", "normal", *(name for name in _LAYERS if name in set(wanted))]
     layers = {name: _LAYERS[name] for name in names}
-    had_tree = (
-        scene.compositing_node_group if hasattr(scene, "compositing_node_group") else scene.node_tree
-    ) is not None
+    grouped = hasattr(scene, "compositing_node_group")
+    had_tree = (scene.compositing_node_group if grouped else scene.node_tree) is not None
     flags = [flag for *_, flag in layers.values() if flag]
     added_aovs = [name for name in AOVS if name in layers and name not in view_layer.aovs]
     scene[_RECORD] = json.dumps(

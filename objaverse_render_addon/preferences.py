@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty, IntProperty
+from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
 
 __all__ = ["get", "register", "unregister"]
 
@@ -31,6 +31,15 @@ class OBJAVERSE_AP_preferences(bpy.types.AddonPreferences):
     threads: IntProperty(
         name="Threads", min=0, max=1024, description="CPU threads of a worker; 0 takes all"
     )
+    download_dir: StringProperty(
+        name="Download Folder",
+        description="Where fetched objects are kept; empty takes ~/.objaverse, as the objaverse "
+        "package does",
+        subtype="DIR_PATH",
+    )
+    endpoint: StringProperty(
+        name="Mirror", description="Server of the data set; empty takes Hugging Face"
+    )
     timeout: FloatProperty(
         name="Timeout",
         default=300.0,
@@ -49,7 +58,7 @@ class OBJAVERSE_AP_preferences(bpy.types.AddonPreferences):
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
-        for name in ("device", "threads", "timeout", "max_memory"):
+        for name in ("device", "threads", "timeout", "max_memory", "download_dir", "endpoint"):
             layout.prop(self, name)
 
 
@@ -61,10 +70,15 @@ def get(context: bpy.types.Context) -> Any:
 
 def options(context: bpy.types.Context) -> dict[str, Any]:
     """Keyword arguments for :func:`objaverse_render_addon.batch.run.render`."""
-    values: dict[str, Any] = {"blender": bpy.app.binary_path or None}
+    values: dict[str, Any] = {
+        "blender": bpy.app.binary_path or None,
+        "online": bpy.app.online_access,
+    }
     preferences = get(context)
     if preferences is not None:
         values["timeout"] = preferences.timeout
+        values["download_dir"] = preferences.download_dir or None
+        values["endpoint"] = preferences.endpoint or None
         if preferences.max_memory:
             values["max_memory"] = int(preferences.max_memory * 2**30)
     return values

@@ -261,7 +261,11 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
         name="HDRI", description="Equirectangular .hdr or .exr image", subtype="FILE_PATH"
     )
     light_strength: FloatProperty(
-        name="Strength", default=1.0, min=0.0, soft_max=5.0, description="Factor on the world's light"
+        name="Strength",
+        default=1.0,
+        min=0.0,
+        soft_max=5.0,
+        description="Factor on the world's light",
     )
     use_background: BoolProperty(
         name="Background", description="Fill the background with a colour instead of transparency"
@@ -353,6 +357,7 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
         values["cameras.fov"] = _tidy(settings.fov)
         if settings.pattern == "cube-faces":
             values["cameras.views"] = None
+            values["cameras.elevation"] = None
             values["cameras.only_northern_hemisphere"] = False
         if settings.framing == "resample" and not PATTERNS[settings.pattern].drawn:
             values["cameras.framing"] = "fit"
@@ -360,6 +365,9 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
         values[path] = _round(values[path])
     values["engine.alpha_threshold"] = _round(values["engine.alpha_threshold"])
     values["cameras.shift"] = _tidy(settings.shift)
+    if settings.pattern == "file":
+        values["cameras.shift"], values["cameras.pixel_aspect"] = (0.0, 0.0), 1.0
+        values["cameras.only_northern_hemisphere"] = False
     values["asset.frame"] = settings.frame if settings.use_frame else None
     hdri = settings.lighting == "hdri"
     values["lighting.hdri"] = bpy.path.abspath(settings.hdri) if hdri else None

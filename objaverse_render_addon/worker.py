@@ -7,6 +7,8 @@ standard input does, so that it never outlives the process that started it.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import logging
 import os
@@ -97,6 +99,9 @@ def main() -> None:
 
     from .blender import importers
 
+    # Factory settings know no extensions, and Blender then forgets where their wheels are.
+    with contextlib.suppress(ImportError):
+        importlib.import_module("OpenEXR")
     # What the user's own Blender is set to must not show in the data.
     bpy.ops.wm.read_factory_settings(use_empty=True)
     importers.forbid_scripts()
@@ -118,6 +123,9 @@ def _answer(request: RenderAsset, send: Callable[[Message], None]) -> Message:
             return _render(request, send)
     except RenderError as error:
         failure, log = error, ""
+        name = Path(request.source).name
+        if name not in error.message and not error.message.startswith(f"{request.asset_id}: "):
+            error.message = f"{request.source}: {error.message}"
     except MemoryError as error:
         failure, log = OutOfMemory(f"{request.source}: out of memory. {error}".strip()), ""
     except OSError as error:
@@ -163,8 +171,8 @@ class _MemoryGuard:
 def _resident_bytes() -> int:
     """Memory of this process; 0 where the system does not say."""
     try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return 0
 
@@ -207,7 +215,10 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
             cells = [name for name in job.output.passes if name in frame.passes]
             pictures = [sheet.picture_of(name, frame.passes) for name in cells]
             rows.append(
-                [sheet.shrink(picture, 160, name) for picture, name in zip(pictures, cells, strict=True)]
+                [
+                    sheet.shrink(picture, 160, name)
+                    for picture, name in zip(pictures, cells, strict=True)
+                ]
             )
         views.append(metadata.view_record(frame, job))
         scene.watch.add("write", since)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,9 @@ from objaverse_render_addon.cameras import (
     look_at_pose,
     sample_views,
 )
-from objaverse_render_addon.frame import PASS_SPECS, Bounds, Frame, assemble
+from objaverse_render_addon.dataset import metadata
+from objaverse_render_addon.dataset.layout import METADATA, frame_files, new_writer
+from objaverse_render_addon.frame import PASS_SPECS, Bounds, Frame, assemble, check_frame
 from objaverse_render_addon.job import RenderJob
 
 NOTHING = 1e10
@@ -143,7 +148,10 @@ def channels_of(shape: Shape, camera: Camera) -> dict[str, np.ndarray]:
         "object_index.V": seen * 7.0,
         **{f"normal.{letter}": normals[..., i] for i, letter in enumerate("XYZ")},
         **{f"position.{letter}": position[..., i] for i, letter in enumerate("XYZ")},
-        **{f"albedo.{letter}": np.full(seen.shape, 0.25 * (i + 1)) for i, letter in enumerate("RGB")},
+        **{
+            f"albedo.{letter}": np.full(seen.shape, 0.25 * (i + 1))
+            for i, letter in enumerate("RGB")
+        },
         **{f"roughness_metallic.{letter}": np.full(seen.shape, 0.5) for letter in "RGB"},
     }
     return {name: data.astype(np.float32) for name, data in planes.items()}
@@ -193,3 +201,43 @@ def frames_of(shape: Shape, job: RenderJob, asset_id: str = "asset") -> list[Fra
 def outcome(checks: list[Any]) -> dict[str, str]:
     """Names of the checks that are not ok, with their status."""
     return {check.name: check.status for check in checks if check.status != "ok"}
+
+
+def write_asset(
+    out: Path,
+    job: RenderJob,
+    asset_id: str = "asset",
+    shape: Shape = LOPSIDED,
+    change: Callable[[list[Frame], dict[str, Any]], None] | None = None,
+) -> Path:
+    """A finished asset, as the worker writes one; ``change`` may spoil it before."""
+    job = job.resolved()
+    frames = frames_of(shape, job, asset_id)
+    for index, frame in enumerate(frames):
+        frame.checks = check_frame(frame, shape.bounds, frames[:index])
+    scratch = out / "scratch"
+    scratch.mkdir(parents=True)
+    record = metadata.asset_record(
+        asset_id=asset_id,
+        source={"file_identifier": "a.glb", "file_size": 3, "sha256": "0" * 64},
+        scene={},
+        normalization={"method": job.asset.normalize, "scale": 1.0, "translation": [0, 0, 0]},
+        bounds=shape.bounds,
+        job=job,
+        engine={"engine": "numpy"},
+        passes=[frame.spec(name) for name in job.output.passes],
+        object_names={7: "thing"},
+        views=[metadata.view_record(frame, job) for frame in frames],
+        seconds={"total": 1.0},
+        warnings=[],
+        version="0",
+    )
+    if change is not None:
+        change(frames, record)
+    writer = new_writer(out, asset_id, job.output.layout)
+    for frame in frames:
+        for name, data in frame_files(frame, job.output, job.lighting.background, scratch):
+            writer.add(name, data)
+    writer.add(METADATA, json.dumps(record).encode())
+    scratch.rmdir()
+    return writer.commit(replace=True)

@@ -106,7 +106,7 @@ def test_a_file_is_what_its_name_says_in_any_case(tmp_path: Path, extension: str
 
 @pytest.mark.parametrize("extension", EXTENSIONS)
 def test_an_empty_file_is_named(tmp_path: Path, extension: str):
-    with pytest.raises(EmptyFile, match="a.* is empty"):
+    with pytest.raises(EmptyFile, match=r"a.* is empty"):
         inspect_file(put(tmp_path, f"a.{extension}", b""))
 
 

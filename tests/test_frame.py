@@ -51,7 +51,9 @@ def test_every_pass_has_a_meaning():
 @pytest.mark.parametrize("nothing", [NOTHING, np.inf, np.nan, 0.0, -1.0])
 def test_a_pixel_without_depth_is_zero_in_every_pass(nothing: float):
     channels = made_up(depth_V=[[2, nothing], [4, 5]])
-    passes = assemble(channels, TOP, ["depth", "normal", "mask", "object_index", "distance"], "camera")
+    passes = assemble(
+        channels, TOP, ["depth", "normal", "mask", "object_index", "distance"], "camera"
+    )
     assert passes["mask"].tolist() == [[1, 0], [1, 1]]
     assert all((data[0, 1] == 0).all() for data in passes.values())
     assert passes["depth"].tolist() == [[2, 0], [4, 5]]

@@ -27,9 +27,7 @@ from objaverse_render_addon.job import (
 # Every field, with a value that is not its default. Two jobs, since some exclude each other.
 DRAWN = RenderJob(
     seed=7,
-    asset=AssetRules(
-        normalize="sphere", frame=-12, missing_textures="fail", uncolored="random"
-    ),
+    asset=AssetRules(normalize="sphere", frame=-12, missing_textures="fail", uncolored="random"),
     lighting=Lighting(
         mode="hdri", hdri='C:\\hdri\\"dawn"\x7f ☀.exr', strength=0.25, background=(0.1, 0.5, 1.0)
     ),
@@ -407,7 +405,11 @@ def test_resolving_keeps_what_the_user_says():
 def test_default_distances_grow_and_shrink_with_the_normalised_size():
     def radius(pattern: str, normalize: str) -> tuple[float, float] | None:
         rules = CameraRules(pattern=pattern)
-        return RenderJob(asset=AssetRules(normalize=normalize), cameras=rules).resolved().cameras.radius
+        return (
+            RenderJob(asset=AssetRules(normalize=normalize), cameras=rules)
+            .resolved()
+            .cameras.radius
+        )
 
     assert radius("gs-lrm", "cube") == (1.5, 2.8)
     assert radius("gs-lrm", "unit-cube") == (0.75, 1.4)

@@ -144,6 +144,8 @@ def test_the_same_data_make_the_same_archive(tmp_path: Path):
         os.utime(path, (0, 0))
         archives.append(path.read_bytes())
     assert archives[0] == archives[1]
+    with zipfile.ZipFile(path) as archive:
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_what_is_compressed_already_is_only_stored(tmp_path: Path):

@@ -94,9 +94,7 @@ def test_the_schema_has_the_names_of_the_code() -> None:
 
 @pytest.mark.core
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_what_is_written_fits(
-    variant: str, written: Callable[[str], dict[str, Any]]
-) -> None:
+def test_what_is_written_fits(variant: str, written: Callable[[str], dict[str, Any]]) -> None:
     metadata = written(variant)
     assert problems(metadata) == []
     assert [view["index"] for view in metadata["views"]] == list(range(len(metadata["views"])))

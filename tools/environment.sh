@@ -102,7 +102,7 @@ CODE
         *) echo "$1" >>"$requirements"; shift ;;
     esac
 done
-if grep -q bpy "$requirements" && [ ! -e "$folder/ready" ]; then
+if grep -qF '[bpy]' "$requirements" && [ ! -e "$folder/ready" ]; then
     echo "Installing into $folder; Blender is a download of 300 to 400 MB"
 else
     echo "Installing into $folder"

@@ -12,7 +12,14 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
-from ..errors import EmptyFile, RenderError, SourceNotFound, TruncatedFile, UnsupportedFormat, WrongFormat
+from ..errors import (
+    EmptyFile,
+    RenderError,
+    SourceNotFound,
+    TruncatedFile,
+    UnsupportedFormat,
+    WrongFormat,
+)
 
 __all__ = ["EXTENSIONS", "inspect_file"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import SourceNotFound
 from .formats import EXTENSIONS
+from .objaverse import as_uid
 
 __all__ = ["expand"]
 
@@ -14,8 +15,8 @@ __all__ = ["expand"]
 def expand(sources: Iterable[str]) -> list[str]:
     """Every 3D file that the sources name, in order.
 
-    A folder stands for the 3D files in it and below, sorted; a ``.txt`` file for the paths in
-    it, one a line, relative to the file, ``#`` starting a comment. Anything else stands for
+    A folder stands for the 3D files in it and below, sorted; a ``.txt`` file for the paths
+    (relative to the file) and UIDs in it, one a line, ``#`` starting a comment. Anything else stands for
     itself, so that a file that is not there is one failed asset and not a failed run.
 
     Raises:
@@ -49,4 +50,4 @@ def _read_list(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise SourceNotFound(f"The list {path} cannot be read: {error}.") from error
     entries = [line.split("#", 1)[0].strip() for line in lines]
-    return [str(path.parent / entry) for entry in entries if entry]
+    return [entry if as_uid(entry) else str(path.parent / entry) for entry in entries if entry]

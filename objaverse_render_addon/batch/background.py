@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ..assets.objaverse import ObjaverseCache, as_uid
 from ..errors import Interrupted, RenderError, UnexpectedError
 from ..job import RenderJob
 from .run import AssetResult, Event, Report, render
 
-__all__ = ["BackgroundRun", "Ended"]
+__all__ = ["BackgroundRun", "Ended", "Fetch"]
 
 Outcome = Literal["finished", "cancelled", "failed"]
 
@@ -107,3 +108,47 @@ class BackgroundRun:
         """Stop, and remove the previews."""
         self.stop()
         shutil.rmtree(self.previews, ignore_errors=True)
+
+
+class Fetch(threading.Thread):
+    """Fetches one Objaverse object beside the caller.
+
+    Args:
+        source: UID or Sketchfab address.
+        options: Those of :func:`render` that are about downloads: ``download_dir``,
+            ``endpoint``, ``online``.
+
+    Attributes:
+        path: The file, once the thread has ended without an error.
+        status: What is going on, for people.
+        share: Of the bytes, 0 to 1.
+        cancel: Set it to stop.
+    """
+
+    def __init__(self, source: str, options: dict[str, Any]) -> None:
+        super().__init__(name="objaverse-fetch", daemon=True)
+        self._uid = as_uid(source) or source
+        folder = options.get("download_dir")
+        self._cache = ObjaverseCache(
+            Path(folder) if folder else None,
+            options.get("endpoint"),
+            online=bool(options.get("online", True)),
+        )
+        self.cancel = threading.Event()
+        self.path = Path()
+        self.error: RenderError | None = None
+        self.status, self.share = "Looking for the object", 0.0
+
+    def run(self) -> None:
+        """Fetch."""
+        try:
+            self.path = self._cache.fetch(self._uid, self._progress, self.cancel)
+        except RenderError as error:
+            self.error = error
+        except Exception as error:
+            self.error = UnexpectedError(f"{type(error).__name__}: {error}")
+
+    def _progress(self, have: int, total: int) -> None:
+        self.share = have / total if total else 0.0
+        of = f" of {total / 2**20:.1f}" if total else ""
+        self.status = f"Fetching: {have / 2**20:.1f}{of} MiB"

@@ -99,7 +99,9 @@ class WorkerProcess:
             environment["BLENDER_USER_RESOURCES"] = str(self.scratch / "user")
         else:
             if shutil.which(str(blender)) is None:
-                raise WorkerStartFailed(f"There is no program at {blender}.", hint="Check --blender.")
+                raise WorkerStartFailed(
+                    f"There is no program at {blender}.", hint="Check --blender."
+                )
             command = [
                 str(blender), "--background", "--factory-startup", "--python-exit-code", "1",
                 "--python-expr", _bootstrap(package),
@@ -169,7 +171,7 @@ class WorkerProcess:
         how = f"ended with exit code {code}"
         hint = ""
         if code is not None and code < 0:
-            name = signal.Signals(-code).name if -code in iter(signal.Signals) else str(-code)
+            name = signal.Signals(-code).name if -code in {*signal.Signals} else str(-code)
             how = f"was ended by {name}"
             if name == "SIGKILL":
                 hint = "The system may have run out of memory."

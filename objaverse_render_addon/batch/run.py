@@ -14,14 +14,18 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ..assets.formats import inspect_file
+from ..assets.objaverse import ObjaverseCache, as_uid
 from ..assets.sources import expand
 from ..dataset.layout import asset_path, read_metadata, remove_parts
 from ..errors import (
     DuplicateAsset,
     Interrupted,
+    MissingDependency,
+    OutOfMemory,
     OutputExists,
     RenderError,
     WorkerCrashed,
+    WorkerStartFailed,
     WorkerTimeout,
     from_os_error,
     from_reason,
@@ -117,11 +121,13 @@ def plan(
     seen: dict[str, str] = {}
     plans = []
     for source in expand(map(str, sources)):
-        asset_id, path = Path(source).stem, out
+        uid = as_uid(source)
+        asset_id, path = uid or Path(source).stem, out
         try:
-            file = Path(source).expanduser()
-            inspect_file(file)
-            asset_id = asset_name(file, ids)
+            file = None if uid else Path(source).expanduser()
+            if file is not None:
+                inspect_file(file)
+                asset_id = asset_name(file, ids)
             path = asset_path(out, asset_id, job.output.layout)
             if seen.setdefault(asset_id.lower(), source) != source:
                 raise DuplicateAsset(
@@ -135,7 +141,7 @@ def plan(
     return plans
 
 
-def _is_this(path: Path, job: RenderJob, fingerprint: str, file: Path) -> bool:
+def _is_this(path: Path, job: RenderJob, fingerprint: str, file: Path | None) -> bool:
     """Whether a finished asset is what this job would make of this file.
 
     Raises:
@@ -148,7 +154,7 @@ def _is_this(path: Path, job: RenderJob, fingerprint: str, file: Path) -> bool:
     if found.get("job_fingerprint") != fingerprint:
         changes = differences(found.get("job", {}), job.resolved().to_dict())
         changes = changes or ["the content of cameras.file or lighting.hdri"]
-    if found.get("file_size") != file.stat().st_size:
+    if file is not None and found.get("file_size") != file.stat().st_size:
         changes.append(f"file_size: {found.get('file_size')} -> {file.stat().st_size}")
     if changes:
         raise OutputExists(
@@ -174,6 +180,9 @@ def render(
     previews: str | Path | None = None,
     provenance: dict[str, dict[str, Any]] | None = None,
     cancel: threading.Event | None = None,
+    download_dir: str | Path | None = None,
+    endpoint: str | None = None,
+    online: bool = True,
 ) -> Report:
     """Render assets one after the other, each into ``out`` under its own name.
 
@@ -181,7 +190,7 @@ def render(
     is whole already is skipped. This process never imports Blender; a worker process does.
 
     Args:
-        sources: 3D files, folders of them, or text files that list them.
+        sources: 3D files, folders of them, Objaverse 1.0 UIDs, or text files that list these.
         out: Folder for the finished assets; made if needed.
         on_event: Told of every stage, view and outcome as it happens.
         on_result: Told of every asset as it ends, also of those that no worker saw.
@@ -194,6 +203,9 @@ def render(
         previews: Folder for a PNG of each view as soon as it is there; ``on_event`` is told.
         provenance: Source to what is known of it; goes into the metadata.
         cancel: Set it, from any thread, to stop: as Ctrl-C does.
+        download_dir: Cache of fetched objects; ``~/.objaverse``, as the ``objaverse`` package.
+        endpoint: Server of the Objaverse data set; ``HF_ENDPOINT`` or Hugging Face otherwise.
+        online: Whether objects may be fetched.
 
     Raises:
         InvalidJob: The job is impossible.
@@ -204,71 +216,163 @@ def render(
     """
     out = Path(out).expanduser().resolve()
     _check_writable(out)
-    limit = _default_memory() if max_memory is None else max_memory
+    run = _Run(
+        job=job,
+        out=out,
+        blender=Path(blender) if blender else None,
+        scratch=Path(scratch) if scratch else None,
+        timeout=timeout,
+        max_memory=_default_memory() if max_memory is None else max_memory,
+        previews=str(previews or ""),
+        provenance=provenance or {},
+        objects=ObjaverseCache(
+            Path(download_dir).expanduser() if download_dir else None, endpoint, online=online
+        ),
+        on_event=on_event or _ignore,
+        cancel=cancel or threading.Event(),
+    )
     report = Report()
-    worker: WorkerProcess | None = None
-
-    def finish(result: AssetResult) -> None:
-        report.results.append(result)
-        if on_result:
-            on_result(result)
-
     try:
         for item in plan(sources, job, out, ids=ids, overwrite=overwrite):
-            if cancel is not None and cancel.is_set():
-                raise _Cancelled
-            if item.action != "render":
-                status: Any = "skipped" if item.action == "skip" else "failed"
-                finish(AssetResult(item.source, item.asset_id, status, item.path, item.error))
-                continue
-            if worker is None:
-                worker = WorkerProcess(
-                    Path(blender) if blender else None, Path(scratch) if scratch else None
-                )
-            request = RenderAsset(
-                source=item.source,
-                asset_id=item.asset_id,
-                job=job.to_dict(),
-                out=str(out),
-                scratch=str(worker.scratch),
-                provenance={
-                    **(provenance or {}).get(item.source, {}),
-                    "path": str(Path(item.source).expanduser().resolve()),
-                },
-                max_memory=limit,
-                previews=str(previews or ""),
-            )
-            try:
-                finish(_converse(worker, request, on_event or _ignore, timeout, cancel))
-            except (WorkerCrashed, WorkerTimeout) as error:
-                worker.kill()
-                worker = None
-                remove_parts(out, item.asset_id)
-                named = type(error)(
-                    f"{item.source}: {_sentence(error, timeout)}", hint=error.hint, log=error.log
-                )
-                if on_event:
-                    on_event(Failed(item.asset_id, named.reason, named.message, named.hint, named.log))
-                finish(AssetResult(item.source, item.asset_id, "failed", None, named))
-            else:
-                last = report.results[-1]
-                if last.error is not None and last.error.reason == "out-of-memory":
-                    worker.kill()
-                    worker = None
-                    remove_parts(out, item.asset_id)
-    except (KeyboardInterrupt, _Cancelled) as error:
-        if worker is not None:
-            worker.kill()
-            worker = None
-            remove_parts(out, item.asset_id)
+            result = run.one(item)
+            report.results.append(result)
+            if on_result:
+                on_result(result)
+    except KeyboardInterrupt as error:
+        run.abandon()
         raise Interrupted(
             f"Stopped after {len(report.results)} assets.",
             hint="Run the same command again to go on.",
         ) from error
     finally:
-        if worker is not None:
-            worker.close()
+        run.close()
     return report
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run: its settings, and the worker that it keeps from asset to asset."""
+
+    job: RenderJob
+    out: Path
+    blender: Path | None
+    scratch: Path | None
+    timeout: float
+    max_memory: int
+    previews: str
+    provenance: dict[str, dict[str, Any]]
+    objects: ObjaverseCache
+    on_event: Callable[[Event], None]
+    cancel: threading.Event
+    _worker: WorkerProcess | None = None
+    _current: str = ""
+
+    def one(self, item: Plan) -> AssetResult:
+        """Do what the plan says for one asset; only an interruption raises."""
+        if self.cancel.is_set():
+            raise KeyboardInterrupt
+        if item.action == "skip":
+            return AssetResult(item.source, item.asset_id, "skipped", item.path)
+        error = item.error
+        if error is None:
+            self._current = item.asset_id
+            try:
+                return self._render(item)
+            except (MissingDependency, WorkerStartFailed):
+                raise
+            except Interrupted as interrupted:
+                raise KeyboardInterrupt from interrupted
+            except (WorkerCrashed, WorkerTimeout) as failure:
+                self.abandon()
+                error = type(failure)(
+                    f"{item.source}: {_sentence(failure, self.timeout)}",
+                    hint=failure.hint,
+                    log=failure.log,
+                )
+            except RenderError as failure:
+                error = failure
+        self.on_event(
+            Failed(item.asset_id, error.reason, error.message, error.hint, error.log)
+        )
+        return AssetResult(item.source, item.asset_id, "failed", None, error)
+
+    def _render(self, item: Plan) -> AssetResult:
+        file, known = self._locate(item)
+        if self._worker is None:
+            self._worker = WorkerProcess(self.blender, self.scratch)
+        self._worker.send(
+            RenderAsset(
+                source=item.source,
+                asset_id=item.asset_id,
+                job=self.job.to_dict(),
+                out=str(self.out),
+                scratch=str(self._worker.scratch),
+                provenance={**known, **self.provenance.get(item.source, {}), "path": str(file)},
+                max_memory=self.max_memory,
+                previews=self.previews,
+            )
+        )
+        answer = self._converse(self._worker)
+        if isinstance(answer, Failed):
+            if answer.reason == OutOfMemory.reason:
+                # The worker ended itself with this message.
+                self.abandon()
+            raise from_reason(answer.reason, answer.message, answer.hint, answer.log)
+        return AssetResult(
+            item.source,
+            item.asset_id,
+            "done",
+            Path(answer.path),
+            None,
+            answer.views,
+            answer.warnings,
+            answer.doubts,
+            answer.seconds,
+            answer.sheet,
+        )
+
+    def _locate(self, item: Plan) -> tuple[Path, dict[str, Any]]:
+        """The asset's file on this machine, and what is known of it."""
+        uid = as_uid(item.source)
+        if uid is None:
+            return Path(item.source).expanduser().resolve(), {}
+        self.on_event(Stage(item.asset_id, "download"))
+        path = self.objects.fetch(uid, cancel=self.cancel)
+        return path, {"file_identifier": f"https://sketchfab.com/3d-models/{uid}"}
+
+    def _converse(self, worker: WorkerProcess) -> Done | Failed:
+        deadline = time.monotonic() + self.timeout
+        while True:
+            message = self._receive(worker, deadline)
+            if isinstance(message, Failed):
+                return message
+            if isinstance(message, Event):
+                self.on_event(message)
+            if isinstance(message, Done):
+                return message
+
+    def _receive(self, worker: WorkerProcess, deadline: float) -> Message:
+        while True:
+            if self.cancel.is_set():
+                raise KeyboardInterrupt
+            try:
+                return worker.receive(min(0.1, max(0.0, deadline - time.monotonic())))
+            except WorkerTimeout:
+                if time.monotonic() >= deadline:
+                    raise
+
+    def abandon(self) -> None:
+        """End the worker at once and remove what it left of the asset in hand."""
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker = None
+            remove_parts(self.out, self._current)
+
+    def close(self) -> None:
+        """End the worker in peace."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
 
 
 def _sentence(error: RenderError, timeout: float) -> str:
@@ -277,57 +381,8 @@ def _sentence(error: RenderError, timeout: float) -> str:
     return error.message
 
 
-class _Cancelled(Exception):
-    """Somebody set the event."""
-
-
 def _ignore(_: Event) -> None:
     pass
-
-
-def _converse(
-    worker: WorkerProcess,
-    request: RenderAsset,
-    on_event: Callable[[Event], None],
-    timeout: float,
-    cancel: threading.Event | None,
-) -> AssetResult:
-    deadline = time.monotonic() + timeout
-    worker.send(request)
-    while True:
-        message = _receive(worker, deadline, cancel)
-        if isinstance(message, Event):
-            on_event(message)
-        if isinstance(message, Done):
-            return AssetResult(
-                request.source,
-                request.asset_id,
-                "done",
-                Path(message.path),
-                None,
-                message.views,
-                message.warnings,
-                message.doubts,
-                message.seconds,
-                message.sheet,
-            )
-        if isinstance(message, Failed):
-            error = from_reason(message.reason, message.message, message.hint, message.log)
-            return AssetResult(request.source, request.asset_id, "failed", None, error)
-
-
-def _receive(
-    worker: WorkerProcess, deadline: float, cancel: threading.Event | None
-) -> Message:
-    while cancel is not None:
-        if cancel.is_set():
-            raise _Cancelled
-        try:
-            return worker.receive(min(0.1, max(0.0, deadline - time.monotonic())))
-        except WorkerTimeout:
-            if time.monotonic() >= deadline:
-                raise
-    return worker.receive(deadline - time.monotonic())
 
 
 def _check_writable(out: Path) -> None:

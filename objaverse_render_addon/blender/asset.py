@@ -106,8 +106,11 @@ def asset_objects(collection: Any) -> set[Any]:
 def provenance(collection: Any) -> dict[str, Any]:
     """What is known of the file that an asset came from; empty for the user's own objects."""
     record = collection.get(_RECORD)
-    return {} if record is None else {
-        key: value.to_dict() if hasattr(value, "to_dict") else value for key, value in record.items()
+    if record is None:
+        return {}
+    return {
+        key: value.to_dict() if hasattr(value, "to_dict") else value
+        for key, value in record.items()
     }
 
 

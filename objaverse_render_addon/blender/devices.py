@@ -64,7 +64,10 @@ def select_device(wanted: str) -> Device:
         if kind == "CPU":
             break
         if kind not in found:
-            there = ", ".join(f"{kind.lower()} ({'; '.join(names)})" for kind, names in found.items())
+            there = ", ".join(
+                f"{kind.lower()} ({'; '.join(names)})" if names else kind.lower()
+                for kind, names in found.items()
+            )
             raise DeviceUnavailable(
                 f"The device {wanted} was asked for, but this Blender has: {there}.",
                 hint="Use --device auto or one of these.",

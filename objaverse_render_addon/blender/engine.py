@@ -309,7 +309,7 @@ def open_asset(
     path: Path,
     asset_id: str,
     job: RenderJob,
-    on_stage: Callable[[str], None] = lambda stage: None,
+    on_stage: Callable[[str], None] = lambda _: None,
 ) -> AssetScene:
     """Import an asset into an empty Blender and make it ready to render.
 
@@ -362,7 +362,7 @@ def open_asset(
     if denoised and not compat.has_denoiser(scene.cycles):
         denoised = False
         warnings.append("not-denoised: this Blender was built without OpenImageDenoise.")
-    names = _number_objects(scene) if "object_index" in job.output.passes else {}
+    names = _number_objects() if "object_index" in job.output.passes else {}
     rig = Rig()
     if job.asset.normalize == "none":
         center = normalization.before.center.tolist()
@@ -384,7 +384,7 @@ def open_asset(
     )  # fmt: skip
 
 
-def _number_objects(scene: bpy.types.Scene) -> dict[int, str]:
+def _number_objects() -> dict[int, str]:
     names = {}
     for index, obj in enumerate(sorted(bpy.data.objects, key=lambda item: item.name_full), 1):
         obj.pass_index = index

@@ -10,6 +10,7 @@ from typing import Any
 
 import bpy
 
+from ..assets.finite import check_finite
 from ..errors import ImportFailed, MissingDependency, UnsupportedFormat
 from . import compat
 
@@ -41,7 +42,9 @@ def import_file(path: Path, kind: str, *, keep_lights: bool = False) -> str:
 
     Raises:
         ImportFailed: With the importer's own words.
+        InvalidGeometry: A vertex is not a number, and the importer would hide that.
     """
+    check_finite(path, kind)
     try:
         return _import(path, kind, keep_lights)
     except RuntimeError as error:

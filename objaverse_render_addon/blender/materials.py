@@ -229,7 +229,8 @@ def _follow(tree: Any, node: Any, leaf: Callable[[Any, Any], _Value]) -> _Value:
         mix.data_type = "RGBA"
         factor, a, b = mix.inputs[0], mix.inputs[6], mix.inputs[7]
         source = node.inputs[0]
-        _feed(tree, source.links[0].from_socket if source.is_linked else source.default_value, factor)
+        share = source.links[0].from_socket if source.is_linked else source.default_value
+        _feed(tree, share, factor)
         _feed(tree, first, a)
         _feed(tree, second, b)
         return mix.outputs[2]
@@ -240,7 +241,7 @@ def _follow(tree: Any, node: Any, leaf: Callable[[Any, Any], _Value]) -> _Value:
     return leaf(tree, node)
 
 
-def _albedo(tree: Any, node: Any) -> _Value:
+def _albedo(_: Any, node: Any) -> _Value:
     for name in _COLOR_SOCKETS:
         socket = node.inputs.get(name)
         if socket is not None:

@@ -59,7 +59,8 @@ def count_contents() -> dict[str, int]:
 
 def linked_files() -> list[str]:
     """Files that the scene refers to: images, libraries."""
-    files = {image.filepath for image in bpy.data.images if image.filepath and not image.packed_file}
+    images = [image for image in bpy.data.images if not image.packed_file]
+    files = {image.filepath for image in images if image.filepath}
     files |= {library.filepath for library in bpy.data.libraries}
     return sorted(bpy.path.abspath(name) for name in files)
 

@@ -121,7 +121,13 @@ def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
 
 def read_png(data: bytes) -> npt.NDArray[np.uint8]:
     """(H, W, C) uint8 of a PNG file's bytes."""
-    from PIL import Image
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise MissingDependency(
+            "Reading PNG files needs Pillow, which Blender does not have.",
+            hint="Use the pip package: pip install objaverse-render-addon",
+        ) from error
 
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image)
@@ -132,7 +138,7 @@ def _openexr() -> Any:
         import OpenEXR
     except ImportError as error:
         raise MissingDependency(
-            "The OpenEXR package is not installed in this Python.",
+            f"The OpenEXR package cannot be used in this Python: {error}.",
             hint="Install the extension with its wheels, or run: python -m pip install OpenEXR",
         ) from error
     return OpenEXR

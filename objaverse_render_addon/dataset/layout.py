@@ -110,7 +110,8 @@ def arrays_from_channels(channels: dict[str, npt.NDArray[Any]]) -> dict[str, npt
 
     passes = {}
     for name, letters in _LETTERS.items():
-        planes = [channels[f"{name}.{letter}"] for letter in letters if f"{name}.{letter}" in channels]
+        found = [f"{name}.{letter}" for letter in letters]
+        planes = [channels[channel] for channel in found if channel in channels]
         if len(planes) == len(letters):
             data = planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
             passes[name] = data.astype(PASS_SPECS[name].dtype)
@@ -183,7 +184,7 @@ class _ZipWriter:
         except OSError as error:
             raise from_os_error(error, f"{self._final}") from error
 
-    def commit(self, replace: bool) -> Path:
+    def commit(self, replace: bool) -> Path:  # noqa: ARG002  (renaming a file always replaces)
         try:
             self._zip.close()
             self._file.flush()
@@ -222,7 +223,11 @@ class _FolderWriter:
                 # A folder cannot be replaced in one step; the old one steps aside first.
                 old = self._part.with_name(f"{self._part.name}.old")
                 self._final.rename(old)
-                self._part.rename(self._final)
+                try:
+                    self._part.rename(self._final)
+                except OSError:
+                    old.rename(self._final)
+                    raise
                 shutil.rmtree(old, ignore_errors=True)
             else:
                 self._part.rename(self._final)

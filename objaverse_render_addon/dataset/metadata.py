@@ -25,15 +25,15 @@ CONVENTIONS: Final = {
     "normalization",
     "camera_to_world": "4x4, row-major; camera axes are OpenGL's: +X right, +Y up, the camera "
     "looks along -Z",
-    "intrinsics": "3x3 in pixels; origin at the image's top left corner, v downwards, centre of the "
-    "first pixel at (0.5, 0.5)",
+    "intrinsics": "3x3 in pixels; origin at the image's top left corner, v downwards, centre of "
+    "the first pixel at (0.5, 0.5)",
     "fov_degrees": "across the shorter side of the image",
     "depth": "planar Z in scene units: distance along the viewing axis; 0 where nothing is",
-    "normal": "unit length; camera space: +X right, +Y up, +Z towards the camera (or world axes, see "
-    "passes); 0 where nothing is",
+    "normal": "unit length; camera space: +X right, +Y up, +Z towards the camera (or world axes, "
+    "see passes); 0 where nothing is",
     "mask": "1 is object; a surface counts where its opacity reaches the alpha threshold",
-    "sampling": "rgb is antialiased; all other passes are sampled once, at the pixel's centre, and are "
-    "valid on exactly the mask's pixels",
+    "sampling": "rgb is antialiased; all other passes are sampled once, at the pixel's centre, and "
+    "are valid on exactly the mask's pixels",
     "rgb": "8-bit sRGB, straight (unassociated) alpha, view transform Standard",
     "normalization": "normalised = scale * original + translation",
 }

@@ -75,7 +75,8 @@ def shrink(pixels: Pixels, size: int, name: str) -> Pixels:
     y = ((np.arange(rows) + 0.5) * height / rows).astype(int)
     x = ((np.arange(columns) + 0.5) * width / columns).astype(int)
     if name != "rgb" or factor >= 1:
-        return pixels[y][:, x]
+        picked: Pixels = pixels[y][:, x]
+        return picked
     # Box average through a summed-area table.
     table = np.zeros((height + 1, width + 1, 3))
     table[1:, 1:] = pixels.astype(np.float64).cumsum(axis=0).cumsum(axis=1)
@@ -83,7 +84,8 @@ def shrink(pixels: Pixels, size: int, name: str) -> Pixels:
     y1, x1 = np.append(y0[1:], height), np.append(x0[1:], width)
     total = table[y1][:, x1] - table[y0][:, x1] - table[y1][:, x0] + table[y0][:, x0]
     area = (y1 - y0)[:, None] * (x1 - x0)[None, :]
-    return (total / area[..., None] + 0.5).astype(np.uint8)
+    averaged: Pixels = (total / area[..., None] + 0.5).astype(np.uint8)
+    return averaged
 
 
 def compose(rows: list[list[Pixels]]) -> Pixels:
@@ -150,7 +152,7 @@ def _ramp(data: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np
 
 
 def _blank(values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> Pixels:
-    pixels = (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
+    pixels: Pixels = (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
     pixels[~mask] = 40
     return pixels
 

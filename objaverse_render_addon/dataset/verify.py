@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..cameras import Rig, View, look_at_pose
 from ..errors import RenderError
 from ..frame import PASS_SPECS, Bounds, Check, Frame, check_frame
 from .reader import AssetReader
@@ -57,7 +58,7 @@ def verify_asset(path: Path, on_view: Callable[[int, int], None] | None = None) 
                     verdict.doubts.setdefault(check.name, []).append(index)
     except RenderError as error:
         verdict.failed.append(error.message)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         verdict.failed.append(f"the metadata are not as they should be: {error!r}")
     empty = verdict.doubts.get("mask_not_empty", [])
     if verdict.views and len(empty) == verdict.views:
@@ -74,7 +75,8 @@ def _checks(
     for position, record in enumerate(reader.views):
         view = reader.view(position)
         arrays = reader.read(position)
-        problems = list(_shape_checks(arrays, view.camera.width, view.camera.height))
+        problems = list(_camera_checks(view, record))
+        problems += _shape_checks(arrays, view.camera.width, view.camera.height)
         yield from ((view.index, check) for check in problems)
         if any(check.status == "failed" for check in problems):
             continue
@@ -86,6 +88,27 @@ def _checks(
         recent[1:] = [frame]
         if on_view:
             on_view(position + 1, len(reader.views))
+
+
+def _camera_checks(view: View, record: dict[str, Any]) -> Iterator[Check]:
+    """Whether the numbers that say the same of a camera say the same."""
+    camera = view.camera
+    rotation = camera.camera_to_world[:3, :3]
+    stray = float(np.abs(rotation.T @ rotation - np.eye(3)).max())
+    stray = max(stray, float(np.abs(camera.camera_to_world[3] - [0, 0, 0, 1]).max()))
+    rigid = stray < 1e-3 and float(np.linalg.det(rotation)) > 0
+    yield Check("camera_is_rigid", "ok" if rigid else "failed", stray)
+    written = [*camera.fov, float(camera.intrinsics[0, 0])]
+    said = [record["fov_x_degrees"], record["fov_y_degrees"], record["focal_length_px"]]
+    same = bool(np.allclose(written, said, rtol=1e-4))
+    error = float(np.abs(np.subtract(written, said)).max())
+    yield Check("intrinsics_agree", "ok" if same else "failed", error)
+    if "azimuth_degrees" in view.pose:
+        away = look_at_pose(
+            view.pose["azimuth_degrees"], view.pose["elevation_degrees"], 0.0, Rig()
+        )[:3, 2]
+        turned = float(np.abs(rotation[:, 2] - away).max())
+        yield Check("pose_agrees", "ok" if turned < 1e-3 else "failed", turned)
 
 
 def _shape_checks(

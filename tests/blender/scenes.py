@@ -275,7 +275,9 @@ def sphere_mesh(segments: int = 64, radius: float = 1.0) -> tuple[Any, list[tupl
     return vertices, faces
 
 
-def add_sphere(radius: float = 1.0, center: Any = (0, 0, 0), segments: int = 64, **options: Any) -> Any:
+def add_sphere(
+    radius: float = 1.0, center: Any = (0, 0, 0), segments: int = 64, **options: Any
+) -> Any:
     vertices, faces = sphere_mesh(segments, radius)
     return add_mesh(vertices + np.asarray(center), faces, **{"smooth": True, **options})
 

@@ -95,8 +95,9 @@ def test_depth_normals_and_mask_equal_a_ray_cast_at_the_pixel_centres(
         assert hit.sum() > 1000
         edge = ~scenes.interior(hit) & ~scenes.interior(~hit)
         assert not (mask != hit)[~edge].any()
-        # On the edge itself a pixel may fall to either side by the filter's 0.005 pixels.
-        assert (mask != hit).sum() <= 0.02 * edge.sum() + 2
+        # The one sample is at the very centre, so that even on the edge only rounding decides;
+        # the ball's own outline lies inside the perfect sphere's by 2e-5 of its radius.
+        assert (mask != hit).sum() <= 3
         assert np.array_equal(mask, frame.passes["depth"] > 0)
 
         rays = frame.camera.rays() @ frame.camera.camera_to_world[:3, :3].T
@@ -109,13 +110,12 @@ def test_depth_normals_and_mask_equal_a_ray_cast_at_the_pixel_centres(
                 smooth &= np.abs(np.gradient(normal[..., axis], axis=1)) < 1e-9
         assert smooth.sum() > 500
         error = np.abs(frame.passes["depth"] - depth)[smooth] / depth[smooth]
-        print(name, kind, "depth", np.quantile(error, 0.999), error.max(), error.mean())
-        assert np.quantile(error, 0.999) < 1e-4
+        # Flat faces are exact but for 32-bit rounding; the ball is a polyhedron of 512 segments.
+        assert np.quantile(error, 0.999) < (1e-4 if kind == "ball" else 2e-6)
 
         seen = frame.passes["normal"].astype(np.float64) @ frame.camera.camera_to_world[:3, :3].T
         off = scenes.angles(seen, normal)[smooth]
-        print(name, kind, "normal", np.quantile(off, 0.999), off.max())
-        assert np.quantile(off, 0.999) < 0.1
+        assert np.quantile(off, 0.999) < (0.1 if kind == "ball" else 1e-3)
         assert scenes.failed_checks(frame) == []
 
 
@@ -130,9 +130,9 @@ def test_positions_project_back_onto_their_own_pixel(
         rows, columns = np.nonzero(mask)
         offset = uv - np.stack([columns + 0.5, rows + 0.5], axis=1)
         distance = np.linalg.norm(offset, axis=1)
-        print("jitter mean", offset.mean(axis=0), "abs", distance.mean(), "max", distance.max())
-        assert np.abs(offset.mean(axis=0)).max() < 1e-3
-        assert distance.max() < 0.01
+        # Measured: 2e-5 on average, 5e-4 at worst; Cycles puts a lone sample at the centre.
+        assert distance.mean() < 1e-4
+        assert distance.max() < 2e-3
         assert np.abs(depth - frame.passes["depth"][mask]).max() < 1e-5 * depth.max()
 
 

@@ -1,0 +1,220 @@
+"""Colour from the material to the file, and the shortcuts that must not show in it."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from objaverse_render_addon.dataset.images import encode_png, read_exr, read_png
+
+from . import scenes
+
+COLOR = (0.5, 0.2, 0.05)
+# By IEC 61966-2-1: 187.5, 123.6 and 63.2.
+AS_SRGB = (188, 124, 63)
+
+
+@pytest.mark.core
+def test_a_known_colour_arrives_in_the_picture(tmp_path: Path) -> None:
+    path = tmp_path / "known.blend"
+    with scenes.new_blend(path):
+        scenes.add_cube(material=scenes.emission(COLOR))
+    (frame,) = scenes.shoot(path, {**scenes.ring(tmp_path), "asset.normalize": "cube"})
+    inside = scenes.interior(frame.passes["mask"], 2)
+    pixels = read_png(encode_png(frame.passes["rgb"]))
+    assert inside.sum() > 100
+    assert (pixels[inside] == (*AS_SRGB, 255)).all()
+    assert (pixels[scenes.interior(frame.passes["mask"] == 0, 2)] == 0).all()
+
+
+@pytest.mark.core
+def test_white_light_shows_a_surfaces_own_colour(tmp_path: Path) -> None:
+    path = tmp_path / "white.blend"
+    with scenes.new_blend(path):
+        material = scenes.principled(
+            Base_Color=(*COLOR, 1), Roughness=1.0, Specular_IOR_Level=0.0
+        )
+        scenes.add_sphere(material=material)
+    values = {**scenes.ring(tmp_path), "engine.samples": 64, "output.passes": ["rgb", "mask"]}
+    (frame,) = scenes.shoot(path, values)
+    inside = scenes.interior(frame.passes["mask"], 3)
+    mean = frame.passes["rgb"][inside][:, :3].mean(axis=0)
+    assert np.abs(mean - AS_SRGB).max() < 4
+
+
+def soft_scene(path: Path) -> Path:
+    """Soft edges, a half-transparent ball, shadows, and colours beyond 1."""
+    material = {"Base_Color": (0.1, 0.6, 0.9, 1), "Roughness": 0.4}
+    with scenes.new_blend(path):
+        scenes.add_cube(matrix=scenes.rotation(20, 30, 40), material=scenes.principled(**material))
+        scenes.add_sphere(
+            0.5, (0.9, -0.4, 0.3), material=scenes.principled(**{**material, "Alpha": 0.45})
+        )
+        bright = scenes.emission((3.0, 0.4, 0.002))
+        scenes.add_cube(0.3, (-0.8, -0.2, 0.6), material=bright)
+    return path
+
+
+@pytest.mark.core
+def test_our_encoding_equals_the_png_that_blender_writes(tmp_path: Path) -> None:
+    import bpy
+    from PIL import Image
+
+    path = soft_scene(tmp_path / "soft.blend")
+    values = {"engine.samples": 16, "lighting.mode": "xl", "asset.normalize": "cube"}
+    scene = scenes.open_scene(path, scenes.make_job({**scenes.ring(tmp_path, 96), **values}))
+    (frame,) = scenes.frames_of(scene)
+    render = scene.scene.render
+    if hasattr(render.image_settings, "media_type"):
+        render.image_settings.media_type = "IMAGE"
+    render.image_settings.file_format = "PNG"
+    render.image_settings.color_mode, render.image_settings.color_depth = "RGBA", "8"
+    render.filepath = str(tmp_path / "blender.png")
+    bpy.ops.render.render(write_still=True)
+    with Image.open(tmp_path / "blender.png") as image:
+        theirs = np.asarray(image).astype(int)
+    ours = read_png(encode_png(frame.passes["rgb"])).astype(int)
+    alpha = ours[..., 3]
+    assert ((alpha > 0) & (alpha < 255)).sum() > 300
+    assert np.array_equal(alpha, theirs[..., 3])
+    # Almost nothing of a colour is left at an alpha of 1/255; nobody sees the difference.
+    solid = alpha > 2
+    difference = np.abs(ours - theirs)[solid]
+    # Blender's transfer curve is a table or a float approximation: halves round either way.
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.002
+
+
+@pytest.mark.core
+def test_rendering_the_objects_box_alone_changes_no_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from objaverse_render_addon.blender.engine import AssetScene
+
+    path = soft_scene(tmp_path / "soft.blend")
+    poses = [
+        scenes.look_at((0, -6, 1)),
+        scenes.look_at((5, 3, 1), (0.0, 1.9, 0.4), roll=20),  # partly out of the frame
+        scenes.look_at((0.1, -1.5, 0.4), (0.4, 0, 0.3)),  # close: the frame is full
+        scenes.look_at((-6, 1, 1), (0, 40, 0)),  # out of the frame altogether
+    ]
+    cameras = scenes.camera_file(tmp_path / "poses.json", poses, scenes.lens(40, (96, 80)))
+    for lighting in ("white", "xl"):
+        values = {
+            **cameras,
+            "asset.normalize": "none",
+            "engine.samples": 4,
+            "lighting.mode": lighting,
+            "output.passes": ["rgb", "depth", "normal", "mask", "albedo", "position"],
+        }
+        with_border = scenes.shoot(path, values)
+        with monkeypatch.context() as patch:
+            patch.setattr(AssetScene, "_set_border", lambda *_: None)
+            whole = scenes.shoot(path, values)
+        for first, second in zip(with_border, whole, strict=True):
+            for name, data in first.passes.items():
+                assert np.array_equal(data, second.passes[name]), (lighting, name)
+        mask = with_border[1].passes["mask"]
+        assert mask[:, [0, -1]].any() or mask[[0, -1]].any()
+        assert not with_border[3].passes["rgb"].any()
+
+
+@pytest.mark.core
+def test_the_denoiser_keeps_the_picture_and_removes_noise(tmp_path: Path) -> None:
+    path = soft_scene(tmp_path / "soft.blend")
+    base = {**scenes.ring(tmp_path, 96), "lighting.mode": "white", "output.passes": ["rgb"]}
+    pictures = {}
+    for name, values in {
+        "noisy": {"engine.samples": 4},
+        "denoised": {"engine.samples": 4, "engine.denoise": True},
+        "converged": {"engine.samples": 512},
+    }.items():
+        (frame,) = scenes.shoot(path, {**base, **values})
+        pictures[name] = frame.passes["rgb"].astype(float)
+    truth = pictures["converged"]
+    solid = scenes.interior(truth[..., 3] == 255, 1)
+    error = {
+        name: np.abs(pictures[name] - truth)[solid][:, :3].mean() for name in ("noisy", "denoised")
+    }
+    assert error["denoised"] < 0.75 * error["noisy"]
+    assert error["denoised"] < 4
+    assert np.abs(pictures["denoised"][..., 3] - truth[..., 3]).mean() < 3
+
+
+@pytest.mark.core
+def test_the_same_job_renders_the_same_pixels_again(tmp_path: Path) -> None:
+    path = soft_scene(tmp_path / "soft.blend")
+    values = {
+        "cameras.views": 2, "engine.samples": 4, "lighting.mode": "xl", "asset.normalize": "cube",
+        "output.passes": ["rgb", "depth", "normal", "mask"],
+    }  # fmt: skip
+    first, second = scenes.shoot(path, values), scenes.shoot(path, values)
+    for one, other in zip(first, second, strict=True):
+        for name, data in one.passes.items():
+            assert np.array_equal(data, other.passes[name]), name
+    other_seed = scenes.shoot(path, {**values, "seed": 1})
+    assert not np.array_equal(first[0].camera.camera_to_world, other_seed[0].camera.camera_to_world)
+
+
+def test_an_hdri_lights_from_the_side_that_it_is_bright_on(tmp_path: Path) -> None:
+    import OpenEXR
+
+    image = np.zeros((16, 32, 3), dtype=np.float32)
+    # Columns run from -X over -Y ... the centre of the image is +X in Blender's world.
+    image[:, 14:18] = 8.0
+    hdri = tmp_path / "sky.exr"
+    OpenEXR.File({}, {"RGB": image}).write(str(hdri))
+    path = tmp_path / "ball.blend"
+    with scenes.new_blend(path):
+        scenes.add_sphere(material=scenes.principled(Roughness=1.0, Specular_IOR_Level=0.0))
+    poses = [scenes.look_at((5, 0, 0)), scenes.look_at((-5, 0, 0))]
+    cameras = scenes.camera_file(tmp_path / "poses.json", poses, scenes.lens(40, (48, 48)))
+    values = {"lighting.mode": "hdri", "lighting.hdri": str(hdri), "engine.samples": 32}
+    lit, dark = scenes.shoot(path, {**cameras, **values})
+    bright = [frame.passes["rgb"][24, 24, :3].mean() for frame in (lit, dark)]
+    assert bright[0] > bright[1] + 60
+    # The light itself is not in the picture.
+    assert (lit.passes["rgb"][0, 0] == 0).all()
+
+
+def test_exr_output_holds_the_same_arrays_as_npy(tmp_path: Path) -> None:
+    from objaverse_render_addon.dataset.layout import arrays_from_channels, frame_files
+    from objaverse_render_addon.job import PASS_NAMES
+
+    path = soft_scene(tmp_path / "soft.blend")
+    values = {**scenes.ring(tmp_path), "output.passes": list(PASS_NAMES)}
+    (frame,) = scenes.shoot(path, values)
+    job = scenes.make_job({**values, "output.geometry": "exr"})
+    files = dict(frame_files(frame, job.output, None, tmp_path))
+    exr = tmp_path / "read.exr"
+    exr.write_bytes(files["000.exr"])
+    from_exr = arrays_from_channels(read_exr(exr))
+    files = dict(frame_files(frame, scenes.make_job(values).output, None, tmp_path))
+    for name in PASS_NAMES:
+        if name == "rgb":
+            continue
+        from_npy = np.load(io.BytesIO(files[f"000_{name}.npy"]), allow_pickle=False)
+        assert np.array_equal(from_exr[name], from_npy), name
+        assert from_exr[name].dtype == from_npy.dtype
+
+
+def test_light_strength_scales_the_light(tmp_path: Path) -> None:
+    path = tmp_path / "ball.blend"
+    with scenes.new_blend(path):
+        material = scenes.principled(
+            Base_Color=(0.8, 0.8, 0.8, 1), Roughness=1.0, Specular_IOR_Level=0.0
+        )
+        scenes.add_sphere(material=material)
+    means: list[Any] = []
+    for strength in (1.0, 0.25):
+        values = {**scenes.ring(tmp_path), "lighting.strength": strength, "engine.samples": 16}
+        (frame,) = scenes.shoot(path, values)
+        value = frame.passes["rgb"][scenes.interior(frame.passes["mask"], 3)][:, 0].mean() / 255
+        means.append(((value + 0.055) / 1.055) ** 2.4)
+    assert math.isclose(means[0] / means[1], 4.0, rel_tol=0.03)
+    assert math.isclose(means[0], 0.8, rel_tol=0.03)

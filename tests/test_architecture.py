@@ -1,0 +1,184 @@
+"""The design's rules that a reader of the source can check."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import objaverse_render_addon
+
+PACKAGE = Path(objaverse_render_addon.__file__).parent
+ROOT = PACKAGE.parent
+# Rooms that exist inside Blender only: its side of the engine, and the add-on's face.
+BLENDER_SIDE = {
+    "blender", "commands", "operators", "overlay", "panels", "passes", "preferences", "presets",
+    "preview", "properties",
+}  # fmt: skip
+# May reach into Blender, but only from inside a function.
+DOORS = {"worker", "__init__"}
+
+
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+PLAIN = [name for name in MODULES if name.split(".")[0] not in BLENDER_SIDE]
+each_module = pytest.mark.parametrize("name", MODULES)
+each_plain_module = pytest.mark.parametrize("name", PLAIN)
+
+
+def full_name(name: str) -> str:
+    return f"{PACKAGE.name}.{name}".removesuffix(".__init__")
+
+
+def imports(tree: ast.AST, *, inside_functions: bool) -> Iterator[tuple[str, int]]:
+    """Imported modules, relative ones with their dots, and their lines."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            if not inside_functions:
+                continue
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            if node.module is None:
+                yield from ((base + alias.name, node.lineno) for alias in node.names)
+            else:
+                yield base, node.lineno
+        yield from imports(node, inside_functions=inside_functions)
+
+
+def tree_of(name: str) -> ast.Module:
+    return ast.parse(MODULES[name].read_text(encoding="utf-8"))
+
+
+def absolute(name: str, imported: str) -> str:
+    """``..errors`` seen from ``batch.run`` is ``errors``."""
+    level = len(imported) - len(imported.lstrip("."))
+    if not level:
+        return imported
+    package = name.split(".")[:-1]
+    base = package[: len(package) - (level - 1)]
+    return ".".join([*base, imported.lstrip(".")])
+
+
+def test_the_rooms_are_found():
+    assert {"job", "cameras", "frame", "errors", "cli", "worker", "passes"} <= set(MODULES)
+    assert {"batch.run", "dataset.layout", "assets.formats", "blender.engine"} <= set(MODULES)
+
+
+@each_plain_module
+def test_plain_modules_know_no_blender(name: str):
+    only_outside = name.split(".")[0] in DOORS
+    found = [
+        (module, line)
+        for module, line in imports(tree_of(name), inside_functions=not only_outside)
+        if module.split(".")[0] in ("bpy", "mathutils", "bmesh", "gpu", "bpy_extras", "blf")
+    ]
+    assert found == []
+
+
+@each_plain_module
+def test_plain_modules_import_no_room_of_blender(name: str):
+    only_outside = name.split(".")[0] in DOORS
+    found = [
+        (module, line)
+        for module, line in imports(tree_of(name), inside_functions=not only_outside)
+        if module.startswith(".") and absolute(name, module).split(".")[0] in BLENDER_SIDE
+    ]
+    assert found == []
+
+
+@each_module
+def test_the_package_imports_itself_relatively(name: str):
+    found = [
+        (module, line)
+        for module, line in imports(tree_of(name), inside_functions=True)
+        if module.split(".")[0] in (PACKAGE.name, "bl_ext")
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("blender.")])
+def test_the_engine_knows_nothing_of_its_doors(name: str):
+    doors = {"cli", "worker", "batch", "operators", "panels", "properties", "preferences"}
+    found = [
+        (module, line)
+        for module, line in imports(tree_of(name), inside_functions=True)
+        if module.startswith(".") and absolute(name, module).split(".")[0] in doors
+    ]
+    assert found == []
+
+
+@each_plain_module
+def test_relative_imports_lead_somewhere(name: str):
+    known = {*MODULES, *(module.removesuffix(".__init__") for module in MODULES), ""}
+    for module, line in imports(tree_of(name), inside_functions=True):
+        if module.startswith("."):
+            target = absolute(name, module)
+            parent = target.rpartition(".")[0]
+            assert target.strip(".") in known or parent in known, (module, line)
+
+
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_the_command_line_starts_without_blender_and_without_numpy():
+    loaded = run(
+        "import sys, objaverse_render_addon, objaverse_render_addon.cli\n"
+        "names = 'bpy', 'numpy', 'OpenEXR', 'PIL', 'tqdm'\n"
+        "print([name for name in names if name in sys.modules])"
+    )
+    assert loaded.strip() == "[]"
+
+
+def test_every_plain_module_is_imported_without_blender():
+    names = [full_name(name) for name in PLAIN]
+    code = (
+        "import sys, importlib\n"
+        "sys.modules['bpy'] = None\n"
+        f"for name in {names!r}: importlib.import_module(name)\n"
+        "print('fine')"
+    )
+    assert run(code).strip() == "fine"
+
+
+def test_the_public_names_resolve():
+    code = (
+        "import sys\n"
+        "from objaverse_render_addon import *\n"
+        "print(sorted(name for name in dir() if not name.startswith('_') and name != 'sys'))\n"
+        "print('bpy' in sys.modules)"
+    )
+    names, blender = run(code).splitlines()
+    assert names == str(sorted(objaverse_render_addon.__all__))
+    assert blender == "False"
+
+
+def test_the_face_of_the_addon_is_on_blenders_side():
+    assert set(objaverse_render_addon._FACE) <= BLENDER_SIDE
+    assert set(objaverse_render_addon._FACE) <= set(MODULES)
+
+
+def test_an_unknown_public_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="rendr"):
+        _ = objaverse_render_addon.rendr
+
+
+@each_plain_module
+def test_what_a_module_exports_exists(name: str):
+    module = importlib.import_module(full_name(name))
+    exported = getattr(module, "__all__", [])
+    assert [item for item in exported if not hasattr(module, item)] == []

@@ -1,0 +1,443 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from analytic import write_asset
+from PIL import Image
+from test_formats import GLTF, HTML, glb
+from test_job import DRAWN, FROM_FILE
+
+from objaverse_render_addon import __version__, cli
+from objaverse_render_addon.batch import process
+from objaverse_render_addon.dataset.layout import METADATA
+from objaverse_render_addon.job import CameraRules, Output, RenderJob
+
+ROOT = Path(__file__).parent.parent
+SMALL = RenderJob(
+    cameras=CameraRules(pattern="ring", views=2),
+    output=Output(resolution=(40, 32), layout="folder"),
+)
+
+
+@pytest.fixture(autouse=True)
+def no_blender(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of these tests has a reason to start one."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a worker was started")
+
+    monkeypatch.setattr(process.WorkerProcess, "_spawn", refuse)
+
+
+def printed_job(capsys: pytest.CaptureFixture, tmp_path: Path, *arguments: str) -> RenderJob:
+    assert cli.main(["render", "--print-job", *arguments]) == 0
+    path = tmp_path / "printed.toml"
+    path.write_text(capsys.readouterr().out, encoding="utf-8")
+    return RenderJob.load(path)
+
+
+def saved(job: RenderJob, tmp_path: Path) -> str:
+    path = tmp_path / "given.toml"
+    path.write_text(job.to_toml(), encoding="utf-8")
+    return str(path)
+
+
+def put(folder: Path, name: str, content: bytes) -> str:
+    path = folder / name
+    path.write_bytes(content)
+    return str(path)
+
+
+# --- Help -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["", "render", "verify", "sheet", "doctor"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*command.split(), "--help"])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    assert f"objaverse-render {command}".strip() in said
+    if command == "render":
+        for flags in cli._JOB_FLAGS.values():
+            assert all(flag in said for flag, _, _ in flags)
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert stop.value.code == 0
+    assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [[], ["rendr"], ["verify"], ["render", "--no-such-flag"]])
+def test_what_is_no_command_exits_2(arguments: list[str], capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+def test_the_program_runs_as_a_module():
+    command = [sys.executable, "-m", "objaverse_render_addon.cli", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == f"objaverse-render {__version__}"
+
+
+# --- Jobs -----------------------------------------------------------------------------------
+
+
+def test_without_flags_the_job_is_the_default_one(capsys, tmp_path: Path):
+    assert printed_job(capsys, tmp_path) == RenderJob().resolved()
+
+
+@pytest.mark.parametrize("job", [DRAWN, FROM_FILE, SMALL], ids=["drawn", "file", "small"])
+def test_a_job_file_is_printed_as_the_same_job(capsys, tmp_path: Path, job: RenderJob):
+    assert printed_job(capsys, tmp_path, "--job", saved(job, tmp_path)) == job.resolved()
+
+
+VALUES = [
+    ("--normalize", "sphere", "asset.normalize", "sphere"),
+    ("--frame", "-3", "asset.frame", -3),
+    ("--missing-textures", "fail", "asset.missing_textures", "fail"),
+    ("--uncolored", "random", "asset.uncolored", "random"),
+    ("--lighting", "keep", "lighting.mode", "keep"),
+    ("--hdri", "sky.exr", "lighting.hdri", "sky.exr"),
+    ("--light-strength", "0.5", "lighting.strength", 0.5),
+    ("--background", "#336699", "lighting.background", [0.2, 0.4, 0.6]),
+    ("--background", "grey", "lighting.background", [0.5, 0.5, 0.5]),
+    ("--cameras", "fibonacci", "cameras.pattern", "fibonacci"),
+    ("--views", "3", "cameras.views", 3),
+    ("--radius", "2", "cameras.radius", [2, 2]),
+    ("--radius", "1.5:2", "cameras.radius", [1.5, 2]),
+    ("--radius", "1.5..2", "cameras.radius", [1.5, 2]),
+    ("--elevation", "-30:60", "cameras.elevation", [-30, 60]),
+    ("--elevation", "-30", "cameras.elevation", [-30, -30]),
+    ("--elevation", "-.5:.5", "cameras.elevation", [-0.5, 0.5]),
+    ("--fov", "30:60", "cameras.fov", [30, 60]),
+    ("--framing", "resample", "cameras.framing", "resample"),
+    ("--only-northern-hemisphere", None, "cameras.only_northern_hemisphere", True),
+    ("--turns", "-2", "cameras.turns", -2),
+    ("--camera-file", "poses.json", "cameras.file", "poses.json"),
+    ("--pixel-aspect", "1.5", "cameras.pixel_aspect", 1.5),
+    ("--shift", "-0.1,0.2", "cameras.shift", [-0.1, 0.2]),
+    ("--resolution", "64", "output.resolution", [64, 64]),
+    ("--resolution", "64X48", "output.resolution", [64, 48]),
+    ("--passes", "rgb, object-index,", "output.passes", ["rgb", "object_index"]),
+    ("--normal-space", "world", "output.normal_space", "world"),
+    ("--geometry", "exr", "output.geometry", "exr"),
+    ("--layout", "folder", "output.layout", "folder"),
+    ("--engine", "eevee", "engine.engine", "eevee"),
+    ("--samples", "5", "engine.samples", 5),
+    ("--no-denoise", None, "engine.denoise", False),
+    ("--denoise", None, "engine.denoise", True),
+    ("--device", "cpu", "engine.device", "cpu"),
+    ("--threads", "2", "engine.threads", 2),
+    ("--alpha-threshold", "0.25", "engine.alpha_threshold", 0.25),
+    ("--seed", "42", "seed", 42),
+]
+
+
+def test_every_flag_has_a_value_in_the_list_above():
+    flags = {flag for flags in cli._JOB_FLAGS.values() for flag, _, _ in flags}
+    assert {flag for flag, *_ in VALUES} == flags | {"--no-denoise"}
+
+
+@pytest.mark.parametrize(("flag", "text", "path", "value"), VALUES, ids=lambda item: str(item)[:20])
+def test_a_flag_sets_its_field_and_overrides_the_job_file(
+    capsys, tmp_path: Path, flag: str, text: str | None, path: str, value: object
+):
+    arguments = [flag] if text is None else [flag, text]
+    implied = {
+        "--hdri": {"lighting.mode": "hdri"}, "--camera-file": {"cameras.pattern": "file"}
+    }.get(flag, {})  # fmt: skip
+    expected = {path: value, **implied}
+    job = RenderJob().with_values(expected).resolved()
+    assert printed_job(capsys, tmp_path, *arguments) == job
+    start = RenderJob(seed=9) if path != "seed" else RenderJob(seed=1)
+    given = ["--job", saved(start, tmp_path), *arguments]
+    assert printed_job(capsys, tmp_path, *given) == start.with_values(expected).resolved()
+
+
+def test_all_passes_have_a_short_name(capsys, tmp_path: Path):
+    job = printed_job(capsys, tmp_path, "--passes", "all")
+    assert len(job.output.passes) == 9
+
+
+def test_a_flag_takes_a_background_or_a_mode_of_the_job_file_back(capsys, tmp_path: Path):
+    given = ["--job", saved(DRAWN, tmp_path)]
+    job = printed_job(capsys, tmp_path, *given, "--background", "transparent", "--lighting", "xl")
+    assert job.lighting.background is None
+    assert (job.lighting.mode, job.lighting.hdri) == ("xl", None)
+    given = ["--job", saved(FROM_FILE, tmp_path)]
+    job = printed_job(capsys, tmp_path, *given, "--cameras", "ring")
+    assert (job.cameras.pattern, job.cameras.file) == ("ring", None)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--cameras", "rnig"],
+        ["--views", "many"],
+        ["--views", "1.5"],
+        ["--radius", "far"],
+        ["--radius", "1:2:3"],
+        ["--fov", ""],
+        ["--elevation", "-a"],
+        ["--shift", "1"],
+        ["--resolution", "64x"],
+        ["--resolution", "-64"],
+        ["--background", "#12345"],
+        ["--background", "#gggggg"],
+        ["--background", "beige"],
+        ["--device", "gpu"],
+        ["--frame"],
+        ["--seed", "x"],
+    ],
+    ids=" ".join,
+)
+def test_a_value_of_another_kind_exits_2_and_names_the_flag(arguments: list[str], capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["render", "--print-job", *arguments])
+    assert stop.value.code == 2
+    assert f"argument {arguments[0]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"),
+    [
+        ("--views", "0"), ("--radius", "2:1"), ("--radius", "0"), ("--elevation", "-100:0"),
+        ("--fov", "180"), ("--turns", "0"), ("--pixel-aspect", "100"), ("--shift", "0.9,0"),
+        ("--resolution", "2"), ("--passes", "deph"), ("--passes", ""), ("--passes", "rgb,rgb"),
+        ("--samples", "0"), ("--threads", "-1"), ("--alpha-threshold", "2"), ("--seed", "-1"),
+        ("--light-strength", "-1"), ("--light-strength", "nan"), ("--frame", "99999999"),
+        ("--camera-file", ""), ("--hdri", ""),
+    ],
+)  # fmt: skip
+def test_an_impossible_value_exits_2_and_names_the_flag(flag: str, text: str, capsys):
+    if flag in ("--camera-file", "--hdri"):
+        mode = {"--camera-file": ["--cameras", "file"], "--hdri": ["--lighting", "hdri"]}[flag]
+        assert cli.main(["render", "--print-job", *mode, flag, text]) == 2
+    else:
+        assert cli.main(["render", "--print-job", flag, text]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"error: {flag}" in said.err
+
+
+def test_an_impossible_combination_exits_2_and_says_the_way_out(capsys):
+    assert cli.main(["render", "--print-job", "--cameras", "ring", "--framing", "resample"]) == 2
+    said = capsys.readouterr().err
+    assert "--framing resample" in said
+    assert "→ Use --framing fit." in said
+
+
+def test_a_broken_job_file_exits_2_and_is_named(capsys, tmp_path: Path):
+    path = put(tmp_path, "job.toml", b"[engine]\nsampels = 3\n")
+    assert cli.main(["render", "--print-job", "--job", path]) == 2
+    said = capsys.readouterr().err
+    assert path in said
+    assert "engine.sampels" in said
+    assert "'samples'" in said
+
+
+@pytest.mark.parametrize("arguments", [[], ["--out", "x"], ["a.glb"]])
+def test_what_is_missing_is_named(arguments: list[str], capsys):
+    assert cli.main(["render", *arguments]) == 2
+    assert ("--out" if arguments == ["a.glb"] else "source") in capsys.readouterr().err
+
+
+# --- Runs that need no Blender --------------------------------------------------------------
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(capsys, tmp_path: Path):
+    source, out = put(tmp_path, "chair.glb", glb()), tmp_path / "out"
+    arguments = ["render", source, "--out", str(out), "--dry-run"]
+    assert cli.main([*arguments, "--cameras", "ring", "--resolution", "64x48"]) == 0
+    said = capsys.readouterr().out
+    assert f"render {source} -> {out / 'chair.zip'}" in said
+    assert "1 of 1 assets to render: 12 views each (ring), 64x48, rgb, depth, normal, mask" in said
+    assert not out.exists()
+
+
+def test_a_dry_run_tells_what_fails_and_exits_with_its_code(capsys, tmp_path: Path):
+    good, bad = put(tmp_path, "a.glb", glb()), put(tmp_path, "b.glb", HTML)
+    missing = str(tmp_path / "c.glb")
+    arguments = ["render", "--out", str(tmp_path / "out"), "--dry-run"]
+    assert cli.main([*arguments, good, bad]) == 12
+    said = capsys.readouterr()
+    assert "1 of 2 assets to render" in said.out
+    assert "HTML page" in said.err
+    assert cli.main([*arguments, good, bad, missing]) == 3
+
+
+FAILING = [
+    ("missing.glb", None, 10, "source-not-found"),
+    ("empty.glb", b"", 11, "empty-file"),
+    ("page.glb", HTML, 12, "wrong-format"),
+    ("short.gltf", GLTF[:-1], 13, "truncated-file"),
+    ("model.3ds", b"MM", 14, "unsupported-format"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "code", "reason"), FAILING)
+def test_a_source_that_fails_gives_its_code_and_its_reason(
+    capsys, tmp_path: Path, name: str, content: bytes | None, code: int, reason: str
+):
+    path = str(tmp_path / name) if content is None else put(tmp_path, name, content)
+    out = tmp_path / "out"
+    assert cli.main(["render", path, "--out", str(out)]) == code
+    said = capsys.readouterr().err
+    assert f"failed [{reason}]" in said
+    assert path in said
+    assert list(out.iterdir()) == []
+    assert cli.main(["render", path, "--out", str(out), "--quiet"]) == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert reason in said.err
+
+
+def test_failures_of_several_kinds_exit_3_and_all_are_told(capsys, tmp_path: Path):
+    paths = [
+        str(tmp_path / name) if content is None else put(tmp_path, name, content)
+        for name, content, *_ in FAILING
+    ]
+    assert cli.main(["render", *paths, "--out", str(tmp_path / "out")]) == 3
+    said = capsys.readouterr()
+    assert all(f"failed [{reason}]" in said.err for *_, reason in FAILING)
+    assert "5 failed" in said.out
+
+
+def test_json_lines_tell_every_result_and_the_sum(capsys, tmp_path: Path):
+    paths = [
+        str(tmp_path / name) if content is None else put(tmp_path, name, content)
+        for name, content, *_ in FAILING
+    ]
+    assert cli.main(["render", *paths, "--out", str(tmp_path / "out"), "--json"]) == 3
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    *results, total = lines
+    assert [line["kind"] for line in results] == ["result"] * 5
+    assert [line["reason"] for line in results] == [reason for *_, reason in FAILING]
+    assert [line["source"] for line in results] == paths
+    assert all(line["status"] == "failed" and line["path"] is None for line in results)
+    assert total == {"kind": "summary", "done": 0, "skipped": 0, "failed": 5}
+
+
+def test_two_sources_of_one_name_are_told_apart_or_refused(capsys, tmp_path: Path):
+    paths = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        paths.append(put(tmp_path / folder, "model.glb", glb() + folder.encode()))
+    arguments = ["render", *paths, "--out", str(tmp_path / "out"), "--dry-run"]
+    assert cli.main(arguments) == 43
+    assert "would both be named model" in capsys.readouterr().err
+    assert cli.main([*arguments, "--ids", "sha256"]) == 0
+
+
+def test_an_output_folder_that_cannot_be_is_named(capsys, tmp_path: Path):
+    source, out = put(tmp_path, "a.glb", glb()), put(tmp_path, "out", b"")
+    assert cli.main(["render", source, "--out", out]) == 40
+    assert out in capsys.readouterr().err
+
+
+def finished(tmp_path: Path, source: str, job: RenderJob) -> Path:
+    """An asset in ``out`` that this source and job would make."""
+
+    def note(_: object, record: dict) -> None:
+        record["file_size"] = Path(source).stat().st_size
+
+    return write_asset(tmp_path / "out", job, Path(source).stem, change=note)
+
+
+def test_what_is_whole_already_is_skipped(capsys, tmp_path: Path):
+    source = put(tmp_path, "a.glb", glb())
+    path = finished(tmp_path, source, SMALL)
+    arguments = ["render", source, "--out", str(tmp_path / "out"), "--job", saved(SMALL, tmp_path)]
+    assert cli.main(arguments) == 0
+    assert f"skipped {path}" in capsys.readouterr().out
+    assert cli.main([*arguments, "--threads", "2", "--device", "cpu"]) == 0
+    assert cli.main([*arguments, "--dry-run", "--overwrite"]) == 0
+    assert f"render {source}" in capsys.readouterr().out
+
+
+def test_what_was_made_differently_is_refused_with_the_difference(capsys, tmp_path: Path):
+    source = put(tmp_path, "a.glb", glb())
+    finished(tmp_path, source, SMALL)
+    arguments = ["render", source, "--out", str(tmp_path / "out"), "--job", saved(SMALL, tmp_path)]
+    assert cli.main([*arguments, "--samples", "3"]) == 42
+    assert "engine.samples: 64 -> 3" in capsys.readouterr().err
+    put(tmp_path, "a.glb", glb() + b"more")
+    assert cli.main(arguments) == 42
+    assert "file_size" in capsys.readouterr().err
+
+
+def test_poses_that_were_edited_since_are_a_difference(capsys, tmp_path: Path):
+    source, poses = put(tmp_path, "a.glb", glb()), put(tmp_path, "poses.json", b"{}")
+    job = RenderJob(cameras=CameraRules(pattern="file", file=poses), output=Output(layout="folder"))
+    path = finished(tmp_path, source, SMALL)
+    record = json.loads((path / METADATA).read_text())
+    record |= {"job": job.resolved().to_dict(), "job_fingerprint": job.fingerprint()}
+    (path / METADATA).write_text(json.dumps(record))
+    arguments = ["render", source, "--out", str(tmp_path / "out"), "--job", saved(job, tmp_path)]
+    assert cli.main(arguments) == 0
+    put(tmp_path, "poses.json", b"{ }")
+    assert cli.main(arguments) == 42
+    assert "content of cameras.file" in capsys.readouterr().err
+
+
+# --- Finished data --------------------------------------------------------------------------
+
+
+def test_verify_says_what_is_right_and_what_is_not(capsys, tmp_path: Path):
+    for name in ("a", "b"):
+        write_asset(tmp_path, SMALL, name)
+    assert cli.main(["verify", str(tmp_path)]) == 0
+    assert "2 of 2 assets are right" in capsys.readouterr().out
+    (tmp_path / "b" / "001_depth.npy").unlink()
+    assert cli.main(["verify", str(tmp_path)]) == 32
+    said = capsys.readouterr().out
+    assert f"ok     {tmp_path / 'a'} (2 views)" in said
+    assert f"FAILED {tmp_path / 'b'} (2 views)" in said
+    assert "001_depth.npy" in said
+    assert "1 of 2 assets are right" in said
+
+
+def test_verify_speaks_json(capsys, tmp_path: Path):
+    write_asset(tmp_path, SMALL, "a")
+    (tmp_path / "a" / "001_depth.npy").unlink()
+    assert cli.main(["verify", str(tmp_path / "a"), "--json"]) == 32
+    (line,) = capsys.readouterr().out.splitlines()
+    record = json.loads(line)
+    assert (record["asset"], record["ok"], record["views"]) == (str(tmp_path / "a"), False, 2)
+    assert "001_depth.npy" in record["failed"][0]
+
+
+@pytest.mark.parametrize("command", ["verify", "sheet"])
+def test_a_folder_without_assets_is_named(command: str, capsys, tmp_path: Path):
+    code = cli.main([command, str(tmp_path)])
+    assert code in (10, 13)
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_a_sheet_shows_views_by_passes(capsys, tmp_path: Path):
+    write_asset(tmp_path, SMALL, "a")
+    target = tmp_path / "new" / "sheet.png"
+    assert cli.main(["sheet", str(tmp_path / "a"), "-o", str(target), "--size", "40"]) == 0
+    assert str(target) in capsys.readouterr().out
+    with Image.open(target) as sheet:
+        assert sheet.width > 4 * 40
+        assert sheet.height > 2 * 32
+
+
+def test_an_interrupt_is_an_exit_code_and_no_traceback(capsys, monkeypatch, tmp_path: Path):
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("objaverse_render_addon.dataset.verify.verify_asset", stop)
+    write_asset(tmp_path, SMALL, "a")
+    assert cli.main(["verify", str(tmp_path)]) == 130
+    assert capsys.readouterr().err.startswith("error: Stopped.")

@@ -1,4 +1,7 @@
-"""Denoiser settings and box margins: time per view, and error against a converged picture."""
+"""Denoiser settings and box margins: time per view, and error against a converged picture.
+
+Errors are in 8-bit levels on the object's pixels, composited over white.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from throughput import sample
 from objaverse_render_addon import RenderJob
 from objaverse_render_addon.blender import compat, engine
 from objaverse_render_addon.dataset.images import read_exr
+from objaverse_render_addon.dataset.layout import composite
 
 VIEWS = (0, 3, 7, 11)
 
@@ -77,13 +81,14 @@ def main() -> None:
             for denoise, margin in settings:
                 runs = measure(samples, denoise, margin)
                 error = [
-                    engine.encode_srgb8(pixels).astype(float) - engine.encode_srgb8(right)
+                    composite(engine.encode_srgb8(pixels), (1.0, 1.0, 1.0)).astype(float)
+                    - composite(engine.encode_srgb8(right), (1.0, 1.0, 1.0))
                     for (pixels, _), right in zip(runs, truth, strict=True)
                 ]
                 covered = [right[..., 3] > 0 for right in truth]
                 inside = np.concatenate(
                     [item[mask] for item, mask in zip(error, covered, strict=True)]
-                )[:, :3]
+                )
                 rmse = float(np.sqrt(np.mean(inside**2)))
                 seconds = float(np.mean([spent for _, spent in runs]))
                 title = denoise or ("off", "")

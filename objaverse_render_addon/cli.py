@@ -315,6 +315,8 @@ def _add_render(commands: Any) -> None:
             arguments = {"default": argparse.SUPPRESS, **arguments}
             if arguments["default"] is None:
                 arguments["default"] = argparse.SUPPRESS
+            if not {"choices", "action", "metavar"} & set(arguments):
+                arguments["metavar"] = "N"
             group.add_argument(flag, dest=f"job:{path}", **arguments)
     group = parser.add_argument_group("running")
     _add_blender(group)
@@ -361,6 +363,10 @@ def _job(options: argparse.Namespace) -> RenderJob:
         elif values.get(mode, meaning) != meaning:
             # The job file's path belongs to the mode that the flag overrides.
             values[path] = None
+    if values.get("cameras.pattern", job.cameras.pattern) != job.cameras.pattern:
+        # A job file's ranges belong to the pattern that the flag overrides.
+        for name in ("views", "radius", "elevation", "fov", "framing"):
+            values.setdefault(f"cameras.{name}", None)
     try:
         return job.with_values(values)
     except InvalidJob as error:

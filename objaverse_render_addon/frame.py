@@ -100,6 +100,7 @@ class Frame:
         passes: Name to array; see :data:`PASS_SPECS` for dtype, channels, space and unit.
         object_box: ``[u_min, v_min, u_max, v_max]`` in pixels of the projected geometry, whether
             or not it is inside the image; ``None`` where some of it is behind the camera.
+        opaque: Whether RGB is written over a background colour.
         checks: What :func:`check_frame` found.
     """
 
@@ -108,6 +109,7 @@ class Frame:
     passes: dict[str, Array] = field(default_factory=dict)
     object_box: tuple[float, float, float, float] | None = None
     normal_space: str = "camera"
+    opaque: bool = False
     checks: list[Check] = field(default_factory=list)
 
     @property
@@ -118,6 +120,9 @@ class Frame:
     def spec(self, name: str) -> PassSpec:
         """The meaning of one of this frame's passes."""
         spec = PASS_SPECS[name]
+        if name == "rgb" and self.opaque:
+            spec = dataclasses.replace(spec, channels=3, space="sRGB", about="antialiased colour "
+                "over the background colour")  # fmt: skip
         if name == "normal" and self.normal_space == "world":
             spec = dataclasses.replace(spec, space="world", about="surface normal in world axes")
         return spec

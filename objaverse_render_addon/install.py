@@ -131,9 +131,8 @@ def stage(folder: Path, wheels: Iterable[Path], platforms: Iterable[str] = ()) -
     """
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-    license_file = PACKAGE.parent / "LICENSE"
-    if license_file.is_file():
-        shutil.copy(license_file, folder)
+    if not (folder / "LICENSE").is_file():
+        shutil.copy(PACKAGE.parent / "LICENSE", folder)
     target = folder / "wheels"
     target.mkdir()
     names = [Path(shutil.copy(wheel, target)).name for wheel in wheels]

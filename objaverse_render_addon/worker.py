@@ -14,6 +14,7 @@ import logging
 import os
 import platform
 import queue
+import shutil
 import sys
 import threading
 import time
@@ -24,7 +25,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
-from .errors import CheckFailed, OutOfMemory, RenderError, UnexpectedError, from_os_error
+from .errors import (
+    CheckFailed,
+    DiskFull,
+    OutOfMemory,
+    RenderError,
+    RenderFailed,
+    UnexpectedError,
+    from_os_error,
+)
 from .job import RenderJob
 from .messages import (
     Describe,
@@ -45,6 +54,7 @@ __all__ = ["main"]
 
 _log = logging.getLogger(__name__)
 _BACKLOG = 4
+_NO_ROOM = 1 << 20
 
 
 class _Channel:
@@ -70,10 +80,14 @@ class _Channel:
 def _leave(code: int) -> NoReturn:
     """End at once, from any thread, also in the middle of a render."""
     _abort_current()
+    # Whoever made the folder may be gone, and it may be in memory.
+    for folder in _scratch:
+        shutil.rmtree(folder, ignore_errors=True)
     os._exit(code)
 
 
 _current_writer: list[Any] = []
+_scratch: set[str] = set()
 
 
 def _abort_current() -> None:
@@ -113,6 +127,7 @@ def main() -> None:
         elif isinstance(request, Describe):
             channel.send(Described(_describe()))
         elif isinstance(request, RenderAsset):
+            _scratch.add(request.scratch)
             channel.send(_answer(request, channel.send))
 
 
@@ -122,10 +137,12 @@ def _answer(request: RenderAsset, send: Callable[[Message], None]) -> Message:
         with _MemoryGuard(request, send):
             return _render(request, send)
     except RenderError as error:
-        failure, log = error, ""
+        failure, log = _disk_full(error, request), ""
         name = Path(request.source).name
-        if name not in error.message and not error.message.startswith(f"{request.asset_id}: "):
-            error.message = f"{request.source}: {error.message}"
+        if name not in failure.message and not failure.message.startswith(
+            f"{request.asset_id}: "
+        ):
+            failure.message = f"{request.source}: {failure.message}"
     except MemoryError as error:
         failure, log = OutOfMemory(f"{request.source}: out of memory. {error}".strip()), ""
     except OSError as error:
@@ -136,6 +153,17 @@ def _answer(request: RenderAsset, send: Callable[[Message], None]) -> Message:
     if log:
         print(log, file=sys.stderr, flush=True)
     return Failed(request.asset_id, failure.reason, failure.message, failure.hint, log)
+
+
+def _disk_full(error: RenderError, request: RenderAsset) -> RenderError:
+    """The cause of an image that Blender did not write whole: it does not say it itself."""
+    with contextlib.suppress(OSError):
+        if isinstance(error, RenderFailed) and shutil.disk_usage(request.scratch).free < _NO_ROOM:
+            return DiskFull(
+                f"The folder for temporary images, {request.scratch}, is full.",
+                hint="Choose another with --scratch.",
+            )
+    return error
 
 
 class _MemoryGuard:
@@ -267,7 +295,7 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
         )
         text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
         writer.add(METADATA, text.encode())
-        final = writer.commit(replace=True)
+        final = writer.commit()
     except BaseException:
         writer.abort()
         raise

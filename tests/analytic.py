@@ -240,4 +240,4 @@ def write_asset(
             writer.add(name, data)
     writer.add(METADATA, json.dumps(record).encode())
     scratch.rmdir()
-    return writer.commit(replace=True)
+    return writer.commit()

@@ -64,7 +64,7 @@ def test_an_asset_appears_whole_under_its_name_and_not_before(tmp_path: Path, la
     writer = new_writer(out, "a", layout)
     fill(writer)
     assert not asset_path(out, "a", layout).exists()
-    final = writer.commit(replace=False)
+    final = writer.commit()
     assert final == asset_path(out, "a", layout)
     assert list(out.iterdir()) == [final]
     assert content(final) == FILES
@@ -82,7 +82,7 @@ def test_an_aborted_asset_leaves_nothing(tmp_path: Path, layout: str):
 @each_layout
 def test_an_aborted_replacement_leaves_what_was_there(tmp_path: Path, layout: str):
     fill(first := new_writer(tmp_path, "a", layout))
-    final = first.commit(replace=True)
+    final = first.commit()
     fill(second := new_writer(tmp_path, "a", layout), {METADATA: b"{}"})
     second.abort()
     assert list(tmp_path.iterdir()) == [final]
@@ -92,9 +92,9 @@ def test_an_aborted_replacement_leaves_what_was_there(tmp_path: Path, layout: st
 @each_layout
 def test_a_replacement_takes_the_place_of_all_that_was_there(tmp_path: Path, layout: str):
     fill(first := new_writer(tmp_path, "a", layout))
-    first.commit(replace=True)
+    first.commit()
     fill(second := new_writer(tmp_path, "a", layout), {METADATA: b"{}"})
-    final = second.commit(replace=True)
+    final = second.commit()
     assert list(tmp_path.iterdir()) == [final]
     assert content(final) == {METADATA: b"{}"}
 
@@ -103,7 +103,7 @@ def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     fill(first := new_writer(tmp_path, "a", "folder"))
-    final = first.commit(replace=True)
+    final = first.commit()
     second = new_writer(tmp_path, "a", "folder")
     rename = Path.rename
 
@@ -114,7 +114,7 @@ def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(
 
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(OutputNotWritable):
-        second.commit(replace=True)
+        second.commit()
     second.abort()
     assert list(tmp_path.iterdir()) == [final]
     assert content(final) == FILES
@@ -130,7 +130,7 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path, 
     for name in others:
         (tmp_path / name).write_bytes(b"")
     fill(writer := new_writer(tmp_path, "a", layout))
-    final = writer.commit(replace=True)
+    final = writer.commit()
     assert {path.name for path in tmp_path.iterdir()} == {*others, final.name}
     remove_parts(tmp_path, "b")
     assert not (tmp_path / ".b.part1.zip").exists()
@@ -140,7 +140,7 @@ def test_the_same_data_make_the_same_archive(tmp_path: Path):
     archives = []
     for folder in ("one", "two"):
         fill(writer := new_writer(tmp_path / folder, "a", "zip"))
-        path = writer.commit(replace=True)
+        path = writer.commit()
         os.utime(path, (0, 0))
         archives.append(path.read_bytes())
     assert archives[0] == archives[1]
@@ -150,7 +150,7 @@ def test_the_same_data_make_the_same_archive(tmp_path: Path):
 
 def test_what_is_compressed_already_is_only_stored(tmp_path: Path):
     fill(writer := new_writer(tmp_path, "a", "zip"))
-    with zipfile.ZipFile(writer.commit(replace=True)) as archive:
+    with zipfile.ZipFile(writer.commit()) as archive:
         kinds = {info.filename: info.compress_type for info in archive.infolist()}
     assert kinds == {
         "a/000.png": zipfile.ZIP_STORED,
@@ -197,7 +197,7 @@ def test_a_disk_that_is_full_at_the_very_end_is_named_too(
     fill(writer := new_writer(tmp_path, "a", "zip"))
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(DiskFull):
-        writer.commit(replace=True)
+        writer.commit()
     writer.abort()
     assert list(tmp_path.iterdir()) == []
 
@@ -208,7 +208,7 @@ def test_a_disk_that_is_full_at_the_very_end_is_named_too(
 @each_layout
 def test_metadata_are_read_back(tmp_path: Path, layout: str):
     fill(writer := new_writer(tmp_path, "a", layout))
-    assert read_metadata(writer.commit(replace=True)) == {"asset_id": "a"}
+    assert read_metadata(writer.commit()) == {"asset_id": "a"}
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"3", b"\xff\xfe", None])
@@ -216,7 +216,7 @@ def test_metadata_are_read_back(tmp_path: Path, layout: str):
 def test_metadata_that_are_not_whole_are_none(tmp_path: Path, layout: str, text: bytes | None):
     files = {"000.png": b"x"} | ({} if text is None else {METADATA: text})
     fill(writer := new_writer(tmp_path, "a", layout), files)
-    assert read_metadata(writer.commit(replace=True)) is None
+    assert read_metadata(writer.commit()) is None
 
 
 def test_metadata_of_what_is_not_there_or_no_archive_are_none(tmp_path: Path):
@@ -228,7 +228,7 @@ def test_metadata_of_what_is_not_there_or_no_archive_are_none(tmp_path: Path):
 def test_metadata_of_a_damaged_archive_are_none(tmp_path: Path):
     text = json.dumps({"numbers": list(range(400))}).encode()
     fill(writer := new_writer(tmp_path, "a", "zip"), {METADATA: text})
-    path = writer.commit(replace=True)
+    path = writer.commit()
     whole = path.read_bytes()
     start = whole.index(METADATA.encode()) + len(METADATA)
     outcomes = set()

@@ -56,10 +56,9 @@ def engine_id(name: str) -> str:
     """Identifier of ``cycles``, ``eevee`` or ``workbench``."""
     if name != "eevee":
         return {"cycles": "CYCLES", "workbench": "BLENDER_WORKBENCH"}[name]
-    known = {cls.bl_idname for cls in bpy.types.RenderEngine.__subclasses__()}
-    # Built-in engines are no Python classes; the enum knows them.
+    # The property's own items are the built-in engines; add-ons' come on top.
     enum = bpy.types.RenderSettings.bl_rna.properties["engine"].enum_items
-    known |= {item.identifier for item in enum}
+    known = {item.identifier for item in enum}
     return "BLENDER_EEVEE_NEXT" if "BLENDER_EEVEE_NEXT" in known else "BLENDER_EEVEE"
 
 

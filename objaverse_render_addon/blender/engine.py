@@ -147,6 +147,7 @@ class AssetScene:
                 self._render(path)
                 frame = Frame(seen, self.frame, object_box=box)
                 frame.normal_space = self.job.output.normal_space
+                frame.opaque = self.job.lighting.background is not None
                 pending.append(decoder.submit(self._decode_geometry, frame, path))
         self.watch.add("geometry", since)
         return pending
@@ -386,7 +387,8 @@ def open_asset(
 
 def _number_objects() -> dict[int, str]:
     names = {}
-    for index, obj in enumerate(sorted(bpy.data.objects, key=lambda item: item.name_full), 1):
+    seen = [obj for obj in bpy.data.objects if obj.type not in ("EMPTY", "ARMATURE", "LIGHT", "CAMERA")]
+    for index, obj in enumerate(sorted(seen, key=lambda item: item.name_full), 1):
         obj.pass_index = index
         names[index] = obj.name
     return names

@@ -90,7 +90,10 @@ def encode_srgb8(linear: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     color = np.clip(np.nan_to_num(color, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
     encoded = np.where(color <= 0.0031308, color * 12.92, 1.055 * color ** (1 / 2.4) - 0.055)
     straight = np.concatenate([encoded, np.nan_to_num(alpha)], axis=2)
-    return (straight * 255.0 + 0.5).astype(np.uint8)
+    pixels = (straight * 255.0 + 0.5).astype(np.uint8)
+    # Dividing by an alpha that rounds to 0 makes colour out of rounding errors.
+    pixels[pixels[..., 3] == 0] = 0
+    return pixels
 
 
 def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:

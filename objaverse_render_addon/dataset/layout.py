@@ -30,6 +30,7 @@ __all__ = [
     "AssetWriter",
     "asset_path",
     "composite",
+    "folder_in",
     "frame_files",
     "new_writer",
     "pass_file",
@@ -134,8 +135,8 @@ class AssetWriter(Protocol):
     def add(self, name: str, data: bytes) -> None:
         """Add a file."""
 
-    def commit(self, replace: bool) -> Path:
-        """Give everything its final name."""
+    def commit(self) -> Path:
+        """Give everything its final name; what stood there before is replaced."""
 
     def abort(self) -> None:
         """Leave nothing behind."""
@@ -184,7 +185,7 @@ class _ZipWriter:
         except OSError as error:
             raise from_os_error(error, f"{self._final}") from error
 
-    def commit(self, replace: bool) -> Path:  # noqa: ARG002  (renaming a file always replaces)
+    def commit(self) -> Path:
         try:
             self._zip.close()
             self._file.flush()
@@ -217,9 +218,9 @@ class _FolderWriter:
         except OSError as error:
             raise from_os_error(error, f"{self._final}") from error
 
-    def commit(self, replace: bool) -> Path:
+    def commit(self) -> Path:
         try:
-            if replace and self._final.exists():
+            if self._final.exists():
                 # A folder cannot be replaced in one step; the old one steps aside first.
                 old = self._part.with_name(f"{self._part.name}.old")
                 self._final.rename(old)
@@ -239,6 +240,19 @@ class _FolderWriter:
         shutil.rmtree(self._part, ignore_errors=True)
 
 
+def folder_in(archive: zipfile.ZipFile) -> str:
+    """The folder that an asset's archive holds; the archive itself may have been renamed.
+
+    Raises:
+        KeyError: It holds no asset.
+    """
+    for name in archive.namelist():
+        folder, _, file = name.rpartition("/")
+        if file == METADATA and folder and "/" not in folder:
+            return folder
+    raise KeyError(METADATA)
+
+
 def read_metadata(path: Path) -> dict[str, Any] | None:
     """The metadata of a finished asset, zip or folder; ``None`` where it is not whole."""
     try:
@@ -246,7 +260,7 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
             text = (path / METADATA).read_text(encoding="utf-8")
         else:
             with zipfile.ZipFile(path) as archive:
-                text = archive.read(f"{path.stem}/{METADATA}").decode()
+                text = archive.read(f"{folder_in(archive)}/{METADATA}").decode()
         data = json.loads(text)
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
         return None

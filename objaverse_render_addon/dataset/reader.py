@@ -17,7 +17,7 @@ from ..cameras import Camera, View
 from ..errors import SourceNotFound, TruncatedFile
 from ..frame import Bounds
 from .images import read_exr, read_png
-from .layout import METADATA, arrays_from_channels, read_metadata
+from .layout import METADATA, arrays_from_channels, folder_in, read_metadata
 
 __all__ = ["AssetReader", "find_assets"]
 
@@ -60,6 +60,7 @@ class AssetReader:
             raise TruncatedFile(f"{path} has no readable {METADATA}.", hint="Render it again.")
         self.metadata = metadata
         self._zip = None if path.is_dir() else zipfile.ZipFile(path)
+        self._folder = folder_in(self._zip) if self._zip else ""
 
     def __enter__(self) -> AssetReader:
         return self
@@ -116,7 +117,7 @@ class AssetReader:
         try:
             if self._zip is None:
                 return (self.path / name).read_bytes()
-            return self._zip.read(f"{self.path.stem}/{name}")
+            return self._zip.read(f"{self._folder}/{name}")
         except (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise TruncatedFile(f"{self.path}: {name} cannot be read: {error}.") from error
 

@@ -1,0 +1,94 @@
+"""Devices, and the engines that need a graphics context."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from objaverse_render_addon.batch.run import render
+from objaverse_render_addon.dataset.reader import AssetReader
+from objaverse_render_addon.errors import DeviceUnavailable
+
+from . import scenes
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.core
+def test_a_device_that_is_not_there_is_an_error_and_never_the_cpu(tmp_path: Path) -> None:
+    from objaverse_render_addon.blender.devices import available_devices, select_device
+
+    found = available_devices()
+    assert found["CPU"] is not None
+    absent = next(kind for kind in ("CUDA", "HIP", "METAL") if kind not in found)
+    source = scenes.write_glb(tmp_path / "cube.glb")
+    job = scenes.make_job({"engine.device": absent.lower(), "cameras.views": 1})
+    (result,) = render([source], job, tmp_path / "out").results
+    assert isinstance(result.error, DeviceUnavailable)
+    assert absent.lower() in result.error.message
+    assert "cpu" in result.error.message
+    assert select_device("cpu").kind == "CPU"
+    expected = next((kind for kind in ("OPTIX", "CUDA", "HIP") if kind in found), "CPU")
+    if sys.platform == "linux":
+        assert select_device("auto").kind == expected
+    select_device("cpu")
+
+
+@pytest.mark.core
+def test_the_metadata_say_what_rendered(tmp_path: Path) -> None:
+    import bpy
+
+    source = scenes.write_glb(tmp_path / "cube.glb")
+    job = scenes.make_job({"engine.samples": 3, "cameras.views": 1, "engine.threads": 1})
+    (result,) = render([source], job, tmp_path / "out").results
+    assert result.path is not None
+    with AssetReader(result.path) as reader:
+        said = reader.metadata["render_settings"]
+    assert said["engine"] == "cycles"
+    assert said["samples"] == 3
+    assert said["device"] == "CPU"
+    assert said["denoised"] is False
+    assert said["blender_version"] == bpy.app.version_string
+    assert said["view_transform"] == "Standard"
+
+
+@pytest.mark.parametrize("engine", ["workbench", "eevee"])
+def test_another_engine_renders_the_colour_and_cycles_the_geometry(
+    engine: str, tmp_path: Path
+) -> None:
+    source = scenes.write_glb(tmp_path / "cube.glb")
+    values = {**scenes.ring(tmp_path, 16), "engine.engine": engine, "asset.normalize": "cube"}
+    out = tmp_path / "out"
+    report = render([source], scenes.make_job(values), out, timeout=120)
+    (result,) = report.results
+    if result.error is not None:
+        words = f"{result.error} {result.error.log}".lower()
+        # Without a graphics context Blender ends the process (EEVEE), or says that it has none.
+        context = result.error.reason in ("worker-crashed", "timeout", "render-failed")
+        assert context, result.error
+        reason = f"{engine} has no graphics context here: {words.strip()[-300:]}"
+        pytest.skip(reason)
+    assert result.path is not None
+    with AssetReader(result.path) as reader:
+        arrays = reader.read(0)
+        assert reader.metadata["render_settings"]["engine"] == engine
+    inside = scenes.interior(arrays["mask"])
+    assert inside.sum() > 10
+    # Workbench adds up its samples in half floats.
+    assert (arrays["rgb"][inside][:, 3] >= 254).all()
+    assert (arrays["rgb"][scenes.interior(arrays["mask"] == 0, 2)] == 0).all()
+    view = scenes.shoot(source, {**values, "engine.engine": "cycles"})[0]
+    assert np.array_equal(arrays["depth"], view.passes["depth"])
+
+
+@pytest.mark.core
+def test_importing_the_package_starts_no_blender() -> None:
+    code = (
+        "import sys, objaverse_render_addon.batch.run, objaverse_render_addon.cli; "
+        "sys.exit('bpy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -1,0 +1,402 @@
+"""What dies, hangs or fills up fails by name, the next asset goes on, and nothing is left over."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from objaverse_render_addon.batch.run import render
+from objaverse_render_addon.dataset.reader import AssetReader
+from objaverse_render_addon.dataset.verify import verify_asset
+from objaverse_render_addon.errors import (
+    DiskFull,
+    Interrupted,
+    OutOfMemory,
+    OutputExists,
+    OutputNotWritable,
+    WorkerCrashed,
+    WorkerTimeout,
+)
+
+from . import scenes
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/task").is_dir(), reason="finds the worker through Linux's /proc"
+)
+
+
+def workers_of(pid: int) -> list[int]:
+    """Worker processes that a process started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            command = (entry / "cmdline").read_bytes()
+        except (OSError, IndexError):
+            continue
+        if parent == pid and b"objaverse_render_addon.worker" in command:
+            found.append(int(entry.name))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "scratch"
+    yield folder
+    # Whatever happened, no temporary image stays and no worker of ours runs.
+    assert not folder.exists() or list(folder.iterdir()) == []
+    assert workers_of(os.getpid()) == []
+
+
+def cubes(folder: Path, *names: str) -> list[Path]:
+    return [scenes.write_glb(folder / f"{name}.glb") for name in names]
+
+
+def small_and_big(tmp_path: Path) -> tuple[list[Path], dict[str, Any]]:
+    """A ball that fills the picture between two that are a few pixels of it."""
+    paths = []
+    for name, radius in (("first", 0.01), ("big", 1.0), ("last", 0.01)):
+        path = tmp_path / f"{name}.ply"
+        paths.append(scenes.write_ply(path, *scenes.sphere_mesh(24, radius)))
+    cameras = scenes.camera_file(
+        tmp_path / "cameras.json", [scenes.look_at((0, -3, 0))] * 3, scenes.lens(45, (384, 384))
+    )
+    return paths, {**cameras, "asset.normalize": "none"}
+
+
+def command(sources: list[Path], out: Path, values: dict[str, Any], *more: str) -> list[str]:
+    job = out.parent / "job.json"
+    job.write_text(json.dumps(scenes.make_job(values).to_dict()))
+    return [
+        sys.executable, "-m", "objaverse_render_addon.cli", "render", *map(str, sources),
+        "--out", str(out), "--job", str(job), "--json", *more,
+    ]  # fmt: skip
+
+
+def start(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, **options,
+    )  # fmt: skip
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_worker_that_dies_costs_its_asset_only(
+    how: signal.Signals, tmp_path: Path, scratch: Path
+) -> None:
+    def strike(event: Any) -> None:
+        if event.kind == "frame-done" and event.asset_id == "second" and event.index == 1:
+            (pid,) = workers_of(os.getpid())
+            os.kill(pid, how)
+
+    job = scenes.make_job({"cameras.views": 40, "output.resolution": [48, 48]})
+    out = tmp_path / "out"
+    sources = cubes(tmp_path, "first", "second", "third")
+    report = render(sources, job, out, on_event=strike, scratch=scratch)
+    assert [result.status for result in report.results] == ["done", "failed", "done"]
+    error = report.results[1].error
+    assert isinstance(error, WorkerCrashed)
+    assert how.name in str(error)
+    assert "second.glb" in error.message
+    assert report.exit_code == WorkerCrashed.exit_code
+    assert sorted(path.name for path in out.iterdir()) == ["first.zip", "third.zip"]
+    # The same command again does what is missing, and only that.
+    again = render(sources, job, out, scratch=scratch)
+    assert [result.status for result in again.results] == ["skipped", "done", "skipped"]
+    assert all(verify_asset(path).ok for path in out.iterdir())
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("layout", ["zip", "folder"])
+def test_an_asset_that_takes_too_long_is_ended(
+    layout: str, tmp_path: Path, scratch: Path
+) -> None:
+    sources, values = small_and_big(tmp_path)
+    job = scenes.make_job({**values, "engine.samples": 3000, "output.layout": layout})
+    out = tmp_path / "out"
+    since = time.monotonic()
+    report = render(sources, job, out, timeout=4, scratch=scratch)
+    assert [result.status for result in report.results] == ["done", "failed", "done"]
+    error = report.results[1].error
+    assert isinstance(error, WorkerTimeout)
+    assert "big.ply" in error.message
+    assert "4 seconds" in error.message
+    assert time.monotonic() - since < 30
+    assert sorted(path.stem for path in out.iterdir()) == ["first", "last"]
+
+
+def test_a_worker_that_does_nothing_any_more_is_ended(tmp_path: Path, scratch: Path) -> None:
+    def freeze(event: Any) -> None:
+        if event.kind == "frame-done" and event.asset_id == "first":
+            os.kill(workers_of(os.getpid())[0], signal.SIGSTOP)
+
+    job = scenes.make_job({"cameras.views": 30})
+    out = tmp_path / "out"
+    report = render(
+        cubes(tmp_path, "first", "second"), job, out, timeout=5, on_event=freeze, scratch=scratch
+    )
+    assert isinstance(report.results[0].error, WorkerTimeout)
+    assert report.results[1].status == "done"
+    assert [path.name for path in out.iterdir()] == ["second.zip"]
+
+
+@pytest.mark.core
+def test_an_asset_that_needs_too_much_memory_is_ended(tmp_path: Path, scratch: Path) -> None:
+    sources = cubes(tmp_path, "first", "last")
+    with scenes.new_blend(tmp_path / "huge.blend"):
+        ball = scenes.add_sphere(segments=128)
+        for axis, count in ((0, 40), (1, 25)):
+            modifier = ball.modifiers.new("Array", "ARRAY")
+            modifier.count = count
+            modifier.relative_offset_displace = [float(i == axis) for i in range(3)]
+    sources.insert(1, tmp_path / "huge.blend")
+    out = tmp_path / "out"
+    job = scenes.make_job({"cameras.views": 2})
+    report = render(sources, job, out, max_memory=900 << 20, scratch=scratch)
+    assert [result.status for result in report.results] == ["done", "failed", "done"]
+    error = report.results[1].error
+    assert isinstance(error, OutOfMemory)
+    assert "huge.blend" in error.message
+    assert sorted(path.name for path in out.iterdir()) == ["first.zip", "last.zip"]
+
+
+def can_mount() -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    probe = "mount -t tmpfs none /mnt"
+    return subprocess.run(
+        ["unshare", "-m", "sh", "-c", probe], capture_output=True, check=False
+    ).returncode == 0
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("layout", ["zip", "folder"])
+def test_a_full_disk_fails_what_does_not_fit(layout: str, tmp_path: Path, scratch: Path) -> None:
+    if not can_mount():
+        pytest.skip("may not mount a small file system (needs root and unshare)")
+    sources, values = small_and_big(tmp_path)
+    small = tmp_path / "small"
+    small.mkdir()
+    job = {**values, "output.layout": layout}
+    arguments = command(sources, small, job, "--scratch", str(scratch))
+    # 2.6 MB hold the small ball's folders of arrays, or archives, but not the big one's as well.
+    size = "3600k" if layout == "folder" else "150k"
+    script = (
+        f'mount -t tmpfs -o size={size} none "{small}"; "$@"; code=$?; '
+        f'ls -A "{small}" >&2; exit $code'
+    )
+    if layout == "folder":
+        sources[2].unlink()
+        arguments.remove(str(sources[2]))
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, "sh", *arguments],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    results = [line for line in lines if line["kind"] == "result"]
+    left = done.stderr.splitlines()
+    if layout == "zip":
+        assert [item["reason"] for item in results] == [None, "disk-full", None], done.stdout
+        assert left[-2:] == ["first.zip", "last.zip"]
+    else:
+        assert results[-1]["reason"] == "disk-full", done.stdout
+        assert "big" not in left
+    assert not any(line.startswith(".") for line in left)
+    assert done.returncode == DiskFull.exit_code
+
+
+@pytest.mark.core
+def test_a_full_scratch_folder_is_named(tmp_path: Path) -> None:
+    if not can_mount():
+        pytest.skip("may not mount a small file system (needs root and unshare)")
+    sources, values = small_and_big(tmp_path)
+    small, out = tmp_path / "small", tmp_path / "out"
+    small.mkdir()
+    arguments = command(sources[1:2], out, values, "--scratch", str(small))
+    script = (
+        f'mount -t tmpfs -o size=600k none "{small}"; "$@"; code=$?; '
+        f'ls -A "{small}" >&2; exit $code'
+    )
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, "sh", *arguments],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert '"disk-full"' in done.stdout, done.stdout
+    assert done.returncode == DiskFull.exit_code
+    assert "objaverse-render" not in done.stderr
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.core
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, scratch: Path) -> None:
+    (source,) = cubes(tmp_path, "cube")
+    job = scenes.make_job({"cameras.views": 1})
+    file = tmp_path / "file"
+    file.touch()
+    for out in (file, file / "below"):
+        with pytest.raises(OutputNotWritable, match="file"):
+            render([source], job, out, scratch=scratch)
+
+
+@pytest.mark.core
+def test_a_folder_that_belongs_to_somebody_else_is_named(tmp_path: Path) -> None:
+    (source,) = cubes(tmp_path, "cube")
+    out = tmp_path / "out"
+    out.mkdir(mode=0o555)
+    arguments = command([source], out, {"cameras.views": 1})
+    if os.geteuid() == 0:
+        # Root may write anywhere, but for where nobody may.
+        if not can_mount():
+            pytest.skip("may not mount a folder read-only")
+        script = f'mount --bind "{out}" "{out}"; mount -o remount,ro,bind "{out}"; exec "$@"'
+        arguments = ["unshare", "-m", "sh", "-c", script, "sh", *arguments]
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == OutputNotWritable.exit_code, done.stderr
+    assert str(out) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.core
+def test_a_folder_that_vanishes_costs_the_asset_in_hand(tmp_path: Path, scratch: Path) -> None:
+    out = tmp_path / "out"
+
+    def remove(event: Any) -> None:
+        if event.kind == "frame-done" and event.asset_id == "first" and event.index == 2:
+            shutil.rmtree(out)
+
+    job = scenes.make_job({"cameras.views": 30})
+    for layout in ("zip", "folder"):
+        changed = job.with_values({"output.layout": layout})
+        report = render(
+            cubes(tmp_path, "first", "second"), changed, out, on_event=remove, scratch=scratch
+        )
+        assert [result.status for result in report.results] == ["failed", "done"]
+        assert isinstance(report.results[0].error, OutputNotWritable)
+        assert [path.stem for path in out.iterdir()] == ["second"]
+        shutil.rmtree(out)
+
+
+def next_line(process: subprocess.Popen[str], *kinds: str, **wanted: Any) -> dict[str, Any]:
+    assert process.stdout is not None
+    for line in process.stdout:
+        data: dict[str, Any] = json.loads(line)
+        if data["kind"] in kinds and wanted.items() <= data.items():
+            return data
+    raise AssertionError(f"no {kinds}: {process.stderr.read() if process.stderr else ''}")
+
+
+@pytest.mark.core
+def test_ctrl_c_leaves_whole_assets_or_nothing(tmp_path: Path, scratch: Path) -> None:
+    sources, out = cubes(tmp_path, "first", "second", "third"), tmp_path / "out"
+    arguments = command(
+        sources, out, {"cameras.views": 60, "engine.samples": 16}, "--scratch", str(scratch)
+    )
+    process = start(arguments)
+    next_line(process, "frame-done", asset_id="second")
+    (worker,) = workers_of(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, complaints = process.communicate(timeout=20)
+    assert process.returncode == Interrupted.exit_code
+    assert "Traceback" not in complaints
+    assert not is_alive(worker)
+    assert [path.name for path in out.iterdir()] == ["first.zip"]
+    assert verify_asset(out / "first.zip").ok
+    process = start(arguments)
+    assert next_line(process, "result")["status"] == "skipped"
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert sorted(path.stem for path in out.iterdir()) == ["first", "second", "third"]
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("layout", ["zip", "folder"])
+def test_a_worker_ends_with_the_process_that_started_it(
+    layout: str, tmp_path: Path, scratch: Path
+) -> None:
+    sources, out = cubes(tmp_path, "first"), tmp_path / "out"
+    values = {
+        "cameras.views": 100, "engine.samples": 64, "output.resolution": [128, 128],
+        "output.layout": layout,
+    }  # fmt: skip
+    process = start(command(sources, out, values, "--scratch", str(scratch)))
+    next_line(process, "frame-done", asset_id="first")
+    (worker,) = workers_of(process.pid)
+    assert len(list(out.glob(".first.part*"))) == 1
+    process.kill()
+    process.communicate()
+    assert wait_until(lambda: not is_alive(worker))
+    assert list(out.iterdir()) == []
+    assert wait_until(lambda: list(scratch.iterdir()) == [], 2.0)
+
+
+def test_a_part_that_a_power_cut_left_is_cleaned_up(tmp_path: Path, scratch: Path) -> None:
+    (source,) = cubes(tmp_path, "cube")
+    out = tmp_path / "out"
+    (out / ".cube.part99999").mkdir(parents=True)
+    (out / ".cube.part99999" / "000.png").touch()
+    (out / ".cube.part99998.zip").touch()
+    (out / "cube.zip").write_bytes(b"PK\x03\x04 half an archive")
+    report = render([source], scenes.make_job({"cameras.views": 1}), out, scratch=scratch)
+    assert report.results[0].status == "done"
+    assert [path.name for path in out.iterdir()] == ["cube.zip"]
+    assert verify_asset(out / "cube.zip").ok
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("layout", ["zip", "folder"])
+def test_another_job_does_not_touch_what_is_there(
+    layout: str, tmp_path: Path, scratch: Path
+) -> None:
+    (source,) = cubes(tmp_path, "cube")
+    out = tmp_path / "out"
+    first = scenes.make_job({"cameras.views": 2, "output.layout": layout})
+    other = first.with_values({"engine.samples": 3, "seed": 9})
+    (done,) = render([source], first, out, scratch=scratch).results
+    (refused,) = render([source], other, out, scratch=scratch).results
+    assert isinstance(refused.error, OutputExists)
+    assert "engine.samples: 1 -> 3" in refused.error.message
+    assert "seed: 0 -> 9" in refused.error.message
+    assert done.path is not None
+    with AssetReader(done.path) as reader:
+        assert reader.metadata["seed"] == 0
+    (replaced,) = render([source], other, out, overwrite=True, scratch=scratch).results
+    assert replaced.status == "done"
+    with AssetReader(done.path) as reader:
+        assert reader.metadata["seed"] == 9
+    assert [path.name for path in out.iterdir()] == [done.path.name]
+    # Another file under the same name is not the same asset either.
+    scenes.write_glb(source, scenes.CUBE_VERTICES * (1, 2, 3), scenes.CUBE_FACES + [(0, 1, 2)])
+    (changed,) = render([source], other, out, scratch=scratch).results
+    assert isinstance(changed.error, OutputExists)
+    assert "file_size" in changed.error.message

@@ -34,7 +34,7 @@ bl_info = {
     "name": "Objaverse Render (launcher)",
     "blender": (4, 2, 0),
     "category": "Render",
-    "description": "Enables the extension objaverse_render_addon under its short name",
+    "description": "Enables the extension objaverse_render_addon by its short name",
 }
 
 _enabled = []
@@ -194,7 +194,9 @@ def _ask(blender: Path) -> dict[str, Any]:
         "import bpy, json, sys; print('" + _MARK + "' + json.dumps({"
         "'version': bpy.app.version_string, "
         "'python': '%d.%d' % sys.version_info[:2], "
-        "'scripts': bpy.utils.user_resource('SCRIPTS')}))"
+        "'scripts': bpy.utils.user_resource('SCRIPTS')})); "
+        # Where this folder is missing, Blender installs and then does not find what it installed.
+        "bpy.utils.user_resource('EXTENSIONS', create=True)"
     )
     output = _run(blender, "--background", "--factory-startup", "--python-expr", code)
     for line in output.splitlines():

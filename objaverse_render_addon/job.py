@@ -483,6 +483,9 @@ class Output:
                 _suggest(name, PASS_NAMES),
             )
         _check(len(set(self.passes)) == len(self.passes), "output.passes has one of them twice.")
+        # A set in all but its type: another order is no other job.
+        ordered = tuple(name for name in PASS_NAMES if name in self.passes)
+        object.__setattr__(self, "passes", ordered)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

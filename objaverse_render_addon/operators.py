@@ -20,7 +20,7 @@ from .assets.objaverse import as_uid
 from .batch.background import BackgroundRun, Ended, Fetch
 from .batch.run import AssetResult, plan
 from .blender import asset
-from .errors import RenderError
+from .errors import OutputNotWritable, RenderError
 from .job import RenderJob
 from .messages import Done, FrameDone, Stage
 from .passes import is_set_up, restore_passes, setup_passes
@@ -123,6 +123,7 @@ class OBJAVERSE_OT_import_asset(bpy.types.Operator, ImportHelper):
             return _fail(self, error)
         settings.source, settings.asset = str(self.filepath or path), imported.collection
         settings.current_view = 0
+        overlay.bring_into_view(context, asset.corners(imported.collection))
         state.summary, state.warnings = imported.summary, "\n".join(imported.warnings)
         preview.invalidate()
         for warning in imported.warnings:
@@ -195,9 +196,10 @@ class OBJAVERSE_OT_preview_cameras(bpy.types.Operator):
         shown = context.window_manager.objaverse.preview
         if not shown:
             try:
-                preview.rig_or_error(context)
+                state = preview.rig_or_error(context)
             except RenderError as error:
                 return _fail(self, error)
+            overlay.bring_into_view(context, preview.reach(state))
         overlay.set_visible(context, not shown)
         return {"FINISHED"}
 
@@ -242,13 +244,15 @@ def _look(context: bpy.types.Context, state: preview.RigState) -> None:
     scene, render = context.scene, context.scene.render
     if _LOOK_RECORD not in scene:
         scene[_LOOK_RECORD] = {
-            "camera": scene.camera.name if scene.camera else "",
+            # The camera itself, for it may get another name.
+            **({"camera": scene.camera} if scene.camera else {}),
             "size": [render.resolution_x, render.resolution_y, render.resolution_percentage],
             "aspect": [render.pixel_aspect_x, render.pixel_aspect_y],
         }
     camera = bpy.data.objects.get(LOOK_CAMERA)
     if camera is None:
-        camera = bpy.data.objects.new(LOOK_CAMERA, bpy.data.cameras.new(LOOK_CAMERA))
+        lens_data = bpy.data.cameras.get(LOOK_CAMERA) or bpy.data.cameras.new(LOOK_CAMERA)
+        camera = bpy.data.objects.new(LOOK_CAMERA, lens_data)
     if camera.name not in scene.collection.objects:
         scene.collection.objects.link(camera)
     view = state.views[scene.objaverse.current_view]
@@ -271,12 +275,10 @@ def _stop_looking(context: bpy.types.Context) -> None:
     del scene[_LOOK_RECORD]
     render.resolution_x, render.resolution_y, render.resolution_percentage = record["size"]
     render.pixel_aspect_x, render.pixel_aspect_y = record["aspect"]
-    scene.camera = bpy.data.objects.get(record["camera"])
-    camera = bpy.data.objects.get(LOOK_CAMERA)
-    if camera is not None:
-        data = camera.data
-        bpy.data.objects.remove(camera)
-        bpy.data.cameras.remove(data)
+    scene.camera = record.get("camera")
+    for blocks in (bpy.data.objects, bpy.data.cameras):
+        if LOOK_CAMERA in blocks:
+            blocks.remove(blocks[LOOK_CAMERA])
     for area in context.screen.areas if context.screen else ():
         if area.type == "VIEW_3D":
             area.spaces.active.region_3d.view_perspective = "PERSP"
@@ -550,7 +552,14 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
         job = properties.to_job(settings, preferences.get(context))
         run = BackgroundRun([], job, _output_folder(settings))
         path = run.previews / f"{preview.asset_id(scene)}.blend"
-        asset.save_asset(settings.asset, path, scene.frame_current)
+        try:
+            asset.save_asset(settings.asset, path, scene.frame_current)
+        except (OSError, RuntimeError) as error:
+            run.close()
+            raise OutputNotWritable(
+                f"The asset cannot be written to {path}: {error}",
+                hint="Free some space in the temporary folder.",
+            ) from error
         run.sources = [str(path)]
         run.options = {
             **preferences.options(context),
@@ -643,7 +652,7 @@ class OBJAVERSE_OT_show_sheet(bpy.types.Operator):
     bl_label = "Show Contact Sheet"
     bl_options: ClassVar = {"INTERNAL"}
 
-    index: IntProperty(default=-1)
+    index: IntProperty(name="Index", default=-1, description="Line of the batch list")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Open it in an image editor."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import bpy
+import numpy as np
+import numpy.typing as npt
 
 from . import preview
 from .overlay_geometry import pick, rig_lines
 
-__all__ = ["register", "set_visible", "show_picture", "unregister"]
+__all__ = ["bring_into_view", "register", "set_visible", "show_picture", "unregister"]
 
 _handles: list[Any] = []
 _batch: tuple[Any, ...] | None = None
@@ -21,6 +23,45 @@ def set_visible(context: bpy.types.Context, visible: bool) -> None:
     context.window_manager.objaverse.preview = visible
     if visible:
         preview.invalidate()
+
+
+def bring_into_view(context: bpy.types.Context, points: npt.NDArray[np.float64]) -> None:
+    """Move the viewport that was clicked in, unless it shows points (N, 3) well already.
+
+    Assets come in millimetres and in kilometres; Blender's View All does not know the rig.
+    """
+    area = context.area
+    if area is None or area.type != "VIEW_3D" or not len(points):
+        return
+    space = area.spaces.active
+    view, region = space.region_3d, next(r for r in area.regions if r.type == "WINDOW")
+    # Sidebar and toolbar lie over the viewport.
+    left, right = (
+        sum(r.width for r in area.regions if r.type == kind and r.width > 1)
+        for kind in ("TOOLS", "UI")
+    )
+    size = np.array([region.width, region.height], dtype=np.float64)
+    free = size - (left + right, 0)
+    clip = np.c_[points, np.ones(len(points))] @ np.array(view.perspective_matrix).T
+    if view.view_perspective != "CAMERA" and (clip[:, 3] > 0).all():
+        pixels = (clip[:, :2] / clip[:, 3:] * 0.5 + 0.5) * size
+        seen = (pixels >= (left, 0)).all() and (pixels <= (size[0] - right, size[1])).all()
+        if seen and (np.ptp(pixels, axis=0) >= 0.3 * free).any():
+            return
+    low, high = points.min(axis=0), points.max(axis=0)
+    radius = max(1e-6, float(np.linalg.norm(points - (low + high) / 2, axis=1).max()))
+    # The viewport shows twice its 36 mm sensor across its longer side.
+    pixel = 72.0 / space.lens / float(size.max())
+    half = 0.5 * pixel * max(64.0, float(free.min()))
+    distance = 1.05 * radius / np.sin(np.arctan(half))
+    if view.view_perspective == "CAMERA":
+        view.view_perspective = "PERSP"
+    rotation = np.array(view.view_rotation.to_matrix())
+    aside = 0.5 * (right - left) * pixel * distance
+    view.view_location = (low + high) / 2 + rotation[:, 0] * aside
+    view.view_distance = distance
+    space.clip_start = min(space.clip_start, distance / 100)
+    space.clip_end = max(space.clip_end, distance * 10)
 
 
 def show_picture(image: Any) -> None:
@@ -121,8 +162,6 @@ def _view_at(context: bpy.types.Context, location: tuple[int, int]) -> int | Non
     state = preview.rig(context)
     if state is None or context.region_data is None:
         return None
-    import numpy as np
-
     region = context.region
     return pick(
         state.views,

@@ -46,18 +46,15 @@ _SEGMENTS: Final = np.array(
     ],
     dtype=np.float64,
 )  # fmt: skip
-_DIGITS: Final = (
-    "abcdef",
-    "bc",
-    "abdeg",
-    "abcdg",
-    "bcfg",
-    "acdfg",
-    "acdefg",
-    "abc",
-    "abcdefg",
-    "abcdfg",
-)
+# The strokes (S, 2, 2) of each digit.
+_DIGITS: Final = [
+    _SEGMENTS[["abcdefg".index(letter) for letter in letters]]
+    for letters in (
+        "abcdef", "bc", "abdeg", "abcdg", "bcfg", "acdfg", "acdefg", "abc", "abcdefg", "abcdfg",
+    )
+]  # fmt: skip
+# Of a frustum's tip (0) and corners (1 to 4): the picture and the four sides.
+_FACES: Final = ([1, 2, 3, 4], [0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 1])
 _BOX_EDGES: Final = np.array(
     [(0, 1), (0, 2), (0, 4), (1, 3), (1, 5), (2, 3), (2, 6), (3, 7), (4, 5), (4, 6), (5, 7), (6, 7)]
 )
@@ -76,21 +73,56 @@ class RigLines:
     colors: Array
 
 
+@dataclass(frozen=True, slots=True)
+class _Lenses:
+    """Cameras as arrays: a thousand of them are drawn again at every change of a setting.
+
+    Attributes:
+        size: (N, 2) pixels.
+        focal: (N, 2) pixels.
+        center: (N, 2) principal points, pixels.
+        poses: (N, 4, 4) camera to world.
+    """
+
+    size: npt.NDArray[np.float64]
+    focal: npt.NDArray[np.float64]
+    center: npt.NDArray[np.float64]
+    poses: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, cameras: Sequence[Camera]) -> _Lenses:
+        k = np.array([camera.intrinsics for camera in cameras])
+        return cls(
+            np.array([(camera.width, camera.height) for camera in cameras], dtype=np.float64),
+            k[:, [0, 1], [0, 1]],
+            k[:, :2, 2],
+            np.array([camera.camera_to_world for camera in cameras]),
+        )
+
+    def on_pictures(
+        self,
+        uv: npt.NDArray[np.float64],
+        depth: float,
+        owner: npt.NDArray[np.intp] | slice = slice(None),
+    ) -> npt.NDArray[np.float64]:
+        """World points (N, M, 3) of image positions given as shares of width and height.
+
+        Args:
+            uv: (M, 2) for every camera, or (N, M, 2).
+            owner: Which camera each of N is; all of them in order otherwise.
+        """
+        size, focal, center = (
+            item[owner][:, None] for item in (self.size, self.focal, self.center)
+        )
+        xy = (uv * size - center) / focal * (1.0, -1.0)
+        local = np.concatenate([xy, -np.ones_like(xy[..., :1])], axis=-1) * depth
+        poses = self.poses[owner]
+        return np.asarray(local @ poses[:, :3, :3].swapaxes(1, 2) + poses[:, None, :3, 3])
+
+
 def frustum_corners(camera: Camera, depth: float) -> npt.NDArray[np.float64]:
     """The picture's four corners (4, 3) in world space at a planar depth."""
-    return _on_picture(camera, _CORNERS, depth)
-
-
-def _on_picture(
-    camera: Camera, uv: npt.NDArray[np.float64], depth: float
-) -> npt.NDArray[np.float64]:
-    """World points (…, 3) of image positions (…, 2) given as shares of width and height."""
-    k = camera.intrinsics
-    x = (uv[..., 0] * camera.width - k[0, 2]) / k[0, 0]
-    y = -(uv[..., 1] * camera.height - k[1, 2]) / k[1, 1]
-    local = np.stack([x, y, -np.ones_like(x)], axis=-1) * depth
-    pose = camera.camera_to_world
-    return np.asarray(local @ pose[:3, :3].T + pose[:3, 3])
+    return _Lenses.of([camera]).on_pictures(_CORNERS, depth)[0]
 
 
 def is_cropped(camera: Camera, points: npt.NDArray[Any]) -> bool:
@@ -121,24 +153,23 @@ def rig_lines(
             object that is normalised already.
         size: Depth at which the frusta's pictures are drawn.
     """
-    cropped = set(cropped)
     segments: list[npt.NDArray[np.float64]] = []
-    colors: list[Color] = []
-    counts: list[int] = []
+    shades: list[npt.NDArray[np.float64]] = []
 
-    def add(lines: npt.NDArray[np.float64], color: Color) -> None:
+    def add(lines: npt.NDArray[np.float64], color: Any) -> None:
         segments.append(lines.reshape(-1, 3))
-        colors.append(color)
-        counts.append(len(segments[-1]))
+        shades.append(np.broadcast_to(color, (len(segments[-1]), 4)))
 
-    if size is None:
-        size = _picture_depth(views)
-    for view in views:
-        color = ALARM if view.index in cropped else CALM
-        if view.index == current:
-            color = CURRENT
-        add(_frustum(view.camera, size), color)
-        add(_number(view.camera, view.index, size), color)
+    if views:
+        size = _picture_depth(views) if size is None else size
+        lenses = _Lenses.of([view.camera for view in views])
+        alarm = set(cropped)
+        colors = np.array([ALARM if view.index in alarm else CALM for view in views])
+        colors[[view.index == current for view in views]] = CURRENT
+        frusta = _frusta(lenses, size)
+        add(frusta, np.repeat(colors, np.prod(frusta.shape[1:3]), axis=0))
+        numbers, owner = _numbers(lenses, [view.index for view in views], size)
+        add(numbers, np.repeat(colors[owner], 2, axis=0))
     if half_extent:
         signs = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)]) * 2.0 - 1.0
         add((signs * half_extent)[_BOX_EDGES], BOX)
@@ -154,8 +185,7 @@ def rig_lines(
     positions = np.concatenate(segments)
     if to_world is not None:
         positions = positions @ to_world[:3, :3].T + to_world[:3, 3]
-    shades = np.repeat(np.array(colors, dtype=np.float32), counts, axis=0)
-    return RigLines(positions.astype(np.float32), shades)
+    return RigLines(positions.astype(np.float32), np.concatenate(shades).astype(np.float32))
 
 
 def _picture_depth(views: Sequence[View]) -> float:
@@ -167,27 +197,35 @@ def _picture_depth(views: Sequence[View]) -> float:
     return max(reach, 1e-6) * float(np.clip(0.9 / np.sqrt(len(views)), 0.03, 0.22))
 
 
-def _frustum(camera: Camera, size: float) -> npt.NDArray[np.float64]:
-    corners = frustum_corners(camera, size)
-    apex = np.broadcast_to(camera.camera_to_world[:3, 3], (4, 3))
-    sides = np.stack([apex, corners], axis=1)
-    picture = np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)
+def _frusta(lenses: _Lenses, size: float) -> npt.NDArray[np.float64]:
+    """Segments (N, 10, 2, 3)."""
+    corners = lenses.on_pictures(_CORNERS, size)
+    apex = np.broadcast_to(lenses.poses[:, None, :3, 3], corners.shape)
+    sides = np.stack([apex, corners], axis=2)
+    picture = np.stack([corners, np.roll(corners, -1, axis=1)], axis=2)
     # A small roof says which way is up, as on Blender's own cameras.
-    roof = _on_picture(camera, np.array([[0.35, -0.06], [0.5, -0.22], [0.65, -0.06]]), size)
-    return np.concatenate([sides, picture, np.stack([roof[[0, 1]], roof[[1, 2]]])])
+    roof = lenses.on_pictures(np.array([[0.35, -0.06], [0.5, -0.22], [0.65, -0.06]]), size)
+    return np.concatenate([sides, picture, roof[:, [[0, 1], [1, 2]]]], axis=1)
 
 
-def _number(camera: Camera, number: int, size: float) -> npt.NDArray[np.float64]:
-    digits = str(number)
-    aspect = camera.width / camera.height
-    height = 0.3
-    width = height / 2 / aspect
-    strokes = []
-    for place, digit in enumerate(digits):
-        left = 0.08 + place * width * 1.5
-        lines = _SEGMENTS[["abcdefg".index(letter) for letter in _DIGITS[int(digit)]]]
-        strokes.append(lines * [width, height / 2] + [left, 0.08])
-    return _on_picture(camera, np.concatenate(strokes), size)
+def _numbers(
+    lenses: _Lenses, numbers: Sequence[int], size: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
+    """Segments (K, 2, 3) of all digits, and the camera (K,) that each belongs to."""
+    digits = [
+        (_DIGITS[int(digit)], owner, place)
+        for owner, number in enumerate(numbers)
+        for place, digit in enumerate(str(number))
+    ]
+    counts = [len(strokes) for strokes, _, _ in digits]
+    owner = np.repeat([owner for _, owner, _ in digits], counts)
+    place = np.repeat([place for _, _, place in digits], counts)
+    height = 0.15
+    width = height * lenses.size[owner, 1] / lenses.size[owner, 0]
+    scale = np.stack([width, np.full(len(owner), height)], axis=1)
+    corner = np.stack([0.08 + place * width * 1.5, np.full(len(owner), 0.08)], axis=1)
+    uv = np.concatenate([strokes for strokes, _, _ in digits]) * scale[:, None] + corner[:, None]
+    return lenses.on_pictures(uv, size, owner), owner
 
 
 def pick(
@@ -215,35 +253,28 @@ def pick(
         return None
     if size is None:
         size = _picture_depth(views)
-    shapes = np.stack(
-        [
-            np.concatenate(
-                [view.camera.camera_to_world[None, :3, 3], frustum_corners(view.camera, size)]
-            )
-            for view in views
-        ]
-    )
+    lenses = _Lenses.of([view.camera for view in views])
+    corners = lenses.on_pictures(_CORNERS, size)
+    shapes = np.concatenate([lenses.poses[:, None, :3, 3], corners], axis=1)
     if to_world is not None:
         shapes = shapes @ to_world[:3, :3].T + to_world[:3, 3]
     clip = np.concatenate([shapes, np.ones((*shapes.shape[:2], 1))], axis=2) @ np.asarray(matrix).T
-    w = clip[..., 3]
+    w = clip[..., 3:]
     with np.errstate(divide="ignore", invalid="ignore"):
-        screen = (clip[..., :2] / w[..., None] * 0.5 + 0.5) * np.array(region)
-    best: tuple[float, int] | None = None
-    for view, corners, depths in zip(views, screen, w, strict=True):
-        if not (depths > 0).all():
-            continue
-        near_tip = float(np.hypot(*(corners[0] - mouse))) <= reach
-        if near_tip or _inside(corners[1:], mouse):
-            distance = float(depths.mean())
-            if best is None or distance < best[0]:
-                best = distance, view.index
-    return None if best is None else best[1]
+        screen = (clip[..., :2] / w * 0.5 + 0.5) * np.array(region) - mouse
+        # Unlike w, which an orthographic view has none of, this grows with distance in any view.
+        distance = (clip[..., 2:3] / w).mean(axis=(1, 2))
+    hit = np.linalg.norm(screen[:, 0], axis=1) <= reach
+    for face in _FACES:
+        hit |= _holds_origin(screen[:, face])
+    hit &= (w > 0).all(axis=(1, 2))
+    if not hit.any():
+        return None
+    return views[int(np.where(hit, distance, np.inf).argmin())].index
 
 
-def _inside(polygon: npt.NDArray[np.float64], point: tuple[float, float]) -> bool:
-    """Whether a convex polygon holds a point."""
-    edges = np.roll(polygon, -1, axis=0) - polygon
-    to_point = np.array(point) - polygon
-    cross = edges[:, 0] * to_point[:, 1] - edges[:, 1] * to_point[:, 0]
-    return bool((cross >= 0).all() or (cross <= 0).all())
+def _holds_origin(polygons: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which of convex polygons (N, K, 2) hold the origin."""
+    edges = np.roll(polygons, -1, axis=1) - polygons
+    cross = edges[..., 1] * polygons[..., 0] - edges[..., 0] * polygons[..., 1]
+    return np.asarray((cross > 0).all(axis=1) | (cross < 0).all(axis=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any, ClassVar
 
 import bpy
@@ -12,7 +13,6 @@ from . import properties
 from .assets.objaverse import as_uid
 from .blender.asset import is_normalized
 from .errors import RenderError
-from .job import PATTERNS
 from .passes import is_set_up
 
 __all__ = ["register", "unregister"]
@@ -60,6 +60,9 @@ class OBJAVERSE_OT_add_preset(AddPresetBase, bpy.types.Operator):
             "elevation",
             "fov",
             "shift",
+            "camera_file",
+            "file_views",
+            "hdri",
             "resolution_x",
             "resolution_y",
             "passes",
@@ -93,11 +96,12 @@ class OBJAVERSE_PT_main(_Panel, bpy.types.Panel):
             box.label(text="Online access is off: only fetched objects", icon="INTERNET_OFFLINE")
             box.operator("screen.userpref_show", text="Allow It in Preferences, System")
         if state.summary:
-            layout.label(text=state.summary, icon="INFO")
-        for warning in state.warnings.splitlines()[:4]:
-            row = layout.row()
-            row.alert = True
-            row.label(text=warning, icon="ERROR")
+            _text(context, layout, state.summary, "INFO")
+        warnings = state.warnings.splitlines()
+        if len(warnings) > 4:
+            warnings[3:] = [f"and {len(warnings) - 3} more"]
+        for warning in warnings:
+            _text(context, layout, warning, "ERROR", alert=True)
 
 
 class OBJAVERSE_PT_normalize(_Panel, bpy.types.Panel):
@@ -120,8 +124,8 @@ class OBJAVERSE_PT_normalize(_Panel, bpy.types.Panel):
         sub = row.row()
         sub.active = settings.use_frame
         sub.prop(settings, "frame", text="")
-        columns.prop(settings, "missing_textures")
-        columns.prop(settings, "uncolored")
+        columns.prop(settings, "missing_textures", text="No Texture")
+        columns.prop(settings, "uncolored", text="No Color")
 
 
 class OBJAVERSE_PT_cameras(_Panel, bpy.types.Panel):
@@ -137,23 +141,21 @@ class OBJAVERSE_PT_cameras(_Panel, bpy.types.Panel):
         columns.prop(settings, "pattern")
         if settings.pattern == "file":
             columns.prop(settings, "camera_file")
+            columns.prop(settings, "file_views")
         else:
             if settings.pattern != "cube-faces":
                 columns.prop(settings, "views")
             self._ranges(columns, settings)
             columns.prop(settings, "framing")
             if settings.pattern not in ("cube-faces", "ring"):
-                columns.prop(settings, "only_northern_hemisphere")
+                columns.prop(settings, "only_northern_hemisphere", text="Upper Half Only")
             if settings.pattern == "orbit":
                 columns.prop(settings, "turns")
-            if PATTERNS[settings.pattern].drawn or settings.pattern == "hammersley":
-                columns.prop(settings, "seed")
+        # Ranges, suns and stand-in colours are drawn with any pattern.
+        columns.prop(settings, "seed")
         error = _job_error(settings)
         if error:
-            box = self.layout.box()
-            box.alert = True
-            for line in _wrap(error, 44):
-                box.label(text=line)
+            _text(context, self.layout.box(), error, "ERROR", alert=True)
         row = self.layout.row(align=True)
         row.operator(
             "objaverse.preview_cameras",
@@ -180,7 +182,7 @@ class OBJAVERSE_PT_cameras(_Panel, bpy.types.Panel):
             names = ("radius", "elevation", "fov")
         for name in names:
             column = layout.column(align=True)
-            title = settings.bl_rna.properties[name].name
+            title = "FOV" if name == "fov" else settings.bl_rna.properties[name].name
             column.prop(settings, name, index=0, text=f"{title} Min")
             column.prop(settings, name, index=1, text="Max")
 
@@ -341,9 +343,9 @@ class OBJAVERSE_PT_render(_Panel, bpy.types.Panel):
         layout.prop(settings, "sources", text="Batch")
         layout.operator("objaverse.render_batch", icon="RENDER_ANIMATION")
         if len(state.items):
-            self._list(layout, state)
+            self._list(context, layout, state)
 
-    def _list(self, layout: bpy.types.UILayout, state: Any) -> None:
+    def _list(self, context: bpy.types.Context, layout: bpy.types.UILayout, state: Any) -> None:
         counts: dict[str, int] = {}
         for item in state.items:
             counts[item.state] = counts.get(item.state, 0) + 1
@@ -360,10 +362,7 @@ class OBJAVERSE_PT_render(_Panel, bpy.types.Panel):
             ).only = "FAILED"
         chosen = state.items[state.active] if state.active < len(state.items) else None
         if chosen is not None and chosen.state == "failed":
-            box = layout.box()
-            box.alert = True
-            for line in _wrap(chosen.detail, 44):
-                box.label(text=line)
+            _text(context, layout.box(), chosen.detail, "ERROR", alert=True)
 
 
 def _job_error(settings: Any) -> str:
@@ -374,10 +373,21 @@ def _job_error(settings: Any) -> str:
     return ""
 
 
-def _wrap(text: str, width: int) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, width)[:8]
+def _text(
+    context: bpy.types.Context,
+    layout: bpy.types.UILayout,
+    text: str,
+    icon: str,
+    *,
+    alert: bool = False,
+) -> None:
+    """Text over as many lines as the sidebar's width asks for."""
+    letters = int(context.region.width / context.preferences.system.ui_scale / 7.0) - 7
+    column = layout.column(align=True)
+    column.alert = alert
+    column.scale_y = 0.8
+    for number, line in enumerate(textwrap.wrap(text, max(16, letters))[:10]):
+        column.label(text=line, icon="BLANK1" if number else icon)
 
 
 _CLASSES = (

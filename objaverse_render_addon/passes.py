@@ -21,6 +21,8 @@ __all__ = ["is_set_up", "restore_passes", "set_output", "setup_passes"]
 
 _RECORD: Final = "objaverse_passes"
 _MARK: Final = "objaverse_pass_node"
+# Blender 4.5's first compositor nodes come with this image.
+_VIEWER: Final = "Viewer Node"
 
 # Pass name to layers in the EXR: (layer, socket type, Render Layers output, view layer flag).
 _LAYERS: Final[dict[str, tuple[str, str, str, str]]] = {
@@ -67,6 +69,7 @@ def setup_passes(
             "use_compositing": scene.render.use_compositing,
             "flags": {flag: getattr(view_layer, flag) for flag in flags},
             "aovs": added_aovs,
+            "had_viewer": _VIEWER in bpy.data.images,
             "device": getattr(scene.render, "compositor_device", None),
         }
     )
@@ -116,6 +119,8 @@ def restore_passes(scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer | Non
         tree.nodes.remove(node)
     if not record["had_tree"]:
         compat.remove_compositor_tree(scene)
+        if not record["had_viewer"] and _VIEWER in bpy.data.images:
+            bpy.data.images.remove(bpy.data.images[_VIEWER])
     if layer is not None:
         for flag, value in record["flags"].items():
             setattr(layer, flag, value)

@@ -23,7 +23,16 @@ from .errors import RenderError
 from .job import HALF_EXTENT, RenderJob
 from .overlay_geometry import is_cropped
 
-__all__ = ["RigState", "asset_id", "invalidate", "register", "rig", "rig_or_error", "unregister"]
+__all__ = [
+    "RigState",
+    "asset_id",
+    "invalidate",
+    "reach",
+    "register",
+    "rig",
+    "rig_or_error",
+    "unregister",
+]
 
 _POINTS = 400
 _DELAY = 0.15
@@ -127,6 +136,13 @@ def rig_or_error(context: bpy.types.Context, *, remeasure: bool = True) -> RigSt
         state = RigState(job, views, measured.points, cropped, measured.to_world, half)
         _state = key, state
     return _state[1]
+
+
+def reach(state: RigState) -> npt.NDArray[np.float64]:
+    """Points (N, 3) of the scene that the rig spans: cameras, and the object."""
+    cameras = [view.camera.camera_to_world[:3, 3] for view in state.views]
+    points = np.concatenate([np.array(cameras).reshape(-1, 3), state.points])
+    return np.asarray(points @ state.to_world[:3, :3].T + state.to_world[:3, 3])
 
 
 def rig(context: bpy.types.Context) -> RigState | None:

@@ -20,11 +20,15 @@ from bpy.props import (
     StringProperty,
 )
 
+from .blender.compat import relative_path_options
+from .errors import InvalidJob
 from .job import PASS_NAMES, PATTERNS, RenderJob
 
 __all__ = ["FIELDS", "from_job", "register", "to_job", "unregister"]
 
 Items = list[tuple[str, str, str]]
+
+_RELATIVE: Final = relative_path_options()
 
 # Property to job field. Ranges are two properties, passes a set of flags; see _ODD.
 FIELDS: Final[dict[str, str]] = {
@@ -47,6 +51,16 @@ FIELDS: Final[dict[str, str]] = {
     "normal_space": "output.normal_space",
     "geometry": "output.geometry",
     "layout": "output.layout",
+}
+
+_PATHS: Final = {
+    **FIELDS,
+    "frame": "asset.frame",
+    "background": "lighting.background",
+    "radius": "cameras.radius",
+    "elevation": "cameras.elevation",
+    "fov": "cameras.fov",
+    "shift": "cameras.shift",
 }
 
 _NORMALIZE: Final[Items] = [
@@ -107,6 +121,7 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
         name="Asset",
         description="A 3D file, or the identifier of an Objaverse asset",
         subtype="FILE_PATH",
+        options=_RELATIVE,
     )
     asset: PointerProperty(
         type=bpy.types.Collection,
@@ -166,6 +181,7 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
         name="Elevation",
         size=2,
         default=(-45.0, 45.0),
+        precision=1,
         min=-90.0,
         max=90.0,
         description="Lowest and highest angle above the horizon, in degrees",
@@ -174,6 +190,7 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
         name="Field of View",
         size=2,
         default=(35.0, 70.0),
+        precision=1,
         min=0.5,
         max=170.0,
         description="Smallest and largest angle across the picture's shorter side, in degrees",
@@ -196,6 +213,13 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
         name="Camera File",
         description="A transforms.json or TOML file of poses",
         subtype="FILE_PATH",
+        options=_RELATIVE,
+    )
+    file_views: IntProperty(
+        name="Views",
+        min=0,
+        max=100_000,
+        description="How many of the file's poses are taken, from the first; 0 takes all",
     )
     pixel_aspect: FloatProperty(
         name="Pixel Aspect",
@@ -258,7 +282,10 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
         description="What lights the asset",
     )
     hdri: StringProperty(
-        name="HDRI", description="Equirectangular .hdr or .exr image", subtype="FILE_PATH"
+        name="HDRI",
+        description="Equirectangular .hdr or .exr image",
+        subtype="FILE_PATH",
+        options=_RELATIVE,
     )
     light_strength: FloatProperty(
         name="Strength",
@@ -284,6 +311,7 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
         name="Output Folder",
         description="Folder that finished assets go to; // is relative to the saved file",
         subtype="DIR_PATH",
+        options=_RELATIVE,
         default="//renders",
     )
     layout: EnumProperty(
@@ -333,6 +361,7 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
         name="Sources",
         description="A 3D file, a folder of them, or a text file with a path per line",
         subtype="FILE_PATH",
+        options=_RELATIVE,
     )
     current_view: IntProperty(
         name="View", min=0, description="The view that is highlighted and looked through"
@@ -344,9 +373,9 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
     values: dict[str, Any] = {path: getattr(settings, name) for name, path in FIELDS.items()}
     names = [name for name in PASS_NAMES if name in settings.passes]
     if settings.pattern == "file":
-        # Poses, lenses and their number are the file's.
-        for path in ("cameras.views", "cameras.framing"):
-            values[path] = None
+        # Poses and lenses are the file's.
+        values["cameras.framing"] = None
+        values["cameras.views"] = settings.file_views or None
         values["cameras.file"] = bpy.path.abspath(settings.camera_file)
     else:
         low, high = settings.elevation
@@ -405,33 +434,53 @@ def to_job(settings: OBJAVERSE_PG_settings, preferences: Any = None) -> RenderJo
 
 
 def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
-    """Show a job in the panel. Device and threads are the machine's and stay as they are."""
+    """Show a job in the panel. Device and threads are the machine's and stay as they are.
+
+    Raises:
+        InvalidJob: A number is beyond what the panel can hold; it shows what it did before.
+    """
     job = job.resolved()
-    data = job.to_dict()
-    settings.pattern = job.cameras.pattern
+    data, cameras = job.to_dict(), job.cameras
+    values: dict[str, Any] = {}
     for name, path in FIELDS.items():
         section, _, field = path.rpartition(".")
-        value = data[section][field] if section else data[field]
-        if value is not None:
-            setattr(settings, name, value)
-    cameras = job.cameras
-    if cameras.pattern != "file":
-        settings.radius, settings.elevation, settings.fov = (
-            cameras.radius,
-            cameras.elevation,
-            cameras.fov,
-        )
-    settings.camera_file = cameras.file or ""
-    settings.shift = cameras.shift
-    settings.use_frame = job.asset.frame is not None
-    if job.asset.frame is not None:
-        settings.frame = job.asset.frame
-    settings.hdri = job.lighting.hdri or ""
-    settings.use_background = job.lighting.background is not None
-    if job.lighting.background is not None:
-        settings.background = job.lighting.background
-    settings.resolution_x, settings.resolution_y = job.output.resolution
-    settings.passes = set(job.output.passes)
+        values[name] = data[section][field] if section else data[field]
+    values |= {"frame": job.asset.frame, "background": job.lighting.background}
+    if cameras.pattern == "file":
+        values |= {"views": None, "file_views": cameras.views or 0}
+    else:
+        values |= {name: getattr(cameras, name) for name in ("radius", "elevation", "fov")}
+    values = {name: value for name, value in values.items() if value is not None}
+    values |= {
+        "shift": cameras.shift,
+        "camera_file": cameras.file or "",
+        "use_frame": job.asset.frame is not None,
+        "hdri": job.lighting.hdri or "",
+        "use_background": job.lighting.background is not None,
+        "resolution_x": job.output.resolution[0],
+        "resolution_y": job.output.resolution[1],
+        "passes": set(job.output.passes),
+    }
+    for name, value in values.items():
+        _check_fits(settings, name, value)
+    # Choosing a pattern fills in its own ranges.
+    settings.pattern = cameras.pattern
+    for name, value in values.items():
+        setattr(settings, name, value)
+
+
+def _check_fits(settings: OBJAVERSE_PG_settings, name: str, value: Any) -> None:
+    prop = settings.bl_rna.properties[name]
+    if prop.type not in ("INT", "FLOAT"):
+        return
+    low, high = prop.hard_min, prop.hard_max
+    for number in value if isinstance(value, list | tuple) else (value,):
+        # The limits have 32 bits themselves.
+        if not low - 1e-6 * abs(low) <= number <= high + 1e-6 * abs(high):
+            raise InvalidJob(
+                f"{_PATHS.get(name, name)} {number:g} is outside the panel's {low:g}..{high:g}.",
+                hint="Render this job with the command line.",
+            )
 
 
 class OBJAVERSE_PG_batch_item(bpy.types.PropertyGroup):
@@ -456,12 +505,16 @@ def _redraw(_: Any, context: bpy.types.Context) -> None:
 class OBJAVERSE_PG_state(bpy.types.PropertyGroup):
     """What is going on; on the window manager, never saved."""
 
-    running: StringProperty(description="asset, batch, or empty")
-    progress: FloatProperty(min=0.0, max=1.0, update=_redraw)
-    status: StringProperty(update=_redraw)
+    running: StringProperty(description="What is running: asset, batch, or nothing")
+    progress: FloatProperty(
+        min=0.0, max=1.0, update=_redraw, description="Share of the run that is done"
+    )
+    status: StringProperty(update=_redraw, description="What is going on")
     summary: StringProperty(description="What came in with the last import")
     warnings: StringProperty(description="Warnings of the last import or render")
-    preview: BoolProperty(update=_redraw)
+    preview: BoolProperty(
+        update=_redraw, description="Whether the viewport shows the cameras of all views"
+    )
     items: CollectionProperty(type=OBJAVERSE_PG_batch_item)
     active: IntProperty()
 

@@ -10,7 +10,8 @@ import contextlib
 import os
 import re
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,29 +24,23 @@ __all__ = ["download", "new_session"]
 
 TIMEOUT: Final = (10.0, 60.0)
 RETRIES: Final = 4
+BACKOFF: Final = 0.5
+"""Seconds before the second attempt; twice as long before each one after it."""
+LONGEST_WAIT: Final = 60.0
+"""Seconds that a server may ask to wait (``Retry-After``)."""
 MAX_BYTES: Final = 8 << 30
-_CHUNK: Final = 1 << 18
+# A reader waits for a whole chunk; small ones let a slow download be stopped.
+_CHUNK: Final = 1 << 15
+_PASSING: Final = (408, 429, 500, 502, 503, 504)
 
 Progress = Callable[[int, int], None]
 
 
 def new_session() -> requests.Session:
-    """A session that retries what is worth retrying; ``HF_TOKEN`` is sent where it belongs."""
+    """A session that says who asks, where ``HF_TOKEN`` does."""
     import requests
-    from requests.adapters import HTTPAdapter
-    from urllib3.util.retry import Retry
 
     session = requests.Session()
-    retry = Retry(
-        total=RETRIES,
-        backoff_factor=0.5,
-        status_forcelist=(429, 500, 502, 503, 504),
-        allowed_methods=("GET", "HEAD"),
-        respect_retry_after_header=True,
-        raise_on_status=False,
-    )
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(max_retries=retry))
     token = os.environ.get("HF_TOKEN")
     if token:
         session.headers["Authorization"] = f"Bearer {token}"
@@ -73,29 +68,64 @@ def download(
         OutputNotWritable, DiskFull
         Interrupted: By ``cancel``.
     """
-    part = target.with_name(f".{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise from_os_error(error, str(target.parent)) from error
-    failure: DownloadFailed | None = None
-    for _ in range(RETRIES + 1):
-        try:
-            _attempt(session, url, part, on_progress, cancel, max_bytes)
-        except _Broken as error:
-            failure = DownloadFailed(f"{url}: {error}.", hint="Try again; it goes on from there.")
-            continue
+    with _claimed_part(target) as part:
+        for attempt in range(RETRIES + 1):
+            try:
+                _attempt(session, url, part, on_progress, cancel, max_bytes)
+                break
+            except _Broken as error:
+                if attempt == RETRIES:
+                    hint = error.hint or "Try again; it goes on from there."
+                    raise DownloadFailed(f"{url}: {error}.", hint=hint) from error
+                _wait(min(max(error.wait, BACKOFF * 2**attempt), LONGEST_WAIT), cancel)
         try:
             part.replace(target)
         except OSError as error:
             raise from_os_error(error, str(target)) from error
-        return target
-    assert failure is not None
-    raise failure
+    return target
 
 
 class _Broken(Exception):
-    """The connection ended too early; what came can be kept."""
+    """It may go better the next time; what came can be kept.
+
+    Attributes:
+        wait: Seconds that the server asks for.
+        hint: For when it does not go better.
+    """
+
+    def __init__(self, message: str, wait: float = 0.0, hint: str = "") -> None:
+        super().__init__(message)
+        self.wait = wait
+        self.hint = hint
+
+
+@contextlib.contextmanager
+def _claimed_part(target: Path) -> Iterator[Path]:
+    """What an earlier attempt left of ``target``, or a new file, for this thread alone.
+
+    Two runs may want the same object: whoever renames the rest goes on from it, and the other
+    one begins anew, instead of both appending to one file.
+    """
+    left = target.with_name(f".{target.name}.part")
+    mine = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
+    with contextlib.suppress(OSError):
+        left.replace(mine)
+    try:
+        yield mine
+    finally:
+        with contextlib.suppress(OSError):
+            mine.replace(left)
+
+
+def _wait(seconds: float, cancel: threading.Event | None) -> None:
+    if cancel is None:
+        time.sleep(seconds)
+    else:
+        cancel.wait(seconds)
 
 
 def _attempt(
@@ -108,6 +138,8 @@ def _attempt(
 ) -> None:
     import requests
 
+    if cancel is not None and cancel.is_set():
+        raise Interrupted(f"The download of {url} was stopped.")
     have = part.stat().st_size if part.is_file() else 0
     # Compressed transfer would make lengths and ranges mean something else.
     headers = {"Accept-Encoding": "identity"}
@@ -118,6 +150,12 @@ def _attempt(
             if answer.status_code == 416:
                 part.unlink(missing_ok=True)
                 raise _Broken("what was fetched before does not fit the file")
+            if answer.status_code in _PASSING:
+                raise _Broken(
+                    f"the server answers {answer.status_code} {answer.reason}",
+                    _retry_after(answer),
+                    _HINTS.get(answer.status_code, "Try again later."),
+                )
             if answer.status_code not in (200, 206):
                 raise DownloadFailed(
                     f"{url}: the server answers {answer.status_code} {answer.reason}.",
@@ -128,8 +166,8 @@ def _attempt(
                 raise _Broken("the server sent another part of the file than asked for")
             if answer.status_code == 200:
                 have = 0
-            length = int(answer.headers.get("Content-Length") or 0)
-            total = have + length if length else 0
+            length = answer.headers.get("Content-Length", "")
+            total = have + int(length) if length.isdecimal() else 0
             if total > max_bytes:
                 raise DownloadFailed(f"{url} has {total} bytes; {max_bytes} are allowed.")
             with part.open("ab" if have else "wb") as file:
@@ -147,6 +185,9 @@ def _attempt(
             if total and have != total:
                 raise _Broken(f"it broke off after {have} of {total} bytes")
     except requests.RequestException as error:
+        if isinstance(error, ValueError):
+            # The address itself is wrong.
+            raise DownloadFailed(f"{url}: {error}.", hint="Check the mirror's address.") from error
         raise _Broken(_cause(error)) from error
     except OSError as error:
         raise from_os_error(error, str(part)) from error
@@ -163,6 +204,12 @@ _HINTS: Final = {
 def _range_start(answer: requests.Response) -> int:
     match = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
     return int(match.group(1)) if match else -1
+
+
+def _retry_after(answer: requests.Response) -> float:
+    """Seconds; a date is taken as no wish, for the clocks may differ."""
+    text = answer.headers.get("Retry-After", "").strip()
+    return float(text) if text.isdecimal() else 0.0
 
 
 def _cause(error: Exception) -> str:

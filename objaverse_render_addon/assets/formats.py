@@ -153,6 +153,10 @@ def _check_whole(path: Path, found: str, head: bytes, size: int) -> None:
             raise WrongFormat(f"{path} is not UTF-8 text: {error}.") from error
         except json.JSONDecodeError as error:
             raise cut_off(f"the JSON breaks off at character {error.pos}") from error
+    elif found == "abc" and head.startswith(b"Ogawa"):
+        # Where the root is, which is written last; Blender's process dies of a file without it.
+        if size < 16 or struct.unpack_from("<Q", head, 8)[0] + 8 > size:
+            raise cut_off("its root lies beyond that")
     elif found == "usdc" and size < 88:
         raise cut_off("a usdc header alone needs 88")
 

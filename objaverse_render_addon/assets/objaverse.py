@@ -11,6 +11,7 @@ import json
 import os
 import re
 import threading
+import zlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,7 +77,7 @@ class ObjaverseCache:
                 f"Objaverse 1.0 has no object {uid}.", hint="Check the identifier."
             )
         # The list comes from the network: nothing but its own folder may be written to.
-        if not re.fullmatch(rf"glbs/[\w-]+/{uid}\.glb", where):
+        if not re.fullmatch(rf"glbs/[\w-]+/{uid}\.glb", str(where)):
             raise DownloadFailed(f"Objaverse's list names a strange path for {uid}: {where!r}.")
         path = self._download(where, on_progress, cancel)
         try:
@@ -122,6 +123,6 @@ def _read_json(path: Path) -> dict[str, str] | None:
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             data = json.load(file)
-    except (OSError, EOFError, ValueError):
+    except (OSError, EOFError, ValueError, zlib.error):
         return None
     return data if isinstance(data, dict) else None

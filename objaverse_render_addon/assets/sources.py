@@ -55,8 +55,12 @@ def _is_asset(path: Path) -> bool:
 
 def _read_list(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SourceNotFound(f"The list {path} cannot be read: {error}.") from error
     entries = [re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip() for line in lines]
-    return [entry if as_uid(entry) else str(path.parent / entry) for entry in entries if entry]
+    return [
+        entry if as_uid(entry) else str(path.parent / Path(entry).expanduser())
+        for entry in entries
+        if entry
+    ]

@@ -7,7 +7,6 @@ from a timer and gets what happened since. Nothing here touches ``bpy``.
 from __future__ import annotations
 
 import queue
-import shutil
 import tempfile
 import threading
 import time
@@ -40,25 +39,28 @@ class Ended:
 
 @dataclass(slots=True)
 class BackgroundRun:
-    """One run of :func:`objaverse_render_addon.batch.run.render` beside the caller.
-
-    Attributes:
-        previews: Folder of the views' PNGs; :meth:`close` removes it.
-    """
+    """One run of :func:`objaverse_render_addon.batch.run.render` beside the caller."""
 
     sources: list[str]
     job: RenderJob
     out: Path
     options: dict[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
-    previews: Path = field(
-        default_factory=lambda: Path(tempfile.mkdtemp(prefix="objaverse-previews-"))
+    _folder: tempfile.TemporaryDirectory[str] = field(
+        default_factory=lambda: tempfile.TemporaryDirectory(
+            prefix="objaverse-previews-", ignore_cleanup_errors=True
+        )
     )
     _cancel: threading.Event = field(default_factory=threading.Event)
     _events: queue.SimpleQueue[Event | AssetResult | Ended] = field(
         default_factory=queue.SimpleQueue
     )
     _thread: threading.Thread | None = None
+
+    @property
+    def previews(self) -> Path:
+        """Folder of the views' PNGs; :meth:`close` removes it."""
+        return Path(self._folder.name)
 
     def start(self) -> None:
         """Begin."""
@@ -107,7 +109,7 @@ class BackgroundRun:
     def close(self) -> None:
         """Stop, and remove the previews."""
         self.stop()
-        shutil.rmtree(self.previews, ignore_errors=True)
+        self._folder.cleanup()
 
 
 class Fetch(threading.Thread):

@@ -132,7 +132,9 @@ def plan(
             if seen.setdefault(asset_id.lower(), source) != source:
                 raise DuplicateAsset(
                     f"{source} and {seen[asset_id.lower()]} would both be named {asset_id}.",
-                    hint="Use --ids sha256, or render them into different folders.",
+                    hint="They have the same content."
+                    if ids == "sha256"
+                    else "Use --ids sha256, or render them into different folders.",
                 )
             whole = path.exists() and not overwrite and _is_this(path, job, fingerprint, file)
             plans.append(Plan(source, asset_id, "skip" if whole else "render", path))

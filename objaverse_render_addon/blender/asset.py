@@ -12,7 +12,7 @@ from typing import Any, Final
 import bpy
 import numpy as np
 import numpy.typing as npt
-from mathutils import Matrix
+from mathutils import Matrix, Vector
 
 from ..assets.formats import inspect_file
 from ..cameras import Camera, View, blender_lens
@@ -26,6 +26,7 @@ __all__ = [
     "Imported",
     "add_camera_objects",
     "asset_objects",
+    "corners",
     "import_into_scene",
     "is_normalized",
     "normalize_asset",
@@ -54,9 +55,10 @@ def import_into_scene(scene: bpy.types.Scene, path: Path, *, keep_lights: bool) 
         RenderError: As the engine's own import; nothing is left behind.
     """
     kind = inspect_file(path)
-    before = set(bpy.data.objects)
+    before, blocks = set(bpy.data.objects), set(bpy.data.user_map())
     collections = set(bpy.data.collections)
     selected = [obj for obj in scene.objects if obj.select_get()]
+    active = bpy.context.view_layer.objects.active
     try:
         if kind == "blend":
             importers.append_blend(path, scene)
@@ -70,9 +72,9 @@ def import_into_scene(scene: bpy.types.Scene, path: Path, *, keep_lights: bool) 
         if not any(obj.type not in ("EMPTY", "ARMATURE", "LIGHT") for obj in objects):
             raise NoGeometry(f"{path}: nothing in the file has a face that renders.")
     except Exception:
-        for obj in [obj for obj in bpy.data.objects if obj not in before]:
-            bpy.data.objects.remove(obj)
+        bpy.data.batch_remove(set(bpy.data.user_map()) - blocks)
         raise
+    _remove_unused(blocks)
     home = bpy.data.collections.new(path.stem)
     scene.collection.children.link(home)
     for obj in objects:
@@ -84,6 +86,7 @@ def import_into_scene(scene: bpy.types.Scene, path: Path, *, keep_lights: bool) 
     home[_RECORD] = source_record(path, str(path))
     for obj in selected:
         obj.select_set(True)
+    bpy.context.view_layer.objects.active = active
     meshes = [obj for obj in objects if obj.type == "MESH"]
     faces = sum(len(obj.data.polygons) for obj in meshes)
     size = path.stat().st_size / 2**20
@@ -91,6 +94,18 @@ def import_into_scene(scene: bpy.types.Scene, path: Path, *, keep_lights: bool) 
     missing = missing_textures(_materials(objects))
     warnings = [f"missing texture: {name}" for name in sorted(missing)]
     return Imported(home, summary, warnings)
+
+
+def _remove_unused(before: set[Any]) -> None:
+    """Remove what came in and nothing uses, as the lenses of cameras that are gone."""
+    while unused := {
+        block for block in set(bpy.data.user_map()) - before if not block.users
+    }:
+        bpy.data.batch_remove(unused)
+    # What was appended is local; Blender keeps the file's name all the same.
+    for library in [item for item in bpy.data.libraries if item not in before]:
+        if not any(True for _ in library.users_id):
+            bpy.data.libraries.remove(library)
 
 
 def _materials(objects: list[Any]) -> list[Any]:
@@ -101,6 +116,17 @@ def _materials(objects: list[Any]) -> list[Any]:
 def asset_objects(collection: Any) -> set[Any]:
     """The objects of an asset's collection."""
     return set(collection.all_objects) if collection is not None else set()
+
+
+def corners(collection: Any) -> npt.NDArray[np.float64]:
+    """Corners (N, 3) of the objects' boxes, in the scene's world; quick, not exact."""
+    points = [
+        obj.matrix_world @ Vector(corner)
+        for obj in asset_objects(collection)
+        if obj.type not in ("EMPTY", "LIGHT")
+        for corner in obj.bound_box
+    ]
+    return np.array(points, dtype=np.float64).reshape(-1, 3)
 
 
 def provenance(collection: Any) -> dict[str, Any]:

@@ -23,6 +23,7 @@ __all__ = [
     "make_file_output",
     "new_aov_output",
     "pass_socket",
+    "relative_path_options",
     "remove_compositor_tree",
     "set_checked",
     "set_compositing",
@@ -205,3 +206,9 @@ def new_aov_output(tree: Any, name: str) -> Any:
     else:
         node.name = name
     return node
+
+
+def relative_path_options() -> set[str]:
+    """Options of a path property where ``//`` is understood; newer Blenders want to be told."""
+    told = "is_path_supports_blend_relative" in bpy.types.Property.bl_rna.properties
+    return {"ANIMATABLE", "PATH_SUPPORTS_BLEND_RELATIVE"} if told else {"ANIMATABLE"}

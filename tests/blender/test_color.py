@@ -218,3 +218,21 @@ def test_light_strength_scales_the_light(tmp_path: Path) -> None:
         means.append(((value + 0.055) / 1.055) ** 2.4)
     assert math.isclose(means[0] / means[1], 4.0, rel_tol=0.03)
     assert math.isclose(means[0], 0.8, rel_tol=0.03)
+
+
+@pytest.mark.core
+def test_views_are_the_same_when_there_are_too_many_for_one_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from objaverse_render_addon.blender import engine
+
+    path = soft_scene(tmp_path / "soft.blend")
+    values = {
+        **scenes.ring(tmp_path, count=3), "engine.samples": 2, "engine.denoise": True,
+        "output.passes": ["rgb", "depth", "normal", "mask", "albedo", "object_index"],
+    }  # fmt: skip
+    together = scenes.shoot(path, values)
+    monkeypatch.setattr(engine, "_GEOMETRY_BUDGET", 1)
+    for one, other in zip(together, scenes.shoot(path, values), strict=True):
+        for name, data in one.passes.items():
+            assert np.array_equal(data, other.passes[name]), name

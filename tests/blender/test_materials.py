@@ -383,3 +383,38 @@ def test_vertex_colours_of_a_ply_file_are_shown(tmp_path: Path) -> None:
     (frame,) = scenes.shoot(path, {**values, "asset.uncolored": "random"})
     albedo = frame.passes["albedo"][frame.passes["mask"] == 1]
     assert np.abs(albedo - (0.5, 0.2, 0.05)).max() < 3e-3
+
+
+@pytest.mark.core
+@pytest.mark.parametrize(
+    ("mode", "cutoff", "opacity", "is_object"),
+    [
+        ("MASK", 0.3, 0.4, True),
+        ("MASK", 0.6, 0.55, False),
+        ("BLEND", None, 0.4, False),
+        ("BLEND", None, 0.6, True),
+        ("OPAQUE", None, 0.2, True),
+    ],
+)
+def test_the_alpha_modes_of_gltf_mean_what_they_say(
+    mode: str, cutoff: float | None, opacity: float, is_object: bool, tmp_path: Path
+) -> None:
+    def change(document: dict[str, Any]) -> None:
+        factors = {"baseColorFactor": [1, 1, 1, opacity], "metallicFactor": 0}
+        material: dict[str, Any] = {"alphaMode": mode, "pbrMetallicRoughness": factors}
+        if cutoff is not None:
+            material["alphaCutoff"] = cutoff
+        document["materials"] = [material]
+        document["meshes"][0]["primitives"][0]["material"] = 0
+
+    path = scenes.write_glb(tmp_path / "mode.glb", change=change)
+    values = {**scenes.ring(tmp_path), "engine.samples": 8, "asset.normalize": "cube"}
+    if not is_object:
+        with pytest.raises(EmptyPictures):
+            scenes.shoot(path, values)
+        return
+    (frame,) = scenes.shoot(path, values)
+    expected = np.isfinite(scenes.cast_box(frame.camera, [-1] * 3, [1] * 3)[0])
+    assert ((frame.passes["mask"] == 1) != expected).sum() <= 2
+    middle = frame.passes["rgb"][scenes.interior(expected, 2)][:, 3].mean() / 255
+    assert middle == 1.0 if mode != "BLEND" else 0.6 < middle < 1.0

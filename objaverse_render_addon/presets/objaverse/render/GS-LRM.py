@@ -2,8 +2,17 @@ import bpy
 
 settings = bpy.context.scene.objaverse
 settings.normalize = "cube"
+# Fills in its number of views, radius, elevation, field of view and framing.
 settings.pattern = "gs-lrm"
-settings.views = 32
-settings.resolution_x = settings.resolution_y = 512
-settings.lighting = 'white'
 settings.only_northern_hemisphere = False
+settings.shift = (0.0, 0.0)
+settings.pixel_aspect = 1.0
+settings.resolution_x = settings.resolution_y = 512
+settings.engine = "cycles"
+settings.samples = 64
+settings.denoise = True
+settings.lighting = "white"
+settings.light_strength = 1.0
+settings.use_background = False
+settings.missing_textures = "neutral"
+settings.uncolored = "neutral"

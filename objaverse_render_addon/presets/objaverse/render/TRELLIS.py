@@ -2,9 +2,17 @@ import bpy
 
 settings = bpy.context.scene.objaverse
 settings.normalize = "unit-cube"
+# Fills in its number of views, radius, elevation, field of view and framing.
 settings.pattern = "hammersley"
-settings.views = 150
-settings.radius = (2.0, 2.0)
-settings.fov = (40.0, 40.0)
+settings.only_northern_hemisphere = False
+settings.shift = (0.0, 0.0)
+settings.pixel_aspect = 1.0
 settings.resolution_x = settings.resolution_y = 512
-settings.lighting = 'white'
+settings.engine = "cycles"
+settings.samples = 64
+settings.denoise = True
+settings.lighting = "white"
+settings.light_strength = 1.0
+settings.use_background = False
+settings.missing_textures = "neutral"
+settings.uncolored = "neutral"

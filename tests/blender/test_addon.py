@@ -1,0 +1,1048 @@
+"""The add-on inside Blender: panel, operators, presets; and that it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from objaverse_render_addon.batch.run import render
+from objaverse_render_addon.dataset.reader import AssetReader, find_assets
+from objaverse_render_addon.job import PATTERNS, RenderJob
+
+from . import scenes
+from .test_compositor import settings as plain_settings
+from .test_compositor import snapshot
+
+ROOT = Path(__file__).parents[2]
+NAME = "objaverse_render_addon"
+# Belongs to the machine: the preferences have it, and a job file does not change it.
+MACHINE = {"engine.device", "engine.threads"}
+
+
+@pytest.fixture(scope="module")
+def enabled() -> Iterator[Any]:
+    import bpy  # noqa: F401  (which brings the next one with it)
+
+    import addon_utils
+
+    module = addon_utils.enable(NAME, default_set=True, persistent=True)
+    assert module is not None
+    # Blender 4.2 crashes and 4.5 hangs where classes outlive the process's end.
+    try:
+        yield module
+    finally:
+        addon_utils.disable(NAME, default_set=True)
+
+
+@pytest.fixture
+def bpy(enabled: Any) -> Any:
+    """Blender with the add-on, and an empty scene."""
+    import bpy
+
+    bpy.ops.wm.read_homefile(use_empty=True)
+    assert NAME in bpy.context.preferences.addons
+    state = bpy.context.window_manager.objaverse
+    for name in ("running", "status", "summary", "warnings", "preview", "items", "progress"):
+        state.property_unset(name)
+    return bpy
+
+
+@pytest.fixture
+def panel(bpy: Any) -> Any:
+    """The panel's settings, for quick renders."""
+    settings = bpy.context.scene.objaverse
+    settings.pattern, settings.views = "fibonacci", 2
+    settings.resolution_x, settings.resolution_y = 48, 32
+    settings.samples, settings.denoise = 1, False
+    bpy.context.preferences.addons[NAME].preferences.device = "cpu"
+    return settings
+
+
+def leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A job's fields by dotted path."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found |= leaves(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def meaning(job: RenderJob) -> dict[str, Any]:
+    """What a job says, but for the machine."""
+    fields = leaves(job.resolved().to_dict())
+    return {name: value for name, value in fields.items() if name not in MACHINE}
+
+
+# --- Registration -------------------------------------------------------------------------------
+
+# In a process of its own, for what was imported before is not seen to be imported.
+_TWICE = """
+import json, sys
+import bpy, addon_utils
+sys.path.insert(0, {root!r})
+bpy.ops.wm.read_homefile(use_empty=True)
+
+def traces():
+    ours = lambda names: sorted(n for n in names if 'objaverse' in n.lower())
+    return {{
+        'types': ours(dir(bpy.types)),
+        'scene': ours(bpy.types.Scene.bl_rna.properties.keys()),
+        'scene attributes': ours(dir(bpy.types.Scene)),
+        'manager': ours(bpy.types.WindowManager.bl_rna.properties.keys()),
+        'manager attributes': ours(dir(bpy.types.WindowManager)),
+        'operators': dir(bpy.ops.objaverse),
+        'addons': ours(bpy.context.preferences.addons.keys()),
+        'presets': ours(bpy.utils.preset_paths('objaverse/render')),
+        'handlers': {{
+            name: [f.__module__ for f in getattr(bpy.app.handlers, name)
+                   if 'objaverse' in f.__module__]
+            for name in dir(bpy.app.handlers)
+            if isinstance(getattr(bpy.app.handlers, name), list)
+        }},
+        'keys': [len(k.keymap_items) for k in bpy.context.window_manager.keyconfigs.addon.keymaps]
+                if bpy.context.window_manager.keyconfigs.addon else [],
+    }}
+
+handles = []
+for name in 'register_cli_command', 'unregister_cli_command':
+    def wrap(inner=getattr(bpy.utils, name), name=name):
+        def wrapper(*arguments):
+            handles.append(name)
+            return inner(*arguments)
+        return wrapper
+    setattr(bpy.utils, name, wrap())
+
+before = traces()
+loaded = set(sys.modules)
+for _ in range(2):
+    assert addon_utils.enable('objaverse_render_addon', default_set=True, persistent=True)
+    during = traces()
+    assert during != before and len(during['operators']) > 10, during
+    from objaverse_render_addon import overlay, preview
+    assert len(overlay._handles) == 2
+    preview._schedule()
+    addon_utils.disable('objaverse_render_addon', default_set=True)
+    assert not bpy.app.timers.is_registered(preview._refresh)
+    assert overlay._handles == []
+print('RESULT ' + json.dumps({{
+    'before': before, 'after': traces(), 'handles': handles,
+    'loaded': sorted({{m.split('.')[0] for m in set(sys.modules) - loaded}}),
+}}))
+"""
+
+
+@pytest.mark.core
+def test_enabling_and_disabling_twice_leaves_nothing_behind() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _TWICE.format(root=str(ROOT))],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    output = done.stdout + done.stderr
+    # 139 and a timeout are what a class that stays registered makes of Blender 4.2 and 4.5.
+    assert done.returncode == 0, output
+    assert "Traceback" not in output
+    assert "Warning" not in output
+    line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
+    result = json.loads(line.removeprefix("RESULT "))
+    assert result["after"] == result["before"]
+    assert result["handles"] == ["register_cli_command", "unregister_cli_command"] * 2
+    # Blender starts with every enabled add-on: what is needed for a render only waits until then.
+    heavy = {"requests", "urllib3", "OpenEXR", "PIL", "tqdm", "trimesh", "collada", "gpu"}
+    assert heavy & {*result["loaded"]} == set()
+
+
+@pytest.mark.core
+def test_everything_that_is_shown_is_described(bpy: Any, enabled: Any) -> None:
+    from objaverse_render_addon import operators, preferences, properties
+
+    groups = [*properties._CLASSES[:1], properties.OBJAVERSE_PG_state]
+    groups += [preferences.OBJAVERSE_AP_preferences]
+    classes = [cls for cls in operators._CLASSES if hasattr(cls, "bl_label")]
+    for cls in groups:
+        for prop in cls.bl_rna.properties:
+            if prop.identifier in ("rna_type", "name", "bl_idname", "items", "active"):
+                continue
+            assert_text(f"{cls.__name__}.{prop.identifier}", prop.description)
+            if prop.type == "ENUM":
+                for item in prop.enum_items_static:
+                    assert_text(f"{prop.identifier}.{item.identifier}", item.description)
+    for cls in classes:
+        rna = cls.bl_rna
+        if issubclass(cls, bpy.types.Operator):
+            rna = getattr(bpy.ops.objaverse, cls.bl_idname.partition(".")[2]).get_rna_type()
+            assert_text(cls.__name__, rna.description)
+            assert rna.name == rna.name.title(), rna.name
+        for prop in rna.properties:
+            if prop.is_hidden or prop.identifier in ("rna_type", "name") or prop.is_readonly:
+                continue
+            if issubclass(cls, bpy.types.Operator):
+                assert_text(f"{cls.__name__}.{prop.identifier}", prop.description)
+
+
+def assert_text(name: str, text: str) -> None:
+    assert text, f"{name} has no description"
+    assert not text.endswith((".", " ")), f"{name}: {text}"
+    assert not text[0].islower(), f"{name}: {text}"
+
+
+# --- Panel and job ------------------------------------------------------------------------------
+
+EVERY_FIELD: dict[str, dict[str, Any]] = {
+    "most": {
+        "seed": 7,
+        "asset.normalize": "sphere",
+        "asset.frame": -12,
+        "asset.missing_textures": "fail",
+        "asset.uncolored": "random",
+        "lighting.mode": "hdri",
+        "lighting.hdri": "/images/sky.exr",
+        "lighting.strength": 1.7,
+        "lighting.background": [0.1, 0.25, 0.333],
+        "cameras.pattern": "zero123",
+        "cameras.views": 17,
+        "cameras.radius": [1.25, 3.7],
+        "cameras.elevation": [-12.5, 33.3],
+        "cameras.fov": [31.7, 64.2],
+        "cameras.framing": "resample",
+        "cameras.turns": -2.2,
+        "cameras.pixel_aspect": 1.3,
+        "cameras.shift": [0.1, -0.2],
+        "engine.engine": "eevee",
+        "engine.samples": 33,
+        "engine.denoise": False,
+        "engine.alpha_threshold": 0.3,
+        "output.resolution": [640, 480],
+        "output.passes": ["distance", "rgb", "albedo"],
+        "output.normal_space": "world",
+        "output.geometry": "exr",
+        "output.layout": "folder",
+    },
+    "north": {"cameras.pattern": "orbit", "cameras.only_northern_hemisphere": True},
+    "poses": {"cameras.pattern": "file", "cameras.file": "/poses.json", "cameras.views": 3},
+    "poses, all of them": {"cameras.pattern": "file", "cameras.file": "/poses.json"},
+    "not normalised": {"asset.normalize": "none", "cameras.pattern": "hammersley"},
+    "ring": {"cameras.pattern": "ring", "cameras.elevation": [-70, -70]},
+    "faces": {"cameras.pattern": "cube-faces", "cameras.radius": [2, 9], "asset.frame": 0},
+    "workbench": {"engine.engine": "workbench", "lighting.mode": "keep"},
+    "far": {"cameras.radius": [0.0001, 1e6], "engine.alpha_threshold": 0.001},
+}
+
+
+def test_the_jobs_here_set_every_field_there_is() -> None:
+    default = leaves(RenderJob().to_dict())
+    changed = set()
+    for values in EVERY_FIELD.values():
+        job = leaves(RenderJob().with_values(values).to_dict())
+        changed |= {name for name in default if job[name] != default[name]}
+    assert changed == set(default) - MACHINE
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("pattern", [name for name in PATTERNS if name != "file"])
+def test_the_panel_begins_where_the_command_line_does(bpy: Any, pattern: str) -> None:
+    from objaverse_render_addon.properties import from_job, to_job
+
+    settings = bpy.context.scene.objaverse
+    settings.normalize = PATTERNS[pattern].normalize
+    settings.pattern = pattern
+    job = RenderJob().with_values({"cameras.pattern": pattern})
+    assert meaning(to_job(settings)) == meaning(job)
+    # A dataset of one is a dataset of the other: it is skipped, not refused.
+    assert to_job(settings).fingerprint() == job.fingerprint()
+    from_job(settings, job)
+    assert to_job(settings).fingerprint() == job.fingerprint()
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("name", EVERY_FIELD)
+def test_a_job_goes_through_panel_and_file_and_back(bpy: Any, name: str, tmp_path: Path) -> None:
+    from objaverse_render_addon.properties import from_job, to_job
+
+    settings = bpy.context.scene.objaverse
+    job = RenderJob().with_values(EVERY_FIELD[name])
+    from_job(settings, job)
+    assert meaning(to_job(settings)) == meaning(job)
+    path = tmp_path / "job.toml"
+    bpy.ops.objaverse.save_job(filepath=str(path))
+    assert meaning(RenderJob.load(path)) == meaning(job)
+    # Whatever was there before, the file decides.
+    for other in EVERY_FIELD.values():
+        from_job(settings, RenderJob().with_values(other))
+        bpy.ops.objaverse.load_job(filepath=str(path))
+        assert meaning(to_job(settings)) == meaning(job)
+
+
+@pytest.mark.core
+def test_device_and_threads_come_from_the_preferences_and_stay(bpy: Any, tmp_path: Path) -> None:
+    from objaverse_render_addon.properties import from_job, to_job
+
+    preferences = bpy.context.preferences.addons[NAME].preferences
+    preferences.device, preferences.threads = "cpu", 3
+    try:
+        settings = bpy.context.scene.objaverse
+        from_job(settings, RenderJob().with_values({"engine.device": "cuda", "engine.threads": 9}))
+        engine = to_job(settings, preferences).engine
+        assert (engine.device, engine.threads) == ("cpu", 3)
+        devices = {item.identifier for item in preferences.bl_rna.properties["device"].enum_items}
+        assert devices == {"auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal"}
+    finally:
+        preferences.property_unset("device")
+        preferences.property_unset("threads")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("seed", 2**40), ("cameras.radius", [1e-6, 1.0]), ("engine.alpha_threshold", 0.0001),
+        ("lighting.strength", 1e60),
+    ],
+)  # fmt: skip
+def test_a_job_beyond_the_panel_is_refused_by_its_field(
+    bpy: Any, tmp_path: Path, path: str, value: Any
+) -> None:
+    from objaverse_render_addon.properties import from_job, to_job
+
+    settings = bpy.context.scene.objaverse
+    from_job(settings, RenderJob().with_values(EVERY_FIELD["most"]))
+    before = meaning(to_job(settings))
+    file = tmp_path / "job.json"
+    job = RenderJob().with_values({"cameras.pattern": "ring", path: value})
+    file.write_text(json.dumps(job.to_dict()))
+    with pytest.raises(RuntimeError, match=path):
+        bpy.ops.objaverse.load_job(filepath=str(file))
+    assert meaning(to_job(settings)) == before, "half of the job stayed"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[engine]\nsamples = 'many'", "engine.samples"), ("[engine]\nsample = 3", "samples"),
+        ("[cameras]\npattern = 'rings'", "cameras.pattern"), ("seed = ", "job.toml"),
+        ("[cameras]\npattern = 'ring'\nelevation = [1, 2]", "cameras.elevation"), (None, "job.toml"),
+    ],
+)  # fmt: skip
+def test_a_broken_job_file_is_named_with_its_field(
+    bpy: Any, tmp_path: Path, text: str | None, message: str
+) -> None:
+    path = tmp_path / "job.toml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(RuntimeError, match=message):
+        bpy.ops.objaverse.load_job(filepath=str(path))
+
+
+def test_a_job_that_cannot_be_saved_is_named(bpy: Any, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="missing"):
+        bpy.ops.objaverse.save_job(filepath=str(tmp_path / "missing" / "job.toml"))
+    bpy.context.scene.objaverse.pattern = "file"
+    with pytest.raises(RuntimeError, match=r"cameras\.file"):
+        bpy.ops.objaverse.save_job(filepath=str(tmp_path / "job.toml"))
+
+
+# Fields that no widget shows, and why. There is none.
+HIDDEN_FIELDS: dict[str, str] = {}
+OF_FIELDS = {
+    "frame": "asset.frame", "hdri": "lighting.hdri", "background": "lighting.background",
+    "radius": "cameras.radius", "elevation": "cameras.elevation", "fov": "cameras.fov",
+    "camera_file": "cameras.file", "shift": "cameras.shift", "resolution_x": "output.resolution",
+    "passes": "output.passes",
+}  # fmt: skip
+# Not of the job: where things come from and go to, switches of the above, and the preview.
+BESIDE = {
+    "source", "asset", "use_frame", "use_background", "resolution_y", "output_dir", "overwrite",
+    "sources", "current_view", "file_views",
+}  # fmt: skip
+
+
+class Layout:
+    """Stands in for Blender's layout, and notes which properties are drawn."""
+
+    def __init__(self) -> None:
+        self.drawn: set[str] = set()
+        self.operators: set[str] = set()
+
+    def prop(self, owner: Any, name: str, **_: Any) -> None:
+        assert name in owner.bl_rna.properties, name
+        self.drawn.add(name)
+
+    def prop_enum(self, owner: Any, name: str, value: str, **_: Any) -> None:
+        assert value in owner.bl_rna.properties[name].enum_items_static
+        self.drawn.add(name)
+
+    def operator(self, name: str, **_: Any) -> Any:
+        self.operators.add(name)
+        return types.SimpleNamespace()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("row", "column", "box", "split", "grid_flow", "column_flow"):
+            return lambda *_, **__: self
+        return lambda *_, **__: None
+
+
+def draw_panels() -> Layout:
+    import bpy
+
+    from objaverse_render_addon import panels, preferences
+
+    # A panel is drawn in a region; in background there is none.
+    context = types.SimpleNamespace(
+        scene=bpy.context.scene, window_manager=bpy.context.window_manager,
+        preferences=bpy.context.preferences, region=types.SimpleNamespace(width=300),
+    )  # fmt: skip
+    layout = Layout()
+    classes = [cls for cls in panels._CLASSES if hasattr(cls, "draw") and "_PT_" in cls.__name__]
+    for cls in [*classes, preferences.OBJAVERSE_AP_preferences]:
+        if cls is panels.OBJAVERSE_PT_presets:
+            continue
+        owner = types.SimpleNamespace(layout=layout)
+        owner.bl_rna = cls.bl_rna
+        for name in dir(cls):
+            member = cls.__dict__.get(name) or getattr(panels._Panel, name, None)
+            if isinstance(member, types.FunctionType) and "header" not in name:
+                setattr(owner, name, types.MethodType(member, owner))
+        owner.draw(context)
+    return layout
+
+
+@pytest.mark.core
+def test_every_field_of_a_job_can_be_set_in_the_window(bpy: Any) -> None:
+    from objaverse_render_addon import properties
+
+    settings = bpy.context.scene.objaverse
+    drawn: set[str] = set()
+    by_pattern: dict[str, set[str]] = {}
+    for pattern in PATTERNS:
+        for light in ("white", "xl", "hdri", "keep"):
+            for engine in ("cycles", "eevee", "workbench"):
+                settings.pattern, settings.lighting, settings.engine = pattern, light, engine
+                found = draw_panels().drawn
+                drawn |= found
+                by_pattern[pattern] = by_pattern.get(pattern, found) & found
+    for pattern, found in by_pattern.items():
+        # Of lights and materials, too.
+        assert "seed" in found, pattern
+    shown = {properties.FIELDS.get(name) or OF_FIELDS.get(name) for name in drawn}
+    shown |= {f"engine.{name}" for name in ("device", "threads") if name in drawn}
+    assert set(leaves(RenderJob().to_dict())) - set(HIDDEN_FIELDS) <= shown
+    own = {p.identifier for p in settings.bl_rna.properties} - {"rna_type", "name"}
+    assert own <= drawn, "a property that no panel shows"
+    assert own == {*properties.FIELDS, *OF_FIELDS, *BESIDE}
+
+
+def test_the_panels_can_be_drawn_in_every_state(bpy: Any, tmp_path: Path) -> None:
+    settings, state = bpy.context.scene.objaverse, bpy.context.window_manager.objaverse
+    settings.source = "0" * 32
+    state.summary, state.warnings = "1 mesh", "missing texture: a\nmissing texture: b"
+    for number, name in enumerate(("waiting", "rendering", "done", "skipped", "failed")):
+        item = state.items.add()
+        item.asset_id, item.state, item.detail = f"asset{number}", name, "why " * 40
+        state.active = number
+        assert "objaverse.render_batch" in draw_panels().operators
+    state.active = 99
+    state.running, state.status = "batch", "working"
+    assert "objaverse.cancel" in draw_panels().operators
+    settings.pattern = "file"
+    draw_panels()
+    bpy.ops.objaverse.import_asset(filepath=str(scenes.write_glb(tmp_path / "a.glb")))
+    bpy.ops.objaverse.normalize()
+    bpy.ops.objaverse.setup_passes()
+    assert "objaverse.restore_compositor" in draw_panels().operators
+
+
+# --- Presets ------------------------------------------------------------------------------------
+
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "GS-LRM": {},
+    "Objaverse-XL": {
+        "cameras.pattern": "objaverse-xl", "lighting.mode": "xl", "engine.samples": 128,
+        "asset.missing_textures": "random", "asset.uncolored": "random",
+    },
+    "Zero123": {"cameras.pattern": "zero123", "engine.samples": 128},
+    "TRELLIS": {"cameras.pattern": "hammersley"},
+    "InstantMesh": {
+        "cameras.pattern": "fibonacci", "cameras.fov": [50, 50], "cameras.radius": [4, 4],
+        "lighting.background": [1, 1, 1],
+    },
+}  # fmt: skip
+
+
+def presets(bpy: Any) -> dict[str, str]:
+    (folder,) = [p for p in bpy.utils.preset_paths("objaverse/render") if NAME in p]
+    return {path.stem: str(path) for path in Path(folder).glob("*.py")}
+
+
+@pytest.mark.core
+def test_the_built_in_protocols_say_what_they_are_named_after(bpy: Any) -> None:
+    from objaverse_render_addon.properties import from_job, to_job
+
+    found = presets(bpy)
+    assert set(found) == set(PROTOCOLS)
+    settings = bpy.context.scene.objaverse
+    spoiled = {**EVERY_FIELD["most"], "output.passes": ["rgb", "depth", "normal", "mask"]}
+    spoiled |= {"output.normal_space": "camera", "output.geometry": "npy", "output.layout": "zip"}
+    spoiled |= {"asset.frame": None, "seed": 0}
+    for name, path in found.items():
+        wanted = meaning(RenderJob().with_values(PROTOCOLS[name]))
+        # The same whichever protocol was chosen before, and whatever was typed in.
+        for before in (*found.values(), None):
+            if before is None:
+                from_job(settings, RenderJob().with_values(spoiled))
+            else:
+                bpy.ops.script.execute_preset(filepath=before, menu_idname="OBJAVERSE_PT_presets")
+            bpy.ops.script.execute_preset(filepath=path, menu_idname="OBJAVERSE_PT_presets")
+            job = meaning(to_job(settings))
+            for key in ("cameras.turns", "engine.alpha_threshold"):
+                # No part of any of these protocols.
+                job[key] = wanted[key]
+            assert job == wanted, (before, name)
+
+
+@pytest.mark.parametrize("name", ["most", "poses", "north"])
+def test_a_protocol_of_ones_own_brings_everything_back(bpy: Any, name: str) -> None:
+    from objaverse_render_addon.properties import from_job, to_job
+
+    settings = bpy.context.scene.objaverse
+    values = {**EVERY_FIELD[name], "asset.frame": None}
+    from_job(settings, RenderJob().with_values(values))
+    wanted = meaning(to_job(settings))
+    bpy.ops.objaverse.add_preset(name="Mine")
+    bpy.context.preferences.is_dirty = False
+    path = Path(bpy.utils.user_resource("SCRIPTS")) / "presets/objaverse/render/Mine.py"
+    try:
+        from_job(settings, RenderJob().with_values(EVERY_FIELD["workbench"]))
+        bpy.ops.script.execute_preset(filepath=str(path), menu_idname="OBJAVERSE_PT_presets")
+        assert meaning(to_job(settings)) == wanted
+    finally:
+        path.unlink()
+
+
+# --- Importing, normalising ---------------------------------------------------------------------
+
+
+def users_scene(bpy: Any) -> Any:
+    """A scene in the middle of somebody's work."""
+    scene = bpy.context.scene
+    cube = scenes.add_cube(name="Theirs", matrix=scenes.moved(5, 0, 0))
+    bpy.context.view_layer.objects.active = cube
+    cube.select_set(True)
+    other = scenes.add_cube(name="Hidden", matrix=scenes.moved(-5, 0, 0))
+    other.hide_viewport, other.hide_render = True, True
+    camera = bpy.data.objects.new("Their camera", bpy.data.cameras.new("Their lens"))
+    scene.collection.objects.link(camera)
+    scene.camera = camera
+    scene.world = bpy.data.worlds.new("Their world")
+    light = bpy.data.objects.new("Their light", bpy.data.lights.new("Their light", "SUN"))
+    scene.collection.objects.link(light)
+    scene.frame_set(7)
+    scene.frame_start, scene.frame_end = 3, 99
+    render = scene.render
+    render.resolution_x, render.resolution_y, render.resolution_percentage = 111, 222, 33
+    render.pixel_aspect_x, render.pixel_aspect_y = 1.0, 1.5
+    render.fps = 17
+    # Before Blender 5, settings are seen among the scene's own properties once one is set.
+    scene.objaverse.current_view = 0
+    bpy.context.view_layer.update()
+    return scene
+
+
+def dump(bpy: Any, scene: Any) -> dict[str, Any]:
+    """The user's file, as far as it can be written down."""
+    # Only where these are made, some data-blocks get users that they keep.
+    blocks = {
+        prop.identifier: sorted(item.name for item in getattr(bpy.data, prop.identifier))
+        for prop in bpy.data.bl_rna.properties
+        if prop.type == "COLLECTION"
+    }
+    objects = {
+        obj.name: (
+            plain_settings(obj),
+            [list(row) for row in obj.matrix_world],
+            obj.parent.name if obj.parent else None,
+            sorted(c.name for c in obj.users_collection),
+            obj.select_get() if obj.name in bpy.context.view_layer.objects else None,
+        )
+        for obj in bpy.data.objects
+    }
+    active = bpy.context.view_layer.objects.active
+    return {
+        **snapshot(scene),
+        "blocks": blocks,
+        "objects": objects,
+        "camera": scene.camera.name if scene.camera else None,
+        "world": (scene.world.name, plain_settings(scene.world)) if scene.world else None,
+        "active": active.name if active else None,
+        "view": plain_settings(scene.view_settings),
+        "display": plain_settings(scene.display_settings),
+        "units": plain_settings(scene.unit_settings),
+        "panel": plain_settings(scene.objaverse),
+        "keys": sorted(key for key in scene.keys() if key != "cycles"),  # noqa: SIM118
+    }
+
+
+def with_camera_and_light(document: dict[str, Any]) -> None:
+    """Beside the mesh."""
+    document["cameras"] = [
+        {"type": "perspective", "perspective": {"yfov": 0.7, "znear": 0.1, "zfar": 10}}
+    ]
+    document["extensionsUsed"] = ["KHR_lights_punctual"]
+    lights = [{"type": "point", "intensity": 3.0, "name": "Lamp"}]
+    document["extensions"] = {"KHR_lights_punctual": {"lights": lights}}
+    document["nodes"] += [
+        {"camera": 0, "name": "Eye"},
+        {"extensions": {"KHR_lights_punctual": {"light": 0}}, "name": "Lamp"},
+    ]
+    document["scenes"][0]["nodes"] += [1, 2]
+
+
+def asset_file(tmp_path: Path, kind: str = "glb") -> Path:
+    """A lopsided box with a camera and a light, perhaps one that moves."""
+    if kind == "glb":
+        vertices = scenes.CUBE_VERTICES * (3, 1, 2) + (4, 0, 1)
+        return scenes.write_glb(tmp_path / "box.glb", vertices, change=with_camera_and_light)
+    import bpy
+
+    moving = kind == "moving"
+    path = tmp_path / ("box.glb" if moving else "box.blend")
+    # Blender 5.1 cannot export lights.
+    options = {"export_cameras": True}
+    with scenes.new_export(path, **options) if moving else scenes.new_blend(path) as scene:
+        box = scenes.add_mesh(scenes.CUBE_VERTICES * (3, 1, 2) + (4, 0, 1), scenes.CUBE_FACES)
+        for data in (bpy.data.cameras.new("Eye"), bpy.data.lights.new("Lamp", "POINT")):
+            scene.collection.objects.link(bpy.data.objects.new(data.name, data))
+        if moving:
+            box.keyframe_insert("location", frame=1)
+            box.location = (9, 0, 0)
+            box.keyframe_insert("location", frame=240)
+    bpy.ops.wm.read_homefile(use_empty=True)
+    return path
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("kind", ["glb", "blend", "moving"])
+def test_an_import_adds_its_collection_and_changes_nothing_else(
+    bpy: Any, tmp_path: Path, kind: str
+) -> None:
+    path = asset_file(tmp_path, kind)
+    scene = users_scene(bpy)
+    before = dump(bpy, scene)
+    assert bpy.ops.objaverse.import_asset(filepath=str(path)) == {"FINISHED"}
+    home = scene.objaverse.asset
+    assert home.name == "box"
+    assert [obj.type for obj in home.all_objects if obj.type != "EMPTY"] == ["MESH"]
+    assert scene.objaverse.source == str(path)
+    assert "1 meshes, 6 faces" in bpy.context.window_manager.objaverse.summary.replace("12", "6")
+    after = dump(bpy, scene)
+    for name in before.keys() - {"blocks", "objects", "panel", "layer"}:
+        assert after[name] == before[name], name
+    for name, record in before["objects"].items():
+        assert after["objects"][name] == record
+    added = set(after["objects"]) - set(before["objects"])
+    assert added == {obj.name for obj in home.all_objects}
+    for name in ("cameras", "lights", "worlds", "scenes", "libraries"):
+        assert after["blocks"][name] == before["blocks"][name], name
+
+
+@pytest.mark.core
+def test_a_failed_import_is_named_and_leaves_nothing(bpy: Any, tmp_path: Path) -> None:
+    empty = scenes.write_glb(
+        tmp_path / "empty.glb",
+        change=lambda document: (with_camera_and_light(document), document["nodes"][0].pop("mesh")),
+    )
+    broken = scenes.write_glb(
+        tmp_path / "broken.glb", change=lambda document: document["accessors"][0].update(count=999)
+    )
+    text = tmp_path / "notes.txt"
+    text.write_text("hello")
+    scene = users_scene(bpy)
+    before = dump(bpy, scene)
+    for path in (empty, broken, text, tmp_path / "missing.glb", tmp_path):
+        with pytest.raises(RuntimeError, match=path.name):
+            bpy.ops.objaverse.import_asset(filepath=str(path))
+        after = dump(bpy, scene)
+        for name, value in before.items():
+            assert after[name] == value, (path, name)
+    assert scene.objaverse.asset is None
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("method", ["cube", "unit-cube", "sphere"])
+def test_normalising_in_the_scene_is_exact_and_can_be_undone_exactly(
+    bpy: Any, tmp_path: Path, method: str
+) -> None:
+    from objaverse_render_addon.blender.asset import asset_objects
+    from objaverse_render_addon.blender.scene import measure
+
+    bpy.ops.objaverse.import_asset(filepath=str(asset_file(tmp_path)))
+    settings = bpy.context.scene.objaverse
+    root = next(obj for obj in settings.asset.objects if obj.parent is None)
+    child = scenes.add_cube(name="Child", parent=root, link=False)
+    settings.asset.objects.link(child)
+    root.rotation_mode = "XYZ"
+    root.rotation_euler = (0.1, 0.2, 0.3)
+    bpy.context.view_layer.update()
+
+    def matrices() -> dict[str, Any]:
+        return {
+            obj.name: [[list(row) for row in m] for m in (
+                obj.matrix_world, obj.matrix_basis, obj.matrix_parent_inverse)]
+            for obj in settings.asset.all_objects
+        }  # fmt: skip
+
+    before = matrices()
+    settings.normalize = method
+    for _ in range(2):
+        bpy.ops.objaverse.normalize()
+        bpy.context.view_layer.update()
+        found = measure(asset_objects(settings.asset))
+        half = 0.5 if method == "unit-cube" else 1.0
+        if method == "sphere":
+            reach = float(np.linalg.norm(found.points, axis=1).max())
+        else:
+            reach = found.longest_edge / 2
+            assert np.abs(found.center).max() < 1e-5
+        assert reach == pytest.approx(half, abs=1e-4)
+    bpy.ops.objaverse.normalize(undo=True)
+    bpy.context.view_layer.update()
+    assert matrices() == before
+    assert bpy.ops.objaverse.normalize(undo=True) == {"FINISHED"}, "nothing to undo is no failure"
+
+
+@pytest.mark.core
+def test_what_needs_an_asset_says_so(bpy: Any) -> None:
+    for operator in (bpy.ops.objaverse.normalize, bpy.ops.objaverse.render_asset):
+        with pytest.raises(RuntimeError, match="Import an asset first"):
+            operator()
+    with pytest.raises(RuntimeError, match="not set up"):
+        bpy.ops.objaverse.restore_compositor()
+    assert not bpy.ops.objaverse.cancel.poll()
+    with pytest.raises(RuntimeError, match="nothing to render"):
+        bpy.ops.objaverse.render_batch()
+    with pytest.raises(RuntimeError, match="not there yet"):
+        bpy.context.scene.objaverse.output_dir = "/nonexistent/folder"
+        bpy.ops.objaverse.open_output()
+
+
+# --- Cameras in the scene -----------------------------------------------------------------------
+
+
+def seen(bpy: Any, camera: Any, points: Any) -> Any:
+    """Pixels (N, 2) at which the scene's render shows world points through a camera object."""
+    scene = bpy.context.scene
+    render = scene.render
+    width, height = render.resolution_x, render.resolution_y
+    bpy.context.view_layer.update()
+    matrix = camera.calc_matrix_camera(
+        bpy.context.evaluated_depsgraph_get(), x=width, y=height,
+        scale_x=render.pixel_aspect_x, scale_y=render.pixel_aspect_y,
+    )  # fmt: skip
+    full = np.array(matrix) @ np.linalg.inv(np.array(camera.matrix_world))
+    clip = np.concatenate([points, np.ones((len(points), 1))], axis=1) @ full.T
+    ndc = clip[:, :2] / clip[:, 3:]
+    return np.stack([(ndc[:, 0] + 1) / 2 * width, (1 - ndc[:, 1]) / 2 * height], axis=1)
+
+
+def current_rig(bpy: Any) -> Any:
+    from objaverse_render_addon.preview import rig_or_error
+
+    return rig_or_error(bpy.context)
+
+
+def world(state: Any, points: Any) -> Any:
+    return points @ state.to_world[:3, :3].T + state.to_world[:3, 3]
+
+
+@pytest.mark.core
+def test_camera_objects_are_the_previews_views(bpy: Any, panel: Any, tmp_path: Path) -> None:
+    bpy.ops.objaverse.import_asset(filepath=str(asset_file(tmp_path)))
+    cameras = {*bpy.data.cameras}
+    for count in (5, 3):
+        panel.views = count
+        bpy.ops.objaverse.sample_cameras()
+        home = bpy.data.collections["Objaverse Cameras"]
+        state = current_rig(bpy)
+        assert [obj.name for obj in home.objects] == [f"View {i:03d}" for i in range(count)]
+        scale = np.cbrt(np.linalg.det(state.to_world[:3, :3]))
+        for view, obj in zip(state.views, home.objects, strict=True):
+            pose = view.camera.camera_to_world.copy()
+            pose[:3, 3] = world(state, pose[None, :3, 3])[0]
+            np.testing.assert_allclose(np.array(obj.matrix_world), pose, atol=1e-5 * scale)
+    assert len(bpy.data.cameras) == len(cameras) + 3, "the first ones are gone"
+    assert bpy.context.scene.camera is None
+
+
+@pytest.mark.core
+def test_the_preview_is_shown_and_hidden(bpy: Any, panel: Any) -> None:
+    state = bpy.context.window_manager.objaverse
+    for shown in (True, False, True):
+        assert bpy.ops.objaverse.preview_cameras() == {"FINISHED"}
+        assert state.preview is shown
+    state.preview = False
+    panel.pattern = "file"
+    with pytest.raises(RuntimeError, match=r"cameras\.file"):
+        bpy.ops.objaverse.preview_cameras()
+    assert not state.preview
+
+
+@pytest.mark.core
+def test_looking_through_views_goes_round_and_leads_back(bpy: Any, panel: Any) -> None:
+    scene = users_scene(bpy)
+    panel.views = 3
+    look = bpy.ops.objaverse.look_through_camera
+    before = dump(bpy, scene)
+    visited = []
+    for action in ("INDEX", "NEXT", "NEXT", "NEXT", "PREVIOUS"):
+        look(action=action)
+        visited.append(panel.current_view)
+        assert scene.camera.name == "Objaverse Look"
+        assert (scene.render.resolution_x, scene.render.resolution_y) == (48, 32)
+    assert visited == [0, 1, 2, 0, 2]
+    look(action="INDEX", index=1)
+    assert panel.current_view == 1
+    look(action="STOP")
+    panel.current_view = 0
+    after = dump(bpy, scene)
+    for name, value in before.items():
+        assert after[name] == value, name
+    assert look(action="STOP") == {"FINISHED"}
+
+
+@pytest.mark.parametrize("what", ["deleted", "renamed", "none", "look deleted"])
+def test_looking_ends_well_whatever_became_of_the_cameras(bpy: Any, panel: Any, what: str) -> None:
+    scene = users_scene(bpy)
+    camera = scene.camera
+    if what == "none":
+        scene.camera = None
+    bpy.ops.objaverse.look_through_camera(action="INDEX")
+    if what == "deleted":
+        bpy.data.objects.remove(camera)
+    elif what == "renamed":
+        camera.name = "Another name"
+        # Somebody else's camera by the old name is not theirs.
+        scene.collection.objects.link(
+            bpy.data.objects.new("Their camera", bpy.data.cameras.new("Impostor"))
+        )
+    elif what == "look deleted":
+        bpy.data.objects.remove(bpy.data.objects["Objaverse Look"])
+        bpy.ops.objaverse.look_through_camera(action="NEXT")
+        bpy.data.objects.remove(bpy.data.objects["Objaverse Look"])
+    bpy.ops.objaverse.look_through_camera(action="STOP")
+    wanted = None if what in ("deleted", "none") else camera
+    assert scene.camera == wanted
+    render = scene.render
+    assert (render.resolution_x, render.resolution_y, render.resolution_percentage) == (111, 222, 33)
+    assert (render.pixel_aspect_x, render.pixel_aspect_y) == (1.0, 1.5)
+    assert [key for key in scene.keys() if "look" in key] == []  # noqa: SIM118
+    assert not any("Objaverse" in data.name for data in bpy.data.cameras)
+
+
+# --- Passes through the compositor --------------------------------------------------------------
+
+
+def test_passes_are_set_up_and_taken_back(bpy: Any, panel: Any, tmp_path: Path) -> None:
+    scene = users_scene(bpy)
+    panel.output_dir = str(tmp_path)
+    before = dump(bpy, scene)
+    panel.passes = {"depth", "position"}
+    bpy.ops.objaverse.setup_passes()
+    assert scene.view_layers[0].use_pass_position
+    bpy.ops.objaverse.restore_compositor()
+    after = dump(bpy, scene)
+    for name in before.keys() - {"panel"}:
+        assert after[name] == before[name], name
+
+
+# --- Rendering ----------------------------------------------------------------------------------
+
+
+def cameras_of(path: Path) -> list[Any]:
+    with AssetReader(path) as reader:
+        return [(view["camera_to_world"], view["intrinsics"]) for view in reader.views]
+
+
+@pytest.mark.core
+def test_the_button_makes_what_the_command_line_makes_and_touches_nothing(
+    bpy: Any, panel: Any, tmp_path: Path
+) -> None:
+    from objaverse_render_addon import preferences
+    from objaverse_render_addon.properties import to_job
+
+    path = asset_file(tmp_path)
+    scene = users_scene(bpy)
+    panel.pattern, panel.views, panel.normalize = "gs-lrm", 2, "unit-cube"
+    panel.shift, panel.pixel_aspect = (0.1, -0.05), 1.25
+    panel.output_dir = str(tmp_path / "button")
+    bpy.ops.objaverse.import_asset(filepath=str(path))
+    before = dump(bpy, scene)
+    bpy.ops.objaverse.render_asset()
+    after = dump(bpy, scene)
+    for name, value in before.items():
+        assert after[name] == value, name
+    job = to_job(panel, preferences.get(bpy.context))
+    report = render([path], job, tmp_path / "line")
+    assert report.ok, report.failed
+    mine, theirs = (find_assets(tmp_path / name)[0] for name in ("button", "line"))
+    assert mine.name == theirs.name == "box.zip"
+    assert json.dumps(cameras_of(mine)) == json.dumps(cameras_of(theirs))
+    with AssetReader(mine) as one, AssetReader(theirs) as other:
+        for index in range(2):
+            first, second = one.read(index), other.read(index)
+            for name in ("depth", "normal", "mask"):
+                np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+        # It is known where the asset came from, though a copy was rendered.
+        for key in ("file_name", "file_size", "sha256"):
+            assert one.metadata.get(key) == other.metadata.get(key), key
+        rendered = [one.view(index).camera for index in range(2)]
+    # And looking through a view shows just that picture.
+    state = current_rig(bpy)
+    for index, camera in enumerate(rendered):
+        bpy.ops.objaverse.look_through_camera(action="INDEX", index=index)
+        # The preview measures the asset where it stands, the worker after it was normalised.
+        np.testing.assert_allclose(
+            state.views[index].camera.camera_to_world, camera.camera_to_world, atol=1e-6
+        )
+        pixels, _ = camera.project(state.points)
+        found = seen(bpy, scene.camera, world(state, state.points))
+        np.testing.assert_allclose(found, pixels, atol=2e-3)
+    bpy.ops.objaverse.look_through_camera(action="STOP")
+
+
+def test_a_list_is_rendered_and_its_failures_raise_by_name(
+    bpy: Any, panel: Any, tmp_path: Path
+) -> None:
+    good = scenes.write_glb(tmp_path / "good.glb")
+    (tmp_path / "bad.glb").write_bytes(b"glTF and no more")
+    (tmp_path / "list.txt").write_text("good.glb\nbad.glb\nmissing.glb\n")
+    panel.views, panel.resolution_x, panel.resolution_y = 1, 32, 32
+    state = bpy.context.window_manager.objaverse
+    out = tmp_path / "out"
+    with pytest.raises(RuntimeError) as caught:
+        bpy.ops.objaverse.render_batch(sources=str(tmp_path / "list.txt"), output_dir=str(out))
+    assert "bad.glb" in str(caught.value)
+    assert "missing.glb" in str(caught.value)
+    assert "good.glb" not in str(caught.value)
+    assert [item.state for item in state.items] == ["done", "failed", "failed"]
+    assert [item.asset_id for item in state.items] == ["good", "bad", "missing"]
+    assert Path(state.items[0].sheet).is_file()
+    assert state.running == ""
+    assert [path.name for path in out.iterdir()] == ["good.zip"]
+    # What failed is tried again, and only that.
+    scenes.write_glb(tmp_path / "bad.glb")
+    scenes.write_glb(tmp_path / "missing.glb")
+    panel.output_dir = str(out)
+    assert bpy.ops.objaverse.render_batch(only="FAILED") == {"FINISHED"}
+    assert [item.state for item in state.items] == ["done", "done", "done"]
+    # Once more: everything is there.
+    assert bpy.ops.objaverse.render_batch(sources=f"{good}; {tmp_path / 'bad.glb'}") == {"FINISHED"}
+    assert [item.state for item in state.items] == ["skipped", "skipped"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(bpy: Any, panel: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    panel.output_dir = str(tmp_path / "file")
+    bpy.ops.objaverse.import_asset(filepath=str(scenes.write_glb(tmp_path / "a.glb")))
+    with pytest.raises(RuntimeError, match=r"output folder.*file"):
+        bpy.ops.objaverse.render_asset()
+    state = bpy.context.window_manager.objaverse
+    assert (state.running, state.status) == ("", "Failed")
+    assert bpy.ops.objaverse.render_asset.poll()
+
+
+def test_impossible_settings_start_nothing(bpy: Any, panel: Any, tmp_path: Path) -> None:
+    bpy.ops.objaverse.import_asset(filepath=str(scenes.write_glb(tmp_path / "a.glb")))
+    panel.output_dir = str(tmp_path / "out")
+    panel.elevation = (40, -40)
+    for operator in (bpy.ops.objaverse.render_asset, bpy.ops.objaverse.sample_cameras):
+        with pytest.raises(RuntimeError, match=r"cameras\.elevation 40\.\.-40"):
+            operator()
+    assert not (tmp_path / "out").exists()
+    assert bpy.context.window_manager.objaverse.running == ""
+
+
+def test_the_command_line_inside_blender_gives_its_exit_code(
+    enabled: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from objaverse_render_addon.commands import _command
+
+    assert _command(["--version"]) == 0
+    assert _command(["--help"]) == 0
+    assert _command(["render"]) == 2
+    assert "objaverse" in capfd.readouterr().out
+
+
+# --- Objects of Objaverse -----------------------------------------------------------------------
+
+UID = "3" * 32
+
+
+def test_an_object_is_fetched_and_rendered_by_its_identifier(
+    bpy: Any, panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from objaverse_server import ROOT as PATH
+    from objaverse_server import resetting, serving
+
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HF_TOKEN", "HF_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    body = scenes.write_glb(tmp_path / "served.glb").read_bytes()
+    missing = "4" * 32
+    with serving() as server:
+        name = server.add(UID, body)
+        server.list(missing, f"glbs/000-000/{missing}.glb")
+        server.orders[name] = [resetting(200)]
+        job = scenes.make_job({"cameras.views": 1, "output.resolution": [32, 32]})
+        report = render(
+            [f"https://sketchfab.com/3d-models/{UID}", missing], job, tmp_path / "out",
+            endpoint=server.endpoint, download_dir=tmp_path / "cache",
+        )  # fmt: skip
+        assert [result.status for result in report.results] == ["done", "failed"]
+        assert report.results[1].error.reason == "download-failed"
+        assert (tmp_path / f"cache/hf-objaverse-v1/{name}").read_bytes() == body
+        assert server.asked[-1][0] == f"glbs/000-000/{missing}.glb"
+        assert PATH.startswith("/datasets/allenai")
+        with AssetReader(tmp_path / "out" / f"{UID}.zip") as reader:
+            assert reader.metadata["file_identifier"] == f"https://sketchfab.com/3d-models/{UID}"
+            assert reader.read(0)["mask"].any()
+        # The panel finds the same object in the same cache.
+        options = bpy.context.preferences.addons[NAME].preferences
+        options.download_dir, options.endpoint = str(tmp_path / "cache"), server.endpoint
+        asked = len(server.asked)
+        try:
+            bpy.ops.objaverse.import_asset(filepath=UID)
+            assert bpy.context.scene.objaverse.asset.name == UID
+            assert len(server.asked) == asked
+            with pytest.raises(RuntimeError, match=r"online access|404"):
+                bpy.ops.objaverse.import_asset(filepath=missing)
+        finally:
+            options.property_unset("download_dir")
+            options.property_unset("endpoint")
+
+
+def test_no_thread_and_no_preview_outlives_the_addon(bpy: Any, panel: Any, tmp_path: Path) -> None:
+    import addon_utils
+
+    from objaverse_render_addon import operators
+
+    panel.output_dir = str(tmp_path)
+    panel.views, panel.resolution_x, panel.resolution_y = 1, 32, 32
+    bpy.ops.objaverse.import_asset(filepath=str(scenes.write_glb(tmp_path / "a.glb")))
+    bpy.ops.objaverse.render_asset()
+    previews = operators._last.previews
+    assert previews.is_dir()
+    addon_utils.disable(NAME)
+    try:
+        assert not previews.exists()
+        assert [t.name for t in threading.enumerate() if "objaverse" in t.name] == []
+    finally:
+        addon_utils.enable(NAME, default_set=True, persistent=True)
+
+

@@ -1,0 +1,192 @@
+"""A server of the Objaverse data set on this machine, which misbehaves when it is told to."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import re
+import socket
+import struct
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+ROOT = "/datasets/allenai/objaverse/resolve/main/"
+HTML = b"<!DOCTYPE html><html><body>Something went wrong</body></html>"
+
+Answer = Callable[["Handler", bytes], None]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers from the server's files, in the way that was ordered for this request."""
+
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def do_GET(self) -> None:
+        name = self.path.removeprefix(ROOT)
+        self.server.asked.append((name, dict(self.headers)))
+        orders = self.server.orders[name]
+        answer = orders.pop(0) if orders else normal
+        body = self.server.files.get(name)
+        if body is None and answer is normal:
+            answer = status(404)
+        with contextlib.suppress(ConnectionError):
+            answer(self, body or b"")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def start(self, code: int, length: int | None, **headers: str) -> None:
+        self.send_response(code)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+
+
+class Server(ThreadingHTTPServer):
+    """
+    Attributes:
+        files: Path below the data set to content.
+        orders: Path to how its next requests are answered; normally, once these are used up.
+        asked: Path and headers of each request.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files: dict[str, bytes] = {}
+        self.orders: dict[str, list[Answer]] = defaultdict(list)
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.paths: dict[str, object] = {}
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def add(self, uid: str, body: bytes, folder: str = "000-023") -> str:
+        """Serve an object; its path."""
+        name = f"glbs/{folder}/{uid}.glb"
+        self.files[name] = body
+        self.list(uid, name)
+        return name
+
+    def list(self, uid: str, where: object) -> None:
+        self.paths[uid] = where
+        self.files["object-paths.json.gz"] = gzip.compress(json.dumps(self.paths).encode())
+
+    def ranges(self, name: str) -> list[str]:
+        """The Range header of each request for a file; empty where there was none."""
+        return [headers.get("Range", "") for asked, headers in self.asked if asked == name]
+
+    def handle_error(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+# --- Ways to answer -------------------------------------------------------------------------
+
+
+def normal(handler: Handler, body: bytes) -> None:
+    """With ranges, as Hugging Face."""
+    match = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
+    start = int(match.group(1)) if match else 0
+    if match and start >= len(body):
+        handler.start(416, 0, Content_Range=f"bytes */{len(body)}")
+        return
+    if match:
+        span = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        handler.start(206, len(body) - start, Content_Range=span)
+    else:
+        handler.start(200, len(body))
+    handler.wfile.write(body[start:])
+
+
+def ignoring_range(handler: Handler, body: bytes) -> None:
+    handler.start(200, len(body))
+    handler.wfile.write(body)
+
+
+def another_range(handler: Handler, body: bytes) -> None:
+    handler.start(206, len(body) - 1, Content_Range=f"bytes 1-{len(body) - 1}/{len(body)}")
+    handler.wfile.write(body[1:])
+
+
+def without_length(handler: Handler, body: bytes) -> None:
+    handler.close_connection = True
+    handler.start(200, None, Connection="close")
+    handler.wfile.write(body)
+
+
+def breaking_off(after: int) -> Answer:
+    """The promised length, of which less comes; then the connection is closed."""
+
+    def answer(handler: Handler, body: bytes) -> None:
+        handler.close_connection = True
+        handler.start(200, len(body), Connection="close")
+        handler.wfile.write(body[:after])
+
+    return answer
+
+
+def resetting(after: int) -> Answer:
+    """As a network does that goes away in the middle."""
+
+    def answer(handler: Handler, body: bytes) -> None:
+        handler.close_connection = True
+        match = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
+        start = int(match.group(1)) if match else 0
+        span = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        handler.start(206 if match else 200, len(body) - start, Content_Range=span)
+        handler.wfile.write(body[start : start + after])
+        handler.wfile.flush()
+        # What is on its way has to arrive before the reset overtakes it.
+        time.sleep(0.05)
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        handler.connection.close()
+
+    return answer
+
+
+def slowly(chunk: int, pause: float) -> Answer:
+    def answer(handler: Handler, body: bytes) -> None:
+        handler.start(200, len(body))
+        for start in range(0, len(body), chunk):
+            handler.wfile.write(body[start : start + chunk])
+            time.sleep(pause)
+
+    return answer
+
+
+def status(code: int, **headers: str) -> Answer:
+    def answer(handler: Handler, _: bytes) -> None:
+        text = f"this is {code}".encode()
+        handler.start(code, len(text), **headers)
+        handler.wfile.write(text)
+
+    return answer
+
+
+def page(handler: Handler, _: bytes) -> None:
+    """A login page with code 200, as proxies like to send."""
+    handler.start(200, len(HTML), Content_Type="text/html")
+    handler.wfile.write(HTML)

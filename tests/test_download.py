@@ -1,0 +1,484 @@
+"""Objects come whole or not at all, from a server that does everything that servers do."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import struct
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from objaverse_server import (
+    Server,
+    another_range,
+    breaking_off,
+    ignoring_range,
+    page,
+    resetting,
+    serving,
+    slowly,
+    status,
+    without_length,
+)
+
+from objaverse_render_addon.assets import download as downloads
+from objaverse_render_addon.assets.download import download, new_session
+from objaverse_render_addon.assets.objaverse import ObjaverseCache, as_uid
+from objaverse_render_addon.batch.background import Fetch
+from objaverse_render_addon.errors import (
+    DownloadFailed,
+    Interrupted,
+    OnlineAccessDenied,
+    OutputNotWritable,
+    RenderError,
+    SourceNotFound,
+    TruncatedFile,
+    WrongFormat,
+)
+
+UID, OTHER, THIRD = "0" * 32, "ab" * 16, "c1" * 16
+INDEX = "object-paths.json.gz"
+
+
+def glb(size: int = 100_000) -> bytes:
+    """The shell of a GLB, with a content that shows when it was put together wrongly."""
+    body = bytes(i * 7 % 251 for i in range(size - 12))
+    return b"glTF" + struct.pack("<II", 2, size) + body
+
+
+@pytest.fixture(autouse=True)
+def _in_a_hurry_and_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "BACKOFF", 0.001)
+    # Somebody's proxy, token or mirror has no part in this.
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HF_TOKEN", "HF_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def cache(server: Server, tmp_path: Path) -> ObjaverseCache:
+    return ObjaverseCache(tmp_path / "cache", server.endpoint)
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+# --- As the objaverse package -----------------------------------------------------------------
+
+
+def test_an_object_lies_where_the_objaverse_package_puts_it(server, cache, tmp_path):
+    server.add(UID, glb())
+    path = cache.fetch(UID)
+    assert path == tmp_path / "cache" / "hf-objaverse-v1" / "glbs" / "000-023" / f"{UID}.glb"
+    assert path.read_bytes() == glb()
+    assert files_in(cache.folder) == [f"glbs/000-023/{UID}.glb", INDEX]
+    assert json.loads(gzip.decompress((cache.folder / INDEX).read_bytes())) == server.paths
+
+
+def test_what_the_objaverse_package_fetched_is_found_and_left_alone(server, tmp_path):
+    server.add(UID, glb())
+    theirs = tmp_path / "hf-objaverse-v1" / "glbs" / "000-005" / f"{UID}.glb"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"glTF by somebody else")
+    before = theirs.stat().st_mtime_ns
+    for online in (True, False):
+        cache = ObjaverseCache(tmp_path, server.endpoint, online=online)
+        assert cache.fetch(UID) == theirs
+    assert theirs.read_bytes() == b"glTF by somebody else"
+    assert theirs.stat().st_mtime_ns == before
+    assert server.asked == []
+
+
+def test_the_default_folder_and_server_are_the_packages(monkeypatch, tmp_path):
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    cache = ObjaverseCache()
+    assert cache.folder == tmp_path / ".objaverse" / "hf-objaverse-v1"
+    assert cache._base == "https://huggingface.co/datasets/allenai/objaverse/resolve/main"
+    monkeypatch.setenv("HF_ENDPOINT", "https://mirror.example/")
+    assert ObjaverseCache()._base.startswith("https://mirror.example/datasets/")
+    assert ObjaverseCache(endpoint="http://here")._base.startswith("http://here/datasets/")
+
+
+def test_the_list_of_paths_is_fetched_once(server, cache, tmp_path):
+    for uid in (UID, OTHER):
+        server.add(uid, glb())
+        cache._paths = None
+    cache.fetch(UID)
+    cache.fetch(OTHER)
+    again = ObjaverseCache(tmp_path / "cache", server.endpoint)
+    again.fetch(OTHER)
+    assert len(server.ranges(INDEX)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        UID, f" {OTHER.upper()} ", f"https://sketchfab.com/3d-models/{UID}",
+        f"https://www.sketchfab.com/3d-models/a-chair_2-{OTHER}/",
+        f"http://sketchfab.com/models/{UID}",
+    ],
+)  # fmt: skip
+def test_an_identifier_may_be_given_in_several_ways(source: str):
+    assert as_uid(source) in (UID, OTHER)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["", "chair.glb", UID[:-1], UID + "0", f"{UID}.glb", f"folder/{UID}", "g" * 32,
+     f"https://example.com/3d-models/{UID}", f"https://sketchfab.com/3d-models/{UID}/../x"],
+)  # fmt: skip
+def test_anything_else_is_no_identifier(source: str):
+    assert as_uid(source) is None
+
+
+# --- What goes wrong, and right again ---------------------------------------------------------
+
+
+def test_what_broke_off_is_continued_where_it_stopped(server, cache):
+    name = server.add(UID, glb(1_000_000))
+    server.orders[name] = [resetting(300_000), resetting(250_000)]
+    assert cache.fetch(UID).read_bytes() == glb(1_000_000)
+    first, *rest = server.ranges(name)
+    starts = [int(value.removeprefix("bytes=").removesuffix("-")) for value in rest]
+    assert first == ""
+    assert len(starts) == 2
+    # A whole chunk may be lost in the reset, nothing more.
+    assert 250_000 < starts[0] <= 300_000
+    assert starts[0] + 200_000 < starts[1] <= 550_000
+
+
+def test_the_next_run_goes_on_where_this_one_gave_up(server, cache, tmp_path):
+    name = server.add(UID, glb(400_000))
+    server.orders[name] = [breaking_off(200_000), *[status(503)] * 9]
+    with pytest.raises(DownloadFailed, match="503"):
+        cache.fetch(UID)
+    assert not (cache.folder / name).exists()
+    server.orders[name] = []
+    assert ObjaverseCache(tmp_path / "cache", server.endpoint).fetch(UID).read_bytes() == glb(
+        400_000
+    )
+    last = int(server.ranges(name)[-1].removeprefix("bytes=").removesuffix("-"))
+    assert 150_000 < last <= 200_000
+    assert files_in(cache.folder / "glbs") == [f"000-023/{UID}.glb"]
+
+
+@pytest.mark.parametrize("again", [ignoring_range, another_range, without_length])
+def test_a_server_without_ranges_gives_the_whole_file_again(server, cache, again):
+    name = server.add(UID, glb())
+    server.orders[name] = [breaking_off(50_000), again]
+    assert cache.fetch(UID).read_bytes() == glb()
+
+
+def test_a_rest_that_does_not_fit_the_file_is_thrown_away(server, cache):
+    name = server.add(UID, glb(1000))
+    rest = (cache.folder / name).with_name(f".{UID}.glb.part")
+    rest.parent.mkdir(parents=True)
+    rest.write_bytes(b"x" * 5000)
+    assert cache.fetch(UID).read_bytes() == glb(1000)
+    assert not rest.exists()
+
+
+@pytest.mark.parametrize(
+    "orders",
+    [
+        [status(500)], [status(502), status(503)], [status(429, Retry_After="0")],
+        [status(429, Retry_After="soon")], [breaking_off(0)], [resetting(0), resetting(10)],
+        [status(302, Location="/elsewhere"), ],
+    ],
+)  # fmt: skip
+def test_what_passes_is_tried_again(server, cache, orders):
+    name = server.add(UID, glb())
+    server.files["/elsewhere"] = glb()
+    server.orders[name] = list(orders)
+    assert cache.fetch(UID).read_bytes() == glb()
+
+
+def test_a_server_that_asks_to_wait_is_waited_for(server, cache):
+    name = server.add(UID, glb())
+    server.orders[name] = [status(429, Retry_After="1")]
+    start = time.monotonic()
+    cache.fetch(UID)
+    assert time.monotonic() - start >= 1
+
+
+def test_a_server_that_asks_for_an_hour_is_not(server, cache, monkeypatch):
+    monkeypatch.setattr(downloads, "LONGEST_WAIT", 0.01)
+    name = server.add(UID, glb())
+    server.orders[name] = [status(429, Retry_After="3600")] * 9
+    with pytest.raises(DownloadFailed, match=r"429.*slow down"):
+        cache.fetch(UID)
+    assert len(server.ranges(name)) == downloads.RETRIES + 1
+
+
+@pytest.mark.parametrize(("code", "hint"), [(404, "identifier"), (403, "HF_TOKEN"), (410, "mirro")])
+def test_what_does_not_pass_is_said_at_once(server, cache, code: int, hint: str):
+    name = server.add(UID, glb())
+    server.orders[name] = [status(code)] * 9
+    with pytest.raises(DownloadFailed, match=f"{UID}.*{code}.*{hint}"):
+        cache.fetch(UID)
+    assert len(server.ranges(name)) == 1
+    assert files_in(cache.folder / "glbs") == []
+
+
+def test_a_server_that_is_not_there_is_named(tmp_path):
+    with serving() as gone:
+        endpoint = gone.endpoint
+    with pytest.raises(DownloadFailed, match=r"127\.0\.0\.1.*refused"):
+        ObjaverseCache(tmp_path, endpoint).fetch(UID)
+
+
+@pytest.mark.parametrize("endpoint", ["localhost:8000", "ftp://mirror", "http://", "nonsense"])
+def test_an_address_that_is_none_is_said_at_once(tmp_path, endpoint: str, monkeypatch):
+    monkeypatch.setattr(downloads, "BACKOFF", 60.0)
+    with pytest.raises(DownloadFailed, match="address"):
+        ObjaverseCache(tmp_path, endpoint).fetch(UID)
+
+
+# --- What must not stay -----------------------------------------------------------------------
+
+
+def test_an_error_page_does_not_stay_as_an_object(server, cache):
+    name = server.add(UID, glb())
+    server.orders[name] = [page]
+    with pytest.raises(WrongFormat, match=f"{UID}.*HTML"):
+        cache.fetch(UID)
+    assert files_in(cache.folder / "glbs") == []
+    assert cache.fetch(UID).read_bytes() == glb()
+
+
+def test_half_an_object_does_not_stay(server, cache):
+    server.add(UID, glb()[:5000])
+    with pytest.raises(TruncatedFile):
+        cache.fetch(UID)
+    assert files_in(cache.folder / "glbs") == []
+
+
+def test_an_object_beyond_all_measure_is_refused(server, tmp_path):
+    server.files["/big"] = glb()
+    for answer in (ignoring_range, without_length):
+        server.orders["/big"] = [answer]
+        target = tmp_path / "x.glb"
+        with pytest.raises(DownloadFailed, match="bytes"):
+            download(new_session(), f"{server.endpoint}/big", target, max_bytes=50_000)
+        assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "../../../../etc/passwd", f"glbs/../../{UID}.glb", f"/tmp/{UID}.glb", f"glbs/..\\{UID}.glb",
+        f"glbs/000-000/{OTHER}.glb", f"https://example.com/glbs/x/{UID}.glb", 7, [UID], "",
+    ],
+)  # fmt: skip
+def test_a_path_that_leaves_the_folder_is_refused(server, cache, tmp_path, where):
+    server.list(UID, where)
+    with pytest.raises(DownloadFailed, match="strange path"):
+        cache.fetch(UID)
+    assert files_in(tmp_path) == [f"cache/hf-objaverse-v1/{INDEX}"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:20] + bytes(8) + data[28:],
+        lambda data: data[:-6] + bytes(6),
+        lambda _: b"",
+        lambda _: b"<html>",
+        lambda _: gzip.compress(b"[1, 2]"),
+        lambda _: gzip.compress(b"{"),
+        lambda _: gzip.compress(b"\xff\xfe"),
+    ],
+)
+def test_a_damaged_list_of_paths_is_fetched_again(server, cache, spoil):
+    for number in range(50):
+        server.list(f"{number:032x}", "glbs/x")
+    server.add(UID, glb())
+    (cache.folder).mkdir(parents=True)
+    (cache.folder / INDEX).write_bytes(spoil(server.files[INDEX]))
+    assert cache.fetch(UID).is_file()
+    assert (cache.folder / INDEX).read_bytes() == server.files[INDEX]
+
+
+def test_a_list_that_is_damaged_at_the_server_is_an_error_and_does_not_stay(server, cache):
+    server.add(UID, glb())
+    server.files[INDEX] = server.files[INDEX][:-10]
+    with pytest.raises(DownloadFailed, match=r"object-paths.*damaged"):
+        cache.fetch(UID)
+    assert files_in(cache.folder) == []
+
+
+def test_a_damaged_list_stays_where_there_is_no_network(tmp_path):
+    folder = tmp_path / "hf-objaverse-v1"
+    folder.mkdir()
+    (folder / INDEX).write_bytes(b"half")
+    with pytest.raises(OnlineAccessDenied):
+        ObjaverseCache(tmp_path, online=False).fetch(UID)
+    assert (folder / INDEX).read_bytes() == b"half"
+
+
+def test_an_identifier_that_objaverse_does_not_have_is_named(server, cache):
+    server.add(OTHER, glb())
+    with pytest.raises(SourceNotFound, match=UID):
+        cache.fetch(UID)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+def test_a_folder_that_cannot_be_written_is_named(server, tmp_path):
+    server.add(UID, glb())
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputNotWritable, match="file"):
+        ObjaverseCache(tmp_path / "file", server.endpoint).fetch(UID)
+
+
+# --- Offline, cancelling, two at a time -------------------------------------------------------
+
+
+def test_without_the_network_nothing_is_asked_and_the_way_out_is_said(server, tmp_path):
+    for uid in (UID, OTHER):
+        server.add(uid, glb())
+    offline = ObjaverseCache(tmp_path, server.endpoint, online=False)
+    with pytest.raises(OnlineAccessDenied, match="Allow Online Access"):
+        offline.fetch(UID)
+    ObjaverseCache(tmp_path, server.endpoint).fetch(UID)
+    asked = len(server.asked)
+    assert offline.fetch(UID).read_bytes() == glb()
+    with pytest.raises(OnlineAccessDenied):
+        offline.fetch(OTHER)
+    assert len(server.asked) == asked
+
+
+def test_cancelling_stops_a_slow_download_soon(server, cache):
+    name = server.add(UID, glb(2_000_000))
+    server.orders[name] = [slowly(8192, 0.01)]
+    cancel, seen = threading.Event(), []
+
+    def progress(have: int, total: int) -> None:
+        seen.append((have, total))
+        cancel.set()
+
+    start = time.monotonic()
+    with pytest.raises(Interrupted):
+        cache.fetch(UID, progress, cancel)
+    assert time.monotonic() - start < 1.0
+    assert seen[0][1] == 2_000_000
+    assert not (cache.folder / name).exists()
+    # What came is not lost.
+    assert cache.fetch(UID).read_bytes() == glb(2_000_000)
+    assert server.ranges(name)[-1] == f"bytes={seen[-1][0]}-"
+
+
+def test_cancelling_ends_the_wait_for_another_try(server, cache, monkeypatch):
+    name = server.add(UID, glb())
+    server.orders[name] = [status(429, Retry_After="50")]
+    cancel = threading.Event()
+    threading.Timer(0.3, cancel.set).start()
+    start = time.monotonic()
+    with pytest.raises(Interrupted):
+        cache.fetch(UID, None, cancel)
+    assert time.monotonic() - start < 5
+
+
+def test_progress_never_runs_backwards_and_ends_at_the_whole(server, cache):
+    name = server.add(UID, glb(300_000))
+    server.orders[name] = [breaking_off(100_000)]
+    seen = []
+    cache.fetch(UID, lambda have, total: seen.append((have, total)))
+    assert seen == sorted(seen)
+    assert seen[-1] == (300_000, 300_000)
+
+
+def test_two_at_a_time_do_not_write_into_one_file(server, tmp_path):
+    body = glb(600_000)
+    name = server.add(UID, body)
+    server.orders[name] = [slowly(20_000, 0.01), slowly(30_000, 0.01)]
+    results: list[bytes | RenderError] = []
+
+    def fetch() -> None:
+        try:
+            results.append(ObjaverseCache(tmp_path, server.endpoint).fetch(UID).read_bytes())
+        except RenderError as error:
+            results.append(error)
+
+    threads = [threading.Thread(target=fetch) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.1)
+    for thread in threads:
+        thread.join(20)
+    assert results == [body, body]
+    assert files_in(tmp_path / "hf-objaverse-v1") == [f"glbs/000-023/{UID}.glb", INDEX]
+
+
+def test_the_token_is_sent_but_not_to_where_a_redirect_leads(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    name = server.add(UID, glb())
+    with serving() as elsewhere:
+        elsewhere.files["/store"] = glb()
+        server.orders[name] = [status(302, Location=f"{elsewhere.endpoint}/store")]
+        # Another host by name, as Hugging Face's stores are.
+        port = server.server_address[1]
+        ObjaverseCache(tmp_path, f"http://localhost:{port}").fetch(UID)
+        assert server.asked[-1][1]["Authorization"] == "Bearer secret"
+        assert "Authorization" not in elsewhere.asked[-1][1]
+
+
+# --- The doors --------------------------------------------------------------------------------
+
+
+def test_the_panel_fetches_beside_the_window(server, tmp_path):
+    name = server.add(UID, glb(500_000))
+    server.orders[name] = [slowly(50_000, 0.01)]
+    options = {"download_dir": str(tmp_path), "endpoint": server.endpoint, "online": True}
+    fetch = Fetch(f"https://sketchfab.com/3d-models/thing-{UID}", options)
+    fetch.start()
+    fetch.join(20)
+    assert fetch.error is None
+    assert fetch.path.read_bytes() == glb(500_000)
+    assert fetch.share == 1.0
+    assert fetch.status == "Fetching: 0.5 of 0.5 MiB"
+
+
+def test_the_panel_names_what_it_cannot_fetch(server, tmp_path):
+    server.add(OTHER, glb())
+    fetch = Fetch(UID, {"download_dir": str(tmp_path), "endpoint": server.endpoint})
+    fetch.run()
+    assert isinstance(fetch.error, SourceNotFound)
+    fetch = Fetch(UID, {"download_dir": str(tmp_path / "empty"), "online": False})
+    fetch.run()
+    assert isinstance(fetch.error, OnlineAccessDenied)
+
+
+def test_one_bad_address_is_one_named_failure_and_nothing_is_rendered_twice(server, tmp_path):
+    """Without Blender: what cannot be fetched never reaches a worker."""
+    from objaverse_render_addon.batch.run import render
+    from objaverse_render_addon.job import RenderJob
+
+    for uid in (UID, OTHER, THIRD):
+        server.add(uid, glb())
+    server.orders[f"glbs/000-023/{UID}.glb"] = [status(404)]
+    server.orders[f"glbs/000-023/{OTHER}.glb"] = [page]
+    server.list(THIRD, "../x.glb")
+    report = render(
+        [UID, OTHER, THIRD, "d" * 32], RenderJob(), tmp_path / "out",
+        download_dir=tmp_path, endpoint=server.endpoint,
+    )  # fmt: skip
+    assert [result.asset_id for result in report.results] == [UID, OTHER, THIRD, "d" * 32]
+    assert [type(result.error) for result in report.results] == [
+        DownloadFailed, WrongFormat, DownloadFailed, SourceNotFound,
+    ]  # fmt: skip
+    assert os.listdir(tmp_path / "out") == []
+    offline = render([UID], RenderJob(), tmp_path / "out", download_dir=tmp_path, online=False)
+    assert isinstance(offline.results[0].error, OnlineAccessDenied)
+    assert offline.exit_code == OnlineAccessDenied.exit_code

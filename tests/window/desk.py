@@ -1,0 +1,229 @@
+"""A Blender with a window on a screen of its own, and a mouse and a keyboard for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+Button = tuple[str, str]
+
+
+class Desk:
+    """Xvfb and Blender in a Debian folder.
+
+    Args:
+        root: The Debian folder.
+        folder: A folder below ``root`` for everything this writes.
+        size: Of the screen, pixels.
+    """
+
+    def __init__(
+        self, root: Path, folder: Path, environment: dict[str, str], size: tuple[int, int],
+        display: int, scale: float = 1.0, arguments: tuple[str, ...] = (),
+    ) -> None:
+        self.root, self.folder, self.size, self.scale = root, folder, size, scale
+        self.folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(HERE / "probe.py", self.folder)
+        inside = self.inside(self.folder)
+        self.environment = {
+            **environment,
+            "DISPLAY": f":{display}",
+            "OBJAVERSE_PROBE": inside,
+            "OBJAVERSE_UI_SCALE": str(scale),
+            "LP_NUM_THREADS": "2",
+        }
+        width, height = size
+        self.screen = self.spawn(
+            ["Xvfb", f":{display}", "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp"],
+            "xvfb.log",
+        )
+        self.wait_for_screen(display)
+        self.log = self.folder / "blender.log"
+        self.blender = self.spawn(
+            ["blender", "--gpu-backend", "opengl", "--window-geometry", "0", "0", str(width),
+             str(height), "--python", f"{inside}/probe.py", *arguments],
+            "blender.log",
+        )  # fmt: skip
+        self.places: dict[Any, tuple[int, int]] = {}
+
+    def inside(self, path: Path) -> str:
+        """A path as the programs in the Debian folder see it."""
+        return "/" + str(path.relative_to(self.root))
+
+    def spawn(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
+        with (self.folder / log).open("wb") as file:
+            return subprocess.Popen(
+                ["chroot", str(self.root), *command], env=self.environment, stdout=file,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    def wait_for_screen(self, display: int) -> None:
+        socket = self.root / f"tmp/.X11-unix/X{display}"
+        self.until(lambda: socket.exists() or self.screen.poll() is not None, 20, "the screen")
+        if self.screen.poll() is not None:
+            raise RuntimeError((self.folder / "xvfb.log").read_text())
+
+    def close(self) -> None:
+        for process in (self.blender, self.screen):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait(10)
+
+    # --- Seeing
+
+    def ask(self, code: str, timeout: float = 30.0) -> Any:
+        """The value of a Python expression (or nothing, of statements) inside Blender."""
+        reply = self.folder / "answer"
+        reply.unlink(missing_ok=True)
+        part = self.folder / "ask.part"
+        part.write_text(code)
+        part.rename(self.folder / "ask")
+        self.until(reply.exists, timeout, f"an answer to {code}", period=0.01)
+        answer = json.loads(reply.read_text())
+        if "error" in answer:
+            raise RuntimeError(f"{code}\n{answer['error']}")
+        return answer["value"]
+
+    def until(self, condition: Any, timeout: float, what: str, period: float = 0.1) -> Any:
+        """Wait until something is true.
+
+        Args:
+            condition: A function, or an expression for :meth:`ask`.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            value = self.ask(condition) if isinstance(condition, str) else condition()
+            if value:
+                return value
+            blender = getattr(self, "blender", None)
+            if blender is not None and blender.poll() is not None:
+                raise RuntimeError(f"Blender ended ({blender.returncode}):\n{self.output()}")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"waited {timeout} s for {what}\n{self.output()}")
+            time.sleep(period)
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace") if hasattr(self, "log") else ""
+
+    def picture(self, path: Path, crop: tuple[int, int, int, int] | None = None) -> Path:
+        """Photograph the screen; crop is x, y (from above), width, height."""
+        inside = self.folder / "picture.png"
+        area = ["-crop", "{2}x{3}+{0}+{1}".format(*crop), "+repage"] if crop else []
+        self.run("import", "-window", "root", *area, self.inside(inside))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(inside, path)
+        return path
+
+    def run(self, *command: str) -> str:
+        done = subprocess.run(
+            ["chroot", str(self.root), *command], env=self.environment, capture_output=True,
+            text=True, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    # --- Doing
+
+    def move(self, x: float, y: float) -> None:
+        """Move the mouse; y from above."""
+        self.run("xdotool", "mousemove", str(round(x)), str(round(y)))
+
+    def click(self, x: float, y: float, button: int = 1, repeat: int = 1) -> None:
+        """Move, let Blender see where the mouse is, and press."""
+        self.move(x - 1, y)
+        time.sleep(0.06)
+        self.move(x, y)
+        time.sleep(0.12)
+        for _ in range(repeat):
+            self.run("xdotool", "mousedown", str(button), "sleep", "0.04", "mouseup", str(button))
+            time.sleep(0.06)
+        time.sleep(0.15)
+
+    def key(self, *names: str) -> None:
+        for name in names:
+            self.run("xdotool", "key", name)
+            time.sleep(0.12)
+
+    def type(self, text: str) -> None:
+        self.run("xdotool", "type", "--delay", "15", text)
+        time.sleep(0.1)
+
+    def viewport(self) -> tuple[int, int, int, int]:
+        """Of the viewport's free part: x, y from above, width, height."""
+        x, y, width, height = self.ask("place('WINDOW')")
+        side = self.ask("place('UI')")
+        return x, self.size[1] - y - height, width - side[2], height
+
+    def open_sidebar(self) -> None:
+        """Open the sidebar with N, and its tab "Objaverse" with a click."""
+        x, y, width, height = self.viewport()
+        self.move(x + width // 2, y + height // 2)
+        time.sleep(0.2)
+        if self.ask("place('UI')")[2] <= 1:
+            self.key("n")
+            self.until("place('UI')[2] > 1", 10, "the sidebar")
+        category = "next(r for w, a, r in regions('UI')).active_panel_category"
+        x, y, width, height = self.ask("place('UI')")
+        top = self.size[1] - y - height
+        # Tabs are names that stand on end along the right edge.
+        for offset in range(20, height - 20, 45):
+            self.click(x + width - 10, top + offset)
+            if self.ask(category) == "Objaverse":
+                return
+        raise AssertionError("there is no tab Objaverse")
+
+    def find(self, name: str) -> tuple[int, int]:
+        """Where a button of the sidebar is.
+
+        Args:
+            name: Of an operator with its arguments, as ``objaverse.cancel()``, or of a property
+                of the panel, as ``pattern`` or ``radius[0]``.
+        """
+        known = self.places.get(name)
+        if known:
+            self.move(known[0] - 2, known[1])
+            self.move(*known)
+            time.sleep(0.06)
+            if self._is(name):
+                return known
+        x, y, width, height = self.ask("place('UI')")
+        top, width = self.size[1] - y - height, width - 20 * self.scale
+        # Most buttons are in the right half; those in a row of icons are at its right end.
+        for share in (0.62, 0.95, 0.87, 0.3, 0.06):
+            for offset in range(round(8 * self.scale), height - 4, round(12 * self.scale)):
+                self.move(x + share * width, top + offset)
+                time.sleep(0.02)
+                if self._is(name):
+                    # Not on its edge.
+                    at = round(x + share * width), round(top + offset + 3 * self.scale)
+                    self.move(*at)
+                    time.sleep(0.06)
+                    self.places[name] = at if self._is(name) else (at[0], top + offset)
+                    return self.places[name]
+        raise AssertionError(f"there is no button {name}")
+
+    def _is(self, name: str) -> bool:
+        found = self.ask("button()") or ""
+        return bool(found == f"bpy.ops.{name}" or found.endswith(f".objaverse.{name}"))
+
+    def press(self, name: str) -> None:
+        """Click a button of the sidebar."""
+        self.click(*self.find(name))
+
+    def enter(self, name: str, text: str) -> None:
+        """Type into a field of the sidebar."""
+        self.click(*self.find(name), repeat=2)
+        self.key("ctrl+a")
+        self.type(text)
+        self.key("Return")
+        time.sleep(0.2)

@@ -1,0 +1,117 @@
+"""Runs inside the Blender under test: answers questions about its state, and changes nothing.
+
+What a person does is done with a mouse and keys from outside; this only lets the tests know what
+came of it, and which button is under the mouse.
+"""
+
+import json
+import os
+import traceback
+from pathlib import Path
+
+import bpy
+
+FOLDER = Path(os.environ["OBJAVERSE_PROBE"])
+NAMES = {"bpy": bpy}
+
+
+def regions(kind):
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                for region in area.regions:
+                    if region.type == kind:
+                        yield window, area, region
+
+
+def place(kind):
+    """x, y, width and height of a region of the 3D viewport; y counts from below."""
+    _, _, region = next(regions(kind))
+    return region.x, region.y, region.width, region.height
+
+
+def button():
+    """What the button under the mouse is, as Blender itself copies it for scripts; or None."""
+    for window, area, region in regions("UI"):
+        with bpy.context.temp_override(window=window, area=area, region=region):
+            for operator, options in (
+                (bpy.ops.ui.copy_python_command_button, {}),
+                (bpy.ops.ui.copy_data_path_button, {"full_path": True}),
+            ):
+                if operator.poll():
+                    operator(**options)
+                    return bpy.context.window_manager.clipboard
+    return None
+
+
+def scene_state():
+    """All of a scene that a render must leave alone."""
+    scene = bpy.context.scene
+    render = {}
+    for name in scene.render.bl_rna.properties.keys():
+        value = getattr(scene.render, name)
+        if isinstance(value, (int, float, str, bool)):
+            render[name] = value
+    return {
+        "render": render,
+        "camera": scene.camera.name if scene.camera else None,
+        "world": scene.world.name if scene.world else None,
+        "use_nodes": getattr(scene, "compositing_node_group", None) is not None,
+        "frame": scene.frame_current,
+        "selected": sorted(obj.name for obj in bpy.context.selected_objects),
+        "active": getattr(bpy.context.view_layer.objects.active, "name", None),
+        "objects": {
+            obj.name: [
+                [round(value, 5) for row in obj.matrix_world for value in row],
+                obj.hide_render,
+                obj.hide_viewport,
+                obj.hide_get(),
+            ]
+            for obj in scene.objects
+        },
+        "scenes": [item.name for item in bpy.data.scenes],
+        "collections": [item.name for item in bpy.data.collections],
+        "materials": [item.name for item in bpy.data.materials],
+        "passes": {
+            name: getattr(bpy.context.view_layer, name)
+            for name in bpy.context.view_layer.bl_rna.properties.keys()
+            if name.startswith("use_pass")
+        },
+        "view": bpy.context.scene.view_settings.view_transform,
+    }
+
+
+def find_run():
+    """The add-on's running process, if any: pid of the worker."""
+    import sys
+
+    for name, module in sys.modules.items():
+        if name.endswith("objaverse_render_addon.operators"):
+            return module._run is not None
+    return None
+
+
+def answer():
+    ask = FOLDER / "ask"
+    if ask.exists():
+        code = ask.read_text()
+        ask.unlink()
+        NAMES.update(globals())
+        try:
+            try:
+                value = eval(compile(code, "ask", "eval"), NAMES)
+            except SyntaxError:
+                value = exec(compile(code, "ask", "exec"), NAMES)
+            result = {"value": value}
+            text = json.dumps(result, default=str)
+        except Exception:
+            text = json.dumps({"error": traceback.format_exc()})
+        part = FOLDER / "answer.part"
+        part.write_text(text)
+        part.rename(FOLDER / "answer")
+    return 0.02
+
+
+bpy.context.preferences.view.show_splash = False
+bpy.context.preferences.view.ui_scale = float(os.environ.get("OBJAVERSE_UI_SCALE", "1"))
+bpy.app.timers.register(answer, persistent=True)

@@ -33,6 +33,8 @@ LOOK_CAMERA = "Objaverse Look"
 _LOOK_RECORD = "objaverse_look"
 
 _run: BackgroundRun | None = None
+# Where each viewport stood before it looked through a view.
+_eyes: dict[int, tuple[str, Any]] = {}
 
 
 def _fail(operator: bpy.types.Operator, error: RenderError) -> set[str]:
@@ -119,7 +121,8 @@ class OBJAVERSE_OT_import_asset(bpy.types.Operator, ImportHelper):
             keep = settings.lighting == "keep"
             imported = asset.import_into_scene(context.scene, path, keep_lights=keep)
         except RenderError as error:
-            state.summary, state.warnings = "", ""
+            # The pop-up goes away with the next move of the mouse.
+            state.summary, state.warnings = "", str(error)
             return _fail(self, error)
         settings.source, settings.asset = str(self.filepath or path), imported.collection
         settings.current_view = 0
@@ -150,7 +153,9 @@ class OBJAVERSE_OT_normalize(_NeedsAsset, bpy.types.Operator):
     bl_options: ClassVar = {"REGISTER", "UNDO"}
 
     undo: bpy.props.BoolProperty(
-        name="Undo", description="Put the asset back to its own size and place"
+        name="Undo",
+        description="Put the asset back to its own size and place",
+        options={"HIDDEN", "SKIP_SAVE"},
     )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -209,7 +214,8 @@ class OBJAVERSE_OT_look_through_camera(bpy.types.Operator):
 
     bl_idname = "objaverse.look_through_camera"
     bl_label = "Look Through View"
-    bl_options: ClassVar = {"REGISTER", "UNDO"}
+    # Not REGISTER: its box in the corner would lie over the picture.
+    bl_options: ClassVar = {"UNDO"}
 
     action: EnumProperty(
         items=[
@@ -262,9 +268,13 @@ def _look(context: bpy.types.Context, state: preview.RigState) -> None:
     render.resolution_percentage = 100
     render.pixel_aspect_x, render.pixel_aspect_y = lens["pixel_aspect_x"], lens["pixel_aspect_y"]
     scene.camera = camera
-    for area in context.screen.areas if context.screen else ():
-        if area.type == "VIEW_3D":
-            area.spaces.active.region_3d.view_perspective = "CAMERA"
+    for area in _viewports(context):
+        eye = area.spaces.active.region_3d
+        if eye.view_perspective != "CAMERA":
+            # Blender turns the viewport's own rotation with the camera.
+            where = eye.view_location.copy(), eye.view_rotation.copy(), eye.view_distance
+            _eyes[area.as_pointer()] = eye.view_perspective, where
+            eye.view_perspective = "CAMERA"
 
 
 def _stop_looking(context: bpy.types.Context) -> None:
@@ -279,9 +289,20 @@ def _stop_looking(context: bpy.types.Context) -> None:
     for blocks in (bpy.data.objects, bpy.data.cameras):
         if LOOK_CAMERA in blocks:
             blocks.remove(blocks[LOOK_CAMERA])
-    for area in context.screen.areas if context.screen else ():
-        if area.type == "VIEW_3D":
-            area.spaces.active.region_3d.view_perspective = "PERSP"
+    for area in _viewports(context):
+        eye = area.spaces.active.region_3d
+        if eye.view_perspective == "CAMERA":
+            eye.view_perspective, where = _eyes.get(area.as_pointer(), ("PERSP", None))
+            if where is not None:
+                eye.view_location, eye.view_rotation, eye.view_distance = where
+    _eyes.clear()
+
+
+def _viewports(context: bpy.types.Context) -> list[Any]:
+    """The viewport that was clicked in, else all of them."""
+    if context.area is not None and context.area.type == "VIEW_3D":
+        return [context.area]
+    return [a for a in context.screen.areas if a.type == "VIEW_3D"] if context.screen else []
 
 
 class OBJAVERSE_OT_setup_passes(bpy.types.Operator):
@@ -349,6 +370,7 @@ class _RunOperator:
         _run = run
         state = context.window_manager.objaverse
         state.running, state.progress, state.status = self.kind, 0.0, "Starting Blender"
+        state.notes = state.failure = ""
         run.start()
 
     def execute(self, context: bpy.types.Context) -> set[str]:
@@ -413,10 +435,11 @@ class _RunOperator:
                 level = {"ERROR"} if self.kind == "asset" else {"WARNING"}
                 self.report(level, str(message.error))
             if isinstance(message, Ended):
+                state = context.window_manager.objaverse
                 if message.error:
                     self.report({"ERROR"}, str(message.error))
-                elif message.outcome == "finished":
-                    self.report({"INFO"}, "Rendering finished")
+                elif not state.failure:
+                    self.report({"INFO"}, state.status)
                 return self._leave(context, {"FINISHED"})
             if time.monotonic() > deadline:
                 break
@@ -450,6 +473,9 @@ def _end(context: bpy.types.Context) -> None:
         if item.state in ("waiting", "rendering"):
             item.state, item.detail = "waiting", "not rendered"
     overlay.show_picture(None)
+    image = bpy.data.images.get(VIEW_IMAGE)
+    if image is not None and not image.users:
+        bpy.data.images.remove(image)
 
 
 def _discard_last() -> None:
@@ -464,7 +490,10 @@ def _show(context: bpy.types.Context, event: Any) -> None:
     state = context.window_manager.objaverse
     item = _item(state, getattr(event, "asset_id", ""))
     if isinstance(event, Stage):
-        names = {"download": "Fetching", "import": "Importing", "prepare": "Preparing", "render": "Rendering"}
+        names = {
+            "download": "Fetching", "import": "Importing", "prepare": "Preparing",
+            "render": "Rendering",
+        }  # fmt: skip
         state.status = f"{names.get(event.name, event.name)} {event.asset_id}"
         if item:
             item.state, item.detail, item.factor = "rendering", names.get(event.name, ""), 0.0
@@ -477,19 +506,35 @@ def _show(context: bpy.types.Context, event: Any) -> None:
         total = len(state.items) if state.running == "batch" else 1
         state.progress = (share + (done if state.running == "batch" else 0)) / max(1, total)
         state.status = _time_left(state.progress, event)
-    elif isinstance(event, AssetResult) and item:
-        item.state = event.status
-        item.factor = 1.0
-        item.result = str(event.path or "") if event.status != "failed" else ""
-        item.detail = str(event.error) if event.error else f"{event.views} views"
-        item.sheet = event.sheet
+    elif isinstance(event, AssetResult):
+        _show_result(state, item, event)
     elif isinstance(event, Done):
-        state.warnings = "\n".join(event.warnings)
+        if state.running == "asset":
+            state.notes = "\n".join(event.warnings)
     elif isinstance(event, Ended):
         state.progress = 1.0 if event.outcome == "finished" else 0.0
-        state.status = {"finished": "Finished", "cancelled": "Cancelled", "failed": "Failed"}[
-            event.outcome
-        ]
+        if event.error:
+            state.failure = str(event.error)
+        if event.outcome != "finished" or state.running == "batch":
+            state.status = event.outcome.capitalize()
+
+
+def _show_result(state: Any, item: Any, result: AssetResult) -> None:
+    if result.status == "skipped":
+        said = "there already"
+    elif result.error:
+        said = str(result.error)
+    else:
+        seconds = result.seconds.get("total", 0.0)
+        said = f"{result.views} views in {seconds:.0f} s" if seconds else f"{result.views} views"
+    if item:
+        item.state, item.factor, item.detail = result.status, 1.0, said
+        item.result = str(result.path or "") if not result.error else ""
+        item.sheet = result.sheet
+    elif result.error:
+        state.failure = said
+    else:
+        state.status = f"{result.path.name if result.path else result.asset_id}: {said}"
 
 
 def _item(state: Any, asset_id: str) -> Any:
@@ -513,7 +558,8 @@ def _show_view(event: FrameDone) -> None:
     overlay.show_picture(image)
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type == "IMAGE_EDITOR":
+            # An editor that shows something of the user's keeps it.
+            if area.type == "IMAGE_EDITOR" and area.spaces.active.image is None:
                 area.spaces.active.image = image
             if area.type in ("IMAGE_EDITOR", "VIEW_3D"):
                 area.tag_redraw()

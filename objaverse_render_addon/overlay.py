@@ -75,6 +75,9 @@ def _draw_rig() -> None:
     context = bpy.context
     if not context.window_manager.objaverse.preview or not context.space_data.overlay.show_overlays:
         return
+    if context.region_data.view_perspective == "CAMERA":
+        # From inside a frustum its lines and its number cover the view.
+        return
     state = preview.rig(context)
     if state is None:
         return

@@ -122,7 +122,7 @@ class _Lenses:
 
 def frustum_corners(camera: Camera, depth: float) -> npt.NDArray[np.float64]:
     """The picture's four corners (4, 3) in world space at a planar depth."""
-    return _Lenses.of([camera]).on_pictures(_CORNERS, depth)[0]
+    return np.asarray(_Lenses.of([camera]).on_pictures(_CORNERS, depth)[0])
 
 
 def is_cropped(camera: Camera, points: npt.NDArray[Any]) -> bool:
@@ -167,7 +167,7 @@ def rig_lines(
         colors = np.array([ALARM if view.index in alarm else CALM for view in views])
         colors[[view.index == current for view in views]] = CURRENT
         frusta = _frusta(lenses, size)
-        add(frusta, np.repeat(colors, np.prod(frusta.shape[1:3]), axis=0))
+        add(frusta, np.repeat(colors, frusta.shape[1] * 2, axis=0))
         numbers, owner = _numbers(lenses, [view.index for view in views], size)
         add(numbers, np.repeat(colors[owner], 2, axis=0))
     if half_extent:
@@ -270,7 +270,7 @@ def pick(
     hit &= (w > 0).all(axis=(1, 2))
     if not hit.any():
         return None
-    return views[int(np.where(hit, distance, np.inf).argmin())].index
+    return views[int(np.argmin(np.where(hit, distance, np.inf)))].index
 
 
 def _holds_origin(polygons: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:

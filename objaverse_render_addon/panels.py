@@ -97,11 +97,7 @@ class OBJAVERSE_PT_main(_Panel, bpy.types.Panel):
             box.operator("screen.userpref_show", text="Allow It in Preferences, System")
         if state.summary:
             _text(context, layout, state.summary, "INFO")
-        warnings = state.warnings.splitlines()
-        if len(warnings) > 4:
-            warnings[3:] = [f"and {len(warnings) - 3} more"]
-        for warning in warnings:
-            _text(context, layout, warning, "ERROR", alert=True)
+        _warnings(context, layout, state.warnings)
 
 
 class OBJAVERSE_PT_normalize(_Panel, bpy.types.Panel):
@@ -164,6 +160,7 @@ class OBJAVERSE_PT_cameras(_Panel, bpy.types.Panel):
             depress=state.preview,
         )
         row = self.layout.row(align=True)
+        row.use_property_split = False
         look = "objaverse.look_through_camera"
         row.operator(look, text="", icon="TRIA_LEFT").action = "PREVIOUS"
         row.prop(settings, "current_view", text="View")
@@ -336,11 +333,14 @@ class OBJAVERSE_PT_render(_Panel, bpy.types.Panel):
             row = layout.row(align=True)
             row.progress(factor=state.progress, text=state.status)
             row.operator("objaverse.cancel", text="", icon="X")
+        elif state.failure:
+            _text(context, layout.box(), state.failure, "ERROR", alert=True)
         elif state.status:
-            layout.label(text=state.status)
+            _text(context, layout, state.status, "INFO")
+        _warnings(context, layout, state.notes)
         layout.operator("objaverse.open_output", icon="FILE_FOLDER")
         layout.separator()
-        layout.prop(settings, "sources", text="Batch")
+        self.columns().prop(settings, "sources", text="Batch")
         layout.operator("objaverse.render_batch", icon="RENDER_ANIMATION")
         if len(state.items):
             self._list(context, layout, state)
@@ -371,6 +371,14 @@ def _job_error(settings: Any) -> str:
     except RenderError as error:
         return str(error)
     return ""
+
+
+def _warnings(context: bpy.types.Context, layout: bpy.types.UILayout, text: str) -> None:
+    lines = text.splitlines()
+    if len(lines) > 4:
+        lines[3:] = [f"and {len(lines) - 3} more"]
+    for line in lines:
+        _text(context, layout, line, "ERROR", alert=True)
 
 
 def _text(

@@ -77,7 +77,7 @@ def options(context: bpy.types.Context) -> dict[str, Any]:
     preferences = get(context)
     if preferences is not None:
         values["timeout"] = preferences.timeout
-        values["download_dir"] = preferences.download_dir or None
+        values["download_dir"] = bpy.path.abspath(preferences.download_dir) or None
         values["endpoint"] = preferences.endpoint or None
         if preferences.max_memory:
             values["max_memory"] = int(preferences.max_memory * 2**30)

@@ -511,7 +511,9 @@ class OBJAVERSE_PG_state(bpy.types.PropertyGroup):
     )
     status: StringProperty(update=_redraw, description="What is going on")
     summary: StringProperty(description="What came in with the last import")
-    warnings: StringProperty(description="Warnings of the last import or render")
+    warnings: StringProperty(description="Warnings of the last import")
+    notes: StringProperty(description="Warnings of the last render")
+    failure: StringProperty(description="Why the last render failed")
     preview: BoolProperty(
         update=_redraw, description="Whether the viewport shows the cameras of all views"
     )

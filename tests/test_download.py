@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import struct
 import sys
 import threading
@@ -379,7 +378,7 @@ def test_cancelling_stops_a_slow_download_soon(server, cache):
     assert server.ranges(name)[-1] == f"bytes={seen[-1][0]}-"
 
 
-def test_cancelling_ends_the_wait_for_another_try(server, cache, monkeypatch):
+def test_cancelling_ends_the_wait_for_another_try(server, cache):
     name = server.add(UID, glb())
     server.orders[name] = [status(429, Retry_After="50")]
     cancel = threading.Event()
@@ -478,7 +477,7 @@ def test_one_bad_address_is_one_named_failure_and_nothing_is_rendered_twice(serv
     assert [type(result.error) for result in report.results] == [
         DownloadFailed, WrongFormat, DownloadFailed, SourceNotFound,
     ]  # fmt: skip
-    assert os.listdir(tmp_path / "out") == []
+    assert list((tmp_path / "out").iterdir()) == []
     offline = render([UID], RenderJob(), tmp_path / "out", download_dir=tmp_path, online=False)
     assert isinstance(offline.results[0].error, OnlineAccessDenied)
     assert offline.exit_code == OnlineAccessDenied.exit_code

@@ -23,7 +23,10 @@ from objaverse_render_addon.errors import (
 )
 
 PACKAGE = Path(objaverse_render_addon.__file__).parent
-WHEELS = ("openexr-3.4.4-cp311-cp311-manylinux_2_28_x86_64.whl", "openexr-3.4.4-cp313-cp313-win_amd64.whl")
+WHEELS = (
+    "openexr-3.4.4-cp311-cp311-manylinux_2_28_x86_64.whl",
+    "openexr-3.4.4-cp313-cp313-win_amd64.whl",
+)
 
 
 @pytest.fixture
@@ -179,6 +182,7 @@ class Addons(types.ModuleType):
         return name in self.enabled, name in self.enabled
 
     def enable(self, name: str, *, persistent: bool) -> object:
+        assert persistent
         if not self.works:
             return None
         self.enabled.append(name)

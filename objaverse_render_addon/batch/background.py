@@ -132,7 +132,7 @@ class Fetch(threading.Thread):
         self._uid = as_uid(source) or source
         folder = options.get("download_dir")
         self._cache = ObjaverseCache(
-            Path(folder) if folder else None,
+            Path(folder).expanduser() if folder else None,
             options.get("endpoint"),
             online=bool(options.get("online", True)),
         )

@@ -59,6 +59,12 @@ def import_into_scene(scene: bpy.types.Scene, path: Path, *, keep_lights: bool) 
     collections = set(bpy.data.collections)
     selected = [obj for obj in scene.objects if obj.select_get()]
     active = bpy.context.view_layer.objects.active
+
+    def select_as_before() -> None:
+        for obj in selected:
+            obj.select_set(True)
+        bpy.context.view_layer.objects.active = active
+
     try:
         if kind == "blend":
             importers.append_blend(path, scene)
@@ -73,6 +79,7 @@ def import_into_scene(scene: bpy.types.Scene, path: Path, *, keep_lights: bool) 
             raise NoGeometry(f"{path}: nothing in the file has a face that renders.")
     except Exception:
         bpy.data.batch_remove(set(bpy.data.user_map()) - blocks)
+        select_as_before()
         raise
     _remove_unused(blocks)
     home = bpy.data.collections.new(path.stem)
@@ -84,9 +91,7 @@ def import_into_scene(scene: bpy.types.Scene, path: Path, *, keep_lights: bool) 
             if other == scene.collection or other in collections:
                 other.objects.unlink(obj)
     home[_RECORD] = source_record(path, str(path))
-    for obj in selected:
-        obj.select_set(True)
-    bpy.context.view_layer.objects.active = active
+    select_as_before()
     meshes = [obj for obj in objects if obj.type == "MESH"]
     faces = sum(len(obj.data.polygons) for obj in meshes)
     size = path.stat().st_size / 2**20

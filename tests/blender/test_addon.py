@@ -30,8 +30,7 @@ MACHINE = {"engine.device", "engine.threads"}
 
 @pytest.fixture(scope="module")
 def enabled() -> Iterator[Any]:
-    import bpy  # noqa: F401  (which brings the next one with it)
-
+    import bpy  # noqa: F401, I001  (which brings the next one with it)
     import addon_utils
 
     module = addon_utils.enable(NAME, default_set=True, persistent=True)
@@ -44,15 +43,16 @@ def enabled() -> Iterator[Any]:
 
 
 @pytest.fixture
-def bpy(enabled: Any) -> Any:
+def bpy(enabled: Any) -> Any:  # noqa: ARG001
     """Blender with the add-on, and an empty scene."""
     import bpy
 
     bpy.ops.wm.read_homefile(use_empty=True)
     assert NAME in bpy.context.preferences.addons
     state = bpy.context.window_manager.objaverse
-    for name in ("running", "status", "summary", "warnings", "preview", "items", "progress"):
-        state.property_unset(name)
+    for prop in state.bl_rna.properties:
+        if prop.identifier not in ("rna_type", "name"):
+            state.property_unset(prop.identifier)
     return bpy
 
 
@@ -163,7 +163,7 @@ def test_enabling_and_disabling_twice_leaves_nothing_behind() -> None:
 
 
 @pytest.mark.core
-def test_everything_that_is_shown_is_described(bpy: Any, enabled: Any) -> None:
+def test_everything_that_is_shown_is_described(bpy: Any) -> None:
     from objaverse_render_addon import operators, preferences, properties
 
     groups = [*properties._CLASSES[:1], properties.OBJAVERSE_PG_state]
@@ -284,7 +284,7 @@ def test_a_job_goes_through_panel_and_file_and_back(bpy: Any, name: str, tmp_pat
 
 
 @pytest.mark.core
-def test_device_and_threads_come_from_the_preferences_and_stay(bpy: Any, tmp_path: Path) -> None:
+def test_device_and_threads_come_from_the_preferences_and_stay(bpy: Any) -> None:
     from objaverse_render_addon.properties import from_job, to_job
 
     preferences = bpy.context.preferences.addons[NAME].preferences
@@ -329,7 +329,8 @@ def test_a_job_beyond_the_panel_is_refused_by_its_field(
     [
         ("[engine]\nsamples = 'many'", "engine.samples"), ("[engine]\nsample = 3", "samples"),
         ("[cameras]\npattern = 'rings'", "cameras.pattern"), ("seed = ", "job.toml"),
-        ("[cameras]\npattern = 'ring'\nelevation = [1, 2]", "cameras.elevation"), (None, "job.toml"),
+        ("[cameras]\npattern = 'ring'\nelevation = [1, 2]", "cameras.elevation"),
+        (None, "job.toml"),
     ],
 )  # fmt: skip
 def test_a_broken_job_file_is_named_with_its_field(
@@ -398,7 +399,8 @@ def draw_panels() -> Layout:
     # A panel is drawn in a region; in background there is none.
     context = types.SimpleNamespace(
         scene=bpy.context.scene, window_manager=bpy.context.window_manager,
-        preferences=bpy.context.preferences, region=types.SimpleNamespace(width=300),
+        region=types.SimpleNamespace(width=300),
+        preferences=types.SimpleNamespace(system=types.SimpleNamespace(ui_scale=1.0)),
     )  # fmt: skip
     layout = Layout()
     classes = [cls for cls in panels._CLASSES if hasattr(cls, "draw") and "_PT_" in cls.__name__]
@@ -817,8 +819,9 @@ def test_looking_through_views_goes_round_and_leads_back(bpy: Any, panel: Any) -
     assert look(action="STOP") == {"FINISHED"}
 
 
+@pytest.mark.usefixtures("panel")
 @pytest.mark.parametrize("what", ["deleted", "renamed", "none", "look deleted"])
-def test_looking_ends_well_whatever_became_of_the_cameras(bpy: Any, panel: Any, what: str) -> None:
+def test_looking_ends_well_whatever_became_of_the_cameras(bpy: Any, what: str) -> None:
     scene = users_scene(bpy)
     camera = scene.camera
     if what == "none":
@@ -840,7 +843,8 @@ def test_looking_ends_well_whatever_became_of_the_cameras(bpy: Any, panel: Any, 
     wanted = None if what in ("deleted", "none") else camera
     assert scene.camera == wanted
     render = scene.render
-    assert (render.resolution_x, render.resolution_y, render.resolution_percentage) == (111, 222, 33)
+    assert (render.resolution_x, render.resolution_y) == (111, 222)
+    assert render.resolution_percentage == 33
     assert (render.pixel_aspect_x, render.pixel_aspect_y) == (1.0, 1.5)
     assert [key for key in scene.keys() if "look" in key] == []  # noqa: SIM118
     assert not any("Objaverse" in data.name for data in bpy.data.cameras)
@@ -969,8 +973,9 @@ def test_impossible_settings_start_nothing(bpy: Any, panel: Any, tmp_path: Path)
     assert bpy.context.window_manager.objaverse.running == ""
 
 
+@pytest.mark.usefixtures("enabled")
 def test_the_command_line_inside_blender_gives_its_exit_code(
-    enabled: Any, capfd: pytest.CaptureFixture[str]
+    capfd: pytest.CaptureFixture[str]
 ) -> None:
     from objaverse_render_addon.commands import _command
 
@@ -986,7 +991,7 @@ UID = "3" * 32
 
 
 def test_an_object_is_fetched_and_rendered_by_its_identifier(
-    bpy: Any, panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bpy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from objaverse_server import ROOT as PATH
     from objaverse_server import resetting, serving

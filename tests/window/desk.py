@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-Button = tuple[str, str]
 
 
 class Desk:
@@ -51,7 +50,6 @@ class Desk:
              str(height), "--python", f"{inside}/probe.py", *arguments],
             "blender.log",
         )  # fmt: skip
-        self.places: dict[Any, tuple[int, int]] = {}
 
     def inside(self, path: Path) -> str:
         """A path as the programs in the Debian folder see it."""
@@ -189,32 +187,28 @@ class Desk:
             name: Of an operator with its arguments, as ``objaverse.cancel()``, or of a property
                 of the panel, as ``pattern`` or ``radius[0]``.
         """
-        known = self.places.get(name)
-        if known:
-            self.move(known[0] - 2, known[1])
-            self.move(*known)
-            time.sleep(0.06)
-            if self._is(name):
-                return known
         x, y, width, height = self.ask("place('UI')")
-        top, width = self.size[1] - y - height, width - 20 * self.scale
+        width -= round(20 * self.scale)
+        step = round(11 * self.scale)
+        rows = range(y + height - step, y + 4, -step)
         # Most buttons are in the right half; those in a row of icons are at its right end.
-        for share in (0.62, 0.95, 0.87, 0.3, 0.06):
-            for offset in range(round(8 * self.scale), height - 4, round(12 * self.scale)):
-                self.move(x + share * width, top + offset)
-                time.sleep(0.02)
-                if self._is(name):
-                    # Not on its edge.
-                    at = round(x + share * width), round(top + offset + 3 * self.scale)
-                    self.move(*at)
-                    time.sleep(0.06)
-                    self.places[name] = at if self._is(name) else (at[0], top + offset)
-                    return self.places[name]
-        raise AssertionError(f"there is no button {name}")
-
-    def _is(self, name: str) -> bool:
-        found = self.ask("button()") or ""
-        return bool(found == f"bpy.ops.{name}" or found.endswith(f".objaverse.{name}"))
+        shares = (0.62, 0.9, 0.81, 0.3, 0.08, 0.74)
+        spots = [(round(x + share * width), row) for share in shares for row in rows]
+        # Where it was seen while another was looked for; the middle, for edges are unsure.
+        seen = self.ask(f"[at for key, at in SEEN.items() if named(key, {name!r})]")
+        known = [places[len(places) // 2] for places in seen]
+        for tried in (known, spots):
+            self.ask(f"search({name!r}, {tried!r})")
+            self.until("not SEARCH['running']", 60, name, period=0.03)
+            if self.ask("SEARCH['found']"):
+                break
+        else:
+            raise AssertionError(f"there is no button {name}")
+        x, y = self.ask("SEARCH['found']")
+        if tried is spots:
+            # The first hit is near its upper edge.
+            y -= round(4 * self.scale)
+        return x, self.size[1] - 1 - y
 
     def press(self, name: str) -> None:
         """Click a button of the sidebar."""

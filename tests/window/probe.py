@@ -81,17 +81,43 @@ def scene_state():
     }
 
 
-def find_run():
-    """The add-on's running process, if any: pid of the worker."""
-    import sys
+def search(name, spots):
+    """Move the mouse over spots, x and y from below, until a button is under it.
 
-    for name, module in sys.modules.items():
-        if name.endswith("objaverse_render_addon.operators"):
-            return module._run is not None
-    return None
+    What was seen on the way is noted in SEEN. Blender learns of a move only after this returns,
+    so this is done step by step, from the timer.
+    """
+    SEARCH.update(name=name, spots=spots[::-1], at=None, found=None, running=True)
+    for key in [key for key in SEEN if named(key, name)]:
+        del SEEN[key]
+
+
+def step():
+    if SEARCH["at"] is not None:
+        copied = button()
+        if copied:
+            SEEN.setdefault(copied, []).append(SEARCH["at"])
+        if SEARCH["found"] is None and named(copied, SEARCH["name"]):
+            SEARCH["found"] = SEARCH["at"]
+    if SEARCH["found"] is not None or not SEARCH["spots"]:
+        SEARCH["running"] = False
+        return
+    SEARCH["at"] = SEARCH["spots"].pop()
+    bpy.context.window_manager.windows[0].cursor_warp(*SEARCH["at"])
+
+
+def named(copied, name):
+    return bool(copied) and (copied == f"bpy.ops.{name}" or copied.endswith(f".objaverse.{name}"))
+
+
+SEARCH = {"running": False}
+SEEN = {}
 
 
 def answer():
+    if SEARCH["running"]:
+        step()
+        return 0.03
     ask = FOLDER / "ask"
     if ask.exists():
         code = ask.read_text()

@@ -101,6 +101,7 @@ class Frame:
         object_box: ``[u_min, v_min, u_max, v_max]`` in pixels of the projected geometry, whether
             or not it is inside the image; ``None`` where some of it is behind the camera.
         opaque: Whether RGB is written over a background colour.
+        noise_seed: Of the path tracer, for RGB.
         checks: What :func:`check_frame` found.
     """
 
@@ -110,6 +111,7 @@ class Frame:
     object_box: tuple[float, float, float, float] | None = None
     normal_space: str = "camera"
     opaque: bool = False
+    noise_seed: int | None = None
     checks: list[Check] = field(default_factory=list)
 
     @property

@@ -313,6 +313,8 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
 def _engine_record(scene: Any) -> dict[str, Any]:
     import bpy
 
+    from .blender.engine import BOUNCES, FILTER_WIDTH
+
     engine = scene.job.engine
     return {
         "engine": engine.engine,
@@ -321,6 +323,8 @@ def _engine_record(scene: Any) -> dict[str, Any]:
         "denoised": scene.denoised,
         "device": scene.device.kind,
         "device_names": list(scene.device.names),
+        "bounces": BOUNCES,
+        "filter_width_px": FILTER_WIDTH,
         "view_transform": "Standard",
         "blender_version": bpy.app.version_string,
         "blender_build": bpy.app.build_hash.decode(errors="replace"),

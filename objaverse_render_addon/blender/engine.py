@@ -37,12 +37,12 @@ __all__ = ["AssetScene", "open_asset"]
 
 _log = logging.getLogger(__name__)
 
-BOX_MARGIN: Final = 6
-"""Pixels around the object's projected box that are rendered for RGB: the pixel filter needs
-1.5 of them, the denoiser uses the rest."""
+BOX_MARGIN: Final = 3
+"""Pixels around the object's projected box that are rendered for RGB. The pixel filter needs
+1.5 of them; wider margins change nothing, with the denoiser or without (benchmarks/denoise.py)."""
 _GEOMETRY_BUDGET: Final = 256 << 20
 _TINY_FILTER: Final = 0.01
-_FILTER: Final = 1.5
+FILTER_WIDTH: Final = 1.5
 
 BOUNCES: Final = {
     "max_bounces": 8,
@@ -167,7 +167,8 @@ class AssetScene:
                 self._look(frame.view)
                 self._set_border(frame.camera, frame.object_box, BOX_MARGIN)
                 seed = draw(self.job.seed, self.asset_id, "noise", frame.view.index, 1)
-                self.scene.cycles.seed = int(seed[0] * 2**31)
+                frame.noise_seed = int(seed[0] * 2**31)
+                self.scene.cycles.seed = frame.noise_seed
                 self.scene.render.filepath = str(path)
                 self._render(path)
                 self.watch.add("color", since)
@@ -262,7 +263,7 @@ class AssetScene:
         compat.set_compositing(scene, False)
         scene.render.engine = compat.engine_id(engine.engine)
         if engine.engine == "cycles":
-            compat.set_checked(scene.cycles, filter_width=_FILTER, samples=engine.samples)
+            compat.set_checked(scene.cycles, filter_width=FILTER_WIDTH, samples=engine.samples)
             compat.set_checked(scene.cycles, use_denoising=self.denoised)
         elif engine.engine == "eevee":
             scene.eevee.taa_render_samples = engine.samples
@@ -387,7 +388,8 @@ def open_asset(
 
 def _number_objects() -> dict[int, str]:
     names = {}
-    seen = [obj for obj in bpy.data.objects if obj.type not in ("EMPTY", "ARMATURE", "LIGHT", "CAMERA")]
+    helpers = ("EMPTY", "ARMATURE", "LIGHT", "CAMERA")
+    seen = [obj for obj in bpy.data.objects if obj.type not in helpers]
     for index, obj in enumerate(sorted(seen, key=lambda item: item.name_full), 1):
         obj.pass_index = index
         names[index] = obj.name

@@ -79,6 +79,7 @@ def view_record(frame: Frame, job: RenderJob) -> dict[str, Any]:
         "fov_x_degrees": horizontal,
         "fov_y_degrees": vertical,
         "pose": frame.view.pose,
+        "noise_seed": frame.noise_seed,
         "object_box_px": None if box is None else list(box),
         "checks": {check.name: [check.status, check.value] for check in frame.checks},
     }

@@ -13,12 +13,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from . import __version__
-from .errors import MissingDependency, SourceNotFound, WorkerStartFailed, from_os_error
+from .errors import (
+    MissingDependency,
+    SourceNotFound,
+    WorkerStartFailed,
+    WrongFormat,
+    from_os_error,
+)
 
 __all__ = ["LAUNCHER", "fetch_wheels", "install", "stage", "write_launcher"]
 
@@ -160,9 +167,12 @@ def install(blender: Path, extension: Path | None = None) -> dict[str, str]:
         What was done: ``blender``, ``extension``, ``launcher``.
 
     Raises:
+        SourceNotFound, WrongFormat: ``extension`` is none.
         WorkerStartFailed: Blender cannot be run, or the result does not work in it.
         MissingDependency: OpenEXR's wheel for its Python cannot be fetched.
     """
+    if extension is not None:
+        _check_package(extension)
     facts = _ask(blender)
     with tempfile.TemporaryDirectory(prefix="objaverse-install-") as name:
         folder = Path(name)
@@ -173,8 +183,6 @@ def install(blender: Path, extension: Path | None = None) -> dict[str, str]:
                 "--source-dir", str(folder / "extension"), "--output-dir", str(folder),
             )  # fmt: skip
             extension = next(folder.glob("*.zip"))
-        elif not extension.is_file():
-            raise SourceNotFound(f"{extension} does not exist.", hint="Run make extension first.")
         # A folder or link of that name from an older installation would register twice.
         _run(blender, "--command", "extension", "install-file", "-r", "user_default", "-e",
              str(extension.resolve()))  # fmt: skip
@@ -187,6 +195,18 @@ def install(blender: Path, extension: Path | None = None) -> dict[str, str]:
         "extension": __version__,
         "launcher": str(launcher),
     }
+
+
+def _check_package(path: Path) -> None:
+    if not path.is_file():
+        raise SourceNotFound(f"{path} does not exist.", hint="Run make extension first.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile as error:
+        raise WrongFormat(f"{path} is no zip archive: {error}.") from error
+    if "blender_manifest.toml" not in names:
+        raise WrongFormat(f"{path} is not an extension for Blender: it has no manifest.")
 
 
 def _ask(blender: Path) -> dict[str, Any]:

@@ -35,9 +35,10 @@ def bring_into_view(context: bpy.types.Context, points: npt.NDArray[np.float64])
         return
     space = area.spaces.active
     view, region = space.region_3d, next(r for r in area.regions if r.type == "WINDOW")
-    # Sidebar and toolbar lie over the viewport.
+    # Sidebar and toolbar lie over the viewport, unless they are set to stand beside it.
+    over = context.preferences.system.use_region_overlap
     left, right = (
-        sum(r.width for r in area.regions if r.type == kind and r.width > 1)
+        sum(r.width for r in area.regions if over and r.type == kind and r.width > 1)
         for kind in ("TOOLS", "UI")
     )
     size = np.array([region.width, region.height], dtype=np.float64)

@@ -112,7 +112,9 @@ def main() -> None:
     import bpy
 
     from .blender import importers
+    from .blender.compat import leave_extensions_alone
 
+    leave_extensions_alone()
     # Factory settings know no extensions, and Blender then forgets where their wheels are.
     with contextlib.suppress(ImportError):
         importlib.import_module("OpenEXR")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 import types
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from objaverse_render_addon.errors import (
     OutputNotWritable,
     SourceNotFound,
     WorkerStartFailed,
+    WrongFormat,
 )
 
 PACKAGE = Path(objaverse_render_addon.__file__).parent
@@ -280,7 +282,8 @@ def test_a_program_that_is_no_blender_is_named(tmp_path: Path, content: str | No
 def test_installing_is_done_with_blenders_own_commands(tmp_path: Path):
     """A stand-in that writes down what it is asked, and answers as Blender would."""
     scripts, log, archive = tmp_path / "scripts", tmp_path / "log", tmp_path / "x.zip"
-    archive.write_bytes(b"PK")
+    with zipfile.ZipFile(archive, "w") as package:
+        package.writestr("blender_manifest.toml", "")
     program = tmp_path / "blender"
     facts = f'{{"version": "5.2.0", "python": "3.13", "scripts": "{scripts}"}}'
     program.write_text(
@@ -296,6 +299,9 @@ def test_installing_is_done_with_blenders_own_commands(tmp_path: Path):
     assert "--python-exit-code 1 --addons objaverse_render_addon" in tried
     with pytest.raises(SourceNotFound, match="make extension"):
         install.install(program, tmp_path / "missing.zip")
+    archive.write_bytes(b"PK")
+    with pytest.raises(WrongFormat, match="no zip archive"):
+        install.install(program, archive)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="programs are scripts here")

@@ -20,6 +20,7 @@ __all__ = [
     "file_output_path",
     "find_operator",
     "has_denoiser",
+    "leave_extensions_alone",
     "make_file_output",
     "new_aov_output",
     "pass_socket",
@@ -212,3 +213,15 @@ def relative_path_options() -> set[str]:
     """Options of a path property where ``//`` is understood; newer Blenders want to be told."""
     told = "is_path_supports_blend_relative" in bpy.types.Property.bl_rna.properties
     return {"ANIMATABLE", "PATH_SUPPORTS_BLEND_RELATIVE"} if told else {"ANIMATABLE"}
+
+
+def leave_extensions_alone() -> None:
+    """Keep this process from changing the user's installed extensions.
+
+    Factory settings enable none of them, and a Blender that loads those settings then removes
+    every extension's wheels from the user's folder, under the feet of the Blender that runs there.
+    """
+    import addon_utils
+
+    if hasattr(addon_utils, "extensions_refresh"):
+        addon_utils.extensions_refresh = lambda *_, **__: None

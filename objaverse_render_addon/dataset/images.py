@@ -1,8 +1,8 @@
-"""Pixels on disk: EXR through the OpenEXR package, 8-bit PNG.
+"""Pixels on disk: EXR, 8-bit PNG.
 
-This module runs inside Blender's own Python too, which has numpy and (as a wheel) OpenEXR but
-no imaging library; PNG is therefore encoded here, in the few lines that it takes. Reading PNG
-happens outside Blender and is Pillow's work.
+This module runs inside Blender's own Python too, which has numpy but no imaging library; PNG is
+therefore encoded here, in the few lines that it takes. Reading PNG happens outside Blender and is
+Pillow's work.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MissingDependency, RenderFailed
+from . import exr
 
 __all__ = ["cycles_seconds", "encode_png", "encode_srgb8", "read_exr", "read_png", "write_exr"]
 
@@ -32,20 +33,29 @@ def read_exr(path: Path) -> dict[str, npt.NDArray[Any]]:
     Raises:
         RenderFailed: The file is not there or is not whole.
     """
-    exr = _openexr()
     if not path.is_file():
         raise RenderFailed(f"Blender wrote no image at {path}.")
     try:
-        file = exr.File(str(path), separate_channels=True)
-        channels = {
+        channels = exr.read(path)
+    except exr.Unsupported:
+        channels = _read_with_openexr(path)
+    except (exr.Broken, OSError) as error:
+        raise RenderFailed(f"{path} is not a whole EXR image: {error}.") from error
+    if not channels:
+        raise RenderFailed(f"{path} is not a whole EXR image: its pixels cannot be read.")
+    return channels
+
+
+def _read_with_openexr(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Files that others wrote; never inside Blender, see :mod:`exr`."""
+    package = _openexr()
+    try:
+        file = package.File(str(path), separate_channels=True)
+        return {
             name: channel.pixels for part in file.parts for name, channel in part.channels.items()
         }
     except RuntimeError as error:
         raise RenderFailed(f"{path} is not a whole EXR image: {error}.") from error
-    # OpenEXR prints a warning and leaves the part away whose pixels it cannot read.
-    if not channels:
-        raise RenderFailed(f"{path} is not a whole EXR image: its pixels cannot be read.")
-    return channels
 
 
 def cycles_seconds(path: Path) -> float:
@@ -54,11 +64,10 @@ def cycles_seconds(path: Path) -> float:
     Returns:
         To a hundredth, rounded down; 0 where another engine rendered.
     """
-    header = _openexr().File(str(path), header_only=True).parts[0].header
-    for name, value in header.items():
+    for name, value in exr.read_headers(path)[0].notes.items():
         if name.startswith("cycles.") and name.endswith(".render_time"):
             seconds = 0.0
-            for part in str(value).split(":"):
+            for part in value.split(":"):
                 seconds = seconds * 60 + float(part)
             return seconds
     return 0.0
@@ -66,10 +75,7 @@ def cycles_seconds(path: Path) -> float:
 
 def write_exr(path: Path, channels: dict[str, npt.NDArray[Any]], notes: dict[str, str]) -> None:
     """Write float32 and uint32 channels losslessly (ZIP), with ``notes`` in the header."""
-    exr = _openexr()
-    header = {"compression": exr.ZIP_COMPRESSION, "type": exr.scanlineimage, **notes}
-    planes = {name: np.ascontiguousarray(data) for name, data in channels.items()}
-    exr.File(header, planes).write(str(path))
+    exr.write(path, channels, notes)
 
 
 def encode_srgb8(linear: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

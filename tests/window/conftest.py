@@ -100,7 +100,8 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project's own textured asset."""
     path = tmp_path_factory.mktemp("sample") / "rocket.glb"
-    subprocess.run([sys.executable, str(PROJECT / "examples/make_sample.py"), str(path)], check=True)
+    maker = PROJECT / "examples/make_sample.py"
+    subprocess.run([sys.executable, str(maker), str(path)], check=True)
     return path
 
 
@@ -173,7 +174,7 @@ def free_display() -> int:
 def desk(newest: Debian) -> Iterator[Desk]:
     """Blender's window, its sidebar open at our tab."""
     desk = Desk(
-        newest.root, newest.folder / "desk", newest.environment, (1240, 1250), free_display()
+        newest.root, newest.folder / "desk", newest.environment, (1240, 1250), free_display(), 0.8
     )
     try:
         desk.ask("1", timeout=60)

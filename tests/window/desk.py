@@ -120,7 +120,8 @@ class Desk:
         area = ["-crop", "{2}x{3}+{0}+{1}".format(*crop), "+repage"] if crop else []
         self.run("import", "-window", "root", *area, self.inside(inside))
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(inside, path)
+        if path != inside:
+            shutil.copy(inside, path)
         return path
 
     def run(self, *command: str) -> str:
@@ -180,39 +181,38 @@ class Desk:
                 return
         raise AssertionError("there is no tab Objaverse")
 
-    def find(self, name: str) -> tuple[int, int]:
+    def find(self, name: str, share: float = 0.62) -> tuple[int, int]:
         """Where a button of the sidebar is.
 
         Args:
             name: Of an operator with its arguments, as ``objaverse.cancel()``, or of a property
                 of the panel, as ``pattern`` or ``radius[0]``.
+            share: How far to the right it is, 0 to 1.
         """
         x, y, width, height = self.ask("place('UI')")
-        width -= round(20 * self.scale)
-        step = round(11 * self.scale)
-        rows = range(y + height - step, y + 4, -step)
-        # Most buttons are in the right half; those in a row of icons are at its right end.
-        shares = (0.62, 0.9, 0.81, 0.3, 0.08, 0.74)
-        spots = [(round(x + share * width), row) for share in shares for row in rows]
-        # Where it was seen while another was looked for; the middle, for edges are unsure.
+        column = round(x + share * (width - 20 * self.scale))
+        step = round(15 * self.scale)
+        rows = list(range(y + height - step, y + 4, -step))
+        # Where it was seen while another was looked for; then below all that was seen.
         seen = self.ask(f"[at for key, at in SEEN.items() if named(key, {name!r})]")
-        known = [places[len(places) // 2] for places in seen]
-        for tried in (known, spots):
-            self.ask(f"search({name!r}, {tried!r})")
+        # Buttons above it come and go by a line or two.
+        shifts = [sign * step * count for count in range(5) for sign in (1, -1)][1:]
+        known = [(x, y + by) for x, y in seen if abs(x - column) < 9 for by in shifts]
+        lowest = self.ask(f"min([at[1] for at in SEEN.values() if at[0] == {column}], default=0)")
+        rows = [row for row in rows if row < lowest] + [row for row in rows if row >= lowest]
+        spots = [(column, row) for row in rows]
+        for tried, patience in ((known, 3), (spots, 2), (spots, 4)):
+            self.ask(f"search({name!r}, {tried!r}, {patience})")
             self.until("not SEARCH['running']", 60, name, period=0.03)
-            if self.ask("SEARCH['found']"):
-                break
-        else:
-            raise AssertionError(f"there is no button {name}")
-        x, y = self.ask("SEARCH['found']")
-        if tried is spots:
-            # The first hit is near its upper edge.
-            y -= round(4 * self.scale)
-        return x, self.size[1] - 1 - y
+            found = self.ask("SEARCH['found']")
+            if found:
+                return found[0], self.size[1] - 1 - found[1]
+        self.picture(self.folder / "failed.png")
+        raise AssertionError(f"there is no button {name}\n{self.output()[-2000:]}")
 
-    def press(self, name: str) -> None:
+    def press(self, name: str, share: float = 0.62) -> None:
         """Click a button of the sidebar."""
-        self.click(*self.find(name))
+        self.click(*self.find(name, share))
 
     def enter(self, name: str, text: str) -> None:
         """Type into a field of the sidebar."""

@@ -81,28 +81,32 @@ def scene_state():
     }
 
 
-def search(name, spots):
+def search(name, spots, patience):
     """Move the mouse over spots, x and y from below, until a button is under it.
 
-    What was seen on the way is noted in SEEN. Blender learns of a move only after this returns,
-    so this is done step by step, from the timer.
+    What was seen on the way is noted in SEEN. Blender learns of a move only after a timer has
+    returned, and when it is busy after the next one: patience is how many it waits.
     """
-    SEARCH.update(name=name, spots=spots[::-1], at=None, found=None, running=True)
+    SEARCH.update(name=name, spots=spots[::-1], at=None, found=None, running=True,
+                  patience=patience, waited=0)
     for key in [key for key in SEEN if named(key, name)]:
         del SEEN[key]
 
 
 def step():
     if SEARCH["at"] is not None:
+        SEARCH["waited"] += 1
+        if SEARCH["waited"] < SEARCH["patience"]:
+            return
         copied = button()
         if copied:
-            SEEN.setdefault(copied, []).append(SEARCH["at"])
-        if SEARCH["found"] is None and named(copied, SEARCH["name"]):
+            SEEN[copied] = SEARCH["at"]
+        if named(copied, SEARCH["name"]):
             SEARCH["found"] = SEARCH["at"]
     if SEARCH["found"] is not None or not SEARCH["spots"]:
         SEARCH["running"] = False
         return
-    SEARCH["at"] = SEARCH["spots"].pop()
+    SEARCH["at"], SEARCH["waited"] = SEARCH["spots"].pop(), 0
     bpy.context.window_manager.windows[0].cursor_warp(*SEARCH["at"])
 
 
@@ -117,7 +121,7 @@ SEEN = {}
 def answer():
     if SEARCH["running"]:
         step()
-        return 0.03
+        return 0.02
     ask = FOLDER / "ask"
     if ask.exists():
         code = ask.read_text()

@@ -1,0 +1,265 @@
+"""Scanline EXR files, uncompressed and ZIP: what Blender writes for us, and what we write.
+
+The OpenEXR package cannot do this inside an installed Blender. Its C functions are visible to the
+whole process, and so are those of the OpenEXR that Blender itself is linked with; whichever was
+loaded first gets the other's calls, and where the versions differ the process dies.
+
+Format: openexr.com, "OpenEXR File Layout".
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Broken", "Part", "Unsupported", "read", "read_headers", "write"]
+
+Array = npt.NDArray[Any]
+
+_MAGIC: Final = 20000630
+_LONG_NAMES, _MULTIPART, _UNREADABLE = 0x400, 0x1000, 0x200 | 0x800  # tiles; depth lists
+_TYPES: Final = (np.dtype("<u4"), np.dtype("<f2"), np.dtype("<f4"))
+_LINES: Final = {0: 1, 2: 1, 3: 16}  # NONE, ZIPS, ZIP: lines per block
+_ZIP: Final = 3
+_LEVEL: Final = 4
+
+
+class Unsupported(ValueError):
+    """It may be a good file, but of a kind that this module does not read."""
+
+
+class Broken(ValueError):
+    """It is not a whole EXR file."""
+
+
+@dataclass(slots=True)
+class Part:
+    """A part's header.
+
+    Attributes:
+        notes: Its attributes of type string.
+        channels: Name to dtype, in the order of the file.
+        window: Lowest x and y, highest x and y, all of them inside.
+    """
+
+    notes: dict[str, str] = field(default_factory=dict)
+    channels: dict[str, np.dtype[Any]] = field(default_factory=dict)
+    compression: int = -1
+    window: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        left, top, right, bottom = self.window
+        return bottom - top + 1, right - left + 1
+
+
+def read(path: Path) -> dict[str, Array]:
+    """Every channel of every part by its name, (H, W), in the file's own dtype.
+
+    Raises:
+        Broken, Unsupported, OSError
+    """
+    data = path.read_bytes()
+    parts, position, multipart = _headers(data)
+    tables = []
+    for part in parts:
+        count = -(-part.size[0] // _LINES[part.compression])
+        tables.append(_take(data, position, "<u8", count))
+        position += 8 * count
+    found: dict[str, Array] = {}
+    for number, (part, table) in enumerate(zip(parts, tables, strict=True)):
+        found.update(_pixels(data, part, table, number if multipart else None))
+    return found
+
+
+def read_headers(path: Path) -> list[Part]:
+    """The parts' headers alone.
+
+    Raises:
+        Broken, Unsupported, OSError
+    """
+    return _headers(path.read_bytes())[0]
+
+
+def _take(data: bytes, position: int, dtype: str, count: int) -> Array:
+    try:
+        return np.frombuffer(data, dtype, count, position)
+    except ValueError as error:
+        raise Broken("it breaks off") from error
+
+
+def _headers(data: bytes) -> tuple[list[Part], int, bool]:
+    """The headers, where they end, and whether chunks say which part they belong to."""
+    try:
+        magic, version = struct.unpack_from("<II", data)
+        if magic != _MAGIC:
+            raise Broken("it does not begin as one")
+        if version & 0xFF != 2 or version & _UNREADABLE:
+            raise Unsupported("tiles or deep pixels")
+        multipart = bool(version & _MULTIPART)
+        position = 8
+        parts = []
+        while not multipart or data[position] != 0:
+            part, position = _header(data, position)
+            parts.append(part)
+            if not multipart:
+                break
+        return parts, position + multipart, multipart
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        raise Broken("its header breaks off") from error
+
+
+def _header(data: bytes, position: int) -> tuple[Part, int]:
+    part = Part()
+    while data[position] != 0:
+        name, position = _text(data, position)
+        kind, position = _text(data, position)
+        (size,) = struct.unpack_from("<I", data, position)
+        position += 4
+        value = data[position : position + size]
+        position += size
+        if name == "channels":
+            part.channels = _channels(value)
+        elif name == "compression":
+            part.compression = value[0]
+        elif name == "dataWindow":
+            part.window = struct.unpack("<4i", value)
+        elif kind == "string":
+            part.notes[name] = value.decode("utf-8", errors="replace")
+    height, width = part.size
+    if part.compression not in _LINES or min(height, width) < 1:
+        raise Unsupported("another compression")
+    return part, position + 1
+
+
+def _text(data: bytes, position: int) -> tuple[str, int]:
+    end = data.find(b"\0", position)
+    if end < 0:
+        raise Broken("its header breaks off")
+    return data[position:end].decode("utf-8"), end + 1
+
+
+def _channels(value: bytes) -> dict[str, np.dtype[Any]]:
+    channels: dict[str, np.dtype[Any]] = {}
+    position = 0
+    while value[position] != 0:
+        name, position = _text(value, position)
+        kind, _, _, across, down = struct.unpack_from("<iB3sii", value, position)
+        if kind not in (0, 1, 2) or (across, down) != (1, 1):
+            raise Unsupported("subsampled channels")
+        channels[name] = _TYPES[kind]
+        position += 16
+    return channels
+
+
+def _pixels(data: bytes, part: Part, table: Array, number: int | None) -> dict[str, Array]:
+    height, width = part.size
+    line = width * sum(dtype.itemsize for dtype in part.channels.values())
+    lines = np.zeros((height, line), dtype=np.uint8)
+    step = _LINES[part.compression]
+    for offset in table.tolist():
+        if number is not None:
+            offset += 4
+        head = _take(data, offset, "<i4", 2)
+        row, size = int(head[0]) - part.window[1], int(head[1])
+        if not 0 <= row < height or size < 0:
+            raise Broken("a block lies outside the picture")
+        count = min(step, height - row)
+        block = _take(data, offset + 8, "u1", size)
+        if size != count * line:
+            if part.compression == 0:
+                raise Broken("a block has another size than its lines")
+            block = _unzip(block, count * line)
+        lines[row : row + count] = block.reshape(count, line)
+    found = {}
+    start = 0
+    for name, dtype in part.channels.items():
+        end = start + width * dtype.itemsize
+        found[name] = np.ascontiguousarray(lines[:, start:end]).view(dtype)
+        start = end
+    return found
+
+
+def _unzip(block: Array, size: int) -> Array:
+    try:
+        packed = np.frombuffer(zlib.decompress(block.tobytes()), np.uint8)
+    except zlib.error as error:
+        raise Broken(f"a block cannot be unpacked: {error}") from error
+    if len(packed) != size:
+        raise Broken("a block has another size than its lines")
+    # Each byte is the difference to the one before, plus 128; sums wrap around, as bytes do.
+    steps = packed.copy()
+    steps[1:] -= 128
+    split = np.cumsum(steps, dtype=np.uint8)
+    half = (size + 1) // 2
+    block = np.empty(size, np.uint8)
+    block[::2], block[1::2] = split[:half], split[half:]
+    return block
+
+
+def _zip(block: Array) -> bytes:
+    split = np.concatenate([block[::2], block[1::2]])
+    steps = split.copy()
+    steps[1:] -= split[:-1]
+    steps[1:] += 128
+    packed = zlib.compress(steps.tobytes(), _LEVEL)
+    # What does not get smaller is kept as it is; readers tell by the size.
+    return packed if len(packed) < len(block) else block.tobytes()
+
+
+def write(path: Path, channels: dict[str, Array], notes: dict[str, str]) -> None:
+    """Write (H, W) channels of float32, float16 or uint32 with lossless compression.
+
+    Args:
+        notes: Further attributes of the header.
+    """
+    planes = {name: _plane(channels[name]) for name in sorted(channels)}
+    height, width = next(iter(planes.values())).shape
+    if any(plane.shape != (height, width) for plane in planes.values()):
+        raise ValueError("all channels have to have the same size")
+    window = struct.pack("<4i", 0, 0, width - 1, height - 1)
+    listed = b"".join(
+        name.encode() + b"\0" + struct.pack("<iB3xii", _TYPES.index(plane.dtype), 0, 1, 1)
+        for name, plane in planes.items()
+    )
+    attributes = [
+        ("channels", "chlist", listed + b"\0"),
+        ("compression", "compression", bytes([_ZIP])),
+        ("dataWindow", "box2i", window),
+        ("displayWindow", "box2i", window),
+        ("lineOrder", "lineOrder", b"\0"),
+        ("pixelAspectRatio", "float", struct.pack("<f", 1.0)),
+        ("screenWindowCenter", "v2f", struct.pack("<2f", 0.0, 0.0)),
+        ("screenWindowWidth", "float", struct.pack("<f", 1.0)),
+        *((name, "string", text.encode()) for name, text in notes.items()),
+    ]
+    names = [*planes, *(name for name, _, _ in attributes)]
+    long_names = _LONG_NAMES if max(map(len, names)) > 31 else 0
+    head = struct.pack("<II", _MAGIC, 2 | long_names)
+    for name, kind, value in attributes:
+        head += name.encode() + b"\0" + kind.encode() + b"\0"
+        head += struct.pack("<I", len(value)) + value
+    head += b"\0"
+    lines = np.concatenate([plane.view(np.uint8) for plane in planes.values()], axis=1)
+    step = _LINES[_ZIP]
+    blocks = []
+    for row in range(0, height, step):
+        packed = _zip(lines[row : row + step].reshape(-1))
+        blocks.append(struct.pack("<ii", row, len(packed)) + packed)
+    sizes = np.array([0, *(len(block) for block in blocks[:-1])], dtype="<u8")
+    offsets = np.cumsum(sizes, dtype="<u8") + np.uint64(len(head) + 8 * len(blocks))
+    path.write_bytes(b"".join([head, offsets.astype("<u8").tobytes(), *blocks]))
+
+
+def _plane(data: Array) -> Array:
+    for dtype in _TYPES:
+        if data.dtype == dtype:
+            return np.ascontiguousarray(data, dtype)
+    raise ValueError(f"EXR has no {data.dtype}")

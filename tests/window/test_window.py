@@ -1,0 +1,339 @@
+"""The panel in a real window, with a real mouse: one after the other, as a person would.
+
+Every test leaves the window as it found it, with the sample imported and nothing running.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+import zipfile
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from .conftest import Debian
+from .desk import Desk
+
+STATE = "bpy.context.window_manager.objaverse"
+SETTINGS = "bpy.context.scene.objaverse"
+IDLE = f"not {STATE}.running"
+RENDER = "objaverse.render_asset()"
+CANCEL = "objaverse.cancel()"
+
+
+def look(desk: Desk, name: str) -> np.ndarray:
+    """The viewport, the sidebar left away, as (H, W, 3)."""
+    x, y, width, height = desk.viewport()
+    # Blender draws after it has answered.
+    time.sleep(0.5)
+    path = desk.picture(desk.folder / f"{name}.png")
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    return pixels[y : y + height, x : x + width].astype(int)
+
+
+def count(pixels: np.ndarray, color: tuple[int, int, int], reach: int = 45) -> int:
+    """How many pixels have a colour, more or less."""
+    return int((np.abs(pixels - color).max(axis=2) <= reach).sum())
+
+
+BLUE, YELLOW, RED = (88, 160, 240), (240, 198, 55), (235, 80, 62)
+
+
+def spot(desk: Desk, index: int) -> tuple[float, float]:
+    """Where a view's frustum is drawn, on the screen."""
+    desk.ask(
+        """
+def spot(index):
+    import sys
+    from bpy_extras.view3d_utils import location_3d_to_region_2d
+    mine = {name.rpartition('.')[2]: module for name, module in sys.modules.items()
+            if 'objaverse_render_addon.' in name}
+    window, area, region = next(regions('WINDOW'))
+    with bpy.context.temp_override(window=window, area=area, region=region):
+        state = mine['preview'].rig(bpy.context)
+    geometry = mine['overlay_geometry']
+    corners = geometry.frustum_corners(
+        state.views[index].camera, geometry._picture_depth(state.views))
+    world = state.to_world[:3, :3] @ corners.mean(axis=0) + state.to_world[:3, 3]
+    found = location_3d_to_region_2d(region, area.spaces.active.region_3d, world)
+    return [region.x + found.x, region.y + found.y]
+"""
+    )
+    x, y = desk.ask(f"spot({index})")
+    return x, desk.size[1] - y
+
+
+def wait_for_views(desk: Desk, newest: Debian) -> None:
+    desk.until(f"{STATE}.progress > 0", 60, "the first view", period=0.05)
+    assert newest.workers()
+
+
+def wait_until_idle(desk: Desk, newest: Debian, timeout: float = 60) -> None:
+    desk.until(IDLE, timeout, "the end of the run")
+    desk.until(lambda: not newest.workers(), 15, "the end of the worker")
+
+
+@pytest.fixture
+def whole(desk: Desk) -> Iterator[None]:
+    """The scene is the same after a test as before it."""
+    before = desk.ask("scene_state()")
+    yield
+    after = desk.ask("scene_state()")
+    changed = {name: [before[name], after[name]] for name in before if before[name] != after[name]}
+    assert changed == {}
+
+
+def dismiss(desk: Desk) -> None:
+    """Close the pop-up with an error, which takes every click until then."""
+    time.sleep(0.3)
+    desk.key("Escape")
+    time.sleep(0.2)
+
+
+@pytest.fixture(autouse=True)
+def quiet(desk: Desk) -> Iterator[None]:
+    """Nothing goes wrong unheard."""
+    yield
+    if desk.blender.poll() is None:
+        assert desk.ask(IDLE)
+    assert "Traceback" not in desk.output()
+    assert "rror: Python" not in desk.output()
+
+
+def test_a_broken_file_is_refused(desk: Desk, newest: Debian) -> None:
+    broken = newest.folder / "broken.glb"
+    broken.write_bytes((newest.folder / "models/rocket.glb").read_bytes()[:5000])
+    before = desk.ask("scene_state()")
+    desk.enter("source", f"{newest.home}/broken.glb")
+    desk.press("objaverse.import_asset()")
+    desk.until(f"'broken.glb' in {STATE}.warnings", 10, "the reason")
+    dismiss(desk)
+    assert desk.ask("scene_state()") == before
+    assert desk.ask(f"{SETTINGS}.asset is None")
+
+
+def test_an_asset_is_imported_and_seen(desk: Desk, newest: Debian) -> None:
+    # The startup file's cube stands where assets do.
+    desk.ask("bpy.data.objects['Cube'].hide_set(True)")
+    desk.enter("source", f"{newest.home}/models/rocket.glb")
+    desk.press("objaverse.import_asset()")
+    desk.until(f"{SETTINGS}.asset is not None", 20, "the import")
+    assert desk.ask(f"{SETTINGS}.asset.name") == "rocket"
+    assert "meshes" in desk.ask(f"{STATE}.summary")
+    assert desk.ask(f"{STATE}.warnings") == ""
+    assert desk.ask("[obj.name for obj in bpy.context.selected_objects]") == []
+
+
+def test_the_ring_is_shown(desk: Desk) -> None:
+    desk.press("pattern")
+    time.sleep(0.3)
+    desk.key("r")
+    desk.until(f"{SETTINGS}.pattern == 'ring'", 5, "the pattern")
+    desk.enter("views", "12")
+    desk.enter("elevation[0]", "25")
+    assert desk.ask(f"{SETTINGS}.views") == 12
+    before = look(desk, "without")
+    assert count(before, YELLOW, 25) < 50
+    desk.press("objaverse.preview_cameras()")
+    time.sleep(0.6)
+    shown = look(desk, "ring")
+    assert count(shown, BLUE) > 2000
+    assert count(shown, YELLOW, 25) > 100
+    # All of it is in sight, whatever the asset's size.
+    spots = [spot(desk, index) for index in range(12)]
+    x, y, width, height = desk.viewport()
+    assert all(x < px < x + width and y < py < y + height for px, py in spots)
+
+
+def test_cameras_that_crop_are_red(desk: Desk) -> None:
+    calm = count(look(desk, "calm"), RED, 20)
+    desk.press("framing")
+    time.sleep(0.3)
+    desk.key("a")
+    desk.until(f"{SETTINGS}.framing == 'allow'", 5, "the framing")
+    radius = desk.ask(f"list({SETTINGS}.radius)")
+    desk.enter("radius[0]", "1.2")
+    desk.enter("radius[1]", "1.2")
+    time.sleep(0.3)
+    assert count(look(desk, "cropped"), RED, 20) > calm + 300
+    desk.enter("radius[1]", str(radius[1]))
+    desk.enter("radius[0]", str(radius[0]))
+    desk.press("framing")
+    time.sleep(0.3)
+    desk.key("f")
+    desk.until(f"{SETTINGS}.framing == 'fit'", 5, "the framing")
+
+
+def test_a_click_selects_a_view_and_looking_through_it_is_undone(desk: Desk, whole: None) -> None:
+    desk.click(*spot(desk, 4))
+    desk.until(f"{SETTINGS}.current_view == 4", 5, "the view")
+    eye = "[round(v, 4) for r in next(regions('WINDOW'))[1].spaces.active.region_3d" \
+        ".view_matrix for v in r]"
+    before = desk.ask(eye)
+    desk.press("objaverse.look_through_camera(action='INDEX')", 0.81)
+    desk.until("bpy.context.scene.camera.name == 'Objaverse Look'", 5, "the camera")
+    assert count(look(desk, "look"), BLUE) < 300
+    desk.press("objaverse.look_through_camera(action='NEXT')", 0.74)
+    desk.until(f"{SETTINGS}.current_view == 5", 5, "the next view")
+    desk.press("objaverse.look_through_camera(action='STOP')", 0.9)
+    desk.until("bpy.context.scene.camera.name == 'Camera'", 5, "the old camera")
+    time.sleep(0.3)
+    assert desk.ask(eye) == before
+
+
+def test_the_asset_is_rendered(desk: Desk, newest: Debian, whole: None) -> None:
+    desk.enter("output_dir", f"{newest.home}/out")
+    desk.enter("resolution_x", "160")
+    desk.enter("resolution_y", "160")
+    desk.enter("samples", "300")
+    desk.press(RENDER)
+    desk.until(f"'left' in {STATE}.status", 60, "the time left", period=0.05)
+    pixels = look(desk, "rendering")
+    desk.press(RENDER)  # Greyed out: nothing happens.
+    # The newest view stands in the lower left corner: the rocket's nose, red, is its upper end.
+    corner = pixels[-380:, :360]
+    red = (corner[..., 0] > 180) & (corner[..., 1:].max(axis=2) < 70)
+    white = corner.min(axis=2) > 205
+    assert red.sum() > 300 and white.sum() > 300
+    assert np.nonzero(red.any(axis=1))[0][0] < np.nonzero(white.any(axis=1))[0][0]
+    wait_until_idle(desk, newest)
+    assert desk.ask(f"{STATE}.failure") == ""
+    assert desk.ask(f"{STATE}.status").startswith("rocket.zip: 12 views")
+    assert not desk.ask("'Objaverse View' in bpy.data.images")
+    with zipfile.ZipFile(newest.folder / "out/rocket.zip") as archive:
+        assert len([name for name in archive.namelist() if name.endswith(".png")]) == 12
+        cameras = json.loads(archive.read("metadata.json"))["job"]["cameras"]
+    assert (cameras["pattern"], cameras["views"]) == ("ring", 12)
+
+
+def test_what_was_made_differently_is_not_replaced(desk: Desk, newest: Debian) -> None:
+    desk.enter("samples", "500")
+    desk.press(RENDER)
+    desk.until(f"'overwrit' in {STATE}.failure.lower()", 60, "the reason")
+    wait_until_idle(desk, newest)
+    dismiss(desk)
+    desk.press("overwrite")
+    assert desk.ask(f"{SETTINGS}.overwrite")
+
+
+@pytest.mark.parametrize("how", ["escape", "button"])
+def test_a_run_is_cancelled(desk: Desk, newest: Debian, whole: None, how: str) -> None:
+    out = newest.folder / "out/rocket.zip"
+    before = out.stat().st_mtime_ns
+    desk.press(RENDER)
+    wait_for_views(desk, newest)
+    if how == "escape":
+        x, y, width, height = desk.viewport()
+        desk.move(x + width // 2, y + height // 2)
+        desk.key("Escape")
+    else:
+        desk.press(CANCEL, 0.9)
+    wait_until_idle(desk, newest, 10)
+    assert desk.ask(f"{STATE}.status") == "Cancelled"
+    # What was there stays; nothing of the new one does.
+    assert out.stat().st_mtime_ns == before
+    assert [path.name for path in out.parent.iterdir()] == ["rocket.zip"]
+
+
+def test_a_worker_that_is_killed_is_told(desk: Desk, newest: Debian, whole: None) -> None:
+    desk.press(RENDER)
+    wait_for_views(desk, newest)
+    for worker in newest.workers():
+        os.kill(worker, signal.SIGKILL)
+    wait_until_idle(desk, newest, 20)
+    assert "SIGKILL" in desk.ask(f"{STATE}.failure")
+    dismiss(desk)
+
+
+def test_a_folder_that_cannot_be_written_is_told(
+    desk: Desk, newest: Debian, whole: None
+) -> None:
+    (newest.folder / "file").write_text("not a folder")
+    desk.enter("output_dir", f"{newest.home}/file/out")
+    desk.press(RENDER)
+    desk.until(f"'file/out' in {STATE}.failure", 30, "the reason")
+    wait_until_idle(desk, newest)
+    dismiss(desk)
+    desk.enter("output_dir", f"{newest.home}/out")
+
+
+def test_a_batch_shows_what_became_of_each(desk: Desk, newest: Debian, whole: None) -> None:
+    shutil.copy(newest.folder / "broken.glb", newest.folder / "models/cut_off.glb")
+    desk.enter("samples", "200")
+    desk.enter("views", "2")
+    desk.enter("sources", f"{newest.home}/models")
+    desk.press("objaverse.render_batch()")
+    desk.until(f"len({STATE}.items) == 2", 20, "the list")
+    desk.until(f"any(i.state == 'rendering' for i in {STATE}.items)", 30, "work", period=0.05)
+    refused = desk.ask("bpy.ops.objaverse.render_batch.poll()")
+    assert refused is False
+    wait_until_idle(desk, newest)
+    states = desk.ask(f"{{i.asset_id: [i.state, i.detail] for i in {STATE}.items}}")
+    assert states["rocket"][0] == "done" and states["rocket"][1].startswith("2 views")
+    assert states["cut_off"][0] == "failed" and "cut_off.glb" in states["cut_off"][1]
+    # A click on the failed line shows its reason below the list.
+    failed = desk.ask(f"[i.asset_id for i in {STATE}.items].index('cut_off')")
+    retry = desk.find("objaverse.render_batch(only='FAILED')")
+    for above in range(30, 220, 12):
+        desk.click(retry[0] - 60, retry[1] - above)
+        if desk.ask(f"{STATE}.active") == failed:
+            break
+    assert desk.ask(f"{STATE}.active") == failed
+    desk.picture(desk.folder / "batch.png")
+    desk.press("objaverse.render_batch(only='FAILED')")
+    wait_until_idle(desk, newest)
+    assert desk.ask(f"[i.state for i in {STATE}.items].count('failed')") == 1
+
+
+def test_a_new_file_cancels(desk: Desk, newest: Debian) -> None:
+    desk.enter("views", "12")
+    desk.enter("samples", "500")
+    desk.ask(f"bpy.ops.wm.save_as_mainfile(filepath='{newest.home}/scene.blend')")
+    desk.press(RENDER)
+    wait_for_views(desk, newest)
+    x, y, width, height = desk.viewport()
+    desk.move(x + width // 2, y + height // 2)
+    desk.key("ctrl+n")
+    time.sleep(0.4)
+    desk.key("Return")
+    desk.until("bpy.data.filepath == ''", 20, "the new file")
+    wait_until_idle(desk, newest, 10)
+    assert desk.ask(f"{SETTINGS}.asset is None")
+
+
+def test_opening_a_file_cancels(desk: Desk, newest: Debian) -> None:
+    opened = f"bpy.ops.wm.open_mainfile(filepath='{newest.home}/scene.blend')"
+    desk.ask(opened)
+    desk.until("bpy.data.filepath != ''", 10, "the file")
+    time.sleep(0.5)
+    desk.open_sidebar()
+    desk.press(RENDER)
+    wait_for_views(desk, newest)
+    desk.ask(opened)
+    wait_until_idle(desk, newest, 10)
+
+
+def test_closing_blender_ends_the_worker(desk: Desk, newest: Debian) -> None:
+    time.sleep(0.5)
+    desk.open_sidebar()
+    desk.press(RENDER)
+    wait_for_views(desk, newest)
+    x, y, width, height = desk.viewport()
+    desk.move(x + width // 2, y + height // 2)
+    desk.key("ctrl+q")
+    deadline = time.monotonic() + 20
+    while desk.blender.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert desk.blender.poll() == 0, desk.output()
+    time.sleep(1)
+    assert newest.workers() == []
+    scratch = [*(newest.root / "tmp").glob("objaverse-render-*")]
+    scratch += newest.folder.glob("objaverse-p*")
+    assert [path for path in scratch if path.stat().st_mtime > time.time() - 60] == []

@@ -1,34 +1,54 @@
 #!/usr/bin/env bash
-# Make a Debian folder with Blender, a screen without a monitor and a mouse without a hand, for
-# the tests in tests/window: debian_blender.sh SUITE FOLDER. As root; about 90 seconds and 1.6 GB.
-# Suite sid has Blender 5.2, trixie 4.3. A folder that is complete is left alone.
+# A Debian of its own in a folder, with that suite's Blender and what it takes to try an extension
+# in it: a screen without a monitor, a mouse, photographs. For tests/window.
+#
+#   tools/debian_blender.sh SUITE FOLDER     sid has Blender 5.2, trixie 4.3
+#
+# Needs root and debootstrap, about 2 GB and some minutes; what is there already is kept. Its /proc
+# and /dev are this machine's: unmount them before removing the folder.
 set -euo pipefail
 
+if [ $# != 2 ]; then
+    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+fi
 suite=$1
-folder=$2
-packages="blender xvfb xauth libegl1 libgl1-mesa-dri python3-numpy python3-requests python3-zstandard python3-cattr python3-attr xdotool imagemagick"
+root=$2
+packages=(
+    blender xvfb xauth xdotool imagemagick libegl1 libgl1-mesa-dri
+    python3-numpy python3-requests
+    # Blender's own add-ons import these; Debian only suggests them.
+    python3-zstandard python3-cattr python3-attr
+)
 
-mount_into() {
-    mountpoint -q "$folder/$1" || mount --rbind "/$1" "$folder/$1"
+fail() {
+    echo "No Blender from Debian $suite: $1" >&2
+    exit 1
 }
 
-if [ "$(id -u)" != 0 ]; then
-    echo "$0 needs root for chroot." >&2
-    exit 1
+[ "$(id -u)" = 0 ] || fail "that needs root."
+mkdir -p "$root"
+root=$(cd "$root" && pwd)
+
+# Asked inside: some of these are links that lead elsewhere out here.
+complete() {
+    [ -x "$root/bin/sh" ] && chroot "$root" sh -c \
+        'command -v blender && command -v Xvfb && command -v xdotool && command -v import' >/dev/null
+}
+
+if ! complete && { [ ! -x "$root/usr/bin/apt-get" ] || [ -d "$root/debootstrap" ]; }; then
+    command -v debootstrap >/dev/null || fail "debootstrap is not installed (apt-get install debootstrap)."
+    debootstrap --variant=minbase "$suite" "$root" || fail "debootstrap did not get through."
 fi
-if [ ! -e "$folder/complete" ]; then
-    if ! command -v debootstrap >/dev/null; then
-        apt-get update -q
-        DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends debootstrap
+for name in proc dev; do
+    if ! mountpoint -q "$root/$name"; then
+        mount --bind "/$name" "$root/$name" || fail "/$name cannot be mounted there."
     fi
-    if [ ! -x "$folder/usr/bin/apt-get" ]; then
-        debootstrap --variant=minbase "$suite" "$folder"
-    fi
-    mount_into proc
-    mount_into dev
-    DEBIAN_FRONTEND=noninteractive chroot "$folder" apt-get install -q -y --no-install-recommends $packages
-    touch "$folder/complete"
+done
+if ! complete; then
+    get="DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends ${packages[*]}"
+    # debootstrap left fresh lists of packages; after a while they are stale.
+    chroot "$root" sh -c "$get || { apt-get update -q && $get; }" \
+        || fail "its packages cannot be installed."
 fi
-mount_into proc
-mount_into dev
-chroot "$folder" blender --version | head -n 1
+chroot "$root" blender --version | head -n 1

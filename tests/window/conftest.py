@@ -174,7 +174,7 @@ def free_display() -> int:
 def desk(newest: Debian) -> Iterator[Desk]:
     """Blender's window, its sidebar open at our tab."""
     desk = Desk(
-        newest.root, newest.folder / "desk", newest.environment, (1240, 1250), free_display(), 0.8
+        newest.root, newest.folder / "desk", newest.environment, (1100, 1400), free_display(), 0.8
     )
     try:
         desk.ask("1", timeout=60)

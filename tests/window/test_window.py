@@ -209,7 +209,8 @@ def test_the_asset_is_rendered(desk: Desk, newest: Debian, whole: None) -> None:
     assert not desk.ask("'Objaverse View' in bpy.data.images")
     with zipfile.ZipFile(newest.folder / "out/rocket.zip") as archive:
         assert len([name for name in archive.namelist() if name.endswith(".png")]) == 12
-        cameras = json.loads(archive.read("metadata.json"))["job"]["cameras"]
+        (name,) = (name for name in archive.namelist() if name.endswith("metadata.json"))
+        cameras = json.loads(archive.read(name))["job"]["cameras"]
     assert (cameras["pattern"], cameras["views"]) == ("ring", 12)
 
 

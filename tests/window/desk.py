@@ -116,7 +116,7 @@ class Desk:
 
     def picture(self, path: Path, crop: tuple[int, int, int, int] | None = None) -> Path:
         """Photograph the screen; crop is x, y (from above), width, height."""
-        inside = self.folder / "picture.png"
+        inside = self.folder / f"picture{path.suffix}"
         area = ["-crop", "{2}x{3}+{0}+{1}".format(*crop), "+repage"] if crop else []
         self.run("import", "-window", "root", *area, self.inside(inside))
         path.parent.mkdir(parents=True, exist_ok=True)

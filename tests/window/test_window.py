@@ -32,7 +32,7 @@ def look(desk: Desk, name: str) -> np.ndarray:
     x, y, width, height = desk.viewport()
     # Blender draws after it has answered.
     time.sleep(0.5)
-    path = desk.picture(desk.folder / f"{name}.png")
+    path = desk.picture(desk.folder / f"{name}.ppm")
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB"))
     return pixels[y : y + height, x : x + width].astype(int)
@@ -46,11 +46,8 @@ def count(pixels: np.ndarray, color: tuple[int, int, int], reach: int = 45) -> i
 BLUE, YELLOW, RED = (88, 160, 240), (240, 198, 55), (235, 80, 62)
 
 
-def spot(desk: Desk, index: int) -> tuple[float, float]:
-    """Where a view's frustum is drawn, on the screen."""
-    desk.ask(
-        """
-def spot(index):
+SPOTS = """
+def spots():
     import sys
     from bpy_extras.view3d_utils import location_3d_to_region_2d
     mine = {name.rpartition('.')[2]: module for name, module in sys.modules.items()
@@ -59,15 +56,21 @@ def spot(index):
     with bpy.context.temp_override(window=window, area=area, region=region):
         state = mine['preview'].rig(bpy.context)
     geometry = mine['overlay_geometry']
-    corners = geometry.frustum_corners(
-        state.views[index].camera, geometry._picture_depth(state.views))
-    world = state.to_world[:3, :3] @ corners.mean(axis=0) + state.to_world[:3, 3]
-    found = location_3d_to_region_2d(region, area.spaces.active.region_3d, world)
-    return [region.x + found.x, region.y + found.y]
+    depth = geometry._picture_depth(state.views)
+    found = []
+    for view in state.views:
+        middle = geometry.frustum_corners(view.camera, depth).mean(axis=0)
+        world = state.to_world[:3, :3] @ middle + state.to_world[:3, 3]
+        at = location_3d_to_region_2d(region, area.spaces.active.region_3d, world)
+        found.append([region.x + at.x, region.y + at.y])
+    return found
 """
-    )
-    x, y = desk.ask(f"spot({index})")
-    return x, desk.size[1] - y
+
+
+def frusta(desk: Desk) -> list[tuple[float, float]]:
+    """Where every view's frustum is drawn, on the screen."""
+    desk.ask(SPOTS)
+    return [(x, desk.size[1] - y) for x, y in desk.ask("spots()")]
 
 
 def wait_for_views(desk: Desk, newest: Debian) -> None:
@@ -147,9 +150,8 @@ def test_the_ring_is_shown(desk: Desk) -> None:
     assert count(shown, BLUE) > 2000
     assert count(shown, YELLOW, 25) > 100
     # All of it is in sight, whatever the asset's size.
-    spots = [spot(desk, index) for index in range(12)]
     x, y, width, height = desk.viewport()
-    assert all(x < px < x + width and y < py < y + height for px, py in spots)
+    assert all(x < px < x + width and y < py < y + height for px, py in frusta(desk))
 
 
 def test_cameras_that_crop_are_red(desk: Desk) -> None:
@@ -172,7 +174,7 @@ def test_cameras_that_crop_are_red(desk: Desk) -> None:
 
 
 def test_a_click_selects_a_view_and_looking_through_it_is_undone(desk: Desk, whole: None) -> None:
-    desk.click(*spot(desk, 4))
+    desk.click(*frusta(desk)[4])
     desk.until(f"{SETTINGS}.current_view == 4", 5, "the view")
     eye = "[round(v, 4) for r in next(regions('WINDOW'))[1].spaces.active.region_3d" \
         ".view_matrix for v in r]"

@@ -515,8 +515,12 @@ def _show(context: bpy.types.Context, event: Any) -> None:
         state.progress = 1.0 if event.outcome == "finished" else 0.0
         if event.error:
             state.failure = str(event.error)
-        if event.outcome != "finished" or state.running == "batch":
+        if event.outcome != "finished":
             state.status = event.outcome.capitalize()
+        elif state.running == "batch":
+            states = [item.state for item in state.items]
+            counts = [(states.count(name), name) for name in ("done", "skipped", "failed")]
+            state.status = "Batch: " + ", ".join(f"{n} {name}" for n, name in counts if n)
 
 
 def _show_result(state: Any, item: Any, result: AssetResult) -> None:

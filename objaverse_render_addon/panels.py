@@ -313,7 +313,8 @@ class OBJAVERSE_UL_batch(bpy.types.UIList):
         if item.state == "rendering":
             row.progress(factor=item.factor, text=item.detail)
         else:
-            row.label(text=item.state if item.state != "failed" else item.detail)
+            # A reason is longer than the line; it stands below the list.
+            row.label(text=item.detail if item.state == "done" else item.state)
 
 
 class OBJAVERSE_PT_render(_Panel, bpy.types.Panel):

@@ -13,6 +13,7 @@ from test_job import DRAWN, FROM_FILE
 
 from objaverse_render_addon import __version__, cli
 from objaverse_render_addon.batch import process
+from objaverse_render_addon.cli.flags import JOB_FLAGS
 from objaverse_render_addon.dataset.layout import METADATA
 from objaverse_render_addon.job import CameraRules, Output, RenderJob
 
@@ -63,7 +64,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     said = capsys.readouterr().out
     assert f"objaverse-render {command}".strip() in said
     if command == "render":
-        for flags in cli._JOB_FLAGS.values():
+        for flags in JOB_FLAGS.values():
             assert all(flag in said for flag, _, _ in flags)
 
 
@@ -143,7 +144,7 @@ VALUES = [
 
 
 def test_every_flag_has_a_value_in_the_list_above():
-    flags = {flag for flags in cli._JOB_FLAGS.values() for flag, _, _ in flags}
+    flags = {flag for flags in JOB_FLAGS.values() for flag, _, _ in flags}
     assert {flag for flag, *_ in VALUES} == flags | {"--no-denoise"}
 
 

@@ -1,0 +1,61 @@
+"""``objaverse-render``: the command line, a thin skin over the Python API.
+
+One module per command, each with an ``add`` that declares its arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .. import __version__
+from ..errors import Interrupted, RenderError
+from . import doctor, install, render, sheet, verify
+from .common import complain
+from .flags import joined
+
+__all__ = ["main"]
+
+# In the order of --help.
+_COMMANDS = (render, verify, sheet, install, doctor)
+
+
+def main(arguments: Sequence[str] | None = None, blender: Path | None = None) -> int:
+    """Run a command; returns the process's exit code.
+
+    Args:
+        blender: The program to render with where ``--blender`` does not say; Blender itself
+            gives its own.
+    """
+    parser = _parser()
+    options = parser.parse_args(joined(sys.argv[1:] if arguments is None else arguments))
+    if getattr(options, "blender", "") is None:
+        options.blender = blender
+    try:
+        run: Callable[[argparse.Namespace], int] = options.run
+        return run(options)
+    except KeyboardInterrupt:
+        error: RenderError = Interrupted("Stopped.")
+    except RenderError as caught:
+        error = caught
+    except BrokenPipeError:
+        # The reader of our output went away (… | head); that is no failure of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    complain(error)
+    return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="objaverse-render",
+        description="Render 3D assets into verified multi-view datasets.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add(commands)
+    return parser

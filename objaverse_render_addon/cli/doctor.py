@@ -1,0 +1,38 @@
+"""``objaverse-render doctor``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from .common import add_blender
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "doctor",
+        help="say what Blender, devices and libraries are here",
+        description="Start Blender and tell what it is, what it can read and render on.",
+    )
+    add_blender(parser)
+    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.set_defaults(run=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from ..batch.doctor import examine
+
+    facts = examine(options.blender)
+    if options.json:
+        print(json.dumps(facts, indent=1))
+    else:
+        for section, values in facts.items():
+            print(f"{section}:")
+            for name, value in values.items():
+                print(f"  {name:12s} {value}")
+    problems = facts.get("problems", {})
+    return 1 if problems else 0

@@ -1,0 +1,33 @@
+"""``objaverse-render sheet``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+__all__ = ["add"]
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "sheet",
+        help="make a contact sheet of a finished asset",
+        description="One PNG with a row per view and a column per pass.",
+    )
+    parser.add_argument("asset", type=Path, help="archive or folder of one asset")
+    parser.add_argument("-o", "--output", type=Path, help="default: <id>.sheet.png beside it")
+    parser.add_argument("--views", type=int, default=8, help="at most so many (default: 8)")
+    parser.add_argument("--size", type=int, default=160, help="pixels per cell (default: 160)")
+    parser.set_defaults(run=_sheet)
+
+
+def _sheet(options: argparse.Namespace) -> int:
+    from ..dataset.sheet import contact_sheet
+
+    asset: Path = options.asset
+    target = options.output or asset.parent / f"{asset.stem}.sheet.png"
+    width, height = contact_sheet(asset, target, views=options.views, size=options.size)
+    print(f"{target} ({width}x{height})")
+    return 0

@@ -17,8 +17,9 @@ PACKAGE = Path(objaverse_render_addon.__file__).parent
 ROOT = PACKAGE.parent
 # Rooms that exist inside Blender only: its side of the engine, and the add-on's face.
 BLENDER_SIDE = {
-    "blender", "commands", "operators", "overlay", "panels", "passes", "preferences", "presets",
-    "preview", "properties",
+    "blender", "commands", "looking", "operators", "operators_asset", "operators_cameras",
+    "operators_common", "operators_job", "operators_render", "overlay", "panels", "passes",
+    "preferences", "presets", "preview", "properties", "running",
 }  # fmt: skip
 # May reach into Blender, but only from inside a function.
 DOORS = {"worker", "__init__"}

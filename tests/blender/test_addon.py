@@ -1035,13 +1035,13 @@ def test_an_object_is_fetched_and_rendered_by_its_identifier(
 def test_no_thread_and_no_preview_outlives_the_addon(bpy: Any, panel: Any, tmp_path: Path) -> None:
     import addon_utils
 
-    from objaverse_render_addon import operators
+    from objaverse_render_addon import running
 
     panel.output_dir = str(tmp_path)
     panel.views, panel.resolution_x, panel.resolution_y = 1, 32, 32
     bpy.ops.objaverse.import_asset(filepath=str(scenes.write_glb(tmp_path / "a.glb")))
     bpy.ops.objaverse.render_asset()
-    previews = operators._last.previews
+    previews = running._last.previews
     assert previews.is_dir()
     addon_utils.disable(NAME)
     try:

@@ -13,6 +13,7 @@ from typing import ClassVar
 __all__ = [
     "CameraFileError",
     "CheckFailed",
+    "ChecksumMismatch",
     "ClippedPictures",
     "DegenerateGeometry",
     "DeviceUnavailable",
@@ -21,16 +22,22 @@ __all__ = [
     "DuplicateAsset",
     "EmptyFile",
     "EmptyPictures",
+    "FormatCannotHold",
     "ImportFailed",
     "Interrupted",
     "InvalidGeometry",
     "InvalidJob",
+    "InvalidList",
+    "LedgerDamaged",
     "MissingDependency",
+    "MissingPass",
     "MissingTextures",
     "NoGeometry",
     "NormalizationFailed",
+    "ObjectMissing",
     "OnlineAccessDenied",
     "OutOfMemory",
+    "OutputBusy",
     "OutputExists",
     "OutputNotWritable",
     "RenderError",
@@ -38,6 +45,7 @@ __all__ = [
     "SourceNotFound",
     "TruncatedFile",
     "UnexpectedError",
+    "UnsafeData",
     "UnsupportedFormat",
     "WorkerCrashed",
     "WorkerStartFailed",
@@ -97,6 +105,20 @@ class MissingDependency(RenderError):
     exit_code = 5
 
 
+class InvalidList(RenderError):
+    """An entry of a list of sources cannot be understood."""
+
+    reason = "invalid-list"
+    exit_code = 6
+
+
+class ObjectMissing(RenderError):
+    """Where Objaverse-XL found the object, it is no more."""
+
+    reason = "object-missing"
+    exit_code = 9
+
+
 class SourceNotFound(RenderError):
     """There is no such file."""
 
@@ -139,6 +161,13 @@ class DownloadFailed(RenderError):
     exit_code = 16
 
 
+class ChecksumMismatch(RenderError):
+    """What came is not what its server, or the list, says that it is."""
+
+    reason = "checksum-mismatch"
+    exit_code = 19
+
+
 class OnlineAccessDenied(RenderError):
     """The asset would have to be fetched, and the network may not be used."""
 
@@ -151,6 +180,13 @@ class ImportFailed(RenderError):
 
     reason = "import-failed"
     exit_code = 15
+
+
+class UnsafeData(RenderError):
+    """A file says what no honest one says: a path that leads elsewhere, a size beyond reason."""
+
+    reason = "unsafe-data"
+    exit_code = 18
 
 
 class NoGeometry(RenderError):
@@ -209,6 +245,20 @@ class CheckFailed(RenderError):
     exit_code = 32
 
 
+class MissingPass(RenderError):
+    """A stored dataset lacks a pass that this use of it needs."""
+
+    reason = "missing-pass"
+    exit_code = 33
+
+
+class FormatCannotHold(RenderError):
+    """The format of an export has no place for something that the data have."""
+
+    reason = "format-cannot-hold"
+    exit_code = 34
+
+
 class OutputNotWritable(RenderError):
     """The output folder cannot be written to."""
 
@@ -228,6 +278,20 @@ class OutputExists(RenderError):
 
     reason = "output-exists"
     exit_code = 42
+
+
+class OutputBusy(RenderError):
+    """Another run works on the same output folder."""
+
+    reason = "output-busy"
+    exit_code = 44
+
+
+class LedgerDamaged(RenderError):
+    """The file that says what became of every asset cannot be read."""
+
+    reason = "ledger-damaged"
+    exit_code = 45
 
 
 class DuplicateAsset(RenderError):

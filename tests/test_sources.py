@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from objaverse_render_addon.assets import sources
 from objaverse_render_addon.assets.formats import EXTENSIONS
-from objaverse_render_addon.assets.sources import expand
-from objaverse_render_addon.errors import SourceNotFound
+from objaverse_render_addon.errors import InvalidList, SourceNotFound
+
+
+def expand(given: list[str]) -> list[str]:
+    return [source.text for source in sources.expand(given)]
+
 
 UID, OTHER = "0123456789abcdef" * 2, "f" * 32
 
@@ -99,7 +104,7 @@ def test_a_list_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | No
     path = tmp_path / "list.txt"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(SourceNotFound, match=r"list\.txt"):
+    with pytest.raises(InvalidList if content else SourceNotFound, match=r"list\.txt"):
         expand([str(path)])
 
 

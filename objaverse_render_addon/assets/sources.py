@@ -1,66 +1,187 @@
-"""What a user may name as a source: a file, a folder, or a list of them."""
+"""What a user may name as a source, and the list of assets that it stands for."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from ..errors import SourceNotFound
+from . import lists
 from .formats import EXTENSIONS
 from .objaverse import as_uid
 
-__all__ = ["expand"]
+__all__ = ["Kind", "Source", "classify", "expand", "safe_name"]
+
+Kind = Literal["path", "url", "remote", "objaverse", "github", "thingiverse", "smithsonian"]
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+_GITHUB: Final = re.compile(r"https?://github\.com/([\w.-]+)/([\w.-]+)/blob/([0-9a-f]{40})/(.+)")
+_THING: Final = re.compile(
+    r"https?://(?:www\.)?thingiverse\.com/thing:(\d+)/files\?fileId=(\d+)"
+)
+_SMITHSONIAN: Final = re.compile(r"https?://[\w.-]+\.si\.edu/.+")
+_URL: Final = re.compile(r"[A-Za-z][\w+.-]+:(?://|:)|[a-z][\w+.-]*::")
 
 
-def expand(sources: Iterable[str]) -> list[str]:
-    """Every 3D file that the sources name, in order.
+class Source(NamedTuple):
+    """One asset that was asked for.
 
-    A folder stands for the 3D files in it and below, sorted; a ``.txt`` file for the paths
-    (relative to the file), UIDs and folders in it, one a line, where ``#`` at the start or after
-    a space begins a comment. Anything else stands for itself, so that a file that is not there
-    is one failed asset and not a failed run. What is named twice counts once.
+    Attributes:
+        text: As the user, or the list, named it; a path in a list is relative to the list.
+        kind: Where it comes from.
+        asset_id: Its name in the dataset, where the list gives one.
+        job: Dotted fields of the job to values that are this asset's own
+            (``RenderJob.with_values``).
+        known: What the list says of it: ``sha256``, ``license``.
+    """
+
+    text: str
+    kind: Kind
+    asset_id: str = ""
+    job: Mapping[str, Any] = _NOTHING
+    known: Mapping[str, Any] = _NOTHING
+
+    @property
+    def name(self) -> str:
+        """Its name in the dataset, as far as it is known before it is fetched."""
+        if self.asset_id:
+            return self.asset_id
+        if self.kind == "objaverse":
+            return uid_of(self.text) or self.text
+        if self.kind == "thingiverse" and (thing := _THING.fullmatch(self.text)):
+            return f"thing-{thing[1]}-file-{thing[2]}"
+        stem = Path(self.text).stem if self.kind == "path" else Path(file_name(self.text)).stem
+        if self.kind in ("github", "smithsonian"):
+            # Thousands of repositories have a scene.gltf.
+            stem = f"{stem[:100]}-{hashlib.sha256(self.text.encode()).hexdigest()[:12]}"
+        return safe_name(stem)
+
+
+def safe_name(text: str) -> str:
+    """A name that every file system takes, without dots."""
+    return re.sub(r"[^\w\-]+", "_", text).strip("_")[:120] or "asset"
+
+
+def file_name(url: str) -> str:
+    """The last part of an address' path, which may be anything."""
+    inner = url.split("::", 1)[0] if "::" in url and "://" in url.split("::", 1)[0] else url
+    parts = urlsplit(inner)
+    path = parts.path if parts.path.strip("/") else parts.netloc
+    return unquote(path).replace("\\", "/").rstrip("/").rpartition("/")[2]
+
+
+def uid_of(text: str) -> str | None:
+    """The Objaverse 1.0 UID that a source names: as such, as an address, or with ``.glb``."""
+    return as_uid(text) or as_uid(text.strip().lower().removesuffix(".glb"))
+
+
+def classify(text: str) -> Kind:
+    """Where a source comes from, by how it is written."""
+    if as_uid(text):
+        return "objaverse"
+    if _URL.match(text):
+        if _GITHUB.fullmatch(text):
+            return "github"
+        if _THING.fullmatch(text):
+            return "thingiverse"
+        if _SMITHSONIAN.fullmatch(text):
+            return "smithsonian"
+        scheme = text.split(":", 1)[0].lower()
+        if "::" not in text:
+            if scheme in ("http", "https"):
+                return "url"
+            if scheme == "file":
+                return "path"
+        return "remote"
+    if len(text) == 36 and uid_of(text) and not Path(text).exists():
+        return "objaverse"
+    return "path"
+
+
+def expand(sources: Iterable[str | os.PathLike[str] | Source]) -> Iterator[Source]:
+    """Every asset that the sources name, in order, one after the other.
+
+    A folder stands for the 3D files in it and below, sorted; a list (``.txt``, ``.csv``,
+    ``.json``, ``.jsonl``, ``.parquet``) for its entries. Anything else stands for itself, so
+    that a file that is not there is one failed asset and not a failed run. What is named twice
+    counts once; lists and folders are read as they are needed.
 
     Raises:
         SourceNotFound: A list cannot be read, or a folder has no 3D file.
+        InvalidList: A list's entry cannot be understood.
     """
-    found: dict[str, None] = {}
-    for source in sources:
-        if Path(source).suffix.lower() == ".txt":
+    seen: set[Any] = set()
+    for given in sources:
+        for source in _expand_one(given):
+            key: Any = uid_of(source.text) if source.kind == "objaverse" else source.text
+            if source.asset_id or source.job:
+                key = (key, source.asset_id, *sorted(source.job.items()))
+            if key not in seen:
+                seen.add(key)
+                yield source
+
+
+def _expand_one(given: str | os.PathLike[str] | Source) -> Iterator[Source]:
+    if isinstance(given, Source):
+        yield given
+        return
+    text = os.fspath(given)
+    if classify(text) != "path":
+        yield Source(text, classify(text))
+        return
+    if text.startswith("file:"):
+        text = _from_file_url(text)
+    path = Path(text).expanduser()
+    if path.suffix.lower() not in lists.EXTENSIONS or path.is_dir():
+        yield from _files(Source(text, "path"))
+        return
+    for entry, asset_id, job, known in lists.read_list(path):
+        kind = classify(entry)
+        if kind == "path":
+            entry = _from_file_url(entry) if entry.startswith("file:") else entry
             # A list may name folders, but no other list: it could name itself.
-            entries = _read_list(Path(source).expanduser())
+            entry = str(path.parent / Path(entry).expanduser())
+        source = Source(entry, kind, asset_id, job or _NOTHING, known or _NOTHING)
+        if kind == "path":
+            yield from _files(source)
         else:
-            entries = [str(source)]
-        for entry in entries:
-            found.update(dict.fromkeys(_files(entry)))
-    return list(found)
+            yield source
 
 
-def _files(source: str) -> list[str]:
-    path = Path(source).expanduser()
-    if not path.is_dir():
-        return [source]
-    files = [str(file) for file in sorted(path.rglob("*")) if _is_asset(file)]
-    if not files:
+def _files(source: Source) -> Iterator[Source]:
+    folder = Path(source.text).expanduser()
+    if not folder.is_dir():
+        yield source
+        return
+    found = False
+    for path in _walk(folder):
+        found = True
+        yield source._replace(text=path)
+    if not found:
         raise SourceNotFound(
-            f"There is no 3D file in the folder {source}.",
+            f"There is no 3D file in the folder {source.text}.",
             hint=f"Known extensions are: {', '.join(EXTENSIONS)}.",
         )
-    return files
 
 
-def _is_asset(path: Path) -> bool:
-    return path.suffix.lower().lstrip(".") in EXTENSIONS and path.is_file()
+def _walk(folder: Path) -> Iterator[str]:
+    """The 3D files below a folder; links to folders are not followed, for they may lead back."""
+    with os.scandir(folder) as entries:
+        listed = sorted(entries, key=lambda entry: entry.name)
+    for entry in listed:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(Path(entry.path))
+        elif Path(entry.name).suffix.lower().lstrip(".") in EXTENSIONS and entry.is_file():
+            yield entry.path
 
 
-def _read_list(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceNotFound(f"The list {path} cannot be read: {error}.") from error
-    entries = [re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip() for line in lines]
-    return [
-        entry if as_uid(entry) else str(path.parent / Path(entry).expanduser())
-        for entry in entries
-        if entry
-    ]
+def _from_file_url(url: str) -> str:
+    from urllib.request import url2pathname
+
+    return url2pathname(urlsplit(url).path)

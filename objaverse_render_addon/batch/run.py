@@ -120,7 +120,7 @@ def plan(
     fingerprint = job.fingerprint()
     seen: dict[str, str] = {}
     plans = []
-    for source in expand(map(str, sources)):
+    for source in (entry.text for entry in expand(map(str, sources))):
         uid = as_uid(source)
         asset_id, path = uid or Path(source).stem, out
         try:

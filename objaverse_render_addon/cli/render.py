@@ -93,7 +93,7 @@ def _render(options: argparse.Namespace) -> int:
             options.sources, job, options.out, ids=options.ids, overwrite=options.overwrite
         )
         return _show_plan(plans, job)
-    count = len(expand(options.sources))
+    count = sum(1 for _ in expand(options.sources))
     progress = JsonProgress() if options.json else Progress(count, options.quiet)
     with progress:
         report = render(

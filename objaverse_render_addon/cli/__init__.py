@@ -13,14 +13,14 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import Interrupted, RenderError
-from . import doctor, install, render, sheet, verify
+from . import doctor, export, install, render, sheet, verify
 from .common import complain
 from .flags import joined
 
 __all__ = ["main"]
 
 # In the order of --help.
-_COMMANDS = (render, verify, sheet, install, doctor)
+_COMMANDS = (render, verify, export, sheet, install, doctor)
 
 
 def main(arguments: Sequence[str] | None = None, blender: Path | None = None) -> int:

@@ -102,16 +102,25 @@ def encode_srgb8(linear: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     return pixels
 
 
-def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """PNG bytes of (H, W, 3) or (H, W, 4) uint8, tagged as sRGB (W3C PNG, third edition)."""
-    height, width, channels = pixels.shape
+def encode_png(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> bytes:
+    """PNG bytes (W3C PNG, third edition).
+
+    Args:
+        pixels: (H, W, 3) or (H, W, 4) uint8 colour, tagged as sRGB; or (H, W) uint8 or uint16
+            data, a grey image without a tag.
+    """
+    height, width = pixels.shape[:2]
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    if pixels.dtype == np.uint16:
+        pixels = pixels.astype(">u2", order="C").view(np.uint8)
     # Filter 2 (up): each byte minus the one above it. Cheap in numpy and close to the best.
-    rows = np.empty((height, 1 + width * channels), dtype=np.uint8)
-    flat = pixels.reshape(height, width * channels)
+    flat = pixels.reshape(height, -1)
+    depth = 8 * flat.shape[1] // (width * channels)
+    rows = np.empty((height, 1 + flat.shape[1]), dtype=np.uint8)
     rows[:, 0] = 2
     rows[0, 1:] = flat[0]
     np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])
-    color_type = {3: 2, 4: 6}[channels]
+    color_type = {1: 0, 3: 2, 4: 6}[channels]
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         checksum = zlib.crc32(data, zlib.crc32(kind))
@@ -120,8 +129,8 @@ def encode_png(pixels: npt.NDArray[np.uint8]) -> bytes:
     return b"".join(
         [
             b"\x89PNG\r\n\x1a\n",
-            chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0)),
-            chunk(b"sRGB", b"\0"),
+            chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0)),
+            *([chunk(b"sRGB", b"\0")] if channels > 1 else []),
             chunk(b"IDAT", zlib.compress(rows.tobytes(), PNG_LEVEL)),
             chunk(b"IEND", b""),
         ]

@@ -1,0 +1,187 @@
+"""``objaverse-render export``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from .common import complain
+
+__all__ = ["add"]
+
+_EXAMPLES = """\
+examples:
+  objaverse-render export --to help
+  objaverse-render export data --to nerfstudio --out ns
+  objaverse-render export data --to depthsplat --out chunks --split 0.9,0,0.1 --jobs 8
+  objaverse-render export data --to lvsm --out lvsm --background black --views 0-15
+
+A run that was stopped can be repeated: what is whole is skipped, lists are kept. What a format
+clips, quantises, rescales or drops is printed, and written to export.json in the target.
+"""
+_COLORS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "grey": (0.5, 0.5, 0.5)}
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "export",
+        help="write a finished dataset as trainers read it",
+        description="Write finished assets in the format of a trainer. Nothing is rendered.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("dataset", nargs="?", metavar="DIR", help="folder, archive or URL")
+    parser.add_argument("--to", required=True, metavar="FORMAT", help="'help' lists them")
+    parser.add_argument("--out", metavar="TARGET", help="folder for the result")
+    parser.add_argument(
+        "--views", type=_views, help="N: the first N; 0,4,7 or 2-5: those (default: all)"
+    )
+    parser.add_argument(
+        "--background", type=_color, default=_COLORS["white"], metavar="COLOR",
+        help="behind the object where a format holds no alpha: white, black, grey, #RRGGBB "
+        "(default: white)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--split", type=_shares, default=(0.9, 0.05, 0.05), metavar="TRAIN,VAL,TEST",
+        help="shares that sum to 1 (default: 0.9,0.05,0.05)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
+    parser.add_argument(
+        "--masks", action="store_true", help="also masks, where trainers ignore what is outside"
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="assets at once")
+    parser.add_argument("--overwrite", action="store_true", help="write again what is whole")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say only what failed")
+    parser.set_defaults(run=_export)
+
+
+def _views(text: str) -> tuple[int, ...]:
+    try:
+        if text.isdigit():
+            return tuple(range(int(text)))
+        views: list[int] = []
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            views += range(int(first), int(last or first) + 1)
+    except ValueError:
+        views = []
+    if not views or max(views) >= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not N, a list 0,4,7 or a range 2-5")
+    return tuple(views)
+
+
+def _color(text: str) -> tuple[float, float, float]:
+    digits = text.removeprefix("#")
+    if text in _COLORS:
+        return _COLORS[text]
+    try:
+        if len(digits) == 6:
+            red, green, blue = bytes.fromhex(digits)
+            return red / 255, green / 255, blue / 255
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not white, black, grey or #RRGGBB")
+
+
+def _shares(text: str) -> tuple[float, float, float]:
+    try:
+        train, val, test = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not TRAIN,VAL,TEST") from None
+    return train, val, test
+
+
+def _export(options: argparse.Namespace) -> int:
+    from ..dataset.export import FORMATS, Options, export
+    from ..errors import InvalidJob
+
+    if options.to in ("help", "list"):
+        width = max(map(len, FORMATS))
+        print("\n".join(f"{name:{width}}  {form.about}" for name, form in FORMATS.items()))
+        return 0
+    if not options.dataset or not options.out:
+        raise InvalidJob("An export needs DIR and --out.", hint="objaverse-render export --help")
+    chosen = Options(
+        views=options.views,
+        background=options.background,
+        split=options.split,
+        seed=options.seed,
+        masks=options.masks,
+    )
+    with _Progress(options.quiet, options.json) as progress:
+        report = export(
+            options.dataset,
+            options.out,
+            options.to,
+            chosen,
+            jobs=options.jobs,
+            overwrite=options.overwrite,
+            on_outcome=progress.outcome,
+        )
+    _tell(report, options)
+    codes = {outcome.error.exit_code for outcome in report.failed if outcome.error}
+    return 0 if not codes else codes.pop() if len(codes) == 1 else 3
+
+
+class _Progress:
+    """A bar for people, a line per asset for machines."""
+
+    def __init__(self, quiet: bool, as_json: bool) -> None:
+        self._show = sys.stderr.isatty() and not quiet and not as_json
+        self._json = as_json
+        self._bar: Any = None
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def outcome(self, outcome: Any, done: int, total: int) -> None:
+        """An asset ended."""
+        if self._json:
+            error = outcome.error
+            line = {
+                "kind": "result", "asset": outcome.asset, "status": outcome.status,
+                "key": outcome.key, "views": outcome.views,
+                "reason": error.reason if error else None,
+                "error": error.message if error else None,
+                "hint": error.hint if error else None,
+            }  # fmt: skip
+            print(json.dumps(line), flush=True)
+        elif outcome.error is not None:
+            complain(outcome.error, f"failed [{outcome.error.reason}]")
+        if self._show:
+            if self._bar is None:
+                try:
+                    from tqdm import tqdm
+                except ImportError:  # Inside an installed Blender.
+                    self._show = False
+                    return
+                self._bar = tqdm(total=total, unit="asset", leave=False, file=sys.stderr)
+            self._bar.update(done - self._bar.n)
+
+
+def _tell(report: Any, options: argparse.Namespace) -> None:
+    counts = {
+        status: sum(outcome.status == status for outcome in report.outcomes)
+        for status in ("done", "skipped", "failed")
+    }
+    if options.json:
+        summary = {"scenes": report.scenes, "views": report.views, "notes": report.notes}
+        print(json.dumps({"kind": "summary", **counts, **summary}), flush=True)
+        return
+    if options.quiet:
+        return
+    said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    print(f"{report.target}: {report.scenes} scenes, {report.views} views ({said})")
+    for note in report.notes:
+        worst = "" if note["worst"] is None else f" (worst: {note['worst']:.6g})"
+        print(f"  {note['kind']}: {note['text']}{worst} [{note['scenes']} scenes]")
+    if report.trains and report.scenes:
+        print(f"Train with:\n  {report.trains}")

@@ -1,0 +1,59 @@
+"""Finished assets in the formats that trainers read: pure functions of the stored data.
+
+One module per format or family. To add one:
+
+1. Write a module beside this one with a :class:`Format`: declare ``name``, ``about``, the passes
+   it ``needs`` and ``holds``, the box that trainers expect (``half_edge``), what has to be
+   installed (``modules``, ``extra``; import it inside the functions).
+2. ``write(scene, out)`` writes one asset. :class:`~.scene.Scene` gives cameras, pictures and
+   arrays, checked and rescaled; ``out.add(path, data)`` takes bytes under a path in the target,
+   which has to lie in one of ``places(key, split)`` (by default the folder ``<key>``). A scene
+   appears whole, or not at all. What ``write`` returns (JSON) is kept for ``finish``.
+3. ``finish(target, records, options)`` writes lists over all scenes with ``target.write``, from
+   the records alone: they are those of earlier runs too, so a list is never lost and needs no
+   merging. Where a format packs scenes into larger files, ``write`` leaves each scene in a
+   private place and ``finish`` packs; ``is_whole`` then says where a packed scene is
+   (:mod:`.depthsplat` does so).
+4. Whatever is not exactly as it is stored is told with ``scene.note``: clipped, quantised,
+   rescaled, composited, dropped. What the format cannot hold at all is a ``FormatCannotHold``;
+   :mod:`.lens` has the usual demands.
+5. Add it to ``FORMATS`` below, write its page in ``docs/export/`` and its row in
+   ``docs/export/index.md``, and read it back in ``tests/test_export_formats.py`` by code that
+   follows the format's description and shares nothing with the exporter.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .base import SPLITS, Format, Note, Options, Record
+from .nerfstudio import Nerfstudio
+from .run import Outcome, Report, export, export_asset, finish_export
+from .scene import Scene
+from .target import SceneFiles, Target
+
+__all__ = [
+    "FORMATS",
+    "SPLITS",
+    "Format",
+    "Note",
+    "Options",
+    "Outcome",
+    "Record",
+    "Report",
+    "Scene",
+    "SceneFiles",
+    "Target",
+    "export",
+    "export_asset",
+    "finish_export",
+]
+
+# In the order of --to help.
+FORMATS: Final[dict[str, Format]] = {
+    form.name: form
+    for form in (
+        Nerfstudio(),
+    )
+}  # fmt: skip
+"""Name to format, as ``--to`` calls it."""

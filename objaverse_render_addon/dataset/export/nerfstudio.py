@@ -1,0 +1,75 @@
+"""nerfstudio and instant-ngp: a ``transforms.json`` per scene, with intrinsics per frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..images import encode_png
+from .base import Format
+from .lens import pinhole
+from .scene import Scene
+from .target import SceneFiles
+
+__all__ = ["Nerfstudio"]
+
+
+class Nerfstudio(Format):
+    """``<key>/transforms.json``, ``images/NNN.png``, ``depths/NNN.npy``, ``masks/NNN.png``.
+
+    ``transform_matrix`` is camera to world with OpenGL axes, ``file_path`` has its extension.
+    The parser multiplies depth by 0.001, that of ``.npy`` files too, so depth is stored in
+    thousandths of a scene unit (float32, planar, 0 is unknown).
+    """
+
+    name = "nerfstudio"
+    about = "nerfstudio, instant-ngp: transforms.json per asset, any pinhole camera, depth"
+    trains = (
+        "ns-train nerfacto --data {target}/{key} nerfstudio-data --orientation-method none "
+        "--center-method none --auto-scale-poses False"
+    )
+    holds = ("rgb", "depth", "mask")
+
+    def write(self, scene: Scene, out: SceneFiles) -> dict[str, Any]:
+        """See :class:`.Format`."""
+        frames, names = [], {}
+        masks = scene.options.masks
+        for view, number in enumerate(scene.numbers):
+            camera = scene.camera(view)
+            fx, fy, cx, cy = pinhole(camera)
+            frame: dict[str, Any] = {
+                "file_path": f"images/{number:03d}.png",
+                "transform_matrix": camera.camera_to_world.tolist(),
+                "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, "w": camera.width, "h": camera.height,
+            }  # fmt: skip
+            out.add(f"{scene.key}/{frame['file_path']}", scene.png(view))
+            if scene.has("depth"):
+                frame["depth_file_path"] = f"depths/{number:03d}.npy"
+                depth = scene.depth(view) * np.float32(1000)
+                out.add_npy(f"{scene.key}/{frame['depth_file_path']}", depth)
+            if masks:
+                frame["mask_path"] = f"masks/{number:03d}.png"
+                mask = scene.mask(view).astype(np.uint8) * 255
+                out.add(f"{scene.key}/{frame['mask_path']}", encode_png(mask))
+            frames.append(frame)
+            names[view] = frame["file_path"]
+        if scene.has("depth"):
+            scene.note("rescaled", "depth is in thousandths of a scene unit, which the parser "
+                       "turns back by its default depth_unit_scale_factor of 0.001")  # fmt: skip
+        if not masks and scene.has("mask"):
+            scene.note("dropped", "masks are not written (--masks writes them): training would "
+                       "ignore all pixels beside the object, alpha tells them apart")  # fmt: skip
+        split = scene.options.split_views(scene.asset_id, len(scene))
+        transforms: dict[str, Any] = {
+            "camera_model": "PINHOLE",
+            "orientation_override": "none",
+            "frames": frames,
+        }
+        if all(split.values()):
+            for part, views in split.items():
+                transforms[f"{part}_filenames"] = [names[view] for view in views]
+        else:
+            scene.note("dropped", "too few views for three splits; the parser splits by itself")
+        out.add_json(f"{scene.key}/transforms.json", transforms)
+        return {}

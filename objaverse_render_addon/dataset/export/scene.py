@@ -1,0 +1,259 @@
+"""A stored asset as an exporter sees it: chosen views, checked arrays, a place for notes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...cameras import Camera
+from ...errors import CheckFailed, InvalidJob, MissingPass
+from ..images import encode_png
+from ..layout import composite
+from ..reader import AssetReader
+from .base import Format, Kind, Note, Options
+
+__all__ = ["Scene", "safe_key"]
+
+Array = npt.NDArray[Any]
+MOST_DIGITS = 6
+
+
+def safe_key(asset_id: str) -> str:
+    """A name for files: the id itself, or what is left of a strange one and part of its hash."""
+    if re.fullmatch(r"[\w\-]{1,120}", asset_id):
+        return asset_id
+    kept = re.sub(r"[^\w\-]+", "_", asset_id).strip("_")[:100]
+    return f"{kept}_{hashlib.sha256(asset_id.encode()).hexdigest()[:8]}".lstrip("_")
+
+
+class Scene:
+    """One asset on its way into a format.
+
+    Views are counted from 0 to ``len(scene) - 1``, whatever was chosen.
+
+    Attributes:
+        key: The scene's name in the target.
+        split: ``train``, ``val`` or ``test``.
+        notes: What is not exactly as it is stored, see :meth:`note`.
+        scale: Of the similarity ``exported = scale * (stored - center)`` that fits the object to
+            the format's box; 1 where it needs none.
+        center: (3,) of it.
+
+    Raises:
+        MissingPass: The format needs a pass that is not stored.
+        InvalidJob: There are no such views.
+    """
+
+    def __init__(self, reader: AssetReader, form: Format, options: Options) -> None:
+        self.reader, self.form, self.options = reader, form, options
+        self.metadata = reader.metadata
+        self.asset_id = reader.id
+        self.key = safe_key(self.asset_id)
+        self.split = options.split_of(self.asset_id)
+        self.notes: list[Note] = []
+        if self.key != self.asset_id:
+            self.note("renamed", "the asset's id is no safe file name")
+        missing = [name for name in form.needs if name not in reader.passes]
+        if missing:
+            raise MissingPass(
+                f"{self.asset_id}: {form.name} needs {', '.join(missing)}, stored are "
+                f"{', '.join(reader.passes)}.",
+                hint=f"Render with --passes {','.join([*reader.passes, *missing])}.",
+            )
+        self._positions = self._chosen(len(reader.views))
+        self.numbers = self._checked_numbers()
+        self.scale, self.center = self._similarity()
+        self._last: tuple[int, dict[str, Array]] = (-1, {})
+        dropped = ", ".join(name for name in reader.passes if name not in form.holds)
+        if dropped:
+            self.note("dropped", f"stored, but {form.name} has no place for: {dropped}")
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def _chosen(self, count: int) -> list[int]:
+        if self.options.views is None:
+            return list(range(count))
+        chosen = sorted(set(self.options.views))
+        if chosen[-1] >= count:
+            raise InvalidJob(f"{self.asset_id} has {count} views, view {chosen[-1]} is asked for.")
+        return chosen
+
+    def _checked_numbers(self) -> list[int]:
+        numbers = [self.reader.views[position]["index"] for position in self._positions]
+        whole = all(isinstance(n, int) and 0 <= n < 10**MOST_DIGITS for n in numbers)
+        if not numbers or not whole or len(set(numbers)) != len(numbers):
+            raise CheckFailed(f"{self.asset_id}: its views are not numbered once each.")
+        return numbers
+
+    def _similarity(self) -> tuple[float, npt.NDArray[np.float64]]:
+        half = self.form.half_edge
+        if half is None:
+            return 1.0, np.zeros(3)
+        low, high = np.array(self.reader.bounds.box_min), np.array(self.reader.bounds.box_max)
+        scale, center = 2 * half / float((high - low).max()), (low + high) / 2
+        if not np.isfinite([scale, *center]).all():
+            raise CheckFailed(f"{self.asset_id}: its bounding box is none.")
+        if abs(scale - 1) < 1e-3 and np.abs(center * scale).max() < 1e-3 * half:
+            return 1.0, np.zeros(3)
+        self.note(
+            "rescaled",
+            f"cameras and depth are scaled and moved so that the object fills "
+            f"[{-half:g}, {half:g}] along its longest edge; worst is the factor",
+            worst=scale,
+        )
+        return scale, center
+
+    def note(self, kind: Kind, text: str, amount: int = 1, worst: float | None = None) -> None:
+        """Tell what is not exactly as it is stored.
+
+        Args:
+            text: A sentence without the asset's name, numbers of the view or amounts, so that
+                it can be counted over scenes.
+            amount: How often (pixels, views; the text says what is counted). 0 tells nothing.
+            worst: The largest deviation, in a unit that the text names.
+        """
+        if amount == 0:
+            return
+        for note in self.notes:
+            if (note.kind, note.text) == (kind, text):
+                note.add(amount, worst)
+                return
+        self.notes.append(Note(kind, text, amount, worst))
+
+    @cached_property
+    def source_digest(self) -> str:
+        """SHA-256 of what the metadata say."""
+        text = json.dumps(self.metadata, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    # --- Cameras ------------------------------------------------------------------------------
+
+    def camera(self, view: int) -> Camera:
+        """The view's camera, after the similarity. See :mod:`~...cameras` for the axes."""
+        camera = self.reader.view(self._positions[view]).camera
+        pose = camera.camera_to_world.copy()
+        if not (np.isfinite(pose).all() and np.isfinite(camera.intrinsics).all()):
+            raise CheckFailed(f"{self.asset_id}: the camera of view {view} is not finite.")
+        pose[:3, 3] = self.scale * (pose[:3, 3] - self.center)
+        return Camera(camera.width, camera.height, camera.intrinsics, pose)
+
+    @property
+    def cameras(self) -> list[Camera]:
+        """Of all views."""
+        return [self.camera(view) for view in range(len(self))]
+
+    # --- Pictures -----------------------------------------------------------------------------
+
+    def png(self, view: int) -> bytes:
+        """The stored picture, byte for byte: RGBA with straight alpha, or RGB."""
+        return self.reader.bytes_of(self.reader.views[self._positions[view]]["image"])
+
+    def picture(self, view: int) -> npt.NDArray[np.uint8]:
+        """(H, W, 4) uint8 with straight alpha, or (H, W, 3) over the dataset's background."""
+        pixels = self.reader.read(self._positions[view], ("rgb",))["rgb"]
+        self._check_shape(view, "rgb", pixels, (3, 4))
+        return pixels
+
+    def rgba_png(self, view: int) -> bytes:
+        """The stored picture of a format that needs alpha.
+
+        Raises:
+            MissingPass: The dataset was rendered over a background colour.
+        """
+        data = self.png(view)
+        # Byte 25 of a PNG is its colour type (W3C PNG, 11.2.2): 6 is RGB with alpha.
+        if data[25:26] != b"\x06":
+            raise MissingPass(
+                f"{self.asset_id}: {self.form.name} needs alpha, and the pictures have none.",
+                hint="Render without --background.",
+            )
+        return data
+
+    def rgb(self, view: int) -> npt.NDArray[np.uint8]:
+        """(H, W, 3) uint8 over the options' background."""
+        pixels = self.picture(view)
+        if pixels.shape[2] == 3:
+            return pixels
+        red, green, blue = self.options.background
+        self.note(
+            "composited",
+            f"pictures are laid over the background {red:g},{green:g},{blue:g} (sRGB)",
+        )
+        return composite(pixels, self.options.background)
+
+    def rgb_png(self, view: int) -> bytes:
+        """PNG of :meth:`rgb`."""
+        return encode_png(self.rgb(view))
+
+    # --- Geometry -----------------------------------------------------------------------------
+
+    def array(self, view: int, name: str) -> Array:
+        """A stored pass as it is, without the similarity.
+
+        Raises:
+            MissingPass: It is not stored.
+            CheckFailed: Its shape or values are not what the metadata say.
+        """
+        if name not in self.reader.passes:
+            raise MissingPass(f"{self.asset_id}: {name} is not stored.")
+        if self._last[0] != view:
+            self._last = view, {}
+        if name not in self._last[1]:
+            self._last[1].update(self.reader.read(self._positions[view], (name,)))
+        data = self._last[1][name]
+        channels = {"normal": 3, "albedo": 3, "position": 3, "roughness_metallic": 2}.get(name)
+        self._check_shape(view, name, data, (channels,))
+        if data.dtype.kind == "f" and not np.isfinite(data).all():
+            raise CheckFailed(f"{self.asset_id}: {name} of view {view} is not finite.")
+        return data
+
+    def has(self, name: str) -> bool:
+        """Whether a pass is stored."""
+        return name in self.reader.passes
+
+    def depth(self, view: int) -> npt.NDArray[np.float32]:
+        """(H, W) float32, planar, exported units, 0 where nothing is."""
+        return (self.array(view, "depth") * np.float32(self.scale)).astype(np.float32, copy=False)
+
+    def position(self, view: int) -> npt.NDArray[np.float32]:
+        """(H, W, 3) float32 world points in exported units, 0 where nothing is."""
+        data = self.array(view, "position")
+        if self.scale == 1.0 and not self.center.any():
+            return data
+        moved = self.scale * (data - self.center)
+        return np.where(self.mask(view)[..., None], moved, 0).astype(np.float32)
+
+    def mask(self, view: int) -> npt.NDArray[np.bool_]:
+        """(H, W) bool, the object; from the depth where no mask is stored."""
+        for name, least in (("mask", 1), ("depth", 1e-12), ("distance", 1e-12)):
+            if self.has(name):
+                return np.asarray(self.array(view, name) >= least)
+        raise MissingPass(
+            f"{self.asset_id}: {self.form.name} needs mask or depth, neither is stored.",
+            hint="Render with --passes rgb,depth,normal,mask.",
+        )
+
+    def world_normal(self, view: int) -> npt.NDArray[np.float32]:
+        """(H, W, 3) float32 unit normals in world axes, 0 where nothing is."""
+        data = self.array(view, "normal")
+        if self.metadata["passes"]["normal"]["space"] == "world":
+            return data
+        rotation = self.camera(view).camera_to_world[:3, :3]
+        return (data.astype(np.float64) @ rotation.T).astype(np.float32)
+
+    def _check_shape(self, view: int, name: str, data: Array, channels: tuple[Any, ...]) -> None:
+        record = self.reader.views[self._positions[view]]
+        size = (record["height"], record["width"])
+        found = data.shape[2] if data.ndim == 3 else None
+        if data.shape[:2] != size or found not in channels:
+            raise CheckFailed(
+                f"{self.asset_id}: {name} of view {view} has the shape {data.shape}, the metadata "
+                f"say {size[1]}x{size[0]}."
+            )

@@ -39,6 +39,7 @@ GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))
 FRAME_MARGIN = 0.02
 """Share of the half image that ``fit`` and ``resample`` leave free at each side."""
 RESAMPLE_ATTEMPTS = 64
+_FLIP = np.array([1.0, -1.0, -1.0, 1.0])  # OpenGL's camera axes to OpenCV's, and back
 
 
 def draw(seed: int, asset_id: str, stream: str, index: int, count: int, attempt: int = 0) -> Array:
@@ -84,6 +85,16 @@ class Camera:
         return matrix
 
     @property
+    def camera_to_world_opencv(self) -> Array:
+        """(4, 4) float64 with OpenCV's and COLMAP's camera axes: +Y down, looking along +Z."""
+        return np.asarray(self.camera_to_world * _FLIP)
+
+    @property
+    def world_to_camera_opencv(self) -> Array:
+        """(4, 4) float64 with OpenCV's and COLMAP's camera axes: +Y down, looking along +Z."""
+        return np.asarray(self.world_to_camera * _FLIP[:, None])
+
+    @property
     def fov(self) -> tuple[float, float]:
         """Full horizontal and vertical angle in degrees."""
         (fx, _, cx), (_, fy, cy), _ = self.intrinsics.tolist()
@@ -110,6 +121,17 @@ class Camera:
         rays[..., 1] = -v[:, None]
         rays[..., 2] = -1.0
         return rays
+
+    def world_rays(self) -> tuple[Array, Array]:
+        """Rays through the pixel centres in world axes.
+
+        Returns:
+            Origins (H, W, 3) in scene units, and directions (H, W, 3) of unit length. A point at
+            ``distance`` (the pass) along a ray is ``origin + distance * direction``.
+        """
+        directions = self.rays() @ self.camera_to_world[:3, :3].T
+        directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+        return np.broadcast_to(self.camera_to_world[:3, 3], directions.shape), directions
 
     def unproject(self, depth: npt.NDArray[Any]) -> Array:
         """World points (H, W, 3) of a planar depth image (H, W)."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 from analytic import LOPSIDED, frame_of, write_asset
 
 from objaverse_render_addon.dataset.layout import METADATA
-from objaverse_render_addon.dataset.reader import AssetReader, find_assets
+from objaverse_render_addon.dataset.reader import AssetReader
+from objaverse_render_addon.dataset.storage import find_assets
 from objaverse_render_addon.dataset.verify import AssetVerdict, verify_asset
 from objaverse_render_addon.errors import SourceNotFound, TruncatedFile
 from objaverse_render_addon.frame import Frame
@@ -151,8 +153,8 @@ def test_every_damaged_byte_of_an_archive_is_found(tmp_path: Path):
     path = write_asset(tmp_path, job_of(layout="zip", views=1, passes=("rgb", "depth", "mask")))
     whole = path.read_bytes()
     # Of each file its data; the headers are partly redundant.
-    with AssetReader(path) as reader:
-        zipped = reader._zip.infolist()
+    with zipfile.ZipFile(path) as archive:
+        zipped = archive.infolist()
     for info in zipped:
         start = info.header_offset + 30 + len(info.filename)
         for share in (0.1, 0.5, 0.9):
@@ -367,9 +369,11 @@ def test_finished_assets_are_found_and_unfinished_ones_are_not(tmp_path: Path):
     (tmp_path / ".d.part1" / METADATA).write_text("{}")
     (tmp_path / "e").mkdir()
     (tmp_path / "notes.txt").write_text("")
-    assert sorted(find_assets(tmp_path)) == [tmp_path / "a", tmp_path / "b.zip"]
-    assert find_assets(tmp_path / "a") == [tmp_path / "a"]
-    assert find_assets(tmp_path / "b.zip") == [tmp_path / "b.zip"]
+    places = [tmp_path / "a", tmp_path / "b.zip"]
+    found = [(ref.id, Path(ref.location)) for ref in find_assets(tmp_path)]
+    assert found == [("a", places[0]), ("b", places[1])]
+    for place in places:
+        assert [Path(ref.location) for ref in find_assets(place)] == [place]
     with pytest.raises(SourceNotFound):
         find_assets(tmp_path / "e")
 
@@ -377,7 +381,7 @@ def test_finished_assets_are_found_and_unfinished_ones_are_not(tmp_path: Path):
 def test_reading_what_is_no_asset_is_named(tmp_path: Path):
     with pytest.raises(SourceNotFound):
         AssetReader(tmp_path / "missing.zip")
-    with pytest.raises(TruncatedFile):
+    with pytest.raises(SourceNotFound):
         AssetReader(tmp_path)
     (tmp_path / "a.zip").write_bytes(b"")
     with pytest.raises(TruncatedFile):

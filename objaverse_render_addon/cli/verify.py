@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 __all__ = ["add"]
@@ -17,13 +16,13 @@ def add(commands: Any) -> None:
         help="prove a finished dataset right, from its files alone",
         description="Repeat every check of the renderer on finished assets.",
     )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="DIR", help="folder or archive")
+    parser.add_argument("paths", nargs="+", metavar="DIR", help="folder or archive")
     parser.add_argument("--json", action="store_true", help="one JSON object per asset")
     parser.set_defaults(run=_verify)
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from ..dataset.reader import find_assets
+    from ..dataset.storage import find_assets
     from ..dataset.verify import verify_asset
     from ..errors import CheckFailed
 

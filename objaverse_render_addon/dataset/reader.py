@@ -1,66 +1,181 @@
-"""Read a finished asset back: metadata, cameras, arrays, from a zip or a folder."""
+"""Read finished assets back: metadata, cameras, arrays, from wherever they are stored.
+
+::
+
+    data = dataset.open("data")                 # a folder of assets, a shard, s3://bucket/data …
+    print(len(data), data.ids[:3])
+    with data["rocket"].open() as asset:        # or data[0], or a loop over data
+        arrays = asset.read(0)                  # pass name -> array
+        camera = asset.view(0).camera           # intrinsics, camera_to_world, world_rays() …
+"""
 
 from __future__ import annotations
 
+import contextlib
 import io
+import math
+import os
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from ..cameras import Camera, View
-from ..errors import SourceNotFound, TruncatedFile
+from ..errors import (
+    DuplicateAsset,
+    MissingPass,
+    RenderFailed,
+    SourceNotFound,
+    TruncatedFile,
+    UnsafeData,
+)
 from ..frame import Bounds
+from . import exr
+from .guards import parse_json
 from .images import read_exr, read_png
-from .layout import METADATA, arrays_from_channels, folder_in, read_metadata
+from .layout import METADATA, arrays_from_channels
+from .storage import AssetRef, find_assets, open_files
 
-__all__ = ["AssetReader", "find_assets"]
+__all__ = ["AssetReader", "AssetRef", "Dataset", "find_assets"]
+
+_LARGEST_METADATA: Final = 1 << 28
+_LARGEST_SIDE: Final = 1 << 15
+_LARGEST_PICTURE: Final = 1 << 28  # Pixels; what the renderer offers at most.
+_MOST_CHANNELS: Final = 64
+_DAMAGE: Final = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
-def find_assets(folder: Path) -> list[Path]:
-    """Finished assets in a folder: its archives and the folders with metadata in them.
+class Dataset(Sequence[AssetRef]):
+    """Finished assets, sorted by id. Nothing of them is open or read.
 
-    Raises:
-        SourceNotFound: There is none.
+    ``data[3]`` and ``data["rocket"]`` are an :class:`AssetRef`, ``data[10:20]`` is a dataset.
+    Fit to be pickled and sent to other processes.
     """
-    if folder.suffix == ".zip" or (folder / METADATA).is_file():
-        return [folder]
-    found = [path for path in sorted(folder.glob("*.zip")) if not path.name.startswith(".")]
-    found += [path.parent for path in sorted(folder.glob(f"*/{METADATA}"))]
-    found = [path for path in found if not path.name.startswith(".")]
-    if not found:
-        raise SourceNotFound(
-            f"There is no finished asset in {folder}.", hint="Give the folder that --out named."
-        )
-    return found
+
+    def __init__(self, assets: Iterable[AssetRef]) -> None:
+        self._assets = tuple(assets)
+        self._places: dict[str, int] | None = None
+
+    @classmethod
+    def open(
+        cls, where: str | os.PathLike[str], *, storage_options: Mapping[str, Any] | None = None
+    ) -> Dataset:
+        """The assets in a folder, or the one that a path names.
+
+        Args:
+            where: Path or URL of a folder of zips, tars, folders and WebDataset shards; of one of
+                these; or ``shard.tar/ID``.
+            storage_options: For fsspec's file system, where ``where`` is a URL.
+
+        Raises:
+            SourceNotFound: There is none.
+            TruncatedFile, UnsafeData: A shard or its index is broken.
+            DownloadFailed: The server did not answer.
+            MissingDependency: It is a URL, and the extra ``remote`` is not installed.
+        """
+        return cls(find_assets(where, storage_options))
+
+    @property
+    def ids(self) -> list[str]:
+        """Of all assets, in order."""
+        return [asset.id for asset in self._assets]
+
+    def __len__(self) -> int:
+        return len(self._assets)
+
+    def __iter__(self) -> Iterator[AssetRef]:
+        return iter(self._assets)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._assets if isinstance(key, AssetRef) else key in self._lookup()
+
+    def __repr__(self) -> str:
+        return f"<Dataset of {len(self)} assets>"
+
+    @overload
+    def __getitem__(self, key: int | str) -> AssetRef: ...
+    @overload
+    def __getitem__(self, key: slice) -> Dataset: ...
+    def __getitem__(self, key: int | str | slice) -> AssetRef | Dataset:
+        if isinstance(key, slice):
+            return Dataset(self._assets[key])
+        if isinstance(key, int):
+            return self._assets[key]
+        place = self._lookup()[key]
+        if place < 0:
+            found = ", ".join(str(asset) for asset in self._assets if asset.id == key)
+            raise DuplicateAsset(f"Several assets are named {key}: {found}.")
+        return self._assets[place]
+
+    def select(self, ids: Iterable[str]) -> Dataset:
+        """The assets of these ids, in this order.
+
+        Raises:
+            KeyError: There is none of that name.
+        """
+        return Dataset([self[asset] for asset in ids])
+
+    def filter(self, keep: Callable[[AssetReader], bool]) -> Dataset:
+        """The assets that ``keep`` says yes to; each is opened for it.
+
+        ``data.filter(lambda asset: asset.metadata["license"] == "by")``
+        """
+        kept = []
+        for asset in self._assets:
+            with asset.open() as reader:
+                if keep(reader):
+                    kept.append(asset)
+        return Dataset(kept)
+
+    def _lookup(self) -> dict[str, int]:
+        if self._places is None:
+            self._places = {}
+            for place, asset in enumerate(self._assets):
+                self._places[asset.id] = -1 if asset.id in self._places else place
+        return self._places
 
 
 class AssetReader:
-    """A finished asset.
+    """A finished asset, open.
+
+    Args:
+        asset: What a :class:`Dataset` holds, or the path or URL of one asset.
+        storage_options: For fsspec's file system, where ``asset`` is a URL.
 
     Attributes:
+        ref: Where it is.
         metadata: The whole of ``metadata.json``.
 
     Raises:
-        SourceNotFound: There is none at ``path``.
+        SourceNotFound: There is none.
         TruncatedFile: It is not whole.
+        UnsafeData: It says what no honest asset says.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        if not path.exists():
-            raise SourceNotFound(f"{path} does not exist.")
-        metadata = read_metadata(path)
-        if metadata is None:
-            raise TruncatedFile(f"{path} has no readable {METADATA}.", hint="Render it again.")
-        self.metadata = metadata
-        self._zip = None if path.is_dir() else zipfile.ZipFile(path)
-        self._folder = folder_in(self._zip) if self._zip else ""
+    def __init__(
+        self,
+        asset: AssetRef | str | os.PathLike[str],
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.ref = asset if isinstance(asset, AssetRef) else _only(asset, storage_options)
+        self._files = open_files(self.ref)
+        try:
+            data = self._bytes_of(METADATA, _LARGEST_METADATA)
+            self.metadata = parse_json(data, f"{self.ref}: {METADATA}")
+        except TruncatedFile as error:
+            self._files.close()
+            raise TruncatedFile(
+                f"{self.ref} has no readable {METADATA}: {error.message}", hint="Render it again."
+            ) from error
+        except BaseException:
+            self._files.close()
+            raise
 
     def __enter__(self) -> AssetReader:
         return self
@@ -71,85 +186,227 @@ class AssetReader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._zip is not None:
-            self._zip.close()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the asset's files."""
+        self._files.close()
+
+    @property
+    def id(self) -> str:
+        """Name of the asset."""
+        return self.ref.id
 
     @property
     def views(self) -> list[dict[str, Any]]:
         """The metadata's ``views``."""
-        views: list[dict[str, Any]] = self.metadata["views"]
-        return views
+        with self._believing():
+            views: list[dict[str, Any]] = self.metadata["views"]
+            if not isinstance(views, list) or not all(isinstance(view, dict) for view in views):
+                raise TypeError("views is no list of objects")
+            return views
+
+    def __len__(self) -> int:
+        return len(self.views)
 
     @property
     def passes(self) -> list[str]:
         """Names of the stored passes."""
-        return list(self.metadata["render_settings"]["modalities"])
+        with self._believing():
+            return [str(name) for name in self.metadata["render_settings"]["modalities"]]
 
     @property
     def bounds(self) -> Bounds:
         """Of the normalised object."""
-        record = self.metadata["normalization"]
-        return Bounds(
-            tuple(record["bbox_min"]),
-            tuple(record["bbox_max"]),
-            tuple(record["bounding_sphere_center"]),
-            record["bounding_sphere_radius"],
-            record["bounds_exact"],
-        )
+        with self._believing():
+            record = self.metadata["normalization"]
+            return Bounds(
+                tuple(record["bbox_min"]),
+                tuple(record["bbox_max"]),
+                tuple(record["bounding_sphere_center"]),
+                record["bounding_sphere_radius"],
+                record["bounds_exact"],
+            )
 
     def view(self, index: int) -> View:
-        """Camera and pose of a view."""
+        """Camera and pose of a view.
+
+        The camera has every convention: ``camera_to_world`` (OpenGL axes) and
+        ``camera_to_world_opencv``, their inverses ``world_to_camera`` and
+        ``world_to_camera_opencv``, ``intrinsics`` (K, pixels), ``world_rays()``.
+
+        Args:
+            index: Place in :attr:`views`, from 0.
+        """
         record = self.views[index]
-        camera = Camera(
-            record["width"],
-            record["height"],
-            np.array(record["intrinsics"], dtype=np.float64),
-            np.array(record["camera_to_world"], dtype=np.float64),
-        )
-        return View(record["index"], camera, record["pose"])
+        width, height = self._size(record)
+        with self._believing():
+            intrinsics = _matrix(record["intrinsics"], (3, 3))
+            camera_to_world = _matrix(record["camera_to_world"], (4, 4))
+            camera = Camera(width, height, intrinsics, camera_to_world)
+            return View(record["index"], camera, record["pose"])
+
+    def names(self) -> list[str]:
+        """The asset's files."""
+        return self._files.names()
 
     def bytes_of(self, name: str) -> bytes:
         """Content of one of the asset's files.
 
         Raises:
             TruncatedFile: It is missing or damaged.
+            UnsafeData: It is no file's name, or larger than any file of an asset.
         """
-        try:
-            if self._zip is None:
-                return (self.path / name).read_bytes()
-            return self._zip.read(f"{self._folder}/{name}")
-        except (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            raise TruncatedFile(f"{self.path}: {name} cannot be read: {error}.") from error
+        return self._bytes_of(name, _LARGEST_PICTURE * 8)
 
-    def read(self, index: int) -> dict[str, npt.NDArray[Any]]:
-        """All passes of a view, with dtypes and meaning of the metadata's ``passes``.
+    def read(self, index: int, passes: Iterable[str] | None = None) -> dict[str, npt.NDArray[Any]]:
+        """The passes of a view, with dtypes and meaning of the metadata's ``passes``.
+
+        Args:
+            index: Place in :attr:`views`, from 0.
+            passes: Names; all by default.
+
+        Returns:
+            Name to array: (H, W) or (H, W, channels), rows from top to bottom.
 
         Raises:
             TruncatedFile: A file is missing or damaged.
+            UnsafeData: A file claims a size that the view cannot have.
+            MissingPass: It is not stored.
         """
         record = self.views[index]
-        passes: dict[str, npt.NDArray[Any]] = {}
-        exr: dict[str, npt.NDArray[Any]] | None = None
-        for name in self.passes:
-            file = record["image" if name == "rgb" else name]
+        size = self._size(record)
+        found: dict[str, npt.NDArray[Any]] = {}
+        channels: dict[str, npt.NDArray[Any]] | None = None
+        for name in self.passes if passes is None else passes:
+            file = record.get("image" if name == "rgb" else name)
+            if not isinstance(file, str):
+                raise MissingPass(
+                    f"{self.ref}, view {index} has no {name}.",
+                    hint=f"There are {', '.join(self.passes)}.",
+                )
             try:
                 if file.endswith(".png"):
-                    passes[name] = read_png(self.bytes_of(file))
+                    found[name] = self._png(file, size)
                 elif file.endswith(".npy"):
-                    data = io.BytesIO(self.bytes_of(file))
-                    passes[name] = np.load(data, allow_pickle=False)
+                    found[name] = self._npy(file, size)
                 else:
-                    if exr is None:
-                        exr = self._read_exr(file)
-                    passes[name] = exr[name]
-            except (ValueError, KeyError, OSError, EOFError) as error:
-                raise TruncatedFile(f"{self.path}: {file} is damaged: {error}.") from error
-        return passes
+                    if channels is None:
+                        channels = self._exr(file, size)
+                    found[name] = channels[name]
+            except (*_DAMAGE, SyntaxError, MemoryError) as error:
+                raise TruncatedFile(f"{self.ref}: {file} is damaged: {error}.") from error
+        return found
 
-    def _read_exr(self, name: str) -> dict[str, npt.NDArray[Any]]:
-        if self._zip is None:
-            return arrays_from_channels(read_exr(self.path / name))
+    @contextlib.contextmanager
+    def _believing(self) -> Iterator[None]:
+        """Metadata that are not as they should be are a damaged file, and say where."""
+        try:
+            yield
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise TruncatedFile(
+                f"{self.ref}: the metadata are not as they should be: {error!r}.",
+                hint="Render it again.",
+            ) from error
+
+    def _size(self, record: Mapping[str, Any]) -> tuple[int, int]:
+        with self._believing():
+            width, height = record["width"], record["height"]
+            if type(width) is not int or type(height) is not int:
+                raise TypeError(f"{width!r}x{height!r} is no size of a picture")
+        if not (
+            0 < width <= _LARGEST_SIDE
+            and 0 < height <= _LARGEST_SIDE
+            and width * height <= _LARGEST_PICTURE
+        ):
+            raise UnsafeData(f"{self.ref}: a picture of {width}x{height} pixels.")
+        return width, height
+
+    def _bytes_of(self, name: str, limit: int) -> bytes:
+        try:
+            return self._files.read(name, limit)
+        except SourceNotFound as error:
+            raise TruncatedFile(
+                f"{self.ref}: {name} cannot be read: {error.message}"
+            ) from error
+        except _DAMAGE as error:
+            raise TruncatedFile(f"{self.ref}: {name} cannot be read: {error}.") from error
+
+    def _png(self, name: str, size: tuple[int, int]) -> npt.NDArray[Any]:
+        data = self._bytes_of(name, _bytes_for(size, 4, 2))
+        said = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+        if data[12:16] == b"IHDR" and said != size:
+            # Before anything is unpacked: a few bytes can say a billion pixels.
+            raise UnsafeData(f"{self.ref}: {name} is {said[0]}x{said[1]}, not {size[0]}x{size[1]}.")
+        return read_png(data)
+
+    def _npy(self, name: str, size: tuple[int, int]) -> npt.NDArray[Any]:
+        return array_from_npy(self._bytes_of(name, _bytes_for(size, 4, 8)))
+
+    def _exr(self, name: str, size: tuple[int, int]) -> dict[str, npt.NDArray[Any]]:
+        data = self._bytes_of(name, _bytes_for(size, _MOST_CHANNELS, 4))
         with tempfile.TemporaryDirectory(prefix="objaverse-exr-") as folder:
-            path = Path(folder) / "view.exr"
-            path.write_bytes(self.bytes_of(name))
-            return arrays_from_channels(read_exr(path))
+            path = Path(folder) / name
+            path.write_bytes(data)
+            try:
+                for part in exr.read_headers(path):
+                    if part.size != size[::-1] or len(part.channels) > _MOST_CHANNELS:
+                        raise UnsafeData(
+                            f"{self.ref}: {name} has {len(part.channels)} channels of "
+                            f"{part.size[1]}x{part.size[0]} pixels, not {size[0]}x{size[1]}."
+                        )
+                return arrays_from_channels(read_exr(path))
+            except (exr.Broken, exr.Unsupported, RenderFailed) as error:
+                raise TruncatedFile(f"{self.ref}: {name} is not a whole EXR: {error}.") from error
+
+
+def array_from_npy(data: bytes) -> npt.NDArray[Any]:
+    """The array of a ``.npy`` file's bytes, whose header is believed only where it fits them.
+
+    The format is numpy's: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+
+    Raises:
+        ValueError: It is no whole array of numbers.
+    """
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    headers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in headers:
+        raise ValueError(f"version {version} of the format")
+    try:
+        shape, by_column, dtype = headers[version](file)
+    except Exception as error:  # What the header is parsed with has errors of its own.
+        raise ValueError(f"its header is none: {error}") from error
+    if dtype.kind not in "biuf" or len(shape) > 4:
+        raise ValueError(f"{len(shape)} dimensions of {dtype}")
+    start = file.tell()
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(data) - start:
+        raise ValueError(f"{len(data) - start} bytes are no {dtype} of shape {shape}")
+    flat = np.frombuffer(data, dtype, offset=start)
+    return flat.reshape(shape, order="F" if by_column else "C").copy()
+
+
+def _bytes_for(size: tuple[int, int], channels: int, itemsize: int) -> int:
+    """More than a file of such a picture can have."""
+    return size[0] * size[1] * channels * itemsize + (1 << 16)
+
+
+def _matrix(value: Any, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    matrix = np.array(value, dtype=np.float64)
+    if matrix.shape != shape:
+        raise ValueError(f"a matrix of shape {matrix.shape} instead of {shape}")
+    return matrix
+
+
+def _only(
+    where: str | os.PathLike[str], storage_options: Mapping[str, Any] | None
+) -> AssetRef:
+    found = find_assets(where, storage_options)
+    if len(found) != 1:
+        raise SourceNotFound(
+            f"{where} holds {len(found)} assets.", hint=f"Name one: {found[0]}, for example."
+        )
+    return found[0]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..cameras import Rig, View, look_at_pose
 from ..errors import RenderError
 from ..frame import PASS_SPECS, Bounds, Check, Frame, check_frame
-from .reader import AssetReader
+from .reader import AssetReader, AssetRef
 
 __all__ = ["AssetVerdict", "verify_asset"]
 
@@ -23,11 +23,12 @@ class AssetVerdict:
     """What verification found in one asset.
 
     Attributes:
+        asset: Where it is.
         failed: Sentences; any of them makes the asset unusable.
         doubts: Check name to the views that raised it.
     """
 
-    path: Path
+    asset: str
     views: int = 0
     failed: list[str] = field(default_factory=list)
     doubts: dict[str, list[int]] = field(default_factory=dict)
@@ -38,15 +39,17 @@ class AssetVerdict:
         return not self.failed
 
 
-def verify_asset(path: Path, on_view: Callable[[int, int], None] | None = None) -> AssetVerdict:
+def verify_asset(
+    asset: AssetRef | str | os.PathLike[str], on_view: Callable[[int, int], None] | None = None
+) -> AssetVerdict:
     """Repeat every check of the renderer on a finished asset, from its files alone.
 
     Args:
         on_view: Told the number of views done, and of all.
     """
-    verdict = AssetVerdict(path)
+    verdict = AssetVerdict(str(asset))
     try:
-        with AssetReader(path) as reader:
+        with AssetReader(asset) as reader:
             verdict.views = len(reader.views)
             expected = reader.metadata["render_settings"]["num_views"]
             if verdict.views != expected or not verdict.views:

@@ -1,0 +1,417 @@
+"""Search Objaverse 1.0 by words, licence, LVIS category, size; on this machine, in milliseconds.
+
+::
+
+    catalogue = Catalogue.ready()            # makes the index the first time, which takes minutes
+    found = catalogue.search(Query("office chair", licences=parse_filter("by,cc0"), limit=20))
+    for entry in found.entries:
+        print(entry.uid, entry.name, entry.attribution)
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import random
+import re
+import sqlite3
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+from ..errors import InvalidJob
+from .annotations import LVIS, SHARDS, AnnotationFiles, is_uid
+from .catalogue_index import APPLICATION, VERSION, Progress, build, spaced, thumbnail_url
+from .entry import Entry
+from .licences import UNKNOWN, LicenceFilter
+from .text import clean
+
+__all__ = ["SORTS", "Catalogue", "Found", "Query", "index_path", "private_folder"]
+
+Sort = Literal["relevance", "likes", "views", "newest", "faces"]
+SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
+_ORDER: Final = {
+    "views": "assets.views DESC, assets.id",
+    "newest": "assets.published DESC, assets.id",
+    "faces": "assets.faces IS NULL, assets.faces, assets.id",
+}
+# Where a word may stand: what is found further left comes first.
+_TIERS: Final = ("name", "name tags", "name tags description")
+_MAX_WORDS: Final = 32
+_TERM: Final = re.compile(r'(-?)(?:"([^"]*)"?|(\S+))')
+_PRIME: Final = (1 << 31) - 1
+
+_SELECT: Final = """
+SELECT assets.id, hex(uid), shard, assets.name, licences.text, authors.name, username, authors.url,
+    faces, vertices, animations, textures, size, likes, views, published, restricted, thumbnail,
+    tags, categories, lvis
+FROM assets JOIN licences ON licences.id = licence JOIN authors ON authors.id = author
+"""
+
+
+def private_folder(folder: Path | None = None) -> Path:
+    """Where this program keeps what is its own beside the ``objaverse`` package's files."""
+    return (folder or Path.home() / ".objaverse") / "objaverse-render"
+
+
+def index_path(folder: Path | None = None) -> Path:
+    """The index of a cache; delete it to have it made anew."""
+    return private_folder(folder) / "catalogue.sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for. Whatever is ``None`` does not matter.
+
+    Attributes:
+        text: Words that all have to be in name, tags, categories or description; ``"two words"``
+            side by side, ``-word`` that must not be there, ``begin*``. English endings do not
+            matter: ``chairs`` finds ``chair``.
+        author: Words of the author's name or user name.
+        lvis: LVIS categories, any of which will do, as :meth:`Catalogue.lvis_categories` spells
+            them; case, spaces and underscores do not matter.
+        min_faces: At least so many faces; an object whose number is not known is left out then.
+        max_faces: At most so many.
+        max_bytes: Size of the GLB.
+        animated: Whether there are animations.
+        textured: Whether there are textures.
+        age_restricted: Objects for adults: ``False`` leaves them out, ``True`` wants them alone.
+        sort: ``relevance`` has matches in the name first, then in tags and categories, then in
+            the description, and the most liked ones first among these. ``faces`` has the fewest
+            first.
+        limit: At most so many.
+        sample: So many of all matches, drawn by chance, instead of the first ones.
+        seed: Of that draw: the same seed and the same matches give the same sample, and a larger
+            one has the smaller one in it.
+    """
+
+    text: str = ""
+    author: str = ""
+    licences: LicenceFilter | None = None
+    lvis: tuple[str, ...] = ()
+    min_faces: int | None = None
+    max_faces: int | None = None
+    max_bytes: int | None = None
+    animated: bool | None = None
+    textured: bool | None = None
+    age_restricted: bool | None = False
+    sort: Sort = "relevance"
+    limit: int = 50
+    sample: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found.
+
+    Attributes:
+        total: Number of all matches, of which ``entries`` may be the first ones; ``None`` where
+            it was not asked for.
+    """
+
+    entries: list[Entry]
+    total: int | None
+
+
+class Catalogue:
+    """The index, open for reading; any number of threads may use it.
+
+    Use :meth:`ready` or :meth:`existing` to get one.
+
+    Attributes:
+        objects: How many objects are in it.
+        problems: Annotation file to why it is not in it; empty where all of Objaverse is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        # Nobody writes to the file: a new index takes its name, and this one stays open.
+        self._base = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
+        )
+        self._lock = threading.Lock()
+        try:
+            marks = [self._value(f"PRAGMA {name}") for name in ("application_id", "user_version")]
+            if marks != [APPLICATION, VERSION]:
+                raise sqlite3.DatabaseError("another program's, or another version's")
+            self._base.execute("PRAGMA cache_size = -16384")
+            self.objects = int(self._value("SELECT value FROM facts WHERE name = 'objects'"))
+            self._shards = {
+                name: (stamp, identity, problem)
+                for name, stamp, identity, problem in self._rows(
+                    "SELECT name, stamp, identity, problem FROM shards"
+                )
+            }
+            self._categories = {
+                _folded(name): (number, name, count)
+                for number, name, count in self._rows("SELECT id, name, count FROM categories")
+            }
+            self._licences: dict[int, str] = dict(self._rows("SELECT id, key FROM licences"))
+        except (sqlite3.Error, TypeError):
+            self._base.close()
+            raise
+        self.problems = {name: shard[2] for name, shard in self._shards.items() if shard[2]}
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._base.close()
+
+    def __enter__(self) -> Catalogue:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @classmethod
+    def existing(cls, folder: Path | None = None) -> Catalogue | None:
+        """The index if there is one, as it is: without making it, without the network.
+
+        Args:
+            folder: The cache; ``~/.objaverse`` otherwise.
+        """
+        path = index_path(folder)
+        if not path.is_file():
+            return None
+        try:
+            return cls(path)
+        except (sqlite3.Error, TypeError, ValueError):
+            return None
+
+    @classmethod
+    def ready(
+        cls,
+        folder: Path | None = None,
+        endpoint: str | None = None,
+        *,
+        online: bool = True,
+        on_progress: Progress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Catalogue:
+        """The index, made first where it is missing, not of this version, or out of date.
+
+        Args:
+            folder: The cache; ``~/.objaverse`` otherwise.
+            endpoint: Server of the data set; ``HF_ENDPOINT`` or Hugging Face otherwise.
+            online: Whether annotation files may be fetched. Without, the index has what is here,
+                and :attr:`problems` says what is not.
+            on_progress: Told of the making, see :data:`~.catalogue_index.Progress`; not called
+                where nothing has to be made.
+
+        Raises:
+            OnlineAccessDenied, DownloadFailed, MissingDependency, OutputNotWritable, DiskFull,
+            Interrupted: See :func:`~.catalogue_index.build`.
+        """
+        files = AnnotationFiles(folder, endpoint, online=online)
+        found = cls.existing(folder)
+        if found is not None:
+            if found._is_current(files):
+                return found
+            found.close()
+        build(files, index_path(folder), on_progress=on_progress, cancel=cancel)
+        return cls(index_path(folder))
+
+    def _is_current(self, files: AnnotationFiles) -> bool:
+        if files.online and self.problems:
+            return False
+        for name in (LVIS, *SHARDS):
+            stamp, identity, _ = self._shards.get(name, ("", "", ""))
+            now = files.stamp(name)
+            # A file that is no longer here is in the index all the same.
+            if now and now != stamp and files.identity(name) != identity:
+                return False
+        return True
+
+    # --- Searching
+
+    def search(self, query: Query, *, count: bool = False) -> Found:
+        """The objects that a query describes.
+
+        Args:
+            count: Whether to count all matches too, which takes longer where they are many.
+
+        Raises:
+            InvalidJob: An LVIS category that does not exist, or a text without a word in it.
+        """
+        where, values = _conditions(query)
+        match = self._match(query)
+        if query.sample is not None:
+            # An affine map of a prime field puts the objects into another order for every seed.
+            draw = random.Random(query.seed)
+            factor, shift = draw.randrange(1, _PRIME), draw.randrange(_PRIME)
+            order = f"(assets.lot * {factor} + {shift}) % {_PRIME}, assets.uid"
+            ids = self._ids(match, where, values, order, query.sample)
+        elif query.sort in _ORDER:
+            ids = self._ids(match, where, values, _ORDER[query.sort], query.limit)
+        elif query.sort == "relevance":
+            ids = []
+            for tier in _TIERS if query.text.strip() else _TIERS[-1:]:
+                if len(ids) < query.limit:
+                    # What an earlier tier found is among what this one finds.
+                    more = self._ids(
+                        self._match(query, tier), where, values, "words.rowid",
+                        query.limit + len(ids),
+                    )  # fmt: skip
+                    ids = list(dict.fromkeys(ids + more))[: query.limit]
+        else:
+            ids = self._ids(match, where, values, "words.rowid", query.limit)
+        total = self._count(match, where, values) if count else None
+        return Found(self._entries(ids), total)
+
+    def get(self, uid: str) -> Entry | None:
+        """An object; ``None`` where it is not in the index."""
+        if not is_uid(uid):
+            return None
+        key = bytes.fromhex(uid)
+        rows = self._rows(f"{_SELECT} WHERE assets.uid = ?", (key,))
+        return _entry(rows[0]) if rows else None
+
+    def provenance(self, uid: str) -> dict[str, Any]:
+        """What a dataset's metadata should say of an object; empty where it is not in the index."""
+        entry = self.get(uid)
+        return entry.provenance() if entry is not None else {}
+
+    def lvis_categories(self) -> dict[str, int]:
+        """LVIS categories and how many objects of this index are in each, by name."""
+        found = sorted(self._categories.values(), key=lambda item: item[1].lower())
+        return {name: count for _, name, count in found}
+
+    def _match(self, query: Query, columns: str = _TIERS[-1]) -> str:
+        """The query as a full-text expression."""
+        # Every object has this word, so that there is always something to subtract from.
+        wanted, unwanted = [_facet("o1")], []
+        for term, excluded in _terms(query.text):
+            if excluded:
+                unwanted.append(f"{{{_TIERS[-1]}}} : {term}")
+            else:
+                wanted.append(f"{{{columns}}} : {term}")
+        wanted += [f"author : {term}" for term, _ in _terms(query.author)]
+        if query.licences is not None:
+            keys = query.licences.keys
+            numbers = [n for n, key in self._licences.items() if key != UNKNOWN and key in keys]
+            wanted.append(
+                _facet(*(f"c{n}" for n in numbers), *(["c0"] if UNKNOWN in keys else []))
+            )
+        if query.lvis:
+            wanted.append(_facet(*(f"l{self._category(name)}" for name in query.lvis)))
+        for letter, flag in (("a", query.animated), ("t", query.textured)):
+            if flag is not None:
+                wanted.append(_facet(f"{letter}{int(flag)}"))
+        if query.age_restricted:
+            wanted.append(_facet("r1"))
+        elif query.age_restricted is False:
+            unwanted.append(_facet("r1"))
+        positive = " AND ".join(f"({part})" for part in wanted[1:] or wanted)
+        return f"({positive})" + "".join(f" NOT ({part})" for part in unwanted)
+
+    def _category(self, name: str) -> int:
+        folded = _folded(name)
+        if folded in self._categories:
+            return int(self._categories[folded][0])
+        if not self._categories:
+            raise InvalidJob(
+                "The index has no LVIS categories.",
+                hint=f"Search once with the network: {self.problems.get(LVIS, '')}",
+            )
+        near = [n for key, (_, n, _) in self._categories.items() if folded and folded in key]
+        near = near or difflib.get_close_matches(name, self.lvis_categories(), 5)
+        like = f"Similar ones are {', '.join(sorted(near)[:8])}. " if near else ""
+        raise InvalidJob(
+            f"There is no LVIS category {clean(name)!r}.",
+            hint=f"{like}`objaverse-render search --list-lvis` lists them all.",
+        )
+
+    # --- SQL
+
+    def _ids(
+        self, match: str, where: str, values: list[Any], order: str, limit: int
+    ) -> list[int]:
+        rows = self._rows(
+            f"SELECT words.rowid FROM words {_join(where, order)} WHERE words MATCH ? {where} "
+            f"ORDER BY {order} LIMIT ?",
+            [match, *values, max(0, limit)],
+        )
+        return [row[0] for row in rows]
+
+    def _count(self, match: str, where: str, values: list[Any]) -> int:
+        query = f"SELECT count(*) FROM words {_join(where)} WHERE words MATCH ? {where}"
+        return int(self._rows(query, [match, *values])[0][0])
+
+    def _entries(self, ids: list[int]) -> list[Entry]:
+        found = {}
+        for start in range(0, len(ids), 500):
+            some = ids[start : start + 500]
+            rows = self._rows(f"{_SELECT} WHERE assets.id IN ({','.join('?' * len(some))})", some)
+            found.update({row[0]: _entry(row) for row in rows})
+        return [found[key] for key in ids]
+
+    def _rows(self, query: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._base.execute(query, tuple(values)).fetchall()
+
+    def _value(self, query: str) -> Any:
+        row = self._base.execute(query).fetchone()
+        return None if row is None else row[0]
+
+
+def _join(*parts: str) -> str:
+    """The join with the rows, where anything looks at them."""
+    needed = any("assets." in part for part in parts)
+    return "CROSS JOIN assets ON assets.id = words.rowid" if needed else ""
+
+
+def _conditions(query: Query) -> tuple[str, list[Any]]:
+    """What is no word: limits of numbers."""
+    limits = [
+        ("assets.faces >=", query.min_faces),
+        ("assets.faces <=", query.max_faces),
+        ("assets.size <=", query.max_bytes),
+    ]
+    given = [(text, value) for text, value in limits if value is not None]
+    return "".join(f" AND {text} ?" for text, _ in given), [value for _, value in given]
+
+
+def _facet(*words: str) -> str:
+    # An empty choice is one that nothing has.
+    return f"facets : ({' OR '.join(words or ('x0',))})"
+
+
+def _terms(text: str) -> list[tuple[str, bool]]:
+    """A person's words as full-text phrases, and whether they must not be there.
+
+    Everything is quoted: nothing that a person types is full-text syntax.
+
+    Raises:
+        InvalidJob: There is text, but no word in it.
+    """
+    found = []
+    for match in itertools.islice(_TERM.finditer(text[:2000]), _MAX_WORDS):
+        minus, phrase, word = match.groups()
+        words = phrase if phrase is not None else word
+        # The index has letters of unspaced scripts one by one; a phrase puts them together again.
+        spread = spaced(clean(words, 100)).replace('"', " ")
+        if any(char.isalnum() for char in spread):
+            star = "*" if word and word.endswith("*") else ""
+            found.append((f'"{spread}"{star}', bool(minus)))
+    if text.strip() and not found:
+        raise InvalidJob(f"There is no word in {clean(text)!r}.")
+    return found
+
+
+def _folded(category: str) -> str:
+    return re.sub(r"[^a-z0-9]+", " ", category.lower()).strip()
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    uid = row[1].lower()
+    values = list(row[1:])
+    values[0] = uid
+    values[1] = SHARDS[row[2]]
+    values[15] = bool(values[15])
+    values[16] = thumbnail_url(values[16], uid)
+    for place in (17, 18, 19):
+        values[place] = tuple(values[place].split(", ")) if values[place] else ()
+    return Entry(*values)

@@ -1,0 +1,56 @@
+"""Text that strangers wrote, made fit for one line of a terminal, a file or a panel."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+__all__ = ["clean", "shortened", "without_markup"]
+
+# Terminal sequences go as a whole, or their letters would stay: ESC [ … letter, ESC ] … BEL,
+# and ESC with one letter (ECMA-48, sections 5.4 and 5.6).
+_ESCAPES: Final = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]?"
+)
+_TAG: Final = re.compile(r"</?[a-zA-Z][^<>]*>")
+
+
+def clean(text: object, limit: int = 200) -> str:
+    """One line without anything that a terminal acts upon, of at most ``limit`` characters.
+
+    What is no text becomes an empty one.
+    """
+    if not isinstance(text, str) or not text:
+        return ""
+    # Looking at a few times more than wanted is enough, however long it is.
+    text = " ".join(text[: 8 * limit].split())
+    # What Python calls unprintable is what a terminal may act upon: control, format (writing
+    # direction among them), surrogate, private and unassigned characters.
+    if not text.isprintable():
+        text = "".join(char for char in _ESCAPES.sub("", text) if char.isprintable())
+        text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def without_markup(text: object) -> str:
+    """Without HTML tags; what only looks like one, as in ``a < b``, stays."""
+    return _TAG.sub(" ", text) if isinstance(text, str) else ""
+
+
+def shortened(text: str, columns: int) -> str:
+    """Cut or filled to so many columns of a terminal, where Chinese letters take two."""
+    width = sum(map(_columns, text))
+    cut = width > columns
+    while width > columns - cut:
+        width -= _columns(text[-1])
+        text = text[:-1]
+    return text + "…" * cut + " " * (columns - width - cut)
+
+
+def _columns(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1

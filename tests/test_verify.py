@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -10,12 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 from analytic import LOPSIDED, frame_of, write_asset
+from stored import store
 
+from objaverse_render_addon.cli import main
 from objaverse_render_addon.dataset.layout import METADATA
+from objaverse_render_addon.dataset.parallel import mapped
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.dataset.storage import find_assets
-from objaverse_render_addon.dataset.verify import AssetVerdict, verify_asset
-from objaverse_render_addon.errors import SourceNotFound, TruncatedFile
+from objaverse_render_addon.dataset.verify import AssetVerdict, verify_all, verify_asset
+from objaverse_render_addon.errors import SourceNotFound, TruncatedFile, WorkerCrashed
 from objaverse_render_addon.frame import Frame
 from objaverse_render_addon.job import PASS_NAMES, CameraRules, Lighting, Output, RenderJob
 
@@ -386,3 +390,42 @@ def test_reading_what_is_no_asset_is_named(tmp_path: Path):
     (tmp_path / "a.zip").write_bytes(b"")
     with pytest.raises(TruncatedFile):
         AssetReader(tmp_path / "a.zip")
+
+
+# --- Many assets ----------------------------------------------------------------------------
+
+
+def test_several_processes_find_what_one_does_in_the_same_order(tmp_path: Path):
+    for index, name in enumerate("abcdef"):
+        layout = "zip" if index % 2 else "folder"
+        write_asset(tmp_path, job_of(views=1, layout=layout, passes=("rgb", "mask")), name)
+    (tmp_path / "c" / "000_mask.npy").unlink()
+    assets = find_assets(tmp_path)
+    one, several = list(verify_all(assets)), list(verify_all(assets, jobs=2))
+    assert one == several
+    assert [verdict.ok for verdict in one] == [True, True, False, True, True, True]
+
+
+def _die(_: Any) -> None:
+    os._exit(9)
+
+
+def test_a_process_that_dies_is_named():
+    with pytest.raises(WorkerCrashed, match="died"):
+        list(mapped(_die, range(5), 2))
+
+
+def test_the_command_tells_each_asset_and_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for name in "ab":
+        write_asset(tmp_path, job_of(views=1, passes=("rgb", "mask")), name)
+    store([tmp_path / "a", tmp_path / "b"], tmp_path / "shards", "shard")
+    assert main(["verify", str(tmp_path / "shards"), "--jobs", "2"]) == 0
+    out = capsys.readouterr().out
+    assert f"ok     {tmp_path}/shards/shard-000000.tar/a (1 views)" in out
+    assert "2 of 2 assets are right" in out
+    (tmp_path / "b" / "000_mask.npy").unlink()
+    assert main(["verify", str(tmp_path), "--json"]) == 32
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["ok"] for line in lines] == [True, False]

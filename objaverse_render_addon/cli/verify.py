@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from .common import add_jobs, counted
+
+if TYPE_CHECKING:
+    from ..dataset.verify import AssetVerdict
 
 __all__ = ["add"]
+
+_EXAMPLES = """\
+examples:
+  objaverse-render verify data                     every asset of a folder: zips, tars, shards …
+  objaverse-render verify data/rocket.zip          one asset
+  objaverse-render verify data/shard-000000.tar/rocket
+  objaverse-render verify data --jobs 8 --json     in eight processes, for programs
+  objaverse-render verify s3://bucket/data         needs the extra 'remote' and s3fs
+"""
 
 
 def add(commands: Any) -> None:
@@ -15,43 +29,50 @@ def add(commands: Any) -> None:
         "verify",
         help="prove a finished dataset right, from its files alone",
         description="Repeat every check of the renderer on finished assets.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("paths", nargs="+", metavar="DIR", help="folder or archive")
+    parser.add_argument("paths", nargs="+", metavar="DIR", help="folder, archive, shard or URL")
     parser.add_argument("--json", action="store_true", help="one JSON object per asset")
+    add_jobs(parser)
     parser.set_defaults(run=_verify)
 
 
 def _verify(options: argparse.Namespace) -> int:
     from ..dataset.storage import find_assets
-    from ..dataset.verify import verify_asset
+    from ..dataset.verify import verify_all
     from ..errors import CheckFailed
 
-    bad = 0
     assets = [asset for path in options.paths for asset in find_assets(path)]
-    for asset in assets:
-        verdict = verify_asset(asset)
+    bad = 0
+    for verdict in counted(verify_all(assets, options.jobs), len(assets)):
         bad += not verdict.ok
         if options.json:
             print(
                 json.dumps(
                     {
-                        "asset": str(asset),
+                        "asset": verdict.asset,
                         "ok": verdict.ok,
                         "views": verdict.views,
                         "failed": verdict.failed,
                         "doubts": verdict.doubts,
                     }
-                )
+                ),
+                flush=True,
             )
-            continue
-        print(f"{'ok    ' if verdict.ok else 'FAILED'} {asset} ({verdict.views} views)")
-        for sentence in verdict.failed[:10]:
-            print(f"       {sentence}")
-        if len(verdict.failed) > 10:
-            print(f"       … and {len(verdict.failed) - 10} more")
-        for name, views in sorted(verdict.doubts.items()):
-            shown = ", ".join(map(str, views[:8])) + (" …" if len(views) > 8 else "")
-            print(f"       doubt: {name} in views {shown}")
+        else:
+            _tell(verdict)
     if not options.json and len(assets) > 1:
         print(f"{len(assets) - bad} of {len(assets)} assets are right")
     return CheckFailed.exit_code if bad else 0
+
+
+def _tell(verdict: AssetVerdict) -> None:
+    print(f"{'ok    ' if verdict.ok else 'FAILED'} {verdict.asset} ({verdict.views} views)")
+    for sentence in verdict.failed[:10]:
+        print(f"       {sentence}")
+    if len(verdict.failed) > 10:
+        print(f"       … and {len(verdict.failed) - 10} more")
+    for name, views in sorted(verdict.doubts.items()):
+        shown = ", ".join(map(str, views[:8])) + (" …" if len(views) > 8 else "")
+        print(f"       doubt: {name} in views {shown}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +13,10 @@ import numpy.typing as npt
 from ..cameras import Rig, View, look_at_pose
 from ..errors import RenderError
 from ..frame import PASS_SPECS, Bounds, Check, Frame, check_frame
+from .parallel import mapped
 from .reader import AssetReader, AssetRef
 
-__all__ = ["AssetVerdict", "verify_asset"]
+__all__ = ["AssetVerdict", "verify_all", "verify_asset"]
 
 
 @dataclass(slots=True)
@@ -67,6 +68,18 @@ def verify_asset(
     if verdict.views and len(empty) == verdict.views:
         verdict.failed.append("no view shows anything")
     return verdict
+
+
+def verify_all(assets: Iterable[AssetRef], jobs: int = 1) -> Iterator[AssetVerdict]:
+    """The verdicts on many assets, in their order, each as soon as it and those before are there.
+
+    Args:
+        jobs: Processes; 1 works in this one.
+
+    Raises:
+        WorkerCrashed: One of the processes died.
+    """
+    return mapped(verify_asset, assets, jobs)
 
 
 def _checks(

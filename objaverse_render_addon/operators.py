@@ -24,7 +24,8 @@ _CLASSES = (
 
 @bpy.app.handlers.persistent
 def _on_load(*_: Any) -> None:
-    """Another file is being opened: the run belongs to the old one."""
+    """Another file is being opened: what is going on belongs to the old one."""
+    operators_asset.end_fetch(bpy.context)
     running.end(bpy.context)
 
 
@@ -37,6 +38,7 @@ def register() -> None:
 
 def unregister() -> None:
     """Stop what runs and leave nothing behind."""
+    operators_asset.end_fetch(bpy.context)
     running.end(bpy.context)
     running.discard_last()
     bpy.app.handlers.load_pre.remove(_on_load)

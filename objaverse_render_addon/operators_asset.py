@@ -14,11 +14,11 @@ from .assets.formats import EXTENSIONS
 from .assets.objaverse import as_uid
 from .batch.background import Fetch
 from .blender import asset
-from .errors import RenderError
+from .errors import Interrupted, RenderError
 from .operators_common import TIMER_PERIOD, NeedsAsset, fail, output_folder
 from .passes import is_set_up, restore_passes, setup_passes
 
-__all__ = ["CLASSES"]
+__all__ = ["CLASSES", "end_fetch"]
 
 
 class OBJAVERSE_OT_import_asset(bpy.types.Operator, ImportHelper):
@@ -32,8 +32,15 @@ class OBJAVERSE_OT_import_asset(bpy.types.Operator, ImportHelper):
         default=";".join(f"*.{name}" for name in EXTENSIONS), options={"HIDDEN"}
     )
 
-    _fetching: Any = None
     _timer: Any = None
+
+    @classmethod
+    def poll(cls, _: bpy.types.Context) -> bool:
+        """Whether none is being fetched."""
+        if _fetch is not None:
+            cls.poll_message_set("An asset is being fetched; wait for it or cancel it")
+            return False
+        return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Import what the panel names, or ask; an identifier is fetched beside the window."""
@@ -43,9 +50,7 @@ class OBJAVERSE_OT_import_asset(bpy.types.Operator, ImportHelper):
         self.filepath = self.filepath or source
         if as_uid(self.filepath) is None:
             return self.execute(context)
-        self._fetching = Fetch(self.filepath, preferences.options(context))
-        self._fetching.start()
-        context.window_manager.objaverse.status = "Fetching the asset"
+        _start_fetch(context, self.filepath)
         manager = context.window_manager
         self._timer = manager.event_timer_add(TIMER_PERIOD, window=context.window)
         manager.modal_handler_add(self)
@@ -53,38 +58,44 @@ class OBJAVERSE_OT_import_asset(bpy.types.Operator, ImportHelper):
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Wait for the file."""
-        fetching, state = self._fetching, context.window_manager.objaverse
+        fetch = _fetch
+        if fetch is None:
+            self.cancel(context)
+            return {"CANCELLED"}
         if event.type == "ESC" and event.value == "PRESS":
-            fetching.cancel.set()
+            fetch.cancel.set()
+            return {"RUNNING_MODAL"}
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
-        state.status, state.progress = fetching.status, fetching.share
-        if fetching.is_alive():
+        if fetch.is_alive():
+            state = context.window_manager.objaverse
+            state.fetching, state.fetched = fetch.status, fetch.share
             return {"PASS_THROUGH"}
         self.cancel(context)
-        state.status = ""
-        if fetching.error is not None:
-            return fail(self, fetching.error)
-        return self._import(context, fetching.path)
+        if isinstance(fetch.error, Interrupted):
+            self.report({"INFO"}, "Cancelled")
+            return {"CANCELLED"}
+        if fetch.error is not None:
+            return fail(self, fetch.error)
+        return self._import(context, fetch.path)
 
     def cancel(self, context: bpy.types.Context) -> None:
         """Blender closes the file or itself."""
         if self._timer is not None:
             context.window_manager.event_timer_remove(self._timer)
             self._timer = None
-        if self._fetching is not None:
-            self._fetching.cancel.set()
+        end_fetch(context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Import, and wait for it."""
         source = self.filepath or context.scene.objaverse.source
         if as_uid(source) is None:
             return self._import(context, Path(bpy.path.abspath(source)))
-        fetching = Fetch(source, preferences.options(context))
-        fetching.run()
-        if fetching.error is not None:
-            return fail(self, fetching.error)
-        return self._import(context, fetching.path)
+        fetch = Fetch(source, preferences.options(context))
+        fetch.run()
+        if fetch.error is not None:
+            return fail(self, fetch.error)
+        return self._import(context, fetch.path)
 
     def _import(self, context: bpy.types.Context, path: Path) -> set[str]:
         settings, state = context.scene.objaverse, context.window_manager.objaverse
@@ -103,6 +114,47 @@ class OBJAVERSE_OT_import_asset(bpy.types.Operator, ImportHelper):
         for warning in imported.warnings:
             self.report({"WARNING"}, warning)
         self.report({"INFO"}, f"{path.name}: {imported.summary}")
+        return {"FINISHED"}
+
+
+_fetch: Fetch | None = None
+
+
+def _start_fetch(context: bpy.types.Context, source: str) -> None:
+    global _fetch
+    _fetch = Fetch(source, preferences.options(context))
+    _fetch.start()
+    state = context.window_manager.objaverse
+    state.fetching, state.fetched = _fetch.status, 0.0
+
+
+def end_fetch(context: bpy.types.Context) -> None:
+    """Stop fetching, where something is being fetched."""
+    global _fetch
+    if _fetch is not None:
+        _fetch.cancel.set()
+        _fetch = None
+        context.window_manager.objaverse.fetching = ""
+
+
+class OBJAVERSE_OT_cancel_import(bpy.types.Operator):
+    """Stop fetching the asset; what has arrived is kept for the next time"""
+
+    bl_idname = "objaverse.cancel_import"
+    bl_label = "Cancel Import"
+    bl_options: ClassVar = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, _: bpy.types.Context) -> bool:
+        """Whether something is being fetched."""
+        if _fetch is None:
+            cls.poll_message_set("No asset is being fetched")
+        return _fetch is not None
+
+    def execute(self, _: bpy.types.Context) -> set[str]:
+        """Cancel; the import ends by itself."""
+        assert _fetch is not None
+        _fetch.cancel.set()
         return {"FINISHED"}
 
 
@@ -172,6 +224,7 @@ class OBJAVERSE_OT_restore_compositor(bpy.types.Operator):
 
 CLASSES = (
     OBJAVERSE_OT_import_asset,
+    OBJAVERSE_OT_cancel_import,
     OBJAVERSE_OT_normalize,
     OBJAVERSE_OT_setup_passes,
     OBJAVERSE_OT_restore_compositor,

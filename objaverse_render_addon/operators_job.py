@@ -35,7 +35,7 @@ class OBJAVERSE_OT_load_job(bpy.types.Operator, ImportHelper):
         return {"FINISHED"}
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Load a file that was dropped, or ask."""
+        """Load what was dropped on the viewport, or ask."""
         if self.filepath:
             return self.execute(context)
         return ImportHelper.invoke(self, context, event)
@@ -69,7 +69,7 @@ class OBJAVERSE_FH_job(bpy.types.FileHandler):
     bl_idname = "OBJAVERSE_FH_job"
     bl_label = "Objaverse Render Job"
     bl_import_operator = "objaverse.load_job"
-    bl_file_extensions = ".toml"
+    bl_file_extensions = ".toml;.json"
 
     @classmethod
     def poll_drop(cls, context: bpy.types.Context) -> bool:

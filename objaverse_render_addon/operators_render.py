@@ -228,7 +228,10 @@ class OBJAVERSE_OT_cancel(bpy.types.Operator):
     @classmethod
     def poll(cls, _: bpy.types.Context) -> bool:
         """Whether something is running."""
-        return running.current() is not None
+        if running.current() is None:
+            cls.poll_message_set("Nothing is being rendered")
+            return False
+        return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Cancel."""

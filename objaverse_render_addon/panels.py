@@ -88,13 +88,17 @@ class OBJAVERSE_PT_main(_Panel, bpy.types.Panel):
         settings, state = context.scene.objaverse, context.window_manager.objaverse
         row = layout.row(align=True)
         row.prop(settings, "source", text="")
-        layout.operator("objaverse.import_asset", icon="IMPORT")
+        if state.fetching:
+            _progress(layout, state.fetched, state.fetching, "objaverse.cancel_import")
+        else:
+            layout.operator("objaverse.import_asset", icon="IMPORT")
         columns = self.columns()
         columns.prop(settings, "asset", text="Collection")
         if as_uid(settings.source) and not bpy.app.online_access:
             box = layout.box()
             box.label(text="Online access is off: only fetched objects", icon="INTERNET_OFFLINE")
-            box.operator("screen.userpref_show", text="Allow It in Preferences, System")
+            allow = box.operator("screen.userpref_show", text="Allow It in Preferences, System")
+            allow.section = "SYSTEM"
         if state.summary:
             _text(context, layout, state.summary, "INFO")
         _warnings(context, layout, state.warnings)
@@ -304,7 +308,7 @@ class OBJAVERSE_UL_batch(bpy.types.UIList):
         _icon: int,
         _active_data: Any,
         _active_property: str,
-        _index: int,
+        index: int,
     ) -> None:
         """Draw a line."""
         row = layout.row(align=True)
@@ -315,6 +319,9 @@ class OBJAVERSE_UL_batch(bpy.types.UIList):
         else:
             # A reason is longer than the line; it stands below the list.
             row.label(text=item.detail if item.state == "done" else item.state)
+        if item.sheet:
+            sheet = row.operator("objaverse.show_sheet", text="", icon="IMAGE_DATA", emboss=False)
+            sheet.index = index
 
 
 class OBJAVERSE_PT_render(_Panel, bpy.types.Panel):
@@ -331,9 +338,7 @@ class OBJAVERSE_PT_render(_Panel, bpy.types.Panel):
         column.scale_y = 1.4
         column.operator("objaverse.render_asset", icon="RENDER_STILL")
         if state.running:
-            row = layout.row(align=True)
-            row.progress(factor=state.progress, text=state.status)
-            row.operator("objaverse.cancel", text="", icon="X")
+            _progress(layout, state.progress, state.status, "objaverse.cancel")
         elif state.failure:
             _text(context, layout.box(), state.failure, "ERROR", alert=True)
         elif state.status:
@@ -354,7 +359,6 @@ class OBJAVERSE_PT_render(_Panel, bpy.types.Panel):
         row = layout.row()
         row.template_list("OBJAVERSE_UL_batch", "", state, "items", state, "active", rows=5)
         side = row.column(align=True)
-        side.operator("objaverse.show_sheet", text="", icon="IMAGE_DATA")
         retry = side.operator("objaverse.render_batch", text="", icon="FILE_REFRESH")
         retry.only = "ACTIVE"
         if counts.get("failed"):
@@ -364,6 +368,12 @@ class OBJAVERSE_PT_render(_Panel, bpy.types.Panel):
         chosen = state.items[state.active] if state.active < len(state.items) else None
         if chosen is not None and chosen.state == "failed":
             _text(context, layout.box(), chosen.detail, "ERROR", alert=True)
+
+
+def _progress(layout: bpy.types.UILayout, share: float, text: str, cancel: str) -> None:
+    row = layout.row(align=True)
+    row.progress(factor=share, text=text)
+    row.operator(cancel, text="", icon="X")
 
 
 def _job_error(settings: Any) -> str:

@@ -113,6 +113,11 @@ def _take_pattern_defaults(self: OBJAVERSE_PG_settings, _: bpy.types.Context) ->
     self.framing = cameras.framing
 
 
+def _keep_current_view(self: OBJAVERSE_PG_settings, _: bpy.types.Context) -> None:
+    """A view that is no longer there cannot be the current one."""
+    self.current_view = min(self.current_view, self.views - 1)
+
+
 class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
     """Everything that a render is told; stored with the scene."""
 
@@ -167,7 +172,13 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
         update=_take_pattern_defaults,
     )
     views: IntProperty(
-        name="Views", default=32, min=1, max=100_000, soft_max=256, description="Number of views"
+        name="Views",
+        default=32,
+        min=1,
+        max=100_000,
+        soft_max=256,
+        description="Number of views",
+        update=_keep_current_view,
     )
     radius: FloatVectorProperty(
         name="Radius",
@@ -318,7 +329,9 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
         name="Layout",
         items=[
             ("zip", "Archive", "One .zip per asset"),
+            ("tar", "Tar", "One .tar per asset, without compression"),
             ("folder", "Folder", "One folder per asset"),
+            ("webdataset", "WebDataset", "Archives of many assets each, for streaming"),
         ],
         description="How an asset's files are kept together",
     )
@@ -510,6 +523,12 @@ class OBJAVERSE_PG_state(bpy.types.PropertyGroup):
         min=0.0, max=1.0, update=_redraw, description="Share of the run that is done"
     )
     status: StringProperty(update=_redraw, description="What is going on")
+    fetching: StringProperty(
+        update=_redraw, description="How far the asset is fetched; empty where none is"
+    )
+    fetched: FloatProperty(
+        min=0.0, max=1.0, update=_redraw, description="Share of the asset that is fetched"
+    )
     summary: StringProperty(description="What came in with the last import")
     warnings: StringProperty(description="Warnings of the last import")
     notes: StringProperty(description="Warnings of the last render")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from objaverse_render_addon.batch.run import render
-from objaverse_render_addon.dataset.reader import AssetReader, find_assets
+from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.job import PATTERNS, RenderJob
 
 from . import scenes
@@ -341,6 +341,34 @@ def test_a_broken_job_file_is_named_with_its_field(
         path.write_text(text)
     with pytest.raises(RuntimeError, match=message):
         bpy.ops.objaverse.load_job(filepath=str(path))
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("ending", ["toml", "json"])
+def test_a_job_file_dropped_on_the_viewport_loads(bpy: Any, tmp_path: Path, ending: str) -> None:
+    handler = bpy.types.OBJAVERSE_FH_job
+    assert f".{ending}" in handler.bl_file_extensions.split(";")
+    area = types.SimpleNamespace(type="VIEW_3D")
+    assert handler.poll_drop(types.SimpleNamespace(area=area))
+    assert not handler.poll_drop(types.SimpleNamespace(area=types.SimpleNamespace(type="INFO")))
+    assert not handler.poll_drop(types.SimpleNamespace(area=None))
+    job = RenderJob().with_values({"cameras.pattern": "ring", "cameras.views": 7})
+    path = tmp_path / f"job.{ending}"
+    path.write_text(json.dumps(job.to_dict()) if ending == "json" else job.to_toml())
+    # What Blender calls then, with this argument.
+    group, _, name = handler.bl_import_operator.partition(".")
+    operator = getattr(getattr(bpy.ops, group), name)
+    assert operator("INVOKE_DEFAULT", filepath=str(path)) == {"FINISHED"}
+    settings = bpy.context.scene.objaverse
+    assert (settings.pattern, settings.views) == ("ring", 7)
+
+
+@pytest.mark.core
+def test_the_current_view_is_one_of_the_views(bpy: Any) -> None:
+    settings = bpy.context.scene.objaverse
+    settings.views, settings.current_view = 12, 11
+    settings.views = 3
+    assert settings.current_view == 2
 
 
 def test_a_job_that_cannot_be_saved_is_named(bpy: Any, tmp_path: Path) -> None:
@@ -895,8 +923,7 @@ def test_the_button_makes_what_the_command_line_makes_and_touches_nothing(
     job = to_job(panel, preferences.get(bpy.context))
     report = render([path], job, tmp_path / "line")
     assert report.ok, report.failed
-    mine, theirs = (find_assets(tmp_path / name)[0] for name in ("button", "line"))
-    assert mine.name == theirs.name == "box.zip"
+    mine, theirs = (tmp_path / name / "box.zip" for name in ("button", "line"))
     assert json.dumps(cameras_of(mine)) == json.dumps(cameras_of(theirs))
     with AssetReader(mine) as one, AssetReader(theirs) as other:
         for index in range(2):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
@@ -12,9 +14,17 @@ if TYPE_CHECKING:
     from .scene import Scene
     from .target import SceneFiles, Target
 
-__all__ = ["SPLITS", "Format", "Note", "Options", "Record"]
+__all__ = ["SPLITS", "Format", "Note", "Options", "Record", "safe_key"]
 
-Kind = Literal["clipped", "quantised", "rescaled", "composited", "dropped", "renamed", "changed"]
+Kind = Literal[
+    "clipped",  # values outside what the format can say
+    "quantised",  # fewer steps than are stored
+    "rescaled",  # other units or another box
+    "composited",  # alpha laid over a colour
+    "dropped",  # no place for it
+    "renamed",  # another name or number
+    "differs",  # not what trainers take for granted; the text says what to tell them
+]
 SPLITS: Final = ("train", "val", "test")
 
 
@@ -138,14 +148,23 @@ class Record:
         return Record(**{**data, "notes": [Note(**note) for note in data["notes"]]})
 
 
+def safe_key(asset_id: str) -> str:
+    """A name for files: the id itself, or what is left of a strange one and part of its hash."""
+    if re.fullmatch(r"[\w\-]{1,120}", asset_id):
+        return asset_id
+    kept = re.sub(r"[^\w\-]+", "_", asset_id).strip("_")[:100]
+    return f"{kept}_{hashlib.sha256(asset_id.encode()).hexdigest()[:8]}".lstrip("_")
+
+
 class Format:
     """A format: declare what it is, write one scene, finish the lists.
 
     Attributes:
         name: What ``--to`` calls it.
         about: One line for ``--to help``.
-        trains: The command that trains on the result; ``{target}`` and ``{key}`` stand for the
-            export's folder and a scene. Empty where there is no single one.
+        trains: The command that trains on the result; ``{target}``, ``{key}`` and ``{views}``
+            stand for the export's folder, a scene, and the fewest views that any scene has.
+            Empty where there is no single one.
         needs: Passes that have to be stored.
         holds: Stored passes that end up in the format; the others are reported as dropped.
         half_edge: Half of the longest edge that trainers expect the object's box to have,
@@ -162,6 +181,10 @@ class Format:
     half_edge: ClassVar[float | None] = None
     modules: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
+
+    def key(self, asset_id: str, metadata: dict[str, Any]) -> str:  # noqa: ARG002
+        """The scene's name in the target: unique, and safe as a file name."""
+        return safe_key(asset_id)
 
     def places(self, key: str, split: str) -> tuple[str, ...]:  # noqa: ARG002
         """Folders or files in the target that are this scene's alone; they are swapped whole."""

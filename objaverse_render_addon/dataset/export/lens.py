@@ -18,6 +18,7 @@ __all__ = [
     "fov_x",
     "pinhole",
     "shared_fov_x",
+    "shared_lens",
     "tell_lost_lens",
 ]
 
@@ -26,7 +27,7 @@ SAME = 1e-6
 
 
 def pinhole(camera: Camera) -> tuple[float, float, float, float]:
-    """fx, fy, cx, cy in pixels; the first pixel's centre is (0.5, 0.5)."""
+    """Pixels: fx, fy, cx, cy; the first pixel's centre is (0.5, 0.5)."""
     (fx, skew, cx), (_, fy, cy), _ = camera.intrinsics.tolist()
     if skew:
         raise FormatCannotHold("The pixels are skewed, which no format here holds.")
@@ -123,6 +124,23 @@ def shared_fov_x(scene: Scene) -> float:
             hint="Render with one --fov, or export to nerfstudio, which holds one per view.",
         )
     return angles[0]
+
+
+def shared_lens(scene: Scene) -> tuple[float, float, float, float]:
+    """The lens that all views share: fx, fy, cx, cy in pixels.
+
+    Raises:
+        FormatCannotHold: They differ.
+    """
+    lenses = [pinhole(camera) for camera in scene.cameras]
+    for view, lens in enumerate(lenses):
+        if any(abs(a - b) > SAME * abs(b) for a, b in zip(lens, lenses[0], strict=True)):
+            raise FormatCannotHold(
+                f"{scene.asset_id}: view {view} has another lens (fx {lens[0]:g}) than view 0 "
+                f"(fx {lenses[0][0]:g}); {scene.form.name} holds one for all.",
+                hint="Render with one --fov, or export to nerfstudio, which holds one per view.",
+            )
+    return lenses[0]
 
 
 def tell_lost_lens(scene: Scene, degrees: float, about: str) -> None:

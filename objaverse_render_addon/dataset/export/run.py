@@ -249,6 +249,7 @@ def _finish(target: Target, options: Options) -> Report:
     records = target.records()
     target.form.finish(target, records, options)
     example = records[0].key if records else "SCENE"
+    fewest = min((record.views for record in records), default=0)
     report = Report(
         format=target.form.name,
         target=target.folder,
@@ -256,7 +257,7 @@ def _finish(target: Target, options: Options) -> Report:
         views=sum(record.views for record in records),
         splits={name: sum(record.split == name for record in records) for name in SPLITS},
         notes=_gathered(records),
-        trains=target.form.trains.format(target=target.folder, key=example),
+        trains=target.form.trains.format(target=target.folder, key=example, views=fewest),
     )
     target.write_json(
         REPORT,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from functools import cached_property
 from typing import Any
 
@@ -18,18 +17,10 @@ from ..layout import composite
 from ..reader import AssetReader
 from .base import Format, Kind, Note, Options
 
-__all__ = ["Scene", "safe_key"]
+__all__ = ["Scene"]
 
 Array = npt.NDArray[Any]
 MOST_DIGITS = 6
-
-
-def safe_key(asset_id: str) -> str:
-    """A name for files: the id itself, or what is left of a strange one and part of its hash."""
-    if re.fullmatch(r"[\w\-]{1,120}", asset_id):
-        return asset_id
-    kept = re.sub(r"[^\w\-]+", "_", asset_id).strip("_")[:100]
-    return f"{kept}_{hashlib.sha256(asset_id.encode()).hexdigest()[:8]}".lstrip("_")
 
 
 class Scene:
@@ -54,11 +45,11 @@ class Scene:
         self.reader, self.form, self.options = reader, form, options
         self.metadata = reader.metadata
         self.asset_id = reader.id
-        self.key = safe_key(self.asset_id)
+        self.key = form.key(self.asset_id, self.metadata)
         self.split = options.split_of(self.asset_id)
         self.notes: list[Note] = []
         if self.key != self.asset_id:
-            self.note("renamed", "the asset's id is no safe file name")
+            self.note("renamed", "scenes have another name than the assets, see export.json")
         missing = [name for name in form.needs if name not in reader.passes]
         if missing:
             raise MissingPass(
@@ -132,6 +123,12 @@ class Scene:
         """SHA-256 of what the metadata say."""
         text = json.dumps(self.metadata, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def counted(self) -> range:
+        """The views, for formats whose trainers count them from 0; that is told."""
+        if self.numbers != list(range(len(self))):
+            self.note("renamed", "views are counted anew from 0, in their order", len(self))
+        return range(len(self))
 
     # --- Cameras ------------------------------------------------------------------------------
 

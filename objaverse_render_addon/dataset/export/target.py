@@ -36,9 +36,9 @@ class Target:
     """
 
     def __init__(self, folder: Path, form: Format, options: Options) -> None:
-        self.folder = folder
+        self.folder = folder.absolute()
         self.form = form
-        self._private = folder / PRIVATE
+        self._private = self.folder / PRIVATE
         header = {"version": 1, "format": form.name, "options": options.to_dict()}
         try:
             (self._private / "scenes").mkdir(parents=True, exist_ok=True)
@@ -119,11 +119,12 @@ class SceneFiles:
     """Collects a scene's files under a temporary name and makes them appear together.
 
     Attributes:
+        folder: The target, where the files will be.
         files: Path in the target to size in bytes.
     """
 
     def __init__(self, folder: Path, part: Path, places: tuple[str, ...]) -> None:
-        self._folder, self._part, self._places = folder, part, places
+        self.folder, self._part, self._places = folder, part, places
         self.files: dict[str, int] = {}
 
     def add(self, path: str, data: bytes) -> None:
@@ -143,7 +144,7 @@ class SceneFiles:
             final.parent.mkdir(parents=True, exist_ok=True)
             final.write_bytes(data)
         except OSError as error:
-            raise from_os_error(error, str(self._folder / path)) from error
+            raise from_os_error(error, str(self.folder / path)) from error
         self.files[path] = len(data)
 
     def add_json(self, path: str, data: Any) -> None:
@@ -160,7 +161,7 @@ class SceneFiles:
         """Give every place its final name; what stood there before is replaced."""
         try:
             for place in self._places:
-                final, new, old = self._folder / place, self._part / place, self._part / "old"
+                final, new, old = self.folder / place, self._part / place, self._part / "old"
                 final.parent.mkdir(parents=True, exist_ok=True)
                 if final.exists():
                     final.rename(old)
@@ -171,7 +172,7 @@ class SceneFiles:
                 else:
                     old.unlink(missing_ok=True)
         except OSError as error:
-            raise from_os_error(error, str(self._folder)) from error
+            raise from_os_error(error, str(self.folder)) from error
         self.discard()
 
     def discard(self) -> None:

@@ -18,7 +18,7 @@ One module per format or family. To add one:
    rescaled, composited, dropped. What the format cannot hold at all is a ``FormatCannotHold``;
    :mod:`.lens` has the usual demands.
 5. Add it to ``FORMATS`` below, write its page in ``docs/export/`` and its row in
-   ``docs/export/index.md``, and read it back in ``tests/test_export_formats.py`` by code that
+   ``docs/export/index.md``, and read it back in a ``tests/test_export_*.py`` by code that
    follows the format's description and shares nothing with the exporter.
 """
 
@@ -27,10 +27,25 @@ from __future__ import annotations
 from typing import Final
 
 from .base import SPLITS, Format, Note, Options, Record
+from .bop import Bop
+from .coco import Coco
+from .colmap import Colmap
+from .depthsplat import DepthSplat
+from .g_objaverse import GObjaverse
+from .gs_lrm import GsLrm, Lvsm
+from .hdf5 import Hdf5
+from .instantmesh import InstantMesh
+from .lgm import Lgm
+from .nerf_synthetic import NerfSynthetic
 from .nerfstudio import Nerfstudio
+from .openlrm import OpenLrm
 from .run import Outcome, Report, export, export_asset, finish_export
 from .scene import Scene
+from .syncdreamer import SyncDreamer
 from .target import SceneFiles, Target
+from .trellis import Trellis, TrellisCond
+from .webdataset import WebDataset
+from .zero123 import ObjaverseXl, Zero123
 
 __all__ = [
     "FORMATS",
@@ -54,6 +69,24 @@ FORMATS: Final[dict[str, Format]] = {
     form.name: form
     for form in (
         Nerfstudio(),
+        NerfSynthetic(),
+        Colmap(),
+        GsLrm(),
+        Lvsm(),
+        DepthSplat(),
+        OpenLrm(),
+        InstantMesh(),
+        Lgm(),
+        Trellis(),
+        TrellisCond(),
+        SyncDreamer(),
+        Zero123(),
+        ObjaverseXl(),
+        GObjaverse(),
+        Bop(),
+        Coco(),
+        Hdf5(),
+        WebDataset(),
     )
 }  # fmt: skip
 """Name to format, as ``--to`` calls it."""

@@ -1,0 +1,211 @@
+"""DepthSplat, pixelSplat, MVSplat: ``.torch`` chunks of scenes.
+
+A scene is first left in ``.export/pending``; ``finish`` packs what waits there. What is in which
+chunk is written to ``.export/chunks.json`` after each chunk, so that an interrupted run loses
+nothing and a repeated one adds to what is there.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .base import Format, Options, Record
+from .lens import demand_one_size, pinhole
+from .scene import Scene
+from .target import PRIVATE, SceneFiles, Target
+
+__all__ = ["DepthSplat"]
+
+FAR = 50.0
+"""Depth from which on it counts as background, as in the converter that began this format."""
+STAGES = ("train", "test")
+
+Chunks = dict[str, dict[str, dict[str, str]]]
+"""Stage, chunk and key to the digest of what was packed."""
+
+
+class DepthSplat(Format):
+    """``{train,test}/NNNNNN.torch``, each a list of scenes, and ``{train,test}/index.json``.
+
+    A scene is a dictionary: ``key``; ``cameras`` (V, 18) float32, ``fx/w fy/h cx/w cy/h 0 0`` and
+    world to camera 3x4, row by row, with OpenCV axes; ``images``, a list of uint8 tensors with a
+    PNG (RGB) each; where they are stored ``depths`` (V, H, W) float32, planar, -1 where nothing
+    is, and ``masks`` (V, H, W) uint8; ``normalization``. The loaders know no split val: its scenes
+    are in test, which they validate on.
+    """
+
+    name = "depthsplat"
+    about = "DepthSplat, pixelSplat, MVSplat: .torch chunks and index.json (needs torch)"
+    trains = "python -m src.main +experiment=re10k dataset.roots=[{target}]"
+    holds = ("rgb", "depth", "mask")
+    modules = ("torch",)
+    extra = "torch"
+    chunk_bytes = 100_000_000
+
+    def places(self, key: str, split: str) -> tuple[str, ...]:  # noqa: ARG002
+        """See :class:`.Format`."""
+        return (_pending(key),)
+
+    def write(self, scene: Scene, out: SceneFiles) -> dict[str, Any]:
+        """See :class:`.Format`."""
+        import torch
+
+        demand_one_size(scene)
+        cameras = np.stack([_camera(scene, view) for view in range(len(scene))])
+        error = float(np.abs(cameras.astype(np.float32) - cameras).max())
+        scene.note("quantised", "cameras are float32; worst is of any number", len(scene), error)
+        pictures = [np.frombuffer(scene.rgb_png(view), np.uint8) for view in range(len(scene))]
+        content: dict[str, Any] = {
+            "key": scene.key,
+            "cameras": torch.from_numpy(cameras.astype(np.float32)),
+            "images": [torch.from_numpy(picture.copy()) for picture in pictures],
+            "normalization": _normalization(scene),
+        }
+        if scene.has("depth"):
+            depths = np.stack([_depth(scene, view) for view in range(len(scene))])
+            content["depths"] = torch.from_numpy(depths)
+        if any(scene.has(name) for name in ("mask", "depth", "distance")):
+            masks = np.stack([scene.mask(view) for view in range(len(scene))])
+            content["masks"] = torch.from_numpy(masks.astype(np.uint8))
+        out.add(_pending(scene.key), _saved(content))
+        if scene.split == "val":
+            scene.note("differs", "the loaders know no split val; its scenes are in test")
+        return {"stage": "train" if scene.split == "train" else "test"}
+
+    def is_whole(self, target: Target, record: Record) -> bool:
+        """See :class:`.Format`: waiting, or in a chunk."""
+        stage: str = record.data["stage"]
+        for chunk, scenes in _read_chunks(target)[stage].items():
+            if scenes.get(record.key) == record.source:
+                return (target.folder / stage / chunk).is_file()
+        return target.has_files(record)
+
+    def finish(self, target: Target, records: list[Record], options: Options) -> None:  # noqa: ARG002
+        """Pack what waits, and write the indices."""
+        chunks = _read_chunks(target)
+        waiting = [record for record in records if target.has_files(record)]
+        _take_out(target, chunks, {record.key for record in waiting})
+        for stage in STAGES:
+            scenes = [record for record in waiting if record.data["stage"] == stage]
+            for group in self._groups(target, chunks, stage, scenes):
+                _pack(target, chunks, stage, group)
+        for stage in STAGES:
+            index = {key: chunk for chunk, scenes in chunks[stage].items() for key in scenes}
+            target.write_json(f"{stage}/index.json", dict(sorted(index.items())))
+        for record in waiting:
+            (target.folder / _pending(record.key)).unlink(missing_ok=True)
+
+    def _groups(
+        self, target: Target, chunks: Chunks, stage: str, scenes: list[Record]
+    ) -> Iterator[tuple[str, list[Record]]]:
+        """Chunks to write and the scenes that come into each, the last one being filled first."""
+        there = chunks[stage]
+        last = max(there, default="")
+        size = (target.folder / stage / last).stat().st_size if last else self.chunk_bytes
+        name, group = last, list[Record]()
+        for record in scenes:
+            more = sum(record.files.values())
+            if size + more > self.chunk_bytes and (group or size):
+                if group:
+                    yield name, group
+                number = int(name[: -len(".torch")]) + 1 if name else 0
+                name, group, size = f"{number:06d}.torch", [], 0
+            group.append(record)
+            size += more
+        if group:
+            yield name, group
+
+
+def _pending(key: str) -> str:
+    return f"{PRIVATE}/pending/{key}.torch"
+
+
+def _camera(scene: Scene, view: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(18,), see :class:`DepthSplat`."""
+    camera = scene.camera(view)
+    fx, fy, cx, cy = pinhole(camera)
+    lens = [fx / camera.width, fy / camera.height, cx / camera.width, cy / camera.height, 0.0, 0.0]
+    return np.concatenate([lens, camera.world_to_camera_opencv[:3].ravel()])
+
+
+def _depth(scene: Scene, view: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    depth = scene.depth(view)
+    beyond = depth >= FAR
+    scene.note("clipped", f"depth from {FAR:g} on is written as -1, as background (pixels)",
+               int(beyond.sum()))  # fmt: skip
+    return np.where((depth > 0) & ~beyond, depth, np.float32(-1)).astype(np.float32)
+
+
+def _normalization(scene: Scene) -> dict[str, Any]:
+    record = scene.metadata["normalization"]
+    return {
+        "scale": float(record["scale"]),
+        "translation": [float(value) for value in record["translation"]],
+        "bbox_min": [float(value) for value in record["bbox_min"]],
+        "bbox_max": [float(value) for value in record["bbox_max"]],
+        "bounding_sphere_radius": float(record["bounding_sphere_radius"]),
+    }
+
+
+def _saved(content: Any) -> bytes:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def _loaded(data: bytes) -> Any:
+    """What this module saved; tensors and plain values only."""
+    import torch
+
+    return torch.load(io.BytesIO(data), weights_only=True)
+
+
+def _read_chunks(target: Target) -> Chunks:
+    try:
+        text = (target.folder / PRIVATE / "chunks.json").read_text(encoding="utf-8")
+        chunks: Chunks = json.loads(text)
+    except (OSError, ValueError):
+        return {stage: {} for stage in STAGES}
+    return chunks
+
+
+def _write_chunks(target: Target, chunks: Chunks) -> None:
+    target.write_json(f"{PRIVATE}/chunks.json", chunks)
+
+
+def _take_out(target: Target, chunks: Chunks, keys: set[str]) -> None:
+    """Remove scenes that were rendered again from the chunks that they are in."""
+    for stage in STAGES:
+        for chunk, scenes in list(chunks[stage].items()):
+            old = keys & set(scenes)
+            if not old:
+                continue
+            path = f"{stage}/{chunk}"
+            content = _loaded((target.folder / path).read_bytes())
+            kept = [scene for scene in content if scene["key"] not in old]
+            for key in old:
+                del scenes[key]
+            if kept:
+                target.write(path, _saved(kept))
+            else:
+                del chunks[stage][chunk]
+                (target.folder / path).unlink()
+            _write_chunks(target, chunks)
+
+
+def _pack(target: Target, chunks: Chunks, stage: str, group: tuple[str, list[Record]]) -> None:
+    name, records = group
+    path, scenes = f"{stage}/{name}", chunks[stage].get(name, {})
+    content = _loaded((target.folder / path).read_bytes()) if scenes else []
+    content = [scene for scene in content if scene["key"] in scenes]
+    content += [_loaded((target.folder / _pending(r.key)).read_bytes()) for r in records]
+    target.write(path, _saved(content))
+    chunks[stage][name] = scenes | {record.key: record.source for record in records}
+    _write_chunks(target, chunks)

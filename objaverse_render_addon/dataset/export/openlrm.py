@@ -1,0 +1,56 @@
+"""OpenLRM: RGBA, poses and one lens per asset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .base import SPLITS, Format, Options, Record
+from .lens import demand_one_size, shared_lens
+from .scene import Scene
+from .target import SceneFiles, Target
+
+__all__ = ["OpenLrm"]
+
+VIEWS = 32
+
+
+class OpenLrm(Format):
+    """``<key>/rgba/NNN.png``, ``<key>/pose/NNN.npy``, ``<key>/intrinsics.npy``, lists of ids.
+
+    A pose is (3, 4) float64, camera to world with OpenGL axes; ``intrinsics.npy`` is (3, 2)
+    float64 ``[[fx, fy], [cx, cy], [W, H]]`` in pixels. The object fills [-1, 1].
+    """
+
+    name = "openlrm"
+    about = "OpenLRM: rgba/, pose/, intrinsics.npy per asset; object in [-1, 1]"
+    trains = (
+        "accelerate launch -m openlrm.launch train.lrm --config configs/train-sample.yaml "
+        "dataset.subsets.0.root_dirs='[{target}]' "
+        "dataset.subsets.0.meta_path.train={target}/train_uids.json "
+        "dataset.subsets.0.meta_path.val={target}/val_uids.json"
+    )
+    holds = ("rgb",)
+    half_edge = 1.0
+
+    def write(self, scene: Scene, out: SceneFiles) -> dict[str, Any]:
+        """See :class:`.Format`."""
+        width, height = demand_one_size(scene)
+        fx, fy, cx, cy = shared_lens(scene)
+        if len(scene) != VIEWS:
+            scene.note("differs", f"trainers take {VIEWS} views for granted (num_all_views)",
+                       len(scene))  # fmt: skip
+        for view in scene.counted():
+            out.add(f"{scene.key}/rgba/{view:03d}.png", scene.rgba_png(view))
+            pose = scene.camera(view).camera_to_world[:3]
+            out.add_npy(f"{scene.key}/pose/{view:03d}.npy", pose)
+        intrinsics = np.array([[fx, fy], [cx, cy], [width, height]], np.float64)
+        out.add_npy(f"{scene.key}/intrinsics.npy", intrinsics)
+        return {}
+
+    def finish(self, target: Target, records: list[Record], options: Options) -> None:  # noqa: ARG002
+        """``train_uids.json``, ``val_uids.json``, ``test_uids.json``."""
+        for split in SPLITS:
+            keys = [record.key for record in records if record.split == split]
+            target.write_json(f"{split}_uids.json", keys)

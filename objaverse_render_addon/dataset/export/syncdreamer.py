@@ -1,0 +1,80 @@
+"""SyncDreamer: sixteen pictures and a pickle of cameras."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import Any
+
+import numpy as np
+
+from .base import Format, Options, Record
+from .lens import demand_square_pictures, shared_lens
+from .scene import Scene
+from .target import SceneFiles, Target
+
+__all__ = ["SyncDreamer"]
+
+VIEWS = 16
+
+
+class SyncDreamer(Format):
+    """``<key>/NNN.png`` (RGBA), ``<key>/meta.pkl``, ``uid_set.pkl``.
+
+    ``meta.pkl`` is the list ``[K, azimuths, elevations, distances, cam_poses]``: (3, 3) float32 in
+    pixels; (N,) float32 in radians, radians and scene units; (N, 3, 4) float64, world to camera
+    with OpenCV axes.
+    """
+
+    name = "syncdreamer"
+    about = "SyncDreamer: NNN.png and meta.pkl per asset, uid_set.pkl; object in [-0.5, 0.5]"
+    trains = (
+        "python train_syncdreamer.py -b configs/syncdreamer-train.yaml --gpus 0 "
+        "data.params.target_dir={target} data.params.input_dir={target} "
+        "data.params.uid_set_pkl={target}/uid_set.pkl"
+    )
+    holds = ("rgb",)
+    half_edge = 0.5
+
+    def write(self, scene: Scene, out: SceneFiles) -> dict[str, Any]:
+        """See :class:`.Format`."""
+        demand_square_pictures(scene)
+        fx, fy, cx, cy = shared_lens(scene)
+        if len(scene) != VIEWS:
+            scene.note("differs", f"the trainer reads the views 0 to {VIEWS - 1}", len(scene))
+        for view in scene.counted():
+            out.add(f"{scene.key}/{view:03d}.png", scene.rgba_png(view))
+        centers = np.stack([camera.camera_to_world[:3, 3] for camera in scene.cameras])
+        distances = np.linalg.norm(centers, axis=1)
+        scene.note("quantised", "K, azimuths, elevations and distances are float32")
+        content = [
+            np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], np.float32),
+            np.arctan2(centers[:, 1], centers[:, 0]).astype(np.float32),
+            np.arcsin(np.clip(centers[:, 2] / distances, -1, 1)).astype(np.float32),
+            distances.astype(np.float32),
+            np.stack([camera.world_to_camera_opencv[:3] for camera in scene.cameras]),
+        ]
+        out.add(f"{scene.key}/meta.pkl", _pickled(content))
+        return {}
+
+    def finish(self, target: Target, records: list[Record], options: Options) -> None:  # noqa: ARG002
+        """``uid_set.pkl``: a list of the keys of the split train; ``uid_set_val.pkl`` …"""
+        for split in ("train", "val", "test"):
+            name = "uid_set.pkl" if split == "train" else f"uid_set_{split}.pkl"
+            keys = [record.key for record in records if record.split == split]
+            target.write(name, _pickled(keys))
+
+
+class _Pickler(pickle.Pickler):
+    """Arrays as calls of ``numpy.array``: numpy 2 pickles them with names that 1.x lacks."""
+
+    def reducer_override(self, item: Any) -> Any:
+        if isinstance(item, np.ndarray):
+            return np.array, (item.tolist(), item.dtype.name)
+        return NotImplemented
+
+
+def _pickled(content: Any) -> bytes:
+    buffer = io.BytesIO()
+    _Pickler(buffer, protocol=4).dump(content)
+    return buffer.getvalue()

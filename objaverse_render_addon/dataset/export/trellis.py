@@ -1,0 +1,140 @@
+"""TRELLIS: renders named by the asset's SHA-256, with the angle of view per frame."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ...errors import CheckFailed
+from ..images import encode_png
+from .base import Format, Options, Record
+from .lens import demand_centered, demand_square_pictures, fov_x
+from .scene import Scene
+from .target import SceneFiles, Target
+
+__all__ = ["Trellis", "TrellisCond"]
+
+REACH = math.sqrt(3) / 2
+"""From the centre of the unit cube to its corner."""
+_FLAGS = ("rendered", "voxelized", "cond_rendered")
+_COLUMNS = ("sha256", "file_identifier", "local_path", "aesthetic_score", "captions", "rendered",
+            "voxelized", "num_voxels", "cond_rendered")  # fmt: skip
+
+
+class _Renders(Format):
+    half_edge = 0.5
+    folder: ClassVar[str]
+    flag: ClassVar[str]
+
+    def key(self, asset_id: str, metadata: dict[str, Any]) -> str:
+        """The SHA-256 of the source file.
+
+        Raises:
+            CheckFailed: It is not in the metadata.
+        """
+        digest = str(metadata.get("sha256"))
+        if not re.fullmatch(r"[0-9a-f]{64}", digest):
+            raise CheckFailed(f"{asset_id}: its metadata have no SHA-256, which names its folder.")
+        return digest
+
+    def places(self, key: str, split: str) -> tuple[str, ...]:  # noqa: ARG002
+        """See :class:`.Format`."""
+        return (f"{self.folder}/{key}",)
+
+    def write(self, scene: Scene, out: SceneFiles) -> dict[str, Any]:
+        """See :class:`.Format`."""
+        demand_centered(scene)
+        demand_square_pictures(scene)
+        folder, frames = f"{self.folder}/{scene.key}", []
+        for view in scene.counted():
+            camera = scene.camera(view)
+            frame: dict[str, Any] = {
+                "file_path": f"{view:03d}.png",
+                "camera_angle_x": fov_x(camera),
+                "transform_matrix": camera.camera_to_world.tolist(),
+            }
+            out.add(f"{folder}/{frame['file_path']}", scene.rgba_png(view))
+            if "depth" in self.holds and scene.has("depth"):
+                radius = float(np.linalg.norm(camera.camera_to_world[:3, 3]))
+                frame["depth"] = {"min": radius - REACH, "max": radius + REACH}
+                data = _depth_png(scene, view, radius)
+                out.add(f"{folder}/{view:03d}_depth.png", data)
+            frames.append(frame)
+        record = scene.metadata["normalization"]
+        offset = (np.array(record["translation"], np.float64) - scene.center) * scene.scale
+        transforms = {
+            "aabb": [[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]],
+            "scale": float(record["scale"]) * scene.scale,
+            "offset": offset.tolist(),
+            "frames": frames,
+        }
+        out.add_json(f"{folder}/transforms.json", transforms)
+        if "depth" in self.holds:
+            scene.note(
+                "dropped",
+                "mesh.ply is not written, there is no mesh in a dataset; voxelize.py needs it",
+            )
+        scene.note(
+            "differs",
+            "aesthetic_score is not known: set min_aesthetic_score to 0 and fill the column, or "
+            "such assets are left out",
+        )
+        return {"file_identifier": str(scene.metadata.get("file_identifier", ""))}
+
+    def finish(self, target: Target, records: list[Record], options: Options) -> None:  # noqa: ARG002
+        """``metadata.csv`` with a row per asset of the split train, ``metadata_val.csv`` …"""
+        for split in ("train", "val", "test"):
+            text = io.StringIO()
+            rows = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+            rows.writeheader()
+            for record in records:
+                if record.split != split:
+                    continue
+                flags = {name: name == self.flag for name in _FLAGS}
+                rows.writerow({"sha256": record.key, "num_voxels": 0, **record.data, **flags})
+            name = "metadata.csv" if split == "train" else f"metadata_{split}.csv"
+            target.write(name, text.getvalue().encode())
+
+
+class Trellis(_Renders):
+    """``renders/<sha256>/NNN.png`` and ``transforms.json``, ``metadata.csv``.
+
+    A frame has ``file_path`` with its extension, ``camera_angle_x`` in radians and
+    ``transform_matrix``, camera to world with OpenGL axes; the object fills [-0.5, 0.5]. Depth is
+    16 bits between ``depth.min`` and ``depth.max``, which are the camera's distance from the
+    centre -/+ half the cube's diagonal; 65535 is where nothing is.
+    """
+
+    name = "trellis"
+    about = "TRELLIS: renders/<sha256>, transforms.json, metadata.csv; object in [-0.5, 0.5]"
+    trains = "python dataset_toolkits/extract_feature.py --output_dir {target}"
+    holds = ("rgb", "depth", "mask")
+    folder = "renders"
+    flag = "rendered"
+
+
+class TrellisCond(_Renders):
+    """``renders_cond/<sha256>/NNN.png`` and ``transforms.json``: the pictures to condition on."""
+
+    name = "trellis-cond"
+    about = "TRELLIS: renders_cond/<sha256>, the pictures that image models are conditioned on"
+    holds = ("rgb",)
+    folder = "renders_cond"
+    flag = "cond_rendered"
+
+
+def _depth_png(scene: Scene, view: int, radius: float) -> bytes:
+    depth, mask = scene.depth(view).astype(np.float64), scene.mask(view)
+    share = (depth - (radius - REACH)) / (2 * REACH)
+    outside = mask & ((share < 0) | (share > 1))
+    scene.note("clipped", "depth beyond the unit cube's corners is clipped to them (pixels)",
+               int(outside.sum()))  # fmt: skip
+    levels = np.where(mask, np.rint(np.clip(share, 0, 1) * 65535), 65535).astype(np.uint16)
+    scene.note("quantised", "depth has 16 bits over the cube's diagonal, half a step is 1.3e-05 "
+               "of the cube's edge (pixels)", int((mask & ~outside).sum()))  # fmt: skip
+    return encode_png(levels)

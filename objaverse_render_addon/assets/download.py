@@ -1,8 +1,4 @@
-"""Fetch a file over HTTP so that it is whole, or not there at all.
-
-Downloads go to a ``.part`` beside the target and are renamed when they are complete. What broke
-off is continued where the server allows it. Retries, back-off and ``Retry-After`` are urllib3's.
-"""
+"""Fetch files over HTTP: :func:`download`, and the session that it goes through."""
 
 from __future__ import annotations
 
@@ -12,204 +8,273 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from ..errors import DownloadFailed, Interrupted, from_os_error
+from ..errors import DownloadFailed, RenderError
+from . import transfer as limits
+from .transfer import CHUNK, MAX_BYTES, Broken, Progress, Stream, pause, transfer
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["download", "new_session"]
+__all__ = ["Progress", "Session", "download", "hub_endpoint", "new_session", "redacted"]
 
-TIMEOUT: Final = (10.0, 60.0)
-RETRIES: Final = 4
-BACKOFF: Final = 0.5
-"""Seconds before the second attempt; twice as long before each one after it."""
-LONGEST_WAIT: Final = 60.0
-"""Seconds that a server may ask to wait (``Retry-After``)."""
-MAX_BYTES: Final = 8 << 30
-# A reader waits for a whole chunk; small ones let a slow download be stopped.
-_CHUNK: Final = 1 << 15
-_PASSING: Final = (408, 429, 500, 502, 503, 504)
-
-Progress = Callable[[int, int], None]
+TIMEOUT: Final = (10.0, 30.0)
+"""Seconds to connect, and between two packets."""
+PER_HOST: Final = 4
+_PASSING: Final = (408, 425, 429, 500, 502, 503, 504)
+_GONE: Final = (404, 410, 451)
+_SECRET: Final = re.compile(
+    r"(?i)x-(amz|goog|ms)-.*|.*(token|signature|secret|passw|credential|api_?key).*|sig|policy|"
+    r"key-pair-id"
+)
 
 
-def new_session() -> requests.Session:
-    """A session that says who asks, where ``HF_TOKEN`` does."""
-    import requests
+def hub_endpoint(endpoint: str | None = None) -> str:
+    """The server of the data sets: as given, ``HF_ENDPOINT``, or Hugging Face."""
+    return (endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
-    session = requests.Session()
-    token = os.environ.get("HF_TOKEN")
-    if token:
-        session.headers["Authorization"] = f"Bearer {token}"
-    return session
+
+def redacted(url: str) -> str:
+    """An address without the user, the password and the signatures that it may have."""
+    try:
+        parts = urlsplit(url)
+        query = parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError:
+        return url
+    kept = [(name, value) for name, value in query if not _SECRET.fullmatch(name)]
+    return urlunsplit(
+        (
+            parts.scheme,
+            parts.netloc.rpartition("@")[2],
+            parts.path,
+            parts.query if len(kept) == len(query) else urlencode(kept),
+            "",
+        )
+    )
+
+
+class Session:
+    """Connections, how many of them one server gets, and who may see ``HF_TOKEN``.
+
+    Args:
+        endpoint: Server of the data sets, the only one that is shown the token and whose ETags
+            are taken for SHA-256 sums where they look like one.
+        per_host: Requests to one server at a time.
+    """
+
+    def __init__(self, endpoint: str | None = None, per_host: int = PER_HOST) -> None:
+        import requests
+        from requests.adapters import HTTPAdapter
+
+        self._hub = urlsplit(hub_endpoint(endpoint))
+        self._session = requests.Session()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=max(per_host, 1)))
+        self._per_host, self._guard = max(per_host, 1), threading.Lock()
+        self._turns: dict[str, threading.BoundedSemaphore] = {}
+        self._not_before: dict[str, float] = {}
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def is_hub(self, url: str) -> bool:
+        """Whether an address is on the server of the data sets."""
+        parts = urlsplit(url)
+        return (parts.scheme, parts.netloc) == (self._hub.scheme, self._hub.netloc)
+
+    def get(self, url: str, headers: dict[str, str]) -> requests.Response:
+        """Send a request; ``requests`` leaves the token out where it is sent elsewhere."""
+        token = os.environ.get("HF_TOKEN", "").strip()
+        if token and self.is_hub(url):
+            headers = {**headers, "Authorization": f"Bearer {token}"}
+        return self._session.get(url, headers=headers, stream=True, timeout=TIMEOUT)
+
+    @contextlib.contextmanager
+    def turn(self, url: str, cancel: threading.Event | None = None) -> Iterator[None]:
+        """Wait for a place at this server, and for as long as it asked everybody to wait.
+
+        Raises:
+            Interrupted: By ``cancel``.
+        """
+        host = urlsplit(url).netloc
+        with self._guard:
+            places = self._turns.setdefault(host, threading.BoundedSemaphore(self._per_host))
+        while not places.acquire(timeout=0.1):
+            pause(0.0, cancel, redacted(url))
+        try:
+            while (rest := self._not_before.get(host, 0.0) - time.monotonic()) > 0:
+                pause(min(rest, 0.5), cancel, redacted(url))
+            yield
+        finally:
+            places.release()
+
+    def hold(self, url: str, seconds: float) -> None:
+        """Nobody asks this server before so many seconds have passed."""
+        until = time.monotonic() + min(seconds, limits.LONGEST_WAIT)
+        host = urlsplit(url).netloc
+        self._not_before[host] = max(until, self._not_before.get(host, 0.0))
+
+
+def new_session(endpoint: str | None = None, per_host: int = PER_HOST) -> Session:
+    """A :class:`Session`."""
+    return Session(endpoint, per_host)
 
 
 def download(
-    session: requests.Session,
+    session: Session,
     url: str,
     target: Path,
     *,
     on_progress: Progress | None = None,
     cancel: threading.Event | None = None,
     max_bytes: int = MAX_BYTES,
+    sha256: str = "",
+    found: Callable[[], Path | None] | None = None,
+    finish: Callable[[Path], Path] | None = None,
+    gone: type[RenderError] = DownloadFailed,
 ) -> Path:
-    """Fetch ``url`` to ``target``.
+    """Fetch ``url`` to ``target``; see :func:`transfer` for what else it takes and raises.
 
     Args:
         on_progress: Told bytes so far and bytes expected (0 where the server does not say).
-        cancel: Set it, from any thread, to stop.
-
-    Raises:
-        DownloadFailed: With the server's or the network's reason; a ``.part`` may stay, and the
-            next call goes on from it.
-        OutputNotWritable, DiskFull
-        Interrupted: By ``cancel``.
+        gone: What is raised where the server has no such file.
     """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise from_os_error(error, str(target.parent)) from error
-    with _claimed_part(target) as part:
-        for attempt in range(RETRIES + 1):
-            try:
-                _attempt(session, url, part, on_progress, cancel, max_bytes)
-                break
-            except _Broken as error:
-                if attempt == RETRIES:
-                    hint = error.hint or "Try again; it goes on from there."
-                    raise DownloadFailed(f"{url}: {error}.", hint=hint) from error
-                _wait(min(max(error.wait, BACKOFF * 2**attempt), LONGEST_WAIT), cancel)
-        try:
-            part.replace(target)
-        except OSError as error:
-            raise from_os_error(error, str(target)) from error
-    return target
+    name = redacted(url)
 
+    def opener(have: int, validator: str) -> AbstractContextManager[Stream]:
+        return _answer(session, url, name, have, validator, gone)
 
-class _Broken(Exception):
-    """It may go better the next time; what came can be kept.
-
-    Attributes:
-        wait: Seconds that the server asks for.
-        hint: For when it does not go better.
-    """
-
-    def __init__(self, message: str, wait: float = 0.0, hint: str = "") -> None:
-        super().__init__(message)
-        self.wait = wait
-        self.hint = hint
+    return transfer(
+        opener,
+        name,
+        target,
+        on_progress=on_progress,
+        cancel=cancel,
+        max_bytes=max_bytes,
+        sha256=sha256,
+        found=found,
+        finish=finish,
+        turn=lambda: session.turn(url, cancel),
+    )
 
 
 @contextlib.contextmanager
-def _claimed_part(target: Path) -> Iterator[Path]:
-    """What an earlier attempt left of ``target``, or a new file, for this thread alone.
-
-    Two runs may want the same object: whoever renames the rest goes on from it, and the other
-    one begins anew, instead of both appending to one file.
-    """
-    left = target.with_name(f".{target.name}.part")
-    mine = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
-    with contextlib.suppress(OSError):
-        left.replace(mine)
-    try:
-        yield mine
-    finally:
-        with contextlib.suppress(OSError):
-            mine.replace(left)
-
-
-def _wait(seconds: float, cancel: threading.Event | None) -> None:
-    if cancel is None:
-        time.sleep(seconds)
-    else:
-        cancel.wait(seconds)
-
-
-def _attempt(
-    session: requests.Session,
-    url: str,
-    part: Path,
-    on_progress: Progress | None,
-    cancel: threading.Event | None,
-    max_bytes: int,
-) -> None:
+def _answer(
+    session: Session, url: str, name: str, have: int, validator: str, gone: type[RenderError]
+) -> Iterator[Stream]:
     import requests
 
-    if cancel is not None and cancel.is_set():
-        raise Interrupted(f"The download of {url} was stopped.")
-    have = part.stat().st_size if part.is_file() else 0
     # Compressed transfer would make lengths and ranges mean something else.
     headers = {"Accept-Encoding": "identity"}
     if have:
-        headers["Range"] = f"bytes={have}-"
+        headers |= {"Range": f"bytes={have}-", "If-Range": validator}
     try:
-        with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-            if answer.status_code == 416:
-                part.unlink(missing_ok=True)
-                raise _Broken("what was fetched before does not fit the file")
-            if answer.status_code in _PASSING:
-                raise _Broken(
-                    f"the server answers {answer.status_code} {answer.reason}",
-                    _retry_after(answer),
-                    _HINTS.get(answer.status_code, "Try again later."),
+        with session.get(url, headers) as answer:
+            code = answer.status_code
+            if code == 416:
+                # Asked for without a range the next time: `another file` removes the part.
+                yield Stream(-1, 0, "", "", iter(()))
+                return
+            if code in _PASSING:
+                wait = _retry_after(answer)
+                session.hold(url, wait)
+                raise Broken(
+                    f"the server answers {code} {answer.reason}",
+                    wait,
+                    _HINTS.get(code, "Try again later."),
                 )
-            if answer.status_code not in (200, 206):
-                raise DownloadFailed(
-                    f"{url}: the server answers {answer.status_code} {answer.reason}.",
-                    hint=_HINTS.get(answer.status_code, "Check the identifier and the mirror."),
+            if code not in (200, 206):
+                kind = gone if code in _GONE else DownloadFailed
+                raise kind(
+                    f"{name}: the server answers {code} {answer.reason}.",
+                    hint=_HINTS[401]
+                    if code in (401, 403) and session.is_hub(url)
+                    else _HINTS.get(code, "Check the address and the mirror."),
                 )
-            if answer.status_code == 206 and _range_start(answer) != have:
-                part.unlink(missing_ok=True)
-                raise _Broken("the server sent another part of the file than asked for")
-            if answer.status_code == 200:
-                have = 0
+            encoded = answer.headers.get("Content-Encoding", "identity") not in ("", "identity")
             length = answer.headers.get("Content-Length", "")
-            total = have + int(length) if length.isdecimal() else 0
-            if total > max_bytes:
-                raise DownloadFailed(f"{url} has {total} bytes; {max_bytes} are allowed.")
-            with part.open("ab" if have else "wb") as file:
-                for chunk in answer.iter_content(_CHUNK):
-                    if cancel is not None and cancel.is_set():
-                        raise Interrupted(f"The download of {url} was stopped.")
-                    file.write(chunk)
-                    have += len(chunk)
-                    if have > max_bytes:
-                        raise DownloadFailed(f"{url} has more than {max_bytes} bytes.")
-                    if on_progress:
-                        on_progress(have, total)
-                file.flush()
-                os.fsync(file.fileno())
-            if total and have != total:
-                raise _Broken(f"it broke off after {have} of {total} bytes")
+            start, total = 0, int(length) if length.isdecimal() and not encoded else 0
+            if code == 206:
+                start, total = _range(answer)
+            yield Stream(
+                start,
+                total,
+                "" if encoded else _validator(answer),
+                _published(answer, session),
+                answer.iter_content(CHUNK),
+            )
     except requests.RequestException as error:
         if isinstance(error, ValueError):
             # The address itself is wrong.
-            raise DownloadFailed(f"{url}: {error}.", hint="Check the mirror's address.") from error
-        raise _Broken(_cause(error)) from error
-    except OSError as error:
-        raise from_os_error(error, str(part)) from error
+            raise DownloadFailed(f"{name}: {error}.", hint="Check the address.") from error
+        raise Broken(_cause(error)) from error
 
 
 _HINTS: Final = {
     401: "Set HF_TOKEN to a token that may read it.",
-    403: "Set HF_TOKEN to a token that may read it.",
+    403: "It is not for everybody; fetch it by hand, and give its path.",
     404: "There is no such object; check its identifier.",
     429: "The server asks to slow down; try again later.",
 }
 
 
-def _range_start(answer: requests.Response) -> int:
-    match = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
-    return int(match.group(1)) if match else -1
+def _range(answer: requests.Response) -> tuple[int, int]:
+    """First position and whole length; -1 and 0 where the answer does not say."""
+    match = re.match(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
+    return (int(match[1]), int(match[2])) if match else (-1, 0)
+
+
+def _validator(answer: requests.Response) -> str:
+    """A strong one, for nothing else may be used with ranges (RFC 9110, 13.1.5)."""
+    tag = answer.headers.get("ETag", "")
+    if tag.startswith('"') and tag.isascii() and tag.isprintable():
+        return str(tag)
+    modified = answer.headers.get("Last-Modified", "")
+    return str(modified) if _date(modified) else ""
+
+
+def _published(answer: requests.Response, session: Session) -> str:
+    """SHA-256 of the whole file, where the server says it.
+
+    Hugging Face gives it as ``X-Linked-Etag``, beside the address that it sends the reader on to,
+    or as ``ETag``; either is a Git hash of 40 digits for small files.
+    """
+    steps = [*answer.history, answer]
+    for step in filter(lambda step: session.is_hub(step.url), steps):
+        # Where a server sends us on, its own ETag is that of the way.
+        for name in ("X-Linked-Etag", "ETag") if len(steps) == 1 else ("X-Linked-Etag",):
+            tag = step.headers.get(name, "").removeprefix("W/").strip('"')
+            if re.fullmatch(r"[0-9a-f]{64}", tag):
+                return str(tag)
+    return ""
 
 
 def _retry_after(answer: requests.Response) -> float:
-    """Seconds; a date is taken as no wish, for the clocks may differ."""
+    """Seconds; a date counts from the server's own clock."""
     text = answer.headers.get("Retry-After", "").strip()
-    return float(text) if text.isdecimal() else 0.0
+    if text.isdecimal():
+        return float(text[:9])
+    until, now = _date(text), _date(answer.headers.get("Date", ""))
+    return max(0.0, (until - now).total_seconds()) if until and now else 0.0
+
+
+def _date(text: str) -> Any:
+    with contextlib.suppress(TypeError, ValueError, IndexError):
+        moment = parsedate_to_datetime(text)
+        return moment if moment.tzinfo else None
+    return None
 
 
 def _cause(error: Exception) -> str:

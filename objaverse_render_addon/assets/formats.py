@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from ..errors import (
@@ -20,8 +20,9 @@ from ..errors import (
     UnsupportedFormat,
     WrongFormat,
 )
+from .archives import check_zip
 
-__all__ = ["EXTENSIONS", "inspect_file"]
+__all__ = ["EXTENSIONS", "guess_extension", "inspect_file"]
 
 EXTENSIONS: Final = (
     "glb", "gltf", "obj", "fbx", "stl", "ply", "abc", "usd", "usda", "usdc", "usdz", "blend", "dae",
@@ -30,29 +31,33 @@ EXTENSIONS: Final = (
 _HEAD = 4096
 
 
-def inspect_file(path: Path) -> str:
+def inspect_file(path: Path, name: str = "") -> str:
     """The format of a file, as one of :data:`EXTENSIONS`.
 
+    Args:
+        name: What it is called where it is not, or not yet, called by its path.
+
     Raises:
-        SourceNotFound, EmptyFile, UnsupportedFormat, WrongFormat, TruncatedFile
+        SourceNotFound, EmptyFile, UnsupportedFormat, WrongFormat, TruncatedFile, UnsafeData
     """
-    extension = path.suffix.lower().lstrip(".")
+    name = name or str(path)
+    extension = PurePath(name).suffix.lower().lstrip(".")
     try:
         if not path.is_file():
             kind = "is a folder" if path.is_dir() else "does not exist"
-            raise SourceNotFound(f"{path} {kind}.", hint="Check the path.")
+            raise SourceNotFound(f"{name} {kind}.", hint="Check the path.")
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(_HEAD)
     except OSError as error:
-        raise SourceNotFound(f"{path} cannot be read: {error.strerror}.") from error
+        raise SourceNotFound(f"{name} cannot be read: {error.strerror}.") from error
     if extension not in EXTENSIONS:
         raise UnsupportedFormat(
-            f"{path} has the extension {extension!r}, which no importer reads.",
+            f"{name} has the extension {extension!r}, which no importer reads.",
             hint=f"Known are: {', '.join(EXTENSIONS)}.",
         )
     if size == 0:
-        raise EmptyFile(f"{path} is empty.", hint="Fetch it again.")
+        raise EmptyFile(f"{name} is empty.", hint="Fetch it again.")
     found = _sniff(head, size)
     allowed = {"usd": ("usda", "usdc", "usdz"), "stl": ("stl", "stl-ascii")}.get(
         extension, (extension,)
@@ -60,11 +65,19 @@ def inspect_file(path: Path) -> str:
     if found not in allowed and not (extension == "obj" and found in ("", "text")):
         what = _NAMES.get(found, f"a {found} file") if found else "something unknown"
         raise WrongFormat(
-            f"{path} is named {extension}, but its content is {what}.",
+            f"{name} is named {extension}, but its content is {what}.",
             hint=f"Rename it to .{found}." if found in EXTENSIONS else "Fetch it again.",
         )
-    _check_whole(path, found or extension, head, size)
+    _check_whole(path, name, found or extension, head, size)
     return extension
+
+
+def guess_extension(path: Path) -> str:
+    """The extension that fits a file's content, or none."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    found = _sniff(head, path.stat().st_size).removesuffix("-ascii")
+    return found if found in EXTENSIONS else ""
 
 
 _NAMES: Final = {
@@ -127,10 +140,10 @@ def _stl_is_short(head: bytes, size: int) -> bool:
     return size < 84 + 50 * int(struct.unpack_from("<I", head, 80)[0]) < 1 << 32
 
 
-def _check_whole(path: Path, found: str, head: bytes, size: int) -> None:
+def _check_whole(path: Path, name: str, found: str, head: bytes, size: int) -> None:
     def cut_off(expected: str) -> RenderError:
         return TruncatedFile(
-            f"{path} has {size} bytes, but {expected}.", hint="Fetch it again."
+            f"{name} has {size} bytes, but {expected}.", hint="Fetch it again."
         )
 
     if found == "glb":
@@ -143,6 +156,7 @@ def _check_whole(path: Path, found: str, head: bytes, size: int) -> None:
     elif found == "usdz":
         if not zipfile.is_zipfile(path):
             raise cut_off("the archive's directory is missing")
+        check_zip(path, name)
     elif found == "dae":
         if b"</COLLADA>" not in _tail(path, size):
             raise cut_off("the closing </COLLADA> is missing")
@@ -150,7 +164,7 @@ def _check_whole(path: Path, found: str, head: bytes, size: int) -> None:
         try:
             json.loads(path.read_text(encoding="utf-8-sig"))
         except UnicodeDecodeError as error:
-            raise WrongFormat(f"{path} is not UTF-8 text: {error}.") from error
+            raise WrongFormat(f"{name} is not UTF-8 text: {error}.") from error
         except json.JSONDecodeError as error:
             raise cut_off(f"the JSON breaks off at character {error.pos}") from error
     elif found == "abc" and head.startswith(b"Ogawa"):

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 import threading
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from ..errors import DownloadFailed, OnlineAccessDenied, RenderError, SourceNotFound
-from .download import Progress, download, new_session
+from ..errors import DownloadFailed, Interrupted, OnlineAccessDenied, SourceNotFound
+from .download import Progress, Session, download, hub_endpoint, new_session
 from .formats import inspect_file
 
 __all__ = ["ObjaverseCache", "as_uid"]
@@ -25,6 +25,7 @@ _UID: Final = re.compile(r"[0-9a-f]{32}")
 _SKETCHFAB: Final = re.compile(
     r"https?://(?:www\.)?sketchfab\.com/(?:3d-models|models)/(?:[\w-]*-)?([0-9a-f]{32})/?"
 )
+_INDEX: Final = "object-paths.json.gz"
 _REPOSITORY: Final = "datasets/allenai/objaverse/resolve/main"
 
 
@@ -38,38 +39,54 @@ def as_uid(source: str) -> str | None:
 
 
 class ObjaverseCache:
-    """Objects of Objaverse 1.0, fetched once.
+    """Objects of Objaverse 1.0, fetched once, from any number of threads.
 
     Args:
         folder: The ``objaverse`` package's folder; ``~/.objaverse`` otherwise.
         endpoint: Server of the data set; ``HF_ENDPOINT`` or Hugging Face otherwise.
         online: Whether the network may be used; what is in the folder is found either way.
+        session: What to ask through; one of its own otherwise.
     """
 
     def __init__(
-        self, folder: Path | None = None, endpoint: str | None = None, *, online: bool = True
+        self,
+        folder: Path | None = None,
+        endpoint: str | None = None,
+        *,
+        online: bool = True,
+        session: Session | None = None,
     ) -> None:
         self.folder = (folder or Path.home() / ".objaverse") / "hf-objaverse-v1"
-        endpoint = endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-        self._base = f"{endpoint.rstrip('/')}/{_REPOSITORY}"
+        self._endpoint = endpoint
+        self._base = f"{hub_endpoint(endpoint)}/{_REPOSITORY}"
         self._online = online
         self._paths: dict[str, str] | None = None
-        self._session: Any = None
+        self._session = session
+        self._guard = threading.Lock()
+
+    def cached(self, uid: str) -> Path | None:
+        """The object's file, where it is here already."""
+        return next(iter(sorted(self.folder.glob(f"glbs/*/{uid}.glb"))), None)
 
     def fetch(
         self,
         uid: str,
         on_progress: Progress | None = None,
         cancel: threading.Event | None = None,
+        into: Path | None = None,
     ) -> Path:
         """The object's file, from the cache or the network.
+
+        Args:
+            into: Folder for it where it is not in the cache and shall not get there.
 
         Raises:
             SourceNotFound: Objaverse has no such object.
             OnlineAccessDenied: It is not in the cache, and the network may not be used.
             DownloadFailed: The network's or the server's reason.
         """
-        for cached in sorted(self.folder.glob(f"glbs/*/{uid}.glb")):
+        cached = self.cached(uid)
+        if cached is not None:
             return cached
         where = self._object_paths(cancel).get(uid)
         if where is None:
@@ -79,29 +96,65 @@ class ObjaverseCache:
         # The list comes from the network: nothing but its own folder may be written to.
         if not re.fullmatch(rf"glbs/[\w-]+/{uid}\.glb", str(where)):
             raise DownloadFailed(f"Objaverse's list names a strange path for {uid}: {where!r}.")
-        path = self._download(where, on_progress, cancel)
-        try:
-            inspect_file(path)
-        except RenderError:
+        target = into / f"{uid}.glb" if into else self.folder / where
+
+        def finish(part: Path) -> Path:
             # A server's error page or half a file must not stay where others look for an object.
-            path.unlink(missing_ok=True)
-            raise
-        return path
+            inspect_file(part, str(target))
+            return target
+
+        return self._download(
+            where,
+            target,
+            on_progress,
+            cancel,
+            found=lambda: target if target.is_file() else None,
+            finish=finish,
+        )
 
     def _object_paths(self, cancel: threading.Event | None) -> dict[str, str]:
-        if self._paths is None:
-            path = self.folder / "object-paths.json.gz"
-            # Older tools write this file in place; what they left may be half of it.
-            self._paths = _read_json(path)
+        # One thread reads, the others wait for it; it looks for `cancel` itself.
+        while not self._guard.acquire(timeout=0.1):
+            if cancel is not None and cancel.is_set():
+                raise Interrupted("Stopped before the list of objects was there.")
+        try:
             if self._paths is None:
-                self._paths = _read_json(self._download("object-paths.json.gz", None, cancel))
-            if self._paths is None:
-                path.unlink(missing_ok=True)
-                raise DownloadFailed(f"{path} is damaged.", hint="Try again.")
-        return self._paths
+                self._paths = self._read_paths(cancel)
+            return self._paths
+        finally:
+            self._guard.release()
+
+    def _read_paths(self, cancel: threading.Event | None) -> dict[str, str]:
+        path = self.folder / _INDEX
+        # Older tools write this file in place; what they left may be half of it.
+        found = _read_json(path)
+
+        def finish(part: Path) -> Path:
+            nonlocal found
+            found = _read_json(part)
+            if found is None:
+                raise DownloadFailed(f"{self._base}/{_INDEX} is damaged.", hint="Try again.")
+            return path
+
+        def by_another() -> Path | None:
+            nonlocal found
+            found = _read_json(path)
+            return None if found is None else path
+
+        if found is None:
+            self._download(_INDEX, path, None, cancel, found=by_another, finish=finish)
+        assert found is not None
+        return found
 
     def _download(
-        self, where: str, on_progress: Progress | None, cancel: threading.Event | None
+        self,
+        where: str,
+        target: Path,
+        on_progress: Progress | None,
+        cancel: threading.Event | None,
+        *,
+        found: Callable[[], Path | None],
+        finish: Callable[[Path], Path],
     ) -> Path:
         if not self._online:
             raise OnlineAccessDenied(
@@ -109,13 +162,15 @@ class ObjaverseCache:
                 hint="In Blender: Preferences, System, Allow Online Access.",
             )
         if self._session is None:
-            self._session = new_session()
+            self._session = new_session(self._endpoint)
         return download(
             self._session,
             f"{self._base}/{where}",
-            self.folder / where,
+            target,
             on_progress=on_progress,
             cancel=cancel,
+            found=found,
+            finish=finish,
         )
 
 
@@ -123,6 +178,6 @@ def _read_json(path: Path) -> dict[str, str] | None:
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             data = json.load(file)
-    except (OSError, EOFError, ValueError, zlib.error):
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error):
         return None
     return data if isinstance(data, dict) else None

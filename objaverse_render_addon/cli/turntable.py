@@ -1,0 +1,66 @@
+"""``objaverse-render turntable``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+__all__ = ["add"]
+
+_EXAMPLES = """\
+examples:
+  objaverse-render turntable data/chair.zip
+  objaverse-render turntable data/chair.zip -o chair.mp4 --background white
+  objaverse-render turntable data/chair.zip -o chair.gif --pass depth --size 320 --seconds 2
+"""
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "turntable",
+        help="make an animation of a finished asset",
+        description="The views of an asset one after the other, by azimuth where the cameras "
+        "stand around it, as WebP, GIF or MP4.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("asset", type=Path, help="one finished asset")
+    parser.add_argument(
+        "-o", "--output", type=Path, help="ends in .webp, .gif or .mp4 (default: <id>.webp)"
+    )
+    parser.add_argument(
+        "--pass", dest="name", default="rgb", metavar="PASS", help="which pass (default: rgb)"
+    )
+    parser.add_argument("--size", type=int, help="longer side in pixels (default: as rendered)")
+    parser.add_argument("--views", type=int, help="at most so many (default: all)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of one turn (default: 3)")
+    parser.add_argument(
+        "--background", default="none",
+        help="white, black, grey, dark, #rrggbb, or none for transparent (default: none)",
+    )  # fmt: skip
+    parser.set_defaults(run=_turntable)
+
+
+def _turntable(options: argparse.Namespace) -> int:
+    from ..dataset.turntable import parse_background, turntable
+    from ..errors import InvalidJob
+
+    for flag in ("size", "views", "seconds"):
+        value = getattr(options, flag)
+        if value is not None and not value > 0:
+            raise InvalidJob(f"--{flag} is {value:g}.", hint="Give a number above 0.")
+    asset: Path = options.asset
+    target = options.output or asset.parent / f"{asset.stem}.webp"
+    frames, width, height = turntable(
+        asset,
+        target,
+        name=options.name,
+        size=options.size,
+        views=options.views,
+        seconds=options.seconds,
+        background=parse_background(options.background),
+    )
+    print(f"{target} ({frames} frames, {width}x{height})")
+    return 0

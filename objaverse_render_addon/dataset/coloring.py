@@ -1,0 +1,147 @@
+"""Passes as colours for people to look at: contact sheets, turntables, the gallery."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["LEGENDS", "RAMP", "Pixels", "Range", "colored", "id_colors", "shrink", "value_range"]
+
+Pixels = npt.NDArray[np.uint8]
+Range = tuple[float, float]
+
+# Perceptual ramp from near (bright) to far (dark), sampled from matplotlib's "viridis" (CC0).
+RAMP: Final = np.array(
+    [
+        (253, 231, 37), (180, 222, 44), (109, 205, 89), (53, 183, 121), (31, 158, 137),
+        (38, 130, 142), (49, 104, 142), (62, 73, 137), (72, 40, 120), (68, 1, 84),
+    ],
+    dtype=np.float64,
+)  # fmt: skip
+
+# What kind of legend explains the colours of a pass.
+LEGENDS: Final = {
+    "rgb": "none",
+    "depth": "ramp",
+    "distance": "ramp",
+    "normal": "axes",
+    "position": "axes",
+    "mask": "mask",
+    "albedo": "none",
+    "roughness_metallic": "pair",
+    "object_index": "ids",
+}
+
+
+def colored(
+    name: str, data: npt.NDArray[Any], mask: npt.NDArray[np.bool_], span: Range | None = None
+) -> Pixels:
+    """A pass as (H, W, 4) uint8 sRGB with straight alpha; clear where no object is.
+
+    Args:
+        name: Of the pass, see :data:`objaverse_render_addon.frame.PASS_SPECS`.
+        data: The pass, (H, W) or (H, W, C).
+        mask: (H, W), where the object is.
+        span: Values that get the first and last colour of the ramp (``depth``, ``distance``), or
+            none and all of each axis' colour (``position``); the array's own where not given.
+    """
+    if name == "rgb":
+        if data.shape[-1] == 4:
+            return np.asarray(data, np.uint8)
+        return np.concatenate([data, np.full_like(data[..., :1], 255)], axis=2)
+    if name == "mask":
+        value = (np.clip(data, 0, 1) * 255).astype(np.uint8)
+        return np.stack([value, value, value, np.full_like(value, 255)], axis=2)
+    if name in ("depth", "distance"):
+        low, high = span or value_range(data, mask)
+        share = (data - low) / max(high - low, 1e-9)
+        shown = _ramp(np.nan_to_num(share, nan=0.0, posinf=1.0, neginf=0.0))
+    elif name == "normal":
+        shown = data * 0.5 + 0.5
+    elif name == "albedo":
+        linear = np.clip(data, 0, 1)
+        shown = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    elif name == "roughness_metallic":
+        shown = np.concatenate([np.zeros_like(data[..., :1]), data], axis=2)
+    elif name == "position":
+        low, high = span or value_range(data, mask)
+        shown = (data - low) / max(high - low, 1e-9)
+    else:
+        return np.dstack([id_colors(data), mask.astype(np.uint8) * 255])
+    return _on_object(shown, mask)
+
+
+def value_range(data: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> Range:
+    """Least and greatest finite value on the object; (0, 0) where it is not seen."""
+    values = data[mask]
+    values = values[np.isfinite(values)]
+    return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+
+
+def id_colors(ids: npt.NDArray[Any]) -> Pixels:
+    """Ids of any shape as (…, 3) uint8: neighbouring ids get unlike colours."""
+    hues = (ids[..., None].astype(np.float64) * np.array([0.37, 0.61, 0.83])) % 1.0
+    return np.asarray((0.25 + 0.7 * hues) * 255 + 0.5, np.uint8)
+
+
+def shrink(pixels: Pixels, size: int, name: str) -> Pixels:
+    """A picture whose longer side is ``size``: colour averaged, everything else picked.
+
+    Args:
+        pixels: (H, W, 3) or (H, W, 4), straight alpha.
+    """
+    height, width = pixels.shape[:2]
+    factor = size / max(width, height)
+    rows, columns = max(1, round(height * factor)), max(1, round(width * factor))
+    if (rows, columns) == (height, width):
+        return pixels
+    y = ((np.arange(rows) + 0.5) * height / rows).astype(int)
+    x = ((np.arange(columns) + 0.5) * width / columns).astype(int)
+    if name != "rgb" or factor >= 1:
+        picked: Pixels = pixels[y][:, x]
+        return picked
+    alpha = pixels[..., 3:].astype(np.float32) if pixels.shape[2] == 4 else None
+    color = pixels[..., :3].astype(np.float32)
+    if alpha is None:
+        return np.asarray(_box_average(color, rows, columns) + 0.5, np.uint8)
+    # Colour counts as much as it covers.
+    covered = _box_average(alpha, rows, columns)
+    mixed = _box_average(color * alpha, rows, columns) / np.maximum(covered, 1e-6)
+    return np.asarray(np.concatenate([mixed, covered], axis=2) + 0.5, np.uint8)
+
+
+def _box_average(
+    pixels: npt.NDArray[np.float32], rows: int, columns: int
+) -> npt.NDArray[np.floating[Any]]:
+    height, width, channels = pixels.shape
+    if height % rows == 0 and width % columns == 0:
+        return np.asarray(
+            pixels.reshape(rows, height // rows, columns, width // columns, channels)
+            .mean(axis=(1, 3))
+        )  # fmt: skip
+    # Through a summed-area table.
+    table = np.zeros((height + 1, width + 1, channels))
+    table[1:, 1:] = pixels.cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
+    y0, x0 = (np.arange(rows) * height) // rows, (np.arange(columns) * width) // columns
+    y1, x1 = np.append(y0[1:], height), np.append(x0[1:], width)
+    total = table[y1][:, x1] - table[y0][:, x1] - table[y1][:, x0] + table[y0][:, x0]
+    return np.asarray(total / ((y1 - y0)[:, None] * (x1 - x0)[None, :])[..., None])
+
+
+def _ramp(share: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Shares of the way from near to far as (H, W, 3) in 0..1."""
+    place = np.clip(share, 0, 1) * (len(RAMP) - 1)
+    below = np.minimum(place.astype(int), len(RAMP) - 2)
+    rest = (place - below)[..., None]
+    mixed: npt.NDArray[np.float64] = RAMP[below] * (1 - rest) + RAMP[below + 1] * rest
+    return mixed / 255.0
+
+
+def _on_object(values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> Pixels:
+    pixels = np.zeros((*mask.shape, 4), np.uint8)
+    inside = np.nan_to_num(values[mask], nan=0.0, posinf=1.0, neginf=0.0)
+    pixels[mask, :3] = np.clip(inside, 0, 1) * 255 + 0.5
+    pixels[mask, 3] = 255
+    return pixels

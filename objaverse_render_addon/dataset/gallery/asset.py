@@ -1,0 +1,291 @@
+"""All that the page shows of one asset: its files, made from the finished dataset alone."""
+
+from __future__ import annotations
+
+import base64
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ...cameras import Camera
+from ...errors import TruncatedFile
+from ...frame import PASS_SPECS
+from ..coloring import LEGENDS, Range, colored, id_colors, shrink, value_range
+from ..reader import AssetReader
+from ..turntable import turn_order
+from .pictures import Sheets, encode
+from .script import plain, script
+
+__all__ = ["CARD_SIZE", "asset_files"]
+
+CARD_SIZE: Final = 176
+"""Pixels of a card's picture."""
+_TURN_FRAMES: Final = 12
+_POINTS: Final = 3000
+_MOST_PIXELS: Final = 2**26
+# Where a card's picture is best taken from: a little to the right of an asset's front (-Y), and
+# from a little above.
+_LIKED: Final = (math.radians(-58.0), math.radians(22.0))
+_RANGED: Final = ("depth", "distance")
+# Colours of these stand for single numbers, and are kept as they are.
+_EXACT: Final = ("depth", "distance", "mask", "object_index")
+
+
+@dataclass(slots=True)
+class _View:
+    record: dict[str, Any]
+    camera: Camera
+    ranges: dict[str, Range]
+    coverage: float | None = None
+
+
+def asset_files(
+    reader: AssetReader, key: str, *, size: int, card: dict[str, Any]
+) -> dict[str, bytes]:
+    """Name to content of an asset's files.
+
+    Args:
+        reader: The asset, open.
+        key: What the page calls it, see :func:`~.script.script`.
+        size: Longer side of the pictures, pixels; they are never enlarged.
+        card: Its card; ``turn`` is set to the number of frames of its turntable.
+
+    Raises:
+        TruncatedFile: A file is missing or damaged.
+    """
+    names = [name for name in reader.passes if name in PASS_SPECS]
+    views = [_view(reader, index) for index in range(len(reader.views))]
+    if not views or not names:
+        raise TruncatedFile(f"{reader.ref} has no views.", hint="Render it again.")
+    camera = views[0].camera
+    shorter = min(1.0, size / max(camera.width, camera.height))
+    tile = (max(1, round(camera.width * shorter)), max(1, round(camera.height * shorter)))
+    sheets = {name: Sheets(name, tile, len(views), exact=name in _EXACT) for name in names}
+    bounds = reader.bounds
+    spans = _spans(reader, views, names)
+    spans["position"] = _span_of_box([*bounds.box_min, *bounds.box_max])
+    center = np.array(bounds.center, np.float64)
+    poses = np.array([view.camera.camera_to_world for view in views])
+    shown = "rgb" if "rgb" in names else names[0]
+    first = _best_view(poses[:, :3, 3] - center, views)
+    turn = turn_order(poses[:, :3, 3] - center, _TURN_FRAMES, first)
+    frames: dict[int, npt.NDArray[np.uint8]] = {}
+    cloud = _Cloud(len(views))
+    for index, view in enumerate(views):
+        arrays = reader.read(index)
+        mask = _mask(arrays, shown)
+        view.coverage = float(mask.mean())
+        for name in names:
+            pixels = colored(name, arrays[name], mask, spans.get(name))
+            sheets[name].add(shrink(pixels, max(tile), name))
+            if name == shown and index in turn:
+                frames[index] = shrink(pixels, CARD_SIZE, name)
+        cloud.add(arrays, mask, view.camera)
+    files: dict[str, bytes] = {}
+    for sheet in sheets.values():
+        files.update(sheet.files)
+    strip = np.concatenate([_square(frames[index], CARD_SIZE) for index in turn], axis=1)
+    data, suffix = encode(strip[:, :CARD_SIZE], exact=shown in _EXACT)
+    files[f"card.{suffix}"] = data
+    if len(turn) > 1:
+        files[f"turn.{suffix}"] = encode(strip, exact=shown in _EXACT)[0]
+    card["turn"], card["p"] = len(turn), suffix
+    seen = {
+        "views": [_view_record(view) for view in views],
+        "passes": [
+            {
+                **_spec(reader, name),
+                **sheets[name].record,
+                "legend": LEGENDS[name],
+                "span": spans.get(name),
+            }
+            for name in names
+        ],
+        "tile": list(tile),
+        "order": turn_order(poses[:, :3, 3] - center, None, first),
+        "first": first,
+        "box": [list(bounds.box_min), list(bounds.box_max)],
+        "sphere": [list(bounds.center), bounds.radius],
+        "cloud": cloud.encoded(),
+        "objects": _objects(reader) if "object_index" in names else [],
+        "metadata": plain({k: v for k, v in reader.metadata.items() if k != "views"}),
+    }
+    files["detail.js"] = script("detail", key, plain_numbers(seen))
+    return files
+
+
+def plain_numbers(value: Any) -> Any:
+    """Floats with six digits, which is more than a screen shows; none that JSON cannot hold."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: plain_numbers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_numbers(item) for item in value]
+    return value
+
+
+def _view(reader: AssetReader, index: int) -> _View:
+    view = reader.view(index)
+    camera = view.camera
+    sane = (
+        camera.width > 0
+        and camera.height > 0
+        and camera.width * camera.height <= _MOST_PIXELS
+        and camera.intrinsics.shape == (3, 3)
+        and camera.camera_to_world.shape == (4, 4)
+        and np.isfinite(camera.intrinsics).all()
+        and np.isfinite(camera.camera_to_world).all()
+        and camera.intrinsics[0, 0] > 0
+        and camera.intrinsics[1, 1] > 0
+    )
+    if not sane:
+        raise TruncatedFile(f"{reader.ref}: the camera of view {index} is none.")
+    return _View(reader.views[index], camera, {})
+
+
+def _mask(arrays: dict[str, npt.NDArray[Any]], shown: str) -> npt.NDArray[np.bool_]:
+    if "mask" in arrays:
+        return np.asarray(arrays["mask"] == 1)
+    for name in ("depth", "distance", "object_index"):
+        if name in arrays:
+            return np.asarray(arrays[name] > 0)
+    if shown == "rgb" and arrays["rgb"].shape[-1] == 4:
+        return np.asarray(arrays["rgb"][..., 3] > 127)
+    return np.ones(arrays[shown].shape[:2], bool)
+
+
+def _spans(reader: AssetReader, views: list[_View], names: list[str]) -> dict[str, Range]:
+    """One range per pass for all views, so that a colour means the same distance in each."""
+    wanted: list[str] = [name for name in _RANGED if name in names]
+    if not wanted:
+        return {}
+    needed = [*wanted, *(["mask"] if "mask" in names else [])]
+    for index, view in enumerate(views):
+        arrays = reader.read(index, needed)
+        mask = _mask(arrays, wanted[0])
+        if mask.any():
+            view.ranges = {name: value_range(arrays[name], mask) for name in wanted}
+    spans: dict[str, Range] = {}
+    for name in wanted:
+        found = [view.ranges[name] for view in views if name in view.ranges]
+        if found:
+            spans[name] = (min(low for low, _ in found), max(high for _, high in found))
+    return spans
+
+
+def _span_of_box(corners: list[float]) -> Range:
+    reach = max(abs(value) for value in corners)
+    return -reach, reach
+
+
+def _best_view(directions: npt.NDArray[Any], views: list[_View]) -> int:
+    azimuth, elevation = _LIKED
+    liked = np.array([math.cos(azimuth) * math.cos(elevation),
+                      math.sin(azimuth) * math.cos(elevation), math.sin(elevation)])  # fmt: skip
+    unit = directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
+    score = unit @ liked
+    for index, view in enumerate(views):
+        checks = view.record.get("checks")
+        cut = checks.get("object_in_frame") if isinstance(checks, dict) else None
+        score[index] -= 0.5 * (isinstance(cut, list) and cut[:1] == ["doubt"])
+    return int(score.argmax())
+
+
+def _square(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
+    """The picture in the middle of a clear square."""
+    square = np.zeros((side, side, 4), np.uint8)
+    height, width = min(side, pixels.shape[0]), min(side, pixels.shape[1])
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = pixels[:height, :width]
+    return square
+
+
+def _spec(reader: AssetReader, name: str) -> dict[str, Any]:
+    """What the asset itself says of a pass, else what this version writes."""
+    own = reader.metadata.get("passes")
+    said = own.get(name) if isinstance(own, dict) else None
+    spec = PASS_SPECS[name]
+    record = {"about": spec.about, "unit": spec.unit, "space": spec.space, "dtype": spec.dtype}
+    if isinstance(said, dict):
+        record |= {key: plain(said[key]) for key in record if isinstance(said.get(key), str)}
+    return {"name": name, **record}
+
+
+def _view_record(view: _View) -> dict[str, Any]:
+    camera, record = view.camera, view.record
+    horizontal, vertical = camera.fov
+    pose = record.get("pose")
+    return {
+        "index": plain(record.get("index")),
+        "size": [camera.width, camera.height],
+        "k": [float(camera.intrinsics[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2))],
+        "pose": camera.camera_to_world[:3].ravel().tolist(),
+        "fov": [horizontal, vertical],
+        "sampled": plain(pose) if isinstance(pose, dict) else {},
+        "checks": plain(record.get("checks") or {}),
+        "ranges": view.ranges,
+        "coverage": view.coverage,
+        "box": plain(record.get("object_box_px")),
+    }
+
+
+def _objects(reader: AssetReader) -> list[list[Any]]:
+    """Id, name and colour of each object, at most so many as a legend can show."""
+    names = reader.metadata.get("object_names")
+    found = []
+    for number, name in list(names.items())[:500] if isinstance(names, dict) else []:
+        if str(number).isascii() and str(number).isdigit() and len(str(number)) < 6:
+            color = id_colors(np.array(int(number)))
+            found.append([int(number), plain(str(name)), color.tolist()])
+    return sorted(found)
+
+
+class _Cloud:
+    """Coloured surface points from depth, so that the rig shows what the cameras look at."""
+
+    def __init__(self, views: int) -> None:
+        self._each = max(8, _POINTS // views)
+        self._positions: list[npt.NDArray[np.float32]] = []
+        self._colors: list[npt.NDArray[np.uint8]] = []
+
+    def add(
+        self, arrays: dict[str, npt.NDArray[Any]], mask: npt.NDArray[np.bool_], camera: Camera
+    ) -> None:
+        """Take some points of a view, evenly spread over its object's pixels."""
+        if "depth" not in arrays or "rgb" not in arrays:
+            return
+        places = np.flatnonzero(mask)
+        if not places.size:
+            return
+        # Steps of the golden ratio do not line up with the picture's columns.
+        steps = (np.arange(min(self._each, places.size)) * 0.6180339887498949) % 1.0
+        chosen = places[(steps * places.size).astype(int)]
+        v, u = np.unravel_index(chosen, mask.shape)
+        z = arrays["depth"].ravel()[chosen].astype(np.float64)
+        k, pose = camera.intrinsics, camera.camera_to_world
+        local = np.stack(
+            [(u + 0.5 - k[0, 2]) / k[0, 0] * z, -(v + 0.5 - k[1, 2]) / k[1, 1] * z, -z], axis=1
+        )
+        points = (local @ pose[:3, :3].T + pose[:3, 3]).astype(np.float32)
+        good = np.isfinite(points).all(axis=1)
+        self._positions.append(points[good])
+        self._colors.append(np.asarray(arrays["rgb"][v, u, :3], np.uint8)[good])
+
+    def encoded(self) -> dict[str, Any] | None:
+        """Corner, size of the box, and base64: 3 x uint16 within it, then 3 x uint8 per point."""
+        if not any(len(points) for points in self._positions):
+            return None
+        points = np.concatenate(self._positions)
+        low, high = points.min(axis=0), points.max(axis=0)
+        extent = np.maximum(high - low, 1e-9)
+        steps = np.round((points - low) / extent * 65535).astype("<u2")
+        return {
+            "low": low.tolist(),
+            "size": extent.tolist(),
+            "points": base64.b64encode(steps.tobytes()).decode(),
+            "colors": base64.b64encode(np.concatenate(self._colors).tobytes()).decode(),
+        }

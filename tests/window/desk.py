@@ -151,17 +151,24 @@ class Desk:
     def key(self, *names: str) -> None:
         for name in names:
             self.run("xdotool", "key", name)
-            time.sleep(0.12)
+            time.sleep(0.05)
 
     def type(self, text: str) -> None:
-        self.run("xdotool", "type", "--delay", "15", text)
-        time.sleep(0.1)
+        self.run("xdotool", "type", "--delay", "8", text)
 
     def viewport(self) -> tuple[int, int, int, int]:
         """Of the viewport's free part: x, y from above, width, height."""
         x, y, width, height = self.ask("place('WINDOW')")
         side = self.ask("place('UI')")
-        return x, self.size[1] - y - height, width - side[2], height
+        right = min(x + width, side[0]) if side[2] > 1 else x + width
+        return x, self.size[1] - y - height, right - x, height
+
+    def drawn(self) -> None:
+        """Wait until the viewport shows the present state."""
+        before = self.ask("draw_again()")
+        self.until(f"DRAWN['count'] > {before}", 20, "the viewport")
+        # The drawing is on the screen once Blender does something else again.
+        self.ask("None")
 
     def open_sidebar(self) -> None:
         """Open the sidebar with N, and its tab "Objaverse" with a click."""
@@ -175,7 +182,7 @@ class Desk:
         x, y, width, height = self.ask("place('UI')")
         top = self.size[1] - y - height
         # Tabs are names that stand on end along the right edge.
-        for offset in range(20, height - 20, 45):
+        for offset in range(20, height - 20, 40):
             self.click(x + width - 10, top + offset)
             if self.ask(category) == "Objaverse":
                 return
@@ -220,4 +227,10 @@ class Desk:
         self.key("ctrl+a")
         self.type(text)
         self.key("Return")
-        time.sleep(0.2)
+        self.until(f"holds({name!r}, {text!r})", 10, f"{name} to be {text}", period=0.02)
+
+    def choose(self, name: str, letter: str, value: str) -> None:
+        """Choose from a menu of the sidebar by the letter that it underlines."""
+        self.press(name)
+        self.key(letter)
+        self.until(f"holds({name!r}, {value!r})", 10, f"{name} to be {value}", period=0.02)

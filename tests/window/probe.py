@@ -116,6 +116,26 @@ def named(copied, name):
 
 SEARCH = {"running": False}
 SEEN = {}
+DRAWN = {"count": 0}
+
+
+def count_drawing():
+    DRAWN["count"] += 1
+
+
+def draw_again():
+    """Ask for the viewport anew; returns what DRAWN will exceed once it is there."""
+    for _, area, _ in regions("WINDOW"):
+        area.tag_redraw()
+    return DRAWN["count"]
+
+
+def holds(name, text):
+    """Whether a setting of the panel, as ``views`` or ``radius[0]``, has the value of a text."""
+    value = eval(f"bpy.context.scene.objaverse.{name}")
+    if isinstance(value, str):
+        return value.rstrip("/") == text.rstrip("/")
+    return abs(value - float(text)) < 1e-4
 
 
 def answer():
@@ -144,4 +164,7 @@ def answer():
 
 bpy.context.preferences.view.show_splash = False
 bpy.context.preferences.view.ui_scale = float(os.environ.get("OBJAVERSE_UI_SCALE", "1"))
+# Beside the viewport, not over it: else each move of the mouse draws the viewport again.
+bpy.context.preferences.system.use_region_overlap = "OBJAVERSE_OVERLAP" in os.environ
+bpy.types.SpaceView3D.draw_handler_add(count_drawing, (), "WINDOW", "POST_PIXEL")
 bpy.app.timers.register(answer, persistent=True)

@@ -30,8 +30,7 @@ CANCEL = "objaverse.cancel()"
 def look(desk: Desk, name: str) -> np.ndarray:
     """The viewport, the sidebar left away, as (H, W, 3)."""
     x, y, width, height = desk.viewport()
-    # Blender draws after it has answered.
-    time.sleep(0.5)
+    desk.drawn()
     path = desk.picture(desk.folder / f"{name}.ppm")
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB"))
@@ -73,6 +72,11 @@ def frusta(desk: Desk) -> list[tuple[float, float]]:
     return [(x, desk.size[1] - y) for x, y in desk.ask("spots()")]
 
 
+def put(desk: Desk, **values: object) -> None:
+    """Settings as a job file would bring them, where the test is about something else."""
+    desk.ask("\n".join(f"{SETTINGS}.{name} = {value!r}" for name, value in values.items()))
+
+
 def wait_for_views(desk: Desk, newest: Debian) -> None:
     desk.until(f"{STATE}.progress > 0", 60, "the first view", period=0.05)
     assert newest.workers()
@@ -95,9 +99,9 @@ def whole(desk: Desk) -> Iterator[None]:
 
 def dismiss(desk: Desk) -> None:
     """Close the pop-up with an error, which takes every click until then."""
-    time.sleep(0.3)
-    desk.key("Escape")
     time.sleep(0.2)
+    desk.key("Escape")
+    desk.ask("None")
 
 
 @pytest.fixture(autouse=True)
@@ -135,42 +139,45 @@ def test_an_asset_is_imported_and_seen(desk: Desk, newest: Debian) -> None:
 
 
 def test_the_ring_is_shown(desk: Desk) -> None:
-    desk.press("pattern")
-    time.sleep(0.3)
-    desk.key("r")
-    desk.until(f"{SETTINGS}.pattern == 'ring'", 5, "the pattern")
+    desk.choose("pattern", "r", "ring")
     desk.enter("views", "12")
     desk.enter("elevation[0]", "25")
-    assert desk.ask(f"{SETTINGS}.views") == 12
     before = look(desk, "without")
     assert count(before, YELLOW, 25) < 50
     desk.press("objaverse.preview_cameras()")
-    time.sleep(0.6)
-    shown = look(desk, "ring")
-    assert count(shown, BLUE) > 2000
-    assert count(shown, YELLOW, 25) > 100
-    # All of it is in sight, whatever the asset's size.
+    desk.until(lambda: count(look(desk, "ring"), BLUE) > 2000, 10, "the ring")
+    assert count(look(desk, "ring"), YELLOW, 25) > 100
+    all_in_sight(desk)
+
+
+def all_in_sight(desk: Desk) -> None:
     x, y, width, height = desk.viewport()
     assert all(x < px < x + width and y < py < y + height for px, py in frusta(desk))
 
 
+def test_the_ring_is_in_sight_beside_a_sidebar_over_the_viewport(desk: Desk) -> None:
+    overlap = "setattr(bpy.context.preferences.system, 'use_region_overlap', {})"
+    desk.press("objaverse.preview_cameras()")
+    desk.until(f"not {STATE}.preview", 5, "no preview")
+    desk.ask(overlap.format(True))
+    free = desk.viewport()[2]
+    desk.until(lambda: desk.ask("place('WINDOW')")[2] > free, 10, "the overlap")
+    desk.press("objaverse.preview_cameras()")
+    desk.until(f"{STATE}.preview", 5, "the preview")
+    all_in_sight(desk)
+    desk.ask(overlap.format(False))
+    desk.until(lambda: desk.ask("place('WINDOW')")[2] == desk.viewport()[2], 10, "no overlap")
+
+
 def test_cameras_that_crop_are_red(desk: Desk) -> None:
     calm = count(look(desk, "calm"), RED, 20)
-    desk.press("framing")
-    time.sleep(0.3)
-    desk.key("a")
-    desk.until(f"{SETTINGS}.framing == 'allow'", 5, "the framing")
+    desk.choose("framing", "a", "allow")
     radius = desk.ask(f"list({SETTINGS}.radius)")
     desk.enter("radius[0]", "1.2")
     desk.enter("radius[1]", "1.2")
-    time.sleep(0.3)
-    assert count(look(desk, "cropped"), RED, 20) > calm + 300
-    desk.enter("radius[1]", str(radius[1]))
-    desk.enter("radius[0]", str(radius[0]))
-    desk.press("framing")
-    time.sleep(0.3)
-    desk.key("f")
-    desk.until(f"{SETTINGS}.framing == 'fit'", 5, "the framing")
+    desk.until(lambda: count(look(desk, "cropped"), RED, 20) > calm + 300, 10, "red frusta")
+    put(desk, radius=radius)
+    desk.choose("framing", "f", "fit")
 
 
 def test_a_click_selects_a_view_and_looking_through_it_is_undone(desk: Desk, whole: None) -> None:
@@ -186,15 +193,13 @@ def test_a_click_selects_a_view_and_looking_through_it_is_undone(desk: Desk, who
     desk.until(f"{SETTINGS}.current_view == 5", 5, "the next view")
     desk.press("objaverse.look_through_camera(action='STOP')", 0.9)
     desk.until("bpy.context.scene.camera.name == 'Camera'", 5, "the old camera")
-    time.sleep(0.3)
-    assert desk.ask(eye) == before
+    desk.until(lambda: desk.ask(eye) == before, 5, "the old view")
 
 
 def test_the_asset_is_rendered(desk: Desk, newest: Debian, whole: None) -> None:
     desk.enter("output_dir", f"{newest.home}/out")
     desk.enter("resolution_x", "160")
-    desk.enter("resolution_y", "160")
-    desk.enter("samples", "300")
+    put(desk, resolution_y=160, samples=200)
     desk.press(RENDER)
     desk.until(f"'left' in {STATE}.status", 60, "the time left", period=0.05)
     pixels = look(desk, "rendering")
@@ -217,7 +222,7 @@ def test_the_asset_is_rendered(desk: Desk, newest: Debian, whole: None) -> None:
 
 
 def test_what_was_made_differently_is_not_replaced(desk: Desk, newest: Debian) -> None:
-    desk.enter("samples", "500")
+    put(desk, samples=300)
     desk.press(RENDER)
     desk.until(f"'overwrit' in {STATE}.failure.lower()", 60, "the reason")
     wait_until_idle(desk, newest)
@@ -264,22 +269,24 @@ def test_a_folder_that_cannot_be_written_is_told(
     desk.until(f"'file/out' in {STATE}.failure", 30, "the reason")
     wait_until_idle(desk, newest)
     dismiss(desk)
-    desk.enter("output_dir", f"{newest.home}/out")
+    put(desk, output_dir=f"{newest.home}/out")
 
 
 def test_a_batch_shows_what_became_of_each(desk: Desk, newest: Debian, whole: None) -> None:
     shutil.copy(newest.folder / "broken.glb", newest.folder / "models/cut_off.glb")
-    desk.enter("samples", "200")
-    desk.enter("views", "2")
+    put(desk, samples=200, views=3)
     desk.enter("sources", f"{newest.home}/models")
     desk.press("objaverse.render_batch()")
     desk.until(f"len({STATE}.items) == 2", 20, "the list")
     desk.until(f"any(i.state == 'rendering' for i in {STATE}.items)", 30, "work", period=0.05)
-    refused = desk.ask("bpy.ops.objaverse.render_batch.poll()")
-    assert refused is False
+    # A second one is refused.
+    desk.press("objaverse.render_batch()")
+    assert desk.ask(f"{STATE}.running") == "batch"
+    assert desk.ask(f"len({STATE}.items)") == 2
+    assert not desk.ask("bpy.ops.objaverse.render_batch.poll()")
     wait_until_idle(desk, newest)
     states = desk.ask(f"{{i.asset_id: [i.state, i.detail] for i in {STATE}.items}}")
-    assert states["rocket"][0] == "done" and states["rocket"][1].startswith("2 views")
+    assert states["rocket"][0] == "done" and states["rocket"][1].startswith("3 views")
     assert states["cut_off"][0] == "failed" and "cut_off.glb" in states["cut_off"][1]
     # A click on the failed line shows its reason below the list.
     failed = desk.ask(f"[i.asset_id for i in {STATE}.items].index('cut_off')")
@@ -296,8 +303,7 @@ def test_a_batch_shows_what_became_of_each(desk: Desk, newest: Debian, whole: No
 
 
 def test_a_new_file_cancels(desk: Desk, newest: Debian) -> None:
-    desk.enter("views", "12")
-    desk.enter("samples", "500")
+    put(desk, views=12, samples=300)
     desk.ask(f"bpy.ops.wm.save_as_mainfile(filepath='{newest.home}/scene.blend')")
     desk.press(RENDER)
     wait_for_views(desk, newest)

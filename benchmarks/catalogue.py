@@ -29,7 +29,7 @@ from objaverse_render_addon.assets.licences import parse_filter  # noqa: E402
 SEARCHES = {
     "two words": {"text": "office chair"},
     "a common word": {"text": "chair"},
-    "a rare word": {"text": "kasten"},
+    "a rare word": {"text": "kamidra"},
     "a phrase": {"text": '"office chair"'},
     "the beginning of a word": {"text": "cha*"},
     "words, licences, LVIS, faces, not animated": {
@@ -82,7 +82,7 @@ def main() -> None:
     folder = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(scratch.name)
     if not (folder / "hf-objaverse-v1" / LVIS).is_file():
         # In a process of its own: its memory is not the index's.
-        code = f"import catalogue, pathlib; catalogue.make(pathlib.Path({str(folder)!r}), {objects})"
+        code = f"import catalogue, pathlib as p; catalogue.make(p.Path({str(folder)!r}), {objects})"
         subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
     packed = sum(path.stat().st_size for path in folder.rglob("*.gz"))
     unpacked = len(gzip.decompress((folder / "hf-objaverse-v1" / SHARDS[0]).read_bytes()))

@@ -8,6 +8,7 @@ place, so what it leaves may be half a file.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -18,12 +19,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import OnlineAccessDenied
-from .download import download, new_session
+from ..errors import DownloadFailed, OnlineAccessDenied
+from .download import Session, download, hub_endpoint, new_session
 
 __all__ = ["LVIS", "SHARDS", "AnnotationFiles", "Damaged", "is_uid"]
 
 SHARDS: Final = tuple(f"metadata/000-{number:03d}.json.gz" for number in range(160))
+PATHS: Final = "object-paths.json.gz"
 LVIS: Final = "lvis-annotations.json.gz"
 # The real ones are some tens of MiB unpacked; a file that claims more is no annotation file.
 MAX_UNPACKED: Final = 512 << 20
@@ -55,9 +57,10 @@ class AnnotationFiles:
         self, folder: Path | None = None, endpoint: str | None = None, *, online: bool = True
     ) -> None:
         self.folder = (folder or Path.home() / ".objaverse") / "hf-objaverse-v1"
-        endpoint = endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-        self._base = f"{endpoint.rstrip('/')}/{_REPOSITORY}"
+        self._endpoint = endpoint
+        self._base = f"{hub_endpoint(endpoint)}/{_REPOSITORY}"
         self.online = online
+        self._session: Session | None = None
 
     def path(self, name: str) -> Path:
         """Where a file is, or would be."""
@@ -96,11 +99,24 @@ class AnnotationFiles:
                 f"{name} is not on this machine, and online access is switched off.",
                 hint="In Blender: Preferences, System, Allow Online Access.",
             )
-        with new_session() as session:
+        with self.connected() as session:
             return download(
                 session, f"{self._base}/{name}", self.path(name),
                 cancel=cancel, max_bytes=MAX_PACKED,
             )  # fmt: skip
+
+    @contextlib.contextmanager
+    def connected(self) -> Iterator[Session]:
+        """Keep the connections to the server for all that is fetched meanwhile."""
+        if self._session is not None:
+            yield self._session
+            return
+        with new_session(self._endpoint) as session:
+            self._session = session
+            try:
+                yield session
+            finally:
+                self._session = None
 
     def records(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """UID and record of each object in a shard, one decoded at a time.
@@ -120,6 +136,40 @@ class AnnotationFiles:
             return next((record for found, record in self.records(name) if found == uid), None)
         except Damaged:
             return None
+
+    def shard_of(self, uid: str, cancel: threading.Event | None = None) -> str | None:
+        """The shard that has an object, which is fetched too; ``None`` where none has it.
+
+        Raises:
+            DownloadFailed, OnlineAccessDenied, OutputNotWritable, DiskFull, Interrupted
+        """
+        paths = self.whole(PATHS, cancel)
+        where = next((path for found, path in paths if found == uid), None)
+        folder = re.fullmatch(rf"glbs/(000-\d\d\d)/{uid}\.glb", str(where))
+        name = f"metadata/{folder[1]}.json.gz" if folder else ""
+        if name not in SHARDS:
+            return None
+        self.whole(name, cancel)
+        return name
+
+    def whole(self, name: str, cancel: threading.Event | None = None) -> list[tuple[str, Any]]:
+        """All that a file has, fetched where it is missing or damaged.
+
+        Raises:
+            DownloadFailed, OnlineAccessDenied, OutputNotWritable, DiskFull, Interrupted
+        """
+        try:
+            return list(_members(_unpack(self.path(name)), name))
+        except Damaged:
+            self.fetch(name, cancel)
+        try:
+            return list(_members(_unpack(self.path(name)), name))
+        except Damaged as error:
+            self.path(name).unlink(missing_ok=True)
+            raise DownloadFailed(
+                f"{error}, also after it was fetched again.",
+                hint="The mirror may have a damaged copy.",
+            ) from error
 
     def lvis(self) -> dict[str, list[str]]:
         """LVIS category to UIDs.

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import itertools
 import random
@@ -22,13 +23,13 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from ..errors import InvalidJob
-from .annotations import LVIS, SHARDS, AnnotationFiles, is_uid
+from .annotations import LVIS, SHARDS, AnnotationFiles, Damaged, is_uid
 from .catalogue_index import APPLICATION, VERSION, Progress, build, spaced, thumbnail_url
 from .entry import Entry
 from .licences import UNKNOWN, LicenceFilter
 from .text import clean
 
-__all__ = ["SORTS", "Catalogue", "Found", "Query", "index_path", "private_folder"]
+__all__ = ["SORTS", "Catalogue", "Found", "Query", "index_path", "look_up", "private_folder"]
 
 Sort = Literal["relevance", "likes", "views", "newest", "faces"]
 SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
@@ -116,6 +117,31 @@ class Found:
     total: int | None
 
 
+def look_up(uid: str, files: AnnotationFiles) -> Entry | None:
+    """What is known of an object, without making the index: from it, or from the annotation file.
+
+    Returns:
+        ``None`` where Objaverse has no such object.
+
+    Raises:
+        OnlineAccessDenied, DownloadFailed, OutputNotWritable, DiskFull: Fetching the files.
+    """
+    catalogue = Catalogue.existing(files.folder.parent)
+    if catalogue is not None:
+        with catalogue:
+            entry = catalogue.get(uid)
+        if entry is not None or not catalogue.problems:
+            return entry
+    shard = files.shard_of(uid)
+    record = files.record(shard, uid) if shard else None
+    if shard is None or record is None:
+        return None
+    lvis: tuple[str, ...] = ()
+    with contextlib.suppress(Damaged):
+        lvis = tuple(clean(name, 100) for name, uids in files.lvis().items() if uid in uids)
+    return Entry.from_record(uid, record, shard, lvis)
+
+
 class Catalogue:
     """The index, open for reading; any number of threads may use it.
 
@@ -150,7 +176,7 @@ class Catalogue:
                 for number, name, count in self._rows("SELECT id, name, count FROM categories")
             }
             self._licences: dict[int, str] = dict(self._rows("SELECT id, key FROM licences"))
-        except (sqlite3.Error, TypeError):
+        except (sqlite3.Error, TypeError, ValueError):
             self._base.close()
             raise
         self.problems = {name: shard[2] for name, shard in self._shards.items() if shard[2]}

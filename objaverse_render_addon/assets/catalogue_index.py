@@ -183,7 +183,11 @@ class _Builder:
     def _read(self, base: sqlite3.Connection) -> None:
         names = [LVIS, *SHARDS]
         stop = threading.Event()
-        with ThreadPoolExecutor(_DOWNLOADS, "objaverse-annotations") as pool:
+        pool = ThreadPoolExecutor(_DOWNLOADS, "objaverse-annotations")
+        with contextlib.ExitStack() as stack:
+            if self.files.online:
+                stack.enter_context(self.files.connected())
+            stack.enter_context(pool)
             pending = {
                 name: pool.submit(self._fetched, name, stop)
                 for name in names
@@ -352,8 +356,8 @@ class _Builder:
         # FTS5 collects this many bytes before it writes them out; its 1 MiB makes many small parts.
         base.execute("INSERT INTO words (words, rank) VALUES ('hashsize', 33554432)")
         for first in range(0, total, _BATCH):
-            self._check()
             self.on_progress("index", first, total)
+            self._check()
             source = (
                 f"FROM staging.ranks CROSS JOIN staging.rows ON rows.rowid = ranks.source "
                 f"WHERE ranks.id > {first} AND ranks.id <= {first + _BATCH} ORDER BY ranks.id"

@@ -13,14 +13,31 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import Interrupted, RenderError
-from . import doctor, export, install, render, sheet, verify
+from . import (
+    attribution,
+    doctor,
+    export,
+    gallery,
+    info,
+    install,
+    merge,
+    render,
+    search,
+    sheet,
+    status,
+    turntable,
+    verify,
+)
 from .common import complain
 from .flags import joined
 
 __all__ = ["main"]
 
 # In the order of --help.
-_COMMANDS = (render, verify, export, sheet, install, doctor)
+_COMMANDS = (
+    render, status, merge, verify, export, gallery, sheet, turntable, search, info, attribution,
+    install, doctor,
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None, blender: Path | None = None) -> int:

@@ -16,13 +16,10 @@ view's index alone.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -331,6 +328,8 @@ def sample_views(
     rig = rig or Rig()
     if rules.pattern == "file":
         assert rules.file
+        from .camera_files import views_from_file
+
         return views_from_file(rules.file, size, rules.views)
     assert rules.views and rules.fov
     if rules.framing != "allow" and points is None:
@@ -400,76 +399,3 @@ def _first_that_fits(
             best = (lack, attempt, candidate)
     assert best is not None
     return best[1], best[2]
-
-
-def views_from_file(path: str, size: tuple[int, int], count: int | None = None) -> list[View]:
-    """Cameras from a ``transforms.json`` (NeRF-synthetic, nerfstudio, instant-ngp) or a TOML file.
-
-    Both hold the same keys: ``frames`` with a ``transform_matrix`` (4x4, camera to world, OpenGL
-    axes) each, and either ``camera_angle_x`` (radians) or ``fl_x``, ``fl_y``, ``cx``, ``cy``,
-    ``w``, ``h`` (pixels), at the top or per frame. Intrinsics for another resolution are scaled
-    to this one.
-
-    Raises:
-        CameraFileError: Missing, broken, with lens distortion, or without intrinsics.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        data = tomllib.loads(text) if path.lower().endswith(".toml") else json.loads(text)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise CameraFileError(f"Camera file {path} cannot be read: {error}.") from error
-    frames = data.get("frames") if isinstance(data, dict) else None
-    if not isinstance(frames, list) or not frames:
-        raise CameraFileError(f"Camera file {path} has no frames.")
-    if count is not None and count > len(frames):
-        raise CameraFileError(
-            f"Camera file {path} has {len(frames)} frames, {count} views are asked for."
-        )
-    views = []
-    for index, frame in enumerate(frames[:count]):
-        try:
-            views.append(View(index, _camera_from_frame({**data, **frame}, size)))
-        except KeyError as error:
-            raise CameraFileError(f"Camera file {path}, frame {index} has no {error}.") from error
-        except (TypeError, ValueError, ArithmeticError) as error:
-            raise CameraFileError(f"Camera file {path}, frame {index}: {error}.") from error
-    return views
-
-
-def _camera_from_frame(frame: dict[str, Any], size: tuple[int, int]) -> Camera:
-    width, height = size
-    for name in ("k1", "k2", "k3", "k4", "p1", "p2"):
-        if frame.get(name):
-            raise ValueError(f"lens distortion ({name}) cannot be rendered; undistort it first")
-    model = str(frame.get("camera_model", "PINHOLE"))
-    if frame.get("is_fisheye") or model not in ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV"):
-        raise ValueError(f"the camera model {model} is no pinhole")
-    matrix = np.array(frame["transform_matrix"], dtype=np.float64)
-    if matrix.shape == (3, 4):
-        matrix = np.vstack([matrix, [0.0, 0.0, 0.0, 1.0]])
-    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
-        raise ValueError("transform_matrix is not a finite 4x4 matrix")
-    if np.abs(matrix[3] - [0.0, 0.0, 0.0, 1.0]).max() > 1e-6:
-        raise ValueError("transform_matrix does not end with the row 0 0 0 1; is it transposed?")
-    rotation = matrix[:3, :3]
-    if np.abs(rotation.T @ rotation - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
-        raise ValueError("transform_matrix is not a rotation and a translation")
-    if "fl_x" in frame:
-        sx = width / float(frame.get("w", width))
-        sy = height / float(frame.get("h", height))
-        fx = float(frame["fl_x"]) * sx
-        fy = float(frame.get("fl_y", frame["fl_x"])) * sy
-        cx = float(frame["cx"]) * sx if "cx" in frame else width / 2
-        cy = float(frame["cy"]) * sy if "cy" in frame else height / 2
-    elif "camera_angle_x" in frame:
-        angle = float(frame["camera_angle_x"])
-        if not 0 < angle < math.pi:
-            raise ValueError(f"camera_angle_x {angle:g} is no angle in radians")
-        fx = fy = 0.5 * width / math.tan(0.5 * angle)
-        cx, cy = width / 2, height / 2
-    else:
-        raise ValueError("neither camera_angle_x nor fl_x says what the lens is")
-    if not (fx > 0 and fy > 0 and np.isfinite([fx, fy, cx, cy]).all()):
-        raise ValueError("the focal length is not positive, or the principal point no number")
-    intrinsics = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=np.float64)
-    return Camera(width, height, intrinsics, matrix)

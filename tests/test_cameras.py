@@ -571,10 +571,17 @@ def test_a_nerfstudio_file_is_read_with_intrinsics_per_frame(tmp_path: Path):
 
 def test_intrinsics_are_scaled_to_the_resolution(tmp_path: Path):
     path = put(tmp_path, {**PIXELS, "frames": [{"transform_matrix": POSE}]})
-    camera = file_views(path, (128, 24))[0].camera
-    assert camera.intrinsics.tolist() == [[160, 0, 66], [0, 45, 10], [0, 0, 1]]
-    assert (camera.width, camera.height) == (128, 24)
+    camera = file_views(path, (128, 96))[0].camera
+    assert camera.intrinsics.tolist() == [[160, 0, 66], [0, 180, 40], [0, 0, 1]]
+    assert (camera.width, camera.height) == (128, 96)
     assert camera.fov == pytest.approx(file_views(path)[0].camera.fov)
+
+
+def test_a_resolution_of_another_shape_is_refused_with_the_right_one(tmp_path: Path):
+    path = put(tmp_path, {**PIXELS, "frames": [{"transform_matrix": POSE}]})
+    with pytest.raises(CameraFileError, match="64x48, which 64x64 would squash") as caught:
+        file_views(path, (64, 64))
+    assert "--resolution 64x48" in caught.value.hint
 
 
 def test_a_toml_file_is_read(tmp_path: Path):

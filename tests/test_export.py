@@ -2,50 +2,558 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from analytic import write_asset
 
 from objaverse_render_addon.cli import main
-from objaverse_render_addon.dataset.export import Options, export
+from objaverse_render_addon.dataset.export import (
+    FORMATS,
+    Options,
+    export,
+    export_asset,
+    finish_export,
+)
+from objaverse_render_addon.dataset.layout import METADATA
+from objaverse_render_addon.dataset.reader import AssetReader
+from objaverse_render_addon.errors import (
+    CheckFailed,
+    DuplicateAsset,
+    InvalidJob,
+    MissingDependency,
+    OutputExists,
+    OutputNotWritable,
+    TruncatedFile,
+    UnsafeData,
+)
 from objaverse_render_addon.job import CameraRules, Output, RenderJob
+
+NAMES = ("chair", "lamp", "table")
 
 
 def job_of(views: int = 4, pattern: str = "ring", **output: Any) -> RenderJob:
     chosen = {"resolution": (48, 48), "layout": "zip"} | output
-    return RenderJob(
-        cameras=CameraRules(pattern=pattern, views=views), output=Output(**chosen)
-    )
+    return RenderJob(cameras=CameraRules(pattern=pattern, views=views), output=Output(**chosen))
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("original")
+    for name in NAMES:
+        write_asset(folder, job_of(), name)
+    return folder
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Three assets."""
-    for name in ("chair", "lamp", "table"):
-        write_asset(tmp_path / "data", job_of(), name)
-    return tmp_path / "data"
+def data(tmp_path: Path, original: Path) -> Path:
+    """Three assets, for the test to spoil."""
+    return Path(shutil.copytree(original, tmp_path / "data"))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file that is not private."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    names = {path.relative_to(folder).as_posix(): path for path in files}
+    return {name: path.read_bytes() for name, path in names.items() if name[0] != "."}
+
+
+def statuses(report: Any) -> dict[str, str]:
+    return {outcome.asset: outcome.status for outcome in report.outcomes}
+
+
+def rewrite(asset: Path, change: Any) -> None:
+    """Change an archive's metadata."""
+    with zipfile.ZipFile(asset) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    (name,) = [name for name in members if name.endswith(METADATA)]
+    record = json.loads(members[name])
+    change(record)
+    members[name] = json.dumps(record).encode()
+    with zipfile.ZipFile(asset, "w") as archive:
+        for member, payload in members.items():
+            archive.writestr(member, payload)
+
+
+# --- Going on -------------------------------------------------------------------------------
 
 
 def test_a_second_run_skips_what_is_whole_and_says_the_same(tmp_path: Path, data: Path):
     first = export(data, tmp_path / "out", "nerfstudio")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.png")}
     second = export(data, tmp_path / "out", "nerfstudio")
-    assert [outcome.status for outcome in first.outcomes] == ["done"] * 3
-    assert [outcome.status for outcome in second.outcomes] == ["skipped"] * 3
+    assert statuses(first) == dict.fromkeys(NAMES, "done")
+    assert statuses(second) == dict.fromkeys(NAMES, "skipped")
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.png")}
     assert (first.scenes, first.views, first.notes) == (second.scenes, second.views, second.notes)
 
 
-def test_the_command_exports_and_lists(tmp_path: Path, data: Path, capsys: Any):
+@pytest.mark.parametrize("spoil", ["missing", "shorter"])
+def test_a_scene_that_lost_a_file_is_written_again(tmp_path: Path, data: Path, spoil: str):
+    export(data, tmp_path / "out", "gs-lrm")
+    before = content(tmp_path / "out")
+    picture = tmp_path / "out/lamp/images/cam_002.png"
+    if spoil == "missing":
+        picture.unlink()
+    else:
+        picture.write_bytes(picture.read_bytes()[:-1])
+    report = export(data, tmp_path / "out", "gs-lrm")
+    assert statuses(report) == {"chair": "skipped", "lamp": "done", "table": "skipped"}
+    assert content(tmp_path / "out") == before
+
+
+def test_lists_grow_and_lose_nothing(tmp_path: Path, data: Path):
+    later = tmp_path / "later"
+    later.mkdir()
+    (data / "lamp.zip").rename(later / "lamp.zip")
+    options = Options(split=(1, 0, 0))
+    export(data, tmp_path / "out", "gs-lrm", options)
+    report = export(later, tmp_path / "out", "gs-lrm", options)
+    lines = (tmp_path / "out/train.txt").read_text().splitlines()
+    assert [Path(line).name for line in lines] == sorted(NAMES)
+    assert (report.scenes, report.views, len(report.outcomes)) == (3, 12, 1)
+    export(later, tmp_path / "once", "gs-lrm", options)
+    assert len((tmp_path / "once/train.txt").read_text().splitlines()) == 1
+
+
+DIES = """
+import os, sys
+from objaverse_render_addon.dataset.export import export
+from objaverse_render_addon.dataset.export import target
+when, data, out = sys.argv[1:]
+commit, count = target.SceneFiles.commit, [0]
+def dying(files):
+    count[0] += 1
+    if count[0] < 2:
+        return commit(files)
+    if when == "after":
+        commit(files)
+    if when == "between":
+        files._places = files._places[:1]
+        commit(files)
+    os._exit(9)
+target.SceneFiles.commit = dying
+export(data, out, "lvsm")
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "between", "after"])
+def test_a_killed_run_leaves_whole_scenes_and_can_go_on(tmp_path: Path, data: Path, when: str):
+    export(data, tmp_path / "out", "lvsm")
+    expected = content(tmp_path / "out")
+    shutil.rmtree(tmp_path / "out")
+    command = [sys.executable, "-c", DIES, when, str(data), str(tmp_path / "out")]
+    assert subprocess.run(command, check=False).returncode == 9
+    assert not list((tmp_path / "out").rglob("full_list.txt"))
+    report = export(data, tmp_path / "out", "lvsm")
+    assert statuses(report) == {"chair": "skipped", "lamp": "done", "table": "done"}
+    assert content(tmp_path / "out") == expected
+    assert not list((tmp_path / "out/.export/parts").iterdir())
+
+
+def test_an_asset_that_was_rendered_again_is_exported_again(tmp_path: Path, data: Path):
+    export(data, tmp_path / "out", "nerfstudio")
+    (data / "chair.zip").unlink()
+    write_asset(data, job_of(views=2), "chair")
+    report = export(data, tmp_path / "out", "nerfstudio")
+    assert statuses(report) == {"chair": "done", "lamp": "skipped", "table": "skipped"}
+    assert len(list((tmp_path / "out/chair/images").iterdir())) == 2
+    assert report.views == 10
+
+
+def test_overwrite_writes_again_what_is_whole(tmp_path: Path, data: Path):
+    export(data, tmp_path / "out", "zero123")
+    before = content(tmp_path / "out")
+    report = export(data, tmp_path / "out", "zero123", overwrite=True)
+    assert statuses(report) == dict.fromkeys(NAMES, "done")
+    assert content(tmp_path / "out") == before
+
+
+def test_other_options_or_another_format_want_another_folder(tmp_path: Path, data: Path):
+    export(data, tmp_path / "out", "lvsm")
+    with pytest.raises(OutputExists, match="seed 0 → 1"):
+        export(data, tmp_path / "out", "lvsm", Options(seed=1))
+    with pytest.raises(OutputExists, match="format lvsm → gs-lrm"):
+        export(data, tmp_path / "out", "gs-lrm")
+
+
+def test_a_moved_target_gets_its_absolute_paths_anew(tmp_path: Path, data: Path):
+    export(data, tmp_path / "out", "lvsm", Options(split=(1, 0, 0)))
+    (tmp_path / "out").rename(tmp_path / "moved")
+    export(data, tmp_path / "moved", "lvsm", Options(split=(1, 0, 0)))
+    for line in (tmp_path / "moved/train/full_list.txt").read_text().splitlines():
+        for frame in json.loads(Path(line).read_text())["frames"]:
+            assert Path(frame["image_path"]).is_relative_to(tmp_path / "moved")
+
+
+def test_several_jobs_make_the_same_files_as_one(tmp_path: Path, data: Path):
+    export(data, tmp_path / "one", "nerfstudio")
+    report = export(data, tmp_path / "four", "nerfstudio", jobs=4)
+    assert statuses(report) == dict.fromkeys(NAMES, "done")
+    expected, found = content(tmp_path / "one"), content(tmp_path / "four")
+    assert {k: v for k, v in found.items() if k != "export.json"} == {
+        k: v for k, v in expected.items() if k != "export.json"
+    }
+
+
+def test_one_asset_at_a_time_makes_the_same_as_all_at_once(tmp_path: Path, data: Path):
+    export(data, tmp_path / "all", "openlrm")
+    for name in NAMES:
+        with AssetReader(data / f"{name}.zip") as reader:
+            assert export_asset(reader, tmp_path / "each", "openlrm").status == "done"
+            assert export_asset(reader, tmp_path / "each", "openlrm").status == "skipped"
+    report = finish_export(tmp_path / "each", "openlrm")
+    assert report.scenes == 3
+    assert content(tmp_path / "each") == {
+        name: data.replace(b"/all", b"/each") for name, data in content(tmp_path / "all").items()
+    }
+
+
+# --- Chunks ---------------------------------------------------------------------------------
+
+
+def chunks_of(out: Path) -> dict[str, list[str]]:
+    torch = pytest.importorskip("torch")
+    found = {}
+    for path in sorted((out / "train").glob("*.torch")):
+        found[path.name] = [scene["key"] for scene in torch.load(path, weights_only=True)]
+    index = json.loads((out / "train/index.json").read_text())
+    assert index == {key: name for name, keys in found.items() for key in keys}
+    return found
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of these scenes fill a chunk."""
+    pytest.importorskip("torch")
+    monkeypatch.setattr(FORMATS["depthsplat"], "chunk_bytes", 140_000)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_chunks_are_filled_by_later_runs_and_never_overwritten(tmp_path: Path, data: Path):
+    out, options = tmp_path / "out", Options(split=(1, 0, 0))
+    for name in NAMES:
+        export(data / f"{name}.zip", out, "depthsplat", options)
+    assert chunks_of(out) == {"000000.torch": ["chair", "lamp"], "000001.torch": ["table"]}
+    report = export(data, out, "depthsplat", options)
+    assert statuses(report) == dict.fromkeys(NAMES, "skipped")
+    export(data, tmp_path / "once", "depthsplat", options)
+    assert chunks_of(tmp_path / "once") == chunks_of(out)
+    assert not list((out / ".export/pending").iterdir())
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_scene_that_was_rendered_again_leaves_its_old_chunk(tmp_path: Path, data: Path):
+    torch = pytest.importorskip("torch")
+    out, options = tmp_path / "out", Options(split=(1, 0, 0))
+    export(data, out, "depthsplat", options)
+    (data / "chair.zip").unlink()
+    write_asset(data, job_of(views=2), "chair")
+    report = export(data, out, "depthsplat", options)
+    assert statuses(report) == {"chair": "done", "lamp": "skipped", "table": "skipped"}
+    found = chunks_of(out)
+    assert sorted(key for keys in found.values() for key in keys) == sorted(NAMES)
+    (name,) = [name for name, keys in found.items() if "chair" in keys]
+    scenes = {s["key"]: s for s in torch.load(out / "train" / name, weights_only=True)}
+    assert scenes["chair"]["cameras"].shape == (2, 18)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_lost_chunk_is_noticed(tmp_path: Path, data: Path):
+    out, options = tmp_path / "out", Options(split=(1, 0, 0))
+    export(data, out, "depthsplat", options)
+    (out / "train/000001.torch").unlink()
+    report = export(data, out, "depthsplat", options)
+    assert statuses(report) == {"chair": "skipped", "lamp": "skipped", "table": "done"}
+    assert sorted(sum(chunks_of(out).values(), [])) == sorted(NAMES)  # noqa: RUF017
+
+
+PACKS_HALF = """
+import os, sys
+from objaverse_render_addon.dataset.export import FORMATS, Options, depthsplat, export
+data, out = sys.argv[1:]
+FORMATS["depthsplat"].chunk_bytes = 140_000
+written, count = depthsplat._write_chunks, [0]
+def dying(target, chunks):
+    count[0] += 1
+    if count[0] == 2:
+        os._exit(9)
+    written(target, chunks)
+depthsplat._write_chunks = dying
+export(data, out, "depthsplat", Options(split=(1, 0, 0)))
+"""
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_run_killed_while_it_packs_loses_nothing(tmp_path: Path, data: Path):
+    out, options = tmp_path / "out", Options(split=(1, 0, 0))
+    command = [sys.executable, "-c", PACKS_HALF, str(data), str(out)]
+    assert subprocess.run(command, check=False).returncode == 9
+    report = export(data, out, "depthsplat", options)
+    assert statuses(report) == dict.fromkeys(NAMES, "skipped")
+    found = chunks_of(out)
+    assert sorted(key for keys in found.values() for key in keys) == sorted(NAMES)
+
+
+# --- Choosing -------------------------------------------------------------------------------
+
+
+def test_chosen_views_keep_their_numbers_or_are_counted_anew_out_loud(tmp_path: Path, data: Path):
+    options = Options(views=(1, 3))
+    kept = export(data, tmp_path / "kept", "nerfstudio", options)
+    names = {path.name for path in (tmp_path / "kept/chair/images").iterdir()}
+    assert names == {"001.png", "003.png"}
+    assert not any(note["kind"] == "renamed" for note in kept.notes)
+    anew = export(data, tmp_path / "anew", "zero123", options)
+    (note,) = [note for note in anew.notes if note["kind"] == "renamed"]
+    assert (note["amount"], note["scenes"], note["examples"]) == (6, 3, list(NAMES))
+    names = {path.name for path in (tmp_path / "anew/chair").iterdir()}
+    assert names == {"000.png", "000.npy", "001.png", "001.npy"}
+    with AssetReader(data / "chair.zip") as reader:
+        pose = reader.view(3).camera.world_to_camera[:3]
+    assert np.allclose(np.load(tmp_path / "anew/chair/001.npy")[:, :3], pose[:, :3])
+
+
+def test_a_view_that_no_asset_has_is_refused_by_name(tmp_path: Path, data: Path):
+    report = export(data, tmp_path / "out", "lvsm", Options(views=(0, 4)))
+    assert {type(outcome.error) for outcome in report.failed} == {InvalidJob}
+    assert "has 4 views, view 4 is asked for" in str(report.failed[0].error)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"split": (0.5, 0.5, 0.5)}, {"split": (1.5, -0.5, 0)}, {"background": (2, 0, 0)},
+     {"views": ()}, {"views": (-1,)}],
+)  # fmt: skip
+def test_impossible_options_are_refused(values: dict[str, Any]):
+    with pytest.raises(InvalidJob):
+        Options(**values)
+
+
+def test_the_split_depends_on_seed_and_id_alone_and_keeps_its_shares():
+    options = Options(split=(0.7, 0.2, 0.1), seed=3)
+    splits = [options.split_of(f"asset{number}") for number in range(5000)]
+    shares = [splits.count(name) / 5000 for name in ("train", "val", "test")]
+    assert np.abs(np.subtract(shares, options.split)).max() < 0.02
+    assert splits == [options.split_of(f"asset{number}") for number in range(5000)]
+    other = [Options(split=options.split, seed=4).split_of(f"asset{n}") for n in range(5000)]
+    assert 0.3 < np.mean([a == b for a, b in zip(splits, other, strict=True)]) < 0.7
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 32])
+def test_views_are_split_without_loss(count: int):
+    parts = Options().split_views("chair", count)
+    assert sorted(parts["train"] + parts["val"] + parts["test"]) == list(range(count))
+    assert parts["train"]
+    assert all(parts.values()) == (count >= 3)
+
+
+# --- Odd and hostile ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["../up", "a b", "stuhl.grün", ".hidden", "x" * 300, "a\nb", "…"])
+def test_odd_ids_become_safe_names(name: str):
+    key = FORMATS["nerfstudio"].key(name, {})
+    assert key.replace("-", "_").isidentifier() or key[0].isdigit()
+    assert len(key) < 130
+    assert key != FORMATS["nerfstudio"].key(f"{name}!", {})
+
+
+def test_an_asset_with_an_odd_name_is_exported_and_told(tmp_path: Path, data: Path):
+    (data / "chair.zip").rename(data / "ein Stuhl (2).zip")
+    report = export(data, tmp_path / "out", "nerfstudio")
+    assert report.failed == []
+    assert [note["examples"] for note in report.notes if note["kind"] == "renamed"] == [
+        ["ein Stuhl (2)"]
+    ]
+    key = json.loads((tmp_path / "out/export.json").read_text())["assets"]["ein Stuhl (2)"]["key"]
+    assert (tmp_path / "out" / key / "transforms.json").is_file()
+
+
+def test_two_assets_of_one_name_are_refused(tmp_path: Path, data: Path):
+    write_asset(data, job_of(layout="folder"), "chair")
+    report = export(data, tmp_path / "out", "nerfstudio")
+    assert [type(outcome.error) for outcome in report.failed] == [DuplicateAsset]
+    other = tmp_path / "other"
+    write_asset(other, job_of(), "lamp", change=lambda _, record: record.update(sha256="1" * 64))
+    report = export(other, tmp_path / "out", "nerfstudio")
+    assert [type(outcome.error) for outcome in report.failed] == [DuplicateAsset]
+
+
+def test_two_assets_of_one_file_are_refused_where_the_file_names_them(tmp_path: Path, data: Path):
+    report = export(data, tmp_path / "out", "trellis")
+    assert [type(outcome.error) for outcome in report.failed] == [DuplicateAsset] * 2
+
+
+def test_one_view_and_no_foreground_are_exported(tmp_path: Path):
+    def emptied(frames: Any, _: Any) -> None:
+        for frame in frames:
+            for data in frame.passes.values():
+                data[...] = 0
+
+    one = write_asset(tmp_path / "one", job_of(views=1), "one")
+    none = write_asset(tmp_path / "none", job_of(views=2), "none", change=emptied)
+    for name in sorted(FORMATS):
+        if any(importlib.util.find_spec(module) is None for module in FORMATS[name].modules):
+            continue
+        for asset in (one, none):
+            report = export(asset, tmp_path / f"{asset.stem}-{name}", name)
+            assert [str(outcome.error) for outcome in report.failed] == [], name
+            assert report.scenes == 1
+
+
+def test_a_thousand_views_are_exported_in_order(tmp_path: Path):
+    asset = write_asset(tmp_path / "data", job_of(views=1002, resolution=(8, 8)), "many")
+    export(asset, tmp_path / "out", "gs-lrm")
+    frames = json.loads((tmp_path / "out/many/opencv_cameras.json").read_text())["frames"]
+    assert [frame["file_path"] for frame in frames][::1001] == [
+        "images/cam_000.png", "images/cam_1001.png"
+    ]  # fmt: skip
+    with AssetReader(asset) as reader:
+        pose = np.array(reader.views[1001]["camera_to_world"])
+    assert np.allclose(np.linalg.inv(np.array(frames[1001]["w2c"]))[:3, 3], pose[:3, 3])
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda r: r["views"][1].update(index=0), CheckFailed),
+        (lambda r: r["views"][1].update(index="../../x"), CheckFailed),
+        (lambda r: r["views"][1].update(index=10**9), CheckFailed),
+        (lambda r: r["views"][1].update(width=47), CheckFailed),
+        (lambda r: r["views"][1].update(image="../000.png"), UnsafeData),
+        (lambda r: r["views"][1].update(depth="001_normal.npy"), CheckFailed),
+        (lambda r: r["views"][1]["camera_to_world"][0].__setitem__(3, float("nan")), CheckFailed),
+        (lambda r: r["views"][1].pop("intrinsics"), TruncatedFile),
+        (lambda r: r.pop("render_settings"), TruncatedFile),
+        (lambda r: r.update(views=[]), CheckFailed),
+    ],
+)
+def test_metadata_that_lie_fail_that_asset_alone(
+    tmp_path: Path, data: Path, change: Any, error: type
+):
+    rewrite(data / "lamp.zip", change)
+    report = export(data, tmp_path / "out", "nerfstudio")
+    assert {o.asset: type(o.error) for o in report.failed} == {"lamp": error}
+    assert not (tmp_path / "out/lamp").exists()
+    assert not list((tmp_path / "out/.export/parts").iterdir())
+    assert report.scenes == 2
+
+
+def damaged_png(data: bytes) -> bytes:
+    changed = bytearray(data)
+    changed[len(data) // 2] ^= 1
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    "spoil", [damaged_png, lambda data: data[:-30], lambda data: b"<html>", lambda data: data[:9]]
+)
+@pytest.mark.parametrize("to", ["nerfstudio", "lvsm", "zero123"])
+def test_a_damaged_picture_is_not_handed_on(tmp_path: Path, spoil: Any, to: str):
+    asset = write_asset(tmp_path / "data", job_of(layout="folder"), "lamp")
+    picture = asset / "002.png"
+    picture.write_bytes(spoil(picture.read_bytes()))
+    report = export(asset, tmp_path / "out", to)
+    assert [type(outcome.error) for outcome in report.failed] == [TruncatedFile]
+    assert "002.png" in str(report.failed[0].error)
+
+
+def test_a_truncated_archive_fails_that_asset_alone(tmp_path: Path, data: Path):
+    whole = (data / "lamp.zip").read_bytes()
+    (data / "lamp.zip").write_bytes(whole[: len(whole) // 2])
+    report = export(data, tmp_path / "out", "nerfstudio")
+    assert {o.asset: type(o.error) for o in report.failed} == {"lamp": TruncatedFile}
+    assert report.scenes == 2
+
+
+def test_a_target_that_is_a_file_is_refused(tmp_path: Path, data: Path):
+    (tmp_path / "out").write_text("here first")
+    with pytest.raises(OutputNotWritable, match="out"):
+        export(data, tmp_path / "out", "nerfstudio")
+    assert (tmp_path / "out").read_text() == "here first"
+
+
+def test_an_unknown_format_names_the_known(tmp_path: Path, data: Path):
+    with pytest.raises(InvalidJob, match=r"Formats: .*nerfstudio"):
+        export(data, tmp_path / "out", "nerfstudoi")
+
+
+@pytest.mark.skipif("torch" in sys.modules, reason="torch is here")
+def test_a_missing_package_is_named_with_its_extra(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(FORMATS["depthsplat"], "modules", ("no_such_package",))
+    with pytest.raises(MissingDependency, match=r"objaverse-render-addon\[torch\]"):
+        export(data, tmp_path / "out", "depthsplat")
+    assert not (tmp_path / "out").exists()
+
+
+# --- The command ----------------------------------------------------------------------------
+
+
+def test_the_command_lists_every_format(capsys: Any):
     assert main(["export", "--to", "help"]) == 0
-    assert "nerfstudio" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(FORMATS)
+    assert all(len(line) <= 110 for line in lines)
+
+
+def test_the_command_exports_tells_and_reports(tmp_path: Path, data: Path, capsys: Any):
     assert main(["export", str(data), "--to", "nerfstudio", "--out", str(tmp_path / "o")]) == 0
     said = capsys.readouterr().out
     assert "3 scenes, 12 views (3 done)" in said
     assert "rescaled: depth" in said
+    assert f"ns-train nerfacto --data {tmp_path / 'o'}/chair nerfstudio-data" in said
     report = json.loads((tmp_path / "o/export.json").read_text())
     assert report["scenes"] == 3
     assert report["options"] == Options().to_dict()
+    assert {note["kind"] for note in report["notes"]} == {"dropped", "rescaled"}
+
+
+def test_the_command_takes_views_background_and_split(tmp_path: Path, data: Path, capsys: Any):
+    flags = ["--views", "1-2", "--background", "#0000ff", "--split", "0,0,1", "--seed", "5"]
+    out = str(tmp_path / "o")
+    assert main(["export", str(data), "--to", "lvsm", "--out", out, *flags, "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["status"] for line in lines[:-1]] == ["done"] * 3
+    assert lines[-1]["kind"] == "summary"
+    assert lines[-1]["views"] == 6
+    options = json.loads((tmp_path / "o/export.json").read_text())["options"]
+    assert options["views"] == [1, 2]
+    assert options["background"] == [0, 0, 1]
+    assert options["split"] == [0, 0, 1]
+
+
+def test_the_exit_code_is_that_of_the_failure_or_3_where_they_differ(
+    tmp_path: Path, data: Path, capsys: Any
+):
+    rewrite(data / "lamp.zip", lambda record: record["views"][0].update(index=-1))
+    command = ["export", str(data), "--to", "lvsm", "--out"]
+    assert main([*command, str(tmp_path / "a")]) == CheckFailed.exit_code
+    assert "failed [check-failed]: lamp" in capsys.readouterr().err
+    (data / "chair.zip").write_bytes(b"PK")
+    assert main([*command, str(tmp_path / "b")]) == 3
+
+
+@pytest.mark.parametrize(
+    "flags", [["--views", "x"], ["--views", "3-1"], ["--background", "mauve"], ["--split", "1,0"]]
+)
+def test_flags_that_say_nothing_are_refused(flags: list[str], capsys: Any):
+    with pytest.raises(SystemExit) as stopped:
+        main(["export", "data", "--to", "lvsm", "--out", "o", *flags])
+    assert stopped.value.code == 2
+    assert flags[0] in capsys.readouterr().err
+
+
+def test_a_target_has_to_be_named(capsys: Any):
+    assert main(["export", "data", "--to", "lvsm"]) == InvalidJob.exit_code
+    assert "--out" in capsys.readouterr().err

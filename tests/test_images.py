@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from objaverse_render_addon.dataset.images import (
+    check_png,
     encode_png,
     encode_srgb8,
     read_exr,
@@ -78,6 +79,33 @@ def test_pillow_reads_back_exactly_what_was_encoded(channels: int, size: tuple[i
         image.load()
         assert np.array_equal(np.asarray(image), pixels)
     assert np.array_equal(read_png(data), pixels)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("size", [(1, 1), (5, 3), (37, 64)])
+def test_grey_data_come_back_exactly_and_are_not_called_colour(dtype: type, size: tuple[int, int]):
+    pixels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, size, dtype=dtype)
+    for given in (pixels, pixels[::-1, ::-1], np.asfortranarray(pixels)):
+        data = encode_png(given)
+        assert b"sRGB" not in data[:60]
+        with Image.open(io.BytesIO(data)) as image:
+            assert image.mode == ("L" if dtype is np.uint8 else "I;16")
+            assert np.array_equal(np.asarray(image), given)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_whole_png_is_known_without_decoding_and_no_flipped_bit_passes(channels: int):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 3, channels), dtype=np.uint8)
+    data = encode_png(pixels)
+    assert check_png(data) == (3, 5, channels)
+    for place in range(len(data)):
+        broken = bytearray(data)
+        broken[place] ^= 4
+        with pytest.raises(ValueError, match=r"it |wrong|bit depth|no PNG"):
+            check_png(bytes(broken))
+    for length in range(len(data)):
+        with pytest.raises(ValueError, match=r"it |wrong|bit depth|no PNG"):
+            check_png(data[:length])
 
 
 def test_a_view_of_an_array_is_encoded_like_its_copy():

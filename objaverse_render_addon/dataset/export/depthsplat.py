@@ -80,10 +80,9 @@ class DepthSplat(Format):
     def is_whole(self, target: Target, record: Record) -> bool:
         """See :class:`.Format`: waiting, or in a chunk."""
         stage: str = record.data["stage"]
-        for chunk, scenes in _read_chunks(target)[stage].items():
-            if scenes.get(record.key) == record.source:
-                return (target.folder / stage / chunk).is_file()
-        return target.has_files(record)
+        packed = _read_chunks(target)[stage].values()
+        here = any(scenes.get(record.key) == record.source for scenes in packed)
+        return here or target.has_files(record)
 
     def finish(self, target: Target, records: list[Record], options: Options) -> None:  # noqa: ARG002
         """Pack what waits, and write the indices."""
@@ -168,12 +167,20 @@ def _loaded(data: bytes) -> Any:
 
 
 def _read_chunks(target: Target) -> Chunks:
+    """What is packed, as far as its chunk is still there."""
     try:
         text = (target.folder / PRIVATE / "chunks.json").read_text(encoding="utf-8")
         chunks: Chunks = json.loads(text)
     except (OSError, ValueError):
         return {stage: {} for stage in STAGES}
-    return chunks
+    return {
+        stage: {
+            chunk: scenes
+            for chunk, scenes in chunks[stage].items()
+            if (target.folder / stage / chunk).is_file()
+        }
+        for stage in STAGES
+    }
 
 
 def _write_chunks(target: Target, chunks: Chunks) -> None:

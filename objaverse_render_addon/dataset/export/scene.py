@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cameras import Camera
-from ...errors import CheckFailed, InvalidJob, MissingPass
-from ..images import encode_png
+from ...errors import CheckFailed, InvalidJob, MissingPass, TruncatedFile
+from ..images import check_png, encode_png
 from ..layout import composite
 from ..reader import AssetReader
 from .base import Format, Kind, Note, Options
@@ -149,13 +149,28 @@ class Scene:
     # --- Pictures -----------------------------------------------------------------------------
 
     def png(self, view: int) -> bytes:
-        """The stored picture, byte for byte: RGBA with straight alpha, or RGB."""
-        return self.reader.bytes_of(self.reader.views[self._positions[view]]["image"])
+        """The stored picture, byte for byte: RGBA with straight alpha, or RGB.
+
+        Raises:
+            TruncatedFile: It is damaged.
+            CheckFailed: It has another size than the metadata say.
+        """
+        return self._png(view)[0]
+
+    def _png(self, view: int) -> tuple[bytes, int]:
+        name = self.reader.views[self._positions[view]]["image"]
+        data = self.reader.bytes_of(name)
+        try:
+            width, height, channels = check_png(data)
+        except ValueError as error:
+            raise TruncatedFile(f"{self.reader.ref}: {name} is damaged: {error}.") from error
+        self._check_size(view, "rgb", (height, width, channels), (3, 4))
+        return data, channels
 
     def picture(self, view: int) -> npt.NDArray[np.uint8]:
         """(H, W, 4) uint8 with straight alpha, or (H, W, 3) over the dataset's background."""
         pixels = self.reader.read(self._positions[view], ("rgb",))["rgb"]
-        self._check_shape(view, "rgb", pixels, (3, 4))
+        self._check_size(view, "rgb", pixels.shape, (3, 4))
         return pixels
 
     def rgba_png(self, view: int) -> bytes:
@@ -164,9 +179,8 @@ class Scene:
         Raises:
             MissingPass: The dataset was rendered over a background colour.
         """
-        data = self.png(view)
-        # Byte 25 of a PNG is its colour type (W3C PNG, 11.2.2): 6 is RGB with alpha.
-        if data[25:26] != b"\x06":
+        data, channels = self._png(view)
+        if channels != 4:
             raise MissingPass(
                 f"{self.asset_id}: {self.form.name} needs alpha, and the pictures have none.",
                 hint="Render without --background.",
@@ -206,7 +220,7 @@ class Scene:
             self._last[1].update(self.reader.read(self._positions[view], (name,)))
         data = self._last[1][name]
         channels = {"normal": 3, "albedo": 3, "position": 3, "roughness_metallic": 2}.get(name)
-        self._check_shape(view, name, data, (channels,))
+        self._check_size(view, name, data.shape, (channels,))
         if data.dtype.kind == "f" and not np.isfinite(data).all():
             raise CheckFailed(f"{self.asset_id}: {name} of view {view} is not finite.")
         return data
@@ -245,12 +259,14 @@ class Scene:
         rotation = self.camera(view).camera_to_world[:3, :3]
         return (data.astype(np.float64) @ rotation.T).astype(np.float32)
 
-    def _check_shape(self, view: int, name: str, data: Array, channels: tuple[Any, ...]) -> None:
+    def _check_size(
+        self, view: int, name: str, shape: tuple[int, ...], channels: tuple[int | None, ...]
+    ) -> None:
         record = self.reader.views[self._positions[view]]
         size = (record["height"], record["width"])
-        found = data.shape[2] if data.ndim == 3 else None
-        if data.shape[:2] != size or found not in channels:
+        found = shape[2] if len(shape) == 3 else None
+        if shape[:2] != size or found not in channels:
             raise CheckFailed(
-                f"{self.asset_id}: {name} of view {view} has the shape {data.shape}, the metadata "
+                f"{self.asset_id}: {name} of view {view} has the shape {shape}, the metadata "
                 f"say {size[1]}x{size[0]}."
             )

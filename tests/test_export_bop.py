@@ -92,7 +92,8 @@ def test_masks_boxes_and_counts_follow_the_toolkit(tmp_path: Path):
         box = [columns.min(), rows.min(), np.ptp(columns), np.ptp(rows)]
         assert info["bbox_obj"] == info["bbox_visib"] == [int(number) for number in box]
         assert info["visib_fract"] == 1
-        assert found[view]["bbox"] == [*info["bbox_obj"][:2], *(n + 1 for n in info["bbox_obj"][2:])]
+        left, top, width, height = info["bbox_obj"]
+        assert found[view]["bbox"] == [left, top, width + 1, height + 1]
         assert found[view]["area"] == count
         assert (decoded(found[view]["segmentation"]) == mask).all()
     (note,) = [note for note in report.notes if "no visible part" in note["text"]]
@@ -196,7 +197,8 @@ def test_numbers_stay_when_assets_are_added_or_rendered_again(tmp_path: Path):
     assert [outcome.status for outcome in report.outcomes] == ["skipped", "done"]
     assert load(out / "objects.json") == numbers
     assert len(scene_of(out, 0)["scene_gt"]) == 3
-    assert sorted(path.name for path in (out / "train_pbr/000000/rgb").iterdir())[-1] == "000002.png"
+    pictures = (out / "train_pbr/000000/rgb").iterdir()
+    assert sorted(path.name for path in pictures) == [f"00000{n}.png" for n in range(3)]
     assert (out / "train_pbr/000001/rgb/000000.png").stat().st_mtime_ns == before
     assert sorted(load(out / "models/models_info.json")) == ["1", "2"]
 
@@ -276,7 +278,7 @@ def test_what_it_cannot_hold_is_refused(tmp_path: Path):
     report = export(tmp_path / "data", tmp_path / "out", "bop", Options())
     assert [type(outcome.error) for outcome in report.outcomes] == [MissingPass]
 
-    def widened(frames: list[Frame], record: dict[str, Any]) -> None:
+    def widened(_frames: list[Frame], record: dict[str, Any]) -> None:
         record["views"][1]["width"] = 65
 
     stored(tmp_path / "more", "uneven", change=widened)

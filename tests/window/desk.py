@@ -64,7 +64,7 @@ class Desk:
 
     def wait_for_screen(self, display: int) -> None:
         socket = self.root / f"tmp/.X11-unix/X{display}"
-        self.until(lambda: socket.exists() or self.screen.poll() is not None, 20, "the screen")
+        self.until(lambda: socket.exists() or self.screen.poll() is not None, 40, "the screen")
         if self.screen.poll() is not None:
             raise RuntimeError((self.folder / "xvfb.log").read_text())
 
@@ -118,7 +118,8 @@ class Desk:
         """Photograph the screen; crop is x, y (from above), width, height."""
         inside = self.folder / f"picture{path.suffix}"
         area = ["-crop", "{2}x{3}+{0}+{1}".format(*crop), "+repage"] if crop else []
-        self.run("import", "-window", "root", *area, self.inside(inside))
+        # With 16 bits, as it would be otherwise, reading takes seconds.
+        self.run("import", "-window", "root", *area, "-depth", "8", self.inside(inside))
         path.parent.mkdir(parents=True, exist_ok=True)
         if path != inside:
             shutil.copy(inside, path)
@@ -166,7 +167,7 @@ class Desk:
     def drawn(self) -> None:
         """Wait until the viewport shows the present state."""
         before = self.ask("draw_again()")
-        self.until(f"DRAWN['count'] > {before}", 20, "the viewport")
+        self.until(f"DRAWN['count'] > {before}", 40, "the viewport")
         # The drawing is on the screen once Blender does something else again.
         self.ask("None")
 
@@ -177,7 +178,7 @@ class Desk:
         time.sleep(0.2)
         if self.ask("place('UI')")[2] <= 1:
             self.key("n")
-            self.until("place('UI')[2] > 1", 10, "the sidebar")
+            self.until("place('UI')[2] > 1", 40, "the sidebar")
         category = "next(r for w, a, r in regions('UI')).active_panel_category"
         x, y, width, height = self.ask("place('UI')")
         top = self.size[1] - y - height
@@ -188,17 +189,19 @@ class Desk:
                 return
         raise AssertionError("there is no tab Objaverse")
 
-    def find(self, name: str, share: float = 0.62) -> tuple[int, int]:
+    def find(self, name: str, share: float = 0.62, near: str = "") -> tuple[int, int]:
         """Where a button of the sidebar is.
 
         Args:
             name: Of an operator with its arguments, as ``objaverse.cancel()``, or of a property
                 of the panel, as ``pattern`` or ``radius[0]``.
             share: How far to the right it is, 0 to 1.
+            near: Another button, found before, a line or two from it.
         """
         x, y, width, height = self.ask("place('UI')")
         column = round(x + share * (width - 20 * self.scale))
-        step = round(15 * self.scale)
+        # A button is 20 high.
+        step = round(18 * self.scale)
         rows = list(range(y + height - step, y + 4, -step))
         # Where it was seen while another was looked for; then below all that was seen.
         seen = self.ask(f"[at for key, at in SEEN.items() if named(key, {name!r})]")
@@ -207,6 +210,9 @@ class Desk:
         known = [(x, y + by) for x, y in seen if abs(x - column) < 9 for by in shifts]
         lowest = self.ask(f"min([at[1] for at in SEEN.values() if at[0] == {column}], default=0)")
         rows = [row for row in rows if row < lowest] + [row for row in rows if row >= lowest]
+        if near:
+            hints = self.ask(f"[at for key, at in SEEN.items() if named(key, {near!r})]")
+            rows.sort(key=lambda row: min((abs(row - hint[1]) for hint in hints), default=0))
         spots = [(column, row) for row in rows]
         for tried, patience in ((known, 3), (spots, 2), (spots, 4)):
             self.ask(f"search({name!r}, {tried!r}, {patience})")
@@ -217,9 +223,9 @@ class Desk:
         self.picture(self.folder / "failed.png")
         raise AssertionError(f"there is no button {name}\n{self.output()[-2000:]}")
 
-    def press(self, name: str, share: float = 0.62) -> None:
-        """Click a button of the sidebar."""
-        self.click(*self.find(name, share))
+    def press(self, name: str, share: float = 0.62, near: str = "") -> None:
+        """Click a button of the sidebar; see :meth:`find`."""
+        self.click(*self.find(name, share, near))
 
     def enter(self, name: str, text: str) -> None:
         """Type into a field of the sidebar."""
@@ -227,10 +233,10 @@ class Desk:
         self.key("ctrl+a")
         self.type(text)
         self.key("Return")
-        self.until(f"holds({name!r}, {text!r})", 10, f"{name} to be {text}", period=0.02)
+        self.until(f"holds({name!r}, {text!r})", 40, f"{name} to be {text}", period=0.02)
 
     def choose(self, name: str, letter: str, value: str) -> None:
         """Choose from a menu of the sidebar by the letter that it underlines."""
         self.press(name)
         self.key(letter)
-        self.until(f"holds({name!r}, {value!r})", 10, f"{name} to be {value}", period=0.02)
+        self.until(f"holds({name!r}, {value!r})", 40, f"{name} to be {value}", period=0.02)

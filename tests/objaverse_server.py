@@ -34,7 +34,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.asked.append((name, dict(self.headers)))
         orders = self.server.orders[name]
         answer = orders.pop(0) if orders else normal
-        body = self.server.files.get(name)
+        body = self.server.files.get(name, self.server.anything)
         self.etag = self.server.etag(name)
         if body is None and answer is normal:
             answer = status(404)
@@ -59,6 +59,8 @@ class Server(ThreadingHTTPServer):
     """
     Attributes:
         files: Path below the data set to content.
+        anything: Content of all other paths; there are none otherwise.
+        etags: Whether it sends them.
         orders: Path to how its next requests are answered; normally, once these are used up.
         asked: Path and headers of each request.
     """
@@ -72,6 +74,7 @@ class Server(ThreadingHTTPServer):
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.paths: dict[str, object] = {}
         self.etags = True
+        self.anything: bytes | None = None
 
     def etag(self, name: str) -> str:
         """As Hugging Face's for large files: the SHA-256; empty where ``etags`` is off."""

@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final
+from urllib.parse import urlsplit
 
-from ..errors import UnsupportedFormat
+from ..errors import (
+    ChecksumMismatch,
+    DownloadFailed,
+    MissingDependency,
+    ObjectMissing,
+    OnlineAccessDenied,
+    SourceNotFound,
+    from_os_error,
+)
+from . import remote
+from .download import PER_HOST, Progress, Session, download, redacted
+from .formats import EXTENSIONS, guess_extension, inspect_file
+from .locks import try_lock
 from .objaverse import ObjaverseCache
-from .sources import Source, classify, uid_of
+from .repositories import Checkout, RepoFormat, Repositories
+from .sources import Source, classify, file_name, safe_name, uid_of
+from .xl import Record, XLCatalogue, github_object, site_target
 
 __all__ = ["Fetched", "Progress", "RepoFormat", "Resolver"]
 
-Progress = Callable[[int, int], None]
-RepoFormat = Literal["none", "zip", "tar", "tar.gz", "files"]
+_PRIVATE: Final = ".objaverse-render"
+"""Folder in the cache for what goes again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +46,9 @@ class Fetched:
 
     Attributes:
         path: The file.
-        provenance: What is known of it, for the metadata: ``file_identifier``, ``license``,
-            ``sha256``, and for Objaverse-XL ``state`` (``found``, ``modified``, ``new``,
-            ``unverified``).
+        provenance: What is known of it, for the metadata: ``file_identifier``, ``license`` and
+            ``metadata`` where somebody says them, and for Objaverse-XL ``objaverse_xl`` with
+            ``state`` (``found``, ``modified``, ``new``, ``unverified``) and ``expected_sha256``.
         temporary: Whether :meth:`Resolver.release` removes it.
     """
 
@@ -42,10 +64,12 @@ class Resolver:
         download_dir: Cache of fetched objects; ``~/.objaverse``, as the ``objaverse`` package.
         endpoint: Server of the Objaverse data sets; ``HF_ENDPOINT`` or Hugging Face otherwise.
         online: Whether the network may be used; what is in the cache is found either way.
-        keep: Whether what is fetched stays in the cache; otherwise :meth:`release` removes it.
-            What was there before stays in any case.
+        keep: Whether what is fetched stays in the cache; otherwise it gets a place of its own,
+            where no other program finds it, and :meth:`release` removes it. What was in the
+            cache before is used and stays in any case.
         save_repo_format: How repositories of Objaverse-XL's GitHub objects are kept.
         per_host: Connections to one server at a time.
+        git_server: Where these repositories are fetched from.
     """
 
     def __init__(
@@ -56,11 +80,23 @@ class Resolver:
         online: bool = True,
         keep: bool = True,
         save_repo_format: RepoFormat = "none",
-        per_host: int = 4,
+        per_host: int = PER_HOST,
+        git_server: str = "https://github.com",
     ) -> None:
         self.folder = Path(download_dir or Path.home() / ".objaverse").expanduser()
-        self._keep, self._repos, self._per_host = keep, save_repo_format, per_host
-        self._objects = ObjaverseCache(self.folder, endpoint, online=online)
+        self._endpoint, self._online, self._keep = endpoint, online, keep
+        self._per_host = per_host
+        self._guard = threading.Lock()
+        self._session_made: Session | None = None
+        self._scratch_made: _Scratch | None = None
+        self._objects_made: ObjaverseCache | None = None
+        self._catalogue_made: XLCatalogue | None = None
+        self._repositories = Repositories(
+            self.folder / "github", self._new_folder, save_repo_format if keep else "none",
+            online=online, server=git_server,
+        )  # fmt: skip
+        self._users: dict[Path, int] = {}
+        self._checkouts: dict[Path, Checkout] = {}
 
     def __enter__(self) -> Resolver:
         return self
@@ -81,24 +117,375 @@ class Resolver:
             cancel: Set it, from any thread, to stop within a second.
 
         Raises:
-            SourceNotFound, OnlineAccessDenied, DownloadFailed, WrongFormat, TruncatedFile,
+            SourceNotFound: There is no such file.
+            ObjectMissing: Objaverse-XL's object is no more where it was.
+            OnlineAccessDenied: It is not here, and the network may not be used.
+            DownloadFailed, ChecksumMismatch, WrongFormat, TruncatedFile, UnsafeData,
             MissingDependency, OutputNotWritable, DiskFull
             Interrupted: By ``cancel``.
         """
         if isinstance(source, str):
             source = Source(source, classify(source))
-        known = dict(source.known)
         if source.kind == "path":
-            return Fetched(Path(source.text).expanduser().resolve(), known)
+            path = Path(source.text).expanduser().resolve()
+            return self._checked(source, Fetched(path, _said(source)))
         if source.kind == "objaverse":
-            uid = uid_of(source.text) or source.text
-            path = self._objects.fetch(uid, on_progress, cancel)
-            known["file_identifier"] = f"https://sketchfab.com/3d-models/{uid}"
-            return Fetched(path, known)
-        raise UnsupportedFormat(f"{source.text}: sources of this kind are not read yet.")
+            return self._fetch_objaverse(source, on_progress, cancel)
+        if source.kind == "github":
+            return self._fetch_github(source, on_progress, cancel)
+        if source.kind in ("thingiverse", "smithsonian"):
+            return self._fetch_site(source, on_progress, cancel)
+        return self._fetch_address(source, on_progress, cancel)
 
     def release(self, fetched: Fetched) -> None:
-        """Say that a file is not needed any more; removes it where downloads are not kept."""
+        """Say, once for every :meth:`fetch`, that a file is not needed any more.
+
+        It is removed where downloads are not kept; never a user's own file, nor what was in the
+        cache before.
+        """
+        if not fetched.temporary:
+            return
+        with self._guard:
+            checkout = self._checkouts.get(fetched.path)
+        if checkout is not None:
+            self._repositories.release(checkout)
+        else:
+            self._leave(fetched.path.parent)
 
     def close(self) -> None:
-        """Remove what was temporary."""
+        """Remove what is temporary, and close the connections."""
+        self._repositories.close()
+        with self._guard:
+            scratch, self._scratch_made = self._scratch_made, None
+            session, self._session_made = self._session_made, None
+            self._objects_made = self._catalogue_made = None
+        if scratch is not None:
+            scratch.close()
+        if session is not None:
+            session.close()
+
+    # --- By kind ------------------------------------------------------------------------------
+
+    def _fetch_objaverse(
+        self, source: Source, on_progress: Progress | None, cancel: threading.Event | None
+    ) -> Fetched:
+        uid = uid_of(source.text) or source.text
+        identifier = f"https://sketchfab.com/3d-models/{uid}"
+        record = None
+        catalogue = self._catalogue()
+        if "sha256" not in source.known and catalogue.is_here("sketchfab"):
+            # Nobody fetches it for this: the server's own sum is checked anyway.
+            with contextlib.suppress(MissingDependency, OnlineAccessDenied, DownloadFailed):
+                record = catalogue.find("sketchfab", identifier, None, cancel)
+        objects = self._objects()
+        path = objects.cached(uid)
+        if path is not None:
+            return self._verdict(source, identifier, record, Fetched(path))
+        fetched = self._temporarily(
+            uid, lambda into: objects.fetch(uid, on_progress, cancel, into)
+        )
+        return self._verdict(source, identifier, record, fetched)
+
+    def _fetch_site(
+        self, source: Source, on_progress: Progress | None, cancel: threading.Event | None
+    ) -> Fetched:
+        url, kept = site_target(source.text, self.folder)
+        record, known = self._look_up(source, kept.is_file(), on_progress, cancel)
+
+        def fetch(into: Path | None) -> Path:
+            target = into / kept.name if into else kept
+            if target.is_file():
+                return target
+            self._need_network(source.text)
+            return self._download(
+                url, target, on_progress, cancel,
+                found=lambda: target if target.is_file() else None,
+                finish=lambda part: (inspect_file(part, str(target)), target)[1],
+                gone=ObjectMissing,
+            )  # fmt: skip
+
+        fetched = Fetched(kept) if kept.is_file() else self._temporarily(source.text, fetch)
+        return self._verdict(source, source.text, record, fetched, known)
+
+    def _fetch_github(
+        self, source: Source, on_progress: Progress | None, cancel: threading.Event | None
+    ) -> Fetched:
+        wanted = github_object(source.text)
+        if wanted is None:
+            raise SourceNotFound(
+                f"{source.text} does not name a file of a commit.",
+                hint="https://github.com/<owner>/<repository>/blob/<commit>/<path>",
+            )
+        record, known = self._look_up(source, False, on_progress, cancel)
+        checkout = self._repositories.acquire(wanted, on_progress, cancel)
+        try:
+            path = checkout.file(wanted)
+            fetched = Fetched(path, temporary=checkout.temporary)
+            with self._guard:
+                if checkout.temporary:
+                    self._checkouts[path] = checkout
+            fetched = self._verdict(source, source.text, record, fetched, known)
+        except BaseException:
+            self._repositories.release(checkout)
+            raise
+        if not checkout.temporary:
+            self._repositories.release(checkout)
+        return fetched
+
+    def _fetch_address(
+        self, source: Source, on_progress: Progress | None, cancel: threading.Event | None
+    ) -> Fetched:
+        url = source.text
+        is_http = source.kind == "url"
+        try:
+            host = safe_name(urlsplit(url).hostname or "local")
+        except ValueError as error:
+            raise SourceNotFound(f"{url} is no address: {error}.", hint="Check it.") from error
+        place = self.folder / "urls" / host / _digest(url)[:16]
+        name = file_name(url)
+        stem, extension = safe_name(Path(name).stem)[:80], Path(name).suffix.lower().lstrip(".")
+
+        def find(folder: Path) -> Path | None:
+            with contextlib.suppress(OSError):
+                return next((p for p in sorted(folder.iterdir()) if _is_asset(p)), None)
+            return None
+
+        def fetch(into: Path | None) -> Path:
+            folder = into or place
+            if (there := find(folder)) is not None:
+                return there
+            if is_http or not remote.is_local(url):
+                self._need_network(url)
+
+            def finish(part: Path) -> Path:
+                # What a server calls a file is never taken for its name here.
+                suffix = extension if extension in EXTENSIONS else guess_extension(part) or "glb"
+                final = folder / f"{stem}.{suffix}"
+                inspect_file(part, f"{redacted(url)}, as {final.name}")
+                return final
+
+            get = self._download if is_http else self._copy
+            return get(
+                url, folder / "download", on_progress, cancel,
+                sha256=source.known.get("sha256", ""), found=lambda: find(folder), finish=finish,
+            )  # fmt: skip
+
+        there = find(place)
+        keep = is_http or not remote.is_local(url)
+        fetched = (
+            Fetched(there) if there is not None and keep
+            else self._temporarily(url, fetch, always=not keep)
+        )  # fmt: skip
+        provenance = {"file_identifier": redacted(url), **_said(source)}
+        return self._checked(source, Fetched(fetched.path, provenance, fetched.temporary))
+
+    # --- What is known ------------------------------------------------------------------------
+
+    def _look_up(
+        self,
+        source: Source,
+        is_here: bool,
+        on_progress: Progress | None,
+        cancel: threading.Event | None,
+    ) -> tuple[Record | None, bool]:
+        """The catalogue's record, and whether the catalogue could be asked."""
+        if "sha256" in source.known:
+            return None, False
+        try:
+            return self._catalogue().find(source.kind, source.text, on_progress, cancel), True
+        except OnlineAccessDenied:
+            # What was fetched is used; it only cannot be compared.
+            return None, False
+        except MissingDependency:
+            if is_here or not self._online:
+                return None, False
+            raise
+
+    def _verdict(
+        self,
+        source: Source,
+        identifier: str,
+        record: Record | None,
+        fetched: Fetched,
+        asked: bool = False,
+    ) -> Fetched:
+        """Compare what came with what Objaverse-XL had."""
+        provenance: dict[str, Any] = {"file_identifier": identifier}
+        expected = source.known.get("sha256", record.sha256 if record else "")
+        if record is not None and record.license:
+            provenance["license"] = record.license
+        if record is not None and record.metadata:
+            with contextlib.suppress(ValueError, RecursionError):
+                known = json.loads(record.metadata)
+                if isinstance(known, dict):
+                    provenance["metadata"] = known
+        provenance |= _said(source)
+        if expected:
+            same = _file_digest(fetched.path) == expected
+            state = {"state": "found" if same else "modified", "expected_sha256": expected}
+        else:
+            state = {"state": "new" if asked and record is None else "unverified"}
+        if expected or source.kind != "objaverse":
+            provenance["objaverse_xl"] = state
+        return Fetched(fetched.path, provenance, fetched.temporary)
+
+    def _checked(self, source: Source, fetched: Fetched) -> Fetched:
+        expected = source.known.get("sha256")
+        if expected and fetched.path.is_file() and _file_digest(fetched.path) != expected:
+            self.release(fetched)
+            raise ChecksumMismatch(
+                f"{redacted(source.text)} does not have the SHA-256 {expected}.",
+                hint="Its content changed; fetch it again, or correct the list.",
+            )
+        return fetched
+
+    # --- Places -------------------------------------------------------------------------------
+
+    def _temporarily(
+        self, key: str, fetch: Callable[[Path | None], Path], *, always: bool = False
+    ) -> Fetched:
+        """Fetch into the cache, or where downloads are not kept into a folder that goes again."""
+        if self._keep and not always:
+            return Fetched(fetch(None))
+        folder = self._scratch().folder / _digest(key)[:24]
+        with self._guard:
+            self._users[folder] = self._users.get(folder, 0) + 1
+        try:
+            folder.mkdir(exist_ok=True)
+            return Fetched(fetch(folder), temporary=True)
+        except OSError as error:
+            self._leave(folder)
+            raise from_os_error(error, str(folder)) from error
+        except BaseException:
+            self._leave(folder)
+            raise
+
+    def _leave(self, folder: Path) -> None:
+        with self._guard:
+            self._users[folder] = self._users.get(folder, 1) - 1
+            if self._users[folder] > 0:
+                return
+            del self._users[folder]
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _new_folder(self) -> Path:
+        try:
+            return Path(tempfile.mkdtemp(prefix="repository-", dir=self._scratch().folder))
+        except OSError as error:
+            raise from_os_error(error, str(self.folder)) from error
+
+    def _need_network(self, what: str) -> None:
+        if not self._online:
+            raise OnlineAccessDenied(
+                f"{redacted(what)} is not on this machine, and online access is switched off.",
+                hint="Fetch it online first; in Blender: Preferences, System, Allow Online Access.",
+            )
+
+    # --- Made when they are needed ------------------------------------------------------------
+
+    def _session(self) -> Session:
+        with self._guard:
+            if self._session_made is None:
+                self._session_made = Session(self._endpoint, self._per_host)
+            return self._session_made
+
+    def _scratch(self) -> _Scratch:
+        with self._guard:
+            if self._scratch_made is None:
+                self._scratch_made = _Scratch(self.folder / _PRIVATE)
+            return self._scratch_made
+
+    def _objects(self) -> ObjaverseCache:
+        session = self._session() if self._online else None
+        with self._guard:
+            if self._objects_made is None:
+                self._objects_made = ObjaverseCache(
+                    self.folder, self._endpoint, online=self._online, session=session
+                )
+            return self._objects_made
+
+    def _catalogue(self) -> XLCatalogue:
+        session = self._session() if self._online else None
+        with self._guard:
+            if self._catalogue_made is None:
+                self._catalogue_made = XLCatalogue(self.folder, session, self._endpoint)
+            return self._catalogue_made
+
+    def _download(
+        self,
+        url: str,
+        target: Path,
+        on_progress: Progress | None,
+        cancel: threading.Event | None,
+        **rest: Any,
+    ) -> Path:
+        return download(
+            self._session(), url, target, on_progress=on_progress, cancel=cancel, **rest
+        )
+
+    def _copy(
+        self,
+        url: str,
+        target: Path,
+        on_progress: Progress | None,
+        cancel: threading.Event | None,
+        **rest: Any,
+    ) -> Path:
+        return remote.copy(
+            url, target, self._session(), on_progress=on_progress, cancel=cancel, **rest
+        )
+
+
+class _Scratch:
+    """A folder of this process, which goes with it; what dead processes left goes too."""
+
+    def __init__(self, parent: Path) -> None:
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            self._sweep(parent)
+            lock = None
+            while lock is None:
+                # Locked before it is there, so that nobody takes it for a dead one's.
+                self.folder = parent / f"{os.getpid()}-{secrets.token_hex(6)}"
+                self._lock_path = self.folder.with_suffix(".lock")
+                lock = try_lock(self._lock_path)
+            self._lock = lock
+            self.folder.mkdir()
+        except OSError as error:
+            raise from_os_error(error, str(parent)) from error
+
+    def _sweep(self, parent: Path) -> None:
+        for path in parent.glob("*.lock"):
+            lock = try_lock(path)
+            if lock is not None:
+                shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+                os.close(lock)
+                path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._lock)
+        self._lock_path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._lock_path.parent.rmdir()
+
+
+def _said(source: Source) -> dict[str, Any]:
+    licence = source.known.get("license")
+    return {"license": licence} if licence else {}
+
+
+def _is_asset(path: Path) -> bool:
+    return path.suffix.lower().lstrip(".") in EXTENSIONS and not path.name.startswith(".")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SourceNotFound(f"{path} cannot be read: {error.strerror}.") from error

@@ -21,7 +21,7 @@ __all__ = ["Kind", "Source", "classify", "expand", "safe_name"]
 Kind = Literal["path", "url", "remote", "objaverse", "github", "thingiverse", "smithsonian"]
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-_GITHUB: Final = re.compile(r"https?://github\.com/([\w.-]+)/([\w.-]+)/blob/([0-9a-f]{40})/(.+)")
+_GITHUB: Final = re.compile(r"https?://github\.com/[\w.-]+/[\w.-]+/blob/[0-9a-f]{40}/.+")
 _THING: Final = re.compile(
     r"https?://(?:www\.)?thingiverse\.com/thing:(\d+)/files\?fileId=(\d+)"
 )
@@ -71,7 +71,10 @@ def safe_name(text: str) -> str:
 def file_name(url: str) -> str:
     """The last part of an address' path, which may be anything."""
     inner = url.split("::", 1)[0] if "::" in url and "://" in url.split("::", 1)[0] else url
-    parts = urlsplit(inner)
+    try:
+        parts = urlsplit(inner)
+    except ValueError:
+        return ""
     path = parts.path if parts.path.strip("/") else parts.netloc
     return unquote(path).replace("\\", "/").rstrip("/").rpartition("/")[2]
 

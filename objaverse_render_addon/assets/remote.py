@@ -1,0 +1,99 @@
+"""Files behind any address that fsspec knows: S3, Google Cloud, HDFS, members of archives …"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..errors import DownloadFailed, MissingDependency, RenderError, SourceNotFound
+from .download import Progress, Session, redacted
+from .transfer import CHUNK, MAX_BYTES, Broken, Stream, transfer
+
+__all__ = ["copy", "is_local"]
+
+_LOCAL = ("file", "local", "memory", "zip", "tar", "libarchive", "dir")
+
+
+def is_local(url: str) -> bool:
+    """Whether an address never leaves this machine."""
+    *outer, last = url.split("::")
+    schemes = [part.split("://", 1)[0] for part in (*outer, last) if "://" in part]
+    return all(scheme in _LOCAL for scheme in schemes)
+
+
+def copy(
+    url: str,
+    target: Path,
+    session: Session,
+    *,
+    on_progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+    max_bytes: int = MAX_BYTES,
+    sha256: str = "",
+    found: Callable[[], Path | None] | None = None,
+    finish: Callable[[Path], Path] | None = None,
+) -> Path:
+    """Fetch a file through fsspec; see :func:`transfer` for what it takes and raises.
+
+    Raises:
+        MissingDependency: fsspec, or the package of this protocol, is not installed.
+        SourceNotFound: There is no such file, or no such protocol.
+    """
+    name = redacted(url)
+
+    @contextlib.contextmanager
+    def opener(have: int, validator: str) -> Iterator[Stream]:
+        try:
+            system, path = _open(url, name)
+            info = system.info(path)
+            if info.get("type") == "directory":
+                raise SourceNotFound(f"{name} is a folder.", hint="Name the files in it.")
+            total = int(info.get("size") or 0)
+            mark = _mark(info, total)
+            start = have if have and mark and mark == validator else 0
+            with system.open(path, "rb", block_size=1 << 20, cache_type="readahead") as file:
+                if start:
+                    file.seek(start)
+                yield Stream(start, total, mark, "", iter(lambda: file.read(CHUNK), b""))
+        except (RenderError, Broken):
+            raise
+        except FileNotFoundError as error:
+            raise SourceNotFound(f"There is no {name}.", hint="Check the address.") from error
+        except PermissionError as error:
+            raise DownloadFailed(f"{name}: {error}.", hint="Check the credentials.") from error
+        except Exception as error:
+            # Every file system has exceptions of its own.
+            raise Broken(f"{type(error).__name__}: {str(error)[:300]}") from error
+
+    return transfer(
+        opener, name, target, on_progress=on_progress, cancel=cancel, max_bytes=max_bytes,
+        sha256=sha256, found=found, finish=finish, turn=lambda: session.turn(url, cancel),
+    )  # fmt: skip
+
+
+def _open(url: str, name: str) -> tuple[Any, str]:
+    try:
+        import fsspec
+    except ImportError as error:
+        raise MissingDependency(
+            f"{name} needs fsspec.",
+            hint='Install it with: pip install "objaverse-render-addon[remote]"',
+        ) from error
+    try:
+        return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
+    except ImportError as error:
+        raise MissingDependency(f"{name}: {error}.", hint="pip install what it names.") from error
+    except ValueError as error:
+        raise SourceNotFound(f"{name}: {error}.", hint="Check the address.") from error
+
+
+def _mark(info: dict[str, Any], total: int) -> str:
+    """What changes with the file's content: an ETag or a time, with the length; or nothing."""
+    for key in ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "updated"):
+        if info.get(key):
+            return json.dumps([key, str(info[key]), total])
+    return ""

@@ -1,0 +1,413 @@
+"""Repositories of Objaverse-XL's GitHub objects: one commit of each, fetched with git.
+
+An object needs its neighbours (a ``.gltf`` its buffers, an ``.obj`` its materials and textures),
+so a single file is not enough. Git fetches exactly the commit that the identifier names, without
+its history. Where repositories are kept, they lie as the ``objaverse`` package keeps them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import unquote
+
+from ..errors import (
+    DownloadFailed,
+    Interrupted,
+    MissingDependency,
+    ObjectMissing,
+    OnlineAccessDenied,
+    UnsafeData,
+    from_os_error,
+)
+from . import transfer as limits
+from .archives import pack, safe_member, unpack
+from .formats import EXTENSIONS
+from .locks import locked
+from .transfer import MAX_BYTES, Broken, Progress, pause
+from .xl import GitHubObject
+
+__all__ = ["Checkout", "RepoFormat", "Repositories"]
+
+RepoFormat = Literal["none", "zip", "tar", "tar.gz", "files"]
+
+SILENT: Final = 120.0
+"""Seconds that git may say nothing."""
+_UNUSED: Final = 2
+"""Checkouts that nobody uses and that stay for the next object of the same repository."""
+_HASHES: Final = ".objaverse-file-hashes.json"
+_SCALE: Final = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_RECEIVING: Final = re.compile(r"Receiving objects:\s+\d+%[^,]*, ([\d.]+) (bytes|KiB|MiB|GiB)")
+_GONE: Final = re.compile(
+    r"(?i)repository .*not found|not our ref|could not read Username|does not exist|access denied|"
+    r"access blocked|repository is (disabled|empty)|does not appear to be a git repository|"
+    r"authentication failed|unadvertised object|no such remote ref"
+)
+
+
+@dataclass(slots=True)
+class Checkout:
+    """A commit's files in a folder.
+
+    Attributes:
+        temporary: Whether the folder goes when nobody uses it any more.
+        users: How many use it.
+    """
+
+    folder: Path
+    temporary: bool
+    users: int = 0
+
+    def file(self, wanted: GitHubObject) -> Path:
+        """An object's file.
+
+        Raises:
+            ObjectMissing: The commit does not have it.
+            UnsafeData: It leads out of the repository.
+        """
+        root = self.folder.resolve()
+        for name in (wanted.path, unquote(wanted.path)):
+            path = root / safe_member(name, f"{wanted.owner}/{wanted.repository}")
+            if path.is_file():
+                if not path.resolve().is_relative_to(root):
+                    raise UnsafeData(f"{path} is a link that leads out of its repository.")
+                return path
+        raise ObjectMissing(
+            f"{wanted.owner}/{wanted.repository} has no file {wanted.path} at {wanted.commit[:12]}."
+        )
+
+
+class Repositories:
+    """Checkouts, from any number of threads.
+
+    Args:
+        folder: The ``objaverse`` package's folder for GitHub: ``~/.objaverse/github``.
+        scratch: Makes a new folder for temporary checkouts.
+        keep: How new ones are kept; ``none`` keeps nothing.
+        server: Where repositories are fetched from.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        scratch: Callable[[], Path],
+        keep: RepoFormat = "none",
+        *,
+        online: bool = True,
+        server: str = "https://github.com",
+    ) -> None:
+        self._folder, self._scratch, self._keep = folder / "repos", scratch, keep
+        self._online, self._server = online, server.rstrip("/")
+        self._guard = threading.Lock()
+        self._busy: dict[tuple[str, str, str], threading.Lock] = {}
+        self._checkouts: dict[tuple[str, str, str], Checkout] = {}
+
+    def acquire(
+        self,
+        wanted: GitHubObject,
+        on_progress: Progress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Checkout:
+        """The commit that an object is in; :meth:`release` it afterwards.
+
+        Raises:
+            ObjectMissing: Repository or commit are no more.
+            MissingDependency: No git, or no git-lfs where the repository needs it.
+            OnlineAccessDenied, DownloadFailed, UnsafeData, TruncatedFile, OutputNotWritable,
+            DiskFull, Interrupted
+        """
+        key = (wanted.owner, wanted.repository, wanted.commit)
+        with self._guard:
+            busy = self._busy.setdefault(key, threading.Lock())
+        while not busy.acquire(timeout=0.1):
+            if cancel is not None and cancel.is_set():
+                raise Interrupted(f"Fetching {wanted.owner}/{wanted.repository} was stopped.")
+        try:
+            with self._guard:
+                found = self._checkouts.get(key)
+                if found is not None:
+                    found.users += 1
+                    return found
+            made = self._find(wanted, cancel) or self._fetch(wanted, on_progress, cancel)
+            made.users = 1
+            with self._guard:
+                self._checkouts[key] = made
+            return made
+        finally:
+            busy.release()
+
+    def release(self, checkout: Checkout) -> None:
+        """It is not needed any more."""
+        with self._guard:
+            checkout.users = max(0, checkout.users - 1)
+            unused = [key for key, item in self._checkouts.items() if not item.users]
+            old = [self._checkouts.pop(key) for key in unused[: max(0, len(unused) - _UNUSED)]]
+        for item in old:
+            _remove(item)
+
+    def close(self) -> None:
+        """Remove what is temporary."""
+        with self._guard:
+            items = list(self._checkouts.values())
+            self._checkouts.clear()
+        for item in items:
+            _remove(item)
+
+    def _find(self, wanted: GitHubObject, cancel: threading.Event | None) -> Checkout | None:
+        """What was kept, by us or by the package; its names do not tell commits apart."""
+        base = self._folder / wanted.owner
+        if _is_of(base / wanted.repository, wanted):
+            return Checkout(base / wanted.repository, temporary=False)
+        for kind in ("zip", "tar", "tar.gz"):
+            archive = base / f"{wanted.repository}.{kind}"
+            if not archive.is_file():
+                continue
+            base_of_it = self._scratch()
+            folder = base_of_it / wanted.repository
+            try:
+                unpack(archive, folder if kind == "zip" else base_of_it, cancel)
+            except BaseException:
+                shutil.rmtree(base_of_it, ignore_errors=True)
+                raise
+            if _is_of(folder, wanted):
+                return Checkout(folder, temporary=True)
+            shutil.rmtree(base_of_it, ignore_errors=True)
+        return None
+
+    def _fetch(
+        self,
+        wanted: GitHubObject,
+        on_progress: Progress | None,
+        cancel: threading.Event | None,
+    ) -> Checkout:
+        name = f"{wanted.owner}/{wanted.repository}"
+        if not self._online:
+            raise OnlineAccessDenied(
+                f"{name} is not on this machine, and online access is switched off.",
+                hint="Fetch it online first, with --save-repo-format.",
+            )
+        if shutil.which("git") is None:
+            raise MissingDependency(
+                f"Fetching {name} needs git.", hint="Install it from https://git-scm.com."
+            )
+        folder = self._scratch() / wanted.repository
+        try:
+            folder.mkdir()
+            self._git_commit(folder, wanted, on_progress, cancel)
+            shutil.rmtree(folder / ".git", onerror=_make_writable)
+            (folder / _HASHES).write_text(
+                json.dumps(_hashes(folder, wanted, cancel), indent=2), encoding="utf-8"
+            )
+            kept = self._save(folder, wanted, cancel)
+        except OSError as error:
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            raise from_os_error(error, str(folder)) from error
+        except BaseException:
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            raise
+        if kept is not None:
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            return Checkout(kept, temporary=False)
+        return Checkout(folder, temporary=True)
+
+    def _git_commit(
+        self,
+        folder: Path,
+        wanted: GitHubObject,
+        on_progress: Progress | None,
+        cancel: threading.Event | None,
+    ) -> None:
+        name = f"{wanted.owner}/{wanted.repository}"
+        url = f"{self._server}/{name}.git" if "://" in self._server else f"{self._server}/{name}"
+        _git(folder, ["init", "-q"], name, None, cancel)
+        _git(folder, ["remote", "add", "origin", url], name, None, cancel)
+        fetch = ["fetch", "--depth", "1", "--no-tags", "--no-recurse-submodules", "--progress",
+                 "origin", wanted.commit]  # fmt: skip
+        for attempt in range(limits.RETRIES + 1):
+            try:
+                _git(folder, fetch, name, on_progress, cancel)
+                break
+            except Broken as error:
+                if attempt == limits.RETRIES:
+                    raise DownloadFailed(
+                        f"{url} at {wanted.commit[:12]}: {error}.", hint="Try again later."
+                    ) from error
+                pause(min(limits.BACKOFF * 2**attempt, limits.LONGEST_WAIT), cancel, name)
+        try:
+            _git(folder, ["checkout", "-q", "--detach", "FETCH_HEAD"], name, None, cancel)
+            attributes = folder / ".gitattributes"
+            if attributes.is_file() and b"filter=lfs" in attributes.read_bytes():
+                if shutil.which("git-lfs") is None:
+                    raise MissingDependency(
+                        f"{name} keeps its files in Git LFS.",
+                        hint="Install git-lfs from https://git-lfs.com.",
+                    )
+                _git(folder, ["lfs", "pull", "origin"], name, None, cancel)
+        except Broken as error:
+            raise DownloadFailed(f"{url} at {wanted.commit[:12]}: {error}.") from error
+
+    def _save(
+        self, folder: Path, wanted: GitHubObject, cancel: threading.Event | None
+    ) -> Path | None:
+        """Keep it, where nothing of that name is kept; its folder, where it is one."""
+        if self._keep == "none":
+            return None
+        base = self._folder / wanted.owner
+        base.mkdir(parents=True, exist_ok=True)
+        suffix = "" if self._keep == "files" else f".{self._keep}"
+        target = base / f"{wanted.repository}{suffix}"
+        with locked(base / f".{target.name}.lock", cancel):
+            if target.exists():
+                return None
+            if self._keep == "files":
+                folder.replace(target)
+                return target
+            part = base / f".{target.name}.part"
+            pack(folder, part, self._keep)
+            part.replace(target)
+        return None
+
+
+def _is_of(folder: Path, wanted: GitHubObject) -> bool:
+    """Whether a kept repository is at the wanted commit, as the list of hashes in it says."""
+    try:
+        hashes = json.loads((folder / _HASHES).read_bytes())
+        start = f"https://github.com/{wanted.owner}/{wanted.repository}/blob/{wanted.commit}/"
+        return any(str(item["fileIdentifier"]).startswith(start) for item in hashes)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return False
+
+
+def _hashes(
+    folder: Path, wanted: GitHubObject, cancel: threading.Event | None
+) -> list[dict[str, str]]:
+    found = []
+    start = f"https://github.com/{wanted.owner}/{wanted.repository}/blob/{wanted.commit}"
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower().lstrip(".") in EXTENSIONS and path.is_file():
+            if cancel is not None and cancel.is_set():
+                raise Interrupted(f"Fetching {wanted.owner}/{wanted.repository} was stopped.")
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            name = path.relative_to(folder).as_posix()
+            found.append({"sha256": digest, "fileIdentifier": f"{start}/{name}"})
+    return found
+
+
+def _remove(checkout: Checkout) -> None:
+    if checkout.temporary:
+        shutil.rmtree(checkout.folder, onerror=_make_writable)
+        with contextlib.suppress(OSError):
+            checkout.folder.parent.rmdir()
+
+
+def _make_writable(function: Callable[..., Any], path: str, _: Any) -> None:
+    # Git's objects are read-only, which stops Windows from removing them.
+    with contextlib.suppress(OSError):
+        Path(path).chmod(0o700)
+        function(path)
+
+
+def _git(
+    folder: Path,
+    arguments: list[str],
+    name: str,
+    on_progress: Progress | None,
+    cancel: threading.Event | None,
+) -> None:
+    """Run git, without anything that a repository could make it run.
+
+    Raises:
+        Broken: It failed, and may not the next time.
+        ObjectMissing: The server says that there is no such thing.
+        Interrupted: By ``cancel``.
+    """
+    nothing = os.devnull
+    command = [
+        "git", "-C", str(folder), "-c", f"core.hooksPath={nothing}", "-c", "core.symlinks=false",
+        "-c", "core.fsmonitor=false", "-c", "core.autocrlf=false", "-c", "core.longpaths=true",
+        "-c", "credential.helper=", "-c", "core.askPass=", "-c", "protocol.ext.allow=never",
+        "-c", "submodule.recurse=false", "-c", "gc.auto=0",
+        "-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60", *arguments,
+    ]  # fmt: skip
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "SSH_ASK"))}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1", "LC_ALL": "C"}
+    extra: dict[str, Any] = (
+        {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined]
+        if sys.platform == "win32"
+        else {"start_new_session": True}
+    )
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        env=environment, **extra,
+    )  # fmt: skip
+    said: list[str] = []
+    heard = [time.monotonic(), 0.0]
+
+    def listen() -> None:
+        assert process.stderr is not None
+        rest = b""
+        while block := os.read(process.stderr.fileno(), 4096):
+            heard[0] = time.monotonic()
+            *lines, rest = re.split(rb"[\r\n]", rest + block)
+            for line in lines:
+                text = line.decode(errors="replace").strip()
+                if match := _RECEIVING.search(text):
+                    heard[1] = float(match[1]) * _SCALE[match[2]]
+                elif text:
+                    said.append(text)
+                    del said[:-20]
+        if rest:
+            said.append(rest.decode(errors="replace").strip())
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    told = -1.0
+    try:
+        while process.poll() is None:
+            if cancel is not None and cancel.is_set():
+                raise Interrupted(f"Fetching {name} was stopped.")
+            if heard[1] > MAX_BYTES:
+                raise DownloadFailed(f"{name} has more than {MAX_BYTES} bytes.")
+            if time.monotonic() - heard[0] > SILENT and "checkout" not in arguments:
+                raise Broken(f"git said nothing for {SILENT:g} seconds")
+            if on_progress and heard[1] != told:
+                told = heard[1]
+                on_progress(int(told), 0)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.1)
+    finally:
+        _end(process)
+        listener.join(2)
+        if process.stderr is not None:
+            process.stderr.close()
+    if process.returncode:
+        words = " ".join(line for line in said if not line.startswith("hint:"))[-400:]
+        if _GONE.search(words):
+            raise ObjectMissing(f"{name} is not there any more: {words}.")
+        raise Broken(words or f"git ended with {process.returncode}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """With what it started: git fetches in processes of its own."""
+    if process.poll() is not None:
+        return
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

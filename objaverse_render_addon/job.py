@@ -54,7 +54,7 @@ Pattern = Literal[
 Framing = Literal["allow", "fit", "resample"]
 NormalSpace = Literal["camera", "world"]
 GeometryFormat = Literal["npy", "exr"]
-Layout = Literal["zip", "folder"]
+Layout = Literal["zip", "tar", "folder", "webdataset"]
 EngineName = Literal["cycles", "eevee", "workbench"]
 DeviceName = Literal["auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal"]
 
@@ -457,7 +457,8 @@ class Output:
         passes: Names from :data:`PASS_NAMES`.
         normal_space: Axes of the normal pass.
         geometry: ``npy`` one array per pass and view, ``exr`` one multilayer file per view.
-        layout: ``zip`` one archive per asset, ``folder`` one folder per asset.
+        layout: ``zip`` or ``tar`` one archive per asset, ``folder`` one folder per asset,
+            ``webdataset`` archives of many assets each.
     """
 
     resolution: tuple[int, int] = (512, 512)
@@ -633,10 +634,18 @@ def _toml(value: object) -> str:
 
 
 def _content(path: str) -> str:
+    """SHA-256 of a file, or of the poses in a folder."""
+    digest = hashlib.sha256()
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
+        if Path(path).is_dir():
+            from .camera_files import pose_files
+
+            for file in pose_files(path):
+                digest.update(f"{file.relative_to(path)}\0".encode() + file.read_bytes())
+            return digest.hexdigest()
+        with Path(path).open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except (OSError, InvalidJob):
         return path
 
 

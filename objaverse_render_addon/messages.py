@@ -20,6 +20,7 @@ __all__ = [
     "Failed",
     "FrameDone",
     "Message",
+    "Notice",
     "Quit",
     "Ready",
     "RenderAsset",
@@ -43,6 +44,7 @@ class RenderAsset:
         max_memory: Bytes that the worker may take; 0 for no limit.
         previews: Folder that a PNG of each view is put into as soon as it is there; may be
             empty.
+        threads: CPU threads where the job leaves that open; 0 for all.
     """
 
     kind: ClassVar[str] = "render-asset"
@@ -54,6 +56,7 @@ class RenderAsset:
     provenance: dict[str, Any] = field(default_factory=dict)
     max_memory: int = 0
     previews: str = ""
+    threads: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,9 @@ class Done:
 
     Attributes:
         sheet: Path of a contact sheet, where previews were asked for.
+        source: Record of the source file, as in the metadata.
+        device: What rendered it.
+        memory: Bytes that the worker takes; 0 where the system does not say.
     """
 
     kind: ClassVar[str] = "done"
@@ -121,6 +127,9 @@ class Done:
     doubts: dict[str, int]
     seconds: dict[str, float]
     sheet: str = ""
+    source: dict[str, Any] = field(default_factory=dict)
+    device: str = ""
+    memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +145,14 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that people should know of a run; said by the run itself, not by a worker."""
+
+    kind: ClassVar[str] = "notice"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Described:
     """Answer to :class:`Describe`: plain data."""
 
@@ -144,11 +161,23 @@ class Described:
 
 
 Message: TypeAlias = (
-    RenderAsset | Describe | Quit | Ready | Stage | FrameDone | Done | Failed | Described
+    RenderAsset
+    | Describe
+    | Quit
+    | Ready
+    | Stage
+    | FrameDone
+    | Done
+    | Failed
+    | Notice
+    | Described
 )
 _KINDS: dict[str, type[Any]] = {
     cls.kind: cls
-    for cls in (RenderAsset, Describe, Quit, Ready, Stage, FrameDone, Done, Failed, Described)
+    for cls in (
+        *(RenderAsset, Describe, Quit, Ready, Stage),
+        *(FrameDone, Done, Failed, Notice, Described),
+    )
 }
 
 

@@ -216,6 +216,9 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
 
     started = time.perf_counter()
     job = RenderJob.from_dict(request.job).resolved()
+    asked = job
+    if job.engine.threads is None and request.threads:
+        job = job.with_values({"engine.threads": request.threads})
     scratch, out = Path(request.scratch), Path(request.out)
     path = Path(request.provenance.get("path", request.source))
     scene = open_asset(
@@ -286,7 +289,8 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
                 "translation": list(normalization.translation),
             },
             bounds=normalization.bounds,
-            job=job,
+            # However the work was split up, the same data are the same files.
+            job=asked,
             engine=_engine_record(scene),
             passes=specs,
             object_names=scene.object_names,
@@ -309,7 +313,18 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
         target = Path(request.previews) / f"{request.asset_id}.sheet.png"
         target.write_bytes(encode_png(sheet.compose(rows)))
         picture = str(target)
-    return Done(request.asset_id, str(final), total, scene.warnings, doubts, seconds, picture)
+    return Done(
+        request.asset_id,
+        str(final),
+        total,
+        scene.warnings,
+        doubts,
+        seconds,
+        picture,
+        source,
+        ", ".join(scene.device.names) or scene.device.kind,
+        _resident_bytes(),
+    )
 
 
 def _engine_record(scene: Any) -> dict[str, Any]:
@@ -355,6 +370,7 @@ def _describe() -> dict[str, Any]:
         "numpy": numpy.__version__,
         "OpenEXR": exr,
         "devices": devices.available_devices(),
+        "gpu_ids": devices.gpu_ids(),
         "formats": importers.readable_formats(),
     }
 

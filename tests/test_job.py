@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from objaverse_render_addon import cli
+from objaverse_render_addon.cli.flags import JOB_FLAGS
 from objaverse_render_addon.errors import InvalidJob
 from objaverse_render_addon.job import (
     DEFAULT_PASSES,
@@ -244,7 +244,7 @@ WRONG = [
     ("output.passes", [1]),
     ("output.normal_space", "object"),
     ("output.geometry", "npz"),
-    ("output.layout", "tar"),
+    ("output.layout", "rar"),
 ]
 
 
@@ -483,13 +483,13 @@ def test_the_fingerprint_of_the_default_job_is_pinned():
 
 
 def test_every_flag_sets_a_job_field_and_every_job_field_has_one_flag():
-    paths = [path for flags in cli._JOB_FLAGS.values() for _, path, _ in flags]
+    paths = [path for flags in JOB_FLAGS.values() for _, path, _ in flags]
     assert sorted(paths) == sorted(FIELDS)
 
 
 def test_the_choices_of_the_flags_are_those_of_the_job():
     sections = typing.get_type_hints(RenderJob)
-    for flags in cli._JOB_FLAGS.values():
+    for flags in JOB_FLAGS.values():
         for flag, path, settings in flags:
             *section, name = path.split(".")
             owner = sections[section[0]] if section else RenderJob

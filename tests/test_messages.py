@@ -13,6 +13,7 @@ from objaverse_render_addon.messages import (
     Failed,
     FrameDone,
     Message,
+    Notice,
     Quit,
     Ready,
     RenderAsset,
@@ -38,6 +39,7 @@ MESSAGES: list[Message] = [
     FrameDone("a_b", 3, 32),
     Done("a_b", "/out/a_b.zip", 32, ["one\nwarning"], {"object_in_frame": 2}, {"total": 1.5}),
     Failed("a_b", "no-geometry", "line 1\nline 2 …", "Look at it.", "log\n"),
+    Notice("Waiting for the disk."),
     Described({"devices": {"CPU": ["a"]}, "OpenEXR": None}),
 ]
 each_message = pytest.mark.parametrize("message", MESSAGES, ids=lambda item: item.kind)

@@ -59,7 +59,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[st
                 f"--out={out}", "--resolution=56x48", "--samples=1", "--quiet", *views, *flags,
             ]  # fmt: skip
             subprocess.run(command, check=True, cwd=ROOT)
-            metadata = read_metadata(next(out.iterdir()))
+            metadata = read_metadata(next(out.glob("[!.]*")))
             assert metadata is not None
             found[variant] = metadata
         return copy.deepcopy(found[variant])

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final
 
@@ -44,13 +45,19 @@ class WorkerProcess:
         blender: Program of an installed Blender; ``None`` takes pip's ``bpy``.
         scratch: Folder for its log and its temporary images; removed with the worker. ``None``
             picks one (:func:`scratch_root`).
+        environment: Variables beside this process's own.
 
     Raises:
         MissingDependency: There is no ``bpy`` in this Python.
         WorkerStartFailed: Blender does not come up.
     """
 
-    def __init__(self, blender: Path | None = None, scratch: Path | None = None) -> None:
+    def __init__(
+        self,
+        blender: Path | None = None,
+        scratch: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         base = scratch or scratch_root()
         base.mkdir(parents=True, exist_ok=True)
         self.scratch = Path(tempfile.mkdtemp(prefix="objaverse-render-", dir=base))
@@ -58,7 +65,7 @@ class WorkerProcess:
         self._log_start = 0
         self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         try:
-            self._process = self._spawn(blender)
+            self._process = self._spawn(blender, environment or {})
         except BaseException:
             shutil.rmtree(self.scratch, ignore_errors=True)
             raise
@@ -81,8 +88,8 @@ class WorkerProcess:
             raise WorkerStartFailed("The worker greeted with something else than its version.")
         self.ready = first
 
-    def _spawn(self, blender: Path | None) -> subprocess.Popen[str]:
-        environment = dict(os.environ)
+    def _spawn(self, blender: Path | None, more: Mapping[str, str]) -> subprocess.Popen[str]:
+        environment = {**os.environ, **more}
         package = Path(__file__).resolve().parent.parent
         if blender is None:
             if importlib.util.find_spec("bpy") is None:

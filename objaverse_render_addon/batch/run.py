@@ -1,91 +1,43 @@
-"""Render a list of assets: :func:`render` and its report."""
+"""Render a list of assets: :func:`render`, and what it would do: :func:`plan`."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import re
 import threading
-import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from ..assets import lists
 from ..assets.formats import inspect_file
-from ..assets.objaverse import ObjaverseCache, as_uid
-from ..assets.sources import expand
-from ..dataset.layout import asset_path, read_metadata, remove_parts
-from ..errors import (
-    DuplicateAsset,
-    Interrupted,
-    MissingDependency,
-    OutOfMemory,
-    OutputExists,
-    RenderError,
-    WorkerCrashed,
-    WorkerStartFailed,
-    WorkerTimeout,
-    from_os_error,
-    from_reason,
-)
+from ..assets.resolve import RepoFormat, Resolver
+from ..assets.sources import Source, expand
+from ..errors import DuplicateAsset, InvalidJob, OutputExists, RenderError, from_reason
 from ..job import RenderJob, differences
-from ..messages import Done, Failed, FrameDone, Message, RenderAsset, Stage
-from .process import WorkerProcess
+from . import capacity, packing
+from .engine import Engine
+from .lanes import Lane, LocalLane
+from .ledger import FAILED, Entry, Ledger, Lock, Outcome, Row
+from .prepare import Item, check_same
+from .results import KEPT_RESULTS, AssetResult, Event, Report
+from .store import Store, open_store, state_folder
 
 __all__ = ["AssetResult", "Event", "Plan", "Report", "plan", "render"]
 
-Event = Stage | FrameDone | Done | Failed
 IdSource = Literal["name", "sha256"]
-SOME_FAILED: Final = 3
 
-
-@dataclass(slots=True)
-class AssetResult:
-    """What became of one asset.
-
-    Attributes:
-        status: ``done``, ``skipped`` (it was there already) or ``failed``.
-        path: The finished archive or folder.
-        doubts: Check name to number of views that it raised a doubt about.
-        seconds: Per stage, and ``total``.
-        sheet: Path of a contact sheet, where previews were asked for.
-    """
-
-    source: str
-    asset_id: str
-    status: Literal["done", "skipped", "failed"]
-    path: Path | None = None
-    error: RenderError | None = None
-    views: int = 0
-    warnings: list[str] = field(default_factory=list)
-    doubts: dict[str, int] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    sheet: str = ""
-
-
-@dataclass(slots=True)
-class Report:
-    """What became of a run: one result per source, in their order."""
-
-    results: list[AssetResult] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing failed."""
-        return not self.failed
-
-    @property
-    def failed(self) -> list[AssetResult]:
-        """The results that failed."""
-        return [result for result in self.results if result.status == "failed"]
-
-    @property
-    def exit_code(self) -> int:
-        """0, the code of the one kind of failure there was, or 3 for several kinds."""
-        codes = {result.error.exit_code for result in self.failed if result.error}
-        return 0 if not codes else codes.pop() if len(codes) == 1 else SOME_FAILED
+RETRIED: Final = (
+    "download-failed", "online-access-denied", "missing-dependency", "device-unavailable",
+    "disk-full", "output-not-writable", "output-exists", "source-not-found", "empty-file",
+    "truncated-file", "wrong-format", "unsupported-format",
+)  # fmt: skip
+"""Failures that every run tries again: they pass by themselves, or are told in no time."""
+_LOOKED_AT: Final = 200_000
+"""Finished assets whose files are looked for at the start; of more, the ledger is believed."""
 
 
 @dataclass(slots=True)
@@ -94,314 +46,410 @@ class Plan:
 
     Attributes:
         action: ``render``, ``skip`` (whole already) or ``fail``.
+        path: Path or URL of the finished asset.
     """
 
     source: str
     asset_id: str
     action: Literal["render", "skip", "fail"]
-    path: Path
+    path: str
     error: RenderError | None = None
 
 
-def asset_name(path: Path, ids: IdSource) -> str:
-    """The asset's id: its file's name, made safe for every file system, or its SHA-256."""
-    if ids == "sha256":
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    name = re.sub(r"[^\w\-]+", "_", path.stem).strip("_")
-    return name[:120] or "asset"
-
-
 def plan(
-    sources: Iterable[str | Path], job: RenderJob, out: Path, *, ids: IdSource = "name",
+    sources: Iterable[str | os.PathLike[str] | Source],
+    job: RenderJob,
+    out: str | Path,
+    *,
+    ids: IdSource = "name",
     overwrite: bool = False,
 ) -> list[Plan]:
     """Look at every source and at what stands in ``out``, without starting Blender."""
-    fingerprint = job.fingerprint()
+    store = open_store(out, job.output.layout)
+    sharded = packing.indexed_assets(store) if job.output.layout == "webdataset" else {}
     seen: dict[str, str] = {}
     plans = []
-    for source in (entry.text for entry in expand(map(str, sources))):
-        uid = as_uid(source)
-        asset_id, path = uid or Path(source).stem, out
+    for source in expand(sources):
+        asset_id = source.name
+        where = store.where(store.name_of(asset_id))
         try:
-            file = None if uid else Path(source).expanduser()
+            item = Item(Row(0, source.text, asset_id, "waiting"), job, "")
+            file = Path(source.text).expanduser() if source.kind == "path" else None
             if file is not None:
                 inspect_file(file)
-                asset_id = asset_name(file, ids)
-            path = asset_path(out, asset_id, job.output.layout)
-            if seen.setdefault(asset_id.lower(), source) != source:
+                asset_id = _name(source, ids)
+                where = store.where(store.name_of(asset_id))
+                item.source_bytes = file.stat().st_size
+            if seen.setdefault(asset_id.lower(), source.text) != source.text:
                 raise DuplicateAsset(
-                    f"{source} and {seen[asset_id.lower()]} would both be named {asset_id}.",
+                    f"{source.text} and {seen[asset_id.lower()]} would both be named {asset_id}.",
                     hint="They have the same content."
                     if ids == "sha256"
                     else "Use --ids sha256, or render them into different folders.",
                 )
-            whole = path.exists() and not overwrite and _is_this(path, job, fingerprint, file)
-            plans.append(Plan(source, asset_id, "skip" if whole else "render", path))
+            item.job = job.with_values(dict(source.job)) if source.job else job
+            item.fingerprint = item.job.fingerprint()
+            metadata = None
+            if asset_id in sharded:
+                where = store.where(sharded[asset_id])
+            elif store.exists(store.name_of(asset_id)):
+                metadata = store.metadata(store.name_of(asset_id))
+            whole = asset_id in sharded or metadata is not None
+            if metadata is not None and not overwrite:
+                check_same(where, metadata, item, file)
+            action: Literal["render", "skip"] = "skip" if whole and not overwrite else "render"
+            plans.append(Plan(source.text, asset_id, action, where))
         except RenderError as error:
-            plans.append(Plan(source, asset_id, "fail", path, error))
+            plans.append(Plan(source.text, asset_id, "fail", where, error))
     return plans
 
 
-def _is_this(path: Path, job: RenderJob, fingerprint: str, file: Path | None) -> bool:
-    """Whether a finished asset is what this job would make of this file.
-
-    Raises:
-        OutputExists: It is whole, but of something else.
-    """
-    found = read_metadata(path)
-    if found is None:
-        return False
-    changes = []
-    if found.get("job_fingerprint") != fingerprint:
-        changes = differences(found.get("job", {}), job.resolved().to_dict())
-        changes = changes or ["the content of cameras.file or lighting.hdri"]
-    if file is not None and found.get("file_size") != file.stat().st_size:
-        changes.append(f"file_size: {found.get('file_size')} -> {file.stat().st_size}")
-    if changes:
-        raise OutputExists(
-            f"{path} was made differently ({'; '.join(changes[:6])}).",
-            hint="Allow overwriting (--overwrite) to replace it, or choose another folder.",
-        )
-    return True
-
-
 def render(
-    sources: Iterable[str | Path],
+    sources: Iterable[str | os.PathLike[str] | Source],
     job: RenderJob,
     out: str | Path,
     *,
     on_event: Callable[[Event], None] | None = None,
     on_result: Callable[[AssetResult], None] | None = None,
+    on_start: Callable[[dict[str, int]], None] | None = None,
     blender: str | Path | None = None,
+    workers: int | None = None,
+    gpus: Sequence[int] | None = None,
     timeout: float = 300.0,
     max_memory: int | None = None,
+    recycle: int = 1000,
+    attempts: int = 2,
+    retry: Iterable[str] | Literal["all"] = (),
     overwrite: bool = False,
     ids: IdSource = "name",
+    shard: tuple[int, int] | None = None,
+    state: str | Path | None = None,
     scratch: str | Path | None = None,
+    min_free: int | None = None,
+    patience: float = 600.0,
+    shard_assets: int = packing.BLOCK,
+    shard_bytes: int = packing.MAX_BYTES,
     previews: str | Path | None = None,
     provenance: dict[str, dict[str, Any]] | None = None,
+    lookup: Callable[[str], dict[str, Any]] | None = None,
     cancel: threading.Event | None = None,
     download_dir: str | Path | None = None,
+    keep_downloads: bool = True,
+    save_repo_format: RepoFormat = "none",
     endpoint: str | None = None,
     online: bool = True,
+    lanes: Callable[[RenderJob, Path], Sequence[tuple[str, Lane]]] | None = None,
 ) -> Report:
-    """Render assets one after the other, each into ``out`` under its own name.
+    """Render assets, each into ``out`` under its own name, several at a time.
 
-    A failure is that asset's alone: it is in the report by name, and the next one goes on. What
-    is whole already is skipped. This process never imports Blender; a worker process does.
+    A failure is that asset's alone: it is in the report by name, and the others go on. What is
+    finished already is skipped, what failed for good is not tried again unless asked; the ledger
+    in ``out/.state`` knows (``objaverse-render status``). This process never imports Blender;
+    worker processes do.
 
     Args:
-        sources: 3D files, folders of them, Objaverse 1.0 UIDs, or text files that list these.
-        out: Folder for the finished assets; made if needed.
+        sources: 3D files, folders of them, UIDs, URLs, or lists of these.
+        out: Folder, or URL of one, for the finished assets; made if needed.
         on_event: Told of every stage, view and outcome as it happens.
         on_result: Told of every asset as it ends, also of those that no worker saw.
+        on_start: Told, before anything is rendered, how many assets are in which state.
         blender: Program of an installed Blender; pip's ``bpy`` otherwise.
+        workers: Processes that render; by what the machine has otherwise.
+        gpus: Indices of the GPUs to render on; all that the job's device means otherwise.
         timeout: Seconds that one asset may take.
-        max_memory: Bytes that the worker may take; 90 % of the machine's otherwise, 0 for no
-            limit.
+        max_memory: Bytes that a worker may take; its share of 90 % of the machine's otherwise,
+            0 for no limit.
+        recycle: Assets after which a worker is replaced.
+        attempts: Times that an asset may take its worker down before it is given up.
+        retry: Reasons of earlier failures to try again, or ``all``.
+        overwrite: Render what is finished too.
         ids: Name assets by file name or by content.
+        shard: ``(i, n)``: only the ``i``-th of ``n`` parts of the list, counted from 0, with a
+            ledger of its own.
+        state: Folder for the ledger and for what is not packed yet.
         scratch: Folder for temporary images; memory-backed storage otherwise, where there is some.
+        min_free: Bytes of disk that have to stay free; the run waits otherwise.
+        patience: Seconds to wait for a full disk or failing storage before the run ends.
+        shard_assets: Assets in a WebDataset shard.
+        shard_bytes: Bytes from which a shard is split.
         previews: Folder for a PNG of each view as soon as it is there; ``on_event`` is told.
         provenance: Source to what is known of it; goes into the metadata.
-        cancel: Set it, from any thread, to stop: as Ctrl-C does.
+        lookup: Gives what a catalogue knows of a source, from any thread.
+        cancel: Set it, from any thread, to stop at once.
         download_dir: Cache of fetched objects; ``~/.objaverse``, as the ``objaverse`` package.
+        keep_downloads: Whether what is fetched stays in the cache after rendering.
+        save_repo_format: How repositories of Objaverse-XL's GitHub objects are kept.
         endpoint: Server of the Objaverse data set; ``HF_ENDPOINT`` or Hugging Face otherwise.
         online: Whether objects may be fetched.
+        lanes: Makes the places to render, of the job and the staging folder, instead of this
+            machine's.
 
     Raises:
         InvalidJob: The job is impossible.
-        WorkerStartFailed, MissingDependency: There is no Blender to render with.
+        OutputExists: The folder holds assets of another job.
+        OutputBusy: Another run works on the folder.
+        WorkerStartFailed, MissingDependency, DeviceUnavailable: There is no Blender to render
+            with, or not on what was asked for.
         OutputNotWritable, DiskFull: ``out`` cannot be made or written.
-        Interrupted: By Ctrl-C or ``cancel``; finished assets stay, the one in hand leaves
-            nothing.
+        Interrupted: By Ctrl-C or ``cancel``; finished assets stay, and the same call goes on.
     """
-    out = Path(out).expanduser().resolve()
-    _check_writable(out)
-    run = _Run(
-        job=job,
-        out=out,
-        blender=Path(blender) if blender else None,
-        scratch=Path(scratch) if scratch else None,
-        timeout=timeout,
-        max_memory=_default_memory() if max_memory is None else max_memory,
-        previews=str(previews or ""),
-        provenance=provenance or {},
-        objects=ObjaverseCache(
-            Path(download_dir).expanduser() if download_dir else None, endpoint, online=online
-        ),
-        on_event=on_event or _ignore,
-        cancel=cancel or threading.Event(),
-    )
-    report = Report()
-    try:
-        for item in plan(sources, job, out, ids=ids, overwrite=overwrite):
-            result = run.one(item)
-            report.results.append(result)
+    if shard is not None and not 0 <= shard[0] < shard[1]:
+        raise InvalidJob(
+            f"There is no part {shard[0]} of {shard[1]}.", hint="--shard i/n counts from 0 to n-1."
+        )
+    given = list(sources)
+    folder = Path(state).expanduser() if state else state_folder(out)
+    layout = job.output.layout
+    part = "" if shard is None else f"-{shard[0]:04d}-of-{shard[1]:04d}"
+    store = open_store(out, layout, folder / f"part{part}" if part else folder)
+    store.check()
+    with ExitStack() as stack:
+        lock = Lock(folder / f"lock{part}", store.address)
+        stack.callback(lock.release)
+        ledger = stack.enter_context(Ledger(folder / f"ledger{part}.sqlite"))
+        resolver = stack.enter_context(
+            Resolver(
+                download_dir, endpoint, online=online, keep=keep_downloads,
+                save_repo_format=save_repo_format,
+            )
+        )  # fmt: skip
+        ledger.reset_in_hand()
+        _check_job(ledger, job, store, overwrite)
+        request = _take_in(ledger, given, ids, shard, overwrite)
+        if layout == "webdataset":
+            _look_at_shards(ledger, store, request, overwrite)
+        else:
+            _look_at_files(ledger, store, request)
+        ledger.retry(RETRIED, request)
+        ledger.retry(None if retry == "all" else retry, request)
+        collected: list[tuple[int, AssetResult]] = []
+        report = Report()
+
+        def collect(row: int, result: AssetResult) -> None:
+            report.add(result)
+            if len(collected) < KEPT_RESULTS:
+                collected.append((row, result))
             if on_result:
                 on_result(result)
-    except KeyboardInterrupt as error:
-        run.abandon()
-        raise Interrupted(
-            f"Stopped after {len(report.results)} assets.",
-            hint="Run the same command again to go on.",
-        ) from error
-    finally:
-        run.close()
-    return report
 
-
-@dataclass(slots=True)
-class _Run:
-    """One run: its settings, and the worker that it keeps from asset to asset."""
-
-    job: RenderJob
-    out: Path
-    blender: Path | None
-    scratch: Path | None
-    timeout: float
-    max_memory: int
-    previews: str
-    provenance: dict[str, dict[str, Any]]
-    objects: ObjaverseCache
-    on_event: Callable[[Event], None]
-    cancel: threading.Event
-    _worker: WorkerProcess | None = None
-    _current: str = ""
-
-    def one(self, item: Plan) -> AssetResult:
-        """Do what the plan says for one asset; only an interruption raises."""
-        if self.cancel.is_set():
-            raise KeyboardInterrupt
-        if item.action == "skip":
-            return AssetResult(item.source, item.asset_id, "skipped", item.path)
-        error = item.error
-        if error is None:
-            self._current = item.asset_id
-            try:
-                return self._render(item)
-            except (MissingDependency, WorkerStartFailed):
-                raise
-            except Interrupted as interrupted:
-                raise KeyboardInterrupt from interrupted
-            except (WorkerCrashed, WorkerTimeout) as failure:
-                self.abandon()
-                error = type(failure)(
-                    f"{item.source}: {_sentence(failure, self.timeout)}",
-                    hint=failure.hint,
-                    log=failure.log,
+        counts = ledger.counts(request)
+        if on_start:
+            on_start(counts)
+        _tell_earlier(ledger, request, store, collect, report)
+        if counts["waiting"]:
+            if lanes is None:
+                places = capacity.places(
+                    job, workers=workers, wanted_gpus=gpus, assets=counts["waiting"]
                 )
-            except RenderError as failure:
-                error = failure
-        self.on_event(
-            Failed(item.asset_id, error.reason, error.message, error.hint, error.log)
-        )
-        return AssetResult(item.source, item.asset_id, "failed", None, error)
-
-    def _render(self, item: Plan) -> AssetResult:
-        file, known = self._locate(item)
-        if self._worker is None:
-            self._worker = WorkerProcess(self.blender, self.scratch)
-        self._worker.send(
-            RenderAsset(
-                source=item.source,
-                asset_id=item.asset_id,
-                job=self.job.to_dict(),
-                out=str(self.out),
-                scratch=str(self._worker.scratch),
-                provenance={**known, **self.provenance.get(item.source, {}), "path": str(file)},
-                max_memory=self.max_memory,
-                previews=self.previews,
-            )
-        )
-        answer = self._converse(self._worker)
-        if isinstance(answer, Failed):
-            if answer.reason == OutOfMemory.reason:
-                # The worker ended itself with this message.
-                self.abandon()
-            raise from_reason(answer.reason, answer.message, answer.hint, answer.log)
-        return AssetResult(
-            item.source,
-            item.asset_id,
-            "done",
-            Path(answer.path),
-            None,
-            answer.views,
-            answer.warnings,
-            answer.doubts,
-            answer.seconds,
-            answer.sheet,
-        )
-
-    def _locate(self, item: Plan) -> tuple[Path, dict[str, Any]]:
-        """The asset's file on this machine, and what is known of it."""
-        uid = as_uid(item.source)
-        if uid is None:
-            return Path(item.source).expanduser().resolve(), {}
-        self.on_event(Stage(item.asset_id, "download"))
-        path = self.objects.fetch(uid, cancel=self.cancel)
-        return path, {"file_identifier": f"https://sketchfab.com/3d-models/{uid}"}
-
-    def _converse(self, worker: WorkerProcess) -> Done | Failed:
-        deadline = time.monotonic() + self.timeout
-        while True:
-            message = self._receive(worker, deadline)
-            if isinstance(message, Failed):
-                return message
-            if isinstance(message, Event):
-                self.on_event(message)
-            if isinstance(message, Done):
-                return message
-
-    def _receive(self, worker: WorkerProcess, deadline: float) -> Message:
-        while True:
-            if self.cancel.is_set():
-                raise KeyboardInterrupt
-            try:
-                return worker.receive(min(0.1, max(0.0, deadline - time.monotonic())))
-            except WorkerTimeout:
-                if time.monotonic() >= deadline:
-                    raise
-
-    def abandon(self) -> None:
-        """End the worker at once and remove what it left of the asset in hand."""
-        if self._worker is not None:
-            self._worker.kill()
-            self._worker = None
-            remove_parts(self.out, self._current)
-
-    def close(self) -> None:
-        """End the worker in peace."""
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
-
-
-def _sentence(error: RenderError, timeout: float) -> str:
-    if isinstance(error, WorkerTimeout):
-        return f"not done after {timeout:g} seconds."
-    return error.message
+                limit = max_memory
+                if limit is None:
+                    limit = int(0.9 * capacity.memory() / len(places))
+                made: Sequence[tuple[str, Lane]] = [
+                    (
+                        place.name,
+                        LocalLane(
+                            place,
+                            blender=Path(blender) if blender else None,
+                            scratch=Path(scratch) if scratch else None,
+                            timeout=timeout,
+                            max_memory=limit,
+                            previews=str(previews or ""),
+                            recycle=recycle,
+                        ),
+                    )
+                    for place in places
+                ]
+            else:
+                made = lanes(job, store.staging)
+            shards = None
+            if layout == "webdataset":
+                prefix = "shard" if shard is None else f"shard-{shard[0]:04d}"
+                shards = packing.Shards(
+                    store, ledger, prefix=prefix, block=shard_assets, max_bytes=shard_bytes
+                )
+            Engine(
+                job=job,
+                store=store,
+                ledger=ledger,
+                request=request,
+                lanes=made,
+                resolver=resolver,
+                shards=shards,
+                attempts=attempts,
+                patience=patience,
+                min_free=min_free,
+                provenance=provenance or {},
+                lookup=lookup or _nothing,
+                on_event=on_event or _ignore,
+                on_result=collect,
+                cancel=cancel or threading.Event(),
+            ).run()
+    collected.sort(key=lambda pair: pair[0])
+    report.results = [result for _, result in collected]
+    return report
 
 
 def _ignore(_: Event) -> None:
     pass
 
 
-def _check_writable(out: Path) -> None:
-    probe = out / f".objaverse-render-{os.getpid()}"
+def _nothing(_: str) -> dict[str, Any]:
+    return {}
+
+
+# --- Taking the list in ---------------------------------------------------------------------
+
+
+def _name(source: Source, ids: IdSource) -> str:
+    """The asset's id: its source's name, or its file's SHA-256."""
+    if ids == "sha256" and source.kind == "path":
+        try:
+            with Path(source.text).expanduser().open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            pass  # It fails by this name.
+    return source.name
+
+
+def _entries(
+    sources: Sequence[str | os.PathLike[str] | Source],
+    ids: IdSource,
+    shard: tuple[int, int] | None,
+) -> Iterator[Entry]:
+    for source in expand(sources):
+        asset_id = _name(source, ids)
+        # By name, so that two sources of one name meet in the same part.
+        if shard and zlib.crc32(asset_id.lower().encode()) % shard[1] != shard[0]:
+            continue
+        options: dict[str, Any] = {}
+        if source.job:
+            options["job"] = dict(source.job)
+        if source.known:
+            options["known"] = dict(source.known)
+        yield Entry(source.text, asset_id, options or None)
+
+
+def _take_in(
+    ledger: Ledger,
+    sources: Sequence[str | os.PathLike[str] | Source],
+    ids: IdSource,
+    shard: tuple[int, int] | None,
+    overwrite: bool,
+) -> int:
+    """The ledger's number of this request; a long list is read once only."""
+    digest = hashlib.sha256(repr((ids, shard)).encode())
+    for source in sources:
+        digest.update(f"\0{source!r}".encode())
+        path = Path(os.fspath(source)) if not isinstance(source, Source) else None
+        if path is None or path.suffix.lower() not in lists.EXTENSIONS or not path.is_file():
+            for entry in expand([source]):
+                digest.update(f"\n{entry!r}".encode())
+            continue
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    key = digest.hexdigest()
+    known = None if overwrite else ledger.request(key)
+    if known is not None:
+        return known
+    return ledger.add(key, _entries(sources, ids, shard), replace=overwrite)
+
+
+def _check_job(ledger: Ledger, job: RenderJob, store: Store, overwrite: bool) -> None:
+    """Whether the folder was begun with this job.
+
+    Raises:
+        OutputExists: With the difference.
+    """
+    new, old = job.fingerprint(), ledger.get("fingerprint")
+    ledger.add_job(new, job.resolved().to_dict())
+    if old == new:
+        return
+    if old is not None:
+        if ledger.counts()["done"] and not overwrite:
+            changes = differences(ledger.job(old) or {}, job.resolved().to_dict())
+            changes = changes or ["the content of cameras.file or lighting.hdri"]
+            raise OutputExists(
+                f"{store.address} was made differently ({'; '.join(changes[:6])}).",
+                hint="Allow overwriting (--overwrite) to replace it, or choose another folder.",
+            )
+        # What failed by other rules may not fail by these.
+        ledger.retry()
+    ledger.put("fingerprint", new)
+
+
+def _look_at_files(ledger: Ledger, store: Store, request: int) -> None:
+    """Assets that the ledger calls done and that are not there wait again."""
+    if ledger.counts(request)["done"] > _LOOKED_AT:
+        return
+    there = set(store.names())
+    missing = []
+    for row, source, path, size in list(ledger.done_files(request)):
+        now = _size(source) if size else None
+        if path not in there:
+            missing.append(row)
+        elif now is not None and now != size:
+            ledger.finish(
+                Outcome(
+                    row, "failed", 1, "output-exists",
+                    f"{store.where(path)} was made differently (file_size: {size} -> {now}).",
+                    "Allow overwriting (--overwrite) to replace it, or choose another folder.",
+                )
+            )  # fmt: skip
+    ledger.mark(missing, "waiting")
+    changed = [
+        row["id"]
+        for row in ledger.assets(FAILED, request=request, limit=_LOOKED_AT)
+        if row["source_bytes"] and row["reason"] != "output-exists"
+        and _size(row["source"]) not in (None, row["source_bytes"])
+    ]  # fmt: skip
+    ledger.mark(changed, "waiting")
+    ledger.flush()
+
+
+def _size(source: str) -> int | None:
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise from_os_error(error, f"The output folder {out}") from error
+        return Path(source).expanduser().stat().st_size
+    except (OSError, ValueError):
+        return None
 
 
-def _default_memory() -> int:
-    """90 % of the memory that this machine, or its container, has."""
-    limits = []
-    with contextlib.suppress(ValueError, OSError, AttributeError):
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    with contextlib.suppress(ValueError, OSError):
-        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return int(0.9 * min(limits)) if limits else 0
+def _look_at_shards(ledger: Ledger, store: Store, request: int, overwrite: bool) -> None:
+    """What lies in a shard is done, and nothing else is."""
+    sharded = packing.indexed_assets(store)
+    if overwrite and sharded:
+        raise OutputExists(
+            f"{store.address} holds shards, and an asset in a shard cannot be replaced.",
+            hint="Choose another folder.",
+        )
+    there = set(sharded.values())
+    missing = [row for row, _, path, _ in ledger.done_files(request) if path not in there]
+    ledger.mark(missing, "waiting")
+    ledger.adopt(sharded)
+
+
+def _tell_earlier(
+    ledger: Ledger,
+    request: int,
+    store: Store,
+    collect: Callable[[int, AssetResult], None],
+    report: Report,
+) -> None:
+    """Results of what needs no work any more."""
+    for row in ledger.assets(("done", *FAILED), request=request, limit=KEPT_RESULTS):
+        result = AssetResult(row["source"], row["asset_id"] or "", "skipped")
+        if row["state"] == "done":
+            where = store.where(row["path"] or store.name_of(row["asset_id"]))
+            result.path = where if "://" in where else Path(where)
+            result.views = row["views"] or 0
+        else:
+            result.status = "failed"
+            hint = row["hint"] or ""
+            if row["asset_id"] and row["attempts"]:
+                hint = f"It failed before; --retry {row['reason']} tries again. {hint}".strip()
+            result.error = from_reason(
+                row["reason"] or "", row["message"] or "", hint, row["log"] or ""
+            )
+        collect(row["id"], result)
+    counts = ledger.counts(request)
+    report.counts["skipped"] = counts["done"]
+    report.counts["failed"] = sum(counts[name] for name in FAILED)

@@ -9,7 +9,7 @@ import bpy
 
 from ..errors import DeviceUnavailable
 
-__all__ = ["Device", "available_devices", "select_device"]
+__all__ = ["Device", "available_devices", "gpu_ids", "select_device"]
 
 # Best first.
 GPU_KINDS: Final = ("OPTIX", "CUDA", "HIP", "ONEAPI", "METAL")
@@ -46,6 +46,18 @@ def available_devices() -> dict[str, list[str]]:
             elif device.type == kind:
                 found.setdefault(kind, []).append(device.name)
     return found
+
+
+def gpu_ids() -> list[str]:
+    """Cycles' own names of the GPUs that this process sees; NVIDIA's hold the PCI address."""
+    found = set()
+    for kind in GPU_KINDS:
+        try:
+            devices = _preferences().get_devices_for_type(kind)
+        except (ValueError, TypeError):
+            continue
+        found |= {device.id for device in devices or () if device.type == kind}
+    return sorted(found)
 
 
 def select_device(wanted: str) -> Device:

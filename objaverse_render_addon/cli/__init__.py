@@ -16,6 +16,7 @@ from ..errors import Interrupted, RenderError
 from . import (
     attribution,
     doctor,
+    download,
     export,
     gallery,
     info,
@@ -24,6 +25,7 @@ from . import (
     render,
     search,
     sheet,
+    stats,
     status,
     turntable,
     verify,
@@ -35,7 +37,7 @@ __all__ = ["main"]
 
 # In the order of --help.
 _COMMANDS = (
-    render, status, merge, verify, export, gallery, sheet, turntable, search, info, attribution,
+    download, render, status, merge, verify, stats, export, gallery, sheet, turntable, search, info, attribution,
     install, doctor,
 )  # fmt: skip
 

@@ -134,7 +134,8 @@ JOB_FLAGS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
             "type": float, "help": "rounds of the orbit (default: 3)"}),
         ("--camera-file", "cameras.file", {
             "metavar": "PATH",
-            "help": "transforms.json or TOML of poses; implies --cameras file"}),
+            "help": "poses: transforms.json, a NeRF-synthetic or COLMAP folder, TOML; implies "
+            "--cameras file"}),
         ("--pixel-aspect", "cameras.pixel_aspect", {
             "type": float, "help": "height of a pixel over its width (default: 1)"}),
         ("--shift", "cameras.shift", {
@@ -153,7 +154,8 @@ JOB_FLAGS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
             "choices": ["npy", "exr"],
             "help": "one array per pass, or one multilayer EXR per view (default: npy)"}),
         ("--layout", "output.layout", {
-            "choices": ["zip", "folder"], "help": "one of these per asset (default: zip)"}),
+            "choices": ["zip", "tar", "folder", "webdataset"],
+            "help": "zip, tar or folder per asset, or WebDataset shards (default: zip)"}),
     ],
     "engine": [
         ("--engine", "engine.engine", {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import Any
 
 from .common import complain
@@ -19,6 +20,10 @@ class JsonProgress:
 
     def __exit__(self, *_: object) -> None:
         pass
+
+    def start(self, counts: dict[str, int]) -> None:
+        """The list was read."""
+        print(json.dumps({"kind": "start", **counts}), flush=True)
 
     def event(self, event: Any) -> None:
         """Of a worker, as it comes."""
@@ -53,25 +58,31 @@ class JsonProgress:
 
     def summary(self, report: Any) -> None:
         """The run ended."""
-        counts = dict.fromkeys(("done", "skipped", "failed"), 0)
-        for result in report.results:
-            counts[result.status] += 1
+        counts = {name: report.counts[name] for name in ("done", "skipped", "failed")}
         print(json.dumps({"kind": "summary", **counts}), flush=True)
 
 
 class Progress:
-    """A bar with views per second and time left, and a line per asset, for people."""
+    """A bar with speed and time left, and a line per asset, for people."""
 
-    def __init__(self, assets: int, quiet: bool) -> None:
-        self._assets, self._quiet = assets, quiet
-        self._ended = 0
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._shown = not quiet and sys.stderr.isatty()
+        self._to_do = self._earlier = self._failed = self._views = 0
         self._bar: Any = None
+        self._since = time.monotonic()
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._close()
+
+    def start(self, counts: dict[str, int]) -> None:
+        """The list was read: from here on it is rendered."""
+        self._to_do = counts["waiting"]
+        self._earlier = sum(counts.values()) - self._to_do
+        self._since = time.monotonic()
 
     def _close(self) -> None:
         if self._bar is not None:
@@ -80,51 +91,85 @@ class Progress:
 
     def event(self, event: Any) -> None:
         """Of a worker, as it comes."""
-        if self._quiet or not sys.stderr.isatty():
+        if event.kind == "notice":
+            self._line(event.text)
             return
-        if event.kind == "stage" and event.name != "render":
+        if not self._shown:
+            return
+        if event.kind == "frame-done":
+            self._views += 1
+        alone = self._to_do == 1
+        if alone and event.kind == "stage" and event.name != "render":
             print(f"\r\033[K{event.asset_id}: {event.name} …", end="", file=sys.stderr, flush=True)
-        elif event.kind == "frame-done":
+        elif event.kind == "frame-done" or (event.kind == "stage" and not alone):
             if self._bar is None:
-                self._bar = self._new_bar(event.asset_id, event.total)
-            if self._bar is not None:
+                total = event.total if alone else self._to_do
+                self._bar = _new_bar(total, event.asset_id[:40] if alone else "", alone)
+            if self._bar is not None and alone:
                 self._bar.update()
-
-    def _new_bar(self, asset_id: str, total: int) -> Any:
-        try:
-            from tqdm import tqdm
-        except ImportError:  # Inside an installed Blender.
-            return None
-        print("\r\033[K", end="", file=sys.stderr)
-        title = f"[{self._ended + 1}/{self._assets}] {asset_id[:32]}"
-        return tqdm(total=total, desc=title, unit="view", leave=False, file=sys.stderr)
+            elif self._bar is not None:
+                rate = self._views / max(1e-3, time.monotonic() - self._since)
+                self._bar.set_postfix_str(f"{rate:.1f} views/s, {self._failed} failed")
 
     def result(self, result: Any) -> None:
         """An asset ended."""
-        self._close()
-        self._ended += 1
-        if sys.stderr.isatty():
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
-        if result.error is not None:
+        if self._earlier and self._to_do and result.status != "done":
+            self._earlier -= 1
+        elif self._bar is not None and self._to_do > 1:
+            self._bar.update()
+        if self._to_do <= 1:
+            self._close()
+        if result.status == "failed":
+            self._failed += 1
+            self._clear()
             complain(result.error, f"failed [{result.error.reason}]")
         if self._quiet or result.status == "failed":
             return
         if result.status == "skipped":
-            print(f"skipped {result.path} (whole already)")
+            if self._to_do + self._earlier < 100:
+                self._line(f"skipped {result.path} (whole already)", sys.stdout)
             return
         seconds = result.seconds.get("total", 0.0)
         rate = result.views / seconds if seconds else 0.0
-        print(f"done    {result.path}: {result.views} views, {seconds:.1f} s ({rate:.1f} views/s)")
-        for warning in result.warnings:
-            print(f"        warning: {warning}")
-        for name, count in sorted(result.doubts.items()):
-            print(f"        doubt: {name} in {count} of {result.views} views")
+        where = str(result.path)
+        if f"/{result.asset_id}" not in where.replace("\\", "/"):
+            where += f"/{result.asset_id}"  # In a shard.
+        lines = [f"done    {where}: {result.views} views, {seconds:.1f} s ({rate:.1f} views/s)"]
+        lines += [f"        warning: {warning}" for warning in result.warnings]
+        lines += [
+            f"        doubt: {name} in {count} of {result.views} views"
+            for name, count in sorted(result.doubts.items())
+        ]
+        self._line("\n".join(lines), sys.stdout)
+
+    def _clear(self) -> None:
+        if self._bar is not None:
+            self._bar.clear()
+        elif sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+    def _line(self, text: str, stream: Any = None) -> None:
+        self._clear()
+        print(text, file=stream or sys.stderr, flush=True)
+        if self._bar is not None:
+            self._bar.refresh()
 
     def summary(self, report: Any) -> None:
         """The run ended."""
-        if self._quiet or len(report.results) < 2:
+        if self._quiet or sum(report.counts.values()) < 2:
             return
-        counts: dict[str, int] = {}
-        for result in report.results:
-            counts[result.status] = counts.get(result.status, 0) + 1
-        print(", ".join(f"{count} {status}" for status, count in counts.items()))
+        counts = report.counts
+        names = [name for name in ("done", "skipped", "failed") if counts[name]]
+        print(", ".join(f"{counts[name]} {name}" for name in names))
+
+
+def _new_bar(total: int, title: str, alone: bool) -> Any:
+    try:
+        from tqdm import tqdm
+    except ImportError:  # Inside an installed Blender.
+        return None
+    print("\r\033[K", end="", file=sys.stderr)
+    return tqdm(
+        total=total, desc=title or None, unit=" views" if alone else " assets", leave=False,
+        file=sys.stderr,
+    )  # fmt: skip

@@ -22,9 +22,12 @@ examples:
   objaverse-render render a.glb --out data --radius 1.8:2.4 --fov 40 --framing allow --seed 7
   objaverse-render render a.glb --print-job > job.toml
   objaverse-render render *.glb --out data --job job.toml
+  objaverse-render render uids.txt --out data --workers 8 --layout webdataset
+  objaverse-render render uids.txt --out s3://bucket/data --shard 3/16
 
 Every asset ends as DATA/<id>.zip: images, depth, normals and masks of all views, and
-metadata.json with exact cameras. Run the same command again to go on where it stopped.
+metadata.json with exact cameras. Run the same command again to go on where it stopped;
+objaverse-render status DATA says how far it is and what failed.
 """
 
 
@@ -41,43 +44,138 @@ def add(commands: Any) -> None:
         "sources",
         nargs="*",
         metavar="SOURCE",
-        help="3D files, folders, Objaverse UIDs, or lists of them (.txt)",
+        help="3D files, folders, URLs, Objaverse UIDs and Objaverse-XL identifiers, or lists of "
+        "them (.txt, .csv, .json, .jsonl, .parquet)",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the finished assets")
+    parser.add_argument(
+        "--out", metavar="DIR_OR_URL", help="folder, or URL of one, for the finished assets"
+    )
     parser.add_argument("--print-job", action="store_true", help="print the job as TOML and stop")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done and stop")
     add_job_flags(parser)
-    group = parser.add_argument_group("running")
+    _add_running(parser.add_argument_group("running"))
+    _add_sources(parser.add_argument_group("sources and names"))
+    _add_long(parser.add_argument_group("long lists"))
+    parser.set_defaults(run=_render)
+
+
+def _add_running(group: argparse._ArgumentGroup) -> None:
     add_blender(group)
     group.add_argument(
-        "--timeout", type=float, default=300.0, help="seconds per asset (default: 300)"
+        "--workers", type=_workers, metavar="N",
+        help="processes that render (default: auto, by cores, memory and GPUs)",
+    )  # fmt: skip
+    group.add_argument(
+        "--gpus", type=_gpus, metavar="LIST",
+        help="numbers of the GPUs to render on, as 0,1 (default: all, if --device allows)",
+    )  # fmt: skip
+    group.add_argument(
+        "--timeout", type=float, default=300.0, metavar="S", help="per asset (default: 300)"
     )
     group.add_argument(
         "--max-memory", type=float, metavar="GIB",
-        help="the worker may take so much (default: 90%% of the machine's, 0: no limit)",
+        help="a worker may take so much (default: its share of 90%% of the machine's, 0: no limit)",
     )  # fmt: skip
+    group.add_argument(
+        "--scratch", type=Path, metavar="DIR", help="temporary images (default: in memory)"
+    )
+    group.add_argument("--json", action="store_true", help="one JSON object per event")
+    group.add_argument("--quiet", action="store_true", help="only failures")
+
+
+def _add_sources(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--ids", choices=["name", "sha256"], default="name",
         help="name assets by their file's name or content (default: name)",
     )  # fmt: skip
-    group.add_argument("--overwrite", action="store_true", help="render what is there already too")
-    group.add_argument(
-        "--scratch", type=Path, metavar="DIR", help="temporary images (default: in memory)"
-    )
     group.add_argument(
         "--download-dir", type=Path, metavar="DIR",
         help="cache of fetched objects (default: ~/.objaverse)",
     )  # fmt: skip
     group.add_argument(
+        "--keep-downloads", action=argparse.BooleanOptionalAction, default=True,
+        help="keep what was fetched after rendering (default: yes)",
+    )  # fmt: skip
+    group.add_argument(
+        "--remove-downloads", action="store_false", dest="keep_downloads",
+        help="the same as --no-keep-downloads",
+    )  # fmt: skip
+    group.add_argument(
+        "--save-repo-format", choices=["none", "zip", "tar", "tar.gz", "files"], default="none",
+        help="how repositories of Objaverse-XL's GitHub objects are kept (default: none)",
+    )  # fmt: skip
+    group.add_argument(
         "--offline", action="store_true", help="use fetched objects only, never the network"
     )
-    group.add_argument("--json", action="store_true", help="one JSON object per event")
-    group.add_argument("--quiet", action="store_true", help="only failures")
-    parser.set_defaults(run=_render)
+
+
+def _add_long(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--overwrite", action="store_true", help="render what is finished too")
+    group.add_argument(
+        "--retry", action="append", default=[], metavar="REASON",
+        help="try earlier failures of this kind again, or all; may be repeated",
+    )  # fmt: skip
+    group.add_argument(
+        "--attempts", type=int, default=2, metavar="N",
+        help="times that an asset may take its worker down (default: 2)",
+    )  # fmt: skip
+    group.add_argument(
+        "--recycle", type=int, default=1000, metavar="N",
+        help="assets after which a worker is replaced (default: 1000)",
+    )  # fmt: skip
+    group.add_argument(
+        "--shard", type=_shard, metavar="I/N",
+        help="only part I of N of the list, counted from 0, for arrays of machines; see merge",
+    )  # fmt: skip
+    group.add_argument(
+        "--state", type=Path, metavar="DIR",
+        help="the ledger's folder (default: OUT/.state; of URLs, among your files)",
+    )  # fmt: skip
+    group.add_argument(
+        "--min-free", type=float, metavar="GIB",
+        help="wait while less disk is free (default: a hundredth of it, at most 1)",
+    )  # fmt: skip
+    group.add_argument(
+        "--patience", type=float, default=600.0, metavar="S",
+        help="wait so long for a full disk or failing storage (default: 600)",
+    )  # fmt: skip
+    group.add_argument(
+        "--shard-assets", type=int, default=64, metavar="N",
+        help="assets in a WebDataset shard (default: 64)",
+    )  # fmt: skip
+    group.add_argument(
+        "--shard-size", type=float, default=1.0, metavar="GIB",
+        help="a WebDataset shard is split from this size on (default: 1)",
+    )  # fmt: skip
+
+
+def _workers(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a number from 1")
+    return int(text)
+
+
+def _gpus(text: str) -> list[int] | None:
+    if text == "all":
+        return None
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither all nor a list as 0,1")
+    return [int(part) for part in parts]
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, slash, total = text.partition("/")
+    if not (slash and index.isdecimal() and total.isdecimal() and int(index) < int(total)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not I/N with I from 0 to N-1, as in --shard $SLURM_ARRAY_TASK_ID/100"
+        )
+    return int(index), int(total)
 
 
 def _render(options: argparse.Namespace) -> int:
-    from ..assets.sources import expand
     from ..batch.run import plan, render
 
     job = job_of(options)
@@ -93,8 +191,7 @@ def _render(options: argparse.Namespace) -> int:
             options.sources, job, options.out, ids=options.ids, overwrite=options.overwrite
         )
         return _show_plan(plans, job)
-    count = sum(1 for _ in expand(options.sources))
-    progress = JsonProgress() if options.json else Progress(count, options.quiet)
+    progress = JsonProgress() if options.json else Progress(options.quiet)
     with progress:
         report = render(
             options.sources,
@@ -102,17 +199,35 @@ def _render(options: argparse.Namespace) -> int:
             options.out,
             on_event=progress.event,
             on_result=progress.result,
+            on_start=progress.start,
             blender=options.blender,
+            workers=options.workers,
+            gpus=options.gpus,
             timeout=options.timeout,
-            max_memory=None if options.max_memory is None else int(options.max_memory * 2**30),
+            max_memory=_bytes(options.max_memory),
+            recycle=options.recycle,
+            attempts=options.attempts,
+            retry="all" if "all" in options.retry else options.retry,
             overwrite=options.overwrite,
             ids=options.ids,
+            shard=options.shard,
+            state=options.state,
             scratch=options.scratch,
+            min_free=_bytes(options.min_free),
+            patience=options.patience,
+            shard_assets=options.shard_assets,
+            shard_bytes=int(options.shard_size * 2**30),
             download_dir=options.download_dir,
+            keep_downloads=options.keep_downloads,
+            save_repo_format=options.save_repo_format,
             online=not options.offline,
         )
     progress.summary(report)
     return report.exit_code
+
+
+def _bytes(gibibytes: float | None) -> int | None:
+    return None if gibibytes is None else int(gibibytes * 2**30)
 
 
 def _show_plan(plans: list[Any], job: RenderJob) -> int:

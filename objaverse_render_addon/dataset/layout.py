@@ -1,8 +1,9 @@
 """File names of a finished asset, and how they get to disk: whole, or not at all.
 
-``<id>.zip`` holds ``<id>/NNN.png``, ``NNN_depth.npy`` … and ``metadata.json``; the layout
-``folder`` is the same without the archive. Both are written under a temporary name beside the
-final one and renamed when everything is in them.
+``<id>.zip`` holds ``<id>/NNN.png``, ``NNN_depth.npy`` … and ``metadata.json``; ``<id>.tar`` the
+same without compression, the layout ``folder`` the same without an archive. All are written under
+a temporary name beside the final one and renamed when everything is in them. Shards (the layout
+``webdataset``) are put together from tars, by :mod:`objaverse_render_addon.batch.packing`.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import io
 import json
 import os
 import shutil
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +50,8 @@ _LEVEL = 1
 
 def asset_path(out: Path, asset_id: str, layout: str) -> Path:
     """Where a finished asset stands."""
-    return out / (f"{asset_id}.zip" if layout == "zip" else asset_id)
+    suffix = {"zip": ".zip", "folder": ""}.get(layout, ".tar")
+    return out / f"{asset_id}{suffix}"
 
 
 def pass_file(index: int, name: str, geometry: str) -> str:
@@ -151,7 +154,9 @@ def new_writer(out: Path, asset_id: str, layout: str) -> AssetWriter:
     try:
         out.mkdir(parents=True, exist_ok=True)
         remove_parts(out, asset_id)
-        return (_ZipWriter if layout == "zip" else _FolderWriter)(out, asset_id)
+        writers: dict[str, type[_ZipWriter | _FolderWriter | _TarWriter]]
+        writers = {"zip": _ZipWriter, "folder": _FolderWriter}
+        return writers.get(layout, _TarWriter)(out, asset_id)
     except OSError as error:
         raise from_os_error(error, f"The output folder {out}") from error
 
@@ -206,6 +211,55 @@ class _ZipWriter:
             self._part.unlink(missing_ok=True)
 
 
+def tar_header(name: str, size: int) -> bytes:
+    """What stands before a file in a tar: the same file, the same bytes."""
+    info = tarfile.TarInfo(name)
+    info.size = size
+    info.mode = 0o644
+    return info.tobuf(tarfile.PAX_FORMAT)
+
+
+def tar_padding(size: int) -> bytes:
+    """What stands behind a file in a tar."""
+    return bytes(-size % tarfile.BLOCKSIZE)
+
+
+TAR_END: Final = bytes(2 * tarfile.BLOCKSIZE)
+
+
+class _TarWriter:
+    def __init__(self, out: Path, asset_id: str) -> None:
+        self._final = asset_path(out, asset_id, "tar")
+        self._part = out / f".{asset_id}.part{os.getpid()}.tar"
+        self._folder = asset_id
+        self._file = self._part.open("wb")
+
+    def add(self, name: str, data: bytes) -> None:
+        try:
+            self._file.write(tar_header(f"{self._folder}/{name}", len(data)))
+            self._file.write(data)
+            self._file.write(tar_padding(len(data)))
+        except OSError as error:
+            raise from_os_error(error, f"{self._final}") from error
+
+    def commit(self) -> Path:
+        try:
+            self._file.write(TAR_END)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._part.replace(self._final)
+        except OSError as error:
+            raise from_os_error(error, f"{self._final}") from error
+        return self._final
+
+    def abort(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            self._part.unlink(missing_ok=True)
+
+
 class _FolderWriter:
     def __init__(self, out: Path, asset_id: str) -> None:
         self._final = asset_path(out, asset_id, "folder")
@@ -254,14 +308,20 @@ def folder_in(archive: zipfile.ZipFile) -> str:
 
 
 def read_metadata(path: Path) -> dict[str, Any] | None:
-    """The metadata of a finished asset, zip or folder; ``None`` where it is not whole."""
+    """The metadata of a finished asset's archive or folder; ``None`` where it is not whole."""
     try:
         if path.is_dir():
             text = (path / METADATA).read_text(encoding="utf-8")
+        elif path.suffix == ".tar":
+            with tarfile.open(path, "r:") as tar:
+                (name,) = (name for name in tar.getnames() if name.endswith(f"/{METADATA}"))
+                text = tar.extractfile(name).read().decode()  # type: ignore[union-attr]
         else:
             with zipfile.ZipFile(path) as archive:
                 text = archive.read(f"{folder_in(archive)}/{METADATA}").decode()
         data = json.loads(text)
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
+    except (
+        OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, tarfile.TarError,
+    ):  # fmt: skip
         return None
     return data if isinstance(data, dict) else None

@@ -1,0 +1,551 @@
+"""The run itself: assets flow from the ledger through download, render and packing back to it.
+
+One thread (the caller's) holds the ledger and decides; downloads, lanes and packing have threads
+of their own and only tell it what happened. All queues are short: what is claimed is soon done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ..assets.resolve import Resolver
+from ..errors import (
+    DiskFull,
+    Interrupted,
+    OutOfMemory,
+    OutputNotWritable,
+    RenderError,
+    UnexpectedError,
+    WorkerCrashed,
+    WorkerTimeout,
+)
+from ..job import RenderJob
+from ..messages import Done, Failed, FrameDone, Notice, Stage
+from .lanes import Lane, LaneBroken, LaneThread, Task, Told
+from .ledger import Ledger, Outcome, Row
+from .packing import Shards, Waiting
+from .prepare import Found, Item, Preparer
+from .results import AssetResult, Event
+from .storage import STORAGE_ERRORS, StorageWatch
+from .store import Store
+
+__all__ = ["Engine"]
+
+GRACE: Final = 10.0
+"""Seconds that assets in hand may take to end after the first Ctrl-C."""
+_BEAT: Final = 2.0
+_DEADLY: Final = (WorkerCrashed, WorkerTimeout, OutOfMemory)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    row: Row
+    outcome: Item | Found | RenderError
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """Assets were brought to their place (name to rows), or why not."""
+
+    rows: list[int]
+    places: dict[str, list[int]]
+    error: RenderError | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    error: RenderError
+
+
+class Engine:
+    """One run over the assets of a request.
+
+    Args:
+        lanes: Names, and where to render.
+        shards: How to pack, where the layout is ``webdataset``.
+        attempts: Times that an asset may take its worker down before it is given up.
+        patience: Seconds that the run waits for storage that fails or is full before it ends.
+        min_free: Bytes that have to stay free.
+        on_result: Told the asset's number in the ledger, and its result.
+        cancel: Set it, from any thread, to stop at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        job: RenderJob,
+        store: Store,
+        ledger: Ledger,
+        request: int,
+        lanes: Sequence[tuple[str, Lane]],
+        resolver: Resolver,
+        shards: Shards | None,
+        attempts: int,
+        patience: float,
+        min_free: int | None,
+        provenance: dict[str, dict[str, Any]],
+        lookup: Callable[[str], dict[str, Any]],
+        on_event: Callable[[Event], None],
+        on_result: Callable[[int, AssetResult], None],
+        cancel: threading.Event,
+    ) -> None:
+        self._store, self._ledger, self._request = store, ledger, request
+        self._shards, self._attempts = shards, attempts
+        self._on_event, self._on_result, self._cancel = on_event, on_result, cancel
+        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._names = [name for name, _ in lanes]
+        self._lanes = {
+            number: LaneThread(number, lane, self._inbox) for number, (_, lane) in enumerate(lanes)
+        }
+        self._broken = dict.fromkeys(self._lanes, 0)
+        self._proven: set[int] = set()
+        # Downloads wait for the network, so there are more of them than workers.
+        self._ahead = 2 * len(lanes) + 2
+        self._fetchers = ThreadPoolExecutor(min(32, self._ahead), "fetch")
+        self._packers = ThreadPoolExecutor(2, "pack")
+        self._stop_fetching = threading.Event()
+        self._storage = StorageWatch(store, patience, min_free, self._say)
+        self._preparer = Preparer(
+            job, store, resolver, staged=shards is not None, provenance=provenance,
+            lookup=lookup, tell=self._inbox.put, cancel=self._stop_fetching,
+        )  # fmt: skip
+        self._preparing: dict[int, Row] = {}
+        self._ready: deque[tuple[Item, int]] = deque()
+        self._rendering: dict[int, Item] = {}
+        self._packing: dict[int, Item] = {}
+        """Rendered, but not where they belong."""
+        self._packs = 0
+        self._storage_tries: dict[int, int] = {}
+        self._exhausted = False
+        self._signals = 0
+        self._deadline: float | None = None
+        self._fatal: RenderError | None = None
+        self._done = self._failed = 0
+        self._started = self._beat = self._looked = time.monotonic()
+        self._run = 0
+
+    # --- The loop ---------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work until nothing is left.
+
+        Raises:
+            Interrupted: By a signal or ``cancel``; everything can be gone on with.
+            RenderError: There is nothing to render with, or nowhere to put it.
+        """
+        self._run = self._ledger.start_run(len(self._lanes))
+        ended = "failed"
+        try:
+            with self._listening():
+                while not self._is_over():
+                    self._feed()
+                    self._dispatch()
+                    with contextlib.suppress(queue.Empty):
+                        self._handle(self._inbox.get(timeout=0.2))
+                    self._look_around()
+            if self._fatal is not None:
+                raise self._fatal
+            if self._deadline is not None:
+                ended = "interrupted"
+                raise Interrupted(
+                    f"Stopped after {self._done + self._failed} assets.",
+                    hint="Run the same command again to go on.",
+                )
+            ended = "finished"
+        except sqlite3.OperationalError as error:
+            # Full or gone; what it does not know any more is found by its files.
+            wrong = DiskFull if "full" in str(error) else OutputNotWritable
+            raise wrong(
+                f"The ledger {self._ledger.path} cannot be written: {error}.",
+                hint="Run the same command again when it can; --state puts it elsewhere.",
+            ) from error
+        finally:
+            self._wind_up(ended)
+
+    def _is_over(self) -> bool:
+        if self._preparing or self._rendering or self._packs:
+            return False
+        if self._deadline is not None:
+            return True
+        if self._ready or not self._exhausted:
+            return False
+        if self._shards is not None:
+            for rest in self._shards.rest():
+                self._pack(rest)
+        return not self._packs
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM become a wish, so that nothing is torn apart in the middle."""
+
+        def wish(*_: object) -> None:
+            self._signals += 1
+            self._inbox.put(None)
+
+        before = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                before[number] = signal.signal(number, wish)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _look_around(self) -> None:
+        now = time.monotonic()
+        if self._cancel.is_set() or self._signals > 1:
+            self._stop(0)
+        elif self._signals and self._deadline is None:
+            if self._rendering:
+                self._say(
+                    f"Stopping: {len(self._rendering)} in hand may end within {GRACE:g} seconds; "
+                    "once more stops at once."
+                )
+            self._stop(now + GRACE)
+        elif self._deadline is not None and now > self._deadline:
+            self._stop(0)
+        if now - self._looked > 0.5 and self._deadline is None:
+            self._looked = now
+            self._fatal = self._storage.look()
+            if self._fatal is not None:
+                self._stop(now + GRACE)
+        if now - self._beat > _BEAT:
+            self._beat = now
+            trouble = self._storage.trouble
+            self._ledger.beat(
+                self._run, now - self._started, self._done, self._failed,
+                note=trouble.message if trouble else "",
+            )  # fmt: skip
+
+    def _stop(self, deadline: float) -> None:
+        """Begin nothing new, and interrupt what is in hand at the deadline."""
+        if self._deadline is None:
+            self._stop_fetching.set()
+            for item, _ in self._ready:
+                self._put_back(item)
+            self._ready.clear()
+        self._deadline = deadline
+        if deadline <= time.monotonic():
+            self._storage.given_up.set()
+            for thread in self._lanes.values():
+                thread.interrupt()
+
+    def _put_back(self, item: Item) -> None:
+        """It waits as before; nothing that happened was its doing."""
+        self._preparer.release(item)
+        self._ledger.put_back(item.row)
+
+    def _say(self, text: str) -> None:
+        self._on_event(Notice(text))
+
+    def _wind_up(self, ended: str) -> None:
+        self._stop_fetching.set()
+        self._storage.given_up.set()
+        self._fetchers.shutdown(wait=True, cancel_futures=True)
+        for thread in self._lanes.values():
+            thread.interrupt()
+            thread.finish()
+        for thread in self._lanes.values():
+            thread.join(30)
+        self._packers.shutdown(wait=True)
+        with contextlib.suppress(RenderError, sqlite3.Error):
+            self._ledger.reset_in_hand()
+            elapsed = time.monotonic() - self._started
+            self._ledger.beat(self._run, elapsed, self._done, self._failed, ended=ended)
+
+    # --- From the ledger to the lanes -------------------------------------------------------
+
+    def _feed(self) -> None:
+        if self._deadline is not None or self._storage.trouble or self._exhausted:
+            return
+        # Finished assets that cannot be brought away fast enough hold new ones up.
+        waiting = len(self._preparing) + len(self._ready)
+        room = self._ahead - max(waiting, self._packs)
+        if room <= 0:
+            return
+        rows = self._ledger.claim(self._request, room)
+        self._exhausted = len(rows) < room
+        for row in rows:
+            self._preparing[row.id] = row
+            self._fetchers.submit(self._prepare, row)
+
+    def _prepare(self, row: Row) -> None:
+        outcome: Item | Found | RenderError
+        try:
+            outcome = self._preparer.prepare(row)
+        except RenderError as error:
+            outcome = error
+        except Exception as error:
+            outcome = UnexpectedError(f"{row.source}: {type(error).__name__}: {error}")
+        self._inbox.put(_Prepared(row, outcome))
+
+    def _dispatch(self) -> None:
+        if self._deadline is not None or self._storage.trouble:
+            return
+        idle = [thread for thread in self._lanes.values() if not thread.busy]
+        for _ in range(len(self._ready)):
+            if not idle:
+                return
+            item, avoid = self._ready.popleft()
+            fit = [thread for thread in idle if thread.number != avoid or len(self._lanes) == 1]
+            if not fit:
+                # Only the lane that it took down is free; another one will be.
+                self._ready.append((item, avoid))
+                continue
+            idle.remove(fit[0])
+            self._give(fit[0], item)
+
+    def _give(self, thread: LaneThread, item: Item) -> None:
+        assert item.fetched is not None
+        item.lane = self._names[thread.number]
+        item.row.attempts += 1
+        self._ledger.begin(item.row)
+        self._rendering[item.row.id] = item
+        thread.give(
+            Task(
+                id=item.row.id,
+                source=item.row.source,
+                asset_id=item.row.asset_id,
+                job=item.job.to_dict(),
+                out=self._store.staging,
+                path=item.fetched.path,
+                provenance=item.fetched.provenance,
+            )
+        )
+
+    # --- What is told -----------------------------------------------------------------------
+
+    def _handle(self, message: Any) -> None:
+        if isinstance(message, Told):
+            self._told(message)
+        elif isinstance(message, _Prepared):
+            self._prepared(message)
+        elif isinstance(message, _Packed):
+            self._packed(message)
+        elif isinstance(message, Stage):
+            self._on_event(message)
+        elif isinstance(message, _Trouble):
+            self._storage.report(message.error)
+
+    def _prepared(self, told: _Prepared) -> None:
+        row = self._preparing.pop(told.row.id)
+        outcome = told.outcome
+        if isinstance(outcome, Item):
+            if self._deadline is None:
+                self._ready.append((outcome, -1))
+            else:
+                self._put_back(outcome)
+        elif isinstance(outcome, Found):
+            if outcome.staged:
+                self._shelve(outcome.item)
+            else:
+                name = self._store.name_of(row.asset_id)
+                self._ledger.finish(self._outcome(outcome.item, "done", name))
+                self._on_result(
+                    row.id, AssetResult(row.source, row.asset_id, "skipped", self._where(name))
+                )
+        elif isinstance(outcome, Interrupted):
+            self._ledger.put_back(row)
+        else:
+            self._fail(row, outcome)
+
+    def _told(self, told: Told) -> None:
+        message = told.message
+        if isinstance(message, Stage | FrameDone):
+            self._on_event(message)
+            return
+        if told.lane in self._lanes:
+            self._lanes[told.lane].busy = False
+        item = self._rendering.pop(told.task.id)
+        if isinstance(message, LaneBroken):
+            self._lane_broke(told.lane, item, message.error)
+            return
+        self._proven.add(told.lane)
+        self._broken[told.lane] = 0
+        if isinstance(message, Done):
+            self._preparer.release(item)
+            item.done = message
+            self._bring(item)
+        elif isinstance(message, Interrupted):
+            item.row.attempts -= 1
+            self._put_back(item)
+        elif isinstance(message, STORAGE_ERRORS):
+            self._storage_failed(item, message)
+        elif isinstance(message, _DEADLY):
+            if item.row.attempts >= self._attempts:
+                self._fail(item.row, message, item, "given up")
+            elif self._deadline is not None:
+                self._put_back(item)
+            else:
+                self._ledger.put_back(item.row)
+                self._ready.append((item, told.lane))
+        else:
+            self._fail(item.row, message, item)
+
+    def _lane_broke(self, lane: int, item: Item, error: RenderError) -> None:
+        """The lane has nothing to render with; the asset goes elsewhere."""
+        item.row.attempts -= 1
+        self._broken[lane] += 1
+        if lane not in self._proven or self._broken[lane] >= 3:
+            self._lanes.pop(lane).finish()
+            if self._lanes:
+                self._say(f"{self._names[lane]} is out of use: {error.message}")
+        if self._lanes and self._deadline is None:
+            self._ledger.put_back(item.row)
+            self._ready.append((item, lane))
+            return
+        self._put_back(item)
+        if not self._lanes and self._deadline is None:
+            self._fatal = error
+            self._stop(0)
+
+    def _storage_failed(self, item: Item, error: RenderError) -> None:
+        """No fault of the asset, unless it happens again where everything else is well."""
+        tries = self._storage_tries[item.row.id] = self._storage_tries.get(item.row.id, 0) + 1
+        if tries > 1:
+            self._fail(item.row, error, item)
+            return
+        item.row.attempts -= 1
+        if self._deadline is not None:
+            self._put_back(item)
+            return
+        self._ledger.put_back(item.row)
+        self._ready.appendleft((item, -1))
+        try:
+            self._store.check()
+        except RenderError as still:
+            self._storage.report(still)
+
+    # --- From the lanes to where they belong ------------------------------------------------
+
+    def _bring(self, item: Item) -> None:
+        assert item.done is not None
+        path = Path(item.done.path)
+        item.size = size_of(path)
+        if self._shards is not None:
+            self._shelve(item)
+            return
+        name = self._store.name_of(item.row.asset_id)
+        if str(path) == self._store.where(name):
+            self._finish(item, name)
+            return
+        self._packing[item.row.id] = item
+        self._ledger.mark([item.row.id], "packing")
+        self._carry([item.row.id], {name: [item.row.id]}, lambda: self._store.put(path, name))
+
+    def _shelve(self, item: Item) -> None:
+        """It waits in the staging folder until its block is ended."""
+        assert self._shards is not None
+        self._packing[item.row.id] = item
+        self._ledger.finish(self._outcome(item, "packing", None))
+        self._pack(self._shards.ended(item.row.id, item.row.asset_id))
+
+    def _pack(self, block: list[Waiting]) -> None:
+        if not block:
+            return
+        shards, places = self._shards, dict[str, list[int]]()
+        assert shards is not None
+
+        def pack() -> None:
+            packed = shards.pack(block)
+            places.update({name: [one.id for one in inside] for name, inside in packed.items()})
+
+        self._carry([asset.id for asset in block], places, pack)
+
+    def _carry(
+        self, rows: list[int], places: dict[str, list[int]], action: Callable[[], None]
+    ) -> None:
+        self._packs += 1
+
+        def work() -> None:
+            error = self._storage.insist(action, lambda why: self._inbox.put(_Trouble(why)))
+            self._inbox.put(_Packed(rows, places, error))
+
+        self._packers.submit(work)
+
+    def _packed(self, told: _Packed) -> None:
+        self._packs -= 1
+        if told.error is None:
+            for name, rows in told.places.items():
+                for row in rows:
+                    self._finish(self._packing.pop(row), name)
+            return
+        # What is rendered stays where it is, and the next run brings it to its place.
+        for row in told.rows:
+            self._ledger.put_back(self._packing.pop(row).row)
+        if self._deadline is None:
+            self._fatal = told.error
+            self._stop(time.monotonic() + GRACE)
+
+    def _finish(self, item: Item, name: str) -> None:
+        self._ledger.finish(self._outcome(item, "done", name))
+        self._done += 1
+        result = AssetResult(item.row.source, item.row.asset_id, "done", self._where(name))
+        if item.done is not None:
+            self._on_event(item.done)
+            result.views, result.warnings = item.done.views, item.done.warnings
+            result.doubts, result.seconds = item.done.doubts, item.done.seconds
+            result.sheet = item.done.sheet
+        self._on_result(item.row.id, result)
+
+    def _fail(
+        self, row: Row, error: RenderError, item: Item | None = None, state: str = "failed"
+    ) -> None:
+        outcome = Outcome(row.id, state, row.attempts)
+        if item is not None:
+            self._preparer.release(item)
+            outcome = self._outcome(item, state, None)
+        outcome.reason, outcome.message = error.reason, error.message
+        outcome.hint, outcome.log = error.hint or None, error.log or None
+        outcome.file_type = file_type(row.source)
+        self._ledger.finish(outcome)
+        self._failed += 1
+        self._on_event(Failed(row.asset_id, error.reason, error.message, error.hint, error.log))
+        self._on_result(row.id, AssetResult(row.source, row.asset_id, "failed", None, error))
+        if self._shards is not None:
+            self._pack(self._shards.ended(row.id))
+
+    def _outcome(self, item: Item, state: str, path: str | None) -> Outcome:
+        outcome = Outcome(item.row.id, state, item.row.attempts)
+        outcome.fingerprint, outcome.path = item.fingerprint, path
+        outcome.worker, outcome.bytes = item.lane or None, item.size or None
+        outcome.source_bytes = item.source_bytes or None
+        outcome.file_type = file_type(item.row.source)
+        if item.done is not None:
+            outcome.views, outcome.device = item.done.views, item.done.device
+            outcome.warnings, outcome.doubts = item.done.warnings, item.done.doubts
+            outcome.stages, outcome.seconds = item.done.seconds, item.done.seconds.get("total")
+            outcome.license = item.done.source.get("license")
+            outcome.sha256 = item.done.source.get("sha256")
+            outcome.file_type = item.done.source.get("file_type") or outcome.file_type
+            outcome.source_bytes = item.done.source.get("file_size")
+        return outcome
+
+    def _where(self, name: str) -> Path | str:
+        where = self._store.where(name)
+        return where if "://" in where else Path(where)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of the files in a folder."""
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.iterdir())
+    return path.stat().st_size if path.exists() else 0
+
+
+def file_type(source: str) -> str | None:
+    """What a source's name says that it is."""
+    suffix = Path(source).suffix.lower().lstrip(".")
+    return suffix if 0 < len(suffix) <= 6 else None

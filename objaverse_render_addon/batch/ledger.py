@@ -1,0 +1,674 @@
+"""What became of every asset: a SQLite file beside the data, and its only door.
+
+One process writes it (:class:`Lock` sees to that), any number may read it meanwhile. It can be
+looked at with any SQLite tool: the table ``assets`` has a row per asset, ``jobs`` what they were
+rendered by, ``runs`` who worked on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import LedgerDamaged, OutputBusy, from_os_error
+
+__all__ = [
+    "COLUMNS",
+    "FAILED",
+    "FINISHED",
+    "STATES",
+    "Entry",
+    "Ledger",
+    "Lock",
+    "Outcome",
+    "Row",
+    "Run",
+]
+
+STATES: Final = (
+    "waiting", "downloading", "rendering", "packing", "done", "failed", "given up",
+)  # fmt: skip
+FAILED: Final = ("failed", "given up")
+FINISHED: Final = ("done", *FAILED)
+_IN_HAND: Final = ("downloading", "rendering", "packing")
+_VERSION: Final = 1
+_DEADLY_ATTEMPTS: Final = 3
+_BATCH: Final = 20_000
+# An asset that was rendered by one run and packed by the next keeps what the first knew.
+_KEPT: Final = ", ".join(
+    f"{name} = coalesce(?, {name})"
+    for name in (
+        "fingerprint", "path", "file_type", "license", "sha256", "worker", "device", "views",
+        "bytes", "source_bytes", "seconds", "stages", "warnings", "doubts",
+    )
+)  # fmt: skip
+_ROW: Final = "id, source, asset_id, state, attempts, replace, options"
+
+_SCHEMA: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE jobs (fingerprint TEXT PRIMARY KEY, job TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE requests (id INTEGER PRIMARY KEY, digest TEXT UNIQUE NOT NULL);
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY, host TEXT, pid INTEGER, started REAL, seen REAL, elapsed REAL,
+    done INTEGER, failed INTEGER, workers INTEGER, ended TEXT, note TEXT
+);
+CREATE TABLE assets (
+    id INTEGER PRIMARY KEY,
+    source TEXT NOT NULL,
+    asset_id TEXT COLLATE NOCASE,
+    request INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    replace INTEGER NOT NULL DEFAULT 0,
+    options TEXT,
+    fingerprint TEXT,
+    path TEXT,
+    reason TEXT,
+    message TEXT,
+    hint TEXT,
+    log TEXT,
+    file_type TEXT,
+    license TEXT,
+    sha256 TEXT,
+    worker TEXT,
+    device TEXT,
+    views INTEGER,
+    bytes INTEGER,
+    source_bytes INTEGER,
+    seconds REAL,
+    stages TEXT,
+    warnings TEXT,
+    doubts TEXT,
+    updated REAL
+);
+CREATE UNIQUE INDEX by_asset_id ON assets (asset_id);
+CREATE INDEX by_state ON assets (request, state, reason);
+CREATE INDEX duplicates ON assets (source) WHERE asset_id IS NULL;
+"""
+COLUMNS: Final = tuple(
+    line.split()[0]
+    for line in _SCHEMA[_SCHEMA.index("assets (") : _SCHEMA.index("CREATE UNIQUE")].splitlines()
+    if line.startswith("    ")
+)
+"""Of the table ``assets``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An asset that a run was asked for.
+
+    Attributes:
+        asset_id: Name of the finished asset, unique in its folder.
+        options: Job fields that this asset has its own values for.
+        error: Reason, message, hint of why it cannot be tried at all.
+    """
+
+    source: str
+    asset_id: str
+    options: dict[str, Any] | None = None
+    error: tuple[str, str, str] | None = None
+
+
+@dataclass(slots=True)
+class Row:
+    """An asset in the ledger, as far as a run needs it."""
+
+    id: int
+    source: str
+    asset_id: str
+    state: str
+    attempts: int = 0
+    replace: bool = False
+    options: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How one asset ended; columns of ``assets``."""
+
+    id: int
+    state: str
+    attempts: int = 0
+    reason: str | None = None
+    message: str | None = None
+    hint: str | None = None
+    log: str | None = None
+    fingerprint: str | None = None
+    path: str | None = None
+    file_type: str | None = None
+    license: str | None = None
+    sha256: str | None = None
+    worker: str | None = None
+    device: str | None = None
+    views: int | None = None
+    bytes: int | None = None
+    source_bytes: int | None = None
+    seconds: float | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    doubts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Run:
+    """One run as the ledger knows it.
+
+    Attributes:
+        started: Unix time, for people.
+        elapsed: Seconds that it has worked, by a clock that nobody can set.
+        ended: ``finished``, ``interrupted``, …; empty while it works, or if it was killed.
+        note: What it is waiting for, if so.
+    """
+
+    id: int
+    host: str
+    pid: int
+    started: float
+    seen: float
+    elapsed: float
+    done: int
+    failed: int
+    workers: int
+    ended: str
+    note: str
+
+
+class Lock:
+    """Holds a ledger's folder for this process; the system frees it however the process ends.
+
+    Args:
+        what: The output that it is about, for people.
+
+    Raises:
+        OutputBusy: Another process has it.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a+b")
+        except OSError as error:
+            raise from_os_error(error, str(path)) from error
+        try:
+            _lock(self._file.fileno())
+        except OSError as error:
+            self._file.seek(0)
+            owner = self._file.read(200).decode(errors="replace").strip() or "another process"
+            self._file.close()
+            raise OutputBusy(
+                f"{what} is being rendered into by {owner}.",
+                hint="Wait for it, stop it, or choose another folder; with --shard i/n several "
+                "machines may share one.",
+            ) from error
+        self._file.truncate(0)
+        self._file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+        self._file.flush()
+
+    def release(self) -> None:
+        """Let others in."""
+        self._file.close()
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        import fcntl
+    except ImportError:
+        import msvcrt
+
+        # The byte lies far behind the text, so that others can read who has it.
+        os.lseek(descriptor, 1 << 20, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class Ledger:
+    """The ledger at ``path``; made if it is not there.
+
+    Changes are collected and written together; :meth:`flush` writes them now. A process that is
+    killed loses the last moment of them, and finds the finished files again when it looks.
+
+    Args:
+        read_only: Look, while another process may be writing.
+
+    Raises:
+        LedgerDamaged: The file is none, or of a newer version.
+        OutputNotWritable, DiskFull
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        self._changes = 0
+        self._flushed = time.monotonic()
+        new = not path.exists()
+        try:
+            if read_only:
+                uri = f"{path.resolve().as_uri()}?mode=ro"
+                self._db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._db = sqlite3.connect(
+                    path, isolation_level=None, timeout=30, check_same_thread=False
+                )
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute("PRAGMA cache_size = -131072")
+            if new and not read_only:
+                version = f"PRAGMA user_version = {_VERSION};"
+                self._db.executescript(f"BEGIN; {_SCHEMA} {version} COMMIT;")
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        except OSError as error:
+            raise from_os_error(error, str(path)) from error
+        except sqlite3.DatabaseError as error:
+            raise LedgerDamaged(
+                f"{path} cannot be read as a ledger: {error}.",
+                hint="Move it away; finished assets are found again by their files.",
+            ) from error
+        if version != _VERSION:
+            raise LedgerDamaged(
+                f"{path} is a ledger of version {version}; this program knows {_VERSION}.",
+                hint="Use the program's newest version.",
+            )
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write what is not written yet, and let the file go."""
+        with contextlib.suppress(sqlite3.Error):
+            self.flush()
+        self._db.close()
+
+    # --- Writing ----------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN IMMEDIATE")
+
+    def _changed(self, count: int = 1) -> None:
+        self._changes += count
+        if self._changes >= 500 or time.monotonic() - self._flushed > 0.5:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write all changes."""
+        if self._db.in_transaction:
+            self._db.execute("COMMIT")
+        self._changes = 0
+        self._flushed = time.monotonic()
+
+    def request(self, digest: str) -> int | None:
+        """Make these the assets that a run works on, if they were all taken in before.
+
+        Args:
+            digest: Of what the run was asked for.
+
+        Returns:
+            Number of the request; ``None`` if it is not the ledger's newest, and the assets have
+            to be given again (:meth:`add`).
+        """
+        found = self._db.execute("SELECT id, digest FROM requests ORDER BY id DESC LIMIT 1")
+        newest = found.fetchone()
+        return newest[0] if newest and newest[1] == digest else None
+
+    def add(self, digest: str, entries: Iterable[Entry], *, replace: bool = False) -> int:
+        """Take assets in, in their order, as what a run works on; returns the request's number.
+
+        Those that are in already keep their state.
+
+        Args:
+            replace: They shall be rendered again.
+        """
+        self._begin()
+        self._db.execute("DELETE FROM requests WHERE digest = ?", (digest,))
+        cursor = self._db.execute("INSERT INTO requests (digest) VALUES (?)", (digest,))
+        request = int(cursor.lastrowid or 0)
+        try:
+            entries = iter(entries)
+            while batch := list(islice(entries, _BATCH)):
+                self._add(request, batch, replace)
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self.flush()
+        return request
+
+    def _add(self, request: int, batch: list[Entry], replace: bool) -> None:
+        now = time.time()
+        rows = [
+            (
+                entry.source,
+                entry.asset_id,
+                request,
+                "failed" if entry.error else "waiting",
+                json.dumps(entry.options, sort_keys=True) if entry.options else None,
+                *(entry.error or (None, None, None)),
+                replace,
+                now,
+            )
+            for entry in batch
+        ]
+        changes = self._db.total_changes
+        self._db.executemany(
+            "INSERT INTO assets (source, asset_id, request, state, options, reason, message, hint,"
+            " replace, updated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (asset_id) DO NOTHING",
+            rows,
+        )
+        if self._db.total_changes - changes == len(rows):
+            return
+        for entry in batch:
+            self._add_known(request, entry, replace, now)
+
+    def _add_known(self, request: int, entry: Entry, replace: bool, now: float) -> None:
+        """An asset that may have been in already: the same again, or another of the same name."""
+        (row, source, held_by) = self._db.execute(
+            "SELECT id, source, request FROM assets WHERE asset_id = ?", (entry.asset_id,)
+        ).fetchone()
+        if source != entry.source and held_by == request:
+            self._add_duplicate(request, entry, source, now)
+            return
+        options = json.dumps(entry.options, sort_keys=True) if entry.options else None
+        self._db.execute(
+            "UPDATE assets SET request = ?, options = ? WHERE id = ?", (request, options, row)
+        )
+        if source != entry.source:
+            # The name is free again for this run; its file tells whether it is what is wanted.
+            self._db.execute(
+                "UPDATE assets SET source = ?, state = 'waiting', attempts = 0, reason = NULL"
+                " WHERE id = ?",
+                (entry.source, row),
+            )
+        if entry.error:
+            self._db.execute(
+                "UPDATE assets SET state = 'failed', reason = ?, message = ?, hint = ?"
+                " WHERE id = ?",
+                (*entry.error, row),
+            )
+        elif replace:
+            self._db.execute(
+                "UPDATE assets SET state = 'waiting', replace = 1, attempts = 0, reason = NULL"
+                " WHERE id = ?",
+                (row,),
+            )
+
+    def _add_duplicate(self, request: int, entry: Entry, held: str, now: float) -> None:
+        self._db.execute(
+            "DELETE FROM assets WHERE asset_id IS NULL AND source = ?", (entry.source,)
+        )
+        self._db.execute(
+            "INSERT INTO assets (source, request, state, reason, message, hint, updated)"
+            " VALUES (?, ?, 'failed', 'duplicate-asset', ?, ?, ?)",
+            (
+                entry.source,
+                request,
+                f"{entry.source} and {held} would both be named {entry.asset_id}.",
+                "Use --ids sha256, or render them into different folders.",
+                now,
+            ),
+        )
+
+    def claim(self, request: int, count: int) -> list[Row]:
+        """Take a request's next waiting assets in hand, in their order."""
+        found = self._db.execute(
+            f"SELECT {_ROW} FROM assets WHERE request = ? AND state = 'waiting'"
+            " ORDER BY reason, id LIMIT ?",
+            (request, count),
+        ).fetchall()
+        self.mark([row[0] for row in found], "downloading")
+        return [_row(row) for row in found]
+
+    def mark(self, ids: Sequence[int], state: str) -> None:
+        """Set the state of assets that are in hand, or put them back."""
+        self._begin()
+        now = time.time()
+        self._db.executemany(
+            "UPDATE assets SET state = ?, updated = ? WHERE id = ?",
+            [(state, now, one) for one in ids],
+        )
+        self._changed(len(ids))
+
+    def begin(self, row: Row) -> None:
+        """An attempt begins; counted now, for who knows how it ends."""
+        self._begin()
+        self._db.execute(
+            "UPDATE assets SET state = 'rendering', attempts = ?, updated = ? WHERE id = ?",
+            (row.attempts, time.time(), row.id),
+        )
+        self._changed()
+
+    def put_back(self, row: Row) -> None:
+        """Another attempt is due."""
+        self._begin()
+        self._db.execute(
+            "UPDATE assets SET state = 'waiting', attempts = ? WHERE id = ?",
+            (row.attempts, row.id),
+        )
+        self._changed()
+
+    def finish(self, outcome: Outcome) -> None:
+        """Write how an asset ended."""
+        self._begin()
+        self._db.execute(
+            "UPDATE assets SET state = ?, attempts = ?, reason = ?, message = ?, hint = ?, log = ?,"
+            f" {_KEPT}, replace = 0, updated = ? WHERE id = ?",
+            (
+                outcome.state, outcome.attempts, outcome.reason, outcome.message, outcome.hint,
+                outcome.log, outcome.fingerprint, outcome.path, outcome.file_type, outcome.license,
+                outcome.sha256, outcome.worker, outcome.device, outcome.views, outcome.bytes,
+                outcome.source_bytes, outcome.seconds, _json(outcome.stages),
+                _json(outcome.warnings), _json(outcome.doubts), time.time(), outcome.id,
+            ),
+        )  # fmt: skip
+        self._changed()
+
+    def reset_in_hand(self) -> int:
+        """What a run that was killed had in hand is waiting again; returns how many.
+
+        What was in hand that often when a run died is suspected to have killed it, and given up.
+        """
+        self._begin()
+        self._db.execute(
+            "UPDATE assets SET state = 'given up', reason = 'worker-crashed', message = source ||"
+            " ': whole runs ended while it was being rendered.', hint ="
+            " 'Try it alone, with --max-memory.' WHERE state = 'rendering' AND attempts > ?",
+            (_DEADLY_ATTEMPTS,),
+        )
+        marks = ", ".join("?" * len(_IN_HAND))
+        cursor = self._db.execute(
+            f"UPDATE assets SET state = 'waiting', reason = NULL WHERE state IN ({marks})",
+            _IN_HAND,
+        )
+        self.flush()
+        return cursor.rowcount
+
+    def adopt(self, places: Mapping[str, str]) -> None:
+        """Assets that are found in their place are done, whatever the ledger thought.
+
+        Args:
+            places: Asset id to path.
+        """
+        self._begin()
+        self._db.executemany(
+            "UPDATE assets SET state = 'done', reason = NULL, path = ?"
+            " WHERE asset_id = ? AND state != 'done' AND NOT replace",
+            [(path, asset_id) for asset_id, path in places.items()],
+        )
+        self.flush()
+
+    def retry(self, reasons: Iterable[str] | None = None, request: int | None = None) -> int:
+        """Failed assets wait for another try; returns how many.
+
+        Args:
+            reasons: Of which kinds; all where ``None``.
+            request: Of which request; all where ``None``.
+        """
+        kinds = None if reasons is None else sorted(set(reasons))
+        where = "state IN ('failed', 'given up') AND asset_id IS NOT NULL"
+        if kinds is not None:
+            where += f" AND reason IN ({', '.join('?' * len(kinds))})"
+        values: list[Any] = list(kinds or ())
+        if request is not None:
+            where += " AND request = ?"
+            values.append(request)
+        self._begin()
+        cursor = self._db.execute(
+            f"UPDATE assets SET state = 'waiting', attempts = 0, reason = NULL WHERE {where}",
+            values,
+        )
+        self.flush()
+        return cursor.rowcount
+
+    # --- What it was done by ----------------------------------------------------------------
+
+    def get(self, key: str) -> str | None:
+        """A remark on the whole folder."""
+        found = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return found[0] if found else None
+
+    def put(self, key: str, value: str) -> None:
+        """Remember a remark on the whole folder."""
+        self._begin()
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+        self.flush()
+
+    def add_job(self, fingerprint: str, job: dict[str, Any]) -> None:
+        """Remember what a fingerprint stands for."""
+        self._begin()
+        self._db.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?)", (fingerprint, json.dumps(job)))
+        self._changed()
+
+    def job(self, fingerprint: str) -> dict[str, Any] | None:
+        """The job that a fingerprint stands for."""
+        found = self._db.execute(
+            "SELECT job FROM jobs WHERE fingerprint = ?", (fingerprint,)
+        ).fetchone()
+        return json.loads(found[0]) if found else None
+
+    def start_run(self, workers: int) -> int:
+        """A run begins; returns its number."""
+        self._begin()
+        now = time.time()
+        cursor = self._db.execute(
+            "INSERT INTO runs (host, pid, started, seen, elapsed, done, failed, workers, ended,"
+            " note) VALUES (?, ?, ?, ?, 0, 0, 0, ?, '', '')",
+            (socket.gethostname(), os.getpid(), now, now, workers),
+        )
+        self.flush()
+        return int(cursor.lastrowid or 0)
+
+    def beat(
+        self, run: int, elapsed: float, done: int, failed: int, *, ended: str = "", note: str = ""
+    ) -> None:
+        """A run is alive, or over."""
+        self._begin()
+        self._db.execute(
+            "UPDATE runs SET seen = ?, elapsed = ?, done = ?, failed = ?, ended = ?, note = ?"
+            " WHERE id = ?",
+            (time.time(), elapsed, done, failed, ended, note, run),
+        )
+        self.flush()
+
+    # --- Reading ----------------------------------------------------------------------------
+
+    def last_run(self) -> Run | None:
+        """The newest run."""
+        found = self._db.execute(
+            "SELECT id, host, pid, started, seen, elapsed, done, failed, workers, ended, note"
+            " FROM runs ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+        return Run(*found) if found else None
+
+    def counts(self, request: int | None = None) -> dict[str, int]:
+        """State to number of assets, every state, of one request or of all."""
+        where, values = ("WHERE request = ?", [request]) if request is not None else ("", [])
+        counts = dict.fromkeys(STATES, 0)
+        for state, count in self._db.execute(
+            f"SELECT state, count(*) FROM assets {where} GROUP BY request, state", values
+        ):
+            counts[state] += count
+        return counts
+
+    def failures_by(self, column: str) -> dict[str, int]:
+        """Number of failed assets by ``reason`` or ``file_type``, most frequent first."""
+        assert column in ("reason", "file_type")
+        return dict(
+            self._db.execute(
+                f"SELECT coalesce({column}, '?'), count(*) AS n FROM assets"
+                f" WHERE state IN ('failed', 'given up') GROUP BY {column} ORDER BY n DESC, 1"
+            )
+        )
+
+    def assets(
+        self,
+        states: Sequence[str] = STATES,
+        *,
+        reasons: Sequence[str] = (),
+        request: int | None = None,
+        limit: int = -1,
+    ) -> Iterator[dict[str, Any]]:
+        """Rows of ``assets`` as dictionaries, in their order; JSON columns decoded."""
+        where = f"state IN ({', '.join('?' * len(states))})"
+        values: list[Any] = list(states)
+        if request is not None:
+            where += " AND request = ?"
+            values.append(request)
+        if reasons:
+            where += f" AND reason IN ({', '.join('?' * len(reasons))})"
+            values += reasons
+        cursor = self._db.execute(
+            f"SELECT * FROM assets WHERE {where} ORDER BY id LIMIT ?", (*values, limit)
+        )
+        names = [column[0] for column in cursor.description]
+        for values_ in cursor:
+            row = dict(zip(names, values_, strict=True))
+            for name, empty in (("stages", {}), ("warnings", []), ("doubts", {}), ("options", {})):
+                row[name] = json.loads(row[name]) if row[name] else empty
+            yield row
+
+    def done_files(self, request: int) -> Iterator[tuple[int, str, str, int | None]]:
+        """Id, source, path, size of the source file of all that is done of a request."""
+        yield from self._db.execute(
+            "SELECT id, source, path, source_bytes FROM assets"
+            " WHERE request = ? AND state = 'done' ORDER BY id",
+            (request,),
+        )
+
+    def find(self, asset_id: str) -> Row | None:
+        """The asset of a name."""
+        found = self._db.execute(
+            f"SELECT {_ROW} FROM assets WHERE asset_id = ?", (asset_id,)
+        ).fetchone()
+        return _row(found) if found else None
+
+    def block(self, first: int, last: int) -> list[tuple[int, str, str, str]]:
+        """Id, asset id, state, path of the assets with ids from ``first`` to ``last``."""
+        return self._db.execute(
+            "SELECT id, coalesce(asset_id, ''), state, coalesce(path, '') FROM assets"
+            " WHERE id BETWEEN ? AND ? ORDER BY id",
+            (first, last),
+        ).fetchall()
+
+
+def _json(value: object) -> str | None:
+    return json.dumps(value) if value else None
+
+
+def _row(values: tuple[Any, ...]) -> Row:
+    row = Row(*values)
+    row.replace = bool(row.replace)
+    row.options = json.loads(values[6]) if values[6] else None
+    return row

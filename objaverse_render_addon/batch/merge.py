@@ -1,0 +1,91 @@
+"""One ledger of many: what machines that rendered parts of a list (``--shard i/n``) wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import LedgerDamaged, OutputExists, SourceNotFound
+from .ledger import COLUMNS, Ledger, Lock
+
+__all__ = ["merge"]
+
+
+def merge(paths: Sequence[Path], target: Path, what: str) -> tuple[int, list[int]]:
+    """Put ledgers of parts together; what the target knows already stays, newer facts win.
+
+    Args:
+        paths: Ledgers named ``ledger-IIII-of-NNNN.sqlite``.
+        target: The ledger to make, or to add to.
+        what: The output that it is about, for people.
+
+    Returns:
+        Number of assets in the target, and the parts that are missing.
+
+    Raises:
+        SourceNotFound: No part is given.
+        OutputExists: The parts were made by different jobs, or of different numbers of parts.
+        OutputBusy: A run works on one of them.
+        LedgerDamaged
+    """
+    if not paths:
+        raise SourceNotFound(f"There is no ledger of a part of {what} to merge.")
+    numbers: dict[int, set[int]] = {}
+    for path in paths:
+        match = re.fullmatch(r"ledger-(\d+)-of-(\d+)\.sqlite", path.name)
+        if match is None:
+            raise LedgerDamaged(f"{path} is not named like the ledger of a part.")
+        numbers.setdefault(int(match[2]), set()).add(int(match[1]))
+    if len(numbers) > 1:
+        raise OutputExists(
+            f"{what} was split in different ways: {', '.join(map(str, sorted(numbers)))} parts.",
+            hint="Merge the ledgers of one way first, or move the others away.",
+        )
+    ((total, there),) = numbers.items()
+    with contextlib.ExitStack() as stack:
+        for path in (target, *paths):
+            lock = Lock(path.with_name(path.stem.replace("ledger", "lock")), what)
+            stack.callback(lock.release)
+        jobs = {}
+        for path in paths:
+            with Ledger(path, read_only=True) as part:
+                jobs[part.get("fingerprint")] = path.name
+        if len(jobs) > 1:
+            raise OutputExists(
+                f"{', '.join(jobs.values())} were made by different jobs.",
+                hint="objaverse-render render … --print-job shows a job.",
+            )
+        ledger = stack.enter_context(Ledger(target))
+        for path in paths:
+            _add(target, path)
+        count = sum(ledger.counts().values())
+    return count, sorted(set(range(total)) - there)
+
+
+def _add(target: Path, part: Path) -> None:
+    columns = ", ".join(column for column in COLUMNS if column != "id")
+    kept = ", ".join(f"{column} = excluded.{column}" for column in COLUMNS if column != "id")
+    with contextlib.closing(sqlite3.connect(target, timeout=30, isolation_level=None)) as db:
+        db.execute("ATTACH ? AS part", (str(part),))
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("INSERT OR IGNORE INTO jobs SELECT * FROM part.jobs")
+        db.execute("INSERT OR IGNORE INTO meta SELECT * FROM part.meta")
+        db.execute(
+            f"INSERT INTO assets ({columns}) SELECT {columns} FROM part.assets WHERE asset_id IS"
+            f" NOT NULL ORDER BY id ON CONFLICT (asset_id) DO UPDATE SET {kept}"
+            " WHERE excluded.updated >= assets.updated"
+        )
+        db.execute(
+            f"INSERT INTO assets ({columns}) SELECT {columns} FROM part.assets WHERE asset_id IS"
+            " NULL AND source NOT IN (SELECT source FROM assets WHERE asset_id IS NULL)"
+        )
+        db.execute(
+            "INSERT INTO runs (host, pid, started, seen, elapsed, done, failed, workers, ended,"
+            " note) SELECT host, pid, started, seen, elapsed, done, failed, workers, ended, note"
+            " FROM part.runs WHERE (SELECT count(*) FROM runs AS r WHERE r.host = part.runs.host"
+            " AND r.pid = part.runs.pid AND r.started = part.runs.started) = 0"
+        )
+        db.execute("COMMIT")

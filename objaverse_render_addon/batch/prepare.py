@@ -1,0 +1,159 @@
+"""Before an asset is rendered: is it there already, and where is its file?"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..assets.formats import inspect_file
+from ..assets.resolve import Fetched, Resolver
+from ..assets.sources import Source, classify
+from ..dataset.reader import AssetReader
+from ..errors import OutputExists, RenderError
+from ..job import RenderJob, differences
+from ..messages import Done, Stage
+from .ledger import Row
+from .store import Store
+
+__all__ = ["Found", "Item", "Preparer", "check_same"]
+
+
+@dataclass(slots=True)
+class Item:
+    """An asset on its way through the run.
+
+    Attributes:
+        done: What the worker answered.
+        lane: Name of the lane that renders it, or did.
+        size: Bytes of the finished asset.
+    """
+
+    row: Row
+    job: RenderJob
+    fingerprint: str
+    fetched: Fetched | None = None
+    done: Done | None = None
+    lane: str = ""
+    size: int = 0
+    source_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The asset is finished already, though the ledger did not say so.
+
+    Attributes:
+        staged: It waits in the staging folder to be packed.
+    """
+
+    item: Item
+    staged: bool
+
+
+class Preparer:
+    """Looks and fetches, from any number of threads.
+
+    Args:
+        staged: Whether finished assets wait in the staging folder to be packed.
+        provenance: Source to what the caller knows of it.
+        lookup: Gives what a catalogue knows of a source.
+    """
+
+    def __init__(
+        self,
+        job: RenderJob,
+        store: Store,
+        resolver: Resolver,
+        *,
+        staged: bool,
+        provenance: dict[str, dict[str, Any]],
+        lookup: Callable[[str], dict[str, Any]],
+        tell: Callable[[Stage], None],
+        cancel: threading.Event,
+    ) -> None:
+        self._job, self._fingerprint = job, job.fingerprint()
+        self._store, self._resolver, self._staged = store, resolver, staged
+        self._provenance, self._lookup = provenance, lookup
+        self._tell, self._cancel = tell, cancel
+
+    def prepare(self, row: Row) -> Item | Found:
+        """Find the asset finished, or its file.
+
+        Raises:
+            OutputExists: It is finished, but made by another job or of another file.
+            RenderError: Why there is no file.
+        """
+        options = row.options or {}
+        source = Source(
+            row.source, classify(row.source), row.asset_id,
+            options.get("job", {}), options.get("known", {}),
+        )  # fmt: skip
+        item = Item(row, self._job, self._fingerprint)
+        if source.job:
+            item.job = self._job.with_values(dict(source.job))
+            item.fingerprint = item.job.fingerprint()
+        file = Path(source.text).expanduser() if source.kind == "path" else None
+        if file is not None:
+            inspect_file(file)
+            item.source_bytes = file.stat().st_size
+        if not row.replace:
+            found = self._find(item, file)
+            if found is not None:
+                return found
+        if file is None:
+            self._tell(Stage(row.asset_id, "download"))
+        fetched = self._resolver.fetch(source, cancel=self._cancel)
+        known = {
+            **self._lookup(row.source),
+            **fetched.provenance,
+            **self._provenance.get(row.source, {}),
+        }
+        item.fetched = replace(fetched, provenance=known)
+        return item
+
+    def _find(self, item: Item, file: Path | None) -> Found | None:
+        name = item.row.asset_id
+        if self._staged:
+            staged = self._store.staging / f"{name}.tar"
+            if not staged.exists():
+                return None
+            try:
+                with AssetReader(staged) as reader:
+                    check_same(str(staged), reader.metadata, item, file)
+            except RenderError:
+                return None
+            return Found(item, staged=True)
+        name = self._store.name_of(name)
+        metadata = self._store.metadata(name) if self._store.exists(name) else None
+        if metadata is None:
+            return None
+        check_same(self._store.where(name), metadata, item, file)
+        return Found(item, staged=False)
+
+    def release(self, item: Item) -> None:
+        """The asset's file is not needed any more."""
+        if item.fetched is not None:
+            self._resolver.release(item.fetched)
+            item.fetched = None
+
+
+def check_same(where: str, found: dict[str, Any], item: Item, file: Path | None) -> None:
+    """Whether a finished asset is what this job would make of this file.
+
+    Raises:
+        OutputExists: It is whole, but of something else.
+    """
+    changes = []
+    if found.get("job_fingerprint") != item.fingerprint:
+        changes = differences(found.get("job", {}), item.job.resolved().to_dict())
+        changes = changes or ["the content of cameras.file or lighting.hdri"]
+    if file is not None and found.get("file_size") != item.source_bytes:
+        changes.append(f"file_size: {found.get('file_size')} -> {item.source_bytes}")
+    if changes:
+        raise OutputExists(
+            f"{where} was made differently ({'; '.join(changes[:6])}).",
+            hint="Allow overwriting (--overwrite) to replace it, or choose another folder.",
+        )

@@ -1,0 +1,154 @@
+"""What the ledgers of an output say: how far it is, what failed, and the lists of both."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import SourceNotFound, from_os_error
+from .ledger import FAILED, STATES, Ledger, Run
+from .store import state_folder
+
+__all__ = ["Status", "export_csv", "failures", "ledgers", "read_status"]
+
+_QUIET: Final = 30.0
+"""Seconds without a sign of life after which a run is taken for dead."""
+
+
+def ledgers(out: str | Path, state: Path | None = None) -> list[Path]:
+    """Ledgers of an output: its own, or those of its parts that were not merged yet.
+
+    Raises:
+        SourceNotFound: There is none.
+    """
+    folder = state or state_folder(out)
+    whole = folder / "ledger.sqlite"
+    parts = sorted(folder.glob("ledger-*-of-*.sqlite"))
+    if whole.is_file():
+        newer = [part for part in parts if part.stat().st_mtime > whole.stat().st_mtime]
+        return parts if newer else [whole]
+    if not parts:
+        raise SourceNotFound(
+            f"There is no ledger of {out} in {folder}.",
+            hint="Give the folder or URL that --out named, and --state if that was given.",
+        )
+    return parts
+
+
+@dataclass(slots=True)
+class Status:
+    """How far an output is.
+
+    Attributes:
+        counts: State to number of assets.
+        reasons: Kind of failure to number of assets, most frequent first.
+        file_types: The same by kind of file.
+        runs: The newest run of each ledger.
+        rate: Assets a second that the runs at work end; 0 if none is at work.
+        parts: Number of ledgers read, and of how many parts the list has.
+    """
+
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATES, 0))
+    reasons: dict[str, int] = field(default_factory=dict)
+    file_types: dict[str, int] = field(default_factory=dict)
+    runs: list[Run] = field(default_factory=list)
+    rate: float = 0.0
+    parts: tuple[int, int] = (1, 1)
+
+    @property
+    def total(self) -> int:
+        """Assets in all."""
+        return sum(self.counts.values())
+
+    @property
+    def ended(self) -> int:
+        """Assets that need no work any more."""
+        return self.counts["done"] + sum(self.counts[name] for name in FAILED)
+
+    @property
+    def yielded(self) -> float:
+        """Share of the ended assets that are done."""
+        return self.counts["done"] / self.ended if self.ended else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the present rate; ``None`` while nothing is at work."""
+        return (self.total - self.ended) / self.rate if self.rate else None
+
+
+def is_alive(run: Run) -> bool:
+    """Whether a run is at work, as far as can be seen from here."""
+    return not run.ended and abs(time.time() - run.seen) < _QUIET
+
+
+def read_status(paths: Sequence[Path]) -> Status:
+    """Add up what ledgers say, also while runs write them."""
+    status = Status()
+    reasons, file_types = Counter[str](), Counter[str]()
+    total = 1
+    for path in paths:
+        with Ledger(path, read_only=True) as ledger:
+            for name, count in ledger.counts().items():
+                status.counts[name] += count
+            reasons.update(ledger.failures_by("reason"))
+            file_types.update(ledger.failures_by("file_type"))
+            run = ledger.last_run()
+        if match := re.search(r"-of-(\d+)\.sqlite$", path.name):
+            total = int(match.group(1))
+        if run is not None:
+            status.runs.append(run)
+            if is_alive(run) and run.elapsed:
+                status.rate += (run.done + run.failed) / run.elapsed
+    status.reasons, status.file_types = dict(reasons.most_common()), dict(file_types.most_common())
+    status.parts = len(paths), max(total, len(paths))
+    return status
+
+
+def failures(
+    paths: Sequence[Path], reasons: Sequence[str] = (), limit: int = -1
+) -> Iterator[dict[str, Any]]:
+    """The failed assets, with reason, message, hint and log."""
+    for path in paths:
+        with Ledger(path, read_only=True) as ledger:
+            yield from ledger.assets(FAILED, reasons=reasons, limit=limit)
+
+
+def export_csv(paths: Sequence[Path], folder: Path) -> list[tuple[Path, int]]:
+    """Write the logs of the Objaverse-XL scripts: what was rendered, and what failed.
+
+    ``handle-found-object-successful.csv`` and ``handle-found-object-failed.csv`` have no header
+    and the columns time (Unix), file identifier, SHA-256; the second has the reason and the
+    message as well.
+
+    Returns:
+        The files, and their numbers of rows.
+    """
+    written = []
+    for name, states in (("successful", ("done",)), ("failed", FAILED)):
+        target = folder / f"handle-found-object-{name}.csv"
+        part = folder / f".{target.name}.{os.getpid()}"
+        count = 0
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with part.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                for path in paths:
+                    with Ledger(path, read_only=True) as ledger:
+                        for row in ledger.assets(states):
+                            more = [row["reason"], row["message"]] if name == "failed" else []
+                            writer.writerow(
+                                [row["updated"], row["source"], row["sha256"] or "", *more]
+                            )
+                            count += 1
+            part.replace(target)
+        except OSError as error:
+            raise from_os_error(error, str(target)) from error
+        written.append((target, count))
+    return written

@@ -1,0 +1,158 @@
+"""``objaverse-render status``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+__all__ = ["add"]
+
+_EXAMPLES = """\
+examples:
+  objaverse-render status data                      how far it is, and what failed
+  objaverse-render status data --watch              the same, every few seconds
+  objaverse-render status data --failed             each failed asset, with cause and way out
+  objaverse-render status data --failed --reason worker-crashed --log
+  objaverse-render status data --retry worker-timeout    try these again in the next run
+  objaverse-render status data --csv logs           the logs of the Objaverse-XL scripts
+  objaverse-render status s3://bucket/data          of an output that is a URL
+"""
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "status",
+        help="say how far a run is, and what failed",
+        description="Read the ledger of an output: live, while it is rendered, and afterwards.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("out", metavar="DIR_OR_URL", help="what --out named")
+    parser.add_argument("--state", type=Path, metavar="DIR", help="where the ledger lies instead")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--watch", action="store_true", help="show it again and again")
+    parser.add_argument("--failed", action="store_true", help="list the failed assets")
+    parser.add_argument(
+        "--reason", action="append", default=[], metavar="REASON",
+        help="only failures of this kind; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--log", action="store_true", help="with the workers' last words")
+    parser.add_argument(
+        "--retry", action="append", default=[], metavar="REASON",
+        help="let the next run try failures of this kind again, or all; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--csv", type=Path, metavar="DIR", help="write the lists as CSV files")
+    parser.set_defaults(run=_status)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from ..batch.status import export_csv, failures, ledgers, read_status
+
+    paths = ledgers(options.out, options.state)
+    if options.retry:
+        return _retry(paths, options)
+    if options.csv:
+        for path, count in export_csv(paths, options.csv):
+            print(f"{path}: {count} rows")
+        return 0
+    if options.failed:
+        for row in failures(paths, options.reason):
+            _show_failure(row, options)
+        return 0
+    while True:
+        status = read_status(paths)
+        if options.json:
+            facts = asdict(status)
+            facts |= {
+                "total": status.total,
+                "ended": status.ended,
+                "yield": status.yielded,
+                "seconds_left": status.seconds_left,
+            }
+            print(json.dumps(facts), flush=True)
+        else:
+            text = _describe(status)
+            print(("\033[2J\033[H" if options.watch and sys.stdout.isatty() else "") + text)
+        if not options.watch or status.ended == status.total:
+            return 0
+        time.sleep(3)
+
+
+def _retry(paths: list[Path], options: argparse.Namespace) -> int:
+    from ..batch.ledger import Ledger, Lock
+
+    count = 0
+    for path in paths:
+        lock = Lock(path.with_name(path.stem.replace("ledger", "lock")), options.out)
+        try:
+            with Ledger(path) as ledger:
+                count += ledger.retry(None if "all" in options.retry else options.retry)
+        finally:
+            lock.release()
+    print(f"{count} assets wait for the next run")
+    return 0
+
+
+def _show_failure(row: dict[str, Any], options: argparse.Namespace) -> None:
+    if options.json:
+        print(json.dumps(row))
+        return
+    print(f"{row['source']} [{row['reason']}] {row['message']}")
+    if row["hint"]:
+        print(f"  → {row['hint']}")
+    if options.log and row["log"]:
+        for line in row["log"].splitlines():
+            print(f"    {line}")
+
+
+def _describe(status: Any) -> str:
+    from ..batch.status import is_alive
+
+    counts = status.counts
+    lines = [
+        f"{status.total} assets: "
+        + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    ]
+    if status.ended:
+        lines.append(
+            f"{status.ended / status.total:.1%} ended, {status.yielded:.1%} of these are done"
+        )
+    there, parts = status.parts
+    if parts > 1:
+        lines.append(f"ledgers of {there} of {parts} parts are here, not merged yet")
+    alive = [run for run in status.runs if is_alive(run)]
+    for run in alive:
+        lines.append(
+            f"process {run.pid} on {run.host}: {run.workers} workers, {run.done} done and "
+            f"{run.failed} failed in {_duration(run.elapsed)}"
+        )
+        if run.note:
+            lines.append(f"  waiting: {run.note}")
+    if status.seconds_left is not None:
+        lines.append(
+            f"{status.rate * 3600:.0f} assets an hour, {_duration(status.seconds_left)} left"
+        )
+    elif not alive and status.runs:
+        last = max(status.runs, key=lambda run: run.seen)
+        how = last.ended or "was killed"
+        lines.append(f"nobody is at work; the last run {how}")
+    for title, found in (("reason", status.reasons), ("kind of file", status.file_types)):
+        if found:
+            lines.append(f"failures by {title}:")
+            lines += [f"  {count:8d}  {name}" for name, count in found.items()]
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

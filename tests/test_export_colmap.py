@@ -111,7 +111,9 @@ def projected(model: Model, image: dict[str, Any], points: np.ndarray) -> np.nda
 @pytest.mark.parametrize("lens", [{}, {"shift": (0.08, -0.1), "pixel_aspect": 1.3}])
 def test_surface_points_project_to_the_pixels_that_show_them(tmp_path: Path, lens: Any):
     reader = stored(tmp_path / "data", cameras=lens, resolution=(72, 60))
-    out, _ = exported(tmp_path, "colmap")
+    out, report = exported(tmp_path, "colmap")
+    told = [note["amount"] for note in report.notes if "principal point" in note["text"]]
+    assert told == ([4] if lens else [])
     for read in (read_text, read_binary):
         model = read(out / "asset/sparse/0")
         assert [model["cameras"][n][1:3] for n in model["cameras"]] == [(72, 60)] * 4

@@ -17,7 +17,7 @@ from ...cameras import Camera
 from ..images import encode_png
 from ..point_cloud import PointCloud, write_ply
 from .base import Format
-from .lens import pinhole
+from .lens import SAME, pinhole
 from .scene import Scene
 from .surface import shows_surface, surface_of
 from .target import SceneFiles
@@ -56,7 +56,7 @@ class Colmap(Format):
     name: ClassVar[str] = "colmap"
     about: ClassVar[str] = "COLMAP sparse model with exact poses and surface points: gsplat, 3DGS"
     trains: ClassVar[str] = (
-        "python examples/simple_trainer.py default --data_dir {target}/{key} --data_factor 1 "
+        "python examples/simple_trainer.py default --data-dir {target}/{key} --data-factor 1 "
         "--no-normalize-world-space"
     )
     needs: ClassVar[tuple[str, ...]] = ("rgb",)
@@ -75,6 +75,10 @@ class Colmap(Format):
         if len(cloud):
             scene.note("dropped", "depth and normals are held at the points of the cloud only")
         cameras, owners = _distinct(scene.cameras)
+        shifted = [_is_shifted(lens) for lens in cameras]
+        scene.note("dropped", "3D Gaussian Splatting takes the principal point to be in the middle "
+                   "(gsplat and nerfstudio read it); counted in views",
+                   amount=sum(shifted[owner] for owner in owners))  # fmt: skip
         seen = [_seen(scene, view, cloud) for view in range(len(scene))]
         images = [
             _Image(view + 1, *_pose(scene.camera(view)), owners[view] + 1, names[view], seen[view])
@@ -129,6 +133,11 @@ def _distinct(cameras: list[Camera]) -> tuple[list[Lens], list[int]]:
         lens = (camera.width, camera.height, *pinhole(camera))
         owners.append(lenses.setdefault(lens, len(lenses)))
     return list(lenses), owners
+
+
+def _is_shifted(lens: Lens) -> bool:
+    width, height, _, _, cx, cy = lens
+    return max(abs(cx - width / 2), abs(cy - height / 2)) > SAME * max(width, height)
 
 
 def _seen(scene: Scene, view: int, cloud: PointCloud) -> Array:

@@ -274,7 +274,7 @@ class _Work:
 def _failure_of(source: AssetRef, error: RenderError) -> Failure:
     return {
         "asset_id": source.id, "source": str(source), "reason": error.reason,
-        "message": error.message, "hint": error.hint, "log": error.log,
+        "message": error.message, "hint": error.hint or "Render it again.", "log": error.log,
     }  # fmt: skip
 
 

@@ -145,9 +145,11 @@ const detail = (() => {
         ...facts.asset(metadata, card),
         facts.section("Metadata", facts.tree("metadata.json", metadata))));
     parts.rig.show(seen, facts.object(metadata.normalization).method);
+    const { frames } = parts;
     parts.lazy = new IntersectionObserver((entries) => {
+      if (frames !== parts.frames) return; // Of the asset that was shown before.
       for (const entry of entries)
-        if (entry.isIntersecting) thumbnail(parts.frames[Number(entry.target.dataset.index)]);
+        if (entry.isIntersecting) thumbnail(frames[Number(entry.target.dataset.index)]);
     }, { root: parts.main });
     for (const { item, index } of parts.frames) {
       item.dataset.index = index;

@@ -19,13 +19,13 @@ const rig = (() => {
       this.hover = -1;
       this.pointers = new Map();
       this.colors = {};
-      canvas.addEventListener("pointerdown", (event) => this.down(event));
-      canvas.addEventListener("pointermove", (event) => this.move(event));
-      canvas.addEventListener("pointerup", (event) => this.up(event));
-      canvas.addEventListener("pointercancel", (event) => this.up(event));
+      canvas.addEventListener("pointerdown", (event) => this.onDown(event));
+      canvas.addEventListener("pointermove", (event) => this.onMove(event));
+      canvas.addEventListener("pointerup", (event) => this.onUp(event));
+      canvas.addEventListener("pointercancel", (event) => this.onUp(event));
       canvas.addEventListener("pointerleave", () => this.setHover(-1));
-      canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-      canvas.addEventListener("keydown", (event) => this.key(event));
+      canvas.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
+      canvas.addEventListener("keydown", (event) => this.onKey(event));
       canvas.addEventListener("dblclick", () => this.home());
       new ResizeObserver(() => this.draw()).observe(canvas);
       document.addEventListener("themechange", () => this.draw());
@@ -354,13 +354,13 @@ const rig = (() => {
       return [event.clientX - box.left, event.clientY - box.top];
     }
 
-    down(event) {
+    onDown(event) {
       this.canvas.setPointerCapture(event.pointerId);
       this.pointers.set(event.pointerId, this.place(event));
       this.moved = this.pointers.size > 1 ? 100 : 0;
     }
 
-    move(event) {
+    onMove(event) {
       const [x, y] = this.place(event);
       const before = this.pointers.get(event.pointerId);
       if (!before) {
@@ -378,7 +378,7 @@ const rig = (() => {
       else if (this.moved > 3) this.turn((before[0] - x) * 0.008, (y - before[1]) * 0.008);
     }
 
-    up(event) {
+    onUp(event) {
       if (!this.pointers.delete(event.pointerId)) return;
       if (event.type === "pointerup" && this.moved <= 3) {
         const found = this.pick(...this.place(event));
@@ -386,12 +386,12 @@ const rig = (() => {
       }
     }
 
-    wheel(event) {
+    onWheel(event) {
       event.preventDefault();
       this.scale(Math.exp(-event.deltaY * 0.0012));
     }
 
-    key(event) {
+    onKey(event) {
       const turns = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1] };
       if (event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.key in turns) this.turn(...turns[event.key]);

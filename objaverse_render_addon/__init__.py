@@ -34,7 +34,10 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f".{_HOME[name]}", __name__), name)
 
 
-_FACE = ("properties", "preferences", "preview", "overlay", "operators", "panels", "commands")
+_FACE = (
+    "properties", "preferences", "preview", "overlay", "operators", "panels", "search_panel",
+    "commands",
+)  # fmt: skip
 
 
 def register() -> None:

@@ -19,7 +19,7 @@ ROOT = PACKAGE.parent
 BLENDER_SIDE = {
     "blender", "commands", "looking", "operators", "operators_asset", "operators_cameras",
     "operators_common", "operators_job", "operators_render", "overlay", "panels", "passes",
-    "preferences", "presets", "preview", "properties", "running",
+    "preferences", "presets", "preview", "properties", "running", "search_panel",
 }  # fmt: skip
 # May reach into Blender, but only from inside a function.
 DOORS = {"worker", "__init__"}

@@ -37,8 +37,8 @@ __all__ = ["main"]
 
 # In the order of --help.
 _COMMANDS = (
-    download, render, status, merge, verify, stats, export, gallery, sheet, turntable, search, info, attribution,
-    install, doctor,
+    render, status, merge, verify, stats, export, gallery, sheet, turntable, search,
+    info, download, attribution, install, doctor,
 )  # fmt: skip
 
 

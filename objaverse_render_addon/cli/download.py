@@ -1,0 +1,182 @@
+"""``objaverse-render download``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Interrupted
+from .common import complain
+
+if TYPE_CHECKING:
+    from ..assets.ahead import FetchResult
+
+__all__ = ["add"]
+
+_EXAMPLES = """\
+examples:
+  objaverse-render download 8476c4170df24cf5bbe6967222d1a42d
+  objaverse-render download uids.txt --jobs 16
+  objaverse-render download https://example.com/chair.glb s3://bucket/table.glb
+  objaverse-render download xl-subset.parquet --download-dir /data/objaverse
+  objaverse-render download uids.txt --offline      what is here, what is not
+
+What is fetched lies where the objaverse package keeps it, and objaverse-render render finds it
+there. Run the same command again to go on where it stopped.
+"""
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "download",
+        help="fetch assets ahead, without rendering",
+        description="Fetch assets into the cache.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="URLs, Objaverse UIDs and Objaverse-XL identifiers, or lists of them (.txt, .csv, "
+        ".json, .jsonl, .parquet)",
+    )
+    parser.add_argument(
+        "--download-dir", type=Path, metavar="DIR", help="the cache (default: ~/.objaverse)"
+    )
+    parser.add_argument(
+        "--jobs", type=_positive, default=8, metavar="N", help="fetches at a time (default: 8)"
+    )
+    parser.add_argument(
+        "--per-host", type=_positive, default=4, metavar="N",
+        help="connections to one server at a time (default: 4)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--save-repo-format", choices=["files", "zip", "tar", "tar.gz"], default="files",
+        help="how repositories of Objaverse-XL's GitHub objects are kept (default: files)",
+    )  # fmt: skip
+    parser.add_argument("--offline", action="store_true", help="say what is here, fetch nothing")
+    parser.add_argument("--json", action="store_true", help="one JSON object per source")
+    parser.add_argument("--quiet", action="store_true", help="only failures")
+    parser.set_defaults(run=_download)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
+def _download(options: argparse.Namespace) -> int:
+    from ..assets.ahead import fetch_all
+    from ..assets.resolve import Resolver
+    from ..assets.sources import expand
+
+    counts = {"fetched": 0, "here": 0, "failed": 0}
+    codes: set[int] = set()
+    received = 0
+    cancel = threading.Event()
+    bar = _Bar(hidden=options.json or options.quiet)
+    with bar, Resolver(
+        options.download_dir,
+        online=not options.offline,
+        per_host=options.per_host,
+        save_repo_format=options.save_repo_format,
+    ) as resolver:
+        try:
+            for result in fetch_all(
+                resolver,
+                expand(options.sources),
+                jobs=options.jobs,
+                on_bytes=bar.grow,
+                cancel=cancel,
+            ):
+                counts[result.status] += 1
+                received += result.received
+                if result.error is not None:
+                    codes.add(result.error.exit_code)
+                bar.clear()
+                _tell(result, options)
+        except KeyboardInterrupt as error:
+            cancel.set()
+            raise Interrupted("Stopped.", hint="Run the same command again to go on.") from error
+    if options.json:
+        print(json.dumps({"kind": "summary", **counts, "bytes": received}), flush=True)
+    elif not options.quiet and sum(counts.values()) > 1:
+        said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        print(f"{said}, {_size(received)}")
+    return 0 if not codes else codes.pop() if len(codes) == 1 else 3
+
+
+def _tell(result: FetchResult, options: argparse.Namespace) -> None:
+    error, fetched = result.error, result.fetched
+    if options.json:
+        record = {
+            "kind": "result",
+            "source": result.source.text,
+            "status": result.status,
+            "path": str(fetched.path) if fetched else None,
+            "bytes": result.received,
+            "known": fetched.provenance if fetched else {},
+            "reason": error.reason if error else None,
+            "error": error.message if error else None,
+            "hint": error.hint if error else None,
+        }
+        print(json.dumps(record), flush=True)
+        return
+    if error is not None:
+        complain(error, f"failed [{error.reason}]")
+    elif fetched is not None and not options.quiet:
+        size = f" ({_size(result.received)})" if result.received else ""
+        state = fetched.provenance.get("objaverse_xl", {}).get("state", "")
+        note = f" [{state}]" if state in ("modified", "new") else ""
+        print(f"{result.status:7s} {fetched.path}{size}{note}", flush=True)
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+class _Bar:
+    """Bytes that came, of those that are expected so far; a terminal sees it."""
+
+    def __init__(self, *, hidden: bool) -> None:
+        self._bar: Any = None
+        if hidden or not sys.stderr.isatty():
+            return
+        try:
+            from tqdm import tqdm
+        except ImportError:  # Inside an installed Blender.
+            return
+        self._bar = tqdm(
+            total=0, unit="B", unit_scale=True, unit_divisor=1024, leave=False, file=sys.stderr
+        )
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def grow(self, came: int, expected: int) -> None:
+        """From any thread."""
+        if self._bar is not None:
+            with self._bar.get_lock():
+                self._bar.total = max(0, self._bar.total + expected)
+                self._bar.update(came)
+
+    def clear(self) -> None:
+        """Before somebody prints a line."""
+        if self._bar is not None:
+            self._bar.clear()

@@ -3,6 +3,7 @@
 #   make demo          render a sample asset, and say where its contact sheet lies
 #   make test          run the whole test suite
 #   make test-matrix   run the core tests on every supported Blender, 4.2 to 5.2
+#   make test-window   try the extension in installed Blenders, with mouse and keys (Linux, as root)
 #   make lint          check style and types
 #   make extension     build the extension for Blender into dist/
 #   make clean         remove environments, the demo and caches
@@ -22,7 +23,7 @@ PYTHON_5.2 = 3.13
 INPUTS = pyproject.toml tools/environment.sh
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-matrix lint extension clean
+.PHONY: help demo test test-matrix test-window lint extension clean
 .DELETE_ON_ERROR:
 
 help:
@@ -76,6 +77,10 @@ test-matrix:
 	echo "=== Core tests: passed on$${passed:- none}$${skipped:+; SKIPPED on$$skipped}$${failed:+; FAILED on$$failed}"; \
 	test -z "$$failed" -a -n "$$passed"
 
+# In Debian folders of their own, which are made for it; where they cannot be, it says so.
+test-window: .venv/ready-test
+	@tools/test_window.sh .venv/bin/python
+
 lint: .venv-lint/ready
 	@.venv-lint/bin/ruff check .
 	@.venv-lint/bin/mypy
@@ -84,5 +89,6 @@ extension: .venv/ready
 	@.venv/bin/python tools/build_extension.py
 
 clean:
+	@for folder in build/debian/*/proc; do ! mountpoint -q $$folder || umount $$folder; done
 	rm -rf .venv .venv-lint $(MATRIX:%=.venv-%) demo build dist .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

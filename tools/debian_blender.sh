@@ -4,8 +4,8 @@
 #
 #   tools/debian_blender.sh SUITE FOLDER     sid has Blender 5.2, trixie 4.3
 #
-# Needs root and debootstrap, about 2 GB and some minutes; what is there already is kept. Its /proc
-# and /dev are this machine's: unmount them before removing the folder.
+# Needs root and debootstrap, about 2 GB and some minutes; what is there already is kept. /proc is
+# mounted in it: unmount that before removing the folder.
 set -euo pipefail
 
 if [ $# != 2 ]; then
@@ -40,11 +40,10 @@ if ! complete && { [ ! -x "$root/usr/bin/apt-get" ] || [ -d "$root/debootstrap" 
     command -v debootstrap >/dev/null || fail "debootstrap is not installed (apt-get install debootstrap)."
     debootstrap --variant=minbase "$suite" "$root" || fail "debootstrap did not get through."
 fi
-for name in proc dev; do
-    if ! mountpoint -q "$root/$name"; then
-        mount --bind "/$name" "$root/$name" || fail "/$name cannot be mounted there."
-    fi
-done
+if ! mountpoint -q "$root/proc"; then
+    mount -t proc proc "$root/proc" || mount --bind /proc "$root/proc" \
+        || fail "/proc cannot be mounted there."
+fi
 if ! complete; then
     get="DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends ${packages[*]}"
     # debootstrap left fresh lists of packages; after a while they are stale.

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import preferences, properties
-from .batch.run import asset_name
+from .assets.sources import safe_name
 from .blender.asset import asset_objects
 from .blender.scene import measure, normalizing_transform, outermost
 from .cameras import Rig, View, sample_views
@@ -77,7 +77,7 @@ def asset_id(scene: bpy.types.Scene) -> str:
 
     home = scene.objaverse.asset
     name = home.get("objaverse_source", {}).get("file_name", home.name) if home else "asset"
-    return asset_name(Path(str(name)), "name")
+    return safe_name(Path(str(name)).stem)
 
 
 def _key(settings: Any) -> tuple[Any, ...]:

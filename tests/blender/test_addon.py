@@ -966,7 +966,7 @@ def test_a_list_is_rendered_and_its_failures_raise_by_name(
     assert [item.asset_id for item in state.items] == ["good", "bad", "missing"]
     assert Path(state.items[0].sheet).is_file()
     assert state.running == ""
-    assert [path.name for path in out.iterdir()] == ["good.zip"]
+    assert [path.name for path in out.glob("[!.]*")] == ["good.zip"]
     # What failed is tried again, and only that.
     scenes.write_glb(tmp_path / "bad.glb")
     scenes.write_glb(tmp_path / "missing.glb")
@@ -1039,7 +1039,7 @@ def test_an_object_is_fetched_and_rendered_by_its_identifier(
         assert [result.status for result in report.results] == ["done", "failed"]
         assert report.results[1].error.reason == "download-failed"
         assert (tmp_path / f"cache/hf-objaverse-v1/{name}").read_bytes() == body
-        assert server.asked[-1][0] == f"glbs/000-000/{missing}.glb"
+        assert f"glbs/000-000/{missing}.glb" in {path for path, *_ in server.asked}
         assert PATH.startswith("/datasets/allenai")
         with AssetReader(tmp_path / "out" / f"{UID}.zip") as reader:
             assert reader.metadata["file_identifier"] == f"https://sketchfab.com/3d-models/{UID}"

@@ -1,0 +1,100 @@
+"""``objaverse-render stats``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .common import add_jobs, counted
+
+if TYPE_CHECKING:
+    from ..dataset.stats import Statistics
+
+__all__ = ["add"]
+
+_EXAMPLES = """\
+examples:
+  objaverse-render stats data                      write data/stats.html, print the essentials
+  objaverse-render stats data -o poses.html --views 0     metadata alone: fast
+  objaverse-render stats data --json > stats.json  everything, for programs
+  objaverse-render stats s3://bucket/data --jobs 8 needs the extra 'remote' and s3fs
+"""
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "stats",
+        help="show what a dataset looks like as a whole",
+        description="Poses on the sphere, fields of view, coverage, depth, sizes, doubts and "
+        "failures of a dataset: a page with plots, and JSON.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("path", metavar="DIR", help="folder, archive, shard or URL")
+    parser.add_argument(
+        "-o", "--output", type=Path, help="the page (default: stats.html in DIR, if it is a folder)"
+    )
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.add_argument(
+        "--views", type=int, default=4, metavar="N",
+        help="read the depth of so many views of each asset (default: 4; 0: metadata alone)",
+    )  # fmt: skip
+    add_jobs(parser)
+    parser.set_defaults(run=_stats)
+
+
+def _stats(options: argparse.Namespace) -> int:
+    from ..dataset.atomic import write_whole
+    from ..dataset.stats import Statistics, gather
+    from ..dataset.stats_page import page
+    from ..dataset.storage import find_assets
+
+    assets = find_assets(options.path)
+    total = Statistics()
+    for found in counted(gather(assets, options.views, options.jobs), len(assets)):
+        total.merge(found)
+    folder = Path(options.path)
+    total.failed = _never_rendered(folder)
+    record = {"dataset": options.path, **total.to_dict()}
+    output = options.output or (folder if folder.is_dir() else Path()) / "stats.html"
+    write_whole(output, page(options.path, record).encode())
+    if options.json:
+        print(json.dumps(record))
+    else:
+        _tell(total, output)
+    return 0
+
+
+def _never_rendered(folder: Path) -> Counter[str]:
+    """Reason to number of assets, as the ledger of the runs into a local folder tells."""
+    from ..batch.ledger import Ledger
+
+    path = folder / ".state" / "ledger.sqlite"
+    if not path.is_file():
+        return Counter()
+    with Ledger(path, read_only=True) as ledger:
+        return Counter(ledger.failures_by("reason"))
+
+
+def _tell(total: Statistics, output: Path) -> None:
+    from ..dataset.stats import ABOUT
+
+    print(f"{total.assets} assets, {total.views} views")
+    for name, histogram in total.histograms.items():
+        if histogram.count:
+            low, middle, high = (histogram.quantile(share) for share in (0.05, 0.5, 0.95))
+            print(f"  {ABOUT[name][0]:<20} median {middle:<9.4g} 90 % in {low:.4g} … {high:.4g}")
+    doubts = {name: counts["doubt"] for name, counts in total.checks.items() if counts["doubt"]}
+    for title, counts in (
+        ("doubt", doubts),
+        ("warning", total.warnings),
+        ("never rendered", total.failed),
+        ("cannot be read", total.unreadable),
+    ):
+        for name, count in sorted(counts.items()):
+            print(f"  {title}: {name} {count}")
+    print(output)

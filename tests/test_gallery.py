@@ -18,6 +18,7 @@ from gallery_data import HARM, add_asset, doubtful, hostile, job_of
 from PIL import Image
 from stored import LAYOUTS, store
 
+from objaverse_render_addon.batch.ledger import Entry, Ledger, Outcome
 from objaverse_render_addon.cli import main
 from objaverse_render_addon.dataset import coloring
 from objaverse_render_addon.dataset.gallery import build, build_gallery, failures, open_gallery
@@ -270,29 +271,39 @@ def test_metadata_that_lie_end_their_asset_alone(dataset: Path, spoil: Any):
     assert cards_in(gallery.page)["clean"]["r"] == ""
 
 
-def test_recorded_failures_have_cards(dataset: Path, monkeypatch: pytest.MonkeyPatch):
-    lost = {
-        "asset_id": "lost", "source": "/models/lost.fbx", "reason": "worker-crashed",
-        "message": "Blender died.", "hint": "Report it.", "log": "line 1\nline 2",
-    }  # fmt: skip
-    again = {**lost, "asset_id": "clean", "reason": "timeout"}
-    monkeypatch.setattr(build, "failures", lambda folder: [lost, again])
+LOST = {
+    "asset_id": "lost", "source": "/models/lost.fbx", "reason": "worker-crashed",
+    "message": "Blender died.", "hint": "Report it.", "log": "line 1\nline 2",
+}  # fmt: skip
+
+
+def record_failures(folder: Path, *lost: dict[str, str]) -> None:
+    """In a ledger, as a run does."""
+    with Ledger(folder / ".state" / "ledger.sqlite") as ledger:
+        request = ledger.add("request", [Entry(f["source"], f["asset_id"]) for f in lost])
+        for row, failure in zip(ledger.claim(request, len(lost)), lost, strict=True):
+            said = {key: failure[key] for key in ("reason", "message", "hint", "log")}
+            ledger.finish(Outcome(row.id, "failed", **said))
+
+
+def test_recorded_failures_have_cards(dataset: Path):
+    again = {**LOST, "asset_id": "clean", "source": "clean.glb", "reason": "timeout"}
+    record_failures(dataset, LOST, again)
     gallery = build_gallery(dataset)
     cards = cards_in(gallery.page)
     assert (gallery.assets, gallery.failed) == (3, 2)
     assert (cards["lost"]["r"], cards["lost"]["y"]) == ("worker-crashed", "fbx")
-    assert data_in(folder_of(gallery.page, cards["lost"]) / "failure.js") == lost
+    assert data_in(folder_of(gallery.page, cards["lost"]) / "failure.js") == LOST
     # What was finished before keeps its pictures, and says that the last attempt failed.
     assert cards["clean"]["r"] == "timeout"
     assert (folder_of(gallery.page, cards["clean"]) / "card.webp").is_file()
     assert build_gallery(dataset).made == 0
 
 
-def test_a_dataset_of_failures_alone_is_a_gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    lost = dict.fromkeys(("asset_id", "source", "reason", "message", "hint", "log"), "x")
+def test_a_dataset_of_failures_alone_is_a_gallery(tmp_path: Path):
     with pytest.raises(SourceNotFound):
         build_gallery(tmp_path)
-    monkeypatch.setattr(build, "failures", lambda folder: [lost])
+    record_failures(tmp_path, LOST)
     assert build_gallery(tmp_path).assets == 1
 
 

@@ -145,7 +145,7 @@ def _everything(
     folder: Path | str, limit: int | None
 ) -> tuple[list[tuple[str, AssetRef, Failure | None]], list[tuple[str, Failure]]]:
     """Assets and failures, each with its key; a failure of a finished asset goes along with it."""
-    lost = {} if "://" in str(folder) else {f["asset_id"]: f for f in failures(Path(folder))}
+    lost = {failure["asset_id"]: failure for failure in failures(folder)}
     try:
         there = list(Dataset.open(folder))
     except SourceNotFound:

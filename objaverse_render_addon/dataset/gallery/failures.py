@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypedDict
 
+from ...errors import SourceNotFound
+
 __all__ = ["Failure", "failures"]
 
 
@@ -19,6 +21,30 @@ class Failure(TypedDict):
     log: str
 
 
-def failures(folder: Path) -> list[Failure]:  # noqa: ARG001
-    """The assets that the runs into a folder could not render; empty where none is recorded."""
-    return []
+def failures(folder: Path | str) -> list[Failure]:
+    """The assets that the runs into a folder or URL could not render, as its ledger has them.
+
+    Returns:
+        In the ledger's order; nothing where there is no ledger.
+
+    Raises:
+        LedgerDamaged: The ledger cannot be read.
+    """
+    # The batch room knows ledgers; it needs this one, which is why it is not imported above.
+    from ...batch import status
+
+    try:
+        ledgers = status.ledgers(folder)
+    except SourceNotFound:
+        return []
+    return [
+        {
+            "asset_id": str(row["asset_id"] or row["source"]),
+            "source": str(row["source"]),
+            "reason": str(row["reason"] or "error"),
+            "message": str(row["message"] or ""),
+            "hint": str(row["hint"] or ""),
+            "log": str(row["log"] or ""),
+        }
+        for row in status.failures(ledgers)
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from analytic import Box, Sphere, Union
 from exporting import emptied, exported, notes, seen_points, stored
 from PIL import Image
 
@@ -267,10 +269,101 @@ def test_the_model_has_its_size_and_its_mesh_is_told_to_be_missing(tmp_path: Pat
     far = np.linalg.norm(np.array([-1.0, -0.5, -0.6]) - [0.6, 0.1, 0.2]) + 0.4
     assert 0.985 * far < model["diameter"] / 1000 <= far
     assert not list((out / "models").glob("*.ply"))
-    assert "mesh is not in the dataset" in notes(report, "dropped")
+    assert "no .ply: meshes are read from" in notes(report, "dropped")
     camera = load(out / "camera.json")
     assert sorted(camera) == ["cx", "cy", "depth_scale", "fx", "fy", "height", "width"]
     assert (camera["cx"], camera["width"]) == (63.5, 128)
+
+
+BOX = Box((-1.0, -0.6, -0.4), (1.0, 0.6, 0.4))
+# Blender's importers turn these formats' Y up into its Z up.
+TO_Y_UP = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+
+
+def sourced(path: Path, made: Any, turn: bool, scale: float = 1.0, **said: Any) -> Any:
+    """Make the asset's source file of a mesh that is given as Blender has it, normalised."""
+    made = made.copy()
+    made.apply_translation([-0.5, 0.25, 3.0])
+    made.apply_scale(1 / scale)
+    if turn:
+        made.apply_transform(TO_Y_UP)
+    made.export(path)
+    translation = (np.array([0.5, -0.25, -3.0])).tolist()
+
+    def change(_frames: list[Frame], record: dict[str, Any]) -> None:
+        record["file_identifier"] = str(path)
+        record["file_type"] = path.suffix[1:]
+        record["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        record["normalization"] |= {"scale": scale, "translation": translation}
+        record |= said
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("kind", "turn"), [("glb", True), ("obj", True), ("ply", False), ("stl", False)]
+)
+def test_the_mesh_that_was_rendered_is_written_in_millimetres(
+    tmp_path: Path, kind: str, turn: bool
+):
+    trimesh = pytest.importorskip("trimesh", reason="trimesh is not installed")
+    box = trimesh.creation.box(bounds=[BOX.low, BOX.high])
+    change = sourced(tmp_path / f"source.{kind}", box, turn, scale=2.5)
+    stored(tmp_path / "data", shape=BOX, change=change)
+    out, report = exported(tmp_path, "bop", split=ALL)
+    assert ".ply" not in notes(report, "dropped")
+    found = trimesh.load(out / "models/obj_000001.ply", process=False)
+    assert np.abs(found.bounds - 1000 * np.array([BOX.low, BOX.high])).max() < 1e-3
+    assert found.volume == pytest.approx(2 * 1.2 * 0.8 * 1e9, rel=1e-5)
+    header, _, body = (out / "models/obj_000001.ply").read_text().partition("end_header\n")
+    assert "format ascii 1.0" in header
+    assert "property float nz" in header
+    rows = np.array([line.split() for line in body.splitlines()[: len(found.vertices)]], float)
+    assert np.abs(np.linalg.norm(rows[:, 3:], axis=1) - 1).max() < 1e-5
+    # Outwards, whether or not the corners are split between faces.
+    assert (np.einsum("ij,ij->i", rows[:, :3], rows[:, 3:]) > 0).all()
+    model = load(out / "models/models_info.json")["1"]
+    assert model["diameter"] == pytest.approx(1000 * np.linalg.norm([2, 1.2, 0.8]), abs=1e-3)
+    again = export(tmp_path / "data", out, "bop", Options(split=ALL))
+    assert [outcome.status for outcome in again.outcomes] == ["skipped"]
+    (out / "models/obj_000001.ply").unlink()
+    again = export(tmp_path / "data", out, "bop", Options(split=ALL))
+    assert [outcome.status for outcome in again.outcomes] == ["done"]
+    assert (out / "models/obj_000001.ply").is_file()
+
+
+def test_a_mesh_that_was_not_rendered_is_not_written(tmp_path: Path):
+    trimesh = pytest.importorskip("trimesh", reason="trimesh is not installed")
+    box = trimesh.creation.box(bounds=[BOX.low, BOX.high])
+    wide = trimesh.creation.box(bounds=[BOX.low, np.array(BOX.high) + [0, 0.01, 0]])
+    ends = [trimesh.creation.box(bounds=[low, np.array(low) + 0.01]) for low in
+            (BOX.low, np.array(BOX.high) - 0.01)]  # fmt: skip
+    ball = trimesh.creation.icosphere(radius=0.3).apply_translation([0, 0, 0.1])
+    parts = trimesh.util.concatenate([*ends, ball])
+    broken = tmp_path / "broken.ply"
+    broken.write_bytes(b"ply, but not really")
+    cases = {
+        "does not fill the box": sourced(tmp_path / "wide.ply", wide, False),
+        "another file now": sourced(tmp_path / "a.ply", box, False, sha256="0" * 64),
+        "files only": sourced(tmp_path / "b.ply", box, False, file_type="fbx"),
+        "not at hand": sourced(tmp_path / "c.ply", box, False, file_identifier="gone.ply"),
+        "cannot read": sourced(
+            tmp_path / "d.ply", box, False, file_identifier=str(broken),
+            sha256=hashlib.sha256(broken.read_bytes()).hexdigest(),
+        ),
+        # The same box, and a ball that stands out of the lower half of what is seen.
+        "not where the views show": sourced(tmp_path / "e.ply", parts, False),
+    }  # fmt: skip
+    small = Union((Box((-1.0, -0.6, -0.4), (-0.99, -0.59, -0.39)),
+                   Box((0.99, 0.59, 0.39), (1.0, 0.6, 0.4)),
+                   Sphere((0.0, 0.0, -0.1), 0.1)))  # fmt: skip
+    for number, (words, change) in enumerate(cases.items()):
+        folder = tmp_path / str(number)
+        shape = small if words == "not where the views show" else BOX
+        stored(folder / "data", shape=shape, change=change)
+        out, report = exported(folder, "bop", split=ALL)
+        assert words in notes(report, "dropped")
+        assert not list((out / "models").glob("*.ply"))
 
 
 def test_what_it_cannot_hold_is_refused(tmp_path: Path):

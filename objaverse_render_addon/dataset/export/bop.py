@@ -22,10 +22,10 @@ import numpy.typing as npt
 
 from ...errors import OutputNotWritable, from_os_error
 from ..images import encode_png
-from ..point_cloud import PointCloud
 from .base import Format, Options, Record
 from .lens import demand_one_size, pinhole
 from .masks import box_of, run_lengths
+from .mesh import NotTheMesh, ply_text, source_mesh
 from .scene import Scene
 from .surface import surface_of
 from .target import PRIVATE, SceneFiles, Target
@@ -37,6 +37,7 @@ Array = npt.NDArray[Any]
 STAGE: Final = f"{PRIVATE}/bop"
 NUMBERS: Final = "objects.json"
 """Which asset is which object and scene; kept, so that numbers never change."""
+MODEL: Final = "model.ply"
 MOST_IMAGES: Final = 1000
 """Per scene, as in the datasets of the benchmark."""
 MILLIMETRES: Final = 1000.0
@@ -88,13 +89,11 @@ class Bop(Format):
                    "principal point is half a pixel less than stored")  # fmt: skip
         scene.note("quantised", "depth has 16 bits, of depth_scale millimetres each; worst is half "
                    "of that in mm", worst=scale / 2)  # fmt: skip
-        scene.note("dropped", "the object's mesh is not in the dataset, so models/ has its size "
-                   "and no .ply; scenes are complete without it")  # fmt: skip
         return {
             "images": images,
             "size": [width, height],
             "depth_scale": scale,
-            "model": _model(scene),
+            "model": _model(scene, out),
         }
 
     def is_whole(self, target: Target, record: Record) -> bool:
@@ -124,6 +123,8 @@ class Bop(Format):
             for part, scene in _parts(stage, entry):
                 _describe(part, record, entry["obj_id"])
                 _replace(part, target.folder / _folder(record.split, scene))
+            if (stage / MODEL).is_file():
+                _replace(stage / MODEL, target.folder / _model_file(entry))
             shutil.rmtree(stage, ignore_errors=True)
         models = {str(numbers[r.asset_id]["obj_id"]): r.data["model"] for r in records}
         target.write_json("models/models_info.json", dict(sorted(models.items(), key=_as_number)))
@@ -196,30 +197,38 @@ def _info(scene: Scene, mask: Array, depth: Array, projected: Any) -> dict[str, 
     }
 
 
-def _model(scene: Scene) -> dict[str, float]:
+def _model(scene: Scene, out: SceneFiles) -> dict[str, float]:
+    """Size and diameter, as in ``models_info.json``; and the mesh, where there is one."""
+    try:
+        mesh = source_mesh(scene)
+    except NotTheMesh as reason:
+        scene.note("dropped", f"models/ has the object's size and no .ply: {reason}")
+        scene.note("differs", "the diameter is of the points that the views see")
+        points = surface_of(scene, DIAMETER_POINTS).points.astype(np.float64)
+    else:
+        points = mesh.vertices[np.unique(mesh.faces)]
+        out.add(f"{STAGE}/{scene.key}/{MODEL}", ply_text(mesh, MILLIMETRES))
+        scene.note("dropped", "the mesh in models/ has no colours and no textures")
     low = np.array(scene.reader.bounds.box_min) * MILLIMETRES
     high = np.array(scene.reader.bounds.box_max) * MILLIMETRES
-    cloud = surface_of(scene, DIAMETER_POINTS)
-    scene.note("differs", "the diameter is of the points that the views see")
     return {
-        "diameter": _diameter(cloud) * MILLIMETRES,
+        "diameter": _diameter(points) * MILLIMETRES,
         **{f"min_{axis}": float(low[i]) for i, axis in enumerate("xyz")},
         **{f"size_{axis}": float(high[i] - low[i]) for i, axis in enumerate("xyz")},
     }
 
 
-def _diameter(cloud: PointCloud) -> float:
-    """Largest distance between two points."""
-    if len(cloud) < 2:
+def _diameter(points: Array) -> float:
+    """Largest distance between two of the points (N, 3)."""
+    if len(points) < 2:
         return 0.0
-    points = cloud.points.astype(np.float64)
     # Both ends of the diameter are far out in the direction between them; a fine set of
     # directions leaves few points to compare each with each.
     index = np.arange(500) + 0.5
     z, azimuth = 1 - index / 250, index * math.pi * (3 - math.sqrt(5))
     ring = np.sqrt(1 - z**2)
     directions = np.stack([ring * np.cos(azimuth), ring * np.sin(azimuth), z], axis=1)
-    far = points[np.unique((points @ directions.T).argmax(axis=0))]
+    far = points[np.unique([(points @ direction).argmax() for direction in directions])]
     between = np.linalg.norm(far[:, None] - far[None], axis=-1)
     return float(between.max())
 
@@ -259,8 +268,14 @@ def _folder(split: str, scene: int) -> str:
     return f"{split}_pbr/{scene:06d}"
 
 
+def _model_file(entry: dict[str, Any]) -> str:
+    return f"models/obj_{entry['obj_id']:06d}.ply"
+
+
 def _final(path: str, record: Record, entry: dict[str, Any]) -> str:
     part, _, rest = path.removeprefix(f"{STAGE}/{record.key}/").partition("/")
+    if part == MODEL:
+        return _model_file(entry)
     return f"{_folder(record.split, entry['scenes'][int(part)])}/{rest}"
 
 

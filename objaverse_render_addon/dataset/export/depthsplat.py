@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from ...errors import TruncatedFile
 from .base import Format, Options, Record
 from .lens import demand_one_size, pinhole
 from .scene import Scene
@@ -79,9 +81,8 @@ class DepthSplat(Format):
 
     def is_whole(self, target: Target, record: Record) -> bool:
         """See :class:`.Format`: waiting, or in a chunk."""
-        stage: str = record.data["stage"]
-        packed = _read_chunks(target)[stage].values()
-        here = any(scenes.get(record.key) == record.source for scenes in packed)
+        chunk = record.data.get("chunk")
+        here = chunk is not None and (target.folder / str(chunk)).is_file()
         return here or target.has_files(record)
 
     def finish(self, target: Target, records: list[Record], options: Options) -> None:  # noqa: ARG002
@@ -96,8 +97,7 @@ class DepthSplat(Format):
         for stage in STAGES:
             index = {key: chunk for chunk, scenes in chunks[stage].items() for key in scenes}
             target.write_json(f"{stage}/index.json", dict(sorted(index.items())))
-        for record in waiting:
-            (target.folder / _pending(record.key)).unlink(missing_ok=True)
+        _settle(target, chunks, records)
 
     def _groups(
         self, target: Target, chunks: Chunks, stage: str, scenes: list[Record]
@@ -159,11 +159,17 @@ def _saved(content: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _loaded(data: bytes) -> Any:
+def _loaded(target: Target, path: str) -> Any:
     """What this module saved; tensors and plain values only."""
     import torch
 
-    return torch.load(io.BytesIO(data), weights_only=True)
+    try:
+        return torch.load(target.folder / path, weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        raise TruncatedFile(
+            f"{target.folder / path} cannot be read: {error}.",
+            hint="Remove it and export again; its scenes are then written anew.",
+        ) from error
 
 
 def _read_chunks(target: Target) -> Chunks:
@@ -195,7 +201,7 @@ def _take_out(target: Target, chunks: Chunks, keys: set[str]) -> None:
             if not old:
                 continue
             path = f"{stage}/{chunk}"
-            content = _loaded((target.folder / path).read_bytes())
+            content = _loaded(target, path)
             kept = [scene for scene in content if scene["key"] not in old]
             for key in old:
                 del scenes[key]
@@ -207,12 +213,28 @@ def _take_out(target: Target, chunks: Chunks, keys: set[str]) -> None:
             _write_chunks(target, chunks)
 
 
+def _settle(target: Target, chunks: Chunks, records: list[Record]) -> None:
+    """Let each record say which chunk its scene is in; what waited there is not needed any more."""
+    found = {
+        key: f"{stage}/{chunk}"
+        for stage in STAGES
+        for chunk, scenes in chunks[stage].items()
+        for key in scenes
+    }
+    for record in records:
+        if record.data.get("chunk") != found.get(record.key):
+            record.data["chunk"] = found.get(record.key)
+            target.keep(record)
+        if record.key in found:
+            (target.folder / _pending(record.key)).unlink(missing_ok=True)
+
+
 def _pack(target: Target, chunks: Chunks, stage: str, group: tuple[str, list[Record]]) -> None:
     name, records = group
     path, scenes = f"{stage}/{name}", chunks[stage].get(name, {})
-    content = _loaded((target.folder / path).read_bytes()) if scenes else []
+    content = _loaded(target, path) if scenes else []
     content = [scene for scene in content if scene["key"] in scenes]
-    content += [_loaded((target.folder / _pending(r.key)).read_bytes()) for r in records]
+    content += [_loaded(target, _pending(record.key)) for record in records]
     target.write(path, _saved(content))
     chunks[stage][name] = scenes | {record.key: record.source for record in records}
     _write_chunks(target, chunks)

@@ -60,7 +60,7 @@ class Lvsm(Format):
     about = "LVSM: a JSON file per scene with absolute paths, RGB, full_list.txt per split"
     trains = (
         "torchrun --nproc_per_node 1 train.py --config configs/LVSM_scene_decoder_only.yaml "
-        "training.dataset_path={target}/train/full_list.txt"
+        "training.dataset_path = {target}/train/full_list.txt"
     )
     holds = ("rgb",)
 

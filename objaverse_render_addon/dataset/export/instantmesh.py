@@ -35,9 +35,8 @@ class InstantMesh(Format):
     name = "instantmesh"
     about = "InstantMesh: NNN.png, 8-bit normals and depth, cameras.npz; object in [-1, 1]"
     trains = (
-        "python train.py --base configs/instant-nerf-large-train.yaml --gpus 0 --num_nodes 1 "
-        "data.params.train.params.root_dir={target} "
-        "data.params.train.params.meta_fname=filtered_obj_name.json"
+        "python train.py --base configs/instant-nerf-large-train.yaml --gpus 0, --num_nodes 1"
+        "  # in it: root_dir {target}, meta_fname filtered_obj_name.json"
     )
     needs = ("rgb", "depth", "normal")
     holds = ("rgb", "depth", "normal", "mask")

@@ -26,10 +26,8 @@ class OpenLrm(Format):
     name = "openlrm"
     about = "OpenLRM: rgba/, pose/, intrinsics.npy per asset; object in [-1, 1]"
     trains = (
-        "accelerate launch -m openlrm.launch train.lrm --config configs/train-sample.yaml "
-        "dataset.subsets.0.root_dirs='[{target}]' "
-        "dataset.subsets.0.meta_path.train={target}/train_uids.json "
-        "dataset.subsets.0.meta_path.val={target}/val_uids.json"
+        "accelerate launch -m openlrm.launch train.lrm --config configs/train-sample.yaml"
+        "  # in it: root_dirs [{target}], meta_path {target}/train_uids.json, val_uids.json"
     )
     holds = ("rgb",)
     half_edge = 1.0

@@ -29,9 +29,8 @@ class SyncDreamer(Format):
     name = "syncdreamer"
     about = "SyncDreamer: NNN.png and meta.pkl per asset, uid_set.pkl; object in [-0.5, 0.5]"
     trains = (
-        "python train_syncdreamer.py -b configs/syncdreamer-train.yaml --gpus 0 "
-        "data.params.target_dir={target} data.params.input_dir={target} "
-        "data.params.uid_set_pkl={target}/uid_set.pkl"
+        "python train_syncdreamer.py -b configs/syncdreamer-training.yaml --gpus 0,"
+        "  # in it: target_dir {target}, uid_set_pkl {target}/uid_set.pkl, input_dir another export"
     )
     holds = ("rgb",)
     half_edge = 0.5

@@ -40,8 +40,10 @@ class Zero123(Format):
 
     name = "zero123"
     about = "Zero123: NNN.png and NNN.npy (3x4 world to camera) per view, valid_paths.json"
-    trains = "python main.py --base configs/sd-objaverse-finetune-c_concat-256.yaml -t " \
-        "data.params.root_dir={target} data.params.total_view={views}"  # fmt: skip
+    trains = (
+        "python main.py -t --base configs/sd-objaverse-finetune-c_concat-256.yaml --gpus 0, "
+        "data.params.root_dir={target} data.params.total_view={views}"
+    )
     holds = ("rgb",)
     half_edge = 0.5
 

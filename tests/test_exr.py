@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +90,20 @@ def test_what_is_not_whole_is_broken(tmp_path: Path) -> None:
         path.write_bytes(content[:length])
         with pytest.raises(exr.Broken):
             exr.read(path)
+
+
+def test_a_block_that_unpacks_to_more_than_its_lines_is_refused_early(tmp_path: Path) -> None:
+    path = tmp_path / "a.exr"
+    exr.write(path, {"A": np.zeros((16, 512), np.float32)}, {})
+    data = path.read_bytes()
+    bomb = zlib.compress(bytes(1 << 28), 9)
+    # The only block stands at the end: its first row, its size, its content.
+    packed = next(n for n in range(8, len(data)) if data[-n - 4 : -n] == struct.pack("<i", n))
+    head = data[: -packed - 4]
+    path.write_bytes(head + struct.pack("<i", len(bomb)) + bomb)
+    tracemalloc.start()
+    with pytest.raises(exr.Broken, match="another size"):
+        exr.read(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1 << 24

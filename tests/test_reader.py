@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+import http.server
 import io
 import json
 import multiprocessing
@@ -7,6 +9,7 @@ import pickle
 import shutil
 import struct
 import tarfile
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -24,6 +27,7 @@ from objaverse_render_addon.dataset.reader import AssetReader, Dataset, array_fr
 from objaverse_render_addon.dataset.storage import AssetRef
 from objaverse_render_addon.dataset.verify import verify_asset
 from objaverse_render_addon.errors import (
+    DownloadFailed,
     DuplicateAsset,
     MissingDependency,
     MissingPass,
@@ -121,6 +125,55 @@ def test_an_object_store_reads_like_a_folder(stored: Path):
             dataset.open("memory://bucket/other")
     finally:
         memory.rm("/bucket", recursive=True)
+
+
+class Server(http.server.SimpleHTTPRequestHandler):
+    """A plain web server; like many it knows no ranges unless ``ranges`` is set."""
+
+    ranges = False
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        path = Path(self.translate_path(self.path))
+        if not (self.ranges and wanted and path.is_file()):
+            return super().do_GET()
+        first, last = (int(number) for number in wanted.removeprefix("bytes=").split("-"))
+        data = path.read_bytes()[first : last + 1]
+        self.send_response(206)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Range", f"bytes {first}-{last}/{path.stat().st_size}")
+        self.end_headers()
+        self.wfile.write(data)
+        return None
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("ranges", [False, True])
+def test_a_web_server_is_read_from(stored: Path, ranges: bool):
+    pytest.importorskip("aiohttp", reason="aiohttp, which fsspec needs for http, is not here")
+    handler = type("Handler", (Server,), {"ranges": ranges})
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(handler, directory=str(stored))
+    ) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            base = f"http://127.0.0.1:{server.server_port}"
+            data = dataset.open(base)
+            assert data.ids == IDS
+            with data["lamp"].open() as reader, dataset.open(stored)["lamp"].open() as local:
+                assert reader.metadata == local.metadata
+                for name, array in local.read(1).items():
+                    assert np.array_equal(reader.read(1, [name])[name], array)
+            (one,) = dataset.open(str(data["rocket"]))
+            assert one.id == "rocket"
+            with pytest.raises(SourceNotFound):
+                dataset.open(f"{base}/other.zip")
+        finally:
+            server.shutdown()
+    with pytest.raises((DownloadFailed, SourceNotFound)):
+        dataset.open(base)
 
 
 def test_one_asset_is_opened_by_its_own_path(stored: Path):

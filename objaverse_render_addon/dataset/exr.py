@@ -189,10 +189,12 @@ def _pixels(data: bytes, part: Part, table: Array, number: int | None) -> dict[s
 
 def _unzip(block: Array, size: int) -> Array:
     try:
-        packed = np.frombuffer(zlib.decompress(block.tobytes()), np.uint8)
+        # One byte more than there should be: a block can say that it is gigabytes.
+        stream = zlib.decompressobj()
+        packed = np.frombuffer(stream.decompress(block.tobytes(), size + 1), np.uint8)
     except zlib.error as error:
         raise Broken(f"a block cannot be unpacked: {error}") from error
-    if len(packed) != size:
+    if len(packed) != size or not stream.eof:
         raise Broken("a block has another size than its lines")
     # Each byte is the difference to the one before, plus 128; sums wrap around, as bytes do.
     steps = packed.copy()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from objaverse_render_addon.dataset.export import (
     export_asset,
     finish_export,
 )
+from objaverse_render_addon.dataset.export.base import Kind
 from objaverse_render_addon.dataset.layout import METADATA
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.errors import (
@@ -274,6 +275,21 @@ def test_a_lost_chunk_is_noticed(tmp_path: Path, data: Path):
     report = export(data, out, "depthsplat", options)
     assert statuses(report) == {"chair": "skipped", "lamp": "skipped", "table": "done"}
     assert sorted(sum(chunks_of(out).values(), [])) == sorted(NAMES)  # noqa: RUF017
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_damaged_chunk_is_named_and_removing_it_helps(tmp_path: Path, data: Path):
+    out, options = tmp_path / "out", Options(split=(1, 0, 0))
+    export(data, out, "depthsplat", options)
+    chunk = out / "train/000000.torch"
+    chunk.write_bytes(chunk.read_bytes()[:5000])
+    (data / "chair.zip").unlink()
+    write_asset(data, job_of(views=2), "chair")
+    with pytest.raises(TruncatedFile, match=r"000000\.torch"):
+        export(data, out, "depthsplat", options)
+    chunk.unlink()
+    export(data, out, "depthsplat", options)
+    assert sorted(key for keys in chunks_of(out).values() for key in keys) == sorted(NAMES)
 
 
 PACKS_HALF = """
@@ -552,6 +568,26 @@ def test_flags_that_say_nothing_are_refused(flags: list[str], capsys: Any):
         main(["export", "data", "--to", "lvsm", "--out", "o", *flags])
     assert stopped.value.code == 2
     assert flags[0] in capsys.readouterr().err
+
+
+DOCS = Path(__file__).resolve().parent.parent / "docs/export"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_has_its_page_with_the_command_that_makes_it(name: str):
+    text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    assert f"--to {name} " in text
+    assert "cannot hold" in text
+    assert f"| [{name}]({name}.md) |" in (DOCS / "index.md").read_text(encoding="utf-8")
+
+
+def test_every_page_is_of_a_format():
+    assert {path.stem for path in DOCS.glob("*.md")} == {*FORMATS, "index"}
+
+
+def test_every_kind_of_note_is_explained():
+    text = (DOCS / "index.md").read_text(encoding="utf-8")
+    assert [kind for kind in get_args(Kind) if f"| `{kind}` |" not in text] == []
 
 
 def test_a_target_has_to_be_named(capsys: Any):

@@ -30,6 +30,7 @@ from ..errors import (
     MissingDependency,
     ObjectMissing,
     OnlineAccessDenied,
+    TruncatedFile,
     UnsafeData,
     from_os_error,
 )
@@ -179,6 +180,9 @@ class Repositories:
             folder = base_of_it / wanted.repository
             try:
                 unpack(archive, folder if kind == "zip" else base_of_it, cancel)
+            except TruncatedFile:
+                # Somebody else's accident; it stays as it is, and the commit is fetched anew.
+                pass
             except BaseException:
                 shutil.rmtree(base_of_it, ignore_errors=True)
                 raise

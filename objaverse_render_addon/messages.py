@@ -117,6 +117,7 @@ class Done:
         source: Record of the source file, as in the metadata.
         device: What rendered it.
         memory: Bytes that the worker takes; 0 where the system does not say.
+        size: Bytes of the finished asset.
     """
 
     kind: ClassVar[str] = "done"
@@ -130,6 +131,7 @@ class Done:
     source: dict[str, Any] = field(default_factory=dict)
     device: str = ""
     memory: int = 0
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

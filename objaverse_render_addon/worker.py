@@ -211,7 +211,7 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
     from .blender.engine import open_asset
     from .dataset import metadata, sheet
     from .dataset.images import encode_png
-    from .dataset.layout import METADATA, frame_files, new_writer
+    from .dataset.layout import METADATA, frame_files, new_writer, size_of
     from .frame import Frame
 
     started = time.perf_counter()
@@ -324,6 +324,7 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
         source,
         ", ".join(scene.device.names) or scene.device.kind,
         _resident_bytes(),
+        size_of(final),
     )
 
 

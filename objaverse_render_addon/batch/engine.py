@@ -73,6 +73,7 @@ class Engine:
 
     Args:
         lanes: Names, and where to render.
+        fetch: Whether assets are fetched here; lanes on other machines do it themselves.
         shards: How to pack, where the layout is ``webdataset``.
         attempts: Times that an asset may take its worker down before it is given up.
         patience: Seconds that the run waits for storage that fails or is full before it ends.
@@ -89,6 +90,7 @@ class Engine:
         ledger: Ledger,
         request: int,
         lanes: Sequence[tuple[str, Lane]],
+        fetch: bool,
         resolver: Resolver,
         shards: Shards | None,
         attempts: int,
@@ -117,8 +119,8 @@ class Engine:
         self._stop_fetching = threading.Event()
         self._storage = StorageWatch(store, patience, min_free, self._say)
         self._preparer = Preparer(
-            job, store, resolver, staged=shards is not None, provenance=provenance,
-            lookup=lookup, tell=self._inbox.put, cancel=self._stop_fetching,
+            job, store, resolver if fetch else None, staged=shards is not None,
+            provenance=provenance, lookup=lookup, tell=self._inbox.put, cancel=self._stop_fetching,
         )  # fmt: skip
         self._preparing: dict[int, Row] = {}
         self._ready: deque[tuple[Item, int]] = deque()
@@ -322,6 +324,7 @@ class Engine:
                 out=self._store.staging,
                 path=item.fetched.path,
                 provenance=item.fetched.provenance,
+                entry=item.source,
             )
         )
 
@@ -433,7 +436,7 @@ class Engine:
     def _bring(self, item: Item) -> None:
         assert item.done is not None
         path = Path(item.done.path)
-        item.size = size_of(path)
+        item.size = item.done.size
         if self._shards is not None:
             self._shelve(item)
             return
@@ -536,13 +539,6 @@ class Engine:
     def _where(self, name: str) -> Path | str:
         where = self._store.where(name)
         return where if "://" in where else Path(where)
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file, or of the files in a folder."""
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.iterdir())
-    return path.stat().st_size if path.exists() else 0
 
 
 def file_type(source: str) -> str | None:

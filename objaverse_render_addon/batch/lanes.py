@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
+from ..assets.sources import Source
 from ..dataset.layout import remove_parts
 from ..errors import (
     DeviceUnavailable,
@@ -61,6 +62,7 @@ class Task:
         id: The asset's number in the ledger.
         out: Folder on this machine that the worker writes the asset to.
         path: The asset's file on this machine.
+        entry: Where the file comes from, for a lane that fetches it itself.
     """
 
     id: int
@@ -70,6 +72,7 @@ class Task:
     out: Path
     path: Path
     provenance: dict[str, Any] = field(default_factory=dict)
+    entry: Source | None = None
 
 
 Progress: TypeAlias = Callable[[Stage | FrameDone], None]

@@ -34,6 +34,7 @@ class Item:
     row: Row
     job: RenderJob
     fingerprint: str
+    source: Source | None = None
     fetched: Fetched | None = None
     done: Done | None = None
     lane: str = ""
@@ -57,6 +58,7 @@ class Preparer:
     """Looks and fetches, from any number of threads.
 
     Args:
+        resolver: Fetches; ``None`` where that is done elsewhere.
         staged: Whether finished assets wait in the staging folder to be packed.
         provenance: Source to what the caller knows of it.
         lookup: Gives what a catalogue knows of a source.
@@ -66,7 +68,7 @@ class Preparer:
         self,
         job: RenderJob,
         store: Store,
-        resolver: Resolver,
+        resolver: Resolver | None,
         *,
         staged: bool,
         provenance: dict[str, dict[str, Any]],
@@ -91,7 +93,7 @@ class Preparer:
             row.source, classify(row.source), row.asset_id,
             options.get("job", {}), options.get("known", {}),
         )  # fmt: skip
-        item = Item(row, self._job, self._fingerprint)
+        item = Item(row, self._job, self._fingerprint, source)
         if source.job:
             item.job = self._job.with_values(dict(source.job))
             item.fingerprint = item.job.fingerprint()
@@ -103,15 +105,14 @@ class Preparer:
             found = self._find(item, file)
             if found is not None:
                 return found
+        known = {**self._lookup(row.source), **self._provenance.get(row.source, {})}
+        if self._resolver is None:
+            item.fetched = Fetched(file or Path(source.text), known)
+            return item
         if file is None:
             self._tell(Stage(row.asset_id, "download"))
         fetched = self._resolver.fetch(source, cancel=self._cancel)
-        known = {
-            **self._lookup(row.source),
-            **fetched.provenance,
-            **self._provenance.get(row.source, {}),
-        }
-        item.fetched = replace(fetched, provenance=known)
+        item.fetched = replace(fetched, provenance={**fetched.provenance, **known})
         return item
 
     def _find(self, item: Item, file: Path | None) -> Found | None:
@@ -135,9 +136,9 @@ class Preparer:
 
     def release(self, item: Item) -> None:
         """The asset's file is not needed any more."""
-        if item.fetched is not None:
+        if item.fetched is not None and self._resolver is not None:
             self._resolver.release(item.fetched)
-            item.fetched = None
+        item.fetched = None
 
 
 def check_same(where: str, found: dict[str, Any], item: Item, file: Path | None) -> None:

@@ -16,9 +16,11 @@ from ..assets import lists
 from ..assets.formats import inspect_file
 from ..assets.resolve import RepoFormat, Resolver
 from ..assets.sources import Source, expand
+from ..dataset.filesystems import is_url
 from ..errors import DuplicateAsset, InvalidJob, OutputExists, RenderError, from_reason
 from ..job import RenderJob, differences
 from . import capacity, packing
+from .cluster import NodeSettings, ray_lanes
 from .engine import Engine
 from .lanes import Lane, LocalLane
 from .ledger import FAILED, Entry, Ledger, Lock, Outcome, Row
@@ -138,7 +140,9 @@ def render(
     save_repo_format: RepoFormat = "none",
     endpoint: str | None = None,
     online: bool = True,
-    lanes: Callable[[RenderJob, Path], Sequence[tuple[str, Lane]]] | None = None,
+    cluster: Literal["ray"] | None = None,
+    address: str | None = None,
+    lanes: Callable[[int], Sequence[tuple[str, Lane]]] | None = None,
 ) -> Report:
     """Render assets, each into ``out`` under its own name, several at a time.
 
@@ -181,8 +185,9 @@ def render(
         save_repo_format: How repositories of Objaverse-XL's GitHub objects are kept.
         endpoint: Server of the Objaverse data set; ``HF_ENDPOINT`` or Hugging Face otherwise.
         online: Whether objects may be fetched.
-        lanes: Makes the places to render, of the job and the staging folder, instead of this
-            machine's.
+        cluster: Render on the machines of a Ray cluster; they all have to see ``out``.
+        address: Of the cluster's head; one on this machine otherwise.
+        lanes: Makes the places to render, of the number of assets that wait.
 
     Raises:
         InvalidJob: The job is impossible.
@@ -193,13 +198,18 @@ def render(
         OutputNotWritable, DiskFull: ``out`` cannot be made or written.
         Interrupted: By Ctrl-C or ``cancel``; finished assets stay, and the same call goes on.
     """
+    layout = job.output.layout
     if shard is not None and not 0 <= shard[0] < shard[1]:
         raise InvalidJob(
             f"There is no part {shard[0]} of {shard[1]}.", hint="--shard i/n counts from 0 to n-1."
         )
+    if cluster is not None and layout == "webdataset" and is_url(out):
+        raise InvalidJob(
+            "Shards are put together where the run was started, so nodes cannot write to a URL.",
+            hint="Use a folder that all nodes see, --layout zip or tar, or --shard I/N.",
+        )
     given = list(sources)
     folder = Path(state).expanduser() if state else state_folder(out)
-    layout = job.output.layout
     part = "" if shard is None else f"-{shard[0]:04d}-of-{shard[1]:04d}"
     store = open_store(out, layout, folder / f"part{part}" if part else folder)
     store.check()
@@ -232,35 +242,49 @@ def render(
             if on_result:
                 on_result(result)
 
+        def make_lanes(assets: int) -> Sequence[tuple[str, Lane]]:
+            if cluster is not None:
+                settings = NodeSettings(
+                    out=str(out) if is_url(out) else store.address,
+                    layout=layout,
+                    blender=str(blender) if blender else None,
+                    timeout=timeout,
+                    max_memory=max_memory or 0,
+                    recycle=recycle,
+                    scratch=str(scratch) if scratch else None,
+                    download_dir=str(download_dir) if download_dir else None,
+                    keep_downloads=keep_downloads,
+                    save_repo_format=save_repo_format,
+                    endpoint=endpoint,
+                    online=online,
+                )
+                return ray_lanes(settings, job, address=address, workers=workers, assets=assets)
+            places = capacity.places(job, workers=workers, wanted_gpus=gpus, assets=assets)
+            limit = max_memory
+            if limit is None:
+                limit = int(0.9 * capacity.memory() / len(places))
+            return [
+                (
+                    place.name,
+                    LocalLane(
+                        place,
+                        blender=Path(blender) if blender else None,
+                        scratch=Path(scratch) if scratch else None,
+                        timeout=timeout,
+                        max_memory=limit,
+                        previews=str(previews or ""),
+                        recycle=recycle,
+                    ),
+                )
+                for place in places
+            ]
+
         counts = ledger.counts(request)
         if on_start:
             on_start(counts)
         _tell_earlier(ledger, request, store, collect, report)
         if counts["waiting"]:
-            if lanes is None:
-                places = capacity.places(
-                    job, workers=workers, wanted_gpus=gpus, assets=counts["waiting"]
-                )
-                limit = max_memory
-                if limit is None:
-                    limit = int(0.9 * capacity.memory() / len(places))
-                made: Sequence[tuple[str, Lane]] = [
-                    (
-                        place.name,
-                        LocalLane(
-                            place,
-                            blender=Path(blender) if blender else None,
-                            scratch=Path(scratch) if scratch else None,
-                            timeout=timeout,
-                            max_memory=limit,
-                            previews=str(previews or ""),
-                            recycle=recycle,
-                        ),
-                    )
-                    for place in places
-                ]
-            else:
-                made = lanes(job, store.staging)
+            made = (lanes or make_lanes)(counts["waiting"])
             shards = None
             if layout == "webdataset":
                 prefix = "shard" if shard is None else f"shard-{shard[0]:04d}"
@@ -273,6 +297,7 @@ def render(
                 ledger=ledger,
                 request=request,
                 lanes=made,
+                fetch=cluster is None,
                 resolver=resolver,
                 shards=shards,
                 attempts=attempts,

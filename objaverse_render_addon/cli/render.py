@@ -128,6 +128,13 @@ def _add_long(group: argparse._ArgumentGroup) -> None:
         help="only part I of N of the list, counted from 0, for arrays of machines; see merge",
     )  # fmt: skip
     group.add_argument(
+        "--engine-cluster", choices=["ray"],
+        help="render on the machines of a Ray cluster, which all see the output",
+    )  # fmt: skip
+    group.add_argument(
+        "--address", help="of the cluster's head, or auto (default: a cluster on this machine)"
+    )
+    group.add_argument(
         "--state", type=Path, metavar="DIR",
         help="the ledger's folder (default: OUT/.state; of URLs, among your files)",
     )  # fmt: skip
@@ -221,6 +228,8 @@ def _render(options: argparse.Namespace) -> int:
             keep_downloads=options.keep_downloads,
             save_repo_format=options.save_repo_format,
             online=not options.offline,
+            cluster=options.engine_cluster,
+            address=options.address,
         )
     progress.summary(report)
     return report.exit_code

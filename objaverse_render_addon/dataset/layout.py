@@ -38,6 +38,7 @@ __all__ = [
     "pass_file",
     "read_metadata",
     "remove_parts",
+    "size_of",
 ]
 
 METADATA = "metadata.json"
@@ -130,6 +131,13 @@ def composite(
     color = np.asarray(background, dtype=np.float32) * 255.0
     mixed = pixels[..., :3] * alpha + color * (1.0 - alpha)
     return (mixed + 0.5).astype(np.uint8)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a finished asset's archive, or of the files in its folder."""
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.iterdir())
+    return path.stat().st_size
 
 
 class AssetWriter(Protocol):

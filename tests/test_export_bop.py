@@ -17,7 +17,12 @@ from PIL import Image
 from objaverse_render_addon.dataset.export import Options, export
 from objaverse_render_addon.dataset.export import bop as bop_module
 from objaverse_render_addon.dataset.export.bop import depth_scale
-from objaverse_render_addon.errors import FormatCannotHold, MissingPass, OutputNotWritable
+from objaverse_render_addon.errors import (
+    CheckFailed,
+    FormatCannotHold,
+    MissingPass,
+    OutputNotWritable,
+)
 from objaverse_render_addon.frame import Frame
 
 ALL = (1.0, 0.0, 0.0)
@@ -177,6 +182,30 @@ def test_more_views_than_a_scene_holds_become_several(
     assert ((pixels(last["folder"] / "depth/000000.png") > 0) == mask).all()
     again = export(tmp_path / "data", out, "bop", Options(split=ALL))
     assert [outcome.status for outcome in again.outcomes] == ["skipped"] * 2
+
+
+def test_scenes_that_an_asset_no_longer_has_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(bop_module, "MOST_IMAGES", 2)
+    stored(tmp_path / "data", "a", views=5)
+    stored(tmp_path / "data", "b", views=1)
+    out, _ = exported(tmp_path, "bop", split=ALL)
+    (out / "models/obj_000001.ply").write_text("of another render")
+    shutil.rmtree(tmp_path / "data/a")
+    stored(tmp_path / "data", "a", views=2)
+    exported(tmp_path, "bop", split=ALL)
+    assert sorted(path.name for path in (out / "train_pbr").iterdir()) == ["000000", "000003"]
+    assert not (out / "models/obj_000001.ply").exists()
+
+
+def test_negative_depth_is_refused(tmp_path: Path):
+    def spoiled(frames: list[Frame], _record: dict[str, Any]) -> None:
+        frames[2].passes["depth"][5, 5] = -1
+
+    stored(tmp_path / "data", change=spoiled)
+    report = export(tmp_path / "data", tmp_path / "out", "bop", Options())
+    assert [type(outcome.error) for outcome in report.outcomes] == [CheckFailed]
 
 
 def test_a_thousand_images_is_what_a_scene_holds():

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import OutputNotWritable, from_os_error
+from ...errors import CheckFailed, OutputNotWritable, from_os_error
 from ..images import encode_png
 from .base import Format, Options, Record
 from .lens import demand_one_size, pinhole
@@ -62,8 +62,10 @@ class Bop(Format):
         """Pictures in parts of at most 1000, and what the JSON files will say of them."""
         width, height = demand_one_size(scene)
         boxes = {record["index"]: record.get("object_box_px") for record in scene.reader.views}
-        deepest = max(float(np.max(scene.depth(view))) for view in range(len(scene)))
-        scale = depth_scale(deepest * MILLIMETRES)
+        depths = [(float(np.min(z)), float(np.max(z))) for z in map(scene.depth, range(len(scene)))]
+        if min(depths)[0] < 0:
+            raise CheckFailed(f"{scene.asset_id}: its depth is negative somewhere.")
+        scale = depth_scale(max(deepest for _, deepest in depths) * MILLIMETRES)
         images: list[dict[str, Any]] = []
         for view, number in enumerate(scene.numbers):
             part, place = divmod(view, MOST_IMAGES)
@@ -114,15 +116,18 @@ class Bop(Format):
     def finish(self, target: Target, records: list[Record], options: Options) -> None:  # noqa: ARG002
         """Move new assets into their scenes; write what concerns all of them."""
         numbers = _numbers(target)
-        for record in records:
-            _count(numbers, record)
+        gone = [folder for record in records for folder in _count(numbers, record)]
         target.write_json(NUMBERS, numbers)
+        for folder in gone:
+            shutil.rmtree(target.folder / folder, ignore_errors=True)
         for record in records:
             entry = numbers[record.asset_id]
             stage = target.folder / STAGE / record.key
             for part, scene in _parts(stage, entry):
                 _describe(part, record, entry["obj_id"])
                 _replace(part, target.folder / _folder(record.split, scene))
+            if stage.is_dir():
+                (target.folder / _model_file(entry)).unlink(missing_ok=True)
             if (stage / MODEL).is_file():
                 _replace(stage / MODEL, target.folder / _model_file(entry))
             shutil.rmtree(stage, ignore_errors=True)
@@ -250,8 +255,12 @@ def _numbers(target: Target) -> dict[str, Any]:
     return dict(found)
 
 
-def _count(numbers: dict[str, Any], record: Record) -> None:
-    """Give an asset numbers, where it has none or has other parts than before."""
+def _count(numbers: dict[str, Any], record: Record) -> list[str]:
+    """Give an asset numbers, where it has none or has other parts than before.
+
+    Returns:
+        Folders of the scenes that it no longer has.
+    """
     parts = -(-record.views // MOST_IMAGES)
     entry = numbers.get(record.asset_id)
     if entry is None:
@@ -260,8 +269,9 @@ def _count(numbers: dict[str, Any], record: Record) -> None:
     taken = [scene for entry in numbers.values() for scene in entry["scenes"]]
     following = max(taken, default=-1) + 1
     missing = parts - len(entry["scenes"])
-    entry["scenes"] = [*entry["scenes"], *range(following, following + max(0, missing))][:parts]
-    numbers[record.asset_id] = {**entry, "split": record.split}
+    scenes = [*entry["scenes"], *range(following, following + max(0, missing))]
+    numbers[record.asset_id] = {**entry, "scenes": scenes[:parts], "split": record.split}
+    return [_folder(record.split, scene) for scene in scenes[parts:]]
 
 
 def _folder(split: str, scene: int) -> str:

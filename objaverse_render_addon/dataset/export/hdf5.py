@@ -26,7 +26,7 @@ class Hdf5(Format):
     """``<key>/0.hdf5``, ``<key>/1.hdf5`` …"""
 
     name: ClassVar[str] = "hdf5"
-    about: ClassVar[str] = "one HDF5 file per view, in the layout of BlenderProc"
+    about: ClassVar[str] = "one HDF5 file per view, in the layout of BlenderProc (needs h5py)"
     needs: ClassVar[tuple[str, ...]] = ("rgb",)
     holds: ClassVar[tuple[str, ...]] = (
         "rgb", "depth", "distance", "normal", "mask", "object_index", "albedo",

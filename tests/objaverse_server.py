@@ -61,6 +61,7 @@ class Server(ThreadingHTTPServer):
         files: Path below the data set to content.
         anything: Content of all other paths; there are none otherwise.
         etags: Whether it sends them.
+        released: Whatever hangs, hangs until this is set.
         orders: Path to how its next requests are answered; normally, once these are used up.
         asked: Path and headers of each request.
     """
@@ -75,6 +76,7 @@ class Server(ThreadingHTTPServer):
         self.paths: dict[str, object] = {}
         self.etags = True
         self.anything: bytes | None = None
+        self.released = threading.Event()
 
     def etag(self, name: str) -> str:
         """As Hugging Face's for large files: the SHA-256; empty where ``etags`` is off."""
@@ -112,6 +114,7 @@ def serving() -> Iterator[Server]:
     try:
         yield server
     finally:
+        server.released.set()
         server.shutdown()
         server.server_close()
         thread.join(5)
@@ -207,3 +210,72 @@ def page(handler: Handler, _: bytes) -> None:
     handler.etag = ""
     handler.start(200, len(HTML), Content_Type="text/html")
     handler.wfile.write(HTML)
+
+
+def stalling(after: int, seconds: float = 30.0) -> Answer:
+    """Some bytes, and then nothing, with the connection open."""
+
+    def answer(handler: Handler, body: bytes) -> None:
+        handler.close_connection = True
+        handler.start(200, len(body))
+        handler.wfile.write(body[:after])
+        handler.wfile.flush()
+        handler.server.released.wait(seconds)
+
+    return answer
+
+
+def silent(handler: Handler, _: bytes) -> None:
+    """Not even a status."""
+    handler.close_connection = True
+    handler.server.released.wait(30.0)
+
+
+def spoiled(handler: Handler, body: bytes) -> None:
+    """The right length and the right ETag, another content."""
+    handler.start(200, len(body))
+    handler.wfile.write(body[:-10] + b"0123456789")
+
+
+def wrong_length(by: int) -> Answer:
+    """A length that is not that of what comes."""
+
+    def answer(handler: Handler, body: bytes) -> None:
+        handler.close_connection = True
+        handler.start(200, len(body) + by, Connection="close")
+        handler.wfile.write(body)
+
+    return answer
+
+
+def ignoring_if_range(handler: Handler, body: bytes) -> None:
+    """The rest of whatever the file is now."""
+    match = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
+    start = int(match.group(1)) if match else 0
+    span = f"bytes {start}-{len(body) - 1}/{len(body)}"
+    handler.start(206, len(body) - start, Content_Range=span)
+    handler.wfile.write(body[start:])
+
+
+def sent_on(url: str, code: int = 302, linked: bytes | None = None) -> Answer:
+    """A redirect, as Hugging Face's to its store; ``linked`` is what it says that lies there."""
+    headers = {"Location": url}
+    if linked is not None:
+        headers["X-Linked-Etag"] = f'"{hashlib.sha256(linked).hexdigest()}"'
+        headers["X-Linked-Size"] = str(len(linked))
+    return status(code, **headers)
+
+
+def zipped(handler: Handler, body: bytes) -> None:
+    """Compressed on the way, though nobody asked for it."""
+    packed = gzip.compress(body)
+    handler.start(200, len(packed), Content_Encoding="gzip")
+    handler.wfile.write(packed)
+
+
+def endless(handler: Handler, _: bytes) -> None:
+    """It says no length, and goes on."""
+    handler.close_connection = True
+    handler.start(200, None, Connection="close")
+    while not handler.server.released.is_set():
+        handler.wfile.write(bytes(1 << 16))

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,21 @@ from objaverse_server import (
     Server,
     another_range,
     breaking_off,
+    endless,
+    ignoring_if_range,
     ignoring_range,
     page,
     resetting,
+    sent_on,
     serving,
+    silent,
     slowly,
+    spoiled,
+    stalling,
     status,
     without_length,
+    wrong_length,
+    zipped,
 )
 
 from objaverse_render_addon.assets import transfer as downloads
@@ -30,6 +39,8 @@ from objaverse_render_addon.assets.download import download, new_session
 from objaverse_render_addon.assets.objaverse import ObjaverseCache, as_uid
 from objaverse_render_addon.batch.background import Fetch
 from objaverse_render_addon.errors import (
+    ChecksumMismatch,
+    DiskFull,
     DownloadFailed,
     Interrupted,
     OnlineAccessDenied,
@@ -44,9 +55,10 @@ UID, OTHER, THIRD = "0" * 32, "ab" * 16, "c1" * 16
 INDEX = "object-paths.json.gz"
 
 
-def glb(size: int = 100_000) -> bytes:
+def glb(size: int = 100_000, kind: int = 7) -> bytes:
     """The shell of a GLB, with a content that shows when it was put together wrongly."""
-    body = bytes(i * 7 % 251 for i in range(size - 12))
+    cycle = bytes(i * kind % 251 for i in range(251))
+    body = (cycle * (size // 251 + 1))[: size - 12]
     return b"glTF" + struct.pack("<II", 2, size) + body
 
 
@@ -431,6 +443,186 @@ def test_the_token_is_sent_but_not_to_where_a_redirect_leads(server, tmp_path, m
         ObjaverseCache(tmp_path, f"http://localhost:{port}").fetch(UID)
         assert server.asked[-1][1]["Authorization"] == "Bearer secret"
         assert "Authorization" not in elsewhere.asked[-1][1]
+
+
+# --- Nothing is spliced -----------------------------------------------------------------------
+
+
+def test_a_file_that_changed_before_it_was_continued_comes_whole(server, cache):
+    name = server.add(UID, glb(400_000))
+
+    def changing(handler, body):
+        breaking_off(200_000)(handler, body)
+        server.files[name] = glb(400_000, 11)
+
+    server.orders[name] = [changing]
+    assert cache.fetch(UID).read_bytes() == glb(400_000, 11)
+    assert len(server.ranges(name)) == 2
+    assert server.ranges(name)[1].startswith("bytes=")
+
+
+def test_the_rest_of_another_file_is_not_taken_even_if_the_server_sends_it(server, cache):
+    name = server.add(UID, glb(400_000))
+
+    def changing(handler, body):
+        breaking_off(200_000)(handler, body)
+        server.files[name] = glb(400_000, 11)
+
+    server.orders[name] = [changing, ignoring_if_range]
+    assert cache.fetch(UID).read_bytes() == glb(400_000, 11)
+    assert [bool(r) for r in server.ranges(name)] == [False, True, False]
+
+
+def test_without_a_proof_nothing_is_continued(server, cache):
+    server.etags = False
+    name = server.add(UID, glb(400_000))
+    server.orders[name] = [breaking_off(200_000)]
+    assert cache.fetch(UID).read_bytes() == glb(400_000)
+    assert server.ranges(name) == ["", ""]
+
+
+def test_a_file_that_was_complete_before_its_process_died_is_not_fetched_again(
+    server, cache, monkeypatch
+):
+    name = server.add(UID, glb(400_000))
+    monkeypatch.setattr(downloads.os, "fsync", _die)
+    with pytest.raises(KeyboardInterrupt):
+        cache.fetch(UID)
+    monkeypatch.undo()
+    assert cache.fetch(UID).read_bytes() == glb(400_000)
+    assert len(server.ranges(name)) == 1
+
+
+def _die(_: int) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("answer", [zipped, wrong_length(100), wrong_length(-100)])
+def test_lengths_that_are_not_true_end_in_the_true_file(server, cache, answer):
+    name = server.add(UID, glb(400_000))
+    server.orders[name] = [answer]
+    assert cache.fetch(UID).read_bytes() == glb(400_000)
+
+
+# --- What is published is checked -------------------------------------------------------------
+
+
+def test_what_was_spoiled_on_the_way_is_fetched_again(server, cache):
+    name = server.add(UID, glb())
+    server.orders[name] = [spoiled]
+    assert cache.fetch(UID).read_bytes() == glb()
+    assert server.ranges(name) == ["", ""]
+
+
+def test_what_is_spoiled_at_the_server_is_named_and_does_not_stay(server, cache):
+    name = server.add(UID, glb())
+    server.orders[name] = [spoiled] * 9
+    with pytest.raises(ChecksumMismatch, match=UID):
+        cache.fetch(UID)
+    assert files_in(cache.folder / "glbs") == []
+    assert len(server.ranges(name)) == 2
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_store_is_held_to_what_the_hub_said_of_it(server, tmp_path, right: bool):
+    name = server.add(UID, glb())
+    with serving() as store:
+        store.files["/blob"] = glb() if right else glb(kind=13)
+        server.orders[name] = [sent_on(f"{store.endpoint}/blob", linked=glb())] * 9
+        cache = ObjaverseCache(tmp_path, server.endpoint)
+        if right:
+            assert cache.fetch(UID).read_bytes() == glb()
+        else:
+            with pytest.raises(ChecksumMismatch):
+                cache.fetch(UID)
+
+
+def test_an_etag_of_somebody_else_is_no_checksum(server, tmp_path):
+    with serving() as elsewhere:
+        elsewhere.files["/x"] = glb()
+        elsewhere.orders["/x"] = [spoiled]
+        target = tmp_path / "x.glb"
+        download(new_session(server.endpoint), f"{elsewhere.endpoint}/x", target)
+        assert target.read_bytes().endswith(b"0123456789")
+
+
+def test_a_sum_that_the_caller_knows_is_checked(server, tmp_path):
+    server.etags = False
+    server.files["/x"] = glb()
+    target = tmp_path / "x.glb"
+    with pytest.raises(ChecksumMismatch):
+        download(new_session(), f"{server.endpoint}/x", target, sha256="0" * 64)
+    assert files_in(tmp_path) == []
+
+
+# --- Time and room ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [stalling(100_000), stalling(0), silent])
+def test_a_stalled_connection_is_noticed_and_the_file_comes_all_the_same(
+    server, cache, monkeypatch, answer
+):
+    monkeypatch.setattr(downloads, "STALLED", 0.5)
+    name = server.add(UID, glb(400_000))
+    server.orders[name] = [answer]
+    start = time.monotonic()
+    assert cache.fetch(UID).read_bytes() == glb(400_000)
+    assert time.monotonic() - start < 5
+    assert len(server.ranges(name)) == 2
+
+
+@pytest.mark.parametrize("answer", [stalling(100_000), silent])
+def test_cancelling_a_stalled_download_is_answered_within_a_second(server, cache, answer):
+    name = server.add(UID, glb(400_000))
+    server.orders[name] = [answer]
+    cancel = threading.Event()
+    threading.Timer(0.5, cancel.set).start()
+    start = time.monotonic()
+    with pytest.raises(Interrupted):
+        cache.fetch(UID, None, cancel)
+    assert time.monotonic() - start < 1.5
+
+
+def test_cancelling_answers_while_another_process_has_the_lock(server, cache):
+    from objaverse_render_addon.assets.locks import locked
+
+    name = server.add(UID, glb())
+    target = cache.folder / name
+    target.parent.mkdir(parents=True)
+    cancel = threading.Event()
+    threading.Timer(0.3, cancel.set).start()
+    with locked(target.with_name(f".{target.name}.lock")), pytest.raises(Interrupted):
+        cache.fetch(UID, None, cancel)
+
+
+def test_an_endless_file_ends_at_the_limit(server, tmp_path):
+    server.files["/x"] = b"x"
+    server.orders["/x"] = [endless]
+    with pytest.raises(DownloadFailed, match="more than 1000000 bytes"):
+        download(new_session(), f"{server.endpoint}/x", tmp_path / "x", max_bytes=1_000_000)
+
+
+def test_a_disk_without_room_is_named_before_anything_is_written(server, cache, monkeypatch):
+    server.add(UID, glb())
+    monkeypatch.setattr(downloads, "RESERVE", 1 << 60)
+    with pytest.raises(DiskFull, match=f"{INDEX}.*are free.*--download-dir"):
+        cache.fetch(UID)
+    assert files_in(cache.folder) == []
+
+
+def test_a_date_to_come_back_at_is_kept(server, cache):
+    name = server.add(UID, glb())
+    server.orders[name] = [status(503, Retry_After=formatdate(time.time() + 2.5, usegmt=True))]
+    start = time.monotonic()
+    cache.fetch(UID)
+    assert 1 <= time.monotonic() - start < 5
+
+
+def test_a_long_file_may_break_off_often_as_long_as_it_gets_on(server, cache):
+    name = server.add(UID, glb(20_000_000))
+    server.orders[name] = [resetting(2_000_000)] * 9
+    assert cache.fetch(UID).read_bytes() == glb(20_000_000)
+    assert len(server.ranges(name)) == 10
 
 
 # --- The doors --------------------------------------------------------------------------------

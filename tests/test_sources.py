@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -10,7 +12,8 @@ import pytest
 
 from objaverse_render_addon.assets import sources
 from objaverse_render_addon.assets.formats import EXTENSIONS
-from objaverse_render_addon.errors import InvalidList, SourceNotFound
+from objaverse_render_addon.errors import InvalidList, MissingDependency, SourceNotFound
+from objaverse_render_addon.job import RenderJob
 
 
 def expand(given: list[str]) -> list[str]:
@@ -126,3 +129,222 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     write_list(tmp_path / "list.txt", "~/models", "~/models/a.glb")
     assert expand(["~/models"]) == [a]
     assert [str(Path(p).expanduser()) for p in expand(["~/list.txt"])] == [a]
+
+
+# --- Kinds ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "name"),
+    [
+        ("chair.glb", "path", "chair"), ("a b/chäir.v2.obj", "path", "chäir_v2"),
+        ("C:\\models\\chair.glb", "path", None), ("/abs/x.stl", "path", "x"),
+        (UID, "objaverse", UID), (UID.upper(), "objaverse", UID),
+        (f"{UID}.glb", "objaverse", UID), (f"{UID.upper()}.GLB", "objaverse", UID),
+        (f"folder/{UID}.glb", "path", UID),
+        (f"https://sketchfab.com/3d-models/chair-{OTHER}", "objaverse", OTHER),
+        ("https://example.com/a/chair.glb?v=1", "url", "chair"),
+        ("HTTP://EXAMPLE.COM/%C3%A4.glb", "url", "ä"), ("https://example.com", "url", "example"),
+        ("s3://bucket/a/chair.glb", "remote", "chair"), ("memory://chair.glb", "remote", "chair"),
+        ("zip://scene.glb::https://example.com/a.zip", "remote", "scene"),
+        ("simplecache::s3://bucket/chair.glb", "remote", "chair"),
+        ("https://www.thingiverse.com/thing:3/files?fileId=4", "thingiverse", "thing-3-file-4"),
+        (f"https://github.com/o/r/blob/{'c' * 40}/a/scene.gltf", "github", None),
+        ("https://github.com/o/r/blob/main/a/scene.gltf", "url", "scene"),
+        ("https://3d-api.si.edu/content/document/x/hat.glb", "smithsonian", None),
+    ],
+)  # fmt: skip
+def test_where_a_source_comes_from_shows_in_how_it_is_written(text, kind, name):
+    (source,) = sources.expand([text])
+    assert source.kind == kind
+    if name is not None:
+        assert source.name == name
+    assert re.fullmatch(r"[\w-]{1,120}", source.name)
+
+
+def test_a_file_named_like_an_identifier_is_a_file(tmp_path: Path, monkeypatch):
+    make(tmp_path, f"{UID}.glb")
+    monkeypatch.chdir(tmp_path)
+    assert [source.kind for source in sources.expand([f"{UID}.glb", f"{OTHER}.glb"])] == [
+        "path", "objaverse",
+    ]  # fmt: skip
+
+
+def test_two_scenes_of_two_repositories_have_two_names():
+    texts = [f"https://github.com/o/{r}/blob/{'c' * 40}/scene.gltf" for r in "ab"]
+    names = {source.name for source in sources.expand(texts)}
+    assert len(names) == 2
+    assert all(name.startswith("scene-") for name in names)
+
+
+def test_one_object_written_in_several_ways_counts_once():
+    ways = [UID, UID.upper(), f"{UID}.glb", f"https://sketchfab.com/3d-models/{UID}"]
+    assert expand(ways) == [UID]
+
+
+def test_a_file_address_is_a_path(tmp_path: Path):
+    (a,) = make(tmp_path, "my chair.glb")
+    assert expand([Path(a).as_uri()]) == [a]
+
+
+def test_a_source_goes_through_as_it_is():
+    source = sources.Source("a.glb", "path", "chair", {"seed": 3})
+    assert list(sources.expand([source])) == [source]
+
+
+# --- Lists ------------------------------------------------------------------------------------
+
+
+def test_a_line_may_say_more_of_its_asset(tmp_path: Path):
+    name = write_list(
+        tmp_path / "list.txt",
+        "a chair.glb --frame 3 --id my-chair --normalize=sphere  # good",
+        f"{UID} --seed 7 --sha256 {'AB' * 32} --license by",
+        "b.glb",
+    )
+    first, second, third = sources.expand([name])
+    assert first == sources.Source(
+        str(tmp_path / "a chair.glb"), "path", "my-chair",
+        {"asset.frame": 3, "asset.normalize": "sphere"},
+    )  # fmt: skip
+    assert first.name == "my-chair"
+    assert second == sources.Source(
+        UID, "objaverse", "", {"seed": 7}, {"sha256": "ab" * 32, "license": "by"}
+    )
+    assert third == sources.Source(str(tmp_path / "b.glb"), "path")
+    RenderJob().with_values(dict(first.job))
+
+
+def test_one_file_with_two_frames_is_two_assets(tmp_path: Path):
+    lines = [f"a.glb --id a{frame} --frame {frame}" for frame in (1, 2, 2)]
+    found = list(sources.expand([write_list(tmp_path / "list.txt", *lines)]))
+    assert [source.asset_id for source in found] == ["a1", "a2"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("a.glb --frame", "frame has no value"), ("a.glb --frame x", "frame"),
+        ("a.glb --frame 1.5", "frame"), ("a.glb --frmae 3", "no option --frmae"),
+        ("a.glb --normalize tall", "normalize.*'tall'"), ("a.glb --id a/b", "'a/b'"),
+        ("a.glb --id ..", r"'\.\.'"), ("a.glb --sha256 12", "SHA-256"),
+        ('a.glb --id "a', "quotation"), ("a.glb --seed -1e99", "seed"), ("a\0.glb", "text"),
+    ],
+)  # fmt: skip
+def test_a_line_that_cannot_be_understood_is_named_with_its_number(tmp_path, line, words):
+    name = write_list(tmp_path / "list.txt", "# first", "ok.glb", line)
+    with pytest.raises(InvalidList, match=rf"list\.txt, line 3.*{words}"):
+        expand([name])
+
+
+def test_a_list_is_read_as_it_is_needed(tmp_path: Path):
+    name = write_list(tmp_path / "list.txt", "a.glb", "b.glb", "c.glb --frmae 1")
+    entries = sources.expand([name])
+    assert next(entries).name == "a"
+    assert next(entries).name == "b"
+    with pytest.raises(InvalidList):
+        next(entries)
+
+
+def test_a_table_names_assets_by_one_column_and_says_more_in_others(tmp_path: Path):
+    name = write_list(
+        tmp_path / "list.csv",
+        "# made by hand", "Path,ID,frame,color,License", "a.glb,x1,4,red,by",
+        '"sub/b, c.obj",,,"blue, light",', "", f"{UID},,,,cc0",
+    )  # fmt: skip
+    assert list(sources.expand([name])) == [
+        sources.Source(str(tmp_path / "a.glb"), "path", "x1", {"asset.frame": 4},
+                       {"license": "by"}),
+        sources.Source(str(tmp_path / "sub/b, c.obj"), "path"),
+        sources.Source(UID, "objaverse", known={"license": "cc0"}),
+    ]  # fmt: skip
+
+
+def test_the_identifier_of_objaverse_xl_comes_before_its_site(tmp_path: Path):
+    name = write_list(
+        tmp_path / "list.csv", "source,fileIdentifier,sha256",
+        f"sketchfab,https://sketchfab.com/3d-models/{UID},{'0' * 64}",
+    )  # fmt: skip
+    (source,) = sources.expand([name])
+    assert source.kind == "objaverse"
+    assert source.known == {"sha256": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["a.glb", "b.glb"], "line 1: no column.*txt"),
+        (["path,frame", "a.glb"], "line 2 has 1 columns instead of 2"),
+        (["path,frame", "a.glb,1", ",2"], "line 3 names no source"),
+        (["path", '"a.glb'], "line 2"),
+        (["path,frame", "a.glb,many"], "line 2: frame"),
+    ],
+)
+def test_a_table_that_cannot_be_understood_is_named_with_its_line(tmp_path, lines, words):
+    with pytest.raises(InvalidList, match=rf"list\.csv, {words}"):
+        expand([write_list(tmp_path / "list.csv", *lines)])
+
+
+def test_json_lines_hold_names_or_objects(tmp_path: Path):
+    name = write_list(
+        tmp_path / "list.jsonl",
+        '"a.glb"', "", json.dumps({"uid": UID, "frame": 2, "note": [1]}),
+    )  # fmt: skip
+    assert list(sources.expand([name])) == [
+        sources.Source(str(tmp_path / "a.glb"), "path"),
+        sources.Source(UID, "objaverse", "", {"asset.frame": 2}),
+    ]
+
+
+def test_json_holds_a_list_or_named_lists(tmp_path: Path):
+    one = write_list(tmp_path / "one.json", json.dumps(["a.glb", {"path": "b.glb", "id": "b1"}]))
+    assert [s.name for s in sources.expand([one])] == ["a", "b1"]
+    lvis = write_list(tmp_path / "lvis.json", json.dumps({"chair": [UID], "table": [OTHER, UID]}))
+    assert expand([lvis]) == [UID, OTHER]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("x.json", '["a.glb"', "no JSON"), ("x.json", '{"chair": 3}', "chair is no list"),
+        ("x.json", "[3]", "entry 1 is neither"), ("x.json", '{"a": [{}]}', "entry 1 of a"),
+        ("x.json", "[" * 100_000, "no JSON"), ("x.jsonl", '"a.glb"\n{', "line 2 is no JSON"),
+        ("x.jsonl", '{"path": 3}', "line 1 names no source"),
+        ("x.jsonl", '{"path": "a.glb", "frame": [1]}', "line 1: frame"),
+    ],
+)  # fmt: skip
+def test_json_that_cannot_be_understood_is_named(tmp_path, name, content, words):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InvalidList, match=rf"{re.escape(name)}.*{words}"):
+        expand([str(tmp_path / name)])
+
+
+def test_a_line_without_end_is_refused(tmp_path: Path):
+    (tmp_path / "list.txt").write_bytes(b"x" * (2 << 20))
+    with pytest.raises(InvalidList, match="line 1 has more than"):
+        expand([str(tmp_path / "list.txt")])
+
+
+def test_a_parquet_table_is_a_list(tmp_path: Path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pyarrow.table(
+        {"fileIdentifier": ["a.glb", UID], "frame": [3, None], "other": [1.5, 2.5]}
+    )
+    parquet.write_table(table, tmp_path / "list.parquet")
+    assert list(sources.expand([str(tmp_path / "list.parquet")])) == [
+        sources.Source(str(tmp_path / "a.glb"), "path", "", {"asset.frame": 3}),
+        sources.Source(UID, "objaverse"),
+    ]
+    parquet.write_table(table.drop_columns(["fileIdentifier"]), tmp_path / "none.parquet")
+    (tmp_path / "half.parquet").write_bytes((tmp_path / "list.parquet").read_bytes()[:100])
+    for name in ("none.parquet", "half.parquet"):
+        with pytest.raises(InvalidList, match=name):
+            expand([str(tmp_path / name)])
+
+
+def test_a_parquet_table_without_pyarrow_says_what_is_missing(tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "list.parquet").write_bytes(b"PAR1")
+    with pytest.raises(MissingDependency, match=r"pip install .*\[xl\]"):
+        expand([str(tmp_path / "list.parquet")])

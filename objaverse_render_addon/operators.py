@@ -10,7 +10,14 @@ from typing import Any
 
 import bpy
 
-from . import operators_asset, operators_cameras, operators_job, operators_render, running
+from . import (
+    operators_asset,
+    operators_cameras,
+    operators_gallery,
+    operators_job,
+    operators_render,
+    running,
+)
 
 __all__ = ["register", "unregister"]
 
@@ -18,6 +25,7 @@ _CLASSES = (
     *operators_asset.CLASSES,
     *operators_cameras.CLASSES,
     *operators_render.CLASSES,
+    *operators_gallery.CLASSES,
     *operators_job.CLASSES,
 )
 

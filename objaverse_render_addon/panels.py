@@ -344,7 +344,9 @@ class OBJAVERSE_PT_render(_Panel, bpy.types.Panel):
         elif state.status:
             _text(context, layout, state.status, "INFO")
         _warnings(context, layout, state.notes)
-        layout.operator("objaverse.open_output", icon="FILE_FOLDER")
+        row = layout.row(align=True)
+        row.operator("objaverse.open_output", icon="FILE_FOLDER")
+        row.operator("objaverse.open_gallery", icon="IMAGE_REFERENCE")
         layout.separator()
         self.columns().prop(settings, "sources", text="Batch")
         layout.operator("objaverse.render_batch", icon="RENDER_ANIMATION")

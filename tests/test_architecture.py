@@ -18,8 +18,9 @@ ROOT = PACKAGE.parent
 # Rooms that exist inside Blender only: its side of the engine, and the add-on's face.
 BLENDER_SIDE = {
     "blender", "commands", "looking", "operators", "operators_asset", "operators_cameras",
-    "operators_common", "operators_job", "operators_render", "overlay", "panels", "passes",
-    "preferences", "presets", "preview", "properties", "running", "search_panel",
+    "operators_common", "operators_gallery", "operators_job", "operators_render", "overlay",
+    "panels", "passes", "preferences", "presets", "preview", "properties", "running",
+    "search_panel",
 }  # fmt: skip
 # May reach into Blender, but only from inside a function.
 DOORS = {"worker", "__init__"}

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -141,6 +142,19 @@ def test_views_are_numbered_through_all_sheets():
 def test_a_gallery_of_a_limit_has_no_more(dataset: Path, tmp_path: Path):
     gallery = build_gallery(dataset, tmp_path / "page", limit=1)
     assert list(cards_in(gallery.page)) == ["clean"]
+
+
+def test_without_pillow_the_pictures_are_png(dataset: Path, monkeypatch: pytest.MonkeyPatch):
+    """As inside Blender, which has no imaging library."""
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    gallery = build_gallery(dataset)
+    assert (gallery.made, gallery.failed) == (2, 0)
+    card = cards_in(gallery.page)["clean"]
+    assert card["p"] == "png"
+    monkeypatch.undo()
+    with Image.open(folder_of(gallery.page, card) / "card.png") as image:
+        assert image.size == (CARD_SIZE, CARD_SIZE)
+        assert np.asarray(image)[..., 3].max() == 255
 
 
 # --- Made again -----------------------------------------------------------------------------

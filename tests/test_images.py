@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from objaverse_render_addon.dataset.images import (
     read_png,
     write_exr,
 )
-from objaverse_render_addon.errors import RenderFailed
+from objaverse_render_addon.errors import MissingDependency, RenderFailed
 
 
 def linear(*pixels: tuple[float, float, float, float]) -> np.ndarray:
@@ -161,3 +162,31 @@ def test_an_exr_that_breaks_off_is_named(tmp_path: Path, keep: float):
     path.write_bytes(content[: int(len(content) * keep)])
     with pytest.raises(RenderFailed, match=r"a\.exr is not a whole EXR"):
         read_exr(path)
+
+
+# --- Without Pillow, as inside Blender ------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_our_own_png_is_read_without_pillow(monkeypatch: pytest.MonkeyPatch, channels: int):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    pixels = np.random.default_rng(1).integers(0, 256, (37, 53, channels), dtype=np.uint8)
+    assert (read_png(encode_png(pixels)) == pixels).all()
+
+
+def test_another_programs_png_needs_pillow_and_says_so(monkeypatch: pytest.MonkeyPatch):
+    buffer = io.BytesIO()
+    ramp = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)
+    Image.fromarray(ramp).save(buffer, "PNG")
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(MissingDependency, match="Pillow"):
+        read_png(buffer.getvalue())
+
+
+def test_a_short_png_is_refused_without_pillow(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    data = encode_png(np.zeros((8, 8, 4), np.uint8))
+    small = data[:16] + struct.pack(">II", 8, 9999) + data[24:29]
+    small += struct.pack(">I", zlib.crc32(small[12:29])) + data[33:]
+    with pytest.raises(ValueError, match="less than its header"):
+        read_png(small)

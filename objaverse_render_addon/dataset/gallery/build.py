@@ -130,13 +130,13 @@ def build_gallery(
     return gallery
 
 
-def open_gallery(folder: Path | str) -> Path:
+def open_gallery(folder: Path | str, on_asset: OnAsset | None = None) -> Path:
     """Bring a dataset's page up to date and show it in the browser; returns its file.
 
-    Raises:
+    Args, Raises:
         As :func:`build_gallery`.
     """
-    page = build_gallery(folder).page
+    page = build_gallery(folder, on_asset=on_asset).page
     webbrowser.open(page.resolve().as_uri())
     return page
 

@@ -272,15 +272,21 @@ def bounding_sphere(points: Points) -> tuple[Points, float]:
     ("Smaller core-sets for balls", SODA 2003: the centre moves towards the farthest point by
     1/(i+1); after n steps the radius is within 1/sqrt(n) of the best, in practice far closer.)
     """
-    center = (points.min(axis=0) + points.max(axis=0)) / 2
-    best, radius = center, float(np.linalg.norm(points - center, axis=1).max())
-    for step in range(1, 400):
-        distance = np.linalg.norm(points - center, axis=1)
-        far = int(distance.argmax())
-        if distance[far] < radius:
-            best, radius = center, float(distance[far])
-        center = center + (points[far] - center) / (step + 1)
-    return best, radius
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    points = points - middle
+    # |p - c|² is |p|² - 2 p·c + |c|²: one product per step instead of three passes over memory.
+    squares = (points * points).sum(axis=1)
+    best, least = np.zeros(3), float(squares.max())
+    center = best
+    for step in range(400):
+        reach = squares - points @ (2 * center)
+        far = int(reach.argmax())
+        square = float(reach[far] + center @ center)
+        if square < least:
+            best, least = center, square
+        center = center + (points[far] - center) / (step + 2)
+    radius = float(np.linalg.norm(points - best, axis=1).max())
+    return middle + best, radius
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +274,60 @@ def test_lost_numbers_are_no_reason_to_guess(tmp_path: Path):
     (out / "objects.json").write_text("{")
     with pytest.raises(OutputNotWritable, match=r"objects\.json"):
         export(tmp_path / "data", out, "bop", Options(split=ALL))
+
+
+def samples(shard: Path) -> dict[str, dict[str, bytes]]:
+    found: dict[str, dict[str, bytes]] = {}
+    with tarfile.open(shard, "r:") as archive:
+        for member in archive:
+            key, _, extension = member.name.partition(".")
+            found.setdefault(key, {})[extension] = archive.extractfile(member).read()
+    return found
+
+
+def test_shards_hold_what_the_scenes_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(bop_module, "MOST_IMAGES", 3)
+    stored(tmp_path / "data", "a", views=5, change=emptied(1))
+    stored(tmp_path / "data", "b", views=1)
+    plain, _ = exported(tmp_path, "bop", split=ALL)
+    plain = plain.rename(tmp_path / "plain")
+    out, _ = exported(tmp_path, "bop-webdataset", split=ALL)
+    folder = out / "train_pbr_web"
+    keys = load(folder / "key_to_shard.json")
+    assert keys == {"000000_000000": 0, "000000_000001": 0, "000000_000002": 0,
+                    "000001_000000": 1, "000001_000001": 1, "000002_000000": 2}  # fmt: skip
+    for shard in (0, 1, 2):
+        found = samples(folder / f"shard-{shard:06d}.tar")
+        assert sorted(found) == [key for key, number in keys.items() if number == shard]
+        scene = scene_of(plain, shard)
+        for key, files in found.items():
+            image = int(key.split("_")[1])
+            for name, said in (("camera", "scene_camera"), ("gt", "scene_gt"),
+                               ("gt_info", "scene_gt_info")):  # fmt: skip
+                assert json.loads(files[f"{name}.json"]) == scene[said][str(image)]
+            for name in ("rgb", "depth"):
+                there = scene["folder"] / f"{name}/{image:06d}.png"
+                assert files[f"{name}.png"] == there.read_bytes()
+            for name in ("mask", "mask_visib"):
+                shown = pixels(scene["folder"] / f"{name}/{image:06d}_000000.png")
+                rles = json.loads(files[f"{name}.json"])
+                assert list(rles) == ["0"]
+                assert (decoded(rles["0"]) * 255 == shown).all()
+    assert load(out / "models/models_info.json") == load(plain / "models/models_info.json")
+    again = export(tmp_path / "data", out, "bop-webdataset", Options(split=ALL))
+    assert [outcome.status for outcome in again.outcomes] == ["skipped"] * 2
+    last = folder / "shard-000002.tar"
+    last.write_bytes(last.read_bytes()[:-100])
+    again = export(tmp_path / "data", out, "bop-webdataset", Options(split=ALL))
+    assert [outcome.status for outcome in again.outcomes] == ["skipped", "done"]
+    assert sorted(samples(last)) == ["000002_000000"]
+    shutil.rmtree(tmp_path / "data/a")
+    stored(tmp_path / "data", "a", views=2)
+    export(tmp_path / "data", out, "bop-webdataset", Options(split=ALL))
+    assert not (folder / "shard-000001.tar").exists()
+    assert sorted(load(folder / "key_to_shard.json")) == [
+        "000000_000000", "000000_000001", "000002_000000",
+    ]  # fmt: skip
 
 
 def test_splits_are_folders_and_scenes_are_numbered_through(tmp_path: Path):

@@ -28,6 +28,7 @@ from typing import Final
 
 from .base import SPLITS, Format, Note, Options, Record
 from .bop import Bop
+from .bop_webdataset import BopWebDataset
 from .coco import Coco
 from .colmap import Colmap
 from .depthsplat import DepthSplat
@@ -84,6 +85,7 @@ FORMATS: Final[dict[str, Format]] = {
         ObjaverseXl(),
         GObjaverse(),
         Bop(),
+        BopWebDataset(),
         Coco(),
         Hdf5(),
         WebDataset(),

@@ -30,7 +30,7 @@ from .scene import Scene
 from .surface import surface_of
 from .target import PRIVATE, SceneFiles, Target
 
-__all__ = ["Bop", "depth_scale"]
+__all__ = ["Bop", "depth_scale", "numbers_of", "scene_files"]
 
 Array = npt.NDArray[Any]
 
@@ -93,6 +93,7 @@ class Bop(Format):
                    "of that in mm", worst=scale / 2)  # fmt: skip
         return {
             "images": images,
+            "parts": [len(images[at:][:MOST_IMAGES]) for at in range(0, len(images), MOST_IMAGES)],
             "size": [width, height],
             "depth_scale": scale,
             "model": _model(scene, out),
@@ -102,35 +103,56 @@ class Bop(Format):
         """Whether the asset is in its scenes, or waits for them."""
         if target.has_files(record):
             return True
-        entry = _numbers(target).get(record.asset_id)
+        entry = numbers_of(target).get(record.asset_id)
         if entry is None:
             return False
         try:
             return all(
-                (target.folder / _final(path, record, entry)).stat().st_size == size
+                (target.folder / self._final(path, record, entry)).stat().st_size == size
                 for path, size in record.files.items()
             )
         except (IndexError, OSError):
             return False
 
+    def _final(self, path: str, record: Record, entry: dict[str, Any]) -> str:
+        part, _, rest = path.removeprefix(f"{STAGE}/{record.key}/").partition("/")
+        if part == MODEL:
+            return _model_file(entry)
+        return f"{self.place_of(record.split, entry['scenes'][int(part)])}/{rest}"
+
+    def place_of(self, split: str, scene: int) -> str:
+        """Where a scene stands in the target."""
+        return f"{split}_pbr/{scene:06d}"
+
+    def settle(self, part: Path, final: Path, record: Record, entry: dict[str, Any]) -> None:
+        """Make a scene of a part that waits."""
+        for name, content in scene_files(part, record, entry["obj_id"]).items():
+            _write_json(part / f"{name}.json", content)
+        _replace(part, final)
+
     def finish(self, target: Target, records: list[Record], options: Options) -> None:  # noqa: ARG002
         """Move new assets into their scenes; write what concerns all of them."""
-        numbers = _numbers(target)
-        gone = [folder for record in records for folder in _count(numbers, record)]
+        numbers = numbers_of(target)
+        gone = [
+            self.place_of(record.split, scene)
+            for record in records
+            for scene in _count(numbers, record)
+        ]
         target.write_json(NUMBERS, numbers)
-        for folder in gone:
-            shutil.rmtree(target.folder / folder, ignore_errors=True)
+        for path in gone:
+            shutil.rmtree(target.folder / path, ignore_errors=True)
+            (target.folder / path).unlink(missing_ok=True)
         for record in records:
             entry = numbers[record.asset_id]
             stage = target.folder / STAGE / record.key
             for part, scene in _parts(stage, entry):
-                _describe(part, record, entry["obj_id"])
-                _replace(part, target.folder / _folder(record.split, scene))
+                self.settle(part, target.folder / self.place_of(record.split, scene), record, entry)
             if stage.is_dir():
                 (target.folder / _model_file(entry)).unlink(missing_ok=True)
             if (stage / MODEL).is_file():
                 _replace(stage / MODEL, target.folder / _model_file(entry))
             shutil.rmtree(stage, ignore_errors=True)
+        target.write_json(NUMBERS, numbers)
         models = {str(numbers[r.asset_id]["obj_id"]): r.data["model"] for r in records}
         target.write_json("models/models_info.json", dict(sorted(models.items(), key=_as_number)))
         if records:
@@ -241,7 +263,7 @@ def _diameter(points: Array) -> float:
 # --- Numbers --------------------------------------------------------------------------------
 
 
-def _numbers(target: Target) -> dict[str, Any]:
+def numbers_of(target: Target) -> dict[str, Any]:
     """Asset to object and scenes."""
     try:
         found = json.loads((target.folder / NUMBERS).read_text(encoding="utf-8"))
@@ -255,13 +277,13 @@ def _numbers(target: Target) -> dict[str, Any]:
     return dict(found)
 
 
-def _count(numbers: dict[str, Any], record: Record) -> list[str]:
+def _count(numbers: dict[str, Any], record: Record) -> list[int]:
     """Give an asset numbers, where it has none or has other parts than before.
 
     Returns:
-        Folders of the scenes that it no longer has.
+        The scenes that it no longer has.
     """
-    parts = -(-record.views // MOST_IMAGES)
+    parts = len(record.data["parts"])
     entry = numbers.get(record.asset_id)
     if entry is None:
         known = [entry["obj_id"] for entry in numbers.values()]
@@ -271,22 +293,11 @@ def _count(numbers: dict[str, Any], record: Record) -> list[str]:
     missing = parts - len(entry["scenes"])
     scenes = [*entry["scenes"], *range(following, following + max(0, missing))]
     numbers[record.asset_id] = {**entry, "scenes": scenes[:parts], "split": record.split}
-    return [_folder(record.split, scene) for scene in scenes[parts:]]
-
-
-def _folder(split: str, scene: int) -> str:
-    return f"{split}_pbr/{scene:06d}"
+    return list(scenes[parts:])
 
 
 def _model_file(entry: dict[str, Any]) -> str:
     return f"models/obj_{entry['obj_id']:06d}.ply"
-
-
-def _final(path: str, record: Record, entry: dict[str, Any]) -> str:
-    part, _, rest = path.removeprefix(f"{STAGE}/{record.key}/").partition("/")
-    if part == MODEL:
-        return _model_file(entry)
-    return f"{_folder(record.split, entry['scenes'][int(part)])}/{rest}"
 
 
 def _parts(stage: Path, entry: dict[str, Any]) -> Iterator[tuple[Path, int]]:
@@ -295,10 +306,11 @@ def _parts(stage: Path, entry: dict[str, Any]) -> Iterator[tuple[Path, int]]:
             yield stage / str(part), scene
 
 
-def _describe(part: Path, record: Record, obj_id: int) -> None:
-    """The JSON files of a scene, beside its pictures."""
-    first = int(part.name) * MOST_IMAGES
-    images = record.data["images"][first : first + MOST_IMAGES]
+def scene_files(part: Path, record: Record, obj_id: int) -> dict[str, Any]:
+    """What a scene's JSON files say, by their names without the ending."""
+    number, counts = int(part.name), record.data["parts"]
+    first = sum(counts[:number])
+    images = record.data["images"][first : first + counts[number]]
     width, height = record.data["size"]
     pose = [
         [{"obj_id": obj_id, "cam_R_m2c": i["camera"]["cam_R_w2c"],
@@ -323,17 +335,19 @@ def _describe(part: Path, record: Record, obj_id: int) -> None:
             )
         ],
     }  # fmt: skip
-    contents = {
+    return {
         "scene_camera": {str(place): image["camera"] for place, image in enumerate(images)},
         "scene_gt": {str(place): value for place, value in enumerate(pose)},
         "scene_gt_info": {str(place): [image["info"]] for place, image in enumerate(images)},
         "scene_gt_coco": coco,
     }
-    for name, content in contents.items():
-        try:
-            (part / f"{name}.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise from_os_error(error, str(part)) from error
+
+
+def _write_json(path: Path, content: Any) -> None:
+    try:
+        path.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise from_os_error(error, str(path)) from error
 
 
 def _replace(part: Path, final: Path) -> None:

@@ -27,13 +27,13 @@ from .base import SPLITS, Format, Options, Record
 from .scene import Scene
 from .target import PRIVATE, SceneFiles, Target
 
-__all__ = ["LARGEST_SHARD", "WebDataset"]
+__all__ = ["END_OF_TAR", "LARGEST_SHARD", "WebDataset", "tar_member"]
 
 STAGE: Final = f"{PRIVATE}/webdataset"
 INDEX: Final = "shards.json"
 LARGEST_SHARD: int = 256 << 20
 """Bytes after which a new shard begins."""
-_END: Final = bytes(1024)
+END_OF_TAR: Final = bytes(1024)
 _CHUNK: Final = 1 << 20
 
 
@@ -137,7 +137,7 @@ def _sample(scene: Scene, view: int) -> bytes:
         members["mask.png"] = encode_png(scene.mask(view).astype(np.uint8) * 255)
     if arrays:
         members["npz"] = _npz(arrays)
-    return b"".join(_member(f"{stem}.{end}", data) for end, data in sorted(members.items()))
+    return b"".join(tar_member(f"{stem}.{end}", data) for end, data in sorted(members.items()))
 
 
 def _space(scene: Scene) -> str | None:
@@ -157,7 +157,8 @@ def _npz(arrays: dict[str, npt.NDArray[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def _member(name: str, data: bytes) -> bytes:
+def tar_member(name: str, data: bytes) -> bytes:
+    """A file as it stands in a tar archive, with a fixed date and owner."""
     info = tarfile.TarInfo(name)
     info.size = len(data)
     head = info.tobuf(tarfile.PAX_FORMAT)
@@ -185,7 +186,7 @@ def _index(target: Target) -> Index:
     return {
         name: pieces
         for name, pieces in shards.items()
-        if _size(target.folder / name) == sum(piece.size for piece in pieces) + len(_END)
+        if _size(target.folder / name) == sum(piece.size for piece in pieces) + len(END_OF_TAR)
     }
 
 
@@ -270,7 +271,7 @@ def _write_shard(path: Path, group: list[tuple[_Piece, Path]]) -> list[_Piece]:
                 pieces.append(
                     _Piece(piece.key, piece.source, offset, piece.size, piece.samples)
                 )
-            file.write(_END)
+            file.write(END_OF_TAR)
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)

@@ -29,9 +29,9 @@ from .operators_common import fail
 
 __all__ = ["register", "unregister"]
 
-PAGE: Final = 24
+PAGE: Final = 12
 TIMER_PERIOD: Final = 0.1
-CELL: Final = 120
+CELL: Final = 100
 """Width of a result in the sidebar, in units of the interface's scale."""
 
 _LICENCES: Final = {"any": None, "free": "free", "commercial": "commercial", "by": "by,cc0",
@@ -53,6 +53,13 @@ def _changed(self: OBJAVERSE_PG_search, context: bpy.types.Context) -> None:
         _start(context)
 
 
+def _entered(self: OBJAVERSE_PG_search, context: bpy.types.Context) -> None:
+    """Return was pressed in the field for words."""
+    self.limit = PAGE
+    if not bpy.app.background:
+        _start(context)
+
+
 class OBJAVERSE_PG_search(bpy.types.PropertyGroup):
     """What is looked for; on the window manager, never saved."""
 
@@ -60,18 +67,18 @@ class OBJAVERSE_PG_search(bpy.types.PropertyGroup):
         name="Search",
         description='Words of the name, tags, categories, description; "two words" side by side, '
         "-word excluded, begin*",
-        update=_changed,
+        update=_entered,
     )
     licence: EnumProperty(
-        name="Licence",
+        name="License",
         items=[
-            ("any", "Any", "Any licence, unknown ones too"),
+            ("any", "Any", "Any license, unknown ones too"),
             ("free", "Free", "Commercial use and changed versions are allowed"),
             ("commercial", "Commercial", "Commercial use is allowed"),
             ("by", "CC BY, CC0", "Nothing is asked for but credit"),
             ("cc0", "CC0", "Not even credit is asked for"),
         ],
-        description="Licences that will do",
+        description="Licenses that will do",
         update=_changed,
     )
     lvis: StringProperty(
@@ -109,7 +116,7 @@ class OBJAVERSE_PG_search(bpy.types.PropertyGroup):
         description="Which come first",
         update=_changed,
     )
-    limit: IntProperty(default=PAGE, min=1, max=20 * PAGE, options={"HIDDEN"})
+    limit: IntProperty(default=PAGE, min=1, max=40 * PAGE, options={"HIDDEN"})
 
 
 def _query(settings: Any) -> Query:
@@ -148,7 +155,7 @@ def _tick() -> float | None:
     for uid, path in _browser.poll():
         if _pictures is not None and uid not in _pictures:
             _pictures.load(uid, str(path), "IMAGE")
-    if _pictures is not None and len(_pictures) > 20 * PAGE:
+    if _pictures is not None and len(_pictures) > 40 * PAGE:
         shown = {entry.uid for entry in _browser.entries}
         for uid in [uid for uid in _pictures if uid not in shown]:
             del _pictures[uid]
@@ -351,18 +358,19 @@ class OBJAVERSE_PT_search(bpy.types.Panel):
             facts.alignment = "CENTER"
             facts.scale_y = 0.8
             facts.active = False
-            facts.label(text=f"{entry.licence_text or 'unknown'}, {_brief(entry.faces)}")
+            facts.label(text=f"{entry.licence_text or 'unknown'} · {_brief(entry.faces)}")
         if total is not None and len(entries) < total:
             layout.operator("objaverse.search", text="More", icon="TRIA_DOWN").more = True
 
 
 def _brief(faces: int | None) -> str:
+    """A number of faces in the width of a cell: 86, 1.5k, 349k, 1.5M."""
     if faces is None:
-        return "? faces"
+        return "?"
     for unit, letter in ((1_000_000, "M"), (1000, "k")):
         if faces >= unit:
-            return f"{faces / unit:.3g}{letter} faces"
-    return f"{faces} faces"
+            return f"{faces / unit:.1f}".removesuffix(".0") + letter
+    return str(faces)
 
 
 def _paragraph(

@@ -70,12 +70,16 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _text(path: Path) -> Iterator[Entry]:
     for number, line in _lines(path):
-        line = re.split(r"(?:^|\s)#", line, maxsplit=1)[0].strip()
-        if not line:
-            continue
-        source, *rest = re.split(r"\s+(?=--[a-z])", line, maxsplit=1)
-        where = f"{path}, line {number}"
-        yield _entry(where, source, _options(where, rest[0]) if rest else {})
+        if "#" in line:
+            line = re.split(r"(?:^|\s)#", line, maxsplit=1)[0]
+        line = line.strip()
+        if "--" in line:
+            source, *rest = re.split(r"\s+(?=--[a-z])", line, maxsplit=1)
+            where = f"{path}, line {number}"
+            yield _entry(where, source, _options(where, rest[0]) if rest else {})
+        elif line:
+            # Most lines of the longest lists: millions of identifiers.
+            yield line, "", {}, {}
 
 
 def _options(where: str, text: str) -> dict[str, str]:

@@ -7,7 +7,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LEGENDS", "RAMP", "Pixels", "Range", "colored", "id_colors", "shrink", "value_range"]
+__all__ = [
+    "LEGENDS", "RAMP", "Pixels", "Range", "colored", "id_colors", "pick", "shrink", "value_range",
+]  # fmt: skip
 
 Pixels = npt.NDArray[np.uint8]
 Range = tuple[float, float]
@@ -97,10 +99,8 @@ def shrink(pixels: Pixels, size: int, name: str) -> Pixels:
     rows, columns = max(1, round(height * factor)), max(1, round(width * factor))
     if (rows, columns) == (height, width):
         return pixels
-    y = ((np.arange(rows) + 0.5) * height / rows).astype(int)
-    x = ((np.arange(columns) + 0.5) * width / columns).astype(int)
     if name != "rgb" or factor >= 1:
-        picked: Pixels = pixels[y][:, x]
+        picked: Pixels = pick(pixels, size)
         return picked
     alpha = pixels[..., 3:].astype(np.float32) if pixels.shape[2] == 4 else None
     color = pixels[..., :3].astype(np.float32)
@@ -110,6 +110,19 @@ def shrink(pixels: Pixels, size: int, name: str) -> Pixels:
     covered = _box_average(alpha, rows, columns)
     mixed = _box_average(color * alpha, rows, columns) / np.maximum(covered, 1e-6)
     return np.asarray(np.concatenate([mixed, covered], axis=2) + 0.5, np.uint8)
+
+
+def pick(data: npt.NDArray[Any], size: int) -> npt.NDArray[Any]:
+    """Rows and columns of a picture (H, W, …) so that its longer side is ``size``."""
+    height, width = data.shape[:2]
+    factor = size / max(width, height)
+    rows, columns = max(1, round(height * factor)), max(1, round(width * factor))
+    if (rows, columns) == (height, width):
+        return data
+    y = ((np.arange(rows) + 0.5) * height / rows).astype(int)
+    x = ((np.arange(columns) + 0.5) * width / columns).astype(int)
+    picked: npt.NDArray[Any] = data[y][:, x]
+    return picked
 
 
 def _box_average(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ...cameras import Camera
 from ...errors import TruncatedFile
 from ...frame import PASS_SPECS
-from ..coloring import LEGENDS, Range, colored, id_colors, shrink, value_range
+from ..coloring import LEGENDS, Range, colored, id_colors, pick, shrink, value_range
 from ..reader import AssetReader
 from ..turntable import turn_order
 from .pictures import Sheets, encode
@@ -79,10 +79,9 @@ def asset_files(
         mask = _mask(arrays, shown)
         view.coverage = float(mask.mean())
         for name in names:
-            pixels = colored(name, arrays[name], mask, spans.get(name))
-            sheets[name].add(shrink(pixels, max(tile), name))
-            if name == shown and index in turn:
-                frames[index] = shrink(pixels, CARD_SIZE, name)
+            sheets[name].add(_picture(name, arrays[name], mask, spans.get(name), max(tile)))
+        if index in turn:
+            frames[index] = _picture(shown, arrays[shown], mask, spans.get(shown), CARD_SIZE)
         cloud.add(arrays, mask, view.camera)
     files: dict[str, bytes] = {}
     for sheet in sheets.values():
@@ -115,6 +114,19 @@ def asset_files(
     }
     files["detail.js"] = script("detail", key, plain_numbers(seen))
     return files
+
+
+def _picture(
+    name: str,
+    data: npt.NDArray[Any],
+    mask: npt.NDArray[np.bool_],
+    span: Range | None,
+    size: int,
+) -> npt.NDArray[np.uint8]:
+    """A pass in colours, small; what is picked and not averaged is picked first, to save work."""
+    if name != "rgb":
+        return colored(name, pick(data, size), pick(mask, size), span)
+    return shrink(colored(name, data, mask), size, name)
 
 
 def plain_numbers(value: Any) -> Any:

@@ -16,7 +16,7 @@ from objaverse_render_addon.frame import PASS_SPECS
 from objaverse_render_addon.job import PATTERNS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
 def page(name: str) -> str:

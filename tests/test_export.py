@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 from analytic import write_asset
+from export_data import NAMES, content, job_of, rewrite, statuses, three
 
-from objaverse_render_addon.cli import main
 from objaverse_render_addon.dataset.export import (
     FORMATS,
     Options,
@@ -23,8 +23,6 @@ from objaverse_render_addon.dataset.export import (
     export_asset,
     finish_export,
 )
-from objaverse_render_addon.dataset.export.base import Kind
-from objaverse_render_addon.dataset.layout import METADATA
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.errors import (
     CheckFailed,
@@ -36,52 +34,17 @@ from objaverse_render_addon.errors import (
     TruncatedFile,
     UnsafeData,
 )
-from objaverse_render_addon.job import CameraRules, Output, RenderJob
-
-NAMES = ("chair", "lamp", "table")
-
-
-def job_of(views: int = 4, pattern: str = "ring", **output: Any) -> RenderJob:
-    chosen = {"resolution": (48, 48), "layout": "zip"} | output
-    return RenderJob(cameras=CameraRules(pattern=pattern, views=views), output=Output(**chosen))
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("original")
-    for name in NAMES:
-        write_asset(folder, job_of(), name)
-    return folder
+    return three(tmp_path_factory.mktemp("original"))
 
 
 @pytest.fixture
 def data(tmp_path: Path, original: Path) -> Path:
     """Three assets, for the test to spoil."""
     return Path(shutil.copytree(original, tmp_path / "data"))
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Every file that is not private."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    names = {path.relative_to(folder).as_posix(): path for path in files}
-    return {name: path.read_bytes() for name, path in names.items() if name[0] != "."}
-
-
-def statuses(report: Any) -> dict[str, str]:
-    return {outcome.asset: outcome.status for outcome in report.outcomes}
-
-
-def rewrite(asset: Path, change: Any) -> None:
-    """Change an archive's metadata."""
-    with zipfile.ZipFile(asset) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    (name,) = [name for name in members if name.endswith(METADATA)]
-    record = json.loads(members[name])
-    change(record)
-    members[name] = json.dumps(record).encode()
-    with zipfile.ZipFile(asset, "w") as archive:
-        for member, payload in members.items():
-            archive.writestr(member, payload)
 
 
 # --- Going on -------------------------------------------------------------------------------
@@ -218,107 +181,6 @@ def test_one_asset_at_a_time_makes_the_same_as_all_at_once(tmp_path: Path, data:
     }
 
 
-# --- Chunks ---------------------------------------------------------------------------------
-
-
-def chunks_of(out: Path) -> dict[str, list[str]]:
-    torch = pytest.importorskip("torch")
-    found = {}
-    for path in sorted((out / "train").glob("*.torch")):
-        found[path.name] = [scene["key"] for scene in torch.load(path, weights_only=True)]
-    index = json.loads((out / "train/index.json").read_text())
-    assert index == {key: name for name, keys in found.items() for key in keys}
-    return found
-
-
-@pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two of these scenes fill a chunk."""
-    pytest.importorskip("torch")
-    monkeypatch.setattr(FORMATS["depthsplat"], "chunk_bytes", 140_000)
-
-
-@pytest.mark.usefixtures("small_chunks")
-def test_chunks_are_filled_by_later_runs_and_never_overwritten(tmp_path: Path, data: Path):
-    out, options = tmp_path / "out", Options(split=(1, 0, 0))
-    for name in NAMES:
-        export(data / f"{name}.zip", out, "depthsplat", options)
-    assert chunks_of(out) == {"000000.torch": ["chair", "lamp"], "000001.torch": ["table"]}
-    report = export(data, out, "depthsplat", options)
-    assert statuses(report) == dict.fromkeys(NAMES, "skipped")
-    export(data, tmp_path / "once", "depthsplat", options)
-    assert chunks_of(tmp_path / "once") == chunks_of(out)
-    assert not list((out / ".export/pending").iterdir())
-
-
-@pytest.mark.usefixtures("small_chunks")
-def test_a_scene_that_was_rendered_again_leaves_its_old_chunk(tmp_path: Path, data: Path):
-    torch = pytest.importorskip("torch")
-    out, options = tmp_path / "out", Options(split=(1, 0, 0))
-    export(data, out, "depthsplat", options)
-    (data / "chair.zip").unlink()
-    write_asset(data, job_of(views=2), "chair")
-    report = export(data, out, "depthsplat", options)
-    assert statuses(report) == {"chair": "done", "lamp": "skipped", "table": "skipped"}
-    found = chunks_of(out)
-    assert sorted(key for keys in found.values() for key in keys) == sorted(NAMES)
-    (name,) = [name for name, keys in found.items() if "chair" in keys]
-    scenes = {s["key"]: s for s in torch.load(out / "train" / name, weights_only=True)}
-    assert scenes["chair"]["cameras"].shape == (2, 18)
-
-
-@pytest.mark.usefixtures("small_chunks")
-def test_a_lost_chunk_is_noticed(tmp_path: Path, data: Path):
-    out, options = tmp_path / "out", Options(split=(1, 0, 0))
-    export(data, out, "depthsplat", options)
-    (out / "train/000001.torch").unlink()
-    report = export(data, out, "depthsplat", options)
-    assert statuses(report) == {"chair": "skipped", "lamp": "skipped", "table": "done"}
-    assert sorted(sum(chunks_of(out).values(), [])) == sorted(NAMES)  # noqa: RUF017
-
-
-@pytest.mark.usefixtures("small_chunks")
-def test_a_damaged_chunk_is_named_and_removing_it_helps(tmp_path: Path, data: Path):
-    out, options = tmp_path / "out", Options(split=(1, 0, 0))
-    export(data, out, "depthsplat", options)
-    chunk = out / "train/000000.torch"
-    chunk.write_bytes(chunk.read_bytes()[:5000])
-    (data / "chair.zip").unlink()
-    write_asset(data, job_of(views=2), "chair")
-    with pytest.raises(TruncatedFile, match=r"000000\.torch"):
-        export(data, out, "depthsplat", options)
-    chunk.unlink()
-    export(data, out, "depthsplat", options)
-    assert sorted(key for keys in chunks_of(out).values() for key in keys) == sorted(NAMES)
-
-
-PACKS_HALF = """
-import os, sys
-from objaverse_render_addon.dataset.export import FORMATS, Options, depthsplat, export
-data, out = sys.argv[1:]
-FORMATS["depthsplat"].chunk_bytes = 140_000
-written, count = depthsplat._write_chunks, [0]
-def dying(target, chunks):
-    count[0] += 1
-    if count[0] == 2:
-        os._exit(9)
-    written(target, chunks)
-depthsplat._write_chunks = dying
-export(data, out, "depthsplat", Options(split=(1, 0, 0)))
-"""
-
-
-@pytest.mark.usefixtures("small_chunks")
-def test_a_run_killed_while_it_packs_loses_nothing(tmp_path: Path, data: Path):
-    out, options = tmp_path / "out", Options(split=(1, 0, 0))
-    command = [sys.executable, "-c", PACKS_HALF, str(data), str(out)]
-    assert subprocess.run(command, check=False).returncode == 9
-    report = export(data, out, "depthsplat", options)
-    assert statuses(report) == dict.fromkeys(NAMES, "skipped")
-    found = chunks_of(out)
-    assert sorted(key for keys in found.values() for key in keys) == sorted(NAMES)
-
-
 # --- Choosing -------------------------------------------------------------------------------
 
 
@@ -427,15 +289,25 @@ def test_one_view_and_no_foreground_are_exported(tmp_path: Path):
 
 
 def test_a_thousand_views_are_exported_in_order(tmp_path: Path):
-    asset = write_asset(tmp_path / "data", job_of(views=1002, resolution=(8, 8)), "many")
+    asset = write_asset(tmp_path / "data", job_of(), "many")
+
+    def many(record: dict[str, Any]) -> None:
+        views = [copy.deepcopy(record["views"][index % 4]) for index in range(1002)]
+        for index, view in enumerate(views):
+            view["index"] = index
+            view["camera_to_world"][2][3] = index / 1000
+        record["views"] = views
+
+    rewrite(asset, many)
     export(asset, tmp_path / "out", "gs-lrm")
     frames = json.loads((tmp_path / "out/many/opencv_cameras.json").read_text())["frames"]
     assert [frame["file_path"] for frame in frames][::1001] == [
-        "images/cam_000.png", "images/cam_1001.png"
-    ]  # fmt: skip
-    with AssetReader(asset) as reader:
-        pose = np.array(reader.views[1001]["camera_to_world"])
-    assert np.allclose(np.linalg.inv(np.array(frames[1001]["w2c"]))[:3, 3], pose[:3, 3])
+        "images/cam_000.png",
+        "images/cam_1001.png",
+    ]
+    heights = [np.linalg.inv(np.array(frame["w2c"]))[2, 3] for frame in frames]
+    assert np.allclose(heights, np.arange(1002) / 1000)
+    assert len(list((tmp_path / "out/many/images").iterdir())) == 1002
 
 
 @pytest.mark.parametrize(
@@ -511,85 +383,3 @@ def test_a_missing_package_is_named_with_its_extra(
     with pytest.raises(MissingDependency, match=r"objaverse-render-addon\[torch\]"):
         export(data, tmp_path / "out", "depthsplat")
     assert not (tmp_path / "out").exists()
-
-
-# --- The command ----------------------------------------------------------------------------
-
-
-def test_the_command_lists_every_format(capsys: Any):
-    assert main(["export", "--to", "help"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(FORMATS)
-    assert all(len(line) <= 110 for line in lines)
-
-
-def test_the_command_exports_tells_and_reports(tmp_path: Path, data: Path, capsys: Any):
-    assert main(["export", str(data), "--to", "nerfstudio", "--out", str(tmp_path / "o")]) == 0
-    said = capsys.readouterr().out
-    assert "3 scenes, 12 views (3 done)" in said
-    assert "rescaled: depth" in said
-    assert f"ns-train nerfacto --data {tmp_path / 'o'}/chair nerfstudio-data" in said
-    report = json.loads((tmp_path / "o/export.json").read_text())
-    assert report["scenes"] == 3
-    assert report["options"] == Options().to_dict()
-    assert {note["kind"] for note in report["notes"]} == {"dropped", "rescaled"}
-
-
-def test_the_command_takes_views_background_and_split(tmp_path: Path, data: Path, capsys: Any):
-    flags = ["--views", "1-2", "--background", "#0000ff", "--split", "0,0,1", "--seed", "5"]
-    out = str(tmp_path / "o")
-    assert main(["export", str(data), "--to", "lvsm", "--out", out, *flags, "--json"]) == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["status"] for line in lines[:-1]] == ["done"] * 3
-    assert lines[-1]["kind"] == "summary"
-    assert lines[-1]["views"] == 6
-    options = json.loads((tmp_path / "o/export.json").read_text())["options"]
-    assert options["views"] == [1, 2]
-    assert options["background"] == [0, 0, 1]
-    assert options["split"] == [0, 0, 1]
-
-
-def test_the_exit_code_is_that_of_the_failure_or_3_where_they_differ(
-    tmp_path: Path, data: Path, capsys: Any
-):
-    rewrite(data / "lamp.zip", lambda record: record["views"][0].update(index=-1))
-    command = ["export", str(data), "--to", "lvsm", "--out"]
-    assert main([*command, str(tmp_path / "a")]) == CheckFailed.exit_code
-    assert "failed [check-failed]: lamp" in capsys.readouterr().err
-    (data / "chair.zip").write_bytes(b"PK")
-    assert main([*command, str(tmp_path / "b")]) == 3
-
-
-@pytest.mark.parametrize(
-    "flags", [["--views", "x"], ["--views", "3-1"], ["--background", "mauve"], ["--split", "1,0"]]
-)
-def test_flags_that_say_nothing_are_refused(flags: list[str], capsys: Any):
-    with pytest.raises(SystemExit) as stopped:
-        main(["export", "data", "--to", "lvsm", "--out", "o", *flags])
-    assert stopped.value.code == 2
-    assert flags[0] in capsys.readouterr().err
-
-
-DOCS = Path(__file__).resolve().parent.parent / "docs/export"
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_every_format_has_its_page_with_the_command_that_makes_it(name: str):
-    text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
-    assert f"--to {name} " in text
-    assert "cannot hold" in text
-    assert f"| [{name}]({name}.md) |" in (DOCS / "index.md").read_text(encoding="utf-8")
-
-
-def test_every_page_is_of_a_format():
-    assert {path.stem for path in DOCS.glob("*.md")} == {*FORMATS, "index"}
-
-
-def test_every_kind_of_note_is_explained():
-    text = (DOCS / "index.md").read_text(encoding="utf-8")
-    assert [kind for kind in get_args(Kind) if f"| `{kind}` |" not in text] == []
-
-
-def test_a_target_has_to_be_named(capsys: Any):
-    assert main(["export", "data", "--to", "lvsm"]) == InvalidJob.exit_code
-    assert "--out" in capsys.readouterr().err

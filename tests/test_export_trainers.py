@@ -85,7 +85,9 @@ def skip_without_torch(name: str) -> None:
 
 
 def job_of(
-    resolution: tuple[int, int] = (64, 64), background: Any = None, passes: Any = PASS_NAMES,
+    resolution: tuple[int, int] = (64, 64),
+    background: Any = None,
+    passes: Any = PASS_NAMES,
     **cameras: Any,
 ) -> RenderJob:
     rules = {"pattern": "ring", "views": VIEWS, "fov": 50.0, "radius": 3.5} | cameras
@@ -133,6 +135,7 @@ def agree(name: str, out: Path, asset: Path, shape: Shape, key: str = "chair") -
                 stray = np.abs(view.depth - expected)[mask] / (1 if scale != 1 else expected[mask])
                 assert stray.max() <= max(case.depth or 0.0, 1e-7)
             if view.normal is not None:
+                assert (np.isfinite(view.normal).all(axis=2) == mask).all()
                 pose = np.array(reader.views[index]["camera_to_world"])[:3, :3]
                 world = stored["normal"].astype(float) @ pose.T
                 assert np.abs(view.normal - world)[mask].max() <= 1 / 255 + 1e-6

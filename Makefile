@@ -3,6 +3,7 @@
 #   make demo          render a sample asset, and say where its contact sheet lies
 #   make test          run the whole test suite
 #   make test-matrix   run the core tests on every supported Blender, 4.2 to 5.2
+#   make test-torch    run the tests that need PyTorch, where it can be installed
 #   make test-window   try the extension in installed Blenders, with mouse and keys (Linux, as root)
 #   make lint          check style and types
 #   make extension     build the extension for Blender into dist/
@@ -23,7 +24,7 @@ PYTHON_5.2 = 3.13
 INPUTS = pyproject.toml tools/environment.sh
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-matrix test-window lint extension clean
+.PHONY: help demo test test-matrix test-torch test-window lint extension clean
 .DELETE_ON_ERROR:
 
 help:
@@ -39,6 +40,10 @@ help:
 
 .venv-lint/ready: $(INPUTS)
 	@tools/environment.sh .venv-lint '3.13 3.12 3.11' -e . -g lint
+	@touch $@
+
+.venv-torch/ready: $(INPUTS)
+	@tools/environment.sh .venv-torch '3.11 3.13 3.12' -e '.[remote]' 'torch==2.13.*' pytest
 	@touch $@
 
 .venv-%/ready: $(INPUTS)
@@ -81,6 +86,14 @@ test-matrix:
 test-window: .venv/ready-test
 	@tools/test_window.sh .venv/bin/python
 
+# PyTorch is large and not to be had for every Python; without it this is skipped, out loud.
+test-torch:
+	@if $(MAKE) --no-print-directory .venv-torch/ready; then \
+	    .venv-torch/bin/python -m pytest tests/test_torch.py tests/test_export_chunks.py; \
+	else \
+	    echo "SKIPPED: PyTorch cannot be installed here."; \
+	fi
+
 lint: .venv-lint/ready
 	@.venv-lint/bin/ruff check .
 	@.venv-lint/bin/mypy
@@ -90,5 +103,5 @@ extension: .venv/ready
 
 clean:
 	@for folder in build/debian/*/proc; do ! mountpoint -q $$folder || umount $$folder; done
-	rm -rf .venv .venv-lint $(MATRIX:%=.venv-%) demo build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-lint .venv-torch $(MATRIX:%=.venv-%) demo build dist .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--asset", help="its id (default: the first)")
     parser.add_argument("--out", type=Path, default=Path("novel-view.png"))
     parser.add_argument("--held-out", type=int, default=4, help="views to judge by")
-    parser.add_argument("--seconds", type=float, default=50, help="to learn for")
+    parser.add_argument("--steps", type=int, default=300, help="of learning")
     parser.add_argument("--grid", type=int, default=72, help="voxels along a side")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -114,25 +114,27 @@ def main() -> None:
     margin = (high - low) * 0.03
     grid = Grid(low - margin, high + margin, options.grid // 4)
     truth, before = unseen["rgb"], render(grid, unseen)
-    start, step = time.monotonic(), 0
-    # Coarse voxels find where the object is, fine ones what it looks like.
-    for size, share in ((options.grid // 4, 0.1), (options.grid // 2, 0.4), (options.grid, 1.0)):
-        grid.refine(size)
-        optimizer = torch.optim.Adam(grid.parameters(), lr=0.03, fused=True)
-        while (spent := (time.monotonic() - start) / options.seconds) < share:
-            optimizer.param_groups[0]["lr"] = 0.03 * 0.1**spent
-            chosen = torch.randint(len(wanted), (2048,))
-            loss = functional.mse_loss(grid(origins[chosen], directions[chosen]), wanted[chosen])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            if step % 50 == 0:
-                print(f"step {step}: loss {loss.item():.4f}, {size}³ voxels", flush=True)
-            step += 1
+    start = time.monotonic()
+    refine = {0: options.grid // 4, options.steps // 6: options.grid // 2}
+    refine[options.steps // 2] = options.grid
+    for step in range(options.steps):
+        if step in refine:
+            # Coarse voxels find where the object is, fine ones what it looks like.
+            grid.refine(refine[step])
+            optimizer = torch.optim.Adam(grid.parameters(), lr=0.03, fused=True)
+        optimizer.param_groups[0]["lr"] = 0.03 * 0.1 ** (step / options.steps)
+        chosen = torch.randint(len(wanted), (2048,))
+        loss = functional.mse_loss(grid(origins[chosen], directions[chosen]), wanted[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 50 == 0:
+            print(f"step {step}: loss {loss.item():.4f}", flush=True)
     after = render(grid, unseen)
     print(
         f"{asset.id}: {views - held_out} views learned, {held_out} held out: "
-        f"{psnr(before, truth):.1f} dB before, {psnr(after, truth):.1f} dB after {step} steps"
+        f"{psnr(before, truth):.1f} dB before, {psnr(after, truth):.1f} dB after "
+        f"{time.monotonic() - start:.0f} s"
     )
     rows = torch.stack([truth, before, after], dim=1)  # (k, 3, 3, H, W)
     sheet = rows.permute(0, 3, 1, 4, 2).reshape(held_out * height, 3 * width, 3)

@@ -6,6 +6,7 @@ import io
 import json
 import multiprocessing
 import pickle
+import re
 import shutil
 import struct
 import tarfile
@@ -213,6 +214,23 @@ def test_names_longer_than_a_tar_header_are_read(tmp_path: Path, folders: list[P
     for layout in ("tar", "shard", "shard without index"):
         store([tmp_path / "from" / name], tmp_path / layout, layout)
         assert verify_asset(dataset.open(tmp_path / layout)[name]).ok
+
+
+def test_the_page_about_reading_tells_the_truth(
+    tmp_path: Path, folders: list[Path], monkeypatch: pytest.MonkeyPatch
+):
+    store(folders, tmp_path / "data", "zip")
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parent.parent / "docs" / "reading.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block, names)
+    seen = names["seen"]
+    with names["data"]["rocket"].open() as asset:
+        assert np.allclose(names["along"], asset.read(0)["distance"][seen], atol=1e-5)
+    assert len(names["other"]) == seen.sum()
 
 
 # --- Laziness and lookup --------------------------------------------------------------------

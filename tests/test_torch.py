@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -327,3 +328,46 @@ def test_a_damaged_asset_stops_the_stream_or_is_skipped_aloud(
 def test_a_dataset_can_be_sent_to_another_process(zips: Dataset):
     data = pickle.loads(pickle.dumps(MultiView(zips, inputs=2, targets=1)))
     assert chosen(data[3]) == chosen(MultiView(zips, inputs=2, targets=1)[3])
+
+
+# --- Documentation and example --------------------------------------------------------------
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_page_about_pytorch_tells_the_truth(
+    tmp_path: Path, zips: Dataset, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "data").symlink_to(Path(zips[0].location).parent)
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "pytorch.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(block, names)
+    assert names["images"].shape[1:] == (4, 3, 16, 20)
+    assert names["poses"].shape[1:] == (4, 4, 4)
+    assert names["wanted"].shape[1:] == (2, 3, 16, 20)
+    assert sorted(name for batch in names["loader"] for name in batch["id"]) == IDS
+
+
+def test_the_example_learns_views_that_it_never_saw(tmp_path: Path):
+    job = RenderJob(
+        cameras=CameraRules(pattern="fibonacci", views=24),
+        output=Output(resolution=(40, 40), passes=("rgb", "depth", "mask")),
+    )
+    write_asset(tmp_path, job)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "train_novel_view.py"), str(tmp_path),
+         "--out", str(tmp_path / "a.png"), "--steps", "150", "--grid", "32"],
+        # Threads that wait for each other are slow where others want the processor too.
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=180, check=True,
+    )  # fmt: skip
+    before, after = map(float, re.findall(r"([\d.]+) dB", done.stdout))
+    assert after > before + 4, done.stdout
+    from PIL import Image
+
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size == (3 * 40, 4 * 40)

@@ -157,6 +157,8 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
         run.options = {
             **preferences.options(context),
             "overwrite": settings.overwrite,
+            # Who presses the button again wants it tried again.
+            "retry": "all",
             "provenance": {str(path): asset.provenance(settings.asset)},
         }
         return run
@@ -203,7 +205,11 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
             if entry.source in {item.source for item in plans}:
                 entry.state, entry.detail, entry.factor = "waiting", "", 0.0
         run = BackgroundRun([item.source for item in plans], job, out)
-        run.options = {**preferences.options(context), "overwrite": settings.overwrite}
+        run.options = {
+            **preferences.options(context),
+            "overwrite": settings.overwrite,
+            "retry": () if self.only == "ALL" else "all",
+        }
         return run
 
     def _sources(self, settings: Any, state: Any) -> list[str]:

@@ -31,6 +31,12 @@ class OBJAVERSE_AP_preferences(bpy.types.AddonPreferences):
     threads: IntProperty(
         name="Threads", min=0, max=1024, description="CPU threads of a worker; 0 takes all"
     )
+    workers: IntProperty(
+        name="Workers",
+        min=0,
+        max=256,
+        description="Assets of a batch that are rendered at a time; 0 goes by what the machine has",
+    )
     download_dir: StringProperty(
         name="Download Folder",
         description="Where fetched objects are kept; empty takes ~/.objaverse, as the objaverse "
@@ -58,7 +64,9 @@ class OBJAVERSE_AP_preferences(bpy.types.AddonPreferences):
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
-        for name in ("device", "threads", "timeout", "max_memory", "download_dir", "endpoint"):
+        for name in (
+            "device", "workers", "threads", "timeout", "max_memory", "download_dir", "endpoint",
+        ):  # fmt: skip
             layout.prop(self, name)
 
 
@@ -77,6 +85,7 @@ def options(context: bpy.types.Context) -> dict[str, Any]:
     preferences = get(context)
     if preferences is not None:
         values["timeout"] = preferences.timeout
+        values["workers"] = preferences.workers or None
         values["download_dir"] = bpy.path.abspath(preferences.download_dir) or None
         values["endpoint"] = preferences.endpoint or None
         if preferences.max_memory:

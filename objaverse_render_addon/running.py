@@ -10,7 +10,7 @@ import bpy
 from . import overlay
 from .batch.background import BackgroundRun, Ended
 from .batch.run import AssetResult
-from .messages import Done, FrameDone, Stage
+from .messages import Done, FrameDone, Notice, Stage
 
 __all__ = ["cancel", "current", "discard_last", "end", "load_image", "show", "start"]
 
@@ -86,15 +86,18 @@ def show(context: bpy.types.Context, event: Any) -> None:
         share = (event.index + 1) / event.total
         if item:
             item.factor, item.detail = share, f"{event.index + 1} of {event.total} views"
-        done = sum(entry.state in ("done", "failed", "skipped") for entry in state.items)
-        total = len(state.items) if state.running == "batch" else 1
-        state.progress = (share + (done if state.running == "batch" else 0)) / max(1, total)
+        if state.running == "batch":
+            # Several are worked on at a time.
+            share = sum(entry.factor for entry in state.items) / max(1, len(state.items))
+        state.progress = share
         state.status = _time_left(state.progress, event)
     elif isinstance(event, AssetResult):
         _show_result(state, item, event)
     elif isinstance(event, Done):
         if state.running == "asset":
             state.notes = "\n".join(event.warnings)
+    elif isinstance(event, Notice):
+        state.notes = "\n".join([*state.notes.splitlines(), event.text])
     elif isinstance(event, Ended):
         state.progress = 1.0 if event.outcome == "finished" else 0.0
         if event.error:

@@ -395,6 +395,9 @@ def test_provenance_is_what_metadata_have(catalogue: Catalogue, records: Records
     assert known["metadata"]["license_url"].startswith("https://creativecommons.org/")
     assert catalogue.provenance("f" * 32) == {}
     assert catalogue.provenance("'; --") == {}
+    for source in (record["uid"].upper(), f"https://sketchfab.com/3d-models/x-{record['uid']}"):
+        assert catalogue.known(source) == known
+    assert catalogue.known("models/chair.glb") == {}
 
 
 def test_an_entry_is_the_same_from_the_index_and_from_its_record(

@@ -27,6 +27,7 @@ from .annotations import LVIS, SHARDS, AnnotationFiles, Damaged, is_uid
 from .catalogue_index import APPLICATION, VERSION, Progress, build, spaced, thumbnail_url
 from .entry import Entry
 from .licences import UNKNOWN, LicenceFilter
+from .objaverse import as_uid
 from .text import clean
 
 __all__ = ["SORTS", "Catalogue", "Found", "Query", "index_path", "look_up", "private_folder"]
@@ -299,6 +300,14 @@ class Catalogue:
         """What a dataset's metadata should say of an object; empty where it is not in the index."""
         entry = self.get(uid)
         return entry.provenance() if entry is not None else {}
+
+    def known(self, source: str) -> dict[str, Any]:
+        """The same of a source as it was named: a UID or a Sketchfab address.
+
+        Fit to be the ``lookup`` of :func:`objaverse_render_addon.batch.run.render`.
+        """
+        uid = as_uid(source)
+        return self.provenance(uid) if uid is not None else {}
 
     def lvis_categories(self) -> dict[str, int]:
         """LVIS categories and how many objects of this index are in each, by name."""

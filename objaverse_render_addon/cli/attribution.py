@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ from ..errors import InvalidJob
 from .common import complain
 
 if TYPE_CHECKING:
-    from ..assets.catalogue import Catalogue
     from ..dataset.credits import Credit
 
 __all__ = ["add"]
@@ -66,7 +64,7 @@ def _attribution(options: argparse.Namespace) -> int:
     assets = [asset for path in options.paths for asset in find_assets(path)]
     catalogue = Catalogue.existing(options.download_dir and options.download_dir.expanduser())
     with catalogue or contextlib.nullcontext():
-        found, broken = credits_of(assets, partial(_known, catalogue) if catalogue else None)
+        found, broken = credits_of(assets, catalogue.known if catalogue else None)
     text = render_credits(found, extension)
     if options.output is None:
         print(text, end="")
@@ -77,13 +75,6 @@ def _attribution(options: argparse.Namespace) -> int:
     for where, error in broken:
         complain(error, f"failed {where}")
     return broken[0][1].exit_code if broken else 0
-
-
-def _known(catalogue: Catalogue, source: str) -> dict[str, Any]:
-    from ..assets.objaverse import as_uid
-
-    uid = as_uid(source)
-    return catalogue.provenance(uid) if uid is not None else {}
 
 
 def _warn(found: list[Credit]) -> None:

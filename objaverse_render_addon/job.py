@@ -53,7 +53,7 @@ Pattern = Literal[
 ]
 Framing = Literal["allow", "fit", "resample"]
 NormalSpace = Literal["camera", "world"]
-GeometryFormat = Literal["npy", "exr"]
+GeometryFormat = Literal["npy", "npz", "exr"]
 Layout = Literal["zip", "tar", "folder", "webdataset"]
 EngineName = Literal["cycles", "eevee", "workbench"]
 DeviceName = Literal["auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal"]
@@ -456,7 +456,8 @@ class Output:
         resolution: Width and height in pixels.
         passes: Names from :data:`PASS_NAMES`.
         normal_space: Axes of the normal pass.
-        geometry: ``npy`` one array per pass and view, ``exr`` one multilayer file per view.
+        geometry: ``npy`` one array per pass and view, ``npz`` the same compressed (archives of
+            the layout ``zip`` are compressed anyway), ``exr`` one multilayer file per view.
         layout: ``zip`` or ``tar`` one archive per asset, ``folder`` one folder per asset,
             ``webdataset`` archives of many assets each.
     """

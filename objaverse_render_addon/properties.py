@@ -269,6 +269,7 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
         name="Geometry Files",
         items=[
             ("npy", "NumPy Arrays", "One .npy file per pass and view"),
+            ("npz", "Compressed Arrays", "One .npz file per pass and view, for Tar and Folder"),
             ("exr", "Multilayer EXR", "One lossless 32-bit EXR per view with all passes"),
         ],
         description="File format of depth, normal, mask and the other geometry passes",

@@ -151,8 +151,9 @@ JOB_FLAGS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
         ("--normal-space", "output.normal_space", {
             "choices": ["camera", "world"], "help": "axes of the normals (default: camera)"}),
         ("--geometry", "output.geometry", {
-            "choices": ["npy", "exr"],
-            "help": "one array per pass, or one multilayer EXR per view (default: npy)"}),
+            "choices": ["npy", "npz", "exr"],
+            "help": "an array per pass, plain or compressed (of use with tar, webdataset and "
+            "folder), or a multilayer EXR per view (default: npy)"}),
         ("--layout", "output.layout", {
             "choices": ["zip", "tar", "folder", "webdataset"],
             "help": "zip, tar or folder per asset, or WebDataset shards (default: zip)"}),

@@ -37,7 +37,7 @@ from ..errors import (
 )
 from ..frame import Bounds
 from . import exr
-from .guards import parse_json
+from .guards import parse_json, too_large
 from .images import read_exr, read_png
 from .layout import METADATA, arrays_from_channels
 from .storage import AssetRef, find_assets, open_files
@@ -290,6 +290,8 @@ class AssetReader:
                     found[name] = self._png(file, size)
                 elif file.endswith(".npy"):
                     found[name] = self._npy(file, size)
+                elif file.endswith(".npz"):
+                    found[name] = self._npz(file, size)
                 else:
                     if channels is None:
                         channels = self._exr(file, size)
@@ -342,6 +344,14 @@ class AssetReader:
 
     def _npy(self, name: str, size: tuple[int, int]) -> npt.NDArray[Any]:
         return array_from_npy(self._bytes_of(name, _bytes_for(size, 4, 8)))
+
+    def _npz(self, name: str, size: tuple[int, int]) -> npt.NDArray[Any]:
+        limit = _bytes_for(size, 4, 8)
+        with zipfile.ZipFile(io.BytesIO(self._bytes_of(name, limit))) as archive:
+            (member,) = archive.infolist()
+            if member.file_size > limit:
+                raise too_large(f"{self.ref}: {name}", member.file_size, limit)
+            return array_from_npy(archive.read(member))
 
     def _exr(self, name: str, size: tuple[int, int]) -> dict[str, npt.NDArray[Any]]:
         data = self._bytes_of(name, _bytes_for(size, _MOST_CHANNELS, 4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 import threading
@@ -27,6 +28,7 @@ from objaverse_render_addon.errors import (
     DownloadFailed,
     OnlineAccessDenied,
     SourceNotFound,
+    UnsafeData,
     WrongFormat,
 )
 
@@ -186,6 +188,73 @@ def test_offline_nothing_is_asked_and_what_is_here_is_found(server, resolver, tm
         resolver.fetch(url)
         assert offline.fetch(url).path.is_file()
     assert len(server.asked) == 1
+
+
+# --- What a file cannot do without ------------------------------------------------------------
+
+
+def gltf(*buffers: str, images: tuple[str, ...] = ()) -> bytes:
+    return json.dumps(
+        {
+            "asset": {"version": "2.0"},
+            "buffers": [{"uri": uri} for uri in buffers],
+            "images": [{"uri": uri} for uri in images],
+        }
+    ).encode()
+
+
+def test_a_gltf_comes_with_its_buffers_and_textures(server, resolver):
+    server.files.update(
+        {
+            "/a/scene.gltf": gltf(
+                "my%20buffer.bin", "data:;base64,AAAA",
+                images=("tex/red.png", "gone.png", "https://elsewhere.example/x.png"),
+            ),
+            "/a/my%20buffer.bin": b"1234", "/a/tex/red.png": b"png",
+        }
+    )  # fmt: skip
+    path = resolver.fetch(f"{server.endpoint}/a/scene.gltf").path
+    assert files_in(path.parent) == ["my buffer.bin", "scene.gltf", "tex/red.png"]
+    assert (path.parent / "my buffer.bin").read_bytes() == b"1234"
+    assert [n for n, _ in server.asked if "elsewhere" in n] == []
+
+
+def test_an_obj_comes_with_its_materials_and_their_textures(server, resolver):
+    server.files.update(
+        {
+            "/a/x.obj": b"# made\nmtllib mats/x.mtl\nv 0 0 0\nf 1 1 1\n",
+            "/a/mats/x.mtl": b"newmtl a\nmap_Kd red wood.png\nbump -bm 0.5 bump.png\n"
+            b"map_Ks C:\\Users\\me\\x.png\nmap_d ../../y.png\n",
+            "/a/mats/red%20wood.png": b"png", "/a/mats/bump.png": b"png",
+        }
+    )  # fmt: skip
+    path = resolver.fetch(f"{server.endpoint}/a/x.obj").path
+    assert files_in(path.parent) == ["mats/bump.png", "mats/red wood.png", "mats/x.mtl", "x.obj"]
+
+
+def test_without_its_buffer_a_gltf_does_not_stay(server, resolver, tmp_path):
+    server.files["/a/scene.gltf"] = gltf("gone.bin")
+    with pytest.raises(DownloadFailed, match=r"gone\.bin"):
+        resolver.fetch(f"{server.endpoint}/a/scene.gltf")
+    assert files_in(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize("uri", ["../../../evil.bin", "/etc/evil.bin", "..%2f..%2fevil.bin"])
+def test_a_gltf_that_names_files_elsewhere_is_refused(server, resolver, tmp_path, uri: str):
+    server.anything = b"evil"
+    server.files["/a/scene.gltf"] = gltf(uri)
+    with pytest.raises(UnsafeData, match="evil"):
+        resolver.fetch(f"{server.endpoint}/a/scene.gltf")
+    assert not list(tmp_path.rglob("evil.bin"))
+
+
+def test_what_is_not_kept_goes_with_all_that_belongs_to_it(server, tmp_path):
+    server.files.update({"/a/scene.gltf": gltf("b.bin"), "/a/b.bin": b"1234"})
+    with Resolver(tmp_path, server.endpoint, keep=False) as resolver:
+        fetched = resolver.fetch(f"{server.endpoint}/a/scene.gltf")
+        assert (fetched.path.parent / "b.bin").is_file()
+        resolver.release(fetched)
+        assert files_in(tmp_path) == [p for p in files_in(tmp_path) if p.endswith(".lock")]
 
 
 # --- What goes again --------------------------------------------------------------------------

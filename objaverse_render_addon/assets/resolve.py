@@ -26,6 +26,7 @@ from ..errors import (
     from_os_error,
 )
 from . import remote
+from .companions import address_of, named_in
 from .download import PER_HOST, Progress, Session, download, redacted
 from .formats import EXTENSIONS, guess_extension, inspect_file
 from .locks import try_lock
@@ -262,6 +263,8 @@ class Resolver:
                 suffix = extension if extension in EXTENSIONS else guess_extension(part) or "glb"
                 final = folder / f"{stem}.{suffix}"
                 inspect_file(part, f"{redacted(url)}, as {final.name}")
+                # Before it gets its name: what is in the cache is complete.
+                self._fetch_companions(url, part, suffix, folder, get, on_progress, cancel)
                 return final
 
             get = self._download if is_http else self._copy
@@ -278,6 +281,30 @@ class Resolver:
         )  # fmt: skip
         provenance = {"file_identifier": redacted(url), **_said(source)}
         return self._checked(source, Fetched(fetched.path, provenance, fetched.temporary))
+
+    def _fetch_companions(
+        self,
+        url: str,
+        path: Path,
+        extension: str,
+        folder: Path,
+        get: Callable[..., Path],
+        on_progress: Progress | None,
+        cancel: threading.Event | None,
+    ) -> None:
+        """Fetch what a file names; textures that are not there are the renderer's to judge."""
+        for companion in named_in(path, extension, redacted(url)):
+            target, where = folder / companion.name, address_of(url, companion.name)
+            try:
+                if not target.is_file():
+                    get(where, target, on_progress, cancel)
+            except (DownloadFailed, SourceNotFound):
+                if companion.needed:
+                    raise
+                continue
+            if extension == "obj":
+                beside = target.parent
+                self._fetch_companions(where, target, "mtl", beside, get, on_progress, cancel)
 
     # --- What is known ------------------------------------------------------------------------
 

@@ -181,6 +181,24 @@ def test_one_asset_at_a_time_makes_the_same_as_all_at_once(tmp_path: Path, data:
     }
 
 
+@pytest.mark.parametrize("layout", ["folder", "tar", "webdataset"])
+def test_every_layout_exports_to_the_same_files(tmp_path: Path, data: Path, layout: str):
+    for name in NAMES:
+        write_asset(tmp_path / layout, job_of(layout=layout), name)
+    export(data, tmp_path / "expected", "zero123")
+    export(tmp_path / layout, tmp_path / "found", "zero123")
+    expected, found = content(tmp_path / "expected"), content(tmp_path / "found")
+    assert len(expected) == 3 * 4 * 2 + 3
+    changed = {name for name in expected | found if expected.get(name) != found.get(name)}
+    assert changed <= {"export.json"}
+
+
+def test_a_dataset_behind_an_address_is_exported(tmp_path: Path, data: Path):
+    pytest.importorskip("fsspec")
+    report = export(f"file://{data}", tmp_path / "out", "lvsm")
+    assert statuses(report) == dict.fromkeys(NAMES, "done")
+
+
 # --- Choosing -------------------------------------------------------------------------------
 
 

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from analytic import camera_at
+from analytic import camera_at, write_asset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objaverse_render_addon.camera_files import pose_files, views_from_file
 from objaverse_render_addon.cameras import Camera
+from objaverse_render_addon.dataset.export import export
+from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.errors import CameraFileError
-from objaverse_render_addon.job import CameraRules, RenderJob
+from objaverse_render_addon.job import CameraRules, Output, RenderJob
 
 SIZE = (64, 48)
 CAMERAS = [
@@ -323,3 +325,25 @@ def test_every_convention_names_the_same_camera(
     (folder / "cameras.txt").write_text(f"1 PINHOLE 64 48 {lens}\n")
     (folder / "images.txt").write_text(f"1 {pose} 1 a.png\n\n")
     assert_same(views_from_file(str(folder), SIZE), [camera], 1e-6 * max(1, radius))
+
+
+@pytest.mark.parametrize("to", ["nerfstudio", "nerf-synthetic", "colmap"])
+def test_what_we_export_is_rendered_again_from_the_same_cameras(tmp_path: Path, to: str):
+    # NeRF-synthetic has one lens for all views.
+    pattern = "fibonacci" if to == "nerf-synthetic" else "gs-lrm"
+    rules = CameraRules(pattern=pattern, views=5)
+    job = RenderJob(cameras=rules, output=Output(resolution=(48, 48)))
+    asset = write_asset(tmp_path / "data", job)
+    report = export(tmp_path / "data", tmp_path / "out", to)
+    assert [outcome.status for outcome in report.outcomes] == ["done"], report.outcomes
+    with AssetReader(asset) as reader:
+        cameras = [reader.view(index).camera for index in range(5)]
+    found = [view.camera for view in views_from_file(str(tmp_path / "out" / "asset"), (48, 48))]
+    # A split may have put the views in another order, or one of them into two files.
+    for camera in cameras:
+        gaps = [np.abs(other.camera_to_world - camera.camera_to_world).max() for other in found]
+        assert min(gaps) < 1e-6
+        other = found[int(np.argmin(gaps))]
+        assert np.allclose(other.intrinsics, camera.intrinsics, atol=1e-5)
+    if to != "nerf-synthetic":
+        assert_same(views_from_file(str(tmp_path / "out" / "asset"), (48, 48)), cameras, 1e-6)

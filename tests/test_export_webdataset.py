@@ -195,9 +195,14 @@ def test_a_lost_or_cut_shard_is_written_again(tmp_path: Path, monkeypatch: pytes
 def test_a_broken_list_of_shards_is_no_reason_to_guess(tmp_path: Path):
     stored(tmp_path / "data")
     out, _ = exported(tmp_path, "webdataset", split=ALL)
+    whole = shards(out)[0].read_bytes()
     (out / "shards.json").write_text('{"shards": {"train-000000.tar": [1]}}')
-    with pytest.raises(OutputNotWritable, match=r"shards\.json"):
-        export(tmp_path / "data", out, "webdataset", Options(split=ALL))
+    for _ in range(2):
+        with pytest.raises(OutputNotWritable, match=r"shards\.json"):
+            export(tmp_path / "data", out, "webdataset", Options(split=ALL))
+        # Neither broken nor gone: shards that nobody knows of are not thrown away.
+        assert shards(out)[0].read_bytes() == whole
+        (out / "shards.json").unlink(missing_ok=True)
 
 
 def test_splits_are_shards_of_their_own(tmp_path: Path):

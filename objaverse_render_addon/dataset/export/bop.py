@@ -14,6 +14,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -30,7 +31,7 @@ from .scene import Scene
 from .surface import surface_of
 from .target import PRIVATE, SceneFiles, Target
 
-__all__ = ["Bop", "depth_scale", "numbers_of", "scene_files"]
+__all__ = ["Bop", "depth_scale", "entry_of", "numbers_of", "scene_files"]
 
 Array = npt.NDArray[Any]
 
@@ -103,7 +104,7 @@ class Bop(Format):
         """Whether the asset is in its scenes, or waits for them."""
         if target.has_files(record):
             return True
-        entry = numbers_of(target).get(record.asset_id)
+        entry = entry_of(target, record.asset_id)
         if entry is None:
             return False
         try:
@@ -264,17 +265,38 @@ def _diameter(points: Array) -> float:
 
 
 def numbers_of(target: Target) -> dict[str, Any]:
-    """Asset to object and scenes."""
+    """Asset to object and scenes.
+
+    Raises:
+        OutputNotWritable: They are lost, while there are scenes.
+    """
+    path = target.folder / NUMBERS
     try:
-        found = json.loads((target.folder / NUMBERS).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise OutputNotWritable(
-            f"{target.folder / NUMBERS} cannot be read: {error}.",
-            hint="Without it no scene is known by its asset; export into another folder.",
-        ) from error
-    return dict(found)
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        if not any(target.folder.glob("*_pbr*")):
+            return {}
+        cause: Exception = error
+    except (OSError, ValueError, TypeError) as error:
+        cause = error
+    raise OutputNotWritable(
+        f"{path} cannot be read: {cause}.",
+        hint="Without it no scene is known by its asset; export into another folder.",
+    ) from cause
+
+
+def entry_of(target: Target, asset_id: str) -> dict[str, Any] | None:
+    """An asset's numbers; the file is parsed once for a whole run."""
+    try:
+        found = (target.folder / NUMBERS).stat()
+    except OSError:
+        return None
+    return _parsed(target, (found.st_mtime_ns, found.st_size)).get(asset_id)
+
+
+@lru_cache(maxsize=2)
+def _parsed(target: Target, stamp: object) -> dict[str, Any]:  # noqa: ARG001
+    return numbers_of(target)
 
 
 def _count(numbers: dict[str, Any], record: Record) -> list[int]:

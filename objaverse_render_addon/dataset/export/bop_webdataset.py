@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from ...errors import from_os_error
 from .base import Options, Record
-from .bop import Bop, numbers_of, scene_files
+from .bop import Bop, entry_of, numbers_of, scene_files
 from .target import Target
 from .webdataset import END_OF_TAR, tar_member
 
@@ -50,7 +50,7 @@ class BopWebDataset(Bop):
         """Whether the asset is in its shards, or waits for them."""
         if target.has_files(record):
             return True
-        entry = numbers_of(target).get(record.asset_id) or {"scenes": [None]}
+        entry = entry_of(target, record.asset_id) or {"scenes": [None]}
         try:
             return all(
                 (target.folder / self.place_of(record.split, scene)).stat().st_size

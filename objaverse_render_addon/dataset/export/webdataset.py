@@ -15,6 +15,7 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Final
 
@@ -91,15 +92,20 @@ class WebDataset(Format):
         """Whether the asset is in a shard, or waits for one."""
         if target.has_files(record):
             return True
-        found = [piece for pieces in _index(target).values() for piece in pieces
-                 if (piece.key, piece.source) == (record.key, record.source)]  # fmt: skip
-        return sum(piece.samples for piece in found) == record.views
+        samples = 0
+        for name, size, piece in _places(target).get(record.key, ()):
+            if piece.source == record.source and _size(target.folder / name) == size:
+                samples += piece.samples
+        return samples == record.views
 
     def finish(self, target: Target, records: list[Record], options: Options) -> None:  # noqa: ARG002
         """Pack what waits. Shards that hold something stale or are half full are written anew."""
         shards = _index(target)
-        for path in target.folder.glob("*-[0-9]*.tar"):
-            if path.name not in shards and path.name.split("-")[0] in SPLITS:
+        if not shards:
+            # From here on a shard without a list is a loss, and not what a killed run left.
+            _write_index(target, shards)
+        for path in _shards_in(target):
+            if path.name not in shards:
                 path.unlink()
         waiting = [r for r in records if (target.folder / STAGE / r.key).is_dir()]
         anew = {record.key for record in waiting}
@@ -172,22 +178,58 @@ Index = dict[str, list[_Piece]]
 
 def _index(target: Target) -> Index:
     """Shard to what is in it, of those that are there as they were written."""
-    try:
-        found = json.loads((target.folder / INDEX).read_text(encoding="utf-8"))["shards"]
-        shards = {name: [_Piece(**piece) for piece in there["pieces"]]
-                  for name, there in found.items()}  # fmt: skip
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputNotWritable(
-            f"{target.folder / INDEX} cannot be read: {error}.",
-            hint="Without it the shards cannot be added to; export into another folder.",
-        ) from error
+    shards = _listed(target)
     return {
         name: pieces
         for name, pieces in shards.items()
-        if _size(target.folder / name) == sum(piece.size for piece in pieces) + len(END_OF_TAR)
+        if _size(target.folder / name) == _whole_size(pieces)
     }
+
+
+def _listed(target: Target) -> Index:
+    """Shard to what should be in it."""
+    path = target.folder / INDEX
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["shards"]
+        return {name: [_Piece(**piece) for piece in there["pieces"]]
+                for name, there in found.items()}  # fmt: skip
+    except FileNotFoundError as error:
+        if not _shards_in(target):
+            return {}
+        cause: Exception = error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        cause = error
+    raise OutputNotWritable(
+        f"{path} cannot be read: {cause}.",
+        hint="Without it the shards cannot be added to; export into another folder.",
+    ) from cause
+
+
+def _places(target: Target) -> dict[str, list[tuple[str, int, _Piece]]]:
+    """Key to shards, their sizes and its pieces in them; parsed once for a whole run."""
+    try:
+        found = (target.folder / INDEX).stat()
+    except OSError:
+        return {}
+    return _parsed(target, (found.st_mtime_ns, found.st_size))
+
+
+@lru_cache(maxsize=2)
+def _parsed(target: Target, stamp: object) -> dict[str, list[tuple[str, int, _Piece]]]:  # noqa: ARG001
+    places: dict[str, list[tuple[str, int, _Piece]]] = {}
+    for name, pieces in _listed(target).items():
+        for piece in pieces:
+            places.setdefault(piece.key, []).append((name, _whole_size(pieces), piece))
+    return places
+
+
+def _whole_size(pieces: list[_Piece]) -> int:
+    return sum(piece.size for piece in pieces) + len(END_OF_TAR)
+
+
+def _shards_in(target: Target) -> list[Path]:
+    found = target.folder.glob("*-[0-9]*.tar")
+    return sorted(path for path in found if path.name.split("-")[0] in SPLITS)
 
 
 def _size(path: Path) -> int:
@@ -229,6 +271,12 @@ def _pack(
         shards[name] = _write_shard(target.folder / name, group)
     for name in old:
         del shards[name]
+    _write_index(target, shards)
+    for name in old:
+        (target.folder / name).unlink(missing_ok=True)
+
+
+def _write_index(target: Target, shards: Index) -> None:
     listed = sorted(shards.items())
     target.write_json(
         INDEX,
@@ -240,8 +288,6 @@ def _pack(
                        for name, pieces in listed},
         },
     )  # fmt: skip
-    for name in old:
-        (target.folder / name).unlink(missing_ok=True)
 
 
 def _groups(sources: list[tuple[_Piece, Path]]) -> Iterator[list[tuple[_Piece, Path]]]:

@@ -11,6 +11,7 @@ import pytest
 
 from objaverse_render_addon import errors
 from objaverse_render_addon.assets.formats import EXTENSIONS
+from objaverse_render_addon.dataset.export import FORMATS
 from objaverse_render_addon.dataset.layout import _LETTERS
 from objaverse_render_addon.frame import PASS_SPECS
 from objaverse_render_addon.job import PATTERNS
@@ -88,6 +89,14 @@ def test_every_pass_has_its_dtype_and_unit(name: str) -> None:
 def test_every_format_is_named() -> None:
     text = page("README.md")
     assert [name for name in EXTENSIONS if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_every_export_has_its_row_and_its_page() -> None:
+    cells = [row[0] for row in rows("docs/export/index.md")]
+    linked = dict(re.findall(r"\[([\w-]+)\]\(([\w-]+\.md)\)", "\n".join(cells)))
+    assert sorted(linked) == sorted(FORMATS)
+    for file in linked.values():
+        assert (ROOT / "docs/export" / file).is_file()
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

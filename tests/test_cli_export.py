@@ -48,6 +48,7 @@ def test_the_command_exports_tells_and_reports(tmp_path: Path, data: Path, capsy
     said = capsys.readouterr().out
     assert "3 scenes, 12 views (3 done)" in said
     assert "rescaled: depth" in said
+    assert "  train " not in said
     assert f"ns-train nerfacto --data {tmp_path / 'o'}/chair nerfstudio-data" in said
     report = json.loads((tmp_path / "o/export.json").read_text())
     assert report["scenes"] == 3
@@ -63,7 +64,12 @@ def test_the_command_takes_views_background_and_split(tmp_path: Path, data: Path
     assert [line["status"] for line in lines[:-1]] == ["done"] * 3
     assert lines[-1]["kind"] == "summary"
     assert lines[-1]["views"] == 6
-    options = json.loads((tmp_path / "o/export.json").read_text())["options"]
+    report = json.loads((tmp_path / "o/export.json").read_text())
+    assert report["splits"] == {"train": 0, "val": 0, "test": 3}
+    assert report["assets"]["lamp"] == {"key": "lamp", "views": 2, "split": "test"}
+    assert main(["export", str(data), "--to", "lvsm", "--out", out, *flags]) == 0
+    assert "  train 0, val 0, test 3\n" in capsys.readouterr().out
+    options = report["options"]
     assert options["views"] == [1, 2]
     assert options["background"] == [0, 0, 1]
     assert options["split"] == [0, 0, 1]

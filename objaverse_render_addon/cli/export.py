@@ -180,6 +180,8 @@ def _tell(report: Any, options: argparse.Namespace) -> None:
         return
     said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     print(f"{report.target}: {report.scenes} scenes, {report.views} views ({said})")
+    if report.splits:
+        print("  " + ", ".join(f"{split} {count}" for split, count in report.splits.items()))
     for note in report.notes:
         worst = "" if note["worst"] is None else f" (worst: {note['worst']:.6g})"
         print(f"  {note['kind']}: {note['text']}{worst} [{note['scenes']} scenes]")

@@ -182,6 +182,11 @@ class Format:
     modules: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
 
+    @property
+    def has_lists(self) -> bool:
+        """Whether scenes are listed by split, rather than views within each scene."""
+        return type(self).finish is not Format.finish
+
     def key(self, asset_id: str, metadata: dict[str, Any]) -> str:  # noqa: ARG002
         """The scene's name in the target: unique, and safe as a file name."""
         return safe_key(asset_id)

@@ -49,7 +49,7 @@ class Report:
         outcomes: Of the assets of this run.
         scenes: In the whole target, those of earlier runs too.
         views: In the whole target.
-        splits: Scenes per split.
+        splits: Scenes per split, where the format has lists of scenes; else empty.
         notes: Of the whole target: ``kind``, ``text``, ``amount``, ``worst``, ``scenes`` and some
             ``examples`` each.
         trains: The command that trains on it.
@@ -255,7 +255,7 @@ def _finish(target: Target, options: Options) -> Report:
         target=target.folder,
         scenes=len(records),
         views=sum(record.views for record in records),
-        splits={name: sum(record.split == name for record in records) for name in SPLITS},
+        splits=_per_split(records) if target.form.has_lists else {},
         notes=_gathered(records),
         trains=target.form.trains.format(target=target.folder, key=example, views=fewest),
     )
@@ -270,11 +270,18 @@ def _finish(target: Target, options: Options) -> Report:
             "splits": report.splits,
             "trains": report.trains,
             "notes": report.notes,
-            "assets": {r.asset_id: {"key": r.key, "split": r.split, "views": r.views}
-                       for r in records},
+            "assets": {
+                record.asset_id: {"key": record.key, "views": record.views}
+                | ({"split": record.split} if target.form.has_lists else {})
+                for record in records
+            },
         },
-    )  # fmt: skip
+    )
     return report
+
+
+def _per_split(records: list[Record]) -> dict[str, int]:
+    return {name: sum(record.split == name for record in records) for name in SPLITS}
 
 
 def _gathered(records: list[Record]) -> list[dict[str, Any]]:

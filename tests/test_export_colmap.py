@@ -187,6 +187,18 @@ def test_pictures_are_laid_over_the_background_and_masks_stand_beside(tmp_path: 
     assert "background 1,0,0" in notes(report, "composited")
 
 
+def test_the_views_are_split_once_each(tmp_path: Path):
+    stored(tmp_path / "data", "many", views=9)
+    stored(tmp_path / "data", "two", views=2)
+    out, report = exported(tmp_path, "colmap", split=(0.6, 0.2, 0.2))
+    lists = [(out / f"many/{part}_list.txt").read_text().split() for part in
+             ("train", "val", "test")]  # fmt: skip
+    assert [len(names) for names in lists] == [5, 2, 2]
+    assert sorted(lists[0] + lists[1] + lists[2]) == [f"{n:03d}.png" for n in range(9)]
+    assert not list((out / "two").glob("*_list.txt"))
+    assert "too few views" in notes(report, "differs")
+
+
 def test_a_view_without_the_object_is_an_image_without_points(tmp_path: Path):
     stored(tmp_path / "data", change=emptied(1))
     out, _ = exported(tmp_path, "colmap")

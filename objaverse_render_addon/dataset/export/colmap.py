@@ -71,9 +71,11 @@ class Colmap(Format):
             if scene.has("mask") or shows_surface(scene):
                 mask = encode_png(scene.mask(view).astype(np.uint8) * 255)
                 out.add(f"{scene.key}/masks/{name}", mask)
+        self._split(scene, out, names)
         cloud = surface_of(scene, POINTS)
         if len(cloud):
-            scene.note("dropped", "depth and normals are held at the points of the cloud only")
+            scene.note("dropped", "depth and normals are held at the points of the cloud only, "
+                       "which come from the views for validation and test too")  # fmt: skip
         cameras, owners = _distinct(scene.cameras)
         shifted = [_is_shifted(lens) for lens in cameras]
         scene.note("dropped", "3D Gaussian Splatting takes the principal point to be in the middle "
@@ -95,6 +97,18 @@ class Colmap(Format):
         # 3D Gaussian Splatting makes this file from the others, and loses the normals in it.
         out.add(f"{folder}/points3D.ply", write_ply(cloud))
         return {}
+
+
+    def _split(self, scene: Scene, out: SceneFiles, names: list[str]) -> None:
+        """The lists that nerfstudio's parser looks for."""
+        split = scene.options.split_views(scene.asset_id, len(scene))
+        if not all(split.values()):
+            scene.note("differs", "too few views or shares of 0 for three splits: there are no "
+                       "lists of them, and trainers split by themselves")  # fmt: skip
+            return
+        for part, views in split.items():
+            lines = "".join(f"{names[view]}\n" for view in views)
+            out.add(f"{scene.key}/{part}_list.txt", lines.encode())
 
 
 def quaternion(rotation: Array) -> tuple[float, float, float, float]:

@@ -374,6 +374,7 @@ def test_cancelling_stops_a_slow_download_soon(server, cache):
     name = server.add(UID, glb(2_000_000))
     server.orders[name] = [slowly(8192, 0.01)]
     cancel, seen = threading.Event(), []
+    cache._object_paths(None, None)
 
     def progress(have: int, total: int) -> None:
         seen.append((have, total))
@@ -405,6 +406,7 @@ def test_progress_never_runs_backwards_and_ends_at_the_whole(server, cache):
     name = server.add(UID, glb(300_000))
     server.orders[name] = [breaking_off(100_000)]
     seen = []
+    cache._object_paths(None, None)
     cache.fetch(UID, lambda have, total: seen.append((have, total)))
     assert seen == sorted(seen)
     assert seen[-1] == (300_000, 300_000)

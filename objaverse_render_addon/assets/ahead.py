@@ -12,6 +12,7 @@ from ..errors import Interrupted, RenderError, UnexpectedError
 from .formats import inspect_file
 from .resolve import Fetched, Resolver
 from .sources import Source
+from .transfer import CHUNK
 
 __all__ = ["FetchResult", "fetch_all"]
 
@@ -25,7 +26,8 @@ class FetchResult:
 
     Attributes:
         status: ``fetched``, ``here`` (it was there already) or ``failed``.
-        received: Bytes that came over the network.
+        received: Bytes that came over the network for it, a list of objects or a catalogue that
+            had to come first included.
     """
 
     source: Source
@@ -90,12 +92,11 @@ def _one(
 
     def progress(have: int, total: int) -> None:
         nonlocal received, had, expected
-        if had < 0 or have < had:
-            # What an earlier run left, and what is thrown away, does not come now.
-            had = have if had < 0 else 0
-            came = min(have, 1 << 15) if had == have else have
-        else:
-            came = have - had
+        if have < had or (expected and total != expected):
+            # Another file, as a catalogue comes before its object, or the same one anew.
+            had, expected = 0, (expected if total == expected else 0)
+        # What an earlier run left does not come now.
+        came = min(have, CHUNK) if had < 0 else have - had
         had = have
         received += came
         if on_bytes:

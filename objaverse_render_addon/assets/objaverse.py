@@ -78,6 +78,8 @@ class ObjaverseCache:
         """The object's file, from the cache or the network.
 
         Args:
+            on_progress: Told bytes so far and bytes expected, of the list of objects first where
+                that is not here yet.
             into: Folder for it where it is not in the cache and shall not get there.
 
         Raises:
@@ -88,7 +90,7 @@ class ObjaverseCache:
         cached = self.cached(uid)
         if cached is not None:
             return cached
-        where = self._object_paths(cancel).get(uid)
+        where = self._object_paths(on_progress, cancel).get(uid)
         if where is None:
             raise SourceNotFound(
                 f"Objaverse 1.0 has no object {uid}.", hint="Check the identifier."
@@ -112,19 +114,23 @@ class ObjaverseCache:
             finish=finish,
         )
 
-    def _object_paths(self, cancel: threading.Event | None) -> dict[str, str]:
+    def _object_paths(
+        self, on_progress: Progress | None, cancel: threading.Event | None
+    ) -> dict[str, str]:
         # One thread reads, the others wait for it; it looks for `cancel` itself.
         while not self._guard.acquire(timeout=0.1):
             if cancel is not None and cancel.is_set():
                 raise Interrupted("Stopped before the list of objects was there.")
         try:
             if self._paths is None:
-                self._paths = self._read_paths(cancel)
+                self._paths = self._read_paths(on_progress, cancel)
             return self._paths
         finally:
             self._guard.release()
 
-    def _read_paths(self, cancel: threading.Event | None) -> dict[str, str]:
+    def _read_paths(
+        self, on_progress: Progress | None, cancel: threading.Event | None
+    ) -> dict[str, str]:
         path = self.folder / _INDEX
         # Older tools write this file in place; what they left may be half of it.
         found = _read_json(path)
@@ -142,7 +148,9 @@ class ObjaverseCache:
             return None if found is None else path
 
         if found is None:
-            self._download(_INDEX, path, None, cancel, found=by_another, finish=finish)
+            self._download(
+                _INDEX, path, on_progress, cancel, found=by_another, finish=finish
+            )
         assert found is not None
         return found
 

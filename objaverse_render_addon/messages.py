@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeAlias
 
 __all__ = [
     "PROTOCOL",
+    "SCRATCH",
     "Describe",
     "Described",
     "Done",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 PROTOCOL = 1
+SCRATCH = "OBJAVERSE_RENDER_SCRATCH"
+"""Environment variable that tells a worker its folder for temporary images from the start."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from .errors import (
 )
 from .job import RenderJob
 from .messages import (
+    SCRATCH,
     Describe,
     Described,
     Done,
@@ -107,6 +108,8 @@ def main() -> None:
     """Serve requests until told to quit or until the input ends."""
     channel = _Channel()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    if folder := os.environ.get(SCRATCH):
+        _scratch.add(folder)
     requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     import bpy

@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..assets.resolve import Resolver
+from ..dataset.layout import size_of
 from ..errors import (
-    DiskFull,
     Interrupted,
     OutOfMemory,
-    OutputNotWritable,
     RenderError,
     UnexpectedError,
     WorkerCrashed,
@@ -33,7 +32,7 @@ from ..errors import (
 from ..job import RenderJob
 from ..messages import Done, Failed, FrameDone, Notice, Stage
 from .lanes import Lane, LaneBroken, LaneThread, Task, Told
-from .ledger import Ledger, Outcome, Row
+from .ledger import Ledger, Outcome, Row, named
 from .packing import Shards, Waiting
 from .prepare import Found, Item, Preparer
 from .results import AssetResult, Event
@@ -44,6 +43,8 @@ __all__ = ["Engine"]
 
 GRACE: Final = 10.0
 """Seconds that assets in hand may take to end after the first Ctrl-C."""
+_CLOSING: Final = 30.0
+"""Seconds that lanes may take to give back what they have."""
 _BEAT: Final = 2.0
 _DEADLY: Final = (WorkerCrashed, WorkerTimeout, OutOfMemory)
 
@@ -110,6 +111,7 @@ class Engine:
         self._lanes = {
             number: LaneThread(number, lane, self._inbox) for number, (_, lane) in enumerate(lanes)
         }
+        self._threads = list(self._lanes.values())
         self._broken = dict.fromkeys(self._lanes, 0)
         self._proven: set[int] = set()
         # Downloads wait for the network, so there are more of them than workers.
@@ -119,8 +121,9 @@ class Engine:
         self._stop_fetching = threading.Event()
         self._storage = StorageWatch(store, patience, min_free, self._say)
         self._preparer = Preparer(
-            job, store, resolver if fetch else None, staged=shards is not None,
-            provenance=provenance, lookup=lookup, tell=self._inbox.put, cancel=self._stop_fetching,
+            job, store, resolver if fetch else None, shards=shards is not None,
+            patiently=self._patiently, provenance=provenance, lookup=lookup,
+            tell=self._inbox.put, cancel=self._stop_fetching,
         )  # fmt: skip
         self._preparing: dict[int, Row] = {}
         self._ready: deque[tuple[Item, int]] = deque()
@@ -146,34 +149,27 @@ class Engine:
             Interrupted: By a signal or ``cancel``; everything can be gone on with.
             RenderError: There is nothing to render with, or nowhere to put it.
         """
-        self._run = self._ledger.start_run(len(self._lanes))
         ended = "failed"
-        try:
-            with self._listening():
+        with self._listening(), named(self._ledger.path):
+            try:
+                self._run = self._ledger.start_run(len(self._lanes))
                 while not self._is_over():
                     self._feed()
                     self._dispatch()
                     with contextlib.suppress(queue.Empty):
                         self._handle(self._inbox.get(timeout=0.2))
                     self._look_around()
-            if self._fatal is not None:
-                raise self._fatal
-            if self._deadline is not None:
-                ended = "interrupted"
-                raise Interrupted(
-                    f"Stopped after {self._done + self._failed} assets.",
-                    hint="Run the same command again to go on.",
-                )
-            ended = "finished"
-        except sqlite3.OperationalError as error:
-            # Full or gone; what it does not know any more is found by its files.
-            wrong = DiskFull if "full" in str(error) else OutputNotWritable
-            raise wrong(
-                f"The ledger {self._ledger.path} cannot be written: {error}.",
-                hint="Run the same command again when it can; --state puts it elsewhere.",
-            ) from error
-        finally:
-            self._wind_up(ended)
+                if self._fatal is not None:
+                    raise self._fatal
+                if self._deadline is not None:
+                    ended = "interrupted"
+                    raise Interrupted(
+                        f"Stopped after {self._done + self._failed} assets.",
+                        hint="Run the same command again to go on.",
+                    )
+                ended = "finished"
+            finally:
+                self._wind_up(ended)
 
     def _is_over(self) -> bool:
         if self._preparing or self._rendering or self._packs:
@@ -248,6 +244,18 @@ class Engine:
         """It waits as before; nothing that happened was its doing."""
         self._preparer.release(item)
         self._ledger.put_back(item.row)
+        self._exhausted = False
+
+    def _again(self, item: Item, avoid: int = -1) -> None:
+        """It is rendered again: next, or by another lane where there is another."""
+        if self._deadline is not None:
+            self._put_back(item)
+            return
+        self._ledger.hold(item.row)
+        if avoid < 0:
+            self._ready.appendleft((item, avoid))
+        else:
+            self._ready.append((item, avoid))
 
     def _say(self, text: str) -> None:
         self._on_event(Notice(text))
@@ -259,11 +267,12 @@ class Engine:
         for thread in self._lanes.values():
             thread.interrupt()
             thread.finish()
-        for thread in self._lanes.values():
-            thread.join(30)
+        deadline = time.monotonic() + _CLOSING
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
         self._packers.shutdown(wait=True)
         with contextlib.suppress(RenderError, sqlite3.Error):
-            self._ledger.reset_in_hand()
+            self._ledger.reset_in_hand(died=False)
             elapsed = time.monotonic() - self._started
             self._ledger.beat(self._run, elapsed, self._done, self._failed, ended=ended)
 
@@ -282,6 +291,16 @@ class Engine:
         for row in rows:
             self._preparing[row.id] = row
             self._fetchers.submit(self._prepare, row)
+
+    def _patiently(self, action: Callable[[], Found | None]) -> Found | None:
+        found: list[Found | None] = []
+        error = self._storage.insist(lambda: found.append(action()), self._report)
+        if error is not None:
+            raise Interrupted("Stopped.") if self._storage.given_up.is_set() else error
+        return found[0]
+
+    def _report(self, error: RenderError) -> None:
+        self._inbox.put(_Trouble(error))
 
     def _prepare(self, row: Row) -> None:
         outcome: Item | Found | RenderError
@@ -313,7 +332,7 @@ class Engine:
         assert item.fetched is not None
         item.lane = self._names[thread.number]
         item.row.attempts += 1
-        self._ledger.begin(item.row)
+        self._ledger.mark([item.row.id], "rendering")
         self._rendering[item.row.id] = item
         thread.give(
             Task(
@@ -351,8 +370,9 @@ class Engine:
             else:
                 self._put_back(outcome)
         elif isinstance(outcome, Found):
-            if outcome.staged:
-                self._shelve(outcome.item)
+            if outcome.staged is not None:
+                outcome.item.size = size_of(outcome.staged)
+                self._bring(outcome.item, str(outcome.staged))
             else:
                 name = self._store.name_of(row.asset_id)
                 self._ledger.finish(self._outcome(outcome.item, "done", name))
@@ -361,6 +381,7 @@ class Engine:
                 )
         elif isinstance(outcome, Interrupted):
             self._ledger.put_back(row)
+            self._exhausted = False
         else:
             self._fail(row, outcome)
 
@@ -379,8 +400,8 @@ class Engine:
         self._broken[told.lane] = 0
         if isinstance(message, Done):
             self._preparer.release(item)
-            item.done = message
-            self._bring(item)
+            item.done, item.size = message, message.size
+            self._bring(item, message.path)
         elif isinstance(message, Interrupted):
             item.row.attempts -= 1
             self._put_back(item)
@@ -389,11 +410,8 @@ class Engine:
         elif isinstance(message, _DEADLY):
             if item.row.attempts >= self._attempts:
                 self._fail(item.row, message, item, "given up")
-            elif self._deadline is not None:
-                self._put_back(item)
             else:
-                self._ledger.put_back(item.row)
-                self._ready.append((item, told.lane))
+                self._again(item, told.lane)
         else:
             self._fail(item.row, message, item)
 
@@ -405,9 +423,8 @@ class Engine:
             self._lanes.pop(lane).finish()
             if self._lanes:
                 self._say(f"{self._names[lane]} is out of use: {error.message}")
-        if self._lanes and self._deadline is None:
-            self._ledger.put_back(item.row)
-            self._ready.append((item, lane))
+        if self._lanes:
+            self._again(item, lane)
             return
         self._put_back(item)
         if not self._lanes and self._deadline is None:
@@ -416,53 +433,38 @@ class Engine:
 
     def _storage_failed(self, item: Item, error: RenderError) -> None:
         """No fault of the asset, unless it happens again where everything else is well."""
-        tries = self._storage_tries[item.row.id] = self._storage_tries.get(item.row.id, 0) + 1
-        if tries > 1:
-            self._fail(item.row, error, item)
-            return
+        if self._storage.is_well(error):
+            tries = self._storage_tries[item.row.id] = self._storage_tries.get(item.row.id, 0) + 1
+            if tries > 1:
+                self._fail(item.row, error, item)
+                return
         item.row.attempts -= 1
-        if self._deadline is not None:
-            self._put_back(item)
-            return
-        self._ledger.put_back(item.row)
-        self._ready.appendleft((item, -1))
-        try:
-            self._store.check()
-        except RenderError as still:
-            self._storage.report(still)
+        self._again(item)
 
     # --- From the lanes to where they belong ------------------------------------------------
 
-    def _bring(self, item: Item) -> None:
-        assert item.done is not None
-        path = Path(item.done.path)
-        item.size = item.done.size
-        if self._shards is not None:
-            self._shelve(item)
+    def _bring(self, item: Item, path: str) -> None:
+        """It is finished: to where it belongs, or to wait until its block is ended."""
+        row, name = item.row.id, self._store.name_of(item.row.asset_id)
+        if self._shards is None and path == self._store.where(name):
+            self._finish([item], name)
             return
-        name = self._store.name_of(item.row.asset_id)
-        if str(path) == self._store.where(name):
-            self._finish(item, name)
-            return
-        self._packing[item.row.id] = item
-        self._ledger.mark([item.row.id], "packing")
-        self._carry([item.row.id], {name: [item.row.id]}, lambda: self._store.put(path, name))
-
-    def _shelve(self, item: Item) -> None:
-        """It waits in the staging folder until its block is ended."""
-        assert self._shards is not None
-        self._packing[item.row.id] = item
+        self._packing[row] = item
         self._ledger.finish(self._outcome(item, "packing", None))
-        self._pack(self._shards.ended(item.row.id, item.row.asset_id))
+        if self._shards is not None:
+            self._pack(self._shards.ended(row, item.row.asset_id))
+        else:
+            self._carry([row], {name: [row]}, lambda: self._store.put(Path(path), name))
 
     def _pack(self, block: list[Waiting]) -> None:
         if not block:
             return
-        shards, places = self._shards, dict[str, list[int]]()
-        assert shards is not None
+        assert self._shards is not None
+        shards, packed = self._shards, dict[str, list[Waiting]]()
+        places = dict[str, list[int]]()
 
         def pack() -> None:
-            packed = shards.pack(block)
+            shards.pack(block, packed)
             places.update({name: [one.id for one in inside] for name, inside in packed.items()})
 
         self._carry([asset.id for asset in block], places, pack)
@@ -473,7 +475,7 @@ class Engine:
         self._packs += 1
 
         def work() -> None:
-            error = self._storage.insist(action, lambda why: self._inbox.put(_Trouble(why)))
+            error = self._storage.insist(action, self._report)
             self._inbox.put(_Packed(rows, places, error))
 
         self._packers.submit(work)
@@ -482,8 +484,7 @@ class Engine:
         self._packs -= 1
         if told.error is None:
             for name, rows in told.places.items():
-                for row in rows:
-                    self._finish(self._packing.pop(row), name)
+                self._finish([self._packing.pop(row) for row in rows], name)
             return
         # What is rendered stays where it is, and the next run brings it to its place.
         for row in told.rows:
@@ -492,8 +493,15 @@ class Engine:
             self._fatal = told.error
             self._stop(time.monotonic() + GRACE)
 
-    def _finish(self, item: Item, name: str) -> None:
-        self._ledger.finish(self._outcome(item, "done", name))
+    def _finish(self, items: Sequence[Item], name: str) -> None:
+        """They are where they belong: one, or all of a shard."""
+        self._ledger.finish(*(self._outcome(item, "done", name) for item in items))
+        if self._shards is not None:
+            self._ledger.adopt(name)
+        for item in items:
+            self._tell_done(item, name)
+
+    def _tell_done(self, item: Item, name: str) -> None:
         self._done += 1
         result = AssetResult(item.row.source, item.row.asset_id, "done", self._where(name))
         if item.done is not None:

@@ -27,7 +27,7 @@ from ..errors import (
     from_reason,
 )
 from ..messages import Describe, Described, Done, Failed, FrameDone, RenderAsset, Stage
-from .process import WorkerProcess
+from .process import START_TIMEOUT, WorkerProcess
 
 __all__ = ["Lane", "LaneBroken", "LaneThread", "LocalLane", "Place", "Task", "Told"]
 
@@ -139,6 +139,8 @@ class LocalLane:
         if self._worker is None:
             try:
                 self._worker = self._start()
+            except Interrupted:
+                raise
             except RenderError as error:
                 raise LaneBroken(error) from error
         worker = self._worker
@@ -184,11 +186,17 @@ class LocalLane:
         return answer
 
     def _start(self) -> WorkerProcess:
-        worker = WorkerProcess(self._blender, self._scratch, self._place.environment)
+        worker = WorkerProcess(
+            self._blender, self._scratch, self._place.environment, self._stopped
+        )
         self._rendered = 0
         if self._place.bus_id:
-            worker.send(Describe())
-            answer = worker.receive(120)
+            try:
+                worker.send(Describe())
+                answer = worker.await_answer(START_TIMEOUT, self._stopped)
+            except RenderError:
+                worker.kill()
+                raise
             seen = answer.facts["gpu_ids"] if isinstance(answer, Described) else []
             if not _only(self._place.bus_id, seen):
                 worker.kill()
@@ -202,14 +210,7 @@ class LocalLane:
     def _converse(self, worker: WorkerProcess, tell: Progress) -> Done | Failed:
         deadline = time.monotonic() + self._timeout
         while True:
-            if self._stopped.is_set():
-                raise Interrupted("Stopped.")
-            try:
-                message = worker.receive(min(0.1, max(0.0, deadline - time.monotonic())))
-            except WorkerTimeout:
-                if time.monotonic() >= deadline:
-                    raise
-                continue
+            message = worker.await_answer(deadline - time.monotonic(), self._stopped)
             if isinstance(message, Done | Failed):
                 return message
             if isinstance(message, Stage | FrameDone):

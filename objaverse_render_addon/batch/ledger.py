@@ -8,18 +8,26 @@ rendered by, ``runs`` who worked on it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
-from ..errors import LedgerDamaged, OutputBusy, from_os_error
+from ..errors import (
+    DiskFull,
+    LedgerDamaged,
+    OutputBusy,
+    OutputNotWritable,
+    RenderError,
+    from_os_error,
+)
 
 __all__ = [
     "COLUMNS",
@@ -32,6 +40,7 @@ __all__ = [
     "Outcome",
     "Row",
     "Run",
+    "named",
 ]
 
 STATES: Final = (
@@ -41,7 +50,8 @@ FAILED: Final = ("failed", "given up")
 FINISHED: Final = ("done", *FAILED)
 _IN_HAND: Final = ("downloading", "rendering", "packing")
 _VERSION: Final = 1
-_DEADLY_ATTEMPTS: Final = 3
+_DEADLY_RUNS: Final = 5
+"""Runs that may die over an asset before it is given up; from the second on it comes last."""
 _BATCH: Final = 20_000
 # An asset that was rendered by one run and packed by the next keeps what the first knew.
 _KEPT: Final = ", ".join(
@@ -51,12 +61,14 @@ _KEPT: Final = ", ".join(
         "bytes", "source_bytes", "seconds", "stages", "warnings", "doubts",
     )
 )  # fmt: skip
+_ANEW: Final = "state = 'waiting', attempts = 0, lost = 0, reason = NULL"
 _ROW: Final = "id, source, asset_id, state, attempts, replace, options"
 
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE jobs (fingerprint TEXT PRIMARY KEY, job TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE requests (id INTEGER PRIMARY KEY, digest TEXT UNIQUE NOT NULL);
+CREATE TABLE requests (id INTEGER PRIMARY KEY AUTOINCREMENT, digest TEXT UNIQUE NOT NULL);
+CREATE TABLE shards (path TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY, host TEXT, pid INTEGER, started REAL, seen REAL, elapsed REAL,
     done INTEGER, failed INTEGER, workers INTEGER, ended TEXT, note TEXT
@@ -68,6 +80,7 @@ CREATE TABLE assets (
     request INTEGER NOT NULL,
     state TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
+    lost INTEGER NOT NULL DEFAULT 0,
     replace INTEGER NOT NULL DEFAULT 0,
     options TEXT,
     fingerprint TEXT,
@@ -91,7 +104,7 @@ CREATE TABLE assets (
     updated REAL
 );
 CREATE UNIQUE INDEX by_asset_id ON assets (asset_id);
-CREATE INDEX by_state ON assets (request, state, reason);
+CREATE INDEX by_state ON assets (request, state, (lost > 1));
 CREATE INDEX duplicates ON assets (source) WHERE asset_id IS NULL;
 """
 COLUMNS: Final = tuple(
@@ -109,13 +122,11 @@ class Entry:
     Attributes:
         asset_id: Name of the finished asset, unique in its folder.
         options: Job fields that this asset has its own values for.
-        error: Reason, message, hint of why it cannot be tried at all.
     """
 
     source: str
     asset_id: str
     options: dict[str, Any] | None = None
-    error: tuple[str, str, str] | None = None
 
 
 @dataclass(slots=True)
@@ -183,53 +194,117 @@ class Run:
 
 
 class Lock:
-    """Holds a ledger's folder for this process; the system frees it however the process ends.
+    """Holds a folder's ledger for this process; the system frees it however the process ends.
+
+    A run over a whole list holds the folder alone. Runs over parts of one (``shard``) hold it
+    together, as long as they all split the list alike.
 
     Args:
+        folder: Of the ledger.
         what: The output that it is about, for people.
+        shard: Part and number of parts, if it is a part's ledger.
 
     Raises:
         OutputBusy: Another process has it.
+        OutputNotWritable, DiskFull
     """
 
-    def __init__(self, path: Path, what: str) -> None:
+    def __init__(self, folder: Path, what: str, shard: tuple[int, int] | None = None) -> None:
+        self._held: list[IO[bytes]] = []
+        try:
+            self._hold(folder / "lock", what, alone=shard is None)
+            if shard is not None:
+                own = f"lock-{shard[0]:04d}-of-{shard[1]:04d}"
+                self._hold(folder / own, what)
+                for other in sorted(folder.glob("lock-*-of-*")):
+                    if not other.name.endswith(f"-of-{shard[1]:04d}"):
+                        # Held by nobody, or the list is split in two ways at once.
+                        self._hold(other, what).close()
+        except BaseException:
+            self.release()
+            raise
+
+    def _hold(self, path: Path, what: str, *, alone: bool = True) -> IO[bytes]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+b")
+            file = path.open("a+b")
         except OSError as error:
             raise from_os_error(error, str(path)) from error
+        self._held.append(file)
         try:
-            _lock(self._file.fileno())
+            _lock(file.fileno(), alone)
         except OSError as error:
-            self._file.seek(0)
-            owner = self._file.read(200).decode(errors="replace").strip() or "another process"
-            self._file.close()
+            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+                raise OutputNotWritable(
+                    f"{path} cannot be locked: {error.strerror or error}.",
+                    hint="--state DIR puts it, and the ledger, on another disk.",
+                ) from error
+            file.seek(0)
+            owner = file.read(200).decode(errors="replace").strip() or "another process"
             raise OutputBusy(
                 f"{what} is being rendered into by {owner}.",
                 hint="Wait for it, stop it, or choose another folder; with --shard i/n several "
                 "machines may share one.",
             ) from error
-        self._file.truncate(0)
-        self._file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
-        self._file.flush()
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+        file.flush()
+        return file
 
     def release(self) -> None:
         """Let others in."""
-        self._file.close()
+        for file in self._held:
+            file.close()
 
 
-def _lock(descriptor: int) -> None:
+def _lock(descriptor: int, alone: bool) -> None:
     try:
         import fcntl
     except ImportError:
         import msvcrt
 
+        if not alone:
+            return  # There is no lock here that several may hold.
         # The byte lies far behind the text, so that others can read who has it.
         os.lseek(descriptor, 1 << 20, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
         os.lseek(descriptor, 0, os.SEEK_SET)
     else:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Gives what SQLite raises a name of ours.
+
+    Raises:
+        DiskFull, LedgerDamaged, OutputNotWritable
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _named(error, path) from error
+
+
+def _named(error: sqlite3.Error, path: Path) -> RenderError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return DiskFull(
+            f"The ledger {path} cannot be written: {error}.",
+            hint="Make room and run the same command again; --state puts it elsewhere.",
+        )
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or (
+        code == sqlite3.SQLITE_ERROR and "no such" in str(error)
+    ):
+        return LedgerDamaged(
+            f"{path} cannot be read as a ledger: {error}.",
+            hint="Move it away; finished assets are found again by their files.",
+        )
+    return OutputNotWritable(
+        f"The ledger {path} cannot be used: {error}.",
+        hint="Run the same command again when it can; --state puts it elsewhere.",
+    )
 
 
 class Ledger:
@@ -250,8 +325,9 @@ class Ledger:
         self.path = path
         self._changes = 0
         self._flushed = time.monotonic()
-        new = not path.exists()
         try:
+            # An empty file is what a process leaves that dies at the first moment.
+            new = not path.exists() or not path.stat().st_size
             if read_only:
                 uri = f"{path.resolve().as_uri()}?mode=ro"
                 self._db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
@@ -269,11 +345,8 @@ class Ledger:
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
         except OSError as error:
             raise from_os_error(error, str(path)) from error
-        except sqlite3.DatabaseError as error:
-            raise LedgerDamaged(
-                f"{path} cannot be read as a ledger: {error}.",
-                hint="Move it away; finished assets are found again by their files.",
-            ) from error
+        except sqlite3.Error as error:
+            raise _named(error, path) from error
         if version != _VERSION:
             raise LedgerDamaged(
                 f"{path} is a ledger of version {version}; this program knows {_VERSION}.",
@@ -353,9 +426,7 @@ class Ledger:
                 entry.source,
                 entry.asset_id,
                 request,
-                "failed" if entry.error else "waiting",
                 json.dumps(entry.options, sort_keys=True) if entry.options else None,
-                *(entry.error or (None, None, None)),
                 replace,
                 now,
             )
@@ -363,8 +434,8 @@ class Ledger:
         ]
         changes = self._db.total_changes
         self._db.executemany(
-            "INSERT INTO assets (source, asset_id, request, state, options, reason, message, hint,"
-            " replace, updated) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO assets (source, asset_id, request, options, replace, updated, state)"
+            " VALUES (?, ?, ?, ?, ?, ?, 'waiting')"
             " ON CONFLICT (asset_id) DO NOTHING",
             rows,
         )
@@ -375,35 +446,24 @@ class Ledger:
 
     def _add_known(self, request: int, entry: Entry, replace: bool, now: float) -> None:
         """An asset that may have been in already: the same again, or another of the same name."""
-        (row, source, held_by) = self._db.execute(
-            "SELECT id, source, request FROM assets WHERE asset_id = ?", (entry.asset_id,)
+        (row, source, held_by, before) = self._db.execute(
+            "SELECT id, source, request, options FROM assets WHERE asset_id = ?",
+            (entry.asset_id,),
         ).fetchone()
-        if source != entry.source and held_by == request:
+        options = json.dumps(entry.options, sort_keys=True) if entry.options else None
+        other = source != entry.source or before != options
+        if other and held_by == request:
             self._add_duplicate(request, entry, source, now)
             return
-        options = json.dumps(entry.options, sort_keys=True) if entry.options else None
         self._db.execute(
-            "UPDATE assets SET request = ?, options = ? WHERE id = ?", (request, options, row)
+            "UPDATE assets SET request = ?, source = ?, options = ? WHERE id = ?",
+            (request, entry.source, options, row),
         )
-        if source != entry.source:
+        if replace:
+            self._db.execute(f"UPDATE assets SET {_ANEW}, replace = 1 WHERE id = ?", (row,))
+        elif other:
             # The name is free again for this run; its file tells whether it is what is wanted.
-            self._db.execute(
-                "UPDATE assets SET source = ?, state = 'waiting', attempts = 0, reason = NULL"
-                " WHERE id = ?",
-                (entry.source, row),
-            )
-        if entry.error:
-            self._db.execute(
-                "UPDATE assets SET state = 'failed', reason = ?, message = ?, hint = ?"
-                " WHERE id = ?",
-                (*entry.error, row),
-            )
-        elif replace:
-            self._db.execute(
-                "UPDATE assets SET state = 'waiting', replace = 1, attempts = 0, reason = NULL"
-                " WHERE id = ?",
-                (row,),
-            )
+            self._db.execute(f"UPDATE assets SET {_ANEW} WHERE id = ?", (row,))
 
     def _add_duplicate(self, request: int, entry: Entry, held: str, now: float) -> None:
         self._db.execute(
@@ -422,10 +482,13 @@ class Ledger:
         )
 
     def claim(self, request: int, count: int) -> list[Row]:
-        """Take a request's next waiting assets in hand, in their order."""
+        """Take a request's next waiting assets in hand, in their order.
+
+        Those that runs died over come last.
+        """
         found = self._db.execute(
             f"SELECT {_ROW} FROM assets WHERE request = ? AND state = 'waiting'"
-            " ORDER BY reason, id LIMIT ?",
+            " ORDER BY lost > 1, id LIMIT ?",
             (request, count),
         ).fetchall()
         self.mark([row[0] for row in found], "downloading")
@@ -441,52 +504,63 @@ class Ledger:
         )
         self._changed(len(ids))
 
-    def begin(self, row: Row) -> None:
-        """An attempt begins; counted now, for who knows how it ends."""
-        self._begin()
-        self._db.execute(
-            "UPDATE assets SET state = 'rendering', attempts = ?, updated = ? WHERE id = ?",
-            (row.attempts, time.time(), row.id),
-        )
-        self._changed()
+    def hold(self, row: Row) -> None:
+        """Another attempt is due, by who has it in hand: nobody else may claim it."""
+        self._put(row, "downloading")
 
     def put_back(self, row: Row) -> None:
-        """Another attempt is due."""
+        """Another attempt is due, by whoever claims it."""
+        self._put(row, "waiting")
+
+    def _put(self, row: Row, state: str) -> None:
         self._begin()
         self._db.execute(
-            "UPDATE assets SET state = 'waiting', attempts = ? WHERE id = ?",
-            (row.attempts, row.id),
+            "UPDATE assets SET state = ?, attempts = ?, updated = ? WHERE id = ?",
+            (state, row.attempts, time.time(), row.id),
         )
         self._changed()
 
-    def finish(self, outcome: Outcome) -> None:
-        """Write how an asset ended."""
+    def wait_again(self, ids: Sequence[int]) -> None:
+        """Assets that had ended are to be looked at as if nothing had been tried yet."""
         self._begin()
-        self._db.execute(
+        self._db.executemany(f"UPDATE assets SET {_ANEW} WHERE id = ?", [(one,) for one in ids])
+        self._changed(len(ids))
+
+    def finish(self, *outcomes: Outcome) -> None:
+        """Write how assets ended; several at once, all or none."""
+        self._begin()
+        now = time.time()
+        self._db.executemany(
             "UPDATE assets SET state = ?, attempts = ?, reason = ?, message = ?, hint = ?, log = ?,"
-            f" {_KEPT}, replace = 0, updated = ? WHERE id = ?",
+            f" {_KEPT}, lost = 0, replace = 0, updated = ? WHERE id = ?",
             (
-                outcome.state, outcome.attempts, outcome.reason, outcome.message, outcome.hint,
-                outcome.log, outcome.fingerprint, outcome.path, outcome.file_type, outcome.license,
-                outcome.sha256, outcome.worker, outcome.device, outcome.views, outcome.bytes,
-                outcome.source_bytes, outcome.seconds, _json(outcome.stages),
-                _json(outcome.warnings), _json(outcome.doubts), time.time(), outcome.id,
+                (
+                    one.state, one.attempts, one.reason, one.message, one.hint, one.log,
+                    one.fingerprint, one.path, one.file_type, one.license, one.sha256, one.worker,
+                    one.device, one.views, one.bytes, one.source_bytes, one.seconds,
+                    _json(one.stages), _json(one.warnings), _json(one.doubts), now, one.id,
+                )
+                for one in outcomes
             ),
         )  # fmt: skip
-        self._changed()
+        self._changed(len(outcomes))
 
-    def reset_in_hand(self) -> int:
-        """What a run that was killed had in hand is waiting again; returns how many.
+    def reset_in_hand(self, *, died: bool = True) -> int:
+        """What a run had in hand is waiting again; returns how many.
 
-        What was in hand that often when a run died is suspected to have killed it, and given up.
+        Args:
+            died: The run was killed: what was being rendered may have done it. If that happens
+                again it waits until the end of the list, and in the end it is given up.
         """
         self._begin()
-        self._db.execute(
-            "UPDATE assets SET state = 'given up', reason = 'worker-crashed', message = source ||"
-            " ': whole runs ended while it was being rendered.', hint ="
-            " 'Try it alone, with --max-memory.' WHERE state = 'rendering' AND attempts > ?",
-            (_DEADLY_ATTEMPTS,),
-        )
+        if died:
+            self._db.execute("UPDATE assets SET lost = lost + 1 WHERE state = 'rendering'")
+            self._db.execute(
+                "UPDATE assets SET state = 'given up', reason = 'worker-crashed', message ="
+                " source || ': whole runs ended while it was being rendered.', hint ="
+                " 'Try it alone, with --max-memory.' WHERE state = 'rendering' AND lost >= ?",
+                (_DEADLY_RUNS,),
+            )
         marks = ", ".join("?" * len(_IN_HAND))
         cursor = self._db.execute(
             f"UPDATE assets SET state = 'waiting', reason = NULL WHERE state IN ({marks})",
@@ -495,19 +569,29 @@ class Ledger:
         self.flush()
         return cursor.rowcount
 
-    def adopt(self, places: Mapping[str, str]) -> None:
-        """Assets that are found in their place are done, whatever the ledger thought.
+    def shards(self) -> set[str]:
+        """Names of the shards that :meth:`adopt` was told of."""
+        return {path for (path,) in self._db.execute("SELECT path FROM shards")}
 
-        Args:
-            places: Asset id to path.
-        """
+    def adopt(self, shard: str, asset_ids: Iterable[str] = ()) -> None:
+        """What lies in a shard is done, whatever the ledger thought."""
         self._begin()
+        self._db.execute("INSERT OR IGNORE INTO shards VALUES (?)", (shard,))
         self._db.executemany(
             "UPDATE assets SET state = 'done', reason = NULL, path = ?"
-            " WHERE asset_id = ? AND state != 'done' AND NOT replace",
-            [(path, asset_id) for asset_id, path in places.items()],
+            " WHERE asset_id = ? AND (state != 'done' OR path != ?)",
+            ((shard, asset_id, shard) for asset_id in asset_ids),
         )
-        self.flush()
+        self._changed()
+
+    def forget_shard(self, shard: str) -> None:
+        """A shard is not there any more: what was in it waits."""
+        self._begin()
+        self._db.execute("DELETE FROM shards WHERE path = ?", (shard,))
+        self._db.execute(
+            f"UPDATE assets SET {_ANEW} WHERE state = 'done' AND path = ?", (shard,)
+        )
+        self._changed()
 
     def retry(self, reasons: Iterable[str] | None = None, request: int | None = None) -> int:
         """Failed assets wait for another try; returns how many.
@@ -526,7 +610,7 @@ class Ledger:
             values.append(request)
         self._begin()
         cursor = self._db.execute(
-            f"UPDATE assets SET state = 'waiting', attempts = 0, reason = NULL WHERE {where}",
+            f"UPDATE assets SET {_ANEW} WHERE {where}",
             values,
         )
         self.flush()
@@ -586,11 +670,15 @@ class Ledger:
 
     def last_run(self) -> Run | None:
         """The newest run."""
-        found = self._db.execute(
+        return next(self.runs(), None)
+
+    def runs(self) -> Iterator[Run]:
+        """All runs, the newest first."""
+        for found in self._db.execute(
             "SELECT id, host, pid, started, seen, elapsed, done, failed, workers, ended, note"
-            " FROM runs ORDER BY id DESC LIMIT 1"
-        ).fetchone()
-        return Run(*found) if found else None
+            " FROM runs ORDER BY id DESC"
+        ):
+            yield Run(*found)
 
     def counts(self, request: int | None = None) -> dict[str, int]:
         """State to number of assets, every state, of one request or of all."""
@@ -654,13 +742,14 @@ class Ledger:
         ).fetchone()
         return _row(found) if found else None
 
-    def block(self, first: int, last: int) -> list[tuple[int, str, str, str]]:
-        """Id, asset id, state, path of the assets with ids from ``first`` to ``last``."""
-        return self._db.execute(
-            "SELECT id, coalesce(asset_id, ''), state, coalesce(path, '') FROM assets"
-            " WHERE id BETWEEN ? AND ? ORDER BY id",
-            (first, last),
-        ).fetchall()
+    def block(self, request: int, first: int, last: int) -> dict[int, str]:
+        """Id to state of a request's assets with ids from ``first`` to ``last``."""
+        return dict(
+            self._db.execute(
+                "SELECT id, state FROM assets WHERE id BETWEEN ? AND ? AND request = ?",
+                (first, last, request),
+            )
+        )
 
 
 def _json(value: object) -> str | None:

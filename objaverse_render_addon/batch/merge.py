@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import LedgerDamaged, OutputExists, SourceNotFound
-from .ledger import COLUMNS, Ledger, Lock
+from .ledger import COLUMNS, Ledger, Lock, named
 
 __all__ = ["merge"]
 
 
 def merge(paths: Sequence[Path], target: Path, what: str) -> tuple[int, list[int]]:
-    """Put ledgers of parts together; what the target knows already stays, newer facts win.
+    """Put ledgers of parts together; what the target knows already stays.
+
+    A part knows its assets best, but what is done stays done. No clock decides: machines' clocks
+    disagree.
 
     Args:
         paths: Ledgers named ``ledger-IIII-of-NNNN.sqlite``.
@@ -46,13 +49,15 @@ def merge(paths: Sequence[Path], target: Path, what: str) -> tuple[int, list[int
         )
     ((total, there),) = numbers.items()
     with contextlib.ExitStack() as stack:
-        for path in (target, *paths):
-            lock = Lock(path.with_name(path.stem.replace("ledger", "lock")), what)
-            stack.callback(lock.release)
-        jobs = {}
-        for path in paths:
-            with Ledger(path, read_only=True) as part:
-                jobs[part.get("fingerprint")] = path.name
+        for folder in dict.fromkeys(path.resolve().parent for path in (target, *paths)):
+            stack.callback(Lock(folder, what).release)
+        jobs: dict[str, str] = {}
+        for path in (*paths, *([target] if target.exists() else [])):
+            with Ledger(path, read_only=True) as part, named(path):
+                job = part.get("fingerprint")
+                # A part that was never begun, and a ledger without an asset, have no say.
+                if job is not None and (path != target or any(part.counts().values())):
+                    jobs.setdefault(job, path.name)
         if len(jobs) > 1:
             raise OutputExists(
                 f"{', '.join(jobs.values())} were made by different jobs.",
@@ -60,32 +65,40 @@ def merge(paths: Sequence[Path], target: Path, what: str) -> tuple[int, list[int
             )
         ledger = stack.enter_context(Ledger(target))
         for path in paths:
-            _add(target, path)
-        count = sum(ledger.counts().values())
+            with named(path):
+                _add(target, path)
+        with named(target):
+            count = sum(ledger.counts().values())
     return count, sorted(set(range(total)) - there)
 
 
 def _add(target: Path, part: Path) -> None:
-    columns = ", ".join(column for column in COLUMNS if column != "id")
-    kept = ", ".join(f"{column} = excluded.{column}" for column in COLUMNS if column != "id")
+    names = [name for name in COLUMNS if name not in ("id", "request")]
+    columns, kept = ", ".join(names), ", ".join(f"{name} = excluded.{name}" for name in names)
     with contextlib.closing(sqlite3.connect(target, timeout=30, isolation_level=None)) as db:
         db.execute("ATTACH ? AS part", (str(part),))
         db.execute("BEGIN IMMEDIATE")
         db.execute("INSERT OR IGNORE INTO jobs SELECT * FROM part.jobs")
         db.execute("INSERT OR IGNORE INTO meta SELECT * FROM part.meta")
         db.execute(
-            f"INSERT INTO assets ({columns}) SELECT {columns} FROM part.assets WHERE asset_id IS"
-            f" NOT NULL ORDER BY id ON CONFLICT (asset_id) DO UPDATE SET {kept}"
-            " WHERE excluded.updated >= assets.updated"
+            f"INSERT INTO assets (request, {columns}) SELECT 0, {columns} FROM part.assets"
+            " WHERE asset_id IS NOT NULL ORDER BY id"
+            f" ON CONFLICT (asset_id) DO UPDATE SET {kept}"
+            " WHERE assets.state != 'done' OR excluded.state = 'done'"
         )
         db.execute(
-            f"INSERT INTO assets ({columns}) SELECT {columns} FROM part.assets WHERE asset_id IS"
-            " NULL AND source NOT IN (SELECT source FROM assets WHERE asset_id IS NULL)"
+            f"INSERT INTO assets (request, {columns}) SELECT 0, {columns} FROM part.assets"
+            " WHERE asset_id IS NULL"
+            " AND source NOT IN (SELECT source FROM assets WHERE asset_id IS NULL)"
+        )
+        db.execute("INSERT OR IGNORE INTO shards SELECT * FROM part.shards")
+        db.execute(
+            "DELETE FROM runs WHERE EXISTS (SELECT 1 FROM part.runs AS r WHERE r.host = runs.host"
+            " AND r.pid = runs.pid AND r.started = runs.started)"
         )
         db.execute(
             "INSERT INTO runs (host, pid, started, seen, elapsed, done, failed, workers, ended,"
             " note) SELECT host, pid, started, seen, elapsed, done, failed, workers, ended, note"
-            " FROM part.runs WHERE (SELECT count(*) FROM runs AS r WHERE r.host = part.runs.host"
-            " AND r.pid = part.runs.pid AND r.started = part.runs.started) = 0"
+            " FROM part.runs"
         )
         db.execute("COMMIT")

@@ -8,21 +8,22 @@ and only then its assets count as done.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tarfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ..dataset.layout import TAR_END, tar_header, tar_padding
-from ..errors import from_os_error
+from ..errors import TruncatedFile, from_os_error
 from .ledger import FINISHED, Ledger
 from .store import Store
 
-__all__ = ["BLOCK", "MAX_BYTES", "Shards", "indexed_assets"]
+__all__ = ["BLOCK", "MAX_BYTES", "Shards", "Waiting", "assets_in", "indexed_shards"]
 
 BLOCK: Final = 64
 """Assets in a shard."""
@@ -43,6 +44,7 @@ class Shards:
     """Knows which blocks are complete, and makes shards of them.
 
     Args:
+        request: Whose assets are rendered; others of a block are not waited for.
         prefix: Of the shards' names; differs between machines that share a folder.
     """
 
@@ -50,16 +52,18 @@ class Shards:
         self,
         store: Store,
         ledger: Ledger,
+        request: int,
         *,
         prefix: str = "shard",
         block: int = BLOCK,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        self._store, self._ledger = store, ledger
+        self._store, self._ledger, self._request = store, ledger, request
         self._prefix, self._block, self._max_bytes = prefix, block, max_bytes
         self._open: Counter[int] = Counter()
         self._known: set[int] = set()
         self._waiting: dict[int, list[Waiting]] = {}
+        self._begun: dict[int, str] = {}
 
     def ended(self, row: int, waiting: str = "") -> list[Waiting]:
         """An asset ended; returns its block's waiting assets if it was the block's last.
@@ -70,10 +74,12 @@ class Shards:
         block = (row - 1) // self._block
         if block not in self._known:
             self._known.add(block)
-            rows = self._ledger.block(block * self._block + 1, (block + 1) * self._block)
-            self._open[block] = sum(state not in FINISHED for _, _, state, _ in rows)
+            first, last = block * self._block + 1, (block + 1) * self._block
+            states = self._ledger.block(self._request, first, last)
             # The asset itself may be in the ledger as ended already.
-            self._open[block] += any(one == row and state in FINISHED for one, _, state, _ in rows)
+            self._open[block] = sum(
+                one == row or state not in FINISHED for one, state in states.items()
+            )
         if waiting:
             self._waiting.setdefault(block, []).append(Waiting(row, waiting))
         self._open[block] -= 1
@@ -85,8 +91,12 @@ class Shards:
         self._waiting.clear()
         return rest
 
-    def pack(self, assets: Iterable[Waiting]) -> dict[str, list[Waiting]]:
-        """Make shards of one block's assets; returns what is in which.
+    def pack(self, assets: Sequence[Waiting], packed: dict[str, list[Waiting]]) -> None:
+        """Make shards of one block's assets.
+
+        Args:
+            packed: Gets what is in which. Given again after a failure, what is in it already is
+                not packed twice.
 
         Raises:
             OutputNotWritable, DiskFull
@@ -101,14 +111,19 @@ class Shards:
                 size = 0
             groups[-1].append(asset)
             size += more
-        packed = {}
+        there = {asset.id for inside in packed.values() for asset in inside}
         for group in groups:
-            name = self._name((group[0].id - 1) // self._block)
+            first = group[0].id
+            if first in there:
+                continue
+            # The same name again after a failure: it may have arrived nevertheless.
+            name = self._begun.setdefault(first, self._name((first - 1) // self._block))
             self._write(name, group)
             packed[name] = group
         for asset in ordered:
-            self._tar(asset).unlink(missing_ok=True)
-        return packed
+            self._begun.pop(asset.id, None)
+            with contextlib.suppress(OSError):
+                self._tar(asset).unlink()
 
     def _tar(self, asset: Waiting) -> Path:
         return self._store.staging / f"{asset.asset_id}.tar"
@@ -149,22 +164,29 @@ class Shards:
         self._store.put(part, name)
 
 
-def indexed_assets(store: Store) -> dict[str, str]:
-    """Asset id to shard, of every shard that is there."""
-    names = store.names()
-    found = {}
-    for name in names:
-        shard = name.removesuffix(INDEX) + ".tar"
-        if name.endswith(INDEX) and shard in names:
-            index: dict[str, Any] = _read_index(store, name)
-            found.update(dict.fromkeys(index, shard))
-    return found
+def indexed_shards(store: Store) -> set[str]:
+    """Names of the shards that are there, with an index beside them."""
+    names = set(store.names())
+    shards = (name.removesuffix(INDEX) + ".tar" for name in names if name.endswith(INDEX))
+    return names.intersection(shards)
 
 
-def _read_index(store: Store, name: str) -> dict[str, Any]:
+def assets_in(store: Store, shard: str) -> list[str]:
+    """Ids of the assets in a shard, by its index.
+
+    Raises:
+        TruncatedFile: The index is damaged.
+        DownloadFailed, SourceNotFound: It cannot be read.
+    """
     from ..dataset.filesystems import file_system
     from ..dataset.guards import LARGEST
 
     files = file_system(store.address, None)
-    data = json.loads(files.read(files.join(files.base, name), LARGEST))
-    return dict(data["assets"])
+    path = files.join(files.base, shard.removesuffix(".tar") + INDEX)
+    try:
+        data: dict[str, Any] = json.loads(files.read(path, LARGEST))
+        return list(data["assets"])
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise TruncatedFile(
+            f"{path} is not the index of a shard: {error}.", hint="Move it and its shard away."
+        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,11 @@ class Found:
     """The asset is finished already, though the ledger did not say so.
 
     Attributes:
-        staged: It waits in the staging folder to be packed.
+        staged: Where it waits in the staging folder to be brought away, if it does.
     """
 
     item: Item
-    staged: bool
+    staged: Path | None = None
 
 
 class Preparer:
@@ -59,7 +60,8 @@ class Preparer:
 
     Args:
         resolver: Fetches; ``None`` where that is done elsewhere.
-        staged: Whether finished assets wait in the staging folder to be packed.
+        shards: Whether finished assets are packed into shards.
+        patiently: Does something with the output, again and again where that fails.
         provenance: Source to what the caller knows of it.
         lookup: Gives what a catalogue knows of a source.
     """
@@ -70,14 +72,16 @@ class Preparer:
         store: Store,
         resolver: Resolver | None,
         *,
-        staged: bool,
+        shards: bool,
+        patiently: Callable[[Callable[[], Found | None]], Found | None],
         provenance: dict[str, dict[str, Any]],
         lookup: Callable[[str], dict[str, Any]],
         tell: Callable[[Stage], None],
         cancel: threading.Event,
     ) -> None:
         self._job, self._fingerprint = job, job.fingerprint()
-        self._store, self._resolver, self._staged = store, resolver, staged
+        self._store, self._resolver, self._shards = store, resolver, shards
+        self._patiently = patiently
         self._provenance, self._lookup = provenance, lookup
         self._tell, self._cancel = tell, cancel
 
@@ -102,7 +106,7 @@ class Preparer:
             inspect_file(file)
             item.source_bytes = file.stat().st_size
         if not row.replace:
-            found = self._find(item, file)
+            found = self._patiently(lambda: self._find(item, file))
             if found is not None:
                 return found
         known = {**self._lookup(row.source), **self._provenance.get(row.source, {})}
@@ -116,23 +120,22 @@ class Preparer:
         return item
 
     def _find(self, item: Item, file: Path | None) -> Found | None:
-        name = item.row.asset_id
-        if self._staged:
-            staged = self._store.staging / f"{name}.tar"
-            if not staged.exists():
-                return None
-            try:
-                with AssetReader(staged) as reader:
-                    check_same(str(staged), reader.metadata, item, file)
-            except RenderError:
-                return None
-            return Found(item, staged=True)
-        name = self._store.name_of(name)
+        name = self._store.name_of(item.row.asset_id)
+        staged = self._store.staging / name
+        if self._shards or str(staged) != self._store.where(name):
+            # Another run rendered it, and died before it was where it belongs.
+            with suppress(RenderError, OSError):
+                if staged.exists():
+                    with AssetReader(staged) as reader:
+                        check_same(str(staged), reader.metadata, item, file)
+                    return Found(item, staged)
+        if self._shards:
+            return None
         metadata = self._store.metadata(name) if self._store.exists(name) else None
         if metadata is None:
             return None
         check_same(self._store.where(name), metadata, item, file)
-        return Found(item, staged=False)
+        return Found(item)
 
     def release(self, item: Item) -> None:
         """The asset's file is not needed any more."""

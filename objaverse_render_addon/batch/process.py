@@ -17,8 +17,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final
 
-from ..errors import MissingDependency, WorkerCrashed, WorkerStartFailed, WorkerTimeout
-from ..messages import Message, Quit, Ready, decode, encode
+from ..errors import (
+    Interrupted,
+    MissingDependency,
+    WorkerCrashed,
+    WorkerStartFailed,
+    WorkerTimeout,
+)
+from ..messages import SCRATCH, Message, Quit, Ready, decode, encode
 
 __all__ = ["WorkerProcess", "scratch_root"]
 
@@ -46,8 +52,10 @@ class WorkerProcess:
         scratch: Folder for its log and its temporary images; removed with the worker. ``None``
             picks one (:func:`scratch_root`).
         environment: Variables beside this process's own.
+        stopped: Set it, from any thread, to wait for the start no longer.
 
     Raises:
+        Interrupted: By ``stopped``.
         MissingDependency: There is no ``bpy`` in this Python.
         WorkerStartFailed: Blender does not come up.
     """
@@ -57,6 +65,7 @@ class WorkerProcess:
         blender: Path | None = None,
         scratch: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        stopped: threading.Event | None = None,
     ) -> None:
         base = scratch or scratch_root()
         base.mkdir(parents=True, exist_ok=True)
@@ -71,7 +80,7 @@ class WorkerProcess:
             raise
         threading.Thread(target=self._pump, daemon=True).start()
         try:
-            first = self.receive(START_TIMEOUT)
+            first = self.await_answer(START_TIMEOUT, stopped)
         except (WorkerCrashed, WorkerTimeout) as error:
             self.kill()
             what = str(blender) if blender else "pip's bpy"
@@ -89,7 +98,8 @@ class WorkerProcess:
         self.ready = first
 
     def _spawn(self, blender: Path | None, more: Mapping[str, str]) -> subprocess.Popen[str]:
-        environment = {**os.environ, **more}
+        # It removes the folder if this process is gone before it was asked anything.
+        environment = {**os.environ, SCRATCH: str(self.scratch), **more}
         package = Path(__file__).resolve().parent.parent
         if blender is None:
             if importlib.util.find_spec("bpy") is None:
@@ -170,6 +180,23 @@ class WorkerProcess:
         if message is None:
             raise self._crashed()
         return message
+
+    def await_answer(self, timeout: float, stopped: threading.Event | None) -> Message:
+        """The same, given up soon where ``stopped`` is set.
+
+        Raises:
+            Interrupted: It is.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            if stopped is not None and stopped.is_set():
+                raise Interrupted("Stopped.")
+            left = deadline - time.monotonic()
+            try:
+                return self.receive(min(0.1, max(0.0, left)))
+            except WorkerTimeout:
+                if left <= 0.1:
+                    raise
 
     def _crashed(self) -> WorkerCrashed:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -17,13 +17,14 @@ from ..assets.formats import inspect_file
 from ..assets.resolve import RepoFormat, Resolver
 from ..assets.sources import Source, expand
 from ..dataset.filesystems import is_url
+from ..dataset.storage import AssetRef
 from ..errors import DuplicateAsset, InvalidJob, OutputExists, RenderError, from_reason
 from ..job import RenderJob, differences
 from . import capacity, packing
 from .cluster import NodeSettings, ray_lanes
 from .engine import Engine
 from .lanes import Lane, LocalLane
-from .ledger import FAILED, Entry, Ledger, Lock, Outcome, Row
+from .ledger import FAILED, Entry, Ledger, Lock, Outcome, Row, named
 from .prepare import Item, check_same
 from .results import KEPT_RESULTS, AssetResult, Event, Report
 from .store import Store, open_store, state_folder
@@ -68,7 +69,10 @@ def plan(
 ) -> list[Plan]:
     """Look at every source and at what stands in ``out``, without starting Blender."""
     store = open_store(out, job.output.layout)
-    sharded = packing.indexed_assets(store) if job.output.layout == "webdataset" else {}
+    sharded: dict[str, str] = {}
+    if job.output.layout == "webdataset":
+        for shard in packing.indexed_shards(store):
+            sharded.update(dict.fromkeys(packing.assets_in(store, shard), shard))
     seen: dict[str, str] = {}
     plans = []
     for source in expand(sources):
@@ -214,9 +218,10 @@ def render(
     store = open_store(out, layout, folder / f"part{part}" if part else folder)
     store.check()
     with ExitStack() as stack:
-        lock = Lock(folder / f"lock{part}", store.address)
-        stack.callback(lock.release)
-        ledger = stack.enter_context(Ledger(folder / f"ledger{part}.sqlite"))
+        stack.callback(Lock(folder, store.address, shard).release)
+        path = folder / f"ledger{part}.sqlite"
+        stack.enter_context(named(path))
+        ledger = stack.enter_context(Ledger(path))
         resolver = stack.enter_context(
             Resolver(
                 download_dir, endpoint, online=online, keep=keep_downloads,
@@ -227,7 +232,7 @@ def render(
         _check_job(ledger, job, store, overwrite)
         request = _take_in(ledger, given, ids, shard, overwrite)
         if layout == "webdataset":
-            _look_at_shards(ledger, store, request, overwrite)
+            _look_at_shards(ledger, store, job, overwrite)
         else:
             _look_at_files(ledger, store, request)
         ledger.retry(RETRIED, request)
@@ -289,8 +294,9 @@ def render(
             if layout == "webdataset":
                 prefix = "shard" if shard is None else f"shard-{shard[0]:04d}"
                 shards = packing.Shards(
-                    store, ledger, prefix=prefix, block=shard_assets, max_bytes=shard_bytes
-                )
+                    store, ledger, request,
+                    prefix=prefix, block=shard_assets, max_bytes=shard_bytes,
+                )  # fmt: skip
             Engine(
                 job=job,
                 store=store,
@@ -366,17 +372,29 @@ def _take_in(
     for source in sources:
         digest.update(f"\0{source!r}".encode())
         path = Path(os.fspath(source)) if not isinstance(source, Source) else None
-        if path is None or path.suffix.lower() not in lists.EXTENSIONS or not path.is_file():
-            for entry in expand([source]):
-                digest.update(f"\n{entry!r}".encode())
-            continue
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        if path is not None and path.suffix.lower() in lists.EXTENSIONS and path.is_file():
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+            if ids == "name":
+                continue
+        for entry in expand([source]):
+            digest.update(f"\n{entry!r}".encode())
+            if ids == "sha256" and entry.kind == "path":
+                # Another content is another name.
+                digest.update(_stamp(entry.text).encode())
     key = digest.hexdigest()
     known = None if overwrite else ledger.request(key)
     if known is not None:
         return known
     return ledger.add(key, _entries(sources, ids, shard), replace=overwrite)
+
+
+def _stamp(path: str) -> str:
+    try:
+        found = Path(path).expanduser().stat()
+    except (OSError, ValueError):
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def _check_job(ledger: Ledger, job: RenderJob, store: Store, overwrite: bool) -> None:
@@ -420,14 +438,14 @@ def _look_at_files(ledger: Ledger, store: Store, request: int) -> None:
                     "Allow overwriting (--overwrite) to replace it, or choose another folder.",
                 )
             )  # fmt: skip
-    ledger.mark(missing, "waiting")
+    ledger.wait_again(missing)
     changed = [
         row["id"]
         for row in ledger.assets(FAILED, request=request, limit=_LOOKED_AT)
         if row["source_bytes"] and row["reason"] != "output-exists"
         and _size(row["source"]) not in (None, row["source_bytes"])
     ]  # fmt: skip
-    ledger.mark(changed, "waiting")
+    ledger.wait_again(changed)
     ledger.flush()
 
 
@@ -438,18 +456,36 @@ def _size(source: str) -> int | None:
         return None
 
 
-def _look_at_shards(ledger: Ledger, store: Store, request: int, overwrite: bool) -> None:
-    """What lies in a shard is done, and nothing else is."""
-    sharded = packing.indexed_assets(store)
-    if overwrite and sharded:
+def _look_at_shards(ledger: Ledger, store: Store, job: RenderJob, overwrite: bool) -> None:
+    """What lies in a shard is done; what lay in one that is gone is not.
+
+    Raises:
+        OutputExists: A shard was made by another job, or is to be replaced.
+        TruncatedFile, DownloadFailed: An index cannot be read.
+    """
+    there = packing.indexed_shards(store)
+    if overwrite and there:
         raise OutputExists(
             f"{store.address} holds shards, and an asset in a shard cannot be replaced.",
             hint="Choose another folder.",
         )
-    there = set(sharded.values())
-    missing = [row for row, _, path, _ in ledger.done_files(request) if path not in there]
-    ledger.mark(missing, "waiting")
-    ledger.adopt(sharded)
+    known = ledger.shards()
+    for shard in known - there:
+        ledger.forget_shard(shard)
+    fingerprint = job.fingerprint()
+    for shard in sorted(there - known):
+        inside = packing.assets_in(store, shard)
+        rows = (ledger.find(asset_id) for asset_id in inside)
+        common = next((row for row in rows if row is not None and not row.options), None)
+        if common is not None:
+            item = Item(common, job, fingerprint)
+            with AssetRef(common.asset_id, "shard", store.where(shard)).open() as reader:
+                check_same(store.where(shard), reader.metadata, item, None)
+        ledger.adopt(shard, inside)
+        for asset_id in inside:
+            # A run that was killed may have packed it and not have come to this.
+            (store.staging / f"{asset_id}.tar").unlink(missing_ok=True)
+    ledger.flush()
 
 
 def _tell_earlier(
@@ -460,21 +496,27 @@ def _tell_earlier(
     report: Report,
 ) -> None:
     """Results of what needs no work any more."""
-    for row in ledger.assets(("done", *FAILED), request=request, limit=KEPT_RESULTS):
-        result = AssetResult(row["source"], row["asset_id"] or "", "skipped")
-        if row["state"] == "done":
-            where = store.where(row["path"] or store.name_of(row["asset_id"]))
-            result.path = where if "://" in where else Path(where)
-            result.views = row["views"] or 0
-        else:
-            result.status = "failed"
-            hint = row["hint"] or ""
-            if row["asset_id"] and row["attempts"]:
-                hint = f"It failed before; --retry {row['reason']} tries again. {hint}".strip()
-            result.error = from_reason(
-                row["reason"] or "", row["message"] or "", hint, row["log"] or ""
-            )
-        collect(row["id"], result)
+    told = 0
+    # Of a list that is too long to tell, the failures.
+    for states in (FAILED, ("done",)):
+        for row in ledger.assets(states, request=request, limit=KEPT_RESULTS - told):
+            told += 1
+            collect(row["id"], _earlier(row, store))
     counts = ledger.counts(request)
     report.counts["skipped"] = counts["done"]
     report.counts["failed"] = sum(counts[name] for name in FAILED)
+
+
+def _earlier(row: dict[str, Any], store: Store) -> AssetResult:
+    result = AssetResult(row["source"], row["asset_id"] or "", "skipped")
+    if row["state"] == "done":
+        where = store.where(row["path"] or store.name_of(row["asset_id"]))
+        result.path = where if "://" in where else Path(where)
+        result.views = row["views"] or 0
+        return result
+    result.status = "failed"
+    hint = row["hint"] or ""
+    if row["asset_id"]:
+        hint = f"It failed before; --retry {row['reason']} tries again. {hint}".strip()
+    result.error = from_reason(row["reason"] or "", row["message"] or "", hint, row["log"] or "")
+    return result

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import SourceNotFound, from_os_error
-from .ledger import FAILED, STATES, Ledger, Run
+from .ledger import FAILED, STATES, Ledger, Run, named
 from .store import state_folder
 
 __all__ = ["Status", "export_csv", "failures", "ledgers", "read_status"]
@@ -32,14 +32,27 @@ def ledgers(out: str | Path, state: Path | None = None) -> list[Path]:
     whole = folder / "ledger.sqlite"
     parts = sorted(folder.glob("ledger-*-of-*.sqlite"))
     if whole.is_file():
-        newer = [part for part in parts if part.stat().st_mtime > whole.stat().st_mtime]
-        return parts if newer else [whole]
+        return [whole] if _has_all(whole, parts) else parts
     if not parts:
         raise SourceNotFound(
             f"There is no ledger of {out} in {folder}.",
             hint="Give the folder or URL that --out named, and --state if that was given.",
         )
     return parts
+
+
+def _has_all(whole: Path, parts: Sequence[Path]) -> bool:
+    """Whether nothing happened to any part since it was merged."""
+    with named(whole), Ledger(whole, read_only=True) as ledger:
+        known = {(run.host, run.pid, run.started): run for run in ledger.runs()}
+    for part in parts:
+        with named(part), Ledger(part, read_only=True) as ledger:
+            last = ledger.last_run()
+        if last is not None:
+            merged = known.get((last.host, last.pid, last.started))
+            if merged is None or (merged.elapsed, merged.ended) != (last.elapsed, last.ended):
+                return False
+    return True
 
 
 @dataclass(slots=True)
@@ -94,7 +107,7 @@ def read_status(paths: Sequence[Path]) -> Status:
     reasons, file_types = Counter[str](), Counter[str]()
     total = 1
     for path in paths:
-        with Ledger(path, read_only=True) as ledger:
+        with named(path), Ledger(path, read_only=True) as ledger:
             for name, count in ledger.counts().items():
                 status.counts[name] += count
             reasons.update(ledger.failures_by("reason"))
@@ -116,7 +129,7 @@ def failures(
 ) -> Iterator[dict[str, Any]]:
     """The failed assets, with reason, message, hint and log."""
     for path in paths:
-        with Ledger(path, read_only=True) as ledger:
+        with named(path), Ledger(path, read_only=True) as ledger:
             yield from ledger.assets(FAILED, reasons=reasons, limit=limit)
 
 
@@ -140,7 +153,7 @@ def export_csv(paths: Sequence[Path], folder: Path) -> list[tuple[Path, int]]:
             with part.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)
                 for path in paths:
-                    with Ledger(path, read_only=True) as ledger:
+                    with named(path), Ledger(path, read_only=True) as ledger:
                         for row in ledger.assets(states):
                             more = [row["reason"], row["message"]] if name == "failed" else []
                             writer.writerow(

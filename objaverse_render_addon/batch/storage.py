@@ -14,6 +14,7 @@ __all__ = ["STORAGE_ERRORS", "StorageWatch"]
 
 STORAGE_ERRORS: Final = (DiskFull, OutputNotWritable)
 _LONGEST_WAIT: Final = 30.0
+_SAID_AGAIN: Final = 60.0
 
 
 class StorageWatch:
@@ -33,6 +34,8 @@ class StorageWatch:
     ) -> None:
         self._store, self._patience, self._min_free, self._say = store, patience, min_free, say
         self._trouble: tuple[RenderError, float] | None = None
+        self._said = ("", 0.0)
+        self._check: tuple[threading.Thread, list[RenderError | None], bool] | None = None
         self.given_up = threading.Event()
 
     @property
@@ -42,26 +45,56 @@ class StorageWatch:
 
     def report(self, error: RenderError) -> None:
         """Something could not be written."""
-        if self._trouble is None:
-            self._trouble = error, time.monotonic()
+        if self._trouble is not None:
+            return
+        now = time.monotonic()
+        self._trouble = error, now
+        if self._said[0] != error.reason or now - self._said[1] > _SAID_AGAIN:
+            self._said = error.reason, now
             self._say(f"{error.message} Waiting up to {self._patience:g} s. {error.hint}".strip())
 
     def look(self) -> RenderError | None:
-        """See how things are; returns why the run has to end, if it has waited long enough."""
-        error = self._problem()
+        """See how things are; returns why the run has to end, if it has waited long enough.
+
+        Asking may take long where a server does not answer, so that a thread does it.
+        """
+        if self._check is None:
+            found: list[RenderError | None] = []
+            thread = threading.Thread(
+                target=lambda: found.append(self._problem()), name="storage", daemon=True
+            )
+            thread.start()
+            self._check = thread, found, self._trouble is not None
+        thread, found, thorough = self._check
+        thread.join(0.02)
+        if thread.is_alive():
+            if self._trouble and time.monotonic() - self._trouble[1] > self._patience:
+                return self._trouble[0]
+            return None
+        self._check = None
+        (error,) = found
         if self._trouble is None:
             if isinstance(error, DiskFull):
                 self.report(error)
             return None
         since = time.monotonic() - self._trouble[1]
         if error is None:
+            if not thorough:
+                return None  # It was asked before the trouble began.
             self._trouble = None
             if since > 2:
+                self._said = ("", 0.0)
                 self._say("Storage is there again; going on.")
             return None
         return error if since > self._patience else None
 
-    def _problem(self) -> RenderError | None:
+    def is_well(self, error: RenderError) -> bool:
+        """Whether something could not be written though the storage is as it should be."""
+        if self._trouble is None and (problem := self._problem(always=True)):
+            self.report(problem if isinstance(error, DiskFull) else error)
+        return self._trouble is None
+
+    def _problem(self, always: bool = False) -> RenderError | None:
         try:
             free, total = self._store.free()
             least = min(1 << 30, total // 100) if self._min_free is None else self._min_free
@@ -71,12 +104,12 @@ class StorageWatch:
                     f"{least / 2**20:.0f} MiB have to stay.",
                     hint="Make room, or allow less with --min-free.",
                 )
-            if self._trouble is not None:
+            if self._trouble is not None or always:
                 self._store.check()
         except RenderError as error:
             return error
-        except OSError as error:
-            return OutputNotWritable(f"{self._store.address}: {error.strerror or error}.")
+        except Exception as error:
+            return OutputNotWritable(f"{self._store.address}: {error}.")
         return None
 
     def insist(

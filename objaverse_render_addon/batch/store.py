@@ -16,6 +16,7 @@ from ..dataset.layout import asset_path
 from ..dataset.reader import AssetReader
 from ..errors import (
     DiskFull,
+    DownloadFailed,
     InvalidJob,
     MissingDependency,
     OutputNotWritable,
@@ -45,10 +46,18 @@ class Store(Protocol):
         """Name of a finished asset in here."""
 
     def exists(self, name: str) -> bool:
-        """Whether there is something of that name."""
+        """Whether there is something of that name.
+
+        Raises:
+            OutputNotWritable: It cannot be seen now.
+        """
 
     def metadata(self, name: str) -> dict[str, Any] | None:
-        """Metadata of a finished asset; ``None`` where there is none, or not a whole one."""
+        """Metadata of a finished asset; ``None`` where there is none, or not a whole one.
+
+        Raises:
+            OutputNotWritable: It cannot be read now.
+        """
 
     def put(self, local: Path, name: str) -> None:
         """Bring a file or folder from the staging folder here, whole or not at all.
@@ -111,6 +120,8 @@ def _metadata(where: str) -> dict[str, Any] | None:
     try:
         with AssetReader(where) as reader:
             return reader.metadata
+    except DownloadFailed as error:
+        raise OutputNotWritable(error.message, hint=error.hint) from error
     except RenderError:
         return None
 
@@ -125,7 +136,13 @@ class _LocalStore:
         return asset_path(Path(), asset_id, self._layout).name
 
     def exists(self, name: str) -> bool:
-        return (self._folder / name).exists()
+        try:
+            (self._folder / name).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise from_os_error(error, self.where(name)) from error
+        return True
 
     def metadata(self, name: str) -> dict[str, Any] | None:
         return _metadata(self.where(name))
@@ -149,8 +166,11 @@ class _LocalStore:
             raise from_os_error(error, self.where(name)) from error
 
     def names(self) -> list[str]:
-        with os.scandir(self._folder) as entries:
-            return sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        try:
+            with os.scandir(self._folder) as entries:
+                return sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        except OSError as error:
+            raise from_os_error(error, self.address) from error
 
     def where(self, name: str) -> str:
         return str(self._folder / name)
@@ -195,9 +215,14 @@ class _RemoteStore:
         return asset_path(Path(), asset_id, self._layout).name
 
     def exists(self, name: str) -> bool:
-        # A listing from before would not show what came since.
-        self._files.invalidate_cache()
-        return bool(self._files.exists(self._path(name)))
+        with _named(self.where(name)):
+            # A listing from before would not show what came since.
+            self._files.invalidate_cache()
+            try:
+                self._files.info(self._path(name))  # What `exists` says when it fails is no.
+            except FileNotFoundError:
+                return False
+            return True
 
     def metadata(self, name: str) -> dict[str, Any] | None:
         return _metadata(self.where(name))
@@ -207,6 +232,8 @@ class _RemoteStore:
             target = self._path(name)
             if local.is_dir():
                 # A folder cannot come at once; what says that it is whole comes last.
+                if self._files.exists(target):
+                    self._files.rm(target, recursive=True)
                 for file in sorted(local.iterdir(), key=lambda file: file.suffix == ".json"):
                     self._put_file(file, f"{target}/{file.name}")
             else:
@@ -237,9 +264,12 @@ class _RemoteStore:
         return bool(names & {"s3", "s3a", "gs", "gcs", "abfs", "az", "adl", "oss", "memory"})
 
     def write(self, name: str, data: bytes) -> None:
-        self.staging.mkdir(parents=True, exist_ok=True)
         local = self.staging / f".{name}.part"
-        local.write_bytes(data)
+        try:
+            self.staging.mkdir(parents=True, exist_ok=True)
+            local.write_bytes(data)
+        except OSError as error:
+            raise from_os_error(error, str(local)) from error
         with _named(self.where(name)):
             self._put_file(local, self._path(name))
         local.unlink()

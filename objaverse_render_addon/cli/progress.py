@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Any
 
+from ..batch.results import KEPT_RESULTS
 from .common import complain
 
 __all__ = ["JsonProgress", "Progress"]
@@ -81,7 +82,7 @@ class Progress:
     def start(self, counts: dict[str, int]) -> None:
         """The list was read: from here on it is rendered."""
         self._to_do = counts["waiting"]
-        self._earlier = sum(counts.values()) - self._to_do
+        self._earlier = min(sum(counts.values()) - self._to_do, KEPT_RESULTS)
         self._since = time.monotonic()
 
     def _close(self) -> None:

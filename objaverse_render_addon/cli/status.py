@@ -85,13 +85,13 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _retry(paths: list[Path], options: argparse.Namespace) -> int:
-    from ..batch.ledger import Ledger, Lock
+    from ..batch.ledger import Ledger, Lock, named
 
     count = 0
     for path in paths:
-        lock = Lock(path.with_name(path.stem.replace("ledger", "lock")), options.out)
+        lock = Lock(path.parent, options.out)
         try:
-            with Ledger(path) as ledger:
+            with named(path), Ledger(path) as ledger:
                 count += ledger.retry(None if "all" in options.retry else options.retry)
         finally:
             lock.release()

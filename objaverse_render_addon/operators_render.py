@@ -10,6 +10,7 @@ import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from . import preferences, preview, properties, running
+from .assets.catalogue import known_of_file
 from .batch.background import BackgroundRun, Ended
 from .batch.run import AssetResult, plan
 from .blender import asset
@@ -154,12 +155,14 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
                 hint="Free some space in the temporary folder.",
             ) from error
         run.sources = [str(path)]
+        options, source = preferences.options(context), asset.provenance(settings.asset)
+        known = known_of_file(str(source.get("file_name", "")), options.get("download_dir"))
         run.options = {
-            **preferences.options(context),
+            **options,
             "overwrite": settings.overwrite,
             # Who presses the button again wants it tried again.
             "retry": "all",
-            "provenance": {str(path): asset.provenance(settings.asset)},
+            "provenance": {str(path): {**source, **known}},
         }
         return run
 

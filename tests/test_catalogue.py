@@ -22,7 +22,13 @@ from objaverse_server import Server, breaking_off, normal, serving, status
 from objaverse_render_addon import cli
 from objaverse_render_addon.assets import annotations
 from objaverse_render_addon.assets.annotations import LVIS, PATHS, SHARDS, AnnotationFiles, Damaged
-from objaverse_render_addon.assets.catalogue import Catalogue, Query, index_path, look_up
+from objaverse_render_addon.assets.catalogue import (
+    Catalogue,
+    Query,
+    index_path,
+    known_of_file,
+    look_up,
+)
 from objaverse_render_addon.assets.entry import Entry, description_of
 from objaverse_render_addon.assets.licences import parse_filter
 from objaverse_render_addon.assets.lists import read_list
@@ -385,7 +391,9 @@ def test_an_object_in_two_files_counts_once(tmp_path: Path):
         assert found.objects == 1
 
 
-def test_provenance_is_what_metadata_have(catalogue: Catalogue, records: Records):
+def test_provenance_is_what_metadata_have(
+    catalogue: Catalogue, records: Records, folder: Path
+):
     record = records[3]
     known = catalogue.provenance(record["uid"])
     assert known["license"] == record["license"]
@@ -398,6 +406,9 @@ def test_provenance_is_what_metadata_have(catalogue: Catalogue, records: Records
     for source in (record["uid"].upper(), f"https://sketchfab.com/3d-models/x-{record['uid']}"):
         assert catalogue.known(source) == known
     assert catalogue.known("models/chair.glb") == {}
+    assert known_of_file(f"{record['uid']}.glb", folder) == known
+    assert known_of_file("chair.glb", folder) == known_of_file(f"{'f' * 32}.glb", folder) == {}
+    assert known_of_file(f"{record['uid']}.glb", folder / "nowhere") == {}
 
 
 def test_an_entry_is_the_same_from_the_index_and_from_its_record(

@@ -30,7 +30,16 @@ from .licences import UNKNOWN, LicenceFilter
 from .objaverse import as_uid
 from .text import clean
 
-__all__ = ["SORTS", "Catalogue", "Found", "Query", "index_path", "look_up", "private_folder"]
+__all__ = [
+    "SORTS",
+    "Catalogue",
+    "Found",
+    "Query",
+    "index_path",
+    "known_of_file",
+    "look_up",
+    "private_folder",
+]
 
 Sort = Literal["relevance", "likes", "views", "newest", "faces"]
 SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
@@ -141,6 +150,21 @@ def look_up(uid: str, files: AnnotationFiles) -> Entry | None:
     with contextlib.suppress(Damaged):
         lvis = tuple(clean(name, 100) for name, uids in files.lvis().items() if uid in uids)
     return Entry.from_record(uid, record, shard, lvis)
+
+
+def known_of_file(name: str, folder: str | Path | None = None) -> dict[str, Any]:
+    """What a dataset's metadata should say of a file that the cache named, ``<uid>.glb``.
+
+    Empty for any other file, and where there is no index.
+    """
+    uid = as_uid(Path(name).stem)
+    if uid is None:
+        return {}
+    catalogue = Catalogue.existing(Path(folder).expanduser() if folder else None)
+    if catalogue is None:
+        return {}
+    with catalogue:
+        return catalogue.provenance(uid)
 
 
 class Catalogue:

@@ -229,3 +229,29 @@ def test_cancelling_and_closing_end_the_threads(
     search_panel._stop()
     names = [thread.name for thread in threading.enumerate()]
     assert [name for name in names if name.startswith("objaverse-")] == []
+
+
+@pytest.mark.usefixtures("search")
+def test_what_was_found_is_rendered_with_its_licence_and_author(
+    bpy: Any, cache: Path, server: Server, tmp_path: Path
+):
+    from objaverse_render_addon.dataset.reader import AssetReader
+    from objaverse_render_addon.dataset.storage import find_assets
+
+    records = fill(cache, server)
+    record = next(r for r in records if r["license"] == "by")
+    path = cache / f"hf-objaverse-v1/glbs/000-005/{record['uid']}.glb"
+    path.parent.mkdir(parents=True)
+    subprocess.run([sys.executable, ROOT / "examples/make_sample.py", path], check=True)
+    bpy.ops.objaverse.search()
+    bpy.ops.objaverse.import_found(uid=record["uid"])
+    settings = bpy.context.scene.objaverse
+    settings.pattern, settings.views, settings.samples = "fibonacci", 1, 1
+    settings.resolution_x = settings.resolution_y = 32
+    settings.denoise, settings.output_dir = False, str(tmp_path / "out")
+    bpy.ops.objaverse.render_asset()
+    (asset,) = find_assets(tmp_path / "out")
+    with AssetReader(asset) as reader:
+        assert reader.metadata["license"] == "by"
+        assert reader.metadata["metadata"]["author"] == record["user"]["displayName"]
+        assert reader.metadata["file_identifier"].endswith(record["uid"])

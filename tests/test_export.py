@@ -84,11 +84,11 @@ DIES = """
 import os, sys
 from objaverse_render_addon.dataset.export import export
 from objaverse_render_addon.dataset.export import target
-when, data, out = sys.argv[1:]
+when, last, data, out = sys.argv[1:]
 commit, count = target.SceneFiles.commit, [0]
 def dying(files):
     count[0] += 1
-    if count[0] < 2:
+    if count[0] < int(last):
         return commit(files)
     if when == "after":
         commit(files)
@@ -106,13 +106,26 @@ def test_a_killed_run_leaves_whole_scenes_and_can_go_on(tmp_path: Path, data: Pa
     export(data, tmp_path / "out", "lvsm")
     expected = content(tmp_path / "out")
     shutil.rmtree(tmp_path / "out")
-    command = [sys.executable, "-c", DIES, when, str(data), str(tmp_path / "out")]
+    command = [sys.executable, "-c", DIES, when, "2", str(data), str(tmp_path / "out")]
     assert subprocess.run(command, check=False).returncode == 9
     assert not list((tmp_path / "out").rglob("full_list.txt"))
     report = export(data, tmp_path / "out", "lvsm")
     assert statuses(report) == {"chair": "skipped", "lamp": "done", "table": "done"}
     assert content(tmp_path / "out") == expected
     assert not list((tmp_path / "out/.export/parts").iterdir())
+
+
+def test_no_list_names_a_scene_whose_replacement_was_cut_short(tmp_path: Path, data: Path):
+    out = tmp_path / "out"
+    export(data, out, "lvsm")
+    (data / "lamp.zip").unlink()
+    write_asset(data, job_of(views=2), "lamp")
+    command = [sys.executable, "-c", DIES, "between", "1", str(data), str(out)]
+    assert subprocess.run(command, check=False).returncode == 9
+    report = export(data / "chair.zip", out, "lvsm")
+    assert report.scenes == 2
+    assert "lamp" not in "".join(path.read_text() for path in out.rglob("full_list.txt"))
+    assert export(data, out, "lvsm").scenes == 3
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

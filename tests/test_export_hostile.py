@@ -159,6 +159,17 @@ def test_a_damaged_picture_is_not_handed_on(tmp_path: Path, spoil: Any, to: str)
     assert "002.png" in str(report.failed[0].error)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_none_are_not_handed_on(tmp_path: Path, value: float):
+    def spoil(frames: Any, _: Any) -> None:
+        frames[1].passes["depth"][3, 3] = value
+
+    asset = write_asset(tmp_path / "data", job_of(), "lamp", change=spoil)
+    report = export(asset, tmp_path / "out", "nerfstudio")
+    assert [type(outcome.error) for outcome in report.failed] == [CheckFailed]
+    assert "depth of view 1 is not finite" in str(report.failed[0].error)
+
+
 def test_a_truncated_archive_fails_that_asset_alone(tmp_path: Path, data: Path):
     whole = (data / "lamp.zip").read_bytes()
     (data / "lamp.zip").write_bytes(whole[: len(whole) // 2])

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ..assets import lists
+from ..assets.catalogue import Catalogue
 from ..assets.formats import inspect_file
+from ..assets.licences import LicenceFilter, parse_filter
 from ..assets.resolve import RepoFormat, Resolver
 from ..assets.sources import Source, expand
 from ..dataset.filesystems import is_url
 from ..dataset.storage import AssetRef
 from ..errors import DuplicateAsset, InvalidJob, OutputExists, RenderError, from_reason
 from ..job import RenderJob, differences
+from ..messages import Notice
 from . import capacity, packing
 from .cluster import NodeSettings, ray_lanes
 from .engine import Engine
@@ -138,6 +141,7 @@ def render(
     previews: str | Path | None = None,
     provenance: dict[str, dict[str, Any]] | None = None,
     lookup: Callable[[str], dict[str, Any]] | None = None,
+    licences: str | None = None,
     cancel: threading.Event | None = None,
     download_dir: str | Path | None = None,
     keep_downloads: bool = True,
@@ -182,7 +186,10 @@ def render(
         shard_bytes: Bytes from which a shard is split.
         previews: Folder for a PNG of each view as soon as it is there; ``on_event`` is told.
         provenance: Source to what is known of it; goes into the metadata.
-        lookup: Gives what a catalogue knows of a source, from any thread.
+        lookup: Gives what a catalogue knows of a source, from any thread; the local index of
+            Objaverse otherwise, where there is one.
+        licences: Render only what is under one of these, as ``by,cc0``; by the list's or the
+            catalogue's word.
         cancel: Set it, from any thread, to stop at once.
         download_dir: Cache of fetched objects; ``~/.objaverse``, as the ``objaverse`` package.
         keep_downloads: Whether what is fetched stays in the cache after rendering.
@@ -228,9 +235,23 @@ def render(
                 save_repo_format=save_repo_format,
             )
         )  # fmt: skip
+        if lookup is None:
+            catalogue = Catalogue.existing(resolver.folder)
+            if catalogue is not None:
+                lookup = stack.enter_context(catalogue).known
+        wanted = None
+        if licences is not None:
+            wanted = _Wanted(parse_filter(licences), lookup or _nothing)
         ledger.reset_in_hand()
         _check_job(ledger, job, store, overwrite)
-        request = _take_in(ledger, given, ids, shard, overwrite)
+        request = _take_in(ledger, given, ids, shard, wanted, overwrite)
+        if wanted is not None and wanted.left_out and on_event:
+            on_event(
+                Notice(
+                    f"{wanted.left_out} assets are left out: their licences are not "
+                    f"among {licences}, or nobody knows them."
+                )
+            )
         if layout == "webdataset":
             _look_at_shards(ledger, store, job, overwrite)
         else:
@@ -342,12 +363,30 @@ def _name(source: Source, ids: IdSource) -> str:
     return source.name
 
 
+@dataclass(slots=True)
+class _Wanted:
+    """A filter by licence, and how many assets it left out."""
+
+    filter: LicenceFilter
+    lookup: Callable[[str], dict[str, Any]]
+    left_out: int = 0
+
+    def __call__(self, source: Source) -> bool:
+        licence = source.known.get("license") or self.lookup(source.text).get("license")
+        allowed = self.filter.allows(licence)
+        self.left_out += not allowed
+        return allowed
+
+
 def _entries(
     sources: Sequence[str | os.PathLike[str] | Source],
     ids: IdSource,
     shard: tuple[int, int] | None,
+    wanted: _Wanted | None,
 ) -> Iterator[Entry]:
     for source in expand(sources):
+        if wanted is not None and not wanted(source):
+            continue
         asset_id = _name(source, ids)
         # By name, so that two sources of one name meet in the same part.
         if shard and zlib.crc32(asset_id.lower().encode()) % shard[1] != shard[0]:
@@ -365,10 +404,12 @@ def _take_in(
     sources: Sequence[str | os.PathLike[str] | Source],
     ids: IdSource,
     shard: tuple[int, int] | None,
+    wanted: _Wanted | None,
     overwrite: bool,
 ) -> int:
     """The ledger's number of this request; a long list is read once only."""
-    digest = hashlib.sha256(repr((ids, shard)).encode())
+    filtered = sorted(wanted.filter.keys) if wanted else None
+    digest = hashlib.sha256(repr((ids, shard, filtered)).encode())
     for source in sources:
         digest.update(f"\0{source!r}".encode())
         path = Path(os.fspath(source)) if not isinstance(source, Source) else None
@@ -386,7 +427,7 @@ def _take_in(
     known = None if overwrite else ledger.request(key)
     if known is not None:
         return known
-    return ledger.add(key, _entries(sources, ids, shard), replace=overwrite)
+    return ledger.add(key, _entries(sources, ids, shard, wanted), replace=overwrite)
 
 
 def _stamp(path: str) -> str:

@@ -89,6 +89,10 @@ def _add_sources(group: argparse._ArgumentGroup) -> None:
         help="name assets by their file's name or content (default: name)",
     )  # fmt: skip
     group.add_argument(
+        "--license", metavar="NAMES",
+        help="only what is under one of these licences, as by,cc0 (see search)",
+    )  # fmt: skip
+    group.add_argument(
         "--download-dir", type=Path, metavar="DIR",
         help="cache of fetched objects (default: ~/.objaverse)",
     )  # fmt: skip
@@ -224,6 +228,7 @@ def _render(options: argparse.Namespace) -> int:
             patience=options.patience,
             shard_assets=options.shard_assets,
             shard_bytes=int(options.shard_size * 2**30),
+            licences=options.license,
             download_dir=options.download_dir,
             keep_downloads=options.keep_downloads,
             save_repo_format=options.save_repo_format,

@@ -265,7 +265,7 @@ class _Pose:
 
     def camera_to_world(self) -> Array:
         """4x4, OpenGL axes."""
-        w, x, y, z = np.array(self.quaternion, dtype=np.float64)
+        w, x, y, z = self.quaternion
         length = math.sqrt(w * w + x * x + y * y + z * z)
         if not (abs(length - 1) < 1e-2 and np.isfinite(self.translation).all()):
             raise ValueError("its pose is no unit quaternion and translation")

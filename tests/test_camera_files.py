@@ -223,6 +223,24 @@ def test_a_text_model_that_is_wrong_is_named(tmp_path: Path, name: str, line: st
         views_from_file(str(tmp_path), SIZE)
 
 
+@each_writer
+def test_random_damage_to_a_model_is_always_a_named_error(tmp_path: Path, write: Any):
+    rng = np.random.default_rng(0)
+    files = list(write(tmp_path).iterdir())
+    whole = {path: path.read_bytes() for path in files}
+    for round_ in range(400):
+        path = files[round_ % 2]
+        damaged = bytearray(whole[path])
+        for at in rng.integers(0, len(damaged), 4):
+            damaged[at] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            views_from_file(str(tmp_path), SIZE)
+        except CameraFileError:
+            pass
+        path.write_bytes(whole[path])
+
+
 # --- Folders, angles ------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ import io
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,8 @@ from .lanes import Place
 
 __all__ = ["Gpu", "cores", "gpus", "memory", "places"]
 
+_CGROUP: Final = Path("/sys/fs/cgroup")
+_OWN_CGROUP: Final = Path("/proc/self/cgroup")
 _WORKER_MEMORY: Final = 1 << 30
 """Bytes for Blender, its libraries and an asset of ordinary size."""
 _PIXEL_MEMORY: Final = 600
@@ -45,22 +47,48 @@ class Gpu:
 
 def cores() -> int:
     """CPU cores that this process may use."""
-    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    limits = [float(found or 1)]
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        limits.append(float(quota) / float(period))
+    limits = [float(_machine_cores())]
+    for text in _limits("cpu.max"):
+        with contextlib.suppress(ValueError):
+            quota, period = text.split()
+            limits.append(float(quota) / float(period))
     return max(1, int(min(limits)))
+
+
+def _machine_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def memory() -> int:
     """Bytes of memory that this machine, or its container, has; 0 if it does not say."""
-    limits = []
-    with contextlib.suppress(ValueError, OSError, AttributeError):
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    with contextlib.suppress(ValueError, OSError):
-        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return min(limits, default=0)
+    limits = [_machine_memory()]
+    for text in _limits("memory.max"):
+        with contextlib.suppress(ValueError):
+            limits.append(int(text))
+    return min(filter(None, limits), default=0)
+
+
+def _machine_memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return 0
+
+
+def _limits(name: str) -> Iterator[str]:
+    """What a file of this process's control group says, and of those that it is in."""
+    folders = [_CGROUP]
+    with contextlib.suppress(OSError):
+        for line in _OWN_CGROUP.read_text().splitlines():
+            if line.startswith("0::/"):
+                own = _CGROUP / line.removeprefix("0::/")
+                folders += [own, *own.parents]
+    for folder in dict.fromkeys(folders):
+        if folder.is_relative_to(_CGROUP):
+            with contextlib.suppress(OSError):
+                yield (folder / name).read_text()
 
 
 def gpus() -> list[Gpu]:
@@ -159,7 +187,7 @@ def _on_cpu(job: RenderJob, workers: int | None, assets: int | None) -> list[Pla
         width, height = job.output.resolution
         need = _WORKER_MEMORY + _PIXEL_MEMORY * width * height
         # A worker per core: import, checks and packing know one core only.
-        workers = min(count, max(1, memory() // need if memory() else 1))
+        workers = min(count, max(1, memory() // need)) if memory() else count
         workers = min(workers, assets or workers)
     threads = max(1, count // workers)
     return [Place(f"cpu {number + 1}", {}, threads) for number in range(workers)]

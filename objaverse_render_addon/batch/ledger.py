@@ -346,8 +346,11 @@ class Ledger:
         except OSError as error:
             raise from_os_error(error, str(path)) from error
         except sqlite3.Error as error:
+            with contextlib.suppress(AttributeError):
+                self._db.close()
             raise _named(error, path) from error
         if version != _VERSION:
+            self._db.close()
             raise LedgerDamaged(
                 f"{path} is a ledger of version {version}; this program knows {_VERSION}.",
                 hint="Use the program's newest version.",

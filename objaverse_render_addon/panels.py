@@ -318,7 +318,8 @@ class OBJAVERSE_UL_batch(bpy.types.UIList):
             row.progress(factor=item.factor, text=item.detail)
         else:
             # A reason is longer than the line; it stands below the list.
-            row.label(text=item.detail if item.state == "done" else item.state)
+            done = item.state == "done"
+            row.label(text=item.detail.partition(" in ")[0] if done else item.state)
         if item.sheet:
             sheet = row.operator("objaverse.show_sheet", text="", icon="IMAGE_DATA", emboss=False)
             sheet.index = index
@@ -345,7 +346,7 @@ class OBJAVERSE_PT_render(_Panel, bpy.types.Panel):
             _text(context, layout, state.status, "INFO")
         _warnings(context, layout, state.notes)
         row = layout.row(align=True)
-        row.operator("objaverse.open_output", icon="FILE_FOLDER")
+        row.operator("objaverse.open_output", text="Open Folder", icon="FILE_FOLDER")
         row.operator("objaverse.open_gallery", icon="IMAGE_REFERENCE")
         layout.separator()
         self.columns().prop(settings, "sources", text="Batch")

@@ -167,17 +167,37 @@ def newest(request: pytest.FixtureRequest) -> Iterator[Debian]:
 
 
 def free_display() -> int:
-    return next(n for n in range(71, 99) if not Path(f"/tmp/.X11-unix/X{n}").exists())
+    # Other folders' screens too, which are no files here.
+    taken = Path("/proc/net/unix").read_text()
+    return next(n for n in range(71, 999) if f".X11-unix/X{n}\n" not in taken)
+
+
+def _open_window(newest: Debian, *arguments: str) -> Desk:
+    desk = Desk(
+        newest.root, newest.folder / "desk", newest.environment, (1100, 1400), free_display(), 0.8,
+        arguments,
+    )  # fmt: skip
+    try:
+        desk.ask("1", timeout=120)
+    except Exception:
+        desk.close()
+        raise
+    return desk
 
 
 @pytest.fixture(scope="module")
 def desk(newest: Debian) -> Iterator[Desk]:
     """Blender's window, its sidebar open at our tab."""
-    desk = Desk(
-        newest.root, newest.folder / "desk", newest.environment, (1100, 1400), free_display(), 0.8
-    )
     try:
-        desk.ask("1", timeout=60)
+        desk = _open_window(newest)
+    except (OSError, RuntimeError, TimeoutError):
+        # Without the extension: is it ours that no window opens?
+        try:
+            _open_window(newest, "--factory-startup").close()
+        except (OSError, RuntimeError, TimeoutError) as error:
+            pytest.skip(f"NOT TESTED in a window: none opens here; {str(error)[-300:]}")
+        raise
+    try:
         desk.open_sidebar()
         yield desk
     finally:

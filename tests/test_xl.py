@@ -302,13 +302,13 @@ def test_one_checkout_serves_all_objects_of_a_commit_and_few_stay_unused(
     server, hub, tmp_path, monkeypatch
 ):
     fetches = []
-    real = repositories._git
+    real = repositories.run_git
 
     def counting(folder, arguments, *rest):
         fetches.append(arguments[0])
         real(folder, arguments, *rest)
 
-    monkeypatch.setattr(repositories, "_git", counting)
+    monkeypatch.setattr(repositories, "run_git", counting)
     first, second = commits(hub)
     publish(server, "github", ("x", "", "", "{}"))
     with repos(server, hub, tmp_path / "cache") as resolver:

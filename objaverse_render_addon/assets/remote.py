@@ -26,9 +26,9 @@ def is_local(url: str) -> bool:
 
 
 def copy(
+    session: Session,
     url: str,
     target: Path,
-    session: Session,
     *,
     on_progress: Progress | None = None,
     cancel: threading.Event | None = None,

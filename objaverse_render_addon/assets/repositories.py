@@ -10,14 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import re
 import shutil
-import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,26 +31,18 @@ from ..errors import (
 from . import transfer as limits
 from .archives import pack, safe_member, unpack
 from .formats import EXTENSIONS
+from .git import run_git
 from .locks import locked
-from .transfer import MAX_BYTES, Broken, Progress, pause
+from .transfer import Broken, Progress, pause
 from .xl import GitHubObject
 
 __all__ = ["Checkout", "RepoFormat", "Repositories"]
 
 RepoFormat = Literal["none", "zip", "tar", "tar.gz", "files"]
 
-SILENT: Final = 120.0
-"""Seconds that git may say nothing."""
 _UNUSED: Final = 2
 """Checkouts that nobody uses and that stay for the next object of the same repository."""
 _HASHES: Final = ".objaverse-file-hashes.json"
-_SCALE: Final = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-_RECEIVING: Final = re.compile(r"Receiving objects:\s+\d+%[^,]*, ([\d.]+) (bytes|KiB|MiB|GiB)")
-_GONE: Final = re.compile(
-    r"(?i)repository .*not found|not our ref|could not read Username|does not exist|access denied|"
-    r"access blocked|repository is (disabled|empty)|does not appear to be a git repository|"
-    r"authentication failed|unadvertised object|no such remote ref"
-)
 
 
 @dataclass(slots=True)
@@ -236,13 +222,13 @@ class Repositories:
     ) -> None:
         name = f"{wanted.owner}/{wanted.repository}"
         url = f"{self._server}/{name}.git" if "://" in self._server else f"{self._server}/{name}"
-        _git(folder, ["init", "-q"], name, None, cancel)
-        _git(folder, ["remote", "add", "origin", url], name, None, cancel)
+        run_git(folder, ["init", "-q"], name, None, cancel)
+        run_git(folder, ["remote", "add", "origin", url], name, None, cancel)
         fetch = ["fetch", "--depth", "1", "--no-tags", "--no-recurse-submodules", "--progress",
                  "origin", wanted.commit]  # fmt: skip
         for attempt in range(limits.RETRIES + 1):
             try:
-                _git(folder, fetch, name, on_progress, cancel)
+                run_git(folder, fetch, name, on_progress, cancel)
                 break
             except Broken as error:
                 if attempt == limits.RETRIES:
@@ -251,7 +237,7 @@ class Repositories:
                     ) from error
                 pause(min(limits.BACKOFF * 2**attempt, limits.LONGEST_WAIT), cancel, name)
         try:
-            _git(folder, ["checkout", "-q", "--detach", "FETCH_HEAD"], name, None, cancel)
+            run_git(folder, ["checkout", "-q", "--detach", "FETCH_HEAD"], name, None, cancel)
             attributes = folder / ".gitattributes"
             if attributes.is_file() and b"filter=lfs" in attributes.read_bytes():
                 if shutil.which("git-lfs") is None:
@@ -259,7 +245,7 @@ class Repositories:
                         f"{name} keeps its files in Git LFS.",
                         hint="Install git-lfs from https://git-lfs.com.",
                     )
-                _git(folder, ["lfs", "pull", "origin"], name, None, cancel)
+                run_git(folder, ["lfs", "pull", "origin"], name, None, cancel)
         except Broken as error:
             raise DownloadFailed(f"{url} at {wanted.commit[:12]}: {error}.") from error
 
@@ -323,95 +309,3 @@ def _make_writable(function: Callable[..., Any], path: str, _: Any) -> None:
     with contextlib.suppress(OSError):
         Path(path).chmod(0o700)
         function(path)
-
-
-def _git(
-    folder: Path,
-    arguments: list[str],
-    name: str,
-    on_progress: Progress | None,
-    cancel: threading.Event | None,
-) -> None:
-    """Run git, without anything that a repository could make it run.
-
-    Raises:
-        Broken: It failed, and may not the next time.
-        ObjectMissing: The server says that there is no such thing.
-        Interrupted: By ``cancel``.
-    """
-    nothing = os.devnull
-    command = [
-        "git", "-C", str(folder), "-c", f"core.hooksPath={nothing}", "-c", "core.symlinks=false",
-        "-c", "core.fsmonitor=false", "-c", "core.autocrlf=false", "-c", "core.longpaths=true",
-        "-c", "credential.helper=", "-c", "core.askPass=", "-c", "protocol.ext.allow=never",
-        "-c", "submodule.recurse=false", "-c", "gc.auto=0",
-        "-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60", *arguments,
-    ]  # fmt: skip
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("GIT_", "SSH_ASK"))}
-    environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1", "LC_ALL": "C"}
-    extra: dict[str, Any] = (
-        {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined]
-        if sys.platform == "win32"
-        else {"start_new_session": True}
-    )
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        env=environment, **extra,
-    )  # fmt: skip
-    said: list[str] = []
-    heard = [time.monotonic(), 0.0]
-
-    def listen() -> None:
-        assert process.stderr is not None
-        rest = b""
-        while block := os.read(process.stderr.fileno(), 4096):
-            heard[0] = time.monotonic()
-            *lines, rest = re.split(rb"[\r\n]", rest + block)
-            for line in lines:
-                text = line.decode(errors="replace").strip()
-                if match := _RECEIVING.search(text):
-                    heard[1] = float(match[1]) * _SCALE[match[2]]
-                elif text:
-                    said.append(text)
-                    del said[:-20]
-        if rest:
-            said.append(rest.decode(errors="replace").strip())
-
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
-    told = -1.0
-    try:
-        while process.poll() is None:
-            if cancel is not None and cancel.is_set():
-                raise Interrupted(f"Fetching {name} was stopped.")
-            if heard[1] > MAX_BYTES:
-                raise DownloadFailed(f"{name} has more than {MAX_BYTES} bytes.")
-            if time.monotonic() - heard[0] > SILENT and "checkout" not in arguments:
-                raise Broken(f"git said nothing for {SILENT:g} seconds")
-            if on_progress and heard[1] != told:
-                told = heard[1]
-                on_progress(int(told), 0)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.1)
-    finally:
-        _end(process)
-        listener.join(2)
-        if process.stderr is not None:
-            process.stderr.close()
-    if process.returncode:
-        words = " ".join(line for line in said if not line.startswith("hint:"))[-400:]
-        if _GONE.search(words):
-            raise ObjectMissing(f"{name} is not there any more: {words}.")
-        raise Broken(words or f"git ended with {process.returncode}")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """With what it started: git fetches in processes of its own."""
-    if process.poll() is not None:
-        return
-    if sys.platform == "win32":
-        process.kill()
-    else:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()

@@ -5,16 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import secrets
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from ..errors import (
     ChecksumMismatch,
@@ -23,16 +18,14 @@ from ..errors import (
     ObjectMissing,
     OnlineAccessDenied,
     SourceNotFound,
-    from_os_error,
 )
-from . import remote
-from .companions import address_of, named_in
+from .addresses import fetch_address, found_in, is_elsewhere, place_of
 from .download import PER_HOST, Progress, Session, download, redacted
-from .formats import EXTENSIONS, guess_extension, inspect_file
-from .locks import try_lock
+from .formats import inspect_file
 from .objaverse import ObjaverseCache
 from .repositories import Checkout, RepoFormat, Repositories
-from .sources import Source, classify, file_name, safe_name, uid_of
+from .scratch import Scratch
+from .sources import Source, classify, uid_of
 from .xl import Record, XLCatalogue, github_object, site_target
 
 __all__ = ["Fetched", "Progress", "RepoFormat", "Resolver"]
@@ -88,15 +81,14 @@ class Resolver:
         self._endpoint, self._online, self._keep = endpoint, online, keep
         self._per_host = per_host
         self._guard = threading.Lock()
+        self._scratch = Scratch(self.folder / _PRIVATE)
         self._session_made: Session | None = None
-        self._scratch_made: _Scratch | None = None
         self._objects_made: ObjaverseCache | None = None
         self._catalogue_made: XLCatalogue | None = None
         self._repositories = Repositories(
-            self.folder / "github", self._new_folder, save_repo_format if keep else "none",
+            self.folder / "github", self._scratch.new, save_repo_format if keep else "none",
             online=online, server=git_server,
         )  # fmt: skip
-        self._users: dict[Path, int] = {}
         self._checkouts: dict[Path, Checkout] = {}
 
     def __enter__(self) -> Resolver:
@@ -151,17 +143,15 @@ class Resolver:
         if checkout is not None:
             self._repositories.release(checkout)
         else:
-            self._leave(fetched.path.parent)
+            self._scratch.give_back(fetched.path.parent)
 
     def close(self) -> None:
         """Remove what is temporary, and close the connections."""
         self._repositories.close()
+        self._scratch.close()
         with self._guard:
-            scratch, self._scratch_made = self._scratch_made, None
             session, self._session_made = self._session_made, None
             self._objects_made = self._catalogue_made = None
-        if scratch is not None:
-            scratch.close()
         if session is not None:
             session.close()
 
@@ -198,8 +188,8 @@ class Resolver:
             if target.is_file():
                 return target
             self._need_network(source.text)
-            return self._download(
-                url, target, on_progress, cancel,
+            return download(
+                self._session(), url, target, on_progress=on_progress, cancel=cancel,
                 found=lambda: target if target.is_file() else None,
                 finish=lambda part: (inspect_file(part, str(target)), target)[1],
                 gone=ObjectMissing,
@@ -236,75 +226,21 @@ class Resolver:
     def _fetch_address(
         self, source: Source, on_progress: Progress | None, cancel: threading.Event | None
     ) -> Fetched:
-        url = source.text
-        is_http = source.kind == "url"
-        try:
-            host = safe_name(urlsplit(url).hostname or "local")
-        except ValueError as error:
-            raise SourceNotFound(f"{url} is no address: {error}.", hint="Check it.") from error
-        place = self.folder / "urls" / host / _digest(url)[:16]
-        name = file_name(url)
-        stem, extension = safe_name(Path(name).stem)[:80], Path(name).suffix.lower().lstrip(".")
-
-        def find(folder: Path) -> Path | None:
-            with contextlib.suppress(OSError):
-                return next((p for p in sorted(folder.iterdir()) if _is_asset(p)), None)
-            return None
+        elsewhere = is_elsewhere(source)
+        place = place_of(source, self.folder)
+        there = found_in(place) if elsewhere else None
 
         def fetch(into: Path | None) -> Path:
-            folder = into or place
-            if (there := find(folder)) is not None:
-                return there
-            if is_http or not remote.is_local(url):
-                self._need_network(url)
+            if elsewhere:
+                self._need_network(source.text)
+            return fetch_address(source, into or place, self._session(), on_progress, cancel)
 
-            def finish(part: Path) -> Path:
-                # What a server calls a file is never taken for its name here.
-                suffix = extension if extension in EXTENSIONS else guess_extension(part) or "glb"
-                final = folder / f"{stem}.{suffix}"
-                inspect_file(part, f"{redacted(url)}, as {final.name}")
-                # Before it gets its name: what is in the cache is complete.
-                self._fetch_companions(url, part, suffix, folder, get, on_progress, cancel)
-                return final
-
-            get = self._download if is_http else self._copy
-            return get(
-                url, folder / "download", on_progress, cancel,
-                sha256=source.known.get("sha256", ""), found=lambda: find(folder), finish=finish,
-            )  # fmt: skip
-
-        there = find(place)
-        keep = is_http or not remote.is_local(url)
         fetched = (
-            Fetched(there) if there is not None and keep
-            else self._temporarily(url, fetch, always=not keep)
+            Fetched(there) if there is not None
+            else self._temporarily(source.text, fetch, always=not elsewhere)
         )  # fmt: skip
-        provenance = {"file_identifier": redacted(url), **_said(source)}
+        provenance = {"file_identifier": redacted(source.text), **_said(source)}
         return self._checked(source, Fetched(fetched.path, provenance, fetched.temporary))
-
-    def _fetch_companions(
-        self,
-        url: str,
-        path: Path,
-        extension: str,
-        folder: Path,
-        get: Callable[..., Path],
-        on_progress: Progress | None,
-        cancel: threading.Event | None,
-    ) -> None:
-        """Fetch what a file names; textures that are not there are the renderer's to judge."""
-        for companion in named_in(path, extension, redacted(url)):
-            target, where = folder / companion.name, address_of(url, companion.name)
-            try:
-                if not target.is_file():
-                    get(where, target, on_progress, cancel)
-            except (DownloadFailed, SourceNotFound):
-                if companion.needed:
-                    raise
-                continue
-            if extension == "obj":
-                beside = target.parent
-                self._fetch_companions(where, target, "mtl", beside, get, on_progress, cancel)
 
     # --- What is known ------------------------------------------------------------------------
 
@@ -374,32 +310,12 @@ class Resolver:
         """Fetch into the cache, or where downloads are not kept into a folder that goes again."""
         if self._keep and not always:
             return Fetched(fetch(None))
-        folder = self._scratch().folder / _digest(key)[:24]
-        with self._guard:
-            self._users[folder] = self._users.get(folder, 0) + 1
+        folder = self._scratch.borrow(hashlib.sha256(key.encode()).hexdigest()[:24])
         try:
-            folder.mkdir(exist_ok=True)
             return Fetched(fetch(folder), temporary=True)
-        except OSError as error:
-            self._leave(folder)
-            raise from_os_error(error, str(folder)) from error
         except BaseException:
-            self._leave(folder)
+            self._scratch.give_back(folder)
             raise
-
-    def _leave(self, folder: Path) -> None:
-        with self._guard:
-            self._users[folder] = self._users.get(folder, 1) - 1
-            if self._users[folder] > 0:
-                return
-            del self._users[folder]
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def _new_folder(self) -> Path:
-        try:
-            return Path(tempfile.mkdtemp(prefix="repository-", dir=self._scratch().folder))
-        except OSError as error:
-            raise from_os_error(error, str(self.folder)) from error
 
     def _need_network(self, what: str) -> None:
         if not self._online:
@@ -415,12 +331,6 @@ class Resolver:
             if self._session_made is None:
                 self._session_made = Session(self._endpoint, self._per_host)
             return self._session_made
-
-    def _scratch(self) -> _Scratch:
-        with self._guard:
-            if self._scratch_made is None:
-                self._scratch_made = _Scratch(self.folder / _PRIVATE)
-            return self._scratch_made
 
     def _objects(self) -> ObjaverseCache:
         session = self._session() if self._online else None
@@ -438,76 +348,10 @@ class Resolver:
                 self._catalogue_made = XLCatalogue(self.folder, session, self._endpoint)
             return self._catalogue_made
 
-    def _download(
-        self,
-        url: str,
-        target: Path,
-        on_progress: Progress | None,
-        cancel: threading.Event | None,
-        **rest: Any,
-    ) -> Path:
-        return download(
-            self._session(), url, target, on_progress=on_progress, cancel=cancel, **rest
-        )
-
-    def _copy(
-        self,
-        url: str,
-        target: Path,
-        on_progress: Progress | None,
-        cancel: threading.Event | None,
-        **rest: Any,
-    ) -> Path:
-        return remote.copy(
-            url, target, self._session(), on_progress=on_progress, cancel=cancel, **rest
-        )
-
-
-class _Scratch:
-    """A folder of this process, which goes with it; what dead processes left goes too."""
-
-    def __init__(self, parent: Path) -> None:
-        try:
-            parent.mkdir(parents=True, exist_ok=True)
-            self._sweep(parent)
-            lock = None
-            while lock is None:
-                # Locked before it is there, so that nobody takes it for a dead one's.
-                self.folder = parent / f"{os.getpid()}-{secrets.token_hex(6)}"
-                self._lock_path = self.folder.with_suffix(".lock")
-                lock = try_lock(self._lock_path)
-            self._lock = lock
-            self.folder.mkdir()
-        except OSError as error:
-            raise from_os_error(error, str(parent)) from error
-
-    def _sweep(self, parent: Path) -> None:
-        for path in parent.glob("*.lock"):
-            lock = try_lock(path)
-            if lock is not None:
-                shutil.rmtree(path.with_suffix(""), ignore_errors=True)
-                os.close(lock)
-                path.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-        os.close(self._lock)
-        self._lock_path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self._lock_path.parent.rmdir()
-
 
 def _said(source: Source) -> dict[str, Any]:
     licence = source.known.get("license")
     return {"license": licence} if licence else {}
-
-
-def _is_asset(path: Path) -> bool:
-    return path.suffix.lower().lstrip(".") in EXTENSIONS and not path.name.startswith(".")
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _file_digest(path: Path) -> str:

@@ -16,15 +16,15 @@ from . import lists
 from .formats import EXTENSIONS
 from .objaverse import as_uid
 
-__all__ = ["Kind", "Source", "classify", "expand", "safe_name"]
+__all__ = ["GITHUB", "THING", "Kind", "Source", "classify", "expand", "safe_name"]
 
 Kind = Literal["path", "url", "remote", "objaverse", "github", "thingiverse", "smithsonian"]
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-_GITHUB: Final = re.compile(r"https?://github\.com/[\w.-]+/[\w.-]+/blob/[0-9a-f]{40}/.+")
-_THING: Final = re.compile(
-    r"https?://(?:www\.)?thingiverse\.com/thing:(\d+)/files\?fileId=(\d+)"
-)
+GITHUB: Final = re.compile(r"https?://github\.com/([\w.-]+)/([\w.-]+)/blob/([0-9a-f]{40})/(.+)")
+"""Objaverse-XL's identifiers: owner, repository, commit, path; …"""
+THING: Final = re.compile(r"https?://(?:www\.)?thingiverse\.com/thing:(\d+)/files\?fileId=(\d+)")
+"""… thing, file."""
 _SMITHSONIAN: Final = re.compile(r"https?://[\w.-]+\.si\.edu/.+")
 _URL: Final = re.compile(r"[A-Za-z][\w+.-]+:(?://|:)|[a-z][\w+.-]*::")
 
@@ -54,7 +54,7 @@ class Source(NamedTuple):
             return self.asset_id
         if self.kind == "objaverse":
             return uid_of(self.text) or self.text
-        if self.kind == "thingiverse" and (thing := _THING.fullmatch(self.text)):
+        if self.kind == "thingiverse" and (thing := THING.fullmatch(self.text)):
             return f"thing-{thing[1]}-file-{thing[2]}"
         stem = Path(self.text).stem if self.kind == "path" else Path(file_name(self.text)).stem
         if self.kind in ("github", "smithsonian"):
@@ -91,9 +91,9 @@ def classify(text: str) -> Kind:
     if _URL.match(text):
         if as_uid(text):
             return "objaverse"
-        if _GITHUB.fullmatch(text):
+        if GITHUB.fullmatch(text):
             return "github"
-        if _THING.fullmatch(text):
+        if THING.fullmatch(text):
             return "thingiverse"
         if _SMITHSONIAN.fullmatch(text):
             return "smithsonian"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 import sqlite3
 import threading
 import uuid
@@ -26,16 +25,13 @@ from ..errors import (
 )
 from .download import Progress, Session, download, hub_endpoint
 from .locks import locked
+from .sources import GITHUB, THING
 
 __all__ = ["GitHubObject", "Record", "XLCatalogue", "github_object", "site_target"]
 
 THINGIVERSE: Final = "https://www.thingiverse.com"
 _REPOSITORY: Final = "datasets/allenai/objaverse-xl/resolve/main"
 _VERSION: Final = 1
-_GITHUB: Final = re.compile(r"https?://github\.com/([\w.-]+)/([\w.-]+)/blob/([0-9a-f]{40})/(.+)")
-_THING: Final = re.compile(
-    r"https?://(?:www\.)?thingiverse\.com/thing:(\d+)/files\?fileId=(\d+)"
-)
 
 
 class Record(NamedTuple):
@@ -57,7 +53,7 @@ class GitHubObject(NamedTuple):
 
 def github_object(identifier: str) -> GitHubObject | None:
     """The parts of ``https://github.com/<owner>/<repository>/blob/<commit>/<path>``."""
-    match = _GITHUB.fullmatch(identifier)
+    match = GITHUB.fullmatch(identifier)
     if match is None or any(set(name) <= {"."} for name in match.groups()[:2]):
         return None
     return GitHubObject(*match.groups())
@@ -68,7 +64,7 @@ def site_target(identifier: str, folder: Path) -> tuple[str, Path]:
 
     The names are the ``objaverse`` package's.
     """
-    thing = _THING.fullmatch(identifier)
+    thing = THING.fullmatch(identifier)
     if thing:
         name = f"thing-{thing[1]}-file-{thing[2]}.stl"
         return f"{THINGIVERSE}/download:{thing[2]}", folder / "thingiverse" / name

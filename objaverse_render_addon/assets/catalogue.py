@@ -12,26 +12,24 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import itertools
 import random
 import re
 import sqlite3
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 from ..errors import InvalidJob
 from .annotations import LVIS, SHARDS, AnnotationFiles, Damaged, is_uid
-from .catalogue_index import APPLICATION, VERSION, Progress, build, spaced, thumbnail_url
+from .catalogue_index import APPLICATION, VERSION, Progress, build, thumbnail_url
 from .entry import Entry
-from .licences import UNKNOWN, LicenceFilter
+from .licences import UNKNOWN
 from .objaverse import as_uid
+from .query import Found, Query, conditions, facet, terms
 from .text import clean
 
 __all__ = [
-    "SORTS",
     "Catalogue",
     "Found",
     "Query",
@@ -41,8 +39,6 @@ __all__ = [
     "private_folder",
 ]
 
-Sort = Literal["relevance", "likes", "views", "newest", "faces"]
-SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
 _ORDER: Final = {
     "views": "assets.views DESC, assets.id",
     "newest": "assets.published DESC, assets.id",
@@ -50,8 +46,6 @@ _ORDER: Final = {
 }
 # Where a word may stand: what is found further left comes first.
 _TIERS: Final = ("name", "name tags", "name tags description")
-_MAX_WORDS: Final = 32
-_TERM: Final = re.compile(r'(-?)(?:"([^"]*)"?|(\S+))')
 _PRIME: Final = (1 << 31) - 1
 
 _SELECT: Final = """
@@ -70,61 +64,6 @@ def private_folder(folder: Path | None = None) -> Path:
 def index_path(folder: Path | None = None) -> Path:
     """The index of a cache; delete it to have it made anew."""
     return private_folder(folder) / "catalogue.sqlite"
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What is looked for. Whatever is ``None`` does not matter.
-
-    Attributes:
-        text: Words that all have to be in name, tags, categories or description; ``"two words"``
-            side by side, ``-word`` that must not be there, ``begin*``. English endings do not
-            matter: ``chairs`` finds ``chair``.
-        author: Words of the author's name or user name.
-        lvis: LVIS categories, any of which will do, as :meth:`Catalogue.lvis_categories` spells
-            them; case, spaces and underscores do not matter.
-        min_faces: At least so many faces; an object whose number is not known is left out then.
-        max_faces: At most so many.
-        max_bytes: Size of the GLB.
-        animated: Whether there are animations.
-        textured: Whether there are textures.
-        age_restricted: Objects for adults: ``False`` leaves them out, ``True`` wants them alone.
-        sort: ``relevance`` has matches in the name first, then in tags and categories, then in
-            the description, and the most liked ones first among these. ``faces`` has the fewest
-            first.
-        limit: At most so many.
-        sample: So many of all matches, drawn by chance, instead of the first ones.
-        seed: Of that draw: the same seed and the same matches give the same sample, and a larger
-            one has the smaller one in it.
-    """
-
-    text: str = ""
-    author: str = ""
-    licences: LicenceFilter | None = None
-    lvis: tuple[str, ...] = ()
-    min_faces: int | None = None
-    max_faces: int | None = None
-    max_bytes: int | None = None
-    animated: bool | None = None
-    textured: bool | None = None
-    age_restricted: bool | None = False
-    sort: Sort = "relevance"
-    limit: int = 50
-    sample: int | None = None
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a search found.
-
-    Attributes:
-        total: Number of all matches, of which ``entries`` may be the first ones; ``None`` where
-            it was not asked for.
-    """
-
-    entries: list[Entry]
-    total: int | None
 
 
 def look_up(uid: str, files: AnnotationFiles) -> Entry | None:
@@ -287,7 +226,7 @@ class Catalogue:
         Raises:
             InvalidJob: An LVIS category that does not exist, or a text without a word in it.
         """
-        where, values = _conditions(query)
+        where, values = conditions(query)
         match = self._match(query)
         if query.sample is not None:
             # An affine map of a prime field puts the objects into another order for every seed.
@@ -341,28 +280,28 @@ class Catalogue:
     def _match(self, query: Query, columns: str = _TIERS[-1]) -> str:
         """The query as a full-text expression."""
         # Every object has this word, so that there is always something to subtract from.
-        wanted, unwanted = [_facet("o1")], []
-        for term, excluded in _terms(query.text):
+        wanted, unwanted = [facet("o1")], []
+        for term, excluded in terms(query.text):
             if excluded:
                 unwanted.append(f"{{{_TIERS[-1]}}} : {term}")
             else:
                 wanted.append(f"{{{columns}}} : {term}")
-        wanted += [f"author : {term}" for term, _ in _terms(query.author)]
+        wanted += [f"author : {term}" for term, _ in terms(query.author)]
         if query.licences is not None:
             keys = query.licences.keys
             numbers = [n for n, key in self._licences.items() if key != UNKNOWN and key in keys]
             wanted.append(
-                _facet(*(f"c{n}" for n in numbers), *(["c0"] if UNKNOWN in keys else []))
+                facet(*(f"c{n}" for n in numbers), *(["c0"] if UNKNOWN in keys else []))
             )
         if query.lvis:
-            wanted.append(_facet(*(f"l{self._category(name)}" for name in query.lvis)))
+            wanted.append(facet(*(f"l{self._category(name)}" for name in query.lvis)))
         for letter, flag in (("a", query.animated), ("t", query.textured)):
             if flag is not None:
-                wanted.append(_facet(f"{letter}{int(flag)}"))
+                wanted.append(facet(f"{letter}{int(flag)}"))
         if query.age_restricted:
-            wanted.append(_facet("r1"))
+            wanted.append(facet("r1"))
         elif query.age_restricted is False:
-            unwanted.append(_facet("r1"))
+            unwanted.append(facet("r1"))
         positive = " AND ".join(f"({part})" for part in wanted[1:] or wanted)
         return f"({positive})" + "".join(f" NOT ({part})" for part in unwanted)
 
@@ -420,44 +359,6 @@ def _join(*parts: str) -> str:
     """The join with the rows, where anything looks at them."""
     needed = any("assets." in part for part in parts)
     return "CROSS JOIN assets ON assets.id = words.rowid" if needed else ""
-
-
-def _conditions(query: Query) -> tuple[str, list[Any]]:
-    """What is no word: limits of numbers."""
-    limits = [
-        ("assets.faces >=", query.min_faces),
-        ("assets.faces <=", query.max_faces),
-        ("assets.size <=", query.max_bytes),
-    ]
-    given = [(text, value) for text, value in limits if value is not None]
-    return "".join(f" AND {text} ?" for text, _ in given), [value for _, value in given]
-
-
-def _facet(*words: str) -> str:
-    # An empty choice is one that nothing has.
-    return f"facets : ({' OR '.join(words or ('x0',))})"
-
-
-def _terms(text: str) -> list[tuple[str, bool]]:
-    """A person's words as full-text phrases, and whether they must not be there.
-
-    Everything is quoted: nothing that a person types is full-text syntax.
-
-    Raises:
-        InvalidJob: There is text, but no word in it.
-    """
-    found = []
-    for match in itertools.islice(_TERM.finditer(text[:2000]), _MAX_WORDS):
-        minus, phrase, word = match.groups()
-        words = phrase if phrase is not None else word
-        # The index has letters of unspaced scripts one by one; a phrase puts them together again.
-        spread = spaced(clean(words, 100)).replace('"', " ")
-        if any(char.isalnum() for char in spread):
-            star = "*" if word and word.endswith("*") else ""
-            found.append((f'"{spread}"{star}', bool(minus)))
-    if text.strip() and not found:
-        raise InvalidJob(f"There is no word in {clean(text)!r}.")
-    return found
 
 
 def _folded(category: str) -> str:

@@ -14,15 +14,9 @@ from export_data import rewrite, three
 
 from objaverse_render_addon.cli import _parser, main
 from objaverse_render_addon.cli.flags import joined
-from objaverse_render_addon.dataset.export import (
-    FORMATS,
-    Options,
-)
+from objaverse_render_addon.dataset.export import FORMATS, Options
 from objaverse_render_addon.dataset.export.base import Kind
-from objaverse_render_addon.errors import (
-    CheckFailed,
-    InvalidJob,
-)
+from objaverse_render_addon.errors import CheckFailed, InvalidJob
 
 
 @pytest.fixture(scope="module")

@@ -14,18 +14,9 @@ import pytest
 from analytic import write_asset
 from export_data import NAMES, content, job_of, statuses, three
 
-from objaverse_render_addon.dataset.export import (
-    Options,
-    export,
-    export_asset,
-    finish_export,
-)
+from objaverse_render_addon.dataset.export import Options, export, export_asset, finish_export
 from objaverse_render_addon.dataset.reader import AssetReader
-from objaverse_render_addon.errors import (
-    InvalidJob,
-    OutputExists,
-    OutputNotWritable,
-)
+from objaverse_render_addon.errors import InvalidJob, OutputExists, OutputNotWritable
 
 
 @pytest.fixture(scope="module")

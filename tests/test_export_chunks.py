@@ -8,18 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from analytic import write_asset
 from export_data import NAMES, job_of, statuses, three
 
-from objaverse_render_addon.dataset.export import (
-    FORMATS,
-    Options,
-    export,
-)
-from objaverse_render_addon.errors import (
-    TruncatedFile,
-)
+from objaverse_render_addon.dataset.export import FORMATS, Options, export
+from objaverse_render_addon.dataset.reader import AssetReader
+from objaverse_render_addon.errors import OutputExists, TruncatedFile
+from objaverse_render_addon.job import CameraRules, Output, RenderJob
 
 
 @pytest.fixture(scope="module")
@@ -107,12 +104,12 @@ def test_a_damaged_chunk_is_named_and_removing_it_helps(tmp_path: Path, data: Pa
 PACKS_HALF = """
 import os, sys
 from objaverse_render_addon.dataset.export import FORMATS, Options, depthsplat, export
-data, out = sys.argv[1:]
+data, out, last = sys.argv[1:]
 FORMATS["depthsplat"].chunk_bytes = 140_000
 written, count = depthsplat._write_chunks, [0]
 def dying(target, chunks):
     count[0] += 1
-    if count[0] == 2:
+    if count[0] == int(last) + 1:
         os._exit(9)
     written(target, chunks)
 depthsplat._write_chunks = dying
@@ -121,11 +118,52 @@ export(data, out, "depthsplat", Options(split=(1, 0, 0)))
 
 
 @pytest.mark.usefixtures("small_chunks")
-def test_a_run_killed_while_it_packs_loses_nothing(tmp_path: Path, data: Path):
+@pytest.mark.parametrize("last", ["1", "2"])
+def test_a_run_killed_while_it_packs_loses_nothing_and_doubles_nothing(
+    tmp_path: Path, data: Path, last: str
+):
     out, options = tmp_path / "out", Options(split=(1, 0, 0))
-    command = [sys.executable, "-c", PACKS_HALF, str(data), str(out)]
+    export(data / "chair.zip", out, "depthsplat", options)
+    command = [sys.executable, "-c", PACKS_HALF, str(data), str(out), last]
     assert subprocess.run(command, check=False).returncode == 9
     report = export(data, out, "depthsplat", options)
     assert statuses(report) == dict.fromkeys(NAMES, "skipped")
     found = chunks_of(out)
     assert sorted(key for keys in found.values() for key in keys) == sorted(NAMES)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_chunks_whose_list_is_lost_are_not_overwritten(tmp_path: Path, data: Path):
+    out = tmp_path / "out"
+    export(data, out, "depthsplat", Options(split=(1, 0, 0)))
+    before = {path.name: path.read_bytes() for path in (out / "train").iterdir()}
+    shutil.rmtree(out / ".export")
+    with pytest.raises(OutputExists, match="what is in them is not known"):
+        export(data / "lamp.zip", out, "depthsplat", Options(split=(1, 0, 0)))
+    assert before == {path.name: path.read_bytes() for path in (out / "train").iterdir()}
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_chunk_that_was_never_written_down_goes(tmp_path: Path, data: Path):
+    out, options = tmp_path / "out", Options(split=(1, 0, 0))
+    export(data / "chair.zip", out, "depthsplat", options)
+    shutil.copy(out / "train/000000.torch", out / "train/000001.torch")
+    export(data, out, "depthsplat", options)
+    found = chunks_of(out)
+    assert sorted(key for keys in found.values() for key in keys) == sorted(NAMES)
+
+
+def test_what_is_far_is_background_and_counted(tmp_path: Path):
+    torch = pytest.importorskip("torch")
+    rules = CameraRules(pattern="ring", views=2, radius=50.0, fov=4.0)
+    job = RenderJob(cameras=rules, output=Output(resolution=(48, 48), passes=("rgb", "depth")))
+    asset = write_asset(tmp_path / "data", job, "far")
+    report = export(asset, tmp_path / "out", "depthsplat", Options(split=(1, 0, 0)))
+    with AssetReader(asset) as reader:
+        depth = np.stack([reader.read(view)["depth"] for view in range(2)])
+    (note,) = [note for note in report.notes if note["kind"] == "clipped"]
+    assert note["amount"] == (depth >= 50).sum() > 0
+    (scene,) = torch.load(tmp_path / "out/train/000000.torch", weights_only=True)
+    held = (depth > 0) & (depth < 50)
+    assert held.any()
+    assert np.array_equal(scene["depths"].numpy(), np.where(held, depth, np.float32(-1)))

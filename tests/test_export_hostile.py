@@ -15,10 +15,7 @@ import pytest
 from analytic import write_asset
 from export_data import job_of, rewrite, three
 
-from objaverse_render_addon.dataset.export import (
-    FORMATS,
-    export,
-)
+from objaverse_render_addon.dataset.export import FORMATS, export
 from objaverse_render_addon.errors import (
     CheckFailed,
     DuplicateAsset,

@@ -11,11 +11,12 @@ import io
 import json
 import pickle
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...errors import TruncatedFile
+from ...errors import OutputExists, TruncatedFile
 from .base import Format, Options, Record
 from .lens import demand_one_size, pinhole
 from .scene import Scene
@@ -89,9 +90,13 @@ class DepthSplat(Format):
         """Pack what waits, and write the indices."""
         chunks = _read_chunks(target)
         waiting = [record for record in records if target.has_files(record)]
+        # From here on a chunk without this list is a loss, and not what a killed run left.
+        _write_chunks(target, chunks)
         _take_out(target, chunks, {record.key for record in waiting})
         for stage in STAGES:
             scenes = [record for record in waiting if record.data["stage"] == stage]
+            if scenes:
+                _trim(target, chunks, stage)
             for group in self._groups(target, chunks, stage, scenes):
                 _pack(target, chunks, stage, group)
         for stage in STAGES:
@@ -172,19 +177,29 @@ def _loaded(target: Target, path: str) -> Any:
         ) from error
 
 
+def _chunk_files(target: Target, stage: str) -> list[Path]:
+    return sorted((target.folder / stage).glob("[0-9]" * 6 + ".torch"))
+
+
 def _read_chunks(target: Target) -> Chunks:
-    """What is packed, as far as its chunk is still there."""
+    """What is packed, as far as its chunk is still there.
+
+    Raises:
+        OutputExists: There are chunks, but what is in them was lost.
+    """
+    path = target.folder / PRIVATE / "chunks.json"
     try:
-        text = (target.folder / PRIVATE / "chunks.json").read_text(encoding="utf-8")
-        chunks: Chunks = json.loads(text)
-    except (OSError, ValueError):
+        chunks: Chunks = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        if any(_chunk_files(target, stage) for stage in STAGES):
+            raise OutputExists(
+                f"{target.folder} holds chunks, and what is in them is not known: {error}.",
+                hint="Choose another --out, or remove that folder.",
+            ) from error
         return {stage: {} for stage in STAGES}
+    here = {stage: {path.name for path in _chunk_files(target, stage)} for stage in STAGES}
     return {
-        stage: {
-            chunk: scenes
-            for chunk, scenes in chunks[stage].items()
-            if (target.folder / stage / chunk).is_file()
-        }
+        stage: {chunk: keys for chunk, keys in chunks[stage].items() if chunk in here[stage]}
         for stage in STAGES
     }
 
@@ -213,6 +228,20 @@ def _take_out(target: Target, chunks: Chunks, keys: set[str]) -> None:
             _write_chunks(target, chunks)
 
 
+def _trim(target: Target, chunks: Chunks, stage: str) -> None:
+    """Remove what a run that was killed put into chunks and never wrote down."""
+    for path in _chunk_files(target, stage):
+        if path.name not in chunks[stage]:
+            path.unlink()
+    last = max(chunks[stage], default="")
+    if not last:
+        return
+    content = _loaded(target, f"{stage}/{last}")
+    kept = [scene for scene in content if scene["key"] in chunks[stage][last]]
+    if len(kept) < len(content):
+        target.write(f"{stage}/{last}", _saved(kept))
+
+
 def _settle(target: Target, chunks: Chunks, records: list[Record]) -> None:
     """Let each record say which chunk its scene is in; what waited there is not needed any more."""
     found = {
@@ -233,7 +262,6 @@ def _pack(target: Target, chunks: Chunks, stage: str, group: tuple[str, list[Rec
     name, records = group
     path, scenes = f"{stage}/{name}", chunks[stage].get(name, {})
     content = _loaded(target, path) if scenes else []
-    content = [scene for scene in content if scene["key"] in scenes]
     content += [_loaded(target, _pending(record.key)) for record in records]
     target.write(path, _saved(content))
     chunks[stage][name] = scenes | {record.key: record.source for record in records}

@@ -29,7 +29,7 @@ from export_readers import (
     read_zero123,
 )
 
-from objaverse_render_addon.dataset.export import FORMATS, Options, Report, export
+from objaverse_render_addon.dataset.export import FORMATS, Options, Report, Scene, export
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.errors import FormatCannotHold, MissingPass
 from objaverse_render_addon.job import PASS_NAMES, CameraRules, Lighting, Output, RenderJob
@@ -188,6 +188,14 @@ def test_a_shift_alone_is_refused(tmp_path: Path, name: str, shift: tuple[float,
     assert "principal point" in str(report.failed[0].error)
 
 
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.shifted])
+def test_pixels_that_are_not_square_are_refused(tmp_path: Path, name: str):
+    asset = write_asset(tmp_path / "data", job_of(pixel_aspect=1.25), "chair")
+    report = export(asset, tmp_path / "out", name)
+    assert failures(report) == [FormatCannotHold]
+    assert "1.25 times as high" in str(report.failed[0].error)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_pictures_that_are_not_square_are_held_or_refused(tmp_path: Path, name: str):
     skip_without_torch(name)
@@ -271,6 +279,20 @@ def test_what_instantmesh_clips_and_rounds_is_told_in_numbers(tmp_path: Path):
     assert 0 < notes["quantised", "normals"]["worst"] < 0.5
     read = read_instantmesh(tmp_path / "out", "chair")
     assert max(np.nanmax(view.depth) for view in read.values()) == 6.0
+
+
+def test_positions_move_with_the_cameras(tmp_path: Path):
+    asset = write_asset(tmp_path / "data", job_of(), "chair", OFF_CENTER)
+    with AssetReader(asset) as reader:
+        scene = Scene(reader, FORMATS["trellis"], Options())
+        mask = reader.read(1)["mask"] == 1
+        points = scene.position(1)
+        assert not points[~mask].any()
+        assert np.abs(np.linalg.norm(points[mask], axis=1) - 0.5).max() < 1e-6
+        uv, depth = scene.camera(1).project(points[mask])
+        rows, columns = np.nonzero(mask)
+        assert np.abs(uv - np.stack([columns, rows], axis=1) - 0.5).max() < 1e-3
+        assert np.abs(depth - scene.depth(1)[mask]).max() < 1e-6
 
 
 def test_trellis_says_how_the_original_became_the_exported(tmp_path: Path):

@@ -253,9 +253,13 @@ def test_a_run_is_cancelled(desk: Desk, newest: Debian, whole: None, how: str) -
 
 def test_a_worker_that_is_killed_is_told(desk: Desk, newest: Debian, whole: None) -> None:
     desk.press(RENDER)
-    wait_for_views(desk, newest)
-    for worker in newest.workers():
-        os.kill(worker, signal.SIGKILL)
+    # An asset that takes its worker down is tried once more.
+    for _ in range(2):
+        desk.until(f"'left' in {STATE}.status", 60, "the first view", period=0.05)
+        for worker in newest.workers():
+            os.kill(worker, signal.SIGKILL)
+        again = f"'left' not in {STATE}.status or not {STATE}.running"
+        desk.until(again, 40, "the loss to be seen", period=0.05)
     wait_until_idle(desk, newest)
     assert "SIGKILL" in desk.ask(f"{STATE}.failure")
     dismiss(desk)

@@ -91,6 +91,20 @@ def test_every_asset_has_its_card_pictures_and_record(tmp_path: Path, layout: st
         assert image.size == (card["turn"] * CARD_SIZE, CARD_SIZE)
 
 
+def test_a_dataset_behind_a_url_has_its_page_here(dataset: Path, tmp_path: Path):
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    memory.put(str(dataset), "/gallery-test", recursive=True)
+    try:
+        with pytest.raises(InvalidJob, match="no local folder"):
+            build_gallery("memory://gallery-test")
+        gallery = build_gallery("memory://gallery-test", tmp_path / "page")
+        assert (gallery.made, gallery.failed) == (2, 0)
+        assert build_gallery("memory://gallery-test", tmp_path / "page").made == 0
+    finally:
+        memory.rm("/gallery-test", recursive=True)
+
+
 def test_a_tile_of_depth_has_exactly_the_colours_of_its_numbers(dataset: Path):
     page = build_gallery(dataset).page
     card = cards_in(page)["clean"]

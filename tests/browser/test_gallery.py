@@ -253,6 +253,21 @@ def test_a_link_to_an_asset_that_is_not_there_says_so(page: Page, gallery: Path)
     assert not page.js("document.getElementById('detail').open")
 
 
+@pytest.mark.parametrize("size", [(96, 32), (32, 96)])
+def test_a_picture_keeps_its_shape(page: Page, tmp_path: Path, size: tuple[int, int]):
+    add_asset(tmp_path / "data", "shaped", size=size, views=2)
+    made = build_gallery(tmp_path / "data", tmp_path / "page").page
+    page.open(made, "#asset=shaped")
+    page.until(lambda: drawn(page, ".stage canvas"), "the picture is drawn")
+    shape = page.js(
+        "(c => [c.clientWidth / c.clientHeight, c.width / c.height])"
+        "(document.querySelector('.stage canvas'))"
+    )
+    assert shape == pytest.approx([size[0] / size[1]] * 2, rel=0.02)
+    inside = page.js("document.querySelector('.stage canvas').clientHeight <= innerHeight / 2 + 1")
+    assert inside
+
+
 def test_every_pass_has_its_picture_and_its_legend(page: Page, gallery: Path):
     page.open(gallery, "#asset=doubtful")
     page.wait("document.querySelectorAll('.passes button').length === 9")
@@ -574,6 +589,14 @@ def test_the_last_of_ten_thousand_is_two_keys_away(page: Page, many: Path):
     page.keys(TAB, ENTER, END)
     page.wait("document.activeElement.closest('li')?.dataset.index === '9999'")
     assert page.js("document.activeElement.getBoundingClientRect().bottom <= innerHeight")
+
+
+def test_a_search_shows_its_answers_from_the_top(page: Page, many: Path):
+    page.open(many)
+    page.run("document.getElementById('results').scrollTop = 90000")
+    page.keys("/", *"rocket")
+    assert page.js("document.getElementById('results').scrollTop") == 0
+    assert page.names()[0] == "rocket 2"
 
 
 def test_filters_of_ten_thousand_count_right(page: Page, many: Path):

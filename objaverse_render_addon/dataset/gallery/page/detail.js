@@ -43,6 +43,8 @@ const detail = (() => {
     seen = null;
     frame(place, total);
     if (!dialog.open) dialog.showModal();
+    // What had the focus is gone; keys have to arrive here all the same.
+    byId("detail-name").focus({ preventScroll: true });
     let found;
     try {
       found = await gallery.detail(next);
@@ -109,7 +111,7 @@ const detail = (() => {
       make("div", { class: "tools" }, parts.play,
         make("button", { type: "button", title: "Background (b)", "aria-label": "Background of the picture", onclick: nextBackground }, "◐")),
       parts.caption);
-    parts.box.style.setProperty("--shape", `${seen.tile[0]} / ${seen.tile[1]}`);
+    parts.box.style.setProperty("--ratio", seen.tile[0] / seen.tile[1]);
     parts.tabs = seen.passes.map((p, number) => {
       const canvas = make("canvas");
       const tab = make("button", {
@@ -155,7 +157,6 @@ const detail = (() => {
       item.dataset.index = index;
     }
     choose(view, pass.name, false, true);
-    byId("detail-name").focus({ preventScroll: true });
   }
 
   function thumbnail({ canvas, index }) {

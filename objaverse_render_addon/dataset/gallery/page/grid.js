@@ -34,10 +34,12 @@ const grid = (() => {
     });
   }
 
-  function show(list) {
+  // Show these cards; from the top where they are an answer to somebody's choice.
+  function show(list, fromTop) {
     const before = cards[active];
     cards = list;
-    active = Math.max(0, cards.indexOf(before));
+    active = fromTop ? 0 : Math.max(0, cards.indexOf(before));
+    if (fromTop) scroller.scrollTop = 0;
     for (const [index, element] of shown) release(index, element);
     shown.clear();
     layout();

@@ -47,7 +47,7 @@
 
   // --- The list ----------------------------------------------------------------------------
 
-  function update() {
+  function update(fromTop = true) {
     result = filter.run(cards, state.query, state.chosen, state.sort);
     facets.draw(byId("filters"), result.counts, all, state.chosen, () => {
       write();
@@ -65,7 +65,7 @@
       ? "No asset fits this search and these filters."
       : "There are no assets in this gallery.";
     byId("clear").hidden = !cards.length;
-    grid.show(result.fits);
+    grid.show(result.fits, fromTop);
   }
 
   function clear() {
@@ -205,7 +205,7 @@
       state = read();
       search.value = state.query;
       byId("sort").value = state.sort;
-      update();
+      update(false);
       sync();
     });
 
@@ -215,7 +215,7 @@
       cards.push(card);
     }
     all = filter.run(cards, "", {}, "id").counts;
-    update();
+    update(false);
     sync();
   }
 

@@ -51,7 +51,9 @@ const rig = (() => {
       });
       const distances = this.cameras.map((c) => length(c.position)).sort((a, b) => a - b);
       this.reach = Math.max(1e-6, distances[Math.floor(distances.length * 0.95)] ?? 1, this.half);
-      this.depth = Math.max(1e-6, (distances[Math.floor(distances.length / 2)] ?? 1) * 0.17);
+      // Many frusta are drawn smaller, so that they stay apart.
+      const share = 0.17 * Math.max(0.4, Math.min(1, Math.sqrt(36 / distances.length)));
+      this.depth = Math.max(1e-6, (distances[Math.floor(distances.length / 2)] ?? 1) * share);
       for (const camera of this.cameras) camera.corners = this.corners(camera, this.depth);
       this.cloud = decode(seen.cloud);
       this.home();
@@ -122,7 +124,7 @@ const rig = (() => {
         -Math.sin(pitch) * Math.cos(yaw), -Math.sin(pitch) * Math.sin(yaw), Math.cos(pitch),
       ];
       this.focal = this.focalY = Math.min(width, height) / 2 / Math.tan(FOV / 2);
-      const distance = ((this.reach + this.depth) * 0.86) / Math.sin(FOV / 2) / this.zoom;
+      const distance = ((this.reach + this.depth) * 0.92) / Math.sin(FOV / 2) / this.zoom;
       this.eye = this.back.map((value) => value * distance);
       this.cx = width / 2;
       this.cy = height / 2;

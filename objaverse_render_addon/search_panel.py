@@ -25,6 +25,7 @@ from .assets.browser import Browser
 from .assets.catalogue import Query
 from .assets.entry import Entry
 from .assets.licences import parse_filter
+from .assets.text import clean
 from .operators_common import fail
 
 __all__ = ["register", "unregister"]
@@ -352,8 +353,8 @@ class OBJAVERSE_PT_search(bpy.types.Panel):
                 empty.alignment = "CENTER"
                 empty.scale_y = 5.0
                 empty.label(text="", icon="MESH_DATA")
-            title = textwrap.shorten(entry.title, letters, placeholder="…")
-            cell.operator("objaverse.import_found", text=title or "…").uid = entry.uid
+            title = clean(entry.title, letters)
+            cell.operator("objaverse.import_found", text=title).uid = entry.uid
             facts = cell.row()
             facts.alignment = "CENTER"
             facts.scale_y = 0.8

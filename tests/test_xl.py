@@ -384,6 +384,22 @@ def test_a_repository_is_kept_as_told_and_found_again(server, hub, tmp_path, kee
 
 
 @needs_git
+def test_a_link_in_a_kept_repository_that_leads_out_is_refused(server, hub, tmp_path):
+    first = commits(hub)[0]
+    publish(server, "github", ("x", "", "", "{}"))
+    with repos(server, hub, tmp_path / "cache", "files") as resolver:
+        kept = resolver.fetch(of(first, "chair.glb")).path
+    secret = tmp_path / "secret.glb"
+    kept.rename(secret)
+    kept.symlink_to(secret)
+    with (
+        repos(server, hub, tmp_path / "cache", online=False) as resolver,
+        pytest.raises(UnsafeData, match="link"),
+    ):
+        resolver.fetch(of(first, "chair.glb"))
+
+
+@needs_git
 def test_nothing_in_a_repository_is_run_or_followed(server, hub, tmp_path):
     work = tmp_path / "work"
     secret = tmp_path / "secret.glb"

@@ -347,7 +347,7 @@ class OBJAVERSE_PT_render(_Panel, bpy.types.Panel):
         _warnings(context, layout, state.notes)
         row = layout.row(align=True)
         row.operator("objaverse.open_output", text="Open Folder", icon="FILE_FOLDER")
-        row.operator("objaverse.open_gallery", icon="IMAGE_REFERENCE")
+        row.operator("objaverse.open_gallery", text="Gallery", icon="IMAGE_REFERENCE")
         layout.separator()
         self.columns().prop(settings, "sources", text="Batch")
         layout.operator("objaverse.render_batch", icon="RENDER_ANIMATION")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gallery_data import add_asset
 from PIL import Image
+from stored import store
 
 from objaverse_render_addon.cli import main
 from objaverse_render_addon.dataset.coloring import (
@@ -173,6 +174,21 @@ def test_the_command_says_what_it_wrote(
     assert main(["turntable", str(asset), "-o", str(target), "--background", "dark"]) == 0
     assert capsys.readouterr().out == f"{target} ({VIEWS} frames, 72x64)\n"
     assert main(["turntable", str(asset), "--seconds", "0"]) == InvalidJob.exit_code
+
+
+@pytest.mark.parametrize(("command", "suffix"), [("turntable", ".webp"), ("sheet", ".sheet.png")])
+@pytest.mark.parametrize("layout", ["zip", "tar", "folder", "shard"])
+def test_the_file_goes_beside_the_asset_or_here(
+    asset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str,
+    command: str, suffix: str,
+):  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    store([asset], tmp_path / "data", layout)
+    names = {"folder": "thing", "shard": "shard-000000.tar/thing"}
+    name = names.get(layout, f"thing.{layout}")
+    assert main([command, f"data/{name}"]) == 0
+    place = tmp_path if layout == "shard" else tmp_path / "data"
+    assert (place / f"thing{suffix}").is_file()
 
 
 # --- Colours --------------------------------------------------------------------------------

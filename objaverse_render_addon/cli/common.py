@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ..errors import RenderError
 
-__all__ = ["add_blender", "add_jobs", "complain", "counted"]
+__all__ = ["add_blender", "add_jobs", "beside", "complain", "counted"]
 
 _T = TypeVar("_T")
 
@@ -62,3 +62,11 @@ def counted(items: Iterable[_T], total: int, unit: str = "asset") -> Iterator[_T
             bar.clear()  # Whoever takes the item may print a line.
             yield item
             bar.update()
+
+
+def beside(asset: str, suffix: str) -> Path:
+    """Where a file about an asset goes by default: beside it, or here where that is no folder."""
+    name = asset.rstrip("/").rpartition("/")[2] if "://" in asset else Path(asset).name
+    name = name.removesuffix(".zip").removesuffix(".tar") + suffix
+    parent = Path(asset).parent
+    return parent / name if "://" not in asset and parent.is_dir() else Path(name)

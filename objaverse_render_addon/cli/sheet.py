@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from .common import beside
+
 __all__ = ["add"]
 
 
@@ -16,7 +18,7 @@ def add(commands: Any) -> None:
         help="make a contact sheet of a finished asset",
         description="One PNG with a row per view and a column per pass.",
     )
-    parser.add_argument("asset", type=Path, help="archive or folder of one asset")
+    parser.add_argument("asset", help="archive, folder or URL of one asset, or SHARD.tar/ID")
     parser.add_argument("-o", "--output", type=Path, help="default: <id>.sheet.png beside it")
     parser.add_argument("--views", type=int, default=8, help="at most so many (default: 8)")
     parser.add_argument("--size", type=int, default=160, help="pixels per cell (default: 160)")
@@ -26,8 +28,8 @@ def add(commands: Any) -> None:
 def _sheet(options: argparse.Namespace) -> int:
     from ..dataset.sheet import contact_sheet
 
-    asset: Path = options.asset
-    target = options.output or asset.parent / f"{asset.stem}.sheet.png"
+    asset: str = options.asset
+    target = options.output or beside(asset, ".sheet.png")
     width, height = contact_sheet(asset, target, views=options.views, size=options.size)
     print(f"{target} ({width}x{height})")
     return 0

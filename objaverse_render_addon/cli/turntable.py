@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from .common import beside
+
 __all__ = ["add"]
 
 _EXAMPLES = """\
@@ -26,7 +28,7 @@ def add(commands: Any) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("asset", type=Path, help="one finished asset")
+    parser.add_argument("asset", help="archive, folder or URL of one asset, or SHARD.tar/ID")
     parser.add_argument(
         "-o", "--output", type=Path, help="ends in .webp, .gif or .mp4 (default: <id>.webp)"
     )
@@ -51,8 +53,8 @@ def _turntable(options: argparse.Namespace) -> int:
         value = getattr(options, flag)
         if value is not None and not value > 0:
             raise InvalidJob(f"--{flag} is {value:g}.", hint="Give a number above 0.")
-    asset: Path = options.asset
-    target = options.output or asset.parent / f"{asset.stem}.webp"
+    asset: str = options.asset
+    target = options.output or beside(asset, ".webp")
     frames, width, height = turntable(
         asset,
         target,

@@ -27,9 +27,10 @@ examples:
   objaverse-render search --list-lvis
 
 All words have to be in an object's name, tags, categories or description; "two words" in quotes
-stand side by side, -word must not be there, beg* is the beginning of one. Licences are by, by-sa,
-by-nd, by-nc, by-nc-sa, by-nc-nd and cc0, or commercial, free (commercial and derivatives) and
-unknown. The first search makes an index, which takes minutes; all others take milliseconds.
+stand side by side, -word must not be there, beg* is the beginning of one; quote them all together
+for the shell where one begins with a hyphen, as above. Licences are by, by-sa, by-nd, by-nc,
+by-nc-sa, by-nc-nd and cc0, or commercial, free (commercial use and derivatives) and unknown. The
+first search makes an index, which takes minutes; all others take milliseconds.
 """
 
 

@@ -11,7 +11,7 @@ from bpy_extras.io_utils import ImportHelper
 
 from . import overlay, preferences, preview
 from .assets.formats import EXTENSIONS
-from .assets.objaverse import as_uid
+from .assets.sources import classify
 from .batch.background import Fetch
 from .blender import asset
 from .errors import Interrupted, RenderError
@@ -48,7 +48,7 @@ class OBJAVERSE_OT_import_asset(bpy.types.Operator, ImportHelper):
         if not source and not self.filepath:
             return ImportHelper.invoke(self, context, event)
         self.filepath = self.filepath or source
-        if as_uid(self.filepath) is None:
+        if classify(self.filepath) == "path":
             return self.execute(context)
         _start_fetch(context, self.filepath)
         manager = context.window_manager
@@ -89,7 +89,7 @@ class OBJAVERSE_OT_import_asset(bpy.types.Operator, ImportHelper):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Import, and wait for it."""
         source = self.filepath or context.scene.objaverse.source
-        if as_uid(source) is None:
+        if classify(source) == "path":
             return self._import(context, Path(bpy.path.abspath(source)))
         fetch = Fetch(source, preferences.options(context))
         fetch.run()

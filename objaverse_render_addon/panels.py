@@ -10,7 +10,7 @@ from bl_operators.presets import AddPresetBase
 from bl_ui.utils import PresetPanel
 
 from . import properties
-from .assets.objaverse import as_uid
+from .assets.sources import classify
 from .blender.asset import is_normalized
 from .errors import RenderError
 from .passes import is_set_up
@@ -94,7 +94,7 @@ class OBJAVERSE_PT_main(_Panel, bpy.types.Panel):
             layout.operator("objaverse.import_asset", icon="IMPORT")
         columns = self.columns()
         columns.prop(settings, "asset", text="Collection")
-        if as_uid(settings.source) and not bpy.app.online_access:
+        if classify(settings.source) != "path" and not bpy.app.online_access:
             box = layout.box()
             box.label(text="Online access is off: only fetched objects", icon="INTERNET_OFFLINE")
             allow = box.operator("screen.userpref_show", text="Allow It in Preferences, System")

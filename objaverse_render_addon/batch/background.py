@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..assets.objaverse import ObjaverseCache, as_uid
+from ..assets.resolve import Resolver
 from ..errors import Interrupted, RenderError, UnexpectedError
 from ..job import RenderJob
 from .run import AssetResult, Event, Report, render
@@ -113,10 +113,10 @@ class BackgroundRun:
 
 
 class Fetch(threading.Thread):
-    """Fetches one Objaverse object beside the caller.
+    """Fetches one asset beside the caller.
 
     Args:
-        source: UID or Sketchfab address.
+        source: Anything but a path: an identifier or an address.
         options: Those of :func:`render` that are about downloads: ``download_dir``,
             ``endpoint``, ``online``.
 
@@ -129,12 +129,13 @@ class Fetch(threading.Thread):
 
     def __init__(self, source: str, options: dict[str, Any]) -> None:
         super().__init__(name="objaverse-fetch", daemon=True)
-        self._uid = as_uid(source) or source
-        folder = options.get("download_dir")
-        self._cache = ObjaverseCache(
-            Path(folder).expanduser() if folder else None,
+        self._source = source
+        # Never closed, and repositories are kept: what Blender imports has to stay.
+        self._resolver = Resolver(
+            options.get("download_dir"),
             options.get("endpoint"),
             online=bool(options.get("online", True)),
+            save_repo_format="files",
         )
         self.cancel = threading.Event()
         self.path = Path()
@@ -144,7 +145,7 @@ class Fetch(threading.Thread):
     def run(self) -> None:
         """Fetch."""
         try:
-            self.path = self._cache.fetch(self._uid, self._progress, self.cancel)
+            self.path = self._resolver.fetch(self._source, self._progress, self.cancel).path
         except RenderError as error:
             self.error = error
         except Exception as error:

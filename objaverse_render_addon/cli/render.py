@@ -79,6 +79,11 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--scratch", type=Path, metavar="DIR", help="temporary images (default: in memory)"
     )
+    group.add_argument(
+        "--export", action="append", default=[], metavar="FORMAT[=DIR]",
+        help="also write each asset as a trainer reads it (default: OUT-FORMAT); may be repeated; "
+        "objaverse-render export --to help lists the formats",
+    )  # fmt: skip
     group.add_argument("--json", action="store_true", help="one JSON object per event")
     group.add_argument("--quiet", action="store_true", help="only failures")
 
@@ -187,6 +192,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 def _render(options: argparse.Namespace) -> int:
+    from ..batch.exports import Exports
     from ..batch.run import plan, render
 
     job = job_of(options)
@@ -203,13 +209,23 @@ def _render(options: argparse.Namespace) -> int:
         )
         return _show_plan(plans, job)
     progress = JsonProgress() if options.json else Progress(options.quiet)
-    with progress:
+    targets = {
+        name: Path(folder or f"{str(options.out).rstrip('/')}-{name}")
+        for name, _, folder in (text.partition("=") for text in options.export)
+    }
+    exports = Exports(targets)
+
+    def result(ended: Any) -> None:
+        progress.result(ended)
+        exports.take(ended)
+
+    with exports, progress:
         report = render(
             options.sources,
             job,
             options.out,
             on_event=progress.event,
-            on_result=progress.result,
+            on_result=result,
             on_start=progress.start,
             blender=options.blender,
             workers=options.workers,
@@ -237,7 +253,12 @@ def _render(options: argparse.Namespace) -> int:
             address=options.address,
         )
     progress.summary(report)
-    return report.exit_code
+    for error in exports.errors:
+        complain(error, f"not exported [{error.reason}]")
+    if not options.quiet and not options.json:
+        for made in exports.reports:
+            print(f"{made.target}: {made.scenes} scenes for {made.format}; see export.json")
+    return report.exit_code or (exports.errors[0].exit_code if exports.errors else 0)
 
 
 def _bytes(gibibytes: float | None) -> int | None:

@@ -125,6 +125,7 @@ class Engine:
             patiently=self._patiently, provenance=provenance, lookup=lookup,
             tell=self._inbox.put, cancel=self._stop_fetching,
         )  # fmt: skip
+        ledger.patience = self._storage_of_ledger
         self._preparing: dict[int, Row] = {}
         self._ready: deque[tuple[Item, int]] = deque()
         self._rendering: dict[int, Item] = {}
@@ -153,6 +154,7 @@ class Engine:
         with self._listening(), named(self._ledger.path):
             try:
                 self._run = self._ledger.start_run(len(self._lanes))
+                self._storage.look()
                 while not self._is_over():
                     self._feed()
                     self._dispatch()
@@ -199,7 +201,8 @@ class Engine:
             yield
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                # A handler that is not Python's own (Blender's) cannot be put back.
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _look_around(self) -> None:
         now = time.monotonic()
@@ -260,7 +263,17 @@ class Engine:
     def _say(self, text: str) -> None:
         self._on_event(Notice(text))
 
+    def _storage_of_ledger(self, error: RenderError, waited: float) -> bool:
+        """Whether to wait for it: everything that happens goes through the ledger."""
+        if not waited:
+            self._storage.report(error)
+        if self._cancel.is_set() or self._signals or waited > self._storage.patience:
+            return False
+        time.sleep(0.2)
+        return True
+
     def _wind_up(self, ended: str) -> None:
+        self._ledger.patience = None
         self._stop_fetching.set()
         self._storage.given_up.set()
         self._fetchers.shutdown(wait=True, cancel_futures=True)

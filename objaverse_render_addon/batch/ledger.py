@@ -14,7 +14,7 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -316,6 +316,10 @@ class Ledger:
     Args:
         read_only: Look, while another process may be writing.
 
+    Attributes:
+        patience: Asked, with the error and the seconds waited so far, whether to try again where
+            the disk is full; nothing is lost meanwhile.
+
     Raises:
         LedgerDamaged: The file is none, or of a newer version.
         OutputNotWritable, DiskFull
@@ -323,8 +327,9 @@ class Ledger:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
-        self._changes = 0
         self._flushed = time.monotonic()
+        self._unwritten: list[tuple[str, list[tuple[Any, ...]]]] = []
+        self.patience: Callable[[RenderError, float], bool] | None = None
         try:
             # An empty file is what a process leaves that dies at the first moment.
             new = not path.exists() or not path.stat().st_size
@@ -374,17 +379,44 @@ class Ledger:
         if not self._db.in_transaction:
             self._db.execute("BEGIN IMMEDIATE")
 
-    def _changed(self, count: int = 1) -> None:
-        self._changes += count
-        if self._changes >= 500 or time.monotonic() - self._flushed > 0.5:
+    def _write(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        self._unwritten.append((sql, list(rows)))
+        self._insist(lambda: self._execute(*self._unwritten[-1]))
+        if len(self._unwritten) >= 500 or time.monotonic() - self._flushed > 0.5:
             self.flush()
+
+    def _execute(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
+        self._begin()
+        self._db.executemany(sql, rows)
 
     def flush(self) -> None:
         """Write all changes."""
         if self._db.in_transaction:
-            self._db.execute("COMMIT")
-        self._changes = 0
+            self._insist(lambda: self._db.execute("COMMIT"))
+        self._unwritten.clear()
         self._flushed = time.monotonic()
+
+    def _insist(self, action: Callable[[], object]) -> None:
+        """Where the disk is full, SQLite may forget all that is not written; it is told again."""
+        since = time.monotonic()
+        while True:
+            try:
+                action()
+                return
+            except sqlite3.Error as error:
+                if self.patience is None or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
+                    raise
+                if not self.patience(_named(error, self.path), time.monotonic() - since):
+                    raise
+                action = self._tell_again
+
+    def _tell_again(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        for sql, rows in self._unwritten:
+            self._execute(sql, rows)
+        self._db.execute("COMMIT")
+        self._unwritten.clear()
 
     def request(self, digest: str) -> int | None:
         """Make these the assets that a run works on, if they were all taken in before.
@@ -499,13 +531,11 @@ class Ledger:
 
     def mark(self, ids: Sequence[int], state: str) -> None:
         """Set the state of assets that are in hand, or put them back."""
-        self._begin()
         now = time.time()
-        self._db.executemany(
+        self._write(
             "UPDATE assets SET state = ?, updated = ? WHERE id = ?",
-            [(state, now, one) for one in ids],
+            ((state, now, one) for one in ids),
         )
-        self._changed(len(ids))
 
     def hold(self, row: Row) -> None:
         """Another attempt is due, by who has it in hand: nobody else may claim it."""
@@ -516,24 +546,19 @@ class Ledger:
         self._put(row, "waiting")
 
     def _put(self, row: Row, state: str) -> None:
-        self._begin()
-        self._db.execute(
+        self._write(
             "UPDATE assets SET state = ?, attempts = ?, updated = ? WHERE id = ?",
-            (state, row.attempts, time.time(), row.id),
+            [(state, row.attempts, time.time(), row.id)],
         )
-        self._changed()
 
     def wait_again(self, ids: Sequence[int]) -> None:
         """Assets that had ended are to be looked at as if nothing had been tried yet."""
-        self._begin()
-        self._db.executemany(f"UPDATE assets SET {_ANEW} WHERE id = ?", [(one,) for one in ids])
-        self._changed(len(ids))
+        self._write(f"UPDATE assets SET {_ANEW} WHERE id = ?", [(one,) for one in ids])
 
     def finish(self, *outcomes: Outcome) -> None:
         """Write how assets ended; several at once, all or none."""
-        self._begin()
         now = time.time()
-        self._db.executemany(
+        self._write(
             "UPDATE assets SET state = ?, attempts = ?, reason = ?, message = ?, hint = ?, log = ?,"
             f" {_KEPT}, lost = 0, replace = 0, updated = ? WHERE id = ?",
             (
@@ -546,7 +571,6 @@ class Ledger:
                 for one in outcomes
             ),
         )  # fmt: skip
-        self._changed(len(outcomes))
 
     def reset_in_hand(self, *, died: bool = True) -> int:
         """What a run had in hand is waiting again; returns how many.
@@ -578,23 +602,17 @@ class Ledger:
 
     def adopt(self, shard: str, asset_ids: Iterable[str] = ()) -> None:
         """What lies in a shard is done, whatever the ledger thought."""
-        self._begin()
-        self._db.execute("INSERT OR IGNORE INTO shards VALUES (?)", (shard,))
-        self._db.executemany(
+        self._write("INSERT OR IGNORE INTO shards VALUES (?)", [(shard,)])
+        self._write(
             "UPDATE assets SET state = 'done', reason = NULL, path = ?"
             " WHERE asset_id = ? AND (state != 'done' OR path != ?)",
             ((shard, asset_id, shard) for asset_id in asset_ids),
         )
-        self._changed()
 
     def forget_shard(self, shard: str) -> None:
         """A shard is not there any more: what was in it waits."""
-        self._begin()
-        self._db.execute("DELETE FROM shards WHERE path = ?", (shard,))
-        self._db.execute(
-            f"UPDATE assets SET {_ANEW} WHERE state = 'done' AND path = ?", (shard,)
-        )
-        self._changed()
+        self._write("DELETE FROM shards WHERE path = ?", [(shard,)])
+        self._write(f"UPDATE assets SET {_ANEW} WHERE state = 'done' AND path = ?", [(shard,)])
 
     def retry(self, reasons: Iterable[str] | None = None, request: int | None = None) -> int:
         """Failed assets wait for another try; returns how many.
@@ -634,9 +652,9 @@ class Ledger:
 
     def add_job(self, fingerprint: str, job: dict[str, Any]) -> None:
         """Remember what a fingerprint stands for."""
-        self._begin()
-        self._db.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?)", (fingerprint, json.dumps(job)))
-        self._changed()
+        self._write(
+            "INSERT OR IGNORE INTO jobs VALUES (?, ?)", [(fingerprint, json.dumps(job))]
+        )
 
     def job(self, fingerprint: str) -> dict[str, Any] | None:
         """The job that a fingerprint stands for."""
@@ -661,11 +679,10 @@ class Ledger:
         self, run: int, elapsed: float, done: int, failed: int, *, ended: str = "", note: str = ""
     ) -> None:
         """A run is alive, or over."""
-        self._begin()
-        self._db.execute(
+        self._write(
             "UPDATE runs SET seen = ?, elapsed = ?, done = ?, failed = ?, ended = ?, note = ?"
             " WHERE id = ?",
-            (time.time(), elapsed, done, failed, ended, note, run),
+            [(time.time(), elapsed, done, failed, ended, note, run)],
         )
         self.flush()
 

@@ -26,13 +26,14 @@ class StorageWatch:
         say: Tells people.
 
     Attributes:
+        patience: As given.
         given_up: Set it to end all waiting.
     """
 
     def __init__(
         self, store: Store, patience: float, min_free: int | None, say: Callable[[str], None]
     ) -> None:
-        self._store, self._patience, self._min_free, self._say = store, patience, min_free, say
+        self._store, self.patience, self._min_free, self._say = store, patience, min_free, say
         self._trouble: tuple[RenderError, float] | None = None
         self._said = ("", 0.0)
         self._check: tuple[threading.Thread, list[RenderError | None], bool] | None = None
@@ -51,7 +52,7 @@ class StorageWatch:
         self._trouble = error, now
         if self._said[0] != error.reason or now - self._said[1] > _SAID_AGAIN:
             self._said = error.reason, now
-            self._say(f"{error.message} Waiting up to {self._patience:g} s. {error.hint}".strip())
+            self._say(f"{error.message} Waiting up to {self.patience:g} s. {error.hint}".strip())
 
     def look(self) -> RenderError | None:
         """See how things are; returns why the run has to end, if it has waited long enough.
@@ -68,7 +69,7 @@ class StorageWatch:
         thread, found, thorough = self._check
         thread.join(0.02)
         if thread.is_alive():
-            if self._trouble and time.monotonic() - self._trouble[1] > self._patience:
+            if self._trouble and time.monotonic() - self._trouble[1] > self.patience:
                 return self._trouble[0]
             return None
         self._check = None
@@ -86,7 +87,7 @@ class StorageWatch:
                 self._said = ("", 0.0)
                 self._say("Storage is there again; going on.")
             return None
-        return error if since > self._patience else None
+        return error if since > self.patience else None
 
     def is_well(self, error: RenderError) -> bool:
         """Whether something could not be written though the storage is as it should be."""
@@ -126,7 +127,7 @@ class StorageWatch:
                 action()
             except STORAGE_ERRORS as error:
                 failing(error)
-                if time.monotonic() - since > self._patience or self.given_up.wait(wait):
+                if time.monotonic() - since > self.patience or self.given_up.wait(wait):
                     return error
                 wait = min(2 * wait, _LONGEST_WAIT)
             except RenderError as error:

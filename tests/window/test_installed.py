@@ -112,7 +112,7 @@ def test_a_failing_batch_is_not_success(installed: Debian) -> None:
     done = installed.run(
         "blender --background --factory-startup --addons objaverse_render_addon"
         ' --python-exit-code 1 --python-expr "import bpy; '
-        "bpy.ops.objaverse.render_batch(sources='missing.glb', output_dir='data')\""
+        "bpy.ops.objaverse.render_batch(sources='missing.glb', output_dir='missing')\""
     )
     assert done.returncode == 1, done.stdout
     assert "does not exist" in done.stdout

@@ -279,7 +279,8 @@ def test_a_folder_that_cannot_be_written_is_told(
 
 def test_a_batch_shows_what_became_of_each(desk: Desk, newest: Debian, whole: None) -> None:
     shutil.copy(newest.folder / "broken.glb", newest.folder / "models/cut_off.glb")
-    put(desk, samples=200, views=3)
+    # The folder so far is another job's.
+    put(desk, samples=200, views=3, output_dir=f"{newest.home}/batch")
     desk.enter("sources", f"{newest.home}/models")
     desk.press("objaverse.render_batch()")
     desk.until(f"len({STATE}.items) == 2", 40, "the list")

@@ -458,6 +458,7 @@ class Output:
         normal_space: Axes of the normal pass.
         geometry: ``npy`` one array per pass and view, ``npz`` the same compressed (archives of
             the layout ``zip`` are compressed anyway), ``exr`` one multilayer file per view.
+            ``None`` takes ``npz`` for ``tar`` and ``webdataset``, otherwise ``npy``.
         layout: ``zip`` or ``tar`` one archive per asset, ``folder`` one folder per asset,
             ``webdataset`` archives of many assets each.
     """
@@ -465,7 +466,7 @@ class Output:
     resolution: tuple[int, int] = (512, 512)
     passes: tuple[str, ...] = DEFAULT_PASSES
     normal_space: NormalSpace = "camera"
-    geometry: GeometryFormat = "npy"
+    geometry: GeometryFormat | None = None
     layout: Layout = "zip"
 
     def __post_init__(self) -> None:
@@ -516,8 +517,9 @@ class RenderJob:
             )
 
     def resolved(self) -> RenderJob:
-        """The same job with the camera pattern's defaults filled in."""
-        cameras, asset = self.cameras, self.asset
+        """The same job with the defaults of its camera pattern and layout filled in."""
+        cameras, asset, output = self.cameras, self.asset, self.output
+        compressed = output.layout in ("tar", "webdataset")
         defaults = PATTERNS[cameras.pattern]
         normalize = asset.normalize or defaults.normalize
         unit = HALF_EXTENT[normalize] / HALF_EXTENT[defaults.normalize]
@@ -535,6 +537,9 @@ class RenderJob:
                 elevation=(low, high),
                 fov=cameras.fov or defaults.fov,
                 framing=cameras.framing or defaults.framing,
+            ),
+            output=dataclasses.replace(
+                output, geometry=output.geometry or ("npz" if compressed else "npy")
             ),
         )
 

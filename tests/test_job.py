@@ -243,7 +243,7 @@ WRONG = [
     ("output.passes", ["rgb", "deph"]),
     ("output.passes", [1]),
     ("output.normal_space", "object"),
-    ("output.geometry", "npz"),
+    ("output.geometry", "png"),
     ("output.layout", "rar"),
 ]
 

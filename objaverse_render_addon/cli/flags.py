@@ -152,8 +152,8 @@ JOB_FLAGS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
             "choices": ["camera", "world"], "help": "axes of the normals (default: camera)"}),
         ("--geometry", "output.geometry", {
             "choices": ["npy", "npz", "exr"],
-            "help": "an array per pass, plain or compressed (of use with tar, webdataset and "
-            "folder), or a multilayer EXR per view (default: npy)"}),
+            "help": "an array per pass, plain or compressed, or a multilayer EXR per view "
+            "(default: npz for tar and webdataset, otherwise npy)"}),
         ("--layout", "output.layout", {
             "choices": ["zip", "tar", "folder", "webdataset"],
             "help": "zip, tar or folder per asset, or WebDataset shards (default: zip)"}),

@@ -55,11 +55,11 @@ def asset_path(out: Path, asset_id: str, layout: str) -> Path:
     return out / f"{asset_id}{suffix}"
 
 
-def pass_file(index: int, name: str, geometry: str) -> str:
-    """Name of the file that holds a pass of a view."""
+def pass_file(index: int, name: str, geometry: str | None) -> str:
+    """Name of the file that holds a pass of a view; plain arrays where nothing else is said."""
     if name == "rgb":
         return f"{index:03d}.png"
-    return f"{index:03d}.exr" if geometry == "exr" else f"{index:03d}_{name}.{geometry}"
+    return f"{index:03d}.exr" if geometry == "exr" else f"{index:03d}_{name}.{geometry or 'npy'}"
 
 
 def frame_files(

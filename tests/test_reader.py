@@ -193,8 +193,9 @@ def test_a_mixed_folder_is_one_dataset(tmp_path: Path, folders: list[Path]):
     ]  # fmt: skip
 
 
-def test_exr_is_read_from_every_layout(tmp_path: Path):
-    folder = write_asset(tmp_path / "original", job_of(geometry="exr"))
+@pytest.mark.parametrize("geometry", ["exr", "npz"])
+def test_other_geometry_files_are_read_from_every_layout(tmp_path: Path, geometry: str):
+    folder = write_asset(tmp_path / "original", job_of(geometry=geometry))
     for number, layout in enumerate(LAYOUTS):
         store([folder], tmp_path / str(number), layout)
         with dataset.open(tmp_path / str(number))["asset"].open() as reader:
@@ -428,6 +429,21 @@ def test_an_exr_of_another_size_is_refused_before_it_is_unpacked(tmp_path: Path)
     path.write_bytes(data.replace(window, struct.pack("<4i", 0, 0, 1 << 30, 1 << 20)))
     with AssetReader(asset) as reader, pytest.raises(UnsafeData, match="pixels"):
         reader.read(0)
+
+
+@pytest.mark.parametrize("damage", ["bomb", "two", "none", "cut"])
+def test_a_compressed_array_that_lies_is_refused(tmp_path: Path, damage: str):
+    folder = write_asset(tmp_path / "original", job_of(geometry="npz"))
+    target = folder / "000_mask.npz"
+    whole = target.read_bytes()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range({"bomb": 1, "two": 2}.get(damage, 0)):
+            archive.writestr(f"{number}.npy", bytes(1 << 26 if damage == "bomb" else 8))
+    if damage == "cut":
+        target.write_bytes(whole[:-30])
+    with AssetReader(folder) as reader, pytest.raises((UnsafeData, TruncatedFile)) as caught:
+        reader.read(0)
+    assert "000_mask.npz" in str(caught.value)
 
 
 def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, folders: list[Path]):

@@ -280,7 +280,7 @@ def test_a_folder_that_cannot_be_written_is_told(
 def test_a_batch_shows_what_became_of_each(desk: Desk, newest: Debian, whole: None) -> None:
     shutil.copy(newest.folder / "broken.glb", newest.folder / "models/cut_off.glb")
     # The folder so far is another job's.
-    put(desk, samples=200, views=3, output_dir=f"{newest.home}/batch")
+    put(desk, samples=600, views=6, output_dir=f"{newest.home}/batch")
     desk.enter("sources", f"{newest.home}/models")
     desk.press("objaverse.render_batch()")
     desk.until(f"len({STATE}.items) == 2", 40, "the list")
@@ -292,7 +292,7 @@ def test_a_batch_shows_what_became_of_each(desk: Desk, newest: Debian, whole: No
     assert not desk.ask("bpy.ops.objaverse.render_batch.poll()")
     wait_until_idle(desk, newest)
     states = desk.ask(f"{{i.asset_id: [i.state, i.detail] for i in {STATE}.items}}")
-    assert states["rocket"][0] == "done" and states["rocket"][1].startswith("3 views")
+    assert states["rocket"][0] == "done" and states["rocket"][1].startswith("6 views")
     assert states["cut_off"][0] == "failed" and "cut_off.glb" in states["cut_off"][1]
     # A click on the failed line shows its reason below the list.
     failed = desk.ask(f"[i.asset_id for i in {STATE}.items].index('cut_off')")

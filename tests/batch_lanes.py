@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -21,6 +25,7 @@ from objaverse_render_addon.errors import Interrupted, RenderError
 from objaverse_render_addon.job import RenderJob
 from objaverse_render_addon.messages import Done, Stage
 
+ROOT = Path(__file__).parent.parent
 LAYOUTS = ("zip", "tar", "folder", "webdataset")
 Act = Callable[[Task, int], None]
 
@@ -157,3 +162,92 @@ def fails(error: RenderError, *ids: str, times: int = 10**6) -> Act:
             raise error
 
     return act
+
+
+# --- A run in a process of its own ----------------------------------------------------------
+
+
+def in_process(
+    sources: list[str], out: Path | str, log: Path, *, prefix: Sequence[str] = (), **plan: Any
+) -> subprocess.Popen[str]:
+    """A run with such lanes that can be killed.
+
+    Args:
+        log: Gets a line per asset that was rendered to its end.
+        prefix: Of the command.
+        plan: ``layout``, ``lanes``, ``seconds`` per asset, ``padding``, ``die`` (a method and how
+            often it may be called before the process is killed), ``options`` of ``render``.
+    """
+    plan = {**plan, "sources": sources, "out": str(out), "log": str(log)}
+    return subprocess.Popen(
+        [*prefix, sys.executable, str(Path(__file__).resolve()), json.dumps(plan)],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+
+
+def rendered_in(log: Path) -> list[str]:
+    return log.read_text().split() if log.exists() else []
+
+
+def _main(plan: dict[str, Any]) -> None:
+    class LogLane(PlanLane):
+        def render(self, task: Task, tell: Progress) -> Done:
+            self.sleep(plan.get("seconds", 0.0))
+            done = super().render(task, tell)
+            with Path(plan["log"]).open("a") as log:
+                log.write(f"{task.asset_id}\n")
+            return done
+
+    if "die" in plan:
+        _die_in(*plan["die"])
+    made = [LogLane(padding=plan.get("padding", 100)) for _ in range(plan.get("lanes", 3))]
+    options = plan.get("options", {})
+    if "shard" in options:
+        options["shard"] = tuple(options["shard"])
+    job = make_job(plan.get("layout", "zip"), **plan.get("job", {}))
+
+    def say(event: Any) -> None:
+        if event.kind == "notice":
+            print("notice", event.text, flush=True)
+
+    def tell(result: Any) -> None:
+        print("result", result.status, result.asset_id, flush=True)
+
+    def begin(_: object) -> None:
+        print("start", flush=True)
+
+    try:
+        report = run(
+            plan["sources"], plan["out"], *made, job=job, on_event=say, on_result=tell,
+            on_start=begin, **options,
+        )  # fmt: skip
+    except RenderError as error:
+        print("error", error.reason, error, flush=True)
+        sys.exit(error.exit_code)
+    print("counts", json.dumps(dict(report.counts)), flush=True)
+
+
+def _die_in(method: str, after: int, when: str) -> None:
+    """Be killed before or after a method does its work, the ``after``-th time."""
+    from objaverse_render_addon.batch import ledger, packing, store
+
+    rooms = {"Ledger": ledger.Ledger, "Shards": packing.Shards, "Store": store._LocalStore}
+    cls, name = rooms[method.split(".")[0]], method.split(".")[1]
+    works, left = getattr(cls, name), [after]
+
+    def dying(self: Any, *arguments: Any, **options: Any) -> Any:
+        left[0] -= 1
+        now = left[0] == 0
+        if now and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = works(self, *arguments, **options)
+        if now:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(cls, name, dying)
+
+
+if __name__ == "__main__":
+    _main(json.loads(sys.argv[1]))

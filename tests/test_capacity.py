@@ -34,7 +34,10 @@ def job(device: str = "auto", size: int = 512) -> RenderJob:
 # Lines as nvidia-smi prints them with --format=csv,noheader,nounits.
 H200 = "0, NVIDIA H200, 00000000:18:00.0, 143154\n1, NVIDIA H200, 00000000:2A:00.0, 12\n"
 SPARK = "0, NVIDIA GB10, 0000000F:01:00.0, [N/A]\n"
-ODD = '0, "Tesla, the old one", 00000000:00:1E.0, 15109\n\n2, GRID, 00000000:3B:00.0, [Not Supported]\n'
+ODD = (
+    '0, "Tesla, the old one", 00000000:00:1E.0, 15109\n\n'
+    "2, GRID, 00000000:3B:00.0, [Not Supported]\n"
+)
 
 
 def test_what_nvidia_smi_prints_is_understood(monkeypatch: pytest.MonkeyPatch):

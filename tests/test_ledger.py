@@ -255,7 +255,7 @@ class Machine(RuleBasedStateMachine):
         self.path = self.folder / "ledger.sqlite"
         self.ledger = Ledger(self.path)
         self.request = self.ledger.add("list", entries(count))
-        self.model = {n: "waiting" for n in range(1, count + 1)}
+        self.model = dict.fromkeys(range(1, count + 1), "waiting")
         self.rows = {}
 
     @rule(count=st.integers(1, 3))
@@ -455,7 +455,7 @@ def held(folder: Path, *shard: int) -> Lock:
 
 def test_one_run_at_a_time_has_a_folder(tmp_path: Path):
     first = held(tmp_path)
-    with pytest.raises(OutputBusy, match="data .* process") as caught:
+    with pytest.raises(OutputBusy, match=r"data .* process") as caught:
         held(tmp_path)
     assert caught.value.hint
     with pytest.raises(OutputBusy):

@@ -69,6 +69,13 @@ class _Trouble:
     error: RenderError
 
 
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    """The storage stayed away for too long."""
+
+    error: RenderError
+
+
 class Engine:
     """One run over the assets of a request.
 
@@ -265,8 +272,7 @@ class Engine:
 
     def _storage_of_ledger(self, error: RenderError, waited: float) -> bool:
         """Whether to wait for it: everything that happens goes through the ledger."""
-        if not waited:
-            self._storage.report(error)
+        self._storage.report(error)
         if self._cancel.is_set() or self._signals or waited > self._storage.patience:
             return False
         time.sleep(0.2)
@@ -308,8 +314,12 @@ class Engine:
     def _patiently(self, action: Callable[[], Found | None]) -> Found | None:
         found: list[Found | None] = []
         error = self._storage.insist(lambda: found.append(action()), self._report)
+        if isinstance(error, STORAGE_ERRORS):
+            # No fault of the asset, and no hope for the others.
+            self._inbox.put(_Gone(error))
+            raise Interrupted("Stopped.")
         if error is not None:
-            raise Interrupted("Stopped.") if self._storage.given_up.is_set() else error
+            raise error
         return found[0]
 
     def _report(self, error: RenderError) -> None:
@@ -373,6 +383,14 @@ class Engine:
             self._on_event(message)
         elif isinstance(message, _Trouble):
             self._storage.report(message.error)
+        elif isinstance(message, _Gone):
+            self._end(message.error)
+
+    def _end(self, error: RenderError) -> None:
+        """Nothing can go on."""
+        if self._deadline is None:
+            self._fatal = error
+            self._stop(time.monotonic() + GRACE)
 
     def _prepared(self, told: _Prepared) -> None:
         row = self._preparing.pop(told.row.id)
@@ -408,6 +426,10 @@ class Engine:
         item = self._rendering.pop(told.task.id)
         if isinstance(message, LaneBroken):
             self._lane_broke(told.lane, item, message.error)
+            return
+        if isinstance(message, Interrupted) and self._deadline is None:
+            # Nobody here stopped it.
+            self._lane_broke(told.lane, item, message)
             return
         self._proven.add(told.lane)
         self._broken[told.lane] = 0
@@ -502,9 +524,7 @@ class Engine:
         # What is rendered stays where it is, and the next run brings it to its place.
         for row in told.rows:
             self._ledger.put_back(self._packing.pop(row).row)
-        if self._deadline is None:
-            self._fatal = told.error
-            self._stop(time.monotonic() + GRACE)
+        self._end(told.error)
 
     def _finish(self, items: Sequence[Item], name: str) -> None:
         """They are where they belong: one, or all of a shard."""

@@ -13,6 +13,7 @@ from .store import Store
 __all__ = ["STORAGE_ERRORS", "StorageWatch"]
 
 STORAGE_ERRORS: Final = (DiskFull, OutputNotWritable)
+_FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 30.0
 _SAID_AGAIN: Final = 60.0
 
@@ -121,7 +122,7 @@ class StorageWatch:
         Args:
             failing: Told of every attempt that failed.
         """
-        wait, since = 0.5, time.monotonic()
+        wait, since = _FIRST_WAIT, time.monotonic()
         while True:
             try:
                 action()

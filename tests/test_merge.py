@@ -1,0 +1,173 @@
+"""One ledger of many: what parts of a list say together, and when they contradict each other."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+from batch_lanes import PlanLane, fails, make_job, make_sources, run
+
+from objaverse_render_addon import cli
+from objaverse_render_addon.batch.ledger import Entry, Ledger, Lock, Outcome
+from objaverse_render_addon.batch.merge import merge
+from objaverse_render_addon.batch.status import ledgers, read_status
+from objaverse_render_addon.errors import (
+    ImportFailed,
+    LedgerDamaged,
+    OutputBusy,
+    OutputExists,
+    SourceNotFound,
+)
+
+
+def part(folder: Path, index: int, total: int, job: str = "job", **states: str) -> Path:
+    path = folder / f"ledger-{index:04d}-of-{total:04d}.sqlite"
+    with Ledger(path) as ledger:
+        known = {row["asset_id"]: row["id"] for row in ledger.assets()}
+        if not known:
+            ledger.put("fingerprint", job)
+            ledger.add("x", [Entry(f"/{name}", name) for name in states])
+            known = {row["asset_id"]: row["id"] for row in ledger.assets()}
+        for name, state in states.items():
+            if state != "waiting":
+                reason = None if state == "done" else "timeout"
+                ledger.finish(Outcome(known[name], state, 1, reason, path=f"{name}.zip"))
+        ledger.beat(ledger.start_run(1), random.random(), 1, 0, ended="finished")
+    return path
+
+
+def rows(path: Path) -> dict[str, str]:
+    with Ledger(path, read_only=True) as ledger:
+        return {row["asset_id"]: row["state"] for row in ledger.assets()}
+
+
+def test_parts_are_put_together_and_missing_ones_told(tmp_path: Path, capsys):
+    part(tmp_path, 0, 3, a="done", b="failed")
+    part(tmp_path, 2, 3, c="waiting")
+    target = tmp_path / "ledger.sqlite"
+    arguments = ["merge", "data", "--state", str(tmp_path)]
+    assert cli.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "3 assets of 2 parts" in said
+    assert "missing: 1" in said
+    assert rows(target) == {"a": "done", "b": "failed", "c": "waiting"}
+    assert cli.main(arguments) == 0
+    assert rows(target) == {"a": "done", "b": "failed", "c": "waiting"}
+    assert len(read_status([target]).runs) == 1
+    with Ledger(target, read_only=True) as ledger:
+        assert len(list(ledger.runs())) == 2
+
+
+@pytest.mark.parametrize("jump", [-1e8, 0.0, 1e8])
+def test_what_a_part_did_since_counts_whatever_its_clock_says(
+    tmp_path: Path, monkeypatch, jump: float
+):
+    target = tmp_path / "ledger.sqlite"
+    path = part(tmp_path, 0, 1, a="done", b="failed", c="waiting", d="waiting")
+    merge([path], target, "data")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + jump)
+    part(tmp_path, 0, 1, b="done", c="failed")
+    merge([path], target, "data")
+    assert rows(target) == {"a": "done", "b": "done", "c": "failed", "d": "waiting"}
+
+
+def test_what_is_done_in_the_whole_stays_done(tmp_path: Path):
+    target = tmp_path / "ledger.sqlite"
+    path = part(tmp_path, 0, 1, a="failed", b="waiting")
+    merge([path], target, "data")
+    with Ledger(target) as ledger:
+        row = ledger.find("a")
+        assert row is not None
+        ledger.finish(Outcome(row.id, "done", 1))
+    merge([path], target, "data")
+    assert rows(target) == {"a": "done", "b": "waiting"}
+
+
+def test_status_reads_the_parts_until_they_are_merged(tmp_path: Path):
+    state, target = tmp_path / ".state", tmp_path / ".state" / "ledger.sqlite"
+    state.mkdir()
+    paths = [part(state, 0, 2, a="done"), part(state, 1, 2, b="waiting")]
+    assert ledgers(tmp_path) == paths
+    assert read_status(paths).total == 2
+    assert read_status(paths[:1]).parts == (1, 2)
+    merge(paths, target, "data")
+    assert ledgers(tmp_path) == [target]
+    part(state, 1, 2, b="done")
+    assert ledgers(tmp_path) == paths
+    assert read_status(paths).counts["done"] == 2
+    merge(paths, target, "data")
+    assert ledgers(tmp_path) == [target]
+
+
+def test_parts_that_do_not_fit_are_refused(tmp_path: Path):
+    target = tmp_path / "ledger.sqlite"
+    first = part(tmp_path, 0, 2, a="done")
+    with pytest.raises(OutputExists, match="2, 3 parts"):
+        merge([first, part(tmp_path, 0, 3, b="done")], target, "data")
+    with pytest.raises(OutputExists, match="different jobs"):
+        merge([first, part(tmp_path, 1, 2, job="other", c="done")], target, "data")
+    with pytest.raises(SourceNotFound):
+        merge([], target, "data")
+    with pytest.raises(LedgerDamaged, match=r"other\.sqlite is not named"):
+        merge([tmp_path / "other.sqlite"], target, "data")
+    broken = tmp_path / "ledger-0001-of-0002.sqlite"
+    broken.write_bytes(b"no" * 3000)
+    with pytest.raises(LedgerDamaged, match="0001-of-0002"):
+        merge([first, broken], target, "data")
+    assert not target.exists() or rows(target) == {}
+
+
+def test_a_whole_of_another_job_is_refused(tmp_path: Path):
+    target = tmp_path / "ledger.sqlite"
+    merge([part(tmp_path, 0, 1, a="done")], target, "data")
+    (tmp_path / "ledger-0000-of-0001.sqlite").unlink()
+    with pytest.raises(OutputExists, match="different jobs"):
+        merge([part(tmp_path, 0, 1, job="other", b="done")], target, "data")
+
+
+def test_a_part_that_never_began_has_no_say(tmp_path: Path):
+    empty = tmp_path / "ledger-0001-of-0002.sqlite"
+    Ledger(empty).close()
+    assert merge([part(tmp_path, 0, 2, a="done"), empty], tmp_path / "ledger.sqlite", "x") == (
+        1, [],
+    )  # fmt: skip
+
+
+def test_nothing_is_merged_under_a_run_at_work(tmp_path: Path):
+    paths = [part(tmp_path, 0, 2, a="done"), part(tmp_path, 1, 2, b="done")]
+    lock = Lock(tmp_path, "data", (1, 2))
+    with pytest.raises(OutputBusy):
+        merge(paths, tmp_path / "ledger.sqlite", "data")
+    lock.release()
+    assert merge(paths, tmp_path / "ledger.sqlite", "data") == (2, [])
+
+
+def test_after_merging_a_run_over_a_part_of_the_list_is_that_part_alone(tmp_path: Path):
+    sources, out = make_sources(tmp_path / "src", 20), tmp_path / "out"
+    failing = fails(ImportFailed("no"), "a0004", "a0005", "a0011")
+    for index in range(2):
+        run(sources, out, PlanLane(None, failing), shard=(index, 2))
+    target = out / ".state" / "ledger.sqlite"
+    assert merge(ledgers(out), target, "data") == (20, [])
+    report = run(sources[:6], out, retry="all")
+    assert {name: report.counts[name] for name in ("done", "skipped", "failed")} == {
+        "done": 2, "skipped": 4, "failed": 0,
+    }  # fmt: skip
+    assert rows(target)["a0011"] == "failed"
+    assert run(sources, out, retry="all").counts["done"] == 1
+
+
+def test_shards_of_all_parts_are_known_after_merging(tmp_path: Path):
+    sources, out, job = make_sources(tmp_path / "src", 20), tmp_path / "out", make_job("webdataset")
+    for index in range(2):
+        run(sources, out, job=job, shard=(index, 2), shard_assets=4)
+    target = out / ".state" / "ledger.sqlite"
+    merge(ledgers(out), target, "data")
+    with Ledger(target) as ledger:
+        assert ledger.shards() == {path.name for path in out.glob("*.tar")}
+    lane = PlanLane()
+    assert run(sources, out, lane, job=job).counts["skipped"] == 20
+    assert lane.rendered == []

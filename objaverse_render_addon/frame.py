@@ -16,7 +16,17 @@ import numpy.typing as npt
 
 from .cameras import Camera, View
 
-__all__ = ["PASS_SPECS", "Bounds", "Check", "Frame", "PassSpec", "assemble", "check_frame"]
+__all__ = [
+    "PASS_SPECS",
+    "Bounds",
+    "Check",
+    "Frame",
+    "PassSpec",
+    "assemble",
+    "check_color",
+    "check_frame",
+    "check_geometry",
+]
 
 Array = npt.NDArray[Any]
 Status = Literal["ok", "doubt", "failed"]
@@ -194,7 +204,7 @@ def _graded(name: str, value: float, doubt: bool, failed: bool = False) -> Check
 
 
 def check_frame(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -> list[Check]:
-    """Prove one view from its own numbers.
+    """Prove one view from its own numbers: geometry first, then colour.
 
     Args:
         frame: What it holds is checked; what is not there cannot be.
@@ -206,6 +216,12 @@ def check_frame(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -> l
         One :class:`Check` per property. ``failed`` is a contradiction in the data, ``doubt``
         something that can be right but that a user of the data will want to know.
     """
+    checks = check_geometry(frame, bounds, others)
+    return checks + check_color(frame) if checks[0].status != "failed" else checks
+
+
+def check_geometry(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -> list[Check]:
+    """The part of :func:`check_frame` that needs no colour."""
     depth, normal = frame.passes.get("depth"), frame.passes.get("normal")
     checks = [_check_finite(frame)]
     if checks[0].status == "failed":
@@ -234,9 +250,18 @@ def check_frame(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -> l
         checks.append(_check_facing(frame, mask, normal))
         if depth is not None:
             checks += _check_gradient(frame, mask, depth, normal)
+    return checks
+
+
+def check_color(frame: Frame) -> list[Check]:
+    """The part of :func:`check_frame` that is about colour."""
+    mask = _mask_of(frame)
+    if mask is None:
+        return []
+    checks = []
     if "rgb" in frame.passes and frame.passes["rgb"].shape[-1] == 4:
         checks.append(_check_alpha(frame.passes["rgb"], mask))
-    if "rgb" in frame.passes and count:
+    if "rgb" in frame.passes and mask.any():
         spread = float(np.ptp(frame.passes["rgb"][mask][:, :3], axis=0).max())
         checks.append(_graded("rgb_not_uniform", spread, spread < 2))
     return checks

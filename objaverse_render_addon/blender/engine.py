@@ -25,7 +25,7 @@ from ..assets.formats import inspect_file
 from ..cameras import Camera, Rig, View, draw, sample_views
 from ..dataset.images import cycles_seconds, encode_srgb8, read_exr
 from ..errors import ClippedPictures, EmptyPictures, RenderFailed
-from ..frame import Frame, assemble, check_frame
+from ..frame import Check, Frame, assemble, check_color, check_geometry
 from ..job import RenderJob
 from ..passes import set_output, setup_passes
 from . import compat, importers, lighting, materials
@@ -161,6 +161,8 @@ class AssetScene:
             self._set_up_color()
         for frame in frames:
             path = None
+            # While colour is rendered.
+            checked = decoder.submit(check_geometry, frame, self.normalization.bounds, list(recent))
             if "rgb" in self.job.output.passes:
                 since = time.perf_counter()
                 path = scratch / f"color-{frame.view.index:05d}.exr"
@@ -172,7 +174,7 @@ class AssetScene:
                 self.scene.render.filepath = str(path)
                 self._render(path)
                 self.watch.add("color", since)
-            waiting.append(decoder.submit(self._complete, frame, path, list(recent)))
+            waiting.append(decoder.submit(self._complete, frame, path, checked))
             # The first view and the one before are the witnesses for the next.
             recent[1:] = [frame]
             if len(waiting) > 1:
@@ -182,20 +184,20 @@ class AssetScene:
 
     def _decode_geometry(self, frame: Frame, path: Path) -> Frame:
         wanted = self.job.output.passes
-        frame.passes = assemble(
-            read_exr(path), frame.camera, wanted, self.job.output.normal_space
-        )
+        frame.passes = assemble(read_exr(path), frame.camera, wanted, self.job.output.normal_space)
         path.unlink()
         return frame
 
-    def _complete(self, frame: Frame, color: Path | None, others: list[Frame]) -> Frame:
+    def _complete(self, frame: Frame, color: Path | None, checked: Future[list[Check]]) -> Frame:
         if color is not None:
             channels = read_exr(color)
             self.watch.count("cycles", cycles_seconds(color))
             color.unlink()
             linear = np.stack([channels[name] for name in "RGBA"], axis=-1)
             frame.passes["rgb"] = encode_srgb8(linear)
-        frame.checks = check_frame(frame, self.normalization.bounds, others)
+        frame.checks = checked.result()
+        if frame.checks[0].status != "failed":
+            frame.checks = frame.checks + check_color(frame)
         return frame
 
     def _look(self, view: View) -> View:

@@ -98,15 +98,20 @@ def encode_srgb8(linear: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     Returns:
         (H, W, 4) uint8; colour is 0 where alpha is 0.
     """
-    alpha = np.clip(linear[..., 3:], 0.0, 1.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        color = np.where(alpha > 0, linear[..., :3] / alpha, 0.0)
+    pixels = np.zeros(linear.shape, dtype=np.uint8)
+    # Most of a picture is empty.
+    seen = linear[..., 3] > 0
+    some = linear[seen]
+    alpha = np.minimum(some[:, 3:], 1.0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        color = some[:, :3] / alpha
     color = np.clip(np.nan_to_num(color, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
     encoded = np.where(color <= 0.0031308, color * 12.92, 1.055 * color ** (1 / 2.4) - 0.055)
-    straight = np.concatenate([encoded, np.nan_to_num(alpha)], axis=2)
-    pixels = (straight * 255.0 + 0.5).astype(np.uint8)
+    straight = np.concatenate([encoded, alpha], axis=1)
+    bytes_ = (straight * 255.0 + 0.5).astype(np.uint8)
     # Dividing by an alpha that rounds to 0 makes colour out of rounding errors.
-    pixels[pixels[..., 3] == 0] = 0
+    bytes_[bytes_[:, 3] == 0] = 0
+    pixels[seen] = bytes_
     return pixels
 
 

@@ -53,6 +53,7 @@ __all__ = [
     "WrongFormat",
     "from_os_error",
     "from_reason",
+    "reasons",
 ]
 
 
@@ -358,6 +359,11 @@ def _all_classes() -> dict[str, type[RenderError]]:
         found[cls.reason] = cls
         pending.extend(cls.__subclasses__())
     return found
+
+
+def reasons() -> list[str]:
+    """The names of all failures, in alphabetical order."""
+    return sorted(_all_classes())
 
 
 def from_reason(reason: str, message: str, hint: str = "", log: str = "") -> RenderError:

@@ -272,7 +272,7 @@ def test_a_dry_run_tells_what_fails_and_exits_with_its_code(capsys, tmp_path: Pa
     assert cli.main([*arguments, good, bad]) == 12
     said = capsys.readouterr()
     assert "1 of 2 assets to render" in said.out
-    assert "HTML page" in said.err
+    assert f"failed [wrong-format]: {bad}" in said.err and "HTML page" in said.err
     assert cli.main([*arguments, good, bad, missing]) == 3
 
 

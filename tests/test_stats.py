@@ -227,7 +227,8 @@ def test_the_command_writes_a_page_and_tells_the_essentials(
     assert main(["stats", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "3 assets, 12 views" in out
-    assert re.search(r"Field of view +median 45 ", out)
+    assert re.search(r"Field of view +median 45.0° ", out)
+    assert re.search(r"Source file +median [0-9.]+ (B|[KM]iB) ", out)
     assert "warning: odd 3" in out
     assert "<svg" in (tmp_path / "stats.html").read_text()
     other = tmp_path / "new" / "page.html"

@@ -70,7 +70,7 @@ def test_the_rate_is_that_of_runs_at_work(out: Path):
     [
         ({}, 0.0, "4 workers, 40 done and 10 failed in 1 min 40 s"),
         ({"note": "the disk is full"}, 0.0, "waiting: the disk is full"),
-        ({"ended": "interrupted"}, 0.0, "the last run interrupted"),
+        ({"ended": "interrupted"}, 0.0, "the last run was interrupted"),
         ({}, 100.0, "the last run was killed"),
         ({}, -1e6, "the last run was killed"),
     ],
@@ -139,6 +139,17 @@ def test_what_is_to_be_tried_again_waits_for_the_next_run(tmp_path: Path, capsys
     assert lane.rendered == ["a0001"]
     assert cli.main(["status", str(out), "--retry", "all"]) == 0
     assert run(sources, out).ok
+
+
+@pytest.mark.parametrize(
+    "arguments", [["status", "--retry"], ["status", "--failed", "--reason"], ["render", "--retry"]]
+)
+def test_a_reason_that_does_not_exist_is_refused_with_those_like_it(arguments, out: Path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*arguments, "worker-timeout", str(out)])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert "there is no reason 'worker-timeout'" in said and "timeout" in said.split("are ")[1]
 
 
 def test_nothing_is_put_back_under_a_run_at_work(out: Path, capsys):

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from ..errors import RenderError
+from ..errors import RenderError, reasons
 
-__all__ = ["add_blender", "add_jobs", "beside", "complain", "counted"]
+__all__ = [
+    "add_blender",
+    "add_jobs",
+    "beside",
+    "complain",
+    "counted",
+    "readable_size",
+    "reason",
+    "reason_or_all",
+]
 
 _T = TypeVar("_T")
 
@@ -45,6 +55,30 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
     return number
+
+
+def reason(text: str) -> str:
+    """The name of a kind of failure, as an argument."""
+    if text in reasons():
+        return text
+    close = ", ".join(difflib.get_close_matches(text, reasons(), 3)) or "no-geometry, timeout"
+    raise argparse.ArgumentTypeError(
+        f"there is no reason {text!r}; similar ones are {close}; docs/errors.md has all"
+    )
+
+
+def reason_or_all(text: str) -> str:
+    """The same, or all of them."""
+    return text if text == "all" else reason(text)
+
+
+def readable_size(count: float) -> str:
+    """A number of bytes, for people."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
 
 
 def counted(items: Iterable[_T], total: int, unit: str = "asset") -> Iterator[_T]:

@@ -10,6 +10,15 @@ from .common import add_blender
 
 __all__ = ["add"]
 
+_EXAMPLES = """\
+examples:
+  objaverse-render doctor                             pip's Blender, its devices and formats
+  objaverse-render doctor --blender /opt/blender/blender
+  objaverse-render doctor --json                      for programs
+
+It exits with 1 where something is wrong.
+"""
+
 
 def add(commands: Any) -> None:
     """Declare the command."""
@@ -17,6 +26,8 @@ def add(commands: Any) -> None:
         "doctor",
         help="say what Blender, devices and libraries are here",
         description="Start Blender and tell what it is, what it can read and render on.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_blender(parser)
     parser.add_argument("--json", action="store_true", help="for machines")

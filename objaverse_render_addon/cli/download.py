@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Interrupted
-from .common import complain
+from .common import complain, readable_size
 
 if TYPE_CHECKING:
     from ..assets.ahead import FetchResult
@@ -110,7 +110,7 @@ def _download(options: argparse.Namespace) -> int:
         print(json.dumps({"kind": "summary", **counts, "bytes": received}), flush=True)
     elif not options.quiet and sum(counts.values()) > 1:
         said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        print(f"{said}, {_size(received)}")
+        print(f"{said}, {readable_size(received)}")
     return 0 if not codes else codes.pop() if len(codes) == 1 else 3
 
 
@@ -133,18 +133,10 @@ def _tell(result: FetchResult, options: argparse.Namespace) -> None:
     if error is not None:
         complain(error, f"failed [{error.reason}]")
     elif fetched is not None and not options.quiet:
-        size = f" ({_size(result.received)})" if result.received else ""
+        size = f" ({readable_size(result.received)})" if result.received else ""
         state = fetched.provenance.get("objaverse_xl", {}).get("state", "")
         note = f" [{state}]" if state in ("modified", "new") else ""
         print(f"{result.status:7s} {fetched.path}{size}{note}", flush=True)
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
 
 
 class _Bar:

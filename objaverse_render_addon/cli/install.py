@@ -11,6 +11,12 @@ from .common import add_blender
 
 __all__ = ["add"]
 
+_EXAMPLES = """\
+examples:
+  objaverse-render install --blender /opt/blender/blender
+  objaverse-render install --blender blender --extension dist/objaverse_render_addon-0.1.0.zip
+"""
+
 
 def add(commands: Any) -> None:
     """Declare the command."""
@@ -19,6 +25,8 @@ def add(commands: Any) -> None:
         help="put the extension into an installed Blender",
         description="Install and enable the extension in Blender, and make its command line "
         "know it as objaverse_render_addon.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_blender(parser)
     parser.add_argument(

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import InvalidJob
 from ..job import CameraRules, RenderJob
-from .common import add_blender, complain
+from .common import add_blender, complain, reason_or_all
 from .flags import add_job_flags, job_of
 from .progress import JsonProgress, Progress
 
@@ -121,7 +121,7 @@ def _add_sources(group: argparse._ArgumentGroup) -> None:
 def _add_long(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--overwrite", action="store_true", help="render what is finished too")
     group.add_argument(
-        "--retry", action="append", default=[], metavar="REASON",
+        "--retry", action="append", type=reason_or_all, default=[], metavar="REASON",
         help="try earlier failures of this kind again, or all; may be repeated",
     )  # fmt: skip
     group.add_argument(
@@ -270,9 +270,10 @@ def _show_plan(plans: list[Any], job: RenderJob) -> int:
     cameras: CameraRules = resolved.cameras
     width, height = resolved.output.resolution
     for item in plans:
-        print(f"{item.action:7s}{item.source} -> {item.path}")
         if item.error:
-            complain(item.error, "       ")
+            complain(item.error, f"failed [{item.error.reason}]")
+        else:
+            print(f"{item.action:7s}{item.source} -> {item.path}")
     count = sum(item.action == "render" for item in plans)
     views = cameras.views if cameras.views is not None else "all"
     print(

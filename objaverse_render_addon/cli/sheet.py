@@ -10,6 +10,13 @@ from .common import beside
 
 __all__ = ["add"]
 
+_EXAMPLES = """\
+examples:
+  objaverse-render sheet data/rocket.zip                  data/rocket.sheet.png
+  objaverse-render sheet data/rocket.zip --views 4 --size 256 -o rocket.png
+  objaverse-render sheet data/shard-000000.tar/rocket
+"""
+
 
 def add(commands: Any) -> None:
     """Declare the command."""
@@ -17,6 +24,8 @@ def add(commands: Any) -> None:
         "sheet",
         help="make a contact sheet of a finished asset",
         description="One PNG with a row per view and a column per pass.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("asset", help="archive, folder or URL of one asset, or SHARD.tar/ID")
     parser.add_argument("-o", "--output", type=Path, help="default: <id>.sheet.png beside it")

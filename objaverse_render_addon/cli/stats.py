@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .common import add_jobs, counted
+from .common import add_jobs, counted, readable_size
 
 if TYPE_CHECKING:
     from ..dataset.stats import Statistics
@@ -80,6 +80,17 @@ def _never_rendered(folder: Path) -> Counter[str]:
         return Counter(ledger.failures_by("reason"))
 
 
+def _quantity(name: str, value: float) -> str:
+    """A histogram's value, for people."""
+    if name.endswith("_degrees"):
+        return f"{value:.1f}°"
+    if name in ("coverage", "box_share"):
+        return f"{value:.1%}"
+    if name == "file_size":
+        return readable_size(value)
+    return f"{value:.3g} s" if name == "seconds" else f"{value:.4g}"
+
+
 def _tell(total: Statistics, output: Path) -> None:
     from ..dataset.stats import ABOUT
 
@@ -87,7 +98,8 @@ def _tell(total: Statistics, output: Path) -> None:
     for name, histogram in total.histograms.items():
         if histogram.count:
             low, middle, high = (histogram.quantile(share) for share in (0.05, 0.5, 0.95))
-            print(f"  {ABOUT[name][0]:<20} median {middle:<9.4g} 90 % in {low:.4g} … {high:.4g}")
+            told = [_quantity(name, value) for value in (middle, low, high)]
+            print(f"  {ABOUT[name][0]:<20} median {told[0]:<11} 90 % in {told[1]} … {told[2]}")
     doubts = {name: counts["doubt"] for name, counts in total.checks.items() if counts["doubt"]}
     for title, counts in (
         ("doubt", doubts),

@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from .common import reason, reason_or_all
+
 __all__ = ["add"]
 
 _EXAMPLES = """\
@@ -18,7 +20,7 @@ examples:
   objaverse-render status data --watch              the same, every few seconds
   objaverse-render status data --failed             each failed asset, with cause and way out
   objaverse-render status data --failed --reason worker-crashed --log
-  objaverse-render status data --retry worker-timeout    try these again in the next run
+  objaverse-render status data --retry timeout      try these again in the next run
   objaverse-render status data --csv logs           the logs of the Objaverse-XL scripts
   objaverse-render status s3://bucket/data          of an output that is a URL
 """
@@ -39,12 +41,12 @@ def add(commands: Any) -> None:
     parser.add_argument("--watch", action="store_true", help="show it again and again")
     parser.add_argument("--failed", action="store_true", help="list the failed assets")
     parser.add_argument(
-        "--reason", action="append", default=[], metavar="REASON",
+        "--reason", action="append", type=reason, default=[], metavar="REASON",
         help="only failures of this kind; may be repeated",
     )  # fmt: skip
     parser.add_argument("--log", action="store_true", help="with the workers' last words")
     parser.add_argument(
-        "--retry", action="append", default=[], metavar="REASON",
+        "--retry", action="append", type=reason_or_all, default=[], metavar="REASON",
         help="let the next run try failures of this kind again, or all; may be repeated",
     )  # fmt: skip
     parser.add_argument("--csv", type=Path, metavar="DIR", help="write the lists as CSV files")
@@ -140,7 +142,9 @@ def _describe(status: Any) -> str:
         )
     elif not alive and status.runs:
         last = max(status.runs, key=lambda run: run.seen)
-        how = last.ended or "was killed"
+        how = {"": "was killed", "interrupted": "was interrupted"}.get(
+            last.ended or "", last.ended
+        )
         lines.append(f"nobody is at work; the last run {how}")
     for title, found in (("reason", status.reasons), ("kind of file", status.file_types)):
         if found:

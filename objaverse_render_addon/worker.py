@@ -110,6 +110,8 @@ def main() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     if folder := os.environ.get(SCRATCH):
         _scratch.add(folder)
+        # Blender makes a folder there when it is imported, and never removes it.
+        os.environ["TMPDIR"] = folder
     requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     import bpy
@@ -117,6 +119,7 @@ def main() -> None:
     from .blender import importers
     from .blender.compat import leave_extensions_alone
 
+    _scratch.update(_blenders_folder())
     leave_extensions_alone()
     # Factory settings know no extensions, and Blender then forgets where their wheels are.
     with contextlib.suppress(ImportError):
@@ -133,7 +136,20 @@ def main() -> None:
             channel.send(Described(_describe()))
         elif isinstance(request, RenderAsset):
             _scratch.add(request.scratch)
-            channel.send(_answer(request, channel.send))
+            answer = _answer(request, channel.send)
+            # The USD importer leaves textures there, under names that the next asset may have too.
+            for folder in _blenders_folder():
+                shutil.rmtree(folder, ignore_errors=True)
+                Path(folder).mkdir(mode=0o700, exist_ok=True)
+            channel.send(answer)
+
+
+def _blenders_folder() -> list[str]:
+    """Blender's own folder for temporary files; none where it has to use one of everybody."""
+    import bpy
+
+    folder = Path(bpy.app.tempdir)
+    return [str(folder)] if folder.name.startswith("blender_") and folder.is_dir() else []
 
 
 def _answer(request: RenderAsset, send: Callable[[Message], None]) -> Message:

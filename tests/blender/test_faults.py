@@ -70,11 +70,14 @@ def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> bool:
 
 
 @pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "scratch"
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    folder, everybodys = tmp_path / "scratch", tmp_path / "everybodys"
+    everybodys.mkdir()
+    monkeypatch.setenv("TMPDIR", str(everybodys))
     yield folder
-    # Whatever happened, no temporary image stays and no worker of ours runs.
+    # Whatever happened, no temporary file stays and no worker of ours runs.
     assert not folder.exists() or list(folder.iterdir()) == []
+    assert list(everybodys.iterdir()) == []
     assert workers_of(os.getpid()) == []
 
 

@@ -30,6 +30,17 @@ from objaverse_render_addon.errors import (
 SUFFIXES = {"zip": ".zip", "tar": ".tar", "folder": "", "webdataset": ".tar"}
 
 
+def _shaken(name: str):
+    def method(self, *arguments, **options):
+        fails = self._shake(name)
+        result = getattr(MemoryFileSystem, name)(self, *arguments, **options)
+        if fails:
+            raise self.error
+        return result
+
+    return method
+
+
 class ShakyFileSystem(MemoryFileSystem):
     """Memory that fails on order.
 
@@ -56,16 +67,6 @@ class ShakyFileSystem(MemoryFileSystem):
             if fails and self.dice.random() >= self.late:
                 raise self.error
             return fails
-
-    def _shaken(name: str):
-        def method(self, *arguments, **options):
-            fails = self._shake(name)
-            result = getattr(MemoryFileSystem, name)(self, *arguments, **options)
-            if fails:
-                raise self.error
-            return result
-
-        return method
 
     info, ls, put_file, mv, rm_file, rm = map(
         _shaken, ("info", "ls", "put_file", "mv", "rm_file", "rm")

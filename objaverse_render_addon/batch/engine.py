@@ -27,6 +27,7 @@ from ..errors import (
     RenderError,
     UnexpectedError,
     WorkerCrashed,
+    WorkerStartFailed,
     WorkerTimeout,
 )
 from ..job import RenderJob
@@ -45,6 +46,8 @@ GRACE: Final = 10.0
 """Seconds that assets in hand may take to end after the first Ctrl-C."""
 _CLOSING: Final = 30.0
 """Seconds that lanes may take to give back what they have."""
+_STARTS: Final = 3
+"""Times in a row that a worker may not start, or be gone, before its lane is left out."""
 _BEAT: Final = 2.0
 _DEADLY: Final = (WorkerCrashed, WorkerTimeout, OutOfMemory)
 
@@ -454,7 +457,8 @@ class Engine:
         """The lane has nothing to render with; the asset goes elsewhere."""
         item.row.attempts -= 1
         self._broken[lane] += 1
-        if lane not in self._proven or self._broken[lane] >= 3:
+        started_badly = isinstance(error, WorkerStartFailed) or lane in self._proven
+        if self._broken[lane] >= (_STARTS if started_badly else 1):
             self._lanes.pop(lane).finish()
             if self._lanes:
                 self._say(f"{self._names[lane]} is out of use: {error.message}")

@@ -25,6 +25,7 @@ from ..errors import (
     WorkerTimeout,
 )
 from ..messages import SCRATCH, Message, Quit, Ready, decode, encode
+from . import guardian
 
 __all__ = ["WorkerProcess", "scratch_root"]
 
@@ -78,6 +79,7 @@ class WorkerProcess:
         except BaseException:
             shutil.rmtree(self.scratch, ignore_errors=True)
             raise
+        guardian.watch(self.pid, self.scratch)
         threading.Thread(target=self._pump, daemon=True).start()
         try:
             first = self.await_answer(START_TIMEOUT, stopped)
@@ -255,6 +257,7 @@ class WorkerProcess:
                 if stream:
                     stream.close()
         self._remove_scratch()
+        guardian.forget(self.pid)
 
     def _remove_scratch(self) -> None:
         # Windows keeps files of a process busy for a moment after it ended.

@@ -592,8 +592,13 @@ class RenderJob:
         path = Path(path)
         try:
             text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidJob(f"Job file {path}: {error}.") from error
+        except OSError as error:
+            raise InvalidJob(
+                f"Job file {path}: {error.strerror}.",
+                hint="objaverse-render render --print-job prints one.",
+            ) from error
+        except UnicodeDecodeError as error:
+            raise InvalidJob(f"Job file {path} is no text: {error}.") from error
         try:
             data = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
         except ValueError as error:

@@ -436,6 +436,30 @@ def test_a_sheet_shows_views_by_passes(capsys, tmp_path: Path):
         assert sheet.height > 2 * 32
 
 
+@pytest.mark.parametrize("flags", [["--views", "0"], ["--size", "0"], ["--size", "100000"]])
+def test_a_sheet_of_nothing_or_of_too_much_is_refused(flags: list[str], capsys, tmp_path: Path):
+    write_asset(tmp_path, SMALL, "a")
+    target = tmp_path / "sheet.png"
+    assert cli.main(["sheet", str(tmp_path / "a"), "-o", str(target), *flags]) == 2
+    assert flags[1] in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_a_typing_error_is_not_lost_below_all_the_flags(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["render", "a.glb", "--out", "data", "--cameras", "rings"])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and "'rings'" in said[1]
+
+
+def test_a_job_file_that_is_not_there_is_named_with_a_way_out(capsys, tmp_path: Path):
+    path = str(tmp_path / "job.toml")
+    assert cli.main(["render", "a.glb", "--out", "data", "--job", path]) == 2
+    said = capsys.readouterr().err
+    assert f"Job file {path}: No such file or directory." in said and "--print-job" in said
+
+
 def test_an_interrupt_is_an_exit_code_and_no_traceback(capsys, monkeypatch, tmp_path: Path):
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

@@ -36,6 +36,8 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "render",
         help="render assets into a dataset",
+        # Of so many flags, a typing error would be lost below them.
+        usage="%(prog)s SOURCE ... --out DIR_OR_URL [flags]; --help explains all of them",
         description="Render 3D files into posed RGB, depth, normal and mask images.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

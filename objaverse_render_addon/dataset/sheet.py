@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import SourceNotFound
+from ..errors import InvalidJob, SourceNotFound
 from .atomic import write_whole
 from .coloring import Pixels, colored, shrink
 from .images import encode_png
@@ -35,8 +35,13 @@ def contact_sheet(
         Width and height of the sheet.
 
     Raises:
+        InvalidJob: No such number of views, or no such size.
         SourceNotFound: There is no finished asset.
     """
+    if views is not None and views < 1:
+        raise InvalidJob(f"--views is {views}.", hint="Give a number above 0.")
+    if not 16 <= size <= 4096:
+        raise InvalidJob(f"Cells of {size} pixels.", hint="16 to 4096 make sense.")
     with AssetReader(asset) as reader:
         total = len(reader.views)
         if not total:

@@ -59,7 +59,7 @@ class Target:
         old = {"format": there.get("format"), **(there.get("options") or {})}
         new = {"format": asked["format"], **asked["options"]}
         changed = [
-            f"{name} {old.get(name)} → {value}"
+            f"{name} {_brief(old.get(name))} → {_brief(value)}"
             for name, value in new.items()
             if old.get(name) != value
         ]
@@ -186,3 +186,8 @@ def _encode(data: Any) -> bytes:
 
 def _json_of(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:40]} … {text[-12:]}"

@@ -98,6 +98,9 @@ class StorageWatch:
 
     def _problem(self, always: bool = False) -> RenderError | None:
         try:
+            # A folder that vanished is made again by this.
+            if self._trouble is not None or always:
+                self._store.check()
             free, total = self._store.free()
             least = min(1 << 30, total // 100) if self._min_free is None else self._min_free
             if free < least:
@@ -106,8 +109,6 @@ class StorageWatch:
                     f"{least / 2**20:.0f} MiB have to stay.",
                     hint="Make room, or allow less with --min-free.",
                 )
-            if self._trouble is not None or always:
-                self._store.check()
         except RenderError as error:
             return error
         except Exception as error:

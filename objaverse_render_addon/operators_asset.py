@@ -12,10 +12,11 @@ from bpy_extras.io_utils import ImportHelper
 from . import overlay, preferences, preview
 from .assets.formats import EXTENSIONS
 from .assets.sources import classify
+from .assets.stated import license_line
 from .batch.background import Fetch
 from .blender import asset
 from .errors import Interrupted, RenderError
-from .operators_common import TIMER_PERIOD, NeedsAsset, fail, output_folder
+from .operators_common import TIMER_PERIOD, NeedsAsset, fail, in_panel_words, output_folder
 from .passes import is_set_up, restore_passes, setup_passes
 
 __all__ = ["CLASSES", "end_fetch"]
@@ -104,12 +105,13 @@ class OBJAVERSE_OT_import_asset(bpy.types.Operator, ImportHelper):
             imported = asset.import_into_scene(context.scene, path, keep_lights=keep)
         except RenderError as error:
             # The pop-up goes away with the next move of the mouse.
-            state.summary, state.warnings = "", str(error)
+            state.summary, state.license, state.warnings = "", "", in_panel_words(error)
             return fail(self, error)
         settings.source, settings.asset = str(self.filepath or path), imported.collection
         settings.current_view = 0
         overlay.bring_into_view(context, asset.corners(imported.collection))
         state.summary, state.warnings = imported.summary, "\n".join(imported.warnings)
+        state.license = license_line(path, preferences.options(context).get("download_dir"))
         preview.invalidate()
         for warning in imported.warnings:
             self.report({"WARNING"}, warning)

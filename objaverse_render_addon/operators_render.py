@@ -15,7 +15,7 @@ from .batch.background import BackgroundRun, Ended
 from .batch.run import AssetResult, plan
 from .blender import asset
 from .errors import OutputNotWritable, RenderError
-from .operators_common import TIMER_PERIOD, fail, output_folder
+from .operators_common import TIMER_PERIOD, fail, in_panel_words, output_folder
 
 __all__ = ["CLASSES"]
 
@@ -59,7 +59,7 @@ class _RunOperator:
                     if isinstance(event, AssetResult):
                         print(f"{event.status}: {event.path or event.source}", flush=True)
                         if event.error:
-                            failures.append(str(event.error))
+                            failures.append(in_panel_words(event.error))
                     if isinstance(event, Ended):
                         ended = event
         except KeyboardInterrupt:
@@ -68,7 +68,7 @@ class _RunOperator:
         finally:
             running.end(context)
         if ended.error:
-            failures.append(str(ended.error))
+            failures.append(in_panel_words(ended.error))
         if failures or ended.outcome != "finished":
             self.report({"ERROR"}, "\n".join(failures) or "Cancelled")
             return {"CANCELLED"}
@@ -100,11 +100,11 @@ class _RunOperator:
             running.show(context, message)
             if isinstance(message, AssetResult) and message.error:
                 level = {"ERROR"} if self.kind == "asset" else {"WARNING"}
-                self.report(level, str(message.error))
+                self.report(level, in_panel_words(message.error))
             if isinstance(message, Ended):
                 state = context.window_manager.objaverse
                 if message.error:
-                    self.report({"ERROR"}, str(message.error))
+                    self.report({"ERROR"}, in_panel_words(message.error))
                 elif not state.failure:
                     self.report({"INFO"}, state.status)
                 return self._leave(context, {"FINISHED"})

@@ -9,7 +9,7 @@ import bpy
 from bl_operators.presets import AddPresetBase
 from bl_ui.utils import PresetPanel
 
-from . import properties
+from . import preferences, properties
 from .assets.sources import classify
 from .blender.asset import is_normalized
 from .errors import RenderError
@@ -101,6 +101,8 @@ class OBJAVERSE_PT_main(_Panel, bpy.types.Panel):
             allow.section = "SYSTEM"
         if state.summary:
             _text(context, layout, state.summary, "INFO")
+        if state.license:
+            _text(context, layout, state.license, "TEXT")
         _warnings(context, layout, state.warnings)
 
 
@@ -153,7 +155,7 @@ class OBJAVERSE_PT_cameras(_Panel, bpy.types.Panel):
                 columns.prop(settings, "turns")
         # Ranges, suns and stand-in colours are drawn with any pattern.
         columns.prop(settings, "seed")
-        error = _job_error(settings)
+        error = _job_error(context)
         if error:
             _text(context, self.layout.box(), error, "ERROR", alert=True)
         row = self.layout.row(align=True)
@@ -379,9 +381,9 @@ def _progress(layout: bpy.types.UILayout, share: float, text: str, cancel: str) 
     row.operator(cancel, text="", icon="X")
 
 
-def _job_error(settings: Any) -> str:
+def _job_error(context: bpy.types.Context) -> str:
     try:
-        properties.to_job(settings)
+        properties.to_job(context.scene.objaverse, preferences.get(context))
     except RenderError as error:
         return str(error)
     return ""

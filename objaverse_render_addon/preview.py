@@ -8,6 +8,7 @@ runs from a timer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -68,13 +69,11 @@ class _Measured:
 
 
 _measured: _Measured | None = None
-_state: tuple[tuple[Any, ...], RigState] | None = None
+_state: tuple[tuple[Any, ...], RigState | RenderError] | None = None
 
 
 def asset_id(scene: bpy.types.Scene) -> str:
     """Id of the panel's asset: what the command line would call its file."""
-    from pathlib import Path
-
     home = scene.objaverse.asset
     name = home.get("objaverse_source", {}).get("file_name", home.name) if home else "asset"
     return safe_name(Path(str(name)).stem)
@@ -82,6 +81,16 @@ def asset_id(scene: bpy.types.Scene) -> str:
 
 def _key(settings: Any) -> tuple[Any, ...]:
     return (settings.asset.name if settings.asset else None, settings.normalize)
+
+
+def _files(job: RenderJob) -> tuple[int, ...]:
+    """When the file of poses was last written: whoever exports it anew sees the new ones."""
+    if not job.cameras.file:
+        return ()
+    try:
+        return (Path(job.cameras.file).stat().st_mtime_ns,)
+    except OSError:
+        return ()
 
 
 def _measure(scene: bpy.types.Scene) -> _Measured:
@@ -116,7 +125,7 @@ def rig_or_error(context: bpy.types.Context, *, remeasure: bool = True) -> RigSt
     global _measured, _state
     scene = context.scene
     settings = scene.objaverse
-    job = properties.to_job(settings, preferences.get(context)).resolved()
+    job = properties.to_job(settings, preferences.get(context))
     if remeasure or _measured is None or _measured.key != _key(settings):
         if not remeasure:
             _schedule()
@@ -128,14 +137,24 @@ def rig_or_error(context: bpy.types.Context, *, remeasure: bool = True) -> RigSt
     measured = _measured
     assert measured is not None
     name = asset_id(scene)
-    key = (job, name, measured.key)
+    key = (job, _files(job), name, measured.key)
     if _state is None or _state[0] != key:
-        views = sample_views(job, name, measured.points, measured.rig)
-        cropped = frozenset(v.index for v in views if is_cropped(v.camera, measured.points))
-        half = 0.0 if settings.normalize in ("none", "sphere") else HALF_EXTENT[settings.normalize]
-        state = RigState(job, views, measured.points, cropped, measured.to_world, half)
-        _state = key, state
-    return _state[1]
+        try:
+            _state = key, _make(job.resolved(), name, measured)
+        except RenderError as error:
+            _state = key, error
+    state = _state[1]
+    if isinstance(state, RenderError):
+        raise state.with_traceback(None)
+    return state
+
+
+def _make(job: RenderJob, name: str, measured: _Measured) -> RigState:
+    views = sample_views(job, name, measured.points, measured.rig)
+    cropped = frozenset(v.index for v in views if is_cropped(v.camera, measured.points))
+    method = measured.key[1]
+    half = 0.0 if method in ("none", "sphere") else HALF_EXTENT[method]
+    return RigState(job, views, measured.points, cropped, measured.to_world, half)
 
 
 def reach(state: RigState) -> npt.NDArray[np.float64]:

@@ -21,7 +21,7 @@ from bpy.props import (
 )
 
 from .blender.compat import relative_path_options
-from .errors import InvalidJob
+from .errors import InvalidJob, RenderError
 from .job import PASS_NAMES, PATTERNS, RenderJob
 
 __all__ = ["FIELDS", "from_job", "register", "to_job", "unregister"]
@@ -430,8 +430,31 @@ def _tidy(values: Any) -> list[float]:
     return [_round(value) for value in values]
 
 
+# What becomes part of the job.
+_NAMES: Final = tuple(
+    set(OBJAVERSE_PG_settings.__annotations__)
+    - {"source", "asset", "output_dir", "overwrite", "sources", "current_view"}
+)
+_known_job: tuple[tuple[Any, ...], RenderJob | RenderError] | None = None
+
+
+def _state_key(settings: OBJAVERSE_PG_settings, preferences: Any) -> tuple[Any, ...]:
+    """Everything that decides the job, in a fraction of the time that making it takes."""
+    values = [_plain(getattr(settings, name)) for name in _NAMES]
+    if preferences is not None:
+        values += [preferences.device, preferences.threads]
+    # "//" means another folder in another file.
+    return (bpy.data.filepath, *values)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str | int | float):
+        return value
+    return frozenset(value) if isinstance(value, set) else tuple(value)
+
+
 def to_job(settings: OBJAVERSE_PG_settings, preferences: Any = None) -> RenderJob:
-    """The job that the panel shows.
+    """The job that the panel shows; asked at every redraw, it is made when something changed.
 
     Args:
         preferences: The add-on's preferences, which hold what belongs to the machine.
@@ -439,6 +462,21 @@ def to_job(settings: OBJAVERSE_PG_settings, preferences: Any = None) -> RenderJo
     Raises:
         InvalidJob: The settings contradict each other, with the way out.
     """
+    global _known_job
+    key = _state_key(settings, preferences)
+    if _known_job is None or _known_job[0] != key:
+        try:
+            _known_job = key, _make_job(settings, preferences)
+        except RenderError as error:
+            _known_job = key, error
+    job = _known_job[1]
+    if isinstance(job, RenderError):
+        # Each time it is raised, an exception's traceback grows.
+        raise job.with_traceback(None)
+    return job
+
+
+def _make_job(settings: OBJAVERSE_PG_settings, preferences: Any) -> RenderJob:
     job = RenderJob().with_values(_job_values(settings))
     if preferences is not None:
         job = job.with_values(
@@ -531,6 +569,7 @@ class OBJAVERSE_PG_state(bpy.types.PropertyGroup):
         min=0.0, max=1.0, update=_redraw, description="Share of the asset that is fetched"
     )
     summary: StringProperty(description="What came in with the last import")
+    license: StringProperty(description="License and author of the last import")
     warnings: StringProperty(description="Warnings of the last import")
     notes: StringProperty(description="Warnings of the last render")
     failure: StringProperty(description="Why the last render failed")

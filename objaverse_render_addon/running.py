@@ -11,6 +11,7 @@ from . import overlay
 from .batch.background import BackgroundRun, Ended
 from .batch.run import AssetResult
 from .messages import Done, FrameDone, Notice, Stage
+from .operators_common import in_panel_words
 
 __all__ = ["cancel", "current", "discard_last", "end", "load_image", "show", "start"]
 
@@ -101,7 +102,7 @@ def show(context: bpy.types.Context, event: Any) -> None:
     elif isinstance(event, Ended):
         state.progress = 1.0 if event.outcome == "finished" else 0.0
         if event.error:
-            state.failure = str(event.error)
+            state.failure = in_panel_words(event.error)
         if event.outcome != "finished":
             state.status = event.outcome.capitalize()
         elif state.running == "batch":
@@ -114,7 +115,7 @@ def _show_result(state: Any, item: Any, result: AssetResult) -> None:
     if result.status == "skipped":
         said = "there already"
     elif result.error:
-        said = str(result.error)
+        said = in_panel_words(result.error)
     else:
         seconds = result.seconds.get("total", 0.0)
         said = f"{result.views} views in {seconds:.0f} s" if seconds else f"{result.views} views"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
+import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -428,7 +430,7 @@ def draw_panels() -> Layout:
     context = types.SimpleNamespace(
         scene=bpy.context.scene, window_manager=bpy.context.window_manager,
         region=types.SimpleNamespace(width=300),
-        preferences=types.SimpleNamespace(system=types.SimpleNamespace(ui_scale=1.0)),
+        preferences=types.SimpleNamespace(system=types.SimpleNamespace(ui_scale=1.0), addons={}),
     )  # fmt: skip
     layout = Layout()
     classes = [cls for cls in panels._CLASSES if hasattr(cls, "draw") and "_PT_" in cls.__name__]
@@ -683,6 +685,22 @@ def test_an_import_adds_its_collection_and_changes_nothing_else(
         assert after["blocks"][name] == before["blocks"][name], name
 
 
+def test_the_licence_that_a_file_states_is_shown(bpy: Any, tmp_path: Path) -> None:
+    def sign(document: dict[str, Any]) -> None:
+        licence = "CC-BY-NC-4.0 (http://creativecommons.org/licenses/by-nc/4.0/)"
+        document["asset"]["extras"] = {"author": "Somebody", "license": licence}
+
+    state = bpy.context.window_manager.objaverse
+    signed = scenes.write_glb(tmp_path / "signed.glb", change=sign)
+    bpy.ops.objaverse.import_asset(filepath=str(signed))
+    assert state.license == (
+        "Creative Commons Attribution-NonCommercial 4.0 International by Somebody"
+        " (no commercial use)"
+    )
+    bpy.ops.objaverse.import_asset(filepath=str(scenes.write_glb(tmp_path / "plain.glb")))
+    assert state.license == "License unknown"
+
+
 @pytest.mark.core
 def test_a_failed_import_is_named_and_leaves_nothing(bpy: Any, tmp_path: Path) -> None:
     empty = scenes.write_glb(
@@ -822,6 +840,52 @@ def test_the_preview_is_shown_and_hidden(bpy: Any, panel: Any) -> None:
     with pytest.raises(RuntimeError, match=r"cameras\.file"):
         bpy.ops.objaverse.preview_cameras()
     assert not state.preview
+
+
+@pytest.mark.core
+def test_what_is_unchanged_is_not_made_again(bpy: Any, panel: Any) -> None:
+    from objaverse_render_addon import preferences, preview
+    from objaverse_render_addon.properties import to_job
+
+    panel.views = 300
+    first = current_rig(bpy)
+    times = []
+    for _ in range(50):
+        start = time.process_time()
+        assert preview.rig(bpy.context) is first
+        times.append(time.process_time() - start)
+    assert min(times) < 0.001
+    own = preferences.get(bpy.context)
+    assert to_job(panel, own) is to_job(panel, own)
+    # Where views go and which is current changes no camera.
+    panel.output_dir, panel.current_view = "//elsewhere", 7
+    assert preview.rig(bpy.context) is first
+    for name, value in {"seed": 3, "radius": (2.0, 3.0), "shift": (0.1, 0.0)}.items():
+        setattr(panel, name, value)
+        changed = preview.rig(bpy.context)
+        assert changed is not first, name
+        first = changed
+
+
+def test_the_preview_follows_the_file_of_poses(bpy: Any, panel: Any, tmp_path: Path) -> None:
+    from objaverse_render_addon import preview
+
+    def write(x: float) -> None:
+        pose = [[1, 0, 0, x], [0, 1, 0, 0], [0, 0, 1, 4], [0, 0, 0, 1]]
+        document = {"camera_angle_x": 0.8, "frames": [{"transform_matrix": pose}]}
+        path.write_text(json.dumps(document))
+        os.utime(path, (x, x))
+
+    path = tmp_path / "transforms.json"
+    write(1)
+    panel.pattern, panel.camera_file = "file", str(path)
+    assert current_rig(bpy).views[0].camera.camera_to_world[0, 3] == 1
+    write(2)
+    assert preview.rig(bpy.context).views[0].camera.camera_to_world[0, 3] == 2
+    path.unlink()
+    assert preview.rig(bpy.context) is None
+    write(3)
+    assert preview.rig(bpy.context).views[0].camera.camera_to_world[0, 3] == 3
 
 
 @pytest.mark.core
@@ -987,6 +1051,29 @@ def test_a_folder_that_cannot_be_written_is_named(bpy: Any, panel: Any, tmp_path
     state = bpy.context.window_manager.objaverse
     assert (state.running, state.status) == ("", "Failed")
     assert bpy.ops.objaverse.render_asset.poll()
+
+
+def test_what_was_made_differently_stays_and_the_way_out_is_the_panels(
+    bpy: Any, panel: Any, tmp_path: Path
+) -> None:
+    panel.output_dir = str(tmp_path / "out")
+    bpy.ops.objaverse.import_asset(filepath=str(asset_file(tmp_path)))
+    bpy.ops.objaverse.render_asset()
+    panel.samples = 2
+    with pytest.raises(RuntimeError, match=r"samples: 1 -> 2.*Tick Overwrite under Output"):
+        bpy.ops.objaverse.render_asset()
+    assert "--" not in bpy.context.window_manager.objaverse.failure
+    panel.overwrite = True
+    assert bpy.ops.objaverse.render_asset() == {"FINISHED"}
+
+
+def test_every_way_out_that_is_put_otherwise_is_one_that_is_told() -> None:
+    from objaverse_render_addon.operators_common import WAYS_OUT
+
+    package = ROOT / NAME
+    sources = [path for path in package.rglob("*.py") if path.name != "operators_common.py"]
+    told = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    assert [flag for flag in WAYS_OUT if flag not in told] == []
 
 
 def test_impossible_settings_start_nothing(bpy: Any, panel: Any, tmp_path: Path) -> None:

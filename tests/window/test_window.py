@@ -180,6 +180,41 @@ def test_cameras_that_crop_are_red(desk: Desk) -> None:
     desk.choose("framing", "f", "fit")
 
 
+COUNT = """
+import sys
+class Counted:
+    def __init__(self, batch):
+        self.batch = batch
+        COUNTS['made'] += 1
+    def draw(self, *arguments):
+        COUNTS['drawn'] += 1
+        self.batch.draw(*arguments)
+COUNTS = {'made': 0, 'drawn': 0, 'start': 0.0}
+import gpu_extras.batch
+make = gpu_extras.batch.batch_for_shader
+gpu_extras.batch.batch_for_shader = lambda *a, **k: Counted(make(*a, **k))
+"""
+
+
+def test_a_thousand_views_are_one_draw_call_and_are_made_once(desk: Desk) -> None:
+    desk.ask(COUNT)
+    before = desk.ask(f"[{SETTINGS}.views, {SETTINGS}.current_view]")
+    for views in (1, 1000):
+        put(desk, views=views)
+        desk.drawn()
+        desk.ask("COUNTS.update(made=0, drawn=0)")
+        redraws = desk.ask("DRAWN['count']")
+        for _ in range(3):
+            desk.drawn()
+        redraws = desk.ask("DRAWN['count']") - redraws
+        made, drawn = desk.ask("[COUNTS['made'], COUNTS['drawn']]")
+        assert redraws >= 3 and made == 0, views
+        assert abs(drawn - redraws) <= 1, (views, drawn, redraws)
+    put(desk, views=before[0], current_view=before[1])
+    desk.ask("gpu_extras.batch.batch_for_shader = make")
+    desk.drawn()
+
+
 def test_a_click_selects_a_view_and_looking_through_it_is_undone(desk: Desk, whole: None) -> None:
     desk.click(*frusta(desk)[4])
     desk.until(f"{SETTINGS}.current_view == 4", 40, "the view")
@@ -225,8 +260,9 @@ def test_the_asset_is_rendered(desk: Desk, newest: Debian, whole: None) -> None:
 def test_what_was_made_differently_is_not_replaced(desk: Desk, newest: Debian) -> None:
     put(desk, samples=300)
     desk.press(RENDER)
-    desk.until(f"'overwrit' in {STATE}.failure.lower()", 60, "the reason")
+    desk.until(f"'Tick Overwrite' in {STATE}.failure", 60, "the reason")
     wait_until_idle(desk, newest)
+    desk.picture(desk.folder / "refused.png")
     dismiss(desk)
     desk.press("overwrite")
     assert desk.ask(f"{SETTINGS}.overwrite")

@@ -1,0 +1,76 @@
+"""What is known of a file's licence: from the catalogue, or from what the file itself says."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any, Final
+
+from .catalogue import known_of_file
+from .licences import licence_of
+from .text import clean
+
+__all__ = ["license_line", "stated_license"]
+
+# Of a file's JSON; what is larger takes longer to read than a panel should wait.
+_MOST: Final = 32 * 2**20
+
+
+def license_line(path: Path, folder: str | Path | None = None) -> str:
+    """A file's licence in one line, for people: name, author, what it forbids.
+
+    Args:
+        folder: Of the catalogue's index, which knows the files that the cache named.
+    """
+    known = known_of_file(path.name, folder)
+    if known:
+        said = {"license": known["license"], "author": known["metadata"]["author"]}
+    else:
+        said = stated_license(path)
+    # "CC-BY-4.0 (http://…)": the address follows from the name.
+    words = str(said.get("license") or "").partition(" (")[0]
+    author = f" by {said['author']}" if said.get("author") else ""
+    rights = f"; copyright: {said['copyright']}" if said.get("copyright") else ""
+    if not words:
+        return f"License unknown{author}{rights}"
+    licence = licence_of(words)
+    cautions = f" ({', '.join(licence.cautions)})" if licence.cautions else ""
+    return f"{licence.name}{author}{cautions}{rights}"
+
+
+def stated_license(path: Path) -> dict[str, str]:
+    """Licence and author that a glTF file states: ``license``, ``author``, ``copyright``.
+
+    Only what is there, as one line of text each. Empty for other formats, and for what cannot be
+    read. glTF 2.0 has ``asset.copyright``; Sketchfab's files say the rest in ``asset.extras``.
+    """
+    asset = _document(path).get("asset")
+    if not isinstance(asset, dict):
+        return {}
+    extras = asset.get("extras")
+    extras = extras if isinstance(extras, dict) else {}
+    found = {
+        "license": clean(extras.get("license"), 200),
+        "author": clean(extras.get("author"), 100),
+        "copyright": clean(asset.get("copyright"), 200),
+    }
+    return {name: text for name, text in found.items() if text}
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            head = file.read(20)
+            if head.startswith(b"glTF"):
+                # Header and head of the first chunk, which is the JSON: glTF 2.0, 4.4.
+                _, _, _, length, kind = struct.unpack("<4sIII4s", head)
+                text = file.read(length) if kind == b"JSON" and length <= _MOST else b""
+            elif path.suffix.lower() == ".gltf" and path.stat().st_size <= _MOST:
+                text = head + file.read(_MOST)
+            else:
+                return {}
+        found = json.loads(text)
+    except (OSError, ValueError, struct.error, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,67 @@
+"""Licences that files state: what is said of them, whatever is in the file."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from objaverse_render_addon.assets.stated import license_line, stated_license
+
+SKETCHFAB = {
+    "author": "Ann (https://sketchfab.com/ann)",
+    "license": "CC-BY-SA-4.0 (http://creativecommons.org/licenses/by-sa/4.0/)",
+}
+
+
+def glb(path: Path, text: bytes, length: int | None = None) -> Path:
+    """A GLB with nothing but its JSON chunk."""
+    size = len(text) if length is None else length
+    path.write_bytes(b"glTF" + struct.pack("<III", 2, 20 + len(text), size) + b"JSON" + text)
+    return path
+
+
+def with_asset(path: Path, asset: Any) -> Path:
+    return glb(path, json.dumps({"asset": asset}).encode())
+
+
+def test_what_sketchfabs_files_say_is_said(tmp_path: Path) -> None:
+    path = with_asset(tmp_path / "a.glb", {"version": "2.0", "extras": SKETCHFAB})
+    assert stated_license(path) == SKETCHFAB
+    line = license_line(path, tmp_path)
+    assert line.startswith("Creative Commons Attribution-ShareAlike 4.0 International by Ann")
+    assert line.endswith("(share alike)")
+
+
+def test_a_gltf_with_a_copyright_only_has_an_unknown_licence(tmp_path: Path) -> None:
+    path = tmp_path / "a.gltf"
+    path.write_text(json.dumps({"asset": {"version": "2.0", "copyright": "2020\nAnn"}}))
+    assert license_line(path, tmp_path) == "License unknown; copyright: 2020 Ann"
+
+
+def test_words_that_are_no_licence_we_know_are_marked(tmp_path: Path) -> None:
+    path = with_asset(tmp_path / "a.glb", {"extras": {"license": "ask me\x1b[31m first"}})
+    assert license_line(path, tmp_path) == "ask me first (unknown licence)"
+
+
+@pytest.mark.parametrize(
+    "asset", [None, [], "text", {"extras": []}, {"extras": {"license": 7, "author": {}}}]
+)
+def test_what_is_not_text_is_not_a_licence(tmp_path: Path, asset: Any) -> None:
+    assert license_line(with_asset(tmp_path / "a.glb", asset), tmp_path) == "License unknown"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"glTF", b"glTF" + bytes(40), b"[" * 100_000, b"{\xff}", b'{"asset": {"extras"', b"[1]"],
+)
+def test_files_that_are_none_state_nothing(tmp_path: Path, content: bytes) -> None:
+    for name in ("a.glb", "a.gltf", "a.obj"):
+        (tmp_path / name).write_bytes(content)
+        assert stated_license(tmp_path / name) == {}
+    assert stated_license(glb(tmp_path / "b.glb", content)) == {}
+    assert stated_license(glb(tmp_path / "c.glb", content, 0xFFFFFFFF)) == {}
+    assert stated_license(tmp_path / "missing.glb") == {}

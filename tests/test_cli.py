@@ -402,7 +402,9 @@ def test_verify_says_what_is_right_and_what_is_not(capsys, tmp_path: Path):
     assert "2 of 2 assets are right" in capsys.readouterr().out
     (tmp_path / "b" / "001_depth.npy").unlink()
     assert cli.main(["verify", str(tmp_path)]) == 32
-    said = capsys.readouterr().out
+    printed = capsys.readouterr()
+    said = printed.out
+    assert "render again" in printed.err
     assert f"ok     {tmp_path / 'a'} (2 views)" in said
     assert f"FAILED {tmp_path / 'b'} (2 views)" in said
     assert "001_depth.npy" in said

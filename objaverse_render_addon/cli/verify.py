@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 from .common import add_jobs, counted
@@ -39,6 +40,7 @@ def add(commands: Any) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    from ..dataset.guards import RENDER_AGAIN
     from ..dataset.storage import find_assets
     from ..dataset.verify import verify_all
     from ..errors import CheckFailed
@@ -64,6 +66,8 @@ def _verify(options: argparse.Namespace) -> int:
             _tell(verdict)
     if not options.json and len(assets) > 1:
         print(f"{len(assets) - bad} of {len(assets)} assets are right")
+    if bad and not options.json:
+        print(f"  → {RENDER_AGAIN}", file=sys.stderr)
     return CheckFailed.exit_code if bad else 0
 
 

@@ -8,10 +8,13 @@ from typing import Any, Final
 
 from ..errors import TruncatedFile, UnsafeData
 
-__all__ = ["LARGEST", "inside", "parse_json", "plain", "too_large", "within"]
+__all__ = ["LARGEST", "RENDER_AGAIN", "inside", "parse_json", "plain", "too_large", "within"]
 
 LARGEST: Final = 1 << 31
 """Bytes that a file of an asset, or the index of a shard, may have at most."""
+
+RENDER_AGAIN: Final = "Delete it and render again; what is there counts as finished."
+"""The way out where a file of a dataset cannot be read."""
 
 
 def parse_json(data: bytes, what: str) -> dict[str, Any]:
@@ -23,9 +26,9 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
     try:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise TruncatedFile(f"{what} cannot be read: {error}.", hint="Render it again.") from error
+        raise TruncatedFile(f"{what} cannot be read: {error}.", hint=RENDER_AGAIN) from error
     if not isinstance(found, dict):
-        raise TruncatedFile(f"{what} holds no object.", hint="Render it again.")
+        raise TruncatedFile(f"{what} holds no object.", hint=RENDER_AGAIN)
     return found
 
 

@@ -37,7 +37,7 @@ from ..errors import (
 )
 from ..frame import Bounds
 from . import exr
-from .guards import parse_json, too_large
+from .guards import RENDER_AGAIN, parse_json, too_large
 from .images import read_exr, read_png
 from .layout import METADATA, arrays_from_channels
 from .storage import AssetRef, find_assets, open_files
@@ -171,7 +171,7 @@ class AssetReader:
         except TruncatedFile as error:
             self._files.close()
             raise TruncatedFile(
-                f"{self.ref} has no readable {METADATA}: {error.message}", hint="Render it again."
+                f"{self.ref} has no readable {METADATA}: {error.message}", hint=RENDER_AGAIN
             ) from error
         except BaseException:
             self._files.close()
@@ -308,7 +308,7 @@ class AssetReader:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise TruncatedFile(
                 f"{self.ref}: the metadata are not as they should be: {error!r}.",
-                hint="Render it again.",
+                hint=RENDER_AGAIN,
             ) from error
 
     def _size(self, record: Mapping[str, Any]) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ..errors import TruncatedFile, UnsafeData
 from .filesystems import INDEX, FileSystem, file_system
-from .guards import LARGEST, inside, parse_json, plain, within
+from .guards import LARGEST, RENDER_AGAIN, inside, parse_json, plain, within
 from .layout import METADATA
 
 __all__ = ["BLOCK", "shard_members", "tar_members"]
@@ -36,7 +36,7 @@ def scan(store: FileSystem, location: str) -> Iterator[tuple[str, int, int]]:
                     archive.members = []  # type: ignore[attr-defined]
                 file.seek(archive.offset)
                 if file.read(BLOCK) != bytes(BLOCK):
-                    raise TruncatedFile(f"{location} breaks off.", hint="Render it again.")
+                    raise TruncatedFile(f"{location} breaks off.", hint=RENDER_AGAIN)
         except (tarfile.TarError, OSError, EOFError, ValueError) as error:
             raise TruncatedFile(f"{location} is not a whole tar archive: {error}.") from error
 
@@ -55,7 +55,7 @@ def tar_members(store: FileSystem, location: str) -> dict[str, tuple[int, int]]:
             f"{location} is a shard of several assets without an index.",
             hint="Give its own path, or name it shard-000000.tar.",
         )
-    raise TruncatedFile(f"{location} has no readable {METADATA}.", hint="Render it again.")
+    raise TruncatedFile(f"{location} has no readable {METADATA}.", hint=RENDER_AGAIN)
 
 
 Shard = dict[str, dict[str, tuple[int, int]]]

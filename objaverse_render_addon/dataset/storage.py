@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Protocol
 
 from ..errors import SourceNotFound, TruncatedFile
 from .filesystems import INDEX, FileSystem, file_system, last_part
-from .guards import inside, plain, too_large, within
+from .guards import RENDER_AGAIN, inside, plain, too_large, within
 from .layout import METADATA, folder_in
 from .shards import BLOCK, shard_members, tar_members
 
@@ -223,7 +223,7 @@ class _ZipFiles:
         except (OSError, EOFError, KeyError, ValueError, *_BROKEN_ZIP) as error:
             file.close()
             raise TruncatedFile(
-                f"{location} has no readable {METADATA}: {error}.", hint="Render it again."
+                f"{location} has no readable {METADATA}: {error}.", hint=RENDER_AGAIN
             ) from error
         except BaseException:
             file.close()

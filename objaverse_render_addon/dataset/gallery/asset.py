@@ -14,6 +14,7 @@ from ...cameras import Camera
 from ...errors import TruncatedFile
 from ...frame import PASS_SPECS
 from ..coloring import LEGENDS, Range, colored, id_colors, pick, shrink, value_range
+from ..guards import RENDER_AGAIN
 from ..reader import AssetReader
 from ..turntable import turn_order
 from .pictures import Sheets, encode
@@ -59,7 +60,7 @@ def asset_files(
     names = [name for name in reader.passes if name in PASS_SPECS]
     views = [_view(reader, index) for index in range(len(reader.views))]
     if not views or not names:
-        raise TruncatedFile(f"{reader.ref} has no views.", hint="Render it again.")
+        raise TruncatedFile(f"{reader.ref} has no views.", hint=RENDER_AGAIN)
     camera = views[0].camera
     shorter = min(1.0, size / max(camera.width, camera.height))
     tile = (max(1, round(camera.width * shorter)), max(1, round(camera.height * shorter)))

@@ -28,6 +28,7 @@ from ...errors import (
 )
 from ..atomic import write_whole
 from ..coloring import RAMP
+from ..guards import RENDER_AGAIN
 from ..layout import METADATA
 from ..reader import AssetRef, Dataset
 from .asset import asset_files
@@ -216,12 +217,12 @@ class _Work:
         except RenderError as error:
             return self._lost(key, mark, _failure_of(source, error)), True
         except OSError as error:
-            broken = TruncatedFile(f"{source} cannot be read: {error}.", hint="Render it again.")
+            broken = TruncatedFile(f"{source} cannot be read: {error}.", hint=RENDER_AGAIN)
             return self._lost(key, mark, _failure_of(source, broken)), True
         except _BROKEN as error:
             broken = TruncatedFile(
                 f"{source} is not what its metadata say: {type(error).__name__}: {error}.",
-                hint="Render it again.",
+                hint=RENDER_AGAIN,
             )
             return self._lost(key, mark, _failure_of(source, broken)), True
         return self._keep(key, mark, card, files), True
@@ -274,7 +275,7 @@ class _Work:
 def _failure_of(source: AssetRef, error: RenderError) -> Failure:
     return {
         "asset_id": source.id, "source": str(source), "reason": error.reason,
-        "message": error.message, "hint": error.hint or "Render it again.", "log": error.log,
+        "message": error.message, "hint": error.hint or RENDER_AGAIN, "log": error.log,
     }  # fmt: skip
 
 

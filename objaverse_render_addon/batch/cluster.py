@@ -8,10 +8,12 @@ messages travel. The ledger stays with the process that started the run.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +40,8 @@ from .store import open_store
 __all__ = ["NodeSettings", "RayLane", "make_node_lane", "ray_lanes"]
 
 _PER_GPU: Final = 3
+_ROOM: Final = 60.0
+"""Seconds that an asset waits for Ray to find room for its actor, before it goes elsewhere."""
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
 
 
@@ -146,6 +150,9 @@ class _Actor:
         self._make, self._settings = make, settings
         self._lane: Lane | None = None
 
+    def is_there(self) -> bool:
+        return True
+
     def render(self, task: Task) -> Outcome:
         try:
             if self._lane is None:
@@ -174,29 +181,44 @@ class RayLane:
     Args:
         make: Makes the lane on the node, of ``settings``.
         options: Ray's resources and scheduling of the actor.
+        room: Seconds to wait until there is a node with these resources.
     """
 
-    def __init__(self, make: Callable[[Any], Lane], settings: Any, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        make: Callable[[Any], Lane],
+        settings: Any,
+        options: dict[str, Any],
+        room: float = _ROOM,
+    ) -> None:
         import ray
 
         self._ray = ray
         self._class = ray.remote(_Actor).options(**options)
         self._arguments = make, settings
+        self._room = room
         self._actor: Any = None
         self._stopped = threading.Event()
 
     def render(self, task: Task, tell: Progress) -> Done:
         """See :class:`.lanes.Lane`."""
         ray = self._ray
-        if self._actor is None:
-            self._actor = self._class.remote(*self._arguments)
-        tell(Stage(task.asset_id, "render"))
-        answer = self._actor.render.remote(task)
         try:
-            while not ray.wait([answer], timeout=0.5)[0]:
-                if self._stopped.is_set():
+            if self._actor is None:
+                self._actor = self._class.remote(*self._arguments)
+                # After a node is lost the others may be full, and stay so until the run ends.
+                if not self._wait(self._actor.is_there.remote(), self._room):
                     self._forget()
-                    raise Interrupted("Stopped.")
+                    raise LaneBroken(
+                        WorkerStartFailed(
+                            f"Ray found no room for a worker in {self._room:g} s.",
+                            hint="ray status shows what there is, and what it is used for.",
+                        ),
+                        waits=True,
+                    )
+            tell(Stage(task.asset_id, "render"))
+            answer = self._actor.render.remote(task)
+            self._wait(answer)
             kind, what = ray.get(answer)
         except ray.exceptions.RayError as error:
             self._forget()
@@ -213,6 +235,16 @@ class RayLane:
             self._forget()
             raise LaneBroken(failure)
         raise failure
+
+    def _wait(self, answer: Any, seconds: float = math.inf) -> bool:
+        deadline = time.monotonic() + seconds
+        while not self._ray.wait([answer], timeout=0.5)[0]:
+            if self._stopped.is_set():
+                self._forget()
+                raise Interrupted("Stopped.")
+            if time.monotonic() > deadline:
+                return False
+        return True
 
     def _forget(self) -> None:
         if self._actor is not None:

@@ -46,6 +46,8 @@ GRACE: Final = 10.0
 """Seconds that assets in hand may take to end after the first Ctrl-C."""
 _CLOSING: Final = 30.0
 """Seconds that lanes may take to give back what they have."""
+_WAITS: Final = 30
+"""Times in a row that a lane may find no room."""
 _STARTS: Final = 3
 """Times in a row that a worker may not start, or be gone, before its lane is left out."""
 _BEAT: Final = 2.0
@@ -342,6 +344,8 @@ class Engine:
         if self._deadline is not None or self._storage.trouble:
             return
         idle = [thread for thread in self._lanes.values() if not thread.busy]
+        # Those that could not render last come last.
+        idle.sort(key=lambda thread: self._broken[thread.number])
         for _ in range(len(self._ready)):
             if not idle:
                 return
@@ -428,11 +432,11 @@ class Engine:
             self._lanes[told.lane].busy = False
         item = self._rendering.pop(told.task.id)
         if isinstance(message, LaneBroken):
-            self._lane_broke(told.lane, item, message.error)
+            self._lane_broke(told.lane, item, message)
             return
         if isinstance(message, Interrupted) and self._deadline is None:
             # Nobody here stopped it.
-            self._lane_broke(told.lane, item, message)
+            self._lane_broke(told.lane, item, LaneBroken(message))
             return
         self._proven.add(told.lane)
         self._broken[told.lane] = 0
@@ -453,12 +457,14 @@ class Engine:
         else:
             self._fail(item.row, message, item)
 
-    def _lane_broke(self, lane: int, item: Item, error: RenderError) -> None:
+    def _lane_broke(self, lane: int, item: Item, broken: LaneBroken) -> None:
         """The lane has nothing to render with; the asset goes elsewhere."""
+        error = broken.error
         item.row.attempts -= 1
         self._broken[lane] += 1
         started_badly = isinstance(error, WorkerStartFailed) or lane in self._proven
-        if self._broken[lane] >= (_STARTS if started_badly else 1):
+        most = _WAITS if broken.waits else _STARTS if started_badly else 1
+        if self._broken[lane] >= most:
             self._lanes.pop(lane).finish()
             if self._lanes:
                 self._say(f"{self._names[lane]} is out of use: {error.message}")

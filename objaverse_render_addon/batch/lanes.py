@@ -83,11 +83,13 @@ class LaneBroken(Exception):
 
     Attributes:
         error: Why.
+        waits: Whether it may be better later: a cluster that has no room just now.
     """
 
-    def __init__(self, error: RenderError) -> None:
+    def __init__(self, error: RenderError, *, waits: bool = False) -> None:
         super().__init__(str(error))
         self.error = error
+        self.waits = waits
 
 
 class Lane(Protocol):

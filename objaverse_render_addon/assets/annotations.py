@@ -97,7 +97,7 @@ class AnnotationFiles:
         if not self.online:
             raise OnlineAccessDenied(
                 f"{name} is not on this machine, and online access is switched off.",
-                hint="In Blender: Preferences, System, Allow Online Access.",
+                hint="Leave out --offline; in Blender: Preferences, System, Allow Online Access.",
             )
         with self.connected() as session:
             return download(

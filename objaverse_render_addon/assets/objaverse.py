@@ -167,7 +167,7 @@ class ObjaverseCache:
         if not self._online:
             raise OnlineAccessDenied(
                 f"{where} is not on this machine, and online access is switched off.",
-                hint="In Blender: Preferences, System, Allow Online Access.",
+                hint="Leave out --offline; in Blender: Preferences, System, Allow Online Access.",
             )
         if self._session is None:
             self._session = new_session(self._endpoint)

@@ -56,7 +56,7 @@ class Thumbnails:
             raise OnlineAccessDenied(
                 f"The thumbnail of {entry.uid} is not on this machine, and online access is "
                 "switched off.",
-                hint="In Blender: Preferences, System, Allow Online Access.",
+                hint="Leave out --offline; in Blender: Preferences, System, Allow Online Access.",
             )
 
         def finish(part: Path) -> Path:

@@ -321,8 +321,8 @@ class Resolver:
         if not self._online:
             raise OnlineAccessDenied(
                 f"{redacted(what)} is not on this machine, and online access is switched off.",
-                hint="Leave out --offline, or fetch it first; in Blender: Preferences, System, Allow "
-                "Online Access.",
+                hint="Leave out --offline, or fetch it first; in Blender: Preferences, System, "
+                "Allow Online Access.",
             )
 
     # --- Made when they are needed ------------------------------------------------------------

@@ -178,6 +178,20 @@ def test_enabling_twice_leaves_nothing(installed: Debian) -> None:
     assert "registered before" not in done.stdout and "Traceback" not in done.stdout
 
 
+def test_the_package_holds_what_it_needs_and_nothing_else(package: Path) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(package) as archive:
+        names = set(archive.namelist())
+    page = PROJECT / "objaverse_render_addon/dataset/gallery/page"
+    assert {f"dataset/gallery/page/{path.name}" for path in page.iterdir()} <= names
+    assert {"blender_manifest.toml", "LICENSE", "dataset/metadata.schema.json"} <= names
+    kinds = {".py", ".whl", ".js", ".css", ".html", ".svg", ".json", ".toml", ""}
+    odd = [name for name in names if Path(name).suffix not in kinds and not name.endswith("/")]
+    assert odd == []
+    assert [name for name in names if "test" in Path(name).parts or "tests" in name] == []
+
+
 def test_paths_of_this_machine_are_not_in_the_package(package: Path) -> None:
     import zipfile
 

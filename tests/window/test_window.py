@@ -339,6 +339,18 @@ def test_a_batch_shows_what_became_of_each(desk: Desk, newest: Debian, whole: No
             break
     assert desk.ask(f"{STATE}.active") == failed
     desk.picture(desk.folder / "batch.png")
+    # The button at the other's end opens its pictures, here where the timeline was.
+    below = "next(a for a in bpy.context.window_manager.windows[0].screen.areas if a.ui_type in" \
+        " ('TIMELINE', 'IMAGE_EDITOR'))"
+    desk.ask(f"setattr({below}, 'ui_type', 'IMAGE_EDITOR')")
+    show = f"objaverse.show_sheet(index={1 - failed})"
+    desk.press(show, 0.75, "objaverse.render_batch(only='FAILED')")
+    shown = f"{below}.spaces.active.image"
+    desk.until(f"{shown} is not None and {shown}.name", 20, "the contact sheet")
+    assert desk.ask(f"{shown}.name") == "rocket sheet"
+    assert desk.ask(f"min({shown}.size) > 100")
+    desk.picture(desk.folder / "sheet.png")
+    desk.ask(f"setattr({below}, 'ui_type', 'TIMELINE')")
     desk.press("objaverse.render_batch(only='FAILED')")
     wait_until_idle(desk, newest)
     assert desk.ask(f"[i.state for i in {STATE}.items].count('failed')") == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from analytic import write_asset
 from PIL import Image
+from stored import write_shard
 from test_formats import GLTF, HTML, glb
 from test_job import DRAWN, FROM_FILE
 
@@ -470,3 +471,20 @@ def test_an_interrupt_is_an_exit_code_and_no_traceback(capsys, monkeypatch, tmp_
     write_asset(tmp_path, SMALL, "a")
     assert cli.main(["verify", str(tmp_path)]) == 130
     assert capsys.readouterr().err.startswith("error: Stopped.")
+
+
+def test_a_shard_that_is_cut_off_does_not_hide_the_others(capsys, tmp_path: Path):
+    job = RenderJob(cameras=CameraRules(pattern="ring", views=2), output=Output(layout="folder"))
+    folder = write_asset(tmp_path, job)
+    data = tmp_path / "data"
+    data.mkdir()
+    for number in range(2):
+        write_shard(data / f"shard-{number:06d}.tar", [folder])
+    broken = data / "shard-000000.tar"
+    broken.write_bytes(broken.read_bytes()[:3000])
+    for index in data.glob("*.json"):
+        index.unlink()
+    assert cli.main(["verify", str(data)]) == 32
+    said = capsys.readouterr()
+    assert f"FAILED {broken}" in said.err
+    assert "ok     " in said.out and "shard-000001.tar/asset" in said.out

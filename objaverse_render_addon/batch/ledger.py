@@ -11,6 +11,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import socket
 import sqlite3
 import time
@@ -53,6 +54,7 @@ _VERSION: Final = 1
 _DEADLY_RUNS: Final = 5
 """Runs that may die over an asset before it is given up; from the second on it comes last."""
 _BATCH: Final = 20_000
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 # An asset that was rendered by one run and packed by the next keeps what the first knew.
 _KEPT: Final = ", ".join(
     f"{name} = coalesce(?, {name})"
@@ -511,7 +513,9 @@ class Ledger:
                 entry.source,
                 request,
                 f"{entry.source} and {held} would both be named {entry.asset_id}.",
-                "Use --ids sha256, or render them into different folders.",
+                "They have the same content."
+                if _SHA256.fullmatch(entry.asset_id)
+                else "Use --ids sha256, or render them into different folders.",
                 now,
             ),
         )
@@ -747,10 +751,10 @@ class Ledger:
                 row[name] = json.loads(row[name]) if row[name] else empty
             yield row
 
-    def done_files(self, request: int) -> Iterator[tuple[int, str, str, int | None]]:
-        """Id, source, path, size of the source file of all that is done of a request."""
+    def done_files(self, request: int) -> Iterator[tuple[int, str, str, int | None, int | None]]:
+        """Id, source, path, sizes of the source and of what was made of it, of all that is done."""
         yield from self._db.execute(
-            "SELECT id, source, path, source_bytes FROM assets"
+            "SELECT id, source, path, source_bytes, bytes FROM assets"
             " WHERE request = ? AND state = 'done' ORDER BY id",
             (request,),
         )

@@ -462,14 +462,15 @@ def _check_job(ledger: Ledger, job: RenderJob, store: Store, overwrite: bool) ->
 
 
 def _look_at_files(ledger: Ledger, store: Store, request: int) -> None:
-    """Assets that the ledger calls done and that are not there wait again."""
+    """Assets that the ledger calls done and that are not there, or not whole, wait again."""
     if ledger.counts(request)["done"] > _LOOKED_AT:
         return
     there = set(store.names())
     missing = []
-    for row, source, path, size in list(ledger.done_files(request)):
+    for row, source, path, size, made in list(ledger.done_files(request)):
         now = _size(source) if size else None
-        if path not in there:
+        where = Path(store.where(path))
+        if path not in there or (made and where.is_file() and _size(str(where)) != made):
             missing.append(row)
         elif now is not None and now != size:
             ledger.finish(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -98,6 +99,14 @@ class Status:
 
 def is_alive(run: Run) -> bool:
     """Whether a run is at work, as far as can be seen from here."""
+    if run.host == socket.gethostname() and hasattr(os, "getuid"):
+        # On this machine there is no need to guess.
+        try:
+            os.kill(run.pid, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            pass  # It is somebody else's.
     return not run.ended and abs(time.time() - run.seen) < _QUIET
 
 

@@ -7,10 +7,11 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .common import add_jobs, counted
+from .common import add_jobs, complain, counted
 
 if TYPE_CHECKING:
     from ..dataset.verify import AssetVerdict
+    from ..errors import RenderError
 
 __all__ = ["add"]
 
@@ -45,8 +46,19 @@ def _verify(options: argparse.Namespace) -> int:
     from ..dataset.verify import verify_all
     from ..errors import CheckFailed
 
-    assets = [asset for path in options.paths for asset in find_assets(path)]
     bad = 0
+
+    def broken(where: str, error: RenderError) -> None:
+        nonlocal bad
+        bad += 1
+        if options.json:
+            facts = {"asset": where, "ok": False, "views": 0, "failed": [error.message]}
+            print(json.dumps({**facts, "doubts": {}}), flush=True)
+        else:
+            complain(error, f"FAILED {where}")
+
+    assets = [asset for path in options.paths for asset in find_assets(path, on_broken=broken)]
+    unread, bad = bad, 0
     for verdict in counted(verify_all(assets, options.jobs), len(assets)):
         bad += not verdict.ok
         if options.json:
@@ -66,6 +78,7 @@ def _verify(options: argparse.Namespace) -> int:
             _tell(verdict)
     if not options.json and len(assets) > 1:
         print(f"{len(assets) - bad} of {len(assets)} assets are right")
+    bad += unread
     if bad and not options.json:
         print(f"  → {RENDER_AGAIN}", file=sys.stderr)
     return CheckFailed.exit_code if bad else 0

@@ -11,11 +11,11 @@ import os
 import re
 import tarfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, Protocol
 
-from ..errors import SourceNotFound, TruncatedFile
+from ..errors import RenderError, SourceNotFound, TruncatedFile, UnsafeData
 from .filesystems import INDEX, FileSystem, file_system, last_part
 from .guards import RENDER_AGAIN, inside, plain, too_large, within
 from .layout import METADATA, folder_in
@@ -84,7 +84,10 @@ class Files(Protocol):
 
 
 def find_assets(
-    where: str | os.PathLike[str], options: Mapping[str, Any] | None = None
+    where: str | os.PathLike[str],
+    options: Mapping[str, Any] | None = None,
+    *,
+    on_broken: Callable[[str, RenderError], None] | None = None,
 ) -> list[AssetRef]:
     """Finished assets in a folder, or the one that a path names, sorted by id.
 
@@ -95,6 +98,7 @@ def find_assets(
         where: Path or URL of a folder of assets, a folder, zip or tar of one, a shard, or
             ``shard.tar/ID`` for one asset of a shard.
         options: For fsspec's file system.
+        on_broken: Told of shards in a folder that cannot be read, instead of raising.
 
     Raises:
         SourceNotFound: There is none.
@@ -103,6 +107,7 @@ def find_assets(
     store = file_system(where, options)
     base = store.base
     found: list[AssetRef] = []
+    broken = False
     kind: Kind
 
     def add(kind: Kind, location: str, *ids: str) -> None:
@@ -121,14 +126,20 @@ def find_assets(
             for kind, name in _listed(store, base):
                 location = store.join(base, name)
                 if kind == "shard":
-                    add(kind, location, *shard_members(store, location))
+                    try:
+                        add(kind, location, *shard_members(store, location))
+                    except (TruncatedFile, UnsafeData) as error:
+                        if on_broken is None:
+                            raise
+                        on_broken(location, error)
+                        broken = True
                 else:
                     add(kind, location, name if kind == "folder" else name.rpartition(".")[0])
     else:
         shard, _, asset = base.replace(os.sep, "/").rpartition("/")
         if shard.endswith(".tar") and store.is_file(shard) and asset in shard_members(store, shard):
             add("shard", shard, asset)
-    if not found:
+    if not found and not broken:
         if not store.is_folder(base):
             raise SourceNotFound(f"{base} does not exist.")
         raise SourceNotFound(

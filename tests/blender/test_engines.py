@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from objaverse_render_addon.batch.ledger import Ledger
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.errors import DeviceUnavailable
@@ -27,10 +28,13 @@ def test_a_device_that_is_not_there_is_an_error_and_never_the_cpu(tmp_path: Path
     absent = next(kind for kind in ("CUDA", "HIP", "METAL") if kind not in found)
     source = scenes.write_glb(tmp_path / "cube.glb")
     job = scenes.make_job({"engine.device": absent.lower(), "cameras.views": 1})
-    (result,) = render([source], job, tmp_path / "out").results
-    assert isinstance(result.error, DeviceUnavailable)
-    assert absent.lower() in result.error.message
-    assert "cpu" in result.error.message
+    # It would fail every asset there is, so it ends the run and blames none.
+    with pytest.raises(DeviceUnavailable) as caught:
+        render([source], job, tmp_path / "out")
+    assert absent.lower() in caught.value.message
+    assert "cpu" in caught.value.message
+    with Ledger(tmp_path / "out/.state/ledger.sqlite", read_only=True) as ledger:
+        assert ledger.counts()["waiting"] == 1
     assert select_device("cpu").kind == "CPU"
     expected = next((kind for kind in ("OPTIX", "CUDA", "HIP") if kind in found), "CPU")
     if sys.platform == "linux":

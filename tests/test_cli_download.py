@@ -145,7 +145,7 @@ def test_an_interrupt_stops_soon_and_the_next_run_goes_on(server, tmp_path):
     start = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=20)
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 10
     assert process.returncode == Interrupted.exit_code
     assert "Traceback" not in said
     assert part.is_file()

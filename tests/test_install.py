@@ -63,7 +63,11 @@ def test_the_package_and_its_wheels_are_staged_and_nothing_else(staged: Path):
     }
     extra = {"blender_manifest.toml", "LICENSE", *(f"wheels/{name}" for name in WHEELS)}
     assert found == sources | extra
-    assert {Path(name).suffix for name in sources} <= {".py", ".toml", "", ".json"}
+    assert {Path(name).suffix for name in sources} <= {
+        *(".py", ".toml", "", ".json"),
+        # The gallery's page.
+        *(".html", ".css", ".js", ".svg"),
+    }
     unwanted = ("__pycache__", "tests", "docs", "demo", "examples", "benchmarks", ".git")
     assert [p for p in found if set(Path(p).parts) & {*unwanted}] == []
 

@@ -149,7 +149,7 @@ const detail = (() => {
     parts.rig.show(seen, facts.object(metadata.normalization).method);
     const { frames } = parts;
     parts.lazy = new IntersectionObserver((entries) => {
-      if (frames !== parts.frames) return; // Of the asset that was shown before.
+      if (!seen || frames !== parts.frames) return; // Closed, or of the asset that was shown before.
       for (const entry of entries)
         if (entry.isIntersecting) thumbnail(frames[Number(entry.target.dataset.index)]);
     }, { root: parts.main });

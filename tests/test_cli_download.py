@@ -136,8 +136,10 @@ def test_an_interrupt_stops_soon_and_the_next_run_goes_on(server, tmp_path):
     command = [sys.executable, "-m", "objaverse_render_addon.cli", "download", UIDS[0], UIDS[1],
                "--download-dir", str(tmp_path)]  # fmt: skip
     process = subprocess.Popen(
-        command, cwd=ROOT, env=dict(os.environ), stderr=subprocess.PIPE, text=True
-    )
+        command, cwd=ROOT, env=dict(os.environ), stderr=subprocess.PIPE, text=True,
+        # What runs in a shell's background ignores it, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     part = tmp_path / "hf-objaverse-v1" / "glbs" / "000-023" / f".{UIDS[0]}.glb.part"
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and not (part.is_file() and part.stat().st_size > 100_000):

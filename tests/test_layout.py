@@ -23,9 +23,9 @@ from objaverse_render_addon.dataset.layout import (
     frame_files,
     new_writer,
     pass_file,
-    read_metadata,
     remove_parts,
 )
+from objaverse_render_addon.dataset.reader import read_metadata
 from objaverse_render_addon.errors import DiskFull, OutputNotWritable
 from objaverse_render_addon.job import PASS_NAMES, Output
 

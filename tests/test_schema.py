@@ -18,8 +18,8 @@ import pytest
 
 from objaverse_render_addon import frame
 from objaverse_render_addon.assets.formats import EXTENSIONS
-from objaverse_render_addon.dataset.layout import read_metadata
 from objaverse_render_addon.dataset.metadata import SCHEMA_VERSION
+from objaverse_render_addon.dataset.reader import read_metadata
 from objaverse_render_addon.job import PASS_NAMES, PATTERNS, RenderJob
 
 ROOT = Path(__file__).resolve().parent.parent

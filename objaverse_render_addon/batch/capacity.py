@@ -26,7 +26,7 @@ _WORKER_MEMORY: Final = 1 << 30
 _PIXEL_MEMORY: Final = 600
 """Bytes per pixel of all passes of the views in hand, with their copies."""
 _GPU_WORKER_MEMORY: Final = 3 << 30
-_PER_GPU: Final = 3
+PER_GPU: Final = 3
 """One worker imports and one writes while one renders; more only wait for each other."""
 
 
@@ -164,7 +164,7 @@ def places(
 
 def _on_gpus(used: list[Gpu], workers: int | None, assets: int | None) -> list[Place]:
     if workers is None:
-        per_gpu = min(min(gpu.free for gpu in used) // _GPU_WORKER_MEMORY, _PER_GPU)
+        per_gpu = min(min(gpu.free for gpu in used) // _GPU_WORKER_MEMORY, PER_GPU)
         workers = min(max(1, per_gpu) * len(used), max(len(used), cores()))
         if memory():
             workers = min(workers, max(1, memory() // (2 * _WORKER_MEMORY)))

@@ -39,7 +39,6 @@ from .store import open_store
 
 __all__ = ["NodeSettings", "RayLane", "make_node_lane", "ray_lanes"]
 
-_PER_GPU: Final = 3
 _ROOM: Final = 60.0
 """Seconds that an asset waits for Ray to find room for its actor, before it goes elsewhere."""
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
@@ -326,7 +325,7 @@ def ray_lanes(
         )
     on_gpu = gpus > 0 and job.engine.device != "cpu"
     if workers is None:
-        workers = max(1, min(_PER_GPU * gpus, cpus) if on_gpu else cpus)
+        workers = max(1, min(capacity.PER_GPU * gpus, cpus) if on_gpu else cpus)
         workers = min(workers, assets or workers)
     threads = settings.threads or max(1, cpus // workers)
     options: dict[str, Any] = {

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ..dataset.filesystems import INDEX, file_system
 from ..dataset.layout import TAR_END, tar_header, tar_padding
 from ..errors import TruncatedFile, from_os_error
 from .ledger import FINISHED, Ledger
@@ -29,7 +30,6 @@ BLOCK: Final = 64
 """Assets in a shard."""
 MAX_BYTES: Final = 1 << 30
 """Bytes from which a block becomes several shards."""
-INDEX: Final = ".index.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,6 @@ def assets_in(store: Store, shard: str) -> list[str]:
         TruncatedFile: The index is damaged.
         DownloadFailed, SourceNotFound: It cannot be read.
     """
-    from ..dataset.filesystems import file_system
     from ..dataset.guards import LARGEST
 
     files = file_system(store.address, None)

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from ..dataset.filesystems import is_url
 from ..dataset.layout import asset_path
-from ..dataset.reader import AssetReader
+from ..dataset.reader import read_metadata
 from ..errors import (
     DiskFull,
     DownloadFailed,
@@ -116,16 +116,6 @@ def state_folder(out: str | Path) -> Path:
     return base / "objaverse-render" / f"{name}-{digest}"
 
 
-def _metadata(where: str) -> dict[str, Any] | None:
-    try:
-        with AssetReader(where) as reader:
-            return reader.metadata
-    except DownloadFailed as error:
-        raise OutputNotWritable(error.message, hint=error.hint) from error
-    except RenderError:
-        return None
-
-
 class _LocalStore:
     def __init__(self, folder: Path, layout: str, state: Path) -> None:
         self._folder, self._layout = folder, layout
@@ -145,7 +135,7 @@ class _LocalStore:
         return True
 
     def metadata(self, name: str) -> dict[str, Any] | None:
-        return _metadata(self.where(name))
+        return read_metadata(self.where(name))
 
     def put(self, local: Path, name: str) -> None:
         try:
@@ -225,7 +215,10 @@ class _RemoteStore:
             return True
 
     def metadata(self, name: str) -> dict[str, Any] | None:
-        return _metadata(self.where(name))
+        try:
+            return read_metadata(self.where(name))
+        except DownloadFailed as error:
+            raise OutputNotWritable(error.message, hint=error.hint) from error
 
     def put(self, local: Path, name: str) -> None:
         with _named(self.where(name)):

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import shutil
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -36,7 +34,6 @@ __all__ = [
     "frame_files",
     "new_writer",
     "pass_file",
-    "read_metadata",
     "remove_parts",
     "size_of",
 ]
@@ -190,29 +187,30 @@ def remove_parts(out: Path, asset_id: str) -> None:
             part.unlink(missing_ok=True)
 
 
-class _ZipWriter:
-    def __init__(self, out: Path, asset_id: str) -> None:
-        self._final = asset_path(out, asset_id, "zip")
-        self._part = out / f".{asset_id}.part{os.getpid()}.zip"
+class _ArchiveWriter:
+    """One file per asset; subclasses say what stands in it."""
+
+    def __init__(self, out: Path, asset_id: str, layout: str) -> None:
+        self._final = asset_path(out, asset_id, layout)
+        self._part = out / f".{asset_id}.part{os.getpid()}.{layout}"
         self._folder = asset_id
         self._file = self._part.open("wb")
-        self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
+
+    def _put(self, path: str, data: bytes) -> None:
+        raise NotImplementedError
+
+    def _end(self) -> None:
+        raise NotImplementedError
 
     def add(self, name: str, data: bytes) -> None:
-        # A fixed date: the same data make the same archive.
-        info = zipfile.ZipInfo(f"{self._folder}/{name}", (1980, 1, 1, 0, 0, 0))
-        info.external_attr = 0o644 << 16
-        info.compress_type = (
-            zipfile.ZIP_STORED if name.endswith(_STORED) else zipfile.ZIP_DEFLATED
-        )
         try:
-            self._zip.writestr(info, data, compresslevel=_LEVEL)
+            self._put(f"{self._folder}/{name}", data)
         except OSError as error:
             raise from_os_error(error, f"{self._final}") from error
 
     def commit(self) -> Path:
         try:
-            self._zip.close()
+            self._end()
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
@@ -222,13 +220,34 @@ class _ZipWriter:
         return self._final
 
     def abort(self) -> None:
-        # Closing an archive writes its directory, which fails again on a full disk.
-        with contextlib.suppress(OSError, ValueError):
-            self._zip.close()
         with contextlib.suppress(OSError):
             self._file.close()
         with contextlib.suppress(OSError):
             self._part.unlink(missing_ok=True)
+
+
+class _ZipWriter(_ArchiveWriter):
+    def __init__(self, out: Path, asset_id: str) -> None:
+        super().__init__(out, asset_id, "zip")
+        self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
+
+    def _put(self, path: str, data: bytes) -> None:
+        # A fixed date: the same data make the same archive.
+        info = zipfile.ZipInfo(path, (1980, 1, 1, 0, 0, 0))
+        info.external_attr = 0o644 << 16
+        info.compress_type = (
+            zipfile.ZIP_STORED if path.endswith(_STORED) else zipfile.ZIP_DEFLATED
+        )
+        self._zip.writestr(info, data, compresslevel=_LEVEL)
+
+    def _end(self) -> None:
+        self._zip.close()
+
+    def abort(self) -> None:
+        # Closing an archive writes its directory, which fails again on a full disk.
+        with contextlib.suppress(OSError, ValueError):
+            self._zip.close()
+        super().abort()
 
 
 def tar_header(name: str, size: int) -> bytes:
@@ -247,37 +266,17 @@ def tar_padding(size: int) -> bytes:
 TAR_END: Final = bytes(2 * tarfile.BLOCKSIZE)
 
 
-class _TarWriter:
+class _TarWriter(_ArchiveWriter):
     def __init__(self, out: Path, asset_id: str) -> None:
-        self._final = asset_path(out, asset_id, "tar")
-        self._part = out / f".{asset_id}.part{os.getpid()}.tar"
-        self._folder = asset_id
-        self._file = self._part.open("wb")
+        super().__init__(out, asset_id, "tar")
 
-    def add(self, name: str, data: bytes) -> None:
-        try:
-            self._file.write(tar_header(f"{self._folder}/{name}", len(data)))
-            self._file.write(data)
-            self._file.write(tar_padding(len(data)))
-        except OSError as error:
-            raise from_os_error(error, f"{self._final}") from error
+    def _put(self, path: str, data: bytes) -> None:
+        self._file.write(tar_header(path, len(data)))
+        self._file.write(data)
+        self._file.write(tar_padding(len(data)))
 
-    def commit(self) -> Path:
-        try:
-            self._file.write(TAR_END)
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._part.replace(self._final)
-        except OSError as error:
-            raise from_os_error(error, f"{self._final}") from error
-        return self._final
-
-    def abort(self) -> None:
-        with contextlib.suppress(OSError):
-            self._file.close()
-        with contextlib.suppress(OSError):
-            self._part.unlink(missing_ok=True)
+    def _end(self) -> None:
+        self._file.write(TAR_END)
 
 
 class _FolderWriter:
@@ -325,23 +324,3 @@ def folder_in(archive: zipfile.ZipFile) -> str:
         if file == METADATA and folder and "/" not in folder:
             return folder
     raise KeyError(METADATA)
-
-
-def read_metadata(path: Path) -> dict[str, Any] | None:
-    """The metadata of a finished asset's archive or folder; ``None`` where it is not whole."""
-    try:
-        if path.is_dir():
-            text = (path / METADATA).read_text(encoding="utf-8")
-        elif path.suffix == ".tar":
-            with tarfile.open(path, "r:") as tar:
-                (name,) = (name for name in tar.getnames() if name.endswith(f"/{METADATA}"))
-                text = tar.extractfile(name).read().decode()  # type: ignore[union-attr]
-        else:
-            with zipfile.ZipFile(path) as archive:
-                text = archive.read(f"{folder_in(archive)}/{METADATA}").decode()
-        data = json.loads(text)
-    except (
-        OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error, tarfile.TarError,
-    ):  # fmt: skip
-        return None
-    return data if isinstance(data, dict) else None

@@ -28,8 +28,10 @@ import numpy.typing as npt
 
 from ..cameras import Camera, View
 from ..errors import (
+    DownloadFailed,
     DuplicateAsset,
     MissingPass,
+    RenderError,
     RenderFailed,
     SourceNotFound,
     TruncatedFile,
@@ -42,7 +44,7 @@ from .images import read_exr, read_png
 from .layout import METADATA, arrays_from_channels
 from .storage import AssetRef, find_assets, open_files
 
-__all__ = ["AssetReader", "AssetRef", "Dataset", "find_assets"]
+__all__ = ["AssetReader", "AssetRef", "Dataset", "find_assets", "read_metadata"]
 
 _LARGEST_METADATA: Final = 1 << 28
 _LARGEST_SIDE: Final = 1 << 15
@@ -368,6 +370,21 @@ class AssetReader:
                 return arrays_from_channels(read_exr(path))
             except (exr.Broken, exr.Unsupported, RenderFailed) as error:
                 raise TruncatedFile(f"{self.ref}: {name} is not a whole EXR: {error}.") from error
+
+
+def read_metadata(where: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The metadata of a finished asset; ``None`` where there is none, or not a whole one.
+
+    Raises:
+        DownloadFailed: It cannot be told.
+    """
+    try:
+        with AssetReader(where) as reader:
+            return reader.metadata
+    except DownloadFailed:
+        raise
+    except RenderError:
+        return None
 
 
 def array_from_npy(data: bytes) -> npt.NDArray[Any]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Unpack
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from ..errors import DownloadFailed, RenderError
 from . import transfer as limits
-from .transfer import CHUNK, MAX_BYTES, Broken, Progress, Stream, pause, transfer
+from .transfer import CHUNK, Broken, Progress, Stream, Wishes, pause, transfer
 
 if TYPE_CHECKING:
     import requests
@@ -137,18 +138,12 @@ def download(
     url: str,
     target: Path,
     *,
-    on_progress: Progress | None = None,
-    cancel: threading.Event | None = None,
-    max_bytes: int = MAX_BYTES,
-    sha256: str = "",
-    found: Callable[[], Path | None] | None = None,
-    finish: Callable[[Path], Path] | None = None,
     gone: type[RenderError] = DownloadFailed,
+    **wishes: Unpack[Wishes],
 ) -> Path:
     """Fetch ``url`` to ``target``; see :func:`transfer` for what else it takes and raises.
 
     Args:
-        on_progress: Told bytes so far and bytes expected (0 where the server does not say).
         gone: What is raised where the server has no such file.
     """
     name = redacted(url)
@@ -156,18 +151,8 @@ def download(
     def opener(have: int, validator: str) -> AbstractContextManager[Stream]:
         return _answer(session, url, name, have, validator, gone)
 
-    return transfer(
-        opener,
-        name,
-        target,
-        on_progress=on_progress,
-        cancel=cancel,
-        max_bytes=max_bytes,
-        sha256=sha256,
-        found=found,
-        finish=finish,
-        turn=lambda: session.turn(url, cancel),
-    )
+    turn = functools.partial(session.turn, url, wishes.get("cancel"))
+    return transfer(opener, name, target, turn=turn, **wishes)
 
 
 @contextlib.contextmanager

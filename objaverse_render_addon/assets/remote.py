@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from ..errors import DownloadFailed, MissingDependency, RenderError, SourceNotFound
-from .download import Progress, Session, redacted
-from .transfer import CHUNK, MAX_BYTES, Broken, Stream, transfer
+from .download import Session, redacted
+from .transfer import CHUNK, Broken, Stream, Wishes, transfer
 
 __all__ = ["copy", "is_local"]
 
@@ -29,13 +29,7 @@ def copy(
     session: Session,
     url: str,
     target: Path,
-    *,
-    on_progress: Progress | None = None,
-    cancel: threading.Event | None = None,
-    max_bytes: int = MAX_BYTES,
-    sha256: str = "",
-    found: Callable[[], Path | None] | None = None,
-    finish: Callable[[Path], Path] | None = None,
+    **wishes: Unpack[Wishes],
 ) -> Path:
     """Fetch a file through fsspec; see :func:`transfer` for what it takes and raises.
 
@@ -69,10 +63,8 @@ def copy(
             # Every file system has exceptions of its own.
             raise Broken(f"{type(error).__name__}: {str(error)[:300]}") from error
 
-    return transfer(
-        opener, name, target, on_progress=on_progress, cancel=cancel, max_bytes=max_bytes,
-        sha256=sha256, found=found, finish=finish, turn=lambda: session.turn(url, cancel),
-    )  # fmt: skip
+    turn = functools.partial(session.turn, url, wishes.get("cancel"))
+    return transfer(opener, name, target, turn=turn, **wishes)
 
 
 def _open(url: str, name: str) -> tuple[Any, str]:

@@ -18,12 +18,12 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from ..errors import ChecksumMismatch, DiskFull, DownloadFailed, Interrupted, from_os_error
 from .locks import locked
 
-__all__ = ["Broken", "Opener", "Progress", "Stream", "transfer"]
+__all__ = ["Broken", "Opener", "Progress", "Stream", "Wishes", "transfer"]
 
 RETRIES: Final = 4
 """Attempts after the first one that bring nothing new."""
@@ -77,6 +77,17 @@ Opener = Callable[[int, str], AbstractContextManager[Stream]]
 """Opens the file at a position, given the validator of what is there already."""
 
 
+class Wishes(TypedDict, total=False):
+    """What every way of fetching takes beside an address and a target; see :func:`transfer`."""
+
+    on_progress: Progress | None
+    cancel: threading.Event | None
+    max_bytes: int
+    sha256: str
+    found: Callable[[], Path | None] | None
+    finish: Callable[[Path], Path] | None
+
+
 def transfer(
     opener: Opener,
     what: str,
@@ -97,6 +108,7 @@ def transfer(
 
     Args:
         what: Its name, for messages.
+        on_progress: Told bytes so far and bytes expected (0 where nobody says).
         cancel: Set it, from any thread, to stop within a second.
         sha256: Its content has to have this one.
         found: Asked, once nobody else works on the target, whether it is there now; otherwise a

@@ -5,7 +5,6 @@ has fetched.
 from __future__ import annotations
 
 import gzip
-import hashlib
 import importlib.util
 import json
 import os
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from objaverse_server import Server, serving
+from objaverse_server import Server, serving, sha256
 
 from objaverse_render_addon.assets import xl
 from objaverse_render_addon.assets.resolve import Resolver
@@ -57,10 +56,6 @@ def objects(*rows):
 result = eval(sys.argv[1])
 print("RESULT", json.dumps(result))
 """
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def glb(kind: int = 7, size: int = 5000) -> bytes:

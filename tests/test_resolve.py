@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -12,13 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from objaverse_server import (
-    Server,
-    page,
-    serving,
-    slowly,
-    status,
-)
+from objaverse_server import Server, files_in, page, serving, sha256, slowly, status
 
 from objaverse_render_addon.assets import transfer as limits
 from objaverse_render_addon.assets.resolve import Resolver
@@ -40,14 +33,6 @@ def glb(size: int = 50_000, kind: int = 7) -> bytes:
     return b"glTF\2\0\0\0" + size.to_bytes(4, "little") + bytes(
         i * kind % 251 for i in range(size - 12)
     )
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def files_in(folder: Path) -> list[str]:
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 import tarfile
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from objaverse_server import Server, page, serving, status
+from objaverse_server import Server, files_in, page, serving, sha256, status
 
 from objaverse_render_addon.assets import repositories, xl
 from objaverse_render_addon.assets import transfer as limits
@@ -43,14 +42,6 @@ def glb(kind: int = 7, size: int = 5000) -> bytes:
     return b"glTF\2\0\0\0" + size.to_bytes(4, "little") + bytes(
         i * kind % 251 for i in range(size - 12)
     )
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def files_in(folder: Path) -> list[str]:
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 
 @pytest.fixture(autouse=True)

@@ -156,7 +156,12 @@ def _transforms(files: list[Path], size: tuple[int, int]) -> Iterator[Camera]:
             text = _read(path).decode("utf-8")
             toml = path.suffix.lower() == ".toml"
             data = tomllib.loads(text) if toml else json.loads(text)
-        except (OSError, ValueError, RecursionError) as error:
+        except OSError as error:
+            raise CameraFileError(
+                f"Camera file {path} cannot be read: {error.strerror or error}.",
+                hint="Give a file or folder of poses, see docs/cameras.md.",
+            ) from error
+        except (ValueError, RecursionError) as error:
             raise CameraFileError(f"Camera file {path} cannot be read: {error}.") from error
         frames = data.get("frames") if isinstance(data, dict) else None
         if not isinstance(frames, list) or not frames:

@@ -570,6 +570,25 @@ class RenderJob:
                 data[section][key] = _content(data[section][key])
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
+    def check_files(self) -> None:
+        """See whether the files that the job names can be used, before any asset needs them.
+
+        Raises:
+            InvalidJob: The image for light cannot be read.
+            CameraFileError: The poses cannot be read or understood, or are too few.
+        """
+        if self.lighting.hdri is not None:
+            problem = _unreadable(Path(self.lighting.hdri))
+            _check(
+                not problem,
+                f"The HDRI {self.lighting.hdri} cannot be read: {problem}.",
+                "Give an .hdr or .exr image.",
+            )
+        if self.cameras.file is not None:
+            from .camera_files import views_from_file
+
+            views_from_file(self.cameras.file, self.output.resolution, self.cameras.views)
+
     def to_toml(self) -> str:
         """The job as a TOML document that :meth:`load` reads back."""
         data = self.to_dict()
@@ -658,6 +677,15 @@ def _content(path: str) -> str:
             return hashlib.file_digest(opened, "sha256").hexdigest()
     except (OSError, InvalidJob):
         return path
+
+
+def _unreadable(path: Path) -> str:
+    """Why nothing can be read from a file; empty if something can."""
+    try:
+        with path.open("rb") as file:
+            return "" if file.read(1) else "it is empty"
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
 
 
 def _suggest(word: str, known: typing.Iterable[str]) -> str:

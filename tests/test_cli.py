@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from analytic import write_asset
 from PIL import Image
@@ -379,8 +380,13 @@ def test_what_was_made_differently_is_refused_with_the_difference(capsys, tmp_pa
     assert "file_size" in capsys.readouterr().err
 
 
+POSES = json.dumps(
+    {"camera_angle_x": 0.8, "frames": [{"transform_matrix": np.eye(4).tolist()}]}
+).encode()
+
+
 def test_poses_that_were_edited_since_are_a_difference(capsys, tmp_path: Path):
-    source, poses = put(tmp_path, "a.glb", glb()), put(tmp_path, "poses.json", b"{}")
+    source, poses = put(tmp_path, "a.glb", glb()), put(tmp_path, "poses.json", POSES)
     job = RenderJob(cameras=CameraRules(pattern="file", file=poses), output=Output(layout="folder"))
     path = finished(tmp_path, source, SMALL)
     record = json.loads((path / METADATA).read_text())
@@ -388,9 +394,38 @@ def test_poses_that_were_edited_since_are_a_difference(capsys, tmp_path: Path):
     (path / METADATA).write_text(json.dumps(record))
     arguments = ["render", source, "--out", str(tmp_path / "out"), "--job", saved(job, tmp_path)]
     assert cli.main(arguments) == 0
-    put(tmp_path, "poses.json", b"{ }")
+    put(tmp_path, "poses.json", POSES + b" ")
     assert cli.main(arguments) == 42
     assert "content of cameras.file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "words"), [("--hdri", "The HDRI"), ("--camera-file", "Camera file")]
+)
+@pytest.mark.parametrize("content", [None, b""])
+def test_a_file_of_the_job_that_cannot_be_used_ends_the_run_before_anything_is_made(
+    flag: str, words: str, content: bytes | None, capsys, tmp_path: Path
+):
+    sources = [put(tmp_path, name, glb()) for name in ("a.glb", "b.glb")]
+    path, out = str(tmp_path / "given.exr"), tmp_path / "out"
+    if content is not None:
+        put(tmp_path, "given.exr", content)
+    for more in ([], ["--dry-run"]):
+        assert cli.main(["render", *sources, "--out", str(out), flag, path, *more]) == 2
+        said = capsys.readouterr()
+        assert said.err.count(f"error: {words} {path} cannot be read") == 1
+        assert "a.glb" not in said.err + said.out
+        assert not out.exists()
+
+
+def test_a_job_file_with_too_few_poses_ends_the_run_before_anything_is_made(capsys, tmp_path: Path):
+    source, poses = put(tmp_path, "a.glb", glb()), put(tmp_path, "poses.json", POSES)
+    job = RenderJob(cameras=CameraRules(pattern="file", file=poses, views=2))
+    out = tmp_path / "out"
+    arguments = ["render", source, "--out", str(out), "--job", saved(job, tmp_path)]
+    assert cli.main(arguments) == 2
+    assert f"{poses} has 1 frames, 2 views are asked for" in capsys.readouterr().err
+    assert not out.exists()
 
 
 # --- Finished data --------------------------------------------------------------------------

@@ -70,7 +70,12 @@ def plan(
     ids: IdSource = "name",
     overwrite: bool = False,
 ) -> list[Plan]:
-    """Look at every source and at what stands in ``out``, without starting Blender."""
+    """Look at every source and at what stands in ``out``, without starting Blender.
+
+    Raises:
+        InvalidJob: Also where a file that the job names cannot be used.
+    """
+    job.check_files()
     store = open_store(out, job.output.layout)
     sharded: dict[str, str] = {}
     if job.output.layout == "webdataset":
@@ -201,7 +206,7 @@ def render(
         lanes: Makes the places to render, of the number of assets that wait.
 
     Raises:
-        InvalidJob: The job is impossible.
+        InvalidJob: The job is impossible, or a file that it names cannot be used.
         OutputExists: The folder holds assets of another job.
         OutputBusy: Another run works on the folder.
         WorkerStartFailed, MissingDependency, DeviceUnavailable: There is no Blender to render
@@ -219,6 +224,7 @@ def render(
             "Shards are put together where the run was started, so nodes cannot write to a URL.",
             hint="Use a folder that all nodes see, --layout zip or tar, or --shard I/N.",
         )
+    job.check_files()
     given = list(sources)
     folder = Path(state).expanduser() if state else state_folder(out)
     part = "" if shard is None else f"-{shard[0]:04d}-of-{shard[1]:04d}"

@@ -349,6 +349,39 @@ def test_an_output_folder_that_cannot_be_is_named(capsys, tmp_path: Path):
     assert out in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("layout", ["zip", "webdataset"])
+@pytest.mark.parametrize(
+    ("name", "content", "code", "words"),
+    [
+        ("bad.json", b'[{"path": 3}]', 6, "names no source"),
+        ("missing.txt", None, 10, "cannot be read"),
+        ("empty.txt", b"# nothing\n", 0, "no assets"),
+    ],
+)
+def test_a_run_without_an_asset_leaves_nothing_behind(
+    name: str, content: bytes | None, code: int, words: str, layout: str, capsys, tmp_path: Path
+):
+    path = str(tmp_path / name) if content is None else put(tmp_path, name, content)
+    out, there = tmp_path / "made" / "out", tmp_path / "there"
+    there.mkdir()
+    for folder in (out, there):
+        assert cli.main(["render", path, "--out", str(folder), "--layout", layout]) == code
+        said = capsys.readouterr()
+        assert words in said.out + said.err
+    assert not out.parent.exists()
+    assert list(there.iterdir()) == []
+    if code:
+        assert cli.main(["render", path, "--out", str(out), "--shard", "0/2"]) == code
+        assert not out.parent.exists()
+
+
+def test_a_bad_list_takes_no_ledger_of_an_earlier_run_away(tmp_path: Path):
+    out, bad = tmp_path / "out", put(tmp_path, "bad.json", b'[{"path": 3}]')
+    assert cli.main(["render", str(tmp_path / "missing.glb"), "--out", str(out)]) == 10
+    assert cli.main(["render", bad, "--out", str(out)]) == 6
+    assert (out / ".state" / "ledger.sqlite").is_file()
+
+
 def finished(tmp_path: Path, source: str, job: RenderJob) -> Path:
     """An asset in ``out`` that this source and job would make."""
 

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from objaverse_render_addon.batch import ledger as ledger_module
 from objaverse_render_addon.batch.ledger import (
     COLUMNS,
     FINISHED,
@@ -474,6 +475,30 @@ def test_parts_of_one_list_share_a_folder(tmp_path: Path):
     second.release()
     held(tmp_path, 2, 3).release()
     held(tmp_path).release()
+
+
+def test_a_lock_that_is_removed_leaves_no_file_that_others_hold(tmp_path: Path):
+    first, second = held(tmp_path, 0, 2), held(tmp_path, 1, 2)
+    first.release(remove=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"lock", "lock-0001-of-0002"}
+    second.release(remove=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_was_removed_while_it_was_taken_is_taken_anew(tmp_path: Path, monkeypatch):
+    lock, calls = ledger_module._lock, []
+
+    def late(descriptor: int, alone: bool) -> None:
+        if not calls:
+            (tmp_path / "lock").unlink()
+        calls.append(descriptor)
+        lock(descriptor, alone)
+
+    monkeypatch.setattr(ledger_module, "_lock", late)
+    first = held(tmp_path)
+    with pytest.raises(OutputBusy):
+        held(tmp_path)
+    first.release()
 
 
 def test_a_killed_process_holds_nothing(tmp_path: Path):

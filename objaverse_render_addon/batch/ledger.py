@@ -41,6 +41,7 @@ __all__ = [
     "Outcome",
     "Row",
     "Run",
+    "ledger_of_run",
     "named",
 ]
 
@@ -235,6 +236,11 @@ class Lock:
         self._held.append(file)
         try:
             _lock(file.fileno(), alone)
+            if not _is_at(file, path):
+                # Who held it took it away.
+                self._held.remove(file)
+                file.close()
+                return self._hold(path, what, alone=alone)
         except OSError as error:
             if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
                 raise OutputNotWritable(
@@ -253,10 +259,22 @@ class Lock:
         file.flush()
         return file
 
-    def release(self) -> None:
-        """Let others in."""
-        for file in self._held:
-            file.close()
+    def release(self, *, remove: bool = False) -> None:
+        """Let others in.
+
+        Args:
+            remove: Leave no file of a lock that nobody else holds.
+        """
+        windows = os.name == "nt"
+        for file in (one for one in self._held if not one.closed):
+            with contextlib.suppress(OSError), file:
+                if remove and not windows:
+                    _lock(file.fileno(), alone=True)
+                    Path(file.name).unlink()
+            if remove and windows:
+                # What somebody has open cannot be removed there.
+                with contextlib.suppress(OSError):
+                    Path(file.name).unlink()
 
 
 def _lock(descriptor: int, alone: bool) -> None:
@@ -274,6 +292,50 @@ def _lock(descriptor: int, alone: bool) -> None:
     else:
         kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def ledger_of_run(
+    folder: Path, what: str, shard: tuple[int, int] | None = None
+) -> Iterator[Ledger]:
+    """The ledger of an output, or of a part of it, for the one run that may write it.
+
+    One that it makes, and in which there is no asset in the end, leaves no files. That of a part
+    that has no assets stays: whoever merges the parts counts them.
+
+    Args:
+        folder: Of the ledger.
+        what: The output that it is about, for people.
+        shard: Part and number of parts.
+
+    Raises:
+        OutputBusy, LedgerDamaged, OutputNotWritable, DiskFull
+    """
+    part = "" if shard is None else f"-{shard[0]:04d}-of-{shard[1]:04d}"
+    path = folder / f"ledger{part}.sqlite"
+    lock, vain = Lock(folder, what, shard), False
+    try:
+        new = not path.exists()
+        with named(path), Ledger(path) as ledger:
+            try:
+                yield ledger
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    vain = new and not any(ledger.counts().values())
+                raise
+            vain = new and shard is None and not any(ledger.counts().values())
+    finally:
+        if vain:
+            for ending in ("", "-wal", "-shm"):
+                path.with_name(path.name + ending).unlink(missing_ok=True)
+        lock.release(remove=vain)
 
 
 @contextlib.contextmanager

@@ -27,10 +27,10 @@ from . import capacity, packing
 from .cluster import NodeSettings, ray_lanes
 from .engine import Engine
 from .lanes import Lane, LocalLane
-from .ledger import FAILED, Entry, Ledger, Lock, Outcome, Row, named
+from .ledger import FAILED, Entry, Ledger, Outcome, Row, ledger_of_run
 from .prepare import Item, check_same
 from .results import KEPT_RESULTS, AssetResult, Event, Report
-from .store import Store, open_store, state_folder
+from .store import Store, no_empty_folders, open_store, state_folder
 
 __all__ = ["AssetResult", "Event", "Plan", "Report", "plan", "render"]
 
@@ -227,14 +227,13 @@ def render(
     job.check_files()
     given = list(sources)
     folder = Path(state).expanduser() if state else state_folder(out)
-    part = "" if shard is None else f"-{shard[0]:04d}-of-{shard[1]:04d}"
-    store = open_store(out, layout, folder / f"part{part}" if part else folder)
-    store.check()
+    own = folder if shard is None else folder / f"part-{shard[0]:04d}-of-{shard[1]:04d}"
+    store = open_store(out, layout, own)
     with ExitStack() as stack:
-        stack.callback(Lock(folder, store.address, shard).release)
-        path = folder / f"ledger{part}.sqlite"
-        stack.enter_context(named(path))
-        ledger = stack.enter_context(Ledger(path))
+        folders = [folder, store.staging, *([] if is_url(out) else [Path(store.address)])]
+        stack.enter_context(no_empty_folders(*folders))
+        store.check()
+        ledger = stack.enter_context(ledger_of_run(folder, store.address, shard))
         resolver = stack.enter_context(
             Resolver(
                 download_dir, endpoint, online=online, keep=keep_downloads,

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -24,7 +25,7 @@ from ..errors import (
     from_os_error,
 )
 
-__all__ = ["STATE", "Store", "open_store", "state_folder"]
+__all__ = ["STATE", "Store", "no_empty_folders", "open_store", "state_folder"]
 
 STATE: Final = ".state"
 """Folder beside the data that the ledger and what is not packed yet lie in."""
@@ -114,6 +115,20 @@ def state_folder(out: str | Path) -> Path:
     digest = hashlib.sha256(address.encode()).hexdigest()[:10]
     name = re.sub(r"[^\w-]+", "_", address)[:60]
     return base / "objaverse-render" / f"{name}-{digest}"
+
+
+@contextlib.contextmanager
+def no_empty_folders(*folders: Path) -> Iterator[None]:
+    """Of these folders, and those that they lie in, no empty one stays that was made meanwhile."""
+    missing = {
+        one for folder in folders for one in (folder, *folder.parents) if not one.exists()
+    }
+    try:
+        yield
+    finally:
+        for folder in sorted(missing, key=lambda one: len(one.parts), reverse=True):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 class _LocalStore:

@@ -157,9 +157,11 @@ class Progress:
 
     def summary(self, report: Any) -> None:
         """The run ended."""
-        if self._quiet or sum(report.counts.values()) < 2:
-            return
         counts = report.counts
+        if not sum(counts.values()) and not self._quiet:
+            print("no assets: the sources name none")
+        if self._quiet or sum(counts.values()) < 2:
+            return
         names = [name for name in ("done", "skipped", "failed") if counts[name]]
         print(", ".join(f"{counts[name]} {name}" for name in names))
 

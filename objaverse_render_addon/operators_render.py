@@ -162,7 +162,9 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
             "overwrite": settings.overwrite,
             # Who presses the button again wants it tried again.
             "retry": "all",
-            "provenance": {str(path): {**source, **known}},
+            "provenance": {
+                str(path): {**source, **{name: value for name, value in known.items() if value}}
+            },
         }
         return run
 

@@ -243,7 +243,7 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
     scene = open_asset(
         path, request.asset_id, job, lambda name: send(Stage(request.asset_id, name))
     )
-    source = {**metadata.source_record(path, request.source), **request.provenance}
+    source = metadata.source_record(path, request.source, request.provenance)
     source.pop("path", None)
     writer = new_writer(out, request.asset_id, job.output.layout)
     _current_writer.append(writer)

@@ -8,12 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_licences import write_asset
 
 from objaverse_render_addon.assets.stated import license_line, stated_license
+from objaverse_render_addon.dataset.credits import credit_of, credits_of
+from objaverse_render_addon.dataset.metadata import source_record
+from objaverse_render_addon.dataset.reader import Dataset
 
 SKETCHFAB = {
     "author": "Ann (https://sketchfab.com/ann)",
     "license": "CC-BY-SA-4.0 (http://creativecommons.org/licenses/by-sa/4.0/)",
+}
+
+STATED = {
+    "author": "Ann",
+    "author_url": "https://sketchfab.com/ann",
+    "license": "CC-BY-SA-4.0",
 }
 
 
@@ -30,7 +40,7 @@ def with_asset(path: Path, asset: Any) -> Path:
 
 def test_what_sketchfabs_files_say_is_said(tmp_path: Path) -> None:
     path = with_asset(tmp_path / "a.glb", {"version": "2.0", "extras": SKETCHFAB})
-    assert stated_license(path) == SKETCHFAB
+    assert stated_license(path) == STATED
     line = license_line(path, tmp_path)
     assert line.startswith("Creative Commons Attribution-ShareAlike 4.0 International by Ann")
     assert line.endswith("(share alike)")
@@ -65,3 +75,47 @@ def test_files_that_are_none_state_nothing(tmp_path: Path, content: bytes) -> No
     assert stated_license(glb(tmp_path / "b.glb", content)) == {}
     assert stated_license(glb(tmp_path / "c.glb", content, 0xFFFFFFFF)) == {}
     assert stated_license(tmp_path / "missing.glb") == {}
+
+
+# --- In the metadata ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", [None, {"license": None, "metadata": {}}, {"file_name": "b.glb"}])
+def test_what_a_file_states_is_its_licence_where_nobody_else_knows(
+    tmp_path: Path, known: dict[str, Any] | None
+) -> None:
+    path = with_asset(tmp_path / "a.glb", {"extras": SKETCHFAB, "copyright": "2020 Ann"})
+    record = source_record(path, "a.glb", known)
+    assert record["license"] == "CC-BY-SA-4.0"
+    assert record["metadata"] == {
+        "author": "Ann", "author_url": "https://sketchfab.com/ann", "copyright": "2020 Ann",
+        "license_source": "file",
+    }  # fmt: skip
+    credit = credit_of({**record, "asset_id": "a"})
+    assert (credit.licence.key, credit.author) == ("by-sa", "Ann")
+
+
+def test_a_catalogue_knows_better_than_the_file(tmp_path: Path) -> None:
+    path = with_asset(tmp_path / "a.glb", {"extras": SKETCHFAB})
+    record = source_record(path, "a.glb", {"license": "by-nc", "metadata": {"author": "Bob"}})
+    assert (record["license"], record["metadata"]) == ("by-nc", {"author": "Bob"})
+    unsure = source_record(path, "a.glb", {"metadata": {"author": "Bob"}})
+    assert (unsure["license"], unsure["metadata"]["author"]) == ("CC-BY-SA-4.0", "Bob")
+
+
+def test_a_copyright_alone_is_kept_and_is_no_licence(tmp_path: Path) -> None:
+    path = with_asset(tmp_path / "a.glb", {"copyright": "2020 Ann"})
+    record = source_record(path, "a.glb")
+    assert (record["license"], record["metadata"]) == (None, {"copyright": "2020 Ann"})
+
+
+def test_credits_ask_the_catalogue_about_what_only_the_file_states(tmp_path: Path) -> None:
+    path = with_asset(tmp_path / "a.glb", {"extras": SKETCHFAB})
+    for name, known in (("a", {}), ("b", {"license": "by-nc"})):
+        write_asset(tmp_path / "data", {**source_record(path, "a.glb", known), "asset_id": name})
+    assets = list(Dataset.open(tmp_path / "data"))
+    catalogue = {"license": "by", "metadata": {"author": "Ann Lee"}}
+    found, _ = credits_of(assets, lambda _: catalogue)
+    assert [(one.licence.key, one.author) for one in found] == [("by", "Ann Lee"), ("by-nc", "")]
+    found, _ = credits_of(assets, lambda _: {})
+    assert [(one.licence.key, one.author) for one in found] == [("by-sa", "Ann"), ("by-nc", "")]

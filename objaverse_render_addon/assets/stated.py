@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any, Final
@@ -28,8 +29,7 @@ def license_line(path: Path, folder: str | Path | None = None) -> str:
         said = {"license": known["license"], "author": known["metadata"]["author"]}
     else:
         said = stated_license(path)
-    # "CC-BY-4.0 (http://…)": the address follows from the name.
-    words = str(said.get("license") or "").partition(" (")[0]
+    words = str(said.get("license") or "")
     author = f" by {said['author']}" if said.get("author") else ""
     rights = f"; copyright: {said['copyright']}" if said.get("copyright") else ""
     if not words:
@@ -40,22 +40,37 @@ def license_line(path: Path, folder: str | Path | None = None) -> str:
 
 
 def stated_license(path: Path) -> dict[str, str]:
-    """Licence and author that a glTF file states: ``license``, ``author``, ``copyright``.
+    """What a glTF file states of its rights.
 
-    Only what is there, as one line of text each. Empty for other formats, and for what cannot be
-    read. glTF 2.0 has ``asset.copyright``; Sketchfab's files say the rest in ``asset.extras``.
+    glTF 2.0 has ``asset.copyright``; Sketchfab's files say the rest in ``asset.extras``.
+
+    Returns:
+        Of ``license``, ``author``, ``author_url``, ``name``, ``source_url`` and ``copyright``
+        what is there, one line of text each. Empty for other formats, and for what cannot be
+        read.
     """
     asset = _document(path).get("asset")
     if not isinstance(asset, dict):
         return {}
     extras = asset.get("extras")
     extras = extras if isinstance(extras, dict) else {}
+    author, author_url = _linked(clean(extras.get("author"), 200))
     found = {
-        "license": clean(extras.get("license"), 200),
-        "author": clean(extras.get("author"), 100),
+        # The address follows from the name.
+        "license": _linked(clean(extras.get("license"), 200))[0],
+        "author": author,
+        "author_url": author_url,
+        "name": clean(extras.get("title"), 200),
+        "source_url": clean(extras.get("source"), 500),
         "copyright": clean(asset.get("copyright"), 200),
     }
     return {name: text for name, text in found.items() if text}
+
+
+def _linked(text: str) -> tuple[str, str]:
+    """Words and address of ``words (http://…)``."""
+    match = re.fullmatch(r"(.*?) ?\((https?://[^\s()]*)\)", text)
+    return (match[1], match[2]) if match else (text, "")
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -80,8 +80,8 @@ def credits_of(
     """Credits of finished assets, and those whose metadata cannot be read.
 
     Args:
-        look_up: For assets whose metadata say nothing: source to what a catalogue knows, as
-            ``metadata.json`` would have it.
+        look_up: For assets whose metadata have no licence, or but the file's own word of it:
+            source to what a catalogue knows, as ``metadata.json`` would have it.
     """
     found, broken = [], []
     for asset in assets:
@@ -91,12 +91,19 @@ def credits_of(
         except RenderError as error:
             broken.append((str(asset), error))
             continue
-        if look_up is not None and not metadata.get("license"):
+        if look_up is not None and not _from_catalogue(metadata):
             known = look_up(str(metadata.get("file_identifier", "")))
             metadata = {**metadata, **{name: value for name, value in known.items() if value}}
         credit = credit_of(metadata)
         found.append(credit if credit.asset_id else replace(credit, asset_id=asset.id))
     return found, broken
+
+
+def _from_catalogue(metadata: dict[str, Any]) -> bool:
+    """Whether the licence is more than what the file states of itself."""
+    known = metadata.get("metadata")
+    stated = isinstance(known, dict) and known.get("license_source") == "file"
+    return bool(metadata.get("license")) and not stated
 
 
 def _link(value: object) -> str:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from ..assets.stated import stated_license
 from ..frame import Bounds, Frame, PassSpec
 from ..job import RenderJob
 from .layout import pass_file
@@ -39,14 +41,20 @@ CONVENTIONS: Final = {
 }
 
 
-def source_record(path: Path, source: str) -> dict[str, Any]:
-    """What is known of the source file: size, SHA-256, identifiers.
+def source_record(
+    path: Path, source: str, known: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What is known of the source file: size, SHA-256, identifiers, licence.
 
     ``save_uid`` is the name that the Objaverse-XL scripts give an object.
+
+    Args:
+        known: What a list or a catalogue says, under these names. Where that is no licence, what
+            the file states of itself counts, and ``metadata`` says ``license_source: file``.
     """
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {
+    record: dict[str, Any] = {
         "file_identifier": source,
         "file_name": path.name,
         "file_type": path.suffix.lower().lstrip("."),
@@ -55,7 +63,14 @@ def source_record(path: Path, source: str) -> dict[str, Any]:
         "sha256": digest,
         "license": None,
         "metadata": {},
+        **(known or {}),
     }
+    if not record["license"] and (stated := stated_license(path)):
+        record["license"] = stated.pop("license", None)
+        if record["license"]:
+            stated["license_source"] = "file"
+        record["metadata"] = {**stated, **(record["metadata"] or {})}
+    return record
 
 
 def view_record(frame: Frame, job: RenderJob) -> dict[str, Any]:

@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
+_WITNESSES: Final = 4_000
+"""Points of a view's surface that are looked for in another view: a share to within a percent."""
 Status = Literal["ok", "doubt", "failed"]
 
 
@@ -237,17 +239,20 @@ def check_geometry(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -
         stray = int((mask != (depth > 0)).sum())
         checks.append(_graded("mask_equals_depth", stray, False, stray > 0))
     if normal is not None:
-        length = np.linalg.norm(normal.astype(np.float64), axis=-1)
+        length = np.sqrt(np.einsum("ijk,ijk->ij", normal, normal))
         deviation = float(np.abs(length - mask).max())
         checks.append(_graded("unit_normals", deviation, False, deviation > 1e-4))
-    if count:
-        checks += _check_box(frame, mask, bounds)
-    if count and depth is not None:
-        points = frame.camera.unproject(depth)[mask]
+    if not count:
+        return checks
+    at = np.nonzero(mask)
+    checks += _check_box(frame, at, bounds)
+    if depth is not None:
+        points = _world_points(frame, at)
         checks += _check_bounds(points, bounds)
-        checks += _check_consistency(frame, mask, others, bounds)
-    if count and normal is not None:
-        checks.append(_check_facing(frame, mask, normal))
+        surface = points[_thin(len(points), _WITNESSES)]
+        checks += _check_consistency(frame, mask, surface, others, bounds)
+    if normal is not None:
+        checks.append(_check_facing(frame, at, normal))
         if depth is not None:
             checks += _check_gradient(frame, mask, depth, normal)
     return checks
@@ -288,23 +293,25 @@ def _check_bounds(points: Array, bounds: Bounds) -> list[Check]:
     # The box finds what the sphere cannot: an object that was turned about its centre.
     slack = 2e-3 * bounds.radius
     low, high = np.array(bounds.box_min) - slack, np.array(bounds.box_max) + slack
-    distance = np.linalg.norm(points - np.array(bounds.center), axis=1)
-    strays = {
-        "depth_in_bounding_sphere": distance > bounds.radius * (1 + 1e-3),
-        "depth_in_bounding_box": ((points < low) | (points > high)).any(axis=1),
-    }
+    offset = points - np.array(bounds.center)
+    beyond = np.einsum("ij,ij->i", offset, offset) > (bounds.radius * (1 + 1e-3)) ** 2
+    outside = np.zeros(len(points), dtype=bool)
+    for axis in range(3):
+        along = points[:, axis]
+        outside |= (along < low[axis]) | (along > high[axis])
+    strays = {"depth_in_bounding_sphere": beyond, "depth_in_bounding_box": outside}
     return [
         _graded(name, share, share > 0, bounds.exact and share > 1e-2)
         for name, share in ((name, float(stray.mean())) for name, stray in strays.items())
     ]
 
 
-def _check_box(frame: Frame, mask: npt.NDArray[np.bool_], bounds: Bounds) -> list[Check]:
+def _check_box(frame: Frame, at: tuple[Array, ...], bounds: Bounds) -> list[Check]:
     """The mask against the projection of the very geometry that it is the mask of."""
     if frame.object_box is None:
         return []
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    seen = np.array([columns[0] + 0.5, rows[0] + 0.5, columns[-1] + 0.5, rows[-1] + 0.5])
+    rows, columns = at
+    seen = np.array([columns.min(), rows[0], columns.max(), rows[-1]]) + 0.5
     width, height = frame.camera.width, frame.camera.height
     box = np.clip(np.array(frame.object_box), 0, np.array([width, height, width, height]))
     inset = (seen - box) * np.array([1, 1, -1, -1])
@@ -317,11 +324,12 @@ def _check_box(frame: Frame, mask: npt.NDArray[np.bool_], bounds: Bounds) -> lis
     ]
 
 
-def _check_facing(frame: Frame, mask: Array, normal: Array) -> Check:
-    rays = frame.camera.rays()
+def _check_facing(frame: Frame, at: tuple[Array, ...], normal: Array) -> Check:
+    rows, columns = _sampled(at, 2 * _WITNESSES)
+    rays = _rays_through(frame.camera, rows, columns)
     if frame.normal_space == "world":
         rays = rays @ frame.camera.camera_to_world[:3, :3].T
-    facing = float(np.mean(np.einsum("ij,ij->i", rays[mask], normal[mask].astype(np.float64)) < 0))
+    facing = float(np.mean(np.einsum("ij,ij->i", rays, normal[rows, columns]) < 0))
     # Smooth shading turns some normals away at the silhouette; wrong axes turn half of them.
     return _graded("normals_face_camera", facing, facing < 0.9)
 
@@ -337,13 +345,13 @@ def _check_gradient(
     inner = mask.copy()
     inner[[0, -1]] = inner[:, [0, -1]] = False
     inner[1:-1, 1:-1] &= mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
-    rows, columns = _sampled(np.nonzero(inner), 8_000)
+    rows, columns = _sampled(np.nonzero(inner), 2 * _WITNESSES)
     camera = frame.camera
     center = depth[rows, columns].astype(np.float64)
     points, jump = {}, np.zeros(len(rows))
     for step in ((0, 1), (0, -1), (1, 0), (-1, 0)):
         at = rows + step[0], columns + step[1]
-        points[step] = _local_points(camera, depth, at)
+        points[step] = _rays_through(camera, *at) * depth[at].astype(np.float64)[:, None]
         jump = np.maximum(jump, np.abs(depth[at] - center))
     # A larger step between two pixels is an edge of the object or too steep to tell.
     smooth = jump < 3 * center / camera.intrinsics[0, 0]
@@ -363,30 +371,38 @@ def _check_gradient(
     return [_graded("normals_agree_with_depth", margin, margin < -0.05)]
 
 
+def _thin(length: int, most: int) -> slice:
+    return slice(None, None, max(1, length // most))
+
+
 def _sampled(indices: tuple[Array, ...], most: int) -> tuple[Array, ...]:
-    return tuple(index[:: max(1, len(index) // most)] for index in indices)
+    return tuple(index[_thin(len(index), most)] for index in indices)
 
 
-def _local_points(camera: Camera, depth: Array, at: tuple[Array, ...]) -> Array:
-    """Points (N, 3) in camera axes of some pixels, given by row and column."""
+def _rays_through(camera: Camera, rows: Array, columns: Array) -> Array:
+    """Directions (N, 3) through the centres of some pixels, as :meth:`Camera.rays`."""
     (fx, _, cx), (_, fy, cy), _ = camera.intrinsics.tolist()
-    rays = [(at[1] + 0.5 - cx) / fx, (cy - at[0] - 0.5) / fy, -np.ones(len(at[0]))]
-    return np.stack(rays, axis=1) * depth[at].astype(np.float64)[:, None]
+    rays = np.full((len(rows), 3), -1.0)
+    rays[:, 0] = (columns + 0.5 - cx) / fx
+    rays[:, 1] = (cy - rows - 0.5) / fy
+    return rays
 
 
-def _surface(frame: Frame, mask: npt.NDArray[np.bool_]) -> Array:
-    """Some thousand world points (N, 3) of what a view sees."""
-    at = _sampled(np.nonzero(mask), 12_000)
-    local = _local_points(frame.camera, frame.passes["depth"], at)
+def _world_points(frame: Frame, at: tuple[Array, ...]) -> Array:
+    """World points (N, 3) that some pixels show."""
+    local = _rays_through(frame.camera, *at) * frame.passes["depth"][at].astype(np.float64)[:, None]
     pose = frame.camera.camera_to_world
     return np.asarray(local @ pose[:3, :3].T + pose[:3, 3])
 
 
 def _check_consistency(
-    frame: Frame, mask: npt.NDArray[np.bool_], others: Iterable[Frame], bounds: Bounds
+    frame: Frame,
+    mask: npt.NDArray[np.bool_],
+    points: Array,
+    others: Iterable[Frame],
+    bounds: Bounds,
 ) -> list[Check]:
     shares = []
-    points = _surface(frame, mask)
     for other in others:
         theirs = _mask_of(other)
         if theirs is None or not theirs.any():
@@ -394,7 +410,8 @@ def _check_consistency(
         shares.append(_share_seen(points, other, theirs, bounds))
         if "depth" in other.passes:
             # Wrong intrinsics can shrink a surface into itself; then only this direction tells.
-            shares.append(_share_seen(_surface(other, theirs), frame, mask, bounds))
+            surface = _world_points(other, _sampled(np.nonzero(theirs), _WITNESSES))
+            shares.append(_share_seen(surface, frame, mask, bounds))
     share = min((share for share in shares if share is not None), default=None)
     if share is None:
         return []

@@ -11,12 +11,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import math
 import tomllib
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -196,9 +198,13 @@ PATTERNS: Final[dict[str, PatternDefaults]] = {
 _Number = int | float
 
 
+# Field name to its type; slow to find out.
+_kinds: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hints)
+
+
 def _check_kinds(section: object, where: str) -> None:
     """Give every field its declared kind (a list becomes a tuple), or name the one that cannot."""
-    for name, kind in typing.get_type_hints(type(section)).items():
+    for name, kind in _kinds(type(section)).items():
         object.__setattr__(section, name, _convert(kind, getattr(section, name), where + name))
 
 
@@ -480,11 +486,10 @@ class Output:
             bool(self.passes), "output.passes is empty.", f"Choose from {', '.join(PASS_NAMES)}."
         )
         for name in self.passes:
-            _check(
-                name in PASS_NAMES,
-                f"output.passes cannot have {name!r}.",
-                _suggest(name, PASS_NAMES),
-            )
+            if name not in PASS_NAMES:
+                raise InvalidJob(
+                    f"output.passes cannot have {name!r}.", hint=_suggest(name, PASS_NAMES)
+                )
         _check(len(set(self.passes)) == len(self.passes), "output.passes has one of them twice.")
         # A set in all but its type: another order is no other job.
         ordered = tuple(name for name in PASS_NAMES if name in self.passes)
@@ -700,7 +705,7 @@ _T = TypeVar("_T")
 def _read(cls: type[_T], data: object, where: str) -> _T:
     if not isinstance(data, dict):
         raise InvalidJob(f"{where.rstrip('.') or 'The job'} should be a table.")
-    hints = typing.get_type_hints(cls)
+    hints = _kinds(cls)
     values: dict[str, Any] = {}
     for key, value in data.items():
         if key not in hints:

@@ -230,7 +230,7 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
     from .blender.engine import open_asset
     from .dataset import metadata, sheet
     from .dataset.images import encode_png
-    from .dataset.layout import METADATA, frame_files, new_writer, size_of
+    from .dataset.layout import METADATA, color_file, geometry_files, new_writer, size_of
     from .frame import Frame
 
     started = time.perf_counter()
@@ -254,12 +254,23 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
     rows: list[list[Any]] = []
     shown = set(sheet.spread(total, 6))
 
-    def write(frame: Frame) -> None:
+    def write(frame: Frame, completed: Future[None]) -> None:
+        # While its colour is read and checked.
+        since = time.perf_counter()
+        for name, data in geometry_files(frame, job.output, scratch):
+            writer.add(name, data)
+        scene.watch.add("write", since)
+        completed.result()
+        _refuse_contradictions(frame, request.source)
+        for check in frame.checks:
+            if check.status == "doubt":
+                doubts[check.name] = doubts.get(check.name, 0) + 1
         since = time.perf_counter()
         preview = ""
-        for name, data in frame_files(frame, job.output, job.lighting.background, scratch):
+        if "rgb" in job.output.passes:
+            name, data = color_file(frame, job.lighting.background)
             writer.add(name, data)
-            if request.previews and name.endswith(".png"):
+            if request.previews:
                 target = Path(request.previews) / f"{request.asset_id}-{name}"
                 target.write_bytes(data)
                 preview = str(target)
@@ -280,18 +291,9 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
         send(Stage(request.asset_id, "render"))
         with ThreadPoolExecutor(1, "write") as pool:
             pending: list[Future[None]] = []
-            for frame in scene.frames(scratch):
-                for check in frame.checks:
-                    if check.status == "failed":
-                        raise CheckFailed(
-                            f"{request.source}: view {frame.view.index} failed the check "
-                            f"{check.name} ({check.value:g}).",
-                            hint="The data contradict themselves; please report this asset.",
-                        )
-                    if check.status == "doubt":
-                        doubts[check.name] = doubts.get(check.name, 0) + 1
+            for frame, completed in scene.frames(scratch):
                 specs = [frame.spec(name) for name in job.output.passes]
-                pending.append(pool.submit(write, frame))
+                pending.append(pool.submit(write, frame, completed))
                 if len(pending) > _BACKLOG:
                     pending.pop(0).result()
             for future in pending:
@@ -345,6 +347,16 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
         _resident_bytes(),
         size_of(final),
     )
+
+
+def _refuse_contradictions(frame: Any, source: str) -> None:
+    for check in frame.checks:
+        if check.status == "failed":
+            raise CheckFailed(
+                f"{source}: view {frame.view.index} failed the check {check.name} "
+                f"({check.value:g}).",
+                hint="The data contradict themselves; please report this asset.",
+            )
 
 
 def _engine_record(scene: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from objaverse_render_addon.cameras import (
     sample_views,
 )
 from objaverse_render_addon.dataset import metadata
-from objaverse_render_addon.dataset.layout import METADATA, frame_files, new_writer
+from objaverse_render_addon.dataset.layout import METADATA, color_file, geometry_files, new_writer
 from objaverse_render_addon.frame import PASS_SPECS, Bounds, Frame, assemble, check_frame
 from objaverse_render_addon.job import RenderJob
 
@@ -236,7 +236,9 @@ def write_asset(
         change(frames, record)
     writer = new_writer(out, asset_id, job.output.layout)
     for frame in frames:
-        for name, data in frame_files(frame, job.output, job.lighting.background, scratch):
+        if "rgb" in job.output.passes:
+            writer.add(*color_file(frame, job.lighting.background))
+        for name, data in geometry_files(frame, job.output, scratch):
             writer.add(name, data)
     writer.add(METADATA, json.dumps(record).encode())
     scratch.rmdir()

@@ -19,8 +19,9 @@ from objaverse_render_addon.dataset.layout import (
     AssetWriter,
     arrays_from_channels,
     asset_path,
+    color_file,
     composite,
-    frame_files,
+    geometry_files,
     new_writer,
     pass_file,
     remove_parts,
@@ -246,7 +247,9 @@ def test_metadata_of_a_damaged_archive_are_none(tmp_path: Path):
 def written(output: Output, tmp_path: Path, background=None, index: int = 7) -> dict[str, bytes]:
     camera = camera_at(size=(37, 24))
     frame = frame_of(LOPSIDED, camera, view=View(index, camera))
-    files = dict(frame_files(frame, output, background, tmp_path))
+    files = dict(geometry_files(frame, output, tmp_path))
+    if "rgb" in output.passes:
+        files = dict([color_file(frame, background)]) | files
     assert list(tmp_path.iterdir()) == []
     return files
 

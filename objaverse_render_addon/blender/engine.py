@@ -97,7 +97,7 @@ class AssetScene:
     warnings: list[str] = field(default_factory=list)
     watch: Stopwatch = field(default_factory=Stopwatch)
 
-    def frames(self, scratch: Path) -> Iterator[Frame]:
+    def frames(self, scratch: Path) -> Iterator[tuple[Frame, Future[None]]]:
         """Render the views in order.
 
         Geometry comes first for a batch of views, since it costs little and tells early that
@@ -105,6 +105,10 @@ class AssetScene:
 
         Args:
             scratch: Folder for temporary images, best in memory; emptied as frames are read.
+
+        Yields:
+            A frame whose geometry is complete, and what ends when its colour and its checks are,
+            too; it raises what went wrong with them.
 
         Raises:
             EmptyPictures, ClippedPictures: The pictures would be useless.
@@ -120,20 +124,24 @@ class AssetScene:
         with ThreadPoolExecutor(1, "decode") as decoder:
             for start in range(0, len(self.views), batch):
                 views = self.views[start : start + batch]
-                pending = self._render_geometry(views, scratch, output, decoder)
-                frames = []
-                for future in pending:
-                    frames.append(future.result())
-                    usable.add(frames[-1])
-                if start + batch >= len(self.views):
-                    usable.verdict(self.asset_id)
-                yield from self._finish(frames, recent, scratch, decoder)
+                frames, decoded = self._render_geometry(views, scratch, output, decoder)
+                for frame in frames:
+                    completed = self._finish(frame, recent, scratch, decoder)
+                    if frame is frames[0]:
+                        # The last of the geometry was read while its colour was rendered.
+                        for future in decoded:
+                            usable.add(future.result())
+                        if start + batch >= len(self.views):
+                            usable.verdict(self.asset_id)
+                    yield frame, completed
+                    # The first view and the one before are the witnesses for the next.
+                    recent[1:] = [frame]
 
     def _render_geometry(
         self, views: list[View], scratch: Path, output: Any, decoder: ThreadPoolExecutor
-    ) -> list[Future[Frame]]:
+    ) -> tuple[list[Frame], list[Future[Frame]]]:
         since = time.perf_counter()
-        pending = []
+        frames, decoded = [], []
         with ExitStack() as undo:
             if self.alpha.needed:
                 undo.enter_context(self.alpha)
@@ -148,39 +156,31 @@ class AssetScene:
                 frame = Frame(seen, self.frame, object_box=box)
                 frame.normal_space = self.job.output.normal_space
                 frame.opaque = self.job.lighting.background is not None
-                pending.append(decoder.submit(self._decode_geometry, frame, path))
+                frames.append(frame)
+                decoded.append(decoder.submit(self._decode_geometry, frame, path))
         self.watch.add("geometry", since)
-        return pending
-
-    def _finish(
-        self, frames: list[Frame], recent: list[Frame], scratch: Path, decoder: ThreadPoolExecutor
-    ) -> Iterator[Frame]:
-        """Render colour where it is asked for; check; yield one view behind the renderer."""
-        waiting: list[Future[Frame]] = []
         if "rgb" in self.job.output.passes:
             self._set_up_color()
-        for frame in frames:
-            path = None
-            # While colour is rendered.
-            checked = decoder.submit(check_geometry, frame, self.normalization.bounds, list(recent))
-            if "rgb" in self.job.output.passes:
-                since = time.perf_counter()
-                path = scratch / f"color-{frame.view.index:05d}.exr"
-                self._look(frame.view)
-                self._set_border(frame.camera, frame.object_box, BOX_MARGIN)
-                seed = draw(self.job.seed, self.asset_id, "noise", frame.view.index, 1)
-                frame.noise_seed = int(seed[0] * 2**31)
-                self.scene.cycles.seed = frame.noise_seed
-                self.scene.render.filepath = str(path)
-                self._render(path)
-                self.watch.add("color", since)
-            waiting.append(decoder.submit(self._complete, frame, path, checked))
-            # The first view and the one before are the witnesses for the next.
-            recent[1:] = [frame]
-            if len(waiting) > 1:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
+        return frames, decoded
+
+    def _finish(
+        self, frame: Frame, recent: list[Frame], scratch: Path, decoder: ThreadPoolExecutor
+    ) -> Future[None]:
+        """Render colour where it is asked for, and check beside that."""
+        checked = decoder.submit(check_geometry, frame, self.normalization.bounds, list(recent))
+        path = None
+        if "rgb" in self.job.output.passes:
+            since = time.perf_counter()
+            path = scratch / f"color-{frame.view.index:05d}.exr"
+            self._look(frame.view)
+            self._set_border(frame.camera, frame.object_box, BOX_MARGIN)
+            seed = draw(self.job.seed, self.asset_id, "noise", frame.view.index, 1)
+            frame.noise_seed = int(seed[0] * 2**31)
+            self.scene.cycles.seed = frame.noise_seed
+            self.scene.render.filepath = str(path)
+            self._render(path)
+            self.watch.add("color", since)
+        return decoder.submit(self._complete, frame, path, checked)
 
     def _decode_geometry(self, frame: Frame, path: Path) -> Frame:
         wanted = self.job.output.passes
@@ -188,7 +188,7 @@ class AssetScene:
         path.unlink()
         return frame
 
-    def _complete(self, frame: Frame, color: Path | None, checked: Future[list[Check]]) -> Frame:
+    def _complete(self, frame: Frame, color: Path | None, checked: Future[list[Check]]) -> None:
         if color is not None:
             channels = read_exr(color)
             self.watch.count("cycles", cycles_seconds(color))
@@ -198,7 +198,6 @@ class AssetScene:
         frame.checks = checked.result()
         if frame.checks[0].status != "failed":
             frame.checks = frame.checks + check_color(frame)
-        return frame
 
     def _look(self, view: View) -> View:
         """Point Blender's camera; the view with the camera as Blender sees it."""

@@ -29,7 +29,7 @@ __all__ = [
     "write_exr",
 ]
 
-PNG_LEVEL = 6
+PNG_LEVEL = 4
 
 
 def read_exr(path: Path) -> dict[str, npt.NDArray[Any]]:

@@ -29,9 +29,10 @@ from .images import encode_png, write_exr
 __all__ = [
     "AssetWriter",
     "asset_path",
+    "color_file",
     "composite",
     "folder_in",
-    "frame_files",
+    "geometry_files",
     "new_writer",
     "pass_file",
     "remove_parts",
@@ -59,17 +60,20 @@ def pass_file(index: int, name: str, geometry: str | None) -> str:
     return f"{index:03d}.exr" if geometry == "exr" else f"{index:03d}_{name}.{geometry or 'npy'}"
 
 
-def frame_files(
-    frame: Frame, output: Output, background: tuple[float, float, float] | None, scratch: Path
-) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of a view's files, without the asset's folder."""
+def color_file(
+    frame: Frame, background: tuple[float, float, float] | None
+) -> tuple[str, bytes]:
+    """Name and content of a view's picture, without the asset's folder."""
+    pixels = frame.passes["rgb"]
+    if background is not None:
+        pixels = composite(pixels, background)
+    return pass_file(frame.view.index, "rgb", None), encode_png(pixels)
+
+
+def geometry_files(frame: Frame, output: Output, scratch: Path) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of a view's other files; of a frame that needs no colour yet."""
     index = frame.view.index
     geometry = [name for name in output.passes if name != "rgb"]
-    if "rgb" in output.passes:
-        pixels = frame.passes["rgb"]
-        if background is not None:
-            pixels = composite(pixels, background)
-        yield pass_file(index, "rgb", output.geometry), encode_png(pixels)
     if output.geometry == "exr":
         if geometry:
             path = scratch / f"write-{index:05d}.exr"
@@ -119,7 +123,7 @@ def _channels(frame: Frame, names: list[str]) -> dict[str, npt.NDArray[Any]]:
 
 
 def arrays_from_channels(channels: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """The passes of a view's EXR file, as they were before :func:`frame_files` wrote it."""
+    """The passes of a view's EXR file, as they were before :func:`geometry_files` wrote it."""
     from ..frame import PASS_SPECS
 
     passes = {}

@@ -49,7 +49,10 @@ def open_scene(path: Path, job: RenderJob, asset_id: str = "asset") -> Any:
 
 def frames_of(scene: Any) -> list[Frame]:
     with tempfile.TemporaryDirectory(prefix="objaverse-test-") as scratch:
-        frames = list(scene.frames(Path(scratch)))
+        frames = []
+        for frame, completed in scene.frames(Path(scratch)):
+            frames.append(frame)
+            completed.result()
         assert list(Path(scratch).iterdir()) == [], "temporary images are left over"
     return frames
 

@@ -183,18 +183,18 @@ def test_an_hdri_lights_from_the_side_that_it_is_bright_on(tmp_path: Path) -> No
 
 
 def test_exr_output_holds_the_same_arrays_as_npy(tmp_path: Path) -> None:
-    from objaverse_render_addon.dataset.layout import arrays_from_channels, frame_files
+    from objaverse_render_addon.dataset.layout import arrays_from_channels, geometry_files
     from objaverse_render_addon.job import PASS_NAMES
 
     path = soft_scene(tmp_path / "soft.blend")
     values = {**scenes.ring(tmp_path), "output.passes": list(PASS_NAMES)}
     (frame,) = scenes.shoot(path, values)
     job = scenes.make_job({**values, "output.geometry": "exr"})
-    files = dict(frame_files(frame, job.output, None, tmp_path))
+    files = dict(geometry_files(frame, job.output, tmp_path))
     exr = tmp_path / "read.exr"
     exr.write_bytes(files["000.exr"])
     from_exr = arrays_from_channels(read_exr(exr))
-    files = dict(frame_files(frame, scenes.make_job(values).output, None, tmp_path))
+    files = dict(geometry_files(frame, scenes.make_job(values).output, tmp_path))
     for name in PASS_NAMES:
         if name == "rgb":
             continue

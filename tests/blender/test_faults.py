@@ -60,6 +60,15 @@ def is_alive(pid: int) -> bool:
     return state != "Z"
 
 
+def group_exists(pid: int) -> bool:
+    """Whether anything is left of a process group; its dead count until somebody buries them."""
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

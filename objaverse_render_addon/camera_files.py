@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from .cameras import Camera, View
 from .errors import CameraFileError
+from .words import how_many
 
 __all__ = ["pose_files", "views_from_file"]
 
@@ -115,7 +116,7 @@ def views_from_file(path: str, size: tuple[int, int], count: int | None = None) 
         raise CameraFileError(f"Camera file {path} has no frames.")
     if count is not None and count > len(views):
         raise CameraFileError(
-            f"Camera file {path} has {len(views)} frames, {count} views are asked for."
+            f"Camera file {path} has {how_many(len(views), 'frame')}; views asked for: {count}."
         )
     return views
 

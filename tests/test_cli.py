@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,10 @@ from objaverse_render_addon import __version__, cli
 from objaverse_render_addon.batch import process
 from objaverse_render_addon.cli.flags import JOB_FLAGS
 from objaverse_render_addon.dataset.layout import METADATA
+from objaverse_render_addon.dataset.sheet import contact_sheet
+from objaverse_render_addon.errors import InvalidJob
 from objaverse_render_addon.job import CameraRules, Output, RenderJob
+from objaverse_render_addon.words import how_many
 
 ROOT = Path(__file__).parent.parent
 SMALL = RenderJob(
@@ -232,6 +236,66 @@ def test_an_impossible_value_exits_2_and_names_the_flag(flag: str, text: str, ca
     assert f"error: {flag}" in said.err
 
 
+def typed_flags() -> list[tuple[str, str]]:
+    """Command and flag of all that take more than text and fill no job."""
+    *_, commands = cli._parser()._actions
+    return [
+        (name, flag.option_strings[-1])
+        for name, parser in (commands.choices or {}).items()
+        for flag in parser._actions
+        if flag.option_strings and flag.type not in (None, Path)
+        and not flag.dest.startswith("job:") and flag.dest != "seed"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "flag"), typed_flags())
+def test_no_flag_takes_a_number_below_zero_or_none_at_all(command: str, flag: str, capsys):
+    for text in ("-2", "nan", "x", "99999999999999999999999x"):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([command, flag, text])
+        assert stop.value.code == 2
+        said = capsys.readouterr().err
+        assert flag in said and f"{text!r}" in said
+        assert not re.search(r"invalid \w+ value", said), "which says nothing of what is valid"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sheet", "--views", "0"], ["turntable", "--seconds", "0"], ["gallery", "--jobs", "0"],
+        ["export", "--jobs", "0"], ["verify", "--jobs", "0"], ["render", "--shard-size", "0"],
+    ],
+)  # fmt: skip
+def test_none_is_refused_where_there_has_to_be_one(arguments: list[str], capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert f"{arguments[1]}: '0' is no " in capsys.readouterr().err
+
+
+def test_views_of_an_export_are_bounded_before_they_are_counted(capsys):
+    for text in ("0", "1000001", "99999999999", "0-999999,0-9", "1-", "-1"):
+        with pytest.raises(SystemExit):
+            cli.main(["export", "data", "--to", "coco", "--out", "x", f"--views={text}"])
+        assert "is not N, a list" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["stats", "verify", "sheet", "merge", "attribution", "status"])
+def test_a_dataset_that_is_not_there_is_named_with_a_way_out(
+    command: str, capsys, tmp_path: Path
+):
+    where = str(tmp_path / "nothere")
+    assert cli.main([command, where]) == 10
+    said = capsys.readouterr().err
+    assert where in said and "→" in said and "--out" in said
+
+
+def test_one_thing_is_one_thing():
+    assert how_many(1, "asset") == "1 asset"
+    assert how_many(0, "view") == "0 views"
+    assert how_many(2, "match", "matches") == "2 matches"
+
+
 def test_an_impossible_combination_exits_2_and_says_the_way_out(capsys):
     assert cli.main(["render", "--print-job", "--cameras", "ring", "--framing", "resample"]) == 2
     said = capsys.readouterr().err
@@ -263,7 +327,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(capsys, tmp_path: Pa
     assert cli.main([*arguments, "--cameras", "ring", "--resolution", "64x48"]) == 0
     said = capsys.readouterr().out
     assert f"render {source} -> {out / 'chair.zip'}" in said
-    assert "1 of 1 assets to render: 12 views each (ring), 64x48, rgb, depth, normal, mask" in said
+    assert "1 of 1 asset to render: 12 views each (ring), 64x48, rgb, depth, normal, mask" in said
     assert not out.exists()
 
 
@@ -457,7 +521,7 @@ def test_a_job_file_with_too_few_poses_ends_the_run_before_anything_is_made(caps
     out = tmp_path / "out"
     arguments = ["render", source, "--out", str(out), "--job", saved(job, tmp_path)]
     assert cli.main(arguments) == 2
-    assert f"{poses} has 1 frames, 2 views are asked for" in capsys.readouterr().err
+    assert f"{poses} has 1 frame; views asked for: 2" in capsys.readouterr().err
     assert not out.exists()
 
 
@@ -507,12 +571,13 @@ def test_a_sheet_shows_views_by_passes(capsys, tmp_path: Path):
         assert sheet.height > 2 * 32
 
 
-@pytest.mark.parametrize("flags", [["--views", "0"], ["--size", "0"], ["--size", "100000"]])
-def test_a_sheet_of_nothing_or_of_too_much_is_refused(flags: list[str], capsys, tmp_path: Path):
+def test_a_sheet_of_nothing_or_of_too_much_is_refused(capsys, tmp_path: Path):
     write_asset(tmp_path, SMALL, "a")
     target = tmp_path / "sheet.png"
-    assert cli.main(["sheet", str(tmp_path / "a"), "-o", str(target), *flags]) == 2
-    assert flags[1] in capsys.readouterr().err
+    assert cli.main(["sheet", str(tmp_path / "a"), "-o", str(target), "--size", "100000"]) == 2
+    assert "100000" in capsys.readouterr().err
+    with pytest.raises(InvalidJob):
+        contact_sheet(tmp_path / "a", target, views=0)
     assert not target.exists()
 
 

@@ -20,6 +20,7 @@ from objaverse_render_addon.errors import (
     OutputBusy,
     SourceNotFound,
     WorkerCrashed,
+    reasons,
 )
 
 
@@ -133,12 +134,27 @@ def test_what_is_to_be_tried_again_waits_for_the_next_run(tmp_path: Path, capsys
 
     assert run(sources, out, PlanLane(None, act)).counts["failed"] == 2
     assert cli.main(["status", str(out), "--retry", "worker-crashed"]) == 0
-    assert "1 assets wait" in capsys.readouterr().out
+    assert "waiting for the next run: 1 asset" in capsys.readouterr().out
     lane = PlanLane()
     assert run(sources, out, lane).counts["failed"] == 1
     assert lane.rendered == ["a0001"]
     assert cli.main(["status", str(out), "--retry", "all"]) == 0
     assert run(sources, out).ok
+
+
+def test_why_nothing_is_tried_again_is_said(tmp_path: Path, capsys):
+    sources = [*make_sources(tmp_path / "a", 1), *make_sources(tmp_path / "b", 1)]
+    out = tmp_path / "out"
+    assert run(sources, out).counts["failed"] == 1
+    for reason, words in (
+        ("duplicate-asset", "1 duplicate cannot be tried again"),
+        ("timeout", "what failed: duplicate-asset 1"),
+    ):
+        assert cli.main(["status", str(out), "--retry", reason]) == 0
+        said = capsys.readouterr()
+        assert "waiting for the next run: 0 assets" in said.out
+        assert words in said.err
+        assert ("--ids sha256" in said.err) == (reason == "duplicate-asset")
 
 
 @pytest.mark.parametrize(
@@ -150,6 +166,7 @@ def test_a_reason_that_does_not_exist_is_refused_with_those_like_it(arguments, o
     assert stop.value.code == 2
     said = capsys.readouterr().err
     assert "there is no reason 'worker-timeout'" in said and "timeout" in said.split("are ")[1]
+    assert all(name in said for name in reasons())
 
 
 def test_nothing_is_put_back_under_a_run_at_work(out: Path, capsys):

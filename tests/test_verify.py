@@ -423,7 +423,7 @@ def test_the_command_tells_each_asset_and_counts(
     store([tmp_path / "a", tmp_path / "b"], tmp_path / "shards", "shard")
     assert main(["verify", str(tmp_path / "shards"), "--jobs", "2"]) == 0
     out = capsys.readouterr().out
-    assert f"ok     {tmp_path}/shards/shard-000000.tar/a (1 views)" in out
+    assert f"ok     {tmp_path}/shards/shard-000000.tar/a (1 view)" in out
     assert "2 of 2 assets are right" in out
     (tmp_path / "b" / "000_mask.npy").unlink()
     assert main(["verify", str(tmp_path), "--json"]) == 32

@@ -35,7 +35,11 @@ def merge(paths: Sequence[Path], target: Path, what: str) -> tuple[int, list[int
         LedgerDamaged
     """
     if not paths:
-        raise SourceNotFound(f"There is no ledger of a part of {what} to merge.")
+        raise SourceNotFound(
+            f"There is no ledger of a part of {what} in {target.parent}.",
+            hint="Give what --out named, and --state if that was given; render --shard I/N makes "
+            "such ledgers.",
+        )
     numbers: dict[int, set[int]] = {}
     for path in paths:
         match = re.fullmatch(r"ledger-(\d+)-of-(\d+)\.sqlite", path.name)

@@ -23,6 +23,7 @@ from ..dataset.storage import AssetRef
 from ..errors import DuplicateAsset, InvalidJob, OutputExists, RenderError, from_reason
 from ..job import RenderJob, differences
 from ..messages import Notice
+from ..words import how_many
 from . import capacity, packing
 from .cluster import NodeSettings, ray_lanes
 from .engine import Engine
@@ -253,8 +254,8 @@ def render(
         if wanted is not None and wanted.left_out and on_event:
             on_event(
                 Notice(
-                    f"{wanted.left_out} assets are left out: their licences are not "
-                    f"among {licences}, or nobody knows them."
+                    f"Left out: {how_many(wanted.left_out, 'asset')} whose licence is not among "
+                    f"{licences}, or not known."
                 )
             )
         if layout == "webdataset":

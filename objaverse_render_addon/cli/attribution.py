@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidJob
+from ..words import how_many
 from .common import complain
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _attribution(options: argparse.Namespace) -> int:
         print(text, end="")
     else:
         write_whole(options.output, text.encode())
-        print(f"{options.output}: credits of {len(found)} assets")
+        print(f"{options.output}: credits of {how_many(len(found), 'asset')}")
     _warn(found)
     for where, error in broken:
         complain(error, f"failed {where}")
@@ -85,7 +86,7 @@ def _warn(found: list[Credit]) -> None:
     for caution, names in sorted(cautions.items()):
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         print(
-            f"warning: {caution}: {len(names)} of {len(found)} assets: "
+            f"warning: {caution}: {len(names)} of {how_many(len(found), 'asset')}: "
             f"{', '.join(names[:_NAMED])}{more}",
             file=sys.stderr,
         )

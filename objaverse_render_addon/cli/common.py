@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,9 +18,11 @@ __all__ = [
     "beside",
     "complain",
     "counted",
+    "number_from",
     "readable_size",
     "reason",
     "reason_or_all",
+    "whole_from",
 ]
 
 _T = TypeVar("_T")
@@ -46,24 +49,49 @@ def add_blender(parser: argparse._ActionsContainer) -> None:
 def add_jobs(parser: argparse._ActionsContainer) -> None:
     """Add ``--jobs``."""
     parser.add_argument(
-        "--jobs", type=_positive, default=1, metavar="N", help="processes (default: 1)"
+        "--jobs", type=whole_from(1), default=1, metavar="N", help="processes (default: 1)"
     )
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return number
+def whole_from(low: int) -> Callable[[str], int]:
+    """Whole numbers from ``low`` on, as an argument; digits may be grouped, as in 10,000."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text.replace(",", ""))
+        except ValueError:
+            number = low - 1
+        if not low <= number < 1 << 53:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} on")
+        return number
+
+    return read
+
+
+def number_from(low: float, *, above: bool = False) -> Callable[[str], float]:
+    """Finite numbers from ``low`` on, or ``above`` it, as an argument."""
+
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not (math.isfinite(number) and (number > low if above else number >= low)):
+            limit = f"above {low:g}" if above else f"from {low:g} on"
+            raise argparse.ArgumentTypeError(f"{text!r} is no number {limit}")
+        return number
+
+    return read
 
 
 def reason(text: str) -> str:
     """The name of a kind of failure, as an argument."""
     if text in reasons():
         return text
-    close = ", ".join(difflib.get_close_matches(text, reasons(), 3)) or "no-geometry, timeout"
+    close = difflib.get_close_matches(text, reasons(), 3)
+    similar = f"; similar ones are {', '.join(close)}" if close else ""
     raise argparse.ArgumentTypeError(
-        f"there is no reason {text!r}; similar ones are {close}; docs/errors.md has all"
+        f"there is no reason {text!r}{similar}; all are {', '.join(reasons())}"
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Interrupted
-from .common import complain, readable_size
+from .common import complain, readable_size, whole_from
 
 if TYPE_CHECKING:
     from ..assets.ahead import FetchResult
@@ -50,10 +50,10 @@ def add(commands: Any) -> None:
         "--download-dir", type=Path, metavar="DIR", help="the cache (default: ~/.objaverse)"
     )
     parser.add_argument(
-        "--jobs", type=_positive, default=8, metavar="N", help="fetches at a time (default: 8)"
+        "--jobs", type=whole_from(1), default=8, metavar="N", help="fetches at a time (default: 8)"
     )
     parser.add_argument(
-        "--per-host", type=_positive, default=4, metavar="N",
+        "--per-host", type=whole_from(1), default=4, metavar="N",
         help="connections to one server at a time (default: 4)",
     )  # fmt: skip
     parser.add_argument(
@@ -64,13 +64,6 @@ def add(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object per source")
     parser.add_argument("--quiet", action="store_true", help="only failures")
     parser.set_defaults(run=_download)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return number
 
 
 def _download(options: argparse.Namespace) -> int:

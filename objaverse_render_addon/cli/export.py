@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from typing import Any
 
-from .common import complain
+from ..words import how_many
+from .common import complain, whole_from
 
 __all__ = ["add"]
 
@@ -52,7 +54,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--masks", action="store_true", help="also masks, where trainers ignore what is outside"
     )
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="assets at once")
+    parser.add_argument("--jobs", type=whole_from(1), default=1, metavar="N", help="assets at once")
     parser.add_argument("--overwrite", action="store_true", help="write again what is whole")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.add_argument("-q", "--quiet", action="store_true", help="say only what failed")
@@ -60,17 +62,14 @@ def add(commands: Any) -> None:
 
 
 def _views(text: str) -> tuple[int, ...]:
-    try:
-        if text.isdigit():
-            return tuple(range(int(text)))
-        views: list[int] = []
-        for part in text.split(","):
-            first, _, last = part.partition("-")
-            views += range(int(first), int(last or first) + 1)
-    except ValueError:
-        views = []
-    if not views or max(views) >= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not N, a list 0,4,7 or a range 2-5")
+    parts = [f"0-{int(text) - 1}"] if text.isdecimal() else text.split(",")
+    views: list[int] = []
+    for part in parts:
+        match = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", part.strip(), re.ASCII)
+        found = range(int(match[1]), int(match[2] or match[1]) + 1) if match else range(0)
+        if not found or len(views) + len(found) > 1_000_000:
+            raise argparse.ArgumentTypeError(f"{text!r} is not N, a list 0,4,7 or a range 2-5")
+        views += found
     return tuple(views)
 
 
@@ -179,11 +178,12 @@ def _tell(report: Any, options: argparse.Namespace) -> None:
     if options.quiet:
         return
     said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    print(f"{report.target}: {report.scenes} scenes, {report.views} views ({said})")
+    print(f"{report.target}: {how_many(report.scenes, 'scene')}, "
+        f"{how_many(report.views, 'view')} ({said})")
     if report.splits:
         print("  " + ", ".join(f"{split} {count}" for split, count in report.splits.items()))
     for note in report.notes:
         worst = "" if note["worst"] is None else f" (worst: {note['worst']:.6g})"
-        print(f"  {note['kind']}: {note['text']}{worst} [{note['scenes']} scenes]")
+        print(f"  {note['kind']}: {note['text']}{worst} [{how_many(note['scenes'], 'scene')}]")
     if report.trains and report.scenes:
         print(f"Train with:\n  {report.trains}")

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..words import how_many
+from .common import whole_from
+
 __all__ = ["add"]
 
 _EXAMPLES = """\
@@ -34,10 +37,15 @@ def add(commands: Any) -> None:
     parser.add_argument("dataset", metavar="DIR", help="folder or URL of a dataset")
     parser.add_argument("-o", "--output", type=Path, help="folder for it (default: DIR/gallery)")
     parser.add_argument(
-        "--size", type=int, default=256, help="longer side of the pictures (default: 256)"
+        "--size", type=whole_from(16), default=256,
+        help="longer side of the pictures (default: 256)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--jobs", type=whole_from(1), metavar="N", help="threads (default: one a processor)"
     )
-    parser.add_argument("--jobs", type=int, metavar="N", help="threads (default: one a processor)")
-    parser.add_argument("--limit", type=int, metavar="N", help="the first N assets only")
+    parser.add_argument(
+        "--limit", type=whole_from(1), metavar="N", help="the first N assets only"
+    )
     parser.add_argument("--open", action="store_true", help="show it in the browser")
     parser.set_defaults(run=_gallery)
 
@@ -63,7 +71,7 @@ def _gallery(options: argparse.Namespace) -> int:
         )
     failed = f", {made.failed} failed" if made.failed else ""
     print(
-        f"{made.page}: {made.assets} assets ({made.made} made, "
+        f"{made.page}: {how_many(made.assets, 'asset')} ({made.made} made, "
         f"{made.assets - made.made} unchanged, {made.removed} removed{failed})"
     )
     if options.open:

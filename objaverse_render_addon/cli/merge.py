@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..words import how_many
+
 __all__ = ["add"]
 
 _EXAMPLES = """\
@@ -45,7 +47,8 @@ def _merge(options: argparse.Namespace) -> int:
     folder = options.state or state_folder(options.out)
     paths = options.ledgers or sorted(folder.glob("ledger-*-of-*.sqlite"))
     count, missing = merge(paths, folder / "ledger.sqlite", options.out)
-    print(f"{folder / 'ledger.sqlite'}: {count} assets of {len(paths)} parts")
+    print(f"{folder / 'ledger.sqlite'}: {how_many(count, 'asset')} of "
+        f"{how_many(len(paths), 'part')}")
     if missing:
         shown = ", ".join(map(str, missing[:20])) + (" …" if len(missing) > 20 else "")
         print(f"parts that are missing: {shown}")

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from ..batch.results import KEPT_RESULTS
+from ..words import how_many
 from .common import complain
 
 __all__ = ["JsonProgress", "Progress"]
@@ -135,10 +136,11 @@ class Progress:
         where = str(result.path)
         if f"/{result.asset_id}" not in where.replace("\\", "/"):
             where += f"/{result.asset_id}"  # In a shard.
-        lines = [f"done    {where}: {result.views} views, {seconds:.1f} s ({rate:.1f} views/s)"]
+        views = how_many(result.views, "view")
+        lines = [f"done    {where}: {views}, {seconds:.1f} s ({rate:.1f} views/s)"]
         lines += [f"        warning: {warning}" for warning in result.warnings]
         lines += [
-            f"        doubt: {name} in {count} of {result.views} views"
+            f"        doubt: {name} in {count} of {views}"
             for name, count in sorted(result.doubts.items())
         ]
         self._line("\n".join(lines), sys.stdout)

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..errors import InvalidJob
 from ..job import CameraRules, RenderJob
-from .common import add_blender, complain, reason_or_all
+from ..words import how_many
+from .common import add_blender, complain, number_from, reason_or_all, whole_from
 from .flags import add_job_flags, job_of
 from .progress import JsonProgress, Progress
 
@@ -72,10 +73,11 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         help="numbers of the GPUs to render on, as 0,1 (default: all, if --device allows)",
     )  # fmt: skip
     group.add_argument(
-        "--timeout", type=float, default=300.0, metavar="S", help="per asset (default: 300)"
+        "--timeout", type=number_from(0, above=True), default=300.0, metavar="S",
+        help="per asset (default: 300)",
     )
     group.add_argument(
-        "--max-memory", type=float, metavar="GIB",
+        "--max-memory", type=number_from(0), metavar="GIB",
         help="a worker may take so much (default: its share of 90%% of the machine's, 0: no limit)",
     )  # fmt: skip
     group.add_argument(
@@ -127,11 +129,11 @@ def _add_long(group: argparse._ArgumentGroup) -> None:
         help="try earlier failures of this kind again, or all; may be repeated",
     )  # fmt: skip
     group.add_argument(
-        "--attempts", type=int, default=2, metavar="N",
+        "--attempts", type=whole_from(1), default=2, metavar="N",
         help="times that an asset may take its worker down (default: 2)",
     )  # fmt: skip
     group.add_argument(
-        "--recycle", type=int, default=1000, metavar="N",
+        "--recycle", type=whole_from(1), default=1000, metavar="N",
         help="assets after which a worker is replaced (default: 1000)",
     )  # fmt: skip
     group.add_argument(
@@ -150,19 +152,19 @@ def _add_long(group: argparse._ArgumentGroup) -> None:
         help="the ledger's folder (default: OUT/.state; of URLs, among your files)",
     )  # fmt: skip
     group.add_argument(
-        "--min-free", type=float, metavar="GIB",
+        "--min-free", type=number_from(0), metavar="GIB",
         help="wait while less disk is free (default: a hundredth of it, at most 1)",
     )  # fmt: skip
     group.add_argument(
-        "--patience", type=float, default=600.0, metavar="S",
+        "--patience", type=number_from(0), default=600.0, metavar="S",
         help="wait so long for a full disk or failing storage (default: 600)",
     )  # fmt: skip
     group.add_argument(
-        "--shard-assets", type=int, default=64, metavar="N",
+        "--shard-assets", type=whole_from(1), default=64, metavar="N",
         help="assets in a WebDataset shard (default: 64)",
     )  # fmt: skip
     group.add_argument(
-        "--shard-size", type=float, default=1.0, metavar="GIB",
+        "--shard-size", type=number_from(0, above=True), default=1.0, metavar="GIB",
         help="a WebDataset shard is split from this size on (default: 1)",
     )  # fmt: skip
 
@@ -259,7 +261,8 @@ def _render(options: argparse.Namespace) -> int:
         complain(error, f"not exported [{error.reason}]")
     if not options.quiet and not options.json:
         for made in exports.reports:
-            print(f"{made.target}: {made.scenes} scenes for {made.format}; see export.json")
+            scenes = how_many(made.scenes, "scene")
+            print(f"{made.target}: {scenes} for {made.format}; see export.json")
     return report.exit_code or (exports.errors[0].exit_code if exports.errors else 0)
 
 
@@ -277,9 +280,9 @@ def _show_plan(plans: list[Any], job: RenderJob) -> int:
         else:
             print(f"{item.action:7s}{item.source} -> {item.path}")
     count = sum(item.action == "render" for item in plans)
-    views = cameras.views if cameras.views is not None else "all"
+    views = "all views" if cameras.views is None else how_many(cameras.views, "view")
     print(
-        f"{count} of {len(plans)} assets to render: {views} views each ({cameras.pattern}), "
+        f"{count} of {how_many(len(plans), 'asset')} to render: {views} each ({cameras.pattern}), "
         f"{width}x{height}, {', '.join(resolved.output.passes)}"
     )
     codes = {item.error.exit_code for item in plans if item.error}

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidJob
+from ..words import how_many
+from .common import number_from, whole_from
 from .index import add_cache, open_catalogue
 
 if TYPE_CHECKING:
@@ -53,9 +55,10 @@ def add(commands: Any) -> None:
         help="LVIS category; several times, or comma-separated: any of them",
     )  # fmt: skip
     group.add_argument("--author", default="", metavar="WORDS", help="of the author's name")
-    group.add_argument("--min-faces", type=_count, metavar="N", help="at least so many faces")
-    group.add_argument("--max-faces", type=_count, metavar="N", help="at most so many faces")
-    group.add_argument("--max-size", type=float, metavar="MIB", help="of the GLB, at most")
+    count = whole_from(0)
+    group.add_argument("--min-faces", type=count, metavar="N", help="at least so many faces")
+    group.add_argument("--max-faces", type=count, metavar="N", help="at most so many faces")
+    group.add_argument("--max-size", type=number_from(0), metavar="MIB", help="of the GLB, at most")
     group.add_argument("--animated", type=_flag, metavar="yes|no", help="has animations")
     group.add_argument("--textured", type=_flag, metavar="yes|no", help="has textures")
     group.add_argument(
@@ -68,10 +71,10 @@ def add(commands: Any) -> None:
         help="faces: the fewest first (default: relevance)",
     )  # fmt: skip
     group.add_argument(
-        "--limit", type=_count, default=50, metavar="N", help="the first so many (default: 50)"
+        "--limit", type=count, default=50, metavar="N", help="the first so many (default: 50)"
     )
     group.add_argument(
-        "--sample", type=_count, metavar="N", help="so many of all matches, by chance"
+        "--sample", type=count, metavar="N", help="so many of all matches, by chance"
     )
     group.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of that chance (default: 0)"
@@ -85,16 +88,6 @@ def add(commands: Any) -> None:
     group.add_argument("--list-lvis", action="store_true", help="list LVIS categories and stop")
     add_cache(group)
     parser.set_defaults(run=_search)
-
-
-def _count(text: str) -> int:
-    try:
-        value = int(text.replace(",", "").replace("_", ""))
-    except ValueError:
-        value = -1
-    if not 0 <= value < 1 << 53:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
-    return value
 
 
 def _flag(text: str) -> bool:
@@ -115,7 +108,7 @@ def _search(options: argparse.Namespace) -> int:
         found = catalogue.search(query, count=True)
     if options.output is not None:
         _write(options.output, found, _comment(options, found))
-        print(f"{options.output}: {len(found.entries)} of {found.total} matches", file=sys.stderr)
+        print(f"{options.output}: {_matches(found)}", file=sys.stderr)
     elif options.json:
         for entry in found.entries:
             print(json.dumps(entry.to_dict()))
@@ -179,7 +172,11 @@ def _show(found: Found) -> None:
             f"{shortened(entry.licence_text or 'unknown', 10)} {_or_dash(entry.faces):>9s} "
             f"{_or_dash(entry.animations):>5s} {entry.likes:7d}".rstrip()
         )
-    print(f"{len(found.entries)} of {found.total} matches", file=sys.stderr)
+    print(_matches(found), file=sys.stderr)
+
+
+def _matches(found: Found) -> str:
+    return f"{len(found.entries)} of {how_many(found.total or 0, 'match', 'matches')}"
 
 
 def _or_dash(value: int | None) -> str:
@@ -208,7 +205,7 @@ def _comment(options: argparse.Namespace, found: Found) -> list[str]:
     words += ["--limit", str(options.limit)] if options.sample is None else []
     return [
         clean(shlex.join(words), 2000),
-        f"{len(found.entries)} of {found.total} matches",
+        _matches(found),
     ]
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .common import beside
+from .common import beside, whole_from
 
 __all__ = ["add"]
 
@@ -29,8 +29,12 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("asset", help="archive, folder or URL of one asset, or SHARD.tar/ID")
     parser.add_argument("-o", "--output", type=Path, help="default: <id>.sheet.png beside it")
-    parser.add_argument("--views", type=int, default=8, help="at most so many (default: 8)")
-    parser.add_argument("--size", type=int, default=160, help="pixels per cell (default: 160)")
+    parser.add_argument(
+        "--views", type=whole_from(1), default=8, help="at most so many (default: 8)"
+    )
+    parser.add_argument(
+        "--size", type=whole_from(16), default=160, help="pixels per cell (default: 160)"
+    )
     parser.set_defaults(run=_sheet)
 
 

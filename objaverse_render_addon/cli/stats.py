@@ -8,7 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .common import add_jobs, counted, readable_size
+from ..words import how_many
+from .common import add_jobs, counted, readable_size, whole_from
 
 if TYPE_CHECKING:
     from ..dataset.stats import Statistics
@@ -40,7 +41,7 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.add_argument(
-        "--views", type=int, default=4, metavar="N",
+        "--views", type=whole_from(0), default=4, metavar="N",
         help="read the depth of so many views of each asset (default: 4; 0: metadata alone)",
     )  # fmt: skip
     add_jobs(parser)
@@ -94,7 +95,7 @@ def _quantity(name: str, value: float) -> str:
 def _tell(total: Statistics, output: Path) -> None:
     from ..dataset.stats import ABOUT
 
-    print(f"{total.assets} assets, {total.views} views")
+    print(f"{how_many(total.assets, 'asset')}, {how_many(total.views, 'view')}")
     for name, histogram in total.histograms.items():
         if histogram.count:
             low, middle, high = (histogram.quantile(share) for share in (0.05, 0.5, 0.95))

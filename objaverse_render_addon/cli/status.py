@@ -6,10 +6,13 @@ import argparse
 import json
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..errors import DuplicateAsset
+from ..words import how_many
 from .common import reason, reason_or_all
 
 __all__ = ["add"]
@@ -61,7 +64,7 @@ def _status(options: argparse.Namespace) -> int:
         return _retry(paths, options)
     if options.csv:
         for path, count in export_csv(paths, options.csv):
-            print(f"{path}: {count} rows")
+            print(f"{path}: {how_many(count, 'row')}")
         return 0
     if options.failed:
         for row in failures(paths, options.reason):
@@ -89,15 +92,27 @@ def _status(options: argparse.Namespace) -> int:
 def _retry(paths: list[Path], options: argparse.Namespace) -> int:
     from ..batch.ledger import Ledger, Lock, named
 
-    count = 0
+    count, failed = 0, Counter[str]()
     for path in paths:
         lock = Lock(path.parent, options.out)
         try:
             with named(path), Ledger(path) as ledger:
                 count += ledger.retry(None if "all" in options.retry else options.retry)
+                failed.update(ledger.failures_by("reason"))
         finally:
             lock.release()
-    print(f"{count} assets wait for the next run")
+    print(f"waiting for the next run: {how_many(count, 'asset')}")
+    twice = failed[DuplicateAsset.reason]
+    if twice and {"all", DuplicateAsset.reason} & {*options.retry}:
+        print(
+            f"  {how_many(twice, 'duplicate')} cannot be tried again: another asset of the list "
+            "has the name.\n  → Render them into another folder, or all with --ids sha256 if their "
+            "contents differ.",
+            file=sys.stderr,
+        )
+    elif not count:
+        others = ", ".join(f"{name} {number}" for name, number in failed.most_common())
+        print(f"  no asset failed so; what failed: {others or 'none'}", file=sys.stderr)
     return 0
 
 
@@ -118,7 +133,7 @@ def _describe(status: Any) -> str:
 
     counts = status.counts
     lines = [
-        f"{status.total} assets: "
+        f"{how_many(status.total, 'asset')}: "
         + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     ]
     if status.ended:
@@ -131,8 +146,8 @@ def _describe(status: Any) -> str:
     alive = [run for run in status.runs if is_alive(run)]
     for run in alive:
         lines.append(
-            f"process {run.pid} on {run.host}: {run.workers} workers, {run.done} done and "
-            f"{run.failed} failed in {_duration(run.elapsed)}"
+            f"process {run.pid} on {run.host}: {how_many(run.workers, 'worker')}, "
+            f"{run.done} done and {run.failed} failed in {_duration(run.elapsed)}"
         )
         if run.note:
             lines.append(f"  waiting: {run.note}")

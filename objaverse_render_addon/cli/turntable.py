@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .common import beside
+from ..words import how_many
+from .common import beside, number_from, whole_from
 
 __all__ = ["add"]
 
@@ -35,9 +36,14 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--pass", dest="name", default="rgb", metavar="PASS", help="which pass (default: rgb)"
     )
-    parser.add_argument("--size", type=int, help="longer side in pixels (default: as rendered)")
-    parser.add_argument("--views", type=int, help="at most so many (default: all)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of one turn (default: 3)")
+    parser.add_argument(
+        "--size", type=whole_from(1), help="longer side in pixels (default: as rendered)"
+    )
+    parser.add_argument("--views", type=whole_from(1), help="at most so many (default: all)")
+    parser.add_argument(
+        "--seconds", type=number_from(0, above=True), default=3.0,
+        help="of one turn (default: 3)",
+    )  # fmt: skip
     parser.add_argument(
         "--background", default="none",
         help="white, black, grey, dark, #rrggbb, or none for transparent (default: none)",
@@ -47,12 +53,7 @@ def add(commands: Any) -> None:
 
 def _turntable(options: argparse.Namespace) -> int:
     from ..dataset.turntable import parse_background, turntable
-    from ..errors import InvalidJob
 
-    for flag in ("size", "views", "seconds"):
-        value = getattr(options, flag)
-        if value is not None and not value > 0:
-            raise InvalidJob(f"--{flag} is {value:g}.", hint="Give a number above 0.")
     asset: str = options.asset
     target = options.output or beside(asset, ".webp")
     frames, width, height = turntable(
@@ -64,5 +65,5 @@ def _turntable(options: argparse.Namespace) -> int:
         seconds=options.seconds,
         background=parse_background(options.background),
     )
-    print(f"{target} ({frames} frames, {width}x{height})")
+    print(f"{target} ({how_many(frames, 'frame')}, {width}x{height})")
     return 0

@@ -7,6 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ..words import how_many
 from .common import add_jobs, complain, counted
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _tell(verdict: AssetVerdict) -> None:
-    print(f"{'ok    ' if verdict.ok else 'FAILED'} {verdict.asset} ({verdict.views} views)")
+    word = "ok    " if verdict.ok else "FAILED"
+    print(f"{word} {verdict.asset} ({how_many(verdict.views, 'view')})")
     for sentence in verdict.failed[:10]:
         print(f"       {sentence}")
     if len(verdict.failed) > 10:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from ..assets.licences import Licence, credit_line, licence_of
 from ..assets.text import clean
 from ..errors import RenderError
+from ..words import how_many
 from .storage import AssetRef
 
 __all__ = ["FORMATS", "Credit", "credit_of", "credits_of", "render_credits"]
@@ -67,7 +68,7 @@ def credit_of(metadata: dict[str, Any]) -> Credit:
         author_url=_link(known.get("author_url")),
         source=source,
         licence_text=clean(metadata.get("license"), 120),
-        changes=f"Modified: normalized and rendered as {count} images."
+        changes=f"Modified: normalized and rendered as {how_many(count, 'image')}."
         if count
         else "Modified: normalized and rendered.",
     )
@@ -123,10 +124,6 @@ def render_credits(found: list[Credit], extension: str) -> str:
     return FORMATS[extension](sorted(found, key=lambda credit: credit.asset_id))
 
 
-def _assets(found: list[Credit]) -> str:
-    return "1 asset" if len(found) == 1 else f"{len(found)} assets"
-
-
 def _summary(found: list[Credit]) -> list[str]:
     """How many assets are under which licence, and what to look at, one sentence each."""
     counts = Counter(credit.licence for credit in found)
@@ -138,7 +135,7 @@ def _summary(found: list[Credit]) -> list[str]:
 
 
 def _as_text(found: list[Credit]) -> str:
-    lines = [f"Credits ({_assets(found)})", ""]
+    lines = [f"Credits ({how_many(len(found), 'asset')})", ""]
     lines += [f"  {line}" for line in _summary(found)]
     for credit in found:
         lines += ["", f"{credit.asset_id}", f"  {credit.line}"]
@@ -146,7 +143,7 @@ def _as_text(found: list[Credit]) -> str:
 
 
 def _as_markdown(found: list[Credit]) -> str:
-    lines = ["# Credits", "", f"{_assets(found)}:", ""]
+    lines = ["# Credits", "", f"{how_many(len(found), 'asset')}:", ""]
     lines += [f"- {_escaped(line)}" for line in _summary(found)]
     lines += ["", "| asset | title | author | licence | changes |"]
     lines.append("| --- | --- | --- | --- | --- |")

@@ -38,6 +38,7 @@ from ..errors import (
     UnsafeData,
 )
 from ..frame import Bounds
+from ..words import how_many
 from . import exr
 from .guards import RENDER_AGAIN, parse_json, too_large
 from .images import read_exr, read_png
@@ -98,7 +99,7 @@ class Dataset(Sequence[AssetRef]):
         return key in self._assets if isinstance(key, AssetRef) else key in self._lookup()
 
     def __repr__(self) -> str:
-        return f"<Dataset of {len(self)} assets>"
+        return f"<Dataset of {how_many(len(self), 'asset')}>"
 
     @overload
     def __getitem__(self, key: int | str) -> AssetRef: ...
@@ -434,6 +435,7 @@ def _only(
     found = find_assets(where, storage_options)
     if len(found) != 1:
         raise SourceNotFound(
-            f"{where} holds {len(found)} assets.", hint=f"Name one: {found[0]}, for example."
+            f"{where} holds {how_many(len(found), 'asset')}.",
+            hint=f"Name one: {found[0]}, for example.",
         )
     return found[0]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any, Final
 
+from ..words import how_many
 from .stats import ABOUT
 
 __all__ = ["page"]
@@ -63,8 +64,8 @@ def page(where: str, stats: Mapping[str, Any]) -> str:
     plots = stats["histograms"]
     parts = [
         f"<h1>{escape(where)}</h1>",
-        f"<p>{stats['assets']} assets, {stats['views']} views; pixels of {stats['views_read']} "
-        "views were read.</p>",
+        f"<p>{how_many(stats['assets'], 'asset')}, {how_many(stats['views'], 'view')}; pixels were "
+        f"read of {how_many(stats['views_read'], 'view')}.</p>",
         _tiles(stats),
         "<h2>Where the cameras are</h2>",
         f'<div class="card">{_sphere(stats["sphere"])}<p class="small">Seen from the object, in '

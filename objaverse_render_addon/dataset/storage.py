@@ -141,7 +141,10 @@ def find_assets(
             add("shard", shard, asset)
     if not found and not broken:
         if not store.is_folder(base):
-            raise SourceNotFound(f"{base} does not exist.")
+            raise SourceNotFound(
+                f"{base} does not exist.",
+                hint="Give the folder or URL that --out named, or an asset.",
+            )
         raise SourceNotFound(
             f"There is no finished asset in {base}.", hint="Give the folder that --out named."
         )

@@ -261,21 +261,41 @@ def test_what_a_run_could_not_render_is_in_the_page(
     assert "no-geometry" in (tmp_path / "stats.html").read_text()
 
 
-def test_a_browser_shows_the_page_without_a_complaint(tmp_path: Path, folders: list[Path]):
+def picture_of(text: str, folder: Path, width: int, height: int) -> np.ndarray:
+    """RGB of the page as Chromium shows it, without a complaint."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("Chromium is not here.")
-    found = total_of(dataset.open(folders[0].parent)).to_dict()
-    (tmp_path / "stats.html").write_text(page("here", found))
+    (folder / "stats.html").write_text(text)
     done = subprocess.run(
         [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-         f"--user-data-dir={tmp_path}/profile", "--window-size=1000,900",
-         f"--screenshot={tmp_path}/page.png", (tmp_path / "stats.html").as_uri()],
+         f"--user-data-dir={folder}/profile", f"--window-size={width},{height}",
+         "--hide-scrollbars", f"--screenshot={folder}/page.png",
+         (folder / "stats.html").as_uri()],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert "CONSOLE" not in done.stderr
     from PIL import Image
 
-    with Image.open(tmp_path / "page.png") as picture:
-        assert picture.size == (1000, 900)
-        assert len(picture.convert("RGB").getcolors(1 << 20)) > 20
+    with Image.open(folder / "page.png") as picture:
+        assert picture.size == (width, height)
+        return np.asarray(picture.convert("RGB"))
+
+
+def test_a_browser_shows_the_page_without_a_complaint(tmp_path: Path, folders: list[Path]):
+    found = total_of(dataset.open(folders[0].parent)).to_dict()
+    picture = picture_of(page("here", found), tmp_path, 1000, 900)
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
+
+
+def test_very_long_names_stay_in_their_cards(tmp_path: Path, folders: list[Path]):
+    found = total_of(dataset.open(folders[0].parent)).to_dict()
+    long = "x" * 4000
+    found["kinds"] = {"licence": {long: 2}, long: {long: 2}}
+    found["warnings"] = found["stage_seconds"] = {long: 1}
+    found["checks"][long] = {"ok": 1}
+    text = page("here", found)
+    assert text.count(f'title="{long}"') == 5
+    picture = picture_of(text, tmp_path, 500, 8000)
+    margin = picture[:, -12:].reshape(-1, 3)
+    assert len(np.unique(margin, axis=0)) == 1, "nothing is wider than the page"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any, Final
@@ -28,11 +29,12 @@ body { margin: 0; padding: 2rem clamp(1rem, 4vw, 3rem); background: var(--back);
 main { max-width: 1180px; margin: 0 auto; }
 h1 { font-size: 1.5rem; margin: 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.1rem; margin: 2.2rem 0 .8rem; }
-h3 { font-size: .95rem; margin: 0; }
+h3 { font-size: .95rem; margin: 0; overflow-wrap: anywhere; }
 p { margin: .2rem 0; color: var(--faint); }
 .tiles, .plots, .tables { display: grid; gap: 1rem; }
 .tiles { grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); margin-top: 1.2rem; }
-.plots, .tables { grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); }
+.plots, .tables { grid-template-columns: repeat(auto-fit, minmax(min(300px, 100%), 1fr)); }
+.tables { align-items: start; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   padding: .9rem 1rem; min-width: 0; }
 .tiles b { display: block; font-size: 1.45rem; font-variant-numeric: tabular-nums; }
@@ -48,6 +50,8 @@ table { border-collapse: collapse; width: 100%; font-size: .88rem; margin-top: .
 td, th { text-align: left; padding: .18rem .5rem .18rem 0; border-bottom: 1px solid var(--line);
   overflow-wrap: anywhere; font-weight: normal; vertical-align: top; }
 td { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.name { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 3;
+  overflow: hidden; }
 td.long { text-align: left; white-space: normal; }
 tr:last-child > * { border-bottom: 0; }
 .doubt { color: var(--doubt); } .bad { color: var(--bad); }
@@ -104,8 +108,10 @@ def _tiles(stats: Mapping[str, Any]) -> str:
     unreadable = sum(stats["unreadable"].values())
     seconds = plots["seconds"]
     tiles = [
-        ("", _short(stats["assets"]), "assets"),
-        ("", _short(stats["views"]), "views"),
+        *(
+            ("", _short(stats[f"{noun}s"]), how_many(stats[f"{noun}s"], noun).partition(" ")[2])
+            for noun in ("asset", "view")
+        ),
         ("", _middle(plots["coverage"], "{:.0%}"), "median coverage"),
         ("", _middle(plots["fov_degrees"], "{:.0f}°"), "median field of view"),
         ("doubt" if doubts else "", _short(doubts), "doubts of checks"),
@@ -269,11 +275,18 @@ def _sphere(rows: list[list[int]]) -> str:
     )
 
 
+def _name(text: object) -> str:
+    """A name that may be long: three lines of it, broken after its parts, all of it in a tip."""
+    name = escape(str(text))
+    parts = re.sub(r"(?<=[_/.-])(?=\w)", "<wbr>", name)
+    return f'<span class="name" title="{name}">{parts}</span>'
+
+
 def _table(title: str, unit: str, counts: Mapping[str, Any], most: int = 30) -> str:
     if not counts:
         return ""
     items = list(counts.items())
-    rows = [f"<tr><th>{escape(str(name))}</th><td>{_short(count)}</td></tr>"
+    rows = [f"<tr><th>{_name(name)}</th><td>{_short(count)}</td></tr>"
             for name, count in items[:most]]  # fmt: skip
     if len(items) > most:
         rows.append(f"<tr><th>and {len(items) - most} more</th><td></td></tr>")
@@ -292,7 +305,7 @@ def _checks(checks: Mapping[str, Mapping[str, int]]) -> str:
         return f'<td class="{name if count else ""}">{_short(count) if count else ""}</td>'
 
     rows = "".join(
-        f"<tr><th>{escape(name)}</th>{cell(counts, 'ok', 'ok')}{cell(counts, 'doubt', 'doubt')}"
+        f"<tr><th>{_name(name)}</th>{cell(counts, 'ok', 'ok')}{cell(counts, 'doubt', 'doubt')}"
         f"{cell(counts, 'failed', 'bad')}</tr>"
         for name, counts in checks.items()
     )
@@ -304,7 +317,7 @@ def _checks(checks: Mapping[str, Mapping[str, int]]) -> str:
 
 def _examples(examples: Iterable[Mapping[str, str]]) -> str:
     rows = "".join(
-        f'<tr><th>{escape(item["asset"])}</th><td class="long">{escape(item["error"])}</td></tr>'
+        f'<tr><th>{_name(item["asset"])}</th><td class="long">{escape(item["error"])}</td></tr>'
         for item in examples
     )
     if not rows:

@@ -213,6 +213,30 @@ def test_machines_can_follow_a_run(tmp_path: Path, capsys):
     assert lines[-1] == {"kind": "summary", "done": 2, "skipped": 2, "failed": 1}
 
 
+@pytest.mark.parametrize(("count", "quiet"), [(1, False), (3, False), (3, True)])
+def test_a_pipe_is_told_now_and_then_how_things_stand(
+    count: int, quiet: bool, tmp_path: Path, monkeypatch, capsys
+):
+    from objaverse_render_addon.cli import progress as module
+
+    monkeypatch.setattr(module, "_SILENCE", 0.1)
+    sources = make_sources(tmp_path / "src", count)
+    lane = PlanLane(None, lambda task, _: lane.sleep(0.5 if "a0000" in task.asset_id else 0))
+    progress = Progress(quiet)
+    with progress:
+        run(
+            sources, tmp_path / "out", lane,
+            on_event=progress.event, on_result=progress.result, on_start=progress.start,
+        )  # fmt: skip
+    said = capsys.readouterr().err.splitlines()
+    assert not progress._thread.is_alive()
+    if quiet:
+        assert said == []
+        return
+    state = "a0000: render" if count == 1 else "0 of 3 assets, 0 failed, 0.0 views/s; a0000: render"
+    assert any(line.endswith(f"s: {state}") for line in said)
+
+
 def test_people_see_a_bar_that_ends_where_the_list_does(tmp_path: Path, monkeypatch, capsys):
     from objaverse_render_addon.cli import progress as module
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
-from typing import Any
+from typing import Any, Final
 
 from ..batch.results import KEPT_RESULTS
 from ..words import how_many
 from .common import complain
 
 __all__ = ["JsonProgress", "Progress"]
+
+_SILENCE: Final = 10.0
+"""Seconds of silence after which a log, or a pipe, is told how things stand."""
 
 
 class JsonProgress:
@@ -65,26 +69,54 @@ class JsonProgress:
 
 
 class Progress:
-    """A bar with speed and time left, and a line per asset, for people."""
+    """A bar with speed and time left, and a line per asset, for people.
+
+    Where no terminal shows the bar, a line now and then tells the same.
+    """
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
         self._shown = not quiet and sys.stderr.isatty()
         self._to_do = self._earlier = self._failed = self._views = 0
         self._bar: Any = None
-        self._since = time.monotonic()
+        self._ended = 0
+        self._doing = ""
+        self._since = self._spoke = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._tell, name="progress", daemon=True)
 
     def __enter__(self) -> Progress:
+        if not self._quiet and not self._shown:
+            self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
         self._close()
+
+    def _tell(self) -> None:
+        while not self._over.wait(max(0.0, self._spoke + _SILENCE - time.monotonic())):
+            if time.monotonic() - self._spoke < _SILENCE:
+                continue
+            self._spoke = time.monotonic()
+            if self._doing:
+                seconds = self._spoke - self._since
+                print(f"{seconds:.0f} s: {self._state(seconds)}", file=sys.stderr, flush=True)
+
+    def _state(self, seconds: float) -> str:
+        if self._to_do <= 1:
+            return self._doing
+        done = f"{self._ended} of {how_many(self._to_do, 'asset')}, {self._failed} failed"
+        return f"{done}, {self._views / max(1e-3, seconds):.1f} views/s; {self._doing}"
 
     def start(self, counts: dict[str, int]) -> None:
         """The list was read: from here on it is rendered."""
         self._to_do = counts["waiting"]
         self._earlier = min(sum(counts.values()) - self._to_do, KEPT_RESULTS)
         self._since = time.monotonic()
+        self._doing = "starting Blender" if self._to_do else ""
 
     def _close(self) -> None:
         if self._bar is not None:
@@ -96,10 +128,14 @@ class Progress:
         if event.kind == "notice":
             self._line(event.text)
             return
-        if not self._shown:
-            return
         if event.kind == "frame-done":
             self._views += 1
+            done = f"{event.index + 1} of {how_many(event.total, 'view')}"
+            self._doing = f"{event.asset_id}: {done}"
+        elif event.kind == "stage":
+            self._doing = f"{event.asset_id}: {event.name}"
+        if not self._shown:
+            return
         alone = self._to_do == 1
         if alone and event.kind == "stage" and event.name != "render":
             print(f"\r\033[K{event.asset_id}: {event.name} …", end="", file=sys.stderr, flush=True)
@@ -115,10 +151,13 @@ class Progress:
 
     def result(self, result: Any) -> None:
         """An asset ended."""
+        self._spoke = time.monotonic()
         if self._earlier and self._to_do and result.status != "done":
             self._earlier -= 1
+            self._ended -= 1
         elif self._bar is not None and self._to_do > 1:
             self._bar.update()
+        self._ended += 1
         if self._to_do <= 1:
             self._close()
         if result.status == "failed":

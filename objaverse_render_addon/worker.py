@@ -110,8 +110,6 @@ def main() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     if folder := os.environ.get(SCRATCH):
         _scratch.add(folder)
-        # Blender makes a folder there when it is imported, and never removes it.
-        os.environ["TMPDIR"] = folder
     requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     import bpy

@@ -100,8 +100,10 @@ class WorkerProcess:
         self.ready = first
 
     def _spawn(self, blender: Path | None, more: Mapping[str, str]) -> subprocess.Popen[str]:
-        # It removes the folder if this process is gone before it was asked anything.
-        environment = {**os.environ, SCRATCH: str(self.scratch), **more}
+        # It removes the folder if this process is gone before it was asked anything. Blender makes
+        # one of its own for temporary files as it starts, which stays if it is killed.
+        scratch = dict.fromkeys((SCRATCH, "TMPDIR", "TEMP", "TMP"), str(self.scratch))
+        environment = {**os.environ, **scratch, **more}
         package = Path(__file__).resolve().parent.parent
         if blender is None:
             if importlib.util.find_spec("bpy") is None:

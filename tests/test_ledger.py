@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -519,6 +523,57 @@ def test_a_killed_process_holds_nothing(tmp_path: Path):
     other.kill()
     other.communicate()
     held(tmp_path).release()
+
+
+def test_a_reader_leaves_no_file_and_changes_none(tmp_path: Path):
+    path = tmp_path / "ledger.sqlite"
+    with Ledger(path) as ledger:
+        ledger.add("list", entries(3))
+    before = path.read_bytes()
+    for _ in range(2):
+        with Ledger(path, read_only=True) as reader:
+            assert states(reader) == {"waiting": 3}
+            with pytest.raises(sqlite3.OperationalError, match="readonly"):
+                reader.put("key", "value")
+        assert [one.name for one in tmp_path.iterdir()] == ["ledger.sqlite"]
+    assert path.read_bytes() == before
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder below none that only its owner may look into."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def write_protected(folder: Path) -> Iterator[None]:
+    """Nobody who is not root may write there, and we are not root."""
+    folder.chmod(0o555)
+    root = os.geteuid() == 0
+    try:
+        if root:
+            os.seteuid(65534)
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders are protected otherwise there")
+def test_where_nobody_may_write_a_ledger_can_be_read(open_folder: Path):
+    path = open_folder / "ledger.sqlite"
+    with Ledger(path) as ledger:
+        ledger.add("list", entries(3))
+        # While a run is at work …
+        with write_protected(open_folder), Ledger(path, read_only=True) as reader:
+            assert states(reader) == {"waiting": 3}
+        ledger.mark([1], "done")
+    # … and when it is over.
+    with write_protected(open_folder), Ledger(path, read_only=True) as reader:
+        assert states(reader) == {"waiting": 2, "done": 1}
 
 
 def test_a_reader_is_not_held_up_by_a_writer(tmp_path: Path):

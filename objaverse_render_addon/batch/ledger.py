@@ -398,8 +398,7 @@ class Ledger:
             # An empty file is what a process leaves that dies at the first moment.
             new = not path.exists() or not path.stat().st_size
             if read_only:
-                uri = f"{path.resolve().as_uri()}?mode=ro"
-                self._db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
+                self._db = _connect_to_read(path)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._db = sqlite3.connect(
@@ -836,6 +835,33 @@ class Ledger:
                 (first, last, request),
             )
         )
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing and leaves no file behind.
+
+    To read a ledger SQLite makes files beside it (https://sqlite.org/wal.html), and who closes it
+    last removes them, which takes the right to write. Where nobody may write, those of a run that
+    is at work are used, and where there are none, nobody is at work.
+    """
+    for access in ("mode=rw", "mode=ro", "mode=ro&immutable=1"):
+        uri = f"{path.resolve().as_uri()}?{access}"
+        db = None
+        try:
+            db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
+            db.execute("PRAGMA query_only = ON")
+            db.execute("PRAGMA user_version").fetchone()
+        except sqlite3.Error as error:
+            if db is not None:
+                db.close()
+            denied = error.sqlite_errorcode & 0xFF in (
+                sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY,
+            )  # fmt: skip
+            if not denied or "immutable" in access:
+                raise
+        else:
+            return db
+    raise AssertionError
 
 
 def _json(value: object) -> str | None:

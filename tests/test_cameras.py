@@ -600,7 +600,7 @@ def test_the_principal_point_and_fl_y_may_be_left_away(tmp_path: Path):
 def test_fewer_views_than_the_file_has_are_the_first(tmp_path: Path):
     path = put(tmp_path, {**PIXELS, "frames": [{"transform_matrix": p} for p in (POSE, OTHER)]})
     assert np.array_equal(matrices(file_views(path, views=1)), [POSE])
-    with pytest.raises(CameraFileError, match="2 frames, 3 views"):
+    with pytest.raises(CameraFileError, match="2 frames; views asked for: 3"):
         file_views(path, views=3)
 
 

@@ -734,18 +734,17 @@ def test_a_changed_job_is_refused_with_the_difference(layout, sources, tmp_path:
 
 def test_an_overwrite_that_is_interrupted_goes_on(sources, tmp_path: Path):
     run(sources[:20], tmp_path)
-    new, lane, cancel = make_job(seed=5), PlanLane(), threading.Event()
+    new, cancel = make_job(seed=5), threading.Event()
 
-    def stop(result) -> None:
-        if result.asset_id == "a0007":
+    def stop(*_) -> None:
+        if len(lane.rendered) == 8:
             cancel.set()
+            lane.sleep(30)
 
+    lane = PlanLane(None, stop)
     with pytest.raises(Interrupted):
-        run(
-            sources[:20], tmp_path, lane, job=new, overwrite=True, cancel=cancel, on_result=stop
-        )
-    first = len(lane.rendered)
-    assert 8 <= first < 20
+        run(sources[:20], tmp_path, lane, job=new, overwrite=True, cancel=cancel)
+    assert len(lane.rendered) == 8
     # The same without --overwrite goes on with the rest.
     second = PlanLane()
     assert run(sources[:20], tmp_path, second, job=new).ok

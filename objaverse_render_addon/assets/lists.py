@@ -28,6 +28,7 @@ _FIELDS: Final = {
     "seed": ("seed", int),
 }
 _KNOWN: Final = ("sha256", "license")
+_QUOTING: Final = re.compile(r"""["'\\]""")
 
 Entry = tuple[str, str, dict[str, Any], dict[str, Any]]
 """What a line says: the source, the asset's id, fields of the job, what is known."""
@@ -84,7 +85,8 @@ def _text(path: Path) -> Iterator[Entry]:
 
 def _options(where: str, text: str) -> dict[str, str]:
     try:
-        words = shlex.split(text)
+        # Without anything quoted they are the same, and one is twenty times as fast.
+        words = shlex.split(text) if _QUOTING.search(text) else text.split()
     except ValueError as error:
         raise InvalidList(f"{where}: {error}.") from error
     options: dict[str, str] = {}

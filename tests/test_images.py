@@ -102,8 +102,9 @@ def test_a_whole_png_is_known_without_decoding_and_no_flipped_bit_passes(channel
     for place in range(len(data)):
         broken = bytearray(data)
         broken[place] ^= 4
-        with pytest.raises(ValueError, match=r"it |wrong|bit depth|no PNG"):
-            check_png(bytes(broken))
+        for read in (check_png, read_png):
+            with pytest.raises(ValueError, match=r"it |wrong|bit depth|no PNG"):
+                read(bytes(broken))
     for length in range(len(data)):
         with pytest.raises(ValueError, match=r"it |wrong|bit depth|no PNG"):
             check_png(data[:length])

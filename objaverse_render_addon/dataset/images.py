@@ -158,11 +158,16 @@ def check_png(data: bytes) -> tuple[int, int, int]:
     Raises:
         ValueError: It is no such file, or not whole.
     """
-    if data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR" or len(data) < 33:
-        raise ValueError("it is no PNG file")
+    _check_chunks(data)
     width, height, depth, kind = struct.unpack_from(">IIBB", data, 16)
     if depth != 8 or kind not in (2, 6):
         raise ValueError(f"bit depth {depth} and colour type {kind} are not 8-bit RGB or RGBA")
+    return width, height, 4 if kind == 6 else 3
+
+
+def _check_chunks(data: bytes) -> None:
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR" or len(data) < 33:
+        raise ValueError("it is no PNG file")
     place, name = 8, b""
     while name != b"IEND":
         size, name = struct.unpack_from(">I4s", data.ljust(place + 8, b"\0"), place)
@@ -173,13 +178,13 @@ def check_png(data: bytes) -> tuple[int, int, int]:
         if zlib.crc32(memoryview(data)[place + 4 : end - 4]) != checksum:
             raise ValueError("a checksum is wrong")
         place = end
-    return width, height, 4 if kind == 6 else 3
 
 
 def read_png(data: bytes) -> npt.NDArray[np.uint8]:
     """(H, W, C) uint8 of a PNG file's bytes.
 
     Raises:
+        ValueError: It is no such file, or not whole.
         MissingDependency: Pillow is not there, and :func:`encode_png` did not write it.
     """
     try:
@@ -187,6 +192,8 @@ def read_png(data: bytes) -> npt.NDArray[np.uint8]:
     except ImportError:  # Inside Blender.
         return _read_own_png(data)
 
+    # Pillow does not look at the checksums of pixels.
+    _check_chunks(data)
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image)
 

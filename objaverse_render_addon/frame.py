@@ -165,16 +165,19 @@ def assemble(
         Arrays as :data:`PASS_SPECS` describes them, without ``rgb``.
     """
     depth = channels["depth.V"]
-    normal = _layer(channels, "normal", "XYZ").astype(np.float64)
-    length = np.linalg.norm(normal, axis=-1)
+    axes = [channels[f"normal.{letter}"] for letter in "XYZ"]
+    square = sum(axis * axis for axis in axes)
     # Cycles writes 1e10 where a ray meets nothing. A pixel counts only where both are there.
-    valid = np.isfinite(depth) & (depth > 0) & (depth < 1e9) & (length > 0.5)
-    rotation = np.eye(3) if normal_space == "world" else camera.camera_to_world[:3, :3]
-    unit = np.where(valid[..., None], normal, 0.0) / np.where(valid, length, 1.0)[..., None]
+    valid = np.isfinite(depth) & (depth > 0) & (depth < 1e9) & (square > 0.25)
+    # Most of a picture is empty.
+    some = np.stack([axis[valid] for axis in axes], axis=-1).astype(np.float64)
+    some /= np.linalg.norm(some, axis=-1, keepdims=True)
+    normal = np.zeros((*depth.shape, 3), dtype=np.float32)
+    normal[valid] = some if normal_space == "world" else some @ camera.camera_to_world[:3, :3]
     passes: dict[str, Array] = {
         "mask": valid.astype(np.uint8),
         "depth": np.where(valid, depth, 0.0).astype(np.float32),
-        "normal": (unit @ rotation).astype(np.float32),
+        "normal": normal,
     }
     wanted = set(wanted)
     if "distance" in wanted:
@@ -325,7 +328,7 @@ def _check_box(frame: Frame, at: tuple[Array, ...], bounds: Bounds) -> list[Chec
 
 
 def _check_facing(frame: Frame, at: tuple[Array, ...], normal: Array) -> Check:
-    rows, columns = _sampled(at, 2 * _WITNESSES)
+    rows, columns = _sampled(at, _WITNESSES)
     rays = _rays_through(frame.camera, rows, columns)
     if frame.normal_space == "world":
         rays = rays @ frame.camera.camera_to_world[:3, :3].T
@@ -345,7 +348,7 @@ def _check_gradient(
     inner = mask.copy()
     inner[[0, -1]] = inner[:, [0, -1]] = False
     inner[1:-1, 1:-1] &= mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
-    rows, columns = _sampled(np.nonzero(inner), 2 * _WITNESSES)
+    rows, columns = _sampled(np.nonzero(inner), _WITNESSES)
     camera = frame.camera
     center = depth[rows, columns].astype(np.float64)
     points, jump = {}, np.zeros(len(rows))
@@ -442,13 +445,14 @@ def _share_seen(
     depth = by.passes.get("depth")
     if depth is not None:
         # Nothing is between a camera and what it sees. Beside the object it sees past it.
-        nearest = np.full(len(rows), np.inf)
         height, width = mask.shape
-        seen = np.where(mask, depth, -np.inf)
-        for down in (-1, 0, 1):
-            for along in (-1, 0, 1):
-                at = np.clip(rows + down, 0, height - 1), np.clip(columns + along, 0, width - 1)
-                nearest = np.minimum(nearest, seen[at])
+        framed = np.full((height + 2, width + 2), np.inf, dtype=np.float32)
+        framed[1:-1, 1:-1] = np.where(mask, depth, -np.inf)
+        at = rows * (width + 2) + columns
+        nearest = framed.take(at)
+        for step in (0, width + 2, 2 * (width + 2)):
+            for along in (0, 1, 2):
+                np.minimum(nearest, framed.take(at + (step + along)), out=nearest)
         right &= z[inside] > nearest - 0.02 * bounds.radius
     return float(np.mean(right))
 

@@ -12,7 +12,8 @@ from bpy.props import EnumProperty, IntProperty, StringProperty
 from . import preferences, preview, properties, running
 from .assets.catalogue import known_of_file
 from .batch.background import BackgroundRun, Ended
-from .batch.run import AssetResult, plan
+from .batch.plan import plan
+from .batch.run import AssetResult
 from .blender import asset
 from .errors import OutputNotWritable, RenderError
 from .operators_common import TIMER_PERIOD, fail, in_panel_words, output_folder

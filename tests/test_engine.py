@@ -783,11 +783,11 @@ def test_a_finished_file_that_vanished_is_rendered_again(sources, tmp_path: Path
 def test_what_a_report_keeps_is_bounded_and_its_numbers_are_not(
     sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from objaverse_render_addon.batch import results
+    from objaverse_render_addon.batch import earlier, results
     from objaverse_render_addon.batch import run as module
 
-    monkeypatch.setattr(results, "KEPT_RESULTS", 10)
-    monkeypatch.setattr(module, "KEPT_RESULTS", 10)
+    for room in (earlier, results, module):
+        monkeypatch.setattr(room, "KEPT_RESULTS", 10)
     act = fails(ImportFailed("no"), "a0090")
     report = run(sources[:100], tmp_path, PlanLane(None, act))
     assert counts(report) == {"done": 99, "skipped": 0, "failed": 1}

@@ -17,16 +17,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from objaverse_render_addon.batch import ledger as ledger_module
+from objaverse_render_addon.batch import lock as lock_module
 from objaverse_render_addon.batch.ledger import (
     COLUMNS,
     FINISHED,
     STATES,
     Entry,
     Ledger,
-    Lock,
     Outcome,
 )
+from objaverse_render_addon.batch.lock import Lock
 from objaverse_render_addon.errors import LedgerDamaged, OutputBusy
 
 ROOT = Path(__file__).parent.parent
@@ -490,7 +490,7 @@ def test_a_lock_that_is_removed_leaves_no_file_that_others_hold(tmp_path: Path):
 
 
 def test_a_lock_that_was_removed_while_it_was_taken_is_taken_anew(tmp_path: Path, monkeypatch):
-    lock, calls = ledger_module._lock, []
+    lock, calls = lock_module._lock, []
 
     def late(descriptor: int, alone: bool) -> None:
         if not calls:
@@ -498,7 +498,7 @@ def test_a_lock_that_was_removed_while_it_was_taken_is_taken_anew(tmp_path: Path
         calls.append(descriptor)
         lock(descriptor, alone)
 
-    monkeypatch.setattr(ledger_module, "_lock", late)
+    monkeypatch.setattr(lock_module, "_lock", late)
     first = held(tmp_path)
     with pytest.raises(OutputBusy):
         held(tmp_path)
@@ -509,7 +509,7 @@ def test_a_killed_process_holds_nothing(tmp_path: Path):
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from objaverse_render_addon.batch.ledger import Lock\n"
+        "from objaverse_render_addon.batch.lock import Lock\n"
         "lock = Lock(Path(sys.argv[1]), 'data')\n"
         "print('held', flush=True); time.sleep(60)\n"
     )

@@ -1,6 +1,6 @@
 """What became of every asset: a SQLite file beside the data, and its only door.
 
-One process writes it (:class:`Lock` sees to that), any number may read it meanwhile. It can be
+One process writes it (:mod:`.lock` sees to that), any number may read it meanwhile. It can be
 looked at with any SQLite tool: the table ``assets`` has a row per asset, ``jobs`` what they were
 rendered by, ``runs`` who worked on it.
 """
@@ -8,7 +8,6 @@ rendered by, ``runs`` who worked on it.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -19,16 +18,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from ..errors import (
     DiskFull,
     LedgerDamaged,
-    OutputBusy,
     OutputNotWritable,
     RenderError,
     from_os_error,
 )
+from .lock import Lock
 
 __all__ = [
     "COLUMNS",
@@ -37,7 +36,6 @@ __all__ = [
     "STATES",
     "Entry",
     "Ledger",
-    "Lock",
     "Outcome",
     "Row",
     "Run",
@@ -194,111 +192,6 @@ class Run:
     workers: int
     ended: str
     note: str
-
-
-class Lock:
-    """Holds a folder's ledger for this process; the system frees it however the process ends.
-
-    A run over a whole list holds the folder alone. Runs over parts of one (``shard``) hold it
-    together, as long as they all split the list alike.
-
-    Args:
-        folder: Of the ledger.
-        what: The output that it is about, for people.
-        shard: Part and number of parts, if it is a part's ledger.
-
-    Raises:
-        OutputBusy: Another process has it.
-        OutputNotWritable, DiskFull
-    """
-
-    def __init__(self, folder: Path, what: str, shard: tuple[int, int] | None = None) -> None:
-        self._held: list[IO[bytes]] = []
-        try:
-            self._hold(folder / "lock", what, alone=shard is None)
-            if shard is not None:
-                own = f"lock-{shard[0]:04d}-of-{shard[1]:04d}"
-                self._hold(folder / own, what)
-                for other in sorted(folder.glob("lock-*-of-*")):
-                    if not other.name.endswith(f"-of-{shard[1]:04d}"):
-                        # Held by nobody, or the list is split in two ways at once.
-                        self._hold(other, what).close()
-        except BaseException:
-            self.release()
-            raise
-
-    def _hold(self, path: Path, what: str, *, alone: bool = True) -> IO[bytes]:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("a+b")
-        except OSError as error:
-            raise from_os_error(error, str(path)) from error
-        self._held.append(file)
-        try:
-            _lock(file.fileno(), alone)
-            if not _is_at(file, path):
-                # Who held it took it away.
-                self._held.remove(file)
-                file.close()
-                return self._hold(path, what, alone=alone)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
-                raise OutputNotWritable(
-                    f"{path} cannot be locked: {error.strerror or error}.",
-                    hint="--state DIR puts it, and the ledger, on another disk.",
-                ) from error
-            file.seek(0)
-            owner = file.read(200).decode(errors="replace").strip() or "another process"
-            raise OutputBusy(
-                f"{what} is being rendered into by {owner}.",
-                hint="Wait for it, stop it, or choose another folder; with --shard i/n several "
-                "machines may share one.",
-            ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
-        file.flush()
-        return file
-
-    def release(self, *, remove: bool = False) -> None:
-        """Let others in.
-
-        Args:
-            remove: Leave no file of a lock that nobody else holds.
-        """
-        windows = os.name == "nt"
-        for file in (one for one in self._held if not one.closed):
-            with contextlib.suppress(OSError), file:
-                if remove and not windows:
-                    _lock(file.fileno(), alone=True)
-                    Path(file.name).unlink()
-            if remove and windows:
-                # What somebody has open cannot be removed there.
-                with contextlib.suppress(OSError):
-                    Path(file.name).unlink()
-
-
-def _lock(descriptor: int, alone: bool) -> None:
-    try:
-        import fcntl
-    except ImportError:
-        import msvcrt
-
-        if not alone:
-            return  # There is no lock here that several may hold.
-        # The byte lies far behind the text, so that others can read who has it.
-        os.lseek(descriptor, 1 << 20, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        os.lseek(descriptor, 0, os.SEEK_SET)
-    else:
-        kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-
-
-def _is_at(file: IO[bytes], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 @contextlib.contextmanager

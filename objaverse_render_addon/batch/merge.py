@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import LedgerDamaged, OutputExists, SourceNotFound
-from .ledger import COLUMNS, Ledger, Lock, named
+from .ledger import COLUMNS, Ledger, named
+from .lock import Lock
 
 __all__ = ["merge"]
 

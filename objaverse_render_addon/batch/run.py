@@ -1,41 +1,34 @@
-"""Render a list of assets: :func:`render`, and what it would do: :func:`plan`."""
+"""Render a list of assets: :func:`render`."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from ..assets import lists
 from ..assets.catalogue import Catalogue
-from ..assets.formats import inspect_file
-from ..assets.licences import LicenceFilter, parse_filter
+from ..assets.licences import parse_filter
 from ..assets.resolve import RepoFormat, Resolver
-from ..assets.sources import Source, expand
+from ..assets.sources import Source
 from ..dataset.filesystems import is_url
-from ..dataset.storage import AssetRef
-from ..errors import DuplicateAsset, InvalidJob, OutputExists, RenderError, from_reason
-from ..job import RenderJob, differences
+from ..errors import InvalidJob
+from ..job import RenderJob
 from ..messages import Notice
 from ..words import how_many
 from . import capacity, packing
 from .cluster import NodeSettings, ray_lanes
+from .earlier import check_job, look_at_files, look_at_shards, tell_earlier
 from .engine import Engine
+from .intake import IdSource, Wanted, take_in
 from .lanes import Lane, LocalLane
-from .ledger import FAILED, Entry, Ledger, Outcome, Row, ledger_of_run
-from .prepare import Item, check_same
+from .ledger import ledger_of_run
 from .results import KEPT_RESULTS, AssetResult, Event, Report
-from .store import Store, no_empty_folders, open_store, state_folder
+from .store import no_empty_folders, open_store, state_folder
 
-__all__ = ["AssetResult", "Event", "Plan", "Report", "plan", "render"]
-
-IdSource = Literal["name", "sha256"]
+__all__ = ["AssetResult", "Event", "Report", "render"]
 
 RETRIED: Final = (
     "download-failed", "online-access-denied", "missing-dependency", "device-unavailable",
@@ -43,80 +36,6 @@ RETRIED: Final = (
     "truncated-file", "wrong-format", "unsupported-format",
 )  # fmt: skip
 """Failures that every run tries again: they pass by themselves, or are told in no time."""
-_LOOKED_AT: Final = 200_000
-"""Finished assets whose files are looked for at the start; of more, the ledger is believed."""
-
-
-@dataclass(slots=True)
-class Plan:
-    """What a run would do with one source.
-
-    Attributes:
-        action: ``render``, ``skip`` (whole already) or ``fail``.
-        path: Path or URL of the finished asset.
-    """
-
-    source: str
-    asset_id: str
-    action: Literal["render", "skip", "fail"]
-    path: str
-    error: RenderError | None = None
-
-
-def plan(
-    sources: Iterable[str | os.PathLike[str] | Source],
-    job: RenderJob,
-    out: str | Path,
-    *,
-    ids: IdSource = "name",
-    overwrite: bool = False,
-) -> list[Plan]:
-    """Look at every source and at what stands in ``out``, without starting Blender.
-
-    Raises:
-        InvalidJob: Also where a file that the job names cannot be used.
-    """
-    job.check_files()
-    store = open_store(out, job.output.layout)
-    sharded: dict[str, str] = {}
-    if job.output.layout == "webdataset":
-        for shard in packing.indexed_shards(store):
-            sharded.update(dict.fromkeys(packing.assets_in(store, shard), shard))
-    seen: dict[str, str] = {}
-    plans = []
-    for source in expand(sources):
-        asset_id = source.name
-        where = store.where(store.name_of(asset_id))
-        try:
-            item = Item(Row(0, source.text, asset_id, "waiting"), job, "")
-            file = Path(source.text).expanduser() if source.kind == "path" else None
-            if file is not None:
-                inspect_file(file)
-                asset_id = _name(source, ids)
-                where = store.where(store.name_of(asset_id))
-                item.source_bytes = file.stat().st_size
-            if seen.setdefault(asset_id.lower(), source.text) != source.text:
-                raise DuplicateAsset(
-                    f"{source.text} and {seen[asset_id.lower()]} would both be named {asset_id}.",
-                    hint="They have the same content."
-                    if ids == "sha256"
-                    else "Use --ids sha256, or render them into different folders.",
-                )
-            item.job = job.with_values(dict(source.job)) if source.job else job
-            item.fingerprint = item.job.fingerprint()
-            metadata = None
-            if asset_id in sharded:
-                where = store.where(sharded[asset_id])
-            elif store.exists(store.name_of(asset_id)):
-                metadata = store.metadata(store.name_of(asset_id))
-            whole = asset_id in sharded or metadata is not None
-            if metadata is not None and not overwrite:
-                check_same(where, metadata, item, file)
-            action: Literal["render", "skip"] = "skip" if whole and not overwrite else "render"
-            plans.append(Plan(source.text, asset_id, action, where))
-        except RenderError as error:
-            plans.append(Plan(source.text, asset_id, "fail", where, error))
-    return plans
 
 
 def render(
@@ -247,10 +166,10 @@ def render(
                 lookup = stack.enter_context(catalogue).known
         wanted = None
         if licences is not None:
-            wanted = _Wanted(parse_filter(licences), lookup or _nothing)
+            wanted = Wanted(parse_filter(licences), lookup or _nothing)
         ledger.reset_in_hand()
-        _check_job(ledger, job, store, overwrite)
-        request = _take_in(ledger, given, ids, shard, wanted, overwrite)
+        check_job(ledger, job, store, overwrite)
+        request = take_in(ledger, given, ids, shard, wanted, overwrite)
         if wanted is not None and wanted.left_out and on_event:
             on_event(
                 Notice(
@@ -259,9 +178,9 @@ def render(
                 )
             )
         if layout == "webdataset":
-            _look_at_shards(ledger, store, job, overwrite)
+            look_at_shards(ledger, store, job, overwrite)
         else:
-            _look_at_files(ledger, store, request)
+            look_at_files(ledger, store, request)
         ledger.retry(RETRIED, request)
         ledger.retry(None if retry == "all" else retry, request)
         collected: list[tuple[int, AssetResult]] = []
@@ -314,7 +233,7 @@ def render(
         counts = ledger.counts(request)
         if on_start:
             on_start(counts)
-        _tell_earlier(ledger, request, store, collect, report)
+        tell_earlier(ledger, request, store, collect, report)
         if counts["waiting"]:
             made = (lanes or make_lanes)(counts["waiting"])
             shards = None
@@ -353,218 +272,3 @@ def _ignore(_: Event) -> None:
 
 def _nothing(_: str) -> dict[str, Any]:
     return {}
-
-
-# --- Taking the list in ---------------------------------------------------------------------
-
-
-def _name(source: Source, ids: IdSource) -> str:
-    """The asset's id: its source's name, or its file's SHA-256."""
-    if ids == "sha256" and source.kind == "path":
-        try:
-            with Path(source.text).expanduser().open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError:
-            pass  # It fails by this name.
-    return source.name
-
-
-@dataclass(slots=True)
-class _Wanted:
-    """A filter by licence, and how many assets it left out."""
-
-    filter: LicenceFilter
-    lookup: Callable[[str], dict[str, Any]]
-    left_out: int = 0
-
-    def __call__(self, source: Source) -> bool:
-        licence = source.known.get("license") or self.lookup(source.text).get("license")
-        allowed = self.filter.allows(licence)
-        self.left_out += not allowed
-        return allowed
-
-
-def _entries(
-    sources: Sequence[str | os.PathLike[str] | Source],
-    ids: IdSource,
-    shard: tuple[int, int] | None,
-    wanted: _Wanted | None,
-) -> Iterator[Entry]:
-    for source in expand(sources):
-        if wanted is not None and not wanted(source):
-            continue
-        asset_id = _name(source, ids)
-        # By name, so that two sources of one name meet in the same part.
-        if shard and zlib.crc32(asset_id.lower().encode()) % shard[1] != shard[0]:
-            continue
-        options: dict[str, Any] = {}
-        if source.job:
-            options["job"] = dict(source.job)
-        if source.known:
-            options["known"] = dict(source.known)
-        yield Entry(source.text, asset_id, options or None)
-
-
-def _take_in(
-    ledger: Ledger,
-    sources: Sequence[str | os.PathLike[str] | Source],
-    ids: IdSource,
-    shard: tuple[int, int] | None,
-    wanted: _Wanted | None,
-    overwrite: bool,
-) -> int:
-    """The ledger's number of this request; a long list is read once only."""
-    filtered = sorted(wanted.filter.keys) if wanted else None
-    digest = hashlib.sha256(repr((ids, shard, filtered)).encode())
-    for source in sources:
-        digest.update(f"\0{source!r}".encode())
-        path = Path(os.fspath(source)) if not isinstance(source, Source) else None
-        if path is not None and path.suffix.lower() in lists.EXTENSIONS and path.is_file():
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-            if ids == "name":
-                continue
-        for entry in expand([source]):
-            digest.update(f"\n{entry!r}".encode())
-            if ids == "sha256" and entry.kind == "path":
-                # Another content is another name.
-                digest.update(_stamp(entry.text).encode())
-    key = digest.hexdigest()
-    known = None if overwrite else ledger.request(key)
-    if known is not None:
-        return known
-    return ledger.add(key, _entries(sources, ids, shard, wanted), replace=overwrite)
-
-
-def _stamp(path: str) -> str:
-    try:
-        found = Path(path).expanduser().stat()
-    except (OSError, ValueError):
-        return ""
-    return f"{found.st_size} {found.st_mtime_ns}"
-
-
-def _check_job(ledger: Ledger, job: RenderJob, store: Store, overwrite: bool) -> None:
-    """Whether the folder was begun with this job.
-
-    Raises:
-        OutputExists: With the difference.
-    """
-    new, old = job.fingerprint(), ledger.get("fingerprint")
-    ledger.add_job(new, job.resolved().to_dict())
-    if old == new:
-        return
-    if old is not None:
-        if ledger.counts()["done"] and not overwrite:
-            changes = differences(ledger.job(old) or {}, job.resolved().to_dict())
-            changes = changes or ["the content of cameras.file or lighting.hdri"]
-            raise OutputExists(
-                f"{store.address} was made differently ({'; '.join(changes[:6])}).",
-                hint="Allow overwriting (--overwrite) to replace it, or choose another folder.",
-            )
-        # What failed by other rules may not fail by these.
-        ledger.retry()
-    ledger.put("fingerprint", new)
-
-
-def _look_at_files(ledger: Ledger, store: Store, request: int) -> None:
-    """Assets that the ledger calls done and that are not there, or not whole, wait again."""
-    if ledger.counts(request)["done"] > _LOOKED_AT:
-        return
-    there = set(store.names())
-    missing = []
-    for row, source, path, size, made in list(ledger.done_files(request)):
-        now = _size(source) if size else None
-        where = Path(store.where(path))
-        if path not in there or (made and where.is_file() and _size(str(where)) != made):
-            missing.append(row)
-        elif now is not None and now != size:
-            ledger.finish(
-                Outcome(
-                    row, "failed", 1, "output-exists",
-                    f"{store.where(path)} was made differently (file_size: {size} -> {now}).",
-                    "Allow overwriting (--overwrite) to replace it, or choose another folder.",
-                )
-            )  # fmt: skip
-    ledger.wait_again(missing)
-    changed = [
-        row["id"]
-        for row in ledger.assets(FAILED, request=request, limit=_LOOKED_AT)
-        if row["source_bytes"] and row["reason"] != "output-exists"
-        and _size(row["source"]) not in (None, row["source_bytes"])
-    ]  # fmt: skip
-    ledger.wait_again(changed)
-    ledger.flush()
-
-
-def _size(source: str) -> int | None:
-    try:
-        return Path(source).expanduser().stat().st_size
-    except (OSError, ValueError):
-        return None
-
-
-def _look_at_shards(ledger: Ledger, store: Store, job: RenderJob, overwrite: bool) -> None:
-    """What lies in a shard is done; what lay in one that is gone is not.
-
-    Raises:
-        OutputExists: A shard was made by another job, or is to be replaced.
-        TruncatedFile, DownloadFailed: An index cannot be read.
-    """
-    there = packing.indexed_shards(store)
-    if overwrite and there:
-        raise OutputExists(
-            f"{store.address} holds shards, and an asset in a shard cannot be replaced.",
-            hint="Choose another folder.",
-        )
-    known = ledger.shards()
-    for shard in known - there:
-        ledger.forget_shard(shard)
-    fingerprint = job.fingerprint()
-    for shard in sorted(there - known):
-        inside = packing.assets_in(store, shard)
-        rows = (ledger.find(asset_id) for asset_id in inside)
-        common = next((row for row in rows if row is not None and not row.options), None)
-        if common is not None:
-            item = Item(common, job, fingerprint)
-            with AssetRef(common.asset_id, "shard", store.where(shard)).open() as reader:
-                check_same(store.where(shard), reader.metadata, item, None)
-        ledger.adopt(shard, inside)
-        for asset_id in inside:
-            # A run that was killed may have packed it and not have come to this.
-            (store.staging / f"{asset_id}.tar").unlink(missing_ok=True)
-    ledger.flush()
-
-
-def _tell_earlier(
-    ledger: Ledger,
-    request: int,
-    store: Store,
-    collect: Callable[[int, AssetResult], None],
-    report: Report,
-) -> None:
-    """Results of what needs no work any more."""
-    told = 0
-    # Of a list that is too long to tell, the failures.
-    for states in (FAILED, ("done",)):
-        for row in ledger.assets(states, request=request, limit=KEPT_RESULTS - told):
-            told += 1
-            collect(row["id"], _earlier(row, store))
-    counts = ledger.counts(request)
-    report.counts["skipped"] = counts["done"]
-    report.counts["failed"] = sum(counts[name] for name in FAILED)
-
-
-def _earlier(row: dict[str, Any], store: Store) -> AssetResult:
-    result = AssetResult(row["source"], row["asset_id"] or "", "skipped")
-    if row["state"] == "done":
-        where = store.where(row["path"] or store.name_of(row["asset_id"]))
-        result.path = where if "://" in where else Path(where)
-        result.views = row["views"] or 0
-        return result
-    result.status = "failed"
-    hint = row["hint"] or ""
-    if row["asset_id"]:
-        hint = f"It failed before; --retry {row['reason']} tries again. {hint}".strip()
-    result.error = from_reason(row["reason"] or "", row["message"] or "", hint, row["log"] or "")
-    return result

@@ -197,7 +197,8 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _render(options: argparse.Namespace) -> int:
     from ..batch.exports import Exports
-    from ..batch.run import plan, render
+    from ..batch.plan import plan
+    from ..batch.run import render
 
     job = job_of(options)
     if options.print_job:

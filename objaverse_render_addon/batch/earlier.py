@@ -1,0 +1,147 @@
+"""What earlier runs left: the job they had, finished files, shards, failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from ..dataset.storage import AssetRef
+from ..errors import OutputExists, from_reason
+from ..job import RenderJob, differences
+from . import packing
+from .ledger import FAILED, Ledger, Outcome
+from .prepare import Item, check_same
+from .results import KEPT_RESULTS, AssetResult, Report
+from .store import Store
+
+__all__ = ["check_job", "look_at_files", "look_at_shards", "tell_earlier"]
+
+_LOOKED_AT: Final = 200_000
+"""Finished assets whose files are looked for at the start; of more, the ledger is believed."""
+
+
+def check_job(ledger: Ledger, job: RenderJob, store: Store, overwrite: bool) -> None:
+    """Whether the folder was begun with this job.
+
+    Raises:
+        OutputExists: With the difference.
+    """
+    new, old = job.fingerprint(), ledger.get("fingerprint")
+    ledger.add_job(new, job.resolved().to_dict())
+    if old == new:
+        return
+    if old is not None:
+        if ledger.counts()["done"] and not overwrite:
+            changes = differences(ledger.job(old) or {}, job.resolved().to_dict())
+            changes = changes or ["the content of cameras.file or lighting.hdri"]
+            raise OutputExists(
+                f"{store.address} was made differently ({'; '.join(changes[:6])}).",
+                hint="Allow overwriting (--overwrite) to replace it, or choose another folder.",
+            )
+        # What failed by other rules may not fail by these.
+        ledger.retry()
+    ledger.put("fingerprint", new)
+
+
+def look_at_files(ledger: Ledger, store: Store, request: int) -> None:
+    """Assets that the ledger calls done and that are not there, or not whole, wait again."""
+    if ledger.counts(request)["done"] > _LOOKED_AT:
+        return
+    there = set(store.names())
+    missing = []
+    for row, source, path, size, made in list(ledger.done_files(request)):
+        now = _size(source) if size else None
+        where = Path(store.where(path))
+        if path not in there or (made and where.is_file() and _size(str(where)) != made):
+            missing.append(row)
+        elif now is not None and now != size:
+            ledger.finish(
+                Outcome(
+                    row, "failed", 1, "output-exists",
+                    f"{store.where(path)} was made differently (file_size: {size} -> {now}).",
+                    "Allow overwriting (--overwrite) to replace it, or choose another folder.",
+                )
+            )  # fmt: skip
+    ledger.wait_again(missing)
+    changed = [
+        row["id"]
+        for row in ledger.assets(FAILED, request=request, limit=_LOOKED_AT)
+        if row["source_bytes"] and row["reason"] != "output-exists"
+        and _size(row["source"]) not in (None, row["source_bytes"])
+    ]  # fmt: skip
+    ledger.wait_again(changed)
+    ledger.flush()
+
+
+def _size(source: str) -> int | None:
+    try:
+        return Path(source).expanduser().stat().st_size
+    except (OSError, ValueError):
+        return None
+
+
+def look_at_shards(ledger: Ledger, store: Store, job: RenderJob, overwrite: bool) -> None:
+    """What lies in a shard is done; what lay in one that is gone is not.
+
+    Raises:
+        OutputExists: A shard was made by another job, or is to be replaced.
+        TruncatedFile, DownloadFailed: An index cannot be read.
+    """
+    there = packing.indexed_shards(store)
+    if overwrite and there:
+        raise OutputExists(
+            f"{store.address} holds shards, and an asset in a shard cannot be replaced.",
+            hint="Choose another folder.",
+        )
+    known = ledger.shards()
+    for shard in known - there:
+        ledger.forget_shard(shard)
+    fingerprint = job.fingerprint()
+    for shard in sorted(there - known):
+        inside = packing.assets_in(store, shard)
+        rows = (ledger.find(asset_id) for asset_id in inside)
+        common = next((row for row in rows if row is not None and not row.options), None)
+        if common is not None:
+            item = Item(common, job, fingerprint)
+            with AssetRef(common.asset_id, "shard", store.where(shard)).open() as reader:
+                check_same(store.where(shard), reader.metadata, item, None)
+        ledger.adopt(shard, inside)
+        for asset_id in inside:
+            # A run that was killed may have packed it and not have come to this.
+            (store.staging / f"{asset_id}.tar").unlink(missing_ok=True)
+    ledger.flush()
+
+
+def tell_earlier(
+    ledger: Ledger,
+    request: int,
+    store: Store,
+    collect: Callable[[int, AssetResult], None],
+    report: Report,
+) -> None:
+    """Results of what needs no work any more."""
+    told = 0
+    # Of a list that is too long to tell, the failures.
+    for states in (FAILED, ("done",)):
+        for row in ledger.assets(states, request=request, limit=KEPT_RESULTS - told):
+            told += 1
+            collect(row["id"], _earlier(row, store))
+    counts = ledger.counts(request)
+    report.counts["skipped"] = counts["done"]
+    report.counts["failed"] = sum(counts[name] for name in FAILED)
+
+
+def _earlier(row: dict[str, Any], store: Store) -> AssetResult:
+    result = AssetResult(row["source"], row["asset_id"] or "", "skipped")
+    if row["state"] == "done":
+        where = store.where(row["path"] or store.name_of(row["asset_id"]))
+        result.path = where if "://" in where else Path(where)
+        result.views = row["views"] or 0
+        return result
+    result.status = "failed"
+    hint = row["hint"] or ""
+    if row["asset_id"]:
+        hint = f"It failed before; --retry {row['reason']} tries again. {hint}".strip()
+    result.error = from_reason(row["reason"] or "", row["message"] or "", hint, row["log"] or "")
+    return result

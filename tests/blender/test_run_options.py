@@ -65,6 +65,6 @@ def test_only_what_is_under_a_wanted_licence_is_rendered(
         "--views", "1", "--resolution", "16", "--samples", "1",
     ]  # fmt: skip
     assert cli.main(arguments) == 0
-    assert "2 assets are left out" in capsys.readouterr().err
+    assert "Left out: 2 assets" in capsys.readouterr().err
     assert [path.name for path in out.glob("*.zip")] == ["free.zip"]
     assert cli.main([*arguments[:-6], "--license", "no-such"]) == 2

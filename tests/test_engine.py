@@ -515,6 +515,37 @@ def test_a_lost_ledger_is_made_again_from_what_is_there(
     assert states(tmp_path) == {"done": 30}
 
 
+@pytest.mark.parametrize("layout", ["zip", "tar", "folder"])
+def test_a_lost_ledger_knows_again_what_the_finished_files_tell(layout, sources, tmp_path: Path):
+    def rows() -> list[dict[str, Any]]:
+        facts = ("source", "sha256", "file_type", "device", "views", "bytes", "seconds", "stages")
+        with ledger_of(tmp_path) as ledger:
+            return [{name: row[name] for name in facts} for row in ledger.assets(("done",))]
+
+    run(sources[:3], tmp_path, job=make_job(layout))
+    before = rows()
+    assert all(None not in row.values() for row in before)
+    shutil.rmtree(tmp_path / ".state")
+    report = run(sources[:3], tmp_path, job=make_job(layout))
+    assert [result.views for result in report.results] == [1, 1, 1]
+    assert sorted(rows(), key=str) == sorted(before, key=str)
+
+
+def test_what_waited_for_its_shard_is_told_with_its_views_and_seconds(sources, tmp_path: Path):
+    def act(task: Any, _: int) -> None:
+        if task.asset_id == "a0003":
+            raise LaneBroken(WorkerStartFailed("Blender did not start."))
+
+    options = {"job": make_job("webdataset"), "shard_assets": 4}
+    with pytest.raises(WorkerStartFailed):
+        run(sources[:4], tmp_path, PlanLane(act=act), **options)
+    lane = PlanLane()
+    report = run(sources[:4], tmp_path, lane, **options)
+    assert lane.rendered == ["a0003"]
+    assert [(result.status, result.views) for result in report.results] == [("done", 1)] * 4
+    assert all(result.seconds["total"] > 0 for result in report.results)
+
+
 def test_shards_of_another_job_are_not_taken_for_these(sources, tmp_path: Path):
     run(sources[:9], tmp_path, job=make_job("webdataset"))
     shutil.rmtree(tmp_path / ".state")

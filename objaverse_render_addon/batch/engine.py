@@ -414,9 +414,10 @@ class Engine:
             else:
                 name = self._store.name_of(row.asset_id)
                 self._ledger.finish(self._outcome(outcome.item, "done", name))
-                self._on_result(
-                    row.id, AssetResult(row.source, row.asset_id, "skipped", self._where(name))
-                )
+                result = AssetResult(row.source, row.asset_id, "skipped", self._where(name))
+                if outcome.item.done is not None:
+                    result.views = outcome.item.done.views
+                self._on_result(row.id, result)
         elif isinstance(outcome, Interrupted):
             self._ledger.put_back(row)
             self._exhausted = False

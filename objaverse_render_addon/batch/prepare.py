@@ -7,11 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ..assets.formats import inspect_file
 from ..assets.resolve import Fetched, Resolver
 from ..assets.sources import Source, classify
+from ..dataset.layout import size_of
 from ..dataset.reader import AssetReader
 from ..errors import OutputExists, RenderError
 from ..job import RenderJob, differences
@@ -21,13 +22,16 @@ from .store import Store
 
 __all__ = ["Found", "Item", "Preparer", "check_same"]
 
+_KEPT: Final = {"license": str, "sha256": str, "file_type": str, "file_size": int}
+"""Of the metadata, what the ledger has of the source, too."""
+
 
 @dataclass(slots=True)
 class Item:
     """An asset on its way through the run.
 
     Attributes:
-        done: What the worker answered.
+        done: What the worker answered, of this run or an earlier one.
         lane: Name of the lane that renders it, or did.
         size: Bytes of the finished asset.
     """
@@ -128,13 +132,19 @@ class Preparer:
                 if staged.exists():
                     with AssetReader(staged) as reader:
                         check_same(str(staged), reader.metadata, item, file)
+                        item.done = _as_done(reader.metadata, item, staged)
                     return Found(item, staged)
         if self._shards:
             return None
         metadata = self._store.metadata(name) if self._store.exists(name) else None
         if metadata is None:
             return None
-        check_same(self._store.where(name), metadata, item, file)
+        where = self._store.where(name)
+        check_same(where, metadata, item, file)
+        item.done = _as_done(metadata, item, where)
+        if "://" not in where:
+            with suppress(OSError):
+                item.size = size_of(Path(where))
         return Found(item)
 
     def release(self, item: Item) -> None:
@@ -142,6 +152,43 @@ class Preparer:
         if item.fetched is not None and self._resolver is not None:
             self._resolver.release(item.fetched)
         item.fetched = None
+
+
+def _as_done(metadata: dict[str, Any], item: Item, path: Path | str) -> Done:
+    """What the worker answered when it made this, as far as the metadata tell."""
+
+    def mapping(name: str) -> dict[str, Any]:
+        value = metadata.get(name)
+        return value if isinstance(value, dict) else {}
+
+    warnings, settings = metadata.get("warnings"), mapping("render_settings")
+    views, names = settings.get("num_views"), settings.get("device_names")
+    doubts = {
+        name: counts["doubt"]
+        for name, counts in mapping("checks").items()
+        if isinstance(counts, dict) and isinstance(counts.get("doubt"), int)
+    }
+    seconds = {
+        name: float(value)
+        for name, value in mapping("seconds").items()
+        if isinstance(value, int | float)
+    }
+    return Done(
+        item.row.asset_id,
+        str(path),
+        views if isinstance(views, int) else 0,
+        [str(text) for text in warnings] if isinstance(warnings, list) else [],
+        doubts,
+        seconds,
+        "",
+        {
+            name: metadata[name]
+            for name, kind in _KEPT.items()
+            if isinstance(metadata.get(name), kind)
+        },
+        ", ".join(map(str, names if isinstance(names, list) else []))
+        or str(settings.get("device") or ""),
+    )
 
 
 def check_same(where: str, found: dict[str, Any], item: Item, file: Path | None) -> None:

@@ -321,6 +321,14 @@ def test_what_is_missing_is_named(arguments: list[str], capsys):
 # --- Runs that need no Blender --------------------------------------------------------------
 
 
+@pytest.mark.parametrize("layout", ["folder", "webdataset"])
+def test_a_dry_run_needs_no_output_folder(layout: str, capsys, tmp_path: Path):
+    source, out = put(tmp_path, "chair.glb", glb()), tmp_path / "made" / "out"
+    assert cli.main(["render", source, "--out", str(out), "--dry-run", "--layout", layout]) == 0
+    assert "1 of 1 asset to render" in capsys.readouterr().out
+    assert not out.parent.exists()
+
+
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(capsys, tmp_path: Path):
     source, out = put(tmp_path, "chair.glb", glb()), tmp_path / "out"
     arguments = ["render", source, "--out", str(out), "--dry-run"]

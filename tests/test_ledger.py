@@ -505,6 +505,18 @@ def test_a_lock_that_was_removed_while_it_was_taken_is_taken_anew(tmp_path: Path
     first.release()
 
 
+def test_a_part_waits_for_the_moment_in_which_another_ends(tmp_path: Path, monkeypatch):
+    other = held(tmp_path)
+    pause = lock_module.time.sleep
+
+    def end(seconds: float) -> None:
+        other.release(remove=True)
+        pause(seconds)
+
+    monkeypatch.setattr(lock_module.time, "sleep", end)
+    held(tmp_path, 0, 2).release()
+
+
 def test_a_killed_process_holds_nothing(tmp_path: Path):
     script = (
         "import sys, time\n"

@@ -17,7 +17,7 @@ from batch_lanes import LAYOUTS, PlanLane, assets_of, files_of, make_job, make_s
 from fsspec.implementations.memory import MemoryFileSystem
 
 from objaverse_render_addon.batch.ledger import Ledger
-from objaverse_render_addon.batch.store import open_store, state_folder
+from objaverse_render_addon.batch.store import no_empty_folders, open_store, state_folder
 from objaverse_render_addon.errors import (
     DiskFull,
     Interrupted,
@@ -292,6 +292,18 @@ def test_urls_that_nobody_can_open_are_named(url: str):
             pytest.skip("s3fs is here")
     with pytest.raises((InvalidJob, MissingDependency), match=url):
         open_store(url, "zip")
+
+
+def test_a_run_that_finds_its_empty_folder_taken_away_goes_on(tmp_path: Path):
+    out, state = tmp_path / "out", tmp_path / "state"
+    store = open_store(out, "zip", state)
+    with no_empty_folders(out):
+        store.check()
+    assert not out.exists()
+    assert store.names() == []
+    (tmp_path / "a.zip").write_bytes(b"whole")
+    store.put(tmp_path / "a.zip", "a.zip")
+    assert store.names() == ["a.zip"]
 
 
 def test_every_remote_output_has_a_state_of_its_own(monkeypatch, tmp_path: Path):

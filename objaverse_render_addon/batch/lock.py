@@ -6,12 +6,17 @@ import contextlib
 import errno
 import os
 import socket
+import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from ..errors import OutputBusy, OutputNotWritable, from_os_error
 
 __all__ = ["Lock"]
+
+_TAKEN: Final = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+_TRIES: Final = 10
+_PAUSE: Final = 0.02
 
 
 class Lock:
@@ -47,20 +52,19 @@ class Lock:
 
     def _hold(self, path: Path, what: str, *, alone: bool = True) -> IO[bytes]:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("a+b")
+            file = _open(path)
         except OSError as error:
             raise from_os_error(error, str(path)) from error
         self._held.append(file)
         try:
-            _lock(file.fileno(), alone)
+            _lock_soon(file.fileno(), alone)
             if not _is_at(file, path):
                 # Who held it took it away.
                 self._held.remove(file)
                 file.close()
                 return self._hold(path, what, alone=alone)
         except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+            if error.errno not in _TAKEN:
                 raise OutputNotWritable(
                     f"{path} cannot be locked: {error.strerror or error}.",
                     hint="--state DIR puts it, and the ledger, on another disk.",
@@ -93,6 +97,28 @@ class Lock:
                 # What somebody has open cannot be removed there.
                 with contextlib.suppress(OSError):
                     Path(file.name).unlink()
+
+
+def _open(path: Path) -> IO[bytes]:
+    for _ in range(_TRIES):
+        # Another run may end just now, and take its empty folders with it.
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("a+b")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("a+b")
+
+
+def _lock_soon(descriptor: int, alone: bool) -> None:
+    # What several may hold, one of them has alone for a moment as it takes the file away.
+    for _ in range(0 if alone else _TRIES):
+        try:
+            return _lock(descriptor, alone)
+        except OSError as error:
+            if error.errno not in _TAKEN:
+                raise
+        time.sleep(_PAUSE)
+    return _lock(descriptor, alone)
 
 
 def _lock(descriptor: int, alone: bool) -> None:

@@ -174,6 +174,9 @@ class _LocalStore:
         try:
             with os.scandir(self._folder) as entries:
                 return sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        except FileNotFoundError:
+            # Not made yet, or another run took it away as it was empty.
+            return []
         except OSError as error:
             raise from_os_error(error, self.address) from error
 
@@ -182,12 +185,17 @@ class _LocalStore:
 
     def check(self) -> None:
         probe = self._folder / f".objaverse-render-{os.getpid()}"
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise from_os_error(error, f"The output folder {self._folder}") from error
+        for last in (False, False, True):
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                probe.touch()
+                probe.unlink()
+                return
+            except OSError as error:
+                # Another run may end just now, and take its empty folder with it.
+                passing = isinstance(error, FileNotFoundError | FileExistsError)
+                if last or not passing:
+                    raise from_os_error(error, f"The output folder {self._folder}") from error
 
     def free(self) -> tuple[int, int]:
         usage = shutil.disk_usage(self._folder)

@@ -267,6 +267,14 @@ def test_each_pass_has_a_file_of_its_own(tmp_path: Path):
         assert np.array_equal(found, expected[name]), name
 
 
+def test_a_view_that_is_not_stored_leaves_no_temporary_image(tmp_path: Path):
+    frame = frame_of(LOPSIDED, camera_at(size=(37, 24)))
+    files = geometry_files(frame, Output(passes=("depth",), geometry="exr"), tmp_path)
+    next(files)
+    files.close()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_only_the_passes_that_are_asked_for_are_written(tmp_path: Path):
     assert list(written(Output(passes=("mask",)), tmp_path)) == ["007_mask.npy"]
     assert list(written(Output(passes=("rgb",), geometry="exr"), tmp_path)) == ["007.png"]

@@ -183,16 +183,22 @@ class AssetScene:
         return decoder.submit(self._complete, frame, path, checked)
 
     def _decode_geometry(self, frame: Frame, path: Path) -> Frame:
-        wanted = self.job.output.passes
-        frame.passes = assemble(read_exr(path), frame.camera, wanted, self.job.output.normal_space)
-        path.unlink()
+        output = self.job.output
+        try:
+            channels = read_exr(path)
+        finally:
+            # The next asset uses the name again.
+            path.unlink(missing_ok=True)
+        frame.passes = assemble(channels, frame.camera, output.passes, output.normal_space)
         return frame
 
     def _complete(self, frame: Frame, color: Path | None, checked: Future[list[Check]]) -> None:
         if color is not None:
-            channels = read_exr(color)
-            self.watch.count("cycles", cycles_seconds(color))
-            color.unlink()
+            try:
+                channels = read_exr(color)
+                self.watch.count("cycles", cycles_seconds(color))
+            finally:
+                color.unlink(missing_ok=True)
             linear = np.stack([channels[name] for name in "RGBA"], axis=-1)
             frame.passes["rgb"] = encode_srgb8(linear)
         frame.checks = checked.result()

@@ -77,9 +77,12 @@ def geometry_files(frame: Frame, output: Output, scratch: Path) -> Iterator[tupl
     if output.geometry == "exr":
         if geometry:
             path = scratch / f"write-{index:05d}.exr"
-            write_exr(path, _channels(frame, geometry), {"comments": "See metadata.json"})
-            yield pass_file(index, geometry[0], "exr"), path.read_bytes()
-            path.unlink()
+            try:
+                write_exr(path, _channels(frame, geometry), {"comments": "See metadata.json"})
+                data = path.read_bytes()
+            finally:
+                path.unlink(missing_ok=True)
+            yield pass_file(index, geometry[0], "exr"), data
         return
     for name in geometry:
         buffer = io.BytesIO()

@@ -182,6 +182,24 @@ def test_an_hdri_lights_from_the_side_that_it_is_bright_on(tmp_path: Path) -> No
     assert (lit.passes["rgb"][0, 0] == 0).all()
 
 
+def test_an_image_that_is_not_whole_does_not_stay_for_the_next_asset(tmp_path: Path) -> None:
+    from objaverse_render_addon.errors import RenderFailed
+
+    scene = scenes.open_scene(
+        soft_scene(tmp_path / "soft.blend"), scenes.make_job(scenes.ring(tmp_path))
+    )
+    (frame,) = scenes.frames_of(scene)
+    image = tmp_path / "image.exr"
+    for read in (
+        lambda: scene._decode_geometry(frame, image),
+        lambda: scene._complete(frame, image, None),
+    ):
+        image.write_bytes(b"v/1\x01 half of it")
+        with pytest.raises(RenderFailed):
+            read()
+        assert not image.exists()
+
+
 def test_exr_output_holds_the_same_arrays_as_npy(tmp_path: Path) -> None:
     from objaverse_render_addon.dataset.layout import arrays_from_channels, geometry_files
     from objaverse_render_addon.job import PASS_NAMES

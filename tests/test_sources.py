@@ -131,6 +131,13 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [str(Path(p).expanduser()) for p in expand(["~/list.txt"])] == [a]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="homes are found otherwise")
+def test_a_tilde_before_the_name_of_nobody_is_a_letter(tmp_path: Path):
+    name = write_list(tmp_path / "list.txt", "~nobody-of-this-name/a.glb")
+    assert expand([name]) == [str(tmp_path / "~nobody-of-this-name" / "a.glb")]
+    assert expand(["~nobody-of-this-name/a.glb"]) == ["~nobody-of-this-name/a.glb"]
+
+
 # --- Kinds ------------------------------------------------------------------------------------
 
 
@@ -213,6 +220,11 @@ def test_a_line_may_say_more_of_its_asset(tmp_path: Path):
     )
     assert third == sources.Source(str(tmp_path / "b.glb"), "path")
     RenderJob().with_values(dict(first.job))
+
+
+def test_words_of_a_line_are_divided_by_what_a_shell_divides_them_by(tmp_path: Path):
+    name = write_list(tmp_path / "list.txt", "a.glb --license CC\u00a0BY", "b.glb\t--license\tby")
+    assert [source.known["license"] for source in sources.expand([name])] == ["CC\u00a0BY", "by"]
 
 
 def test_one_file_with_two_frames_is_two_assets(tmp_path: Path):

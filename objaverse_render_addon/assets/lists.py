@@ -28,7 +28,8 @@ _FIELDS: Final = {
     "seed": ("seed", int),
 }
 _KNOWN: Final = ("sha256", "license")
-_QUOTING: Final = re.compile(r"""["'\\]""")
+# And what divides words for one way of reading alone.
+_QUOTING: Final = re.compile(r"""["'\\]|[^\S \t\r\n]""")
 
 Entry = tuple[str, str, dict[str, Any], dict[str, Any]]
 """What a line says: the source, the asset's id, fields of the job, what is known."""

@@ -25,7 +25,7 @@ from .formats import inspect_file
 from .objaverse import ObjaverseCache
 from .repositories import Checkout, RepoFormat, Repositories
 from .scratch import Scratch
-from .sources import Source, classify, uid_of
+from .sources import Source, classify, path_of, uid_of
 from .xl import Record, XLCatalogue, github_object, site_target
 
 __all__ = ["Fetched", "Progress", "RepoFormat", "Resolver"]
@@ -120,7 +120,7 @@ class Resolver:
         if isinstance(source, str):
             source = Source(source, classify(source))
         if source.kind == "path":
-            path = Path(source.text).expanduser().resolve()
+            path = path_of(source.text).resolve()
             return self._checked(source, Fetched(path, _said(source)))
         if source.kind == "objaverse":
             return self._fetch_objaverse(source, on_progress, cancel)

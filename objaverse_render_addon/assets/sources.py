@@ -16,7 +16,7 @@ from . import lists
 from .formats import EXTENSIONS
 from .objaverse import as_uid
 
-__all__ = ["GITHUB", "THING", "Kind", "Source", "classify", "expand", "safe_name"]
+__all__ = ["GITHUB", "THING", "Kind", "Source", "classify", "expand", "path_of", "safe_name"]
 
 Kind = Literal["path", "url", "remote", "objaverse", "github", "thingiverse", "smithsonian"]
 
@@ -150,7 +150,7 @@ def _expand_one(given: str | os.PathLike[str] | Source) -> Iterator[Source]:
         return
     if text.startswith("file:"):
         text = _from_file_url(text)
-    path = Path(text).expanduser()
+    path = path_of(text)
     if path.suffix.lower() not in lists.EXTENSIONS or path.is_dir():
         yield from _files(Source(text, "path"))
         return
@@ -165,6 +165,11 @@ def _expand_one(given: str | os.PathLike[str] | Source) -> Iterator[Source]:
             yield from _files(source)
         else:
             yield source
+
+
+def path_of(text: str) -> Path:
+    """A path as a shell reads it: ``~name`` stays where there is no such user."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111
 
 
 def _files(source: Source) -> Iterator[Source]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from ..assets.sources import path_of
 from ..dataset.storage import AssetRef
 from ..errors import OutputExists, from_reason
 from ..job import RenderJob, differences
@@ -76,7 +77,7 @@ def look_at_files(ledger: Ledger, store: Store, request: int) -> None:
 
 def _size(source: str) -> int | None:
     try:
-        return Path(source).expanduser().stat().st_size
+        return path_of(source).stat().st_size
     except (OSError, ValueError):
         return None
 

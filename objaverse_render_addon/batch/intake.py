@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from ..assets import lists
 from ..assets.licences import LicenceFilter
-from ..assets.sources import Source, expand
+from ..assets.sources import Source, expand, path_of
 from .ledger import Entry, Ledger
 
 __all__ = ["IdSource", "Wanted", "name_of", "take_in"]
@@ -24,7 +24,7 @@ def name_of(source: Source, ids: IdSource) -> str:
     """The asset's id: its source's name, or its file's SHA-256."""
     if ids == "sha256" and source.kind == "path":
         try:
-            with Path(source.text).expanduser().open("rb") as file:
+            with path_of(source.text).open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:
             pass  # It fails by this name.
@@ -101,7 +101,7 @@ def take_in(
 
 def _stamp(path: str) -> str:
     try:
-        found = Path(path).expanduser().stat()
+        found = path_of(path).stat()
     except (OSError, ValueError):
         return ""
     return f"{found.st_size} {found.st_mtime_ns}"

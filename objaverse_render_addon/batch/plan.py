@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..assets.formats import inspect_file
-from ..assets.sources import Source, expand
+from ..assets.sources import Source, expand, path_of
 from ..errors import DuplicateAsset, RenderError
 from ..job import RenderJob
 from . import packing
@@ -63,7 +63,7 @@ def plan(
         where = store.where(store.name_of(asset_id))
         try:
             item = Item(Row(0, source.text, asset_id, "waiting"), job, "")
-            file = Path(source.text).expanduser() if source.kind == "path" else None
+            file = path_of(source.text) if source.kind == "path" else None
             if file is not None:
                 inspect_file(file)
                 asset_id = name_of(source, ids)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ..assets.formats import inspect_file
 from ..assets.resolve import Fetched, Resolver
-from ..assets.sources import Source, classify
+from ..assets.sources import Source, classify, path_of
 from ..dataset.layout import size_of
 from ..dataset.reader import AssetReader
 from ..errors import OutputExists, RenderError
@@ -105,7 +105,7 @@ class Preparer:
         if source.job:
             item.job = self._job.with_values(dict(source.job))
             item.fingerprint = item.job.fingerprint()
-        file = Path(source.text).expanduser() if source.kind == "path" else None
+        file = path_of(source.text) if source.kind == "path" else None
         if file is not None:
             inspect_file(file)
             item.source_bytes = file.stat().st_size

@@ -184,8 +184,9 @@ def test_gpus_are_chosen_by_number(machine):
     with pytest.raises(DeviceUnavailable, match="no GPU 7, 9; this machine has 0, 1, 2, 3"):
         places(job(), wanted_gpus=[0, 7, 9])
     machine(gpus=())
-    with pytest.raises(DeviceUnavailable, match="has none"):
+    with pytest.raises(DeviceUnavailable, match="has none") as caught:
         places(job("cpu"), wanted_gpus=[0])
+    assert "--gpus" in caught.value.hint
 
 
 def test_the_cpu_is_used_where_it_is_asked_for(machine):

@@ -337,6 +337,23 @@ def test_a_run_in_a_thread_stops_at_once_when_it_is_cancelled(sources, tmp_path:
     assert states(tmp_path) == {"done": 60}
 
 
+def test_who_stops_a_run_is_told_what_waits_for_its_shard(sources, tmp_path: Path):
+    cancel, lane = threading.Event(), PlanLane()
+
+    def act(task: Any, _: int) -> None:
+        if task.asset_id == "a0005":
+            cancel.set()
+            lane.sleep(10)
+
+    lane._act = act
+    options = {"job": make_job("webdataset"), "shard_assets": 4}
+    with pytest.raises(Interrupted, match=r"4 assets; rendered and kept .*: 1\."):
+        run(sources[:8], tmp_path, lane, cancel=cancel, **options)
+    lane = PlanLane()
+    assert run(sources[:8], tmp_path, lane, **options).ok
+    assert sorted(lane.rendered) == ["a0005", "a0006", "a0007"]
+
+
 def test_signals_work_as_before_when_the_run_is_over(sources, tmp_path: Path):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     run(sources[:2], tmp_path)

@@ -87,6 +87,7 @@ def test_two_sources_of_one_name_are_told(ledger: Ledger, second: str):
     (failed,) = ledger.assets(("failed",))
     assert (failed["source"], failed["reason"]) == ("y/chair.glb", "duplicate-asset")
     assert "x/chair.glb" in failed["message"]
+    assert failed["file_type"] == "glb"
     # Asked again it is told again, once.
     request = ledger.add("other", [Entry("x/chair.glb", "chair"), Entry("y/chair.glb", second)])
     assert states(ledger, request) == {"waiting": 1, "failed": 1}

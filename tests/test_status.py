@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from batch_lanes import PlanLane, fails, make_sources, run
+from batch_lanes import PlanLane, fails, make_job, make_sources, run
 
 from objaverse_render_addon import cli
 from objaverse_render_addon.batch.ledger import Entry, Ledger, Outcome
@@ -237,6 +237,23 @@ def test_a_pipe_is_told_now_and_then_how_things_stand(
         return
     counts = "" if count == 1 else r"\d of 3 assets, 0 failed, 0\.0 views/s; "
     assert any(re.fullmatch(rf"\d+ s: {counts}a000\d: render", line) for line in said)
+
+
+def test_an_asset_in_a_shard_is_told_by_its_own_name(tmp_path: Path, capsys):
+    sources, out = make_sources(tmp_path / "src", 2), tmp_path / "out"
+    job = make_job("webdataset")
+    for word in ("done   ", "skipped"):
+        progress = Progress(quiet=False)
+        run(sources, out, job=job, on_result=progress.result, on_start=progress.start)
+        said = capsys.readouterr().out
+        for asset in ("a0000", "a0001"):
+            assert re.search(rf"^{word} \S+shard-000000\.tar/{asset}\b", said, re.MULTILINE)
+
+
+def test_who_leaves_all_out_is_not_told_that_nothing_was_named(tmp_path: Path, capsys):
+    sources, out = make_sources(tmp_path / "src", 2), tmp_path / "out"
+    Progress(quiet=False).summary(run(sources, out, licences="by"))
+    assert "that this run was asked for" in capsys.readouterr().out
 
 
 def test_people_see_a_bar_that_ends_where_the_list_does(tmp_path: Path, monkeypatch, capsys):

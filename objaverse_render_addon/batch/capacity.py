@@ -151,7 +151,9 @@ def places(
                 raise DeviceUnavailable(
                     f"There is no GPU {', '.join(missing)}; this machine has "
                     f"{', '.join(map(str, by_index)) or 'none'}.",
-                    hint="nvidia-smi lists them.",
+                    hint="nvidia-smi lists them."
+                    if by_index
+                    else "Leave --gpus out to render on what there is.",
                 )
             used = [by_index[index] for index in dict.fromkeys(wanted_gpus)]
     if used:

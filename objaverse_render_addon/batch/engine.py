@@ -32,8 +32,9 @@ from ..errors import (
 )
 from ..job import RenderJob
 from ..messages import Done, Failed, FrameDone, Notice, Stage
+from ..words import how_many
 from .lanes import Lane, LaneBroken, LaneThread, Task, Told
-from .ledger import Ledger, Outcome, Row, named
+from .ledger import Ledger, Outcome, Row, file_type, named
 from .packing import Shards, Waiting
 from .prepare import Found, Item, Preparer
 from .results import AssetResult, Event
@@ -177,8 +178,11 @@ class Engine:
                     raise self._fatal
                 if self._deadline is not None:
                     ended = "interrupted"
+                    stopped = f"Stopped after {how_many(self._done + self._failed, 'asset')}"
+                    if self._packing:
+                        stopped += f"; rendered and kept for the next run: {len(self._packing)}"
                     raise Interrupted(
-                        f"Stopped after {self._done + self._failed} assets.",
+                        f"{stopped}.",
                         hint="Run the same command again to go on.",
                     )
                 ended = "finished"
@@ -591,9 +595,3 @@ class Engine:
     def _where(self, name: str) -> Path | str:
         where = self._store.where(name)
         return where if "://" in where else Path(where)
-
-
-def file_type(source: str) -> str | None:
-    """What a source's name says that it is."""
-    suffix = Path(source).suffix.lower().lstrip(".")
-    return suffix if 0 < len(suffix) <= 6 else None

@@ -165,14 +165,11 @@ class LocalLane:
             self._abandon(task)
             if isinstance(error, Interrupted):
                 raise
-            sentence = (
-                f"not done after {self._timeout:g} seconds."
-                if isinstance(error, WorkerTimeout)
-                else error.message
-            )
-            raise type(error)(
-                f"{task.source}: {sentence}", hint=error.hint, log=error.log
-            ) from error
+            sentence, hint = error.message, error.hint
+            if isinstance(error, WorkerTimeout):
+                sentence = f"not done after {self._timeout:g} seconds."
+                hint = "Allow more with --timeout, or render fewer or smaller views."
+            raise type(error)(f"{task.source}: {sentence}", hint=hint, log=error.log) from error
         if isinstance(answer, Failed):
             if answer.reason == OutOfMemory.reason:
                 # The worker ended itself with this message.

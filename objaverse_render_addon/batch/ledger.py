@@ -39,6 +39,7 @@ __all__ = [
     "Outcome",
     "Row",
     "Run",
+    "file_type",
     "ledger_of_run",
     "named",
 ]
@@ -192,6 +193,12 @@ class Run:
     workers: int
     ended: str
     note: str
+
+
+def file_type(source: str) -> str | None:
+    """What a source's name says that it is."""
+    suffix = Path(source).suffix.lower().lstrip(".")
+    return suffix if 0 < len(suffix) <= 6 else None
 
 
 @contextlib.contextmanager
@@ -461,8 +468,8 @@ class Ledger:
             "DELETE FROM assets WHERE asset_id IS NULL AND source = ?", (entry.source,)
         )
         self._db.execute(
-            "INSERT INTO assets (source, request, state, reason, message, hint, updated)"
-            " VALUES (?, ?, 'failed', 'duplicate-asset', ?, ?, ?)",
+            "INSERT INTO assets (source, request, state, reason, message, hint, file_type,"
+            " updated) VALUES (?, ?, 'failed', 'duplicate-asset', ?, ?, ?, ?)",
             (
                 entry.source,
                 request,
@@ -470,6 +477,7 @@ class Ledger:
                 "They have the same content."
                 if _SHA256.fullmatch(entry.asset_id)
                 else "Use --ids sha256, or render them into different folders.",
+                file_type(entry.source),
                 now,
             ),
         )

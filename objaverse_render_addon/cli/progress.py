@@ -168,15 +168,12 @@ class Progress:
             return
         if result.status == "skipped":
             if self._to_do + self._earlier < 100:
-                self._line(f"skipped {result.path} (whole already)", sys.stdout)
+                self._line(f"skipped {_where(result)} (whole already)", sys.stdout)
             return
         seconds = result.seconds.get("total", 0.0)
         rate = result.views / seconds if seconds else 0.0
-        where = str(result.path)
-        if f"/{result.asset_id}" not in where.replace("\\", "/"):
-            where += f"/{result.asset_id}"  # In a shard.
         views = how_many(result.views, "view")
-        lines = [f"done    {where}: {views}, {seconds:.1f} s ({rate:.1f} views/s)"]
+        lines = [f"done    {_where(result)}: {views}, {seconds:.1f} s ({rate:.1f} views/s)"]
         lines += [f"        warning: {warning}" for warning in result.warnings]
         lines += [
             f"        doubt: {name} in {count} of {views}"
@@ -200,11 +197,19 @@ class Progress:
         """The run ended."""
         counts = report.counts
         if not sum(counts.values()) and not self._quiet:
-            print("no assets: the sources name none")
+            print("no assets: the sources name none, or none that this run was asked for")
         if self._quiet or sum(counts.values()) < 2:
             return
         names = [name for name in ("done", "skipped", "failed") if counts[name]]
         print(", ".join(f"{counts[name]} {name}" for name in names))
+
+
+def _where(result: Any) -> str:
+    """Path of a finished asset; of one in a shard, with its name."""
+    where = str(result.path)
+    name = where.replace("\\", "/").rpartition("/")[2]
+    packed = name.endswith(".tar") and name != f"{result.asset_id}.tar"
+    return f"{where}/{result.asset_id}" if packed else where
 
 
 def _new_bar(total: int, title: str, alone: bool) -> Any:

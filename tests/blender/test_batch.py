@@ -176,6 +176,7 @@ def test_others_go_on_while_one_worker_hangs_and_one_eats_memory(
     (failed,) = report.failed
     assert isinstance(failed.error, OutOfMemory | WorkerTimeout)
     assert "huge.blend" in failed.error.message
+    assert "--" in failed.error.hint
     assert len(stopped) == 1
     assert not is_alive(stopped[0])
     assert states(out) == {"done": 16, "given up": 1}

@@ -475,11 +475,31 @@ def test_parts_of_one_list_share_a_folder(tmp_path: Path):
     for wrong in [(0, 2), (), (0, 3), (2, 3)]:
         with pytest.raises(OutputBusy):
             held(tmp_path, *wrong)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "lock", "lock-0000-of-0002", "lock-0001-of-0002",
+    ]  # fmt: skip
     first.release()
     held(tmp_path, 0, 2).release()
     second.release()
     held(tmp_path, 2, 3).release()
     held(tmp_path).release()
+
+
+def test_who_was_refused_is_not_told_to_others_as_who_is_at_work(tmp_path: Path):
+    first = held(tmp_path, 0, 2)
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from objaverse_render_addon.batch.lock import Lock\n"
+        "Lock(Path(sys.argv[1]), 'data', (0, 2))\n"
+    )
+    refused = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert f"by process {os.getpid()} on" in refused.stderr
+    with pytest.raises(OutputBusy, match="by runs over parts of a list"):
+        held(tmp_path)
+    first.release()
 
 
 def test_a_lock_that_is_removed_leaves_no_file_that_others_hold(tmp_path: Path):

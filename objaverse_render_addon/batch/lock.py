@@ -15,6 +15,7 @@ from ..errors import OutputBusy, OutputNotWritable, from_os_error
 __all__ = ["Lock"]
 
 _TAKEN: Final = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+_SHARED: Final = "runs over parts of a list"
 _TRIES: Final = 10
 _PAUSE: Final = 0.02
 
@@ -47,7 +48,7 @@ class Lock:
                         # Held by nobody, or the list is split in two ways at once.
                         self._hold(other, what).close()
         except BaseException:
-            self.release()
+            self.release(remove=True)
             raise
 
     def _hold(self, path: Path, what: str, *, alone: bool = True) -> IO[bytes]:
@@ -73,11 +74,13 @@ class Lock:
             owner = file.read(200).decode(errors="replace").strip() or "another process"
             raise OutputBusy(
                 f"{what} is being rendered into by {owner}.",
-                hint="Wait for it, stop it, or choose another folder; with --shard i/n several "
-                "machines may share one.",
+                hint="Wait for it, stop it, or choose another folder; objaverse-render status says "
+                "who is at work. With --shard i/n several machines may share a folder.",
             ) from error
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+        # What several hold has no owner: whoever came last may be gone, or have been refused.
+        name = f"process {os.getpid()} on {socket.gethostname()}" if alone else _SHARED
+        file.write(name.encode())
         file.flush()
         return file
 

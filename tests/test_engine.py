@@ -466,6 +466,29 @@ def test_a_disk_that_stays_full_ends_the_run_and_the_next_one_goes_on(sources, t
     assert '"done": 12' in said
 
 
+def test_a_quota_ends_the_run_and_not_all_of_its_assets(sources, tmp_path: Path):
+    """The disk has room, but nothing can be written any more."""
+
+    def act(task: Any, _: int) -> None:
+        if task.asset_id >= "a0005":
+            raise DiskFull(f"{task.asset_id}.zip: Disk quota exceeded.")
+
+    with pytest.raises(DiskFull, match="quota"):
+        run(sources[:60], tmp_path, PlanLane(act=act), PlanLane(act=act))
+    found = states(tmp_path)
+    assert found["done"] == 5
+    assert 7 <= found["failed"] <= 9
+    assert found["waiting"] >= 46
+    assert run(sources[:60], tmp_path).ok
+    assert states(tmp_path) == {"done": 60}
+
+
+def test_an_asset_that_has_no_room_is_that_asset_alone(sources, tmp_path: Path):
+    act = fails(DiskFull("no room"), *(f"a{n:04d}" for n in range(40) if n % 4))
+    report = run(sources[:40], tmp_path, PlanLane(act=act), PlanLane(act=act))
+    assert counts(report) == {"done": 10, "skipped": 0, "failed": 30}
+
+
 @needs_mount
 def test_the_full_disk_of_the_ledger_holds_the_run_up_too(sources, tmp_path: Path):
     out, state = tmp_path / "out", tmp_path / "state"

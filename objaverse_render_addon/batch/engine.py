@@ -51,6 +51,8 @@ _WAITS: Final = 30
 """Times in a row that a lane may find no room."""
 _STARTS: Final = 3
 """Times in a row that a worker may not start, or be gone, before its lane is left out."""
+_STORAGE_FAILURES: Final = 3
+"""Assets in a row, beside two per lane, that may fail for a storage that seems to be well."""
 _BEAT: Final = 2.0
 _DEADLY: Final = (WorkerCrashed, WorkerTimeout, OutOfMemory)
 
@@ -146,6 +148,8 @@ class Engine:
         """Rendered, but not where they belong."""
         self._packs = 0
         self._storage_tries: dict[int, int] = {}
+        self._storage_failures = 0
+        """Assets in a row that could not be written."""
         self._exhausted = False
         self._signals = 0
         self._deadline: float | None = None
@@ -446,6 +450,7 @@ class Engine:
         self._proven.add(told.lane)
         self._broken[told.lane] = 0
         if isinstance(message, Done):
+            self._storage_failures = 0
             self._preparer.release(item)
             item.done, item.size = message, message.size
             self._bring(item, message.path)
@@ -485,9 +490,13 @@ class Engine:
         """No fault of the asset, unless it happens again where everything else is well."""
         if self._storage.is_well(error):
             tries = self._storage_tries[item.row.id] = self._storage_tries.get(item.row.id, 0) + 1
-            if tries > 1:
-                self._fail(item.row, error, item)
-                return
+            if tries > 1 and self._deadline is None:
+                self._storage_failures += 1
+                if self._storage_failures <= 2 * len(self._names) + _STORAGE_FAILURES:
+                    self._fail(item.row, error, item)
+                    return
+                # A quota, say: what looks at the disk sees room, and yet nothing can be written.
+                self._end(error)
         item.row.attempts -= 1
         self._again(item)
 

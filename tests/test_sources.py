@@ -236,7 +236,7 @@ def test_one_file_with_two_frames_is_two_assets(tmp_path: Path):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("a.glb --frame", "frame has no value"), ("a.glb --frame x", "frame"),
+        ("a.glb --frame", "frame has no value"), ("a.glb --frame x", "frame: 'x' is no whole"),
         ("a.glb --frame 1.5", "frame"), ("a.glb --frmae 3", "no option --frmae"),
         ("a.glb --normalize tall", "normalize.*'tall'"), ("a.glb --id a/b", "'a/b'"),
         ("a.glb --id ..", r"'\.\.'"), ("a.glb --sha256 12", "SHA-256"),
@@ -322,7 +322,7 @@ def test_json_holds_a_list_or_named_lists(tmp_path: Path):
         ("x.json", "[3]", "entry 1 is neither"), ("x.json", '{"a": [{}]}', "entry 1 of a"),
         ("x.json", "[" * 100_000, "no JSON"), ("x.jsonl", '"a.glb"\n{', "line 2 is no JSON"),
         ("x.jsonl", '{"path": 3}', "line 1 names no source"),
-        ("x.jsonl", '{"path": "a.glb", "frame": [1]}', "line 1: frame"),
+        ("x.jsonl", '{"path": "a.glb", "frame": [1]}', "line 1: frame: .* is no whole"),
     ],
 )  # fmt: skip
 def test_json_that_cannot_be_understood_is_named(tmp_path, name, content, words):

@@ -263,14 +263,16 @@ def _entry(where: str, source: Any, options: Mapping[str, Any]) -> Entry:
 
 def _checked(where: str, name: str, field: str, kind: type, value: Any) -> Any:
     try:
-        if isinstance(value, float) and kind is int and value != int(value):
-            raise ValueError(f"{value} is no whole number")
-        value = kind(value)
-        _accepted(field, value)
-    except (ValueError, TypeError, OverflowError, InvalidJob) as error:
-        reason = error.message if isinstance(error, InvalidJob) else str(error)
-        raise InvalidList(f"{where}: {name}: {reason.rstrip('.')}.") from error
-    return value
+        read = kind(value)
+        if kind is int and isinstance(value, float) and read != value:
+            raise ValueError
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidList(f"{where}: {name}: {value!r} is no whole number.") from error
+    try:
+        _accepted(field, read)
+    except InvalidJob as error:
+        raise InvalidList(f"{where}: {name}: {error.message.rstrip('.')}.") from error
+    return read
 
 
 @functools.lru_cache(1024)

@@ -25,6 +25,7 @@ from objaverse_render_addon.batch.ledger import (
     Entry,
     Ledger,
     Outcome,
+    ledger_of_run,
 )
 from objaverse_render_addon.batch.lock import Lock
 from objaverse_render_addon.errors import LedgerDamaged, OutputBusy
@@ -607,6 +608,45 @@ def test_where_nobody_may_write_a_ledger_can_be_read(open_folder: Path):
     # … and when it is over.
     with write_protected(open_folder), Ledger(path, read_only=True) as reader:
         assert states(reader) == {"waiting": 2, "done": 1}
+
+
+def test_a_ledger_that_somebody_reads_is_not_taken_away(tmp_path: Path):
+    path = tmp_path / "ledger.sqlite"
+    with ledger_of_run(tmp_path, "data"):
+        reader = Ledger(path, read_only=True)
+    assert path.is_file()
+    with ledger_of_run(tmp_path, "data") as ledger:
+        ledger.add("list", entries(3))
+        reader.close()
+        assert path.with_name("ledger.sqlite-wal").is_file()
+    with Ledger(path, read_only=True) as found:
+        assert found.counts()["waiting"] == 3
+    path.unlink()
+    with ledger_of_run(tmp_path, "data"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ledger_is_whole_from_its_first_moment(tmp_path: Path):
+    paths, wrong = [tmp_path / f"{number}.sqlite" for number in range(40)], []
+    made = threading.Event()
+
+    def read() -> None:
+        for path in paths:
+            while not path.exists() and not made.is_set():
+                pass
+            try:
+                Ledger(path, read_only=True).close()
+            except LedgerDamaged as error:
+                wrong.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    for path in paths:
+        Ledger(path).close()
+    made.set()
+    thread.join()
+    assert not wrong
 
 
 def test_a_reader_is_not_held_up_by_a_writer(tmp_path: Path):

@@ -228,13 +228,13 @@ def ledger_of_run(
                 yield ledger
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
-                    vain = new and not any(ledger.counts().values())
+                    vain = new and not any(ledger.counts().values()) and ledger.let_go()
                 raise
             vain = new and shard is None and not any(ledger.counts().values())
+            vain = vain and ledger.let_go()
     finally:
         if vain:
-            for ending in ("", "-wal", "-shm"):
-                path.with_name(path.name + ending).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
         lock.release(remove=vain)
 
 
@@ -301,15 +301,14 @@ class Ledger:
                 self._db = _connect_to_read(path)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
+                if new:
+                    _make(path)
                 self._db = sqlite3.connect(
                     path, isolation_level=None, timeout=30, check_same_thread=False
                 )
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute("PRAGMA cache_size = -131072")
-            if new and not read_only:
-                version = f"PRAGMA user_version = {_VERSION};"
-                self._db.executescript(f"BEGIN; {_SCHEMA} {version} COMMIT;")
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
         except OSError as error:
             raise from_os_error(error, str(path)) from error
@@ -335,6 +334,19 @@ class Ledger:
         with contextlib.suppress(sqlite3.Error):
             self.flush()
         self._db.close()
+
+    def let_go(self) -> bool:
+        """Whether nobody else reads it now; then there is no file beside it, and it may go.
+
+        Readers remove files beside a ledger by their names, also those of the next of its name.
+        """
+        self.flush()
+        self._db.execute("PRAGMA busy_timeout = 0")
+        try:
+            (mode,) = self._db.execute("PRAGMA journal_mode = DELETE").fetchone()
+        except sqlite3.OperationalError:
+            return False
+        return bool(mode == "delete")
 
     # --- Writing ----------------------------------------------------------------------------
 
@@ -736,6 +748,24 @@ class Ledger:
                 (first, last, request),
             )
         )
+
+
+def _make(path: Path) -> None:
+    """An empty ledger, whole from its first moment, for those who read."""
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
+    db = sqlite3.connect(part, isolation_level=None)
+    try:
+        db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+        db.close()
+    except BaseException:
+        db.close()
+        part.unlink(missing_ok=True)
+        raise
+    # What lies beside belongs to one that is gone.
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    part.replace(path)
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:

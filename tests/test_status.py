@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -88,6 +89,29 @@ def test_people_are_told_what_goes_on(out, capsys, monkeypatch, values, then, wo
     assert "10 assets: 1 waiting, 5 done, 3 failed, 1 given up" in text
     assert "90.0% ended, 55.6% of these are done" in text
     assert "2  timeout" in text
+
+
+def test_people_are_told_how_each_part_of_a_list_ended(out: Path, capsys):
+    ledger = out / ".state" / "ledger.sqlite"
+    parts = [ledger.with_name(f"ledger-{index:04d}-of-0003.sqlite") for index in range(3)]
+    begin_run(out, ended="finished")
+    for part in parts[:2]:
+        shutil.copy(ledger, part)
+    begin_run(out)
+    ledger.rename(parts[2])
+
+    def told() -> str:
+        assert cli.main(["status", str(out)]) == 0
+        return capsys.readouterr().out
+
+    assert "of the others 2 finished" in told()
+    with Ledger(parts[2]) as writer:
+        last = writer.last_run()
+        assert last is not None
+        writer.beat(last.id, 1.0, 1, 1, ended="interrupted")
+    assert "nobody is at work; of the parts 2 finished, 1 was interrupted" in told()
+    shutil.copy(parts[2], ledger.with_name("ledger-0001-of-0002.sqlite"))
+    assert "split in different ways (2, 3 parts)" in told()
 
 
 def test_machines_are_told_the_same(out: Path, capsys):

@@ -67,6 +67,8 @@ class Status:
         runs: The newest run of each ledger.
         rate: Assets a second that the runs at work end; 0 if none is at work.
         parts: Number of ledgers read, and of how many parts the list has.
+        splits: Numbers of parts that the list was split into; more than one is a mistake, and then
+            an asset counts once for each.
     """
 
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATES, 0))
@@ -75,6 +77,7 @@ class Status:
     runs: list[Run] = field(default_factory=list)
     rate: float = 0.0
     parts: tuple[int, int] = (1, 1)
+    splits: list[int] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -114,7 +117,7 @@ def read_status(paths: Sequence[Path]) -> Status:
     """Add up what ledgers say, also while runs write them."""
     status = Status()
     reasons, file_types = Counter[str](), Counter[str]()
-    total = 1
+    splits = set[int]()
     for path in paths:
         with named(path), Ledger(path, read_only=True) as ledger:
             for name, count in ledger.counts().items():
@@ -123,13 +126,14 @@ def read_status(paths: Sequence[Path]) -> Status:
             file_types.update(ledger.failures_by("file_type"))
             run = ledger.last_run()
         if match := re.search(r"-of-(\d+)\.sqlite$", path.name):
-            total = int(match.group(1))
+            splits.add(int(match.group(1)))
         if run is not None:
             status.runs.append(run)
             if is_alive(run) and run.elapsed:
                 status.rate += (run.done + run.failed) / run.elapsed
     status.reasons, status.file_types = dict(reasons.most_common()), dict(file_types.most_common())
-    status.parts = len(paths), max(total, len(paths))
+    status.parts = len(paths), max(1, len(paths), *splits)
+    status.splits = sorted(splits)
     return status
 
 

@@ -142,7 +142,13 @@ def _describe(status: Any) -> str:
             f"{status.ended / status.total:.1%} ended, {status.yielded:.1%} of these are done"
         )
     there, parts = status.parts
-    if parts > 1:
+    if len(status.splits) > 1:
+        splits = ", ".join(map(str, status.splits))
+        lines.append(
+            f"the list was split in different ways ({splits} parts), and an asset counts once for "
+            "each: move the ledgers of one away"
+        )
+    elif parts > 1:
         lines.append(f"ledgers of {there} of {parts} parts are here, not merged yet")
     alive = [run for run in status.runs if is_alive(run)]
     for run in alive:
@@ -156,12 +162,16 @@ def _describe(status: Any) -> str:
         lines.append(
             f"{status.rate * 3600:.0f} assets an hour, {_duration(status.seconds_left)} left"
         )
-    elif not alive and status.runs:
-        last = max(status.runs, key=lambda run: run.seen)
-        how = {"": "was killed", "interrupted": "was interrupted"}.get(
-            last.ended or "", last.ended
-        )
-        lines.append(f"nobody is at work; the last run {how}")
+    over = Counter(
+        {"": "was killed", "interrupted": "was interrupted"}.get(run.ended or "", run.ended)
+        for run in status.runs
+        if run not in alive
+    )
+    if not alive and len(status.runs) == 1:
+        lines.append(f"nobody is at work; the last run {next(iter(over))}")
+    elif over:
+        how = ", ".join(f"{count} {how}" for how, count in over.most_common())
+        lines.append(f"{'of the others' if alive else 'nobody is at work; of the parts'} {how}")
     for title, found in (("reason", status.reasons), ("kind of file", status.file_types)):
         if found:
             lines.append(f"failures by {title}:")

@@ -18,9 +18,10 @@ from objaverse_render_addon.cameras import (
     look_at_pose,
     sample_views,
 )
+from objaverse_render_addon.checks import check_frame
 from objaverse_render_addon.dataset import metadata
 from objaverse_render_addon.dataset.layout import METADATA, color_file, geometry_files, new_writer
-from objaverse_render_addon.frame import PASS_SPECS, Bounds, Frame, assemble, check_frame
+from objaverse_render_addon.frame import PASS_SPECS, Bounds, Frame, assemble
 from objaverse_render_addon.job import RenderJob
 
 NOTHING = 1e10

@@ -19,7 +19,8 @@ from analytic import (
 )
 
 from objaverse_render_addon.cameras import Camera, View
-from objaverse_render_addon.frame import PASS_SPECS, Bounds, Frame, assemble, check_frame
+from objaverse_render_addon.checks import check_frame
+from objaverse_render_addon.frame import PASS_SPECS, Bounds, Frame, assemble
 from objaverse_render_addon.job import PASS_NAMES
 
 WITHOUT_RGB = tuple(name for name in PASS_NAMES if name != "rgb")

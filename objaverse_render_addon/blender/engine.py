@@ -23,9 +23,10 @@ import numpy as np
 
 from ..assets.formats import inspect_file
 from ..cameras import Camera, Rig, View, draw, sample_views
+from ..checks import check_color, check_geometry
 from ..dataset.images import cycles_seconds, encode_srgb8, read_exr
 from ..errors import ClippedPictures, EmptyPictures, RenderFailed
-from ..frame import Check, Frame, assemble, check_color, check_geometry
+from ..frame import Check, Frame, assemble
 from ..job import RenderJob
 from ..passes import set_output, setup_passes
 from . import compat, importers, lighting, materials

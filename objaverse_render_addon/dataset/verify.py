@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cameras import Rig, View, look_at_pose
+from ..checks import check_frame
 from ..errors import RenderError
-from ..frame import PASS_SPECS, Bounds, Check, Frame, check_frame
+from ..frame import PASS_SPECS, Bounds, Check, Frame
 from .parallel import mapped
 from .reader import AssetReader, AssetRef
 

@@ -1,0 +1,294 @@
+"""The proof of a view: its own numbers against each other, its geometry and other views.
+
+Every check ends in a number. What contradicts itself is a failure, what may be right but should
+be known a doubt; docs/checks.md says which is which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from .cameras import Camera
+from .frame import Bounds, Check, Frame
+
+__all__ = ["check_color", "check_frame", "check_geometry"]
+
+Array = npt.NDArray[Any]
+_WITNESSES: Final = 4_000
+"""Points of a view's surface that are looked for in another view: a share to within a percent."""
+
+
+def _dilate(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Grown by one pixel in all eight directions."""
+    rows = mask.copy()
+    rows[1:] |= mask[:-1]
+    rows[:-1] |= mask[1:]
+    grown = rows.copy()
+    grown[:, 1:] |= rows[:, :-1]
+    grown[:, :-1] |= rows[:, 1:]
+    return grown
+
+
+def _graded(name: str, value: float, doubt: bool, failed: bool = False) -> Check:
+    return Check(name, "failed" if failed else "doubt" if doubt else "ok", round(value, 6))
+
+
+def check_frame(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -> list[Check]:
+    """Prove one view from its own numbers: geometry first, then colour.
+
+    Args:
+        frame: What it holds is checked; what is not there cannot be.
+        bounds: Of the normalised object.
+        others: Earlier views of the same asset. What this view sees has to fall on their masks,
+            through the written intrinsics and poses of both.
+
+    Returns:
+        One :class:`Check` per property. ``failed`` is a contradiction in the data, ``doubt``
+        something that can be right but that a user of the data will want to know.
+    """
+    checks = check_geometry(frame, bounds, others)
+    return checks + check_color(frame) if checks[0].status != "failed" else checks
+
+
+def check_geometry(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -> list[Check]:
+    """The part of :func:`check_frame` that needs no colour."""
+    depth, normal = frame.passes.get("depth"), frame.passes.get("normal")
+    checks = [_check_finite(frame)]
+    if checks[0].status == "failed":
+        return checks
+    mask = _mask_of(frame)
+    if mask is None:
+        return checks
+    count = int(mask.sum())
+    edge = bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
+    checks.append(_graded("mask_not_empty", count, count == 0))
+    checks.append(_graded("object_in_frame", float(edge), edge))
+    if depth is not None:
+        stray = int((mask != (depth > 0)).sum())
+        checks.append(_graded("mask_equals_depth", stray, False, stray > 0))
+    if normal is not None:
+        length = np.sqrt(np.einsum("ijk,ijk->ij", normal, normal))
+        deviation = float(np.abs(length - mask).max())
+        checks.append(_graded("unit_normals", deviation, False, deviation > 1e-4))
+    if not count:
+        return checks
+    at = np.nonzero(mask)
+    checks += _check_box(frame, at, bounds)
+    if depth is not None:
+        points = _world_points(frame, at)
+        checks += _check_bounds(points, bounds)
+        surface = points[_thin(len(points), _WITNESSES)]
+        checks += _check_consistency(frame, mask, surface, others, bounds)
+    if normal is not None:
+        checks.append(_check_facing(frame, at, normal))
+        if depth is not None:
+            checks += _check_gradient(frame, mask, depth, normal)
+    return checks
+
+
+def check_color(frame: Frame) -> list[Check]:
+    """The part of :func:`check_frame` that is about colour."""
+    mask = _mask_of(frame)
+    if mask is None:
+        return []
+    checks = []
+    if "rgb" in frame.passes and frame.passes["rgb"].shape[-1] == 4:
+        checks.append(_check_alpha(frame.passes["rgb"], mask))
+    if "rgb" in frame.passes and mask.any():
+        spread = float(np.ptp(frame.passes["rgb"][mask][:, :3], axis=0).max())
+        checks.append(_graded("rgb_not_uniform", spread, spread < 2))
+    return checks
+
+
+def _check_finite(frame: Frame) -> Check:
+    finite = all(
+        np.isfinite(data).all() for data in frame.passes.values() if data.dtype.kind == "f"
+    )
+    return _graded("finite", float(finite), False, not finite)
+
+
+def _mask_of(frame: Frame) -> npt.NDArray[np.bool_] | None:
+    """The mask, or what stands for it where it was not asked for."""
+    if "mask" in frame.passes:
+        return np.asarray(frame.passes["mask"] == 1)
+    for name in ("depth", "distance"):
+        if name in frame.passes:
+            return np.asarray(frame.passes[name] > 0)
+    return None
+
+
+def _check_bounds(points: Array, bounds: Bounds) -> list[Check]:
+    # The box finds what the sphere cannot: an object that was turned about its centre.
+    slack = 2e-3 * bounds.radius
+    low, high = np.array(bounds.box_min) - slack, np.array(bounds.box_max) + slack
+    offset = points - np.array(bounds.center)
+    beyond = np.einsum("ij,ij->i", offset, offset) > (bounds.radius * (1 + 1e-3)) ** 2
+    outside = np.zeros(len(points), dtype=bool)
+    for axis in range(3):
+        along = points[:, axis]
+        outside |= (along < low[axis]) | (along > high[axis])
+    strays = {"depth_in_bounding_sphere": beyond, "depth_in_bounding_box": outside}
+    return [
+        _graded(name, share, share > 0, bounds.exact and share > 1e-2)
+        for name, share in ((name, float(stray.mean())) for name, stray in strays.items())
+    ]
+
+
+def _check_box(frame: Frame, at: tuple[Array, ...], bounds: Bounds) -> list[Check]:
+    """The mask against the projection of the very geometry that it is the mask of."""
+    if frame.object_box is None:
+        return []
+    rows, columns = at
+    seen = np.array([columns.min(), rows[0], columns.max(), rows[-1]]) + 0.5
+    width, height = frame.camera.width, frame.camera.height
+    box = np.clip(np.array(frame.object_box), 0, np.array([width, height, width, height]))
+    inset = (seen - box) * np.array([1, 1, -1, -1])
+    # The other way round a gap can be honest: a tip thinner than a pixel, a transparent rim.
+    slack = 3.0 + 0.05 * max(box[2] - box[0], box[3] - box[1])
+    stray = float(inset.min())
+    return [
+        _graded("mask_in_projected_box", stray, stray < -1, bounds.exact and stray < -2),
+        _graded("mask_fills_projected_box", float(inset.max()), bool(inset.max() > slack)),
+    ]
+
+
+def _check_facing(frame: Frame, at: tuple[Array, ...], normal: Array) -> Check:
+    rows, columns = _sampled(at, _WITNESSES)
+    rays = _rays_through(frame.camera, rows, columns)
+    if frame.normal_space == "world":
+        rays = rays @ frame.camera.camera_to_world[:3, :3].T
+    facing = float(np.mean(np.einsum("ij,ij->i", rays, normal[rows, columns]) < 0))
+    # Smooth shading turns some normals away at the silhouette; wrong axes turn half of them.
+    return _graded("normals_face_camera", facing, facing < 0.9)
+
+
+def _check_gradient(
+    frame: Frame, mask: npt.NDArray[np.bool_], depth: Array, normal: Array
+) -> list[Check]:
+    """The normals against those that follow from neighbouring depths.
+
+    Shading normals are no face normals, so it is not the angle that counts: the axes they are
+    said to be in have to fit better than flipped or exchanged ones.
+    """
+    inner = mask.copy()
+    inner[[0, -1]] = inner[:, [0, -1]] = False
+    inner[1:-1, 1:-1] &= mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
+    rows, columns = _sampled(np.nonzero(inner), _WITNESSES)
+    camera = frame.camera
+    center = depth[rows, columns].astype(np.float64)
+    points, jump = {}, np.zeros(len(rows))
+    for step in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+        at = rows + step[0], columns + step[1]
+        points[step] = _rays_through(camera, *at) * depth[at].astype(np.float64)[:, None]
+        jump = np.maximum(jump, np.abs(depth[at] - center))
+    # A larger step between two pixels is an edge of the object or too steep to tell.
+    smooth = jump < 3 * center / camera.intrinsics[0, 0]
+    if smooth.sum() < 64:
+        return []
+    across = (points[0, 1] - points[0, -1])[smooth]
+    upwards = (points[-1, 0] - points[1, 0])[smooth]
+    face = np.cross(across, upwards)
+    face /= np.linalg.norm(face, axis=1, keepdims=True)
+    given = normal[rows, columns][smooth].astype(np.float64)
+    rotation = camera.camera_to_world[:3, :3]
+    world = frame.normal_space == "world"
+    said, other = (given @ rotation, given) if world else (given, given @ rotation)
+    rivals = [said * flip for flip in ([-1, 1, 1], [1, -1, 1], [1, 1, -1])] + [other]
+    agreement = [float(np.mean(np.einsum("ij,ij->i", face, n))) for n in [said, *rivals]]
+    margin = agreement[0] - max(agreement[1:])
+    return [_graded("normals_agree_with_depth", margin, margin < -0.05)]
+
+
+def _thin(length: int, most: int) -> slice:
+    # An odd stride falls on every column of a picture, whose width is even as a rule.
+    return slice(None, None, max(1, length // most) | 1)
+
+
+def _sampled(indices: tuple[Array, ...], most: int) -> tuple[Array, ...]:
+    return tuple(index[_thin(len(index), most)] for index in indices)
+
+
+def _rays_through(camera: Camera, rows: Array, columns: Array) -> Array:
+    """Directions (N, 3) through the centres of some pixels, as :meth:`Camera.rays`."""
+    (fx, _, cx), (_, fy, cy), _ = camera.intrinsics.tolist()
+    rays = np.full((len(rows), 3), -1.0)
+    rays[:, 0] = (columns + 0.5 - cx) / fx
+    rays[:, 1] = (cy - rows - 0.5) / fy
+    return rays
+
+
+def _world_points(frame: Frame, at: tuple[Array, ...]) -> Array:
+    """World points (N, 3) that some pixels show."""
+    local = _rays_through(frame.camera, *at) * frame.passes["depth"][at].astype(np.float64)[:, None]
+    pose = frame.camera.camera_to_world
+    return np.asarray(local @ pose[:3, :3].T + pose[:3, 3])
+
+
+def _check_consistency(
+    frame: Frame,
+    mask: npt.NDArray[np.bool_],
+    points: Array,
+    others: Iterable[Frame],
+    bounds: Bounds,
+) -> list[Check]:
+    shares = []
+    for other in others:
+        theirs = _mask_of(other)
+        if theirs is None or not theirs.any():
+            continue
+        shares.append(_share_seen(points, other, theirs, bounds))
+        if "depth" in other.passes:
+            # Wrong intrinsics can shrink a surface into itself; then only this direction tells.
+            surface = _world_points(other, _sampled(np.nonzero(theirs), _WITNESSES))
+            shares.append(_share_seen(surface, frame, mask, bounds))
+    share = min((share for share in shares if share is not None), default=None)
+    if share is None:
+        return []
+    # Wires thinner than a pixel fall beside the other view's mask without being wrong.
+    return [_graded("reprojection", share, share < 0.98, share < 0.3)]
+
+
+def _share_seen(
+    points: Array, by: Frame, mask: npt.NDArray[np.bool_], bounds: Bounds
+) -> float | None:
+    """Share of the surface points in a view's frame that it sees, or sees something before.
+
+    ``None`` where too few are in frame to tell.
+    """
+    uv, z = by.camera.project(points)
+    with np.errstate(invalid="ignore"):
+        inside = (
+            (z > 0)
+            & (uv[:, 0] >= 0)
+            & (uv[:, 1] >= 0)
+            & (uv[:, 0] < by.camera.width)
+            & (uv[:, 1] < by.camera.height)
+        )
+    if inside.sum() < 16:
+        return None
+    columns, rows = uv[inside].astype(np.int64).T
+    right = _dilate(mask)[rows, columns]
+    depth = by.passes.get("depth")
+    if depth is not None:
+        # Nothing is between a camera and what it sees. Beside the object it sees past it.
+        height, width = mask.shape
+        framed = np.full((height + 2, width + 2), np.inf, dtype=np.float32)
+        framed[1:-1, 1:-1] = np.where(mask, depth, -np.inf)
+        at = rows * (width + 2) + columns
+        nearest = framed.take(at)
+        for step in (0, width + 2, 2 * (width + 2)):
+            for along in (0, 1, 2):
+                np.minimum(nearest, framed.take(at + (step + along)), out=nearest)
+        right &= z[inside] > nearest - 0.02 * bounds.radius
+    return float(np.mean(right))
+
+
+def _check_alpha(rgb: Array, mask: npt.NDArray[np.bool_]) -> Check:
+    opaque = rgb[..., 3] >= 128
+    band = _dilate(mask) & _dilate(~mask)
+    disagree = float(((opaque != mask) & ~band).sum()) / max(1, int(mask.sum()))
+    return _graded("alpha_agrees_with_mask", disagree, disagree > 0.02)

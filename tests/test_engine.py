@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from batch_lanes import (
     LAYOUTS,
+    ROOT,
     PlanLane,
     assets_of,
     fails,
@@ -512,6 +514,33 @@ def test_the_full_disk_of_the_ledger_holds_the_run_up_too(sources, tmp_path: Pat
     with Ledger(tmp_path / "saved" / "ledger.sqlite") as ledger:
         assert ledger.counts()["done"] == 200
     assert set(Counter(rendered_in(tmp_path / "log")).values()) == {1}
+
+
+@needs_mount
+def test_a_run_that_begins_on_a_full_disk_is_in_the_ledger_when_there_is_room(tmp_path: Path):
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from objaverse_render_addon.batch.ledger import Ledger\n"
+        "folder, waits = Path(sys.argv[1]), []\n"
+        "def patience(error, waited):\n"
+        "    waits.append(error.reason)\n"
+        "    if len(waits) == 2: filler.unlink()\n"
+        "    return True\n"
+        "with Ledger(folder / 'ledger.sqlite') as ledger:\n"
+        "    filler, ledger.patience = folder / 'filler', patience\n"
+        "    with filler.open('wb', buffering=0) as file:\n"
+        "        try:\n"
+        "            while True: file.write(bytes(4096))\n"
+        "        except OSError: pass\n"
+        "    print(ledger.start_run(4), waits, ledger.last_run().workers)\n"
+    )
+    done = subprocess.run(
+        [*small_disk(tmp_path / "small", "600k", 'exec "$@"'), sys.executable, "-c", script,
+         str(tmp_path / "small")],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout == "1 ['disk-full', 'disk-full'] 4\n", done.stderr
 
 
 @needs_mount

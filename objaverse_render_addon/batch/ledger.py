@@ -643,15 +643,15 @@ class Ledger:
 
     def start_run(self, workers: int) -> int:
         """A run begins; returns its number."""
-        self._begin()
         now = time.time()
-        cursor = self._db.execute(
+        self._write(
             "INSERT INTO runs (host, pid, started, seen, elapsed, done, failed, workers, ended,"
             " note) VALUES (?, ?, ?, ?, 0, 0, 0, ?, '', '')",
-            (socket.gethostname(), os.getpid(), now, now, workers),
+            [(socket.gethostname(), os.getpid(), now, now, workers)],
         )
         self.flush()
-        return int(cursor.lastrowid or 0)
+        (run,) = self._db.execute("SELECT max(id) FROM runs").fetchone()
+        return int(run)
 
     def beat(
         self, run: int, elapsed: float, done: int, failed: int, *, ended: str = "", note: str = ""

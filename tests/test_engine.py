@@ -832,6 +832,23 @@ def test_a_changed_job_is_refused_with_the_difference(layout, sources, tmp_path:
     assert run(sources[:3], tmp_path, job=make_job(layout)).counts["skipped"] == 3
 
 
+def test_a_part_by_another_job_is_refused_with_the_difference(sources, tmp_path: Path):
+    other = make_job(**{"cameras.views": 2})
+    run(sources[:12], tmp_path, shard=(0, 2))
+    for shard in ((1, 2), None):
+        with pytest.raises(OutputExists, match=r"cameras\.views: 1 -> 2"):
+            run(sources[:12], tmp_path, shard=shard, job=other)
+    before = len(files_of(tmp_path))
+    assert run(sources[:12], tmp_path, shard=(1, 2)).ok
+    assert len(files_of(tmp_path)) == 12 > before
+    # Part by part replaced, each goes on without being asked again.
+    for overwrite in (True, False):
+        for index in range(2):
+            assert run(
+                sources[:12], tmp_path, shard=(index, 2), job=other, overwrite=overwrite
+            ).ok
+
+
 def test_an_overwrite_that_is_interrupted_goes_on(sources, tmp_path: Path):
     run(sources[:20], tmp_path)
     new, cancel = make_job(seed=5), threading.Event()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from ..assets.sources import path_of
 from ..dataset.storage import AssetRef
-from ..errors import OutputExists, from_reason
+from ..errors import LedgerDamaged, OutputExists, OutputNotWritable, from_reason
 from ..job import RenderJob, differences
 from . import packing
 from .ledger import FAILED, Ledger, Outcome
@@ -32,17 +34,40 @@ def check_job(ledger: Ledger, job: RenderJob, store: Store, overwrite: bool) -> 
     ledger.add_job(new, job.resolved().to_dict())
     if old == new:
         return
+    if not overwrite:
+        _refuse_another_job(ledger, job, store)
+        if old is None:
+            _refuse_another_job_of_other_parts(ledger, job, store)
     if old is not None:
-        if ledger.counts()["done"] and not overwrite:
-            changes = differences(ledger.job(old) or {}, job.resolved().to_dict())
-            changes = changes or ["the content of cameras.file or lighting.hdri"]
-            raise OutputExists(
-                f"{store.address} was made differently ({'; '.join(changes[:6])}).",
-                hint="Allow overwriting (--overwrite) to replace it, or choose another folder.",
-            )
         # What failed by other rules may not fail by these.
         ledger.retry()
     ledger.put("fingerprint", new)
+
+
+def _refuse_another_job(ledger: Ledger, job: RenderJob, store: Store) -> bool:
+    """Whether anything is done, and by this job."""
+    old = ledger.get("fingerprint")
+    if old is None or not ledger.counts()["done"]:
+        return False
+    if old != job.fingerprint():
+        changes = differences(ledger.job(old) or {}, job.resolved().to_dict())
+        changes = changes or ["the content of cameras.file or lighting.hdri"]
+        raise OutputExists(
+            f"{store.address} was made differently ({'; '.join(changes[:6])}).",
+            hint="Allow overwriting (--overwrite) to replace it, or choose another folder.",
+        )
+    return True
+
+
+def _refuse_another_job_of_other_parts(ledger: Ledger, job: RenderJob, store: Store) -> None:
+    for path in sorted(ledger.path.parent.glob("ledger*.sqlite")):
+        if path == ledger.path:
+            continue
+        # One that cannot be read now, for it just begins, has no say.
+        unreadable = contextlib.suppress(sqlite3.Error, LedgerDamaged, OutputNotWritable)
+        with unreadable, Ledger(path, read_only=True) as part:
+            if _refuse_another_job(part, job, store):
+                return
 
 
 def look_at_files(ledger: Ledger, store: Store, request: int) -> None:

@@ -45,7 +45,10 @@ def merge(paths: Sequence[Path], target: Path, what: str) -> tuple[int, list[int
     for path in paths:
         match = re.fullmatch(r"ledger-(\d+)-of-(\d+)\.sqlite", path.name)
         if match is None:
-            raise LedgerDamaged(f"{path} is not named like the ledger of a part.")
+            raise LedgerDamaged(
+                f"{path} is not named like the ledger of a part.",
+                hint="Those of 16 parts are ledger-0000-of-0016.sqlite and so on.",
+            )
         numbers.setdefault(int(match[2]), set()).add(int(match[1]))
     if len(numbers) > 1:
         raise OutputExists(

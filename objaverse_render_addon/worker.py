@@ -205,8 +205,8 @@ class _MemoryGuard:
             used = _resident_bytes()
             if used > limit:
                 error = OutOfMemory(
-                    f"{self._request.source}: the worker took {used / 2**30:.1f} GiB of memory; "
-                    f"{limit / 2**30:.1f} GiB are allowed.",
+                    f"{self._request.source}: the worker took {used / 2**20:,.0f} MiB of "
+                    f"memory; {limit / 2**20:,.0f} are allowed.",
                     hint="Allow more with --max-memory, or render at a lower resolution.",
                 )
                 self._send(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -761,6 +762,26 @@ def test_by_name_a_source_that_changes_is_told(tmp_path: Path):
     assert "file_size" in report.failed[0].error.message
     assert files_of(out) == before
     assert run(given, out, overwrite=True).counts["done"] == 3
+    assert run(given, out).counts["skipped"] == 3
+
+
+def test_a_source_that_changes_and_keeps_its_size_is_told(tmp_path: Path):
+    given = make_sources(tmp_path / "src", 3)
+    out = tmp_path / "out"
+    run(given, out)
+    before = files_of(out)
+    changed = Path(given[1])
+    changed.write_text(changed.read_text()[::-1])
+    for lost in (False, True):
+        if lost:
+            shutil.rmtree(out / ".state")
+        report = run(given, out)
+        assert counts(report) == {"done": 0, "skipped": 2, "failed": 1}
+        assert "sha256" in report.failed[0].error.message
+    assert files_of(out) == before
+    # One that was only touched is the same.
+    assert run(given, out, overwrite=True).counts["done"] == 3
+    os.utime(given[0])
     assert run(given, out).counts["skipped"] == 3
 
 

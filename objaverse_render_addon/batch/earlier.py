@@ -14,7 +14,7 @@ from ..errors import LedgerDamaged, OutputExists, OutputNotWritable, from_reason
 from ..job import RenderJob, differences
 from . import packing
 from .ledger import FAILED, Ledger, Outcome
-from .prepare import Item, check_same
+from .prepare import Item, changed_content, check_same
 from .results import KEPT_RESULTS, AssetResult, Report
 from .store import Store
 
@@ -76,16 +76,18 @@ def look_at_files(ledger: Ledger, store: Store, request: int) -> None:
         return
     there = set(store.names())
     missing = []
-    for row, source, path, size, made in list(ledger.done_files(request)):
-        now = _size(source) if size else None
-        where = Path(store.where(path))
-        if path not in there or (made and where.is_file() and _size(str(where)) != made):
-            missing.append(row)
-        elif now is not None and now != size:
+    for row in list(ledger.done_files(request)):
+        where = Path(store.where(row["path"]))
+        made = row["bytes"]
+        if row["path"] not in there or (
+            made and where.is_file() and _size(str(where)) != made
+        ):
+            missing.append(row["id"])
+        elif changes := _changes(row):
             ledger.finish(
                 Outcome(
-                    row, "failed", 1, "output-exists",
-                    f"{store.where(path)} was made differently (file_size: {size} -> {now}).",
+                    row["id"], "failed", 1, "output-exists",
+                    f"{store.where(row['path'])} was made differently ({changes[0]}).",
                     "Allow overwriting (--overwrite) to replace it, or choose another folder.",
                 )
             )  # fmt: skip
@@ -98,6 +100,19 @@ def look_at_files(ledger: Ledger, store: Store, request: int) -> None:
     ]  # fmt: skip
     ledger.wait_again(changed)
     ledger.flush()
+
+
+def _changes(row: dict[str, Any]) -> list[str]:
+    """How the file that a finished asset was made of has changed since."""
+    before, now = row["source_bytes"], _size(row["source"])
+    if not before or now is None:
+        return []
+    if now != before:
+        return [f"file_size: {before} -> {now}"]
+    with contextlib.suppress(OSError):
+        began = row["updated"] - (row["seconds"] or 0)
+        return changed_content(path_of(row["source"]), row["sha256"], began)
+    return []
 
 
 def _size(source: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +21,7 @@ from ..messages import Done, Stage
 from .ledger import Row
 from .store import Store
 
-__all__ = ["Found", "Item", "Preparer", "check_same"]
+__all__ = ["Found", "Item", "Preparer", "changed_content", "check_same"]
 
 _KEPT: Final = {"license": str, "sha256": str, "file_type": str, "file_size": int}
 """Of the metadata, what the ledger has of the source, too."""
@@ -191,6 +192,22 @@ def _as_done(metadata: dict[str, Any], item: Item, path: Path | str) -> Done:
     )
 
 
+def changed_content(file: Path, sha256: object, began: float) -> list[str]:
+    """How a file differs from the one that something was made of; nothing if it does not.
+
+    Args:
+        sha256: Of the file then, where that is known.
+        began: Unix time at which the making began; only a file that was written after that is
+            read again.
+    """
+    # Clocks of file systems are coarse.
+    if not isinstance(sha256, str) or file.stat().st_mtime < began - 2:
+        return []
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    return [] if digest == sha256 else [f"sha256: {sha256[:12]}… -> {digest[:12]}…"]
+
+
 def check_same(where: str, found: dict[str, Any], item: Item, file: Path | None) -> None:
     """Whether a finished asset is what this job would make of this file.
 
@@ -203,6 +220,10 @@ def check_same(where: str, found: dict[str, Any], item: Item, file: Path | None)
         changes = changes or ["the content of cameras.file or lighting.hdri"]
     if file is not None and found.get("file_size") != item.source_bytes:
         changes.append(f"file_size: {found.get('file_size')} -> {item.source_bytes}")
+    elif file is not None and "://" not in where:
+        took = found.get("seconds", {}).get("total")
+        began = Path(where).stat().st_mtime - (took if isinstance(took, int | float) else 0)
+        changes += changed_content(file, found.get("sha256"), began)
     if changes:
         raise OutputExists(
             f"{where} was made differently ({'; '.join(changes[:6])}).",

@@ -105,8 +105,8 @@ class StorageWatch:
             least = min(1 << 30, total // 100) if self._min_free is None else self._min_free
             if free < least:
                 return DiskFull(
-                    f"{self._store.address}: {free / 2**20:.0f} MiB are free; "
-                    f"{least / 2**20:.0f} MiB have to stay.",
+                    f"{self._store.address}: {free / 2**20:,.1f} MiB are free; "
+                    f"{least / 2**20:,.1f} have to stay.",
                     hint="Make room, or allow less with --min-free.",
                 )
         except RenderError as error:

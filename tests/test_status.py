@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from objaverse_render_addon.batch.status import export_csv, failures, ledgers, r
 from objaverse_render_addon.cli.progress import JsonProgress, Progress
 from objaverse_render_addon.errors import (
     ImportFailed,
+    Interrupted,
     LedgerDamaged,
     OutputBusy,
     SourceNotFound,
@@ -272,6 +274,25 @@ def test_an_asset_in_a_shard_is_told_by_its_own_name(tmp_path: Path, capsys):
         said = capsys.readouterr().out
         for asset in ("a0000", "a0001"):
             assert re.search(rf"^{word} \S+shard-000000\.tar/{asset}\b", said, re.MULTILINE)
+
+
+def test_what_is_rendered_and_waits_for_its_shard_is_told(tmp_path: Path, capsys):
+    sources, out = make_sources(tmp_path / "src", 6), tmp_path / "out"
+    cancel = threading.Event()
+
+    def stop(*_) -> None:
+        if len(lane.rendered) == 3:
+            cancel.set()
+            lane.sleep(30)
+
+    lane = PlanLane(None, stop)
+    with pytest.raises(Interrupted):
+        run(sources, out, lane, job=make_job("webdataset"), cancel=cancel)
+    assert read_status(ledgers(out)).staged == 3
+    assert cli.main(["status", str(out)]) == 0
+    assert "3 assets rendered, but not yet where they belong" in capsys.readouterr().out
+    run(sources, out, job=make_job("webdataset"))
+    assert read_status(ledgers(out)).staged == 0
 
 
 def test_who_leaves_all_out_is_not_told_that_nothing_was_named(tmp_path: Path, capsys):

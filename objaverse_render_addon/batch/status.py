@@ -69,6 +69,7 @@ class Status:
         parts: Number of ledgers read, and of how many parts the list has.
         splits: Numbers of parts that the list was split into; more than one is a mistake, and then
             an asset counts once for each.
+        staged: Assets that are rendered, and that a run has still to bring where they belong.
     """
 
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATES, 0))
@@ -78,6 +79,7 @@ class Status:
     rate: float = 0.0
     parts: tuple[int, int] = (1, 1)
     splits: list[int] = field(default_factory=list)
+    staged: int = 0
 
     @property
     def total(self) -> int:
@@ -134,6 +136,9 @@ def read_status(paths: Sequence[Path]) -> Status:
     status.reasons, status.file_types = dict(reasons.most_common()), dict(file_types.most_common())
     status.parts = len(paths), max(1, len(paths), *splits)
     status.splits = sorted(splits)
+    for folder in {path.parent for path in paths}:
+        for pattern in ("staging/[!.]*", "part-*/staging/[!.]*"):
+            status.staged += sum(1 for _ in folder.glob(pattern))
     return status
 
 

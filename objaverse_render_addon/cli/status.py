@@ -162,6 +162,11 @@ def _describe(status: Any) -> str:
         lines.append(
             f"{status.rate * 3600:.0f} assets an hour, {_duration(status.seconds_left)} left"
         )
+    if status.staged and not alive:
+        lines.append(
+            f"{how_many(status.staged, 'asset')} rendered, but not yet where they belong: the next "
+            "run sees to that"
+        )
     over = Counter(
         {"": "was killed", "interrupted": "was interrupted"}.get(run.ended or "", run.ended)
         for run in status.runs

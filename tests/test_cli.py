@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -459,6 +460,7 @@ def finished(tmp_path: Path, source: str, job: RenderJob) -> Path:
 
     def note(_: object, record: dict) -> None:
         record["file_size"] = Path(source).stat().st_size
+        record["sha256"] = hashlib.sha256(Path(source).read_bytes()).hexdigest()
 
     return write_asset(tmp_path / "out", job, Path(source).stem, change=note)
 

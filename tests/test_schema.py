@@ -16,7 +16,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from objaverse_render_addon import frame
+from objaverse_render_addon import checks
 from objaverse_render_addon.assets.formats import EXTENSIONS
 from objaverse_render_addon.dataset.metadata import SCHEMA_VERSION
 from objaverse_render_addon.dataset.reader import read_metadata
@@ -88,7 +88,7 @@ def test_the_schema_has_the_names_of_the_code() -> None:
         if isinstance(value, dict):
             assert list(job[name]["properties"]) == list(value)
     # What the schema calls a check is one; that no other is written, the variants below show.
-    text = Path(frame.__file__).read_text(encoding="utf-8")
+    text = Path(checks.__file__).read_text(encoding="utf-8")
     assert [name for name in definitions["check"]["enum"] if f'"{name}"' not in text] == []
 
 

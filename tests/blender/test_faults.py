@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -80,6 +81,8 @@ def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> bool:
 
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    # Blender makes a folder for this process when it is imported, which is no worker's.
+    importlib.import_module("bpy")
     folder, everybodys = tmp_path / "scratch", tmp_path / "everybodys"
     everybodys.mkdir()
     monkeypatch.setenv("TMPDIR", str(everybodys))

@@ -84,6 +84,18 @@ class PlanLane:
         self.closed = True
 
 
+def stopping_lane(count: int, cancel: threading.Event) -> PlanLane:
+    """A lane that sets ``cancel`` when it has rendered so many, and renders no more."""
+
+    def stop(*_: object) -> None:
+        if len(lane.rendered) == count:
+            cancel.set()
+            lane.sleep(30)
+
+    lane = PlanLane(None, stop)
+    return lane
+
+
 def write_asset(task: Task, padding: int = 100) -> Done:
     job = RenderJob.from_dict(task.job)
     source = {**source_record(task.path, task.source), **task.provenance}

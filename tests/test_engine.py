@@ -29,6 +29,7 @@ from batch_lanes import (
     make_sources,
     rendered_in,
     run,
+    stopping_lane,
     wait_until,
 )
 
@@ -873,13 +874,7 @@ def test_a_part_by_another_job_is_refused_with_the_difference(sources, tmp_path:
 def test_an_overwrite_that_is_interrupted_goes_on(sources, tmp_path: Path):
     run(sources[:20], tmp_path)
     new, cancel = make_job(seed=5), threading.Event()
-
-    def stop(*_) -> None:
-        if len(lane.rendered) == 8:
-            cancel.set()
-            lane.sleep(30)
-
-    lane = PlanLane(None, stop)
+    lane = stopping_lane(8, cancel)
     with pytest.raises(Interrupted):
         run(sources[:20], tmp_path, lane, job=new, overwrite=True, cancel=cancel)
     assert len(lane.rendered) == 8

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from batch_lanes import PlanLane, fails, make_job, make_sources, run
+from batch_lanes import PlanLane, fails, make_job, make_sources, run, stopping_lane
 
 from objaverse_render_addon import cli
 from objaverse_render_addon.batch.ledger import Entry, Ledger, Outcome
@@ -279,13 +279,7 @@ def test_an_asset_in_a_shard_is_told_by_its_own_name(tmp_path: Path, capsys):
 def test_what_is_rendered_and_waits_for_its_shard_is_told(tmp_path: Path, capsys):
     sources, out = make_sources(tmp_path / "src", 6), tmp_path / "out"
     cancel = threading.Event()
-
-    def stop(*_) -> None:
-        if len(lane.rendered) == 3:
-            cancel.set()
-            lane.sleep(30)
-
-    lane = PlanLane(None, stop)
+    lane = stopping_lane(3, cancel)
     with pytest.raises(Interrupted):
         run(sources, out, lane, job=make_job("webdataset"), cancel=cancel)
     assert read_status(ledgers(out)).staged == 3

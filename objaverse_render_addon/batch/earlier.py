@@ -11,10 +11,10 @@ from typing import Any, Final
 from ..assets.sources import path_of
 from ..dataset.storage import AssetRef
 from ..errors import LedgerDamaged, OutputExists, OutputNotWritable, from_reason
-from ..job import RenderJob, differences
+from ..job import RenderJob
 from . import packing
 from .ledger import FAILED, Ledger, Outcome
-from .prepare import Item, changed_content, check_same
+from .prepare import Item, changed_content, changed_job, check_same, made_differently
 from .results import KEPT_RESULTS, AssetResult, Report
 from .store import Store
 
@@ -50,12 +50,7 @@ def _refuse_another_job(ledger: Ledger, job: RenderJob, store: Store) -> bool:
     if old is None or not ledger.counts()["done"]:
         return False
     if old != job.fingerprint():
-        changes = differences(ledger.job(old) or {}, job.resolved().to_dict())
-        changes = changes or ["the content of cameras.file or lighting.hdri"]
-        raise OutputExists(
-            f"{store.address} was made differently ({'; '.join(changes[:6])}).",
-            hint="Allow overwriting (--overwrite) to replace it, or choose another folder.",
-        )
+        raise made_differently(store.address, changed_job(ledger.job(old) or {}, job))
     return True
 
 
@@ -84,13 +79,10 @@ def look_at_files(ledger: Ledger, store: Store, request: int) -> None:
         ):
             missing.append(row["id"])
         elif changes := _changes(row):
+            error = made_differently(str(store.where(row["path"])), changes)
             ledger.finish(
-                Outcome(
-                    row["id"], "failed", 1, "output-exists",
-                    f"{store.where(row['path'])} was made differently ({changes[0]}).",
-                    "Allow overwriting (--overwrite) to replace it, or choose another folder.",
-                )
-            )  # fmt: skip
+                Outcome(row["id"], "failed", 1, error.reason, error.message, error.hint)
+            )
     ledger.wait_again(missing)
     changed = [
         row["id"]

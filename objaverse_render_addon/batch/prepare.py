@@ -21,7 +21,15 @@ from ..messages import Done, Stage
 from .ledger import Row
 from .store import Store
 
-__all__ = ["Found", "Item", "Preparer", "changed_content", "check_same"]
+__all__ = [
+    "Found",
+    "Item",
+    "Preparer",
+    "changed_content",
+    "changed_job",
+    "check_same",
+    "made_differently",
+]
 
 _KEPT: Final = {"license": str, "sha256": str, "file_type": str, "file_size": int}
 """Of the metadata, what the ledger has of the source, too."""
@@ -208,6 +216,20 @@ def changed_content(file: Path, sha256: object, began: float) -> list[str]:
     return [] if digest == sha256 else [f"sha256: {sha256[:12]}… -> {digest[:12]}…"]
 
 
+def changed_job(old: dict[str, Any], job: RenderJob) -> list[str]:
+    """How a job differs from one of another fingerprint."""
+    changes = differences(old, job.resolved().to_dict())
+    return changes or ["the content of cameras.file or lighting.hdri"]
+
+
+def made_differently(where: str, changes: list[str]) -> OutputExists:
+    """What is said where something stands that this run would make differently."""
+    return OutputExists(
+        f"{where} was made differently ({'; '.join(changes[:6])}).",
+        hint="Allow overwriting (--overwrite) to replace it, or choose another folder.",
+    )
+
+
 def check_same(where: str, found: dict[str, Any], item: Item, file: Path | None) -> None:
     """Whether a finished asset is what this job would make of this file.
 
@@ -216,8 +238,7 @@ def check_same(where: str, found: dict[str, Any], item: Item, file: Path | None)
     """
     changes = []
     if found.get("job_fingerprint") != item.fingerprint:
-        changes = differences(found.get("job", {}), item.job.resolved().to_dict())
-        changes = changes or ["the content of cameras.file or lighting.hdri"]
+        changes = changed_job(found.get("job", {}), item.job)
     if file is not None and found.get("file_size") != item.source_bytes:
         changes.append(f"file_size: {found.get('file_size')} -> {item.source_bytes}")
     elif file is not None and "://" not in where:
@@ -225,7 +246,4 @@ def check_same(where: str, found: dict[str, Any], item: Item, file: Path | None)
         began = Path(where).stat().st_mtime - (took if isinstance(took, int | float) else 0)
         changes += changed_content(file, found.get("sha256"), began)
     if changes:
-        raise OutputExists(
-            f"{where} was made differently ({'; '.join(changes[:6])}).",
-            hint="Allow overwriting (--overwrite) to replace it, or choose another folder.",
-        )
+        raise made_differently(where, changes)

@@ -76,7 +76,7 @@ def test_what_is_done_stays_done_when_it_is_asked_for_again(ledger: Ledger):
     ledger.finish(Outcome(row.id, "done", 1, path="a0.zip", source_bytes=7))
     request = ledger.add("longer list", entries(4))
     assert states(ledger, request) == {"done": 1, "downloading": 1, "waiting": 2}
-    (done,) = ledger.done_files(request)
+    (done,) = ledger.assets(("done",), request=request)
     assert [done[name] for name in ("id", "source", "path", "source_bytes", "bytes")] == [
         row.id, "/models/a0.glb", "a0.zip", 7, None,
     ]  # fmt: skip

@@ -70,8 +70,8 @@ def look_at_files(ledger: Ledger, store: Store, request: int) -> None:
     if ledger.counts(request)["done"] > _LOOKED_AT:
         return
     there = set(store.names())
-    missing = []
-    for row in list(ledger.done_files(request)):
+    missing, other = [], []
+    for row in ledger.assets(("done",), request=request):
         where = Path(store.where(row["path"]))
         made = row["bytes"]
         if row["path"] not in there or (
@@ -80,9 +80,10 @@ def look_at_files(ledger: Ledger, store: Store, request: int) -> None:
             missing.append(row["id"])
         elif changes := _changes(row):
             error = made_differently(str(store.where(row["path"])), changes)
-            ledger.finish(
+            other.append(
                 Outcome(row["id"], "failed", 1, error.reason, error.message, error.hint)
             )
+    ledger.finish(*other)
     ledger.wait_again(missing)
     changed = [
         row["id"]

@@ -725,16 +725,6 @@ class Ledger:
                 row[name] = json.loads(row[name]) if row[name] else empty
             yield row
 
-    def done_files(self, request: int) -> Iterator[dict[str, Any]]:
-        """What the files of all that is done are compared with."""
-        columns = ("id", "source", "path", "source_bytes", "bytes", "sha256", "seconds", "updated")
-        for values in self._db.execute(
-            f"SELECT {', '.join(columns)} FROM assets"
-            " WHERE request = ? AND state = 'done' ORDER BY id",
-            (request,),
-        ):
-            yield dict(zip(columns, values, strict=True))
-
     def find(self, asset_id: str) -> Row | None:
         """The asset of a name."""
         found = self._db.execute(

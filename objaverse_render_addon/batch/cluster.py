@@ -195,7 +195,7 @@ class RayLane:
         self._ray = ray
         self._class = ray.remote(_Actor).options(**options)
         self._arguments = make, settings
-        self._room = room
+        self.room = room
         self._actor: Any = None
         self._stopped = threading.Event()
 
@@ -206,11 +206,11 @@ class RayLane:
             if self._actor is None:
                 self._actor = self._class.remote(*self._arguments)
                 # After a node is lost the others may be full, and stay so until the run ends.
-                if not self._wait(self._actor.is_there.remote(), self._room):
+                if not self._wait(self._actor.is_there.remote(), self.room):
                     self._forget()
                     raise LaneBroken(
                         WorkerStartFailed(
-                            f"Ray found no room for a worker in {self._room:g} s.",
+                            f"Ray found no room for a worker in {self.room:g} s.",
                             hint="ray status shows what there is, and what it is used for.",
                         ),
                         waits=True,

@@ -527,11 +527,20 @@ COUNT = 10_000
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("one")
     add_asset(out, "one")
-    source = build_gallery(out, tmp_path_factory.mktemp("page") / "gallery", jobs=1).page.parent
-    return made_up_page(source.parent.parent / "many", source, COUNT)
+    return build_gallery(out, tmp_path_factory.mktemp("page") / "gallery", jobs=1).page.parent
+
+
+@pytest.fixture(scope="module")
+def many(one: Path) -> Path:
+    return made_up_page(one.parent.parent / "many", one, COUNT)
+
+
+@pytest.fixture(scope="module")
+def few(one: Path) -> Path:
+    return made_up_page(one.parent.parent / "few", one, COUNT // 10)
 
 
 SCROLL = """
@@ -542,7 +551,7 @@ let last = performance.now(), frames = 0;
 function step(now) {
   times.push(now - last);
   last = now;
-  box.scrollTop += arguments.length ? 700 : 0;
+  box.scrollTop = frames * 700 % 14000;
   if (++frames < 120) requestAnimationFrame(step);
   else done(times.slice(1).sort((a, b) => a - b));
 }
@@ -550,38 +559,41 @@ requestAnimationFrame(step);
 """
 
 
-def test_ten_thousand_assets_stay_smooth(page: Page, many: Path, record_property: Any):
+def measured(page: Page, gallery: Path) -> dict[str, float]:
     page.driver.get("about:blank")
-    page.driver.get(many.resolve().as_uri())
+    page.driver.get(gallery.resolve().as_uri())
     page.wait("document.querySelector('#grid li')")
     first = page.js("performance.now()")
-    page.wait("document.documentElement.dataset.ready !== undefined")
+    page.wait("document.documentElement.dataset.ready !== undefined", 120)
     everything = page.js("performance.now()")
-    assert page.text("#count") == "10,000 assets"
     assert page.js("document.querySelectorAll('#grid li').length") < 150
     times = page.driver.execute_async_script(SCROLL)
-    middle, late = times[len(times) // 2], times[int(len(times) * 0.95)]
     assert page.js("document.querySelectorAll('#grid li').length") < 200
-    took = page.run(
+    search = page.run(
         "const t = performance.now(); const s = document.getElementById('search');"
         "s.value = 'rocket 99'; s.dispatchEvent(new Event('input'));"
         "document.body.offsetHeight; return performance.now() - t"
     )
     page.run("window.gc?.()")
-    memory = page.js("performance.memory.usedJSHeapSize") / 2**20
-    figures = {
-        "first card, ms": first, "all cards, ms": everything, "frame, median ms": middle,
-        "frame, 95 % ms": late, "search, ms": took, "heap, MiB": memory,
+    return {
+        "first card, ms": first, "all cards, ms": everything,
+        "frame, median ms": times[len(times) // 2], "frame, 95 % ms": times[int(len(times) * 0.95)],
+        "search, ms": search, "heap, MiB": page.js("performance.memory.usedJSHeapSize") / 2**20,
     }  # fmt: skip
-    for name, value in figures.items():
+
+
+def test_ten_thousand_assets_stay_smooth(page: Page, few: Path, many: Path, record_property: Any):
+    """Against a tenth of them in the same run, since machines that test are slow and busy."""
+    less, more = measured(page, few), measured(page, many)
+    assert page.text("#count").endswith(" of 10,000 assets")
+    for name, value in more.items():
         record_property(name, round(value, 1))
-    print({name: round(value, 1) for name, value in figures.items()})
-    # Generous: machines that test are slow and busy, and the point is that nothing grows with
-    # the number of assets.
-    assert everything < 10_000
-    assert middle < 60
-    assert took < 1_000
-    assert memory < 150
+        print(f"{name}: {less[name]:.1f}, {value:.1f}")
+    # What is drawn does not grow with the number of assets; what is read and searched does.
+    assert more["frame, median ms"] < 2 * less["frame, median ms"] + 20
+    assert more["search, ms"] < 20 * less["search, ms"] + 200
+    assert more["all cards, ms"] < 20 * less["all cards, ms"]
+    assert more["heap, MiB"] < 150
 
 
 def test_the_last_of_ten_thousand_is_two_keys_away(page: Page, many: Path):

@@ -54,7 +54,7 @@ from .messages import (
 __all__ = ["main"]
 
 _log = logging.getLogger(__name__)
-_BACKLOG = 4
+_BACKLOG = 8
 _NO_ROOM = 1 << 20
 
 
@@ -241,8 +241,6 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
     scene = open_asset(
         path, request.asset_id, job, lambda name: send(Stage(request.asset_id, name))
     )
-    source = metadata.source_record(path, request.source, request.provenance)
-    source.pop("path", None)
     writer = new_writer(out, request.asset_id, job.output.layout)
     _current_writer.append(writer)
     total = len(scene.views)
@@ -252,12 +250,15 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
     rows: list[list[Any]] = []
     shown = set(sheet.spread(total, 6))
 
-    def write(frame: Frame, completed: Future[None]) -> None:
-        # While its colour is read and checked.
+    def write_geometry(frame: Frame, checked: Future[Any]) -> None:
+        # While its colour is rendered.
+        checked.result()
         since = time.perf_counter()
         for name, data in geometry_files(frame, job.output, scratch):
             writer.add(name, data)
         scene.watch.add("write", since)
+
+    def write_color(frame: Frame, completed: Future[None]) -> None:
         completed.result()
         _refuse_contradictions(frame, request.source)
         for check in frame.checks:
@@ -288,14 +289,24 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
     try:
         send(Stage(request.asset_id, "render"))
         with ThreadPoolExecutor(1, "write") as pool:
+            # Reading a large file once more for its checksum takes longer than a view.
+            described = pool.submit(
+                metadata.source_record, path, request.source, request.provenance
+            )
             pending: list[Future[None]] = []
-            for frame, completed in scene.frames(scratch):
+
+            def on_geometry(frame: Frame, checked: Future[Any]) -> None:
+                pending.append(pool.submit(write_geometry, frame, checked))
+
+            for frame, completed in scene.frames(scratch, on_geometry):
                 specs = [frame.spec(name) for name in job.output.passes]
-                pending.append(pool.submit(write, frame, completed))
-                if len(pending) > _BACKLOG:
+                pending.append(pool.submit(write_color, frame, completed))
+                while pending and (pending[0].done() or len(pending) > _BACKLOG):
                     pending.pop(0).result()
             for future in pending:
                 future.result()
+        source = described.result()
+        source.pop("path", None)
         normalization = scene.normalization
         watch = scene.watch.seconds
         record = metadata.asset_record(

@@ -4,8 +4,11 @@ import errno
 import io
 import json
 import os
+import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,7 +112,7 @@ def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(
     rename = Path.rename
 
     def refuse(self: Path, target: Path) -> Path:
-        if self.name.startswith(".") and not self.name.endswith(".old"):
+        if self.parent.name == ".parts" and not self.name.endswith(".old"):
             raise PermissionError(13, "Permission denied")
         return rename(self, target)
 
@@ -123,18 +126,60 @@ def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(
 
 @each_layout
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path, layout: str):
-    (tmp_path / ".a.part123.zip").write_bytes(b"PK")
-    (tmp_path / ".a.part123").mkdir()
-    (tmp_path / ".a.part123" / "000.png").write_bytes(b"")
-    (tmp_path / ".a.part123.old").mkdir()
-    others = [".ab.part1.zip", ".b.part1.zip", "a.part1.zip", ".a"]
+    parts = tmp_path / ".parts"
+    for name in ("a.123", "a.123.old"):
+        (parts / name).mkdir(parents=True)
+    (parts / "a.123" / "000.png").write_bytes(b"")
+    (parts / "a.123.zip").write_bytes(b"PK")
+    (parts / "a.124.tar").write_bytes(b"")
+    others = ["ab.1.zip", "b.1.zip", "a.b.1.zip", "a.5.1", "a"]
     for name in others:
-        (tmp_path / name).write_bytes(b"")
+        (parts / name).write_bytes(b"")
     fill(writer := new_writer(tmp_path, "a", layout))
     final = writer.commit()
-    assert {path.name for path in tmp_path.iterdir()} == {*others, final.name}
+    assert {path.name for path in tmp_path.iterdir()} == {".parts", final.name}
+    assert {path.name for path in parts.iterdir()} == set(others)
     remove_parts(tmp_path, "b")
-    assert not (tmp_path / ".b.part1.zip").exists()
+    assert not (parts / "b.1.zip").exists()
+
+
+@each_layout
+def test_a_finished_asset_leaves_no_folder_for_parts(tmp_path: Path, layout: str):
+    fill(one := new_writer(tmp_path, "one", layout))
+    fill(other := new_writer(tmp_path, "other", layout))
+    one.commit()
+    assert (tmp_path / ".parts").is_dir()
+    other.abort()
+    assert not (tmp_path / ".parts").exists()
+
+
+@each_layout
+def test_many_writers_beside_each_other_find_their_folder(tmp_path: Path, layout: str):
+    def write(number: int) -> None:
+        for turn in range(20):
+            fill(writer := new_writer(tmp_path, f"{number}-{turn}", layout))
+            writer.commit()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    assert len(list(tmp_path.iterdir())) == 160
+
+
+@each_layout
+def test_an_asset_among_many_looks_at_none_of_them(tmp_path: Path, layout: str):
+    listed: list[str] = []
+
+    def listen(event: str, arguments: tuple[Any, ...]) -> None:
+        if listening and event in ("os.scandir", "os.listdir"):
+            listed.append(str(arguments[0]))
+
+    listening = True
+    # There is no way to take a hook away again.
+    sys.addaudithook(listen)
+    fill(writer := new_writer(tmp_path, "a", layout))
+    writer.commit()
+    listening = False
+    assert str(tmp_path) not in listed
 
 
 def test_the_same_data_make_the_same_archive(tmp_path: Path):
@@ -177,11 +222,12 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, layout: str):
     if layout == "zip":
         writer = new_writer(tmp_path, "a", layout)
         writer.abort()
-        (tmp_path / f".a.part{os.getpid()}.zip").symlink_to(FULL)
+        (tmp_path / ".parts").mkdir()
+        (tmp_path / ".parts" / f"a.{os.getpid()}.zip").symlink_to(FULL)
         writer = type(writer)(tmp_path, "a")
     else:
         writer = new_writer(tmp_path, "a", layout)
-        (tmp_path / f".a.part{os.getpid()}" / "000.exr").symlink_to(FULL)
+        (tmp_path / ".parts" / f"a.{os.getpid()}" / "000.exr").symlink_to(FULL)
     with pytest.raises(DiskFull) as caught:
         writer.add("000.exr", os.urandom(1 << 20))
     assert str(final) in caught.value.message

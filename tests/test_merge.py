@@ -53,12 +53,32 @@ def test_parts_are_put_together_and_missing_ones_told(tmp_path: Path, capsys):
     said = capsys.readouterr().out
     assert "3 assets of 2 parts" in said
     assert "missing: 1" in said
+    assert (read_status([target]).parts, read_status([target]).missing) == ((2, 3), [1])
+    assert cli.main(["status", "data", "--state", str(tmp_path)]) == 0
+    assert "ledgers of 2 of 3 parts, still without 1\n" in capsys.readouterr().out
     assert rows(target) == {"a": "done", "b": "failed", "c": "waiting"}
     assert cli.main(arguments) == 0
     assert rows(target) == {"a": "done", "b": "failed", "c": "waiting"}
     assert len(read_status([target]).runs) == 1
     with Ledger(target, read_only=True) as ledger:
         assert len(list(ledger.runs())) == 2
+
+
+def test_parts_that_come_later_are_missing_no_more(tmp_path: Path):
+    first, second = part(tmp_path, 0, 2, a="done"), part(tmp_path, 1, 2, b="done")
+    target = tmp_path / "ledger.sqlite"
+    assert merge([first], target, "data") == (1, [1])
+    assert merge([second], target, "data") == (2, [])
+    status = read_status([target])
+    assert (status.parts, status.missing) == ((1, 1), [])
+
+
+def test_a_ledger_of_the_whole_list_lacks_no_part(tmp_path: Path):
+    target = tmp_path / "ledger.sqlite"
+    with Ledger(target):
+        pass
+    merge([part(tmp_path, 0, 2, a="done")], target, "data")
+    assert read_status([target]).missing == []
 
 
 @pytest.mark.parametrize("jump", [-1e8, 0.0, 1e8])

@@ -368,9 +368,9 @@ def test_an_asset_of_which_one_view_shows_nothing_is_doubted(tmp_path: Path):
 def test_finished_assets_are_found_and_unfinished_ones_are_not(tmp_path: Path):
     for name, layout in (("b", "zip"), ("a", "folder")):
         write_asset(tmp_path, job_of(views=1, layout=layout, passes=("mask",)), name)
-    (tmp_path / ".c.part1.zip").write_bytes(b"")
-    (tmp_path / ".d.part1").mkdir()
-    (tmp_path / ".d.part1" / METADATA).write_text("{}")
+    (tmp_path / ".parts" / "d.1").mkdir(parents=True)
+    (tmp_path / ".parts" / "d.1" / METADATA).write_text("{}")
+    (tmp_path / ".parts" / "c.1.zip").write_bytes(b"")
     (tmp_path / "e").mkdir()
     (tmp_path / "notes.txt").write_text("")
     places = [tmp_path / "a", tmp_path / "b.zip"]

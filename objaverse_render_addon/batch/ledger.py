@@ -49,6 +49,8 @@ STATES: Final = (
 )  # fmt: skip
 FAILED: Final = ("failed", "given up")
 FINISHED: Final = ("done", *FAILED)
+MERGED: Final = "merged"
+"""Remark of a ledger that was merged: of how many parts, and which."""
 _IN_HAND: Final = ("downloading", "rendering", "packing")
 _VERSION: Final = 1
 _DEADLY_RUNS: Final = 5

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import LedgerDamaged, OutputExists, SourceNotFound
-from .ledger import COLUMNS, Ledger, named
+from .ledger import COLUMNS, MERGED, Ledger, named
 from .lock import Lock
 
 __all__ = ["merge"]
@@ -27,7 +28,7 @@ def merge(paths: Sequence[Path], target: Path, what: str) -> tuple[int, list[int
         what: The output that it is about, for people.
 
     Returns:
-        Number of assets in the target, and the parts that are missing.
+        Number of assets in the target, and the parts that were merged neither now nor before.
 
     Raises:
         SourceNotFound: No part is given.
@@ -71,11 +72,20 @@ def merge(paths: Sequence[Path], target: Path, what: str) -> tuple[int, list[int
                 f"{', '.join(jobs.values())} were made by different jobs.",
                 hint="objaverse-render render … --print-job shows a job.",
             )
+        # A whole list's own ledger lacks nothing, whatever is added to it.
+        new = not target.exists()
         ledger = stack.enter_context(Ledger(target))
+        with named(target):
+            before = ledger.get(MERGED)
         for path in paths:
             with named(path):
                 _add(target, path)
         with named(target):
+            if before:
+                earlier = json.loads(before)
+                there |= set(earlier["parts"]) if earlier["of"] == total else set()
+            if new or before:
+                ledger.put(MERGED, json.dumps({"of": total, "parts": sorted(there)}))
             count = sum(ledger.counts().values())
     return count, sorted(set(range(total)) - there)
 

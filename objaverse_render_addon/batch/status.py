@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import socket
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import SourceNotFound, from_os_error
-from .ledger import FAILED, STATES, Ledger, Run, named
+from .ledger import FAILED, MERGED, STATES, Ledger, Run, named
 from .store import state_folder
 
 __all__ = ["Status", "export_csv", "failures", "ledgers", "read_status"]
@@ -66,7 +67,8 @@ class Status:
         file_types: The same by kind of file.
         runs: The newest run of each ledger.
         rate: Assets a second that the runs at work end; 0 if none is at work.
-        parts: Number of ledgers read, and of how many parts the list has.
+        parts: Number of ledgers read or merged, and of how many parts the list has.
+        missing: Parts of the list that a merged ledger knows nothing of.
         splits: Numbers of parts that the list was split into; more than one is a mistake, and then
             an asset counts once for each.
         staged: Assets that are rendered, and that a run has still to bring where they belong.
@@ -78,6 +80,7 @@ class Status:
     runs: list[Run] = field(default_factory=list)
     rate: float = 0.0
     parts: tuple[int, int] = (1, 1)
+    missing: list[int] = field(default_factory=list)
     splits: list[int] = field(default_factory=list)
     staged: int = 0
 
@@ -120,6 +123,7 @@ def read_status(paths: Sequence[Path]) -> Status:
     status = Status()
     reasons, file_types = Counter[str](), Counter[str]()
     splits = set[int]()
+    merged: dict[str, Any] = {}
     for path in paths:
         with named(path), Ledger(path, read_only=True) as ledger:
             for name, count in ledger.counts().items():
@@ -127,6 +131,7 @@ def read_status(paths: Sequence[Path]) -> Status:
             reasons.update(ledger.failures_by("reason"))
             file_types.update(ledger.failures_by("file_type"))
             run = ledger.last_run()
+            merged = json.loads(ledger.get(MERGED) or "{}")
         if match := re.search(r"-of-(\d+)\.sqlite$", path.name):
             splits.add(int(match.group(1)))
         if run is not None:
@@ -135,6 +140,10 @@ def read_status(paths: Sequence[Path]) -> Status:
                 status.rate += (run.done + run.failed) / run.elapsed
     status.reasons, status.file_types = dict(reasons.most_common()), dict(file_types.most_common())
     status.parts = len(paths), max(1, len(paths), *splits)
+    if len(paths) == 1 and merged:
+        status.missing = sorted(set(range(merged["of"])) - set(merged["parts"]))
+        if status.missing:
+            status.parts = len(merged["parts"]), merged["of"]
     status.splits = sorted(splits)
     for folder in {path.parent for path in paths}:
         for pattern in ("staging/[!.]*", "part-*/staging/[!.]*"):

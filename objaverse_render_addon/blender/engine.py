@@ -98,7 +98,11 @@ class AssetScene:
     warnings: list[str] = field(default_factory=list)
     watch: Stopwatch = field(default_factory=Stopwatch)
 
-    def frames(self, scratch: Path) -> Iterator[tuple[Frame, Future[None]]]:
+    def frames(
+        self,
+        scratch: Path,
+        on_geometry: Callable[[Frame, Future[Any]], None] = lambda *_: None,
+    ) -> Iterator[tuple[Frame, Future[None]]]:
         """Render the views in order.
 
         Geometry comes first for a batch of views, since it costs little and tells early that
@@ -106,6 +110,8 @@ class AssetScene:
 
         Args:
             scratch: Folder for temporary images, best in memory; emptied as frames are read.
+            on_geometry: Told of each frame before its colour is rendered, with what ends when
+                its geometry is complete, so that it can be written meanwhile.
 
         Yields:
             A frame whose geometry is complete, and what ends when its colour and its checks are,
@@ -127,7 +133,12 @@ class AssetScene:
                 views = self.views[start : start + batch]
                 frames, decoded = self._render_geometry(views, scratch, output, decoder)
                 for frame in frames:
-                    completed = self._finish(frame, recent, scratch, decoder)
+                    checked = decoder.submit(
+                        check_geometry, frame, self.normalization.bounds, list(recent)
+                    )
+                    on_geometry(frame, checked)
+                    path = self._render_color(frame, scratch)
+                    completed = decoder.submit(self._complete, frame, path, checked)
                     if frame is frames[0]:
                         # The last of the geometry was read while its colour was rendered.
                         for future in decoded:
@@ -164,24 +175,20 @@ class AssetScene:
             self._set_up_color()
         return frames, decoded
 
-    def _finish(
-        self, frame: Frame, recent: list[Frame], scratch: Path, decoder: ThreadPoolExecutor
-    ) -> Future[None]:
-        """Render colour where it is asked for, and check beside that."""
-        checked = decoder.submit(check_geometry, frame, self.normalization.bounds, list(recent))
-        path = None
-        if "rgb" in self.job.output.passes:
-            since = time.perf_counter()
-            path = scratch / f"color-{frame.view.index:05d}.exr"
-            self._look(frame.view)
-            self._set_border(frame.camera, frame.object_box, BOX_MARGIN)
-            seed = draw(self.job.seed, self.asset_id, "noise", frame.view.index, 1)
-            frame.noise_seed = int(seed[0] * 2**31)
-            self.scene.cycles.seed = frame.noise_seed
-            self.scene.render.filepath = str(path)
-            self._render(path)
-            self.watch.add("color", since)
-        return decoder.submit(self._complete, frame, path, checked)
+    def _render_color(self, frame: Frame, scratch: Path) -> Path | None:
+        if "rgb" not in self.job.output.passes:
+            return None
+        since = time.perf_counter()
+        path = scratch / f"color-{frame.view.index:05d}.exr"
+        self._look(frame.view)
+        self._set_border(frame.camera, frame.object_box, BOX_MARGIN)
+        seed = draw(self.job.seed, self.asset_id, "noise", frame.view.index, 1)
+        frame.noise_seed = int(seed[0] * 2**31)
+        self.scene.cycles.seed = frame.noise_seed
+        self.scene.render.filepath = str(path)
+        self._render(path)
+        self.watch.add("color", since)
+        return path
 
     def _decode_geometry(self, frame: Frame, path: Path) -> Frame:
         output = self.job.output

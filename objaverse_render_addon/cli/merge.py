@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..words import how_many
+from ..words import how_many, short_list
 
 __all__ = ["add"]
 
@@ -50,6 +50,5 @@ def _merge(options: argparse.Namespace) -> int:
     print(f"{folder / 'ledger.sqlite'}: {how_many(count, 'asset')} of "
         f"{how_many(len(paths), 'part')}")
     if missing:
-        shown = ", ".join(map(str, missing[:20])) + (" …" if len(missing) > 20 else "")
-        print(f"parts that are missing: {shown}")
+        print(f"parts that are missing: {short_list(missing)}")
     return 0

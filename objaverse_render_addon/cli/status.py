@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DuplicateAsset
-from ..words import how_many
+from ..words import how_many, short_list
 from .common import reason, reason_or_all
 
 __all__ = ["add"]
@@ -147,6 +147,11 @@ def _describe(status: Any) -> str:
         lines.append(
             f"the list was split in different ways ({splits} parts), and an asset counts once for "
             "each: move the ledgers of one away"
+        )
+    elif status.missing:
+        lines.append(
+            f"merged from the ledgers of {there} of {parts} parts, still without "
+            f"{short_list(status.missing)}"
         )
     elif parts > 1:
         lines.append(f"ledgers of {there} of {parts} parts are here, not merged yet")

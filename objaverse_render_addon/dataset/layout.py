@@ -4,6 +4,9 @@
 same without compression, the layout ``folder`` the same without an archive. All are written under
 a temporary name beside the final one and renamed when everything is in them. Shards (the layout
 ``webdataset``) are put together from tars, by :mod:`objaverse_render_addon.batch.packing`.
+
+What is not whole yet lies in the hidden folder ``.parts`` beside the finished ones, so that looking
+for what a killed process left never means looking through a million finished assets.
 """
 
 from __future__ import annotations
@@ -11,12 +14,13 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +46,8 @@ __all__ = [
 METADATA = "metadata.json"
 # Already compressed; deflating it again only costs time.
 _STORED = (".png", ".exr", ".npz")
+_PARTS = ".parts"
+_Made = TypeVar("_Made")
 # zlib's fastest level: on float maps level 6 gains some 7 % for two thirds more work
 # (docs/formats.md has the table).
 _LEVEL = 1
@@ -187,11 +193,33 @@ def new_writer(out: Path, asset_id: str, layout: str) -> AssetWriter:
 
 def remove_parts(out: Path, asset_id: str) -> None:
     """Remove what a killed process left of this asset."""
-    for part in out.glob(f".{asset_id}.part*"):
+    ours = re.compile(re.escape(asset_id) + r"\.\d+(\.zip|\.tar|\.old)?")
+    try:
+        left = [part for part in (out / _PARTS).iterdir() if ours.fullmatch(part.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for part in left:
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
         else:
             part.unlink(missing_ok=True)
+    _tidy(out)
+
+
+def _begin(out: Path, name: str, make: Callable[[Path], _Made]) -> tuple[Path, _Made]:
+    """Path of a part, named after this process, and what ``make`` made there."""
+    part = out / _PARTS / name
+    for _ in range(10):
+        part.parent.mkdir(exist_ok=True)
+        # Another worker that ends just now may take the empty folder away.
+        with contextlib.suppress(FileNotFoundError):
+            return part, make(part)
+    return part, make(part)
+
+
+def _tidy(out: Path) -> None:
+    with contextlib.suppress(OSError):  # Others are at work in there.
+        (out / _PARTS).rmdir()
 
 
 class _ArchiveWriter:
@@ -199,9 +227,10 @@ class _ArchiveWriter:
 
     def __init__(self, out: Path, asset_id: str, layout: str) -> None:
         self._final = asset_path(out, asset_id, layout)
-        self._part = out / f".{asset_id}.part{os.getpid()}.{layout}"
         self._folder = asset_id
-        self._file = self._part.open("wb")
+        self._part, self._file = _begin(
+            out, f"{asset_id}.{os.getpid()}.{layout}", lambda part: part.open("wb")
+        )
 
     def _put(self, path: str, data: bytes) -> None:
         raise NotImplementedError
@@ -224,6 +253,7 @@ class _ArchiveWriter:
             self._part.replace(self._final)
         except OSError as error:
             raise from_os_error(error, f"{self._final}") from error
+        _tidy(self._final.parent)
         return self._final
 
     def abort(self) -> None:
@@ -231,6 +261,7 @@ class _ArchiveWriter:
             self._file.close()
         with contextlib.suppress(OSError):
             self._part.unlink(missing_ok=True)
+        _tidy(self._final.parent)
 
 
 class _ZipWriter(_ArchiveWriter):
@@ -289,8 +320,7 @@ class _TarWriter(_ArchiveWriter):
 class _FolderWriter:
     def __init__(self, out: Path, asset_id: str) -> None:
         self._final = asset_path(out, asset_id, "folder")
-        self._part = out / f".{asset_id}.part{os.getpid()}"
-        self._part.mkdir()
+        self._part, _ = _begin(out, f"{asset_id}.{os.getpid()}", Path.mkdir)
 
     def add(self, name: str, data: bytes) -> None:
         try:
@@ -314,10 +344,12 @@ class _FolderWriter:
                 self._part.rename(self._final)
         except OSError as error:
             raise from_os_error(error, f"{self._final}") from error
+        _tidy(self._final.parent)
         return self._final
 
     def abort(self) -> None:
         shutil.rmtree(self._part, ignore_errors=True)
+        _tidy(self._final.parent)
 
 
 def folder_in(archive: zipfile.ZipFile) -> str:

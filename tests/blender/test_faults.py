@@ -382,7 +382,7 @@ def test_a_worker_ends_with_the_process_that_started_it(
     process = start(command(sources, out, values, "--scratch", str(scratch)))
     next_line(process, "frame-done", asset_id="first")
     (worker,) = workers_of(process.pid)
-    assert len(list(out.glob(".first.part*"))) == 1
+    assert len(list(out.glob(".parts/first.*"))) == 1
     process.kill()
     process.communicate()
     assert wait_until(lambda: not is_alive(worker))
@@ -393,13 +393,15 @@ def test_a_worker_ends_with_the_process_that_started_it(
 def test_a_part_that_a_power_cut_left_is_cleaned_up(tmp_path: Path, scratch: Path) -> None:
     (source,) = cubes(tmp_path, "cube")
     out = tmp_path / "out"
-    (out / ".cube.part99999").mkdir(parents=True)
-    (out / ".cube.part99999" / "000.png").touch()
-    (out / ".cube.part99998.zip").touch()
+    parts = out / ".parts"
+    (parts / "cube.99999").mkdir(parents=True)
+    (parts / "cube.99999" / "000.png").touch()
+    (parts / "cube.99998.zip").touch()
     (out / "cube.zip").write_bytes(b"PK\x03\x04 half an archive")
     report = render([source], scenes.make_job({"cameras.views": 1}), out, scratch=scratch)
     assert report.results[0].status == "done"
     assert [path.name for path in out.glob("[!.]*")] == ["cube.zip"]
+    assert not parts.exists()
     assert verify_asset(out / "cube.zip").ok
 
 

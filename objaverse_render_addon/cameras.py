@@ -102,12 +102,13 @@ class Camera:
     def project(self, points: npt.NDArray[Any]) -> tuple[Array, Array]:
         """Pixel coordinates (N, 2) and planar depth (N,) of world points (N, 3)."""
         rotation, position = self.camera_to_world[:3, :3], self.camera_to_world[:3, 3]
-        local = (np.asarray(points, dtype=np.float64) - position) @ rotation
-        depth = -local[:, 2]
+        # An axis lies along memory, which is several times as fast as a point does.
+        x, y, z = rotation.T @ (np.asarray(points, dtype=np.float64) - position).T
+        depth = -z
         with np.errstate(divide="ignore", invalid="ignore"):
-            u = self.intrinsics[0, 0] * local[:, 0] / depth + self.intrinsics[0, 2]
-            v = -self.intrinsics[1, 1] * local[:, 1] / depth + self.intrinsics[1, 2]
-        return np.stack([u, v], axis=1), depth
+            u = self.intrinsics[0, 0] * x / depth + self.intrinsics[0, 2]
+            v = -self.intrinsics[1, 1] * y / depth + self.intrinsics[1, 2]
+        return np.stack([u, v]).T, depth
 
     def rays(self) -> Array:
         """Directions (H, W, 3) through the pixel centres in camera axes, scaled to depth 1."""
@@ -230,19 +231,23 @@ def fitting_radius(
     """Smallest distance at which all points are in frame, with :data:`FRAME_MARGIN` to spare.
 
     A point with offsets x to the right, y up and h towards the camera is in frame when
-    ``|x| fx / (r - h)`` is within the half image, which is linear in r.
+    ``|x| fx / (r - h)`` is within the half image, which is linear in r: for each of the four
+    sides it is the reach of the points in one direction.
     """
     pose = look_at_pose(azimuth, elevation, 0.0, rig)
-    local = (np.asarray(points, dtype=np.float64) - pose[:3, 3]) @ pose[:3, :3]
     (fx, _, cx), (_, fy, cy), _ = intrinsics.tolist()
     keep = 1.0 - FRAME_MARGIN
-    slopes = [fx / (keep * (size[0] - cx)), -fx / (keep * cx)]
-    slopes_y = [-fy / (keep * (size[1] - cy)), fy / (keep * cy)]
-    reach = np.maximum(
-        np.maximum(local[:, 0] * slopes[0], local[:, 0] * slopes[1]),
-        np.maximum(local[:, 1] * slopes_y[0], local[:, 1] * slopes_y[1]),
+    sides = np.array(
+        [
+            [fx / (keep * (size[0] - cx)), 0.0, 1.0],
+            [-fx / (keep * cx), 0.0, 1.0],
+            [0.0, -fy / (keep * (size[1] - cy)), 1.0],
+            [0.0, fy / (keep * cy), 1.0],
+        ]
     )
-    return float(np.max(local[:, 2] + reach))
+    directions = sides @ pose[:3, :3].T
+    reach = (directions @ np.asarray(points, dtype=np.float64).T).max(axis=1)
+    return float(np.max(reach - directions @ pose[:3, 3]))
 
 
 def _between(bounds: tuple[float, float], share: float) -> float:

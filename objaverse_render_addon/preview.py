@@ -18,7 +18,8 @@ import numpy.typing as npt
 from . import preferences, properties
 from .assets.sources import safe_name
 from .blender.asset import asset_objects
-from .blender.scene import measure, normalizing_transform, outermost
+from .blender.scene import measure, normalizing_transform
+from .bounding import outermost
 from .cameras import Rig, View, sample_views
 from .errors import RenderError
 from .job import HALF_EXTENT, RenderJob

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from mathutils import Matrix
 
-from ..cameras import GOLDEN_ANGLE
+from ..bounding import bounding_sphere, outermost
 from ..errors import DegenerateGeometry, InvalidGeometry, NoGeometry, NormalizationFailed
 from ..frame import Bounds
 from ..job import HALF_EXTENT
@@ -25,7 +25,6 @@ __all__ = [
     "measure",
     "normalize",
     "normalizing_transform",
-    "outermost",
     "stage",
 ]
 
@@ -246,55 +245,6 @@ def _face_vertices(obj: Any) -> tuple[npt.NDArray[np.float32], int]:
 def _few(points: Points) -> Points:
     """The points themselves, or of many the outermost."""
     return points if len(points) <= _MANY_POINTS else outermost(points)
-
-
-def outermost(points: Points, count: int = 1024) -> Points:
-    """Of points (N, 3) those that lie farthest in ``count`` directions and along the axes."""
-    index = np.arange(count)
-    z = 1 - (2 * index + 1) / count
-    angle = index * GOLDEN_ANGLE
-    ring = np.sqrt(1 - z * z)
-    directions = np.stack([ring * np.cos(angle), ring * np.sin(angle), z], axis=1)
-    directions = np.concatenate([directions, np.eye(3), -np.eye(3)])
-    best = np.full(len(directions), -np.inf)
-    chosen = np.zeros(len(directions), dtype=np.int64)
-    for start in range(0, len(points), 65536):
-        # Directions by points: the maximum runs along memory, some ten times as fast.
-        reach = directions @ points[start : start + 65536].T
-        rows = reach.argmax(axis=1)
-        values = reach[np.arange(len(directions)), rows]
-        better = values > best
-        best[better] = values[better]
-        chosen[better] = rows[better] + start
-    return points[np.unique(chosen)]
-
-
-def bounding_sphere(points: Points) -> tuple[Points, float]:
-    """A nearly minimal sphere around points: Badoiu and Clarkson's iteration.
-
-    ("Smaller core-sets for balls", SODA 2003: the centre moves towards the farthest point by
-    1/(i+1); after n steps the radius is within 1/sqrt(n) of the best, in practice far closer.)
-    Most steps look at the core set alone, the points that were once the farthest of all.
-    """
-    middle = (points.min(axis=0) + points.max(axis=0)) / 2
-    points = points - middle
-    # |p - c|² is |p|² - 2 p·c + |c|²: one product per step instead of three passes over memory.
-    squares = np.einsum("ij,ij->i", points, points)
-    core: list[int] = []
-    best, least, center = np.zeros(3), math.inf, np.zeros(3)
-    for step in range(600):
-        if step % 30 == 0:
-            reach = squares - points @ (2 * center)
-            far = int(reach.argmax())
-            square = float(reach[far] + center @ center)
-            if square < least:
-                best, least = center, square
-            core.append(far)
-            some, their_squares = points[core], squares[core]
-        far = int((their_squares - some @ (2 * center)).argmax())
-        center = center + (some[far] - center) / (step + 2)
-    radius = float(np.linalg.norm(points - best, axis=1).max())
-    return middle + best, radius
 
 
 @dataclass(frozen=True)

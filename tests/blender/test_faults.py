@@ -310,7 +310,9 @@ def test_a_folder_that_vanishes_costs_nothing(tmp_path: Path, scratch: Path) -> 
     def remove(event: Any) -> None:
         if event.kind == "frame-done" and event.index == 2 and not removed:
             removed.append(event.asset_id)
-            shutil.rmtree(out)
+            # All at once: a worker that goes on to write must not keep it there.
+            out.rename(gone := tmp_path / "gone")
+            shutil.rmtree(gone, ignore_errors=True)
 
     job = scenes.make_job({"cameras.views": 30})
     for layout in ("zip", "folder"):

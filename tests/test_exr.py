@@ -49,6 +49,38 @@ def test_openexr_reads_what_we_write(tmp_path: Path, size: tuple[int, int]) -> N
 
 
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("change", ["none", "swapped", "row", "outside"])
+def test_lines_in_any_order_are_put_right(
+    tmp_path: Path, size: tuple[int, int], change: str
+) -> None:
+    path = tmp_path / "a.exr"
+    header = {"compression": OpenEXR.NO_COMPRESSION, "type": OpenEXR.scanlineimage}
+    OpenEXR.File(header, planes(size)).write(str(path))
+    data = bytearray(path.read_bytes())
+    _, table, _ = exr._headers(bytes(data))
+    height = size[0]
+    first, last = (
+        struct.unpack_from("<Q", data, table + 8 * at)[0] for at in (0, height - 1)
+    )
+    if change == "swapped":
+        # The first line lies where the last did, and says so, in the table or not.
+        block = (last - first) // max(1, height - 1) if height > 1 else 0
+        data[first : first + block], data[last : last + block] = (
+            data[last : last + block], data[first : first + block],
+        )  # fmt: skip
+    elif change == "row":
+        struct.pack_into("<i", data, last, height)
+    elif change == "outside":
+        struct.pack_into("<Q", data, table + 8 * (height - 1), len(data) - 4)
+    path.write_bytes(data)
+    if change in ("none", "swapped"):
+        same(exr.read(path), planes(size))
+    else:
+        with pytest.raises(exr.Broken):
+            exr.read(path)
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", ["NO", "ZIPS", "ZIP"])
 def test_we_read_what_openexr_writes(tmp_path: Path, size: tuple[int, int], name: str) -> None:
     path = tmp_path / "a.exr"

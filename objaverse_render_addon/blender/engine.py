@@ -276,7 +276,10 @@ class AssetScene:
     def _set_up_color(self) -> None:
         scene, engine = self.scene, self.job.engine
         compat.set_compositing(scene, False)
-        scene.render.engine = compat.engine_id(engine.engine)
+        name = compat.engine_id(engine.engine)
+        if scene.render.engine != name:
+            # Choosing the same one again costs milliseconds.
+            scene.render.engine = name
         if engine.engine == "cycles":
             compat.set_checked(scene.cycles, filter_width=FILTER_WIDTH, samples=engine.samples)
             compat.set_checked(scene.cycles, use_denoising=self.denoised)

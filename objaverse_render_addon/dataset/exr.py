@@ -28,6 +28,7 @@ _TYPES: Final = (np.dtype("<u4"), np.dtype("<f2"), np.dtype("<f4"))
 _LINES: Final = {0: 1, 2: 1, 3: 16}  # NONE, ZIPS, ZIP: lines per block
 _ZIP: Final = 3
 _LEVEL: Final = 4
+_USUAL_HEAD: Final = 1 << 14
 
 
 class Unsupported(ValueError):
@@ -85,7 +86,12 @@ def read_headers(path: Path) -> list[Part]:
     Raises:
         Broken, Unsupported, OSError
     """
-    return _headers(path.read_bytes())[0]
+    with path.open("rb") as file:
+        data = file.read(_USUAL_HEAD)
+        try:
+            return _headers(data)[0]
+        except Broken:
+            return _headers(data + file.read())[0]
 
 
 def _take(data: bytes, position: int, dtype: str, count: int) -> Array:
@@ -160,8 +166,45 @@ def _channels(value: bytes) -> dict[str, np.dtype[Any]]:
 
 
 def _pixels(data: bytes, part: Part, table: Array, number: int | None) -> dict[str, Array]:
-    height, width = part.size
+    width = part.size[1]
     line = width * sum(dtype.itemsize for dtype in part.channels.values())
+    lines = _plain_lines(data, part, table, line, 0 if number is None else 4)
+    if lines is None:
+        lines = _blocks(data, part, table, line, number)
+    found = {}
+    start = 0
+    for name, dtype in part.channels.items():
+        end = start + width * dtype.itemsize
+        found[name] = np.ascontiguousarray(lines[:, start:end]).view(dtype)
+        start = end
+    return found
+
+
+def _plain_lines(
+    data: bytes, part: Part, table: Array, line: int, before: int
+) -> Array | None:
+    """(H, line) bytes without a copy, where uncompressed lines follow each other evenly."""
+    if part.compression != 0:
+        return None
+    height, top = part.size[0], part.window[1]
+    offsets = table.astype(np.int64)
+    stride = int(offsets[1] - offsets[0]) if height > 1 else before + 8 + line
+    first = int(offsets[0])
+    if stride < before + 8 + line or first < 0:
+        return None
+    if first + (height - 1) * stride + before + 8 + line > len(data):
+        return None
+    if (offsets != first + stride * np.arange(height)).any():
+        return None
+    heads = np.ndarray((height, 2), "<i4", data, first + before, (stride, 4))
+    if (heads != np.stack([top + np.arange(height), np.full(height, line)], axis=1)).any():
+        return None
+    return np.ndarray((height, line), "u1", data, first + before + 8, (stride, 1))
+
+
+def _blocks(data: bytes, part: Part, table: Array, line: int, number: int | None) -> Array:
+    """(H, line) bytes of blocks in any order, each of which may be compressed."""
+    height = part.size[0]
     lines = np.zeros((height, line), dtype=np.uint8)
     step = _LINES[part.compression]
     for offset in table.tolist():
@@ -178,13 +221,7 @@ def _pixels(data: bytes, part: Part, table: Array, number: int | None) -> dict[s
                 raise Broken("a block has another size than its lines")
             block = _unzip(block, count * line)
         lines[row : row + count] = block.reshape(count, line)
-    found = {}
-    start = 0
-    for name, dtype in part.channels.items():
-        end = start + width * dtype.itemsize
-        found[name] = np.ascontiguousarray(lines[:, start:end]).view(dtype)
-        start = end
-    return found
+    return lines
 
 
 def _unzip(block: Array, size: int) -> Array:

@@ -76,6 +76,10 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--samples", type=int, default=1)
     parser.add_argument("--workers", type=int)
+    parser.add_argument(
+        "--among", type=int, default=0,
+        help="files that finished assets have left in the folder before",
+    )  # fmt: skip
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -97,6 +101,10 @@ def main() -> None:
             f"{options.assets} assets, {options.views} views, {options.size}², "
             f"{options.samples} samples, {', '.join(job.output.passes)}"
         )
+        (folder / "pool").mkdir()
+        for index in range(options.among):
+            (folder / "pool" / f"{index:032x}.zip").touch()
+        os.sync()  # They were finished long ago.
         ended = run_pool(sources, folder / "pool", job, options.workers)
         each = (ended[-1]) / len(ended)
         # The second and the last: the first pays for Blender's start.

@@ -15,7 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from objaverse_render_addon.batch.ledger import Entry, Ledger, Outcome, Row
+from objaverse_render_addon.batch.ledger import Ledger
+from objaverse_render_addon.batch.rows import Entry, Outcome, Row
 
 COMPLETED = 50_000
 AT_ONCE = 16

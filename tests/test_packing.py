@@ -10,8 +10,9 @@ import pytest
 from batch_lanes import make_job, write_asset
 
 from objaverse_render_addon.batch.lanes import Task
-from objaverse_render_addon.batch.ledger import Entry, Ledger, Outcome
+from objaverse_render_addon.batch.ledger import Ledger
 from objaverse_render_addon.batch.packing import Shards, Waiting, assets_in, indexed_shards
+from objaverse_render_addon.batch.rows import Entry, Outcome
 from objaverse_render_addon.batch.store import Store, open_store
 from objaverse_render_addon.dataset.reader import AssetReader, Dataset
 from objaverse_render_addon.errors import OutputNotWritable, TruncatedFile

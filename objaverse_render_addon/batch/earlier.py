@@ -13,9 +13,10 @@ from ..dataset.storage import AssetRef
 from ..errors import LedgerDamaged, OutputExists, OutputNotWritable, from_reason
 from ..job import RenderJob
 from . import packing
-from .ledger import FAILED, Ledger, Outcome
+from .ledger import Ledger
 from .prepare import Item, changed_content, changed_job, check_same, made_differently
 from .results import KEPT_RESULTS, AssetResult, Report
+from .rows import FAILED, Outcome
 from .store import Store
 
 __all__ = ["check_job", "look_at_files", "look_at_shards", "tell_earlier"]

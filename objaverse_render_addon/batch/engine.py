@@ -34,10 +34,12 @@ from ..job import RenderJob
 from ..messages import Done, Failed, FrameDone, Notice, Stage
 from ..words import how_many
 from .lanes import Lane, LaneBroken, LaneThread, Task, Told
-from .ledger import Ledger, Outcome, Row, file_type, named
+from .ledger import Ledger
+from .ledger_file import named
 from .packing import Shards, Waiting
 from .prepare import Found, Item, Preparer
 from .results import AssetResult, Event
+from .rows import Outcome, Row, file_type
 from .storage import STORAGE_ERRORS, StorageWatch
 from .store import Store
 

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from ..assets import lists
 from ..assets.licences import LicenceFilter
 from ..assets.sources import Source, expand, path_of
-from .ledger import Entry, Ledger
+from .ledger import Ledger
+from .rows import Entry
 
 __all__ = ["IdSource", "Wanted", "name_of", "take_in"]
 

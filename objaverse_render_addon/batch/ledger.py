@@ -2,7 +2,7 @@
 
 One process writes it (:mod:`.lock` sees to that), any number may read it meanwhile. It can be
 looked at with any SQLite tool: the table ``assets`` has a row per asset, ``jobs`` what they were
-rendered by, ``runs`` who worked on it.
+rendered by, ``runs`` who worked on it (:mod:`.ledger_file` has the tables).
 """
 
 from __future__ import annotations
@@ -15,44 +15,18 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import (
-    DiskFull,
-    LedgerDamaged,
-    OutputNotWritable,
-    RenderError,
-    from_os_error,
-)
+from ..errors import RenderError
+from .ledger_file import error_of, named, open_ledger
 from .lock import Lock
+from .rows import STATES, Entry, Outcome, Row, Run, file_type
 
-__all__ = [
-    "COLUMNS",
-    "FAILED",
-    "FINISHED",
-    "STATES",
-    "Entry",
-    "Ledger",
-    "Outcome",
-    "Row",
-    "Run",
-    "file_type",
-    "ledger_of_run",
-    "named",
-]
+__all__ = ["Ledger", "ledger_of_run"]
 
-STATES: Final = (
-    "waiting", "downloading", "rendering", "packing", "done", "failed", "given up",
-)  # fmt: skip
-FAILED: Final = ("failed", "given up")
-FINISHED: Final = ("done", *FAILED)
-MERGED: Final = "merged"
-"""Remark of a ledger that was merged: of how many parts, and which."""
 _IN_HAND: Final = ("downloading", "rendering", "packing")
-_VERSION: Final = 1
 _DEADLY_RUNS: Final = 5
 """Runs that may die over an asset before it is given up; from the second on it comes last."""
 _BATCH: Final = 20_000
@@ -67,140 +41,6 @@ _KEPT: Final = ", ".join(
 )  # fmt: skip
 _ANEW: Final = "state = 'waiting', attempts = 0, lost = 0, reason = NULL"
 _ROW: Final = "id, source, asset_id, state, attempts, replace, options"
-
-_SCHEMA: Final = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE jobs (fingerprint TEXT PRIMARY KEY, job TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE requests (id INTEGER PRIMARY KEY AUTOINCREMENT, digest TEXT UNIQUE NOT NULL);
-CREATE TABLE shards (path TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE runs (
-    id INTEGER PRIMARY KEY, host TEXT, pid INTEGER, started REAL, seen REAL, elapsed REAL,
-    done INTEGER, failed INTEGER, workers INTEGER, ended TEXT, note TEXT
-);
-CREATE TABLE assets (
-    id INTEGER PRIMARY KEY,
-    source TEXT NOT NULL,
-    asset_id TEXT COLLATE NOCASE,
-    request INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    lost INTEGER NOT NULL DEFAULT 0,
-    replace INTEGER NOT NULL DEFAULT 0,
-    options TEXT,
-    fingerprint TEXT,
-    path TEXT,
-    reason TEXT,
-    message TEXT,
-    hint TEXT,
-    log TEXT,
-    file_type TEXT,
-    license TEXT,
-    sha256 TEXT,
-    worker TEXT,
-    device TEXT,
-    views INTEGER,
-    bytes INTEGER,
-    source_bytes INTEGER,
-    seconds REAL,
-    stages TEXT,
-    warnings TEXT,
-    doubts TEXT,
-    updated REAL
-);
-CREATE UNIQUE INDEX by_asset_id ON assets (asset_id);
-CREATE INDEX by_state ON assets (request, state, (lost > 1));
-CREATE INDEX duplicates ON assets (source) WHERE asset_id IS NULL;
-"""
-COLUMNS: Final = tuple(
-    line.split()[0]
-    for line in _SCHEMA[_SCHEMA.index("assets (") : _SCHEMA.index("CREATE UNIQUE")].splitlines()
-    if line.startswith("    ")
-)
-"""Of the table ``assets``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An asset that a run was asked for.
-
-    Attributes:
-        asset_id: Name of the finished asset, unique in its folder.
-        options: Job fields that this asset has its own values for.
-    """
-
-    source: str
-    asset_id: str
-    options: dict[str, Any] | None = None
-
-
-@dataclass(slots=True)
-class Row:
-    """An asset in the ledger, as far as a run needs it."""
-
-    id: int
-    source: str
-    asset_id: str
-    state: str
-    attempts: int = 0
-    replace: bool = False
-    options: dict[str, Any] | None = None
-
-
-@dataclass(slots=True)
-class Outcome:
-    """How one asset ended; columns of ``assets``."""
-
-    id: int
-    state: str
-    attempts: int = 0
-    reason: str | None = None
-    message: str | None = None
-    hint: str | None = None
-    log: str | None = None
-    fingerprint: str | None = None
-    path: str | None = None
-    file_type: str | None = None
-    license: str | None = None
-    sha256: str | None = None
-    worker: str | None = None
-    device: str | None = None
-    views: int | None = None
-    bytes: int | None = None
-    source_bytes: int | None = None
-    seconds: float | None = None
-    stages: dict[str, float] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    doubts: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Run:
-    """One run as the ledger knows it.
-
-    Attributes:
-        started: Unix time, for people.
-        elapsed: Seconds that it has worked, by a clock that nobody can set.
-        ended: ``finished``, ``interrupted``, …; empty while it works, or if it was killed.
-        note: What it is waiting for, if so.
-    """
-
-    id: int
-    host: str
-    pid: int
-    started: float
-    seen: float
-    elapsed: float
-    done: int
-    failed: int
-    workers: int
-    ended: str
-    note: str
-
-
-def file_type(source: str) -> str | None:
-    """What a source's name says that it is."""
-    suffix = Path(source).suffix.lower().lstrip(".")
-    return suffix if 0 < len(suffix) <= 6 else None
 
 
 @contextlib.contextmanager
@@ -240,39 +80,6 @@ def ledger_of_run(
         lock.release(remove=vain)
 
 
-@contextlib.contextmanager
-def named(path: Path) -> Iterator[None]:
-    """Gives what SQLite raises a name of ours.
-
-    Raises:
-        DiskFull, LedgerDamaged, OutputNotWritable
-    """
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _named(error, path) from error
-
-
-def _named(error: sqlite3.Error, path: Path) -> RenderError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
-        return DiskFull(
-            f"The ledger {path} cannot be written: {error}.",
-            hint="Make room and run the same command again; --state puts it elsewhere.",
-        )
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or (
-        code == sqlite3.SQLITE_ERROR and "no such" in str(error)
-    ):
-        return LedgerDamaged(
-            f"{path} cannot be read as a ledger: {error}.",
-            hint="Move it away; finished assets are found again by their files.",
-        )
-    return OutputNotWritable(
-        f"The ledger {path} cannot be used: {error}.",
-        hint="Run the same command again when it can; --state puts it elsewhere.",
-    )
-
-
 class Ledger:
     """The ledger at ``path``; made if it is not there.
 
@@ -296,34 +103,7 @@ class Ledger:
         self._flushed = time.monotonic()
         self._unwritten: list[tuple[str, list[tuple[Any, ...]]]] = []
         self.patience: Callable[[RenderError, float], bool] | None = None
-        try:
-            # An empty file is what a process leaves that dies at the first moment.
-            new = not path.exists() or not path.stat().st_size
-            if read_only:
-                self._db = _connect_to_read(path)
-            else:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                if new:
-                    _make(path)
-                self._db = sqlite3.connect(
-                    path, isolation_level=None, timeout=30, check_same_thread=False
-                )
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute("PRAGMA cache_size = -131072")
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        except OSError as error:
-            raise from_os_error(error, str(path)) from error
-        except sqlite3.Error as error:
-            with contextlib.suppress(AttributeError):
-                self._db.close()
-            raise _named(error, path) from error
-        if version != _VERSION:
-            self._db.close()
-            raise LedgerDamaged(
-                f"{path} is a ledger of version {version}; this program knows {_VERSION}.",
-                hint="Use the program's newest version.",
-            )
+        self._db = open_ledger(path, read_only=read_only)
 
     def __enter__(self) -> Ledger:
         return self
@@ -383,7 +163,7 @@ class Ledger:
             except sqlite3.Error as error:
                 if self.patience is None or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
                     raise
-                if not self.patience(_named(error, self.path), time.monotonic() - since):
+                if not self.patience(error_of(error, self.path), time.monotonic() - since):
                     raise
                 action = self._tell_again
 
@@ -632,9 +412,7 @@ class Ledger:
 
     def add_job(self, fingerprint: str, job: dict[str, Any]) -> None:
         """Remember what a fingerprint stands for."""
-        self._write(
-            "INSERT OR IGNORE INTO jobs VALUES (?, ?)", [(fingerprint, json.dumps(job))]
-        )
+        self._write("INSERT OR IGNORE INTO jobs VALUES (?, ?)", [(fingerprint, json.dumps(job))])
 
     def job(self, fingerprint: str) -> dict[str, Any] | None:
         """The job that a fingerprint stands for."""
@@ -742,51 +520,6 @@ class Ledger:
                 (first, last, request),
             )
         )
-
-
-def _make(path: Path) -> None:
-    """An empty ledger, whole from its first moment, for those who read."""
-    part = path.with_name(f".{path.name}.part")
-    part.unlink(missing_ok=True)
-    db = sqlite3.connect(part, isolation_level=None)
-    try:
-        db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
-        db.close()
-    except BaseException:
-        db.close()
-        part.unlink(missing_ok=True)
-        raise
-    # What lies beside belongs to one that is gone.
-    for ending in ("-wal", "-shm"):
-        path.with_name(path.name + ending).unlink(missing_ok=True)
-    part.replace(path)
-
-
-def _connect_to_read(path: Path) -> sqlite3.Connection:
-    """A connection that changes nothing and leaves no file behind.
-
-    To read a ledger SQLite makes files beside it (https://sqlite.org/wal.html), and who closes it
-    last removes them, which takes the right to write. Where nobody may write, those of a run that
-    is at work are used, and where there are none, nobody is at work.
-    """
-    for access in ("mode=rw", "mode=ro", "mode=ro&immutable=1"):
-        uri = f"{path.resolve().as_uri()}?{access}"
-        db = None
-        try:
-            db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
-            db.execute("PRAGMA query_only = ON")
-            db.execute("PRAGMA user_version").fetchone()
-        except sqlite3.Error as error:
-            if db is not None:
-                db.close()
-            denied = error.sqlite_errorcode & 0xFF in (
-                sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY,
-            )  # fmt: skip
-            if not denied or "immutable" in access:
-                raise
-        else:
-            return db
-    raise AssertionError
 
 
 def _json(value: object) -> str | None:

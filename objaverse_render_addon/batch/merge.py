@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import LedgerDamaged, OutputExists, SourceNotFound
-from .ledger import COLUMNS, MERGED, Ledger, named
+from .ledger import Ledger
+from .ledger_file import COLUMNS, named
 from .lock import Lock
+from .rows import MERGED
 
 __all__ = ["merge"]
 

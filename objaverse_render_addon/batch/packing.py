@@ -21,7 +21,8 @@ from typing import Any, Final
 from ..dataset.filesystems import INDEX, file_system
 from ..dataset.layout import TAR_END, tar_header, tar_padding
 from ..errors import TruncatedFile, from_os_error
-from .ledger import FINISHED, Ledger
+from .ledger import Ledger
+from .rows import FINISHED
 from .store import Store
 
 __all__ = ["BLOCK", "MAX_BYTES", "Shards", "Waiting", "assets_in", "indexed_shards"]

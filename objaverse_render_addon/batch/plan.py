@@ -14,8 +14,8 @@ from ..errors import DuplicateAsset, RenderError
 from ..job import RenderJob
 from . import packing
 from .intake import IdSource, name_of
-from .ledger import Row
 from .prepare import Item, check_same
+from .rows import Row
 from .store import open_store
 
 __all__ = ["Plan", "plan"]

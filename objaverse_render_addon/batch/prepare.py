@@ -18,7 +18,7 @@ from ..dataset.reader import AssetReader
 from ..errors import OutputExists, RenderError
 from ..job import RenderJob, differences
 from ..messages import Done, Stage
-from .ledger import Row
+from .rows import Row
 from .store import Store
 
 __all__ = [

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import SourceNotFound, from_os_error
-from .ledger import FAILED, MERGED, STATES, Ledger, Run, named
+from .ledger import Ledger
+from .ledger_file import named
+from .rows import FAILED, MERGED, STATES, Run
 from .store import state_folder
 
 __all__ = ["Status", "export_csv", "failures", "ledgers", "read_status"]

@@ -90,7 +90,8 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _retry(paths: list[Path], options: argparse.Namespace) -> int:
-    from ..batch.ledger import Ledger, named
+    from ..batch.ledger import Ledger
+    from ..batch.ledger_file import named
     from ..batch.lock import Lock
 
     count, failed = 0, Counter[str]()

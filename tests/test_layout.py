@@ -156,13 +156,13 @@ def test_a_finished_asset_leaves_no_folder_for_parts(tmp_path: Path, layout: str
 @each_layout
 def test_many_writers_beside_each_other_find_their_folder(tmp_path: Path, layout: str):
     def write(number: int) -> None:
-        for turn in range(20):
+        for turn in range(100):
             fill(writer := new_writer(tmp_path, f"{number}-{turn}", layout))
             writer.commit()
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))
-    assert len(list(tmp_path.iterdir())) == 160
+    assert len(list(tmp_path.iterdir())) == 800
 
 
 @each_layout

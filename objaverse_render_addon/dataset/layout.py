@@ -209,9 +209,10 @@ def remove_parts(out: Path, asset_id: str) -> None:
 def _begin(out: Path, name: str, make: Callable[[Path], _Made]) -> tuple[Path, _Made]:
     """Path of a part, named after this process, and what ``make`` made there."""
     part = out / _PARTS / name
-    for _ in range(10):
-        part.parent.mkdir(exist_ok=True)
-        # Another worker that ends just now may take the empty folder away.
+    for _ in range(100):
+        # Another worker that ends just now may take the empty folder away, at any moment.
+        with contextlib.suppress(FileExistsError):
+            part.parent.mkdir()
         with contextlib.suppress(FileNotFoundError):
             return part, make(part)
     return part, make(part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import shutil
@@ -43,6 +44,7 @@ from objaverse_render_addon.errors import (
     ImportFailed,
     Interrupted,
     LedgerDamaged,
+    NoGeometry,
     OutOfMemory,
     OutputBusy,
     OutputExists,
@@ -113,6 +115,28 @@ def test_workers_that_die_at_random_cost_nothing(layout, sources, undisturbed, t
     assert leftovers(tmp_path) == []
     assert states(tmp_path) == {"done": 200}
     assert all(lane.closed for lane in made)
+
+
+def test_a_failed_asset_is_known_by_the_content_of_its_file(sources, tmp_path: Path):
+    def act(task, _) -> None:
+        if task.asset_id == "a0001":
+            raise WorkerCrashed(f"{task.source}: dead")
+        if task.asset_id == "a0002":
+            raise NoGeometry(f"{task.source}: empty")
+
+    broken = tmp_path / "a0009.glb"
+    broken.write_bytes(b"no glTF at all")
+    missing = tmp_path / "missing.obj"
+    run([*sources[:3], broken, missing], tmp_path / "out", PlanLane(None, act))
+    with ledger_of(tmp_path / "out") as ledger:
+        known = {row["source"]: row["sha256"] for row in ledger.assets(("failed", "given up"))}
+    assert known == {
+        **{
+            str(name): hashlib.sha256(Path(name).read_bytes()).hexdigest()
+            for name in (*sources[1:3], broken)
+        },
+        str(missing): None,
+    }
 
 
 def test_an_asset_that_kills_its_workers_is_given_up_and_tried_again_when_asked(

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..assets.resolve import Resolver
+from ..assets.sources import classify, path_of
 from ..dataset.layout import size_of
 from ..errors import (
     Interrupted,
@@ -33,7 +34,7 @@ from ..errors import (
 from ..job import RenderJob
 from ..messages import Done, Failed, FrameDone, Notice, Stage
 from ..words import how_many
-from .lanes import Lane, LaneBroken, LaneThread, Task, Told
+from .lanes import Lane, LaneBroken, LaneThread, Task, Told, sha256_of
 from .ledger import Ledger
 from .ledger_file import named
 from .packing import Shards, Waiting
@@ -63,6 +64,7 @@ _DEADLY: Final = (WorkerCrashed, WorkerTimeout, OutOfMemory)
 class _Prepared:
     row: Row
     outcome: Item | Found | RenderError
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,13 +344,16 @@ class Engine:
 
     def _prepare(self, row: Row) -> None:
         outcome: Item | Found | RenderError
+        digest = None
         try:
             outcome = self._preparer.prepare(row)
         except RenderError as error:
             outcome = error
+            if classify(row.source) == "path":
+                digest = sha256_of(path_of(row.source))
         except Exception as error:
             outcome = UnexpectedError(f"{row.source}: {type(error).__name__}: {error}")
-        self._inbox.put(_Prepared(row, outcome))
+        self._inbox.put(_Prepared(row, outcome, digest))
 
     def _dispatch(self) -> None:
         if self._deadline is not None or self._storage.trouble:
@@ -432,7 +437,7 @@ class Engine:
             self._ledger.put_back(row)
             self._exhausted = False
         else:
-            self._fail(row, outcome)
+            self._fail(row, outcome, sha256=told.sha256)
 
     def _told(self, told: Told) -> None:
         message = told.message
@@ -442,6 +447,7 @@ class Engine:
         if told.lane in self._lanes:
             self._lanes[told.lane].busy = False
         item = self._rendering.pop(told.task.id)
+        item.sha256 = told.sha256
         if isinstance(message, LaneBroken):
             self._lane_broke(told.lane, item, message)
             return
@@ -571,9 +577,14 @@ class Engine:
         self._on_result(item.row.id, result)
 
     def _fail(
-        self, row: Row, error: RenderError, item: Item | None = None, state: str = "failed"
+        self,
+        row: Row,
+        error: RenderError,
+        item: Item | None = None,
+        state: str = "failed",
+        sha256: str | None = None,
     ) -> None:
-        outcome = Outcome(row.id, state, row.attempts)
+        outcome = Outcome(row.id, state, row.attempts, sha256=sha256)
         if item is not None:
             self._preparer.release(item)
             outcome = self._outcome(item, state, None)
@@ -591,7 +602,7 @@ class Engine:
         outcome = Outcome(item.row.id, state, item.row.attempts)
         outcome.fingerprint, outcome.path = item.fingerprint, path
         outcome.worker, outcome.bytes = item.lane or None, item.size or None
-        outcome.source_bytes = item.source_bytes or None
+        outcome.source_bytes, outcome.sha256 = item.source_bytes or None, item.sha256
         outcome.file_type = file_type(item.row.source)
         if item.done is not None:
             outcome.views, outcome.device = item.done.views, item.done.device

@@ -6,6 +6,7 @@ worker from asset to asset and replaces it when it died, hung, grew or has done 
 
 from __future__ import annotations
 
+import hashlib
 import queue
 import re
 import threading
@@ -29,7 +30,16 @@ from ..errors import (
 from ..messages import Describe, Described, Done, Failed, FrameDone, RenderAsset, Stage
 from .process import START_TIMEOUT, WorkerProcess
 
-__all__ = ["Lane", "LaneBroken", "LaneThread", "LocalLane", "Place", "Task", "Told"]
+__all__ = [
+    "Lane",
+    "LaneBroken",
+    "LaneThread",
+    "LocalLane",
+    "Place",
+    "Task",
+    "Told",
+    "sha256_of",
+]
 
 RECYCLE: Final = 1000
 """Assets after which a worker is replaced: Blender's own memory only grows."""
@@ -233,6 +243,15 @@ class LocalLane:
             self._worker = None
 
 
+def sha256_of(path: Path) -> str | None:
+    """Of a file, for those who look for what became of it; ``None`` where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
 def _only(bus_id: str, seen: list[str]) -> bool:
     """Whether Cycles sees this GPU alone: its ids end in ``_0000:65:00`` and a suffix."""
     wanted = bus_id.lower().rpartition(".")[0][-7:]
@@ -244,11 +263,16 @@ def _only(bus_id: str, seen: list[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a lane says to the run: progress, or how a task ended."""
+    """What a lane says to the run: progress, or how a task ended.
+
+    Attributes:
+        sha256: Of the file that could not be rendered, if it is on this machine.
+    """
 
     lane: int
     task: Task
     message: Stage | FrameDone | Done | RenderError | LaneBroken
+    sha256: str | None = None
 
 
 class LaneThread(threading.Thread):
@@ -274,7 +298,10 @@ class LaneThread(threading.Thread):
     def run(self) -> None:
         """Work until :meth:`finish`."""
         while (task := self._tasks.get()) is not None:
-            self._inbox.put(Told(self.number, task, self._work(task)))
+            ended = self._work(task)
+            failed = isinstance(ended, RenderError) and not isinstance(ended, Interrupted)
+            digest = sha256_of(task.path) if failed else None
+            self._inbox.put(Told(self.number, task, ended, digest))
         self._lane.close()
 
     def _work(self, task: Task) -> Done | RenderError | LaneBroken:

@@ -43,6 +43,7 @@ class Item:
         done: What the worker answered, of this run or an earlier one.
         lane: Name of the lane that renders it, or did.
         size: Bytes of the finished asset.
+        sha256: Of the file, where it could not be rendered.
     """
 
     row: Row
@@ -54,6 +55,7 @@ class Item:
     lane: str = ""
     size: int = 0
     source_bytes: int = 0
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

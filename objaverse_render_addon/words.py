@@ -1,4 +1,4 @@
-"""How numbers of things are said."""
+"""How numbers of things, and lists of them, are said."""
 
 from __future__ import annotations
 

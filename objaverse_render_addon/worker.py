@@ -293,7 +293,7 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
             described = pool.submit(
                 metadata.source_record, path, request.source, request.provenance
             )
-            pending: list[Future[None]] = []
+            pending: list[Future[Any]] = [described]
 
             def on_geometry(frame: Frame, checked: Future[Any]) -> None:
                 pending.append(pool.submit(write_geometry, frame, checked))

@@ -139,6 +139,14 @@ def test_a_failed_asset_is_known_by_the_content_of_its_file(sources, tmp_path: P
     }
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_file_is_no_asset_and_keeps_nobody_waiting(sources, tmp_path: Path):
+    os.mkfifo(pipe := tmp_path / "pipe.glb")
+    odd = [str(pipe), "/dev/zero", "a\0b.glb", str(tmp_path / ("long" * 100 + ".glb"))]
+    report = run([*odd, *sources[:2]], tmp_path / "out")
+    assert counts(report) == {"done": 2, "skipped": 0, "failed": len(odd)}
+
+
 def test_an_asset_that_kills_its_workers_is_given_up_and_tried_again_when_asked(
     sources, tmp_path: Path
 ):

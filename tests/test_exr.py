@@ -139,3 +139,36 @@ def test_a_block_that_unpacks_to_more_than_its_lines_is_refused_early(tmp_path: 
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 1 << 24
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["NO", "ZIP"])
+def test_numbers_beyond_reason_are_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.exr"
+    kind = getattr(OpenEXR, f"{name}_COMPRESSION")
+    OpenEXR.File({"compression": kind, "type": OpenEXR.scanlineimage}, planes((64, 40))).write(
+        str(path)
+    )
+    good = path.read_bytes()
+    _, table, _ = exr._headers(good)
+    window = good.index(b"dataWindow\0box2i\0") + 21
+    for offset in (2**64 - 1, 2**63, 2**63 - 1, 0):
+        data = bytearray(good)
+        struct.pack_into("<Q", data, table, offset)
+        path.write_bytes(data)
+        with pytest.raises(exr.Broken):
+            exr.read(path)
+    for right, bottom in ((2**31 - 1, 63), (39, 2**31 - 1), (2**20, 2**20)):
+        data = bytearray(good)
+        struct.pack_into("<4i", data, window, 0, 0, right, bottom)
+        path.write_bytes(data)
+        with pytest.raises(exr.Broken):
+            exr.read(path)
+
+
+def test_what_is_read_can_be_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "a.exr"
+    for size in ((1, 9), (9, 9)):
+        header = {"compression": OpenEXR.NO_COMPRESSION, "type": OpenEXR.scanlineimage}
+        OpenEXR.File(header, {"V": np.ones(size, np.float32)}).write(str(path))
+        exr.read(path)["V"][:] = 2

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import sys
+import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,6 +29,7 @@ from objaverse_render_addon.dataset.layout import (
     new_writer,
     pass_file,
     remove_parts,
+    tidy_parts,
 )
 from objaverse_render_addon.dataset.reader import read_metadata
 from objaverse_render_addon.errors import DiskFull, OutputNotWritable
@@ -36,6 +38,12 @@ from objaverse_render_addon.job import PASS_NAMES, Output
 FULL = Path("/dev/full")
 LAYOUTS = ("zip", "folder")
 each_layout = pytest.mark.parametrize("layout", LAYOUTS)
+
+def standing(folder: Path) -> list[Path]:
+    """What is in a folder; nothing that is not whole."""
+    assert not list(folder.glob(".parts/*"))
+    return [path for path in folder.iterdir() if path.name != ".parts"]
+
 
 FILES = {
     "000.png": b"\x89PNG" * 9,
@@ -70,7 +78,7 @@ def test_an_asset_appears_whole_under_its_name_and_not_before(tmp_path: Path, la
     assert not asset_path(out, "a", layout).exists()
     final = writer.commit()
     assert final == asset_path(out, "a", layout)
-    assert list(out.iterdir()) == [final]
+    assert standing(out) == [final]
     assert content(final) == FILES
 
 
@@ -79,7 +87,7 @@ def test_an_aborted_asset_leaves_nothing(tmp_path: Path, layout: str):
     writer = new_writer(tmp_path, "a", layout)
     fill(writer)
     writer.abort()
-    assert list(tmp_path.iterdir()) == []
+    assert standing(tmp_path) == []
     writer.abort()
 
 
@@ -89,7 +97,7 @@ def test_an_aborted_replacement_leaves_what_was_there(tmp_path: Path, layout: st
     final = first.commit()
     fill(second := new_writer(tmp_path, "a", layout), {METADATA: b"{}"})
     second.abort()
-    assert list(tmp_path.iterdir()) == [final]
+    assert standing(tmp_path) == [final]
     assert content(final) == FILES
 
 
@@ -99,7 +107,7 @@ def test_a_replacement_takes_the_place_of_all_that_was_there(tmp_path: Path, lay
     first.commit()
     fill(second := new_writer(tmp_path, "a", layout), {METADATA: b"{}"})
     final = second.commit()
-    assert list(tmp_path.iterdir()) == [final]
+    assert standing(tmp_path) == [final]
     assert content(final) == {METADATA: b"{}"}
 
 
@@ -120,7 +128,7 @@ def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(
     with pytest.raises(OutputNotWritable):
         second.commit()
     second.abort()
-    assert list(tmp_path.iterdir()) == [final]
+    assert standing(tmp_path) == [final]
     assert content(final) == FILES
 
 
@@ -144,25 +152,42 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path, 
 
 
 @each_layout
-def test_a_finished_asset_leaves_no_folder_for_parts(tmp_path: Path, layout: str):
+def test_the_folder_of_parts_goes_when_nothing_is_in_it(tmp_path: Path, layout: str):
     fill(one := new_writer(tmp_path, "one", layout))
     fill(other := new_writer(tmp_path, "other", layout))
     one.commit()
-    assert (tmp_path / ".parts").is_dir()
+    tidy_parts(tmp_path)
     other.abort()
-    assert not (tmp_path / ".parts").exists()
+    assert (tmp_path / ".parts").is_dir()
+    tidy_parts(tmp_path)
+    tidy_parts(tmp_path)
+    assert [path.stem for path in tmp_path.iterdir()] == ["one"]
 
 
 @each_layout
-def test_many_writers_beside_each_other_find_their_folder(tmp_path: Path, layout: str):
+def test_runs_that_end_beside_a_writer_cost_it_nothing(tmp_path: Path, layout: str):
+    ended = threading.Event()
+
+    def end() -> None:
+        while not ended.wait(0.001):
+            tidy_parts(tmp_path)
+
     def write(number: int) -> None:
-        for turn in range(100):
+        for turn in range(50):
             fill(writer := new_writer(tmp_path, f"{number}-{turn}", layout))
             writer.commit()
 
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(write, range(8)))
-    assert len(list(tmp_path.iterdir())) == 800
+    with ThreadPoolExecutor(6) as pool:
+        enders = [pool.submit(end) for _ in range(2)]
+        try:
+            for future in [pool.submit(write, number) for number in range(4)]:
+                future.result()
+        finally:
+            ended.set()
+        for future in enders:
+            future.result()
+    tidy_parts(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 200
 
 
 @each_layout
@@ -222,7 +247,6 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, layout: str):
     if layout == "zip":
         writer = new_writer(tmp_path, "a", layout)
         writer.abort()
-        (tmp_path / ".parts").mkdir()
         (tmp_path / ".parts" / f"a.{os.getpid()}.zip").symlink_to(FULL)
         writer = type(writer)(tmp_path, "a")
     else:
@@ -232,7 +256,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path, layout: str):
         writer.add("000.exr", os.urandom(1 << 20))
     assert str(final) in caught.value.message
     writer.abort()
-    assert list(tmp_path.iterdir()) == []
+    assert standing(tmp_path) == []
 
 
 def test_a_disk_that_is_full_at_the_very_end_is_named_too(
@@ -246,7 +270,7 @@ def test_a_disk_that_is_full_at_the_very_end_is_named_too(
     with pytest.raises(DiskFull):
         writer.commit()
     writer.abort()
-    assert list(tmp_path.iterdir()) == []
+    assert standing(tmp_path) == []
 
 
 # --- Metadata -------------------------------------------------------------------------------
@@ -296,7 +320,7 @@ def written(output: Output, tmp_path: Path, background=None, index: int = 7) -> 
     files = dict(geometry_files(frame, output, tmp_path))
     if "rgb" in output.passes:
         files = dict([color_file(frame, background)]) | files
-    assert list(tmp_path.iterdir()) == []
+    assert standing(tmp_path) == []
     return files
 
 
@@ -318,7 +342,7 @@ def test_a_view_that_is_not_stored_leaves_no_temporary_image(tmp_path: Path):
     files = geometry_files(frame, Output(passes=("depth",), geometry="exr"), tmp_path)
     next(files)
     files.close()
-    assert list(tmp_path.iterdir()) == []
+    assert standing(tmp_path) == []
 
 
 def test_only_the_passes_that_are_asked_for_are_written(tmp_path: Path):

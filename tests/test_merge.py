@@ -10,6 +10,7 @@ import pytest
 from batch_lanes import PlanLane, fails, make_job, make_sources, run
 
 from objaverse_render_addon import cli
+from objaverse_render_addon.batch import merge as batch_merge
 from objaverse_render_addon.batch.ledger import Ledger
 from objaverse_render_addon.batch.lock import Lock
 from objaverse_render_addon.batch.merge import merge
@@ -76,10 +77,51 @@ def test_parts_that_come_later_are_missing_no_more(tmp_path: Path):
 
 def test_a_ledger_of_the_whole_list_lacks_no_part(tmp_path: Path):
     target = tmp_path / "ledger.sqlite"
-    with Ledger(target):
-        pass
-    merge([part(tmp_path, 0, 2, a="done")], target, "data")
+    with Ledger(target) as ledger:
+        ledger.add("all", [Entry("/a", "a"), Entry("/b", "b")])
+    assert merge([part(tmp_path, 0, 2, a="done")], target, "data") == (2, [1])
     assert read_status([target]).missing == []
+
+
+@pytest.mark.parametrize("when", [0, 1])
+def test_a_merge_that_breaks_off_forgets_no_part(tmp_path: Path, monkeypatch, when: int):
+    target = tmp_path / "ledger.sqlite"
+    paths = [part(tmp_path, 0, 3, a="done"), part(tmp_path, 1, 3, b="done")]
+    add, added = batch_merge._add, list[Path]()
+
+    def interrupted(whole: Path, one: Path) -> None:
+        if len(added) == when:
+            raise KeyboardInterrupt
+        add(whole, one)
+        added.append(one)
+
+    monkeypatch.setattr(batch_merge, "_add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        merge(paths, target, "data")
+    monkeypatch.undo()
+    assert read_status([target]).missing == [0, 1, 2][when:]
+    assert merge(paths[1:], target, "data")[0] == when + 1
+    assert merge(paths, target, "data") == (2, [2])
+    assert read_status([target]).missing == [2]
+
+
+def test_the_whole_list_lacks_nothing_when_it_was_asked_for(tmp_path: Path):
+    sources, out = make_sources(tmp_path / "sources", 6), tmp_path / "out"
+    run(sources, out, shard=(0, 2))
+    parts = sorted((out / ".state").glob("ledger-*-of-*.sqlite"))
+    merge(parts, out / ".state" / "ledger.sqlite", "data")
+    assert read_status(ledgers(out)).missing == [1]
+    run(sources, out)
+    status = read_status(ledgers(out))
+    assert (status.missing, status.counts["done"]) == ([], 6)
+
+
+def test_two_ledgers_of_one_part_are_both_merged(tmp_path: Path):
+    paths = []
+    for folder, names in (("one", {"a": "done"}), ("two", {"b": "done"})):
+        (tmp_path / folder).mkdir()
+        paths.append(part(tmp_path / folder, 0, 1, **names))
+    assert merge(paths, tmp_path / "ledger.sqlite", "data") == (2, [])
 
 
 @pytest.mark.parametrize("jump", [-1e8, 0.0, 1e8])

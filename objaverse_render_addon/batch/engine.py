@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from ..assets.resolve import Resolver
 from ..assets.sources import classify, path_of
-from ..dataset.layout import size_of
+from ..dataset.layout import size_of, tidy_parts
 from ..errors import (
     Interrupted,
     OutOfMemory,
@@ -307,6 +307,7 @@ class Engine:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._packers.shutdown(wait=True)
+        tidy_parts(self._store.staging)
         with contextlib.suppress(RenderError, sqlite3.Error):
             self._ledger.reset_in_hand(died=False)
             elapsed = time.monotonic() - self._started

@@ -6,6 +6,7 @@ worker from asset to asset and replaces it when it died, hung, grew or has done 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import queue
 import re
@@ -245,11 +246,12 @@ class LocalLane:
 
 def sha256_of(path: Path) -> str | None:
     """Of a file, for those who look for what became of it; ``None`` where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
+    # A pipe or a device may never end, and no error of a name may get in an asset's way.
+    with contextlib.suppress(OSError, ValueError):
+        if path.is_file():
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+    return None
 
 
 def _only(bus_id: str, seen: list[str]) -> bool:

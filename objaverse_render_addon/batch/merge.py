@@ -44,7 +44,7 @@ def merge(paths: Sequence[Path], target: Path, what: str) -> tuple[int, list[int
             hint="Give what --out named, and --state if that was given; render --shard I/N makes "
             "such ledgers.",
         )
-    numbers: dict[int, set[int]] = {}
+    splits: dict[int, list[tuple[int, Path]]] = {}
     for path in paths:
         match = re.fullmatch(r"ledger-(\d+)-of-(\d+)\.sqlite", path.name)
         if match is None:
@@ -52,13 +52,13 @@ def merge(paths: Sequence[Path], target: Path, what: str) -> tuple[int, list[int
                 f"{path} is not named like the ledger of a part.",
                 hint="Those of 16 parts are ledger-0000-of-0016.sqlite and so on.",
             )
-        numbers.setdefault(int(match[2]), set()).add(int(match[1]))
-    if len(numbers) > 1:
+        splits.setdefault(int(match[2]), []).append((int(match[1]), path))
+    if len(splits) > 1:
         raise OutputExists(
-            f"{what} was split in different ways: {', '.join(map(str, sorted(numbers)))} parts.",
+            f"{what} was split in different ways: {', '.join(map(str, sorted(splits)))} parts.",
             hint="Merge the ledgers of one way first, or move the others away.",
         )
-    ((total, there),) = numbers.items()
+    ((total, parts),) = splits.items()
     with contextlib.ExitStack() as stack:
         for folder in dict.fromkeys(path.resolve().parent for path in (target, *paths)):
             stack.callback(Lock(folder, what).release)
@@ -74,22 +74,29 @@ def merge(paths: Sequence[Path], target: Path, what: str) -> tuple[int, list[int
                 f"{', '.join(jobs.values())} were made by different jobs.",
                 hint="objaverse-render render … --print-job shows a job.",
             )
-        # A whole list's own ledger lacks nothing, whatever is added to it.
-        new = not target.exists()
         ledger = stack.enter_context(Ledger(target))
         with named(target):
-            before = ledger.get(MERGED)
-        for path in paths:
+            before = json.loads(ledger.get(MERGED) or "{}")
+            # A ledger of the whole list lacks nothing, whatever is added to it.
+            whole = not before and any(ledger.counts().values())
+        merged = set(before["parts"]) if before.get("of") == total else set[int]()
+
+        def remember() -> None:
+            if not whole:
+                ledger.put(MERGED, json.dumps({"of": total, "parts": sorted(merged)}))
+
+        # Before anything is in it that a merge which breaks off would leave behind.
+        with named(target):
+            remember()
+        for number, path in parts:
             with named(path):
                 _add(target, path)
+            merged.add(number)
+            with named(target):
+                remember()
         with named(target):
-            if before:
-                earlier = json.loads(before)
-                there |= set(earlier["parts"]) if earlier["of"] == total else set()
-            if new or before:
-                ledger.put(MERGED, json.dumps({"of": total, "parts": sorted(there)}))
             count = sum(ledger.counts().values())
-    return count, sorted(set(range(total)) - there)
+    return count, sorted(set(range(total)) - merged)
 
 
 def _add(target: Path, part: Path) -> None:

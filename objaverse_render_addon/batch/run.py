@@ -26,6 +26,7 @@ from .intake import IdSource, Wanted, take_in
 from .lanes import Lane, LocalLane
 from .ledger import ledger_of_run
 from .results import KEPT_RESULTS, AssetResult, Event, Report
+from .rows import MERGED
 from .store import no_empty_folders, open_store, state_folder
 
 __all__ = ["AssetResult", "Event", "Report", "render"]
@@ -170,6 +171,9 @@ def render(
         ledger.reset_in_hand()
         check_job(ledger, job, store, overwrite)
         request = take_in(ledger, given, ids, shard, wanted, overwrite)
+        if shard is None and ledger.get(MERGED):
+            # Whatever parts were merged, this is all that is asked for now.
+            ledger.put(MERGED, "")
         if wanted is not None and wanted.left_out and on_event:
             on_event(
                 Notice(

@@ -29,6 +29,8 @@ _LINES: Final = {0: 1, 2: 1, 3: 16}  # NONE, ZIPS, ZIP: lines per block
 _ZIP: Final = 3
 _LEVEL: Final = 4
 _USUAL_HEAD: Final = 1 << 14
+_MOST: Final = 1100
+"""Times that zlib can make something smaller, at the very most."""
 
 
 class Unsupported(ValueError):
@@ -97,7 +99,7 @@ def read_headers(path: Path) -> list[Part]:
 def _take(data: bytes, position: int, dtype: str, count: int) -> Array:
     try:
         return np.frombuffer(data, dtype, count, position)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise Broken("it breaks off") from error
 
 
@@ -166,8 +168,10 @@ def _channels(value: bytes) -> dict[str, np.dtype[Any]]:
 
 
 def _pixels(data: bytes, part: Part, table: Array, number: int | None) -> dict[str, Array]:
-    width = part.size[1]
+    height, width = part.size
     line = width * sum(dtype.itemsize for dtype in part.channels.values())
+    if height * line > len(data) * (_MOST if part.compression else 1):
+        raise Broken("it is too short for its size")
     lines = _plain_lines(data, part, table, line, 0 if number is None else 4)
     if lines is None:
         lines = _blocks(data, part, table, line, number)
@@ -175,7 +179,7 @@ def _pixels(data: bytes, part: Part, table: Array, number: int | None) -> dict[s
     start = 0
     for name, dtype in part.channels.items():
         end = start + width * dtype.itemsize
-        found[name] = np.ascontiguousarray(lines[:, start:end]).view(dtype)
+        found[name] = lines[:, start:end].copy().view(dtype)
         start = end
     return found
 
@@ -187,14 +191,11 @@ def _plain_lines(
     if part.compression != 0:
         return None
     height, top = part.size[0], part.window[1]
-    offsets = table.astype(np.int64)
-    stride = int(offsets[1] - offsets[0]) if height > 1 else before + 8 + line
-    first = int(offsets[0])
-    if stride < before + 8 + line or first < 0:
+    first, last = int(table[0]), int(table[-1])
+    stride = (last - first) // (height - 1) if height > 1 else before + 8 + line
+    if stride < before + 8 + line or last + before + 8 + line > len(data):
         return None
-    if first + (height - 1) * stride + before + 8 + line > len(data):
-        return None
-    if (offsets != first + stride * np.arange(height)).any():
+    if (table != first + stride * np.arange(height, dtype=np.uint64)).any():
         return None
     heads = np.ndarray((height, 2), "<i4", data, first + before, (stride, 4))
     if (heads != np.stack([top + np.arange(height), np.full(height, line)], axis=1)).any():

@@ -5,8 +5,8 @@ same without compression, the layout ``folder`` the same without an archive. All
 a temporary name beside the final one and renamed when everything is in them. Shards (the layout
 ``webdataset``) are put together from tars, by :mod:`objaverse_render_addon.batch.packing`.
 
-What is not whole yet lies in the hidden folder ``.parts`` beside the finished ones, so that looking
-for what a killed process left never means looking through a million finished assets.
+What is not whole yet lies in the hidden folder ``.parts`` among the finished ones, so that looking
+for what a killed process left never means looking through a million of them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,6 +42,7 @@ __all__ = [
     "pass_file",
     "remove_parts",
     "size_of",
+    "tidy_parts",
 ]
 
 METADATA = "metadata.json"
@@ -194,33 +196,39 @@ def new_writer(out: Path, asset_id: str, layout: str) -> AssetWriter:
 def remove_parts(out: Path, asset_id: str) -> None:
     """Remove what a killed process left of this asset."""
     ours = re.compile(re.escape(asset_id) + r"\.\d+(\.zip|\.tar|\.old)?")
-    try:
+    left = []
+    with contextlib.suppress(OSError):  # The folder is not there, or taken away just now.
         left = [part for part in (out / _PARTS).iterdir() if ours.fullmatch(part.name)]
-    except (FileNotFoundError, NotADirectoryError):
-        return
     for part in left:
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
         else:
             part.unlink(missing_ok=True)
-    _tidy(out)
+
+
+def tidy_parts(out: Path) -> None:
+    """Take the folder of what is not whole away, if it is empty; a run does when it ends."""
+    with contextlib.suppress(OSError):
+        (out / _PARTS).rmdir()
 
 
 def _begin(out: Path, name: str, make: Callable[[Path], _Made]) -> tuple[Path, _Made]:
     """Path of a part, named after this process, and what ``make`` made there."""
     part = out / _PARTS / name
-    for _ in range(100):
-        # Another worker that ends just now may take the empty folder away, at any moment.
-        with contextlib.suppress(FileExistsError):
-            part.parent.mkdir()
-        with contextlib.suppress(FileNotFoundError):
-            return part, make(part)
-    return part, make(part)
+    for wait in (0.01, 0.1, 0.5):
+        try:
+            return part, _make_in(part, make)
+        except (FileNotFoundError, PermissionError):
+            # Another run that ends just now may take the empty folder away; while it does,
+            # Windows denies access.
+            time.sleep(wait)
+    return part, _make_in(part, make)
 
 
-def _tidy(out: Path) -> None:
-    with contextlib.suppress(OSError):  # Others are at work in there.
-        (out / _PARTS).rmdir()
+def _make_in(part: Path, make: Callable[[Path], _Made]) -> _Made:
+    with contextlib.suppress(FileExistsError):
+        part.parent.mkdir()
+    return make(part)
 
 
 class _ArchiveWriter:
@@ -254,7 +262,6 @@ class _ArchiveWriter:
             self._part.replace(self._final)
         except OSError as error:
             raise from_os_error(error, f"{self._final}") from error
-        _tidy(self._final.parent)
         return self._final
 
     def abort(self) -> None:
@@ -262,7 +269,6 @@ class _ArchiveWriter:
             self._file.close()
         with contextlib.suppress(OSError):
             self._part.unlink(missing_ok=True)
-        _tidy(self._final.parent)
 
 
 class _ZipWriter(_ArchiveWriter):
@@ -345,12 +351,10 @@ class _FolderWriter:
                 self._part.rename(self._final)
         except OSError as error:
             raise from_os_error(error, f"{self._final}") from error
-        _tidy(self._final.parent)
         return self._final
 
     def abort(self) -> None:
         shutil.rmtree(self._part, ignore_errors=True)
-        _tidy(self._final.parent)
 
 
 def folder_in(archive: zipfile.ZipFile) -> str:

@@ -77,25 +77,47 @@ def _exchange(support: Points, new: Points) -> tuple[Points, float, Points] | No
         Centre, square of the radius, and the points that it rests on; ``None`` where rounding
         hides which they are.
     """
+    if not len(support):
+        return new, 0.0, new[None]
     offsets = support - new
-    squares = np.einsum("ij,ij->i", offsets, offsets)
     products = offsets @ offsets.T
-    for count in range(min(3, len(support)) + 1):
-        for some in itertools.combinations(range(len(support)), count):
-            chosen = list(some)
-            # The centre is where the chosen ones and the new point span it, at one distance of
-            # all; the sphere is the smallest around them only if it lies between them.
-            try:
-                shares = np.linalg.solve(
-                    products[np.ix_(chosen, chosen)], squares[chosen] / 2
-                )
-            except np.linalg.LinAlgError:
-                continue  # They lie in a line or in a plane, and fewer do.
-            if shares.min(initial=0) < -_SLACK or shares.sum() > 1 + _SLACK:
+    for count in range(1, min(3, len(support)) + 1):
+        for chosen in itertools.combinations(range(len(support)), count):
+            shares = _shares(products, chosen)
+            if shares is None or min(shares) < -_SLACK or sum(shares) > 1 + _SLACK:
                 continue
-            center = shares @ offsets[chosen]
+            center = np.array(shares) @ offsets[list(chosen)]
             square = float(center @ center)
             away = offsets - center
             if (np.einsum("ij,ij->i", away, away) <= square * (1 + _SLACK)).all():
-                return new + center, square, np.concatenate([support[chosen], new[None]])
+                return new + center, square, np.concatenate([support[list(chosen)], new[None]])
     return None
+
+
+def _shares(products: Points, chosen: tuple[int, ...]) -> list[float] | None:
+    """What each of some offsets from a point has in the centre of the sphere through all of them.
+
+    The sphere is the smallest around them only if none is negative and they sum up to no more
+    than 1: only then does the centre lie between the points.
+
+    Args:
+        products: Of all offsets with each other.
+
+    Returns:
+        ``None`` where they lie in a line or in a plane, and fewer would do.
+    """
+    if len(chosen) == 1:
+        return [0.5]
+    if len(chosen) == 2:
+        # Written out, since a library takes ten times as long for so little.
+        first, second = chosen
+        a, b, c = products[first, first], products[first, second], products[second, second]
+        area = float(a * c - b * b)
+        if area <= _SLACK * a * c:
+            return None
+        return [float(c * (a - b)) / (2 * area), float(a * (c - b)) / (2 * area)]
+    try:
+        index = np.ix_(chosen, chosen)
+        return list(np.linalg.solve(products[index], products[chosen, chosen] / 2))
+    except np.linalg.LinAlgError:
+        return None

@@ -204,7 +204,8 @@ def measure(only: set[Any] | None = None) -> Measurement:
         if not count:
             continue
         matrix = np.array(instance.matrix_world, dtype=np.float64)
-        world = local.astype(np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+        # An axis lies along memory, which is several times as fast as a point does.
+        world = (matrix[:3, :3] @ local.T.astype(np.float64) + matrix[:3, 3:]).T
         if not np.isfinite(world).all():
             raise InvalidGeometry(
                 f"The object {obj.name!r} has vertices that are not finite numbers.",

@@ -77,8 +77,10 @@ def read(path: Path) -> dict[str, Array]:
         tables.append(_take(data, position, "<u8", count))
         position += 8 * count
     found: dict[str, Array] = {}
-    for number, (part, table) in enumerate(zip(parts, tables, strict=True)):
-        found.update(_pixels(data, part, table, number if multipart else None))
+    # In a file of several parts a block says first which it belongs to.
+    before = 4 if multipart else 0
+    for part, table in zip(parts, tables, strict=True):
+        found.update(_pixels(data, part, table, before))
     return found
 
 
@@ -167,14 +169,14 @@ def _channels(value: bytes) -> dict[str, np.dtype[Any]]:
     return channels
 
 
-def _pixels(data: bytes, part: Part, table: Array, number: int | None) -> dict[str, Array]:
+def _pixels(data: bytes, part: Part, table: Array, before: int) -> dict[str, Array]:
     height, width = part.size
     line = width * sum(dtype.itemsize for dtype in part.channels.values())
     if height * line > len(data) * (_MOST if part.compression else 1):
         raise Broken("it is too short for its size")
-    lines = _plain_lines(data, part, table, line, 0 if number is None else 4)
+    lines = _plain_lines(data, part, table, line, before)
     if lines is None:
-        lines = _blocks(data, part, table, line, number)
+        lines = _blocks(data, part, table, line, before)
     found = {}
     start = 0
     for name, dtype in part.channels.items():
@@ -203,14 +205,13 @@ def _plain_lines(
     return np.ndarray((height, line), "u1", data, first + before + 8, (stride, 1))
 
 
-def _blocks(data: bytes, part: Part, table: Array, line: int, number: int | None) -> Array:
+def _blocks(data: bytes, part: Part, table: Array, line: int, before: int) -> Array:
     """(H, line) bytes of blocks in any order, each of which may be compressed."""
     height = part.size[0]
     lines = np.zeros((height, line), dtype=np.uint8)
     step = _LINES[part.compression]
     for offset in table.tolist():
-        if number is not None:
-            offset += 4
+        offset += before
         head = _take(data, offset, "<i4", 2)
         row, size = int(head[0]) - part.window[1], int(head[1])
         if not 0 <= row < height or size < 0:

@@ -296,7 +296,7 @@ class LedgerDamaged(RenderError):
 
 
 class DuplicateAsset(RenderError):
-    """Two sources of one run would get the same name."""
+    """A list gives two sources one name, or names one file twice."""
 
     reason = "duplicate-asset"
     exit_code = 43

@@ -77,25 +77,17 @@ def test_what_is_done_stays_done_when_it_is_asked_for_again(ledger: Ledger):
 
 
 @pytest.mark.parametrize("second", ["chair", "CHAIR"])
-def test_two_sources_of_one_name_are_told(ledger: Ledger, second: str):
-    request = ledger.add(
-        "list", [Entry("x/chair.glb", "chair"), Entry("y/chair.glb", second), *entries(1)]
-    )
+def test_two_sources_that_were_given_one_name_are_told(ledger: Ledger, second: str):
+    both = [Entry("x/chair.glb", "chair", None, "given"), Entry("y/x.glb", second, None, "given")]
+    request = ledger.add("list", [*both, *entries(1)])
     assert states(ledger, request) == {"waiting": 2, "failed": 1}
     (failed,) = ledger.assets(("failed",))
-    assert (failed["source"], failed["reason"]) == ("y/chair.glb", "duplicate-asset")
+    assert (failed["source"], failed["reason"]) == ("y/x.glb", "duplicate-asset")
     assert "x/chair.glb" in failed["message"]
     assert failed["file_type"] == "glb"
     # Asked again it is told again, once.
-    request = ledger.add("other", [Entry("x/chair.glb", "chair"), Entry("y/chair.glb", second)])
+    request = ledger.add("other", both)
     assert states(ledger, request) == {"waiting": 1, "failed": 1}
-
-
-def test_one_source_with_two_wishes_under_one_name_is_told(ledger: Ledger):
-    request = ledger.add(
-        "list", [Entry("a.glb", "a"), Entry("a.glb", "a", {"job": {"seed": 1}}), Entry("b", "b")]
-    )
-    assert states(ledger, request) == {"waiting": 2, "failed": 1}
 
 
 def test_another_source_or_other_wishes_of_a_name_make_it_wait(ledger: Ledger):

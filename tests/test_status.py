@@ -172,8 +172,9 @@ def test_what_is_to_be_tried_again_waits_for_the_next_run(tmp_path: Path, capsys
 
 
 def test_why_nothing_is_tried_again_is_said(tmp_path: Path, capsys):
-    sources = [*make_sources(tmp_path / "a", 1), *make_sources(tmp_path / "b", 1)]
-    out = tmp_path / "out"
+    names = tmp_path / "names.txt"
+    names.write_text("".join(f"{path} --id same\n" for path in make_sources(tmp_path / "a", 2)))
+    sources, out = [str(names)], tmp_path / "out"
     assert run(sources, out).counts["failed"] == 1
     for reason, words in (
         ("duplicate-asset", "1 duplicate cannot be tried again"),
@@ -183,7 +184,7 @@ def test_why_nothing_is_tried_again_is_said(tmp_path: Path, capsys):
         said = capsys.readouterr()
         assert "waiting for the next run: 0 assets" in said.out
         assert words in said.err
-        assert ("--ids sha256" in said.err) == (reason == "duplicate-asset")
+        assert ("another --id" in said.err) == (reason == "duplicate-asset")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -25,7 +25,7 @@ from .lanes.ray import NodeSettings, ray_lanes
 from .output import packing
 from .output.store import no_empty_folders, open_store, state_folder
 from .queue.earlier import check_job, look_at_files, look_at_shards, tell_earlier
-from .queue.intake import IdSource, Wanted, take_in
+from .queue.intake import IdSource, Selection, enqueue
 from .queue.ledger import ledger_of_run
 from .queue.rows import MERGED
 from .results import KEPT_RESULTS, AssetResult, Event, Report
@@ -166,22 +166,18 @@ def render(
             catalogue = Catalogue.existing(resolver.folder)
             if catalogue is not None:
                 lookup = stack.enter_context(catalogue).known
-        wanted = None
-        if licences is not None:
-            wanted = Wanted(parse_filter(licences), lookup or _nothing)
+        selection = Selection(
+            parse_filter(licences) if licences is not None else None, lookup or _nothing
+        )
         ledger.reset_in_hand()
         check_job(ledger, job, store, overwrite)
-        request = take_in(ledger, given, ids, shard, wanted, overwrite)
+        request = enqueue(ledger, given, ids, shard, selection, overwrite)
         if shard is None and ledger.get(MERGED):
             # Whatever parts were merged, this is all that is asked for now.
             ledger.put(MERGED, "")
-        if wanted is not None and wanted.left_out and on_event:
-            on_event(
-                Notice(
-                    f"Left out: {how_many(wanted.left_out, 'asset')} whose licence is not among "
-                    f"{licences}, or not known."
-                )
-            )
+        for text in _left_out(selection, licences):
+            if on_event:
+                on_event(Notice(text))
         if layout == "webdataset":
             look_at_shards(ledger, store, job, overwrite)
         else:
@@ -269,6 +265,15 @@ def render(
     collected.sort(key=lambda pair: pair[0])
     report.results = [result for _, result in collected]
     return report
+
+
+def _left_out(selection: Selection, licences: str | None) -> Iterator[str]:
+    if selection.unlicensed:
+        assets = how_many(selection.unlicensed, "asset")
+        yield f"Left out: {assets} whose licence is not among {licences}, or not known."
+    if selection.junk:
+        files = how_many(selection.junk, "file")
+        yield f"Left out: {files} that a system leaves beside assets (._*, __MACOSX and the like)."
 
 
 def _ignore(_: Event) -> None:

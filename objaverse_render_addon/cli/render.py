@@ -210,8 +210,9 @@ def _render(options: argparse.Namespace) -> int:
         raise InvalidJob("No output folder is given.", hint="Add --out DIR.")
     if options.dry_run:
         plans = plan(
-            options.sources, job, options.out, ids=options.ids, overwrite=options.overwrite
-        )
+            options.sources, job, options.out,
+            ids=options.ids, overwrite=options.overwrite, state=options.state,
+        )  # fmt: skip
         return _show_plan(plans, job)
     progress = JsonProgress() if options.json else Progress(options.quiet)
     targets = {

@@ -6,17 +6,18 @@ import hashlib
 import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ...assets import lists
 from ...assets.licences import LicenceFilter
-from ...assets.sources import Source, expand, path_of
+from ...assets.sources import NAMED_BY_FILE, Source, expand, path_of
 from .ledger import Ledger
 from .rows import Entry
 
-__all__ = ["IdSource", "Wanted", "name_of", "take_in"]
+__all__ = ["IdSource", "Selection", "enqueue", "entries_of", "name_of"]
 
 IdSource = Literal["name", "sha256"]
 
@@ -33,29 +34,45 @@ def name_of(source: Source, ids: IdSource) -> str:
 
 
 @dataclass(slots=True)
-class Wanted:
-    """A filter by licence, and how many assets it left out."""
+class Selection:
+    """What of a list is taken, and how much is left out.
 
-    filter: LicenceFilter
-    lookup: Callable[[str], dict[str, Any]]
-    left_out: int = 0
+    Attributes:
+        filter: By licence; all where there is none.
+        lookup: Gives what a catalogue knows of a source.
+        unlicensed: Number of assets that the filter left out.
+        junk: Number of files that systems leave beside assets.
+    """
 
-    def __call__(self, source: Source) -> bool:
+    filter: LicenceFilter | None = None
+    lookup: Callable[[str], dict[str, Any]] = lambda _: {}
+    unlicensed: int = 0
+    junk: int = 0
+
+    def takes(self, source: Source) -> bool:
         """Whether a source is wanted; counts it if not."""
+        if self.filter is None:
+            return True
         licence = source.known.get("license") or self.lookup(source.text).get("license")
         allowed = self.filter.allows(licence)
-        self.left_out += not allowed
+        self.unlicensed += not allowed
         return allowed
 
+    def leave(self, _: str) -> None:
+        """Count a file that is no asset."""
+        self.junk += 1
 
-def _entries(
+
+def entries_of(
     sources: Sequence[str | os.PathLike[str] | Source],
     ids: IdSource,
-    shard: tuple[int, int] | None,
-    wanted: Wanted | None,
+    shard: tuple[int, int] | None = None,
+    selection: Selection | None = None,
 ) -> Iterator[Entry]:
-    for source in expand(sources):
-        if wanted is not None and not wanted(source):
+    """What the sources stand for, or a part of it, as the ledger takes it."""
+    selection = selection or Selection()
+    for source in expand(sources, selection.leave):
+        if not selection.takes(source):
             continue
         asset_id = name_of(source, ids)
         # By name, so that two sources of one name meet in the same part.
@@ -66,19 +83,25 @@ def _entries(
             options["job"] = dict(source.job)
         if source.known:
             options["known"] = dict(source.known)
-        yield Entry(source.text, asset_id, options or None)
+        naming: Literal["derived", "given", "own"] = "own"
+        if source.kind in NAMED_BY_FILE and (source.asset_id or ids == "name"):
+            naming = "given" if source.asset_id else "derived"
+        yield Entry(source.text, asset_id, options or None, naming)
 
 
-def take_in(
+def enqueue(
     ledger: Ledger,
     sources: Sequence[str | os.PathLike[str] | Source],
     ids: IdSource,
     shard: tuple[int, int] | None,
-    wanted: Wanted | None,
+    selection: Selection,
     overwrite: bool,
 ) -> int:
-    """The ledger's number of this request; a long list is read once only."""
-    filtered = sorted(wanted.filter.keys) if wanted else None
+    """The ledger's number of this request; a long list is read once only.
+
+    A part of a list is read in the whole once more where its files' names are not all different.
+    """
+    filtered = sorted(selection.filter.keys) if selection.filter else None
     digest = hashlib.sha256(repr((ids, shard, filtered)).encode())
     for source in sources:
         digest.update(f"\0{source!r}".encode())
@@ -97,7 +120,16 @@ def take_in(
     known = None if overwrite else ledger.request(key)
     if known is not None:
         return known
-    return ledger.add(key, _entries(sources, ids, shard, wanted), replace=overwrite)
+
+    def whole() -> Iterator[Entry]:
+        return entries_of(sources, ids, selection=copy(selection))
+
+    return ledger.add(
+        key,
+        entries_of(sources, ids, shard, selection),
+        replace=overwrite,
+        whole=whole if shard else None,
+    )
 
 
 def _stamp(path: str) -> str:

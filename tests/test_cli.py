@@ -405,15 +405,20 @@ def test_json_lines_tell_every_result_and_the_sum(capsys, tmp_path: Path):
     assert total == {"kind": "summary", "done": 0, "skipped": 0, "failed": 5}
 
 
-def test_two_sources_of_one_name_are_told_apart_or_refused(capsys, tmp_path: Path):
+def test_two_sources_of_one_name_are_told_apart(capsys, tmp_path: Path):
     paths = []
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         paths.append(put(tmp_path / folder, "model.glb", glb() + folder.encode()))
     arguments = ["render", *paths, "--out", str(tmp_path / "out"), "--dry-run"]
-    assert cli.main(arguments) == 43
-    assert "would both be named model" in capsys.readouterr().err
+    assert cli.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "one-model.zip" in said and "two-model.zip" in said
     assert cli.main([*arguments, "--ids", "sha256"]) == 0
+    table = tmp_path / "list.txt"
+    table.write_text("\n".join(f"{path} --id model" for path in paths))
+    assert cli.main(["render", str(table), "--out", str(tmp_path / "out"), "--dry-run"]) == 43
+    assert "would both be named model" in capsys.readouterr().err
 
 
 def test_an_output_folder_that_cannot_be_is_named(capsys, tmp_path: Path):

@@ -589,7 +589,7 @@ def test_cancelling_a_stalled_download_is_answered_within_a_second(server, cache
 
 
 def test_cancelling_answers_while_another_process_has_the_lock(server, cache):
-    from objaverse_render_addon.assets.locks import locked
+    from objaverse_render_addon.locks import locked
 
     name = server.add(UID, glb())
     target = cache.folder / name

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from objaverse_render_addon import locks
 from objaverse_render_addon.batch import lock as lock_module
 from objaverse_render_addon.batch.lock import Lock
 from objaverse_render_addon.batch.queue.ledger import Ledger, ledger_of_run
@@ -503,15 +504,15 @@ def test_a_lock_that_is_removed_leaves_no_file_that_others_hold(tmp_path: Path):
 
 
 def test_a_lock_that_was_removed_while_it_was_taken_is_taken_anew(tmp_path: Path, monkeypatch):
-    lock, calls = lock_module._lock, []
+    hold, calls = locks.hold, []
 
-    def late(descriptor: int, alone: bool) -> None:
+    def late(descriptor: int, *, alone: bool = True) -> bool:
         if not calls:
             (tmp_path / "lock").unlink()
         calls.append(descriptor)
-        lock(descriptor, alone)
+        return hold(descriptor, alone=alone)
 
-    monkeypatch.setattr(lock_module, "_lock", late)
+    monkeypatch.setattr(locks, "hold", late)
     first = held(tmp_path)
     with pytest.raises(OutputBusy):
         held(tmp_path)

@@ -19,6 +19,7 @@ from ..errors import (
     OnlineAccessDenied,
     SourceNotFound,
 )
+from ..files import file_sha256
 from .addresses import fetch_address, found_in, is_elsewhere, place_of
 from .download import PER_HOST, Progress, Session, download, redacted
 from .formats import inspect_file
@@ -357,7 +358,6 @@ def _said(source: Source) -> dict[str, Any]:
 
 def _file_digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise SourceNotFound(f"{path} cannot be read: {error.strerror}.") from error

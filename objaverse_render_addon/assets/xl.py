@@ -23,8 +23,8 @@ from ..errors import (
     OnlineAccessDenied,
     from_os_error,
 )
+from ..locks import locked
 from .download import Progress, Session, download, hub_endpoint
-from .locks import locked
 from .sources import GITHUB, THING
 
 __all__ = ["GitHubObject", "Record", "XLCatalogue", "github_object", "site_target"]

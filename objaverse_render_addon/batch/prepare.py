@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +15,7 @@ from ..assets.sources import Source, classify, path_of
 from ..dataset.layout import size_of
 from ..dataset.reader import AssetReader
 from ..errors import OutputExists, RenderError
+from ..files import file_sha256
 from ..job import RenderJob, differences
 from ..worker.protocol import Done, Stage
 from .output.store import Store
@@ -213,8 +213,7 @@ def changed_content(file: Path, sha256: object, began: float) -> list[str]:
     # Clocks of file systems are coarse.
     if not isinstance(sha256, str) or file.stat().st_mtime < began - 2:
         return []
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    digest = file_sha256(file)
     return [] if digest == sha256 else [f"sha256: {sha256[:12]}… -> {digest[:12]}…"]
 
 

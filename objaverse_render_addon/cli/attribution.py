@@ -53,9 +53,9 @@ def add(commands: Any) -> None:
 
 def _attribution(options: argparse.Namespace) -> int:
     from ..assets.catalogue import Catalogue
-    from ..dataset.atomic import write_whole
     from ..dataset.credits import FORMATS, credits_of, render_credits
     from ..dataset.storage import find_assets
+    from ..files import write_whole
 
     extension = ".txt" if options.output is None else options.output.suffix.lower()
     if extension not in FORMATS:

@@ -107,7 +107,7 @@ def _said(value: int | None) -> str:
 
 def _save_thumbnail(entry: Entry, options: argparse.Namespace) -> None:
     from ..assets.thumbnails import Thumbnails
-    from ..dataset.atomic import write_whole
+    from ..files import write_whole
 
     folder = cache_folder(options)
     path = Thumbnails(folder, online=not options.offline).fetch(entry)

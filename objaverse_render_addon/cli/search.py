@@ -210,7 +210,7 @@ def _comment(options: argparse.Namespace, found: Found) -> list[str]:
 
 
 def _write(path: Path, found: Found, comment: list[str]) -> None:
-    from ..dataset.atomic import write_whole
+    from ..files import write_whole
 
     write_whole(path, _WRITERS[path.suffix.lower()](found, comment).encode())
 

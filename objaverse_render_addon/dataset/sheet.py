@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InvalidJob, SourceNotFound
-from .atomic import write_whole
+from ..files import write_whole
 from .coloring import Pixels, colored, shrink
 from .images import encode_png
 from .reader import AssetReader

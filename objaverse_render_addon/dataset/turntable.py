@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InvalidJob, MissingDependency, SourceNotFound
-from .atomic import write_whole
+from ..files import write_whole
 from .coloring import Pixels, Range, colored, shrink, value_range
 from .reader import AssetReader
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from ..errors import InvalidJob
+from ..files import file_sha256
 
 __all__ = [
     "DEFAULT_PASSES",
@@ -678,8 +679,7 @@ def _content(path: str) -> str:
             for file in pose_files(path):
                 digest.update(f"{file.relative_to(path)}\0".encode() + file.read_bytes())
             return digest.hexdigest()
-        with Path(path).open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return file_sha256(Path(path))
     except (OSError, InvalidJob):
         return path
 

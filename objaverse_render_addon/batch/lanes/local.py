@@ -7,7 +7,6 @@ worker from asset to asset and replaces it when it died, hung, grew or has done 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import queue
 import re
 import threading
@@ -28,6 +27,7 @@ from ...errors import (
     WorkerTimeout,
     from_reason,
 )
+from ...files import file_sha256
 from ...worker.process import START_TIMEOUT, WorkerProcess
 from ...worker.protocol import Describe, Described, Done, Failed, FrameDone, RenderAsset, Stage
 
@@ -249,8 +249,7 @@ def sha256_of(path: Path) -> str | None:
     # A pipe or a device may never end, and no error of a name may get in an asset's way.
     with contextlib.suppress(OSError, ValueError):
         if path.is_file():
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return file_sha256(path)
     return None
 
 

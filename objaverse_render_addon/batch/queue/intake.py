@@ -14,6 +14,7 @@ from typing import Any, Literal
 from ...assets import lists
 from ...assets.licences import LicenceFilter
 from ...assets.sources import NAMED_BY_FILE, Source, expand, path_of
+from ...files import file_sha256
 from .ledger import Ledger
 from .rows import Entry
 
@@ -26,8 +27,7 @@ def name_of(source: Source, ids: IdSource) -> str:
     """The asset's id: its source's name, or its file's SHA-256."""
     if ids == "sha256" and source.kind == "path":
         try:
-            with path_of(source.text).open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return file_sha256(path_of(source.text))
         except OSError:
             pass  # It fails by this name.
     return source.name
@@ -107,8 +107,7 @@ def enqueue(
         digest.update(f"\0{source!r}".encode())
         path = Path(os.fspath(source)) if not isinstance(source, Source) else None
         if path is not None and path.suffix.lower() in lists.EXTENSIONS and path.is_file():
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            digest.update(file_sha256(path).encode())
             if ids == "name":
                 continue
         for entry in expand([source]):

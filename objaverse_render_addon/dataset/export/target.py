@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import OutputExists, from_os_error
-from ..atomic import write_whole
+from ...files import write_whole
 from .base import Format, Options, Record
 
 __all__ = ["SceneFiles", "Target"]

@@ -26,7 +26,7 @@ from ...errors import (
     TruncatedFile,
     from_os_error,
 )
-from ..atomic import write_whole
+from ...files import write_whole
 from ..coloring import RAMP
 from ..guards import RENDER_AGAIN
 from ..layout import METADATA

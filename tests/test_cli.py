@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -636,3 +638,49 @@ def test_a_shard_that_is_cut_off_does_not_hide_the_others(capsys, tmp_path: Path
     said = capsys.readouterr()
     assert f"FAILED {broken}" in said.err
     assert "ok     " in said.out and "shard-000001.tar/asset" in said.out
+
+
+_BARS = """
+from functools import partialmethod
+import tqdm
+from objaverse_render_addon.cli.common import Bar, counted
+# Not ten times a second only.
+tqdm.tqdm.__init__ = partialmethod(tqdm.tqdm.__init__, mininterval=0)
+for _ in counted(iter("abc"), 3):
+    print("line")
+with Bar(unit="asset") as bar, Bar(hidden=True, unit="none") as hidden:
+    for done in range(1, 8):
+        bar.show(done, 7)
+        hidden.show(done, 7)
+with Bar(unit="B") as bytes_:
+    bytes_.show(0, 0)
+    bytes_.grow(0, 100)
+    bytes_.grow(40, -20)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+@pytest.mark.parametrize("terminal", [True, False])
+def test_bars_are_for_terminals(terminal: bool):
+    import pty
+
+    here, there = pty.openpty() if terminal else os.pipe()
+    done = subprocess.Popen(
+        [sys.executable, "-c", _BARS],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=there,
+        env={name: value for name, value in os.environ.items() if not name.startswith("TQDM")},
+    )
+    os.close(there)
+    said = b""
+    with contextlib.suppress(OSError):
+        while chunk := os.read(here, 1000):
+            said += chunk
+    os.close(here)
+    out, _ = done.communicate(timeout=60)
+    assert done.returncode == 0
+    assert out.decode().split() == ["line"] * 3
+    shown = said.decode()
+    assert ("0/3" in shown and "7/7" in shown and "40" in shown and "80" in shown) == terminal
+    assert "none" not in shown and (terminal or not shown)

@@ -165,10 +165,7 @@ class ObjaverseCache:
         finish: Callable[[Path], Path],
     ) -> Path:
         if not self._online:
-            raise OnlineAccessDenied(
-                f"{where} is not on this machine, and online access is switched off.",
-                hint="Leave out --offline; in Blender: Preferences, System, Allow Online Access.",
-            )
+            raise OnlineAccessDenied.to_fetch(where)
         if self._session is None:
             self._session = new_session(self._endpoint)
         return download(

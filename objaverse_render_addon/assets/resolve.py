@@ -320,11 +320,7 @@ class Resolver:
 
     def _need_network(self, what: str) -> None:
         if not self._online:
-            raise OnlineAccessDenied(
-                f"{redacted(what)} is not on this machine, and online access is switched off.",
-                hint="Leave out --offline, or fetch it first; in Blender: Preferences, System, "
-                "Allow Online Access.",
-            )
+            raise OnlineAccessDenied.to_fetch(redacted(what))
 
     # --- Made when they are needed ------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ..batch.results import KEPT_RESULTS
 from ..words import how_many
-from .common import complain
+from .common import complain, new_bar
 
 __all__ = ["JsonProgress", "Progress"]
 
@@ -142,7 +142,9 @@ class Progress:
         elif event.kind == "frame-done" or (event.kind == "stage" and not alone):
             if self._bar is None:
                 total = event.total if alone else self._to_do
-                self._bar = _new_bar(total, event.asset_id[:40] if alone else "", alone)
+                print("\r\033[K", end="", file=sys.stderr)
+                title = event.asset_id[:40] if alone else None
+                self._bar = new_bar(total, desc=title, unit=" views" if alone else " assets")
             if self._bar is not None and alone:
                 self._bar.update()
             elif self._bar is not None:
@@ -210,15 +212,3 @@ def _where(result: Any) -> str:
     name = where.replace("\\", "/").rpartition("/")[2]
     packed = name.endswith(".tar") and name != f"{result.asset_id}.tar"
     return f"{where}/{result.asset_id}" if packed else where
-
-
-def _new_bar(total: int, title: str, alone: bool) -> Any:
-    try:
-        from tqdm import tqdm
-    except ImportError:  # Inside an installed Blender.
-        return None
-    print("\r\033[K", end="", file=sys.stderr)
-    return tqdm(
-        total=total, desc=title or None, unit=" views" if alone else " assets", leave=False,
-        file=sys.stderr,
-    )  # fmt: skip

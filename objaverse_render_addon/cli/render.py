@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..errors import InvalidJob
+from ..errors import InvalidJob, exit_code_of
 from ..job import CameraRules, RenderJob
 from ..words import how_many
 from .common import add_blender, complain, number_from, reason_or_all, whole_from
@@ -287,5 +287,4 @@ def _show_plan(plans: list[Any], job: RenderJob) -> int:
         f"{count} of {how_many(len(plans), 'asset')} to render: {views} each ({cameras.pattern}), "
         f"{width}x{height}, {', '.join(resolved.output.passes)}"
     )
-    codes = {item.error.exit_code for item in plans if item.error}
-    return 0 if not codes else codes.pop() if len(codes) == 1 else 3
+    return exit_code_of(item.error.exit_code for item in plans if item.error)

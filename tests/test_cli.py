@@ -663,8 +663,11 @@ with Bar(unit="B") as bytes_:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_bars_are_for_terminals(terminal: bool):
     import pty
+    import termios
 
     here, there = pty.openpty() if terminal else os.pipe()
+    if terminal:
+        termios.tcsetwinsize(there, (24, 80))
     done = subprocess.Popen(
         [sys.executable, "-c", _BARS],
         cwd=ROOT,

@@ -13,7 +13,6 @@ from objaverse_render_addon.worker.protocol import (
     Failed,
     FrameDone,
     Message,
-    Notice,
     Quit,
     Ready,
     RenderAsset,
@@ -39,7 +38,6 @@ MESSAGES: list[Message] = [
     FrameDone("a_b", 3, 32),
     Done("a_b", "/out/a_b.zip", 32, ["one\nwarning"], {"object_in_frame": 2}, {"total": 1.5}),
     Failed("a_b", "no-geometry", "line 1\nline 2 …", "Look at it.", "log\n"),
-    Notice("Waiting for the disk."),
     Described({"devices": {"CPU": ["a"]}, "OpenEXR": None}),
 ]
 each_message = pytest.mark.parametrize("message", MESSAGES, ids=lambda item: item.kind)

@@ -188,7 +188,7 @@ class Catalogue:
             endpoint: Server of the data set; ``HF_ENDPOINT`` or Hugging Face otherwise.
             online: Whether annotation files may be fetched. Without, the index has what is here,
                 and :attr:`problems` says what is not.
-            on_progress: Told of the making, see :data:`~.catalogue_index.Progress`; not called
+            on_progress: Called while it is made, see :data:`~.catalogue_index.Progress`; not called
                 where nothing has to be made.
 
         Raises:

@@ -35,7 +35,7 @@ _DOWNLOADS: Final = 4
 _BATCH: Final = 2000
 
 Progress = Callable[[str, int, int], None]
-"""Told what is done (``annotations``, ``index``), so far, of how many."""
+"""Called with what is done (``annotations``, ``index``), so far, of how many."""
 
 _SCHEMA: Final = """
 CREATE TABLE shards (

@@ -29,7 +29,6 @@ class Licence:
         key: Short name, as in the Objaverse annotations: ``by``, ``by-nc-sa``, ``cc0``.
         name: For people.
         url: Its text.
-        credit: Whether it asks to name the author.
         commercial: Whether it allows commercial use.
         derivatives: Whether it allows to share changed versions.
         share_alike: Whether changed versions have to be under the same licence.
@@ -39,7 +38,6 @@ class Licence:
     key: str
     name: str
     url: str = ""
-    credit: bool = True
     commercial: bool = True
     derivatives: bool = True
     share_alike: bool = False
@@ -84,13 +82,13 @@ LICENCES: Final = {
         _cc("by-nc", "Attribution-NonCommercial"),
         _cc("by-nc-sa", "Attribution-NonCommercial-ShareAlike"),
         _cc("by-nc-nd", "Attribution-NonCommercial-NoDerivatives"),
-        Licence("cc0", "Creative Commons Zero 1.0 Universal", _ZERO, credit=False),
+        Licence("cc0", "Creative Commons Zero 1.0 Universal", _ZERO),
         Licence("mit", "MIT License", f"{_SPDX}MIT.html"),
         Licence("apache-2.0", "Apache License 2.0", f"{_SPDX}Apache-2.0.html"),
         Licence("bsd-2-clause", "BSD 2-Clause License", f"{_SPDX}BSD-2-Clause.html"),
         Licence("bsd-3-clause", "BSD 3-Clause License", f"{_SPDX}BSD-3-Clause.html"),
         Licence("mpl-2.0", "Mozilla Public License 2.0", f"{_SPDX}MPL-2.0.html"),
-        Licence("unlicense", "The Unlicense", f"{_SPDX}Unlicense.html", credit=False),
+        Licence("unlicense", "The Unlicense", f"{_SPDX}Unlicense.html"),
         Licence("gpl-2.0", "GNU General Public License 2.0", f"{_SPDX}GPL-2.0-only.html",
                 share_alike=True),
         Licence("gpl-3.0", "GNU General Public License 3.0", f"{_SPDX}GPL-3.0-only.html",
@@ -170,7 +168,6 @@ def licence_of(text: Any) -> Licence:
     return Licence(
         UNKNOWN,
         words or "not stated",
-        credit=True,
         commercial=False,
         derivatives=False,
         known=False,

@@ -78,8 +78,8 @@ class ObjaverseCache:
         """The object's file, from the cache or the network.
 
         Args:
-            on_progress: Told bytes so far and bytes expected, of the list of objects first where
-                that is not here yet.
+            on_progress: Called with bytes so far and bytes expected, of the list of objects first
+                where that is not here yet.
             into: Folder for it where it is not in the cache and shall not get there.
 
         Raises:

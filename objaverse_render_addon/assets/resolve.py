@@ -107,7 +107,7 @@ class Resolver:
         """The asset's file, from where it lies, the cache or the network.
 
         Args:
-            on_progress: Told bytes so far and bytes expected (0 where nobody says).
+            on_progress: Called with bytes so far and bytes expected (0 where nobody says).
             cancel: Set it, from any thread, to stop within a second.
 
         Raises:

@@ -108,7 +108,7 @@ def transfer(
 
     Args:
         what: Its name, for messages.
-        on_progress: Told bytes so far and bytes expected (0 where nobody says).
+        on_progress: Called with bytes so far and bytes expected (0 where nobody says).
         cancel: Set it, from any thread, to stop within a second.
         sha256: Its content has to have this one.
         found: Asked, once nobody else works on the target, whether it is there now; otherwise a

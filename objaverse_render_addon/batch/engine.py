@@ -33,7 +33,7 @@ from ..errors import (
 )
 from ..job import RenderJob
 from ..words import how_many
-from ..worker.protocol import Done, Failed, FrameDone, Notice, Stage
+from ..worker.protocol import Done, Failed, FrameDone, Stage
 from .lanes.local import Lane, LaneBroken, LaneThread, Task, Told, sha256_of
 from .output.packing import Shards, Waiting
 from .output.storage import STORAGE_ERRORS, StorageWatch
@@ -42,7 +42,7 @@ from .prepare import Found, Item, Preparer
 from .queue.ledger import Ledger
 from .queue.ledger_file import named
 from .queue.rows import Outcome, Row, file_type
-from .results import AssetResult, Event
+from .results import AssetResult, Event, Notice
 
 __all__ = ["Engine"]
 
@@ -98,7 +98,7 @@ class Engine:
         attempts: Times that an asset may take its worker down before it is given up.
         patience: Seconds that the run waits for storage that fails or is full before it ends.
         min_free: Bytes that have to stay free.
-        on_result: Told the asset's number in the ledger, and its result.
+        on_result: Called with the asset's number in the ledger, and its result.
         cancel: Set it, from any thread, to stop at once.
     """
 

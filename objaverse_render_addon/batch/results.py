@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from ..errors import RenderError, exit_code_of
-from ..worker.protocol import Done, Failed, FrameDone, Notice, Stage
+from ..worker.protocol import Done, Failed, FrameDone, Stage
 
-__all__ = ["KEPT_RESULTS", "AssetResult", "Event", "Report"]
+__all__ = ["KEPT_RESULTS", "AssetResult", "Event", "Notice", "Report"]
 
-Event = Stage | FrameDone | Done | Failed | Notice
 KEPT_RESULTS: Final = 100_000
 """Results that a report keeps one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that people should know of a run."""
+
+    kind: ClassVar[str] = "notice"
+    text: str
+
+
+Event = Stage | FrameDone | Done | Failed | Notice
 
 
 @dataclass(slots=True)

@@ -17,7 +17,6 @@ from ..dataset.filesystems import is_url
 from ..errors import InvalidJob
 from ..job import RenderJob
 from ..words import how_many
-from ..worker.protocol import Notice
 from .engine import Engine
 from .lanes import capacity
 from .lanes.local import Lane, LocalLane
@@ -28,7 +27,7 @@ from .queue.earlier import check_job, look_at_files, look_at_shards, tell_earlie
 from .queue.intake import IdSource, Selection, enqueue
 from .queue.ledger import ledger_of_run
 from .queue.rows import MERGED
-from .results import KEPT_RESULTS, AssetResult, Event, Report
+from .results import KEPT_RESULTS, AssetResult, Event, Notice, Report
 
 __all__ = ["AssetResult", "Event", "Report", "render"]
 
@@ -89,9 +88,9 @@ def render(
     Args:
         sources: 3D files, folders of them, UIDs, URLs, or lists of these.
         out: Folder, or URL of one, for the finished assets; made if needed.
-        on_event: Told of every stage, view and outcome as it happens.
-        on_result: Told of every asset as it ends, also of those that no worker saw.
-        on_start: Told, before anything is rendered, how many assets are in which state.
+        on_event: Called with every stage, view and outcome as it happens.
+        on_result: Called with every asset as it ends, also of those that no worker saw.
+        on_start: Called, before anything is rendered, with how many assets are in which state.
         blender: Program of an installed Blender; pip's ``bpy`` otherwise.
         workers: Processes that render; by what the machine has otherwise.
         gpus: Indices of the GPUs to render on; all that the job's device means otherwise.

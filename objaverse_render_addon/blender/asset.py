@@ -222,6 +222,9 @@ def add_camera_objects(
 ) -> Any:
     """Real camera objects for the views, in a collection of their own; an older one goes.
 
+    Args:
+        to_world: 4x4, from the views' scene units to the world of ``scene``.
+
     Returns:
         The collection.
     """

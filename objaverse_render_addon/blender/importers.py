@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from . import compat
 
 __all__ = ["append_blend", "empty_blender", "forbid_scripts", "import_file", "readable_formats"]
 
-_log = logging.getLogger(__name__)
 
 
 def empty_blender() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,6 @@ __all__ = [
     "replace_missing_textures",
 ]
 
-_log = logging.getLogger(__name__)
 
 NEUTRAL: Final = (0.5, 0.5, 0.5)
 """Linear grey that stands in for a missing texture or a missing material."""

@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+from dataclasses import asdict
 from typing import Any, Final
 
 from ..batch.results import KEPT_RESULTS
@@ -33,10 +34,8 @@ class JsonProgress:
 
     def event(self, event: Any) -> None:
         """Of a worker, as it comes."""
-        from ..worker.protocol import encode
-
         if event.kind not in ("done", "failed"):
-            print(encode(event), flush=True)
+            print(json.dumps({"kind": event.kind, **asdict(event)}), flush=True)
 
     def result(self, result: Any) -> None:
         """An asset ended."""

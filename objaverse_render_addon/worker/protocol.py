@@ -21,7 +21,6 @@ __all__ = [
     "Failed",
     "FrameDone",
     "Message",
-    "Notice",
     "Quit",
     "Ready",
     "RenderAsset",
@@ -150,14 +149,6 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """Something that people should know of a run; said by the run itself, not by a worker."""
-
-    kind: ClassVar[str] = "notice"
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Described:
     """Answer to :class:`Describe`: plain data."""
 
@@ -174,14 +165,13 @@ Message: TypeAlias = (
     | FrameDone
     | Done
     | Failed
-    | Notice
     | Described
 )
 _KINDS: dict[str, type[Any]] = {
     cls.kind: cls
     for cls in (
         *(RenderAsset, Describe, Quit, Ready, Stage),
-        *(FrameDone, Done, Failed, Notice, Described),
+        *(FrameDone, Done, Failed, Described),
     )
 }
 

@@ -113,7 +113,7 @@ def export(
         to: Name of the format, see ``FORMATS``.
         jobs: Assets at once, in threads (compression and numpy let go of Python's lock).
         overwrite: Write also what is whole.
-        on_outcome: Told each outcome, how many are done and how many there are.
+        on_outcome: Called with each outcome, how many are done and how many there are.
 
     Raises:
         InvalidJob, MissingDependency, SourceNotFound, OutputExists, OutputNotWritable: The whole

@@ -152,7 +152,7 @@ class SceneFiles:
         self.add(path, _encode(data))
 
     def add_npy(self, path: str, data: npt.NDArray[Any]) -> None:
-        """Add an array as ``.npy``."""
+        """Add an array of any shape and number type as ``.npy``, in C order."""
         buffer = io.BytesIO()
         np.save(buffer, np.ascontiguousarray(data), allow_pickle=False)
         self.add(path, buffer.getvalue())

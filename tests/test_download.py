@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import struct
 import sys
 import threading
 import time
@@ -13,6 +12,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
+from helpers import glb_shell as glb
 from objaverse_server import (
     Server,
     another_range,
@@ -55,19 +55,7 @@ UID, OTHER, THIRD = "0" * 32, "ab" * 16, "c1" * 16
 INDEX = "object-paths.json.gz"
 
 
-def glb(size: int = 100_000, kind: int = 7) -> bytes:
-    """The shell of a GLB, with a content that shows when it was put together wrongly."""
-    cycle = bytes(i * kind % 251 for i in range(251))
-    body = (cycle * (size // 251 + 1))[: size - 12]
-    return b"glTF" + struct.pack("<II", 2, size) + body
-
-
-@pytest.fixture(autouse=True)
-def _in_a_hurry_and_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "BACKOFF", 0.001)
-    # Somebody's proxy, token or mirror has no part in this.
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HF_TOKEN", "HF_ENDPOINT"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("in_a_hurry_and_alone")
 
 
 @pytest.fixture

@@ -31,8 +31,8 @@ from batch_lanes import (
     rendered_in,
     run,
     stopping_lane,
-    wait_until,
 )
+from helpers import wait_until
 
 from objaverse_render_addon.batch.lanes.local import LaneBroken
 from objaverse_render_addon.batch.queue.ledger import Ledger

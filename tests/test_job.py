@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import leaves
 
 from objaverse_render_addon.cli.flags import JOB_FLAGS
 from objaverse_render_addon.errors import InvalidJob
@@ -55,16 +56,6 @@ DRAWN = RenderJob(
     ),
 )
 FROM_FILE = RenderJob(cameras=CameraRules(pattern="file", file="poses.json", views=3))
-
-
-def leaves(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, dict):
-            found |= leaves(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value
-    return found
 
 
 FIELDS = leaves(RenderJob().to_dict())

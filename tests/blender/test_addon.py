@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import leaves
 
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.reader import AssetReader
@@ -67,17 +68,6 @@ def panel(bpy: Any) -> Any:
     settings.samples, settings.denoise = 1, False
     bpy.context.preferences.addons[NAME].preferences.device = "cpu"
     return settings
-
-
-def leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A job's fields by dotted path."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            found |= leaves(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def meaning(job: RenderJob) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import wait_until
 
 from objaverse_render_addon.batch.lanes.local import LocalLane, Place
 from objaverse_render_addon.batch.queue.ledger import Ledger
@@ -29,7 +30,6 @@ from .test_faults import (
     is_alive,
     next_line,
     start,
-    wait_until,
     workers_of,
 )
 

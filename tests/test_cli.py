@@ -65,7 +65,19 @@ def put(folder: Path, name: str, content: bytes) -> str:
 # --- Help -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["", "render", "verify", "sheet", "doctor"])
+COMMANDS = sorted(
+    path.stem
+    for path in Path(cli.__file__).parent.glob("*.py")
+    if "commands.add_parser(" in path.read_text(encoding="utf-8")
+)
+
+
+def test_the_commands_are_found():
+    assert {"render", "verify", "export", "status", "merge"} < set(COMMANDS)
+    assert len(COMMANDS) >= 15
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture):
     with pytest.raises(SystemExit) as stop:
         cli.main([*command.split(), "--help"])

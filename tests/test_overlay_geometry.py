@@ -228,10 +228,11 @@ def fastest(work: object) -> float:
 
 def test_a_thousand_views_are_drawn_and_picked_while_a_slider_is_dragged():
     views = views_of(1000)
-    assert fastest(lambda: rig_lines(views, half_extent=1, points=CUBE)) < 0.1
+    placed = fastest(lambda: views_of(1000))
+    assert fastest(lambda: rig_lines(views, half_extent=1, points=CUBE)) < 3 * placed
     # Asked at every move of the mouse.
     matrix = viewer(look_at((20, 0, 3)))
-    assert fastest(lambda: pick(views, matrix, (800, 600), (400.0, 300.0))) < 0.05
+    assert fastest(lambda: pick(views, matrix, (800, 600), (400.0, 300.0))) < placed / 2
 
 
 # --- Picking --------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import pytest
 
 from objaverse_render_addon.job import RenderJob
 from objaverse_render_addon.worker.protocol import (
-    PROTOCOL,
     Describe,
     Described,
     Done,
@@ -92,9 +91,3 @@ def test_a_path_that_is_no_unicode_survives():
     message = Stage("a\udcff", "import")
     encode(message).encode("ascii")
     assert decode(encode(message)) == message
-
-
-def test_the_greeting_says_which_protocol_is_spoken():
-    ready = decode('{"kind": "ready", "blender": "5", "python": "3", "pid": 1}')
-    assert isinstance(ready, Ready)
-    assert ready.protocol == PROTOCOL

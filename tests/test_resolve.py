@@ -121,9 +121,12 @@ def test_an_error_page_instead_of_a_model_is_named_and_does_not_stay(server, res
     assert resolver.fetch(f"{server.endpoint}/x.glb").path.read_bytes() == glb()
 
 
-@pytest.mark.parametrize("text", ["http://[::1/x.glb", "http://", "https:///x.glb"])
-def test_an_address_that_is_none_is_one_failed_asset(resolver, text: str):
-    assert Source(text, classify(text)).name
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("http://[::1/x.glb", "asset"), ("http://", "asset"), ("https:///x.glb", "x")],
+)
+def test_an_address_that_is_none_is_one_failed_asset(resolver, text: str, name: str):
+    assert Source(text, classify(text)).name == name
     with pytest.raises((DownloadFailed, SourceNotFound)):
         resolver.fetch(text)
 

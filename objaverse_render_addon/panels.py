@@ -145,11 +145,12 @@ class OBJAVERSE_PT_cameras(_Panel, bpy.types.Panel):
             columns.prop(settings, "camera_file")
             columns.prop(settings, "file_views")
         else:
-            if settings.pattern != "cube-faces":
+            numbered = PATTERNS[settings.pattern].numbered
+            if settings.pattern != "cube-faces" and not numbered:
                 columns.prop(settings, "views")
             self._ranges(columns, settings)
             columns.prop(settings, "framing")
-            if settings.pattern not in ("cube-faces", "ring"):
+            if settings.pattern not in ("cube-faces", "ring") and not numbered:
                 columns.prop(settings, "only_northern_hemisphere", text="Upper Half Only")
             if settings.pattern == "orbit":
                 columns.prop(settings, "turns")

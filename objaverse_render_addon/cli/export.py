@@ -196,4 +196,4 @@ def _tell(report: Any, options: argparse.Namespace) -> None:
         worst = "" if note["worst"] is None else f" (worst: {note['worst']:.6g})"
         print(f"  {note['kind']}: {note['text']}{worst} [{how_many(note['scenes'], 'scene')}]")
     if report.trains and report.scenes:
-        print(f"Train with:\n  {report.trains}")
+        print("\n  ".join(["Train with:", *report.trains.splitlines()]))

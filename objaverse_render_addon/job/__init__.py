@@ -419,7 +419,7 @@ class CameraRules:
             )
             _check(
                 not self.only_northern_hemisphere,
-                f"cameras.only_northern_hemisphere is set, but {self.pattern} looks from below too.",
+                f"cameras.only_northern_hemisphere is set, but {self.pattern} looks from below.",
                 "Use ring or fibonacci for the northern hemisphere.",
             )
         if self.pattern == "ring" and self.elevation is not None:

@@ -247,7 +247,9 @@ class Format:
         fewest = min((record.views for record in records), default=0)
         return self.trains.format(target=target, key=key, views=fewest)
 
-    def tells(self, records: list[Record], options: Options) -> list[Note]:
+    def tells(
+        self, target: Target, records: list[Record], options: Options  # noqa: ARG002
+    ) -> list[Note]:
         """Where the export as a whole is not what trainers take for granted.
 
         What concerns single scenes is told by :meth:`.Scene.note`.

@@ -14,6 +14,8 @@ from .target import SceneFiles, Target
 __all__ = ["OpenLrm"]
 
 VIEWS = 32
+FOCAL = 0.75
+"""Focal length in widths of the picture (67.38°) that the released models stand for."""
 
 
 class OpenLrm(Format):
@@ -39,6 +41,11 @@ class OpenLrm(Format):
         if len(scene) != VIEWS:
             scene.note("differs", f"trainers take {VIEWS} views for granted (num_all_views)",
                        len(scene))  # fmt: skip
+        if abs(fx / width - FOCAL) > 1e-3:
+            scene.note("differs", "the released models, and inference with them, stand for a field "
+                       "of view of 67.38°; render with --fov 67.38 to go on from them (views); "
+                       "worst is the difference of the focal length in widths",
+                       len(scene), round(abs(fx / width - FOCAL), 6))  # fmt: skip
         for view in scene.counted():
             out.add(f"{scene.key}/rgba/{view:03d}.png", scene.rgba_png(view))
             pose = scene.camera(view).camera_to_world[:3]

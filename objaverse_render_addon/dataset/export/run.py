@@ -259,7 +259,7 @@ def _finish(target: Target, options: Options) -> Report:
         notes=_gathered(records)
         + [
             {**asdict(note), "scenes": len(records), "examples": []}
-            for note in target.form.tells(records, options)
+            for note in target.form.tells(target, records, options)
         ],
         trains=target.form.command(target.folder, records),
     )

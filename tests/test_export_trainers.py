@@ -18,6 +18,7 @@ from export_readers import (
     read_gs_lrm,
     read_instantmesh,
     read_lgm,
+    read_long_lrm,
     read_lvsm,
     read_nerf_synthetic,
     read_nerfstudio,
@@ -64,6 +65,7 @@ CASES = {
     "nerfstudio": Case(read_nerfstudio, depth=2e-7, shifted=True, per_view=True),
     "nerf-synthetic": Case(read_nerf_synthetic),
     "gs-lrm": Case(read_gs_lrm, shifted=True, per_view=True),
+    "long-lrm": Case(read_long_lrm, alpha=False, shifted=True, per_view=True),
     "lvsm": Case(read_lvsm, alpha=False, shifted=True, per_view=True),
     "depthsplat": Case(read_depthsplat, alpha=False, depth=0.0, shifted=True, per_view=True),
     "openlrm": Case(read_openlrm, half=1.0, shifted=True),
@@ -125,7 +127,8 @@ def agree(name: str, out: Path, asset: Path, shape: Shape, key: str = "chair") -
                 assert (view.picture == stored["rgb"]).all()
             else:
                 alpha = stored["rgb"][..., 3:] / 255.0
-                over = stored["rgb"][..., :3] * alpha + 255.0 * (1 - alpha)
+                behind = 255.0 * np.array(FORMATS[name].background)
+                over = stored["rgb"][..., :3] * alpha + behind * (1 - alpha)
                 assert view.picture.shape[2] == 3
                 assert np.abs(view.picture - over).max() <= 0.5001
             assert (view.depth is not None) == (case.depth is not None)
@@ -228,7 +231,7 @@ def test_pictures_over_a_background_are_taken_or_refused(tmp_path: Path, name: s
     skip_without_torch(name)
     asset = write_asset(tmp_path / "data", job_of(background=(1.0, 0.5, 0.0)), "chair")
     report = export(asset, tmp_path / "out", name)
-    if name in ("nerfstudio", "lvsm", "depthsplat"):
+    if name in ("nerfstudio", "long-lrm", "lvsm", "depthsplat"):
         assert report.failed == []
         picture = CASES[name].read(tmp_path / "out", "chair")[0].picture
         assert picture[0, 0].tolist() == [255, 128, 0]

@@ -76,12 +76,6 @@ class _Renders(Format):
             "frames": frames,
         }
         out.add_json(f"{folder}/transforms.json", transforms)
-        if scene.options.aesthetic_score is None:
-            scene.note(
-                "differs",
-                "aesthetic_score is not known, and the trainers leave out assets without one, "
-                "whatever min_aesthetic_score is; --aesthetic-score 6 fills the column",
-            )
         return {
             "file_identifier": str(scene.metadata.get("file_identifier", "")),
             "local_path": _local_path(scene),
@@ -145,6 +139,12 @@ class Trellis(_Renders):
     def write(self, scene: Scene, out: SceneFiles) -> dict[str, Any]:
         """See :class:`.Format`."""
         data = super().write(scene, out)
+        if scene.options.aesthetic_score is None:
+            scene.note(
+                "differs",
+                "aesthetic_score is not known, and the trainers leave out assets without one, "
+                "whatever min_aesthetic_score is; --aesthetic-score 6 fills the column",
+            )
         try:
             mesh = source_mesh(scene)
         except NotTheMesh as reason:

@@ -254,6 +254,7 @@ def test_colour_alone_is_enough_where_the_format_has_no_more(tmp_path: Path, nam
     else:
         assert report.failed == []
         assert CASES[name].read(tmp_path / "out", "chair")[0].depth is None
+        assert not list((tmp_path / "out").rglob("*.ply"))
 
 
 def test_a_format_without_colour_in_the_data_is_refused(tmp_path: Path):
@@ -329,10 +330,17 @@ def test_nerfstudio_gets_masks_only_when_asked(tmp_path: Path):
     assert sum(map(len, parts)) == len(names)
 
 
-def test_3dgs_starts_from_points_of_the_surface(tmp_path: Path):
+@pytest.mark.parametrize("name", ["nerf-synthetic", "nerfstudio"])
+def test_splats_start_from_points_of_the_surface(tmp_path: Path, name: str):
     asset = write_asset(tmp_path / "data", job_of(), "chair", OFF_CENTER)
-    export(asset, tmp_path / "out", "nerf-synthetic")
-    data = (tmp_path / "out/chair/points3d.ply").read_bytes()
+    export(asset, tmp_path / "out", name)
+    path = tmp_path / "out/chair/points3d.ply"
+    if name == "nerfstudio":
+        said = json.loads((tmp_path / "out/chair/transforms.json").read_text())
+        path = tmp_path / "out/chair" / said["ply_file_path"]
+        # The parser turns them as it turns the poses, which is not at all.
+        assert not {"applied_transform", "applied_scale"} & set(said)
+    data = path.read_bytes()
     head, _, body = data.partition(b"end_header\n")
     fields = [(name, "<f4") for name in ("x", "y", "z", "nx", "ny", "nz")]
     fields += [(name, "u1") for name in ("red", "green", "blue")]

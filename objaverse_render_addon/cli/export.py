@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from ..words import how_many
-from .common import complain, whole_from
+from .common import complain, number_from, whole_from
 
 __all__ = ["add"]
 
@@ -59,7 +59,7 @@ def add(commands: Any) -> None:
         "--masks", action="store_true", help="also masks, where trainers ignore what is outside"
     )
     parser.add_argument(
-        "--aesthetic-score", type=float, metavar="N",
+        "--aesthetic-score", type=number_from(0), metavar="N",
         help="of every asset, for trainers that leave out what has none (trellis)",
     )
     parser.add_argument("--jobs", type=whole_from(1), default=1, metavar="N", help="assets at once")

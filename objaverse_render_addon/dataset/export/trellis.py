@@ -13,7 +13,7 @@ import numpy as np
 from ...errors import CheckFailed
 from ..images import encode_png
 from .base import Format, Options, Record
-from .lens import demand_centered, demand_square_pictures, fov_x
+from .lens import demand_centered, demand_square_pictures, fov_x, viewpoints
 from .mesh import NotTheMesh, ply_text, source_file, source_mesh
 from .scene import Scene
 from .target import SceneFiles, Target
@@ -22,6 +22,8 @@ __all__ = ["Trellis", "TrellisCond"]
 
 REACH = math.sqrt(3) / 2
 """From the centre of the unit cube to its corner."""
+AROUND = 50.0
+"""Degrees that 24 views of TRELLIS always reach beyond, upwards and downwards."""
 MESH = "mesh.ply"
 _FLAGS = ("rendered", "voxelized", "cond_rendered")
 _COLUMNS = ("sha256", "file_identifier", "local_path", "aesthetic_score", "captions", "rendered",
@@ -162,6 +164,20 @@ class TrellisCond(_Renders):
     holds = ("rgb",)
     folder = "renders_cond"
     flag = "cond_rendered"
+
+    def write(self, scene: Scene, out: SceneFiles) -> dict[str, Any]:
+        """See :class:`.Format`."""
+        elevation = viewpoints(scene)[:, 1]
+        missing = min(elevation.max(), -elevation.min())
+        scene.note(
+            "differs",
+            f"models are conditioned on views from all around, and here none is {AROUND:g}° above "
+            "or below the horizon; render with --cameras hammersley --views 24 --fov 10:70 "
+            "--radius 0.1 --framing fit (views); worst is how far they reach",
+            len(scene) if missing < AROUND else 0,
+            round(float(missing), 6),
+        )
+        return super().write(scene, out)
 
 
 def _depth_png(scene: Scene, view: int, radius: float) -> bytes:

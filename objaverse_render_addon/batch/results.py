@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from ..errors import RenderError, exit_code_of
 from ..worker.protocol import Done, Failed, FrameDone, Stage
 
-__all__ = ["KEPT_RESULTS", "AssetResult", "Event", "Notice", "Report"]
-
-KEPT_RESULTS: Final = 100_000
-"""Results that a report keeps one by one."""
+__all__ = ["KEPT_RESULTS", "AssetResult", "Event", "Notice", "Report", "as_json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +21,14 @@ class Notice:
     text: str
 
 
-Event = Stage | FrameDone | Done | Failed | Notice
+Event: TypeAlias = Stage | FrameDone | Done | Failed | Notice
+KEPT_RESULTS: Final = 100_000
+"""Results that a report keeps one by one."""
+
+
+def as_json(event: Event) -> dict[str, Any]:
+    """An event as ``--json`` prints it: its fields, and its ``kind``."""
+    return {"kind": event.kind, **asdict(event)}
 
 
 @dataclass(slots=True)

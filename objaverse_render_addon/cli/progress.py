@@ -6,7 +6,6 @@ import json
 import sys
 import threading
 import time
-from dataclasses import asdict
 from typing import Any, Final
 
 from ..batch.results import KEPT_RESULTS
@@ -34,8 +33,10 @@ class JsonProgress:
 
     def event(self, event: Any) -> None:
         """Of a worker, as it comes."""
+        from ..batch.results import as_json
+
         if event.kind not in ("done", "failed"):
-            print(json.dumps({"kind": event.kind, **asdict(event)}), flush=True)
+            print(json.dumps(as_json(event)), flush=True)
 
     def result(self, result: Any) -> None:
         """An asset ended."""

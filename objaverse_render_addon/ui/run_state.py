@@ -8,7 +8,8 @@ from typing import Any
 import bpy
 
 from ..batch.background import BackgroundRun, Ended
-from ..batch.results import AssetResult, Notice
+from ..batch.results import Notice
+from ..batch.run import AssetResult
 from ..worker.protocol import Done, FrameDone, Stage
 from .operators.common import in_panel_words
 from .viewport import overlay

@@ -18,7 +18,7 @@ from ...files import file_sha256
 from .ledger import Ledger
 from .rows import Entry
 
-__all__ = ["IdSource", "Selection", "enqueue", "entries_of", "name_of"]
+__all__ = ["EntryFilter", "IdSource", "enqueue", "entries_of", "name_of"]
 
 IdSource = Literal["name", "sha256"]
 
@@ -34,7 +34,7 @@ def name_of(source: Source, ids: IdSource) -> str:
 
 
 @dataclass(slots=True)
-class Selection:
+class EntryFilter:
     """What of a list is taken, and how much is left out.
 
     Attributes:
@@ -67,12 +67,12 @@ def entries_of(
     sources: Sequence[str | os.PathLike[str] | Source],
     ids: IdSource,
     shard: tuple[int, int] | None = None,
-    selection: Selection | None = None,
+    wanted: EntryFilter | None = None,
 ) -> Iterator[Entry]:
     """What the sources stand for, or a part of it, as the ledger takes it."""
-    selection = selection or Selection()
-    for source in expand(sources, selection.leave):
-        if not selection.takes(source):
+    wanted = wanted or EntryFilter()
+    for source in expand(sources, wanted.leave):
+        if not wanted.takes(source):
             continue
         asset_id = name_of(source, ids)
         # By name, so that two sources of one name meet in the same part.
@@ -94,14 +94,14 @@ def enqueue(
     sources: Sequence[str | os.PathLike[str] | Source],
     ids: IdSource,
     shard: tuple[int, int] | None,
-    selection: Selection,
+    wanted: EntryFilter,
     overwrite: bool,
 ) -> int:
     """The ledger's number of this request; a long list is read once only.
 
     A part of a list is read in the whole once more where its files' names are not all different.
     """
-    filtered = sorted(selection.filter.keys) if selection.filter else None
+    filtered = sorted(wanted.filter.keys) if wanted.filter else None
     digest = hashlib.sha256(repr((ids, shard, filtered)).encode())
     for source in sources:
         digest.update(f"\0{source!r}".encode())
@@ -121,11 +121,11 @@ def enqueue(
         return known
 
     def whole() -> Iterator[Entry]:
-        return entries_of(sources, ids, selection=copy(selection))
+        return entries_of(sources, ids, wanted=copy(wanted))
 
     return ledger.add(
         key,
-        entries_of(sources, ids, shard, selection),
+        entries_of(sources, ids, shard, wanted),
         replace=overwrite,
         whole=whole if shard else None,
     )

@@ -316,7 +316,7 @@ def test_people_see_a_bar_that_ends_where_the_list_does(tmp_path: Path, monkeypa
 
     bars: list[Bar] = []
     monkeypatch.setattr(
-        module, "_new_bar", lambda total, *_: bars.append(Bar(total)) or bars[-1]
+        module, "new_bar", lambda total, **_: bars.append(Bar(total)) or bars[-1]
     )
     sources, out = make_sources(tmp_path / "src", 9), tmp_path / "out"
     run(sources[:3], out, PlanLane(None, fails(ImportFailed("no"), "a0001")))

@@ -348,8 +348,8 @@ class Resolver:
 
 
 def _said(source: Source) -> dict[str, Any]:
-    licence = source.known.get("license")
-    return {"license": licence} if licence else {}
+    license = source.known.get("license")
+    return {"license": license} if license else {}
 
 
 def _file_digest(path: Path) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..assets.catalogue import Catalogue
-from ..assets.licences import parse_filter
+from ..assets.licenses import parse_filter
 from ..assets.resolve import Resolver
 from ..assets.sources import Source
 from ..dataset.filesystems import is_url

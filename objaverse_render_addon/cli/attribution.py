@@ -81,7 +81,7 @@ def _attribution(options: argparse.Namespace) -> int:
 def _warn(found: list[Credit]) -> None:
     cautions: dict[str, list[str]] = {}
     for credit in found:
-        for caution in credit.licence.cautions:
+        for caution in credit.license.cautions:
             cautions.setdefault(caution, []).append(credit.asset_id)
     for caution, names in sorted(cautions.items()):
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""

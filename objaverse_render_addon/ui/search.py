@@ -23,7 +23,7 @@ from bpy.props import (
 from ..assets.browser import Browser
 from ..assets.catalogue import Query
 from ..assets.entry import Entry
-from ..assets.licences import parse_filter
+from ..assets.licenses import parse_filter
 from ..assets.text import clean
 from . import preferences
 from .operators.common import fail
@@ -35,7 +35,7 @@ TIMER_PERIOD: Final = 0.1
 CELL: Final = 100
 """Width of a result in the sidebar, in units of the interface's scale."""
 
-_LICENCES: Final = {"any": None, "free": "free", "commercial": "commercial", "by": "by,cc0",
+_LICENSES: Final = {"any": None, "free": "free", "commercial": "commercial", "by": "by,cc0",
                     "cc0": "cc0"}  # fmt: skip
 
 _browser: Browser | None = None
@@ -70,7 +70,7 @@ class OBJAVERSE_PG_search(bpy.types.PropertyGroup):
         "-word excluded, begin*",
         update=_entered,
     )
-    licence: EnumProperty(
+    license: EnumProperty(
         name="License",
         items=[
             ("any", "Any", "Any license, unknown ones too"),
@@ -121,10 +121,10 @@ class OBJAVERSE_PG_search(bpy.types.PropertyGroup):
 
 
 def _query(settings: Any) -> Query:
-    wanted = _LICENCES[settings.licence]
+    wanted = _LICENSES[settings.license]
     return Query(
         text=settings.text,
-        licences=parse_filter(wanted) if wanted else None,
+        licenses=parse_filter(wanted) if wanted else None,
         lvis=(settings.lvis,) if settings.lvis.strip() else (),
         max_faces=settings.max_faces if settings.use_max_faces else None,
         animated={"any": None, "no": False, "yes": True}[settings.animated],
@@ -264,10 +264,10 @@ def _entry(uid: str) -> Entry | None:
 def _about(entry: Entry) -> str:
     faces = "unknown" if entry.faces is None else f"{entry.faces:,}"
     size = "unknown" if entry.size is None else f"{entry.size / 2**20:.1f} MiB"
-    cautions = f" ({', '.join(entry.licence.cautions)})" if entry.licence.cautions else ""
+    cautions = f" ({', '.join(entry.license.cautions)})" if entry.license.cautions else ""
     lines = [
         f"Import {entry.title} by {entry.author or 'an unknown author'}",
-        f"{entry.licence.name}{cautions}",
+        f"{entry.license.name}{cautions}",
         f"{faces} faces, {entry.animations or 0} animations, {size}",
         *([f"LVIS: {', '.join(entry.lvis)}"] if entry.lvis else []),
         entry.uid,
@@ -295,7 +295,7 @@ class OBJAVERSE_PT_search(bpy.types.Panel):
         columns = layout.column()
         columns.use_property_split = True
         columns.use_property_decorate = False
-        columns.prop(settings, "licence")
+        columns.prop(settings, "license")
         columns.prop(settings, "lvis")
         row = columns.row(heading="Max Faces", align=True)
         row.prop(settings, "use_max_faces", text="")
@@ -359,7 +359,7 @@ class OBJAVERSE_PT_search(bpy.types.Panel):
             facts.alignment = "CENTER"
             facts.scale_y = 0.8
             facts.active = False
-            facts.label(text=f"{entry.licence_text or 'unknown'} · {_brief(entry.faces)}")
+            facts.label(text=f"{entry.license_text or 'unknown'} · {_brief(entry.faces)}")
         if total is not None and len(entries) < total:
             layout.operator("objaverse.search", text="More", icon="TRIA_DOWN").more = True
 

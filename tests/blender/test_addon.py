@@ -677,10 +677,10 @@ def test_an_import_adds_its_collection_and_changes_nothing_else(
         assert after["blocks"][name] == before["blocks"][name], name
 
 
-def test_the_licence_that_a_file_states_is_shown(bpy: Any, tmp_path: Path) -> None:
+def test_the_license_that_a_file_states_is_shown(bpy: Any, tmp_path: Path) -> None:
     def sign(document: dict[str, Any]) -> None:
-        licence = "CC-BY-NC-4.0 (http://creativecommons.org/licenses/by-nc/4.0/)"
-        document["asset"]["extras"] = {"author": "Somebody", "license": licence}
+        license = "CC-BY-NC-4.0 (http://creativecommons.org/licenses/by-nc/4.0/)"
+        document["asset"]["extras"] = {"author": "Somebody", "license": license}
 
     state = bpy.context.window_manager.objaverse
     signed = scenes.write_glb(tmp_path / "signed.glb", change=sign)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...assets import lists
-from ...assets.licences import LicenceFilter
+from ...assets.licenses import LicenseFilter
 from ...assets.sources import NAMED_BY_FILE, Source, expand, path_of
 from ...files import file_sha256
 from .ledger import Ledger
@@ -44,7 +44,7 @@ class EntryFilter:
         junk: Number of files that systems leave beside assets.
     """
 
-    filter: LicenceFilter | None = None
+    filter: LicenseFilter | None = None
     lookup: Callable[[str], dict[str, Any]] = lambda _: {}
     unlicensed: int = 0
     junk: int = 0
@@ -53,8 +53,8 @@ class EntryFilter:
         """Whether a source is wanted; counts it if not."""
         if self.filter is None:
             return True
-        licence = source.known.get("license") or self.lookup(source.text).get("license")
-        allowed = self.filter.allows(licence)
+        license = source.known.get("license") or self.lookup(source.text).get("license")
+        allowed = self.filter.allows(license)
         self.unlicensed += not allowed
         return allowed
 

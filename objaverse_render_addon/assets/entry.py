@@ -22,7 +22,7 @@ class Entry:
     """An object, from Sketchfab's record of it. Texts have nothing in them that a terminal obeys.
 
     Attributes:
-        licence_text: The record's own word, such as ``by``; empty where it has none.
+        license_text: The record's own word, such as ``by``; empty where it has none.
         author: Name to show; the user name where there is no other.
         faces: As Sketchfab counts them; this and the other counts are ``None`` where unknown.
         animations: Number of animations.

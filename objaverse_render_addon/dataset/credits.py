@@ -27,7 +27,7 @@ class Credit:
     Attributes:
         asset_id: Its name in the dataset.
         source: Where it came from: an address, or a file's name.
-        licence_text: As the metadata have it; empty where they have none.
+        license_text: As the metadata have it; empty where they have none.
         changes: What was done to the asset.
     """
 

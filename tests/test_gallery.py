@@ -20,7 +20,7 @@ from PIL import Image
 from stored import LAYOUTS, store
 
 from objaverse_render_addon.batch.queue.ledger import Ledger
-from objaverse_render_addon.batch.queue.rows import Entry, Outcome
+from objaverse_render_addon.batch.queue.rows import AssetOutcome, QueueEntry
 from objaverse_render_addon.cli import main
 from objaverse_render_addon.dataset import coloring
 from objaverse_render_addon.dataset.gallery import build, build_gallery, failures, open_gallery
@@ -309,10 +309,10 @@ LOST = {
 def record_failures(folder: Path, *lost: dict[str, str]) -> None:
     """In a ledger, as a run does."""
     with Ledger(folder / ".state" / "ledger.sqlite") as ledger:
-        request = ledger.add("request", [Entry(f["source"], f["asset_id"]) for f in lost])
+        request = ledger.add("request", [QueueEntry(f["source"], f["asset_id"]) for f in lost])
         for row, failure in zip(ledger.claim(request, len(lost)), lost, strict=True):
             said = {key: failure[key] for key in ("reason", "message", "hint", "log")}
-            ledger.finish(Outcome(row.id, "failed", **said))
+            ledger.finish(AssetOutcome(row.id, "failed", **said))
 
 
 def test_recorded_failures_have_cards(dataset: Path):

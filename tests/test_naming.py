@@ -16,7 +16,7 @@ from objaverse_render_addon.batch.queue import naming
 from objaverse_render_addon.batch.queue.intake import entries_of
 from objaverse_render_addon.batch.queue.ledger import Ledger
 from objaverse_render_addon.batch.queue.plan import plan
-from objaverse_render_addon.batch.queue.rows import Outcome
+from objaverse_render_addon.batch.queue.rows import AssetOutcome
 
 ROOT = Path(__file__).parent.parent
 
@@ -155,7 +155,9 @@ def test_what_has_a_name_keeps_it_when_the_list_grows_and_shrinks(tmp_path: Path
                 rows = ledger.claim(request, 99)
                 ledger.finish(
                     *(
-                        Outcome(row.id, "done", 1, source_bytes=Path(row.source).stat().st_size)
+                        AssetOutcome(
+                            row.id, "done", 1, source_bytes=Path(row.source).stat().st_size
+                        )
                         for row in rows
                     )
                 )
@@ -240,10 +242,10 @@ _LONG = """
 import resource, sys
 from pathlib import Path
 from objaverse_render_addon.batch.queue.ledger import Ledger
-from objaverse_render_addon.batch.queue.rows import Entry
+from objaverse_render_addon.batch.queue.rows import QueueEntry
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 count, before = int(sys.argv[2]), peak()
-entries = (Entry(f"/m/{n:07d}/scene.gltf", "scene", None, "derived") for n in range(count))
+entries = (QueueEntry(f"/m/{n:07d}/scene.gltf", "scene", None, "derived") for n in range(count))
 with Ledger(Path(sys.argv[1])) as ledger:
     request = ledger.add("", entries)
     assert ledger.counts(request)["waiting"] == count

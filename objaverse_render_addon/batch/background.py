@@ -23,7 +23,7 @@ from .run import AssetResult, Event, Report, render
 
 __all__ = ["BackgroundRun", "Ended", "Fetch"]
 
-Outcome = Literal["finished", "cancelled", "failed"]
+RunOutcome = Literal["finished", "cancelled", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Ended:
         error: Why nothing could be rendered at all, where that is so.
     """
 
-    outcome: Outcome
+    outcome: RunOutcome
     error: RenderError | None = None
 
 

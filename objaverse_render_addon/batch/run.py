@@ -25,7 +25,7 @@ from .lanes.ray import NodeSettings, ray_lanes
 from .options import Fetching, RunOptions
 from .output import packing
 from .output.store import Store, no_empty_folders, open_store, state_folder
-from .queue.earlier import check_job, look_at_files, look_at_shards, tell_earlier
+from .queue.earlier import check_job, reconcile_shards, reconcile_with_output, replay_results
 from .queue.intake import EntryFilter, enqueue
 from .queue.ledger import ledger_of_run
 from .queue.rows import MERGED
@@ -115,9 +115,9 @@ def render(
             if on_event:
                 on_event(Notice(text))
         if layout == "webdataset":
-            look_at_shards(ledger, store, job, selection.overwrite)
+            reconcile_shards(ledger, store, job, selection.overwrite)
         else:
-            look_at_files(ledger, store, request)
+            reconcile_with_output(ledger, store, request)
         ledger.retry(RETRIED, request)
         ledger.retry(None if selection.retry == "all" else selection.retry, request)
         collected: list[tuple[int, AssetResult]] = []
@@ -133,7 +133,7 @@ def render(
         counts = ledger.counts(request)
         if on_start:
             on_start(counts)
-        tell_earlier(ledger, request, store, collect, report)
+        replay_results(ledger, request, store, collect, report)
         if counts["waiting"]:
             waiting = counts["waiting"]
             made = lanes(waiting) if lanes else _lanes(job, store, options, waiting)

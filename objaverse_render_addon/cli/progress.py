@@ -12,7 +12,7 @@ from ..batch.results import KEPT_RESULTS
 from ..words import how_many
 from .common import complain, new_bar
 
-__all__ = ["JsonProgress", "Progress"]
+__all__ = ["JsonProgress", "TerminalProgress"]
 
 _SILENCE: Final = 10.0
 """Seconds of silence after which a log, or a pipe, is told how things stand."""
@@ -68,7 +68,7 @@ class JsonProgress:
         print(json.dumps({"kind": "summary", **counts}), flush=True)
 
 
-class Progress:
+class TerminalProgress:
     """A bar with speed and time left, and a line per asset, for people.
 
     Where no terminal shows the bar, a line now and then tells the same.
@@ -85,7 +85,7 @@ class Progress:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._tell, name="progress", daemon=True)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> TerminalProgress:
         if not self._quiet and not self._shown:
             self._thread.start()
         return self

@@ -11,7 +11,7 @@ from ..job import CameraRules, RenderJob
 from ..words import how_many
 from .common import add_blender, complain, number_from, reason_or_all, whole_from
 from .flags import add_job_flags, job_of
-from .progress import JsonProgress, Progress
+from .progress import JsonProgress, TerminalProgress
 
 __all__ = ["add"]
 
@@ -215,7 +215,7 @@ def _render(options: argparse.Namespace) -> int:
             ids=options.ids, overwrite=options.overwrite, state=options.state,
         )  # fmt: skip
         return _show_plan(plans, job)
-    progress = JsonProgress() if options.json else Progress(options.quiet)
+    progress = JsonProgress() if options.json else TerminalProgress(options.quiet)
     targets = {
         name: Path(folder or f"{str(options.out).rstrip('/')}-{name}")
         for name, _, folder in (text.partition("=") for text in options.export)

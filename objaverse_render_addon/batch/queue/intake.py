@@ -16,7 +16,7 @@ from ...assets.licenses import LicenseFilter
 from ...assets.sources import NAMED_BY_FILE, Source, expand, path_of
 from ...files import file_sha256
 from .ledger import Ledger
-from .rows import Entry
+from .rows import QueueEntry
 
 __all__ = ["EntryFilter", "IdSource", "enqueue", "entries_of", "name_of"]
 
@@ -68,7 +68,7 @@ def entries_of(
     ids: IdSource,
     shard: tuple[int, int] | None = None,
     wanted: EntryFilter | None = None,
-) -> Iterator[Entry]:
+) -> Iterator[QueueEntry]:
     """What the sources stand for, or a part of it, as the ledger takes it."""
     wanted = wanted or EntryFilter()
     for source in expand(sources, wanted.leave):
@@ -86,7 +86,7 @@ def entries_of(
         naming: Literal["derived", "given", "own"] = "own"
         if source.kind in NAMED_BY_FILE and (source.asset_id or ids == "name"):
             naming = "given" if source.asset_id else "derived"
-        yield Entry(source.text, asset_id, options or None, naming)
+        yield QueueEntry(source.text, asset_id, options or None, naming)
 
 
 def enqueue(
@@ -120,7 +120,7 @@ def enqueue(
     if known is not None:
         return known
 
-    def whole() -> Iterator[Entry]:
+    def whole() -> Iterator[QueueEntry]:
         return entries_of(sources, ids, wanted=copy(wanted))
 
     return ledger.add(

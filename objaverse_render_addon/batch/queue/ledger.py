@@ -24,7 +24,7 @@ from ...errors import RenderError
 from ..lock import Lock
 from .ledger_file import error_of, named, open_ledger
 from .naming import ANEW, NameOf, Naming, find_name
-from .rows import STATES, Entry, Outcome, Row, Run
+from .rows import STATES, AssetOutcome, QueueEntry, Row, Run
 
 __all__ = ["Ledger", "ledger_of_run"]
 
@@ -197,10 +197,10 @@ class Ledger:
     def add(
         self,
         digest: str,
-        entries: Iterable[Entry],
+        entries: Iterable[QueueEntry],
         *,
         replace: bool = False,
-        whole: Callable[[], Iterable[Entry]] | None = None,
+        whole: Callable[[], Iterable[QueueEntry]] | None = None,
     ) -> int:
         """Take assets in, in their order, as what a run works on; returns the request's number.
 
@@ -228,7 +228,7 @@ class Ledger:
         return request
 
     @contextlib.contextmanager
-    def _names_in(self, whole: Callable[[], Iterable[Entry]]) -> Iterator[NameOf]:
+    def _names_in(self, whole: Callable[[], Iterable[QueueEntry]]) -> Iterator[NameOf]:
         """The name that each asset gets where nobody has a part only."""
         folder = self.path.with_name(f".{self.path.stem}.names")
         # One is left by a run that was killed over it.
@@ -271,11 +271,11 @@ class Ledger:
             ((state, now, one) for one in ids),
         )
 
-    def hold(self, row: Row) -> None:
+    def defer(self, row: Row) -> None:
         """Another attempt is due, by who has it in hand: nobody else may claim it."""
         self._put(row, "downloading")
 
-    def put_back(self, row: Row) -> None:
+    def requeue(self, row: Row) -> None:
         """Another attempt is due, by whoever claims it."""
         self._put(row, "waiting")
 
@@ -285,11 +285,11 @@ class Ledger:
             [(state, row.attempts, time.time(), row.id)],
         )
 
-    def wait_again(self, ids: Sequence[int]) -> None:
+    def reset(self, ids: Sequence[int]) -> None:
         """Assets that had ended are to be looked at as if nothing had been tried yet."""
         self._write(f"UPDATE assets SET {ANEW} WHERE id = ?", [(one,) for one in ids])
 
-    def finish(self, *outcomes: Outcome) -> None:
+    def finish(self, *outcomes: AssetOutcome) -> None:
         """Write how assets ended; several at once, all or none."""
         now = time.time()
         self._write(

@@ -19,7 +19,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from ...assets.sources import NAMED_BY_FILE, Source, classify, other_names, path_of, place_of
-from .rows import Entry, file_type
+from .rows import QueueEntry, file_type
 
 __all__ = ["ANEW", "NameOf", "Naming", "find_name"]
 
@@ -71,7 +71,7 @@ class Naming:
         (self._first,) = db.execute("SELECT coalesce(max(id), 0) + 1 FROM assets").fetchone()
         (self._ambiguous,) = db.execute("SELECT EXISTS (SELECT 1 FROM ambiguous)").fetchone()
 
-    def add(self, batch: list[Entry]) -> None:
+    def add(self, batch: list[QueueEntry]) -> None:
         """Take entries in, in their order; whose name is another's too waits without one."""
         self._db.executemany(
             "INSERT OR IGNORE INTO given VALUES (?, ?)",
@@ -88,7 +88,7 @@ class Naming:
         for entry in batch:
             self._add_one(entry)
 
-    def _insert(self, batch: list[Entry], *, named: bool = True) -> None:
+    def _insert(self, batch: list[QueueEntry], *, named: bool = True) -> None:
         self._db.executemany(
             "INSERT INTO assets (source, asset_id, request, options, replace, updated, state)"
             " VALUES (?, ?, ?, ?, ?, ?, 'waiting') ON CONFLICT (asset_id) DO NOTHING",
@@ -101,7 +101,7 @@ class Naming:
             ],
         )  # fmt: skip
 
-    def _add_one(self, entry: Entry) -> None:
+    def _add_one(self, entry: QueueEntry) -> None:
         found = self._holder(entry.asset_id)
         if found is None:
             if entry.naming == "derived" and self._is_ambiguous(entry.asset_id):
@@ -119,7 +119,7 @@ class Naming:
             # The name is free again for this run; its file tells whether it is what is wanted.
             self._take(row, entry.source, options, anew=True)
 
-    def _postpone(self, entry: Entry) -> None:
+    def _postpone(self, entry: QueueEntry) -> None:
         # In its place of the list.
         self._insert([entry], named=False)
         (row,) = self._db.execute("SELECT last_insert_rowid()").fetchone()

@@ -15,7 +15,7 @@ from ...errors import DuplicateAsset, RenderError
 from ...job import RenderJob
 from ..output import packing
 from ..output.store import open_store, state_folder
-from ..prepare import Item, check_same
+from ..prepare import Item, ensure_same_source
 from .intake import IdSource, entries_of
 from .ledger import Ledger
 from .rows import Row
@@ -84,7 +84,7 @@ def plan(
                 metadata = store.metadata(store.name_of(asset_id))
             whole = asset_id in sharded or metadata is not None
             if metadata is not None and not overwrite:
-                check_same(where, metadata, item, file)
+                ensure_same_source(where, metadata, item, file)
             action: Literal["render", "skip"] = "skip" if whole and not overwrite else "render"
             plans.append(Plan(source.text, asset_id, action, where))
         except RenderError as error:

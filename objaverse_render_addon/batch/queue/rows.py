@@ -11,8 +11,8 @@ __all__ = [
     "FINISHED",
     "MERGED",
     "STATES",
-    "Entry",
-    "Outcome",
+    "AssetOutcome",
+    "QueueEntry",
     "Row",
     "Run",
     "file_type",
@@ -28,7 +28,7 @@ MERGED: Final = "merged"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class QueueEntry:
     """An asset that a run was asked for.
 
     Attributes:
@@ -59,7 +59,7 @@ class Row:
 
 
 @dataclass(slots=True)
-class Outcome:
+class AssetOutcome:
     """How one asset ended; columns of ``assets``."""
 
     id: int

@@ -21,7 +21,8 @@ from objaverse_render_addon.cameras import (
 from objaverse_render_addon.checks import check_frame
 from objaverse_render_addon.dataset import metadata
 from objaverse_render_addon.dataset.layout import METADATA, color_file, geometry_files, new_writer
-from objaverse_render_addon.frame import PASS_SPECS, Bounds, Frame, assemble
+from objaverse_render_addon.frame import Bounds, Frame, assemble
+from objaverse_render_addon.passspec import PASS_NAMES
 from objaverse_render_addon.job import RenderJob
 
 NOTHING = 1e10
@@ -177,7 +178,7 @@ def picture_of(passes: dict[str, np.ndarray]) -> np.ndarray:
 def frame_of(
     shape: Shape,
     camera: Camera,
-    wanted: tuple[str, ...] = tuple(PASS_SPECS),
+    wanted: tuple[str, ...] = PASS_NAMES,
     normal_space: str = "camera",
     view: View | None = None,
 ) -> Frame:

@@ -165,7 +165,7 @@ class AssetScene:
                 set_output(output, scratch, f"geometry-{view.index:05d}")
                 path = compat.file_output_path(output, self.scene)
                 self._render(path)
-                frame = Frame(seen, self.frame, object_box=box)
+                frame = Frame(seen, object_box=box)
                 frame.normal_space = self.job.output.normal_space
                 frame.opaque = self.job.lighting.background is not None
                 frames.append(frame)
@@ -182,7 +182,7 @@ class AssetScene:
         path = scratch / f"color-{frame.view.index:05d}.exr"
         self._look(frame.view)
         self._set_border(frame.camera, frame.object_box, BOX_MARGIN)
-        seed = draw(self.job.seed, self.asset_id, "noise", frame.view.index, 1)
+        seed = draw(self.job.seed, self.asset_id, frame.key.stream("noise"), frame.view.index, 1)
         frame.noise_seed = int(seed[0] * 2**31)
         self.scene.cycles.seed = frame.noise_seed
         self.scene.render.filepath = str(path)

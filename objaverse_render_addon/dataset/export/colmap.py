@@ -68,7 +68,7 @@ class Colmap(Format):
         names = [f"{number:0{digits}d}.png" for number in scene.numbers]
         for view, name in enumerate(names):
             out.add(f"{scene.key}/images/{name}", scene.rgb_png(view))
-            if scene.has("mask") or shows_surface(scene):
+            if scene.has_mask or shows_surface(scene):
                 mask = encode_png(scene.mask(view).astype(np.uint8) * 255)
                 out.add(f"{scene.key}/masks/{name}", mask)
         self._split(scene, out, names)

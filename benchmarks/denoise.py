@@ -17,8 +17,7 @@ from throughput import sample
 
 from objaverse_render_addon import RenderJob
 from objaverse_render_addon.blender import compat, engine
-from objaverse_render_addon.dataset.images import read_exr
-from objaverse_render_addon.dataset.images import composite
+from objaverse_render_addon.dataset.images import composite, read_exr
 
 VIEWS = (0, 3, 7, 11)
 

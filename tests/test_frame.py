@@ -14,7 +14,7 @@ from analytic import (
 )
 
 from objaverse_render_addon.cameras import Camera
-from objaverse_render_addon.frame import FrameKey, assemble, mask_of
+from objaverse_render_addon.frame import assemble
 from objaverse_render_addon.passspec import PASS_NAMES, PASSES
 
 WITHOUT_RGB = tuple(name for name in PASS_NAMES if name != "rgb")

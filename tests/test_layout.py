@@ -17,14 +17,13 @@ from analytic import LOPSIDED, camera_at, frame_of
 from PIL import Image
 
 from objaverse_render_addon.cameras import View
-from objaverse_render_addon.dataset.images import read_exr, read_png
+from objaverse_render_addon.dataset.images import composite, read_exr, read_png
 from objaverse_render_addon.dataset.layout import (
     METADATA,
     AssetWriter,
     arrays_from_channels,
     asset_path,
     color_file,
-    composite,
     geometry_files,
     new_writer,
     pass_file,
@@ -33,6 +32,7 @@ from objaverse_render_addon.dataset.layout import (
 )
 from objaverse_render_addon.dataset.reader import read_metadata
 from objaverse_render_addon.errors import DiskFull, OutputNotWritable
+from objaverse_render_addon.frame import FrameKey
 from objaverse_render_addon.job import PASS_NAMES, Output
 
 FULL = Path("/dev/full")

@@ -155,11 +155,6 @@ class RawChannels:
         """(H, W) float32, planar, scene units, 0 where nothing is."""
         return self.on_object(self.planes("depth", "V"), "float32")
 
-    @cached_property
-    def stretch(self) -> Array:
-        """(H, W) float64: length of the ray through a pixel's centre over its depth."""
-        return np.asarray(np.linalg.norm(self.camera.rays(), axis=-1))
-
     def unit_vectors(self, layer: str) -> Array:
         """A layer of world vectors as (H, W, 3) float32 of unit length in the asked axes."""
         # Most of a picture is empty.

@@ -74,7 +74,8 @@ def copy_with_one_more(folder: Path) -> Path:
 
 def run_on(copy: Path, name: str, folder: Path) -> str:
     """One of the functions below, on the copy; what it printed."""
-    paths = [copy, ROOT / "tests", ROOT / "tests/blender"]
+    ours = (copy, ROOT / "tests", ROOT / "tests/blender")
+    paths = [*ours, *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
         [sys.executable, __file__, name, str(folder)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},

@@ -1,4 +1,4 @@
-"""Where the object is, is one rule: whoever shows or exports a view without its mask finds the same."""
+"""One rule says where the object is: who shows or exports a view without mask finds the same."""
 
 from __future__ import annotations
 

@@ -135,6 +135,10 @@ class Camera:
         rays[..., 2] = -1.0
         return rays
 
+    def stretch(self) -> Array:
+        """(H, W) float64: distance along the ray through a pixel's centre over planar depth."""
+        return np.asarray(np.linalg.norm(self.rays(), axis=-1))
+
     def world_rays(self) -> tuple[Array, Array]:
         """Rays through the pixel centres in world axes.
 

@@ -214,8 +214,7 @@ def _depth_of(sighting: Sighting) -> Array:
     if "depth" in passes:
         return passes["depth"]
     if "distance" in passes:
-        stretch = np.linalg.norm(camera.rays(), axis=-1)
-        return np.asarray(passes["distance"] / stretch)
+        return np.asarray(passes["distance"] / camera.stretch())
     if "position" in passes and "mask" in passes:
         away = passes["position"].astype(np.float64) - camera.camera_to_world[:3, 3]
         return np.where(passes["mask"] == 1, -away @ camera.camera_to_world[:3, 2], 0.0)

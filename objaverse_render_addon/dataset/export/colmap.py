@@ -190,8 +190,7 @@ def _planar(scene: Scene, view: int) -> Array:
     if scene.has("position"):
         away = scene.position(view) - camera.camera_to_world[:3, 3]
         return np.asarray(-away @ camera.camera_to_world[:3, 2])
-    stretch = np.linalg.norm(camera.rays(), axis=-1)
-    return np.asarray(scene.array(view, "distance") * scene.scale / stretch)
+    return np.asarray(scene.array(view, "distance") * scene.scale / camera.stretch())
 
 
 def _tracks(images: list[_Image], count: int) -> list[Array]:

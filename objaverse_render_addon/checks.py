@@ -42,8 +42,8 @@ def check_frame(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -> l
     Args:
         frame: What it holds is checked; what is not there cannot be.
         bounds: Of the normalised object.
-        others: Earlier views of the same asset. What this view sees has to fall on their masks,
-            through the written intrinsics and poses of both.
+        others: Earlier views of the same asset. What this view sees has to fall on the masks of
+            those that show the same time, through the written intrinsics and poses of both.
 
     Returns:
         One :class:`Check` per property. ``failed`` is a contradiction in the data, ``doubt``
@@ -211,7 +211,7 @@ def _check_consistency(
     shares = []
     for other in others:
         theirs = mask_of(other.passes, exact=True)
-        if theirs is None or not theirs.any():
+        if other.time != frame.time or theirs is None or not theirs.any():
             continue
         shares.append(_share_seen(points, other, theirs, bounds))
         if "depth" in other.passes:

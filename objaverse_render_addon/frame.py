@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,18 @@ import numpy.typing as npt
 from .cameras import Camera, View
 from .passspec import MARKERS, PASSES, Pass
 
-__all__ = ["Bounds", "Check", "Frame", "FrameKey", "RawChannels", "assemble", "mask_of"]
+__all__ = [
+    "Bounds",
+    "Check",
+    "Frame",
+    "FrameKey",
+    "FrameSink",
+    "RawChannels",
+    "Shot",
+    "Tee",
+    "assemble",
+    "mask_of",
+]
 
 Array = npt.NDArray[Any]
 Status = Literal["ok", "doubt", "failed"]
@@ -77,35 +88,57 @@ class FrameKey:
         return name if self.time is None else f"{name}@{self.time}"
 
 
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """What is to be rendered: one view of a stage, at one time.
+
+    Attributes:
+        time: Animation frame; ``None`` takes the one that the stage shows, which is then no part
+            of the frame's key.
+    """
+
+    view: View
+    time: int | None = None
+
+    @property
+    def key(self) -> FrameKey:
+        """Which frame of its asset it will be."""
+        return FrameKey(self.view.index, self.time)
+
+
 @dataclass(slots=True)
 class Frame:
     """A view at a time, with its arrays.
 
     Attributes:
         view: Number, camera, and how the camera came about.
-        time: Animation frame, see :class:`FrameKey`.
+        time: Animation frame that it shows.
+        timed: Whether that was asked for, and so belongs to the key.
         passes: Name to array; see :data:`.passspec.PASSES` for dtype, channels, space and unit.
         object_box: ``[u_min, v_min, u_max, v_max]`` in pixels of the projected geometry, whether
             or not it is inside the image; ``None`` where some of it is behind the camera.
         normal_space: ``camera`` or ``world``: the axes of normals.
         opaque: Whether RGB is written over a background colour.
+        bounds: Of what was on the stage.
         noise_seed: Of the path tracer, for RGB.
-        checks: What :mod:`.checks` found.
+        checks: What the checks of :mod:`objaverse_render_addon.checks` found.
     """
 
     view: View
-    time: int | None = None
+    time: int = 0
+    timed: bool = False
     passes: dict[str, Array] = field(default_factory=dict)
     object_box: tuple[float, float, float, float] | None = None
     normal_space: str = "camera"
     opaque: bool = False
+    bounds: Bounds | None = None
     noise_seed: int | None = None
     checks: list[Check] = field(default_factory=list)
 
     @property
     def key(self) -> FrameKey:
         """Which frame of its asset it is."""
-        return FrameKey(self.view.index, self.time)
+        return FrameKey(self.view.index, self.time if self.timed else None)
 
     @property
     def camera(self) -> Camera:
@@ -115,6 +148,49 @@ class Frame:
     def spec(self, name: str) -> Pass:
         """The meaning of one of this frame's passes."""
         return PASSES[name].under(self)
+
+
+class FrameSink(Protocol):
+    """Where frames go: a data set, previews, a socket. Called from one thread."""
+
+    def geometry(self, frame: Frame) -> None:
+        """Take a frame whose geometry is complete and checked; its colour is still to come."""
+
+    def frame(self, frame: Frame) -> None:
+        """Take the same frame, complete."""
+
+    def close(self) -> None:
+        """Take nothing more: all frames were given."""
+
+    def abort(self) -> None:
+        """Forget what was given; safe to call at any time, from any thread, and again."""
+
+
+class Tee:
+    """Gives every frame to several sinks, in order."""
+
+    def __init__(self, *sinks: FrameSink) -> None:
+        self._sinks = sinks
+
+    def geometry(self, frame: Frame) -> None:
+        """See :class:`FrameSink`."""
+        for sink in self._sinks:
+            sink.geometry(frame)
+
+    def frame(self, frame: Frame) -> None:
+        """See :class:`FrameSink`."""
+        for sink in self._sinks:
+            sink.frame(frame)
+
+    def close(self) -> None:
+        """See :class:`FrameSink`."""
+        for sink in self._sinks:
+            sink.close()
+
+    def abort(self) -> None:
+        """See :class:`FrameSink`."""
+        for sink in self._sinks:
+            sink.abort()
 
 
 class RawChannels:
@@ -129,6 +205,8 @@ class RawChannels:
     Attributes:
         valid: (H, W) bool, the object: where both a depth and a normal are.
     """
+
+    camera: Camera
 
     def __init__(self, channels: Mapping[str, Array], camera: Camera, normal_space: str) -> None:
         self.camera, self.normal_space = camera, normal_space

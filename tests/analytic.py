@@ -203,7 +203,7 @@ def frames_of(
     frames = []
     for view, time in itertools.product(views, times):
         frame = frame_of(shape, view.camera, job.output.passes, job.output.normal_space, view)
-        frame.time = time
+        frame.time, frame.timed = time or 0, time is not None
         frames.append(frame)
     return frames
 

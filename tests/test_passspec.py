@@ -98,8 +98,10 @@ def test_the_schema_and_the_page_are_those_of_the_passes():
 # Modules that use passes by what they mean. A new one is fine where it does, too: a check of the
 # depth, a format that wants normals. What only says what a pass *is* belongs into its entry.
 BY_MEANING = {
-    "blender.engine": "mask object_index rgb",
     "blender.materials": "albedo roughness_metallic",
+    "blender.pipeline": "mask",
+    "blender.renderer": "rgb",
+    "blender.stage": "object_index",
     "checks": "depth normal rgb",
     "cli.turntable": "rgb",
     "dataset.export.base": "rgb",
@@ -123,17 +125,18 @@ BY_MEANING = {
     "dataset.export.zero123": "rgb",
     "dataset.gallery.asset": "depth object_index rgb",
     "dataset.layout": "rgb",
+    "dataset.previews": "rgb",
     "dataset.point_cloud": "depth distance mask normal position rgb",
     "dataset.stats": "depth distance",
     "dataset.torch": "rgb",
     "dataset.turntable": "rgb",
     "dataset.verify": "mask normal",
+    "dataset.writer": "rgb",
     "frame": "depth",
-    "worker.main": "rgb",
 }
 # The same words for other things: Blender's mesh attribute, a way to show things.
 OTHER_THINGS = {
-    "blender.scene": "position",
+    "blender.normalization": "position",
     "dataset.coloring": "mask",
 }
 

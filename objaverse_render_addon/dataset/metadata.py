@@ -81,7 +81,7 @@ def view_record(frame: Frame, job: RenderJob) -> dict[str, Any]:
     box = frame.object_box
     return {
         "index": frame.view.index,
-        **({} if frame.time is None else {"time": frame.time}),
+        **({"time": frame.time} if frame.timed else {}),
         **files,
         "width": camera.width,
         "height": camera.height,

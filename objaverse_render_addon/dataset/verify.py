@@ -102,7 +102,8 @@ def _checks(
         if any(check.status == "failed" for check in problems):
             continue
         box = record["object_box_px"]
-        frame = Frame(view, reader.key(position).time, arrays, tuple(box) if box else None)
+        time = reader.key(position).time
+        frame = Frame(view, time or 0, time is not None, arrays, tuple(box) if box else None)
         frame.normal_space = "world" if space == "world" else "camera"
         for check in check_frame(frame, bounds, recent):
             yield view.index, check

@@ -31,6 +31,8 @@ from ..job import PATTERNS, CameraRules, RenderJob
 __all__ = ["Camera", "Rig", "View", "blender_lens", "draw", "fitting_radius", "sample_views"]
 
 Array = npt.NDArray[np.float64]
+Pixels = tuple[npt.NDArray[Any], ...]
+"""Rows (N,) and columns (N,) of some pixels, as :func:`numpy.nonzero` gives those of a mask."""
 
 GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))
 FRAME_MARGIN = 0.02
@@ -110,8 +112,21 @@ class Camera:
             v = -self.intrinsics[1, 1] * y / depth + self.intrinsics[1, 2]
         return np.stack([u, v]).T, depth
 
-    def rays(self) -> Array:
-        """Directions (H, W, 3) through the pixel centres in camera axes, scaled to depth 1."""
+    def rays(self, at: Pixels | None = None) -> Array:
+        """Directions through the pixel centres in camera axes, scaled to depth 1.
+
+        Args:
+            at: Rows (N,) and columns (N,) of some pixels.
+
+        Returns:
+            (H, W, 3) float64; (N, 3) of some pixels.
+        """
+        if at is not None:
+            (fx, _, cx), (_, fy, cy), _ = self.intrinsics.tolist()
+            some = np.full((len(at[0]), 3), -1.0)
+            some[:, 0] = (at[1] + 0.5 - cx) / fx
+            some[:, 1] = (cy - at[0] - 0.5) / fy
+            return some
         u = (np.arange(self.width) + 0.5 - self.intrinsics[0, 2]) / self.intrinsics[0, 0]
         v = (np.arange(self.height) + 0.5 - self.intrinsics[1, 2]) / self.intrinsics[1, 1]
         rays = np.empty((self.height, self.width, 3))
@@ -119,6 +134,10 @@ class Camera:
         rays[..., 1] = -v[:, None]
         rays[..., 2] = -1.0
         return rays
+
+    def stretch(self) -> Array:
+        """(H, W) float64: distance along the ray through a pixel's centre over planar depth."""
+        return np.asarray(np.linalg.norm(self.rays(), axis=-1))
 
     def world_rays(self) -> tuple[Array, Array]:
         """Rays through the pixel centres in world axes.
@@ -131,9 +150,18 @@ class Camera:
         directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
         return np.broadcast_to(self.camera_to_world[:3, 3], directions.shape), directions
 
-    def unproject(self, depth: npt.NDArray[Any]) -> Array:
-        """World points (H, W, 3) of a planar depth image (H, W)."""
-        local = self.rays() * np.asarray(depth, dtype=np.float64)[..., None]
+    def unproject(self, depth: npt.NDArray[Any], at: Pixels | None = None) -> Array:
+        """World points that pixels show.
+
+        Args:
+            depth: Planar, (H, W) scene units.
+            at: Rows (N,) and columns (N,) of some pixels.
+
+        Returns:
+            (H, W, 3) float64, scene units; (N, 3) of some pixels.
+        """
+        chosen = depth if at is None else depth[at]
+        local = self.rays(at) * np.asarray(chosen, dtype=np.float64)[..., None]
         return local @ self.camera_to_world[:3, :3].T + self.camera_to_world[:3, 3]
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from ..errors import InvalidJob
+from ..passspec import DEFAULT_PASSES, PASS_NAMES
 
 __all__ = [
     "DEFAULT_PASSES",
@@ -62,19 +63,6 @@ GeometryFormat = Literal["npy", "npz", "exr"]
 Layout = Literal["zip", "tar", "folder", "webdataset"]
 EngineName = Literal["cycles", "eevee", "workbench"]
 DeviceName = Literal["auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal"]
-
-PASS_NAMES: Final = (
-    "rgb",
-    "depth",
-    "normal",
-    "mask",
-    "albedo",
-    "roughness_metallic",
-    "position",
-    "object_index",
-    "distance",
-)
-DEFAULT_PASSES: Final = ("rgb", "depth", "normal", "mask")
 
 HALF_EXTENT: Final[dict[str, float]] = {"cube": 1.0, "unit-cube": 0.5, "sphere": 1.0, "none": 1.0}
 """Half the longest edge (for ``sphere`` the radius) of the asset after normalisation. With

@@ -22,7 +22,8 @@ from bpy.props import (
 
 from ..blender.compat import relative_path_options
 from ..errors import InvalidJob, RenderError
-from ..job import PASS_NAMES, PATTERNS, RenderJob
+from ..job import PATTERNS, RenderJob
+from ..passspec import DEFAULT_PASSES, PASS_NAMES, PASSES
 
 __all__ = ["FIELDS", "from_job", "register", "to_job", "unregister"]
 
@@ -87,18 +88,7 @@ _PATTERNS: Final[Items] = [
     (name, _PATTERN_NAMES[name], f"{item.about[0].upper()}{item.about[1:]}")
     for name, item in PATTERNS.items()
 ]
-_PASSES: Final[Items] = [
-    ("rgb", "RGB", "Antialiased colour with straight alpha, 8-bit sRGB"),
-    ("depth", "Depth", "Planar Z in scene units, 0 where nothing is"),
-    ("normal", "Normal", "Surface normals of unit length"),
-    ("mask", "Mask", "1 where the object is, at the pixel's centre"),
-    ("albedo", "Albedo", "Base colour without light, also of metals"),
-    ("roughness_metallic", "Roughness and Metallic", "Material parameters, 0 to 1"),
-    ("position", "Position", "Surface point in world space"),
-    ("object_index", "Object Index", "A number per object, named in the metadata"),
-    ("distance", "Distance", "Euclidean distance from the camera along the ray"),
-]
-assert {name for name, *_ in _PASSES} == set(PASS_NAMES)
+_PASSES: Final[Items] = [(spec.name, spec.label, spec.tip) for spec in PASSES.values()]
 
 
 def _take_pattern_defaults(self: OBJAVERSE_PG_settings, _: bpy.types.Context) -> None:
@@ -257,7 +247,7 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
         name="Passes",
         items=[(*item, 1 << index) for index, item in enumerate(_PASSES)],
         options={"ENUM_FLAG"},
-        default={"rgb", "depth", "normal", "mask"},
+        default=set(DEFAULT_PASSES),
         description="What is written for each view",
     )
     normal_space: EnumProperty(

@@ -149,7 +149,7 @@ class TruncatedFile(RenderError):
 
 
 class UnsupportedFormat(RenderError):
-    """No importer for this file extension."""
+    """No importer for this file extension, or pixels of a kind that a view does not have."""
 
     reason = "unsupported-format"
     exit_code = 14

@@ -134,7 +134,11 @@ def _channels(frame: Frame, names: list[str]) -> dict[str, npt.NDArray[Any]]:
 
 
 def arrays_from_channels(channels: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """The passes of a view's EXR file, as they were before :func:`geometry_files` wrote it."""
+    """The passes of a view's EXR file, as they were before :func:`geometry_files` wrote it.
+
+    Raises:
+        ValueError: A channel has values that its pass cannot have.
+    """
     from ..frame import PASS_SPECS
 
     passes = {}
@@ -143,7 +147,10 @@ def arrays_from_channels(channels: dict[str, npt.NDArray[Any]]) -> dict[str, npt
         planes = [channels[channel] for channel in found if channel in channels]
         if len(planes) == len(letters):
             data = planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
-            passes[name] = data.astype(PASS_SPECS[name].dtype)
+            with np.errstate(invalid="ignore"):
+                passes[name] = data.astype(PASS_SPECS[name].dtype)
+            if passes[name].dtype.kind == "u" and not np.array_equal(passes[name], data):
+                raise ValueError(f"{name} has values that no {passes[name].dtype} holds")
     return passes
 
 

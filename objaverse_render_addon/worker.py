@@ -8,7 +8,6 @@ standard input does, so that it never outlives the process that started it.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import logging
 import os
@@ -119,9 +118,6 @@ def main() -> None:
 
     _scratch.update(_blenders_folder())
     leave_extensions_alone()
-    # Factory settings know no extensions, and Blender then forgets where their wheels are.
-    with contextlib.suppress(ImportError):
-        importlib.import_module("OpenEXR")
     # What the user's own Blender is set to must not show in the data.
     bpy.ops.wm.read_factory_settings(use_empty=True)
     importers.forbid_scripts()
@@ -397,19 +393,12 @@ def _describe() -> dict[str, Any]:
 
     from .blender import devices, importers
 
-    try:
-        import OpenEXR
-
-        exr = OpenEXR.__version__
-    except ImportError:
-        exr = None
     return {
         "blender": bpy.app.version_string,
         "build": bpy.app.build_hash.decode(errors="replace"),
         "binary": bpy.app.binary_path or "pip bpy",
         "python": platform.python_version(),
         "numpy": numpy.__version__,
-        "OpenEXR": exr,
         "devices": devices.available_devices(),
         "gpu_ids": devices.gpu_ids(),
         "formats": importers.readable_formats(),

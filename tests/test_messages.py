@@ -40,7 +40,7 @@ MESSAGES: list[Message] = [
     Done("a_b", "/out/a_b.zip", 32, ["one\nwarning"], {"object_in_frame": 2}, {"total": 1.5}),
     Failed("a_b", "no-geometry", "line 1\nline 2 …", "Look at it.", "log\n"),
     Notice("Waiting for the disk."),
-    Described({"devices": {"CPU": ["a"]}, "OpenEXR": None}),
+    Described({"devices": {"CPU": ["a"]}, "gpu_ids": None}),
 ]
 each_message = pytest.mark.parametrize("message", MESSAGES, ids=lambda item: item.kind)
 

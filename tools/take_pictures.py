@@ -71,7 +71,7 @@ def window(root: Path) -> Iterator[tuple[Debian, Desk]]:
         )
         tool = ROOT / "tools/build_extension.py"
         subprocess.run(
-            [sys.executable, str(tool), "--platform", "linux-x64", "--output", str(debian.folder)],
+            [sys.executable, str(tool), "--output", str(debian.folder)],
             check=True,
         )
         next(debian.folder.glob("*.zip")).rename(debian.folder / "extension.zip")

@@ -125,7 +125,7 @@ class WorkerProcess:
                 )
             command = [
                 str(blender), "--background", "--factory-startup", "--python-exit-code", "1",
-                "--python-expr", _bootstrap(package),
+                "--python", str(Path(__file__).with_name("inside_blender.py")),
             ]  # fmt: skip
         extra: dict[str, object] = (
             {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined]
@@ -273,28 +273,3 @@ class WorkerProcess:
 def _last_line(text: str) -> str:
     lines = text.strip().splitlines()
     return lines[-1] if lines else ""
-
-
-def _bootstrap(package: Path) -> str:
-    """Code that runs the worker inside an installed Blender, whatever is installed in it.
-
-    The package is loaded by its path alone: its neighbours (this Python's site-packages) may be
-    built for another Python. They come last, and only where the versions agree, for OpenEXR.
-    """
-    libraries = ""
-    spec = importlib.util.find_spec("OpenEXR")
-    if spec is not None and spec.origin:
-        libraries = str(Path(spec.origin).parent)
-    return (
-        "import importlib.util as u, sys\n"
-        f"name, folder, libraries = {package.name!r}, {str(package)!r}, {libraries!r}\n"
-        f"if libraries and sys.version_info[:2] == {sys.version_info[:2]!r}:\n"
-        "    sys.path.append(libraries)\n"
-        "spec = u.spec_from_file_location(name, folder + '/__init__.py', "
-        "submodule_search_locations=[folder])\n"
-        "module = u.module_from_spec(spec)\n"
-        "sys.modules[name] = module\n"
-        "spec.loader.exec_module(module)\n"
-        "import importlib\n"
-        "importlib.import_module(name + '.worker').main()\n"
-    )

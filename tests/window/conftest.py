@@ -83,15 +83,13 @@ class Debian:
 
 @pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The extension's zip for this machine, fresh."""
+    """The extension's zip, fresh."""
     folder = tmp_path_factory.mktemp("extension")
     tool = PROJECT / "tools/build_extension.py"
     done = subprocess.run(
-        [sys.executable, str(tool), "--platform", "linux-x64", "--output", str(folder)],
+        [sys.executable, str(tool), "--output", str(folder)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if "cannot be fetched" in done.stderr:
-        pytest.skip("NOT TESTED in an installed Blender: OpenEXR's wheels cannot be fetched")
     assert done.returncode == 0, done.stdout + done.stderr
     return next(folder.glob("*.zip"))
 

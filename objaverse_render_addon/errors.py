@@ -30,6 +30,7 @@ __all__ = [
     "InvalidList",
     "LedgerDamaged",
     "MissingDependency",
+    "MissingLibraries",
     "MissingPass",
     "MissingTextures",
     "NoGeometry",
@@ -328,6 +329,13 @@ class WorkerStartFailed(RenderError):
 
     reason = "worker-start-failed"
     exit_code = 53
+
+
+class MissingLibraries(WorkerStartFailed):
+    """Blender did not start, for the system lacks shared libraries that it is linked with."""
+
+    reason = "missing-libraries"
+    exit_code = 54
 
 
 class DeviceUnavailable(RenderError):

@@ -23,6 +23,7 @@ from .errors import (
     WrongFormat,
     from_os_error,
 )
+from .worker import libraries
 
 __all__ = ["install", "stage", "write_launcher"]
 
@@ -78,6 +79,7 @@ def install(blender: Path, extension: Path | None = None) -> dict[str, str]:
 
     Raises:
         SourceNotFound, WrongFormat: ``extension`` is none.
+        MissingLibraries: The system lacks libraries that Blender is linked with.
         WorkerStartFailed: Blender cannot be run, or the result does not work in it.
     """
     if extension is not None:
@@ -144,6 +146,9 @@ def _run(blender: Path, *arguments: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise WorkerStartFailed(f"{blender} cannot be run: {error}.") from error
     output = done.stdout + done.stderr
+    missing = libraries.explain(output, blender) if done.returncode else None
+    if missing is not None:
+        raise missing
     # An add-on that does not load leaves the exit code alone.
     if done.returncode or "Add-on not loaded" in output:
         raise WorkerStartFailed(

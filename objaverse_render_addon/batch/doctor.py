@@ -61,7 +61,7 @@ def examine(blender: Path | None = None) -> dict[str, dict[str, Any]]:
         if not formats.get("dae"):
             problems["dae"] = "python -m pip install trimesh pycollada"
     except RenderError as error:
-        problems["blender"] = str(error)
+        problems[error.reason] = str(error)
     if problems:
         facts["problems"] = problems
     return facts

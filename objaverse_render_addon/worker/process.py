@@ -24,7 +24,7 @@ from ..errors import (
     WorkerStartFailed,
     WorkerTimeout,
 )
-from . import guardian
+from . import guardian, libraries
 from .protocol import SCRATCH, Message, Quit, Ready, decode, encode
 
 __all__ = ["WorkerProcess", "scratch_root"]
@@ -58,6 +58,7 @@ class WorkerProcess:
     Raises:
         Interrupted: By ``stopped``.
         MissingDependency: There is no ``bpy`` in this Python.
+        MissingLibraries: The system lacks libraries that Blender is linked with.
         WorkerStartFailed: Blender does not come up.
     """
 
@@ -85,6 +86,9 @@ class WorkerProcess:
             first = self.await_answer(START_TIMEOUT, stopped)
         except (WorkerCrashed, WorkerTimeout) as error:
             self.kill()
+            missing = libraries.explain(error.log, _binary(blender))
+            if missing is not None:
+                raise missing from error
             what = str(blender) if blender else "pip's bpy"
             raise WorkerStartFailed(
                 f"{what} did not start: {_last_line(error.log) or error.message}",
@@ -268,6 +272,15 @@ class WorkerProcess:
             if not self.scratch.exists():
                 return
             time.sleep(0.1)
+
+
+def _binary(blender: Path | None) -> Path | None:
+    """What is linked with the libraries that Blender needs."""
+    if blender is not None:
+        program = shutil.which(str(blender))
+        return Path(program).resolve() if program else None
+    spec = importlib.util.find_spec("bpy")
+    return Path(spec.origin) if spec is not None and spec.origin else None
 
 
 def _last_line(text: str) -> str:

@@ -2,8 +2,8 @@
 
     OBJAVERSE_TEST_BLENDER_ROOTS=FOLDER python tools/take_pictures.py
 
-FOLDER is one that ``tools/debian_blender.sh sid FOLDER`` made. Look at the pictures before they
-are committed.
+FOLDER is one that ``tools/debian_folder.sh blender sid FOLDER`` made. Look at the pictures before
+they are committed.
 """
 
 from __future__ import annotations

@@ -234,7 +234,7 @@ def test_an_impossible_value_exits_2_and_names_the_flag(flag: str, text: str, ca
         assert cli.main(["render", "--print-job", flag, text]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert f"error: {flag}" in said.err
+    assert f"]: {flag}" in said.err
 
 
 def typed_flags() -> list[tuple[str, str]]:

@@ -5,6 +5,10 @@
 #   tools/system_packages.sh PACKAGE ...
 set -eu
 
+if [ $# = 0 ]; then
+    sed -n '2,5s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+fi
 if command -v apt-get >/dev/null; then
     manager=apt-get
     line="apt-get install -y --no-install-recommends $*"

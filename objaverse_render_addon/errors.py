@@ -46,6 +46,7 @@ __all__ = [
     "SourceNotFound",
     "TruncatedFile",
     "UnexpectedError",
+    "UnknownRequest",
     "UnsafeData",
     "UnsupportedFormat",
     "WorkerCrashed",
@@ -335,7 +336,7 @@ class MissingLibraries(WorkerStartFailed):
     """Blender did not start, for the system lacks shared libraries that it is linked with."""
 
     reason = "missing-libraries"
-    exit_code = 54
+    exit_code = 55
 
 
 class DeviceUnavailable(RenderError):
@@ -350,6 +351,13 @@ class RenderFailed(RenderError):
 
     reason = "render-failed"
     exit_code = 61
+
+
+class UnknownRequest(RenderError):
+    """A worker was asked for something that it does not know, or for a scene that is not open."""
+
+    reason = "unknown-request"
+    exit_code = 54
 
 
 class Interrupted(RenderError):

@@ -50,7 +50,7 @@ def test_an_installed_blender_without_its_libraries_is_told_by_name(tmp_path: Pa
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-@pytest.mark.parametrize(("command", "code"), [("doctor", 1), ("render a.glb --out out", 54)])
+@pytest.mark.parametrize(("command", "code"), [("doctor", 1), ("render a.glb --out out", 55)])
 def test_pips_blender_without_its_libraries_is_told_by_name(
     tmp_path: Path, command: str, code: int
 ) -> None:

@@ -116,7 +116,7 @@ def test_make_looks_for_libraries_before_it_renders(bare: Bare) -> None:
 
 def test_what_is_missing_is_told_by_name_until_it_is_installed(bare: Bare) -> None:
     render = f"{CLI} render rocket.glb --out out --views 1 --resolution 32 --samples 1"
-    for command, code in ((f"{CLI} doctor", 1), (render, 54)):
+    for command, code in ((f"{CLI} doctor", 1), (render, 55)):
         done = bare.run(command)
         assert done.returncode == code, done.stdout
         assert "missing-libraries" in done.stdout

@@ -78,6 +78,9 @@ _PATTERN_NAMES: Final = {
     "hammersley": "Hammersley (TRELLIS)",
     "cube-faces": "Cube Faces",
     "orbit": "Orbit",
+    "syncdreamer-input": "SyncDreamer Input",
+    "zero123plus": "Zero123++",
+    "g-objaverse": "G-Objaverse",
     "file": "From File",
 }
 _PATTERNS: Final[Items] = [
@@ -401,6 +404,9 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
         if settings.pattern == "cube-faces":
             values["cameras.views"] = None
             values["cameras.elevation"] = None
+            values["cameras.only_northern_hemisphere"] = False
+        if PATTERNS[settings.pattern].numbered:
+            values["cameras.views"] = None
             values["cameras.only_northern_hemisphere"] = False
         if settings.framing == "resample" and not PATTERNS[settings.pattern].drawn:
             values["cameras.framing"] = "fit"

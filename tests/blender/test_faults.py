@@ -485,7 +485,8 @@ def test_a_worker_never_loads_openexr(tmp_path: Path, scratch: Path) -> None:
             seen.extend(maps(pid) for pid in workers_of(os.getpid()))
 
     job = scenes.make_job({"cameras.views": 3, "output.geometry": "exr"})
-    report = render(cubes(tmp_path, "cube"), job, tmp_path / "out", on_event=look, scratch=scratch)
+    options = RunOptions.of(scratch=scratch)
+    report = render(cubes(tmp_path, "cube"), job, tmp_path / "out", options, on_event=look)
     assert not report.failed
     assert seen
     assert "bpy" in seen[-1]

@@ -234,7 +234,7 @@ def test_an_impossible_value_exits_2_and_names_the_flag(flag: str, text: str, ca
         assert cli.main(["render", "--print-job", flag, text]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert f"error: {flag}" in said.err
+    assert f"]: {flag}" in said.err
 
 
 def typed_flags() -> list[tuple[str, str]]:
@@ -520,7 +520,7 @@ def test_a_file_of_the_job_that_cannot_be_used_ends_the_run_before_anything_is_m
     for more in ([], ["--dry-run"]):
         assert cli.main(["render", *sources, "--out", str(out), flag, path, *more]) == 2
         said = capsys.readouterr()
-        assert said.err.count(f"error: {words} {path} cannot be read") == 1
+        assert said.err.count(f"]: {words} {path} cannot be read") == 1
         assert "a.glb" not in said.err + said.out
         assert not out.exists()
 
@@ -613,7 +613,7 @@ def test_an_interrupt_is_an_exit_code_and_no_traceback(capsys, monkeypatch, tmp_
     monkeypatch.setattr("objaverse_render_addon.dataset.verify.verify_asset", stop)
     write_asset(tmp_path, SMALL, "a")
     assert cli.main(["verify", str(tmp_path)]) == 130
-    assert capsys.readouterr().err.startswith("error: Stopped.")
+    assert capsys.readouterr().err.startswith("error [interrupted]: Stopped.")
 
 
 def test_a_shard_that_is_cut_off_does_not_hide_the_others(capsys, tmp_path: Path):

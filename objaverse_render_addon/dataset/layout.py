@@ -123,14 +123,21 @@ def _channels(frame: Frame, names: list[str]) -> dict[str, npt.NDArray[Any]]:
 
 
 def arrays_from_channels(channels: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """The passes of a view's EXR file, as they were before :func:`geometry_files` wrote it."""
+    """The passes of a view's EXR file, as they were before :func:`geometry_files` wrote it.
+
+    Raises:
+        ValueError: A channel has values that its pass cannot have.
+    """
     passes = {}
     for name, spec in PASSES.items():
         found = [f"{name}.{letter}" for letter in spec.letters]
         planes = [channels[channel] for channel in found if channel in channels]
         if planes and len(planes) == len(found):
             data = planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
-            passes[name] = data.astype(spec.dtype)
+            with np.errstate(invalid="ignore"):
+                passes[name] = data.astype(spec.dtype)
+            if passes[name].dtype.kind == "u" and not np.array_equal(passes[name], data):
+                raise ValueError(f"{name} has values that no {passes[name].dtype} holds")
     return passes
 
 

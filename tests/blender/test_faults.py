@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 import shutil
@@ -459,3 +460,34 @@ def test_another_job_does_not_touch_what_is_there(
     (changed,) = render([source], other, out, RunOptions.of(scratch=scratch)).results
     assert isinstance(changed.error, OutputExists)
     assert "file_size" in changed.error.message
+
+
+@pytest.mark.core
+def test_a_worker_never_loads_openexr(tmp_path: Path, scratch: Path) -> None:
+    """Beside the one that Blender is linked with, a second may end the process."""
+    spec = importlib.util.find_spec("OpenEXR")
+    assert spec is not None
+    assert spec.origin is not None
+
+    def maps(pid: int) -> str:
+        return Path(f"/proc/{pid}/maps").read_text()
+
+    # What is looked for is seen where it is.
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import OpenEXR; print(open('/proc/self/maps').read())"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert spec.origin in loaded
+    seen = []
+
+    def look(event: Any) -> None:
+        if event.kind == "frame-done":
+            seen.extend(maps(pid) for pid in workers_of(os.getpid()))
+
+    job = scenes.make_job({"cameras.views": 3, "output.geometry": "exr"})
+    options = RunOptions.of(scratch=scratch)
+    report = render(cubes(tmp_path, "cube"), job, tmp_path / "out", options, on_event=look)
+    assert not report.failed
+    assert seen
+    assert "bpy" in seen[-1]
+    assert [text for text in seen if spec.origin in text] == []

@@ -53,7 +53,7 @@ def main() -> None:
         folder = Path(name)
         source = options.source or sample(folder)
         job = RenderJob.from_dict(
-            {"output": {"resolution": options.size}, "cameras": {"views": max(VIEWS) + 1}}
+            {"pixels": {"resolution": options.size}, "cameras": {"views": max(VIEWS) + 1}}
         )
         scene = engine.open_asset(source, "sample", job)
         scene._set_up_color()

@@ -194,7 +194,7 @@ def frames_of(shape: Shape, job: RenderJob, asset_id: str = "asset") -> list[Fra
     job = job.resolved()
     views = sample_views(job, asset_id, shape.points)
     return [
-        frame_of(shape, view.camera, job.output.passes, job.output.normal_space, view)
+        frame_of(shape, view.camera, job.pixels.passes, job.pixels.normal_space, view)
         for view in views
     ]
 
@@ -226,7 +226,7 @@ def write_asset(
         bounds=shape.bounds,
         job=job,
         engine={"engine": "numpy"},
-        passes=[frame.spec(name) for name in job.output.passes],
+        passes=[frame.spec(name) for name in job.pixels.passes],
         object_names={7: "thing"},
         views=[metadata.view_record(frame, job) for frame in frames],
         seconds={"total": 1.0},
@@ -235,11 +235,11 @@ def write_asset(
     )
     if change is not None:
         change(frames, record)
-    writer = new_writer(out, asset_id, job.output.layout)
+    writer = new_writer(out, asset_id, job.files.layout)
     for frame in frames:
-        if "rgb" in job.output.passes:
+        if "rgb" in job.pixels.passes:
             writer.add(*color_file(frame, job.lighting.background))
-        for name, data in geometry_files(frame, job.output, scratch):
+        for name, data in geometry_files(frame, job, scratch):
             writer.add(name, data)
     writer.add(METADATA, json.dumps(record).encode())
     scratch.rmdir()

@@ -18,9 +18,11 @@ from objaverse_render_addon.job import (
     AssetRules,
     CameraRules,
     EngineSettings,
+    Files,
     Lighting,
-    Output,
+    Pixels,
     RenderJob,
+    current_form,
     differences,
 )
 
@@ -46,13 +48,8 @@ DRAWN = RenderJob(
     engine=EngineSettings(
         engine="eevee", samples=3, denoise=False, device="optix", threads=2, alpha_threshold=0.75
     ),
-    output=Output(
-        resolution=(64, 48),
-        passes=("distance", "rgb"),
-        normal_space="world",
-        geometry="exr",
-        layout="folder",
-    ),
+    pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world"),
+    files=Files(geometry="exr", layout="folder"),
 )
 FROM_FILE = RenderJob(cameras=CameraRules(pattern="file", file="poses.json", views=3))
 
@@ -160,7 +157,7 @@ def test_differences_of_equal_jobs_are_none_and_missing_keys_count():
         ({"camera": {}}, "camera", "cameras"),
         ({"engine": {"sampels": 1}}, "engine.sampels", "samples"),
         ({"cameras": {"elevations": [0, 1]}}, "cameras.elevations", "elevation"),
-        ({"output": {"pases": ["rgb"]}}, "output.pases", "passes"),
+        ({"pixels": {"pases": ["rgb"]}}, "pixels.pases", "passes"),
     ],
 )
 def test_an_unknown_field_is_named_with_a_suggestion(data: dict, field: str, suggestion: str):
@@ -233,18 +230,18 @@ WRONG = [
     ("engine.threads", 1025),
     ("engine.alpha_threshold", 0),
     ("engine.alpha_threshold", 1.01),
-    ("output.resolution", [64]),
-    ("output.resolution", [64, 64.5]),
-    ("output.resolution", [3, 64]),
-    ("output.resolution", [64, 16385]),
-    ("output.passes", []),
-    ("output.passes", "rgb"),
-    ("output.passes", ["rgb", "rgb"]),
-    ("output.passes", ["rgb", "deph"]),
-    ("output.passes", [1]),
-    ("output.normal_space", "object"),
-    ("output.geometry", "png"),
-    ("output.layout", "rar"),
+    ("pixels.resolution", [64]),
+    ("pixels.resolution", [64, 64.5]),
+    ("pixels.resolution", [3, 64]),
+    ("pixels.resolution", [64, 16385]),
+    ("pixels.passes", []),
+    ("pixels.passes", "rgb"),
+    ("pixels.passes", ["rgb", "rgb"]),
+    ("pixels.passes", ["rgb", "deph"]),
+    ("pixels.passes", [1]),
+    ("pixels.normal_space", "object"),
+    ("files.geometry", "png"),
+    ("files.layout", "rar"),
 ]
 
 
@@ -259,7 +256,9 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_field(field: str, value: An
     assert field in caught.value.message
 
 
-@pytest.mark.parametrize("section", ["asset", "lighting", "cameras", "engine", "output"])
+@pytest.mark.parametrize(
+    "section", ["asset", "lighting", "cameras", "engine", "pixels", "files", "output"]
+)
 @pytest.mark.parametrize("value", [None, 3, [], "white"])
 def test_a_section_has_to_be_a_table(section: str, value: Any):
     with pytest.raises(InvalidJob, match=f"{section} should be a table"):
@@ -271,7 +270,7 @@ def test_a_section_has_to_be_a_table(section: str, value: Any):
     [
         (lambda: CameraRules(pattern="rnig"), "cameras.pattern"),
         (lambda: EngineSettings(samples="many"), "engine.samples"),
-        (lambda: Output(resolution=(64,)), "output.resolution"),
+        (lambda: Pixels(resolution=(64,)), "pixels.resolution"),
         (lambda: RenderJob(seed=None), "seed"),
         (lambda: RenderJob(cameras="ring"), "cameras"),
         (lambda: Lighting(mode="sun"), "lighting.mode"),
@@ -477,6 +476,55 @@ def test_the_fingerprint_follows_the_content_of_the_files_that_a_job_names(tmp_p
 def test_the_fingerprint_of_the_default_job_is_pinned():
     # A change here makes every finished dataset "made differently": only on purpose.
     assert RenderJob().fingerprint()[:16] == "061fbb3ff62e4d30"
+
+
+# --- What earlier versions wrote ------------------------------------------------------------
+
+EARLIER = json.loads(Path(__file__).with_name("earlier_jobs.json").read_text(encoding="utf-8"))
+each_earlier = pytest.mark.parametrize("name", EARLIER)
+
+
+@each_earlier
+@pytest.mark.parametrize("form", ["asked", "recorded"])
+def test_a_job_of_an_earlier_version_is_the_same_job(
+    name: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # The fingerprints are those that the version before the sections were divided computed, with
+    # these files in its folder: else every finished dataset would be "made differently".
+    monkeypatch.chdir(tmp_path)
+    Path("sky.exr").write_bytes(b"light\n")
+    Path("poses.json").write_bytes(b'{"frames": []}\n')
+    Path("scene").mkdir()
+    Path("scene/transforms_train.json").write_bytes(b"{}\n")
+    Path("scene/transforms_val.json").write_bytes(b"{ }\n")
+    earlier = EARLIER[name]
+    job = RenderJob.from_dict(earlier[form])
+    assert job.fingerprint() == earlier["fingerprint"]
+    assert differences(current_form(earlier["recorded"]), job.resolved().to_dict()) == []
+    assert RenderJob.from_dict(job.to_dict()) == job
+
+
+def test_a_job_file_of_an_earlier_version_is_read(tmp_path: Path):
+    path = tmp_path / "job.toml"
+    path.write_text('[output]\nresolution = 64\nlayout = "tar"\n[pixels]\npasses = ["depth"]\n')
+    job = RenderJob.load(path)
+    assert job.pixels == Pixels(resolution=(64, 64), passes=("depth",))
+    assert job.files == Files(layout="tar")
+    assert "output" not in job.to_toml()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"output": {"pases": ["rgb"]}}, "no job field output.pases"),
+        ({"output": {"layout": "tar"}, "files": {"layout": "tar"}}, "files.layout by now"),
+        ({"output": {"layout": "tar"}, "files": 3}, "files should be a table"),
+        ({"output": {"resolution": 3}}, "pixels.resolution"),
+    ],
+)
+def test_what_no_version_wrote_is_refused(data: dict[str, Any], message: str):
+    with pytest.raises(InvalidJob, match=message):
+        RenderJob.from_dict(data)
 
 
 # --- Flags ----------------------------------------------------------------------------------

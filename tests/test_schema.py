@@ -103,6 +103,17 @@ def test_what_is_written_fits(variant: str, written: Callable[[str], dict[str, A
             assert view["image" if name == "rgb" else name]
 
 
+def test_the_jobs_that_earlier_versions_recorded_fit() -> None:
+    earlier = json.loads((ROOT / "tests/earlier_jobs.json").read_text(encoding="utf-8"))
+    check = CHECK.evolve(schema=SCHEMA["properties"]["job"] | {"$defs": SCHEMA["$defs"]})
+    for entry in earlier.values():
+        recorded = entry["recorded"]
+        assert list(check.iter_errors(recorded)) == []
+        assert list(check.iter_errors(RenderJob.from_dict(recorded).to_dict())) == []
+        both = recorded | RenderJob.from_dict(recorded).to_dict()
+        assert list(check.iter_errors(both))
+
+
 def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
     *parents, last = (int(step) if step.isdigit() else step for step in path.split("."))
 

@@ -136,7 +136,7 @@ def render(
         OutputNotWritable, DiskFull: ``out`` cannot be made or written.
         Interrupted: By Ctrl-C or ``cancel``; finished assets stay, and the same call goes on.
     """
-    layout = job.output.layout
+    layout = job.files.layout
     if shard is not None and not 0 <= shard[0] < shard[1]:
         raise InvalidJob(
             f"There is no part {shard[0]} of {shard[1]}.", hint="--shard i/n counts from 0 to n-1."

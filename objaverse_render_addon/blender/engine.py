@@ -121,11 +121,11 @@ class AssetScene:
             EmptyPictures, ClippedPictures: The pictures would be useless.
             RenderFailed: Blender refused a setting or wrote nothing.
         """
-        width, height = self.job.output.resolution
-        per_view = width * height * 4 * (8 + 3 * len(self.job.output.passes))
+        width, height = self.job.pixels.resolution
+        per_view = width * height * 4 * (8 + 3 * len(self.job.pixels.passes))
         batch = max(1, min(len(self.views), _GEOMETRY_BUDGET // per_view))
         layer = self.scene.view_layers[0]
-        output = setup_passes(self.scene, layer, self.job.output.passes, scratch)
+        output = setup_passes(self.scene, layer, self.job.pixels.passes, scratch)
         recent: list[Frame] = []
         usable = _Usefulness()
         with ThreadPoolExecutor(1, "decode") as decoder:
@@ -166,17 +166,17 @@ class AssetScene:
                 path = compat.file_output_path(output, self.scene)
                 self._render(path)
                 frame = Frame(seen, self.frame, object_box=box)
-                frame.normal_space = self.job.output.normal_space
+                frame.normal_space = self.job.pixels.normal_space
                 frame.opaque = self.job.lighting.background is not None
                 frames.append(frame)
                 decoded.append(decoder.submit(self._decode_geometry, frame, path))
         self.watch.add("geometry", since)
-        if "rgb" in self.job.output.passes:
+        if "rgb" in self.job.pixels.passes:
             self._set_up_color()
         return frames, decoded
 
     def _render_color(self, frame: Frame, scratch: Path) -> Path | None:
-        if "rgb" not in self.job.output.passes:
+        if "rgb" not in self.job.pixels.passes:
             return None
         since = time.perf_counter()
         path = scratch / f"color-{frame.view.index:05d}.exr"
@@ -191,13 +191,13 @@ class AssetScene:
         return path
 
     def _decode_geometry(self, frame: Frame, path: Path) -> Frame:
-        output = self.job.output
+        pixels = self.job.pixels
         try:
             channels = read_exr(path)
         finally:
             # The next asset uses the name again.
             path.unlink(missing_ok=True)
-        frame.passes = assemble(channels, frame.camera, output.passes, output.normal_space)
+        frame.passes = assemble(channels, frame.camera, pixels.passes, pixels.normal_space)
         return frame
 
     def _complete(self, frame: Frame, color: Path | None, checked: Future[list[Check]]) -> None:
@@ -372,7 +372,7 @@ def open_asset(
         lighting.rescale_lights(scene, normalization.scale)
         if not record["lighting"]["lights"] and not source_world:
             warnings.append("no-light: the file has no lights and no world to keep.")
-    unclear = materials.add_material_passes(job.output.passes)
+    unclear = materials.add_material_passes(job.pixels.passes)
     if unclear:
         warnings.append(f"unclear-materials: {', '.join(unclear[:5])}")
     alpha = materials.AlphaClip(job.engine.alpha_threshold)
@@ -382,7 +382,7 @@ def open_asset(
     if denoised and not compat.has_denoiser(scene.cycles):
         denoised = False
         warnings.append("not-denoised: this Blender was built without OpenImageDenoise.")
-    names = _number_objects() if "object_index" in job.output.passes else {}
+    names = _number_objects() if "object_index" in job.pixels.passes else {}
     rig = Rig()
     if job.asset.normalize == "none":
         center = normalization.before.center.tolist()

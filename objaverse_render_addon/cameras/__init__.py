@@ -329,7 +329,7 @@ def sample_views(
         CameraFileError: The pattern is ``file`` and the file is not usable.
     """
     job = job.resolved()
-    rules, size = job.cameras, job.output.resolution
+    rules, size = job.cameras, job.pixels.resolution
     rig = rig or Rig()
     if rules.pattern == "file":
         assert rules.file

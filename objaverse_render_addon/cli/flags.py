@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidJob
-from ..job import PASS_NAMES, PATTERNS, EngineSettings, Output, RenderJob
+from ..job import PASS_NAMES, PATTERNS, EngineSettings, Pixels, RenderJob
 
 __all__ = ["JOB_FLAGS", "add_job_flags", "job_of", "joined"]
 
@@ -143,18 +143,18 @@ JOB_FLAGS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
             "help": "principal point's shift as a share of the image (default: 0,0)"}),
     ],
     "pictures": [
-        ("--resolution", "output.resolution", {
+        ("--resolution", "pixels.resolution", {
             "type": _resolution, "metavar": "W[xH]", "help": "pixels (default: 512)"}),
-        ("--passes", "output.passes", {
+        ("--passes", "pixels.passes", {
             "type": _passes, "metavar": "LIST",
-            "help": f"of {', '.join(PASS_NAMES)}, or all (default: {','.join(Output().passes)})"}),
-        ("--normal-space", "output.normal_space", {
+            "help": f"of {', '.join(PASS_NAMES)}, or all (default: {','.join(Pixels().passes)})"}),
+        ("--normal-space", "pixels.normal_space", {
             "choices": ["camera", "world"], "help": "axes of the normals (default: camera)"}),
-        ("--geometry", "output.geometry", {
+        ("--geometry", "files.geometry", {
             "choices": ["npy", "npz", "exr"],
             "help": "an array per pass, plain or compressed, or a multilayer EXR per view "
             "(default: npz for tar and webdataset, otherwise npy)"}),
-        ("--layout", "output.layout", {
+        ("--layout", "files.layout", {
             "choices": ["zip", "tar", "folder", "webdataset"],
             "help": "zip, tar or folder per asset, or WebDataset shards (default: zip)"}),
     ],

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from ..errors import from_os_error
 from ..frame import Frame
-from ..job import Output
+from ..job import RenderJob
 from .images import encode_png, write_exr
 
 __all__ = [
@@ -78,11 +78,11 @@ def color_file(
     return pass_file(frame.view.index, "rgb", None), encode_png(pixels)
 
 
-def geometry_files(frame: Frame, output: Output, scratch: Path) -> Iterator[tuple[str, bytes]]:
+def geometry_files(frame: Frame, job: RenderJob, scratch: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents of a view's other files; of a frame that needs no colour yet."""
     index = frame.view.index
-    geometry = [name for name in output.passes if name != "rgb"]
-    if output.geometry == "exr":
+    geometry = [name for name in job.pixels.passes if name != "rgb"]
+    if job.files.geometry == "exr":
         if geometry:
             path = scratch / f"write-{index:05d}.exr"
             try:
@@ -96,9 +96,9 @@ def geometry_files(frame: Frame, output: Output, scratch: Path) -> Iterator[tupl
         buffer = io.BytesIO()
         np.save(buffer, np.ascontiguousarray(frame.passes[name]), allow_pickle=False)
         data = buffer.getvalue()
-        if output.geometry == "npz":
+        if job.files.geometry == "npz":
             data = _compressed(f"{name}.npy", data)
-        yield pass_file(index, name, output.geometry), data
+        yield pass_file(index, name, job.files.geometry), data
 
 
 def _compressed(name: str, data: bytes) -> bytes:

@@ -77,8 +77,8 @@ def view_record(frame: Frame, job: RenderJob) -> dict[str, Any]:
     """One entry of ``views``."""
     camera = frame.camera
     files = {
-        {"rgb": "image"}.get(name, name): pass_file(frame.view.index, name, job.output.geometry)
-        for name in job.output.passes
+        {"rgb": "image"}.get(name, name): pass_file(frame.view.index, name, job.files.geometry)
+        for name in job.pixels.passes
     }
     horizontal, vertical = camera.fov
     box = frame.object_box
@@ -137,11 +137,11 @@ def asset_record(
             "bounds_exact": bounds.exact,
         },
         "render_settings": {
-            "resolution": list(resolved.output.resolution),
+            "resolution": list(resolved.pixels.resolution),
             "num_views": len(views),
             "camera_distribution": resolved.cameras.pattern,
             "only_northern_hemisphere": resolved.cameras.only_northern_hemisphere,
-            "modalities": list(resolved.output.passes),
+            "modalities": list(resolved.pixels.passes),
             **engine,
         },
         "conventions": CONVENTIONS,

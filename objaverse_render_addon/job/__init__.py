@@ -32,9 +32,10 @@ __all__ = [
     "AssetRules",
     "CameraRules",
     "EngineSettings",
+    "Files",
     "Lighting",
-    "Output",
     "PatternDefaults",
+    "Pixels",
     "RenderJob",
 ]
 
@@ -455,13 +456,45 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
-    """What is written.
+class Pixels:
+    """What is computed for each view.
 
     Attributes:
         resolution: Width and height in pixels.
         passes: Names from :data:`PASS_NAMES`.
         normal_space: Axes of the normal pass.
+    """
+
+    resolution: tuple[int, int] = (512, 512)
+    passes: tuple[str, ...] = DEFAULT_PASSES
+    normal_space: NormalSpace = "camera"
+
+    def __post_init__(self) -> None:
+        _check_kinds(self, "pixels.")
+        width, height = self.resolution
+        _check(
+            4 <= width <= 16384 and 4 <= height <= 16384,
+            f"pixels.resolution {width}x{height} is not between 4 and 16384 pixels a side.",
+        )
+        _check(
+            bool(self.passes), "pixels.passes is empty.", f"Choose from {', '.join(PASS_NAMES)}."
+        )
+        for name in self.passes:
+            if name not in PASS_NAMES:
+                raise InvalidJob(
+                    f"pixels.passes cannot have {name!r}.", hint=_suggest(name, PASS_NAMES)
+                )
+        _check(len(set(self.passes)) == len(self.passes), "pixels.passes has one of them twice.")
+        # A set in all but its type: another order is no other job.
+        ordered = tuple(name for name in PASS_NAMES if name in self.passes)
+        object.__setattr__(self, "passes", ordered)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """How a dataset keeps what is computed.
+
+    Attributes:
         geometry: ``npy`` one array per pass and view, ``npz`` the same compressed (archives of
             the layout ``zip`` are compressed anyway), ``exr`` one multilayer file per view.
             ``None`` takes ``npz`` for ``tar`` and ``webdataset``, otherwise ``npy``.
@@ -469,31 +502,23 @@ class Output:
             ``webdataset`` archives of many assets each.
     """
 
-    resolution: tuple[int, int] = (512, 512)
-    passes: tuple[str, ...] = DEFAULT_PASSES
-    normal_space: NormalSpace = "camera"
     geometry: GeometryFormat | None = None
     layout: Layout = "zip"
 
     def __post_init__(self) -> None:
-        _check_kinds(self, "output.")
-        width, height = self.resolution
-        _check(
-            4 <= width <= 16384 and 4 <= height <= 16384,
-            f"output.resolution {width}x{height} is not between 4 and 16384 pixels a side.",
-        )
-        _check(
-            bool(self.passes), "output.passes is empty.", f"Choose from {', '.join(PASS_NAMES)}."
-        )
-        for name in self.passes:
-            if name not in PASS_NAMES:
-                raise InvalidJob(
-                    f"output.passes cannot have {name!r}.", hint=_suggest(name, PASS_NAMES)
-                )
-        _check(len(set(self.passes)) == len(self.passes), "output.passes has one of them twice.")
-        # A set in all but its type: another order is no other job.
-        ordered = tuple(name for name in PASS_NAMES if name in self.passes)
-        object.__setattr__(self, "passes", ordered)
+        _check_kinds(self, "files.")
+
+
+# Where a section of earlier job files has its fields now.
+_EARLIER: Final[dict[str, dict[str, str]]] = {
+    "output": {
+        "resolution": "pixels",
+        "passes": "pixels",
+        "normal_space": "pixels",
+        "geometry": "files",
+        "layout": "files",
+    }
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -509,7 +534,8 @@ class RenderJob:
     lighting: Lighting = field(default_factory=Lighting)
     cameras: CameraRules = field(default_factory=CameraRules)
     engine: EngineSettings = field(default_factory=EngineSettings)
-    output: Output = field(default_factory=Output)
+    pixels: Pixels = field(default_factory=Pixels)
+    files: Files = field(default_factory=Files)
 
     def __post_init__(self) -> None:
         _check_kinds(self, "")
@@ -523,8 +549,8 @@ class RenderJob:
 
     def resolved(self) -> RenderJob:
         """The same job with the defaults of its camera pattern and layout filled in."""
-        cameras, asset, output = self.cameras, self.asset, self.output
-        compressed = output.layout in ("tar", "webdataset")
+        cameras, asset, files = self.cameras, self.asset, self.files
+        compressed = files.layout in ("tar", "webdataset")
         defaults = PATTERNS[cameras.pattern]
         normalize = asset.normalize or defaults.normalize
         unit = HALF_EXTENT[normalize] / HALF_EXTENT[defaults.normalize]
@@ -543,8 +569,8 @@ class RenderJob:
                 fov=cameras.fov or defaults.fov,
                 framing=cameras.framing or defaults.framing,
             ),
-            output=dataclasses.replace(
-                output, geometry=output.geometry or ("npz" if compressed else "npy")
+            files=dataclasses.replace(
+                files, geometry=files.geometry or ("npz" if compressed else "npy")
             ),
         )
 
@@ -556,10 +582,12 @@ class RenderJob:
     def from_dict(cls, data: dict[str, Any]) -> RenderJob:
         """Read :meth:`to_dict`'s form back; missing fields take their defaults.
 
+        What an earlier version wrote is understood too, see :func:`current_form`.
+
         Raises:
             InvalidJob: An unknown field or a value of the wrong kind, by name.
         """
-        return _read(cls, data, "")
+        return _read(cls, current_form(data), "")
 
     def fingerprint(self) -> str:
         """SHA-256 of what decides the pictures: equal for two jobs that render the same data.
@@ -567,7 +595,7 @@ class RenderJob:
         Device and threads are left out; they change how fast, not what. Files that the job names
         count by their content.
         """
-        data = self.resolved().to_dict()
+        data = _earlier_form(self.resolved().to_dict())
         for key in ("device", "threads"):
             del data["engine"][key]
         for section, key in (("lighting", "hdri"), ("cameras", "file")):
@@ -592,7 +620,7 @@ class RenderJob:
         if self.cameras.file is not None:
             from ..cameras.files import views_from_file
 
-            views_from_file(self.cameras.file, self.output.resolution, self.cameras.views)
+            views_from_file(self.cameras.file, self.pixels.resolution, self.cameras.views)
 
     def to_toml(self) -> str:
         """The job as a TOML document that :meth:`load` reads back."""
@@ -644,6 +672,49 @@ class RenderJob:
                 target = target.setdefault(section, {})
             target[name] = value
         return self.from_dict(data)
+
+
+def current_form(data: dict[str, Any]) -> dict[str, Any]:
+    """A job's dictionary as :meth:`RenderJob.to_dict` writes it today.
+
+    Of an earlier version's, the fields of a section that was divided are in their new sections;
+    everything else stays as it is, also what is no job.
+
+    Raises:
+        InvalidJob: A field is given both where it was and where it is.
+    """
+    if not isinstance(data, dict) or not _EARLIER.keys() & data.keys():
+        return data
+    new = {key: value for key, value in data.items() if key not in _EARLIER}
+    for old, homes in _EARLIER.items():
+        given = data.get(old, {})
+        if not isinstance(given, dict):
+            raise InvalidJob(f"{old} should be a table.")
+        for name, value in given.items():
+            if name not in homes:
+                raise InvalidJob(f"There is no job field {old}.{name}.", hint=_suggest(name, homes))
+            section = new.get(homes[name], {})
+            if not isinstance(section, dict):
+                raise InvalidJob(f"{homes[name]} should be a table.")
+            if name in section:
+                raise InvalidJob(
+                    f"{old}.{name} is {homes[name]}.{name} by now, and both are given.",
+                    hint=f"Leave {old}.{name} away.",
+                )
+            new[homes[name]] = {**section, name: value}
+    return new
+
+
+def _earlier_form(data: dict[str, Any]) -> dict[str, Any]:
+    """The form that fingerprints are taken of: as it was, so that output folders go on."""
+    new = dict(data)
+    for old, homes in _EARLIER.items():
+        new[old] = {name: new[section][name] for name, section in homes.items()}
+        for section in set(homes.values()):
+            new[section] = {key: value for key, value in new[section].items() if key not in homes}
+            if not new[section]:
+                del new[section]
+    return new
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

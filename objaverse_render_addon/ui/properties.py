@@ -48,9 +48,9 @@ FIELDS: Final[dict[str, str]] = {
     "samples": "engine.samples",
     "denoise": "engine.denoise",
     "alpha_threshold": "engine.alpha_threshold",
-    "normal_space": "output.normal_space",
-    "geometry": "output.geometry",
-    "layout": "output.layout",
+    "normal_space": "pixels.normal_space",
+    "geometry": "files.geometry",
+    "layout": "files.layout",
 }
 
 _PATHS: Final = {
@@ -416,8 +416,8 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
     values["lighting.hdri"] = bpy.path.abspath(settings.hdri) if hdri else None
     background = _tidy(settings.background) if settings.use_background else None
     values["lighting.background"] = background
-    values["output.resolution"] = [settings.resolution_x, settings.resolution_y]
-    values["output.passes"] = names
+    values["pixels.resolution"] = [settings.resolution_x, settings.resolution_y]
+    values["pixels.passes"] = names
     return values
 
 
@@ -509,9 +509,9 @@ def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
         "use_frame": job.asset.frame is not None,
         "hdri": job.lighting.hdri or "",
         "use_background": job.lighting.background is not None,
-        "resolution_x": job.output.resolution[0],
-        "resolution_y": job.output.resolution[1],
-        "passes": set(job.output.passes),
+        "resolution_x": job.pixels.resolution[0],
+        "resolution_y": job.pixels.resolution[1],
+        "passes": set(job.pixels.passes),
     }
     for name, value in values.items():
         _check_fits(settings, name, value)

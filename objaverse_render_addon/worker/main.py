@@ -241,7 +241,7 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
     scene = open_asset(
         path, request.asset_id, job, lambda name: send(Stage(request.asset_id, name))
     )
-    writer = new_writer(out, request.asset_id, job.output.layout)
+    writer = new_writer(out, request.asset_id, job.files.layout)
     _current_writer.append(writer)
     total = len(scene.views)
     views: list[dict[str, Any]] = []
@@ -254,7 +254,7 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
         # While its colour is rendered.
         checked.result()
         since = time.perf_counter()
-        for name, data in geometry_files(frame, job.output, scratch):
+        for name, data in geometry_files(frame, job, scratch):
             writer.add(name, data)
         scene.watch.add("write", since)
 
@@ -266,7 +266,7 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
                 doubts[check.name] = doubts.get(check.name, 0) + 1
         since = time.perf_counter()
         preview = ""
-        if "rgb" in job.output.passes:
+        if "rgb" in job.pixels.passes:
             name, data = color_file(frame, job.lighting.background)
             writer.add(name, data)
             if request.previews:
@@ -274,7 +274,7 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
                 target.write_bytes(data)
                 preview = str(target)
         if request.previews and frame.view.index in shown:
-            cells = [name for name in job.output.passes if name in frame.passes]
+            cells = [name for name in job.pixels.passes if name in frame.passes]
             pictures = [sheet.picture_of(name, frame.passes) for name in cells]
             rows.append(
                 [
@@ -299,7 +299,7 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
                 pending.append(pool.submit(write_geometry, frame, checked))
 
             for frame, completed in scene.frames(scratch, on_geometry):
-                specs = [frame.spec(name) for name in job.output.passes]
+                specs = [frame.spec(name) for name in job.pixels.passes]
                 pending.append(pool.submit(write_color, frame, completed))
                 while pending and (pending[0].done() or len(pending) > _BACKLOG):
                     pending.pop(0).result()

@@ -225,11 +225,11 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
         "engine.samples": 33,
         "engine.denoise": False,
         "engine.alpha_threshold": 0.3,
-        "output.resolution": [640, 480],
-        "output.passes": ["distance", "rgb", "albedo"],
-        "output.normal_space": "world",
-        "output.geometry": "exr",
-        "output.layout": "folder",
+        "pixels.resolution": [640, 480],
+        "pixels.passes": ["distance", "rgb", "albedo"],
+        "pixels.normal_space": "world",
+        "files.geometry": "exr",
+        "files.layout": "folder",
     },
     "north": {"cameras.pattern": "orbit", "cameras.only_northern_hemisphere": True},
     "poses": {"cameras.pattern": "file", "cameras.file": "/poses.json", "cameras.views": 3},
@@ -387,8 +387,8 @@ HIDDEN_FIELDS: dict[str, str] = {}
 OF_FIELDS = {
     "frame": "asset.frame", "hdri": "lighting.hdri", "background": "lighting.background",
     "radius": "cameras.radius", "elevation": "cameras.elevation", "fov": "cameras.fov",
-    "camera_file": "cameras.file", "shift": "cameras.shift", "resolution_x": "output.resolution",
-    "passes": "output.passes",
+    "camera_file": "cameras.file", "shift": "cameras.shift", "resolution_x": "pixels.resolution",
+    "passes": "pixels.passes",
 }  # fmt: skip
 # Not of the job: where things come from and go to, switches of the above, and the preview.
 BESIDE = {
@@ -522,8 +522,8 @@ def test_the_built_in_protocols_say_what_they_are_named_after(bpy: Any) -> None:
     found = presets(bpy)
     assert set(found) == set(PROTOCOLS)
     settings = bpy.context.scene.objaverse
-    spoiled = {**EVERY_FIELD["most"], "output.passes": ["rgb", "depth", "normal", "mask"]}
-    spoiled |= {"output.normal_space": "camera", "output.geometry": "npy", "output.layout": "zip"}
+    spoiled = {**EVERY_FIELD["most"], "pixels.passes": ["rgb", "depth", "normal", "mask"]}
+    spoiled |= {"pixels.normal_space": "camera", "files.geometry": "npy", "files.layout": "zip"}
     spoiled |= {"asset.frame": None, "seed": 0}
     for name, path in found.items():
         wanted = meaning(RenderJob().with_values(PROTOCOLS[name]))
@@ -1120,7 +1120,7 @@ def test_an_object_is_fetched_and_rendered_by_its_identifier(
         name = server.add(UID, body)
         server.list(missing, f"glbs/000-000/{missing}.glb")
         server.orders[name] = [resetting(200)]
-        job = scenes.make_job({"cameras.views": 1, "output.resolution": [32, 32]})
+        job = scenes.make_job({"cameras.views": 1, "pixels.resolution": [32, 32]})
         report = render(
             [f"https://sketchfab.com/3d-models/{UID}", missing], job, tmp_path / "out",
             endpoint=server.endpoint, download_dir=tmp_path / "cache",

@@ -51,9 +51,9 @@ def plan(
         InvalidJob: Also where a file that the job names cannot be used.
     """
     job.check_files()
-    store = open_store(out, job.output.layout)
+    store = open_store(out, job.files.layout)
     sharded: dict[str, str] = {}
-    if job.output.layout == "webdataset":
+    if job.files.layout == "webdataset":
         for shard in packing.indexed_shards(store):
             sharded.update(dict.fromkeys(packing.assets_in(store, shard), shard))
     seen: dict[str, str] = {}

@@ -19,6 +19,7 @@ from ..job import RenderJob
 from ..words import how_many
 from ..worker.protocol import Notice
 from .engine import Engine
+from .inputs import check_files
 from .lanes import capacity
 from .lanes.local import Lane, LocalLane
 from .lanes.ray import NodeSettings, ray_lanes
@@ -146,7 +147,7 @@ def render(
             "Shards are put together where the run was started, so nodes cannot write to a URL.",
             hint="Use a folder that all nodes see, --layout zip or tar, or --shard I/N.",
         )
-    job.check_files()
+    check_files(job)
     given = list(sources)
     folder = Path(state).expanduser() if state else state_folder(out)
     own = folder if shard is None else folder / f"part-{shard[0]:04d}-of-{shard[1]:04d}"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import argparse
+import ast
 import dataclasses
 import json
 import math
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import objaverse_render_addon
 from objaverse_render_addon.cli.flags import JOB_FLAGS
 from objaverse_render_addon.errors import InvalidJob
 from objaverse_render_addon.job import (
@@ -22,9 +25,13 @@ from objaverse_render_addon.job import (
     Lighting,
     Pixels,
     RenderJob,
+    choices,
     current_form,
     differences,
+    job_fields,
 )
+
+PACKAGE = Path(objaverse_render_addon.__file__).parent
 
 # Every field, with a value that is not its default. Two jobs, since some exclude each other.
 DRAWN = RenderJob(
@@ -535,17 +542,56 @@ def test_every_flag_sets_a_job_field_and_every_job_field_has_one_flag():
     assert sorted(paths) == sorted(FIELDS)
 
 
-def test_the_choices_of_the_flags_are_those_of_the_job():
-    sections = typing.get_type_hints(RenderJob)
-    for flags in JOB_FLAGS.values():
-        for flag, path, settings in flags:
-            *section, name = path.split(".")
-            owner = sections[section[0]] if section else RenderJob
-            kind = typing.get_type_hints(owner)[name]
-            literals = [
-                item
-                for part in (kind, *typing.get_args(kind))
-                if typing.get_origin(part) is typing.Literal
-                for item in typing.get_args(part)
-            ]
-            assert sorted(settings.get("choices", [])) == sorted(literals), flag
+def test_what_a_flag_says_is_what_the_field_says():
+    fields = job_fields()
+    for title, flags in JOB_FLAGS.items():
+        for flag, path, arguments in flags:
+            field = fields[path]
+            assert (title, flag) == (field.title, field.setting.flag)
+            assert arguments["help"].startswith(field.setting.about)
+            assert tuple(arguments.get("choices", ())) == field.choices
+            assert arguments["default"] == argparse.SUPPRESS
+
+
+def test_the_choices_of_a_field_are_those_of_its_type():
+    fields = job_fields()
+    assert fields["cameras.pattern"].choices == typing.get_args(choices.Pattern)
+    assert fields["asset.normalize"].choices == typing.get_args(choices.Normalization)
+    assert sum(bool(field.choices) for field in fields.values()) == 11
+
+
+def test_a_setting_is_described_at_its_field_and_nowhere_else():
+    # Whoever describes one again (a flag, a property, a line of the schema) has it in two words.
+    abouts = {field.setting.about for field in job_fields().values()}
+    flags = {field.setting.flag for field in job_fields().values()}
+    homes = {"job/__init__.py", "job/rules.py", "ui/properties.py"}
+    found = []
+    for path in PACKAGE.rglob("*.py"):
+        name = path.relative_to(PACKAGE).as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                said = node.value[:1].lower() + node.value[1:]
+                if said in abouts and name not in homes:
+                    found.append((name, node.value))
+                if name == "cli/flags.py" and node.value in flags:
+                    found.append((name, node.value))
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("path", "inside", "outside"),
+    [
+        ("engine.samples", [1, 65536], [0, 65537]),
+        ("engine.alpha_threshold", [1e-6, 1], [0, 1 + 1e-9, math.nan]),
+        ("cameras.radius", [[1e-9, 1e6]], [[0, 1], [1, 2e6], [2, 1], [1, math.inf]]),
+        ("pixels.resolution", [[4, 16384]], [[3, 64], [64, 16385]]),
+        ("lighting.background", [[0, 0.5, 1]], [[0, 0, 1.5], [-0.1, 0, 0]]),
+        ("seed", [0, 2**63 - 1], [-1, 2**63]),
+    ],
+)
+def test_limits_are_where_the_field_has_them(path: str, inside: list[Any], outside: list[Any]):
+    for value in inside:
+        RenderJob().with_values({path: value})
+    for value in outside:
+        with pytest.raises(InvalidJob, match=path):
+            RenderJob().with_values({path: value})

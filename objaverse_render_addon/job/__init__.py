@@ -11,23 +11,26 @@ The room stands on ``errors`` alone; ``cameras`` and everything else stand on it
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import tomllib
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidJob
 from .choices import DEFAULT_PASSES, PASS_NAMES
-from .convert import check, check_kinds, read, to_toml
-from .earlier import current_form
+from .convert import check, check_fields, read, to_toml
+from .earlier import EARLIER_SECTIONS, current_form
 from .fingerprint import differences, fingerprint_of
 from .patterns import HALF_EXTENT, PATTERNS, PatternDefaults
 from .rules import AssetRules, CameraRules, EngineSettings, Files, Lighting, Pixels
+from .settings import JobField, Setting, fields_of, section, setting
 
 __all__ = [
     "DEFAULT_PASSES",
+    "EARLIER_SECTIONS",
     "HALF_EXTENT",
     "PASS_NAMES",
     "PATTERNS",
@@ -35,12 +38,15 @@ __all__ = [
     "CameraRules",
     "EngineSettings",
     "Files",
+    "JobField",
     "Lighting",
     "PatternDefaults",
     "Pixels",
     "RenderJob",
+    "Setting",
     "current_form",
     "differences",
+    "job_fields",
 ]
 
 
@@ -52,17 +58,18 @@ class RenderJob:
         InvalidJob: From the constructors, naming the field and the way out.
     """
 
-    seed: int = 0
-    asset: AssetRules = field(default_factory=AssetRules)
-    lighting: Lighting = field(default_factory=Lighting)
-    cameras: CameraRules = field(default_factory=CameraRules)
-    engine: EngineSettings = field(default_factory=EngineSettings)
-    pixels: Pixels = field(default_factory=Pixels)
-    files: Files = field(default_factory=Files)
+    seed: int = setting(
+        0, "start of every random draw; the same seed, the same data", low=0, high=2**63 - 1
+    )
+    asset: AssetRules = section(AssetRules, "what goes in")
+    lighting: Lighting = section(Lighting, "light")
+    cameras: CameraRules = section(CameraRules, "cameras")
+    engine: EngineSettings = section(EngineSettings, "engine")
+    pixels: Pixels = section(Pixels, "pictures")
+    files: Files = section(Files, "files")
 
     def __post_init__(self) -> None:
-        check_kinds(self, "")
-        check(0 <= self.seed < 2**63, f"seed {self.seed} is not in 0..2^63-1.")
+        check_fields(self, "")
         if self.engine.engine == "workbench":
             check(
                 self.lighting.mode != "hdri",
@@ -156,9 +163,15 @@ class RenderJob:
         """A copy with some fields replaced, named by dotted path: ``{"engine.samples": 16}``."""
         data = self.to_dict()
         for path, value in values.items():
-            *sections, name = path.split(".")
+            *above, name = path.split(".")
             target = data
-            for section in sections:
-                target = target.setdefault(section, {})
+            for part in above:
+                target = target.setdefault(part, {})
             target[name] = value
         return self.from_dict(data)
+
+
+@functools.cache
+def job_fields() -> dict[str, JobField]:
+    """Every setting of a job by its dotted path, with what all doors say of it."""
+    return fields_of(RenderJob)

@@ -10,43 +10,68 @@ import json
 import math
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Literal, TypeVar
 
 from ..errors import InvalidJob
+from .settings import Setting
 
-__all__ = ["check", "check_kinds", "check_range", "read", "suggest", "to_toml"]
+__all__ = ["check", "check_fields", "read", "suggest", "to_toml"]
 
 # Field name to its type; slow to find out.
 kinds: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hints)
 
 
-def check_kinds(section: object, where: str) -> None:
-    """Give every field its declared kind (a list becomes a tuple), or name the one that cannot."""
+def check_fields(section: object, where: str, free: Collection[str] = ()) -> None:
+    """Give every field its declared kind (a list becomes a tuple) and see to its limits.
+
+    Args:
+        free: Names of fields whose limits do not count.
+
+    Raises:
+        InvalidJob: Naming the field.
+    """
     for name, kind in kinds(type(section)).items():
         object.__setattr__(section, name, convert(kind, getattr(section, name), where + name))
+    for field in dataclasses.fields(section):  # type: ignore[arg-type]
+        value, said = getattr(section, field.name), field.metadata.get("setting")
+        if value is not None and said is not None and field.name not in free:
+            _check_limits(where + field.name, value, said)
+
+
+def _check_limits(path: str, value: Any, said: Setting) -> None:
+    numbers = value if isinstance(value, tuple) else (value,)
+    if not all(isinstance(number, int | float) for number in numbers):
+        return
+    shown = ("x" if said.form == "size" else "..").join(map(_shown, numbers))
+    finite = all(map(math.isfinite, numbers))
+    if said.form == "range":
+        check(
+            finite and numbers[0] <= numbers[1],
+            f"{path} {shown} is not a range.",
+            "Give the smaller number first.",
+        )
+    low = -math.inf if said.low is None else said.low
+    high = math.inf if said.high is None else said.high
+    inside = all(
+        (low < number if said.open_low else low <= number) and number <= high
+        for number in numbers
+    )
+    bounds = [
+        *([] if said.low is None else [f"{'above' if said.open_low else 'from'} {_shown(low)}"]),
+        *([] if said.high is None else [f"up to {_shown(high)}"]),
+    ]
+    check(finite and inside, f"{path} {shown} is not {' '.join(bounds) or 'a finite number'}.")
+
+
+def _shown(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def check(condition: bool, message: str, hint: str = "") -> None:
     """Refuse what does not hold, by name."""
     if not condition:
         raise InvalidJob(message, hint=hint)
-
-
-def check_range(
-    name: str, value: tuple[float, float] | None, low: float, high: float, *, open_low: bool = False
-) -> None:
-    """Refuse what is no range, or one outside the bounds that it may have."""
-    if value is None:
-        return
-    first, last = value
-    check(
-        math.isfinite(first) and math.isfinite(last) and first <= last,
-        f"{name} {first:g}..{last:g} is not a range.",
-        "Give the smaller number first.",
-    )
-    inside = (low < first if open_low else low <= first) and last <= high
-    check(inside, f"{name} {first:g}..{last:g} is outside {low:g}..{high:g}.")
 
 
 def suggest(word: str, known: typing.Iterable[str]) -> str:

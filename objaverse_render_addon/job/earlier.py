@@ -7,10 +7,10 @@ from typing import Any, Final
 from ..errors import InvalidJob
 from .convert import suggest
 
-__all__ = ["current_form", "earlier_form"]
+__all__ = ["EARLIER_SECTIONS", "current_form", "earlier_form"]
 
 # Where a section of earlier job files has its fields now.
-_EARLIER: Final[dict[str, dict[str, str]]] = {
+EARLIER_SECTIONS: Final[dict[str, dict[str, str]]] = {
     "output": {
         "resolution": "pixels",
         "passes": "pixels",
@@ -30,10 +30,10 @@ def current_form(data: dict[str, Any]) -> dict[str, Any]:
     Raises:
         InvalidJob: A field is given both where it was and where it is.
     """
-    if not isinstance(data, dict) or not _EARLIER.keys() & data.keys():
+    if not isinstance(data, dict) or not EARLIER_SECTIONS.keys() & data.keys():
         return data
-    new = {key: value for key, value in data.items() if key not in _EARLIER}
-    for old, homes in _EARLIER.items():
+    new = {key: value for key, value in data.items() if key not in EARLIER_SECTIONS}
+    for old, homes in EARLIER_SECTIONS.items():
         given = data.get(old, {})
         if not isinstance(given, dict):
             raise InvalidJob(f"{old} should be a table.")
@@ -55,7 +55,7 @@ def current_form(data: dict[str, Any]) -> dict[str, Any]:
 def earlier_form(data: dict[str, Any]) -> dict[str, Any]:
     """The form that fingerprints are taken of: as it was, so that output folders go on."""
     new = dict(data)
-    for old, homes in _EARLIER.items():
+    for old, homes in EARLIER_SECTIONS.items():
         new[old] = {name: new[section][name] for name, section in homes.items()}
         for section in set(homes.values()):
             new[section] = {key: value for key, value in new[section].items() if key not in homes}

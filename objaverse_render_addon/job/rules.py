@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from ..errors import InvalidJob
@@ -21,57 +20,84 @@ from .choices import (
     Pattern,
     UncoloredPolicy,
 )
-from .convert import check, check_kinds, check_range, suggest
+from .convert import check, check_fields, suggest
 from .patterns import PATTERNS
+from .settings import setting
 
 __all__ = ["AssetRules", "CameraRules", "EngineSettings", "Files", "Lighting", "Pixels"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetRules:
-    """How an asset is brought into the scene.
+    """How an asset is brought into the scene."""
 
-    Attributes:
-        normalize: Box or sphere that the asset fills, centred on the origin. ``None`` takes the
-            camera pattern's own.
-        frame: The one animation frame that all views show; ``None`` takes the frame that the
-            file was saved at.
-        missing_textures: What stands in for a texture that is not there.
-        uncolored: Material of an STL or PLY file without colours.
-    """
-
-    normalize: Normalization | None = None
-    frame: int | None = None
-    missing_textures: MissingTexturePolicy = "neutral"
-    uncolored: UncoloredPolicy = "neutral"
+    normalize: Normalization | None = setting(
+        None,
+        "box or sphere that the asset fills before it is rendered, centred on the origin; cube is "
+        "[-1, 1]³",
+        unset="the camera pattern's own",
+    )
+    frame: int | None = setting(
+        None,
+        "the one animation frame that all views show",
+        unset="as saved",
+        low=-1_048_574,
+        high=1_048_574,
+    )
+    missing_textures: MissingTexturePolicy = setting(
+        "neutral", "what stands in for a texture that is not there"
+    )
+    uncolored: UncoloredPolicy = setting(
+        "neutral", "material of STL and PLY files without colours", label="Uncolored Files"
+    )
 
     def __post_init__(self) -> None:
-        check_kinds(self, "asset.")
-        check(
-            self.frame is None or abs(self.frame) <= 1_048_574,
-            f"asset.frame {self.frame} is outside Blender's range.",
-        )
+        check_fields(self, "asset.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lighting:
     """Light and background.
 
-    Attributes:
-        mode: ``white`` uniform white from everywhere; ``xl`` the four seeded suns of the
-            Objaverse-XL scripts; ``hdri`` an equirectangular image; ``keep`` the file's own.
-        hdri: Path of the image for ``hdri``.
-        strength: Factor on the world's radiance (``white``, ``hdri``).
-        background: ``None`` for a transparent background, else sRGB in 0..1.
+    Of the modes, ``white`` is uniform white from everywhere, ``xl`` the four seeded suns of the
+    Objaverse-XL scripts, ``hdri`` an equirectangular image, ``keep`` the file's own.
     """
 
-    mode: LightingMode = "white"
-    hdri: str | None = None
-    strength: float = 1.0
-    background: tuple[float, float, float] | None = None
+    mode: LightingMode = setting(
+        "white",
+        "what lights the asset: uniform white, the seeded suns of Objaverse-XL, an image, or the "
+        "file's own lights",
+        flag="--lighting",
+        label="Lighting",
+        name="lighting",
+    )
+    hdri: str | None = setting(
+        None,
+        "equirectangular .hdr or .exr image; implies the lighting hdri",
+        unset="no image",
+        form="path",
+        label="HDRI",
+    )
+    strength: float = setting(
+        1.0,
+        "factor on the world's light (white and hdri)",
+        flag="--light-strength",
+        low=0,
+        usual=5.0,
+        name="light_strength",
+    )
+    background: tuple[float, float, float] | None = setting(
+        None,
+        "colour behind the asset (sRGB)",
+        unset="transparent",
+        form="color",
+        low=0,
+        high=1,
+        label="Background Color",
+    )
 
     def __post_init__(self) -> None:
-        check_kinds(self, "lighting.")
+        check_fields(self, "lighting.")
         if self.mode == "hdri":
             check(
                 bool(self.hdri),
@@ -84,71 +110,89 @@ class Lighting:
                 f"lighting.hdri is given, but the lighting is {self.mode}.",
                 "Use --lighting hdri.",
             )
-        check(
-            math.isfinite(self.strength) and self.strength >= 0,
-            f"lighting.strength {self.strength} is not a number of zero or more.",
-        )
-        if self.background is not None:
-            check(
-                all(0 <= channel <= 1 for channel in self.background),
-                f"lighting.background {self.background} has a channel outside 0..1.",
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraRules:
-    """From where the views are taken.
+    """From where the views are taken. Patterns: :data:`PATTERNS`.
 
-    Attributes:
-        pattern: One of :data:`PATTERNS`.
-        views: Number of views.
-        radius: Distance from the rig's centre, scene units (see :data:`HALF_EXTENT` for
-            ``none``).
-        elevation: Degrees above the XY plane.
-        fov: Field of view across the shorter side of the image, degrees.
-        framing: What happens when the object would leave the frame: ``allow`` it, ``fit`` by
-            moving the camera back, or ``resample`` the view (drawn patterns only).
-        only_northern_hemisphere: No view from below.
-        turns: Rounds of the ``orbit`` pattern.
-        file: Poses for the ``file`` pattern.
-        pixel_aspect: Height of a pixel over its width.
-        shift: Shift of the principal point as a share of the image's width and height; positive
-            moves the object right and down.
+    Where the object would leave the frame, the framing ``allow`` lets it, ``fit`` moves the
+    camera back, ``resample`` draws the view again (drawn patterns only). Distances are in scene
+    units (see :data:`HALF_EXTENT` for the normalisation ``none``). A positive ``shift`` moves the
+    object right and down.
     """
 
-    pattern: Pattern = "gs-lrm"
-    views: int | None = None
-    radius: tuple[float, float] | None = None
-    elevation: tuple[float, float] | None = None
-    fov: tuple[float, float] | None = None
-    framing: Framing | None = None
-    only_northern_hemisphere: bool = False
-    turns: float = 3.0
-    file: str | None = None
-    pixel_aspect: float = 1.0
-    shift: tuple[float, float] = (0.0, 0.0)
+    pattern: Pattern = setting("gs-lrm", "from where the views are taken", flag="--cameras")
+    views: int | None = setting(
+        None,
+        "number of views",
+        unset="the pattern's own",
+        low=1,
+        high=100_000,
+        usual=256,
+    )
+    radius: tuple[float, float] | None = setting(
+        None,
+        "smallest and largest distance from the asset's centre",
+        unset="the pattern's own",
+        form="range",
+        low=0,
+        open_low=True,
+        high=1e6,
+        usual=10.0,
+    )
+    elevation: tuple[float, float] | None = setting(
+        None,
+        "lowest and highest angle above the horizon, in degrees",
+        unset="the pattern's own",
+        form="range",
+        low=-90,
+        high=90,
+        unit="degrees",
+    )
+    fov: tuple[float, float] | None = setting(
+        None,
+        "smallest and largest field of view across the picture's shorter side, in degrees",
+        unset="the pattern's own",
+        form="range",
+        low=0.5,
+        high=170,
+        unit="degrees",
+        label="Field of View",
+    )
+    framing: Framing | None = setting(
+        None,
+        "what happens when the object would leave the frame: allow it, move the camera back, or "
+        "draw the view again",
+        unset="the pattern's own",
+    )
+    only_northern_hemisphere: bool = setting(False, "no view from below the horizon")
+    turns: float = setting(3.0, "rounds of the orbit")
+    file: str | None = setting(
+        None,
+        "poses: transforms.json, a NeRF-synthetic or COLMAP folder, TOML; implies the cameras "
+        "file",
+        unset="none",
+        flag="--camera-file",
+        form="path",
+        label="Camera File",
+        name="camera_file",
+    )
+    pixel_aspect: float = setting(
+        1.0, "height of a pixel over its width", low=0.05, high=20
+    )
+    shift: tuple[float, float] = setting(
+        (0.0, 0.0),
+        "shift of the principal point as a share of the picture's width and height",
+        form="pair",
+        low=-2,
+        high=2,
+    )
 
     def __post_init__(self) -> None:
-        check_kinds(self, "cameras.")
-        check(
-            self.views is None or 1 <= self.views <= 100_000,
-            f"cameras.views {self.views} is not between 1 and 100000.",
-        )
-        check_range("cameras.radius", self.radius, 0, 1e6, open_low=self.pattern != "file")
-        check_range("cameras.elevation", self.elevation, -90, 90)
-        check_range("cameras.fov", self.fov, 0 if self.pattern == "file" else 0.5, 170)
-        check(
-            math.isfinite(self.turns) and self.turns != 0,
-            f"cameras.turns {self.turns} makes no orbit.",
-        )
-        check(
-            0.05 <= self.pixel_aspect <= 20,
-            f"cameras.pixel_aspect {self.pixel_aspect} is not in 0.05..20.",
-        )
-        check(
-            all(abs(share) <= 2 for share in self.shift),
-            f"cameras.shift {self.shift} is beyond two image sizes.",
-        )
+        # What a resolved job has of them, the file decides.
+        check_fields(self, "cameras.", ("radius", "fov") if self.pattern == "file" else ())
+        check(self.turns != 0, "cameras.turns 0 makes no orbit.")
         if self.pattern == "file":
             self._check_file()
         else:
@@ -227,53 +271,42 @@ class CameraRules:
 class EngineSettings:
     """How pictures are computed. Depth, normal, mask and the other geometry always come from
     Cycles at pixel centres; ``engine``, ``samples`` and ``denoise`` are about RGB.
-
-    Attributes:
-        samples: Samples per pixel of RGB.
-        threads: CPU threads; 0 takes all.
-        alpha_threshold: A surface at least this opaque is object in mask, depth and normal.
     """
 
-    engine: EngineName = "cycles"
-    samples: int = 64
-    denoise: bool = True
-    device: DeviceName = "auto"
-    threads: int = 0
-    alpha_threshold: float = 0.5
+    engine: EngineName = setting("cycles", "engine for RGB; geometry always comes from Cycles")
+    samples: int = setting(64, "samples per pixel of RGB", low=1, high=65536)
+    denoise: bool = setting(True, "denoise RGB with OpenImageDenoise")
+    device: DeviceName = setting(
+        "auto", "what computes; what is asked for and missing is an error"
+    )
+    threads: int = setting(0, "CPU threads; 0 takes all", low=0, high=1024)
+    alpha_threshold: float = setting(
+        0.5,
+        "opacity from which a surface is object in mask, depth and normal",
+        low=0,
+        open_low=True,
+        high=1,
+        unit="share",
+    )
 
     def __post_init__(self) -> None:
-        check_kinds(self, "engine.")
-        check(
-            1 <= self.samples <= 65536, f"engine.samples {self.samples} is not in 1..65536."
-        )
-        check(0 <= self.threads <= 1024, f"engine.threads {self.threads} is not in 0..1024.")
-        check(
-            0 < self.alpha_threshold <= 1,
-            f"engine.alpha_threshold {self.alpha_threshold} is not above 0 and up to 1.",
-        )
+        check_fields(self, "engine.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pixels:
-    """What is computed for each view.
+    """What is computed for each view."""
 
-    Attributes:
-        resolution: Width and height in pixels.
-        passes: Names from :data:`PASS_NAMES`.
-        normal_space: Axes of the normal pass.
-    """
-
-    resolution: tuple[int, int] = (512, 512)
-    passes: tuple[str, ...] = DEFAULT_PASSES
-    normal_space: NormalSpace = "camera"
+    resolution: tuple[int, int] = setting(
+        (512, 512), "width and height", form="size", low=4, high=16384, unit="pixels"
+    )
+    passes: tuple[str, ...] = setting(
+        DEFAULT_PASSES, "what is written for each view", form="names"
+    )
+    normal_space: NormalSpace = setting("camera", "axes of the normal pass")
 
     def __post_init__(self) -> None:
-        check_kinds(self, "pixels.")
-        width, height = self.resolution
-        check(
-            4 <= width <= 16384 and 4 <= height <= 16384,
-            f"pixels.resolution {width}x{height} is not between 4 and 16384 pixels a side.",
-        )
+        check_fields(self, "pixels.")
         check(
             bool(self.passes), "pixels.passes is empty.", f"Choose from {', '.join(PASS_NAMES)}."
         )
@@ -292,16 +325,23 @@ class Pixels:
 class Files:
     """How a dataset keeps what is computed.
 
-    Attributes:
-        geometry: ``npy`` one array per pass and view, ``npz`` the same compressed (archives of
-            the layout ``zip`` are compressed anyway), ``exr`` one multilayer file per view.
-            ``None`` takes ``npz`` for ``tar`` and ``webdataset``, otherwise ``npy``.
-        layout: ``zip`` or ``tar`` one archive per asset, ``folder`` one folder per asset,
-            ``webdataset`` archives of many assets each.
+    ``npy`` is one array per pass and view, ``npz`` the same compressed (archives of the layout
+    ``zip`` are compressed anyway), ``exr`` one multilayer file per view. ``zip`` and ``tar`` are
+    one archive per asset, ``folder`` one folder, ``webdataset`` archives of many assets each.
     """
 
-    geometry: GeometryFormat | None = None
-    layout: Layout = "zip"
+    geometry: GeometryFormat | None = setting(
+        None,
+        "files of depth, normal, mask and the other geometry: an array per pass, plain or "
+        "compressed, or a multilayer EXR per view",
+        unset="npz for tar and webdataset, otherwise npy",
+        label="Geometry Files",
+    )
+    layout: Layout = setting(
+        "zip",
+        "how an asset's files are kept together: zip, tar or folder per asset, or WebDataset "
+        "shards",
+    )
 
     def __post_init__(self) -> None:
-        check_kinds(self, "files.")
+        check_fields(self, "files.")

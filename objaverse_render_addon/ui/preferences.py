@@ -7,6 +7,8 @@ from typing import Any, Final
 import bpy
 from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
 
+from .choices import items
+
 __all__ = ["ADDON", "get", "register", "unregister"]
 
 ADDON: Final = (__package__ or "").removesuffix(".ui")
@@ -20,15 +22,7 @@ class OBJAVERSE_AP_preferences(bpy.types.AddonPreferences):
 
     device: EnumProperty(
         name="Device",
-        items=[
-            ("auto", "Automatic", "The best GPU, else the CPU"),
-            ("cpu", "CPU", "The processor"),
-            ("optix", "OptiX", "An NVIDIA GPU through OptiX"),
-            ("cuda", "CUDA", "An NVIDIA GPU through CUDA"),
-            ("hip", "HIP", "An AMD GPU"),
-            ("oneapi", "oneAPI", "An Intel GPU"),
-            ("metal", "Metal", "An Apple GPU"),
-        ],
+        items=items("engine.device"),
         description="What Cycles renders on; what is chosen and missing is an error",
     )
     threads: IntProperty(

@@ -564,7 +564,7 @@ def test_a_setting_is_described_at_its_field_and_nowhere_else():
     # Whoever describes one again (a flag, a property, a line of the schema) has it in two words.
     abouts = {field.setting.about for field in job_fields().values()}
     flags = {field.setting.flag for field in job_fields().values()}
-    homes = {"job/__init__.py", "job/rules.py", "ui/properties.py"}
+    homes = {"job/__init__.py", "job/rules.py"}
     found = []
     for path in PACKAGE.rglob("*.py"):
         name = path.relative_to(PACKAGE).as_posix()
@@ -576,6 +576,12 @@ def test_a_setting_is_described_at_its_field_and_nowhere_else():
                 if name == "cli/flags.py" and node.value in flags:
                     found.append((name, node.value))
     assert found == []
+    # What the panel declares by hand is nothing of the job's.
+    names = {field.setting.name for field in job_fields().values()}
+    panel = ast.parse((PACKAGE / "ui/properties.py").read_text(encoding="utf-8"))
+    by_hand = {ast.unparse(n.target) for n in ast.walk(panel) if isinstance(n, ast.AnnAssign)}
+    assert "output_dir" in by_hand
+    assert not by_hand & names
 
 
 @pytest.mark.parametrize(

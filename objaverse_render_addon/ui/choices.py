@@ -7,9 +7,9 @@ new ones go to the end.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+from typing import Final
 
-from ..job import PASS_NAMES, PATTERNS, RenderJob
+from ..job import PASS_NAMES, PATTERNS, job_fields
 
 __all__ = ["flags", "items"]
 
@@ -106,12 +106,7 @@ def _allowed(path: str) -> tuple[str, ...]:
     """The values that the job's field takes."""
     if path == "pixels.passes":
         return PASS_NAMES
-    kind: Any = RenderJob
-    for name in path.split("."):
-        kind = get_type_hints(kind)[name]
-    # Some fields may be left open, too.
-    literal = next(item for item in (kind, *get_args(kind)) if get_origin(item) is Literal)
-    return get_args(literal)
+    return job_fields()[path].choices
 
 
 def items(path: str) -> list[Item]:

@@ -5,26 +5,15 @@ Which property is which field of the job, and the way between the two: :mod:`.jo
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import bpy
-from bpy.props import (
-    BoolProperty,
-    EnumProperty,
-    FloatProperty,
-    FloatVectorProperty,
-    IntProperty,
-    PointerProperty,
-    StringProperty,
-)
+from bpy.props import BoolProperty, IntProperty, PointerProperty, StringProperty
 
-from ..blender.compat import relative_path_options
 from ..job import RenderJob
-from .choices import flags, items
+from .derived import OF_JOB, RELATIVE, properties_of
 
 __all__ = ["register", "unregister"]
-
-_RELATIVE: Final = relative_path_options()
 
 
 def _take_pattern_defaults(self: OBJAVERSE_PG_settings, _: bpy.types.Context) -> None:
@@ -50,99 +39,20 @@ def _keep_current_view(self: OBJAVERSE_PG_settings, _: bpy.types.Context) -> Non
 class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
     """Everything that a render is told; stored with the scene."""
 
-    # The asset.
     source: StringProperty(
         name="Asset",
         description="A 3D file, or the identifier of an Objaverse asset",
         subtype="FILE_PATH",
-        options=_RELATIVE,
+        options=RELATIVE,
     )
     asset: PointerProperty(
         type=bpy.types.Collection,
         name="Asset",
         description="The collection whose objects are normalised, previewed and rendered",
     )
-    normalize: EnumProperty(
-        name="Normalize",
-        items=items("asset.normalize"),
-        default="cube",
-        description="Box or sphere that the asset fills before it is rendered",
-    )
     use_frame: BoolProperty(
         name="Set Frame",
         description="Show the asset at a frame of its animation instead of the one it was saved at",
-    )
-    frame: IntProperty(
-        name="Frame", default=1, description="Animation frame that all views show"
-    )
-    missing_textures: EnumProperty(
-        name="Missing Textures",
-        items=items("asset.missing_textures"),
-        description="What stands in for a texture that is not there",
-    )
-    uncolored: EnumProperty(
-        name="Uncolored Files",
-        items=items("asset.uncolored"),
-        description="Material of STL and PLY files without colours",
-    )
-    # Cameras.
-    pattern: EnumProperty(
-        name="Pattern",
-        items=items("cameras.pattern"),
-        default="gs-lrm",
-        description="From where the views are taken",
-        update=_take_pattern_defaults,
-    )
-    views: IntProperty(
-        name="Views",
-        default=32,
-        min=1,
-        max=100_000,
-        soft_max=256,
-        description="Number of views",
-        update=_keep_current_view,
-    )
-    radius: FloatVectorProperty(
-        name="Radius",
-        size=2,
-        default=(1.5, 2.8),
-        min=0.0001,
-        soft_max=10.0,
-        description="Smallest and largest distance from the asset's centre",
-    )
-    elevation: FloatVectorProperty(
-        name="Elevation",
-        size=2,
-        default=(-45.0, 45.0),
-        precision=1,
-        min=-90.0,
-        max=90.0,
-        description="Lowest and highest angle above the horizon, in degrees",
-    )
-    fov: FloatVectorProperty(
-        name="Field of View",
-        size=2,
-        default=(35.0, 70.0),
-        precision=1,
-        min=0.5,
-        max=170.0,
-        description="Smallest and largest angle across the picture's shorter side, in degrees",
-    )
-    framing: EnumProperty(
-        name="Framing",
-        items=items("cameras.framing"),
-        default="fit",
-        description="What happens when the object would leave the frame",
-    )
-    only_northern_hemisphere: BoolProperty(
-        name="Only Northern Hemisphere", description="No view from below the horizon"
-    )
-    turns: FloatProperty(name="Turns", default=3.0, description="Rounds of the spiral")
-    camera_file: StringProperty(
-        name="Camera File",
-        description="A transforms.json or TOML file of poses",
-        subtype="FILE_PATH",
-        options=_RELATIVE,
     )
     file_views: IntProperty(
         name="Views",
@@ -150,133 +60,39 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
         max=100_000,
         description="How many of the file's poses are taken, from the first; 0 takes all",
     )
-    pixel_aspect: FloatProperty(
-        name="Pixel Aspect",
-        default=1.0,
-        min=0.05,
-        max=20.0,
-        description="Height of a pixel over its width",
-    )
-    shift: FloatVectorProperty(
-        name="Shift",
-        size=2,
-        min=-2.0,
-        max=2.0,
-        description="Shift of the principal point as a share of the picture's width and height",
-    )
-    seed: IntProperty(
-        name="Seed", min=0, description="Start of every random draw; the same seed, the same data"
-    )
-    # Passes.
-    passes: EnumProperty(
-        name="Passes",
-        items=flags("pixels.passes"),
-        options={"ENUM_FLAG"},
-        default={"rgb", "depth", "normal", "mask"},
-        description="What is written for each view",
-    )
-    normal_space: EnumProperty(
-        name="Normal Space",
-        items=items("pixels.normal_space"),
-        description="Axes of the normal pass",
-    )
-    geometry: EnumProperty(
-        name="Geometry Files",
-        items=items("files.geometry"),
-        description="File format of depth, normal, mask and the other geometry passes",
-    )
-    alpha_threshold: FloatProperty(
-        name="Alpha Threshold",
-        default=0.5,
-        min=0.001,
-        max=1.0,
-        subtype="FACTOR",
-        description="Opacity from which a surface is object in mask, depth and normal",
-    )
-    # Light.
-    lighting: EnumProperty(
-        name="Lighting",
-        items=items("lighting.mode"),
-        description="What lights the asset",
-    )
-    hdri: StringProperty(
-        name="HDRI",
-        description="Equirectangular .hdr or .exr image",
-        subtype="FILE_PATH",
-        options=_RELATIVE,
-    )
-    light_strength: FloatProperty(
-        name="Strength",
-        default=1.0,
-        min=0.0,
-        soft_max=5.0,
-        description="Factor on the world's light",
-    )
     use_background: BoolProperty(
         name="Background", description="Fill the background with a colour instead of transparency"
     )
-    background: FloatVectorProperty(
-        name="Background Color",
-        size=3,
-        subtype="COLOR_GAMMA",
-        default=(1.0, 1.0, 1.0),
-        min=0.0,
-        max=1.0,
-        description="Background colour (sRGB)",
-    )
-    # Output.
     output_dir: StringProperty(
         name="Output Folder",
         description="Folder that finished assets go to; // is relative to the saved file",
         subtype="DIR_PATH",
-        options=_RELATIVE,
+        options=RELATIVE,
         default="//renders",
-    )
-    layout: EnumProperty(
-        name="Layout",
-        items=items("files.layout"),
-        description="How an asset's files are kept together",
     )
     overwrite: BoolProperty(
         name="Overwrite", description="Render what is finished in the output folder already again"
     )
-    resolution_x: IntProperty(
-        name="Resolution X",
-        default=512,
-        min=4,
-        max=16384,
-        subtype="PIXEL",
-        description="Width in pixels",
-    )
-    resolution_y: IntProperty(
-        name="Resolution Y",
-        default=512,
-        min=4,
-        max=16384,
-        subtype="PIXEL",
-        description="Height in pixels",
-    )
-    engine: EnumProperty(
-        name="Engine",
-        items=items("engine.engine"),
-        description="Engine for RGB",
-    )
-    samples: IntProperty(
-        name="Samples", default=64, min=1, max=65536, description="Samples per pixel of RGB"
-    )
-    denoise: BoolProperty(
-        name="Denoise", default=True, description="Denoise RGB with OpenImageDenoise"
-    )
-    # The batch list and the preview.
     sources: StringProperty(
         name="Sources",
         description="A 3D file, a folder of them, or a text file with a path per line",
         subtype="FILE_PATH",
-        options=_RELATIVE,
+        options=RELATIVE,
     )
     current_view: IntProperty(
         name="View", min=0, description="The view that is highlighted and looked through"
     )
+
+
+# What is the job's, its fields describe. Here is what only the panel knows.
+_OWN: Final[dict[str, dict[str, Any]]] = {
+    "asset.frame": {"default": 1},
+    "lighting.background": {"default": (1.0, 1.0, 1.0)},
+    "cameras.pattern": {"update": _take_pattern_defaults},
+    "cameras.views": {"update": _keep_current_view},
+}
+for _path in OF_JOB:
+    OBJAVERSE_PG_settings.__annotations__.update(properties_of(_path, **_OWN.get(_path, {})))
 
 
 def register() -> None:

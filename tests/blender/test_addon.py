@@ -310,7 +310,7 @@ def test_device_and_threads_come_from_the_preferences_and_stay(bpy: Any) -> None
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("seed", 2**40), ("cameras.radius", [1e-6, 1.0]), ("engine.alpha_threshold", 0.0001),
+        ("seed", 2**40), ("cameras.radius", [1e-6, 1.0]), ("engine.alpha_threshold", 0.00001),
         ("lighting.strength", 1e60),
     ],
 )  # fmt: skip

@@ -91,8 +91,17 @@ _OWN: Final[dict[str, dict[str, Any]]] = {
     "cameras.pattern": {"update": _take_pattern_defaults},
     "cameras.views": {"update": _keep_current_view},
 }
-for _path in OF_JOB:
-    OBJAVERSE_PG_settings.__annotations__.update(properties_of(_path, **_OWN.get(_path, {})))
+
+
+def _of_job(path: str) -> dict[str, Any]:
+    return properties_of(path, **_OWN.get(path, {}))
+
+
+# Texts, as all annotations here are: Blender makes the properties anew at each registration. Ones
+# with an `update` that are registered twice end Blender 4.2 with a crash when it quits.
+OBJAVERSE_PG_settings.__annotations__ |= {
+    name: f"_of_job({path!r})[{name!r}]" for path in OF_JOB for name in _of_job(path)
+}
 
 
 def register() -> None:

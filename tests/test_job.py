@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import objaverse_render_addon
+from objaverse_render_addon import job as job_module
 from objaverse_render_addon.cli.flags import JOB_FLAGS
 from objaverse_render_addon.errors import InvalidJob
 from objaverse_render_addon.job import (
@@ -478,6 +479,21 @@ def test_the_fingerprint_follows_the_content_of_the_files_that_a_job_names(tmp_p
     assert job_of("file", file=str(two)).fingerprint() == before
     one.write_text("{ }")
     assert job_of("file", file=str(one)).fingerprint() != before
+
+
+def test_a_younger_field_counts_only_where_it_is_not_at_its_default(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    before = RenderJob().fingerprint()
+    other = RenderJob().with_values({"pixels.normal_space": "world", "lighting.strength": 2})
+    fields = dict(job_fields())
+    for path in ("pixels.normal_space", "lighting.strength"):
+        young = dataclasses.replace(fields[path].setting, younger=True)
+        fields[path] = dataclasses.replace(fields[path], setting=young)
+    known = other.fingerprint()
+    monkeypatch.setattr(job_module, "job_fields", lambda: fields)
+    assert RenderJob().fingerprint() != before
+    assert other.fingerprint() == known
 
 
 def test_the_fingerprint_of_the_default_job_is_pinned():

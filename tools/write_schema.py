@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,7 +50,11 @@ def current(schema: dict[str, Any]) -> dict[str, Any]:
         (tables.setdefault(section, {}) if section else plain)[name] = {
             "description": field.setting.about, **(named.get(path) or _value(field)),
         }  # fmt: skip
-    sections = {name: _table(values) for name, values in tables.items()}
+    young = {path for path, field in fields.items() if field.setting.younger}
+    sections = {
+        section: _table(values, {name for name in values if f"{section}.{name}" in young})
+        for section, values in tables.items()
+    }
     now = sorted({home for homes in EARLIER_SECTIONS.values() for home in homes.values()})
     job = schema["properties"]["job"]
     job["required"] = [name for name in (*plain, *sections) if name not in now]
@@ -74,10 +79,10 @@ def current(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _table(values: dict[str, Any]) -> dict[str, Any]:
+def _table(values: dict[str, Any], young: Iterable[str] = ()) -> dict[str, Any]:
     return {
         "type": "object",
-        "required": list(values),
+        "required": [name for name in values if name not in young],
         "additionalProperties": False,
         "properties": values,
     }

@@ -131,6 +131,9 @@ def intrinsics_from_fov(
         fov: Degrees.
         pixel_aspect: Height of a pixel over its width.
         shift: Of the principal point, as a share of width and height.
+
+    Returns:
+        3x3, float64, in pixels; the origin is the upper left corner of the upper left pixel.
     """
     shorter = min(width, height * pixel_aspect)
     fx = 0.5 * shorter / math.tan(math.radians(fov) / 2)
@@ -150,8 +153,12 @@ def look_at_pose(azimuth: float, elevation: float, radius: float, rig: Rig) -> F
     exception.
 
     Args:
-        azimuth: Degrees.
-        elevation: Degrees.
+        azimuth: Degrees, counter-clockwise seen from above; 0 is on +X.
+        elevation: Degrees above the XY plane.
+        radius: Distance from the rig's centre, in scene units.
+
+    Returns:
+        4x4, float64, rigid; the camera looks along its -Z and +Y is up in the image.
     """
     a, e = math.radians(azimuth), math.radians(elevation)
     away = (math.cos(e) * math.cos(a), math.cos(e) * math.sin(a), math.sin(e))

@@ -54,6 +54,15 @@ def fitting_radius(
     A point with offsets x to the right, y up and h towards the camera is in frame when
     ``|x| fx / (r - h)`` is within the half image, which is linear in r: for each of the four
     sides it is the reach of the points in one direction.
+
+    Args:
+        points: World positions, (N, 3), in scene units.
+        azimuth, elevation: Degrees, as of :func:`look_at_pose`.
+        intrinsics: 3x3, in pixels.
+        size: Width and height of the image, in pixels.
+
+    Returns:
+        From the rig's centre, in scene units.
     """
     pose = look_at_pose(azimuth, elevation, 0.0, rig)
     (fx, _, cx), (_, fy, cy), _ = intrinsics.tolist()

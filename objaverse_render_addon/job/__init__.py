@@ -125,7 +125,9 @@ class RenderJob:
         Device and threads are left out; they change how fast, not what. Files that the job names
         count by their content.
         """
-        return fingerprint_of(self.resolved().to_dict())
+        young = (path for path, field in job_fields().items() if field.setting.younger)
+        data = self.resolved().to_dict()
+        return fingerprint_of(data, [path for path in young if _at_default(data, path)])
 
     def to_toml(self) -> str:
         """The job as a TOML document that :meth:`load` reads back."""
@@ -150,7 +152,7 @@ class RenderJob:
             raise InvalidJob(f"Job file {path} is no text: {error}.") from error
         try:
             data = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidJob(f"Job file {path} cannot be read: {error}.") from error
         if not isinstance(data, dict):
             raise InvalidJob(f"Job file {path} holds no table.")
@@ -175,3 +177,10 @@ class RenderJob:
 def job_fields() -> dict[str, JobField]:
     """Every setting of a job by its dotted path, with what all doors say of it."""
     return fields_of(RenderJob)
+
+
+def _at_default(data: dict[str, Any], path: str) -> bool:
+    section, _, name = path.rpartition(".")
+    default = job_fields()[path].default
+    value = (data[section] if section else data)[name]
+    return bool(value == (list(default) if isinstance(default, tuple) else default))

@@ -56,7 +56,11 @@ def earlier_form(data: dict[str, Any]) -> dict[str, Any]:
     """The form that fingerprints are taken of: as it was, so that output folders go on."""
     new = dict(data)
     for old, homes in EARLIER_SECTIONS.items():
-        new[old] = {name: new[section][name] for name, section in homes.items()}
+        new[old] = {
+            name: new[section][name]
+            for name, section in homes.items()
+            if name in new[section]
+        }
         for section in set(homes.values()):
             new[section] = {key: value for key, value in new[section].items() if key not in homes}
             if not new[section]:

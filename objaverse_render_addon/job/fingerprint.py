@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,21 +16,26 @@ from .earlier import earlier_form
 
 __all__ = ["differences", "fingerprint_of", "pose_files"]
 
-_MACHINE: Final = ("device", "threads")
-"""Of the engine: how fast, not what."""
+_MACHINE: Final = ("engine.device", "engine.threads")
+"""How fast, not what."""
 _NAMED: Final = (("lighting", "hdri"), ("cameras", "file"))
 _SPLITS: Final = ("train", "val", "test")
 
 
-def fingerprint_of(job: dict[str, Any]) -> str:
+def fingerprint_of(job: dict[str, Any], without: Iterable[str] = ()) -> str:
     """SHA-256 of what decides the pictures, of a resolved job's dictionary.
 
     It is taken of the form that the first version wrote, so that an output folder goes on
     whatever becomes of that form.
+
+    Args:
+        without: Paths of fields that do not count.
     """
+    job = {key: dict(part) if isinstance(part, dict) else part for key, part in job.items()}
+    for path in (*_MACHINE, *without):
+        section, _, name = path.rpartition(".")
+        del (job[section] if section else job)[name]
     data = earlier_form(job)
-    engine = {key: value for key, value in data["engine"].items() if key not in _MACHINE}
-    data = {**data, "engine": engine}
     for section, key in _NAMED:
         if data[section][key] is not None:
             data[section] = {**data[section], key: _content(data[section][key])}
@@ -56,6 +62,9 @@ def _content(path: str) -> str:
             for file in pose_files(path):
                 digest.update(f"{file.relative_to(path)}\0".encode() + file.read_bytes())
             return digest.hexdigest()
+        if not Path(path).is_file():
+            # A device or a pipe may never end.
+            return path
         with Path(path).open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
     except (OSError, CameraFileError):
@@ -69,10 +78,13 @@ def pose_files(path: str | Path) -> list[Path]:
     model (``cameras`` and ``images``, text or binary), which may lie in its ``sparse/0``.
 
     Raises:
-        CameraFileError: The folder holds none of these.
+        CameraFileError: The folder holds none of these, or it is a pipe or a device.
     """
     path = Path(path)
     if not path.is_dir():
+        if path.exists() and not path.is_file():
+            # A device or a pipe may never end.
+            raise CameraFileError(f"{path} is neither a file nor a folder.")
         return [path]
     for folder in (path, path / "sparse" / "0", path / "sparse"):
         for ending in (".bin", ".txt"):

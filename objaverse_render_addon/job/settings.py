@@ -37,6 +37,8 @@ class Setting:
         unit: Of the numbers; ``degrees``, ``pixels``, ``share``.
         label: In the panel; the field's name where nothing is said.
         name: The panel's property; the field's name where nothing is said.
+        younger: It came when there were datasets already. At its default it is no part of a
+            fingerprint, and metadata need not have it: data of before are the same.
     """
 
     about: str
@@ -50,6 +52,7 @@ class Setting:
     unit: Literal["", "degrees", "pixels", "share"] = ""
     label: str = ""
     name: str = ""
+    younger: bool = False
 
 
 def setting(default: _T, about: str, **words: Any) -> _T:

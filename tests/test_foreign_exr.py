@@ -14,6 +14,7 @@ import numpy as np
 import OpenEXR
 import pytest
 from analytic import write_asset
+from jobs import written
 
 from objaverse_render_addon.dataset import exr
 from objaverse_render_addon.dataset.images import read_exr, read_foreign_exr
@@ -26,7 +27,7 @@ from objaverse_render_addon.errors import (
     UnsafeData,
     UnsupportedFormat,
 )
-from objaverse_render_addon.job import CameraRules, Output, RenderJob
+from objaverse_render_addon.job import CameraRules, RenderJob
 
 Planes = dict[str, np.ndarray]
 PASSES = ("rgb", "depth", "normal", "mask", "object_index")
@@ -35,8 +36,8 @@ LOSSLESS = ["NO", "RLE", "ZIPS", "ZIP", "PIZ"]
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = Output(passes=PASSES, geometry="exr", layout="folder", resolution=(40, 32))
-    job = RenderJob(cameras=CameraRules(pattern="ring", views=2), output=output)
+    output = written(passes=PASSES, geometry="exr", layout="folder", resolution=(40, 32))
+    job = RenderJob(cameras=CameraRules(pattern="ring", views=2), **output)
     return write_asset(tmp_path_factory.mktemp("original"), job)
 
 

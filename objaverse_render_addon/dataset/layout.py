@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from ..errors import from_os_error
 from ..frame import Frame, FrameKey
-from ..job import Output
+from ..job import RenderJob
 from ..passspec import PASSES
 from .images import composite, encode_png, write_exr
 
@@ -79,11 +79,11 @@ def color_file(
     return pass_file(frame.key, "rgb", None), encode_png(pixels)
 
 
-def geometry_files(frame: Frame, output: Output, scratch: Path) -> Iterator[tuple[str, bytes]]:
+def geometry_files(frame: Frame, job: RenderJob, scratch: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents of a view's other files; of a frame that needs no colour yet."""
     key = frame.key
-    geometry = [name for name in output.passes if not PASSES[name].is_picture]
-    if output.geometry == "exr":
+    geometry = [name for name in job.pixels.passes if not PASSES[name].is_picture]
+    if job.files.geometry == "exr":
         if geometry:
             path = scratch / f"write-{key.stem}.exr"
             try:
@@ -97,9 +97,9 @@ def geometry_files(frame: Frame, output: Output, scratch: Path) -> Iterator[tupl
         buffer = io.BytesIO()
         np.save(buffer, np.ascontiguousarray(frame.passes[name]), allow_pickle=False)
         data = buffer.getvalue()
-        if output.geometry == "npz":
+        if job.files.geometry == "npz":
             data = _compressed(f"{name}.npy", data)
-        yield pass_file(key, name, output.geometry), data
+        yield pass_file(key, name, job.files.geometry), data
 
 
 def _compressed(name: str, data: bytes) -> bytes:

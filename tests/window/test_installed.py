@@ -75,7 +75,7 @@ def test_blender_sees_no_policy_violation(installed: Debian) -> None:
     assert "Policy violation" not in done.stdout
 
 
-JOB = "[cameras]\nviews = 2\n[engine]\nsamples = 1\n[output]\nresolution = [32, 32]\n"
+JOB = "[cameras]\nviews = 2\n[engine]\nsamples = 1\n[pixels]\nresolution = [32, 32]\n"
 # What a new file starts with; factory settings would render for minutes.
 STARTUP = """
 import bpy

@@ -110,7 +110,8 @@ def compositor_tree(scene: bpy.types.Scene) -> Any:
                 "Objaverse Passes", "CompositorNodeTree"
             )
         return scene.compositing_node_group
-    if scene.node_tree is None:
+    fresh = scene.node_tree is None
+    if fresh:
         scene.use_nodes = True
         # Blender fills a new tree with a Composite node that nobody asked for.
         scene.node_tree.nodes.clear()

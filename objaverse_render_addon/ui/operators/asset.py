@@ -35,6 +35,12 @@ class OBJAVERSE_OT_import_asset(BackgroundOperator, bpy.types.Operator, ImportHe
     in_the_way = "An asset is being fetched; wait for it or cancel it"
     cancelled_by = "objaverse.cancel_import"
 
+    filepath: StringProperty(
+        name="File",
+        description="A 3D file, or the identifier of an Objaverse asset; empty takes the panel's",
+        subtype="FILE_PATH",
+        options={"SKIP_SAVE"},
+    )
     filter_glob: StringProperty(
         default=";".join(f"*.{name}" for name in EXTENSIONS), options={"HIDDEN"}
     )

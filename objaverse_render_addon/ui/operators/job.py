@@ -39,7 +39,8 @@ class OBJAVERSE_OT_load_job(bpy.types.Operator, ImportHelper):
         """Load what was dropped on the viewport, or ask."""
         if self.filepath:
             return self.execute(context)
-        return ImportHelper.invoke(self, context, event)
+        asked: set[str] = ImportHelper.invoke(self, context, event)
+        return asked
 
 
 class OBJAVERSE_OT_save_job(bpy.types.Operator, ExportHelper):

@@ -213,7 +213,7 @@ def new_aov_output(tree: Any, name: str) -> Any:
 def relative_path_options() -> set[str]:
     """Options of a path property where ``//`` is understood; newer Blenders want to be told."""
     told = "is_path_supports_blend_relative" in bpy.types.Property.bl_rna.properties
-    return {"ANIMATABLE", "PATH_SUPPORTS_BLEND_RELATIVE"} if told else {"ANIMATABLE"}
+    return {"PATH_SUPPORTS_BLEND_RELATIVE"} if told else set()
 
 
 def leave_extensions_alone() -> None:

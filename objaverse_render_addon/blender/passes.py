@@ -17,7 +17,7 @@ import bpy
 
 from . import compat
 
-__all__ = ["is_set_up", "restore_passes", "set_output", "setup_passes"]
+__all__ = ["SCENE_PASSES", "is_set_up", "restore_passes", "set_output", "setup_passes"]
 
 _RECORD: Final = "objaverse_passes"
 _MARK: Final = "objaverse_pass_node"
@@ -34,6 +34,8 @@ _LAYERS: Final[dict[str, tuple[str, str, str, str]]] = {
     "roughness_metallic": ("roughness_metallic", "RGBA", "roughness_metallic", ""),
 }
 AOVS: Final = ("albedo", "roughness_metallic")
+SCENE_PASSES: Final = frozenset(_LAYERS) - frozenset(AOVS)
+"""Passes that :func:`setup_passes` alone fills; AOVs are black until materials write into them."""
 
 
 def setup_passes(

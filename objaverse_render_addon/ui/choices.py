@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
+from ..batch.queue.intake import IdSource
 from ..job import PASS_NAMES, PATTERNS, RenderJob
 
 __all__ = ["flags", "items"]
@@ -99,6 +100,11 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "folder": ("Folder", "One folder per asset"),
         "webdataset": ("WebDataset", "Archives of many assets each, for streaming"),
     },
+    # Of a run, not of the job.
+    "ids": {
+        "name": ("File Name", "By their files' names, which have to differ"),
+        "sha256": ("Content Hash", "By the SHA-256 of their files' content"),
+    },
 }
 
 
@@ -106,6 +112,8 @@ def _allowed(path: str) -> tuple[str, ...]:
     """The values that the job's field takes."""
     if path == "output.passes":
         return PASS_NAMES
+    if path == "ids":
+        return get_args(IdSource)
     kind: Any = RenderJob
     for name in path.split("."):
         kind = get_type_hints(kind)[name]

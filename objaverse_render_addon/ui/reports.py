@@ -22,6 +22,8 @@ WAYS_OUT: Final = {
         "Raise the Memory Limit in the extension's preferences",
     "Use --device auto or one of these":
         "Choose Device: Automatic in the extension's preferences, or one of these",
+    "Use --ids sha256, or render":
+        "Choose Names: Content Hash under Batch, or render",
     "choose another --download-dir":
         "choose another Download Folder in the extension's preferences",
 }  # fmt: skip

@@ -396,7 +396,7 @@ OF_FIELDS = {
 # Not of the job: where things come from and go to, switches of the above, and the preview.
 BESIDE = {
     "source", "asset", "use_frame", "use_background", "resolution_y", "output_dir", "overwrite",
-    "sources", "current_view", "file_views",
+    "sources", "ids", "current_view", "file_views",
 }  # fmt: skip
 
 
@@ -917,6 +917,70 @@ def test_looking_through_views_goes_round_and_leads_back(bpy: Any, panel: Any) -
     assert look(action="STOP") == {"FINISHED"}
 
 
+@pytest.mark.core
+def test_what_is_looked_through_follows_the_panel(bpy: Any, panel: Any, tmp_path: Path) -> None:
+    bpy.ops.objaverse.import_asset(filepath=str(asset_file(tmp_path)))
+    scene = bpy.context.scene
+    panel.pattern, panel.views = "gs-lrm", 8
+    look = bpy.ops.objaverse.look_through_camera
+
+    def check() -> None:
+        state = current_rig(bpy)
+        view = state.views[panel.current_view]
+        assert scene.camera.name == "Objaverse Look"
+        pixels, _ = view.camera.project(state.points)
+        found = seen(bpy, scene.camera, world(state, state.points))
+        np.testing.assert_allclose(found, pixels, atol=2e-3)
+
+    # An arrow chooses, it does not look.
+    look(action="NEXT")
+    assert panel.current_view == 1 and scene.camera is None
+    look(action="INDEX")
+    check()
+    for name, value in {
+        "current_view": 5, "fov": (20.0, 25.0), "radius": (3.0, 4.0), "seed": 7,
+        "resolution_x": 96, "shift": (0.1, 0.0), "pixel_aspect": 1.5, "pattern": "ring",
+        "views": 3, "normalize": "sphere",
+    }.items():  # fmt: skip
+        setattr(panel, name, value)
+        check()
+    look(action="PREVIOUS")
+    check()
+    # Settings that contradict each other change nothing.
+    before = scene.camera.matrix_world.copy()
+    panel.radius = (9.0, 4.0)
+    assert scene.camera.matrix_world == before
+    look(action="STOP")
+    panel.radius = (3.0, 4.0)
+    panel.current_view = 0
+    assert scene.camera is None and "Objaverse Look" not in bpy.data.objects
+
+
+@pytest.mark.core
+def test_no_setting_can_be_animated(bpy: Any) -> None:
+    settings = bpy.context.scene.objaverse
+    own = [p for p in settings.bl_rna.properties if p.identifier not in ("rna_type", "name")]
+    assert [prop.identifier for prop in own if prop.is_animatable] == []
+
+
+@pytest.mark.core
+def test_buttons_of_one_operator_say_what_each_of_them_does(bpy: Any) -> None:
+    from objaverse_render_addon.ui.operators import asset, cameras, render
+
+    shared = [
+        (cameras.OBJAVERSE_OT_look_through_camera, "action",
+         ("INDEX", "NEXT", "PREVIOUS", "STOP")),
+        (render.OBJAVERSE_OT_render_batch, "only", ("ALL", "FAILED", "ACTIVE")),
+        (asset.OBJAVERSE_OT_normalize, "undo", (False, True)),
+    ]  # fmt: skip
+    for cls, name, values in shared:
+        said = [
+            cls.description(bpy.context, types.SimpleNamespace(**{name: value}))
+            for value in values
+        ]
+        assert len({*said}) == len(values), cls
+
+
 @pytest.mark.usefixtures("panel")
 @pytest.mark.parametrize("what", ["deleted", "renamed", "none", "look deleted"])
 def test_looking_ends_well_whatever_became_of_the_cameras(bpy: Any, what: str) -> None:
@@ -1171,3 +1235,87 @@ def test_no_thread_and_no_preview_outlives_the_addon(bpy: Any, panel: Any, tmp_p
         addon_utils.enable(NAME, default_set=True, persistent=True)
 
 
+
+
+# --- The second time ------------------------------------------------------------------------------
+
+
+@pytest.mark.core
+def test_no_button_is_pressed_with_what_was_asked_for_before(bpy: Any) -> None:
+    """Blender fills an operator's properties with the last ones, unless they say otherwise."""
+    from objaverse_render_addon import operators
+
+    # Where a file was saved is where it is offered to be saved next.
+    kept = {"save_job.filepath", "save_job.check_existing"}
+    stick = set()
+    for cls in operators._CLASSES:
+        if issubclass(cls, bpy.types.Operator):
+            name = cls.bl_idname.partition(".")[2]
+            rna = getattr(bpy.ops.objaverse, name).get_rna_type()
+            stick |= {
+                f"{name}.{prop.identifier}" for prop in rna.properties
+                if not prop.is_readonly and not prop.is_skip_save
+            }  # fmt: skip
+    assert stick <= kept
+
+
+@pytest.mark.core
+def test_files_of_one_name_are_told_apart_before_anything_is_rendered(
+    bpy: Any, panel: Any, tmp_path: Path
+) -> None:
+    for number, name in enumerate(("chair", "lamp", "violin")):
+        (tmp_path / "models" / name).mkdir(parents=True)
+        vertices = scenes.CUBE_VERTICES * (1, 1, 1 + number)
+        scenes.write_glb(tmp_path / "models" / name / "scene.glb", vertices)
+    panel.sources, panel.output_dir = str(tmp_path / "models"), str(tmp_path / "out")
+    panel.views, panel.resolution_x, panel.resolution_y = 1, 32, 32
+    with pytest.raises(RuntimeError, match=r"both be named scene.*Names: Content Hash under Batch"):
+        bpy.ops.objaverse.render_batch()
+    assert not (tmp_path / "out").exists()
+    panel.ids = "sha256"
+    assert bpy.ops.objaverse.render_batch() == {"FINISHED"}
+    state = bpy.context.window_manager.objaverse
+    assert [item.state for item in state.items] == ["done"] * 3
+    names = [item.name for item in state.items]
+    assert names == ["chair/scene.glb", "lamp/scene.glb", "violin/scene.glb"]
+    assert len([*(tmp_path / "out").glob("[!.]*.zip")]) == 3
+
+
+@pytest.mark.core
+def test_what_is_seen_in_edit_mode_is_rendered(bpy: Any, panel: Any, tmp_path: Path) -> None:
+    import bmesh
+
+    panel.output_dir, panel.overwrite, panel.normalize = str(tmp_path / "out"), True, "none"
+    panel.pattern, panel.views, panel.resolution_x = "cube-faces", 6, 32
+    bpy.ops.objaverse.import_asset(filepath=str(scenes.write_glb(tmp_path / "box.glb")))
+    (box,) = (obj for obj in panel.asset.all_objects if obj.type == "MESH")
+    bpy.context.view_layer.objects.active = box
+    bpy.ops.object.mode_set(mode="EDIT")
+    try:
+        mesh = bmesh.from_edit_mesh(box.data)
+        bmesh.ops.scale(mesh, verts=mesh.verts, vec=(3.0, 1.0, 1.0))
+        bmesh.update_edit_mesh(box.data)
+        assert bpy.ops.objaverse.render_asset() == {"FINISHED"}
+        assert box.mode == "EDIT"
+    finally:
+        bpy.ops.object.mode_set(mode="OBJECT")
+    with AssetReader(tmp_path / "out" / "box.zip") as reader:
+        found = reader.metadata["normalization"]
+        size = np.array(found["bbox_max"]) - found["bbox_min"]
+    assert sorted(size / size.min()) == pytest.approx([1, 1, 3])
+
+
+def test_passes_that_only_materials_fill_are_not_promised_to_the_scenes_own_renders(
+    bpy: Any, panel: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    panel.output_dir = str(tmp_path)
+    panel.passes = {"rgb", "depth", "normal", "albedo", "roughness_metallic", "mask"}
+    bpy.ops.objaverse.setup_passes()
+    scene = bpy.context.scene
+    assert list(scene.view_layers[0].aovs) == []
+    tree = getattr(scene, "compositing_node_group", None) or scene.node_tree
+    (output,) = (node for node in tree.nodes if node.bl_idname == "CompositorNodeOutputFile")
+    found = {socket.name for socket in output.inputs}
+    assert {"depth", "normal"} <= found <= {"depth", "normal", ""}
+    said = capfd.readouterr()
+    assert "do not: Mask, Albedo, Roughness and Metallic" in said.out + said.err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import bpy
 from bpy.props import BoolProperty, StringProperty
@@ -14,7 +14,7 @@ from ...assets.sources import classify
 from ...assets.stated import license_line
 from ...batch.background import Fetch
 from ...blender import asset
-from ...blender.passes import is_set_up, restore_passes, setup_passes
+from ...blender.passes import SCENE_PASSES, is_set_up, restore_passes, setup_passes
 from ...errors import RenderError
 from .. import preferences
 from ..background import BackgroundOperator, CancelOperator
@@ -42,7 +42,7 @@ class OBJAVERSE_OT_import_asset(BackgroundOperator, bpy.types.Operator, ImportHe
         options={"SKIP_SAVE"},
     )
     filter_glob: StringProperty(
-        default=";".join(f"*.{name}" for name in EXTENSIONS), options={"HIDDEN"}
+        default=";".join(f"*.{name}" for name in EXTENSIONS), options={"HIDDEN", "SKIP_SAVE"}
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -120,6 +120,11 @@ class OBJAVERSE_OT_normalize(NeedsAsset, bpy.types.Operator):
         options={"HIDDEN", "SKIP_SAVE"},
     )
 
+    @classmethod
+    def description(cls, _: bpy.types.Context, properties: Any) -> str:
+        """What this button does."""
+        return "Put the asset back to its own size and place" if properties.undo else ""
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Normalise, or put back."""
         settings = context.scene.objaverse
@@ -135,7 +140,7 @@ class OBJAVERSE_OT_normalize(NeedsAsset, bpy.types.Operator):
 
 
 class OBJAVERSE_OT_setup_passes(bpy.types.Operator):
-    """Let this scene's own renders write depth and normals into one multilayer EXR"""
+    """Let this scene's own renders write depth, normals and positions into one multilayer EXR"""
 
     bl_idname = "objaverse.setup_passes"
     bl_label = "Set Up Passes"
@@ -145,8 +150,14 @@ class OBJAVERSE_OT_setup_passes(bpy.types.Operator):
         """Add the compositor nodes."""
         scene, settings = context.scene, context.scene.objaverse
         folder = output_folder(settings) / "passes"
-        setup_passes(scene, context.view_layer, settings.passes, folder)
+        setup_passes(scene, context.view_layer, settings.passes & SCENE_PASSES, folder)
         self.report({"INFO"}, f"Renders of this scene write their passes to {folder}")
+        items = settings.bl_rna.properties["passes"].enum_items_static
+        missing = settings.passes - SCENE_PASSES - {"rgb"}
+        if missing:
+            names = ", ".join(item.name for item in items if item.identifier in missing)
+            text = f"Render Asset writes these, this scene's renders do not: {names}"
+            self.report({"WARNING"}, text)
         return {"FINISHED"}
 
 

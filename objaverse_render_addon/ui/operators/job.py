@@ -25,7 +25,10 @@ class OBJAVERSE_OT_load_job(bpy.types.Operator, ImportHelper):
     bl_label = "Load Job"
     bl_options: ClassVar = {"REGISTER", "UNDO"}
 
-    filter_glob: StringProperty(default="*.toml;*.json", options={"HIDDEN"})
+    filepath: StringProperty(
+        name="File", description="The job file", subtype="FILE_PATH", options={"SKIP_SAVE"}
+    )
+    filter_glob: StringProperty(default="*.toml;*.json", options={"HIDDEN", "SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Load it."""
@@ -50,7 +53,7 @@ class OBJAVERSE_OT_save_job(bpy.types.Operator, ExportHelper):
     bl_label = "Save Job"
 
     filename_ext = ".toml"
-    filter_glob: StringProperty(default="*.toml", options={"HIDDEN"})
+    filter_glob: StringProperty(default="*.toml", options={"HIDDEN", "SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Write it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, ClassVar, Final
 
 import bpy
@@ -10,10 +10,10 @@ from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from ...assets.catalogue import known_of_file
 from ...batch.background import BackgroundRun
-from ...batch.queue.plan import plan
+from ...batch.queue.plan import Plan, plan
 from ...batch.run import AssetResult
 from ...blender import asset
-from ...errors import OutputNotWritable, RenderError
+from ...errors import DuplicateAsset, OutputNotWritable, RenderError
 from .. import preferences, run_state
 from ..background import BackgroundOperator, CancelOperator
 from ..job_mapping import to_job
@@ -108,9 +108,13 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
     sources: StringProperty(
         name="Sources",
         description="Files, folders or lists, separated by semicolons; empty takes the panel's",
+        options={"SKIP_SAVE"},
     )
     output_dir: StringProperty(
-        name="Output Folder", description="Empty takes the panel's", subtype="DIR_PATH"
+        name="Output Folder",
+        description="Empty takes the panel's",
+        subtype="DIR_PATH",
+        options={"SKIP_SAVE"},
     )
     only: EnumProperty(
         name="Only",
@@ -119,8 +123,16 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
             ("FAILED", "Failed", "What failed before"),
             ("ACTIVE", "Selected", "The selected asset"),
         ],
-        options={"HIDDEN"},
+        options={"HIDDEN", "SKIP_SAVE"},
     )
+
+    @classmethod
+    def description(cls, _: bpy.types.Context, properties: Any) -> str:
+        """What this button does."""
+        return {
+            "FAILED": "Render what failed again",
+            "ACTIVE": "Render the selected asset again",
+        }.get(properties.only, "")
 
     def begin(self, context: bpy.types.Context) -> BackgroundRun:
         """Look at the list and hand it to a worker."""
@@ -129,12 +141,16 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
         out = Path(bpy.path.abspath(self.output_dir)) if self.output_dir else None
         out = out or output_folder(settings)
         sources = self._sources(settings, state)
-        plans = plan(sources, job, out, overwrite=settings.overwrite)
+        plans = plan(sources, job, out, ids=settings.ids, overwrite=settings.overwrite)
+        for item in plans:
+            if isinstance(item.error, DuplicateAsset):
+                # It would end the run, after some of it was rendered.
+                raise item.error
         if self.only == "ALL":
             state.items.clear()
-            for item in plans:
+            for item, label in zip(plans, _labels(plans), strict=True):
                 entry = state.items.add()
-                entry.name, entry.source, entry.asset_id = item.asset_id, item.source, item.asset_id
+                entry.name, entry.source, entry.asset_id = label, item.source, item.asset_id
         for entry in state.items:
             if entry.source in {item.source for item in plans}:
                 entry.state, entry.detail, entry.factor = "waiting", "", 0.0
@@ -142,6 +158,7 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
         run.options = {
             **preferences.options(context),
             "overwrite": settings.overwrite,
+            "ids": settings.ids,
             "retry": () if self.only == "ALL" else "all",
         }
         run_state.start(context, run, "batch")
@@ -157,6 +174,15 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
         if not names:
             raise RenderError("There is nothing to render.", hint="Name a file, folder or list.")
         return names
+
+
+def _labels(plans: list[Plan]) -> list[str]:
+    """Names for the list's lines: as much of each path's end as it takes to tell them apart."""
+    parts = [PurePath(item.source).parts for item in plans]
+    longest, count = max(map(len, parts), default=1), 1
+    while count < longest and len({each[-count:] for each in parts}) < len({*parts}):
+        count += 1
+    return ["/".join(each[-count:]) for each in parts]
 
 
 class OBJAVERSE_OT_cancel(CancelOperator, bpy.types.Operator):
@@ -175,7 +201,9 @@ class OBJAVERSE_OT_show_sheet(bpy.types.Operator):
     bl_label = "Show Contact Sheet"
     bl_options: ClassVar = {"INTERNAL"}
 
-    index: IntProperty(name="Index", default=-1, description="Line of the batch list")
+    index: IntProperty(
+        name="Index", default=-1, description="Line of the batch list", options={"SKIP_SAVE"}
+    )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Open it in an image editor."""

@@ -38,7 +38,7 @@ class OBJAVERSE_UL_batch(bpy.types.UIList):
         """Draw a line."""
         row = layout.row(align=True)
         row.alert = item.state == "failed"
-        row.label(text=item.asset_id, icon=self._ICONS.get(item.state, "DOT"))
+        row.label(text=item.name or item.asset_id, icon=self._ICONS.get(item.state, "DOT"))
         if item.state == "rendering":
             row.progress(factor=item.factor, text=item.detail)
         else:
@@ -60,7 +60,9 @@ class OBJAVERSE_PT_batch(Panel, bpy.types.Panel):
         """Draw."""
         layout = self.layout
         state = context.window_manager.objaverse
-        columns(layout).prop(context.scene.objaverse, "sources", text="Files")
+        split, settings = columns(layout), context.scene.objaverse
+        split.prop(settings, "sources", text="Files")
+        split.prop(settings, "ids", text="Names")
         layout.operator("objaverse.render_batch", icon="RENDER_ANIMATION")
         draw_run(context, layout, "batch")
         if len(state.items):

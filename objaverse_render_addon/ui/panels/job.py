@@ -15,6 +15,7 @@ from ...errors import RenderError
 from .. import background, preferences
 from ..job_mapping import JOB_PROPERTIES, to_job
 from ..reports import in_panel_words
+from ..viewport.look_through import is_looking
 from ..widgets import Panel, allow_online, columns, progress, text, warnings
 
 __all__ = ["CLASSES"]
@@ -143,8 +144,11 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
         row.operator(look, text="", icon="TRIA_LEFT").action = "PREVIOUS"
         row.prop(settings, "current_view", text="View")
         row.operator(look, text="", icon="TRIA_RIGHT").action = "NEXT"
-        row.operator(look, text="", icon="VIEW_CAMERA").action = "INDEX"
-        row.operator(look, text="", icon="X").action = "STOP"
+        looking = is_looking(context.scene)
+        row.operator(look, text="", icon="VIEW_CAMERA", depress=looking).action = "INDEX"
+        end = row.row(align=True)
+        end.enabled = looking
+        end.operator(look, text="", icon="X").action = "STOP"
         self.layout.operator("objaverse.sample_cameras", icon="OUTLINER_OB_CAMERA")
 
     def _ranges(self, layout: bpy.types.UILayout, settings: Any) -> None:

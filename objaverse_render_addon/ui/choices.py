@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 from ..batch.queue.intake import IdSource
 from ..job import PASS_NAMES, PATTERNS, RenderJob
 
-__all__ = ["flags", "items"]
+__all__ = ["flags", "has", "items"]
 
 Item = tuple[str, str, str]
 
@@ -120,6 +120,11 @@ def _allowed(path: str) -> tuple[str, ...]:
     # Some fields may be left open, too.
     literal = next(item for item in (kind, *get_args(kind)) if get_origin(item) is Literal)
     return get_args(literal)
+
+
+def has(path: str) -> bool:
+    """Whether a field has choices."""
+    return path in _TEXTS
 
 
 def items(path: str) -> list[Item]:

@@ -35,7 +35,9 @@ class OBJAVERSE_OT_load_job(bpy.types.Operator, ImportHelper):
         try:
             from_job(context.scene.objaverse, RenderJob.load(self.filepath))
         except RenderError as error:
-            return fail(self, error)
+            # By the names that stand in the file.
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
         return {"FINISHED"}
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:

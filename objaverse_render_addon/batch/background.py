@@ -17,6 +17,7 @@ from typing import Any
 from ..assets.resolve import Resolver
 from ..errors import Interrupted, RenderError, UnexpectedError
 from ..job import RenderJob
+from .options import RunOptions
 from .run import Report, render
 
 __all__ = ["BackgroundJob", "BackgroundRun", "Fetch"]
@@ -83,7 +84,7 @@ class BackgroundRun(BackgroundJob):
     :meth:`poll` gives the run's events and each asset's result, as :func:`render` tells them.
 
     Attributes:
-        options: More keyword arguments for :func:`render`; may be changed until it starts.
+        options: For :meth:`.RunOptions.of`; may be changed until it starts.
         sources: What is rendered; may be changed until it starts.
         previews: Folder of the views' PNGs; :meth:`discard` removes it.
         began: When it was made, by :func:`time.monotonic`.
@@ -109,11 +110,10 @@ class BackgroundRun(BackgroundJob):
             self.sources,
             self.job,
             self.out,
+            RunOptions.of(**self.options, previews=self.previews),
             on_event=self._events.put,
             on_result=self._events.put,
-            previews=self.previews,
             cancel=self.cancelled,
-            **self.options,
         )
 
     def discard(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,7 +89,7 @@ class Preparer:
         *,
         shards: bool,
         patiently: Callable[[Callable[[], Found | None]], Found | None],
-        provenance: dict[str, dict[str, Any]],
+        provenance: Mapping[str, dict[str, Any]],
         lookup: Callable[[str], dict[str, Any]],
         tell: Callable[[Stage], None],
         cancel: threading.Event,
@@ -187,17 +187,16 @@ def _as_done(metadata: dict[str, Any], item: Item, path: Path | str) -> Done:
     return Done(
         item.row.asset_id,
         str(path),
-        views if isinstance(views, int) else 0,
-        [str(text) for text in warnings] if isinstance(warnings, list) else [],
-        doubts,
-        seconds,
-        "",
-        {
+        views=views if isinstance(views, int) else 0,
+        warnings=[str(text) for text in warnings] if isinstance(warnings, list) else [],
+        doubts=doubts,
+        seconds=seconds,
+        source={
             name: metadata[name]
             for name, kind in _KEPT.items()
             if isinstance(metadata.get(name), kind)
         },
-        ", ".join(map(str, names if isinstance(names, list) else []))
+        device=", ".join(map(str, names if isinstance(names, list) else []))
         or str(settings.get("device") or ""),
     )
 

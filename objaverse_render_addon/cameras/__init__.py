@@ -290,13 +290,47 @@ def _drawn(rules: CameraRules, numbers: Array) -> _Sample:
     )
 
 
-def _placed(rules: CameraRules, index: int, offset: Array) -> tuple[float, float]:
-    """Azimuth and elevation of a pattern without chance, degrees."""
+def _zero123plus(rules: CameraRules, index: int, share: float) -> tuple[float, float]:
+    """The view that the others are told from, and six at set angles, as of Zero123++ v1.2."""
+    assert rules.elevation
+    if index == 0:
+        return 0.0, _between(rules.elevation, share)
+    return 60.0 * index - 30.0, 20.0 if index % 2 else -10.0
+
+
+def _g_objaverse(rules: CameraRules, index: int, offset: Array) -> tuple[float, float]:
+    """Two rings, each at an elevation drawn once per asset; 24 and 39 repeat where one began."""
+    assert rules.elevation
+    if index in (25, 26):
+        return 270.0, 90.0 if index == 25 else -90.0
+    if index < 25:
+        turn, elevation = index / 24, _between(rules.elevation, float(offset[0]))
+    else:
+        turn, elevation = (index - 27) / 12, _between((-5.0, 5.0), float(offset[1]))
+    return (270.0 + 360.0 * turn) % 360.0, elevation
+
+
+def _placed(
+    rules: CameraRules, index: int, offset: Array, numbers: Array
+) -> tuple[float, float]:
+    """Azimuth and elevation of a pattern by rule, degrees.
+
+    Args:
+        offset: Numbers that all views of the asset share.
+        numbers: Of this view.
+    """
     assert rules.elevation and rules.views
     count = rules.views
+    # -90 degrees is Blender's front view.
+    ring = (270.0 + 360.0 * index / count) % 360.0
     if rules.pattern == "ring":
-        # -90 degrees is Blender's front view.
-        return (270.0 + 360.0 * index / count) % 360.0, rules.elevation[0]
+        return ring, rules.elevation[0]
+    if rules.pattern == "syncdreamer-input":
+        return ring, _between(rules.elevation, float(numbers[1]))
+    if rules.pattern == "zero123plus":
+        return _zero123plus(rules, index, float(numbers[1]))
+    if rules.pattern == "g-objaverse":
+        return _g_objaverse(rules, index, offset)
     if rules.pattern == "fibonacci":
         azimuth = math.degrees(index * GOLDEN_ANGLE) % 360.0
         return azimuth, _elevation(rules.elevation, (index + 0.5) / count)
@@ -381,7 +415,7 @@ def _sample(
     if PATTERNS[rules.pattern].drawn:
         return _drawn(rules, numbers)
     assert rules.radius and rules.fov
-    azimuth, elevation = _placed(rules, index, offset)
+    azimuth, elevation = _placed(rules, index, offset, numbers)
     return _Sample(
         azimuth,
         elevation,

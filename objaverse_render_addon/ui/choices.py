@@ -25,6 +25,9 @@ _PATTERN_NAMES: Final = {
     "hammersley": "Hammersley (TRELLIS)",
     "cube-faces": "Cube Faces",
     "orbit": "Orbit",
+    "syncdreamer-input": "SyncDreamer Input",
+    "zero123plus": "Zero123++",
+    "g-objaverse": "G-Objaverse",
     "file": "From File",
 }
 

@@ -80,6 +80,9 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
             values["cameras.views"] = None
             values["cameras.elevation"] = None
             values["cameras.only_northern_hemisphere"] = False
+        if PATTERNS[settings.pattern].numbered:
+            values["cameras.views"] = None
+            values["cameras.only_northern_hemisphere"] = False
         if settings.framing == "resample" and not PATTERNS[settings.pattern].drawn:
             values["cameras.framing"] = "fit"
     for path in ("lighting.strength", "cameras.turns", "cameras.pixel_aspect"):

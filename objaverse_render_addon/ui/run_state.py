@@ -16,9 +16,10 @@ from bpy.props import (
 )
 
 from ..batch.background import BackgroundRun
+from ..batch.results import Notice
 from ..batch.run import AssetResult
 from ..errors import Interrupted
-from ..worker.protocol import Done, FrameDone, Notice, Stage
+from ..worker.protocol import Done, FrameDone, Stage
 from .reports import in_panel_words
 from .viewport import overlay
 from .widgets import areas, redraw

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.job import PATTERNS, RenderJob
@@ -508,8 +509,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     "Zero123": {"cameras.pattern": "zero123", "engine.samples": 128},
     "TRELLIS": {"cameras.pattern": "hammersley"},
     "InstantMesh": {
-        "cameras.pattern": "fibonacci", "cameras.fov": [50, 50], "cameras.radius": [4, 4],
-        "lighting.background": [1, 1, 1],
+        "cameras.pattern": "gs-lrm", "cameras.fov": [50, 50], "cameras.radius": [3.2, 4.5],
     },
 }  # fmt: skip
 
@@ -733,8 +733,8 @@ def test_a_failed_import_is_named_and_leaves_nothing(bpy: Any, tmp_path: Path) -
 def test_normalising_in_the_scene_is_exact_and_can_be_undone_exactly(
     bpy: Any, tmp_path: Path, method: str
 ) -> None:
-    from objaverse_render_addon.blender.asset import asset_objects
-    from objaverse_render_addon.blender.scene import measure
+    from objaverse_render_addon.blender.normalization import measure
+    from objaverse_render_addon.blender.user_scene import asset_objects
 
     bpy.ops.objaverse.import_asset(filepath=str(asset_file(tmp_path)))
     settings = bpy.context.scene.objaverse
@@ -1226,8 +1226,10 @@ def test_an_object_is_fetched_and_rendered_by_its_identifier(
         server.orders[name] = [resetting(200)]
         job = scenes.make_job({"cameras.views": 1, "output.resolution": [32, 32]})
         report = render(
-            [f"https://sketchfab.com/3d-models/{UID}", missing], job, tmp_path / "out",
-            endpoint=server.endpoint, download_dir=tmp_path / "cache",
+            [f"https://sketchfab.com/3d-models/{UID}", missing],
+            job,
+            tmp_path / "out",
+            RunOptions.of(endpoint=server.endpoint, download_dir=tmp_path / "cache"),
         )  # fmt: skip
         assert [result.status for result in report.results] == ["done", "failed"]
         assert report.results[1].error.reason == "download-failed"

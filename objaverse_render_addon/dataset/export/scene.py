@@ -192,12 +192,13 @@ class Scene:
         pixels = self.picture(view)
         if pixels.shape[2] == 3:
             return pixels
-        red, green, blue = self.options.background
+        background = self.options.background or self.form.background
+        red, green, blue = background
         self.note(
             "composited",
             f"pictures are laid over the background {red:g},{green:g},{blue:g} (sRGB)",
         )
-        return composite(pixels, self.options.background)
+        return composite(pixels, background)
 
     def rgb_png(self, view: int) -> bytes:
         """PNG of :meth:`rgb`."""

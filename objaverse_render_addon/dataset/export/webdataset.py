@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from ...errors import OutputNotWritable, from_os_error
 from ..images import encode_png
-from .base import SPLITS, Format, Options, Record
+from .base import SPLITS, Format, Note, Options, Record
 from .scene import Scene
 from .target import PRIVATE, SceneFiles, Target
 
@@ -115,6 +115,19 @@ class WebDataset(Format):
             _pack(target, split, shards, chosen, current)
         for record in waiting:
             shutil.rmtree(target.folder / STAGE / record.key, ignore_errors=True)
+
+    def tells(self, target: Target, records: list[Record], options: Options) -> list[Note]:
+        """See :class:`.Format`; also how many workers the shards are enough for."""
+        told = super().tells(target, records, options)
+        shards = len(list(target.folder.glob("train-*.tar")))
+        if shards:
+            told.append(Note(
+                "differs",
+                "webdataset raises a ValueError where there are more loading workers, over all "
+                "ranks, than shards: num_workers times ranks is at most the shards of train "
+                "(shards)", shards,
+            ))  # fmt: skip
+        return told
 
 
 def _sample(scene: Scene, view: int) -> bytes:

@@ -13,7 +13,7 @@ from ...assets.formats import EXTENSIONS
 from ...assets.sources import classify
 from ...assets.stated import license_line
 from ...batch.background import Fetch
-from ...blender import asset
+from ...blender import user_scene
 from ...blender.passes import SCENE_PASSES, is_set_up, restore_passes, setup_passes
 from ...errors import RenderError
 from .. import preferences
@@ -83,12 +83,12 @@ class OBJAVERSE_OT_import_asset(BackgroundOperator, bpy.types.Operator, ImportHe
         settings, state = context.scene.objaverse, context.window_manager.objaverse
         try:
             keep = settings.lighting == "keep"
-            imported = asset.import_into_scene(context.scene, path, keep_lights=keep)
+            imported = user_scene.import_into_scene(context.scene, path, keep_lights=keep)
         except RenderError as error:
             return self.failed(context, error)
         settings.source, settings.asset = str(self.filepath or path), imported.collection
         settings.current_view = 0
-        overlay.bring_into_view(context, asset.corners(imported.collection))
+        overlay.bring_into_view(context, user_scene.corners(imported.collection))
         state.summary, state.warnings = imported.summary, "\n".join(imported.warnings)
         state.license = license_line(path, preferences.options(context).get("download_dir"))
         preview.invalidate()
@@ -129,10 +129,10 @@ class OBJAVERSE_OT_normalize(NeedsAsset, bpy.types.Operator):
         """Normalise, or put back."""
         settings = context.scene.objaverse
         if self.undo:
-            asset.undo_normalization(settings.asset)
+            user_scene.undo_normalization(settings.asset)
         else:
             try:
-                asset.normalize_asset(context.scene, settings.asset, settings.normalize)
+                user_scene.normalize_asset(settings.asset, settings.normalize)
             except RenderError as error:
                 return fail(self, error)
         preview.invalidate()

@@ -12,7 +12,7 @@ from ...assets.catalogue import known_of_file
 from ...batch.background import BackgroundRun
 from ...batch.queue.plan import Plan, plan
 from ...batch.run import AssetResult
-from ...blender import asset
+from ...blender import user_scene
 from ...errors import DuplicateAsset, OutputNotWritable, RenderError
 from .. import preferences, run_state
 from ..background import BackgroundOperator, CancelOperator
@@ -75,7 +75,7 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
         run = BackgroundRun([], job, output_folder(settings))
         path = run.previews / f"{preview.asset_id(scene)}.blend"
         try:
-            asset.save_asset(settings.asset, path, scene.frame_current)
+            user_scene.save_asset(settings.asset, path, scene.frame_current)
         except (OSError, RuntimeError) as error:
             run.discard()
             raise OutputNotWritable(
@@ -83,7 +83,7 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
                 hint="Free some space in the temporary folder.",
             ) from error
         run.sources = [str(path)]
-        options, source = preferences.options(context), asset.provenance(settings.asset)
+        options, source = preferences.options(context), user_scene.provenance(settings.asset)
         known = known_of_file(str(source.get("file_name", "")), options.get("download_dir"))
         run.options = {
             **options,

@@ -9,9 +9,10 @@ from bl_operators.presets import AddPresetBase
 from bl_ui.utils import PresetPanel
 
 from ...assets.sources import classify
-from ...blender.asset import is_normalized
 from ...blender.passes import is_set_up
+from ...blender.user_scene import is_normalized
 from ...errors import RenderError
+from ...job import PATTERNS
 from .. import background, preferences
 from ..job_mapping import JOB_PROPERTIES, to_job
 from ..reports import in_panel_words
@@ -118,11 +119,12 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
             split.prop(settings, "camera_file")
             split.prop(settings, "file_views")
         else:
-            if settings.pattern != "cube-faces":
+            numbered = PATTERNS[settings.pattern].numbered
+            if settings.pattern != "cube-faces" and not numbered:
                 split.prop(settings, "views")
             self._ranges(split, settings)
             split.prop(settings, "framing")
-            if settings.pattern not in ("cube-faces", "ring"):
+            if settings.pattern not in ("cube-faces", "ring") and not numbered:
                 split.prop(settings, "only_northern_hemisphere", text="Upper Half Only")
             if settings.pattern == "orbit":
                 split.prop(settings, "turns")

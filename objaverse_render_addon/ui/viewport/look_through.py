@@ -6,7 +6,7 @@ from typing import Any
 
 import bpy
 
-from ...blender import asset
+from ...blender import user_scene
 from ...cameras import blender_lens
 from .. import properties
 from . import preview
@@ -56,7 +56,7 @@ def _place(scene: bpy.types.Scene, state: preview.RigState) -> None:
     if camera.name not in scene.collection.objects:
         scene.collection.objects.link(camera)
     view = state.views[min(scene.objaverse.current_view, len(state.views) - 1)]
-    asset.place_camera(camera, view.camera, state.to_world)
+    user_scene.place_camera(camera, view.camera, state.to_world)
     lens = blender_lens(view.camera)
     render.resolution_x, render.resolution_y = view.camera.width, view.camera.height
     render.resolution_percentage = 100

@@ -72,7 +72,9 @@ class OBJAVERSE_PT_batch(Panel, bpy.types.Panel):
         counts: dict[str, int] = {}
         for item in state.items:
             counts[item.state] = counts.get(item.state, 0) + 1
-        layout.label(text=", ".join(f"{count} {name}" for name, count in counts.items()))
+        if state.running == "batch":
+            # Afterwards the run's own last word is the same.
+            layout.label(text=", ".join(f"{count} {name}" for name, count in counts.items()))
         row = layout.row()
         row.template_list("OBJAVERSE_UL_batch", "", state, "items", state, "active", rows=5)
         side = row.column(align=True)

@@ -406,6 +406,7 @@ class Layout:
 
     def __init__(self) -> None:
         self.drawn: set[str] = set()
+        self.said = ""
         self.operators: set[str] = set()
 
     def prop(self, owner: Any, name: str, **_: Any) -> None:
@@ -415,6 +416,9 @@ class Layout:
     def prop_enum(self, owner: Any, name: str, value: str, **_: Any) -> None:
         assert value in owner.bl_rna.properties[name].enum_items_static
         self.drawn.add(name)
+
+    def label(self, *, text: str, **_: Any) -> None:
+        self.said += f"{text} "
 
     def operator(self, name: str, **_: Any) -> Any:
         self.operators.add(name)
@@ -704,6 +708,22 @@ def test_the_licence_that_a_file_states_is_shown(bpy: Any, tmp_path: Path) -> No
     )
     bpy.ops.objaverse.import_asset(filepath=str(scenes.write_glb(tmp_path / "plain.glb")))
     assert state.license == "License unknown"
+
+
+def test_what_is_said_of_an_asset_is_of_the_one_that_is_chosen(bpy: Any, tmp_path: Path) -> None:
+    settings = bpy.context.scene.objaverse
+    bpy.ops.objaverse.import_asset(filepath=str(scenes.write_glb(tmp_path / "a.glb")))
+    assert "1 meshes" in draw_panels().said
+    with pytest.raises(RuntimeError):
+        bpy.ops.objaverse.import_asset(filepath=str(tmp_path / "missing.glb"))
+    said = draw_panels().said
+    assert "1 meshes" in said and "missing.glb" in said
+    own = bpy.data.collections.new("Mine")
+    bpy.context.scene.collection.children.link(own)
+    settings.asset = own
+    assert "1 meshes" not in draw_panels().said
+    settings.asset = None
+    assert "License" not in draw_panels().said
 
 
 @pytest.mark.core
@@ -1082,6 +1102,12 @@ def test_the_button_makes_what_the_command_line_makes_and_touches_nothing(
     bpy.ops.objaverse.look_through_camera(action="STOP")
 
 
+def sheet_of(item: Any) -> Path:
+    from objaverse_render_addon.ui.operators.render import _sheet
+
+    return _sheet(item)
+
+
 def test_a_list_is_rendered_and_its_failures_raise_by_name(
     bpy: Any, panel: Any, tmp_path: Path
 ) -> None:
@@ -1110,6 +1136,19 @@ def test_a_list_is_rendered_and_its_failures_raise_by_name(
     # Once more: everything is there.
     assert bpy.ops.objaverse.render_batch(sources=f"{good}; {tmp_path / 'bad.glb'}") == {"FINISHED"}
     assert [item.state for item in state.items] == ["skipped", "skipped"]
+    # All of them can be looked at, though the run that made the pictures is long over.
+    for index, item in enumerate(state.items):
+        assert not Path(item.sheet).is_file()
+        assert sheet_of(item).read_bytes().startswith(b"\x89PNG")
+        assert item.result == str(out / f"{item.asset_id}.zip"), index
+    # One that is done is done again when that is asked for; another job's stays what it is.
+    state.active, before = 1, (out / "bad.zip").stat().st_mtime_ns
+    assert bpy.ops.objaverse.render_batch(only="ACTIVE") == {"FINISHED"}
+    assert [item.state for item in state.items] == ["skipped", "done"]
+    assert (out / "bad.zip").stat().st_mtime_ns > before
+    panel.samples = 2
+    with pytest.raises(RuntimeError, match="made differently"):
+        bpy.ops.objaverse.render_batch(only="ACTIVE")
 
 
 def test_a_folder_that_cannot_be_written_is_named(bpy: Any, panel: Any, tmp_path: Path) -> None:

@@ -49,8 +49,9 @@ def test_a_second_batch_is_of_the_second_folder(desk: Desk, folders: Debian) -> 
     assert desk.ask(f"{STATE}.status") == "Batch: 2 done"
     # One of it again, which sets the button's argument.
     desk.press("objaverse.render_batch(only='ACTIVE')", 0.9, "objaverse.render_batch()")
-    desk.until(f"any(i.state == 'skipped' for i in {STATE}.items) and {IDLE}", 240, "the retry")
-    desk.until(lambda: not folders.workers(), 40, "the end of the worker")
+    desk.until(f"not {IDLE}", 60, "the retry", period=0.02)
+    wait_until_idle(desk, folders, 240)
+    assert desk.ask(f"[i.state for i in {STATE}.items]") == ["done", "done"]
     desk.enter("sources", f"{folders.home}/second")
     desk.press("objaverse.render_batch()")
     desk.until(f"[i.asset_id for i in {STATE}.items] == ['violin']", 60, "the second list")

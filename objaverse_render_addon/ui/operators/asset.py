@@ -76,7 +76,7 @@ class OBJAVERSE_OT_import_asset(BackgroundOperator, bpy.types.Operator, ImportHe
     def failed(self, context: bpy.types.Context, error: RenderError) -> set[str]:
         """In the panel too: the pop-up goes away with the next move of the mouse."""
         state = context.window_manager.objaverse
-        state.summary, state.license, state.warnings = "", "", in_panel_words(error)
+        state.warnings = in_panel_words(error)
         return fail(self, error)
 
     def _import(self, context: bpy.types.Context, path: Path) -> set[str]:
@@ -89,7 +89,8 @@ class OBJAVERSE_OT_import_asset(BackgroundOperator, bpy.types.Operator, ImportHe
         settings.source, settings.asset = str(self.filepath or path), imported.collection
         settings.current_view = 0
         overlay.bring_into_view(context, user_scene.corners(imported.collection))
-        state.summary, state.warnings = imported.summary, "\n".join(imported.warnings)
+        state.imported, state.summary = imported.collection.name, imported.summary
+        state.warnings = "\n".join(imported.warnings)
         state.license = license_line(path, preferences.options(context).get("download_dir"))
         preview.invalidate()
         for warning in imported.warnings:

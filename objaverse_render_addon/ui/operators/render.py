@@ -9,15 +9,17 @@ import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from ...assets.catalogue import known_of_file
+from ...assets.sources import safe_name
 from ...batch.background import BackgroundRun
 from ...batch.queue.plan import Plan, plan
 from ...batch.run import AssetResult
 from ...blender import user_scene
+from ...dataset.sheet import contact_sheet
 from ...errors import DuplicateAsset, OutputNotWritable, RenderError
 from .. import preferences, run_state
 from ..background import BackgroundOperator, CancelOperator
 from ..job_mapping import to_job
-from ..reports import in_panel_words
+from ..reports import fail, in_panel_words
 from ..viewport import preview
 from .common import output_folder
 
@@ -157,7 +159,9 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
         run = BackgroundRun([item.source for item in plans], job, out)
         run.options = {
             **preferences.options(context),
-            "overwrite": settings.overwrite,
+            # Who presses the button of a line that is done wants it done again.
+            "overwrite": settings.overwrite
+            or (self.only == "ACTIVE" and all(item.action == "skip" for item in plans)),
             "ids": settings.ids,
             "retry": () if self.only == "ALL" else "all",
         }
@@ -194,6 +198,19 @@ class OBJAVERSE_OT_cancel(CancelOperator, bpy.types.Operator):
     nothing = "Nothing is being rendered"
 
 
+def _sheet(item: Any) -> Path:
+    """A line's contact sheet: the run's, while it lasts, else made from the finished asset."""
+    if item.sheet and Path(item.sheet).is_file():
+        return Path(item.sheet)
+    asset = Path(item.result)
+    if asset.suffix == ".tar" and asset.stem != item.asset_id:
+        # A shard, which holds others too.
+        asset /= item.asset_id
+    target = Path(bpy.app.tempdir) / f"{safe_name(item.asset_id)}.sheet.png"
+    contact_sheet(asset, target)
+    return target
+
+
 class OBJAVERSE_OT_show_sheet(bpy.types.Operator):
     """Show the contact sheet of the selected asset"""
 
@@ -210,10 +227,13 @@ class OBJAVERSE_OT_show_sheet(bpy.types.Operator):
         state = context.window_manager.objaverse
         index = state.active if self.index < 0 else self.index
         item = state.items[index] if index < len(state.items) else None
-        if item is None or not Path(item.sheet).is_file():
+        if item is None or not item.result:
             self.report({"WARNING"}, "There is no contact sheet of this asset yet")
             return {"CANCELLED"}
-        image = run_state.load_image(f"{item.asset_id} sheet", item.sheet)
+        try:
+            image = run_state.load_image(f"{item.asset_id} sheet", str(_sheet(item)))
+        except RenderError as error:
+            return fail(self, error)
         areas = [area for area in context.screen.areas if area.type == "IMAGE_EDITOR"]
         if not areas:
             bpy.ops.render.view_show("INVOKE_DEFAULT")

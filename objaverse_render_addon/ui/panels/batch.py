@@ -45,7 +45,7 @@ class OBJAVERSE_UL_batch(bpy.types.UIList):
             # A reason is longer than the line; it stands below the list.
             done = item.state == "done"
             row.label(text=item.detail.partition(" in ")[0] if done else item.state)
-        if item.sheet:
+        if item.result:
             sheet = row.operator("objaverse.show_sheet", text="", icon="IMAGE_DATA", emboss=False)
             sheet.index = index
 

@@ -73,9 +73,9 @@ class OBJAVERSE_PT_main(Panel, bpy.types.Panel):
         columns(layout).prop(settings, "asset", text="Collection")
         if classify(settings.source) != "path" and not bpy.app.online_access:
             allow_online(layout)
-        if state.summary:
+        # Not what another asset was.
+        if settings.asset is not None and settings.asset.name == state.imported:
             text(context, layout, state.summary, "INFO")
-        if state.license:
             text(context, layout, state.license, "TEXT")
         warnings(context, layout, state.warnings)
 

@@ -23,7 +23,7 @@ from objaverse_render_addon.cameras import (
     sample_views,
 )
 from objaverse_render_addon.errors import CameraFileError, InvalidJob
-from objaverse_render_addon.job import PATTERNS, CameraRules, Output, RenderJob
+from objaverse_render_addon.job import PATTERNS, CameraRules, Pixels, RenderJob
 
 DRAWN = [name for name, item in PATTERNS.items() if item.drawn]
 PLACED = [name for name, item in PATTERNS.items() if not item.drawn and name != "file"]
@@ -36,7 +36,7 @@ def job_of(
     pattern: str, seed: int = 0, resolution: tuple[int, int] = (64, 64), **rules: Any
 ) -> RenderJob:
     cameras = CameraRules(pattern=pattern, **rules)
-    return RenderJob(seed=seed, cameras=cameras, output=Output(resolution=resolution))
+    return RenderJob(seed=seed, cameras=cameras, pixels=Pixels(resolution=resolution))
 
 
 def views_of(
@@ -737,3 +737,15 @@ def test_the_frame_that_is_wrong_is_counted(tmp_path: Path):
 def test_a_camera_cannot_be_swapped_out():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Camera(8, 8, np.eye(3), np.eye(4)).width = 9
+
+
+def test_some_pixels_have_the_rays_and_points_of_all():
+    lens = np.array([[53.0, 0, 20.3], [0, 47.0, 11.9], [0, 0, 1]])
+    camera = Camera(40, 24, lens, look_at_pose(30.0, 20.0, 3.0, Rig((0.1, 0.2, 0.3))))
+    depth = np.random.default_rng(0).uniform(1, 4, (24, 40)).astype(np.float32)
+    at = np.nonzero(depth > 2)
+    assert np.allclose(camera.rays(at), camera.rays()[at], atol=1e-14)
+    assert np.allclose(camera.unproject(depth, at), camera.unproject(depth)[at], atol=1e-13)
+    uv, z = camera.project(camera.unproject(depth, at))
+    assert np.allclose(uv, np.stack(at[::-1], axis=1) + 0.5)
+    assert np.allclose(z, depth[at])

@@ -7,10 +7,11 @@ new ones go to the end.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+from typing import Final, get_args
 
 from ..batch.queue.intake import IdSource
-from ..job import PASS_NAMES, PATTERNS, RenderJob
+from ..job import PATTERNS, job_fields
+from ..passspec import PASS_NAMES, PASSES
 
 __all__ = ["flags", "has", "items"]
 
@@ -77,27 +78,17 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "oneapi": ("oneAPI", "An Intel GPU"),
         "metal": ("Metal", "An Apple GPU"),
     },
-    "output.passes": {
-        "rgb": ("RGB", "Antialiased colour with straight alpha, 8-bit sRGB"),
-        "depth": ("Depth", "Planar Z in scene units, 0 where nothing is"),
-        "normal": ("Normal", "Surface normals of unit length"),
-        "mask": ("Mask", "1 where the object is, at the pixel's centre"),
-        "albedo": ("Albedo", "Base colour without light, also of metals"),
-        "roughness_metallic": ("Roughness and Metallic", "Material parameters, 0 to 1"),
-        "position": ("Position", "Surface point in world space"),
-        "object_index": ("Object Index", "A number per object, named in the metadata"),
-        "distance": ("Distance", "Euclidean distance from the camera along the ray"),
-    },
-    "output.normal_space": {
+    "pixels.passes": {spec.name: (spec.label, spec.tip) for spec in PASSES.values()},
+    "pixels.normal_space": {
         "camera": ("Camera", "+X right, +Y up, +Z towards the camera"),
         "world": ("World", "The world's axes"),
     },
-    "output.geometry": {
+    "files.geometry": {
         "npy": ("NumPy Arrays", "One .npy file per pass and view"),
         "npz": ("Compressed Arrays", "One .npz file per pass and view, for Tar and Folder"),
         "exr": ("Multilayer EXR", "One lossless 32-bit EXR per view with all passes"),
     },
-    "output.layout": {
+    "files.layout": {
         "zip": ("Archive", "One .zip per asset"),
         "tar": ("Tar", "One .tar per asset, without compression"),
         "folder": ("Folder", "One folder per asset"),
@@ -113,16 +104,11 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
 
 def _allowed(path: str) -> tuple[str, ...]:
     """The values that the job's field takes."""
-    if path == "output.passes":
+    if path == "pixels.passes":
         return PASS_NAMES
     if path == "ids":
         return get_args(IdSource)
-    kind: Any = RenderJob
-    for name in path.split("."):
-        kind = get_type_hints(kind)[name]
-    # Some fields may be left open, too.
-    literal = next(item for item in (kind, *get_args(kind)) if get_origin(item) is Literal)
-    return get_args(literal)
+    return job_fields()[path].choices
 
 
 def has(path: str) -> bool:

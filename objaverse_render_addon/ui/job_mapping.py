@@ -10,45 +10,22 @@ from typing import Any, Final
 import bpy
 
 from ..errors import InvalidJob, RenderError
-from ..job import PASS_NAMES, PATTERNS, RenderJob
+from ..job import PASS_NAMES, PATTERNS, RenderJob, job_fields
+from .derived import OF_JOB
 from .properties import OBJAVERSE_PG_settings
 
 __all__ = ["FIELDS", "JOB_PROPERTIES", "from_job", "to_job"]
 
+_SETTINGS: Final = {path: job_fields()[path] for path in OF_JOB}
+
 # Property to field of the job, where a value means the same in both. What is a range, a pair or
 # behind a switch is dealt with one by one below.
-FIELDS: Final[dict[str, str]] = {
-    "seed": "seed",
-    "normalize": "asset.normalize",
-    "missing_textures": "asset.missing_textures",
-    "uncolored": "asset.uncolored",
-    "lighting": "lighting.mode",
-    "light_strength": "lighting.strength",
-    "pattern": "cameras.pattern",
-    "views": "cameras.views",
-    "framing": "cameras.framing",
-    "only_northern_hemisphere": "cameras.only_northern_hemisphere",
-    "turns": "cameras.turns",
-    "pixel_aspect": "cameras.pixel_aspect",
-    "engine": "engine.engine",
-    "samples": "engine.samples",
-    "denoise": "engine.denoise",
-    "alpha_threshold": "engine.alpha_threshold",
-    "normal_space": "output.normal_space",
-    "geometry": "output.geometry",
-    "layout": "output.layout",
+FIELDS: Final = {
+    field.setting.name: path
+    for path, field in _SETTINGS.items()
+    if not field.setting.form and path != "asset.frame"
 }
-
-# Of those, what a message calls them.
-_PATHS: Final = {
-    **FIELDS,
-    "frame": "asset.frame",
-    "background": "lighting.background",
-    "radius": "cameras.radius",
-    "elevation": "cameras.elevation",
-    "fov": "cameras.fov",
-    "shift": "cameras.shift",
-}
+_PATHS: Final = {field.setting.name: path for path, field in _SETTINGS.items()}
 
 # Where things come from and go to, and what the viewport shows.
 _BESIDE: Final = {
@@ -85,9 +62,9 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
             values["cameras.only_northern_hemisphere"] = False
         if settings.framing == "resample" and not PATTERNS[settings.pattern].drawn:
             values["cameras.framing"] = "fit"
-    for path in ("lighting.strength", "cameras.turns", "cameras.pixel_aspect"):
-        values[path] = _round(values[path])
-    values["engine.alpha_threshold"] = _round(values["engine.alpha_threshold"])
+    for path in FIELDS.values():
+        if _SETTINGS[path].kind is float:
+            values[path] = _round(values[path])
     values["cameras.shift"] = _tidy(settings.shift)
     if settings.pattern == "file":
         values["cameras.shift"], values["cameras.pixel_aspect"] = (0.0, 0.0), 1.0
@@ -97,8 +74,8 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
     values["lighting.hdri"] = bpy.path.abspath(settings.hdri) if hdri else None
     background = _tidy(settings.background) if settings.use_background else None
     values["lighting.background"] = background
-    values["output.resolution"] = [settings.resolution_x, settings.resolution_y]
-    values["output.passes"] = names
+    values["pixels.resolution"] = [settings.resolution_x, settings.resolution_y]
+    values["pixels.passes"] = names
     return values
 
 
@@ -185,9 +162,9 @@ def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
         "use_frame": job.asset.frame is not None,
         "hdri": job.lighting.hdri or "",
         "use_background": job.lighting.background is not None,
-        "resolution_x": job.output.resolution[0],
-        "resolution_y": job.output.resolution[1],
-        "passes": set(job.output.passes),
+        "resolution_x": job.pixels.resolution[0],
+        "resolution_y": job.pixels.resolution[1],
+        "passes": set(job.pixels.passes),
     }
     for name, value in values.items():
         _check_fits(settings, name, value)

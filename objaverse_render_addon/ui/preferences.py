@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy.props import FloatProperty, IntProperty, StringProperty
 
-from .choices import items
+from .derived import property_of
 
 __all__ = ["ADDON", "get", "register", "unregister"]
 
@@ -20,14 +20,8 @@ class OBJAVERSE_AP_preferences(bpy.types.AddonPreferences):
 
     bl_idname = ADDON
 
-    device: EnumProperty(
-        name="Device",
-        items=items("engine.device"),
-        description="What Cycles renders on; what is chosen and missing is an error",
-    )
-    threads: IntProperty(
-        name="Threads", min=0, max=1024, description="CPU threads of a worker; 0 takes all"
-    )
+    device: property_of("engine.device")
+    threads: property_of("engine.threads")
     workers: IntProperty(
         name="Workers",
         min=0,

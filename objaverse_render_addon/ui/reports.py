@@ -12,8 +12,8 @@ from typing import Final
 
 import bpy
 
-from ..cli.flags import JOB_FLAGS
 from ..errors import RenderError
+from ..job import job_fields
 from . import choices
 
 __all__ = ["WAYS_OUT", "fail", "in_panel_words"]
@@ -44,39 +44,14 @@ WAYS_OUT: Final = {
         "Choose Names: Content Hash under Batch",
 }  # fmt: skip
 
-# Fields of the job as the panel calls them.
-_LABELS: Final = {
-    "seed": "Seed",
-    "asset.normalize": "Normalize",
-    "asset.frame": "Frame",
+# Fields that the panel calls otherwise than their property, where there is little room.
+_SHORT: Final = {
     "asset.missing_textures": "No Texture",
     "asset.uncolored": "No Color",
     "lighting.mode": "Light",
-    "lighting.hdri": "HDRI",
-    "lighting.strength": "Strength",
     "lighting.background": "Background",
-    "cameras.pattern": "Pattern",
-    "cameras.views": "Views",
-    "cameras.radius": "Radius",
-    "cameras.elevation": "Elevation",
     "cameras.fov": "FOV",
-    "cameras.framing": "Framing",
     "cameras.only_northern_hemisphere": "Upper Half Only",
-    "cameras.turns": "Turns",
-    "cameras.file": "Camera File",
-    "cameras.pixel_aspect": "Pixel Aspect",
-    "cameras.shift": "Shift",
-    "engine.engine": "Engine",
-    "engine.samples": "Samples",
-    "engine.denoise": "Denoise",
-    "engine.device": "Device",
-    "engine.threads": "Threads",
-    "engine.alpha_threshold": "Alpha Threshold",
-    "output.resolution": "Resolution",
-    "output.passes": "Passes",
-    "output.normal_space": "Normal Space",
-    "output.geometry": "Geometry Files",
-    "output.layout": "Layout",
 }
 # A field that is not part of a path or of a longer name.
 _FIELD: Final = re.compile(r"(?<![\w./\\-])[a-z]+\.[a-z_]+(?![\w/\\]|\.\w)")
@@ -102,13 +77,17 @@ def in_panel_words(error: RenderError) -> str:
     return _FIELD.sub(_name, " ".join([error.message, *kept])).strip()
 
 
+def _label(path: str) -> str:
+    return _SHORT.get(path) or job_fields()[path].setting.label
+
+
 def _name(found: re.Match[str]) -> str:
-    return _LABELS.get(found[0], found[0])
+    return _label(found[0]) if found[0] in job_fields() else found[0]
 
 
 @functools.cache
 def _fields() -> dict[str, str]:
-    return {flag: path for group in JOB_FLAGS.values() for flag, path, _ in group}
+    return {field.setting.flag: path for path, field in job_fields().items()}
 
 
 def _put(found: re.Match[str]) -> str:
@@ -118,6 +97,6 @@ def _put(found: re.Match[str]) -> str:
     if path is None:
         return found[0]
     if value is None or value.isupper():
-        return _LABELS[path]
+        return _label(path)
     titles = {name: title for name, title, _ in choices.items(path)} if choices.has(path) else {}
-    return f"{_LABELS[path]}: {titles[value]}" if value in titles else f"{_LABELS[path]} {value}"
+    return f"{_label(path)}: {titles[value]}" if value in titles else f"{_label(path)} {value}"

@@ -181,6 +181,7 @@ def test_all_views_show_the_same_moment(tmp_path: Path) -> None:
         assert scene.asset.record["frame"] == (frame or 21)
         views = scenes.frames_of(scene)
         assert {view.time for view in views} == {frame or 21}
+        assert not any(view.timed for view in views)
         for again in views[2:]:
             assert np.array_equal(views[0].passes["depth"], again.passes["depth"])
         still = scenes.cast_box(views[0].camera, [-0.5] * 3, [0.5] * 3)[0]
@@ -190,6 +191,29 @@ def test_all_views_show_the_same_moment(tmp_path: Path) -> None:
         seen[frame] = views[0].passes["depth"]
     assert np.array_equal(seen[None], seen[21])
     assert not np.array_equal(seen[1], seen[21])
+
+
+def test_shots_at_several_times_are_frames_of_their_own(tmp_path: Path) -> None:
+    from objaverse_render_addon.blender import pipeline
+    from objaverse_render_addon.frame import FrameKey, Shot
+
+    path = animated(tmp_path / "moving.blend", 21)
+    poses = [scenes.look_at(eye, (1.5, 0, 0)) for eye in ((2, -7, 2), (2, 7, 3))]
+    cameras = scenes.camera_file(tmp_path / "two.json", poses, scenes.lens(60, (96, 64)))
+    session = scenes.open_scene(path, scenes.make_job({**cameras, "asset.normalize": "none"}))
+    shots = [Shot(view, time) for view in session.views for time in (1, 21)]
+    frames = list(pipeline.frames(session.renderer, shots))
+    assert [frame.key for frame in frames] == [FrameKey(v, t) for v in (0, 1) for t in (1, 21)]
+    for frame in frames:
+        still = scenes.cast_box(frame.camera, [-0.5] * 3, [0.5] * 3)[0]
+        x = 1.0 if frame.time == 1 else 3.0
+        mover = scenes.cast_box(frame.camera, [x - 0.25, -0.25, -0.25], [x + 0.25, 0.25, 0.25])
+        assert_depth(frame.passes["depth"], np.fmin(still, mover[0]))
+        assert scenes.failed_checks(frame) == []
+        # Colour is of the same time as the geometry.
+        off = frame.passes["mask"] != (frame.passes["rgb"][..., 3] > 127)
+        assert off.mean() < 0.02
+    assert len({frame.noise_seed for frame in frames}) == 4
 
 
 def rigged(path: Path) -> Path:
@@ -390,7 +414,7 @@ def test_curves_text_metaballs_and_modifiers_count_as_they_render(tmp_path: Path
             # The limit surface of a cube is much rounder than the cube.
             assert 0.5 < box[1][0] < 0.9
         # What renders is what was measured: the pictures fill the box and stay inside.
-        scene = opened(path, tmp_path, "cube", **{"output.resolution": [128, 128]})
+        scene = opened(path, tmp_path, "cube", **{"pixels.resolution": [128, 128]})
         (frame,) = scenes.frames_of(scene)
         checks = {check.name: check for check in frame.checks}
         assert checks["mask_in_projected_box"].status == "ok", build.__name__
@@ -413,7 +437,7 @@ def test_cameras_and_lights_of_the_file_are_left_out(tmp_path: Path) -> None:
         source.collection.objects.link(lamp)
         world = bpy.data.worlds.new("World")
         source.world = world
-    job = {**scenes.ring(tmp_path), "engine.samples": 8, "output.passes": ["rgb", "mask"]}
+    job = {**scenes.ring(tmp_path), "engine.samples": 8, "pixels.passes": ["rgb", "mask"]}
     (white,) = scenes.shoot(path, job)
     mean = white.passes["rgb"][white.passes["mask"] == 1].mean(axis=0)
     # Half grey under white light; the lamp would burn it out.
@@ -444,7 +468,7 @@ def test_kept_lights_light_a_normalised_asset_as_they_lit_the_original(tmp_path:
         pose = scenes.look_at((2.5 * factor, -4 * factor, 2 * factor))
         cameras = scenes.camera_file(tmp_path / "lit.json", [pose], scenes.lens(45, (64, 64)))
         values = {"asset.normalize": method, "lighting.mode": "keep", "engine.samples": 32}
-        (frame,) = scenes.shoot(path, {**cameras, **values, "output.passes": ["rgb"]})
+        (frame,) = scenes.shoot(path, {**cameras, **values, "pixels.passes": ["rgb"]})
         pictures.append(frame.passes["rgb"].astype(int))
     assert pictures[0].max() > 60
     assert np.abs(pictures[0] - pictures[1]).mean() < 1.0

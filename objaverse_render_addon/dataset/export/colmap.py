@@ -71,7 +71,7 @@ class Colmap(Format):
         for view, name in enumerate(names):
             picture = scene.rgba_png(view) if scene.options.alpha else scene.rgb_png(view)
             out.add(f"{scene.key}/images/{name}", picture)
-            if scene.has("mask") or shows_surface(scene):
+            if scene.has_mask or shows_surface(scene):
                 mask = encode_png(scene.mask(view).astype(np.uint8) * 255)
                 out.add(f"{scene.key}/masks/{name}", mask)
         self._split(scene, out, names)
@@ -207,8 +207,7 @@ def _planar(scene: Scene, view: int) -> Array:
     if scene.has("position"):
         away = scene.position(view) - camera.camera_to_world[:3, 3]
         return np.asarray(-away @ camera.camera_to_world[:3, 2])
-    stretch = np.linalg.norm(camera.rays(), axis=-1)
-    return np.asarray(scene.array(view, "distance") * scene.scale / stretch)
+    return np.asarray(scene.array(view, "distance") * scene.scale / camera.stretch())
 
 
 def _tracks(images: list[_Image], count: int) -> list[Array]:

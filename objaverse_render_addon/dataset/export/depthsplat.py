@@ -82,7 +82,7 @@ class DepthSplat(Format):
         if scene.has("depth"):
             depths = np.stack([_depth(scene, view) for view in range(len(scene))])
             content["depths"] = torch.from_numpy(depths)
-        if any(scene.has(name) for name in ("mask", "depth", "distance")):
+        if scene.has_mask:
             masks = np.stack([scene.mask(view) for view in range(len(scene))])
             content["masks"] = torch.from_numpy(masks.astype(np.uint8))
         out.add(_pending(scene.key), _saved(content))

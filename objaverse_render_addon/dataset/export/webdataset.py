@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import OutputNotWritable, from_os_error
+from ...passspec import PASS_NAMES
 from ..images import encode_png
 from .base import SPLITS, Format, Note, Options, Record
 from .scene import Scene
@@ -60,10 +61,7 @@ class WebDataset(Format):
     name: ClassVar[str] = "webdataset"
     about: ClassVar[str] = "WebDataset shards, one sample per view"
     needs: ClassVar[tuple[str, ...]] = ("rgb",)
-    holds: ClassVar[tuple[str, ...]] = (
-        "rgb", "depth", "normal", "mask", "albedo", "roughness_metallic", "position",
-        "object_index", "distance",
-    )  # fmt: skip
+    holds: ClassVar[tuple[str, ...]] = PASS_NAMES
 
     def places(self, key: str, split: str) -> tuple[str, ...]:  # noqa: ARG002
         """Where the asset waits to be packed."""
@@ -135,7 +133,7 @@ def _sample(scene: Scene, view: int) -> bytes:
     number = scene.numbers[view]
     camera = scene.camera(view)
     stem = f"{scene.key}-{number:03d}"
-    arrays = {name: scene.array(view, name) for name in WebDataset.holds
+    arrays = {name: scene.array(view, name) for name in PASS_NAMES
               if name not in ("rgb", "mask") and scene.has(name)}  # fmt: skip
     members = {
         "json": json.dumps(

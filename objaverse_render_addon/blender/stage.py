@@ -169,9 +169,11 @@ class Stage:
         assert rules.normalize
         seed, colored = self.job.seed, list(contents["materials"])
         edits = Edits()
+        lit = contents["worlds"] if self.job.lighting.mode == "keep" else []
         missing = materials.replace_missing_textures(
-            edits, colored, contents["node_groups"], rules, seed, asset_id
+            edits, colored + lit, contents["node_groups"], rules, seed, asset_id
         )
+        unread = materials.fill_unread(edits, colored) if kind.startswith("usd") else []
         known = set(bpy.data.materials)
         random_color = materials.color_uncolored(edits, rendered, rules, seed, asset_id, kind)
         colored += [material for material in bpy.data.materials if material not in known]
@@ -194,6 +196,11 @@ class Stage:
             "frame": self.frame,
         }
         asset.warnings = list(normalization.warnings)
+        if unread:
+            asset.warnings.append(
+                f"unread-materials: Blender reads no surface of {', '.join(unread[:5])}, as of "
+                "those that are MaterialX alone; neutral grey stands in."
+            )
         if missing["count"]:
             asset.warnings.append(f"missing-textures: {', '.join(missing['files'][:5])}")
         return asset

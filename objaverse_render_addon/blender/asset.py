@@ -43,7 +43,7 @@ class Contents:
             old = set(before[kind]) if before is not None else ()
             self._blocks[kind] = [block for block in there if block not in old]
         known = set(before.scenes) if before is not None else ()
-        self.scenes = [scene for scene in bpy.data.scenes if scene not in known]
+        self.scenes: list[Any] = [scene for scene in bpy.data.scenes if scene not in known]
 
     def __getitem__(self, kind: str) -> list[Any]:
         return self._blocks[kind]

@@ -22,11 +22,11 @@ class _Engine(bpy.types.RenderEngine):
     bl_idname = "OBJAVERSE_LOOK"
     bl_label = "Objaverse Look"
 
-    def update(self, _: Any, depsgraph: Any) -> None:  # noqa: D102
+    def update(self, _: Any, depsgraph: Any) -> None:
         if _look is not None:
             _look(depsgraph)
 
-    def render(self, depsgraph: Any) -> None:  # noqa: D102
+    def render(self, depsgraph: Any) -> None:
         pass
 
 

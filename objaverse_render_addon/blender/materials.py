@@ -27,6 +27,7 @@ __all__ = [
 
 NEUTRAL: Final = (0.5, 0.5, 0.5)
 """Linear grey that stands in for a missing texture or a missing material."""
+_UNTOUCHED: Final = 0.8
 _REPLACED: Final = "objaverse_replaced"
 
 
@@ -268,9 +269,16 @@ def fill_unread(edits: Edits, materials: Iterable[Any]) -> list[str]:
     """
     names = []
     for material in materials:
-        tree = material.node_tree
-        output = tree.get_output_node("ALL") if tree else None
-        if tree is None or (output is not None and output.inputs["Surface"].is_linked):
+        tree: Any = material.node_tree
+        if tree is None:
+            # Until 4.5 a colour without nodes is one that was read, but for the usual one.
+            if not np.allclose(material.diffuse_color[:3], _UNTOUCHED, atol=1e-5):
+                continue
+            edits.set(material, "use_nodes", True)
+            tree = material.node_tree
+            tree.nodes.clear()
+        output = tree.get_output_node("ALL")
+        if output is not None and output.inputs["Surface"].is_linked:
             continue
         if output is None:
             output = edits.new_node(tree, "ShaderNodeOutputMaterial")

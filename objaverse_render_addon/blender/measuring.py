@@ -1,4 +1,4 @@
-"""How large what renders is: faces, hair, curves, points and volumes, from what they are made of."""
+"""How large what renders is, from what it is made of: faces, hair, curves, points, volumes."""
 
 from __future__ import annotations
 

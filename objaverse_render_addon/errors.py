@@ -374,6 +374,9 @@ def from_reason(reason: str, message: str, hint: str = "", log: str = "") -> Ren
 def from_os_error(error: OSError, what: str) -> RenderError:
     """Name an operating-system error met while writing ``what``."""
     cause = error.strerror or str(error)
+    if error.errno == errno.ENAMETOOLONG:
+        # That name's fault: nothing will be better later.
+        return InvalidJob(f"{what}: {cause}.", hint="Give it a shorter name.")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(f"{what}: {cause}.", hint="Free some space or choose another folder.")
     return OutputNotWritable(f"{what}: {cause}.", hint="Choose a folder that you may write to.")

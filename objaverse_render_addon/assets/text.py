@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from typing import Final
 
-__all__ = ["clean", "shortened", "without_markup"]
+__all__ = ["NAME_BYTES", "clean", "short_name", "shortened", "without_markup"]
+
+NAME_BYTES: Final = 200
+"""Bytes that an asset's name may have: file systems allow 255, and names of files end in more."""
 
 # Terminal sequences go as a whole, or their letters would stay: ESC [ … letter, ESC ] … BEL,
 # and ESC with one letter (ECMA-48, sections 5.4 and 5.6).
@@ -33,6 +37,15 @@ def clean(text: object, limit: int = 200) -> str:
         text = "".join(char for char in _ESCAPES.sub("", text) if char.isprintable())
         text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def short_name(name: str, limit: int = NAME_BYTES) -> str:
+    """A name of at most so many bytes of UTF-8; what is cut off is told apart by its hash."""
+    encoded = name.encode()
+    if len(encoded) <= limit:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:12]
+    return f"{encoded[: limit - len(digest) - 1].decode(errors='ignore')}-{digest}"
 
 
 def without_markup(text: object) -> str:

@@ -14,7 +14,7 @@ from ..assets import lists
 from ..assets.licences import LicenceFilter
 from ..assets.sources import Source, expand, path_of
 from .ledger import Ledger
-from .rows import Entry
+from .rows import UNDECODABLE, Entry
 
 __all__ = ["IdSource", "Wanted", "name_of", "take_in"]
 
@@ -48,13 +48,24 @@ class Wanted:
         return allowed
 
 
+def _readable(source: Source) -> tuple[Source, bool]:
+    """A source whose name can be written down, and whether its own, no UTF-8, could not."""
+    try:
+        source.text.encode()
+    except UnicodeEncodeError:
+        text = source.text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        return source._replace(text=text), True
+    return source, False
+
+
 def _entries(
     sources: Sequence[str | os.PathLike[str] | Source],
     ids: IdSource,
     shard: tuple[int, int] | None,
     wanted: Wanted | None,
 ) -> Iterator[Entry]:
-    for source in expand(sources):
+    for given in expand(sources):
+        source, undecodable = _readable(given)
         if wanted is not None and not wanted(source):
             continue
         asset_id = name_of(source, ids)
@@ -66,6 +77,8 @@ def _entries(
             options["job"] = dict(source.job)
         if source.known:
             options["known"] = dict(source.known)
+        if undecodable:
+            options[UNDECODABLE] = True
         yield Entry(source.text, asset_id, options or None)
 
 

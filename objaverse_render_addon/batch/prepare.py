@@ -15,10 +15,10 @@ from ..assets.resolve import Fetched, Resolver
 from ..assets.sources import Source, classify, path_of
 from ..dataset.layout import size_of
 from ..dataset.reader import AssetReader
-from ..errors import OutputExists, RenderError
+from ..errors import OutputExists, RenderError, SourceNotFound
 from ..job import RenderJob, differences
 from ..messages import Done, Stage
-from .rows import Row
+from .rows import UNDECODABLE, Row
 from .store import Store
 
 __all__ = [
@@ -108,6 +108,11 @@ class Preparer:
             RenderError: Why there is no file.
         """
         options = row.options or {}
+        if options.get(UNDECODABLE):
+            raise SourceNotFound(
+                f"{row.source} cannot be named: its name is not UTF-8 text.",
+                hint="Rename it; convmv does that for whole folders.",
+            )
         source = Source(
             row.source, classify(row.source), row.asset_id,
             options.get("job", {}), options.get("known", {}),

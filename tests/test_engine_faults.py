@@ -1,0 +1,84 @@
+"""Runs over names, files and disks that are not as they should be: one asset fails, the rest goes on."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batch_lanes import LAYOUTS, files_of, make_sources, make_job, run
+
+from objaverse_render_addon.assets.sources import Source, safe_name
+from objaverse_render_addon.assets.text import NAME_BYTES, short_name
+from objaverse_render_addon.batch.ledger import Ledger
+from objaverse_render_addon.dataset.layout import new_writer
+from objaverse_render_addon.errors import InvalidJob
+
+_BYTES_AS_NAMES = pytest.mark.skipif(
+    sys.platform in ("win32", "darwin"), reason="names there are Unicode"
+)
+
+
+def failed(report: Any) -> dict[str, str]:
+    """Reason of every asset that failed, by its source."""
+    return {
+        result.source: result.error.reason
+        for result in report.results
+        if result.error is not None
+    }
+
+
+@_BYTES_AS_NAMES
+@pytest.mark.parametrize("ids", ["name", "sha256"])
+def test_a_name_that_is_no_utf8_is_one_failed_asset(tmp_path: Path, ids: Any):
+    (good,) = make_sources(tmp_path / "in", 1)
+    bad = os.fsencode(tmp_path / "in") + b"/caf\xe9.obj"
+    with open(bad, "wb") as file:  # noqa: PTH123 (a name of bytes)
+        file.write(Path(good).read_bytes() + b"# another\n")
+    out = tmp_path / "out"
+    report = run([tmp_path / "in"], out, ids=ids)
+    assert failed(report) == {f"{tmp_path / 'in'}/caf\\xe9.obj": "source-not-found"}
+    assert report.counts["done"] == 1
+    (result,) = (one for one in report.results if one.error)
+    assert "not UTF-8" in result.error.message and "Rename" in result.error.hint
+    with Ledger(out / ".state" / "ledger.sqlite", read_only=True) as ledger:
+        assert [row["source"] for row in ledger.assets(("failed",))] == [result.source]
+    # It may be renamed, and then it is another one.
+    os.rename(bad, tmp_path / "in" / "cafe.obj")  # noqa: PTH104
+    assert run([tmp_path / "in"], out, ids=ids).counts["failed"] == 0
+    assert len(files_of(out)) == 2
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_names_are_short_enough_for_every_file_made_of_them(tmp_path: Path, layout: str):
+    stems = ["椅" * 83, "椅" * 82 + "子", "é" * 120, "x" * 240]
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (content,) = make_sources(tmp_path, 1)
+    for stem in stems:
+        (folder / f"{stem}.obj").write_bytes(Path(content).read_bytes())
+    started = time.monotonic()
+    report = run([folder], tmp_path / "out", job=make_job(layout), patience=60)
+    assert report.counts["done"] == len(stems) and report.counts["failed"] == 0
+    assert time.monotonic() - started < 30
+    names = [result.asset_id for result in report.results]
+    assert len(set(names)) == len(stems)
+    assert all(len(name.encode()) <= NAME_BYTES for name in names)
+    # What fits is called as it is.
+    assert safe_name("x" * 240) == "x" * 120 and short_name("é" * 100) == "é" * 100
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_name_that_the_disk_refuses_is_that_asset_s_failure(tmp_path: Path, layout: str):
+    sources = make_sources(tmp_path / "in", 12)
+    long = [Source(path, "path", f"{'椅' * 100}{n}") for n, path in enumerate(sources[:10])]
+    started = time.monotonic()
+    report = run([*long, *sources[10:]], tmp_path / "out", job=make_job(layout), patience=60)
+    assert time.monotonic() - started < 30
+    assert set(failed(report).values()) == {"invalid-job"}
+    assert (report.counts["done"], report.counts["failed"]) == (2, 10)
+    with pytest.raises(InvalidJob, match="shorter name"):
+        new_writer(tmp_path, "x" * 300, layout)

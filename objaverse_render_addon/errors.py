@@ -8,7 +8,9 @@ that has Blender in it (:func:`from_reason`).
 from __future__ import annotations
 
 import errno
-from typing import ClassVar
+from typing import ClassVar, Final
+
+from .words import one_line, without_secrets
 
 __all__ = [
     "CameraFileError",
@@ -57,8 +59,15 @@ __all__ = [
 ]
 
 
+_LONGEST: Final = 4000
+"""Characters of a message: some libraries put all that they were given into theirs."""
+
+
 class RenderError(Exception):
     """Base of every failure this package names.
+
+    Names, paths and words of libraries stand in messages, all of which a stranger may have
+    chosen: each is one line without anything that a terminal obeys, and without passwords.
 
     Args:
         message: What happened, with the file it happened to.
@@ -70,13 +79,17 @@ class RenderError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str = "", log: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.log = log
+        self.message, self.hint = _said(message), _said(hint)
+        super().__init__(self.message)
+        self.log = without_secrets(log)
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip() if self.hint else self.message
+
+
+def _said(text: str) -> str:
+    text = one_line(without_secrets(text[: 4 * _LONGEST]))
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 class UnexpectedError(RenderError):

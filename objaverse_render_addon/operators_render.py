@@ -17,6 +17,7 @@ from .batch.run import AssetResult
 from .blender import asset
 from .errors import OutputNotWritable, RenderError
 from .operators_common import TIMER_PERIOD, fail, in_panel_words, output_folder
+from .words import one_line, redacted
 
 __all__ = ["CLASSES"]
 
@@ -58,7 +59,8 @@ class _RunOperator:
                 for event in run.poll():
                     running.show(context, event)
                     if isinstance(event, AssetResult):
-                        print(f"{event.status}: {event.path or event.source}", flush=True)
+                        where = redacted(str(event.path or event.source))
+                        print(one_line(f"{event.status}: {where}"), flush=True)
                         if event.error:
                             failures.append(in_panel_words(event.error))
                     if isinstance(event, Ended):

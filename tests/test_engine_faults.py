@@ -1,4 +1,4 @@
-"""Runs over names, files and disks that are not as they should be: one asset fails, the rest goes on."""
+"""Names, files and disks that are not as they should be: one asset fails, the rest goes on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_lanes import LAYOUTS, files_of, make_sources, make_job, run
+from batch_lanes import LAYOUTS, files_of, make_job, make_sources, run
 
 from objaverse_render_addon.assets.sources import Source, safe_name
 from objaverse_render_addon.assets.text import NAME_BYTES, short_name

@@ -13,50 +13,28 @@ from contextlib import AbstractContextManager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Unpack
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from ..errors import DownloadFailed, RenderError
+from ..words import redacted
 from . import transfer as limits
 from .transfer import CHUNK, Broken, Progress, Stream, Wishes, pause, transfer
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Progress", "Session", "download", "hub_endpoint", "new_session", "redacted"]
+__all__ = ["Progress", "Session", "download", "hub_endpoint", "new_session"]
 
 TIMEOUT: Final = (10.0, 30.0)
 """Seconds to connect, and between two packets."""
 PER_HOST: Final = 4
 _PASSING: Final = (408, 425, 429, 500, 502, 503, 504)
 _GONE: Final = (404, 410, 451)
-_SECRET: Final = re.compile(
-    r"(?i)x-(amz|goog|ms)-.*|.*(token|signature|secret|passw|credential|api_?key).*|sig|policy|"
-    r"key-pair-id"
-)
 
 
 def hub_endpoint(endpoint: str | None = None) -> str:
     """The server of the data sets: as given, ``HF_ENDPOINT``, or Hugging Face."""
     return (endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-
-
-def redacted(url: str) -> str:
-    """An address without the user, the password and the signatures that it may have."""
-    try:
-        parts = urlsplit(url)
-        query = parse_qsl(parts.query, keep_blank_values=True)
-    except ValueError:
-        return url
-    kept = [(name, value) for name, value in query if not _SECRET.fullmatch(name)]
-    return urlunsplit(
-        (
-            parts.scheme,
-            parts.netloc.rpartition("@")[2],
-            parts.path,
-            parts.query if len(kept) == len(query) else urlencode(kept),
-            "",
-        )
-    )
 
 
 class Session:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from ..errors import DownloadFailed, MissingDependency, RenderError, SourceNotFound
-from .download import Session, redacted
+from ..words import redacted
+from .download import Session
 from .transfer import CHUNK, Broken, Stream, Wishes, transfer
 
 __all__ = ["copy", "is_local"]

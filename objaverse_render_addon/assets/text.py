@@ -7,18 +7,13 @@ import re
 import unicodedata
 from typing import Final
 
+from ..words import one_line
+
 __all__ = ["NAME_BYTES", "clean", "short_name", "shortened", "without_markup"]
 
 NAME_BYTES: Final = 200
 """Bytes that an asset's name may have: file systems allow 255, and names of files end in more."""
 
-# Terminal sequences go as a whole, or their letters would stay: ESC [ … letter, ESC ] … BEL,
-# and ESC with one letter (ECMA-48, sections 5.4 and 5.6).
-_ESCAPES: Final = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
-    r"|\x1b[ -/]*[0-~]?"
-)
 _TAG: Final = re.compile(r"</?[a-zA-Z][^<>]*>")
 
 
@@ -30,12 +25,7 @@ def clean(text: object, limit: int = 200) -> str:
     if not isinstance(text, str) or not text:
         return ""
     # Looking at a few times more than wanted is enough, however long it is.
-    text = " ".join(text[: 8 * limit].split())
-    # What Python calls unprintable is what a terminal may act upon: control, format (writing
-    # direction among them), surrogate, private and unassigned characters.
-    if not text.isprintable():
-        text = "".join(char for char in _ESCAPES.sub("", text) if char.isprintable())
-        text = " ".join(text.split())
+    text = " ".join(one_line(text[: 8 * limit]).split())
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 

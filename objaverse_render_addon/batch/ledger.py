@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import RenderError
-from .ledger_file import error_of, named, open_ledger
+from ..words import redacted
+from .ledger_file import error_of, make_private, named, open_ledger
 from .lock import Lock
 from .rows import STATES, Entry, Outcome, Row, Run, file_type
 
@@ -212,6 +213,8 @@ class Ledger:
         return request
 
     def _add(self, request: int, batch: list[Entry], replace: bool) -> None:
+        if any(redacted(entry.source) != entry.source for entry in batch if "://" in entry.source):
+            make_private(self.path)
         now = time.time()
         rows = [
             (

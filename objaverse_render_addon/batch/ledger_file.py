@@ -10,7 +10,7 @@ from typing import Final
 
 from ..errors import DiskFull, LedgerDamaged, OutputNotWritable, RenderError, from_os_error
 
-__all__ = ["COLUMNS", "error_of", "named", "open_ledger"]
+__all__ = ["COLUMNS", "error_of", "make_private", "named", "open_ledger"]
 
 _VERSION: Final = 1
 _SCHEMA: Final = """
@@ -116,6 +116,14 @@ def _make(path: Path) -> None:
     for ending in ("-wal", "-shm"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
     part.replace(path)
+
+
+def make_private(path: Path) -> None:
+    """Let nobody else read a ledger: an address in it has a password or a signature."""
+    for ending in ("", "-wal", "-shm"):
+        # Where others own it, or the file system knows no rights, it stays as it is.
+        with contextlib.suppress(OSError):
+            path.with_name(path.name + ending).chmod(0o600)
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import LedgerDamaged, OutputExists, SourceNotFound
 from .ledger import Ledger
-from .ledger_file import COLUMNS, named
+from .ledger_file import COLUMNS, make_private, named
 from .lock import Lock
 from .rows import MERGED
 
@@ -89,6 +89,8 @@ def merge(paths: Sequence[Path], target: Path, what: str) -> tuple[int, list[int
         with named(target):
             remember()
         for number, path in parts:
+            if not path.stat().st_mode & 0o077:
+                make_private(target)
             with named(path):
                 _add(target, path)
             merged.add(number)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import SourceNotFound, from_os_error
+from ..words import one_line, redacted
 from .ledger import Ledger
 from .ledger_file import named
 from .rows import FAILED, MERGED, STATES, Run
@@ -184,13 +185,18 @@ def export_csv(paths: Sequence[Path], folder: Path) -> list[tuple[Path, int]]:
                 for path in paths:
                     with named(path), Ledger(path, read_only=True) as ledger:
                         for row in ledger.assets(states):
-                            more = [row["reason"], row["message"]] if name == "failed" else []
-                            writer.writerow(
-                                [row["updated"], row["source"], row["sha256"] or "", *more]
-                            )
+                            values = [row["updated"], redacted(row["source"]), row["sha256"] or ""]
+                            if name == "failed":
+                                values += [row["reason"], _cell(row["message"] or "")]
+                            writer.writerow([one_line(str(value)) for value in values])
                             count += 1
             part.replace(target)
         except OSError as error:
             raise from_os_error(error, str(target)) from error
         written.append((target, count))
     return written
+
+
+def _cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidJob
 from ..words import how_many
 from .common import complain
+from .terminal import say, show_text, warn
 
 if TYPE_CHECKING:
     from ..dataset.credits import Credit
@@ -68,10 +68,10 @@ def _attribution(options: argparse.Namespace) -> int:
         found, broken = credits_of(assets, catalogue.known if catalogue else None)
     text = render_credits(found, extension)
     if options.output is None:
-        print(text, end="")
+        show_text(text)
     else:
         write_whole(options.output, text.encode())
-        print(f"{options.output}: credits of {how_many(len(found), 'asset')}")
+        say(f"{options.output}: credits of {how_many(len(found), 'asset')}")
     _warn(found)
     for where, error in broken:
         complain(error, f"failed {where}")
@@ -85,8 +85,7 @@ def _warn(found: list[Credit]) -> None:
             cautions.setdefault(caution, []).append(credit.asset_id)
     for caution, names in sorted(cautions.items()):
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        print(
+        warn(
             f"warning: {caution}: {len(names)} of {how_many(len(found), 'asset')}: "
-            f"{', '.join(names[:_NAMED])}{more}",
-            file=sys.stderr,
+            f"{', '.join(names[:_NAMED])}{more}"
         )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Interrupted
+from ..words import redacted
 from .common import complain, readable_size, whole_from
+from .terminal import say, say_json
 
 if TYPE_CHECKING:
     from ..assets.ahead import FetchResult
@@ -100,10 +101,10 @@ def _download(options: argparse.Namespace) -> int:
             cancel.set()
             raise Interrupted("Stopped.", hint="Run the same command again to go on.") from error
     if options.json:
-        print(json.dumps({"kind": "summary", **counts, "bytes": received}), flush=True)
+        say_json({"kind": "summary", **counts, "bytes": received})
     elif not options.quiet and sum(counts.values()) > 1:
         said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        print(f"{said}, {readable_size(received)}")
+        say(f"{said}, {readable_size(received)}")
     return 0 if not codes else codes.pop() if len(codes) == 1 else 3
 
 
@@ -112,7 +113,7 @@ def _tell(result: FetchResult, options: argparse.Namespace) -> None:
     if options.json:
         record = {
             "kind": "result",
-            "source": result.source.text,
+            "source": redacted(result.source.text),
             "status": result.status,
             "path": str(fetched.path) if fetched else None,
             "bytes": result.received,
@@ -121,7 +122,7 @@ def _tell(result: FetchResult, options: argparse.Namespace) -> None:
             "error": error.message if error else None,
             "hint": error.hint if error else None,
         }
-        print(json.dumps(record), flush=True)
+        say_json(record)
         return
     if error is not None:
         complain(error, f"failed [{error.reason}]")
@@ -129,7 +130,7 @@ def _tell(result: FetchResult, options: argparse.Namespace) -> None:
         size = f" ({readable_size(result.received)})" if result.received else ""
         state = fetched.provenance.get("objaverse_xl", {}).get("state", "")
         note = f" [{state}]" if state in ("modified", "new") else ""
-        print(f"{result.status:7s} {fetched.path}{size}{note}", flush=True)
+        say(f"{result.status:7s} {fetched.path}{size}{note}")
 
 
 class _Bar:

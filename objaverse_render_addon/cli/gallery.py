@@ -9,6 +9,7 @@ from typing import Any
 
 from ..words import how_many
 from .common import whole_from
+from .terminal import say
 
 __all__ = ["add"]
 
@@ -70,7 +71,7 @@ def _gallery(options: argparse.Namespace) -> int:
             on_asset=bar.asset,
         )
     failed = f", {made.failed} failed" if made.failed else ""
-    print(
+    say(
         f"{made.page}: {how_many(made.assets, 'asset')} ({made.made} made, "
         f"{made.assets - made.made} unchanged, {made.removed} removed{failed})"
     )

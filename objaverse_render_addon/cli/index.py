@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..assets.catalogue import Catalogue
+from .terminal import warn
 
 __all__ = ["add_cache", "open_catalogue"]
 
@@ -43,11 +44,10 @@ def open_catalogue(options: argparse.Namespace) -> Catalogue:
         )
     if catalogue.problems:
         missing = [name for name in catalogue.problems if name.startswith("metadata/")]
-        print(
+        warn(
             f"warning: {len(missing)} of the 160 annotation files are not in the index "
             f"({catalogue.objects} objects are): {next(iter(catalogue.problems.values()))}. "
-            "Search once with the network to have all.",
-            file=sys.stderr,
+            "Search once with the network to have all."
         )
     return catalogue
 
@@ -68,10 +68,9 @@ class _Making:
         if not self._stage:
             where = self._folder or "~/.objaverse"
             fetch = "" if self._offline else "what is missing of it is fetched first, "
-            print(
+            warn(
                 f"Making the index of Objaverse in {where}, once: {fetch}then it takes about two "
-                "minutes.",
-                file=sys.stderr,
+                "minutes."
             )
         if stage != self._stage:
             self._close()
@@ -89,7 +88,7 @@ class _Making:
         self._close()
         if self._stage and kind is None:
             seconds = time.monotonic() - self._since
-            print(f"The index is ready after {seconds:.0f} s.", file=sys.stderr)
+            warn(f"The index is ready after {seconds:.0f} s.")
 
 
 def _bar(stage: str, total: int) -> Any:

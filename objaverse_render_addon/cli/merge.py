@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..words import how_many, short_list
+from .terminal import say
 
 __all__ = ["add"]
 
@@ -47,8 +48,8 @@ def _merge(options: argparse.Namespace) -> int:
     folder = options.state or state_folder(options.out)
     paths = options.ledgers or sorted(folder.glob("ledger-*-of-*.sqlite"))
     count, missing = merge(paths, folder / "ledger.sqlite", options.out)
-    print(f"{folder / 'ledger.sqlite'}: {how_many(count, 'asset')} of "
+    say(f"{folder / 'ledger.sqlite'}: {how_many(count, 'asset')} of "
         f"{how_many(len(paths), 'part')}")
     if missing:
-        print(f"parts that are missing: {short_list(missing)}")
+        say(f"parts that are missing: {short_list(missing)}")
     return 0

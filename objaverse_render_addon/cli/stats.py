@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..words import how_many
 from .common import add_jobs, counted, readable_size, whole_from
+from .terminal import say, show_json
 
 if TYPE_CHECKING:
     from ..dataset.stats import Statistics
@@ -64,7 +64,7 @@ def _stats(options: argparse.Namespace) -> int:
     output = options.output or (folder if folder.is_dir() else Path()) / "stats.html"
     write_whole(output, page(options.path, record).encode())
     if options.json:
-        print(json.dumps(record))
+        show_json(record)
     else:
         _tell(total, output)
     return 0
@@ -95,12 +95,12 @@ def _quantity(name: str, value: float) -> str:
 def _tell(total: Statistics, output: Path) -> None:
     from ..dataset.stats import ABOUT
 
-    print(f"{how_many(total.assets, 'asset')}, {how_many(total.views, 'view')}")
+    say(f"{how_many(total.assets, 'asset')}, {how_many(total.views, 'view')}")
     for name, histogram in total.histograms.items():
         if histogram.count:
             low, middle, high = (histogram.quantile(share) for share in (0.05, 0.5, 0.95))
             told = [_quantity(name, value) for value in (middle, low, high)]
-            print(f"  {ABOUT[name][0]:<20} median {told[0]:<11} 90 % in {told[1]} … {told[2]}")
+            say(f"  {ABOUT[name][0]:<20} median {told[0]:<11} 90 % in {told[1]} … {told[2]}")
     doubts = {name: counts["doubt"] for name, counts in total.checks.items() if counts["doubt"]}
     for title, counts in (
         ("doubt", doubts),
@@ -109,5 +109,5 @@ def _tell(total: Statistics, output: Path) -> None:
         ("cannot be read", total.unreadable),
     ):
         for name, count in sorted(counts.items()):
-            print(f"  {title}: {name} {count}")
-    print(output)
+            say(f"  {title}: {name} {count}")
+    say(str(output))

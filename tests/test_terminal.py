@@ -1,4 +1,4 @@
-"""What is printed: no stranger's text is obeyed by a terminal, looks like a line of ours, or is missed."""
+"""What is printed: nothing in it is obeyed by a terminal or looks like a line of ours."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from objaverse_render_addon.assets.text import clean
 from objaverse_render_addon.batch.results import AssetResult
 from objaverse_render_addon.cli import terminal
 from objaverse_render_addon.cli.progress import Progress
-from objaverse_render_addon.dataset.gallery import build_gallery
 from objaverse_render_addon.errors import ImportFailed, NoGeometry, RenderError, from_reason
 from objaverse_render_addon.messages import Done, Failed, Notice, Stage
 from objaverse_render_addon.words import one_line, redacted, without_secrets
 
-ATTACK = "a\x1b]0;title\x07b\x1b[2Jc\x9b31md\x1b]52;c;AAAA\x1b\\e\nfailed [x]: y.glb\r\u202ez\x00\udce9"
+ATTACK = (
+    "a\x1b]0;title\x07b\x1b[2Jc\x9b31md\x1b]52;c;AAAA\x1b\\e\n"
+    "failed [x]: y.glb\r\u202ez\x00\udce9"
+)
 HARMLESS = "abcde failed [x]: y.glb z"
 _ANYTHING = st.text(
     st.one_of(st.characters(), st.sampled_from("\x1b\x9b\x07\x9d\n\r\u2028\u202e[];\\\udce9"))

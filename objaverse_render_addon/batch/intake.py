@@ -16,7 +16,7 @@ from ..assets.sources import Source, expand, path_of
 from .ledger import Ledger
 from .rows import UNDECODABLE, Entry
 
-__all__ = ["IdSource", "Wanted", "name_of", "take_in"]
+__all__ = ["IdSource", "Wanted", "name_of", "readable", "take_in"]
 
 IdSource = Literal["name", "sha256"]
 
@@ -48,7 +48,7 @@ class Wanted:
         return allowed
 
 
-def _readable(source: Source) -> tuple[Source, bool]:
+def readable(source: Source) -> tuple[Source, bool]:
     """A source whose name can be written down, and whether its own, no UTF-8, could not."""
     try:
         source.text.encode()
@@ -65,7 +65,7 @@ def _entries(
     wanted: Wanted | None,
 ) -> Iterator[Entry]:
     for given in expand(sources):
-        source, undecodable = _readable(given)
+        source, undecodable = readable(given)
         if wanted is not None and not wanted(source):
             continue
         asset_id = name_of(source, ids)

@@ -29,7 +29,10 @@ __all__ = ["Ledger", "ledger_of_run"]
 
 _IN_HAND: Final = ("downloading", "rendering", "packing")
 _DEADLY_RUNS: Final = 5
-"""Runs that may die over an asset before it is given up; from the second on it comes last."""
+"""Runs that may die over an asset before it is given up; from the second on it comes last.
+
+While it is fetched and looked at they count half, for that is more often somebody else's doing.
+"""
 _BATCH: Final = 20_000
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 # An asset that was rendered by one run and packed by the next keeps what the first knew.
@@ -339,16 +342,20 @@ class Ledger:
         """What a run had in hand is waiting again; returns how many.
 
         Args:
-            died: The run was killed: what was being rendered may have done it. If that happens
-                again it waits until the end of the list, and in the end it is given up.
+            died: The run was killed: what was being rendered or fetched may have done it. If that
+                happens again it waits until the end of the list, and in the end it is given up.
         """
         self._begin()
         if died:
-            self._db.execute("UPDATE assets SET lost = lost + 1 WHERE state = 'rendering'")
+            self._db.execute(
+                "UPDATE assets SET lost = lost + CASE state WHEN 'rendering' THEN 1 ELSE 0.5 END"
+                " WHERE state IN ('rendering', 'downloading')"
+            )
             self._db.execute(
                 "UPDATE assets SET state = 'given up', reason = 'worker-crashed', message ="
-                " source || ': whole runs ended while it was being rendered.', hint ="
-                " 'Try it alone, with --max-memory.' WHERE state = 'rendering' AND lost >= ?",
+                " asset_id || ': whole runs ended while it was in hand.', hint ="
+                " 'Try it alone, with --max-memory.'"
+                " WHERE state IN ('rendering', 'downloading') AND lost >= ?",
                 (_DEADLY_RUNS,),
             )
         marks = ", ".join("?" * len(_IN_HAND))

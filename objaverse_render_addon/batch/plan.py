@@ -13,8 +13,8 @@ from ..assets.sources import Source, expand, path_of
 from ..errors import DuplicateAsset, RenderError
 from ..job import RenderJob
 from . import packing
-from .intake import IdSource, name_of
-from .prepare import Item, check_same
+from .intake import IdSource, name_of, readable
+from .prepare import Item, check_same, undecodable
 from .rows import Row
 from .store import open_store
 
@@ -58,10 +58,13 @@ def plan(
             sharded.update(dict.fromkeys(packing.assets_in(store, shard), shard))
     seen: dict[str, str] = {}
     plans = []
-    for source in expand(sources):
+    for given in expand(sources):
+        source, unwritable = readable(given)
         asset_id = source.name
         where = store.where(store.name_of(asset_id))
         try:
+            if unwritable:
+                raise undecodable(source.text)
             item = Item(Row(0, source.text, asset_id, "waiting"), job, "")
             file = path_of(source.text) if source.kind == "path" else None
             if file is not None:

@@ -29,6 +29,7 @@ __all__ = [
     "changed_job",
     "check_same",
     "made_differently",
+    "undecodable",
 ]
 
 _KEPT: Final = {"license": str, "sha256": str, "file_type": str, "file_size": int}
@@ -109,10 +110,7 @@ class Preparer:
         """
         options = row.options or {}
         if options.get(UNDECODABLE):
-            raise SourceNotFound(
-                f"{row.source} cannot be named: its name is not UTF-8 text.",
-                hint="Rename it; convmv does that for whole folders.",
-            )
+            raise undecodable(row.source)
         source = Source(
             row.source, classify(row.source), row.asset_id,
             options.get("job", {}), options.get("known", {}),
@@ -227,6 +225,14 @@ def changed_job(old: dict[str, Any], job: RenderJob) -> list[str]:
     """How a job differs from one of another fingerprint."""
     changes = differences(old, job.resolved().to_dict())
     return changes or ["the content of cameras.file or lighting.hdri"]
+
+
+def undecodable(source: str) -> SourceNotFound:
+    """What is said of a file that cannot be written of."""
+    return SourceNotFound(
+        f"{source} cannot be read: its name is not UTF-8 text.",
+        hint="Rename it; convmv does that for whole folders.",
+    )
 
 
 def made_differently(where: str, changes: list[str]) -> OutputExists:

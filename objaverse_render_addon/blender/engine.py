@@ -344,7 +344,7 @@ def open_asset(
     watch = Stopwatch()
     since = time.perf_counter()
     on_stage("import")
-    kind = inspect_file(path)
+    kind = inspect_file(path, whole=True)
     importers.empty_blender()
     keep = job.lighting.mode == "keep"
     importer = importers.import_file(path.resolve(), kind, keep_lights=keep)

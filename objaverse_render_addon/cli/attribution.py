@@ -7,7 +7,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidJob
+from ..errors import InvalidJob, RenderError
 from ..words import how_many
 from .common import complain
 from .terminal import say, show_text, warn
@@ -62,10 +62,16 @@ def _attribution(options: argparse.Namespace) -> int:
         raise InvalidJob(
             f"{options.output}: credits are {', '.join(FORMATS)}.", hint="Choose one of these."
         )
-    assets = [asset for path in options.paths for asset in find_assets(path)]
+    unread: list[tuple[str, RenderError]] = []
+
+    def note(where: str, error: RenderError) -> None:
+        unread.append((where, error))
+
+    assets = [asset for path in options.paths for asset in find_assets(path, on_broken=note)]
     catalogue = Catalogue.existing(options.download_dir and options.download_dir.expanduser())
     with catalogue or contextlib.nullcontext():
         found, broken = credits_of(assets, catalogue.known if catalogue else None)
+    broken = [*unread, *broken]
     text = render_credits(found, extension)
     if options.output is None:
         show_text(text)

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import RenderError, from_reason
 from ..words import how_many
 from .common import add_jobs, counted, readable_size, whole_from
 from .terminal import say, show_json
@@ -50,12 +51,16 @@ def add(commands: Any) -> None:
 
 def _stats(options: argparse.Namespace) -> int:
     from ..dataset.atomic import write_whole
-    from ..dataset.stats import Statistics, gather
+    from ..dataset.stats import Statistics, gather, unreadable
     from ..dataset.stats_page import page
     from ..dataset.storage import find_assets
 
-    assets = find_assets(options.path)
     total = Statistics()
+
+    def broken(where: str, error: RenderError) -> None:
+        total.merge(unreadable(where, error))
+
+    assets = find_assets(options.path, on_broken=broken)
     for found in counted(gather(assets, options.views, options.jobs), len(assets)):
         total.merge(found)
     folder = Path(options.path)
@@ -67,7 +72,8 @@ def _stats(options: argparse.Namespace) -> int:
         show_json(record)
     else:
         _tell(total, output)
-    return 0
+    codes = {from_reason(reason, "").exit_code for reason in total.unreadable}
+    return 0 if not codes else codes.pop() if len(codes) == 1 else 3
 
 
 def _never_rendered(folder: Path) -> Counter[str]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ..errors import InvalidJob, MissingDependency, SourceNotFound
 from .atomic import write_whole
 from .coloring import Pixels, Range, colored, shrink, value_range
+from .guards import believing
 from .reader import AssetReader
 
 __all__ = ["BACKGROUNDS", "FORMATS", "over", "parse_background", "turn_order", "turntable"]
@@ -139,7 +140,7 @@ def turntable(
     suffix = target.suffix.lower()
     if suffix not in FORMATS:
         raise InvalidJob(f"{target} is no animation.", hint=f"Let it end in {', '.join(FORMATS)}.")
-    with AssetReader(asset) as reader:
+    with believing(asset), AssetReader(asset) as reader:
         if name not in reader.passes:
             raise InvalidJob(f"{asset} has no {name}.", hint=f"It has {', '.join(reader.passes)}.")
         if not reader.views:

@@ -14,6 +14,7 @@ from ..cameras import Rig, View, look_at_pose
 from ..checks import check_frame
 from ..errors import RenderError
 from ..frame import PASS_SPECS, Bounds, Check, Frame
+from .guards import BROKEN
 from .parallel import mapped
 from .reader import AssetReader, AssetRef
 
@@ -63,7 +64,7 @@ def verify_asset(
                     verdict.doubts.setdefault(check.name, []).append(index)
     except RenderError as error:
         verdict.failed.append(error.message)
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+    except (*BROKEN, OSError) as error:
         verdict.failed.append(f"the metadata are not as they should be: {error!r}")
     empty = verdict.doubts.get("mask_not_empty", [])
     if verdict.views and len(empty) == verdict.views:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from ..assets import lists
 from ..assets.licences import LicenceFilter
 from ..assets.sources import Source, expand, path_of
+from ..errors import InvalidList
 from .ledger import Ledger
 from .rows import UNDECODABLE, Entry
 
@@ -69,6 +70,8 @@ def _entries(
         if wanted is not None and not wanted(source):
             continue
         asset_id = name_of(source, ids)
+        if Path(asset_id).name != asset_id or asset_id.startswith(".") or "\\" in asset_id:
+            raise InvalidList(f"{asset_id!r:.80} is no name for an asset.")
         # By name, so that two sources of one name meet in the same part.
         if shard and zlib.crc32(asset_id.lower().encode()) % shard[1] != shard[0]:
             continue

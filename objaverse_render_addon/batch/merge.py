@@ -76,10 +76,10 @@ def merge(paths: Sequence[Path], target: Path, what: str) -> tuple[int, list[int
             )
         ledger = stack.enter_context(Ledger(target))
         with named(target):
-            before = json.loads(ledger.get(MERGED) or "{}")
+            before, known = ledger.merged()
             # A ledger of the whole list lacks nothing, whatever is added to it.
             whole = not before and any(ledger.counts().values())
-        merged = set(before["parts"]) if before.get("of") == total else set[int]()
+        merged = known if before == total else set[int]()
 
         def remember() -> None:
             if not whole:

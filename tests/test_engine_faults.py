@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_lanes import LAYOUTS, files_of, make_job, make_sources, run
+from batch_lanes import LAYOUTS, PlanLane, files_of, make_job, make_sources, run
 
 from objaverse_render_addon.assets.sources import Source, safe_name
 from objaverse_render_addon.assets.text import NAME_BYTES, short_name
 from objaverse_render_addon.batch.ledger import Ledger
 from objaverse_render_addon.dataset.layout import new_writer
-from objaverse_render_addon.errors import InvalidJob
+from objaverse_render_addon.errors import InvalidJob, OutputNotWritable
 
 _BYTES_AS_NAMES = pytest.mark.skipif(
     sys.platform in ("win32", "darwin"), reason="names there are Unicode"
@@ -82,3 +83,36 @@ def test_a_name_that_the_disk_refuses_is_that_asset_s_failure(tmp_path: Path, la
     assert (report.counts["done"], report.counts["failed"]) == (2, 10)
     with pytest.raises(InvalidJob, match="shorter name"):
         new_writer(tmp_path, "x" * 300, layout)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="what is open cannot be moved there")
+@pytest.mark.parametrize("how", ["moved", "removed", "state removed", "at the end"])
+def test_an_output_that_goes_away_ends_the_run_by_name(tmp_path: Path, how: str):
+    out, count = tmp_path / "out", 60
+    sources = make_sources(tmp_path / "in", count)
+    last = count - 1 if how == "at the end" else 20
+
+    def act(*_: object) -> None:
+        if len(lane.rendered) == last:
+            if how == "moved":
+                out.rename(tmp_path / "elsewhere")
+            else:
+                shutil.rmtree(out / ".state" if how.startswith("state") else out)
+        if len(lane.rendered) >= last and how != "at the end":
+            lane.sleep(0.3)
+
+    lane = PlanLane(None, act)
+    with pytest.raises(OutputNotWritable, match=r"ledger\.sqlite was moved or removed") as caught:
+        run(sources, out, lane, patience=60)
+    assert caught.value.exit_code == 40 and "--out" in caught.value.hint
+    if how == "at the end":
+        return
+    assert len(lane.rendered) < count
+    if how == "moved":
+        # What was finished is known where it went, and is gone on with there.
+        there = tmp_path / "elsewhere"
+        before = set(files_of(there))
+        assert len(before) == last
+        again = PlanLane()
+        assert run(sources, there, again).ok
+        assert len(files_of(there)) == count and len(again.rendered) <= count - last

@@ -25,6 +25,7 @@ from ..dataset.layout import size_of, tidy_parts
 from ..errors import (
     Interrupted,
     OutOfMemory,
+    OutputNotWritable,
     RenderError,
     UnexpectedError,
     WorkerCrashed,
@@ -160,7 +161,7 @@ class Engine:
         self._fatal: RenderError | None = None
         self._done = self._failed = 0
         self._started = self._beat = self._looked = time.monotonic()
-        self._run = 0
+        self._run = self._strays = 0
 
     # --- The loop ---------------------------------------------------------------------------
 
@@ -184,6 +185,8 @@ class Engine:
                     self._look_around()
                 if self._fatal is not None:
                     raise self._fatal
+                if not self._ledger.is_in_place():
+                    raise self._gone_away()
                 if self._deadline is not None:
                     ended = "interrupted"
                     stopped = f"Stopped after {how_many(self._done + self._failed, 'asset')}"
@@ -248,11 +251,22 @@ class Engine:
                 self._stop(now + GRACE)
         if now - self._beat > _BEAT:
             self._beat = now
+            # Once may be a server's mistake.
+            self._strays = 0 if self._ledger.is_in_place() else self._strays + 1
+            if self._strays > 1:
+                self._end(self._gone_away())
             trouble = self._storage.trouble
             self._ledger.beat(
                 self._run, now - self._started, self._done, self._failed,
                 note=trouble.message if trouble else "",
             )  # fmt: skip
+
+    def _gone_away(self) -> OutputNotWritable:
+        return OutputNotWritable(
+            f"{self._ledger.path} was moved or removed while the run was at work.",
+            hint="What was finished before lies where it went, with the ledger; give that folder "
+            "to --out to go on there.",
+        )
 
     def _stop(self, deadline: float) -> None:
         """Begin nothing new, and interrupt what is in hand at the deadline."""

@@ -112,7 +112,9 @@ class Ledger:
         self._flushed = time.monotonic()
         self._unwritten: list[tuple[str, list[tuple[Any, ...]]]] = []
         self.patience: Callable[[RenderError, float], bool] | None = None
+        self._identity: tuple[int, int] | None = None
         self._db = open_ledger(path, read_only=read_only)
+        self._identity = self._identity_now()
 
     def __enter__(self) -> Ledger:
         return self
@@ -125,6 +127,20 @@ class Ledger:
         with contextlib.suppress(sqlite3.Error):
             self.flush()
         self._db.close()
+
+    def is_in_place(self) -> bool:
+        """Whether what is written still goes to where it belongs, as far as can be told."""
+        now = self._identity_now()
+        return now is not None and self._identity in (None, now)
+
+    def _identity_now(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError:
+            return self._identity  # Storage that does not answer is another matter.
+        return found.st_dev, found.st_ino
 
     def let_go(self) -> bool:
         """Whether nobody else reads it now; then there is no file beside it, and it may go.

@@ -14,7 +14,7 @@ from batch_lanes import LAYOUTS, PlanLane, files_of, make_job, make_sources, run
 
 from objaverse_render_addon.assets.sources import Source, safe_name
 from objaverse_render_addon.assets.text import NAME_BYTES, short_name
-from objaverse_render_addon.batch.ledger import Ledger
+from objaverse_render_addon.batch.queue.ledger import Ledger
 from objaverse_render_addon.dataset.layout import new_writer
 from objaverse_render_addon.errors import InvalidJob, OutputNotWritable
 

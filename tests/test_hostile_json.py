@@ -15,9 +15,9 @@ from objaverse_render_addon.assets.companions import Companion, named_in
 from objaverse_render_addon.assets.finite import check_finite
 from objaverse_render_addon.assets.formats import MUCH_JSON, inspect_file
 from objaverse_render_addon.assets.stated import stated_license
-from objaverse_render_addon.batch.ledger import Ledger
-from objaverse_render_addon.batch.plan import plan
-from objaverse_render_addon.batch.rows import Entry
+from objaverse_render_addon.batch.queue.ledger import Ledger
+from objaverse_render_addon.batch.queue.plan import plan
+from objaverse_render_addon.batch.queue.rows import Entry
 from objaverse_render_addon.errors import RenderError, TruncatedFile, WrongFormat
 
 DEEP = b'{"asset": {"version": "2.0"}, "extras": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"

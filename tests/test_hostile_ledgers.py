@@ -17,8 +17,8 @@ from batch_lanes import PlanLane, files_of, make_sources, run
 
 from objaverse_render_addon import cli
 from objaverse_render_addon.assets.sources import Source
-from objaverse_render_addon.batch.ledger import Ledger
-from objaverse_render_addon.batch.rows import Entry
+from objaverse_render_addon.batch.queue.ledger import Ledger
+from objaverse_render_addon.batch.queue.rows import Entry
 from objaverse_render_addon.errors import Interrupted, InvalidList, LedgerDamaged
 
 COUNT = 60

@@ -23,8 +23,8 @@ from objaverse_render_addon.batch.results import AssetResult
 from objaverse_render_addon.cli import terminal
 from objaverse_render_addon.cli.progress import Progress
 from objaverse_render_addon.errors import ImportFailed, NoGeometry, RenderError, from_reason
-from objaverse_render_addon.messages import Done, Failed, Notice, Stage
 from objaverse_render_addon.words import one_line, redacted, without_secrets
+from objaverse_render_addon.worker.protocol import Done, Failed, Notice, Stage
 
 ATTACK = (
     "a\x1b]0;title\x07b\x1b[2Jc\x9b31md\x1b]52;c;AAAA\x1b\\e\n"

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_lanes import LAYOUTS, PlanLane, files_of, make_job, make_sources, run
+from batch_lanes import LAYOUTS, PlanLane, files_of, in_process, make_job, make_sources, run
+from test_engine import needs_mount, small_disk
 
 from objaverse_render_addon.assets.sources import Source, safe_name
 from objaverse_render_addon.assets.text import NAME_BYTES, short_name
@@ -116,3 +117,26 @@ def test_an_output_that_goes_away_ends_the_run_by_name(tmp_path: Path, how: str)
         again = PlanLane()
         assert run(sources, there, again).ok
         assert len(files_of(there)) == count and len(again.rendered) <= count - last
+
+
+@needs_mount
+@pytest.mark.parametrize(("layout", "min_free"), [("zip", None), ("zip", 0), ("webdataset", None)])
+def test_a_disk_without_room_for_the_next_asset_is_waited_for(
+    tmp_path: Path, layout: str, min_free: int | None
+):
+    """Assets larger than what has to stay free: what fills the disk is removed at once."""
+    sources, out = make_sources(tmp_path / "in", 12), tmp_path / "out"
+    script = (
+        f'head -c 3500000 /dev/zero > "{out}/.filler"; '
+        f'("$@"; echo "code $?") & sleep 12; ls "{out}"/.state/*.sqlite >&2; '
+        f'rm "{out}/.filler"; wait; ls "{out}" | grep -c zip'
+    )
+    process = in_process(
+        sources, out, tmp_path / "log", padding=400_000, lanes=2, layout=layout, seconds=0.05,
+        prefix=small_disk(out, "12m" if layout == "webdataset" else "7m", script),
+        options={"min_free": min_free, "patience": 90, "shard_assets": 2},
+    )  # fmt: skip
+    said, complaints = process.communicate(timeout=150)
+    assert "code 0" in said, said + complaints
+    assert "result failed" not in said
+    assert '"done": 12' in said

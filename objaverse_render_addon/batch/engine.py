@@ -155,6 +155,8 @@ class Engine:
         self._storage_tries: dict[int, int] = {}
         self._storage_failures = 0
         """Assets in a row that could not be written."""
+        self._largest = 0
+        """Bytes of an asset, of those that were rendered."""
         self._exhausted = False
         self._signals = 0
         self._deadline: float | None = None
@@ -476,6 +478,7 @@ class Engine:
             self._storage_failures = 0
             self._preparer.release(item)
             item.done, item.size = message, message.size
+            self._largest = max(self._largest, message.size)
             self._bring(item, message.path)
         elif isinstance(message, Interrupted):
             item.row.attempts -= 1
@@ -511,7 +514,7 @@ class Engine:
 
     def _storage_failed(self, item: Item, error: RenderError) -> None:
         """No fault of the asset, unless it happens again where everything else is well."""
-        if self._storage.is_well(error):
+        if self._storage.is_well(error, self._largest * len(self._names)):
             tries = self._storage_tries[item.row.id] = self._storage_tries.get(item.row.id, 0) + 1
             if tries > 1 and self._deadline is None:
                 self._storage_failures += 1

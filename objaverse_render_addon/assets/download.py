@@ -6,8 +6,10 @@ import contextlib
 import functools
 import os
 import re
+import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from email.utils import parsedate_to_datetime
@@ -28,6 +30,8 @@ __all__ = ["Progress", "Session", "download", "hub_endpoint", "new_session"]
 TIMEOUT: Final = (10.0, 30.0)
 """Seconds to connect, and between two packets."""
 PER_HOST: Final = 4
+_STALLS: Final = 5
+"""Attempts in a row that a server may stall before each file gets one only."""
 _PASSING: Final = (408, 425, 429, 500, 502, 503, 504)
 _GONE: Final = (404, 410, 451)
 
@@ -57,6 +61,7 @@ class Session:
         self._per_host, self._guard = max(per_host, 1), threading.Lock()
         self._turns: dict[str, threading.BoundedSemaphore] = {}
         self._not_before: dict[str, float] = {}
+        self._stalls: Counter[str] = Counter()
 
     def __enter__(self) -> Session:
         return self
@@ -99,6 +104,21 @@ class Session:
         finally:
             places.release()
 
+    def retries(self, url: str, error: Broken) -> int:
+        """How often to try again after an attempt that broke off.
+
+        A server that kept us waiting a few times in a row is not worth more of them.
+        """
+        host = urlsplit(url).netloc
+        if not error.stalled:
+            return limits.RETRIES
+        self._stalls[host] += 1
+        return limits.RETRIES if self._stalls[host] < _STALLS else 0
+
+    def went_well(self, url: str) -> None:
+        """A file came from this server."""
+        self._stalls.pop(urlsplit(url).netloc, None)
+
     def hold(self, url: str, seconds: float) -> None:
         """Nobody asks this server before so many seconds have passed."""
         until = time.monotonic() + min(seconds, limits.LONGEST_WAIT)
@@ -130,7 +150,10 @@ def download(
         return _answer(session, url, name, have, validator, gone)
 
     turn = functools.partial(session.turn, url, wishes.get("cancel"))
-    return transfer(opener, name, target, turn=turn, **wishes)
+    retries = functools.partial(session.retries, url)
+    path = transfer(opener, name, target, turn=turn, retries=retries, **wishes)
+    session.went_well(url)
+    return path
 
 
 @contextlib.contextmanager
@@ -177,12 +200,22 @@ def _answer(
                 "" if encoded else _validator(answer),
                 _published(answer, session),
                 answer.iter_content(CHUNK),
+                functools.partial(_hang_up, answer),
             )
     except requests.RequestException as error:
         if isinstance(error, ValueError):
             # The address itself is wrong.
             raise DownloadFailed(f"{name}: {error}.", hint="Check the address.") from error
         raise Broken(_cause(error)) from error
+
+
+def _hang_up(answer: requests.Response) -> None:
+    """Close the connection under whoever reads from it: no timeout ends what trickles."""
+    with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):
+        if hasattr(answer.raw, "shutdown"):  # Since urllib3 2.3.
+            answer.raw.shutdown()
+        else:
+            answer.raw._fp.fp.raw._sock.shutdown(socket.SHUT_RDWR)
 
 
 _HINTS: Final = {

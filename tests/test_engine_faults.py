@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from batch_lanes import LAYOUTS, PlanLane, files_of, in_process, make_job, make_sources, run
+from objaverse_server import serving, slowly
 from test_engine import needs_mount, small_disk
 
 from objaverse_render_addon.assets.sources import Source, safe_name
 from objaverse_render_addon.assets.text import NAME_BYTES, short_name
+from objaverse_render_addon.batch import engine
 from objaverse_render_addon.batch.queue.ledger import Ledger
 from objaverse_render_addon.dataset.layout import new_writer
-from objaverse_render_addon.errors import InvalidJob, OutputNotWritable
+from objaverse_render_addon.errors import Interrupted, InvalidJob, OutputNotWritable
 
 _BYTES_AS_NAMES = pytest.mark.skipif(
     sys.platform in ("win32", "darwin"), reason="names there are Unicode"
@@ -140,3 +143,42 @@ def test_a_disk_without_room_for_the_next_asset_is_waited_for(
     assert "code 0" in said, said + complaints
     assert "result failed" not in said
     assert '"done": 12' in said
+
+
+def test_servers_that_trickle_hold_no_file_of_this_machine_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(engine, "_SLOW", 0.3)
+    sources = make_sources(tmp_path / "in", 30)
+    cancel = threading.Event()
+    ended: list[str] = []
+
+    def result(one: Any) -> None:
+        ended.append(one.source)
+        if len(ended) == len(sources):
+            cancel.set()  # The slow ones would take minutes.
+
+    with serving() as server:
+        slow = []
+        for number in range(20):
+            name = f"/{number}.glb"
+            server.files[name] = b"glTF" + bytes(100_000)
+            server.orders[name] = [slowly(1, 0.05)] * 9
+            slow.append(f"{server.endpoint}{name}")
+        started = time.monotonic()
+        with pytest.raises(Interrupted):
+            run(
+                [*slow, *sources], tmp_path / "out", PlanLane(), online=True, cancel=cancel,
+                on_result=result, download_dir=tmp_path / "cache",
+            )  # fmt: skip
+        took = time.monotonic() - started
+    assert sorted(ended) == sources
+    assert took < 20
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and _downloads():
+        time.sleep(0.05)
+    assert not _downloads()
+
+
+def _downloads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "download"]

@@ -58,6 +58,10 @@ _STARTS: Final = 3
 _STORAGE_FAILURES: Final = 3
 """Assets in a row, beside two per lane, that may fail for a storage that seems to be well."""
 _BEAT: Final = 2.0
+_SLOW: Final = 5.0
+"""Seconds after which a fetch holds nothing else up any more …"""
+_SLOW_ONES: Final = 64
+"""… as long as there are no more of them than this."""
 _DEADLY: Final = (WorkerCrashed, WorkerTimeout, OutOfMemory)
 
 
@@ -136,7 +140,8 @@ class Engine:
         self._proven: set[int] = set()
         # Downloads wait for the network, so there are more of them than workers.
         self._ahead = 2 * len(lanes) + 2
-        self._fetchers = ThreadPoolExecutor(min(32, self._ahead), "fetch")
+        self._fetchers = ThreadPoolExecutor(min(32, self._ahead) + _SLOW_ONES, "fetch")
+        self._lookers = ThreadPoolExecutor(min(8, self._ahead), "look")
         self._packers = ThreadPoolExecutor(2, "pack")
         self._stop_fetching = threading.Event()
         self._storage = StorageWatch(store, patience, min_free, self._say)
@@ -147,6 +152,8 @@ class Engine:
         )  # fmt: skip
         ledger.patience = self._storage_of_ledger
         self._preparing: dict[int, Row] = {}
+        self._fetching: dict[int, float] = {}
+        """Since when what lies elsewhere is fetched."""
         self._ready: deque[tuple[Item, int]] = deque()
         self._rendering: dict[int, Item] = {}
         self._packing: dict[int, Item] = {}
@@ -316,6 +323,7 @@ class Engine:
         self._stop_fetching.set()
         self._storage.given_up.set()
         self._fetchers.shutdown(wait=True, cancel_futures=True)
+        self._lookers.shutdown(wait=True, cancel_futures=True)
         for thread in self._lanes.values():
             thread.interrupt()
             thread.finish()
@@ -335,7 +343,7 @@ class Engine:
         if self._deadline is not None or self._storage.trouble or self._exhausted:
             return
         # Finished assets that cannot be brought away fast enough hold new ones up.
-        waiting = len(self._preparing) + len(self._ready)
+        waiting = len(self._preparing) + len(self._ready) - self._slow_ones()
         room = self._ahead - max(waiting, self._packs)
         if room <= 0:
             return
@@ -343,7 +351,17 @@ class Engine:
         self._exhausted = len(rows) < room
         for row in rows:
             self._preparing[row.id] = row
-            self._fetchers.submit(self._prepare, row)
+            if classify(row.source) == "path":
+                # No server that does not answer stands in its way.
+                self._lookers.submit(self._prepare, row)
+            else:
+                self._fetching[row.id] = time.monotonic()
+                self._fetchers.submit(self._prepare, row)
+
+    def _slow_ones(self) -> int:
+        """Fetches that take so long that others are begun beside them."""
+        late = time.monotonic() - _SLOW
+        return min(_SLOW_ONES, sum(since < late for since in self._fetching.values()))
 
     def _patiently(self, action: Callable[[], Found | None]) -> Found | None:
         found: list[Found | None] = []
@@ -433,6 +451,7 @@ class Engine:
 
     def _prepared(self, told: _Prepared) -> None:
         row = self._preparing.pop(told.row.id)
+        self._fetching.pop(row.id, None)
         outcome = told.outcome
         if isinstance(outcome, Item):
             if self._deadline is None:

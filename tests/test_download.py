@@ -699,6 +699,21 @@ def test_a_disk_without_room_is_named_before_anything_is_written(server, cache, 
     assert files_in(cache.folder) == []
 
 
+def test_what_broke_off_is_said_in_words(server, tmp_path):
+    server.files["/x"] = b"x"
+
+    def cut(handler, _):
+        handler.close_connection = True
+        handler.start(200, None, Transfer_Encoding="chunked")
+        handler.wfile.write(b"ffff\r\nabc")
+
+    server.orders["/x"] = [cut] * 9
+    with pytest.raises(DownloadFailed) as caught:
+        download(new_session(), f"{server.endpoint}/x", tmp_path / "x")
+    assert "Connection broken" in caught.value.message
+    assert "('" not in caught.value.message and "IncompleteRead(" in caught.value.message
+
+
 def test_a_date_to_come_back_at_is_kept(server, cache):
     name = server.add(UID, glb())
     server.orders[name] = [status(503, Retry_After=formatdate(time.time() + 2.5, usegmt=True))]

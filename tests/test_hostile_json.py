@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,15 @@ from objaverse_render_addon.assets.stated import stated_license
 from objaverse_render_addon.batch.queue.ledger import Ledger
 from objaverse_render_addon.batch.queue.plan import plan
 from objaverse_render_addon.batch.queue.rows import Entry
-from objaverse_render_addon.errors import RenderError, TruncatedFile, WrongFormat
+from objaverse_render_addon.cameras.files import views_from_file
+from objaverse_render_addon.errors import (
+    CameraFileError,
+    InvalidJob,
+    RenderError,
+    TruncatedFile,
+    WrongFormat,
+)
+from objaverse_render_addon.job import RenderJob
 
 DEEP = b'{"asset": {"version": "2.0"}, "extras": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"
 DEEP_OBJECT = (
@@ -126,3 +136,43 @@ def test_an_asset_that_every_run_dies_over_is_given_up_in_the_end(
         assert lost["asset_id"] == "a" and lost["reason"] == "worker-crashed"
         again: Any = ledger.retry(None)
         assert again == 1
+
+
+# --- Files that a job names -----------------------------------------------------------------
+
+
+def test_jobs_nested_beyond_reason_are_refused_by_name(tmp_path: Path):
+    path = tmp_path / "job.toml"
+    path.write_text("x = " + "[" * 50_000 + "]" * 50_000)
+    with pytest.raises(InvalidJob, match=r"job\.toml cannot be read"):
+        RenderJob.load(path)
+    path = tmp_path / "job.json"
+    path.write_bytes(DEEP)
+    with pytest.raises(InvalidJob, match=r"job\.json cannot be read"):
+        RenderJob.load(path)
+    path = tmp_path / "poses.toml"
+    path.write_text("frames = " + "[" * 50_000 + "]" * 50_000)
+    with pytest.raises(CameraFileError):
+        views_from_file(str(path), (64, 64))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes there")
+def test_pipes_and_devices_are_refused_before_anybody_waits_for_them(tmp_path: Path):
+    pipe = tmp_path / "pipe.hdr"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero")):
+        job = RenderJob().with_values({"lighting.mode": "hdri", "lighting.hdri": str(path)})
+        with pytest.raises(InvalidJob, match="a pipe or a device"):
+            job.check_files()
+        with pytest.raises(CameraFileError, match="a pipe or a device"):
+            views_from_file(str(path), (64, 64))
+
+
+def test_an_hdri_that_is_none_fails_the_run_and_not_each_of_its_assets(tmp_path: Path):
+    path = tmp_path / "sky.hdr"
+    path.write_bytes(b"<html>404</html>")
+    job = RenderJob().with_values({"lighting.mode": "hdri", "lighting.hdri": str(path)})
+    with pytest.raises(InvalidJob, match="its content is no HDR image"):
+        job.check_files()
+    path.write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 1 +X 1\n\0\0\0\0")
+    job.check_files()

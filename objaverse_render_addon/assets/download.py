@@ -202,6 +202,14 @@ def _answer(
                 answer.iter_content(CHUNK),
                 functools.partial(_hang_up, answer),
             )
+    except requests.exceptions.SSLError as error:
+        if "CERTIFICATE_VERIFY_FAILED" not in str(error):
+            raise Broken(_cause(error)) from error
+        raise DownloadFailed(
+            f"{name}: {_cause(error)}.",
+            hint="Nobody whom this machine trusts vouches for the server; REQUESTS_CA_BUNDLE names "
+            "a file of others.",
+        ) from error
     except requests.RequestException as error:
         if isinstance(error, ValueError):
             # The address itself is wrong.
@@ -275,6 +283,10 @@ def _date(text: str) -> Any:
 
 def _cause(error: Exception) -> str:
     text = str(error)
+    inner = error.args[0] if error.args else None
+    if isinstance(inner, Exception) and len(inner.args) > 1 and isinstance(inner.args[0], str):
+        # Words, and the error that they came from.
+        return inner.args[0]
     with contextlib.suppress(IndexError, AttributeError):
         reason = error.args[0].reason
         text = str(reason).rsplit(": ", 1)[-1] or text

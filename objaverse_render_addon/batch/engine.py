@@ -223,7 +223,7 @@ class Engine:
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM become a wish, so that nothing is torn apart in the middle."""
+        """Ctrl-C, SIGTERM and SIGHUP become a wish, so that nothing is torn apart in the middle."""
 
         def wish(*_: object) -> None:
             self._signals += 1
@@ -231,8 +231,11 @@ class Engine:
 
         before = {}
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                before[number] = signal.signal(number, wish)
+            hang_up = getattr(signal, "SIGHUP", signal.SIGTERM)
+            for number in {signal.SIGINT, signal.SIGTERM, hang_up}:
+                # Under nohup a terminal that closes is nothing.
+                if number != hang_up or signal.getsignal(number) != signal.SIG_IGN:
+                    before[number] = signal.signal(number, wish)
         try:
             yield
         finally:

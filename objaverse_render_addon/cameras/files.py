@@ -61,6 +61,8 @@ def pose_files(path: str | Path) -> list[Path]:
     """
     path = Path(path)
     if not path.is_dir():
+        if path.exists() and not path.is_file():
+            raise CameraFileError(f"Camera file {path} is a pipe or a device.")
         return [path]
     for folder in (path, path / "sparse" / "0", path / "sparse"):
         for ending in (".bin", ".txt"):

@@ -115,7 +115,7 @@ def _tell(result: FetchResult, options: argparse.Namespace) -> None:
             "kind": "result",
             "source": redacted(result.source.text),
             "status": result.status,
-            "path": str(fetched.path) if fetched else None,
+            "path": str(fetched.path) if fetched and not fetched.temporary else None,
             "bytes": result.received,
             "known": fetched.provenance if fetched else {},
             "reason": error.reason if error else None,
@@ -130,7 +130,9 @@ def _tell(result: FetchResult, options: argparse.Namespace) -> None:
         size = f" ({readable_size(result.received)})" if result.received else ""
         state = fetched.provenance.get("objaverse_xl", {}).get("state", "")
         note = f" [{state}]" if state in ("modified", "new") else ""
-        say(f"{result.status:7s} {fetched.path}{size}{note}")
+        # What lies in an archive here is unpacked when it is rendered, and stays where it is.
+        where = redacted(result.source.text) if fetched.temporary else fetched.path
+        say(f"{result.status:7s} {where}{size}{note}")
 
 
 class _Bar:

@@ -625,7 +625,7 @@ class RenderJob:
             raise InvalidJob(f"Job file {path} is no text: {error}.") from error
         try:
             data = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidJob(f"Job file {path} cannot be read: {error}.") from error
         if not isinstance(data, dict):
             raise InvalidJob(f"Job file {path} holds no table.")
@@ -685,10 +685,17 @@ def _content(path: str) -> str:
 
 
 def _unreadable(path: Path) -> str:
-    """Why nothing can be read from a file; empty if something can."""
+    """Why an image cannot be read from a file, as far as its head tells; empty if it can."""
     try:
+        if path.exists() and not path.is_file():
+            return "it is a folder" if path.is_dir() else "it is a pipe or a device"
         with path.open("rb") as file:
-            return "" if file.read(1) else "it is empty"
+            head = file.read(4)
+        marks = {".hdr": b"#?", ".exr": b"\x76\x2f\x31\x01"}
+        if not head:
+            return "it is empty"
+        fits = head.startswith(marks.get(path.suffix.lower(), b""))
+        return "" if fits else f"its content is no {path.suffix[1:].upper()} image"
     except (OSError, ValueError) as error:
         return getattr(error, "strerror", None) or str(error)
 

@@ -55,6 +55,7 @@ def test_parts_are_put_together_and_missing_ones_told(tmp_path: Path, capsys):
     assert cli.main(arguments) == 0
     said = capsys.readouterr().out
     assert "3 assets of 2 parts" in said
+    assert "not rendered yet: 1 asset;" in said
     assert "missing: 1" in said
     assert (read_status([target]).parts, read_status([target]).missing) == ((2, 3), [1])
     assert cli.main(["status", "data", "--state", str(tmp_path)]) == 0

@@ -21,6 +21,7 @@ from throughput import sample
 
 from objaverse_render_addon import RenderJob, render
 from objaverse_render_addon.batch.lanes.capacity import cores
+from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.results import AssetResult
 
 # What Cycles does, and reading the file; the rest is ours.
@@ -45,7 +46,7 @@ def run_pool(sources: list[Path], out: Path, job: RenderJob, workers: int | None
         overheads.append(seconds["total"] - sum(seconds.get(name, 0.0) for name in PARTS))
 
     before, since = cpu_seconds(), time.perf_counter()
-    render(sources, job, out, workers=workers, on_result=note)
+    render(sources, job, out, RunOptions.of(workers=workers), on_result=note)
     wall = time.perf_counter() - since
     busy = (cpu_seconds() - before) / (wall * cores())
     print(f"  engine              {wall:8.2f} s   {len(sources) / wall:.2f} assets/s")
@@ -92,14 +93,14 @@ def main() -> None:
             {
                 "cameras": {"views": options.views},
                 "engine": {"samples": options.samples, "denoise": options.samples > 1},
-                "output": {"resolution": options.size},
+                "pixels": {"resolution": options.size},
             }
         )
         description = folder / "job.toml"
         description.write_text(job.to_toml())
         print(
             f"{options.assets} assets, {options.views} views, {options.size}², "
-            f"{options.samples} samples, {', '.join(job.output.passes)}"
+            f"{options.samples} samples, {', '.join(job.pixels.passes)}"
         )
         (folder / "pool").mkdir()
         for index in range(options.among):

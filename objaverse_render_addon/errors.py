@@ -32,6 +32,7 @@ __all__ = [
     "InvalidList",
     "LedgerDamaged",
     "MissingDependency",
+    "MissingLibraries",
     "MissingPass",
     "MissingTextures",
     "NoGeometry",
@@ -47,6 +48,7 @@ __all__ = [
     "SourceNotFound",
     "TruncatedFile",
     "UnexpectedError",
+    "UnknownRequest",
     "UnsafeData",
     "UnsupportedFormat",
     "WorkerCrashed",
@@ -162,7 +164,7 @@ class TruncatedFile(RenderError):
 
 
 class UnsupportedFormat(RenderError):
-    """No importer for this file extension."""
+    """No importer for this file extension, or pixels of a kind that a view does not have."""
 
     reason = "unsupported-format"
     exit_code = 14
@@ -343,6 +345,13 @@ class WorkerStartFailed(RenderError):
     exit_code = 53
 
 
+class MissingLibraries(WorkerStartFailed):
+    """Blender did not start, for the system lacks shared libraries that it is linked with."""
+
+    reason = "missing-libraries"
+    exit_code = 55
+
+
 class DeviceUnavailable(RenderError):
     """The compute device that was asked for is not there."""
 
@@ -355,6 +364,13 @@ class RenderFailed(RenderError):
 
     reason = "render-failed"
     exit_code = 61
+
+
+class UnknownRequest(RenderError):
+    """A worker was asked for something that it does not know, or for a scene that is not open."""
+
+    reason = "unknown-request"
+    exit_code = 54
 
 
 class Interrupted(RenderError):

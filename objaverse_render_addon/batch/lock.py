@@ -77,10 +77,10 @@ class Lock:
                 hint="Wait for it, stop it, or choose another folder; objaverse-render status says "
                 "who is at work. With --shard i/n several machines may share a folder.",
             ) from error
+        file.truncate(0)
         # What several hold has no owner: whoever came last may be gone, or have been refused.
         name = f"process {os.getpid()} on {socket.gethostname()}" if alone else _SHARED
         try:
-            file.truncate(0)
             file.write(name.encode())
             file.flush()
         except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from ..assets.sources import Source, classify, path_of
 from ..dataset.layout import size_of
 from ..dataset.reader import AssetReader
 from ..errors import OutputExists, RenderError, SourceNotFound
-from ..job import RenderJob, differences
+from ..job import RenderJob, current_form, differences
 from ..worker.protocol import Done, Stage
 from .output.store import Store
 from .queue.rows import UNDECODABLE, Row
@@ -90,7 +90,7 @@ class Preparer:
         *,
         shards: bool,
         patiently: Callable[[Callable[[], Found | None]], Found | None],
-        provenance: dict[str, dict[str, Any]],
+        provenance: Mapping[str, dict[str, Any]],
         lookup: Callable[[str], dict[str, Any]],
         tell: Callable[[Stage], None],
         cancel: threading.Event,
@@ -190,17 +190,16 @@ def _as_done(metadata: dict[str, Any], item: Item, path: Path | str) -> Done:
     return Done(
         item.row.asset_id,
         str(path),
-        views if isinstance(views, int) else 0,
-        [str(text) for text in warnings] if isinstance(warnings, list) else [],
-        doubts,
-        seconds,
-        "",
-        {
+        views=views if isinstance(views, int) else 0,
+        warnings=[str(text) for text in warnings] if isinstance(warnings, list) else [],
+        doubts=doubts,
+        seconds=seconds,
+        source={
             name: metadata[name]
             for name, kind in _KEPT.items()
             if isinstance(metadata.get(name), kind)
         },
-        ", ".join(map(str, names if isinstance(names, list) else []))
+        device=", ".join(map(str, names if isinstance(names, list) else []))
         or str(settings.get("device") or ""),
     )
 
@@ -223,7 +222,7 @@ def changed_content(file: Path, sha256: object, began: float) -> list[str]:
 
 def changed_job(old: dict[str, Any], job: RenderJob) -> list[str]:
     """How a job differs from one of another fingerprint."""
-    changes = differences(old, job.resolved().to_dict())
+    changes = differences(current_form(old), job.resolved().to_dict())
     return changes or ["the content of cameras.file or lighting.hdri"]
 
 

@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None, blender: Path | None = None) ->
         error = caught
     finally:
         finish()
-    complain(error)
+    complain(error, f"error [{error.reason}]")
     finish()
     return error.exit_code
 

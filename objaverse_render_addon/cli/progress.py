@@ -34,10 +34,10 @@ class JsonProgress:
 
     def event(self, event: Any) -> None:
         """Of a worker, as it comes."""
-        from ..worker.protocol import encode
+        from ..batch.results import as_json
 
         if event.kind not in ("done", "failed"):
-            say(encode(event))
+            say_json(as_json(event))
 
     def result(self, result: Any) -> None:
         """An asset ended."""

@@ -198,6 +198,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _render(options: argparse.Namespace) -> int:
     from ..batch.exports import Exports
+    from ..batch.options import Fetching, RunOptions, Selection, Storage, Workers
     from ..batch.queue.plan import plan
     from ..batch.run import render
 
@@ -230,33 +231,43 @@ def _render(options: argparse.Namespace) -> int:
             options.sources,
             job,
             options.out,
+            RunOptions(
+                selection=Selection(
+                    ids=options.ids,
+                    shard=options.shard,
+                    retry="all" if "all" in options.retry else options.retry,
+                    overwrite=options.overwrite,
+                    licenses=options.license,
+                ),
+                workers=Workers(
+                    blender=options.blender,
+                    workers=options.workers,
+                    gpus=options.gpus,
+                    timeout=options.timeout,
+                    max_memory=_bytes(options.max_memory),
+                    recycle=options.recycle,
+                    attempts=options.attempts,
+                    scratch=options.scratch,
+                    cluster=options.engine_cluster,
+                    address=options.address,
+                ),
+                fetching=Fetching(
+                    download_dir=options.download_dir,
+                    keep_downloads=options.keep_downloads,
+                    save_repo_format=options.save_repo_format,
+                    online=not options.offline,
+                ),
+                storage=Storage(
+                    state=options.state,
+                    min_free=_bytes(options.min_free),
+                    patience=options.patience,
+                    shard_assets=options.shard_assets,
+                    shard_bytes=int(options.shard_size * 2**30),
+                ),
+            ),
             on_event=progress.event,
             on_result=result,
             on_start=progress.start,
-            blender=options.blender,
-            workers=options.workers,
-            gpus=options.gpus,
-            timeout=options.timeout,
-            max_memory=_bytes(options.max_memory),
-            recycle=options.recycle,
-            attempts=options.attempts,
-            retry="all" if "all" in options.retry else options.retry,
-            overwrite=options.overwrite,
-            ids=options.ids,
-            shard=options.shard,
-            state=options.state,
-            scratch=options.scratch,
-            min_free=_bytes(options.min_free),
-            patience=options.patience,
-            shard_assets=options.shard_assets,
-            shard_bytes=int(options.shard_size * 2**30),
-            licences=options.license,
-            download_dir=options.download_dir,
-            keep_downloads=options.keep_downloads,
-            save_repo_format=options.save_repo_format,
-            online=not options.offline,
-            cluster=options.engine_cluster,
-            address=options.address,
         )
     progress.summary(report)
     for error in exports.errors:
@@ -275,7 +286,7 @@ def _bytes(gibibytes: float | None) -> int | None:
 def _show_plan(plans: list[Any], job: RenderJob) -> int:
     resolved = job.resolved()
     cameras: CameraRules = resolved.cameras
-    width, height = resolved.output.resolution
+    width, height = resolved.pixels.resolution
     for item in plans:
         if item.error:
             complain(item.error, f"failed [{item.error.reason}]")
@@ -285,7 +296,7 @@ def _show_plan(plans: list[Any], job: RenderJob) -> int:
     views = "all views" if cameras.views is None else how_many(cameras.views, "view")
     show(
         f"{count} of {how_many(len(plans), 'asset')} to render: {views} each ({cameras.pattern}), "
-        f"{width}x{height}, {', '.join(resolved.output.passes)}"
+        f"{width}x{height}, {', '.join(resolved.pixels.passes)}"
     )
     codes = {item.error.exit_code for item in plans if item.error}
     return 0 if not codes else codes.pop() if len(codes) == 1 else 3

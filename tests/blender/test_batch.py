@@ -16,11 +16,13 @@ from typing import Any
 
 import pytest
 
-from objaverse_render_addon.batch.lanes.local import LocalLane, Place
+from objaverse_render_addon.batch.lanes.local import LocalLane
+from objaverse_render_addon.batch.options import RunOptions, Workers
 from objaverse_render_addon.batch.queue.ledger import Ledger
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.verify import verify_asset
 from objaverse_render_addon.errors import Interrupted, OutOfMemory, WorkerTimeout
+from objaverse_render_addon.worker.supervisor import Place
 
 from . import scenes
 from .test_faults import (
@@ -39,7 +41,7 @@ pytestmark = pytest.mark.skipif(
 
 COUNT = 40
 TINY: dict[str, Any] = {
-    "cameras.views": 1, "output.resolution": [16, 16], "output.passes": ["depth", "mask"],
+    "cameras.views": 1, "pixels.resolution": [16, 16], "pixels.passes": ["depth", "mask"],
 }  # fmt: skip
 
 
@@ -64,7 +66,8 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="module")
 def undisturbed(sources: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("undisturbed")
-    assert render(sources, scenes.make_job(TINY), out, workers=1).counts["done"] == COUNT
+    report = render(sources, scenes.make_job(TINY), out, RunOptions.of(workers=1))
+    assert report.counts["done"] == COUNT
     return contents(out)
 
 
@@ -90,14 +93,15 @@ def test_workers_that_are_killed_at_random_cost_nothing(
 ) -> None:
     """The first while it starts, the others while they import, render or write."""
     dice, over, killed = random.Random(11), threading.Event(), list[int]()
-    made = [LocalLane(Place(f"cpu {n}", {}, 1), scratch=scratch) for n in range(2)]
+    made = [LocalLane(Place(f"cpu {n}", {}, 1), Workers(scratch=scratch)) for n in range(2)]
 
     def strike() -> None:
         assert wait_until(lambda: workers_of(os.getpid()))
         killed.append(workers_of(os.getpid())[0])
         os.kill(killed[0], signal.SIGKILL)
         while len(killed) < 9 and not over.wait(dice.uniform(0.05, 0.4)):
-            there = [lane._worker.pid for lane in made if lane._worker is not None]
+            workers = [lane._supervisor._worker for lane in made]
+            there = [worker.pid for worker in workers if worker is not None]
             if there:
                 killed.append(dice.choice(there))
                 with contextlib.suppress(ProcessLookupError):
@@ -119,7 +123,10 @@ def test_workers_that_are_killed_at_random_cost_nothing(
     }
     # Who was hit twice was given up; asked again, it is rendered.
     report = render(
-        sources, job, tmp_path / "out", workers=2, scratch=scratch, retry=["worker-crashed"]
+        sources,
+        job,
+        tmp_path / "out",
+        RunOptions.of(workers=2, scratch=scratch, retry=["worker-crashed"]),
     )
     assert report.ok
     assert states(tmp_path / "out") == {"done": COUNT}
@@ -178,8 +185,11 @@ def test_others_go_on_while_one_worker_hangs_and_one_eats_memory(
     given = [*sources[:4], tmp_path / "huge.blend", *sources[4:16]]
     out = tmp_path / "out"
     report = render(
-        given, scenes.make_job(TINY), out, workers=2, scratch=scratch, timeout=8,
-        max_memory=900 << 20, on_event=freeze,
+        given,
+        scenes.make_job(TINY),
+        out,
+        RunOptions.of(workers=2, scratch=scratch, timeout=8, max_memory=900 << 20),
+        on_event=freeze,
     )  # fmt: skip
     (failed,) = report.failed
     assert isinstance(failed.error, OutOfMemory | WorkerTimeout)
@@ -263,8 +273,11 @@ def test_workers_are_replaced_after_their_share(
             seen.extend(workers_of(os.getpid()))
 
     report = render(
-        sources[:5], scenes.make_job(TINY), tmp_path / "out", workers=1, recycle=2,
-        on_event=look, scratch=scratch,
+        sources[:5],
+        scenes.make_job(TINY),
+        tmp_path / "out",
+        RunOptions.of(workers=1, recycle=2, scratch=scratch),
+        on_event=look,
     )  # fmt: skip
     assert report.counts["done"] == 5
     assert len(set(seen)) == 3

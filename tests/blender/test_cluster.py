@@ -17,8 +17,9 @@ ray = pytest.importorskip("ray", reason='needs Ray: pip install "objaverse-rende
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from objaverse_render_addon.batch.lanes import ray as ours  # noqa: E402
-from objaverse_render_addon.batch.lanes.local import Lane, Task  # noqa: E402
+from objaverse_render_addon.batch.lanes.local import Lane  # noqa: E402
 from objaverse_render_addon.batch.lanes.ray import RayLane  # noqa: E402
+from objaverse_render_addon.batch.options import RunOptions  # noqa: E402
 from objaverse_render_addon.batch.queue.ledger import Ledger  # noqa: E402
 from objaverse_render_addon.batch.run import render  # noqa: E402
 from objaverse_render_addon.dataset.layout import METADATA, new_writer  # noqa: E402
@@ -26,7 +27,7 @@ from objaverse_render_addon.dataset.reader import AssetReader  # noqa: E402
 from objaverse_render_addon.dataset.verify import verify_asset  # noqa: E402
 from objaverse_render_addon.errors import Interrupted, NoGeometry, WorkerStartFailed  # noqa: E402
 from objaverse_render_addon.job import RenderJob  # noqa: E402
-from objaverse_render_addon.worker.protocol import Done  # noqa: E402
+from objaverse_render_addon.worker.protocol import Done, RenderAsset  # noqa: E402
 
 from . import scenes  # noqa: E402
 
@@ -43,12 +44,12 @@ class Sleeper:
     def __init__(self, settings: tuple[float, str]) -> None:
         self._seconds, self._notes = settings
 
-    def render(self, task: Task, _: Any) -> Done:
+    def render(self, task: RenderAsset, _: Any) -> Done:
         if task.asset_id == "empty":
             raise NoGeometry(f"{task.source} has no faces.", hint="Look at it.", log="a\nb")
         Path(self._notes, f"{task.asset_id}-{os.getpid()}").touch()
         time.sleep(self._seconds)
-        writer = new_writer(task.out, task.asset_id, "zip")
+        writer = new_writer(Path(task.out), task.asset_id, "zip")
         writer.add(METADATA, b"{}")
         return Done(task.asset_id, str(writer.commit()), 1, [], {}, {"total": self._seconds})
 
@@ -106,8 +107,12 @@ def test_a_node_that_is_lost_loses_no_asset(nodes: Cluster, tmp_path: Path) -> N
                 lane.room = 3
 
     report = render(
-        [*sources, tmp_path / "empty.obj"], RenderJob(), tmp_path / "out", attempts=3,
-        lanes=lambda _: lanes, on_result=cut,
+        [*sources, tmp_path / "empty.obj"],
+        RenderJob(),
+        tmp_path / "out",
+        RunOptions.of(attempts=3),
+        lanes=lambda _: lanes,
+        on_result=cut,
     )  # fmt: skip
     assert (report.counts["done"], report.counts["failed"]) == (24, 1)
     assert len(set(ended)) == len(ended) == 25
@@ -156,12 +161,15 @@ def test_what_a_cluster_renders_is_what_one_machine_renders(
 ) -> None:
     nodes.add_node(num_cpus=2)
     job = scenes.make_job(
-        {"cameras.views": 2, "output.resolution": [24, 24], "output.layout": layout}
+        {"cameras.views": 2, "pixels.resolution": [24, 24], "files.layout": layout}
     )
     sources = [scenes.write_glb(tmp_path / f"{name}.glb") for name in ("one", "two", "three")]
     assert render(sources, job, tmp_path / "here").ok
     report = render(
-        sources, job, tmp_path / "there", cluster="ray", address=nodes.address, workers=2
+        sources,
+        job,
+        tmp_path / "there",
+        RunOptions.of(cluster="ray", address=nodes.address, workers=2),
     )
     assert report.ok and report.counts["done"] == 3, report.failed
     for name in ("one", "two", "three"):

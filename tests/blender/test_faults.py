@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.dataset.verify import verify_asset
@@ -136,10 +138,10 @@ def test_a_worker_that_dies_costs_its_asset_only(
             (pid,) = workers_of(os.getpid())
             os.kill(pid, how)
 
-    job = scenes.make_job({"cameras.views": 40, "output.resolution": [48, 48]})
+    job = scenes.make_job({"cameras.views": 40, "pixels.resolution": [48, 48]})
     out = tmp_path / "out"
     sources = cubes(tmp_path, "first", "second", "third")
-    report = render(sources, job, out, on_event=strike, scratch=scratch, workers=1)
+    report = render(sources, job, out, RunOptions.of(scratch=scratch, workers=1), on_event=strike)
     assert [result.status for result in report.results] == ["done", "failed", "done"]
     error = report.results[1].error
     assert isinstance(error, WorkerCrashed)
@@ -149,7 +151,7 @@ def test_a_worker_that_dies_costs_its_asset_only(
     assert sorted(path.name for path in out.glob("[!.]*")) == ["first.zip", "third.zip"]
     # It had two chances, and is not tried again and again.
     assert [result.status for result in render(sources, job, out).results][1] == "failed"
-    again = render(sources, job, out, scratch=scratch, retry=["worker-crashed"])
+    again = render(sources, job, out, RunOptions.of(scratch=scratch, retry=["worker-crashed"]))
     assert [result.status for result in again.results] == ["skipped", "done", "skipped"]
     assert all(verify_asset(path).ok for path in out.glob("[!.]*"))
 
@@ -159,10 +161,10 @@ def test_an_asset_that_takes_too_long_is_ended(
     layout: str, tmp_path: Path, scratch: Path
 ) -> None:
     sources, values = small_and_big(tmp_path)
-    job = scenes.make_job({**values, "engine.samples": 3000, "output.layout": layout})
+    job = scenes.make_job({**values, "engine.samples": 3000, "files.layout": layout})
     out = tmp_path / "out"
     since = time.monotonic()
-    report = render(sources, job, out, timeout=4, scratch=scratch, workers=1)
+    report = render(sources, job, out, RunOptions.of(timeout=4, scratch=scratch, workers=1))
     assert [result.status for result in report.results] == ["done", "failed", "done"]
     error = report.results[1].error
     assert isinstance(error, WorkerTimeout)
@@ -180,8 +182,11 @@ def test_a_worker_that_does_nothing_any_more_is_ended(tmp_path: Path, scratch: P
     job = scenes.make_job({"cameras.views": 30})
     out = tmp_path / "out"
     report = render(
-        cubes(tmp_path, "first", "second"), job, out, timeout=5, on_event=freeze,
-        scratch=scratch, workers=1,
+        cubes(tmp_path, "first", "second"),
+        job,
+        out,
+        RunOptions.of(timeout=5, scratch=scratch, workers=1),
+        on_event=freeze,
     )  # fmt: skip
     assert isinstance(report.results[0].error, WorkerTimeout)
     assert report.results[1].status == "done"
@@ -200,7 +205,12 @@ def test_an_asset_that_needs_too_much_memory_is_ended(tmp_path: Path, scratch: P
     sources.insert(1, tmp_path / "huge.blend")
     out = tmp_path / "out"
     job = scenes.make_job({"cameras.views": 2})
-    report = render(sources, job, out, max_memory=900 << 20, scratch=scratch, workers=1)
+    report = render(
+        sources,
+        job,
+        out,
+        RunOptions.of(max_memory=900 << 20, scratch=scratch, workers=1),
+    )
     assert [result.status for result in report.results] == ["done", "failed", "done"]
     error = report.results[1].error
     assert isinstance(error, OutOfMemory)
@@ -224,7 +234,7 @@ def test_a_full_disk_fails_what_does_not_fit(layout: str, tmp_path: Path, scratc
     sources, values = small_and_big(tmp_path)
     small = tmp_path / "small"
     small.mkdir()
-    job = {**values, "output.layout": layout}
+    job = {**values, "files.layout": layout}
     state = ["--state", str(tmp_path / "state"), "--min-free", "0"]
     arguments = command(sources, small, job, "--scratch", str(scratch), *state)
     # Arrays take the same room whatever is in them, so that of folders not even one fits;
@@ -283,7 +293,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, scratch: Path)
     file.touch()
     for out in (file, file / "below"):
         with pytest.raises(OutputNotWritable, match="file"):
-            render([source], job, out, scratch=scratch)
+            render([source], job, out, RunOptions.of(scratch=scratch))
 
 
 def test_a_folder_that_belongs_to_somebody_else_is_named(tmp_path: Path) -> None:
@@ -316,11 +326,14 @@ def test_a_folder_that_vanishes_costs_nothing(tmp_path: Path, scratch: Path) -> 
 
     job = scenes.make_job({"cameras.views": 30})
     for layout in ("zip", "folder"):
-        changed = job.with_values({"output.layout": layout})
+        changed = job.with_values({"files.layout": layout})
         removed.clear()
         report = render(
-            cubes(tmp_path, "first", "second"), changed, out, on_event=remove, scratch=scratch,
-            workers=1,
+            cubes(tmp_path, "first", "second"),
+            changed,
+            out,
+            RunOptions.of(scratch=scratch, workers=1),
+            on_event=remove,
         )  # fmt: skip
         # No asset's fault: the one in hand is rendered again when the folder can be written.
         assert [result.status for result in report.results] == ["done", "done"]
@@ -378,8 +391,8 @@ def test_a_worker_ends_with_the_process_that_started_it(
 ) -> None:
     sources, out = cubes(tmp_path, "first"), tmp_path / "out"
     values = {
-        "cameras.views": 100, "engine.samples": 64, "output.resolution": [128, 128],
-        "output.layout": layout,
+        "cameras.views": 100, "engine.samples": 64, "pixels.resolution": [128, 128],
+        "files.layout": layout,
     }  # fmt: skip
     process = start(command(sources, out, values, "--scratch", str(scratch)))
     next_line(process, "frame-done", asset_id="first")
@@ -400,7 +413,12 @@ def test_a_part_that_a_power_cut_left_is_cleaned_up(tmp_path: Path, scratch: Pat
     (parts / "cube.99999" / "000.png").touch()
     (parts / "cube.99998.zip").touch()
     (out / "cube.zip").write_bytes(b"PK\x03\x04 half an archive")
-    report = render([source], scenes.make_job({"cameras.views": 1}), out, scratch=scratch)
+    report = render(
+        [source],
+        scenes.make_job({"cameras.views": 1}),
+        out,
+        RunOptions.of(scratch=scratch),
+    )
     assert report.results[0].status == "done"
     assert [path.name for path in out.glob("[!.]*")] == ["cube.zip"]
     assert not parts.exists()
@@ -413,31 +431,63 @@ def test_another_job_does_not_touch_what_is_there(
 ) -> None:
     (source,) = cubes(tmp_path, "cube")
     out = tmp_path / "out"
-    first = scenes.make_job({"cameras.views": 2, "output.layout": layout})
+    first = scenes.make_job({"cameras.views": 2, "files.layout": layout})
     other = first.with_values({"engine.samples": 3, "seed": 9})
-    (done,) = render([source], first, out, scratch=scratch).results
+    (done,) = render([source], first, out, RunOptions.of(scratch=scratch)).results
     for ledger in ("there", "lost"):
         if ledger == "lost":
             shutil.rmtree(out / ".state")
-            (refused,) = render([source], other, out, scratch=scratch).results
+            (refused,) = render([source], other, out, RunOptions.of(scratch=scratch)).results
             error = refused.error
             assert isinstance(error, OutputExists)
         else:
             with pytest.raises(OutputExists) as caught:
-                render([source], other, out, scratch=scratch)
+                render([source], other, out, RunOptions.of(scratch=scratch))
             error = caught.value
         assert "engine.samples: 1 -> 3" in error.message
         assert "seed: 0 -> 9" in error.message
     assert done.path is not None
     with AssetReader(done.path) as reader:
         assert reader.metadata["seed"] == 0
-    (replaced,) = render([source], other, out, overwrite=True, scratch=scratch).results
+    again = RunOptions.of(overwrite=True, scratch=scratch)
+    (replaced,) = render([source], other, out, again).results
     assert replaced.status == "done"
     with AssetReader(done.path) as reader:
         assert reader.metadata["seed"] == 9
     assert [path.name for path in out.glob("[!.]*")] == [done.path.name]
     # Another file under the same name is not the same asset either.
     scenes.write_glb(source, scenes.CUBE_VERTICES * (1, 2, 3), scenes.CUBE_FACES + [(0, 1, 2)])
-    (changed,) = render([source], other, out, scratch=scratch).results
+    (changed,) = render([source], other, out, RunOptions.of(scratch=scratch)).results
     assert isinstance(changed.error, OutputExists)
     assert "file_size" in changed.error.message
+
+
+@pytest.mark.core
+def test_a_worker_never_loads_openexr(tmp_path: Path, scratch: Path) -> None:
+    """Beside the one that Blender is linked with, a second may end the process."""
+    spec = importlib.util.find_spec("OpenEXR")
+    assert spec is not None
+    assert spec.origin is not None
+
+    def maps(pid: int) -> str:
+        return Path(f"/proc/{pid}/maps").read_text()
+
+    # What is looked for is seen where it is.
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import OpenEXR; print(open('/proc/self/maps').read())"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert spec.origin in loaded
+    seen = []
+
+    def look(event: Any) -> None:
+        if event.kind == "frame-done":
+            seen.extend(maps(pid) for pid in workers_of(os.getpid()))
+
+    job = scenes.make_job({"cameras.views": 3, "files.geometry": "exr"})
+    options = RunOptions.of(scratch=scratch)
+    report = render(cubes(tmp_path, "cube"), job, tmp_path / "out", options, on_event=look)
+    assert not report.failed
+    assert seen
+    assert "bpy" in seen[-1]
+    assert [text for text in seen if spec.origin in text] == []

@@ -222,11 +222,11 @@ def test_albedo_roughness_and_metallic_are_what_the_material_says(tmp_path: Path
     pose = scenes.look_at((-0.5, -9, 0), (-0.5, 0, 0))
     cameras = scenes.camera_file(tmp_path / "front.json", [pose], scenes.lens(50, (256, 48)))
     passes = ["rgb", "albedo", "roughness_metallic", "object_index", "mask"]
-    job = scenes.make_job({**cameras, "asset.normalize": "none", "output.passes": passes})
+    job = scenes.make_job({**cameras, "asset.normalize": "none", "pixels.passes": passes})
     scene = scenes.open_scene(path, job)
     assert scene.warnings == []
     (frame,) = scenes.frames_of(scene)
-    number = {name: index for index, name in scene.object_names.items()}
+    number = {name: index for index, name in scene.asset.object_names.items()}
     for name, (_, albedo, rough_metal) in cases.items():
         seen = frame.passes["object_index"] == number[name]
         assert seen.sum() > 100, name
@@ -248,7 +248,7 @@ def test_a_shader_that_cannot_be_followed_is_named(tmp_path: Path) -> None:
         tree.links.new(convert.outputs[0], output.inputs["Surface"])
         material.diffuse_color = (0.2, 0.4, 0.6, 1)
         scenes.add_cube(material=material)
-    values = {**scenes.ring(tmp_path), "output.passes": ["albedo", "mask"]}
+    values = {**scenes.ring(tmp_path), "pixels.passes": ["albedo", "mask"]}
     scene = scenes.open_scene(path, scenes.make_job(values))
     assert any(item.startswith("unclear-materials: Strange") for item in scene.warnings)
 
@@ -263,16 +263,16 @@ def test_object_numbers_tell_objects_apart(tmp_path: Path) -> None:
     pose = scenes.look_at((0, -8, 0))
     cameras = scenes.camera_file(tmp_path / "front.json", [pose], scenes.lens(50, (96, 48)))
     passes = ["object_index", "mask"]
-    job = scenes.make_job({**cameras, "asset.normalize": "none", "output.passes": passes})
+    job = scenes.make_job({**cameras, "asset.normalize": "none", "pixels.passes": passes})
     scene = scenes.open_scene(path, job)
     (frame,) = scenes.frames_of(scene)
-    for number, name in scene.object_names.items():
+    for number, name in scene.asset.object_names.items():
         x = centers[name]
         seen = scenes.cast_box(frame.camera, (x - 0.5, -0.5, -0.5), (x + 0.5, 0.5, 0.5))[0]
         wrong = (frame.passes["object_index"] == number) != np.isfinite(seen)
         assert wrong.sum() <= 1
     ids = np.unique(frame.passes["object_index"])
-    assert set(ids.tolist()) == {0, *scene.object_names}
+    assert set(ids.tolist()) == {0, *scene.asset.object_names}
 
 
 # --- Missing textures and missing colours ---------------------------------------------------
@@ -331,7 +331,7 @@ def blend_without_its_image(path: Path) -> Path:
 )
 def test_a_missing_texture_is_replaced_and_named(name: str, build: Any, tmp_path: Path) -> None:
     path = build(tmp_path / name)
-    values = {**scenes.ring(tmp_path), "output.passes": ["rgb", "albedo", "mask"]}
+    values = {**scenes.ring(tmp_path), "pixels.passes": ["rgb", "albedo", "mask"]}
 
     def shot(**changes: Any) -> tuple[Any, Any]:
         scene = scenes.open_scene(path, scenes.make_job({**values, **changes}), "chair")
@@ -339,7 +339,7 @@ def test_a_missing_texture_is_replaced_and_named(name: str, build: Any, tmp_path
         return scene, frame.passes["albedo"][frame.passes["mask"] == 1]
 
     scene, albedo = shot()
-    missing = scene.record["missing_textures"]
+    missing = scene.asset.record["missing_textures"]
     assert missing["count"] == 1
     assert "wood" in missing["files"][0].lower()
     assert np.abs(albedo - 0.5).max() < 1e-6
@@ -348,7 +348,7 @@ def test_a_missing_texture_is_replaced_and_named(name: str, build: Any, tmp_path
     scene, albedo = shot(**{"asset.missing_textures": "random", "seed": 3})
     color = draw(3, "chair", "missing-texture", 0, 3)
     assert np.abs(albedo - color).max() < 1e-6
-    (recorded,) = scene.record["missing_textures"]["file_path_to_color"].values()
+    (recorded,) = scene.asset.record["missing_textures"]["file_path_to_color"].values()
     assert np.allclose(recorded, color)
 
     with pytest.raises(MissingTextures, match=r"(?i)wood"):
@@ -359,7 +359,7 @@ def test_a_missing_texture_is_replaced_and_named(name: str, build: Any, tmp_path
 def test_a_mesh_without_colours_gets_grey_or_a_seeded_colour(tmp_path: Path) -> None:
     for write, name in ((scenes.write_stl, "plain.stl"), (scenes.write_ply, "plain.ply")):
         path = write(tmp_path / name, scenes.CUBE_VERTICES, scenes.CUBE_FACES)
-        values = {**scenes.ring(tmp_path), "output.passes": ["rgb", "albedo", "mask"]}
+        values = {**scenes.ring(tmp_path), "pixels.passes": ["rgb", "albedo", "mask"]}
         for policy, color in (
             ("neutral", (0.5, 0.5, 0.5)),
             ("random", tuple(draw(5, "chair", "random-color", 0, 3))),
@@ -369,7 +369,7 @@ def test_a_mesh_without_colours_gets_grey_or_a_seeded_colour(tmp_path: Path) -> 
             (frame,) = scenes.frames_of(scene)
             albedo = frame.passes["albedo"][frame.passes["mask"] == 1]
             assert np.abs(albedo - color).max() < 1e-6
-            recorded = scene.record["random_color"]
+            recorded = scene.asset.record["random_color"]
             assert recorded is None if policy == "neutral" else np.allclose(recorded[:3], color)
 
 
@@ -379,7 +379,7 @@ def test_vertex_colours_of_a_ply_file_are_shown(tmp_path: Path) -> None:
     path = scenes.write_ply(
         tmp_path / "colored.ply", scenes.CUBE_VERTICES, scenes.CUBE_FACES, colors
     )
-    values = {**scenes.ring(tmp_path), "output.passes": ["rgb", "albedo", "mask"]}
+    values = {**scenes.ring(tmp_path), "pixels.passes": ["rgb", "albedo", "mask"]}
     (frame,) = scenes.shoot(path, {**values, "asset.uncolored": "random"})
     albedo = frame.passes["albedo"][frame.passes["mask"] == 1]
     assert np.abs(albedo - (0.5, 0.2, 0.05)).max() < 3e-3

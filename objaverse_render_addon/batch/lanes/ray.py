@@ -15,11 +15,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from ...assets.resolve import RepoFormat, Resolver
+from ...assets.resolve import Resolver
+from ...assets.sources import Source, classify
 from ...errors import (
     DeviceUnavailable,
     Interrupted,
@@ -32,10 +33,12 @@ from ...errors import (
 )
 from ...job import RenderJob
 from ...worker.process import scratch_root
-from ...worker.protocol import Done, Stage
+from ...worker.protocol import Done, RenderAsset, Stage
+from ...worker.supervisor import Place
+from ..options import Fetching, Workers
 from ..output.store import open_store
 from . import capacity
-from .local import Lane, LaneBroken, LocalLane, Place, Progress, Task
+from .local import Lane, LaneBroken, LocalLane, Progress
 
 __all__ = ["NodeSettings", "RayLane", "make_node_lane", "ray_lanes"]
 
@@ -55,54 +58,43 @@ class NodeSettings:
 
     out: str
     layout: str
-    blender: str | None = None
+    workers: Workers = field(default_factory=Workers)
+    fetching: Fetching = field(default_factory=Fetching)
     threads: int = 0
-    timeout: float = 300.0
-    max_memory: int = 0
-    recycle: int = 1000
-    scratch: str | None = None
-    download_dir: str | None = None
-    keep_downloads: bool = True
-    save_repo_format: RepoFormat = "none"
-    endpoint: str | None = None
-    online: bool = True
 
 
 class _NodeLane:
     """A lane on the node it was made on: fetch, render, bring to the output."""
 
     def __init__(self, settings: NodeSettings) -> None:
-        base = Path(settings.scratch) if settings.scratch else scratch_root()
+        workers, fetching = settings.workers, settings.fetching
+        base = Path(workers.scratch) if workers.scratch else scratch_root()
         base.mkdir(parents=True, exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix="objaverse-render-node-", dir=base))
         self._settings = settings
         self._store = open_store(settings.out, settings.layout, self._folder)
         self._resolver = Resolver(
-            settings.download_dir, settings.endpoint, online=settings.online,
-            keep=settings.keep_downloads, save_repo_format=settings.save_repo_format,
+            fetching.download_dir, fetching.endpoint, online=fetching.online,
+            keep=fetching.keep_downloads, save_repo_format=fetching.save_repo_format,
         )  # fmt: skip
         self._stop = threading.Event()
         self._lane = LocalLane(
-            _place(settings.threads),
-            blender=Path(settings.blender) if settings.blender else None,
-            scratch=self._folder,
-            timeout=settings.timeout,
-            max_memory=settings.max_memory,
-            recycle=settings.recycle,
+            _place(settings.threads), replace(workers, scratch=self._folder, previews=None)
         )
 
-    def render(self, task: Task, tell: Progress) -> Done:
+    def render(self, task: RenderAsset, tell: Progress) -> Done:
         """See :class:`.lanes.Lane`."""
-        assert task.entry is not None
-        fetched = self._resolver.fetch(task.entry, cancel=self._stop)
+        source = Source(
+            task.source, classify(task.source), task.asset_id, known=task.known
+        )
+        fetched = self._resolver.fetch(source, cancel=self._stop)
         try:
             known = {**fetched.provenance, **task.provenance}
             # What waits for its shard goes where the run packs; the rest where it belongs.
             shelved = self._settings.layout == "webdataset"
-            out = task.out if shelved else self._store.staging
-            done = self._lane.render(
-                replace(task, path=fetched.path, provenance=known, out=out), tell
-            )
+            out = task.out if shelved else str(self._store.staging)
+            there = replace(task, path=str(fetched.path), provenance=known, out=out)
+            done = self._lane.render(there, tell)
         finally:
             self._resolver.release(fetched)
         name = self._store.name_of(task.asset_id)
@@ -152,7 +144,7 @@ class _Actor:
     def is_there(self) -> bool:
         return True
 
-    def render(self, task: Task) -> Outcome:
+    def render(self, task: RenderAsset) -> Outcome:
         try:
             if self._lane is None:
                 self._lane = self._make(self._settings)
@@ -199,7 +191,7 @@ class RayLane:
         self._actor: Any = None
         self._stopped = threading.Event()
 
-    def render(self, task: Task, tell: Progress) -> Done:
+    def render(self, task: RenderAsset, tell: Progress) -> Done:
         """See :class:`.lanes.Lane`."""
         ray = self._ray
         try:
@@ -297,25 +289,22 @@ def connect(address: str | None) -> Any:
 def ray_lanes(
     settings: NodeSettings,
     job: RenderJob,
-    *,
-    address: str | None = None,
-    workers: int | None = None,
     assets: int | None = None,
+    *,
     make: Callable[[Any], Lane] = make_node_lane,
 ) -> Sequence[tuple[str, Lane]]:
     """Lanes on a Ray cluster, spread over its nodes.
 
     Args:
-        address: Of the cluster (``auto``, ``host:6379``, ``ray://…``); one on this machine
-            otherwise.
-        workers: Their number; by the cluster's CPUs and GPUs otherwise.
+        settings: Where its workers name no ``address`` (``auto``, ``host:6379``, ``ray://…``), a
+            cluster on this machine; where they name no number, by the cluster's CPUs and GPUs.
         assets: So many are to be rendered: more workers have nothing to do.
 
     Raises:
         MissingDependency, InvalidJob
         DeviceUnavailable: A GPU is asked for and the cluster has none.
     """
-    ray = connect(address)
+    ray = connect(settings.workers.address)
     there = ray.cluster_resources()
     cpus, gpus = int(there.get("CPU", 0)), int(there.get("GPU", 0))
     if job.engine.device not in ("auto", "cpu") and not gpus:
@@ -324,6 +313,7 @@ def ray_lanes(
             hint="ray status shows what it has; use --device auto or cpu.",
         )
     on_gpu = gpus > 0 and job.engine.device != "cpu"
+    workers = settings.workers.workers
     if workers is None:
         workers = max(1, min(capacity.PER_GPU * gpus, cpus) if on_gpu else cpus)
         workers = min(workers, assets or workers)

@@ -17,6 +17,7 @@ from objaverse_render_addon.assets.companions import Companion, named_in
 from objaverse_render_addon.assets.finite import check_finite
 from objaverse_render_addon.assets.formats import MUCH_JSON, inspect_file
 from objaverse_render_addon.assets.stated import stated_license
+from objaverse_render_addon.batch.inputs import check_files
 from objaverse_render_addon.batch.queue.ledger import Ledger
 from objaverse_render_addon.batch.queue.plan import plan
 from objaverse_render_addon.batch.queue.rows import Entry
@@ -162,9 +163,9 @@ def test_pipes_and_devices_are_refused_before_anybody_waits_for_them(tmp_path: P
     os.mkfifo(pipe)
     for path in (pipe, Path("/dev/zero")):
         job = RenderJob().with_values({"lighting.mode": "hdri", "lighting.hdri": str(path)})
-        with pytest.raises(InvalidJob, match="a pipe or a device"):
-            job.check_files()
-        with pytest.raises(CameraFileError, match="a pipe or a device"):
+        with pytest.raises(InvalidJob, match="no regular file"):
+            check_files(job)
+        with pytest.raises(CameraFileError, match="neither a file"):
             views_from_file(str(path), (64, 64))
 
 
@@ -172,7 +173,7 @@ def test_an_hdri_that_is_none_fails_the_run_and_not_each_of_its_assets(tmp_path:
     path = tmp_path / "sky.hdr"
     path.write_bytes(b"<html>404</html>")
     job = RenderJob().with_values({"lighting.mode": "hdri", "lighting.hdri": str(path)})
-    with pytest.raises(InvalidJob, match="its content is no HDR image"):
-        job.check_files()
+    with pytest.raises(InvalidJob, match="it is no image"):
+        check_files(job)
     path.write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 1 +X 1\n\0\0\0\0")
-    job.check_files()
+    check_files(job)

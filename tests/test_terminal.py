@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from objaverse_render_addon import cli
 from objaverse_render_addon.assets.sources import Source
 from objaverse_render_addon.assets.text import clean
-from objaverse_render_addon.batch.results import AssetResult
+from objaverse_render_addon.batch.results import AssetResult, Notice
 from objaverse_render_addon.cli import terminal
 from objaverse_render_addon.cli.progress import Progress
 from objaverse_render_addon.errors import ImportFailed, NoGeometry, RenderError, from_reason
 from objaverse_render_addon.words import one_line, redacted, without_secrets
-from objaverse_render_addon.worker.protocol import Done, Failed, Notice, Stage
+from objaverse_render_addon.worker.protocol import Stage
 
 ATTACK = (
     "a\x1b]0;title\x07b\x1b[2Jc\x9b31md\x1b]52;c;AAAA\x1b\\e\n"
@@ -229,7 +229,7 @@ def test_what_was_asked_for_and_cannot_be_written_is_a_failure(tmp_path: Path):
     run(make_sources(tmp_path / "in", 3), tmp_path / "out")
     arguments = ["status", str(tmp_path / "out"), "--json"]
     full = start(arguments, "{} > /dev/full")
-    assert full.returncode == 41 and full.stderr.startswith("error: Standard output: No space")
+    assert full.returncode == 41 and full.stderr.startswith("error [disk-full]: Standard output")
     assert "Traceback" not in full.stderr
     # Who has read enough is no failure.
     assert start(arguments, "{} | true").returncode == 0
@@ -242,10 +242,3 @@ def test_letters_that_an_output_does_not_know_are_replaced(monkeypatch: pytest.M
     monkeypatch.setattr(sys, "stdout", stream)
     terminal.say("→ 椅子 ok")
     assert stream.written == ["? ?? ok\n"]
-
-
-def test_messages_of_workers_are_data_not_lines():
-    failed = Failed("a", "import-failed", ATTACK, ATTACK, ATTACK)
-    error = from_reason(failed.reason, failed.message, failed.hint, failed.log)
-    assert error.message == HARMLESS
-    assert Done("a", "b", 0, [], {}, {}, "").asset_id == "a"

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import SourceNotFound, from_os_error
+from ..errors import SourceNotFound
+from ..files import replacing
 from ..words import one_line, redacted
 from .output.store import state_folder
 from .queue.ledger import Ledger
@@ -177,23 +178,20 @@ def export_csv(paths: Sequence[Path], folder: Path) -> list[tuple[Path, int]]:
     written = []
     for name, states in (("successful", ("done",)), ("failed", FAILED)):
         target = folder / f"handle-found-object-{name}.csv"
-        part = folder / f".{target.name}.{os.getpid()}"
         count = 0
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with part.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                for path in paths:
-                    with named(path), Ledger(path, read_only=True) as ledger:
-                        for row in ledger.assets(states):
-                            values = [row["updated"], redacted(row["source"]), row["sha256"] or ""]
-                            if name == "failed":
-                                values += [row["reason"], _cell(row["message"] or "")]
-                            writer.writerow([one_line(str(value)) for value in values])
-                            count += 1
-            part.replace(target)
-        except OSError as error:
-            raise from_os_error(error, str(target)) from error
+        with (
+            replacing(target) as part,
+            part.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.writer(file)
+            for path in paths:
+                with named(path), Ledger(path, read_only=True) as ledger:
+                    for row in ledger.assets(states):
+                        values = [row["updated"], redacted(row["source"]), row["sha256"] or ""]
+                        if name == "failed":
+                            values += [row["reason"], _cell(row["message"] or "")]
+                        writer.writerow([one_line(str(value)) for value in values])
+                        count += 1
         written.append((target, count))
     return written
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .common import new_bar
 
 if TYPE_CHECKING:
     from ..assets.catalogue import Catalogue
@@ -75,7 +76,7 @@ class _Making:
         if stage != self._stage:
             self._close()
             self._stage = stage
-            self._bar = _bar(stage, total)
+            self._bar = new_bar(total, desc=_WHAT[stage], unit=_UNIT[stage])
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
 
@@ -89,13 +90,3 @@ class _Making:
         if self._stage and kind is None:
             seconds = time.monotonic() - self._since
             warn(f"The index is ready after {seconds:.0f} s.")
-
-
-def _bar(stage: str, total: int) -> Any:
-    if not sys.stderr.isatty():
-        return None
-    try:
-        from tqdm import tqdm
-    except ImportError:  # Inside an installed Blender.
-        return None
-    return tqdm(total=total, desc=_WHAT[stage], unit=_UNIT[stage], leave=False, file=sys.stderr)

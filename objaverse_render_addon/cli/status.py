@@ -109,11 +109,9 @@ def _retry(paths: list[Path], options: argparse.Namespace) -> int:
     if twice and {"all", DuplicateAsset.reason} & {*options.retry}:
         warn(
             f"  {how_many(twice, 'duplicate')} cannot be tried again: another asset of the list "
-            "has the name."
+            "has the name, or is the same."
         )
-        warn(
-            "  → Render them into another folder, or all with --ids sha256 if their contents "
-            "differ."
+        warn("  → In the list, give each another --id."
         )
     elif not count:
         others = ", ".join(f"{name} {number}" for name, number in failed.most_common())

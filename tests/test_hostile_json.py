@@ -20,7 +20,7 @@ from objaverse_render_addon.assets.stated import stated_license
 from objaverse_render_addon.batch.inputs import check_files
 from objaverse_render_addon.batch.queue.ledger import Ledger
 from objaverse_render_addon.batch.queue.plan import plan
-from objaverse_render_addon.batch.queue.rows import Entry
+from objaverse_render_addon.batch.queue.rows import QueueEntry
 from objaverse_render_addon.cameras.files import views_from_file
 from objaverse_render_addon.errors import (
     CameraFileError,
@@ -122,7 +122,7 @@ def test_an_asset_that_every_run_dies_over_is_given_up_in_the_end(
     tmp_path: Path, state: str, runs: int
 ):
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        request = ledger.add("x", [Entry(f"/{name}.gltf", name) for name in "ab"])
+        request = ledger.add("x", [QueueEntry(f"/{name}.gltf", name) for name in "ab"])
         (row, _) = ledger.claim(request, 2)
         for died in range(runs):
             assert ledger.counts()["given up"] == 0, died

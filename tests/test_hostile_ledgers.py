@@ -18,7 +18,7 @@ from batch_lanes import PlanLane, files_of, make_sources, run
 from objaverse_render_addon import cli
 from objaverse_render_addon.assets.sources import Source
 from objaverse_render_addon.batch.queue.ledger import Ledger
-from objaverse_render_addon.batch.queue.rows import Entry
+from objaverse_render_addon.batch.queue.rows import QueueEntry
 from objaverse_render_addon.errors import Interrupted, InvalidList, LedgerDamaged
 
 COUNT = 60
@@ -169,7 +169,7 @@ def test_no_name_of_an_asset_leads_elsewhere(name: str, sources: list[str], tmp_
     with pytest.raises(InvalidList, match="no name for an asset"):
         run([Source(sources[0], "path", name)], tmp_path / "out")
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        request = ledger.add("x", [Entry("/a.glb", name)])
+        request = ledger.add("x", [QueueEntry("/a.glb", name)])
         with pytest.raises(LedgerDamaged):
             ledger.claim(request, 1)
 
@@ -177,7 +177,8 @@ def test_no_name_of_an_asset_leads_elsewhere(name: str, sources: list[str], tmp_
 def test_looking_through_takes_no_time(tmp_path: Path):
     path = tmp_path / "ledger.sqlite"
     with Ledger(path) as ledger:
-        ledger.add("x", (Entry(f"/assets/number/{n}.glb", f"asset-{n:07d}") for n in range(60_000)))
+        entries = (QueueEntry(f"/assets/number/{n}.glb", f"asset-{n:07d}") for n in range(60_000))
+        ledger.add("x", entries)
     assert 5 << 20 < path.stat().st_size < 16 << 20
     started = time.monotonic()
     Ledger(path).close()

@@ -21,7 +21,7 @@ from objaverse_render_addon.assets.sources import Source
 from objaverse_render_addon.assets.text import clean
 from objaverse_render_addon.batch.results import AssetResult, Notice
 from objaverse_render_addon.cli import terminal
-from objaverse_render_addon.cli.progress import Progress
+from objaverse_render_addon.cli.progress import TerminalProgress
 from objaverse_render_addon.errors import ImportFailed, NoGeometry, RenderError, from_reason
 from objaverse_render_addon.words import one_line, redacted, without_secrets
 from objaverse_render_addon.worker.protocol import Stage
@@ -70,7 +70,7 @@ def test_every_line_of_progress_is_one(text: str):
         out, err = _Stream(), _Stream()
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
-        progress = Progress(quiet=False)
+        progress = TerminalProgress(quiet=False)
         progress.start({"waiting": 2, "done": 0})
         progress.event(Notice(text))
         progress.event(Stage(text, text))

@@ -30,6 +30,7 @@ __all__ = [
     "InvalidList",
     "LedgerDamaged",
     "MissingDependency",
+    "MissingParts",
     "MissingPass",
     "MissingTextures",
     "NoGeometry",
@@ -216,6 +217,13 @@ class MissingTextures(RenderError):
 
     reason = "missing-textures"
     exit_code = 23
+
+
+class MissingParts(RenderError):
+    """The asset needs files that are not its own, and the job refuses that."""
+
+    reason = "missing-parts"
+    exit_code = 25
 
 
 class NormalizationFailed(RenderError):

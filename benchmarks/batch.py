@@ -20,7 +20,7 @@ from pathlib import Path
 from throughput import sample
 
 from objaverse_render_addon import RenderJob, render
-from objaverse_render_addon.batch.capacity import cores
+from objaverse_render_addon.batch.lanes.capacity import cores
 from objaverse_render_addon.batch.results import AssetResult
 
 # What Cycles does, and reading the file; the rest is ours.

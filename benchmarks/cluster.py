@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from objaverse_render_addon import RenderJob, render
-from objaverse_render_addon.batch.cluster import RayLane, connect
-from objaverse_render_addon.batch.lanes import Lane, Task
+from objaverse_render_addon.batch.lanes.local import Lane, Task
+from objaverse_render_addon.batch.lanes.ray import RayLane, connect
 from objaverse_render_addon.dataset.layout import METADATA, new_writer
-from objaverse_render_addon.messages import Done
+from objaverse_render_addon.worker.protocol import Done
 
 
 class Sleeper:

@@ -12,8 +12,8 @@ from pathlib import Path
 from throughput import sample
 
 from objaverse_render_addon import RenderJob
-from objaverse_render_addon.batch.process import WorkerProcess
-from objaverse_render_addon.messages import Done, Failed, RenderAsset
+from objaverse_render_addon.worker.process import WorkerProcess
+from objaverse_render_addon.worker.protocol import Done, Failed, RenderAsset
 
 
 def resident(pid: int) -> float:

@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from objaverse_render_addon.batch.ledger import Ledger
-from objaverse_render_addon.batch.rows import Entry, Outcome, Row
+from objaverse_render_addon.batch.queue.ledger import Ledger
+from objaverse_render_addon.batch.queue.rows import Entry, Outcome, Row
 
 COMPLETED = 50_000
 AT_ONCE = 16

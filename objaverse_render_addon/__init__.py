@@ -35,8 +35,8 @@ def __getattr__(name: str) -> Any:
 
 
 _FACE = (
-    "properties", "preferences", "preview", "overlay", "operators", "panels", "search_panel",
-    "commands",
+    "ui.properties", "ui.preferences", "ui.viewport.preview", "ui.viewport.overlay", "operators",
+    "panels", "ui.commands",
 )  # fmt: skip
 
 

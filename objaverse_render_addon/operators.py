@@ -1,4 +1,4 @@
-"""All operators, what they do is in ``operators_*``: read settings, call a function, report.
+"""All operators, what they do is in :mod:`.ui.operators`: read settings, call a function, report.
 
 ``invoke`` is modal and never blocks the window, ``execute`` blocks and raises; both drive the
 same run. In background Blender always executes.
@@ -10,31 +10,25 @@ from typing import Any
 
 import bpy
 
-from . import (
-    operators_asset,
-    operators_cameras,
-    operators_gallery,
-    operators_job,
-    operators_render,
-    running,
-)
+from .ui import run_state
+from .ui.operators import asset, cameras, gallery, job, render
 
 __all__ = ["register", "unregister"]
 
 _CLASSES = (
-    *operators_asset.CLASSES,
-    *operators_cameras.CLASSES,
-    *operators_render.CLASSES,
-    *operators_gallery.CLASSES,
-    *operators_job.CLASSES,
+    *asset.CLASSES,
+    *cameras.CLASSES,
+    *render.CLASSES,
+    *gallery.CLASSES,
+    *job.CLASSES,
 )
 
 
 @bpy.app.handlers.persistent
 def _on_load(*_: Any) -> None:
     """Another file is being opened: what is going on belongs to the old one."""
-    operators_asset.end_fetch(bpy.context)
-    running.end(bpy.context)
+    asset.end_fetch(bpy.context)
+    run_state.end(bpy.context)
 
 
 def register() -> None:
@@ -46,9 +40,9 @@ def register() -> None:
 
 def unregister() -> None:
     """Stop what runs and leave nothing behind."""
-    operators_asset.end_fetch(bpy.context)
-    running.end(bpy.context)
-    running.discard_last()
+    asset.end_fetch(bpy.context)
+    run_state.end(bpy.context)
+    run_state.discard_last()
     bpy.app.handlers.load_pre.remove(_on_load)
     for cls in reversed(_CLASSES):
         bpy.utils.unregister_class(cls)

@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from objaverse_render_addon.batch.lanes import Lane, Progress, Task
+from objaverse_render_addon.batch.lanes.local import Lane, Progress, Task
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.layout import METADATA, new_writer, size_of
 from objaverse_render_addon.dataset.metadata import source_record
 from objaverse_render_addon.dataset.reader import AssetReader, Dataset
 from objaverse_render_addon.errors import Interrupted, RenderError
 from objaverse_render_addon.job import RenderJob
-from objaverse_render_addon.messages import Done, Stage
+from objaverse_render_addon.worker.protocol import Done, Stage
 
 ROOT = Path(__file__).parent.parent
 LAYOUTS = ("zip", "tar", "folder", "webdataset")
@@ -242,7 +242,8 @@ def _main(plan: dict[str, Any]) -> None:
 
 def _die_in(method: str, after: int, when: str) -> None:
     """Be killed before or after a method does its work, the ``after``-th time."""
-    from objaverse_render_addon.batch import ledger, packing, store
+    from objaverse_render_addon.batch.output import packing, store
+    from objaverse_render_addon.batch.queue import ledger
 
     rooms = {"Ledger": ledger.Ledger, "Shards": packing.Shards, "Store": store._LocalStore}
     cls, name = rooms[method.split(".")[0]], method.split(".")[1]

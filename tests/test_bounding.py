@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from objaverse_render_addon.bounding import bounding_sphere, outermost
+from objaverse_render_addon.cameras.bounding import bounding_sphere, outermost
 
 
 def shapes() -> dict[str, np.ndarray]:

@@ -13,8 +13,8 @@ from analytic import camera_at, write_asset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from objaverse_render_addon.camera_files import pose_files, views_from_file
 from objaverse_render_addon.cameras import Camera
+from objaverse_render_addon.cameras.files import pose_files, views_from_file
 from objaverse_render_addon.dataset.export import export
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.errors import CameraFileError

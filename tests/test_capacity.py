@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from objaverse_render_addon.batch import capacity
-from objaverse_render_addon.batch.capacity import Gpu, parse_gpus, places
+from objaverse_render_addon.batch.lanes import capacity
+from objaverse_render_addon.batch.lanes.capacity import Gpu, parse_gpus, places
 from objaverse_render_addon.errors import DeviceUnavailable, InvalidJob
 from objaverse_render_addon.job import RenderJob
 

@@ -16,13 +16,13 @@ from test_formats import GLTF, HTML, glb
 from test_job import DRAWN, FROM_FILE
 
 from objaverse_render_addon import __version__, cli
-from objaverse_render_addon.batch import process
 from objaverse_render_addon.cli.flags import JOB_FLAGS
 from objaverse_render_addon.dataset.layout import METADATA
 from objaverse_render_addon.dataset.sheet import contact_sheet
 from objaverse_render_addon.errors import InvalidJob
 from objaverse_render_addon.job import CameraRules, Output, RenderJob
 from objaverse_render_addon.words import how_many
+from objaverse_render_addon.worker import process
 
 ROOT = Path(__file__).parent.parent
 SMALL = RenderJob(

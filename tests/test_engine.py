@@ -34,9 +34,9 @@ from batch_lanes import (
     wait_until,
 )
 
-from objaverse_render_addon.batch.lanes import LaneBroken
-from objaverse_render_addon.batch.ledger import Ledger
-from objaverse_render_addon.batch.merge import merge
+from objaverse_render_addon.batch.lanes.local import LaneBroken
+from objaverse_render_addon.batch.queue.ledger import Ledger
+from objaverse_render_addon.batch.queue.merge import merge
 from objaverse_render_addon.errors import (
     DeviceUnavailable,
     DiskFull,
@@ -558,7 +558,7 @@ def test_a_run_that_begins_on_a_full_disk_is_in_the_ledger_when_there_is_room(tm
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from objaverse_render_addon.batch.ledger import Ledger\n"
+        "from objaverse_render_addon.batch.queue.ledger import Ledger\n"
         "folder, waits = Path(sys.argv[1]), []\n"
         "def patience(error, waited):\n"
         "    waits.append(error.reason)\n"
@@ -951,8 +951,9 @@ def test_a_finished_file_that_vanished_is_rendered_again(sources, tmp_path: Path
 def test_what_a_report_keeps_is_bounded_and_its_numbers_are_not(
     sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from objaverse_render_addon.batch import earlier, results
+    from objaverse_render_addon.batch import results
     from objaverse_render_addon.batch import run as module
+    from objaverse_render_addon.batch.queue import earlier
 
     for room in (earlier, results, module):
         monkeypatch.setattr(room, "KEPT_RESULTS", 10)

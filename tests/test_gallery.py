@@ -19,8 +19,8 @@ from gallery_data import HARM, add_asset, doubtful, hostile, job_of
 from PIL import Image
 from stored import LAYOUTS, store
 
-from objaverse_render_addon.batch.ledger import Ledger
-from objaverse_render_addon.batch.rows import Entry, Outcome
+from objaverse_render_addon.batch.queue.ledger import Ledger
+from objaverse_render_addon.batch.queue.rows import Entry, Outcome
 from objaverse_render_addon.cli import main
 from objaverse_render_addon.dataset import coloring
 from objaverse_render_addon.dataset.gallery import build, build_gallery, failures, open_gallery

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from objaverse_render_addon.batch import lock as lock_module
-from objaverse_render_addon.batch.ledger import Ledger, ledger_of_run
-from objaverse_render_addon.batch.ledger_file import COLUMNS
 from objaverse_render_addon.batch.lock import Lock
-from objaverse_render_addon.batch.rows import FINISHED, STATES, Entry, Outcome
+from objaverse_render_addon.batch.queue.ledger import Ledger, ledger_of_run
+from objaverse_render_addon.batch.queue.ledger_file import COLUMNS
+from objaverse_render_addon.batch.queue.rows import FINISHED, STATES, Entry, Outcome
 from objaverse_render_addon.errors import LedgerDamaged, OutputBusy
 
 ROOT = Path(__file__).parent.parent
@@ -361,8 +361,8 @@ def test_others_read_while_one_process_writes(tmp_path: Path):
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from objaverse_render_addon.batch.ledger import Ledger\n"
-        "from objaverse_render_addon.batch.rows import Entry, Outcome\n"
+        "from objaverse_render_addon.batch.queue.ledger import Ledger\n"
+        "from objaverse_render_addon.batch.queue.rows import Entry, Outcome\n"
         "with Ledger(Path(sys.argv[1])) as ledger:\n"
         "    request = ledger.add('x', (Entry(f'/{n}', f'a{n}') for n in range(2000)))\n"
         "    print('ready', flush=True)\n"
@@ -394,8 +394,8 @@ def test_what_a_killed_process_left_behind_is_taken_up(tmp_path: Path):
     script = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from objaverse_render_addon.batch.ledger import Ledger\n"
-        "from objaverse_render_addon.batch.rows import Entry, Outcome\n"
+        "from objaverse_render_addon.batch.queue.ledger import Ledger\n"
+        "from objaverse_render_addon.batch.queue.rows import Entry, Outcome\n"
         "ledger = Ledger(Path(sys.argv[1]))\n"
         "request = ledger.add('x', (Entry(f'/{n}', f'a{n}') for n in range(9)))\n"
         "rows = ledger.claim(request, 4)\n"

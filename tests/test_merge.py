@@ -10,11 +10,11 @@ import pytest
 from batch_lanes import PlanLane, fails, make_job, make_sources, run
 
 from objaverse_render_addon import cli
-from objaverse_render_addon.batch import merge as batch_merge
-from objaverse_render_addon.batch.ledger import Ledger
 from objaverse_render_addon.batch.lock import Lock
-from objaverse_render_addon.batch.merge import merge
-from objaverse_render_addon.batch.rows import Entry, Outcome
+from objaverse_render_addon.batch.queue import merge as batch_merge
+from objaverse_render_addon.batch.queue.ledger import Ledger
+from objaverse_render_addon.batch.queue.merge import merge
+from objaverse_render_addon.batch.queue.rows import Entry, Outcome
 from objaverse_render_addon.batch.status import ledgers, read_status
 from objaverse_render_addon.errors import (
     ImportFailed,

@@ -10,7 +10,7 @@ import pytest
 
 from objaverse_render_addon.cameras import Camera, View, sample_views
 from objaverse_render_addon.job import RenderJob
-from objaverse_render_addon.overlay_geometry import (
+from objaverse_render_addon.ui.viewport.overlay_geometry import (
     ALARM,
     BOX,
     CALM,

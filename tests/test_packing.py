@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from batch_lanes import make_job, write_asset
 
-from objaverse_render_addon.batch.lanes import Task
-from objaverse_render_addon.batch.ledger import Ledger
-from objaverse_render_addon.batch.packing import Shards, Waiting, assets_in, indexed_shards
-from objaverse_render_addon.batch.rows import Entry, Outcome
-from objaverse_render_addon.batch.store import Store, open_store
+from objaverse_render_addon.batch.lanes.local import Task
+from objaverse_render_addon.batch.output.packing import Shards, Waiting, assets_in, indexed_shards
+from objaverse_render_addon.batch.output.store import Store, open_store
+from objaverse_render_addon.batch.queue.ledger import Ledger
+from objaverse_render_addon.batch.queue.rows import Entry, Outcome
 from objaverse_render_addon.dataset.reader import AssetReader, Dataset
 from objaverse_render_addon.errors import OutputNotWritable, TruncatedFile
 

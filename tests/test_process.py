@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from objaverse_render_addon.batch.process import WorkerProcess
 from objaverse_render_addon.errors import WorkerStartFailed
+from objaverse_render_addon.worker.process import WorkerProcess
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the program is a shell script")

@@ -15,7 +15,7 @@ from analytic import write_asset
 from stored import LAYOUTS, store
 
 from objaverse_render_addon import dataset
-from objaverse_render_addon.batch.ledger import Ledger
+from objaverse_render_addon.batch.queue.ledger import Ledger
 from objaverse_render_addon.cli import main
 from objaverse_render_addon.dataset.histogram import Histogram
 from objaverse_render_addon.dataset.layout import METADATA

@@ -14,9 +14,9 @@ import pytest
 from batch_lanes import PlanLane, fails, make_job, make_sources, run, stopping_lane
 
 from objaverse_render_addon import cli
-from objaverse_render_addon.batch.ledger import Ledger
 from objaverse_render_addon.batch.lock import Lock
-from objaverse_render_addon.batch.rows import Entry, Outcome
+from objaverse_render_addon.batch.queue.ledger import Ledger
+from objaverse_render_addon.batch.queue.rows import Entry, Outcome
 from objaverse_render_addon.batch.status import export_csv, failures, ledgers, read_status
 from objaverse_render_addon.cli.progress import JsonProgress, Progress
 from objaverse_render_addon.errors import (

@@ -16,8 +16,8 @@ import pytest
 from batch_lanes import LAYOUTS, PlanLane, assets_of, files_of, make_job, make_sources, run
 from fsspec.implementations.memory import MemoryFileSystem
 
-from objaverse_render_addon.batch.ledger import Ledger
-from objaverse_render_addon.batch.store import no_empty_folders, open_store, state_folder
+from objaverse_render_addon.batch.output.store import no_empty_folders, open_store, state_folder
+from objaverse_render_addon.batch.queue.ledger import Ledger
 from objaverse_render_addon.errors import (
     DiskFull,
     Interrupted,
@@ -157,7 +157,7 @@ def test_a_server_that_fails_now_and_then_costs_nothing(
     layout, late, sources, shaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Half of its failures come after it has done what it was asked for."""
-    from objaverse_render_addon.batch import storage
+    from objaverse_render_addon.batch.output import storage
 
     monkeypatch.setattr(storage, "_FIRST_WAIT", 0.02)
     options = {"job": make_job(layout), "shard_assets": 8}

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from .. import __version__
 from ..errors import RenderError
-from ..messages import Describe, Described
-from .process import WorkerProcess, scratch_root
+from ..worker.process import WorkerProcess, scratch_root
+from ..worker.protocol import Describe, Described
 
 __all__ = ["examine"]
 

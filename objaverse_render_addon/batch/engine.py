@@ -32,17 +32,17 @@ from ..errors import (
     WorkerTimeout,
 )
 from ..job import RenderJob
-from ..messages import Done, Failed, FrameDone, Notice, Stage
 from ..words import how_many
-from .lanes import Lane, LaneBroken, LaneThread, Task, Told, sha256_of
-from .ledger import Ledger
-from .ledger_file import named
-from .packing import Shards, Waiting
+from ..worker.protocol import Done, Failed, FrameDone, Notice, Stage
+from .lanes.local import Lane, LaneBroken, LaneThread, Task, Told, sha256_of
+from .output.packing import Shards, Waiting
+from .output.storage import STORAGE_ERRORS, StorageWatch
+from .output.store import Store
 from .prepare import Found, Item, Preparer
+from .queue.ledger import Ledger
+from .queue.ledger_file import named
+from .queue.rows import Outcome, Row, file_type
 from .results import AssetResult, Event
-from .rows import Outcome, Row, file_type
-from .storage import STORAGE_ERRORS, StorageWatch
-from .store import Store
 
 __all__ = ["Engine"]
 

@@ -17,9 +17,9 @@ from ..dataset.layout import size_of
 from ..dataset.reader import AssetReader
 from ..errors import OutputExists, RenderError
 from ..job import RenderJob, differences
-from ..messages import Done, Stage
-from .rows import Row
-from .store import Store
+from ..worker.protocol import Done, Stage
+from .output.store import Store
+from .queue.rows import Row
 
 __all__ = [
     "Found",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from ..errors import RenderError
-from ..messages import Done, Failed, FrameDone, Notice, Stage
+from ..worker.protocol import Done, Failed, FrameDone, Notice, Stage
 
 __all__ = ["KEPT_RESULTS", "SOME_FAILED", "AssetResult", "Event", "Report"]
 

@@ -16,18 +16,19 @@ from ..assets.sources import Source
 from ..dataset.filesystems import is_url
 from ..errors import InvalidJob
 from ..job import RenderJob
-from ..messages import Notice
 from ..words import how_many
-from . import capacity, packing
-from .cluster import NodeSettings, ray_lanes
-from .earlier import check_job, look_at_files, look_at_shards, tell_earlier
+from ..worker.protocol import Notice
 from .engine import Engine
-from .intake import IdSource, Wanted, take_in
-from .lanes import Lane, LocalLane
-from .ledger import ledger_of_run
+from .lanes import capacity
+from .lanes.local import Lane, LocalLane
+from .lanes.ray import NodeSettings, ray_lanes
+from .output import packing
+from .output.store import no_empty_folders, open_store, state_folder
+from .queue.earlier import check_job, look_at_files, look_at_shards, tell_earlier
+from .queue.intake import IdSource, Wanted, take_in
+from .queue.ledger import ledger_of_run
+from .queue.rows import MERGED
 from .results import KEPT_RESULTS, AssetResult, Event, Report
-from .rows import MERGED
-from .store import no_empty_folders, open_store, state_folder
 
 __all__ = ["AssetResult", "Event", "Report", "render"]
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import SourceNotFound, from_os_error
-from .ledger import Ledger
-from .ledger_file import named
-from .rows import FAILED, MERGED, STATES, Run
-from .store import state_folder
+from .output.store import state_folder
+from .queue.ledger import Ledger
+from .queue.ledger_file import named
+from .queue.rows import FAILED, MERGED, STATES, Run
 
 __all__ = ["Status", "export_csv", "failures", "ledgers", "read_status"]
 

@@ -28,10 +28,10 @@ from ..dataset.images import cycles_seconds, encode_srgb8, read_exr
 from ..errors import ClippedPictures, EmptyPictures, RenderFailed
 from ..frame import Check, Frame, assemble
 from ..job import RenderJob
-from ..passes import set_output, setup_passes
 from . import compat, importers, lighting, materials
 from .camera import apply_camera, new_camera
 from .devices import Device, select_device
+from .passes import set_output, setup_passes
 from .scene import Normalization, count_contents, freeze, linked_files, normalize, stage
 
 __all__ = ["AssetScene", "open_asset"]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from mathutils import Matrix
 
-from ..bounding import bounding_sphere, outermost
+from ..cameras.bounding import bounding_sphere, outermost
 from ..errors import DegenerateGeometry, InvalidGeometry, NoGeometry, NormalizationFailed
 from ..frame import Bounds
 from ..job import HALF_EXTENT

@@ -41,8 +41,8 @@ def add(commands: Any) -> None:
 
 
 def _merge(options: argparse.Namespace) -> int:
-    from ..batch.merge import merge
-    from ..batch.store import state_folder
+    from ..batch.output.store import state_folder
+    from ..batch.queue.merge import merge
 
     folder = options.state or state_folder(options.out)
     paths = options.ledgers or sorted(folder.glob("ledger-*-of-*.sqlite"))

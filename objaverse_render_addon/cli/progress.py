@@ -33,7 +33,7 @@ class JsonProgress:
 
     def event(self, event: Any) -> None:
         """Of a worker, as it comes."""
-        from ..messages import encode
+        from ..worker.protocol import encode
 
         if event.kind not in ("done", "failed"):
             print(encode(event), flush=True)

@@ -197,7 +197,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _render(options: argparse.Namespace) -> int:
     from ..batch.exports import Exports
-    from ..batch.plan import plan
+    from ..batch.queue.plan import plan
     from ..batch.run import render
 
     job = job_of(options)

@@ -72,7 +72,7 @@ def _stats(options: argparse.Namespace) -> int:
 
 def _never_rendered(folder: Path) -> Counter[str]:
     """Reason to number of assets, as the ledger of the runs into a local folder tells."""
-    from ..batch.ledger import Ledger
+    from ..batch.queue.ledger import Ledger
 
     path = folder / ".state" / "ledger.sqlite"
     if not path.is_file():

@@ -90,9 +90,9 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _retry(paths: list[Path], options: argparse.Namespace) -> int:
-    from ..batch.ledger import Ledger
-    from ..batch.ledger_file import named
     from ..batch.lock import Lock
+    from ..batch.queue.ledger import Ledger
+    from ..batch.queue.ledger_file import named
 
     count, failed = 0, Counter[str]()
     for path in paths:

@@ -3,7 +3,7 @@
 ``<id>.zip`` holds ``<id>/NNN.png``, ``NNN_depth.npy`` … and ``metadata.json``; ``<id>.tar`` the
 same without compression, the layout ``folder`` the same without an archive. All are written under
 a temporary name and renamed when everything is in them. Shards (the layout ``webdataset``) are put
-together from tars, by :mod:`objaverse_render_addon.batch.packing`.
+together from tars, by :mod:`objaverse_render_addon.batch.output.packing`.
 
 What is not whole yet lies in the hidden folder ``.parts`` among the finished ones, so that looking
 for what a killed process left never means looking through a million of them.

@@ -131,7 +131,7 @@ for _ in range(2):
     assert addon_utils.enable('objaverse_render_addon', default_set=True, persistent=True)
     during = traces()
     assert during != before and len(during['operators']) > 10, during
-    from objaverse_render_addon import overlay, preview
+    from objaverse_render_addon.ui.viewport import overlay, preview
     assert len(overlay._handles) == 2
     preview._schedule()
     addon_utils.disable('objaverse_render_addon', default_set=True)
@@ -166,7 +166,8 @@ def test_enabling_and_disabling_twice_leaves_nothing_behind() -> None:
 
 @pytest.mark.core
 def test_everything_that_is_shown_is_described(bpy: Any) -> None:
-    from objaverse_render_addon import operators, preferences, properties
+    from objaverse_render_addon import operators
+    from objaverse_render_addon.ui import preferences, properties
 
     groups = [*properties._CLASSES[:1], properties.OBJAVERSE_PG_state]
     groups += [preferences.OBJAVERSE_AP_preferences]
@@ -253,7 +254,7 @@ def test_the_jobs_here_set_every_field_there_is() -> None:
 @pytest.mark.core
 @pytest.mark.parametrize("pattern", [name for name in PATTERNS if name != "file"])
 def test_the_panel_begins_where_the_command_line_does(bpy: Any, pattern: str) -> None:
-    from objaverse_render_addon.properties import from_job, to_job
+    from objaverse_render_addon.ui.properties import from_job, to_job
 
     settings = bpy.context.scene.objaverse
     settings.normalize = PATTERNS[pattern].normalize
@@ -269,7 +270,7 @@ def test_the_panel_begins_where_the_command_line_does(bpy: Any, pattern: str) ->
 @pytest.mark.core
 @pytest.mark.parametrize("name", EVERY_FIELD)
 def test_a_job_goes_through_panel_and_file_and_back(bpy: Any, name: str, tmp_path: Path) -> None:
-    from objaverse_render_addon.properties import from_job, to_job
+    from objaverse_render_addon.ui.properties import from_job, to_job
 
     settings = bpy.context.scene.objaverse
     job = RenderJob().with_values(EVERY_FIELD[name])
@@ -287,7 +288,7 @@ def test_a_job_goes_through_panel_and_file_and_back(bpy: Any, name: str, tmp_pat
 
 @pytest.mark.core
 def test_device_and_threads_come_from_the_preferences_and_stay(bpy: Any) -> None:
-    from objaverse_render_addon.properties import from_job, to_job
+    from objaverse_render_addon.ui.properties import from_job, to_job
 
     preferences = bpy.context.preferences.addons[NAME].preferences
     preferences.device, preferences.threads = "cpu", 3
@@ -313,7 +314,7 @@ def test_device_and_threads_come_from_the_preferences_and_stay(bpy: Any) -> None
 def test_a_job_beyond_the_panel_is_refused_by_its_field(
     bpy: Any, tmp_path: Path, path: str, value: Any
 ) -> None:
-    from objaverse_render_addon.properties import from_job, to_job
+    from objaverse_render_addon.ui.properties import from_job, to_job
 
     settings = bpy.context.scene.objaverse
     from_job(settings, RenderJob().with_values(EVERY_FIELD["most"]))
@@ -424,7 +425,7 @@ class Layout:
 def draw_panels() -> Layout:
     import bpy
 
-    from objaverse_render_addon import panels, preferences
+    from objaverse_render_addon.ui import panels, preferences
 
     # A panel is drawn in a region; in background there is none.
     context = types.SimpleNamespace(
@@ -449,7 +450,7 @@ def draw_panels() -> Layout:
 
 @pytest.mark.core
 def test_every_field_of_a_job_can_be_set_in_the_window(bpy: Any) -> None:
-    from objaverse_render_addon import properties
+    from objaverse_render_addon.ui import properties
 
     settings = bpy.context.scene.objaverse
     drawn: set[str] = set()
@@ -516,7 +517,7 @@ def presets(bpy: Any) -> dict[str, str]:
 
 @pytest.mark.core
 def test_the_built_in_protocols_say_what_they_are_named_after(bpy: Any) -> None:
-    from objaverse_render_addon.properties import from_job, to_job
+    from objaverse_render_addon.ui.properties import from_job, to_job
 
     found = presets(bpy)
     assert set(found) == set(PROTOCOLS)
@@ -542,7 +543,7 @@ def test_the_built_in_protocols_say_what_they_are_named_after(bpy: Any) -> None:
 
 @pytest.mark.parametrize("name", ["most", "poses", "north"])
 def test_a_protocol_of_ones_own_brings_everything_back(bpy: Any, name: str) -> None:
-    from objaverse_render_addon.properties import from_job, to_job
+    from objaverse_render_addon.ui.properties import from_job, to_job
 
     settings = bpy.context.scene.objaverse
     values = {**EVERY_FIELD[name], "asset.frame": None}
@@ -801,7 +802,7 @@ def seen(bpy: Any, camera: Any, points: Any) -> Any:
 
 
 def current_rig(bpy: Any) -> Any:
-    from objaverse_render_addon.preview import rig_or_error
+    from objaverse_render_addon.ui.viewport.preview import rig_or_error
 
     return rig_or_error(bpy.context)
 
@@ -844,8 +845,9 @@ def test_the_preview_is_shown_and_hidden(bpy: Any, panel: Any) -> None:
 
 @pytest.mark.core
 def test_what_is_unchanged_is_not_made_again(bpy: Any, panel: Any) -> None:
-    from objaverse_render_addon import preferences, preview
-    from objaverse_render_addon.properties import to_job
+    from objaverse_render_addon.ui import preferences
+    from objaverse_render_addon.ui.properties import to_job
+    from objaverse_render_addon.ui.viewport import preview
 
     panel.views = 300
     first = current_rig(bpy)
@@ -868,7 +870,7 @@ def test_what_is_unchanged_is_not_made_again(bpy: Any, panel: Any) -> None:
 
 
 def test_the_preview_follows_the_file_of_poses(bpy: Any, panel: Any, tmp_path: Path) -> None:
-    from objaverse_render_addon import preview
+    from objaverse_render_addon.ui.viewport import preview
 
     def write(x: float) -> None:
         pose = [[1, 0, 0, x], [0, 1, 0, 0], [0, 0, 1, 4], [0, 0, 0, 1]]
@@ -970,8 +972,8 @@ def cameras_of(path: Path) -> list[Any]:
 def test_the_button_makes_what_the_command_line_makes_and_touches_nothing(
     bpy: Any, panel: Any, tmp_path: Path
 ) -> None:
-    from objaverse_render_addon import preferences
-    from objaverse_render_addon.properties import to_job
+    from objaverse_render_addon.ui import preferences
+    from objaverse_render_addon.ui.properties import to_job
 
     path = asset_file(tmp_path)
     scene = users_scene(bpy)
@@ -1068,7 +1070,7 @@ def test_what_was_made_differently_stays_and_the_way_out_is_the_panels(
 
 
 def test_every_way_out_that_is_put_otherwise_is_one_that_is_told() -> None:
-    from objaverse_render_addon.operators_common import WAYS_OUT
+    from objaverse_render_addon.ui.operators.common import WAYS_OUT
 
     package = ROOT / NAME
     sources = [path for path in package.rglob("*.py") if path.name != "operators_common.py"]
@@ -1091,7 +1093,7 @@ def test_impossible_settings_start_nothing(bpy: Any, panel: Any, tmp_path: Path)
 def test_the_command_line_inside_blender_gives_its_exit_code(
     capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from objaverse_render_addon.commands import _command
+    from objaverse_render_addon.ui.commands import _command
 
     assert _command(["--version"]) == 0
     assert _command(["--help"]) == 0
@@ -1149,13 +1151,13 @@ def test_an_object_is_fetched_and_rendered_by_its_identifier(
 def test_no_thread_and_no_preview_outlives_the_addon(bpy: Any, panel: Any, tmp_path: Path) -> None:
     import addon_utils
 
-    from objaverse_render_addon import running
+    from objaverse_render_addon.ui import run_state
 
     panel.output_dir = str(tmp_path)
     panel.views, panel.resolution_x, panel.resolution_y = 1, 32, 32
     bpy.ops.objaverse.import_asset(filepath=str(scenes.write_glb(tmp_path / "a.glb")))
     bpy.ops.objaverse.render_asset()
-    previews = running._last.previews
+    previews = run_state._last.previews
     assert previews.is_dir()
     addon_utils.disable(NAME)
     try:

@@ -16,14 +16,22 @@ from typing import Any
 
 import pytest
 
-from objaverse_render_addon.batch.lanes import LocalLane, Place
-from objaverse_render_addon.batch.ledger import Ledger
+from objaverse_render_addon.batch.lanes.local import LocalLane, Place
+from objaverse_render_addon.batch.queue.ledger import Ledger
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.verify import verify_asset
 from objaverse_render_addon.errors import Interrupted, OutOfMemory, WorkerTimeout
 
 from . import scenes
-from .test_faults import command, group_exists, is_alive, next_line, start, wait_until, workers_of
+from .test_faults import (
+    command,
+    group_exists,
+    is_alive,
+    next_line,
+    start,
+    wait_until,
+    workers_of,
+)
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/task").is_dir(), reason="finds the workers through Linux's /proc"

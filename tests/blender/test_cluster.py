@@ -16,17 +16,17 @@ ray = pytest.importorskip("ray", reason='needs Ray: pip install "objaverse-rende
 
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from objaverse_render_addon.batch import cluster as ours  # noqa: E402
-from objaverse_render_addon.batch.cluster import RayLane  # noqa: E402
-from objaverse_render_addon.batch.lanes import Lane, Task  # noqa: E402
-from objaverse_render_addon.batch.ledger import Ledger  # noqa: E402
+from objaverse_render_addon.batch.lanes import ray as ours  # noqa: E402
+from objaverse_render_addon.batch.lanes.local import Lane, Task  # noqa: E402
+from objaverse_render_addon.batch.lanes.ray import RayLane  # noqa: E402
+from objaverse_render_addon.batch.queue.ledger import Ledger  # noqa: E402
 from objaverse_render_addon.batch.run import render  # noqa: E402
 from objaverse_render_addon.dataset.layout import METADATA, new_writer  # noqa: E402
 from objaverse_render_addon.dataset.reader import AssetReader  # noqa: E402
 from objaverse_render_addon.dataset.verify import verify_asset  # noqa: E402
 from objaverse_render_addon.errors import Interrupted, NoGeometry, WorkerStartFailed  # noqa: E402
 from objaverse_render_addon.job import RenderJob  # noqa: E402
-from objaverse_render_addon.messages import Done  # noqa: E402
+from objaverse_render_addon.worker.protocol import Done  # noqa: E402
 
 from . import scenes  # noqa: E402
 

@@ -113,7 +113,7 @@ def test_a_users_scene_is_as_it_was_after_each_round(with_tree: bool, tmp_path: 
     import bpy
 
     from objaverse_render_addon.blender.compat import file_output_path
-    from objaverse_render_addon.passes import restore_passes, setup_passes
+    from objaverse_render_addon.blender.passes import restore_passes, setup_passes
 
     scene = users_scene(with_tree)
     before = snapshot(scene)
@@ -135,7 +135,7 @@ def test_a_users_scene_is_as_it_was_after_each_round(with_tree: bool, tmp_path: 
 def test_setting_up_twice_and_saving_in_between_can_still_be_undone(tmp_path: Path) -> None:
     import bpy
 
-    from objaverse_render_addon.passes import restore_passes, setup_passes
+    from objaverse_render_addon.blender.passes import restore_passes, setup_passes
 
     scene = users_scene(True)
     before = snapshot(scene)

@@ -31,16 +31,16 @@ def bpy(enabled: Any) -> Any:  # noqa: ARG001, F811
     """Blender with the add-on, an empty scene and a fresh search."""
     import bpy
 
-    from objaverse_render_addon import search_panel
+    from objaverse_render_addon.ui import search
 
     bpy.ops.wm.read_homefile(use_empty=True)
-    search_panel._stop()
+    search._stop()
     settings = bpy.context.window_manager.objaverse_search
     for prop in settings.bl_rna.properties:
         if prop.identifier not in ("rna_type", "name"):
             settings.property_unset(prop.identifier)
     yield bpy
-    search_panel._stop()
+    search._stop()
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ def fill(cache: Path, server: Server, count: int = 400) -> list[dict[str, Any]]:
 
 
 def found(bpy: Any) -> list[Any]:  # noqa: ARG001
-    from objaverse_render_addon import search_panel
+    from objaverse_render_addon.ui import search
 
-    return search_panel._browser.entries
+    return search._browser.entries
 
 
 def test_a_search_finds_by_word_licence_category_and_faces(
@@ -132,7 +132,7 @@ def test_what_cannot_be_searched_is_said(
 def test_the_network_is_used_only_where_blender_allows_it(
     bpy: Any, search: Any, cache: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    from objaverse_render_addon import preferences
+    from objaverse_render_addon.ui import preferences
 
     allowed = preferences.options
     monkeypatch.setattr(
@@ -152,7 +152,7 @@ def test_the_network_is_used_only_where_blender_allows_it(
 def test_thumbnails_come_beside_the_search_and_become_icons(
     bpy: Any, search: Any, cache: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    from objaverse_render_addon import preferences, search_panel
+    from objaverse_render_addon.ui import preferences, search
 
     allowed = preferences.options
     monkeypatch.setattr(
@@ -162,14 +162,14 @@ def test_thumbnails_come_beside_the_search_and_become_icons(
     search.text = "chair"
     bpy.ops.objaverse.search()
     deadline = time.monotonic() + 20
-    while search_panel._tick() is not None and time.monotonic() < deadline:
+    while search._tick() is not None and time.monotonic() < deadline:
         time.sleep(0.02)
     wanted = {entry.uid for entry in found(bpy)}
     assert wanted
-    assert set(search_panel._pictures) >= wanted
-    assert tuple(search_panel._pictures[min(wanted)].image_size) == (256, 144)
+    assert set(search._pictures) >= wanted
+    assert tuple(search._pictures[min(wanted)].image_size) == (256, 144)
     asked = len(server.asked)
-    search_panel._stop()
+    search._stop()
     bpy.ops.objaverse.search()
     assert len(server.asked) == asked
 
@@ -203,7 +203,7 @@ def test_the_tooltip_names_author_and_licence(
 ):
     from types import SimpleNamespace
 
-    from objaverse_render_addon.search_panel import OBJAVERSE_OT_import_found
+    from objaverse_render_addon.ui.search import OBJAVERSE_OT_import_found
 
     records = fill(cache, server)
     search.text = ""
@@ -220,13 +220,13 @@ def test_cancelling_and_closing_end_the_threads(
 ):
     import threading
 
-    from objaverse_render_addon import search_panel
+    from objaverse_render_addon.ui import search
 
     fill(cache, server)
     search.text = "chair"
     bpy.ops.objaverse.search()
     bpy.ops.objaverse.cancel_search()
-    search_panel._stop()
+    search._stop()
     names = [thread.name for thread in threading.enumerate()]
     assert [name for name in names if name.startswith("objaverse-")] == []
 

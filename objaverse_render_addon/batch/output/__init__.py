@@ -1,0 +1,1 @@
+"""Where finished assets go: folders, archives, shards, and storage elsewhere."""

@@ -1,0 +1,533 @@
+"""What became of every asset: a SQLite file beside the data, and its only door.
+
+One process writes it (:mod:`.lock` sees to that), any number may read it meanwhile. It can be
+looked at with any SQLite tool: the table ``assets`` has a row per asset, ``jobs`` what they were
+rendered by, ``runs`` who worked on it (:mod:`.ledger_file` has the tables).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from ...errors import RenderError
+from ..lock import Lock
+from .ledger_file import error_of, named, open_ledger
+from .rows import STATES, Entry, Outcome, Row, Run, file_type
+
+__all__ = ["Ledger", "ledger_of_run"]
+
+_IN_HAND: Final = ("downloading", "rendering", "packing")
+_DEADLY_RUNS: Final = 5
+"""Runs that may die over an asset before it is given up; from the second on it comes last."""
+_BATCH: Final = 20_000
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+# An asset that was rendered by one run and packed by the next keeps what the first knew.
+_KEPT: Final = ", ".join(
+    f"{name} = coalesce(?, {name})"
+    for name in (
+        "fingerprint", "path", "file_type", "license", "sha256", "worker", "device", "views",
+        "bytes", "source_bytes", "seconds", "stages", "warnings", "doubts",
+    )
+)  # fmt: skip
+_ANEW: Final = "state = 'waiting', attempts = 0, lost = 0, reason = NULL"
+_ROW: Final = "id, source, asset_id, state, attempts, replace, options"
+
+
+@contextlib.contextmanager
+def ledger_of_run(
+    folder: Path, what: str, shard: tuple[int, int] | None = None
+) -> Iterator[Ledger]:
+    """The ledger of an output, or of a part of it, for the one run that may write it.
+
+    One that it makes, and in which there is no asset in the end, leaves no files. That of a part
+    that has no assets stays: whoever merges the parts counts them.
+
+    Args:
+        folder: Of the ledger.
+        what: The output that it is about, for people.
+        shard: Part and number of parts.
+
+    Raises:
+        OutputBusy, LedgerDamaged, OutputNotWritable, DiskFull
+    """
+    part = "" if shard is None else f"-{shard[0]:04d}-of-{shard[1]:04d}"
+    path = folder / f"ledger{part}.sqlite"
+    lock, vain = Lock(folder, what, shard), False
+    try:
+        new = not path.exists()
+        with named(path), Ledger(path) as ledger:
+            try:
+                yield ledger
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    vain = new and not any(ledger.counts().values()) and ledger.let_go()
+                raise
+            vain = new and shard is None and not any(ledger.counts().values())
+            vain = vain and ledger.let_go()
+    finally:
+        if vain:
+            path.unlink(missing_ok=True)
+        lock.release(remove=vain)
+
+
+class Ledger:
+    """The ledger at ``path``; made if it is not there.
+
+    Changes are collected and written together; :meth:`flush` writes them now. A process that is
+    killed loses the last moment of them, and finds the finished files again when it looks.
+
+    Args:
+        read_only: Look, while another process may be writing.
+
+    Attributes:
+        patience: Asked, with the error and the seconds waited so far, whether to try again where
+            the disk is full; nothing is lost meanwhile.
+
+    Raises:
+        LedgerDamaged: The file is none, or of a newer version.
+        OutputNotWritable, DiskFull
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        self._flushed = time.monotonic()
+        self._unwritten: list[tuple[str, list[tuple[Any, ...]]]] = []
+        self.patience: Callable[[RenderError, float], bool] | None = None
+        self._db = open_ledger(path, read_only=read_only)
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write what is not written yet, and let the file go."""
+        with contextlib.suppress(sqlite3.Error):
+            self.flush()
+        self._db.close()
+
+    def let_go(self) -> bool:
+        """Whether nobody else reads it now; then there is no file beside it, and it may go.
+
+        Readers remove files beside a ledger by their names, also those of the next of its name.
+        """
+        self.flush()
+        self._db.execute("PRAGMA busy_timeout = 0")
+        try:
+            (mode,) = self._db.execute("PRAGMA journal_mode = DELETE").fetchone()
+        except sqlite3.OperationalError:
+            return False
+        return bool(mode == "delete")
+
+    # --- Writing ----------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN IMMEDIATE")
+
+    def _write(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        self._unwritten.append((sql, list(rows)))
+        self._insist(lambda: self._execute(*self._unwritten[-1]))
+        if len(self._unwritten) >= 500 or time.monotonic() - self._flushed > 0.5:
+            self.flush()
+
+    def _execute(self, sql: str, rows: list[tuple[Any, ...]]) -> None:
+        self._begin()
+        self._db.executemany(sql, rows)
+
+    def flush(self) -> None:
+        """Write all changes."""
+        if self._db.in_transaction:
+            self._insist(lambda: self._db.execute("COMMIT"))
+        self._unwritten.clear()
+        self._flushed = time.monotonic()
+
+    def _insist(self, action: Callable[[], object]) -> None:
+        """Where the disk is full, SQLite may forget all that is not written; it is told again."""
+        since = time.monotonic()
+        while True:
+            try:
+                action()
+                return
+            except sqlite3.Error as error:
+                if self.patience is None or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_FULL:
+                    raise
+                if not self.patience(error_of(error, self.path), time.monotonic() - since):
+                    raise
+                action = self._tell_again
+
+    def _tell_again(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        for sql, rows in self._unwritten:
+            self._execute(sql, rows)
+        self._db.execute("COMMIT")
+        self._unwritten.clear()
+
+    def request(self, digest: str) -> int | None:
+        """Make these the assets that a run works on, if they were all taken in before.
+
+        Args:
+            digest: Of what the run was asked for.
+
+        Returns:
+            Number of the request; ``None`` if it is not the ledger's newest, and the assets have
+            to be given again (:meth:`add`).
+        """
+        found = self._db.execute("SELECT id, digest FROM requests ORDER BY id DESC LIMIT 1")
+        newest = found.fetchone()
+        return newest[0] if newest and newest[1] == digest else None
+
+    def add(self, digest: str, entries: Iterable[Entry], *, replace: bool = False) -> int:
+        """Take assets in, in their order, as what a run works on; returns the request's number.
+
+        Those that are in already keep their state.
+
+        Args:
+            replace: They shall be rendered again.
+        """
+        self._begin()
+        self._db.execute("DELETE FROM requests WHERE digest = ?", (digest,))
+        cursor = self._db.execute("INSERT INTO requests (digest) VALUES (?)", (digest,))
+        request = int(cursor.lastrowid or 0)
+        try:
+            entries = iter(entries)
+            while batch := list(islice(entries, _BATCH)):
+                self._add(request, batch, replace)
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self.flush()
+        return request
+
+    def _add(self, request: int, batch: list[Entry], replace: bool) -> None:
+        now = time.time()
+        rows = [
+            (
+                entry.source,
+                entry.asset_id,
+                request,
+                json.dumps(entry.options, sort_keys=True) if entry.options else None,
+                replace,
+                now,
+            )
+            for entry in batch
+        ]
+        changes = self._db.total_changes
+        self._db.executemany(
+            "INSERT INTO assets (source, asset_id, request, options, replace, updated, state)"
+            " VALUES (?, ?, ?, ?, ?, ?, 'waiting')"
+            " ON CONFLICT (asset_id) DO NOTHING",
+            rows,
+        )
+        if self._db.total_changes - changes == len(rows):
+            return
+        for entry in batch:
+            self._add_known(request, entry, replace, now)
+
+    def _add_known(self, request: int, entry: Entry, replace: bool, now: float) -> None:
+        """An asset that may have been in already: the same again, or another of the same name."""
+        (row, source, held_by, before) = self._db.execute(
+            "SELECT id, source, request, options FROM assets WHERE asset_id = ?",
+            (entry.asset_id,),
+        ).fetchone()
+        options = json.dumps(entry.options, sort_keys=True) if entry.options else None
+        other = source != entry.source or before != options
+        if other and held_by == request:
+            self._add_duplicate(request, entry, source, now)
+            return
+        self._db.execute(
+            "UPDATE assets SET request = ?, source = ?, options = ? WHERE id = ?",
+            (request, entry.source, options, row),
+        )
+        if replace:
+            self._db.execute(f"UPDATE assets SET {_ANEW}, replace = 1 WHERE id = ?", (row,))
+        elif other:
+            # The name is free again for this run; its file tells whether it is what is wanted.
+            self._db.execute(f"UPDATE assets SET {_ANEW} WHERE id = ?", (row,))
+
+    def _add_duplicate(self, request: int, entry: Entry, held: str, now: float) -> None:
+        self._db.execute(
+            "DELETE FROM assets WHERE asset_id IS NULL AND source = ?", (entry.source,)
+        )
+        self._db.execute(
+            "INSERT INTO assets (source, request, state, reason, message, hint, file_type,"
+            " updated) VALUES (?, ?, 'failed', 'duplicate-asset', ?, ?, ?, ?)",
+            (
+                entry.source,
+                request,
+                f"{entry.source} and {held} would both be named {entry.asset_id}.",
+                "They have the same content."
+                if _SHA256.fullmatch(entry.asset_id)
+                else "Use --ids sha256, or render them into different folders.",
+                file_type(entry.source),
+                now,
+            ),
+        )
+
+    def claim(self, request: int, count: int) -> list[Row]:
+        """Take a request's next waiting assets in hand, in their order.
+
+        Those that runs died over come last.
+        """
+        found = self._db.execute(
+            f"SELECT {_ROW} FROM assets WHERE request = ? AND state = 'waiting'"
+            " ORDER BY lost > 1, id LIMIT ?",
+            (request, count),
+        ).fetchall()
+        self.mark([row[0] for row in found], "downloading")
+        return [_row(row) for row in found]
+
+    def mark(self, ids: Sequence[int], state: str) -> None:
+        """Set the state of assets that are in hand, or put them back."""
+        now = time.time()
+        self._write(
+            "UPDATE assets SET state = ?, updated = ? WHERE id = ?",
+            ((state, now, one) for one in ids),
+        )
+
+    def hold(self, row: Row) -> None:
+        """Another attempt is due, by who has it in hand: nobody else may claim it."""
+        self._put(row, "downloading")
+
+    def put_back(self, row: Row) -> None:
+        """Another attempt is due, by whoever claims it."""
+        self._put(row, "waiting")
+
+    def _put(self, row: Row, state: str) -> None:
+        self._write(
+            "UPDATE assets SET state = ?, attempts = ?, updated = ? WHERE id = ?",
+            [(state, row.attempts, time.time(), row.id)],
+        )
+
+    def wait_again(self, ids: Sequence[int]) -> None:
+        """Assets that had ended are to be looked at as if nothing had been tried yet."""
+        self._write(f"UPDATE assets SET {_ANEW} WHERE id = ?", [(one,) for one in ids])
+
+    def finish(self, *outcomes: Outcome) -> None:
+        """Write how assets ended; several at once, all or none."""
+        now = time.time()
+        self._write(
+            "UPDATE assets SET state = ?, attempts = ?, reason = ?, message = ?, hint = ?, log = ?,"
+            f" {_KEPT}, lost = 0, replace = 0, updated = ? WHERE id = ?",
+            (
+                (
+                    one.state, one.attempts, one.reason, one.message, one.hint, one.log,
+                    one.fingerprint, one.path, one.file_type, one.license, one.sha256, one.worker,
+                    one.device, one.views, one.bytes, one.source_bytes, one.seconds,
+                    _json(one.stages), _json(one.warnings), _json(one.doubts), now, one.id,
+                )
+                for one in outcomes
+            ),
+        )  # fmt: skip
+
+    def reset_in_hand(self, *, died: bool = True) -> int:
+        """What a run had in hand is waiting again; returns how many.
+
+        Args:
+            died: The run was killed: what was being rendered may have done it. If that happens
+                again it waits until the end of the list, and in the end it is given up.
+        """
+        self._begin()
+        if died:
+            self._db.execute("UPDATE assets SET lost = lost + 1 WHERE state = 'rendering'")
+            self._db.execute(
+                "UPDATE assets SET state = 'given up', reason = 'worker-crashed', message ="
+                " source || ': whole runs ended while it was being rendered.', hint ="
+                " 'Try it alone, with --max-memory.' WHERE state = 'rendering' AND lost >= ?",
+                (_DEADLY_RUNS,),
+            )
+        marks = ", ".join("?" * len(_IN_HAND))
+        cursor = self._db.execute(
+            f"UPDATE assets SET state = 'waiting', reason = NULL WHERE state IN ({marks})",
+            _IN_HAND,
+        )
+        self.flush()
+        return cursor.rowcount
+
+    def shards(self) -> set[str]:
+        """Names of the shards that :meth:`adopt` was told of."""
+        return {path for (path,) in self._db.execute("SELECT path FROM shards")}
+
+    def adopt(self, shard: str, asset_ids: Iterable[str] = ()) -> None:
+        """What lies in a shard is done, whatever the ledger thought."""
+        self._write("INSERT OR IGNORE INTO shards VALUES (?)", [(shard,)])
+        self._write(
+            "UPDATE assets SET state = 'done', reason = NULL, path = ?"
+            " WHERE asset_id = ? AND (state != 'done' OR path != ?)",
+            ((shard, asset_id, shard) for asset_id in asset_ids),
+        )
+
+    def forget_shard(self, shard: str) -> None:
+        """A shard is not there any more: what was in it waits."""
+        self._write("DELETE FROM shards WHERE path = ?", [(shard,)])
+        self._write(f"UPDATE assets SET {_ANEW} WHERE state = 'done' AND path = ?", [(shard,)])
+
+    def retry(self, reasons: Iterable[str] | None = None, request: int | None = None) -> int:
+        """Failed assets wait for another try; returns how many.
+
+        Args:
+            reasons: Of which kinds; all where ``None``.
+            request: Of which request; all where ``None``.
+        """
+        kinds = None if reasons is None else sorted(set(reasons))
+        where = "state IN ('failed', 'given up') AND asset_id IS NOT NULL"
+        if kinds is not None:
+            where += f" AND reason IN ({', '.join('?' * len(kinds))})"
+        values: list[Any] = list(kinds or ())
+        if request is not None:
+            where += " AND request = ?"
+            values.append(request)
+        self._begin()
+        cursor = self._db.execute(
+            f"UPDATE assets SET {_ANEW} WHERE {where}",
+            values,
+        )
+        self.flush()
+        return cursor.rowcount
+
+    # --- What it was done by ----------------------------------------------------------------
+
+    def get(self, key: str) -> str | None:
+        """A remark on the whole folder."""
+        found = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return found[0] if found else None
+
+    def put(self, key: str, value: str) -> None:
+        """Remember a remark on the whole folder."""
+        self._begin()
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+        self.flush()
+
+    def add_job(self, fingerprint: str, job: dict[str, Any]) -> None:
+        """Remember what a fingerprint stands for."""
+        self._write("INSERT OR IGNORE INTO jobs VALUES (?, ?)", [(fingerprint, json.dumps(job))])
+
+    def job(self, fingerprint: str) -> dict[str, Any] | None:
+        """The job that a fingerprint stands for."""
+        found = self._db.execute(
+            "SELECT job FROM jobs WHERE fingerprint = ?", (fingerprint,)
+        ).fetchone()
+        return json.loads(found[0]) if found else None
+
+    def start_run(self, workers: int) -> int:
+        """A run begins; returns its number."""
+        now = time.time()
+        self._write(
+            "INSERT INTO runs (host, pid, started, seen, elapsed, done, failed, workers, ended,"
+            " note) VALUES (?, ?, ?, ?, 0, 0, 0, ?, '', '')",
+            [(socket.gethostname(), os.getpid(), now, now, workers)],
+        )
+        self.flush()
+        (run,) = self._db.execute("SELECT max(id) FROM runs").fetchone()
+        return int(run)
+
+    def beat(
+        self, run: int, elapsed: float, done: int, failed: int, *, ended: str = "", note: str = ""
+    ) -> None:
+        """A run is alive, or over."""
+        self._write(
+            "UPDATE runs SET seen = ?, elapsed = ?, done = ?, failed = ?, ended = ?, note = ?"
+            " WHERE id = ?",
+            [(time.time(), elapsed, done, failed, ended, note, run)],
+        )
+        self.flush()
+
+    # --- Reading ----------------------------------------------------------------------------
+
+    def last_run(self) -> Run | None:
+        """The newest run."""
+        return next(self.runs(), None)
+
+    def runs(self) -> Iterator[Run]:
+        """All runs, the newest first."""
+        for found in self._db.execute(
+            "SELECT id, host, pid, started, seen, elapsed, done, failed, workers, ended, note"
+            " FROM runs ORDER BY id DESC"
+        ):
+            yield Run(*found)
+
+    def counts(self, request: int | None = None) -> dict[str, int]:
+        """State to number of assets, every state, of one request or of all."""
+        where, values = ("WHERE request = ?", [request]) if request is not None else ("", [])
+        counts = dict.fromkeys(STATES, 0)
+        for state, count in self._db.execute(
+            f"SELECT state, count(*) FROM assets {where} GROUP BY request, state", values
+        ):
+            counts[state] += count
+        return counts
+
+    def failures_by(self, column: str) -> dict[str, int]:
+        """Number of failed assets by ``reason`` or ``file_type``, most frequent first."""
+        assert column in ("reason", "file_type")
+        return dict(
+            self._db.execute(
+                f"SELECT coalesce({column}, '?'), count(*) AS n FROM assets"
+                f" WHERE state IN ('failed', 'given up') GROUP BY {column} ORDER BY n DESC, 1"
+            )
+        )
+
+    def assets(
+        self,
+        states: Sequence[str] = STATES,
+        *,
+        reasons: Sequence[str] = (),
+        request: int | None = None,
+        limit: int = -1,
+    ) -> Iterator[dict[str, Any]]:
+        """Rows of ``assets`` as dictionaries, in their order; JSON columns decoded."""
+        where = f"state IN ({', '.join('?' * len(states))})"
+        values: list[Any] = list(states)
+        if request is not None:
+            where += " AND request = ?"
+            values.append(request)
+        if reasons:
+            where += f" AND reason IN ({', '.join('?' * len(reasons))})"
+            values += reasons
+        cursor = self._db.execute(
+            f"SELECT * FROM assets WHERE {where} ORDER BY id LIMIT ?", (*values, limit)
+        )
+        names = [column[0] for column in cursor.description]
+        for values_ in cursor:
+            row = dict(zip(names, values_, strict=True))
+            for name, empty in (("stages", {}), ("warnings", []), ("doubts", {}), ("options", {})):
+                row[name] = json.loads(row[name]) if row[name] else empty
+            yield row
+
+    def find(self, asset_id: str) -> Row | None:
+        """The asset of a name."""
+        found = self._db.execute(
+            f"SELECT {_ROW} FROM assets WHERE asset_id = ?", (asset_id,)
+        ).fetchone()
+        return _row(found) if found else None
+
+    def block(self, request: int, first: int, last: int) -> dict[int, str]:
+        """Id to state of a request's assets with ids from ``first`` to ``last``."""
+        return dict(
+            self._db.execute(
+                "SELECT id, state FROM assets WHERE id BETWEEN ? AND ? AND request = ?",
+                (first, last, request),
+            )
+        )
+
+
+def _json(value: object) -> str | None:
+    return json.dumps(value) if value else None
+
+
+def _row(values: tuple[Any, ...]) -> Row:
+    row = Row(*values)
+    row.replace = bool(row.replace)
+    row.options = json.loads(values[6]) if values[6] else None
+    return row

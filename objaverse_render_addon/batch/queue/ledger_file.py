@@ -1,0 +1,179 @@
+"""The ledger's file: its tables, how it is made and opened, and what goes wrong with it."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from ...errors import DiskFull, LedgerDamaged, OutputNotWritable, RenderError, from_os_error
+
+__all__ = ["COLUMNS", "error_of", "named", "open_ledger"]
+
+_VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE jobs (fingerprint TEXT PRIMARY KEY, job TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE requests (id INTEGER PRIMARY KEY AUTOINCREMENT, digest TEXT UNIQUE NOT NULL);
+CREATE TABLE shards (path TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY, host TEXT, pid INTEGER, started REAL, seen REAL, elapsed REAL,
+    done INTEGER, failed INTEGER, workers INTEGER, ended TEXT, note TEXT
+);
+CREATE TABLE assets (
+    id INTEGER PRIMARY KEY,
+    source TEXT NOT NULL,
+    asset_id TEXT COLLATE NOCASE,
+    request INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    lost INTEGER NOT NULL DEFAULT 0,
+    replace INTEGER NOT NULL DEFAULT 0,
+    options TEXT,
+    fingerprint TEXT,
+    path TEXT,
+    reason TEXT,
+    message TEXT,
+    hint TEXT,
+    log TEXT,
+    file_type TEXT,
+    license TEXT,
+    sha256 TEXT,
+    worker TEXT,
+    device TEXT,
+    views INTEGER,
+    bytes INTEGER,
+    source_bytes INTEGER,
+    seconds REAL,
+    stages TEXT,
+    warnings TEXT,
+    doubts TEXT,
+    updated REAL
+);
+CREATE UNIQUE INDEX by_asset_id ON assets (asset_id);
+CREATE INDEX by_state ON assets (request, state, (lost > 1));
+CREATE INDEX duplicates ON assets (source) WHERE asset_id IS NULL;
+"""
+COLUMNS: Final = tuple(
+    line.split()[0]
+    for line in _SCHEMA[_SCHEMA.index("assets (") : _SCHEMA.index("CREATE UNIQUE")].splitlines()
+    if line.startswith("    ")
+)
+"""Of the table ``assets``."""
+
+
+def open_ledger(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection to the ledger at ``path``; made if it is not there and may be written.
+
+    Raises:
+        LedgerDamaged: The file is none, or of a newer version.
+        OutputNotWritable, DiskFull
+    """
+    db = None
+    try:
+        if read_only:
+            db = _connect_to_read(path)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # An empty file is what a process leaves that dies at the first moment.
+            if not path.exists() or not path.stat().st_size:
+                _make(path)
+            db = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA cache_size = -131072")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+    except OSError as error:
+        raise from_os_error(error, str(path)) from error
+    except sqlite3.Error as error:
+        if db is not None:
+            db.close()
+        raise error_of(error, path) from error
+    if version != _VERSION:
+        db.close()
+        raise LedgerDamaged(
+            f"{path} is a ledger of version {version}; this program knows {_VERSION}.",
+            hint="Use the program's newest version.",
+        )
+    return db
+
+
+def _make(path: Path) -> None:
+    """An empty ledger, whole from its first moment, for those who read."""
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
+    db = sqlite3.connect(part, isolation_level=None)
+    try:
+        db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+        db.close()
+    except BaseException:
+        db.close()
+        part.unlink(missing_ok=True)
+        raise
+    # What lies beside belongs to one that is gone.
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    part.replace(path)
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing and leaves no file behind.
+
+    To read a ledger SQLite makes files beside it (https://sqlite.org/wal.html), and who closes it
+    last removes them, which takes the right to write. Where nobody may write, those of a run that
+    is at work are used, and where there are none, nobody is at work.
+    """
+    for access in ("mode=rw", "mode=ro", "mode=ro&immutable=1"):
+        uri = f"{path.resolve().as_uri()}?{access}"
+        db = None
+        try:
+            db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
+            db.execute("PRAGMA query_only = ON")
+            db.execute("PRAGMA user_version").fetchone()
+        except sqlite3.Error as error:
+            if db is not None:
+                db.close()
+            denied = error.sqlite_errorcode & 0xFF in (
+                sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY,
+            )  # fmt: skip
+            if not denied or "immutable" in access:
+                raise
+        else:
+            return db
+    raise AssertionError
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Gives what SQLite raises a name of ours.
+
+    Raises:
+        DiskFull, LedgerDamaged, OutputNotWritable
+    """
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise error_of(error, path) from error
+
+
+def error_of(error: sqlite3.Error, path: Path) -> RenderError:
+    """The name of ours for what SQLite raised."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return DiskFull(
+            f"The ledger {path} cannot be written: {error}.",
+            hint="Make room and run the same command again; --state puts it elsewhere.",
+        )
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or (
+        code == sqlite3.SQLITE_ERROR and "no such" in str(error)
+    ):
+        return LedgerDamaged(
+            f"{path} cannot be read as a ledger: {error}.",
+            hint="Move it away; finished assets are found again by their files.",
+        )
+    return OutputNotWritable(
+        f"The ledger {path} cannot be used: {error}.",
+        hint="Run the same command again when it can; --state puts it elsewhere.",
+    )

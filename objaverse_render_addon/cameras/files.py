@@ -1,0 +1,351 @@
+"""Poses that others wrote: ``transforms.json``, NeRF-synthetic, COLMAP.
+
+What Blender's cameras cannot do (lens distortion, fisheyes, skew) is refused by name, never left
+out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import struct
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import CameraFileError
+from ..words import how_many
+from . import Camera, View
+
+__all__ = ["pose_files", "views_from_file"]
+
+Array = npt.NDArray[np.float64]
+
+_SPLITS: Final = ("train", "val", "test")
+_DISTORTION: Final = re.compile(r"[kps]\d|omega|distortion_params")
+# Of models with perspective projection; all but the first four are zero for a pinhole.
+_PARAMETERS: Final = {
+    "SIMPLE_PINHOLE": "f cx cy",
+    "PINHOLE": "fx fy cx cy",
+    "SIMPLE_RADIAL": "f cx cy k1",
+    "RADIAL": "f cx cy k1 k2",
+    "OPENCV": "fx fy cx cy k1 k2 p1 p2",
+    "FULL_OPENCV": "fx fy cx cy k1 k2 p1 p2 k3 k4 k5 k6",
+}
+# COLMAP's numbers of its models in binary files, and how many parameters each has: those of
+# src/colmap/sensor/models.h. All have to be known to find the next camera.
+_MODELS: Final = {
+    0: ("SIMPLE_PINHOLE", 3), 1: ("PINHOLE", 4), 2: ("SIMPLE_RADIAL", 4), 3: ("RADIAL", 5),
+    4: ("OPENCV", 8), 5: ("OPENCV_FISHEYE", 8), 6: ("FULL_OPENCV", 12), 7: ("FOV", 5),
+    8: ("SIMPLE_RADIAL_FISHEYE", 4), 9: ("RADIAL_FISHEYE", 5), 10: ("THIN_PRISM_FISHEYE", 12),
+}  # fmt: skip
+_LARGEST: Final = 1 << 28
+"""Bytes of a file of poses."""
+
+
+def pose_files(path: str | Path) -> list[Path]:
+    """The files that a path of poses stands for: itself, or those in a folder.
+
+    A folder holds ``transforms.json``, the three files of a NeRF-synthetic scene, or a COLMAP
+    model (``cameras`` and ``images``, text or binary), which may lie in its ``sparse/0``.
+
+    Raises:
+        CameraFileError: The folder holds none of these.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [path]
+    for folder in (path, path / "sparse" / "0", path / "sparse"):
+        for ending in (".bin", ".txt"):
+            model = [folder / f"{name}{ending}" for name in ("cameras", "images")]
+            if all(file.is_file() for file in model):
+                return model
+    whole = path / "transforms.json"
+    splits = [path / f"transforms_{split}.json" for split in _SPLITS]
+    found = [whole] if whole.is_file() else [file for file in splits if file.is_file()]
+    if not found:
+        raise CameraFileError(
+            f"The folder {path} holds no poses.",
+            hint="There should be transforms.json, transforms_train.json, or COLMAP's cameras and "
+            "images as .bin or .txt, also in sparse/0.",
+        )
+    return found
+
+
+def views_from_file(path: str, size: tuple[int, int], count: int | None = None) -> list[View]:
+    """The cameras of a file or folder of poses.
+
+    * ``transforms.json`` (nerfstudio, instant-ngp) and ``transforms_train.json`` (NeRF-synthetic),
+      or TOML with the same keys: ``frames`` with a ``transform_matrix`` each (4x4 or 3x4, camera
+      to world, OpenGL axes), and ``fl_x``, ``fl_y``, ``cx``, ``cy``, ``w``, ``h`` (pixels) or
+      ``camera_angle_x``, ``camera_angle_y`` (radians), at the top or per frame. The order is the
+      file's; of a folder with several files first train, then val, then test.
+    * A folder with COLMAP's sparse model, ordered by the names of its images.
+
+    Intrinsics for another resolution of the same shape are scaled to this one.
+
+    Args:
+        size: Width and height to render.
+        count: Take the first so many.
+
+    Raises:
+        CameraFileError: Missing, broken, with lens distortion, without intrinsics, or of another
+            shape than ``size``.
+    """
+    files = pose_files(path)
+    colmap = len(files) == 2 and files[0].stem == "cameras" and files[0].suffix != ".json"
+    cameras = _colmap(files, size) if colmap else _transforms(files, size)
+    views: list[View] = []
+    try:
+        for index, camera in enumerate(cameras):
+            if index == count:
+                return views
+            views.append(View(index, camera))
+    except CameraFileError:
+        raise
+    except (OSError, UnicodeDecodeError, ValueError, struct.error, IndexError) as error:
+        raise CameraFileError(f"Camera file {path} cannot be read: {error}.") from error
+    if not views:
+        raise CameraFileError(f"Camera file {path} has no frames.")
+    if count is not None and count > len(views):
+        raise CameraFileError(
+            f"Camera file {path} has {how_many(len(views), 'frame')}; views asked for: {count}."
+        )
+    return views
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise ValueError(f"it has more than {_LARGEST} bytes")
+    return data
+
+
+@contextmanager
+def _naming(where: str) -> Iterator[None]:
+    """What is not understood is an error that says where it stands."""
+    try:
+        yield
+    except KeyError as error:
+        raise CameraFileError(f"Camera file {where} has no {error}.") from error
+    except _Shape as error:
+        raise CameraFileError(f"Camera file {where}: {error}.", hint=error.hint) from error
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise CameraFileError(f"Camera file {where}: {error}.") from error
+
+
+class _Shape(ValueError):
+    """The pictures are of another shape than those to be rendered."""
+
+    hint = ""
+
+
+# --- transforms.json ------------------------------------------------------------------------
+
+
+def _transforms(files: list[Path], size: tuple[int, int]) -> Iterator[Camera]:
+    for path in files:
+        try:
+            text = _read(path).decode("utf-8")
+            toml = path.suffix.lower() == ".toml"
+            data = tomllib.loads(text) if toml else json.loads(text)
+        except OSError as error:
+            raise CameraFileError(
+                f"Camera file {path} cannot be read: {error.strerror or error}.",
+                hint="Give a file or folder of poses, see docs/cameras.md.",
+            ) from error
+        except (ValueError, RecursionError) as error:
+            raise CameraFileError(f"Camera file {path} cannot be read: {error}.") from error
+        frames = data.get("frames") if isinstance(data, dict) else None
+        if not isinstance(frames, list) or not frames:
+            raise CameraFileError(f"Camera file {path} has no frames.")
+        for index, frame in enumerate(frames):
+            with _naming(f"{path}, frame {index}"):
+                camera = _camera_from_frame({**data, **frame}, size)
+            yield camera
+
+
+def _camera_from_frame(frame: dict[str, Any], size: tuple[int, int]) -> Camera:
+    for name, value in frame.items():
+        if _DISTORTION.fullmatch(name) and (any(value) if isinstance(value, list) else value):
+            raise ValueError(f"lens distortion ({name}) cannot be rendered; undistort it first")
+    model = str(frame.get("camera_model", "PINHOLE"))
+    if frame.get("is_fisheye") or model not in _PARAMETERS:
+        raise ValueError(f"the camera model {model} is no pinhole")
+    matrix = np.array(frame["transform_matrix"], dtype=np.float64)
+    if matrix.shape == (3, 4):
+        matrix = np.vstack([matrix, [0.0, 0.0, 0.0, 1.0]])
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+        raise ValueError("transform_matrix is not a finite 4x4 matrix")
+    if np.abs(matrix[3] - [0.0, 0.0, 0.0, 1.0]).max() > 1e-6:
+        raise ValueError("transform_matrix does not end with the row 0 0 0 1; is it transposed?")
+    rotation = matrix[:3, :3]
+    if np.abs(rotation.T @ rotation - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
+        raise ValueError("transform_matrix is not a rotation and a translation")
+    width, height = float(frame.get("w", size[0])), float(frame.get("h", size[1]))
+    if "fl_x" in frame:
+        fx = float(frame["fl_x"])
+        fy = float(frame.get("fl_y", fx))
+    elif "camera_angle_x" in frame:
+        fx = fy = _focal(frame, "camera_angle_x", width)
+        if "camera_angle_y" in frame:
+            fy = _focal(frame, "camera_angle_y", height)
+    else:
+        raise ValueError("neither camera_angle_x nor fl_x says what the lens is")
+    cx, cy = float(frame.get("cx", width / 2)), float(frame.get("cy", height / 2))
+    return _pinhole((fx, fy, cx, cy), (width, height), size, matrix)
+
+
+def _focal(frame: dict[str, Any], name: str, pixels: float) -> float:
+    angle = float(frame[name])
+    if not 0 < angle < math.pi:
+        raise ValueError(f"{name} {angle:g} is no angle in radians")
+    return 0.5 * pixels / math.tan(0.5 * angle)
+
+
+def _pinhole(
+    lens: tuple[float, float, float, float],
+    said: tuple[float, float],
+    size: tuple[int, int],
+    camera_to_world: Array,
+) -> Camera:
+    """A camera with fx, fy, cx, cy of pictures of one size, scaled to another."""
+    sx, sy = size[0] / said[0], size[1] / said[1]
+    if not (sx > 0 and sy > 0):
+        raise ValueError(f"{said[0]:g}x{said[1]:g} is no size of a picture")
+    # A hundredth is what rounding to whole pixels makes of a small picture.
+    if not abs(sx / sy - 1) < 0.01:
+        error = _Shape(
+            f"its pictures are {said[0]:g}x{said[1]:g}, which {size[0]}x{size[1]} would squash"
+        )
+        error.hint = f"Render with --resolution {said[0]:g}x{said[1]:g}, or of the same shape."
+        raise error
+    fx, fy, cx, cy = lens[0] * sx, lens[1] * sy, lens[2] * sx, lens[3] * sy
+    if not (fx > 0 and fy > 0 and np.isfinite([fx, fy, cx, cy]).all()):
+        raise ValueError("the focal length is not positive, or the principal point no number")
+    intrinsics = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=np.float64)
+    return Camera(*size, intrinsics, camera_to_world)
+
+
+# --- COLMAP ---------------------------------------------------------------------------------
+# Format: https://colmap.github.io/format.html
+
+
+@dataclass(frozen=True, slots=True)
+class _Lens:
+    """One of a model's cameras."""
+
+    model: str
+    size: tuple[int, int]
+    parameters: tuple[float, ...]
+
+    def pinhole(self) -> tuple[float, float, float, float]:
+        """Fx, fy, cx, cy."""
+        names = _PARAMETERS.get(self.model)
+        if names is None:
+            raise ValueError(f"the camera model {self.model} is no pinhole")
+        named = dict(zip(names.split(), self.parameters, strict=True))
+        for name, value in named.items():
+            if _DISTORTION.fullmatch(name) and value:
+                raise ValueError(f"lens distortion ({name}) cannot be rendered; undistort it first")
+        focal = named.get("f", 0.0)
+        return named.get("fx", focal), named.get("fy", focal), named["cx"], named["cy"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pose:
+    """One of a model's images: world to camera, OpenCV axes."""
+
+    name: str
+    camera: int
+    quaternion: tuple[float, ...]
+    translation: tuple[float, ...]
+
+    def camera_to_world(self) -> Array:
+        """4x4, OpenGL axes."""
+        w, x, y, z = self.quaternion
+        length = math.sqrt(w * w + x * x + y * y + z * z)
+        if not (abs(length - 1) < 1e-2 and np.isfinite(self.translation).all()):
+            raise ValueError("its pose is no unit quaternion and translation")
+        w, x, y, z = (value / length for value in (w, x, y, z))
+        rotation = np.array(
+            [
+                [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+                [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+                [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+            ]
+        )
+        matrix = np.eye(4)
+        matrix[:3, :3] = rotation.T * [1.0, -1.0, -1.0]
+        matrix[:3, 3] = -rotation.T @ np.array(self.translation)
+        return matrix
+
+
+def _colmap(files: list[Path], size: tuple[int, int]) -> Iterator[Camera]:
+    cameras, images = (_read(file) for file in files)
+    binary = files[0].suffix == ".bin"
+    lenses = dict(_binary_lenses(cameras) if binary else _text_lenses(cameras.decode()))
+    poses = list(_binary_poses(images) if binary else _text_poses(images.decode()))
+    for pose in sorted(poses, key=lambda pose: pose.name):
+        with _naming(f"{files[1]}, image {pose.name!r}"):
+            if pose.camera not in lenses:
+                raise ValueError(f"there is no camera {pose.camera}")
+            lens = lenses[pose.camera]
+            camera = _pinhole(lens.pinhole(), lens.size, size, pose.camera_to_world())
+        yield camera
+
+
+def _text_lenses(text: str) -> Iterator[tuple[int, _Lens]]:
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            number, model, width, height, *parameters = line.split()
+            yield int(number), _Lens(
+                model, (int(width), int(height)), tuple(map(float, parameters))
+            )
+
+
+def _text_poses(text: str) -> Iterator[_Pose]:
+    lines = iter(text.splitlines())
+    for line in lines:
+        if not line.strip() or line.startswith("#"):
+            continue
+        _, *numbers, camera, name = line.split(maxsplit=9)
+        pose = tuple(map(float, numbers))
+        yield _Pose(name.strip(), int(camera), pose[:4], pose[4:])
+        next(lines, None)  # Its points, often an empty line.
+
+
+def _binary_lenses(data: bytes) -> Iterator[tuple[int, _Lens]]:
+    (count,) = struct.unpack_from("<Q", data)
+    at = 8
+    for _ in range(count):
+        number, kind, width, height = struct.unpack_from("<iiQQ", data, at)
+        if kind not in _MODELS:
+            raise ValueError(f"there is no camera model {kind}")
+        model, parameters = _MODELS[kind]
+        at += 24
+        yield number, _Lens(model, (width, height), struct.unpack_from(f"<{parameters}d", data, at))
+        at += 8 * parameters
+
+
+def _binary_poses(data: bytes) -> Iterator[_Pose]:
+    (count,) = struct.unpack_from("<Q", data)
+    at = 8
+    for _ in range(count):
+        _, *pose, camera = struct.unpack_from("<i7di", data, at)
+        at += 64
+        end = data.index(b"\0", at)
+        name = data[at:end].decode("utf-8")
+        (points,) = struct.unpack_from("<Q", data, end + 1)
+        at = end + 9 + 24 * points
+        if at > len(data):
+            raise ValueError("it breaks off")
+        yield _Pose(name, camera, tuple(pose[:4]), tuple(pose[4:]))

@@ -1,0 +1,1 @@
+"""Operators: they read settings, call a function and report."""

@@ -1,0 +1,96 @@
+"""Operators about the views: show them, make camera objects of them, look through them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import bpy
+from bpy.props import EnumProperty, IntProperty
+
+from ...blender import asset
+from ...errors import RenderError
+from ..viewport import look_through, overlay, preview
+from .common import fail
+
+__all__ = ["CLASSES"]
+
+
+class OBJAVERSE_OT_sample_cameras(bpy.types.Operator):
+    """Make a camera object for every view, in a collection of their own"""
+
+    bl_idname = "objaverse.sample_cameras"
+    bl_label = "Make Camera Objects"
+    bl_options: ClassVar = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Make them."""
+        try:
+            state = preview.rig_or_error(context)
+        except RenderError as error:
+            return fail(self, error)
+        home = asset.add_camera_objects(context.scene, state.views, state.to_world)
+        self.report({"INFO"}, f"{len(state.views)} cameras in the collection {home.name}")
+        return {"FINISHED"}
+
+
+class OBJAVERSE_OT_preview_cameras(bpy.types.Operator):
+    """Show the cameras of all views around the asset; click one to select it"""
+
+    bl_idname = "objaverse.preview_cameras"
+    bl_label = "Preview Cameras"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Show or hide."""
+        shown = context.window_manager.objaverse.preview
+        if not shown:
+            try:
+                state = preview.rig_or_error(context)
+            except RenderError as error:
+                return fail(self, error)
+            overlay.bring_into_view(context, preview.reach(state))
+        overlay.set_visible(context, not shown)
+        return {"FINISHED"}
+
+
+class OBJAVERSE_OT_look_through_camera(bpy.types.Operator):
+    """See what a view will show, in the shape of its picture"""
+
+    bl_idname = "objaverse.look_through_camera"
+    bl_label = "Look Through View"
+    # Not REGISTER: its box in the corner would lie over the picture.
+    bl_options: ClassVar = {"UNDO"}
+
+    action: EnumProperty(
+        items=[
+            ("INDEX", "Look", "Look through the selected view"),
+            ("NEXT", "Next", "Look through the next view"),
+            ("PREVIOUS", "Previous", "Look through the view before"),
+            ("STOP", "Stop", "Leave the view and put the scene's camera back"),
+        ],
+        options={"HIDDEN"},
+    )
+    index: IntProperty(name="View", default=-1, min=-1, description="View to look through")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Move the camera."""
+        scene = context.scene
+        if self.action == "STOP":
+            look_through.stop(context)
+            return {"FINISHED"}
+        try:
+            state = preview.rig_or_error(context)
+        except RenderError as error:
+            return fail(self, error)
+        settings = scene.objaverse
+        wanted = settings.current_view if self.index < 0 else self.index
+        step = {"NEXT": 1, "PREVIOUS": -1}.get(self.action, 0)
+        settings.current_view = (wanted + step) % len(state.views)
+        look_through.look(context, state)
+        return {"FINISHED"}
+
+
+CLASSES = (
+    OBJAVERSE_OT_sample_cameras,
+    OBJAVERSE_OT_preview_cameras,
+    OBJAVERSE_OT_look_through_camera,
+)

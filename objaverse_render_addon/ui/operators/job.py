@@ -1,0 +1,80 @@
+"""Operators about job files: load, save, drop one on the viewport."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+import bpy
+from bpy.props import StringProperty
+from bpy_extras.io_utils import ExportHelper, ImportHelper
+
+from ...errors import RenderError
+from ...job import RenderJob
+from .. import preferences, properties
+from .common import fail
+
+__all__ = ["CLASSES"]
+
+
+class OBJAVERSE_OT_load_job(bpy.types.Operator, ImportHelper):
+    """Take all settings from a job file (TOML or JSON)"""
+
+    bl_idname = "objaverse.load_job"
+    bl_label = "Load Job"
+    bl_options: ClassVar = {"REGISTER", "UNDO"}
+
+    filter_glob: StringProperty(default="*.toml;*.json", options={"HIDDEN"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Load it."""
+        try:
+            properties.from_job(context.scene.objaverse, RenderJob.load(self.filepath))
+        except RenderError as error:
+            return fail(self, error)
+        return {"FINISHED"}
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Load what was dropped on the viewport, or ask."""
+        if self.filepath:
+            return self.execute(context)
+        return ImportHelper.invoke(self, context, event)
+
+
+class OBJAVERSE_OT_save_job(bpy.types.Operator, ExportHelper):
+    """Write all settings into a job file that the command line reads too"""
+
+    bl_idname = "objaverse.save_job"
+    bl_label = "Save Job"
+
+    filename_ext = ".toml"
+    filter_glob: StringProperty(default="*.toml", options={"HIDDEN"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Write it."""
+        try:
+            job = properties.to_job(context.scene.objaverse, preferences.get(context))
+            Path(self.filepath).write_text(job.resolved().to_toml(), encoding="utf-8")
+        except RenderError as error:
+            return fail(self, error)
+        except OSError as error:
+            self.report({"ERROR"}, f"{self.filepath}: {error.strerror}")
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class OBJAVERSE_FH_job(bpy.types.FileHandler):
+    """A job file dropped on the viewport loads."""
+
+    bl_idname = "OBJAVERSE_FH_job"
+    bl_label = "Objaverse Render Job"
+    bl_import_operator = "objaverse.load_job"
+    bl_file_extensions = ".toml;.json"
+
+    @classmethod
+    def poll_drop(cls, context: bpy.types.Context) -> bool:
+        """Only over a 3D viewport."""
+        return context.area is not None and context.area.type == "VIEW_3D"
+
+
+CLASSES = (OBJAVERSE_OT_load_job, OBJAVERSE_OT_save_job, OBJAVERSE_FH_job)

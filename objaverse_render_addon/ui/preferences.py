@@ -1,0 +1,99 @@
+"""What belongs to the machine, not to the job: device, threads, memory."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import bpy
+from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
+
+__all__ = ["ADDON", "get", "register", "unregister"]
+
+ADDON: Final = (__package__ or "").removesuffix(".ui")
+"""The name that Blender knows the add-on by; as an extension it is longer than the package's."""
+
+
+class OBJAVERSE_AP_preferences(bpy.types.AddonPreferences):
+    """Shown in Blender's preferences, under the add-on."""
+
+    bl_idname = ADDON
+
+    device: EnumProperty(
+        name="Device",
+        items=[
+            ("auto", "Automatic", "The best GPU, else the CPU"),
+            ("cpu", "CPU", "The processor"),
+            ("optix", "OptiX", "An NVIDIA GPU through OptiX"),
+            ("cuda", "CUDA", "An NVIDIA GPU through CUDA"),
+            ("hip", "HIP", "An AMD GPU"),
+            ("oneapi", "oneAPI", "An Intel GPU"),
+            ("metal", "Metal", "An Apple GPU"),
+        ],
+        description="What Cycles renders on; what is chosen and missing is an error",
+    )
+    threads: IntProperty(
+        name="Threads", min=0, max=1024, description="CPU threads of a worker; 0 takes all"
+    )
+    workers: IntProperty(
+        name="Workers",
+        min=0,
+        max=256,
+        description="Assets of a batch that are rendered at a time; 0 goes by what the machine has",
+    )
+    download_dir: StringProperty(
+        name="Download Folder",
+        description="Where fetched objects are kept; empty takes ~/.objaverse, as the objaverse "
+        "package does",
+        subtype="DIR_PATH",
+    )
+    endpoint: StringProperty(
+        name="Mirror", description="Server of the data set; empty takes Hugging Face"
+    )
+    timeout: FloatProperty(
+        name="Timeout",
+        default=300.0,
+        min=1.0,
+        subtype="TIME_ABSOLUTE",
+        description="Seconds that one asset may take before it is given up",
+    )
+    max_memory: FloatProperty(
+        name="Memory Limit",
+        min=0.0,
+        description="GiB that a worker may take; 0 takes 90 % of the machine's",
+    )
+
+    def draw(self, _: bpy.types.Context) -> None:
+        """Draw the settings."""
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        for name in (
+            "device", "workers", "threads", "timeout", "max_memory", "download_dir", "endpoint",
+        ):  # fmt: skip
+            layout.prop(self, name)
+
+
+def get(context: bpy.types.Context) -> Any:
+    """The add-on's preferences; ``None`` where it runs without being an enabled add-on."""
+    addon = context.preferences.addons.get(ADDON)
+    return addon.preferences if addon else None
+
+
+def options(context: bpy.types.Context) -> dict[str, Any]:
+    """Keyword arguments for :func:`objaverse_render_addon.batch.run.render`."""
+    values: dict[str, Any] = {
+        "blender": bpy.app.binary_path or None,
+        "online": bpy.app.online_access,
+    }
+    preferences = get(context)
+    if preferences is not None:
+        values["timeout"] = preferences.timeout
+        values["workers"] = preferences.workers or None
+        values["download_dir"] = bpy.path.abspath(preferences.download_dir) or None
+        values["endpoint"] = preferences.endpoint or None
+        if preferences.max_memory:
+            values["max_memory"] = int(preferences.max_memory * 2**30)
+    return values
+
+
+register, unregister = bpy.utils.register_classes_factory((OBJAVERSE_AP_preferences,))

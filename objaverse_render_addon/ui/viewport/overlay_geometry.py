@@ -1,0 +1,280 @@
+"""The camera rig as lines, and which camera a click meant. Plain numpy: no GPU, no window.
+
+Everything goes into one list of line segments, the index numbers too (as seven-segment
+digits on each frustum's picture plane), so that the number of draw calls does not grow with
+the number of views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ...cameras import Camera, View
+
+__all__ = [
+    "ALARM",
+    "CALM",
+    "CURRENT",
+    "RigLines",
+    "frustum_corners",
+    "is_cropped",
+    "pick",
+    "rig_lines",
+]
+
+Array = npt.NDArray[np.float32]
+Color = tuple[float, float, float, float]
+
+CALM: Final[Color] = (0.36, 0.68, 1.0, 0.75)
+CURRENT: Final[Color] = (1.0, 0.82, 0.2, 1.0)
+ALARM: Final[Color] = (1.0, 0.3, 0.22, 0.95)
+BOX: Final[Color] = (0.7, 0.7, 0.7, 0.6)
+DEPTH: Final[Color] = (1.0, 0.82, 0.2, 0.5)
+
+# Corners of the picture in image coordinates (0..1, v downwards), going round.
+_CORNERS: Final = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=np.float64)
+# Seven segments of a digit in a 1 x 2 box, v downwards: a, b, c, d, e, f, g.
+_SEGMENTS: Final = np.array(
+    [
+        [[0, 0], [1, 0]], [[1, 0], [1, 1]], [[1, 1], [1, 2]], [[0, 2], [1, 2]],
+        [[0, 1], [0, 2]], [[0, 0], [0, 1]], [[0, 1], [1, 1]],
+    ],
+    dtype=np.float64,
+)  # fmt: skip
+# The strokes (S, 2, 2) of each digit.
+_DIGITS: Final = [
+    _SEGMENTS[["abcdefg".index(letter) for letter in letters]]
+    for letters in (
+        "abcdef", "bc", "abdeg", "abcdg", "bcfg", "acdfg", "acdefg", "abc", "abcdefg", "abcdfg",
+    )
+]  # fmt: skip
+# Of a frustum's tip (0) and corners (1 to 4): the picture and the four sides.
+_FACES: Final = ([1, 2, 3, 4], [0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 1])
+_BOX_EDGES: Final = np.array(
+    [(0, 1), (0, 2), (0, 4), (1, 3), (1, 5), (2, 3), (2, 6), (3, 7), (4, 5), (4, 6), (5, 7), (6, 7)]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RigLines:
+    """Line segments, two vertices each.
+
+    Attributes:
+        positions: (2 M, 3) float32, world space of the viewport.
+        colors: (2 M, 4) float32 RGBA.
+    """
+
+    positions: Array
+    colors: Array
+
+
+@dataclass(frozen=True, slots=True)
+class _Lenses:
+    """Cameras as arrays: a thousand of them are drawn again at every change of a setting.
+
+    Attributes:
+        size: (N, 2) pixels.
+        focal: (N, 2) pixels.
+        center: (N, 2) principal points, pixels.
+        poses: (N, 4, 4) camera to world.
+    """
+
+    size: npt.NDArray[np.float64]
+    focal: npt.NDArray[np.float64]
+    center: npt.NDArray[np.float64]
+    poses: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, cameras: Sequence[Camera]) -> _Lenses:
+        k = np.array([camera.intrinsics for camera in cameras])
+        return cls(
+            np.array([(camera.width, camera.height) for camera in cameras], dtype=np.float64),
+            k[:, [0, 1], [0, 1]],
+            k[:, :2, 2],
+            np.array([camera.camera_to_world for camera in cameras]),
+        )
+
+    def on_pictures(
+        self,
+        uv: npt.NDArray[np.float64],
+        depth: float,
+        owner: npt.NDArray[np.intp] | slice = slice(None),
+    ) -> npt.NDArray[np.float64]:
+        """World points (N, M, 3) of image positions given as shares of width and height.
+
+        Args:
+            uv: (M, 2) for every camera, or (N, M, 2).
+            owner: Which camera each of N is; all of them in order otherwise.
+        """
+        size, focal, center = (
+            item[owner][:, None] for item in (self.size, self.focal, self.center)
+        )
+        xy = (uv * size - center) / focal * (1.0, -1.0)
+        local = np.concatenate([xy, -np.ones_like(xy[..., :1])], axis=-1) * depth
+        poses = self.poses[owner]
+        return np.asarray(local @ poses[:, :3, :3].swapaxes(1, 2) + poses[:, None, :3, 3])
+
+
+def frustum_corners(camera: Camera, depth: float) -> npt.NDArray[np.float64]:
+    """The picture's four corners (4, 3) in world space at a planar depth."""
+    return np.asarray(_Lenses.of([camera]).on_pictures(_CORNERS, depth)[0])
+
+
+def is_cropped(camera: Camera, points: npt.NDArray[Any]) -> bool:
+    """Whether some of the points (N, 3) fall outside the picture or behind the camera."""
+    uv, depth = camera.project(points)
+    inside = (depth > 0) & (uv >= 0).all(axis=1)
+    inside &= (uv[:, 0] <= camera.width) & (uv[:, 1] <= camera.height)
+    return not bool(inside.all())
+
+
+def rig_lines(
+    views: Sequence[View],
+    *,
+    half_extent: float,
+    points: npt.NDArray[Any] | None = None,
+    cropped: Iterable[int] = (),
+    current: int = 0,
+    to_world: npt.NDArray[Any] | None = None,
+    size: float | None = None,
+) -> RigLines:
+    """Frusta, numbers, the normalised box, and the current view's near and far planes.
+
+    Args:
+        half_extent: Of the normalised box; 0 draws none.
+        points: (N, 3) of the object, normalised; give near and far of the current view.
+        cropped: Indices of views that cut the object off.
+        to_world: (4, 4) from normalised coordinates to the viewport's world; identity for an
+            object that is normalised already.
+        size: Depth at which the frusta's pictures are drawn.
+    """
+    segments: list[npt.NDArray[np.float64]] = []
+    shades: list[npt.NDArray[np.float64]] = []
+
+    def add(lines: npt.NDArray[np.float64], color: Any) -> None:
+        segments.append(lines.reshape(-1, 3))
+        shades.append(np.broadcast_to(color, (len(segments[-1]), 4)))
+
+    if views:
+        size = _picture_depth(views) if size is None else size
+        lenses = _Lenses.of([view.camera for view in views])
+        alarm = set(cropped)
+        colors = np.array([ALARM if view.index in alarm else CALM for view in views])
+        colors[[view.index == current for view in views]] = CURRENT
+        frusta = _frusta(lenses, size)
+        add(frusta, np.repeat(colors, frusta.shape[1] * 2, axis=0))
+        numbers, owner = _numbers(lenses, [view.index for view in views], size)
+        add(numbers, np.repeat(colors[owner], 2, axis=0))
+    if half_extent:
+        signs = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)]) * 2.0 - 1.0
+        add((signs * half_extent)[_BOX_EDGES], BOX)
+    chosen = next((view for view in views if view.index == current), None)
+    if chosen is not None and points is not None and len(points):
+        _, depth = chosen.camera.project(points)
+        for distance in (float(np.min(depth)), float(np.max(depth))):
+            if distance > 0:
+                corners = frustum_corners(chosen.camera, distance)
+                add(np.stack([corners, np.roll(corners, -1, axis=0)], axis=1), DEPTH)
+    if not segments:
+        return RigLines(np.empty((0, 3), np.float32), np.empty((0, 4), np.float32))
+    positions = np.concatenate(segments)
+    if to_world is not None:
+        positions = positions @ to_world[:3, :3].T + to_world[:3, 3]
+    return RigLines(positions.astype(np.float32), np.concatenate(shades).astype(np.float32))
+
+
+def _picture_depth(views: Sequence[View]) -> float:
+    """A size at which neighbouring frusta hardly overlap."""
+    if not views:
+        return 1.0
+    positions = np.array([view.camera.camera_to_world[:3, 3] for view in views])
+    reach = float(np.linalg.norm(positions - positions.mean(axis=0), axis=1).mean())
+    return max(reach, 1e-6) * float(np.clip(0.9 / np.sqrt(len(views)), 0.03, 0.22))
+
+
+def _frusta(lenses: _Lenses, size: float) -> npt.NDArray[np.float64]:
+    """Segments (N, 10, 2, 3)."""
+    corners = lenses.on_pictures(_CORNERS, size)
+    apex = np.broadcast_to(lenses.poses[:, None, :3, 3], corners.shape)
+    sides = np.stack([apex, corners], axis=2)
+    picture = np.stack([corners, np.roll(corners, -1, axis=1)], axis=2)
+    # A small roof says which way is up, as on Blender's own cameras.
+    roof = lenses.on_pictures(np.array([[0.35, -0.06], [0.5, -0.22], [0.65, -0.06]]), size)
+    return np.concatenate([sides, picture, roof[:, [[0, 1], [1, 2]]]], axis=1)
+
+
+def _numbers(
+    lenses: _Lenses, numbers: Sequence[int], size: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
+    """Segments (K, 2, 3) of all digits, and the camera (K,) that each belongs to."""
+    digits = [
+        (_DIGITS[int(digit)], owner, place)
+        for owner, number in enumerate(numbers)
+        for place, digit in enumerate(str(number))
+    ]
+    counts = [len(strokes) for strokes, _, _ in digits]
+    owner = np.repeat([owner for _, owner, _ in digits], counts)
+    place = np.repeat([place for _, _, place in digits], counts)
+    height = 0.15
+    width = height * lenses.size[owner, 1] / lenses.size[owner, 0]
+    scale = np.stack([width, np.full(len(owner), height)], axis=1)
+    corner = np.stack([0.08 + place * width * 1.5, np.full(len(owner), 0.08)], axis=1)
+    uv = np.concatenate([strokes for strokes, _, _ in digits]) * scale[:, None] + corner[:, None]
+    return lenses.on_pictures(uv, size, owner), owner
+
+
+def pick(
+    views: Sequence[View],
+    matrix: npt.NDArray[Any],
+    region: tuple[int, int],
+    mouse: tuple[float, float],
+    *,
+    to_world: npt.NDArray[Any] | None = None,
+    size: float | None = None,
+    reach: float = 14.0,
+) -> int | None:
+    """The view whose drawn frustum is under the mouse, the nearest first.
+
+    Args:
+        matrix: (4, 4) from world to clip space (the viewport's perspective matrix).
+        region: Width and height of the viewport in pixels.
+        mouse: Pixels from the region's lower left corner.
+        reach: How far beside a frustum's tip a click still counts, pixels.
+
+    Returns:
+        The view's index, or ``None``.
+    """
+    if not views:
+        return None
+    if size is None:
+        size = _picture_depth(views)
+    lenses = _Lenses.of([view.camera for view in views])
+    corners = lenses.on_pictures(_CORNERS, size)
+    shapes = np.concatenate([lenses.poses[:, None, :3, 3], corners], axis=1)
+    if to_world is not None:
+        shapes = shapes @ to_world[:3, :3].T + to_world[:3, 3]
+    clip = np.concatenate([shapes, np.ones((*shapes.shape[:2], 1))], axis=2) @ np.asarray(matrix).T
+    w = clip[..., 3:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        screen = (clip[..., :2] / w * 0.5 + 0.5) * np.array(region) - mouse
+        # Unlike w, which an orthographic view has none of, this grows with distance in any view.
+        distance = (clip[..., 2:3] / w).mean(axis=(1, 2))
+    hit = np.linalg.norm(screen[:, 0], axis=1) <= reach
+    for face in _FACES:
+        hit |= _holds_origin(screen[:, face])
+    hit &= (w > 0).all(axis=(1, 2))
+    if not hit.any():
+        return None
+    return views[int(np.argmin(np.where(hit, distance, np.inf)))].index
+
+
+def _holds_origin(polygons: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Which of convex polygons (N, K, 2) hold the origin."""
+    edges = np.roll(polygons, -1, axis=1) - polygons
+    cross = edges[..., 1] * polygons[..., 0] - edges[..., 0] * polygons[..., 1]
+    return np.asarray((cross > 0).all(axis=1) | (cross < 0).all(axis=1))

@@ -1,0 +1,235 @@
+"""What the viewport shows before anything is rendered: the job's cameras around the asset.
+
+Sampling and measuring happen here and are kept until something changes; drawing them is
+:mod:`overlay`'s work. Measuring evaluates the scene, which a draw callback must not do, so it
+runs from a timer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+import numpy.typing as npt
+
+from ...assets.sources import safe_name
+from ...blender.asset import asset_objects
+from ...blender.scene import measure, normalizing_transform
+from ...cameras import Rig, View, sample_views
+from ...cameras.bounding import outermost
+from ...errors import RenderError
+from ...job import HALF_EXTENT, RenderJob
+from .. import preferences, properties
+from .overlay_geometry import is_cropped
+
+__all__ = [
+    "RigState",
+    "asset_id",
+    "invalidate",
+    "reach",
+    "register",
+    "rig",
+    "rig_or_error",
+    "unregister",
+]
+
+_POINTS = 400
+_DELAY = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class RigState:
+    """The cameras of the panel's job around the asset.
+
+    Attributes:
+        points: (N, 3) of the asset, normalised.
+        cropped: Views that cut the asset off.
+        to_world: (4, 4) from normalised coordinates to the scene's.
+        half_extent: Of the normalised box; 0 where there is none.
+    """
+
+    job: RenderJob
+    views: list[View]
+    points: npt.NDArray[np.float64]
+    cropped: frozenset[int]
+    to_world: npt.NDArray[np.float64]
+    half_extent: float
+
+
+@dataclass(slots=True)
+class _Measured:
+    """The asset as it was last measured: hull points, transform and rig."""
+
+    key: tuple[Any, ...]
+    points: npt.NDArray[np.float64]
+    to_world: npt.NDArray[np.float64]
+    rig: Rig
+
+
+_measured: _Measured | None = None
+_state: tuple[tuple[Any, ...], RigState | RenderError] | None = None
+
+
+def asset_id(scene: bpy.types.Scene) -> str:
+    """Id of the panel's asset: what the command line would call its file."""
+    home = scene.objaverse.asset
+    name = home.get("objaverse_source", {}).get("file_name", home.name) if home else "asset"
+    return safe_name(Path(str(name)).stem)
+
+
+def _key(settings: Any) -> tuple[Any, ...]:
+    return (settings.asset.name if settings.asset else None, settings.normalize)
+
+
+def _files(job: RenderJob) -> tuple[int, ...]:
+    """When the file of poses was last written: whoever exports it anew sees the new ones."""
+    if not job.cameras.file:
+        return ()
+    try:
+        return (Path(job.cameras.file).stat().st_mtime_ns,)
+    except OSError:
+        return ()
+
+
+def _measure(scene: bpy.types.Scene) -> _Measured:
+    settings = scene.objaverse
+    half = HALF_EXTENT[settings.normalize]
+    objects = asset_objects(settings.asset)
+    if not objects:
+        corners = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)]) * 2.0 - 1.0
+        return _Measured(_key(settings), corners * half, np.eye(4), Rig())
+    before = measure(objects)
+    scale, translation, _ = normalizing_transform(before, settings.normalize)
+    to_world = np.eye(4)
+    to_world[:3, :3] /= scale
+    to_world[:3, 3] = -translation / scale
+    points = outermost(before.points, _POINTS) * scale + translation
+    rig = Rig()
+    if settings.normalize == "none":
+        x, y, z = before.center.tolist()
+        rig = Rig((x, y, z), before.longest_edge / 2)
+    return _Measured(_key(settings), points, to_world, rig)
+
+
+def rig_or_error(context: bpy.types.Context, *, remeasure: bool = True) -> RigState:
+    """The cameras that a render would use now.
+
+    Args:
+        remeasure: Look at the asset again; a draw callback has to say no.
+
+    Raises:
+        RenderError: The settings contradict each other, or the asset cannot be measured.
+    """
+    global _measured, _state
+    scene = context.scene
+    settings = scene.objaverse
+    job = properties.to_job(settings, preferences.get(context))
+    if remeasure or _measured is None or _measured.key != _key(settings):
+        if not remeasure:
+            _schedule()
+            if _measured is None:
+                raise RenderError("The asset is being measured.")
+        else:
+            _measured = _measure(scene)
+            _state = None
+    measured = _measured
+    assert measured is not None
+    name = asset_id(scene)
+    key = (job, _files(job), name, measured.key)
+    if _state is None or _state[0] != key:
+        try:
+            _state = key, _make(job.resolved(), name, measured)
+        except RenderError as error:
+            _state = key, error
+    state = _state[1]
+    if isinstance(state, RenderError):
+        raise state.with_traceback(None)
+    return state
+
+
+def _make(job: RenderJob, name: str, measured: _Measured) -> RigState:
+    views = sample_views(job, name, measured.points, measured.rig)
+    cropped = frozenset(v.index for v in views if is_cropped(v.camera, measured.points))
+    method = measured.key[1]
+    half = 0.0 if method in ("none", "sphere") else HALF_EXTENT[method]
+    return RigState(job, views, measured.points, cropped, measured.to_world, half)
+
+
+def reach(state: RigState) -> npt.NDArray[np.float64]:
+    """Points (N, 3) of the scene that the rig spans: cameras, and the object."""
+    cameras = [view.camera.camera_to_world[:3, 3] for view in state.views]
+    points = np.concatenate([np.array(cameras).reshape(-1, 3), state.points])
+    return np.asarray(points @ state.to_world[:3, :3].T + state.to_world[:3, 3])
+
+
+def rig(context: bpy.types.Context) -> RigState | None:
+    """As :func:`rig_or_error` without measuring; ``None`` where there is nothing to show."""
+    try:
+        return rig_or_error(context, remeasure=False)
+    except RenderError:
+        return None
+
+
+def invalidate() -> None:
+    """The asset may have changed: measure it again soon."""
+    if not bpy.app.background:
+        _schedule()
+
+
+def _schedule() -> None:
+    if not bpy.app.timers.is_registered(_refresh):
+        bpy.app.timers.register(_refresh, first_interval=_DELAY)
+
+
+def _refresh() -> None:
+    """Timer: measure, and draw again."""
+    global _measured, _state
+    context = bpy.context
+    if context.scene is None or not context.window_manager.objaverse.preview:
+        return
+    try:
+        _measured = _measure(context.scene)
+    except RenderError:
+        _measured = None
+    _state = None
+    for window in context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                area.tag_redraw()
+
+
+@bpy.app.handlers.persistent
+def _on_depsgraph(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
+    state = getattr(bpy.context.window_manager, "objaverse", None)
+    if state is None or not state.preview:
+        return
+    objects = asset_objects(scene.objaverse.asset)
+    for update in depsgraph.updates:
+        moved = update.is_updated_transform or update.is_updated_geometry
+        if moved and isinstance(update.id, bpy.types.Object) and update.id.original in objects:
+            invalidate()
+            return
+
+
+@bpy.app.handlers.persistent
+def _on_load(*_: Any) -> None:
+    global _measured, _state
+    _measured = _state = None
+
+
+def register() -> None:
+    """Watch the scene."""
+    bpy.app.handlers.depsgraph_update_post.append(_on_depsgraph)
+    bpy.app.handlers.load_post.append(_on_load)
+
+
+def unregister() -> None:
+    """Stop watching."""
+    _on_load()
+    if bpy.app.timers.is_registered(_refresh):
+        bpy.app.timers.unregister(_refresh)
+    bpy.app.handlers.load_post.remove(_on_load)
+    bpy.app.handlers.depsgraph_update_post.remove(_on_depsgraph)

@@ -1,0 +1,1 @@
+"""The process that has Blender in it: what it is told, what it does, who looks after it."""

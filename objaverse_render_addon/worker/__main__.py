@@ -1,0 +1,7 @@
+"""``python -m objaverse_render_addon.worker``."""
+
+from __future__ import annotations
+
+from .main import main
+
+main()

@@ -1,0 +1,300 @@
+"""One worker process, as its parent sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Final
+
+from ..errors import (
+    Interrupted,
+    MissingDependency,
+    WorkerCrashed,
+    WorkerStartFailed,
+    WorkerTimeout,
+)
+from . import guardian
+from .protocol import SCRATCH, Message, Quit, Ready, decode, encode
+
+__all__ = ["WorkerProcess", "scratch_root"]
+
+START_TIMEOUT: Final = 120.0
+_LOG_LINES: Final = 40
+
+
+def scratch_root(needed: int = 256 << 20) -> Path:
+    """A folder for temporary images: in memory where the system has one with room, else on disk.
+
+    Containers often have a memory-backed folder of 64 MiB, which is not enough to be useful.
+    """
+    memory = Path("/dev/shm")
+    with contextlib.suppress(OSError):
+        if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free >= needed:
+            return memory
+    return Path(tempfile.gettempdir())
+
+
+class WorkerProcess:
+    """Starts a process that has Blender in it, talks to it, and ends it with all its children.
+
+    Args:
+        blender: Program of an installed Blender; ``None`` takes pip's ``bpy``.
+        scratch: Folder for its log and its temporary images; removed with the worker. ``None``
+            picks one (:func:`scratch_root`).
+        environment: Variables beside this process's own.
+        stopped: Set it, from any thread, to wait for the start no longer.
+
+    Raises:
+        Interrupted: By ``stopped``.
+        MissingDependency: There is no ``bpy`` in this Python.
+        WorkerStartFailed: Blender does not come up.
+    """
+
+    def __init__(
+        self,
+        blender: Path | None = None,
+        scratch: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        stopped: threading.Event | None = None,
+    ) -> None:
+        base = scratch or scratch_root()
+        base.mkdir(parents=True, exist_ok=True)
+        self.scratch = Path(tempfile.mkdtemp(prefix="objaverse-render-", dir=base))
+        self._log = self.scratch / "worker.log"
+        self._log_start = 0
+        self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        try:
+            self._process = self._spawn(blender, environment or {})
+        except BaseException:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            raise
+        guardian.watch(self.pid, self.scratch)
+        threading.Thread(target=self._pump, daemon=True).start()
+        try:
+            first = self.await_answer(START_TIMEOUT, stopped)
+        except (WorkerCrashed, WorkerTimeout) as error:
+            self.kill()
+            what = str(blender) if blender else "pip's bpy"
+            raise WorkerStartFailed(
+                f"{what} did not start: {_last_line(error.log) or error.message}",
+                hint="See what objaverse-render doctor says.",
+                log=error.log,
+            ) from error
+        except BaseException:
+            self.kill()
+            raise
+        if not isinstance(first, Ready):
+            self.kill()
+            raise WorkerStartFailed("The worker greeted with something else than its version.")
+        self.ready = first
+
+    def _spawn(self, blender: Path | None, more: Mapping[str, str]) -> subprocess.Popen[str]:
+        # It removes the folder if this process is gone before it was asked anything. Blender makes
+        # one of its own for temporary files as it starts, which stays if it is killed.
+        scratch = dict.fromkeys((SCRATCH, "TMPDIR", "TEMP", "TMP"), str(self.scratch))
+        environment = {**os.environ, **scratch, **more}
+        package = Path(__file__).resolve().parent.parent
+        if blender is None:
+            if importlib.util.find_spec("bpy") is None:
+                raise MissingDependency(
+                    "There is no Blender in this Python.",
+                    hint='Install it with: pip install "objaverse-render-addon[bpy]", or give '
+                    "--blender PATH.",
+                )
+            command = [sys.executable, "-m", f"{package.name}.worker"]
+            environment["PYTHONPATH"] = os.pathsep.join(
+                filter(None, [str(package.parent), environment.get("PYTHONPATH", "")])
+            )
+            # pip's bpy would read, and its importers write, the user's own Blender settings.
+            environment["BLENDER_USER_RESOURCES"] = str(self.scratch / "user")
+        else:
+            if shutil.which(str(blender)) is None:
+                raise WorkerStartFailed(
+                    f"There is no program at {blender}.", hint="Check --blender."
+                )
+            command = [
+                str(blender), "--background", "--factory-startup", "--python-exit-code", "1",
+                "--python-expr", _bootstrap(package),
+            ]  # fmt: skip
+        extra: dict[str, object] = (
+            {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined]
+            if sys.platform == "win32"
+            else {"start_new_session": True}
+        )
+        with self._log.open("wb") as log:
+            try:
+                return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                    env=environment, encoding="utf-8", errors="replace", **extra,
+                )  # fmt: skip
+            except OSError as error:
+                raise WorkerStartFailed(f"{command[0]}: {error.strerror}.") from error
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return int(self._process.pid)
+
+    def _pump(self) -> None:
+        stream: IO[str] | None = self._process.stdout
+        assert stream is not None
+        for line in stream:
+            message = decode(line)
+            if message is not None:
+                self._messages.put(message)
+        self._messages.put(None)
+
+    def send(self, message: Message) -> None:
+        """Send a request.
+
+        Raises:
+            WorkerCrashed: The process is gone.
+        """
+        self._log_start = self._log.stat().st_size
+        stream = self._process.stdin
+        assert stream is not None
+        try:
+            stream.write(encode(message) + "\n")
+            stream.flush()
+        except (OSError, ValueError) as error:
+            raise self._crashed() from error
+
+    def receive(self, timeout: float) -> Message:
+        """The next answer.
+
+        Raises:
+            WorkerTimeout: None came in ``timeout`` seconds.
+            WorkerCrashed: The process ended instead.
+        """
+        try:
+            message = self._messages.get(timeout=max(0.0, timeout))
+        except queue.Empty:
+            raise WorkerTimeout("The worker did not answer in time.", log=self.log_tail()) from None
+        if message is None:
+            raise self._crashed()
+        return message
+
+    def await_answer(self, timeout: float, stopped: threading.Event | None) -> Message:
+        """The same, given up soon where ``stopped`` is set.
+
+        Raises:
+            Interrupted: It is.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            if stopped is not None and stopped.is_set():
+                raise Interrupted("Stopped.")
+            left = deadline - time.monotonic()
+            try:
+                return self.receive(min(0.1, max(0.0, left)))
+            except WorkerTimeout:
+                if left <= 0.1:
+                    raise
+
+    def _crashed(self) -> WorkerCrashed:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        code = self._process.returncode
+        how = f"ended with exit code {code}"
+        hint = ""
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name if -code in {*signal.Signals} else str(-code)
+            how = f"was ended by {name}"
+            if name == "SIGKILL":
+                hint = "The system may have run out of memory."
+        log = self.log_tail()
+        return WorkerCrashed(f"The worker {how}.", hint=hint, log=log)
+
+    def log_tail(self) -> str:
+        """The last lines that were printed since the last request."""
+        try:
+            with self._log.open("rb") as file:
+                file.seek(self._log_start)
+                lines = file.read().decode(errors="replace").splitlines()
+        except OSError:
+            return ""
+        noise = ("Fra:", "Saved:", "Time:")
+        kept = [line for line in lines if line.strip() and not line.startswith(noise)]
+        return "\n".join(kept[-_LOG_LINES:])
+
+    def close(self) -> None:
+        """End in peace: ask, wait a little, then insist."""
+        with contextlib.suppress(WorkerCrashed, OSError):
+            self.send(Quit())
+        with contextlib.suppress(OSError, ValueError):
+            if self._process.stdin:
+                self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(10)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process and everything it started, at once."""
+        process = self._process
+        if sys.platform == "win32":
+            if process.poll() is None:
+                subprocess.run(
+                    ["taskkill", "/PID", str(process.pid), "/T", "/F"],
+                    capture_output=True, check=False,
+                )  # fmt: skip
+        else:
+            # The group may outlive its leader.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        for stream in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError, ValueError):
+                if stream:
+                    stream.close()
+        self._remove_scratch()
+        guardian.forget(self.pid)
+
+    def _remove_scratch(self) -> None:
+        # Windows keeps files of a process busy for a moment after it ended.
+        for _ in range(20):
+            shutil.rmtree(self.scratch, ignore_errors=True)
+            if not self.scratch.exists():
+                return
+            time.sleep(0.1)
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+def _bootstrap(package: Path) -> str:
+    """Code that runs the worker inside an installed Blender, whatever is installed in it.
+
+    The package is loaded by its path alone: its neighbours (this Python's site-packages) may be
+    built for another Python. They come last, and only where the versions agree, for OpenEXR.
+    """
+    libraries = ""
+    spec = importlib.util.find_spec("OpenEXR")
+    if spec is not None and spec.origin:
+        libraries = str(Path(spec.origin).parent)
+    return (
+        "import importlib.util as u, sys\n"
+        f"name, folder, libraries = {package.name!r}, {str(package)!r}, {libraries!r}\n"
+        f"if libraries and sys.version_info[:2] == {sys.version_info[:2]!r}:\n"
+        "    sys.path.append(libraries)\n"
+        "spec = u.spec_from_file_location(name, folder + '/__init__.py', "
+        "submodule_search_locations=[folder])\n"
+        "module = u.module_from_spec(spec)\n"
+        "sys.modules[name] = module\n"
+        "spec.loader.exec_module(module)\n"
+        "import importlib\n"
+        "importlib.import_module(name + '.worker.main').main()\n"
+    )

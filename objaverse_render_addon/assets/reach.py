@@ -44,7 +44,8 @@ class Reach:
     """Folders that an asset may read from, with what is below them.
 
     Attributes:
-        folders: Absolute, each with its links resolved.
+        folders: Absolute, with links resolved; the first is that of the asset's file, in which
+            hidden files are not the asset's.
     """
 
     folders: tuple[Path, ...]
@@ -101,7 +102,7 @@ class Reach:
             below = self._below(real)
             if below is None:
                 return Part(refused="leads outside its folder")
-            if any(part.startswith(".") for part in below.parts):
+            if self._own(real) and any(part.startswith(".") for part in below.parts):
                 return Part(refused="is hidden")
             status = real.stat()
         except (OSError, RuntimeError, ValueError):
@@ -115,10 +116,15 @@ class Reach:
         return Part(real)
 
     def _below(self, path: Path) -> Path | None:
-        """The path relative to the folder that it is in; ``None`` outside of them all."""
-        inside = [folder for folder in self.folders if path.is_relative_to(folder)]
-        # Where one folder is within another, the inner one may be hidden in the outer one.
-        return path.relative_to(max(inside, key=lambda item: len(item.parts))) if inside else None
+        """The path relative to a folder that it is in; ``None`` outside of them all."""
+        for folder in self.folders:
+            if path.is_relative_to(folder):
+                return path.relative_to(folder)
+        return None
+
+    def _own(self, path: Path) -> bool:
+        """Whether it is only in the folder of the file, which nobody has allowed."""
+        return not any(path.is_relative_to(folder) for folder in self.folders[1:])
 
     def tiles(self, reference: str, base: Path) -> list[str] | None:
         """The references that ``tex.<UDIM>.png`` stands for; ``None`` where it is one file's."""

@@ -388,6 +388,7 @@ class Engine:
                 job=item.job.to_dict(),
                 out=self._store.staging,
                 path=item.fetched.path,
+                folder=item.fetched.folder,
                 provenance=item.fetched.provenance,
                 entry=item.source,
             )

@@ -69,6 +69,7 @@ def render(
     provenance: dict[str, dict[str, Any]] | None = None,
     lookup: Callable[[str], dict[str, Any]] | None = None,
     licences: str | None = None,
+    allow_outside: Sequence[str | Path] = (),
     cancel: threading.Event | None = None,
     download_dir: str | Path | None = None,
     keep_downloads: bool = True,
@@ -117,6 +118,8 @@ def render(
             Objaverse otherwise, where there is one.
         licences: Render only what is under one of these, as ``by,cc0``; by the list's or the
             catalogue's word.
+        allow_outside: Folders of one's own that assets may read from beside theirs. Not part of the
+            job: what is finished stays as it is, with its warnings, until it is overwritten.
         cancel: Set it, from any thread, to stop at once.
         download_dir: Cache of fetched objects; ``~/.objaverse``, as the ``objaverse`` package.
         keep_downloads: Whether what is fetched stays in the cache after rendering.
@@ -151,6 +154,7 @@ def render(
     folder = Path(state).expanduser() if state else state_folder(out)
     own = folder if shard is None else folder / f"part-{shard[0]:04d}-of-{shard[1]:04d}"
     store = open_store(out, layout, own)
+    allowed = [str(Path(one).expanduser().absolute()) for one in allow_outside]
     with ExitStack() as stack:
         folders = [folder, store.staging, *([] if is_url(out) else [Path(store.address)])]
         stack.enter_context(no_empty_folders(*folders))
@@ -207,6 +211,7 @@ def render(
                     timeout=timeout,
                     max_memory=max_memory or 0,
                     recycle=recycle,
+                    allow_outside=allowed,
                     scratch=str(scratch) if scratch else None,
                     download_dir=str(download_dir) if download_dir else None,
                     keep_downloads=keep_downloads,
@@ -230,6 +235,7 @@ def render(
                         max_memory=limit,
                         previews=str(previews or ""),
                         recycle=recycle,
+                        allow_outside=allowed,
                     ),
                 )
                 for place in places

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -32,6 +32,7 @@ from . import compat, importers, lighting, materials
 from .camera import apply_camera, new_camera
 from .devices import Device, select_device
 from .passes import set_output, setup_passes
+from .reach import Gate
 from .scene import Normalization, count_contents, freeze, linked_files, normalize, stage
 
 __all__ = ["AssetScene", "open_asset"]
@@ -330,12 +331,14 @@ def open_asset(
     asset_id: str,
     job: RenderJob,
     on_stage: Callable[[str], None] = lambda _: None,
+    folders: Sequence[str] = (),
 ) -> AssetScene:
     """Import an asset into an empty Blender and make it ready to render.
 
     Args:
         job: Any job; it is resolved here.
         on_stage: Told ``import`` and ``prepare`` as they begin.
+        folders: Folders that the asset may read from beside its own.
 
     Raises:
         RenderError: Anything that is wrong with the file or impossible for the job.
@@ -347,7 +350,9 @@ def open_asset(
     kind = inspect_file(path)
     importers.empty_blender()
     keep = job.lighting.mode == "keep"
-    importer = importers.import_file(path.resolve(), kind, keep_lights=keep)
+    gate = Gate(path, kind, folders, job.asset.missing_parts)
+    with gate as file:
+        importer = importers.import_file(file, kind, keep_lights=keep)
     record: dict[str, Any] = {**count_contents(), "linked_files": linked_files()}
     record["importer"] = importer
     watch.add("import", since)
@@ -364,7 +369,7 @@ def open_asset(
     random_color = materials.color_uncolored(scene.objects, job, asset_id, kind)
     assert job.asset.normalize
     normalization = normalize(scene, job.asset.normalize)
-    warnings = list(normalization.warnings)
+    warnings = [*normalization.warnings, *gate.warnings]
     if missing["count"]:
         warnings.append(f"missing-textures: {', '.join(missing['files'][:5])}")
     record["lighting"] = lighting.light_scene(scene, job, asset_id, source_world)

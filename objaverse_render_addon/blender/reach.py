@@ -158,7 +158,8 @@ class Gate:
             return []
         head, tail = _DIGITS.split(name, maxsplit=1)
         pattern = re.compile(rf"{re.escape(head)}\d+{re.escape(tail)}")
-        return [f"{folder}/{one.name}" for one in part.path.iterdir() if pattern.fullmatch(one.name)]
+        names = [one.name for one in part.path.iterdir()]
+        return [f"{folder}/{one}" for one in names if pattern.fullmatch(one)]
 
     def _font(self, font: Any) -> None:
         if font.filepath in ("", "<builtin>") or font.packed_file is not None:

@@ -93,6 +93,10 @@ JOB_FLAGS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
         ("--missing-textures", "asset.missing_textures", {
             "choices": ["neutral", "random", "fail"],
             "help": "what stands in for a texture that is not there (default: neutral)"}),
+        ("--missing-parts", "asset.missing_parts", {
+            "choices": ["doubt", "fail"],
+            "help": "an asset that needs files which are not its own, or not there, is rendered "
+            "without them and says so, or fails (default: doubt)"}),
         ("--uncolored", "asset.uncolored", {
             "choices": ["neutral", "random"],
             "help": "material of STL and PLY files without colours (default: neutral)"}),

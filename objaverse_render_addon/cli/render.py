@@ -98,6 +98,10 @@ def _add_sources(group: argparse._ArgumentGroup) -> None:
         help="name assets by their file's name or content (default: name)",
     )  # fmt: skip
     group.add_argument(
+        "--allow-outside", action="append", type=Path, default=[], metavar="DIR",
+        help="a folder of your own that assets may read from beside theirs; may be repeated",
+    )  # fmt: skip
+    group.add_argument(
         "--license", metavar="NAMES",
         help="only what is under one of these licences, as by,cc0 (see search)",
     )  # fmt: skip
@@ -250,6 +254,7 @@ def _render(options: argparse.Namespace) -> int:
             shard_assets=options.shard_assets,
             shard_bytes=int(options.shard_size * 2**30),
             licences=options.license,
+            allow_outside=options.allow_outside,
             download_dir=options.download_dir,
             keep_downloads=options.keep_downloads,
             save_repo_format=options.save_repo_format,

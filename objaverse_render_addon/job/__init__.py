@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 Normalization = Literal["cube", "unit-cube", "sphere", "none"]
+MissingPartPolicy = Literal["doubt", "fail"]
 MissingTexturePolicy = Literal["neutral", "random", "fail"]
 UncoloredPolicy = Literal["neutral", "random"]
 LightingMode = Literal["white", "xl", "hdri", "keep"]
@@ -238,12 +239,15 @@ class AssetRules:
         frame: The one animation frame that all views show; ``None`` takes the frame that the
             file was saved at.
         missing_textures: What stands in for a texture that is not there.
+        missing_parts: What becomes of an asset that refers to files which are not its own, or not
+            there: it is rendered without them, with a warning, or it fails.
         uncolored: Material of an STL or PLY file without colours.
     """
 
     normalize: Normalization | None = None
     frame: int | None = None
     missing_textures: MissingTexturePolicy = "neutral"
+    missing_parts: MissingPartPolicy = "doubt"
     uncolored: UncoloredPolicy = "neutral"
 
     def __post_init__(self) -> None:
@@ -570,6 +574,9 @@ class RenderJob:
         data = self.resolved().to_dict()
         for key in ("device", "threads"):
             del data["engine"][key]
+        if data["asset"]["missing_parts"] == "doubt":
+            # Younger than data that are the same without it.
+            del data["asset"]["missing_parts"]
         for section, key in (("lighting", "hdri"), ("cameras", "file")):
             if data[section][key] is not None:
                 data[section][key] = _content(data[section][key])

@@ -127,6 +127,7 @@ class OBJAVERSE_PT_normalize(_Panel, bpy.types.Panel):
         sub.active = settings.use_frame
         sub.prop(settings, "frame", text="")
         columns.prop(settings, "missing_textures", text="No Texture")
+        columns.prop(settings, "missing_parts", text="No Part")
         columns.prop(settings, "uncolored", text="No Color")
 
 

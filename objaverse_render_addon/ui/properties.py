@@ -35,6 +35,7 @@ FIELDS: Final[dict[str, str]] = {
     "seed": "seed",
     "normalize": "asset.normalize",
     "missing_textures": "asset.missing_textures",
+    "missing_parts": "asset.missing_parts",
     "uncolored": "asset.uncolored",
     "lighting": "lighting.mode",
     "light_strength": "lighting.strength",
@@ -154,6 +155,14 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
             ("fail", "Refuse", "An asset with missing textures fails"),
         ],
         description="What stands in for a texture that is not there",
+    )
+    missing_parts: EnumProperty(
+        name="Missing Parts",
+        items=[
+            ("doubt", "Go Without", "Rendered without them, with a warning in the record"),
+            ("fail", "Refuse", "An asset with missing parts fails"),
+        ],
+        description="What becomes of an asset that needs files which are not in its folder",
     )
     uncolored: EnumProperty(
         name="Uncolored Files",

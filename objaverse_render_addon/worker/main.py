@@ -239,7 +239,8 @@ def _render(request: RenderAsset, send: Callable[[Message], None]) -> Done:
     scratch, out = Path(request.scratch), Path(request.out)
     path = Path(request.provenance.get("path", request.source))
     scene = open_asset(
-        path, request.asset_id, job, lambda name: send(Stage(request.asset_id, name))
+        path, request.asset_id, job, lambda name: send(Stage(request.asset_id, name)),
+        request.folders,
     )
     writer = new_writer(out, request.asset_id, job.output.layout)
     _current_writer.append(writer)

@@ -48,6 +48,7 @@ class RenderAsset:
         previews: Folder that a PNG of each view is put into as soon as it is there; may be
             empty.
         threads: CPU threads where the job leaves that open; 0 for all.
+        folders: Folders that the asset may read from beside its own.
     """
 
     kind: ClassVar[str] = "render-asset"
@@ -60,6 +61,7 @@ class RenderAsset:
     max_memory: int = 0
     previews: str = ""
     threads: int = 0
+    folders: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

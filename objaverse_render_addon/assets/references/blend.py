@@ -13,7 +13,7 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple, cast
 
 from ...errors import MissingDependency, WrongFormat
 from ..reach import base_name
@@ -87,7 +87,7 @@ def _opened(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
         magic = file.read(4)
     if magic[:2] == b"\x1f\x8b":
-        return gzip.open(path)
+        return cast(IO[bytes], gzip.open(path))
     if magic != b"\x28\xb5\x2f\xfd":
         return path.open("rb")
     try:

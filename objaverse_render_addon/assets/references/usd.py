@@ -218,12 +218,6 @@ def _crate(data: bytes, world: _World, where: Path) -> bytes:
     return bytes(changed) + section
 
 
-def _bare_names(tokens: list[bytes], names: set[bytes], ask: Ask) -> list[bytes]:
-    """Of words without a dot, only those matter that a file is called by."""
-    refused = {name for name in names if not _allowed(name, ask, sure=False)}
-    return [_harmless(token) if token in refused else token for token in tokens]
-
-
 def _section(data: bytes, wanted: bytes) -> tuple[int, int, int]:
     """Where a section's entry in the table of contents is, its start and its size."""
     (table,) = struct.unpack_from("<q", data, 16)
@@ -323,7 +317,8 @@ def _lz4_stored(data: bytes) -> bytes:
         blocks.append(head + chunk)
     if len(blocks) == 1:
         return b"\0" + blocks[0]
-    return bytes([len(blocks)]) + b"".join(struct.pack("<i", len(block)) + block for block in blocks)
+    sized = [struct.pack("<i", len(block)) + block for block in blocks]
+    return bytes([len(blocks)]) + b"".join(sized)
 
 
 # --- Packages -------------------------------------------------------------------------------
@@ -377,7 +372,7 @@ def _package(
     missing: dict[str, str] = {}
     changes: dict[str, bytes] = {}
     try:
-        with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
+        with zipfile.ZipFile(_readable(source)) as archive:
             there = set(archive.namelist())
             for name in archive.namelist():
                 if _extension(name) not in (*_LAYERS, "usdz"):
@@ -398,8 +393,12 @@ def _package(
     return changes, missing
 
 
+def _readable(source: Path | bytes) -> Path | io.BytesIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else source
+
+
 def _members(source: Path | bytes, changes: dict[str, bytes]) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
+    with zipfile.ZipFile(_readable(source)) as archive:
         return {
             safe_member(info.filename, "The package"): changes.get(info.filename)
             or archive.read(info)

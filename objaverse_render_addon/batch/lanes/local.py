@@ -12,7 +12,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
@@ -74,6 +74,7 @@ class Task:
         out: Folder on this machine that the worker writes the asset to.
         path: The asset's file on this machine.
         entry: Where the file comes from, for a lane that fetches it itself.
+        folder: All of it is the asset's own: the repository that the file is in.
     """
 
     id: int
@@ -84,6 +85,7 @@ class Task:
     path: Path
     provenance: dict[str, Any] = field(default_factory=dict)
     entry: Source | None = None
+    folder: Path | None = None
 
 
 Progress: TypeAlias = Callable[[Stage | FrameDone], None]
@@ -127,6 +129,7 @@ class LocalLane:
     Args:
         timeout: Seconds that one asset may take.
         max_memory: Bytes that the worker may take; 0 for no limit.
+        allow_outside: Folders that assets may read from beside their own.
     """
 
     def __init__(
@@ -139,10 +142,12 @@ class LocalLane:
         max_memory: int = 0,
         previews: str = "",
         recycle: int = RECYCLE,
+        allow_outside: Sequence[str] = (),
     ) -> None:
         self._place, self._blender, self._scratch = place, blender, scratch
         self._timeout, self._max_memory, self._previews = timeout, max_memory, previews
         self._recycle = recycle
+        self._allow_outside = list(allow_outside)
         self._worker: WorkerProcess | None = None
         self._rendered = 0
         self._stopped = threading.Event()
@@ -169,6 +174,7 @@ class LocalLane:
                     max_memory=self._max_memory,
                     previews=self._previews,
                     threads=self._place.threads,
+                    folders=[*([str(task.folder)] if task.folder else []), *self._allow_outside],
                 )
             )
             answer = self._converse(worker, tell)

@@ -60,6 +60,7 @@ class NodeSettings:
     timeout: float = 300.0
     max_memory: int = 0
     recycle: int = 1000
+    allow_outside: Sequence[str] = ()
     scratch: str | None = None
     download_dir: str | None = None
     keep_downloads: bool = True
@@ -89,6 +90,7 @@ class _NodeLane:
             timeout=settings.timeout,
             max_memory=settings.max_memory,
             recycle=settings.recycle,
+            allow_outside=settings.allow_outside,
         )
 
     def render(self, task: Task, tell: Progress) -> Done:
@@ -101,7 +103,10 @@ class _NodeLane:
             shelved = self._settings.layout == "webdataset"
             out = task.out if shelved else self._store.staging
             done = self._lane.render(
-                replace(task, path=fetched.path, provenance=known, out=out), tell
+                replace(
+                    task, path=fetched.path, folder=fetched.folder, provenance=known, out=out
+                ),
+                tell,
             )
         finally:
             self._resolver.release(fetched)

@@ -18,4 +18,5 @@ settings.light_strength = 1.0
 settings.use_background = True
 settings.background = (1.0, 1.0, 1.0)
 settings.missing_textures = "neutral"
+settings.missing_parts = "doubt"
 settings.uncolored = "neutral"

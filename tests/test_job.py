@@ -27,7 +27,10 @@ from objaverse_render_addon.job import (
 # Every field, with a value that is not its default. Two jobs, since some exclude each other.
 DRAWN = RenderJob(
     seed=7,
-    asset=AssetRules(normalize="sphere", frame=-12, missing_textures="fail", uncolored="random"),
+    asset=AssetRules(
+        normalize="sphere", frame=-12, missing_textures="fail", missing_parts="fail",
+        uncolored="random",
+    ),  # fmt: skip
     lighting=Lighting(
         mode="hdri", hdri='C:\\hdri\\"dawn"\x7f ☀.exr', strength=0.25, background=(0.1, 0.5, 1.0)
     ),
@@ -188,6 +191,7 @@ WRONG = [
     ("asset.frame", "first"),
     ("asset.frame", 10_000_000),
     ("asset.missing_textures", None),
+    ("asset.missing_parts", "perhaps"),
     ("asset.uncolored", 0),
     ("lighting.mode", "dark"),
     ("lighting.strength", -0.1),

@@ -74,7 +74,11 @@ class Gate:
         if self._kind == "blend":
             # Called before Blender evaluates what it opened, and kept where others are forgotten.
             handlers = bpy.app.handlers.load_post
-            handler = bpy.app.handlers.persistent(self._on_load)
+
+            @bpy.app.handlers.persistent
+            def handler(*_: Any) -> None:
+                self._on_load()
+
             handlers.insert(0, handler)
             self._done.callback(lambda: handler in handlers and handlers.remove(handler))
         return file
@@ -105,7 +109,7 @@ class Gate:
 
     # --- Looking at what came in --------------------------------------------------------------
 
-    def _on_load(self, *_: Any) -> None:
+    def _on_load(self) -> None:
         try:
             self._check(set(bpy.data.user_map()))
         except Exception as error:
@@ -144,7 +148,11 @@ class Gate:
             image.source = "FILE"
             image.filepath = _nothing(image.filepath)
         elif (moved := self._moved(image.filepath, image)) is not None:
-            image.filepath = moved
+            if self._look.main is not None and Path(image.filepath).is_file():
+                # Out of a package, it has no other place.
+                image.pack()
+            else:
+                image.filepath = moved
 
     def _siblings(self, image: Any) -> list[str]:
         """The files of a sequence or of tiles."""

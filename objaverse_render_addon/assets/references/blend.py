@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, cast
 
-from ...errors import MissingDependency, WrongFormat
+from ...errors import MissingDependency, TruncatedFile, WrongFormat
 from ..reach import base_name
 from .look import Look
 
@@ -60,7 +60,9 @@ def _file(place: Path, real: Path, found: Look) -> None:
             for offset, text in changes:
                 data[offset : offset + len(text)] = text
             found.copies[place] = bytes(data)
-    except (struct.error, IndexError, ValueError, EOFError, gzip.BadGzipFile) as error:
+    except EOFError as error:
+        raise TruncatedFile(f"{real}: {error}.", hint="Fetch it again.") from error
+    except (struct.error, IndexError, ValueError, gzip.BadGzipFile) as error:
         raise WrongFormat(
             f"{real}: its blocks cannot be read: {error}.", hint="Open and save it in Blender."
         ) from error
@@ -200,7 +202,7 @@ def _blocks(file: IO[bytes], layout: _Layout, at: int) -> Iterator[tuple[bytes, 
         at += head.size
         yield code, at, structure, length
         at += length
-    raise ValueError("the last block is missing")
+    raise EOFError("the last block is missing")
 
 
 def _skip(file: IO[bytes], length: int) -> None:

@@ -61,9 +61,8 @@ def _ask(text: str, path: Path, found: Look, *, texture: bool) -> bool:
         if text.startswith("/") and text[2:3] == ":":
             text = text[1:]
     names = [text, unquote(text)]
-    return all(
-        [found.ask(name, path.parent, texture=texture) for name in dict.fromkeys(names)]
-    )
+    answers = [found.ask(name, path.parent, texture=texture) for name in dict.fromkeys(names)]
+    return all(answers)
 
 
 def _refuse_entities(path: Path, data: bytes) -> None:

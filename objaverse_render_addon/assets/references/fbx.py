@@ -41,9 +41,8 @@ def scan(path: Path, found: Look) -> None:
             continue
         names = [name, name.lstrip("/\\")] if name.startswith(("/", "\\")) else [name]
         if told:
-            allowed = all(
-                [found.ask(one, path.parent, texture=True, by_name=True) for one in names]
-            )
+            answers = [found.ask(one, path.parent, texture=True, by_name=True) for one in names]
+            allowed = all(answers)
         else:
             allowed = not any(found.reach.resolve(one, path.parent).refused for one in names)
         if not allowed:

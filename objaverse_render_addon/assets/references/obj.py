@@ -88,7 +88,8 @@ def _materials(place: Path, real: Path, found: Look) -> None:
         if rest.startswith("-"):
             names = [rest.split(None, index)[-1] for index in range(1, len(words))] or [rest]
         names = [name.strip('"') for name in names]
-        if all([_may_stay(name, place.parent, found) for name in names]):
+        answers = [_may_stay(name, place.parent, found) for name in names]
+        if all(answers):
             return match[0]
         name = base_name(names[-1]) or "missing"
         options = words[: len(words) - len(names[-1].split())] if rest.startswith("-") else []

@@ -353,7 +353,8 @@ def open_asset(
     gate = Gate(path, kind, folders, job.asset.missing_parts)
     with gate as file:
         importer = importers.import_file(file, kind, keep_lights=keep)
-    record: dict[str, Any] = {**count_contents(), "linked_files": linked_files()}
+    record: dict[str, Any] = count_contents()
+    record["linked_files"] = sorted(map(gate.origin, linked_files()))
     record["importer"] = importer
     watch.add("import", since)
 

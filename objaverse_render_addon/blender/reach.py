@@ -293,12 +293,13 @@ class Gate:
         library = getattr(block, "library", None)
         home = self._path.parent
         if library is not None:
-            home = Path(self._origin(bpy.path.abspath(library.filepath))).parent
+            home = Path(self.origin(bpy.path.abspath(library.filepath))).parent
         if value.startswith("//"):
             return home, value[2:]
-        return home, self._origin(value)
+        return home, self.origin(value)
 
-    def _origin(self, value: str) -> str:
+    def origin(self, value: str) -> str:
+        """What a path into the copy of the asset is a path to."""
         inside = f"{self._room / 'asset'}{os.sep}"
         if not value.startswith(inside):
             return value
@@ -319,7 +320,7 @@ class Gate:
         return os.path.normpath(base / name.replace("\\", "/"))
 
     def _miss(self, value: str, why: str) -> None:
-        self._missing.setdefault(self._origin(value), why)
+        self._missing.setdefault(self.origin(value), why)
 
     def _folder(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self._room))

@@ -102,7 +102,7 @@ def _materials(place: Path, real: Path, found: Look) -> None:
 
 def _may_stay(name: str, base: Path, found: Look) -> bool:
     # Where there is no such file, Blender looks for one with spaces for underscores.
-    spaced = name.replace("_", " ")
+    spaced = name if os.path.isabs(name) else name.replace("_", " ")  # noqa: PTH117
     return found.ask(name, base, texture=True, by_name=True) and (
         spaced == name or found.ask(spaced, base, texture=True, by_name=True)
     )

@@ -41,6 +41,7 @@ __all__ = [
     "OutputBusy",
     "OutputExists",
     "OutputNotWritable",
+    "ProtocolNotAllowed",
     "RenderError",
     "RenderFailed",
     "SourceNotFound",
@@ -112,6 +113,13 @@ class InvalidList(RenderError):
 
     reason = "invalid-list"
     exit_code = 6
+
+
+class ProtocolNotAllowed(RenderError):
+    """An address has a protocol that may do more than fetch a file."""
+
+    reason = "protocol-not-allowed"
+    exit_code = 7
 
 
 class ObjectMissing(RenderError):

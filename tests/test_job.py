@@ -30,7 +30,7 @@ DRAWN = RenderJob(
     asset=AssetRules(
         normalize="sphere", frame=-12, missing_textures="fail", missing_parts="fail",
         uncolored="random",
-    ),  # fmt: skip
+    ),
     lighting=Lighting(
         mode="hdri", hdri='C:\\hdri\\"dawn"\x7f ☀.exr', strength=0.25, background=(0.1, 0.5, 1.0)
     ),

@@ -137,14 +137,14 @@ def with_reader(kind: str, name: str) -> Callable[[], None]:
     return fill
 
 
-def make_hostile(inside: Path, outside: Path, server: str) -> dict[str, Path]:  # noqa: PLR0915
+def make_hostile(inside: Path, outside: Path, server: str) -> dict[str, Path]:
     """Case to its file; everything that they want is in ``outside``."""
     import bpy
 
     from objaverse_render_addon.blender.compat import call_operator
 
     image = hostile.picture(outside / "secret.png")
-    document, buffer = scenes.glb_document(scenes.CUBE_VERTICES * 3, scenes.CUBE_FACES)
+    _, buffer = scenes.glb_document(scenes.CUBE_VERTICES * 3, scenes.CUBE_FACES)
     (outside / "secret.bin").write_bytes(buffer)
     (outside / "secret.mtl").write_text(f"newmtl m\nKd 1 0 1\nKe 1 0 1\nmap_Kd {image}\n")
     (outside / "secret.usda").write_text(hostile.usd_text())

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import typing
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from objaverse_render_addon.cli.flags import JOB_FLAGS
-from objaverse_render_addon.errors import InvalidJob
+from objaverse_render_addon.errors import CameraFileError, InvalidJob
 from objaverse_render_addon.job import (
     DEFAULT_PASSES,
     PASS_NAMES,
@@ -505,3 +506,30 @@ def test_the_choices_of_the_flags_are_those_of_the_job():
                 for item in typing.get_args(part)
             ]
             assert sorted(settings.get("choices", [])) == sorted(literals), flag
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "text"])
+def test_files_that_never_end_or_are_no_images_are_named_at_once(tmp_path: Path, kind: str):
+    path = tmp_path / "sky.hdr"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path("/dev/zero")
+    else:
+        path.write_text("no image")
+    job = RenderJob(lighting=Lighting(mode="hdri", hdri=str(path)))
+    job.fingerprint()
+    with pytest.raises(InvalidJob, match=r"regular file|no image"):
+        job.check_files()
+    if kind != "text":
+        poses = RenderJob(cameras=CameraRules(pattern="file", file=str(path)))
+        poses.fingerprint()
+        with pytest.raises(CameraFileError, match="neither a file"):
+            poses.check_files()
+
+
+def test_a_table_nested_without_end_is_named(tmp_path: Path):
+    path = tmp_path / "job.toml"
+    path.write_text("a = " + "[" * 50_000)
+    with pytest.raises(InvalidJob, match=r"job\.toml"):
+        RenderJob.load(path)

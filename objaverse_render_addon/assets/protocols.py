@@ -28,8 +28,11 @@ OLDEST: Final = (2026, 6)
 _WORD: Final = re.compile(r"[a-z][a-z0-9+_-]*")
 
 
-def check_protocols(url: str) -> None:
+def check_protocols(url: str, what: str) -> None:
     """See whether an address, and each of those that it is chained of, has an allowed protocol.
+
+    Args:
+        what: The address as people may see it.
 
     Raises:
         ProtocolNotAllowed: It does not.
@@ -41,7 +44,7 @@ def check_protocols(url: str) -> None:
             continue
         if head.lower() not in PROTOCOLS:
             raise ProtocolNotAllowed(
-                f"{clean(head, 40)}:// is no protocol that an address may have here.",
+                f"{what}: {clean(head, 40)}:// is no protocol that an address may have here.",
                 hint="Known are s3, gs, az, hdfs, hf, http, https, sftp, ftp, file, zip, tar and "
                 "others; see docs/sources.md.",
             )
@@ -58,7 +61,7 @@ def url_to_fs(url: str, what: str, options: Mapping[str, Any] | None = None) -> 
         MissingDependency: fsspec, or what it needs for this protocol, is not installed, or too old.
         ValueError: It is no address.
     """
-    check_protocols(url)
+    check_protocols(url, what)
     try:
         import fsspec
         from fsspec.core import url_to_fs as open_url

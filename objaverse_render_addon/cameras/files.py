@@ -57,10 +57,13 @@ def pose_files(path: str | Path) -> list[Path]:
     model (``cameras`` and ``images``, text or binary), which may lie in its ``sparse/0``.
 
     Raises:
-        CameraFileError: The folder holds none of these.
+        CameraFileError: The folder holds none of these, or it is a pipe or a device.
     """
     path = Path(path)
     if not path.is_dir():
+        if path.exists() and not path.is_file():
+            # A device or a pipe may never end.
+            raise CameraFileError(f"{path} is neither a file nor a folder.")
         return [path]
     for folder in (path, path / "sparse" / "0", path / "sparse"):
         for ending in (".bin", ".txt"):

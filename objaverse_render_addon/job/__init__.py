@@ -632,7 +632,7 @@ class RenderJob:
             raise InvalidJob(f"Job file {path} is no text: {error}.") from error
         try:
             data = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidJob(f"Job file {path} cannot be read: {error}.") from error
         if not isinstance(data, dict):
             raise InvalidJob(f"Job file {path} holds no table.")
@@ -685,17 +685,34 @@ def _content(path: str) -> str:
             for file in pose_files(path):
                 digest.update(f"{file.relative_to(path)}\0".encode() + file.read_bytes())
             return digest.hexdigest()
+        if not Path(path).is_file():
+            # A device or a pipe may never end.
+            return path
         with Path(path).open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
     except (OSError, InvalidJob):
         return path
 
 
+_IMAGES: Final = (
+    b"#?RADIANCE", b"#?RGBE", b"v/1\x01", b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM",
+    b"RIFF", b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51",
+)  # fmt: skip
+"""How images begin that Blender reads."""
+
+
 def _unreadable(path: Path) -> str:
     """Why nothing can be read from a file; empty if something can."""
     try:
+        if path.exists() and not path.is_file():
+            # A device or a pipe may never end.
+            return "it is no regular file"
         with path.open("rb") as file:
-            return "" if file.read(1) else "it is empty"
+            head = file.read(64)
+        if not head:
+            return "it is empty"
+        known = head.startswith(_IMAGES) or path.suffix.lower() in (".tga", ".cin", ".dpx")
+        return "" if known else "it is no image"
     except (OSError, ValueError) as error:
         return getattr(error, "strerror", None) or str(error)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from ...errors import WrongFormat
+from ...errors import UnsafeData, WrongFormat
 from ..reach import base_name
 from .look import Look
 
@@ -31,6 +31,7 @@ def scan(path: Path, found: Look) -> None:
         raise WrongFormat(
             f"{path}: its JSON cannot be read: {str(error)[:200]}.", hint="Fetch it again."
         ) from error
+    _check_strides(path, document)
     changed = False
     for key, needed in (("buffers", True), ("images", False)):
         items = document.get(key) if isinstance(document, dict) else None
@@ -49,3 +50,16 @@ def scan(path: Path, found: Look) -> None:
         head = struct.pack("<4sIII4s", b"glTF", 2, 20 + len(text) + len(rest), len(text), b"JSON")
         text = head + text + rest
     found.copies[path] = text
+
+
+def _check_strides(path: Path, document: Any) -> None:
+    # With a negative one, Blender's importer reads the memory before the buffer.
+    views = document.get("bufferViews") if isinstance(document, dict) else None
+    for index, view in enumerate(views if isinstance(views, list) else ()):
+        stride = view.get("byteStride") if isinstance(view, dict) else None
+        if stride is not None and not (isinstance(stride, int) and 0 <= stride <= 252):
+            raise UnsafeData(
+                f"{path}: bufferView {index} has a byteStride of {str(stride)[:40]}; it may be 4 "
+                "to 252.",
+                hint="Export it again.",
+            )

@@ -63,6 +63,13 @@ class _Folder:
         self.files: dict[Path, Path] = {}
 
     def allows(self, reference: str, sure: bool) -> bool:
+        tiles = self._found.reach.tiles(reference, self._base) if "<" in reference else None
+        if tiles is not None:
+            answers = [self._allows(one, sure) for one in tiles]
+            return all(answers)
+        return self._allows(reference, sure)
+
+    def _allows(self, reference: str, sure: bool) -> bool:
         joined = os.path.join(self._base, reference)  # noqa: PTH118
         if not (sure or ".." in reference or os.path.lexists(joined)):
             absolute = reference.startswith(("/", "\\")) or ":" in reference

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from objaverse_render_addon import RenderJob, render
-from objaverse_render_addon.batch.lanes.local import Lane, Task
+from objaverse_render_addon.batch.lanes.local import Lane
 from objaverse_render_addon.batch.lanes.ray import RayLane, connect
 from objaverse_render_addon.dataset.layout import METADATA, new_writer
-from objaverse_render_addon.worker.protocol import Done
+from objaverse_render_addon.worker.protocol import Done, RenderAsset
 
 
 class Sleeper:
@@ -32,7 +32,7 @@ class Sleeper:
         self._meeting = Path(folder)
         self._met = False
 
-    def render(self, task: Task, tell: Any) -> Done:  # noqa: ARG002, D102
+    def render(self, task: RenderAsset, tell: Any) -> Done:  # noqa: ARG002, D102
         if not self._met:
             (self._meeting / f"{os.getpid()}").touch()
             while len(list(self._meeting.iterdir())) < self._count:
@@ -40,7 +40,7 @@ class Sleeper:
             self._met = True
         else:
             time.sleep(self._seconds)
-        writer = new_writer(task.out, task.asset_id, "zip")
+        writer = new_writer(Path(task.out), task.asset_id, "zip")
         writer.add(METADATA, b"{}")
         path = writer.commit()
         return Done(task.asset_id, str(path), 1, [], {}, {"total": self._seconds})

@@ -16,22 +16,24 @@ import numpy as np
 from throughput import sample
 
 from objaverse_render_addon import RenderJob
-from objaverse_render_addon.blender import compat, engine
-from objaverse_render_addon.dataset.images import read_exr
+from objaverse_render_addon.blender import compat
+from objaverse_render_addon.blender.session import Session
+from objaverse_render_addon.dataset.images import encode_srgb8, read_exr
 from objaverse_render_addon.dataset.layout import composite
 
 VIEWS = (0, 3, 7, 11)
 
 
-def color(scene: Any, index: int, folder: Path, margin: int | None) -> tuple[np.ndarray, float]:
+def color(session: Any, index: int, folder: Path, margin: int | None) -> tuple[np.ndarray, float]:
     """Premultiplied linear RGBA (H, W, 4) of a view, and the seconds it took."""
-    view = scene._look(scene.views[index])
+    stage = session.stage
+    view = stage.look(session.views[index])
     if margin is None:
-        scene.scene.render.use_border = False
+        stage.scene.render.use_border = False
     else:
-        scene._set_border(view.camera, scene._projected_box(view.camera), margin)
+        session.renderer._set_border(view.camera, stage.box_in(view.camera), margin)
     path = folder / "color.exr"
-    scene.scene.render.filepath = str(path)
+    stage.scene.render.filepath = str(path)
     since = time.perf_counter()
     bpy.ops.render.render(write_still=True)
     seconds = time.perf_counter() - since
@@ -55,9 +57,9 @@ def main() -> None:
         job = RenderJob.from_dict(
             {"output": {"resolution": options.size}, "cameras": {"views": max(VIEWS) + 1}}
         )
-        scene = engine.open_asset(source, "sample", job)
-        scene._set_up_color()
-        cycles = scene.scene.cycles
+        session = Session(source, "sample", job, folder)
+        session.stage.set_up_color()
+        cycles = session.stage.scene.cycles
 
         def measure(samples: int, denoise: tuple[str, str] | None, margin: int | None) -> Any:
             compat.set_checked(cycles, samples=samples, use_denoising=denoise is not None)
@@ -65,8 +67,8 @@ def main() -> None:
                 compat.set_checked(
                     cycles, denoising_prefilter=denoise[0], denoising_quality=denoise[1]
                 )
-            color(scene, VIEWS[0], folder, margin)
-            return [color(scene, index, folder, margin) for index in VIEWS]
+            color(session, VIEWS[0], folder, margin)
+            return [color(session, index, folder, margin) for index in VIEWS]
 
         truth = [pixels for pixels, _ in measure(options.reference, None, 4)]
         print(f"{options.size}², {len(VIEWS)} views, error against {options.reference} samples")
@@ -81,8 +83,8 @@ def main() -> None:
             for denoise, margin in settings:
                 runs = measure(samples, denoise, margin)
                 error = [
-                    composite(engine.encode_srgb8(pixels), (1.0, 1.0, 1.0)).astype(float)
-                    - composite(engine.encode_srgb8(right), (1.0, 1.0, 1.0))
+                    composite(encode_srgb8(pixels), (1.0, 1.0, 1.0)).astype(float)
+                    - composite(encode_srgb8(right), (1.0, 1.0, 1.0))
                     for (pixels, _), right in zip(runs, truth, strict=True)
                 ]
                 covered = [right[..., 3] > 0 for right in truth]

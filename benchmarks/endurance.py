@@ -46,11 +46,11 @@ def main() -> None:
                 source = sources[index % len(sources)]
                 worker.send(
                     RenderAsset(
-                        source=str(source), asset_id=f"a{index}", job=job.to_dict(),
-                        out=str(folder / "out"), scratch=str(worker.scratch),
+                        source=str(source), path=str(source), asset_id=f"a{index}",
+                        job=job.to_dict(), out=str(folder / "out"),
                     )
                 )  # fmt: skip
-                while not isinstance(answer := worker.receive(60), Done | Failed):
+                while not isinstance(answer := worker.receive(60).message, Done | Failed):
                     pass
                 assert isinstance(answer, Done), answer
                 hundred.append(answer.seconds["total"])
@@ -65,7 +65,7 @@ def main() -> None:
                         flush=True,
                     )
                     hundred = []
-            print(json.dumps({"worker": worker.ready.blender}))
+            print(json.dumps({"worker": worker.hello.blender}))
         finally:
             worker.close()
 

@@ -47,6 +47,7 @@ __all__ = [
     "SourceNotFound",
     "TruncatedFile",
     "UnexpectedError",
+    "UnknownRequest",
     "UnsafeData",
     "UnsupportedFormat",
     "WorkerCrashed",
@@ -358,6 +359,13 @@ class RenderFailed(RenderError):
 
     reason = "render-failed"
     exit_code = 61
+
+
+class UnknownRequest(RenderError):
+    """A worker was asked for something that it does not know, or for a scene that is not open."""
+
+    reason = "unknown-request"
+    exit_code = 54
 
 
 class Interrupted(RenderError):

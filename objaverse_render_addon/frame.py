@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,10 @@ __all__ = [
     "Bounds",
     "Check",
     "Frame",
+    "FrameSink",
     "PassSpec",
+    "Shot",
+    "Tee",
     "assemble",
 ]
 
@@ -97,6 +100,18 @@ class Check:
     value: float
 
 
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """What is to be rendered: one view of a stage, at one time.
+
+    Attributes:
+        time: Animation frame; ``None`` takes the one that the stage shows.
+    """
+
+    view: View
+    time: int | None = None
+
+
 @dataclass(slots=True)
 class Frame:
     """A view with its arrays.
@@ -108,8 +123,9 @@ class Frame:
         object_box: ``[u_min, v_min, u_max, v_max]`` in pixels of the projected geometry, whether
             or not it is inside the image; ``None`` where some of it is behind the camera.
         opaque: Whether RGB is written over a background colour.
+        bounds: Of what was on the stage.
         noise_seed: Of the path tracer, for RGB.
-        checks: What :func:`check_frame` found.
+        checks: What the checks of :mod:`objaverse_render_addon.checks` found.
     """
 
     view: View
@@ -118,6 +134,7 @@ class Frame:
     object_box: tuple[float, float, float, float] | None = None
     normal_space: str = "camera"
     opaque: bool = False
+    bounds: Bounds | None = None
     noise_seed: int | None = None
     checks: list[Check] = field(default_factory=list)
 
@@ -135,6 +152,49 @@ class Frame:
         if name == "normal" and self.normal_space == "world":
             spec = dataclasses.replace(spec, space="world", about="surface normal in world axes")
         return spec
+
+
+class FrameSink(Protocol):
+    """Where frames go: a data set, previews, a socket. Called from one thread."""
+
+    def geometry(self, frame: Frame) -> None:
+        """Take a frame whose geometry is complete and checked; its colour is still to come."""
+
+    def frame(self, frame: Frame) -> None:
+        """Take the same frame, complete."""
+
+    def close(self) -> None:
+        """Take nothing more: all frames were given."""
+
+    def abort(self) -> None:
+        """Forget what was given; safe to call at any time, from any thread, and again."""
+
+
+class Tee:
+    """Gives every frame to several sinks, in order."""
+
+    def __init__(self, *sinks: FrameSink) -> None:
+        self._sinks = sinks
+
+    def geometry(self, frame: Frame) -> None:
+        """See :class:`FrameSink`."""
+        for sink in self._sinks:
+            sink.geometry(frame)
+
+    def frame(self, frame: Frame) -> None:
+        """See :class:`FrameSink`."""
+        for sink in self._sinks:
+            sink.frame(frame)
+
+    def close(self) -> None:
+        """See :class:`FrameSink`."""
+        for sink in self._sinks:
+            sink.close()
+
+    def abort(self) -> None:
+        """See :class:`FrameSink`."""
+        for sink in self._sinks:
+            sink.abort()
 
 
 def _layer(channels: dict[str, Array], name: str, letters: str) -> Array:

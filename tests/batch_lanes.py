@@ -16,18 +16,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from objaverse_render_addon.batch.lanes.local import Lane, Progress, Task
+from objaverse_render_addon.batch.lanes.local import Lane, Progress
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.layout import METADATA, new_writer, size_of
 from objaverse_render_addon.dataset.metadata import source_record
 from objaverse_render_addon.dataset.reader import AssetReader, Dataset
 from objaverse_render_addon.errors import Interrupted, RenderError
 from objaverse_render_addon.job import RenderJob
-from objaverse_render_addon.worker.protocol import Done, Stage
+from objaverse_render_addon.worker.protocol import Done, RenderAsset, Stage
 
 ROOT = Path(__file__).parent.parent
 LAYOUTS = ("zip", "tar", "folder", "webdataset")
-Act = Callable[[Task, int], None]
+Act = Callable[[RenderAsset, int], None]
 
 
 def make_job(layout: str = "zip", **values: Any) -> RenderJob:
@@ -62,7 +62,7 @@ class PlanLane:
         self.closed = False
         self._tries: Counter[str] = Counter()
 
-    def render(self, task: Task, tell: Progress) -> Done:
+    def render(self, task: RenderAsset, tell: Progress) -> Done:
         self._tries[task.asset_id] += 1
         tell(Stage(task.asset_id, "render"))
         if self._act is not None:
@@ -96,15 +96,15 @@ def stopping_lane(count: int, cancel: threading.Event) -> PlanLane:
     return lane
 
 
-def write_asset(task: Task, padding: int = 100) -> Done:
+def write_asset(task: RenderAsset, padding: int = 100) -> Done:
     job = RenderJob.from_dict(task.job)
-    source = {**source_record(task.path, task.source), **task.provenance}
+    source = {**source_record(Path(task.path), task.source), **task.provenance}
     record = {
         **source, "id": task.asset_id, "job": job.resolved().to_dict(), "seed": job.seed,
         "job_fingerprint": job.fingerprint(), "views": [],
         "render_settings": {"num_views": 1, "device": "a plan"}, "seconds": {"total": 0.01},
     }  # fmt: skip
-    writer = new_writer(task.out, task.asset_id, job.output.layout)
+    writer = new_writer(Path(task.out), task.asset_id, job.output.layout)
     try:
         noise = random.Random(task.asset_id).randbytes(padding)
         writer.add("000.png", noise)
@@ -115,7 +115,8 @@ def write_asset(task: Task, padding: int = 100) -> Done:
         raise
     size = size_of(final)
     return Done(
-        task.asset_id, str(final), 1, [], {}, {"total": 0.01}, "", source, "a plan", 0, size
+        task.asset_id, str(final), 1, seconds={"total": 0.01}, source=source, device="a plan",
+        size=size,
     )
 
 
@@ -169,7 +170,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> bool:
 
 
 def fails(error: RenderError, *ids: str, times: int = 10**6) -> Act:
-    def act(task: Task, attempt: int) -> None:
+    def act(task: RenderAsset, attempt: int) -> None:
         if task.asset_id in ids and attempt <= times:
             raise error
 
@@ -204,7 +205,7 @@ def rendered_in(log: Path) -> list[str]:
 
 def _main(plan: dict[str, Any]) -> None:
     class LogLane(PlanLane):
-        def render(self, task: Task, tell: Progress) -> Done:
+        def render(self, task: RenderAsset, tell: Progress) -> Done:
             self.sleep(plan.get("seconds", 0.0))
             done = super().render(task, tell)
             with Path(plan["log"]).open("a") as log:

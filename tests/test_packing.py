@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from batch_lanes import make_job, write_asset
 
-from objaverse_render_addon.batch.lanes.local import Task
 from objaverse_render_addon.batch.output.packing import Shards, Waiting, assets_in, indexed_shards
 from objaverse_render_addon.batch.output.store import Store, open_store
 from objaverse_render_addon.batch.queue.ledger import Ledger
 from objaverse_render_addon.batch.queue.rows import Entry, Outcome
 from objaverse_render_addon.dataset.reader import AssetReader, Dataset
 from objaverse_render_addon.errors import OutputNotWritable, TruncatedFile
+from objaverse_render_addon.worker.protocol import RenderAsset
 
 
 class Bench:
@@ -40,7 +40,9 @@ class Bench:
     def stage(self, row: int) -> Waiting:
         job = make_job("webdataset").to_dict()
         name = self.name(row - 1)
-        write_asset(Task(row, "a", name, job, self.store.staging, self.source))
+        write_asset(
+            RenderAsset("a", str(self.source), name, job, str(self.store.staging))
+        )
         return Waiting(row, name)
 
     def shelve(self, shards: Shards, row: int) -> list[int]:

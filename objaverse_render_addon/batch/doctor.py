@@ -46,7 +46,7 @@ def examine(blender: Path | None = None) -> dict[str, dict[str, Any]]:
         worker = WorkerProcess(blender)
         try:
             worker.send(Describe())
-            answer = worker.receive(60)
+            answer = worker.await_answer(60, None).message
         finally:
             worker.close()
         assert isinstance(answer, Described)

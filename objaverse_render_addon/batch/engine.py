@@ -33,8 +33,8 @@ from ..errors import (
 )
 from ..job import RenderJob
 from ..words import how_many
-from ..worker.protocol import Done, Failed, FrameDone, Notice, Stage
-from .lanes.local import Lane, LaneBroken, LaneThread, Task, Told, sha256_of
+from ..worker.protocol import Done, Failed, FrameDone, RenderAsset, Stage
+from .lanes.local import Lane, LaneBroken, LaneThread, Told, sha256_of
 from .output.packing import Shards, Waiting
 from .output.storage import STORAGE_ERRORS, StorageWatch
 from .output.store import Store
@@ -42,7 +42,7 @@ from .prepare import Found, Item, Preparer
 from .queue.ledger import Ledger
 from .queue.ledger_file import named
 from .queue.rows import Outcome, Row, file_type
-from .results import AssetResult, Event
+from .results import AssetResult, Event, Notice
 
 __all__ = ["Engine"]
 
@@ -381,17 +381,17 @@ class Engine:
         self._ledger.mark([item.row.id], "rendering")
         self._rendering[item.row.id] = item
         thread.give(
-            Task(
-                id=item.row.id,
+            item.row.id,
+            RenderAsset(
                 source=item.row.source,
+                path=str(item.fetched.path),
                 asset_id=item.row.asset_id,
                 job=item.job.to_dict(),
-                out=self._store.staging,
-                path=item.fetched.path,
-                folder=item.fetched.folder,
+                out=str(self._store.staging),
                 provenance=item.fetched.provenance,
-                entry=item.source,
-            )
+                folders=[str(item.fetched.folder)] if item.fetched.folder else [],
+                known=dict(item.source.known) if item.source else {},
+            ),
         )
 
     # --- What is told -----------------------------------------------------------------------
@@ -448,7 +448,7 @@ class Engine:
             return
         if told.lane in self._lanes:
             self._lanes[told.lane].busy = False
-        item = self._rendering.pop(told.task.id)
+        item = self._rendering.pop(told.row)
         item.sha256 = told.sha256
         if isinstance(message, LaneBroken):
             self._lane_broke(told.lane, item, message)

@@ -187,17 +187,16 @@ def _as_done(metadata: dict[str, Any], item: Item, path: Path | str) -> Done:
     return Done(
         item.row.asset_id,
         str(path),
-        views if isinstance(views, int) else 0,
-        [str(text) for text in warnings] if isinstance(warnings, list) else [],
-        doubts,
-        seconds,
-        "",
-        {
+        views=views if isinstance(views, int) else 0,
+        warnings=[str(text) for text in warnings] if isinstance(warnings, list) else [],
+        doubts=doubts,
+        seconds=seconds,
+        source={
             name: metadata[name]
             for name, kind in _KEPT.items()
             if isinstance(metadata.get(name), kind)
         },
-        ", ".join(map(str, names if isinstance(names, list) else []))
+        device=", ".join(map(str, names if isinstance(names, list) else []))
         or str(settings.get("device") or ""),
     )
 

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from ..errors import RenderError
-from ..worker.protocol import Done, Failed, FrameDone, Notice, Stage
+from ..worker.protocol import Done, Failed, FrameDone, Stage
 
-__all__ = ["KEPT_RESULTS", "SOME_FAILED", "AssetResult", "Event", "Report"]
+__all__ = ["KEPT_RESULTS", "SOME_FAILED", "AssetResult", "Event", "Notice", "Report", "as_json"]
 
-Event = Stage | FrameDone | Done | Failed | Notice
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that people should know of a run."""
+
+    kind: ClassVar[str] = "notice"
+    text: str
+
+
+Event: TypeAlias = Stage | FrameDone | Done | Failed | Notice
 SOME_FAILED: Final = 3
 KEPT_RESULTS: Final = 100_000
 """Results that a report keeps one by one."""
+
+
+def as_json(event: Event) -> dict[str, Any]:
+    """An event as ``--json`` prints it: its fields, and its ``kind``."""
+    return {"kind": event.kind, **asdict(event)}
 
 
 @dataclass(slots=True)

@@ -17,7 +17,6 @@ from ..dataset.filesystems import is_url
 from ..errors import InvalidJob
 from ..job import RenderJob
 from ..words import how_many
-from ..worker.protocol import Notice
 from .engine import Engine
 from .lanes import capacity
 from .lanes.local import Lane, LocalLane
@@ -28,7 +27,7 @@ from .queue.earlier import check_job, look_at_files, look_at_shards, tell_earlie
 from .queue.intake import IdSource, Wanted, take_in
 from .queue.ledger import ledger_of_run
 from .queue.rows import MERGED
-from .results import KEPT_RESULTS, AssetResult, Event, Report
+from .results import KEPT_RESULTS, AssetResult, Event, Notice, Report
 
 __all__ = ["AssetResult", "Event", "Report", "render"]
 

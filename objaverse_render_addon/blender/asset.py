@@ -1,245 +1,251 @@
-"""An asset in the user's own scene: import beside what is there, normalise, camera objects.
-
-The engine renders in an empty Blender of its own; this is for looking before rendering.
-"""
+"""An asset on a stage: what its file brought in, moved and coloured, and taken off again."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import bpy
-import numpy as np
-import numpy.typing as npt
-from mathutils import Matrix, Vector
+from mathutils import Matrix
 
-from ..assets.formats import inspect_file
-from ..cameras import Camera, View, blender_lens
-from ..dataset.metadata import source_record
-from ..errors import NoGeometry
 from . import importers
-from .materials import missing_textures
-from .reach import Gate
-from .scene import NORMALIZER, Normalization, normalize
+from .edits import Edits
+from .normalization import Normalization
 
-__all__ = [
-    "Imported",
-    "add_camera_objects",
-    "asset_objects",
-    "corners",
-    "import_into_scene",
-    "is_normalized",
-    "normalize_asset",
-    "place_camera",
-    "save_asset",
-    "undo_normalization",
-]
+__all__ = ["Asset", "Contents", "bring_in", "link_rendered"]
 
-CAMERAS: Final = "Objaverse Cameras"
-_RECORD: Final = "objaverse_source"
+_NOT_ASSET: Final = {"CAMERA", "SPEAKER", "LIGHT_PROBE"}
+_HELPERS: Final = {"EMPTY", "ARMATURE", "LIGHT", "CAMERA"}
+# What a file can bring in, users before what they use.
+_KINDS: Final = (
+    "objects", "collections", "meshes", "curves", "hair_curves", "pointclouds", "volumes",
+    "metaballs", "armatures", "lattices", "lights", "lightprobes", "cameras", "speakers",
+    "particles", "materials", "worlds", "node_groups", "textures", "images", "movieclips",
+    "sounds", "fonts", "texts", "cache_files", "actions", "libraries",
+)  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """What an import brought in."""
-
-    collection: Any
-    summary: str
-    warnings: list[str] = field(default_factory=list)
-
-
-def import_into_scene(scene: bpy.types.Scene, path: Path, *, keep_lights: bool) -> Imported:
-    """Import a file into a new collection of the scene; nothing else of the scene changes.
-
-    Raises:
-        RenderError: As the engine's own import; nothing is left behind.
-    """
-    kind = inspect_file(path)
-    before, blocks = set(bpy.data.objects), set(bpy.data.user_map())
-    collections = set(bpy.data.collections)
-    selected = [obj for obj in scene.objects if obj.select_get()]
-    active = bpy.context.view_layer.objects.active
-
-    def select_as_before() -> None:
-        for obj in selected:
-            obj.select_set(True)
-        bpy.context.view_layer.objects.active = active
-
-    try:
-        gate = Gate(path, kind, (), "doubt")
-        with gate as file:
-            if kind == "blend":
-                importers.append_blend(file, scene)
-            else:
-                importers.import_file(file, kind, keep_lights=keep_lights)
-        objects = [obj for obj in bpy.data.objects if obj not in before]
-        for obj in objects:
-            if obj.type == "CAMERA" or (obj.type == "LIGHT" and not keep_lights):
-                bpy.data.objects.remove(obj)
-        objects = [obj for obj in bpy.data.objects if obj not in before]
-        if not any(obj.type not in ("EMPTY", "ARMATURE", "LIGHT") for obj in objects):
-            raise NoGeometry(f"{path}: nothing in the file has a face that renders.")
-    except Exception:
-        bpy.data.batch_remove(set(bpy.data.user_map()) - blocks)
-        select_as_before()
-        raise
-    _remove_unused(blocks)
-    home = bpy.data.collections.new(path.stem)
-    scene.collection.children.link(home)
-    for obj in objects:
-        if obj.name not in home.objects:
-            home.objects.link(obj)
-        for other in obj.users_collection:
-            if other == scene.collection or other in collections:
-                other.objects.unlink(obj)
-    home[_RECORD] = source_record(path, str(path))
-    select_as_before()
-    meshes = [obj for obj in objects if obj.type == "MESH"]
-    faces = sum(len(obj.data.polygons) for obj in meshes)
-    size = path.stat().st_size / 2**20
-    summary = f"{len(meshes)} meshes, {faces:,} faces, {size:.1f} MiB ({kind})"
-    missing = missing_textures(_materials(objects))
-    warnings = [f"missing texture: {name}" for name in sorted(missing)]
-    return Imported(home, summary, [*gate.warnings, *warnings])
-
-
-def _remove_unused(before: set[Any]) -> None:
-    """Remove what came in and nothing uses, as the lenses of cameras that are gone."""
-    while unused := {
-        block for block in set(bpy.data.user_map()) - before if not block.users
-    }:
-        bpy.data.batch_remove(unused)
-    # What was appended is local; Blender keeps the file's name all the same.
-    for library in [item for item in bpy.data.libraries if item not in before]:
-        if not any(True for _ in library.users_id):
-            bpy.data.libraries.remove(library)
-
-
-def _materials(objects: list[Any]) -> list[Any]:
-    found = {slot.material for obj in objects for slot in obj.material_slots if slot.material}
-    return sorted(found, key=lambda item: item.name)
-
-
-def asset_objects(collection: Any) -> set[Any]:
-    """The objects of an asset's collection."""
-    return set(collection.all_objects) if collection is not None else set()
-
-
-def corners(collection: Any) -> npt.NDArray[np.float64]:
-    """Corners (N, 3) of the objects' boxes, in the scene's world; quick, not exact."""
-    points = [
-        obj.matrix_world @ Vector(corner)
-        for obj in asset_objects(collection)
-        if obj.type not in ("EMPTY", "LIGHT")
-        for corner in obj.bound_box
-    ]
-    return np.array(points, dtype=np.float64).reshape(-1, 3)
-
-
-def provenance(collection: Any) -> dict[str, Any]:
-    """What is known of the file that an asset came from; empty for the user's own objects."""
-    record = collection.get(_RECORD)
-    if record is None:
-        return {}
-    return {
-        key: value.to_dict() if hasattr(value, "to_dict") else value
-        for key, value in record.items()
-    }
-
-
-def _normalizer(collection: Any) -> Any:
-    return next((obj for obj in collection.objects if obj.name.startswith(NORMALIZER)), None)
-
-
-def is_normalized(collection: Any) -> bool:
-    """Whether :func:`normalize_asset` moved this asset."""
-    return _normalizer(collection) is not None
-
-
-def undo_normalization(collection: Any) -> bool:
-    """Put the asset back to its own size and place."""
-    parent = _normalizer(collection)
-    if parent is None:
-        return False
-    for child in list(parent.children):
-        child.parent = None
-    bpy.data.objects.remove(parent)
-    bpy.context.view_layer.update()
-    return True
-
-
-def normalize_asset(scene: bpy.types.Scene, collection: Any, method: str) -> Normalization:
-    """Scale and centre the asset where it stands, as the engine does before it renders.
-
-    Raises:
-        RenderError: As :func:`objaverse_render_addon.blender.scene.normalize`.
-    """
-    undo_normalization(collection)
-    before = set(scene.collection.objects)
-    result = normalize(scene, method, asset_objects(collection))
-    for obj in set(scene.collection.objects) - before:
-        # The normaliser belongs to the asset, so that deleting the asset deletes it.
-        collection.objects.link(obj)
-        scene.collection.objects.unlink(obj)
-    return result
-
-
-def save_asset(collection: Any, path: Path, frame: int) -> None:
-    """Write the asset alone, with all that it uses, into a .blend file for a worker."""
-    scene = bpy.data.scenes.new("Objaverse Asset")
-    try:
-        scene.frame_current = frame
-        for obj in asset_objects(collection):
-            scene.collection.objects.link(obj)
-        # Blender 5.2 crashes when it writes a scene whose view layer was never synchronised.
-        scene.view_layers[0].update()
-        bpy.data.libraries.write(str(path), {scene}, path_remap="ABSOLUTE", compress=False)
-    finally:
-        bpy.data.scenes.remove(scene)
-
-
-def place_camera(obj: Any, camera: Camera, to_world: npt.NDArray[np.float64]) -> None:
-    """Give a camera object a view's pose and lens.
+class Contents:
+    """Datablocks, by their kind's name in ``bpy.data``.
 
     Args:
-        to_world: (4, 4) similarity from normalised coordinates to the scene's world.
+        before: What was there before; the rest is meant. All of ``bpy.data`` otherwise.
     """
-    lens = blender_lens(camera)
-    data = obj.data
-    data.type, data.sensor_fit, data.lens_unit = "PERSP", "HORIZONTAL", "FOV"
-    data.angle = lens["angle"]
-    data.shift_x, data.shift_y = lens["shift_x"], lens["shift_y"]
-    scale = float(np.cbrt(np.linalg.det(to_world[:3, :3])))
-    pose = camera.camera_to_world.copy()
-    pose[:3, 3] = to_world[:3, :3] @ pose[:3, 3] + to_world[:3, 3]
-    distance = float(np.linalg.norm(camera.camera_to_world[:3, 3]))
-    data.clip_start = max(1e-6, 1e-3 * scale)
-    data.clip_end = (distance + 4.0) * 4.0 * scale
-    data.display_size = 0.15 * scale
-    obj.matrix_world = Matrix(pose.tolist())
+
+    def __init__(self, before: Contents | None = None) -> None:
+        self._blocks: dict[str, list[Any]] = {}
+        for kind in _KINDS:
+            there = getattr(bpy.data, kind, ())
+            old = set(before[kind]) if before is not None else ()
+            self._blocks[kind] = [block for block in there if block not in old]
+
+    def __getitem__(self, kind: str) -> list[Any]:
+        return self._blocks[kind]
+
+    def counts(self) -> dict[str, int]:
+        """What there is, counted as the Objaverse scripts do: data, not instances."""
+        objects = self["objects"]
+        meshes = [obj for obj in objects if obj.type == "MESH"]
+        keys = [obj.data.shape_keys for obj in meshes if obj.data.shape_keys]
+        return {
+            "poly_count": sum(len(obj.data.polygons) for obj in meshes),
+            "vert_count": sum(len(obj.data.vertices) for obj in meshes),
+            "edge_count": sum(len(obj.data.edges) for obj in meshes),
+            "material_count": len(self["materials"]),
+            "object_count": len(objects),
+            "lamp_count": sum(obj.type == "LIGHT" for obj in objects),
+            "mesh_count": len(meshes),
+            "animation_count": len(self["actions"]),
+            "shape_key_count": sum(len(key.key_blocks) - 1 for key in keys),
+            "armature_count": sum(obj.type == "ARMATURE" for obj in objects),
+        }
+
+    def linked_files(self) -> list[str]:
+        """Files that they refer to: images, libraries."""
+        images = [image for image in self["images"] if not image.packed_file]
+        files = {image.filepath for image in images if image.filepath}
+        files |= {library.filepath for library in self["libraries"]}
+        return sorted(bpy.path.abspath(name) for name in files)
+
+    def remove(self) -> None:
+        """Take them out of ``bpy.data``."""
+        for blocks in self._blocks.values():
+            if blocks:
+                bpy.data.batch_remove(blocks)
+        self._blocks = {kind: [] for kind in _KINDS}
 
 
-def add_camera_objects(
-    scene: bpy.types.Scene, views: list[View], to_world: npt.NDArray[np.float64]
-) -> Any:
-    """Real camera objects for the views, in a collection of their own; an older one goes.
+@dataclass
+class Asset:
+    """What one file brought in, on a stage.
+
+    Attributes:
+        kind: Format of the file.
+        collection: Its own; holds what renders of it, and the empty that normalises it.
+        materials: Its own, and those that were given to what had none.
+        rendered: The objects in it, without the normalising empty.
+        record: What the metadata say of it, ready for JSON.
+        warnings: ``name: sentence`` each.
+        object_names: Object index to name, where the stage numbers objects.
+        edits: Changes of its materials for good.
+        pass_edits: Changes of its materials for the passes that are wanted now.
+        frame: Animation frame at which it was normalised.
+        placed: Whether it was moved after it was normalised.
+    """
+
+    id: str
+    kind: str
+    collection: Any
+    contents: Contents
+    rendered: list[Any]
+    normalization: Normalization
+    materials: list[Any] = field(default_factory=list)
+    record: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    object_names: dict[int, str] = field(default_factory=dict)
+    edits: Edits = field(default_factory=Edits)
+    pass_edits: Edits = field(default_factory=Edits)
+    frame: int = 0
+    placed: bool = False
+
+    @property
+    def lights(self) -> list[Any]:
+        """Those of its own that are kept."""
+        return [obj for obj in self.rendered if obj.type == "LIGHT"]
+
+    def place(self, matrix: Sequence[Sequence[float]]) -> None:
+        """Move the normalised asset.
+
+        Args:
+            matrix: (4, 4) from its normalised coordinates to the stage's.
+
+        Raises:
+            ValueError: It was not normalised, so that there is nothing to move it by.
+        """
+        handle = self.normalization.handle
+        if handle is None:
+            raise ValueError(f"{self.id} stands where its file has it (normalize none)")
+        method = Matrix.LocRotScale(
+            self.normalization.translation, None, (self.normalization.scale,) * 3
+        )
+        handle.matrix_world = Matrix(matrix) @ method
+        self.placed = True
+        bpy.context.view_layer.update()
+
+    def number_objects(self, first: int) -> int:
+        """Give its objects their indices for the pass.
+
+        Args:
+            first: Index of the first.
+
+        Returns:
+            Index of the next asset's first.
+        """
+        self.object_names = {}
+        seen = [obj for obj in self.contents["objects"] if obj.type not in _HELPERS]
+        for index, obj in enumerate(sorted(seen, key=lambda item: item.name_full), first):
+            obj.pass_index = index
+            self.object_names[index] = obj.name
+        return first + len(seen)
+
+    def remove(self) -> None:
+        """Take it off its stage, with all that came with it."""
+        self.pass_edits.undo()
+        self.edits.undo()
+        if self.normalization.handle is not None:
+            bpy.data.objects.remove(self.normalization.handle)
+        self.contents.remove()
+        bpy.data.collections.remove(self.collection)
+
+
+def bring_in(path: Path, kind: str, *, alone: bool, keep_lights: bool) -> tuple[Any, Contents, str]:
+    """Import a file.
+
+    Args:
+        kind: Its format, as :func:`objaverse_render_addon.assets.formats.inspect_file` found it.
+        alone: Whether Blender is empty; a .blend file is opened then, else appended.
 
     Returns:
-        The collection.
+        The scene that it came into, all that came, and what did the work.
     """
-    old = bpy.data.collections.get(CAMERAS)
-    if old is not None:
-        for obj in list(old.objects):
-            data = obj.data
-            bpy.data.objects.remove(obj)
-            bpy.data.cameras.remove(data)
-        bpy.data.collections.remove(old)
-    home = bpy.data.collections.new(CAMERAS)
-    scene.collection.children.link(home)
-    for view in views:
-        data = bpy.data.cameras.new(f"View {view.index:03d}")
-        obj = bpy.data.objects.new(data.name, data)
-        home.objects.link(obj)
-        place_camera(obj, view.camera, to_world)
-    return home
+    if alone:
+        importer = importers.import_file(path, kind, keep_lights=keep_lights)
+        return bpy.context.scene, Contents(), importer
+    before = Contents()
+    scenes = set(bpy.data.scenes)
+    if kind == "blend":
+        scene, importer = importers.append_scene(path), "libraries.load"
+    else:
+        scene = bpy.data.scenes.new("Objaverse Import")
+        bpy.context.window.scene = scene
+        importer = importers.import_file(path, kind, keep_lights=keep_lights)
+    for other in set(bpy.data.scenes) - scenes - {scene}:
+        bpy.data.scenes.remove(other)
+    return scene, Contents(before), importer
+
+
+def link_rendered(source: Any, contents: Contents, target: Any, keep_lights: bool) -> list[Any]:
+    """Put what a scene renders into a collection, and make the viewport show just that.
+
+    Cameras, probes and speakers stay behind, lights too unless they are kept; so does whatever
+    is hidden in renders. What the viewport shows is made equal to what renders, because the
+    evaluated scene that scripts can see is the viewport's.
+
+    Args:
+        source: The scene that ``contents`` came into.
+        target: A collection of the stage's scene.
+
+    Returns:
+        The objects, by name.
+    """
+    rendered = {
+        obj
+        for layer in source.view_layers
+        if layer.use
+        for obj in _rendered(layer.layer_collection)
+    }
+    _show_what_renders(contents)
+    linked = [
+        obj
+        for obj in sorted(rendered, key=lambda item: item.name_full)
+        if obj.type not in _NOT_ASSET and (keep_lights or obj.type != "LIGHT")
+    ]
+    for obj in linked:
+        target.objects.link(obj)
+    return linked
+
+
+def _rendered(layer: Any) -> Iterator[Any]:
+    if layer.exclude or layer.collection.hide_render or layer.holdout or layer.indirect_only:
+        return
+    for obj in layer.collection.objects:
+        if not obj.hide_render:
+            yield obj
+    for child in layer.children:
+        yield from _rendered(child)
+
+
+def _show_what_renders(contents: Contents) -> None:
+    for obj in contents["objects"]:
+        obj.hide_viewport = obj.hide_render
+        if obj.instance_type != "NONE" or obj.particle_systems:
+            obj.show_instancer_for_viewport = obj.show_instancer_for_render
+        _match_modifiers(obj.modifiers)
+    for collection in contents["collections"]:
+        collection.hide_viewport = collection.hide_render
+    for settings in contents["particles"]:
+        settings.display_percentage = 100
+    for curve in contents["curves"]:
+        if curve.render_resolution_u:
+            curve.resolution_u = curve.render_resolution_u
+    for ball in contents["metaballs"]:
+        ball.resolution = ball.render_resolution
+
+
+def _match_modifiers(modifiers: Iterable[Any]) -> None:
+    for modifier in modifiers:
+        modifier.show_viewport = modifier.show_render
+        if modifier.type in ("SUBSURF", "MULTIRES"):
+            modifier.levels = modifier.render_levels

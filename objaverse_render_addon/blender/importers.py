@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,14 @@ from ..assets.finite import check_finite
 from ..errors import ImportFailed, MissingDependency, UnsupportedFormat
 from . import compat
 
-__all__ = ["append_blend", "empty_blender", "forbid_scripts", "import_file", "readable_formats"]
-
-_log = logging.getLogger(__name__)
+__all__ = [
+    "append_blend",
+    "append_scene",
+    "empty_blender",
+    "forbid_scripts",
+    "import_file",
+    "readable_formats",
+]
 
 
 def empty_blender() -> None:
@@ -69,6 +73,22 @@ def append_blend(path: Path, scene: bpy.types.Scene) -> None:
     for obj in target.objects:
         if obj is not None:
             scene.collection.objects.link(obj)
+
+
+def append_scene(path: Path) -> Any:
+    """Append a .blend file's scene, the first by name, beside what is open.
+
+    Raises:
+        ImportFailed: Blender cannot read the file, or there is no scene in it.
+    """
+    try:
+        with bpy.data.libraries.load(str(path), link=False) as (source, target):
+            target.scenes = sorted(source.scenes)[:1]
+    except OSError as error:
+        raise ImportFailed(f"{path}: {error}") from error
+    if not target.scenes or target.scenes[0] is None:
+        raise ImportFailed(f"{path}: there is no scene in it.")
+    return target.scenes[0]
 
 
 def _import(path: Path, kind: str, keep_lights: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -102,12 +103,12 @@ def _add_suns(scene: bpy.types.Scene, seed: int, asset_id: str) -> dict[str, flo
     return energies
 
 
-def rescale_lights(scene: bpy.types.Scene, scale: float) -> None:
+def rescale_lights(objects: Iterable[Any], scale: float) -> None:
     """Keep the look of kept lights when the scene around them is scaled.
 
     Distances shrink with the scene, and irradiance grows with their inverse square.
     """
-    for light in {obj.data for obj in scene.objects if obj.type == "LIGHT"}:
+    for light in {obj.data for obj in objects}:
         if light.type != "SUN":
             light.energy *= scale * scale
             light.shadow_soft_size *= scale

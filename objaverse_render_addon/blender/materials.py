@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,8 +11,9 @@ import bpy
 
 from ..cameras import draw
 from ..errors import MissingTextures
-from ..job import RenderJob
+from ..job import AssetRules
 from . import compat
+from .edits import Edits
 
 __all__ = [
     "AlphaClip",
@@ -23,10 +23,9 @@ __all__ = [
     "replace_missing_textures",
 ]
 
-_log = logging.getLogger(__name__)
-
 NEUTRAL: Final = (0.5, 0.5, 0.5)
 """Linear grey that stands in for a missing texture or a missing material."""
+_REPLACED: Final = "objaverse_replaced"
 
 
 # --- Missing textures -----------------------------------------------------------------------
@@ -44,19 +43,25 @@ def _is_missing(image: Any) -> bool:
     return not path.is_file() or not any(image.size)
 
 
-def _image_nodes(materials: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+def _image_nodes(materials: Iterable[Any], groups: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
     trees = [material.node_tree for material in materials]
-    trees += [group for group in bpy.data.node_groups if group.bl_idname == "ShaderNodeTree"]
+    trees += [group for group in groups if group.bl_idname == "ShaderNodeTree"]
     for tree in trees:
         for node in list(tree.nodes) if tree else ():
-            if node.type == "TEX_IMAGE":
+            if node.type == "TEX_IMAGE" and _REPLACED not in node:
                 yield tree, node
 
 
-def missing_textures(materials: Iterable[Any]) -> dict[str, list[tuple[Any, Any]]]:
-    """Name of each texture that is not there, to the trees and nodes that want it."""
+def missing_textures(
+    materials: Iterable[Any], groups: Iterable[Any]
+) -> dict[str, list[tuple[Any, Any]]]:
+    """Name of each texture that is not there, to the trees and nodes that want it.
+
+    Args:
+        groups: Node groups that the materials use.
+    """
     missing: dict[str, list[tuple[Any, Any]]] = {}
-    for tree, node in _image_nodes(materials):
+    for tree, node in _image_nodes(materials, groups):
         # Importers leave an image node without an image where the file was not found.
         if node.image is None:
             name = node.label or node.name
@@ -68,19 +73,26 @@ def missing_textures(materials: Iterable[Any]) -> dict[str, list[tuple[Any, Any]
     return missing
 
 
-def replace_missing_textures(job: RenderJob, asset_id: str) -> dict[str, Any]:
-    """Find textures that are not there and put what the job says in their place.
+def replace_missing_textures(
+    edits: Edits,
+    materials: Iterable[Any],
+    groups: Iterable[Any],
+    rules: AssetRules,
+    seed: int,
+    asset_id: str,
+) -> dict[str, Any]:
+    """Find textures that are not there and put what the rules say in their place.
 
     Returns:
         ``count``, ``files`` (sorted paths), ``file_path_to_color`` (linear RGB that stands in
         for each), the shape that the Objaverse-XL scripts record.
 
     Raises:
-        MissingTextures: The job's policy is ``fail``.
+        MissingTextures: The policy is ``fail``.
     """
-    missing = missing_textures(bpy.data.materials)
+    missing = missing_textures(materials, groups)
     names = sorted(missing)
-    if names and job.asset.missing_textures == "fail":
+    if names and rules.missing_textures == "fail":
         raise MissingTextures(
             f"{len(names)} textures are missing: {', '.join(names[:5])}"
             + (" …" if len(names) > 5 else ""),
@@ -89,46 +101,47 @@ def replace_missing_textures(job: RenderJob, asset_id: str) -> dict[str, Any]:
     colors = {}
     for index, name in enumerate(names):
         color = NEUTRAL
-        if job.asset.missing_textures == "random":
-            color = tuple(draw(job.seed, asset_id, "missing-texture", index, 3).tolist())
+        if rules.missing_textures == "random":
+            color = tuple(draw(seed, asset_id, "missing-texture", index, 3).tolist())
         colors[name] = list(color)
         for tree, node in missing[name]:
-            _replace_node(tree, node, color)
+            _replace_node(edits, tree, node, color)
     return {"count": len(names), "files": names, "file_path_to_color": colors}
 
 
-def _replace_node(tree: Any, node: Any, color: tuple[float, ...]) -> None:
+def _replace_node(edits: Edits, tree: Any, node: Any, color: tuple[float, ...]) -> None:
+    """Cut the node off; it stays, so that it can be put back."""
     data = node.image is not None and node.image.colorspace_settings.name == "Non-Color"
     for link in [link for output in node.outputs for link in output.links]:
         target, socket = link.to_socket, link.from_socket.name
-        tree.links.remove(link)
+        edits.unlink(tree, link)
         if socket == "Alpha":
             if target.type == "VALUE":
-                target.default_value = 1.0
+                edits.set(target, "default_value", 1.0)
         elif target.node.type == "NORMAL_MAP":
-            target.default_value = (0.5, 0.5, 1.0, 1.0)
+            edits.set(target, "default_value", (0.5, 0.5, 1.0, 1.0))
         elif target.type == "RGBA":
-            target.default_value = (*(NEUTRAL if data else color), 1.0)
+            edits.set(target, "default_value", (*(NEUTRAL if data else color), 1.0))
         # Numbers (roughness, metallic …) keep the socket's own default.
-    tree.nodes.remove(node)
+    edits.mark(node, _REPLACED)
 
 
 # --- Colour for what has none ---------------------------------------------------------------
 
 
 def color_uncolored(
-    objects: Iterable[Any], job: RenderJob, asset_id: str, kind: str
+    edits: Edits, objects: Iterable[Any], rules: AssetRules, seed: int, asset_id: str, kind: str
 ) -> list[float] | None:
     """Give every object without a material one: its vertex colours, else the neutral grey.
 
     Returns:
-        The random colour ``[r, g, b, 1]`` of an STL or PLY file where the job asks for one.
+        The random colour ``[r, g, b, 1]`` of an STL or PLY file where the rules ask for one.
     """
     neutral: Any = None
     random_color: list[float] | None = None
     color = NEUTRAL
-    if job.asset.uncolored == "random" and kind in ("stl", "ply"):
-        color = tuple(draw(job.seed, asset_id, "random-color", 0, 3).tolist())
+    if rules.uncolored == "random" and kind in ("stl", "ply"):
+        color = tuple(draw(seed, asset_id, "random-color", 0, 3).tolist())
     for obj in objects:
         data = obj.data
         if not hasattr(data, "materials") or any(slot.material for slot in obj.material_slots):
@@ -136,27 +149,29 @@ def color_uncolored(
         attributes = getattr(data, "color_attributes", ())
         if len(attributes):
             name = attributes[max(0, attributes.render_color_index)].name
-            material = _new_material("Objaverse Vertex Colors", NEUTRAL)
+            material = _new_material(edits, "Objaverse Vertex Colors", NEUTRAL)
             node = material.node_tree.nodes.new("ShaderNodeVertexColor")
             node.layer_name = name
             shader = next(n for n in material.node_tree.nodes if n.type == "BSDF_PRINCIPLED")
             material.node_tree.links.new(node.outputs["Color"], shader.inputs["Base Color"])
         else:
             if neutral is None:
-                neutral = _new_material("Objaverse Neutral", color)
+                neutral = _new_material(edits, "Objaverse Neutral", color)
             material = neutral
             if color is not NEUTRAL:
                 random_color = [*color, 1.0]
         if len(obj.material_slots):
             for slot in obj.material_slots:
-                slot.material = material
+                edits.set(slot, "material", material)
         else:
             data.materials.append(material)
+            edits.then(data.materials.pop)
     return random_color
 
 
-def _new_material(name: str, color: tuple[float, ...]) -> Any:
+def _new_material(edits: Edits, name: str, color: tuple[float, ...]) -> Any:
     material = bpy.data.materials.new(name)
+    edits.then(lambda: bpy.data.materials.remove(material))
     if material.node_tree is None:
         material.use_nodes = True
     shader = next(n for n in material.node_tree.nodes if n.type == "BSDF_PRINCIPLED")
@@ -171,8 +186,10 @@ _COLOR_SOCKETS: Final = ("Base Color", "Color")
 _GLOSSY: Final = ("BSDF_GLOSSY", "BSDF_METALLIC", "BSDF_ANISOTROPIC")
 
 
-def add_material_passes(wanted: Iterable[str]) -> list[str]:
-    """Let every material write its own base colour, roughness and metallic into AOVs.
+def add_material_passes(
+    edits: Edits, materials: Iterable[Any], wanted: Iterable[str]
+) -> list[str]:
+    """Let the materials write its own base colour, roughness and metallic into AOVs.
 
     The Diffuse Color pass of Cycles is not the albedo: it is black for metals and scaled for
     dielectrics. The values here are read where the shader reads them; where shaders are mixed,
@@ -183,7 +200,7 @@ def add_material_passes(wanted: Iterable[str]) -> list[str]:
     """
     wanted = [name for name in ("albedo", "roughness_metallic") if name in set(wanted)]
     unclear = []
-    for material in bpy.data.materials if wanted else ():
+    for material in materials if wanted else ():
         tree = material.node_tree
         if tree is None:
             continue
@@ -191,12 +208,12 @@ def add_material_passes(wanted: Iterable[str]) -> list[str]:
         shader = _input_node(output.inputs["Surface"]) if output else None
         for name in wanted:
             follow = _albedo if name == "albedo" else _roughness_metallic
-            value = _follow(tree, shader, follow) if shader else None
+            value = _follow(edits, tree, shader, follow) if shader else None
             if value is None:
                 unclear.append(material.name)
                 color = tuple(material.diffuse_color)[:3]
                 value = color if name == "albedo" else (material.roughness, material.metallic, 0.0)
-            aov = compat.new_aov_output(tree, name)
+            aov = edits.added(tree, compat.new_aov_output(tree, name))
             _feed(tree, value, aov.inputs["Color"])
     return sorted(set(unclear))
 
@@ -215,17 +232,19 @@ def _input_node(socket: Any) -> Any:
 _Value = Any
 
 
-def _follow(tree: Any, node: Any, leaf: Callable[[Any, Any], _Value]) -> _Value:
+def _follow(
+    edits: Edits, tree: Any, node: Any, leaf: Callable[[Edits, Any, Any], _Value]
+) -> _Value:
     """The value of a shader tree: leaves by ``leaf``, mixes mixed. None where it is unclear."""
     if node is None or node.type in ("BSDF_TRANSPARENT", "HOLDOUT"):
         return None
     if node.type == "MIX_SHADER":
         first, second = (
-            _follow(tree, _input_node(socket), leaf) for socket in node.inputs[1:3]
+            _follow(edits, tree, _input_node(socket), leaf) for socket in node.inputs[1:3]
         )
         if first is None or second is None:
             return first if second is None else second
-        mix = tree.nodes.new("ShaderNodeMix")
+        mix = edits.new_node(tree, "ShaderNodeMix")
         mix.data_type = "RGBA"
         factor, a, b = mix.inputs[0], mix.inputs[6], mix.inputs[7]
         source = node.inputs[0]
@@ -235,13 +254,13 @@ def _follow(tree: Any, node: Any, leaf: Callable[[Any, Any], _Value]) -> _Value:
         _feed(tree, second, b)
         return mix.outputs[2]
     if node.type == "ADD_SHADER":
-        found = [_follow(tree, _input_node(socket), leaf) for socket in node.inputs[:2]]
+        found = [_follow(edits, tree, _input_node(socket), leaf) for socket in node.inputs[:2]]
         # A sum is usually a surface plus emission or gloss; its first surface names the colour.
         return next((value for value in found if value is not None), None)
-    return leaf(tree, node)
+    return leaf(edits, tree, node)
 
 
-def _albedo(_: Any, node: Any) -> _Value:
+def _albedo(_: Edits, __: Any, node: Any) -> _Value:
     for name in _COLOR_SOCKETS:
         socket = node.inputs.get(name)
         if socket is not None:
@@ -249,7 +268,7 @@ def _albedo(_: Any, node: Any) -> _Value:
     return None
 
 
-def _roughness_metallic(tree: Any, node: Any) -> _Value:
+def _roughness_metallic(edits: Edits, tree: Any, node: Any) -> _Value:
     roughness, metallic = node.inputs.get("Roughness"), node.inputs.get("Metallic")
     if node.type != "BSDF_PRINCIPLED":
         if node.type not in (*_GLOSSY, "BSDF_DIFFUSE", "BSDF_GLASS", "EMISSION"):
@@ -258,7 +277,7 @@ def _roughness_metallic(tree: Any, node: Any) -> _Value:
         parts = [rough, 1.0 if node.type in _GLOSSY else 0.0]
     else:
         parts = [_read(roughness), _read(metallic)]
-    combine = tree.nodes.new("ShaderNodeCombineColor")
+    combine = edits.new_node(tree, "ShaderNodeCombineColor")
     for value, socket in zip(parts, combine.inputs, strict=False):
         _feed(tree, value, socket)
     return combine.outputs[0]
@@ -291,16 +310,22 @@ class AlphaClip:
     mask, depth and normal with noise. Clipped at the job's threshold, a surface is object where
     it is at least that opaque, and the next surface shows where it is not.
 
+    Args:
+        threshold: Opacity from which a surface is object, 0..1.
+        materials: Those of everything that renders.
+
     Attributes:
         unclear: Materials with transparency that could not be clipped.
     """
 
     threshold: float
+    materials: InitVar[Iterable[Any]]
     unclear: list[str] = field(default_factory=list)
     _sockets: list[tuple[Any, Any, Any]] = field(default_factory=list)
+    _edits: Edits = field(default_factory=Edits)
 
-    def __post_init__(self) -> None:
-        for material in bpy.data.materials:
+    def __post_init__(self, materials: Iterable[Any]) -> None:
+        for material in materials:
             tree = material.node_tree
             output = tree.get_output_node("CYCLES") if tree else None
             shader = _input_node(output.inputs["Surface"]) if output else None
@@ -334,39 +359,29 @@ class AlphaClip:
         return node.type not in ("BSDF_TRANSPARENT", "GROUP")
 
     def __enter__(self) -> AlphaClip:
-        self._added: list[tuple[Any, Any]] = []
-        self._links: list[tuple[Any, Any, Any]] = []
-        self._values: list[tuple[Any, float]] = []
+        edits = self._edits
         for tree, socket, inverted in self._sockets:
             threshold = 1.0 - self.threshold if inverted else self.threshold
             if not socket.is_linked:
                 value = socket.default_value
-                self._values.append((socket, value))
-                socket.default_value = float(value > threshold if inverted else value >= threshold)
+                clipped = float(value > threshold if inverted else value >= threshold)
+                edits.set(socket, "default_value", clipped)
                 continue
             source = socket.links[0].from_socket
-            self._links.append((tree, source, socket))
-            clip = tree.nodes.new("ShaderNodeMath")
+            clip = edits.new_node(tree, "ShaderNodeMath")
             # alpha >= t is not (alpha < t); Math nodes know only < and >.
             clip.operation = "GREATER_THAN" if inverted else "LESS_THAN"
             clip.inputs[1].default_value = threshold
             tree.links.new(source, clip.inputs[0])
             result = clip.outputs[0]
-            self._added.append((tree, clip))
             if not inverted:
-                flip = tree.nodes.new("ShaderNodeMath")
+                flip = edits.new_node(tree, "ShaderNodeMath")
                 flip.operation = "SUBTRACT"
                 flip.inputs[0].default_value = 1.0
                 tree.links.new(result, flip.inputs[1])
                 result = flip.outputs[0]
-                self._added.append((tree, flip))
-            tree.links.new(result, socket)
+            edits.link(tree, result, socket)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for tree, node in self._added:
-            tree.nodes.remove(node)
-        for tree, source, socket in self._links:
-            tree.links.new(source, socket)
-        for socket, value in self._values:
-            socket.default_value = value
+        self._edits.undo()

@@ -61,6 +61,7 @@ class Gate:
         self._room = Path(tempfile.mkdtemp(prefix="reach-", dir=bpy.app.tempdir))
         self._before: set[Any] = set()
         self._trouble: Exception | None = None
+        self._opened = False
         self._done = contextlib.ExitStack()
 
     def __enter__(self) -> Path:
@@ -110,6 +111,7 @@ class Gate:
     # --- Looking at what came in --------------------------------------------------------------
 
     def _on_load(self) -> None:
+        self._opened = True
         try:
             self._check(set(bpy.data.user_map()))
         except Exception as error:
@@ -181,7 +183,6 @@ class Gate:
         # The path of a font cannot be set.
         other = "<builtin>" if part.path is None else str(part.path)
         font.user_remap(bpy.data.fonts.load(other))
-        bpy.data.fonts.remove(font)
 
     def _scene(self, scene: Any) -> None:
         scene.render.filepath = str(self._folder() / "render")
@@ -295,7 +296,10 @@ class Gate:
         if library is not None:
             home = Path(self.origin(bpy.path.abspath(library.filepath))).parent
         if value.startswith("//"):
-            return home, value[2:]
+            if self._opened:
+                return home, value[2:]
+            # What was appended is relative to the file that is open.
+            value = bpy.path.abspath(value, library=library)
         return home, self.origin(value)
 
     def origin(self, value: str) -> str:
@@ -312,9 +316,10 @@ class Gate:
     def _moved(self, value: str, block: Any) -> str | None:
         """Where a path that led into the room leads now; ``None`` where it did not."""
         base, name = self._base(value, block)
-        if not value.startswith("//") and Path(value).is_absolute() and name == value:
-            return None
-        if value.startswith("//") and not self._look.copies:
+        if value.startswith("//"):
+            if not self._look.copies or not self._opened:
+                return None
+        elif Path(value).is_absolute() and name == value:
             return None
         # Blender takes what is neither as relative to the process.
         return os.path.normpath(base / name.replace("\\", "/"))

@@ -33,10 +33,10 @@ class JsonProgress:
 
     def event(self, event: Any) -> None:
         """Of a worker, as it comes."""
-        from ..worker.protocol import encode
+        from ..batch.results import as_json
 
         if event.kind not in ("done", "failed"):
-            print(encode(event), flush=True)
+            print(json.dumps(as_json(event)), flush=True)
 
     def result(self, result: Any) -> None:
         """An asset ended."""

@@ -10,8 +10,8 @@ from bl_operators.presets import AddPresetBase
 from bl_ui.utils import PresetPanel
 
 from ..assets.sources import classify
-from ..blender.asset import is_normalized
 from ..blender.passes import is_set_up
+from ..blender.user_scene import is_normalized
 from ..errors import RenderError
 from . import preferences, properties
 

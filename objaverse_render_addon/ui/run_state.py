@@ -8,8 +8,9 @@ from typing import Any
 import bpy
 
 from ..batch.background import BackgroundRun, Ended
+from ..batch.results import Notice
 from ..batch.run import AssetResult
-from ..worker.protocol import Done, FrameDone, Notice, Stage
+from ..worker.protocol import Done, FrameDone, Stage
 from .operators.common import in_panel_words
 from .viewport import overlay
 

@@ -14,21 +14,26 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
+from .. import __version__
 from ..errors import (
     Interrupted,
     MissingDependency,
     WorkerCrashed,
     WorkerStartFailed,
     WorkerTimeout,
+    from_os_error,
 )
 from . import guardian
-from .protocol import SCRATCH, Message, Quit, Ready, decode, encode
+from .channel import Received, Sender, read_messages
+from .guardian import WorkerFolder
+from .memory import resident_bytes
+from .protocol import PROTOCOL, SCRATCH, Hello, Quit, Request
 
-__all__ = ["WorkerProcess", "harmless", "scratch_root"]
+__all__ = ["START_TIMEOUT", "WorkerProcess", "harmless", "scratch_root"]
 
 START_TIMEOUT: Final = 120.0
 _LOG_LINES: Final = 40
@@ -86,10 +91,13 @@ class WorkerProcess:
         environment: Variables beside those of this process that a worker gets (:func:`harmless`).
         stopped: Set it, from any thread, to wait for the start no longer.
 
+    Attributes:
+        hello: What it said of itself.
+
     Raises:
         Interrupted: By ``stopped``.
         MissingDependency: There is no ``bpy`` in this Python.
-        WorkerStartFailed: Blender does not come up.
+        WorkerStartFailed: Blender does not come up, or speaks another protocol.
     """
 
     def __init__(
@@ -100,37 +108,51 @@ class WorkerProcess:
         stopped: threading.Event | None = None,
     ) -> None:
         base = scratch or scratch_root()
-        base.mkdir(parents=True, exist_ok=True)
-        self.scratch = Path(tempfile.mkdtemp(prefix="objaverse-render-", dir=base))
+        try:
+            self._folder = WorkerFolder(base)
+        except OSError as error:
+            raise from_os_error(error, f"The folder for temporary images, {base}") from error
+        self.scratch = self._folder.path
         self._log = self.scratch / "worker.log"
         self._log_start = 0
-        self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._requests = 0
+        self._messages: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
         try:
             self._process = self._spawn(blender, environment or {})
         except BaseException:
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            self._folder.remove()
             raise
         guardian.watch(self.pid, self.scratch)
+        assert self._process.stdin is not None
+        self._sender = Sender(self._process.stdin)
         threading.Thread(target=self._pump, daemon=True).start()
         try:
-            first = self.await_answer(START_TIMEOUT, stopped)
-        except (WorkerCrashed, WorkerTimeout) as error:
+            self.hello = self._greeting(blender, stopped)
+        except BaseException:
             self.kill()
-            what = str(blender) if blender else "pip's bpy"
+            raise
+
+    def _greeting(self, blender: Path | None, stopped: threading.Event | None) -> Hello:
+        what = str(blender) if blender else "pip's bpy"
+        try:
+            first = self.await_answer(START_TIMEOUT, stopped).message
+        except (WorkerCrashed, WorkerTimeout) as error:
             raise WorkerStartFailed(
                 f"{what} did not start: {_last_line(error.log) or error.message}",
                 hint="See what objaverse-render doctor says.",
                 log=error.log,
             ) from error
-        except BaseException:
-            self.kill()
-            raise
-        if not isinstance(first, Ready):
-            self.kill()
-            raise WorkerStartFailed("The worker greeted with something else than its version.")
-        self.ready = first
+        if not isinstance(first, Hello):
+            raise WorkerStartFailed(f"{what} greeted with something else than its version.")
+        if first.protocol != PROTOCOL:
+            raise WorkerStartFailed(
+                f"{what} has a worker of version {first.version}, which speaks protocol "
+                f"{first.protocol}; this is version {__version__}, protocol {PROTOCOL}.",
+                hint="Install the same version on both sides.",
+            )
+        return first
 
-    def _spawn(self, blender: Path | None, more: Mapping[str, str]) -> subprocess.Popen[str]:
+    def _spawn(self, blender: Path | None, more: Mapping[str, str]) -> subprocess.Popen[bytes]:
         # It removes the folder if this process is gone before it was asked anything. Blender makes
         # one of its own for temporary files as it starts, which stays if it is killed.
         scratch = dict.fromkeys((SCRATCH, "TMPDIR", "TEMP", "TMP"), str(self.scratch))
@@ -167,7 +189,7 @@ class WorkerProcess:
             try:
                 return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
                     command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                    env=environment, encoding="utf-8", errors="replace", **extra,
+                    env=environment, **extra,
                 )  # fmt: skip
             except OSError as error:
                 raise WorkerStartFailed(f"{command[0]}: {error.strerror}.") from error
@@ -178,30 +200,33 @@ class WorkerProcess:
         return int(self._process.pid)
 
     def _pump(self) -> None:
-        stream: IO[str] | None = self._process.stdout
+        stream = self._process.stdout
         assert stream is not None
-        for line in stream:
-            message = decode(line)
-            if message is not None:
-                self._messages.put(message)
+        with contextlib.suppress(OSError, ValueError):  # It is closed meanwhile.
+            for received in read_messages(stream):
+                self._messages.put(received)
         self._messages.put(None)
 
-    def send(self, message: Message) -> None:
+    def send(self, request: Request) -> int:
         """Send a request.
 
-        Raises:
-            WorkerCrashed: The process is gone.
-        """
-        self._log_start = self._log.stat().st_size
-        stream = self._process.stdin
-        assert stream is not None
-        try:
-            stream.write(encode(message) + "\n")
-            stream.flush()
-        except (OSError, ValueError) as error:
-            raise self._crashed() from error
+        Returns:
+            Its id, which its answers have.
 
-    def receive(self, timeout: float) -> Message:
+        Raises:
+            WorkerCrashed: The process is gone, or its folder is.
+        """
+        self._requests += 1
+        try:
+            self._log_start = self._log.stat().st_size
+            self._sender.send(request, self._requests)
+        except (OSError, ValueError) as error:
+            if not self.scratch.is_dir():
+                raise WorkerCrashed(f"The worker's folder {self.scratch} was removed.") from error
+            raise self._crashed() from error
+        return self._requests
+
+    def receive(self, timeout: float) -> Received:
         """The next answer.
 
         Raises:
@@ -209,18 +234,26 @@ class WorkerProcess:
             WorkerCrashed: The process ended instead.
         """
         try:
-            message = self._messages.get(timeout=max(0.0, timeout))
+            received = self._messages.get(timeout=max(0.0, timeout))
         except queue.Empty:
             raise WorkerTimeout("The worker did not answer in time.", log=self.log_tail()) from None
-        if message is None:
+        if received is None:
             raise self._crashed()
-        return message
+        return received
 
-    def await_answer(self, timeout: float, stopped: threading.Event | None) -> Message:
+    def await_answer(
+        self,
+        timeout: float,
+        stopped: threading.Event | None,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Received:
         """The same, given up soon where ``stopped`` is set.
 
+        Args:
+            meanwhile: Called ten times a second; what it raises ends the waiting.
+
         Raises:
-            Interrupted: It is.
+            Interrupted: It is stopped.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -228,10 +261,17 @@ class WorkerProcess:
                 raise Interrupted("Stopped.")
             left = deadline - time.monotonic()
             try:
-                return self.receive(min(0.1, max(0.0, left)))
+                # Where all of us stood still beyond the deadline, the answer may lie there.
+                return self.receive(min(0.1, max(0.02, left)))
             except WorkerTimeout:
                 if left <= 0.1:
                     raise
+            meanwhile()
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it takes; 0 where the system does not say."""
+        return resident_bytes(self.pid)
 
     def _crashed(self) -> WorkerCrashed:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -261,7 +301,7 @@ class WorkerProcess:
 
     def close(self) -> None:
         """End in peace: ask, wait a little, then insist."""
-        with contextlib.suppress(WorkerCrashed, OSError):
+        with contextlib.suppress(WorkerCrashed):
             self.send(Quit())
         with contextlib.suppress(OSError, ValueError):
             if self._process.stdin:
@@ -295,8 +335,7 @@ class WorkerProcess:
     def _remove_scratch(self) -> None:
         # Windows keeps files of a process busy for a moment after it ended.
         for _ in range(20):
-            shutil.rmtree(self.scratch, ignore_errors=True)
-            if not self.scratch.exists():
+            if self._folder.remove():
                 return
             time.sleep(0.1)
 

@@ -1,8 +1,13 @@
-"""What a worker is told and what it answers: typed messages, one JSON object a line.
+"""What a worker is told and what it answers: typed messages, and arrays beside them.
 
 A worker is a process that has Blender in it. It reads requests from its standard input and
 answers on a private copy of its standard output; everything that Blender and its importers
-print goes to the log instead. Messages are data, never code.
+print goes to the log instead. A message is one JSON object on a line, and says which request it
+is or answers. Arrays travel beside it, in a file in memory or as bytes that follow the line
+(:class:`Buffer`). Messages are data, never code.
+
+Every request ends with exactly one answer that :func:`ends` it; what comes before tells of its
+progress.
 """
 
 from __future__ import annotations
@@ -15,24 +20,39 @@ from typing import Any, ClassVar, TypeAlias
 __all__ = [
     "PROTOCOL",
     "SCRATCH",
+    "Answer",
+    "Buffer",
+    "Cancel",
+    "Close",
+    "Closed",
     "Describe",
     "Described",
     "Done",
     "Failed",
     "FrameDone",
+    "FrameReady",
+    "Hello",
     "Message",
-    "Notice",
+    "Open",
+    "Opened",
     "Quit",
-    "Ready",
+    "Render",
     "RenderAsset",
+    "Rendered",
+    "Request",
+    "Set",
     "Stage",
     "decode",
     "encode",
+    "ends",
 ]
 
-PROTOCOL = 1
+PROTOCOL = 2
 SCRATCH = "OBJAVERSE_RENDER_SCRATCH"
 """Environment variable that tells a worker its folder for temporary images from the start."""
+
+
+# --- Requests -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +60,12 @@ class RenderAsset:
     """Render one asset and write it; answered by Stage, FrameDone, then Done or Failed.
 
     Attributes:
+        source: What the user called it.
+        path: The file, on the worker's machine; empty for a lane that fetches it itself.
         job: :meth:`RenderJob.to_dict`.
         out: Folder that the finished asset goes to.
-        scratch: Folder for temporary images, emptied by the worker.
         provenance: What the caller knows of the source; goes into the metadata as it is.
-        max_memory: Bytes that the worker may take; 0 for no limit.
+        known: What a list says of the source, for whoever fetches it.
         previews: Folder that a PNG of each view is put into as soon as it is there; may be
             empty.
         threads: CPU threads where the job leaves that open; 0 for all.
@@ -53,22 +74,92 @@ class RenderAsset:
 
     kind: ClassVar[str] = "render-asset"
     source: str
+    path: str
     asset_id: str
     job: dict[str, Any]
     out: str
-    scratch: str
     provenance: dict[str, Any] = field(default_factory=dict)
-    max_memory: int = 0
+    known: dict[str, Any] = field(default_factory=dict)
     previews: str = ""
     threads: int = 0
     folders: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
+class Open:
+    """Open a scene and hold it; answered by Stage, then Opened or Failed.
+
+    The request's id is the session's name. A worker holds one session: what was open is closed.
+
+    Attributes:
+        folders: Folders that the asset may read from beside its own.
+    """
+
+    kind: ClassVar[str] = "open"
+    source: str
+    path: str
+    asset_id: str
+    job: dict[str, Any]
+    threads: int = 0
+    folders: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """Change the job of an open scene; answered by Opened or Failed.
+
+    Attributes:
+        values: Dotted paths of the job, as ``engine.samples``, to what they become.
+    """
+
+    kind: ClassVar[str] = "set"
+    session: int
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Render:
+    """Render views of an open scene; answered by FrameReady each, then Rendered or Failed.
+
+    Attributes:
+        views: Numbers of views of the session's job; all of them where it is ``None``.
+        inline: Whether arrays follow their message as bytes; else they come in files in memory.
+    """
+
+    kind: ClassVar[str] = "render"
+    session: int
+    views: list[int] | None = None
+    inline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Forget an open scene; answered by Closed or Failed."""
+
+    kind: ClassVar[str] = "close"
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
 class Describe:
-    """Ask what this Blender is and has."""
+    """Ask what this Blender is and has; answered by Described."""
 
     kind: ClassVar[str] = "describe"
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """End a request soon, before its next render begins; that one is answered by Failed.
+
+    Blender cannot be stopped within a render. Not answered itself, and no error where the request
+    has ended already.
+
+    Attributes:
+        request: Id of the request to end.
+    """
+
+    kind: ClassVar[str] = "cancel"
+    request: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +169,28 @@ class Quit:
     kind: ClassVar[str] = "quit"
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """Sent once, when Blender is up."""
+Request: TypeAlias = RenderAsset | Open | Set | Render | Close | Describe | Cancel | Quit
 
-    kind: ClassVar[str] = "ready"
+
+# --- Answers ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Sent once, when Blender is up, before any request is read.
+
+    Attributes:
+        protocol: :data:`PROTOCOL` of the worker; the parent refuses another than its own.
+        kinds: Requests that are understood.
+    """
+
+    kind: ClassVar[str] = "hello"
+    protocol: int
+    version: str
     blender: str
     python: str
     pid: int
-    protocol: int = PROTOCOL
+    kinds: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,27 +225,29 @@ class Done:
         sheet: Path of a contact sheet, where previews were asked for.
         source: Record of the source file, as in the metadata.
         device: What rendered it.
-        memory: Bytes that the worker takes; 0 where the system does not say.
         size: Bytes of the finished asset.
     """
 
     kind: ClassVar[str] = "done"
     asset_id: str
     path: str
-    views: int
-    warnings: list[str]
-    doubts: dict[str, int]
-    seconds: dict[str, float]
+    views: int = 0
+    warnings: list[str] = field(default_factory=list)
+    doubts: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
     sheet: str = ""
     source: dict[str, Any] = field(default_factory=dict)
     device: str = ""
-    memory: int = 0
     size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The asset failed; nothing of it is left under its final name."""
+    """The request failed; of an asset, nothing is left under its final name.
+
+    Attributes:
+        asset_id: Where the request was for an asset.
+    """
 
     kind: ClassVar[str] = "failed"
     asset_id: str
@@ -152,64 +258,154 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """Something that people should know of a run; said by the run itself, not by a worker."""
+class Opened:
+    """A scene is open, or its job was changed.
 
-    kind: ClassVar[str] = "notice"
-    text: str
+    Attributes:
+        views: Number of views of its job.
+        record: What the metadata say of the scene.
+    """
+
+    kind: ClassVar[str] = "opened"
+    session: int
+    views: int
+    warnings: list[str] = field(default_factory=list)
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """An array beside a message.
+
+    Attributes:
+        dtype: As numpy writes it, with its byte order (``<f4``).
+        file: Path of the file in memory that holds the bytes of all of the message's arrays;
+            whoever reads it removes it. Empty where the bytes follow the message.
+        offset: Of its bytes in the file.
+    """
+
+    name: str
+    dtype: str
+    shape: list[int]
+    file: str = ""
+    offset: int = 0
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        count = int(self.dtype[2:])
+        for length in self.shape:
+            count *= length
+        return count
+
+
+@dataclass(frozen=True, slots=True)
+class FrameReady:
+    """A complete, checked frame.
+
+    Attributes:
+        view: Its record, as in the metadata.
+        buffers: One for each pass, of the dtype and shape that the pass has.
+    """
+
+    kind: ClassVar[str] = "frame-ready"
+    index: int
+    view: dict[str, Any]
+    buffers: list[Buffer]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """All frames that were asked for were sent."""
+
+    kind: ClassVar[str] = "rendered"
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The scene is forgotten."""
+
+    kind: ClassVar[str] = "closed"
+    session: int
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """Answer to :class:`Describe`: plain data."""
+    """Plain data."""
 
     kind: ClassVar[str] = "described"
     facts: dict[str, Any]
 
 
-Message: TypeAlias = (
-    RenderAsset
-    | Describe
-    | Quit
-    | Ready
+Answer: TypeAlias = (
+    Hello
     | Stage
     | FrameDone
     | Done
     | Failed
-    | Notice
+    | Opened
+    | FrameReady
+    | Rendered
+    | Closed
     | Described
 )
-_KINDS: dict[str, type[Any]] = {
-    cls.kind: cls
-    for cls in (
-        *(RenderAsset, Describe, Quit, Ready, Stage),
-        *(FrameDone, Done, Failed, Notice, Described),
-    )
-}
+Message: TypeAlias = Request | Answer
+
+_LAST = (Done, Failed, Opened, Rendered, Closed, Described)
 
 
-def encode(message: Message) -> str:
-    """One line of JSON, without the line break."""
-    return json.dumps({"kind": message.kind, **dataclasses.asdict(message)})
+def ends(answer: Message) -> bool:
+    """Whether it is the last to its request."""
+    return isinstance(answer, _LAST)
 
 
-def decode(line: str) -> Message | None:
-    """The message on a line, or ``None`` for anything else (a banner, a stray print).
+# --- As text ------------------------------------------------------------------------------------
+
+KINDS: dict[str, type[Any]] = {cls.kind: cls for cls in (*Request.__args__, *Answer.__args__)}
+REQUESTS = sorted(cls.kind for cls in Request.__args__)
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A message that is none of these, or lacks a field."""
+
+    kind: str
+    why: str
+
+
+def encode(message: Message, request: int) -> str:
+    """One line of JSON, without the line break.
+
+    Args:
+        request: Id of the request that it is, or answers; 0 for what answers none.
+    """
+    return json.dumps({"id": request, "kind": message.kind, **dataclasses.asdict(message)})
+
+
+def decode(line: str) -> tuple[int, Message | Unknown] | None:
+    """The request's id and the message on a line; ``None`` for anything else (a stray print).
 
     Unknown fields are dropped, so that a newer peer can be understood.
     """
-    if not line.startswith('{"kind"'):
+    if not line.startswith('{"id"'):
         return None
     try:
         data = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
-    cls = _KINDS.get(str(data.pop("kind")))
+    request, kind = data.pop("id"), data.pop("kind", None)
+    if not isinstance(request, int):
+        return None
+    cls = KINDS.get(kind) if isinstance(kind, str) else None
     if cls is None:
-        return None
+        return request, Unknown(str(kind), f"there is no message {kind!r}")
     known = {item.name for item in dataclasses.fields(cls)}
+    values = {key: value for key, value in data.items() if key in known}
     try:
-        message: Message = cls(**{key: value for key, value in data.items() if key in known})
-    except TypeError:  # A field is missing.
-        return None
-    return message
+        if "buffers" in known:
+            values["buffers"] = [Buffer(**buffer) for buffer in values["buffers"]]
+        message: Message = cls(**values)
+    except (TypeError, KeyError) as error:  # A field is missing.
+        return request, Unknown(str(kind), str(error))
+    return request, message

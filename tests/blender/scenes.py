@@ -42,18 +42,19 @@ def make_job(values: dict[str, Any] | None = None) -> RenderJob:
 
 
 def open_scene(path: Path, job: RenderJob, asset_id: str = "asset") -> Any:
-    from objaverse_render_addon.blender.engine import open_asset
+    """A session, whose temporary images go to a folder of its own."""
+    from objaverse_render_addon.blender.session import Session
 
-    return open_asset(path, asset_id, job)
+    return Session(path, asset_id, job, Path(tempfile.mkdtemp(prefix="objaverse-test-")))
 
 
-def frames_of(scene: Any) -> list[Frame]:
-    with tempfile.TemporaryDirectory(prefix="objaverse-test-") as scratch:
-        frames = []
-        for frame, completed in scene.frames(Path(scratch)):
-            frames.append(frame)
-            completed.result()
-        assert list(Path(scratch).iterdir()) == [], "temporary images are left over"
+def frames_of(session: Any) -> list[Frame]:
+    """Every view, through the pipeline, as a whole dataset has it."""
+    from objaverse_render_addon.blender import pipeline
+
+    frames = list(pipeline.frames(session.renderer, session.shots(), useful=True))
+    scratch = session.renderer.scratch
+    assert list(scratch.iterdir()) == [], "temporary images are left over"
     return frames
 
 
@@ -338,7 +339,7 @@ def principled(name: str = "Principled", **inputs: Any) -> Any:
 
 def bounds_of(scene: Any) -> Any:
     """(2, 3) box of the normalised asset."""
-    bounds = scene.normalization.bounds
+    bounds = scene.asset.normalization.bounds
     return np.array([bounds.box_min, bounds.box_max])
 
 

@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from objaverse_render_addon.batch.lanes.local import LocalLane, Place
+from objaverse_render_addon.batch.lanes.local import LocalLane
 from objaverse_render_addon.batch.queue.ledger import Ledger
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.verify import verify_asset
 from objaverse_render_addon.errors import Interrupted, OutOfMemory, WorkerTimeout
+from objaverse_render_addon.worker.supervisor import Place
 
 from . import scenes
 from .test_faults import (

@@ -17,7 +17,7 @@ ray = pytest.importorskip("ray", reason='needs Ray: pip install "objaverse-rende
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from objaverse_render_addon.batch.lanes import ray as ours  # noqa: E402
-from objaverse_render_addon.batch.lanes.local import Lane, Task  # noqa: E402
+from objaverse_render_addon.batch.lanes.local import Lane  # noqa: E402
 from objaverse_render_addon.batch.lanes.ray import RayLane  # noqa: E402
 from objaverse_render_addon.batch.queue.ledger import Ledger  # noqa: E402
 from objaverse_render_addon.batch.run import render  # noqa: E402
@@ -26,7 +26,7 @@ from objaverse_render_addon.dataset.reader import AssetReader  # noqa: E402
 from objaverse_render_addon.dataset.verify import verify_asset  # noqa: E402
 from objaverse_render_addon.errors import Interrupted, NoGeometry, WorkerStartFailed  # noqa: E402
 from objaverse_render_addon.job import RenderJob  # noqa: E402
-from objaverse_render_addon.worker.protocol import Done  # noqa: E402
+from objaverse_render_addon.worker.protocol import Done, RenderAsset  # noqa: E402
 
 from . import scenes  # noqa: E402
 
@@ -43,12 +43,12 @@ class Sleeper:
     def __init__(self, settings: tuple[float, str]) -> None:
         self._seconds, self._notes = settings
 
-    def render(self, task: Task, _: Any) -> Done:
+    def render(self, task: RenderAsset, _: Any) -> Done:
         if task.asset_id == "empty":
             raise NoGeometry(f"{task.source} has no faces.", hint="Look at it.", log="a\nb")
         Path(self._notes, f"{task.asset_id}-{os.getpid()}").touch()
         time.sleep(self._seconds)
-        writer = new_writer(task.out, task.asset_id, "zip")
+        writer = new_writer(Path(task.out), task.asset_id, "zip")
         writer.add(METADATA, b"{}")
         return Done(task.asset_id, str(writer.commit()), 1, [], {}, {"total": self._seconds})
 

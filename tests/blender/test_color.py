@@ -69,7 +69,7 @@ def test_our_encoding_equals_the_png_that_blender_writes(tmp_path: Path) -> None
     values = {"engine.samples": 16, "lighting.mode": "xl", "asset.normalize": "cube"}
     scene = scenes.open_scene(path, scenes.make_job({**scenes.ring(tmp_path, 96), **values}))
     (frame,) = scenes.frames_of(scene)
-    render = scene.scene.render
+    render = scene.stage.scene.render
     if hasattr(render.image_settings, "media_type"):
         render.image_settings.media_type = "IMAGE"
     render.image_settings.file_format = "PNG"
@@ -94,7 +94,7 @@ def test_our_encoding_equals_the_png_that_blender_writes(tmp_path: Path) -> None
 def test_rendering_the_objects_box_alone_changes_no_value(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from objaverse_render_addon.blender.engine import AssetScene
+    from objaverse_render_addon.blender.renderer import Renderer
 
     path = soft_scene(tmp_path / "soft.blend")
     poses = [
@@ -114,7 +114,7 @@ def test_rendering_the_objects_box_alone_changes_no_value(
         }
         with_border = scenes.shoot(path, values)
         with monkeypatch.context() as patch:
-            patch.setattr(AssetScene, "_set_border", lambda *_: None)
+            patch.setattr(Renderer, "_set_border", lambda *_: None)
             whole = scenes.shoot(path, values)
         for first, second in zip(with_border, whole, strict=True):
             for name, data in first.passes.items():
@@ -191,8 +191,8 @@ def test_an_image_that_is_not_whole_does_not_stay_for_the_next_asset(tmp_path: P
     (frame,) = scenes.frames_of(scene)
     image = tmp_path / "image.exr"
     for read in (
-        lambda: scene._decode_geometry(frame, image),
-        lambda: scene._complete(frame, image, None),
+        lambda: scene.renderer.read_geometry(frame, image),
+        lambda: scene.renderer.read_color(frame, image, []),
     ):
         image.write_bytes(b"v/1\x01 half of it")
         with pytest.raises(RenderFailed):
@@ -242,7 +242,7 @@ def test_light_strength_scales_the_light(tmp_path: Path) -> None:
 def test_views_are_the_same_when_there_are_too_many_for_one_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from objaverse_render_addon.blender import engine
+    from objaverse_render_addon.blender import pipeline
 
     path = soft_scene(tmp_path / "soft.blend")
     values = {
@@ -250,7 +250,7 @@ def test_views_are_the_same_when_there_are_too_many_for_one_batch(
         "output.passes": ["rgb", "depth", "normal", "mask", "albedo", "object_index"],
     }  # fmt: skip
     together = scenes.shoot(path, values)
-    monkeypatch.setattr(engine, "_GEOMETRY_BUDGET", 1)
+    monkeypatch.setattr(pipeline, "_GEOMETRY_BUDGET", 1)
     for one, other in zip(together, scenes.shoot(path, values), strict=True):
         for name, data in one.passes.items():
             assert np.array_equal(data, other.passes[name]), name

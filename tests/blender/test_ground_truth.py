@@ -150,7 +150,7 @@ def test_small_things_are_seen_where_the_written_camera_projects_them(folder: Pa
         {**cameras, "asset.normalize": "none", "output.passes": ["object_index", "mask"]}
     )
     scene = scenes.open_scene(path, job)
-    number = {name: index for index, name in scene.object_names.items()}
+    number = {name: index for index, name in scene.asset.object_names.items()}
     for frame in scenes.frames_of(scene):
         depths = np.stack([scenes.cast_sphere(frame.camera, center, 0.06)[0] for center in centers])
         nearest = np.where(np.isnan(depths), np.inf, depths).argmin(axis=0)

@@ -226,7 +226,7 @@ def test_albedo_roughness_and_metallic_are_what_the_material_says(tmp_path: Path
     scene = scenes.open_scene(path, job)
     assert scene.warnings == []
     (frame,) = scenes.frames_of(scene)
-    number = {name: index for index, name in scene.object_names.items()}
+    number = {name: index for index, name in scene.asset.object_names.items()}
     for name, (_, albedo, rough_metal) in cases.items():
         seen = frame.passes["object_index"] == number[name]
         assert seen.sum() > 100, name
@@ -266,13 +266,13 @@ def test_object_numbers_tell_objects_apart(tmp_path: Path) -> None:
     job = scenes.make_job({**cameras, "asset.normalize": "none", "output.passes": passes})
     scene = scenes.open_scene(path, job)
     (frame,) = scenes.frames_of(scene)
-    for number, name in scene.object_names.items():
+    for number, name in scene.asset.object_names.items():
         x = centers[name]
         seen = scenes.cast_box(frame.camera, (x - 0.5, -0.5, -0.5), (x + 0.5, 0.5, 0.5))[0]
         wrong = (frame.passes["object_index"] == number) != np.isfinite(seen)
         assert wrong.sum() <= 1
     ids = np.unique(frame.passes["object_index"])
-    assert set(ids.tolist()) == {0, *scene.object_names}
+    assert set(ids.tolist()) == {0, *scene.asset.object_names}
 
 
 # --- Missing textures and missing colours ---------------------------------------------------
@@ -339,7 +339,7 @@ def test_a_missing_texture_is_replaced_and_named(name: str, build: Any, tmp_path
         return scene, frame.passes["albedo"][frame.passes["mask"] == 1]
 
     scene, albedo = shot()
-    missing = scene.record["missing_textures"]
+    missing = scene.asset.record["missing_textures"]
     assert missing["count"] == 1
     assert "wood" in missing["files"][0].lower()
     assert np.abs(albedo - 0.5).max() < 1e-6
@@ -348,7 +348,7 @@ def test_a_missing_texture_is_replaced_and_named(name: str, build: Any, tmp_path
     scene, albedo = shot(**{"asset.missing_textures": "random", "seed": 3})
     color = draw(3, "chair", "missing-texture", 0, 3)
     assert np.abs(albedo - color).max() < 1e-6
-    (recorded,) = scene.record["missing_textures"]["file_path_to_color"].values()
+    (recorded,) = scene.asset.record["missing_textures"]["file_path_to_color"].values()
     assert np.allclose(recorded, color)
 
     with pytest.raises(MissingTextures, match=r"(?i)wood"):
@@ -369,7 +369,7 @@ def test_a_mesh_without_colours_gets_grey_or_a_seeded_colour(tmp_path: Path) -> 
             (frame,) = scenes.frames_of(scene)
             albedo = frame.passes["albedo"][frame.passes["mask"] == 1]
             assert np.abs(albedo - color).max() < 1e-6
-            recorded = scene.record["random_color"]
+            recorded = scene.asset.record["random_color"]
             assert recorded is None if policy == "neutral" else np.allclose(recorded[:3], color)
 
 

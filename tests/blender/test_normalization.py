@@ -55,7 +55,7 @@ def test_two_cubes_far_apart_are_normalised_together(
     assert np.allclose(box[:, 0], (low, high), atol=1e-6)
     assert np.allclose(box[1] - box[0], (high - low) * np.array([1, 1 / 11, 1 / 11]), atol=1e-6)
     if method == "none":
-        assert scene.normalization.scale == 1.0
+        assert scene.asset.normalization.scale == 1.0
         return
     assert np.allclose(box.mean(axis=0), 0, atol=1e-6)
     depth, camera = depth_of(scene)
@@ -74,7 +74,7 @@ def test_a_cube_off_its_origin_is_centred(tmp_path: Path) -> None:
         scenes.add_cube(0.3, (70, -5, 12), matrix=scenes.moved(1, 2, 3))
     scene = opened(path, tmp_path)
     assert np.allclose(scenes.bounds_of(scene), [[-1] * 3, [1] * 3], atol=1e-4)
-    record = scene.normalization
+    record = scene.asset.normalization
     moved = record.scale * np.array([71, -3, 15]) + record.translation
     assert np.allclose(moved, 0, atol=1e-4)
     depth, camera = depth_of(scene)
@@ -90,8 +90,8 @@ def test_a_turned_sphere_is_measured_by_its_surface_not_by_its_boxs_corners(
         scenes.add_sphere(3.0, segments=96, matrix=scenes.rotation(40, 30, 20))
     for method, radius in (("cube", 1.0), ("unit-cube", 0.5), ("sphere", 1.0)):
         scene = opened(path, tmp_path, method)
-        assert abs(scene.normalization.scale - radius / 3) < 2e-3 * radius
-        assert abs(scene.normalization.bounds.radius - radius) < 3e-3
+        assert abs(scene.asset.normalization.scale - radius / 3) < 2e-3 * radius
+        assert abs(scene.asset.normalization.bounds.radius - radius) < 3e-3
     depth, camera = depth_of(scene)
     expected, _ = scenes.cast_sphere(camera, (0, 0, 0), 1.0)
     inside = scenes.interior(np.isfinite(expected), 3)
@@ -105,7 +105,7 @@ def test_a_long_box_fills_the_unit_sphere(tmp_path: Path) -> None:
         scenes.add_cube(matrix=scenes.moved(5, 5, 5) @ scenes.scaled(6, 3, 2))
     scene = opened(path, tmp_path, "sphere")
     # The diagonal of 6 x 3 x 2 is 7.
-    assert abs(scene.normalization.scale - 2 / 7) < 2e-3 * 2 / 7
+    assert abs(scene.asset.normalization.scale - 2 / 7) < 2e-3 * 2 / 7
     box = scenes.bounds_of(scene)
     assert np.linalg.norm(box, axis=1).max() <= 1 + 1e-6
     assert np.linalg.norm(box, axis=1).min() > 0.997
@@ -136,7 +136,7 @@ def test_nested_parents_with_turns_and_uneven_scales_move_as_one(tmp_path: Path)
     )
     low, high = all_corners.min(axis=0), all_corners.max(axis=0)
     scale = 2 / (high - low).max()
-    assert abs(scene.normalization.scale / scale - 1) < 1e-5
+    assert abs(scene.asset.normalization.scale / scale - 1) < 1e-5
     middle = (low + high) / 2
     assert np.allclose(
         scenes.bounds_of(scene), [(low - middle) * scale, (high - middle) * scale], atol=1e-5
@@ -178,7 +178,7 @@ def test_all_views_show_the_same_moment(tmp_path: Path) -> None:
     for frame in (None, 1, 21):
         job = scenes.make_job({**cameras, "asset.normalize": "none", "asset.frame": frame})
         scene = scenes.open_scene(path, job)
-        assert scene.record["frame"] == (frame or 21)
+        assert scene.asset.record["frame"] == (frame or 21)
         views = scenes.frames_of(scene)
         assert {view.time for view in views} == {frame or 21}
         for again in views[2:]:
@@ -419,14 +419,14 @@ def test_cameras_and_lights_of_the_file_are_left_out(tmp_path: Path) -> None:
     # Half grey under white light; the lamp would burn it out.
     assert 150 < mean[0] < 195
     scene = scenes.open_scene(path, scenes.make_job({**job, "lighting.mode": "keep"}))
-    assert scene.record["lighting"]["lights"] == ["Lamp"]
+    assert scene.stage.record["lighting"]["lights"] == ["Lamp"]
     (kept,) = scenes.frames_of(scene)
     assert kept.passes["rgb"][kept.passes["mask"] == 1].max() == 255
-    assert [obj.type for obj in scene.scene.objects if obj.type == "CAMERA"] == ["CAMERA"]
+    assert [obj.type for obj in scene.stage.scene.objects if obj.type == "CAMERA"] == ["CAMERA"]
     assert np.allclose(
         kept.camera.camera_to_world, white.camera.camera_to_world
     ), "the file's camera took over"
-    assert scene.record["lamp_count"] == 1
+    assert scene.asset.record["lamp_count"] == 1
 
 
 def test_kept_lights_light_a_normalised_asset_as_they_lit_the_original(tmp_path: Path) -> None:
@@ -469,7 +469,7 @@ def test_what_a_constraint_holds_in_place_is_named(tmp_path: Path) -> None:
         constraint.owner_space = "WORLD"
     with pytest.raises(NormalizationFailed):
         opened(path, tmp_path)
-    assert opened(path, tmp_path, "none").normalization.scale == 1.0
+    assert opened(path, tmp_path, "none").asset.normalization.scale == 1.0
 
 
 # --- Scripts --------------------------------------------------------------------------------

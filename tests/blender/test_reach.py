@@ -349,9 +349,12 @@ def make_own(root: Path) -> dict[str, Path]:
 def test_what_lies_where_it_belongs_is_rendered_as_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from objaverse_render_addon.blender import engine, importers
+    from objaverse_render_addon.blender import stage
+    from objaverse_render_addon.blender.session import Session
 
     cases = make_own(tmp_path / "repository")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
 
     class Open:
         """A gate that stands open: the importers as they are."""
@@ -372,11 +375,12 @@ def test_what_lies_where_it_belongs_is_rendered_as_ever(
 
     def shot(path: Path) -> tuple[Any, Any, Any, list[str]]:
         job = scenes.make_job(QUICK)
-        scene = engine.open_asset(
-            path, "asset", job, folders=[str(tmp_path / "repository")]
+        session = Session(
+            path, "asset", job, scratch, folders=[str(tmp_path / "repository")]
         )
-        (frame,) = scenes.frames_of(scene)
-        return frame.passes["rgb"], frame.passes["depth"], scene.record, scene.warnings
+        (frame,) = scenes.frames_of(session)
+        scratch.mkdir(exist_ok=True)
+        return frame.passes["rgb"], frame.passes["depth"], session.asset.record, session.warnings
 
     for name, path in cases.items():
         rgb, depth, record, warnings = shot(path)
@@ -384,11 +388,10 @@ def test_what_lies_where_it_belongs_is_rendered_as_ever(
         seen = rgb.astype(int)[rgb[..., 3] > 250]
         assert (seen[:, 0] - seen[:, 1]).mean() > 100, name
         with monkeypatch.context() as patched:
-            patched.setattr(engine, "Gate", Open)
+            patched.setattr(stage, "Gate", Open)
             plain = shot(path)
         assert np.array_equal(rgb, plain[0]) and np.array_equal(depth, plain[1]), name
         assert record == plain[2], name
-    assert importers
 
 
 @pytest.mark.core

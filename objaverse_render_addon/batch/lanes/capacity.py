@@ -15,7 +15,7 @@ from typing import Final
 
 from ...errors import DeviceUnavailable, InvalidJob
 from ...job import RenderJob
-from .local import Place
+from ...worker.supervisor import Place
 
 __all__ = ["Gpu", "cores", "gpus", "memory", "places"]
 

@@ -1,7 +1,6 @@
 """Where assets are rendered: lanes, each with one worker at a time.
 
-The run gives a lane one task after the other and hears of it through a queue. A lane keeps its
-worker from asset to asset and replaces it when it died, hung, grew or has done its share.
+The run gives a lane one task after the other and hears of it through a queue.
 """
 
 from __future__ import annotations
@@ -9,84 +8,34 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import queue
-import re
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from ...assets.sources import Source
 from ...dataset.layout import remove_parts
 from ...errors import (
     DeviceUnavailable,
     Interrupted,
-    OutOfMemory,
     RenderError,
     UnexpectedError,
+    WorkerCrashed,
     WorkerTimeout,
     from_reason,
 )
-from ...worker.process import START_TIMEOUT, WorkerProcess
-from ...worker.protocol import Describe, Described, Done, Failed, FrameDone, RenderAsset, Stage
+from ...worker.channel import Received
+from ...worker.protocol import Done, Failed, FrameDone, RenderAsset, Stage
+from ...worker.supervisor import RECYCLE, Place, Supervisor
 
 __all__ = [
     "Lane",
     "LaneBroken",
     "LaneThread",
     "LocalLane",
-    "Place",
-    "Task",
     "Told",
     "sha256_of",
 ]
-
-RECYCLE: Final = 1000
-"""Assets after which a worker is replaced: Blender's own memory only grows."""
-_GROWN: Final = 0.6
-"""Share of the memory limit from which a worker that has finished an asset is replaced."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a lane renders.
-
-    Attributes:
-        name: For people: ``cpu 1``, ``gpu 0``.
-        environment: Variables that bind the worker to it.
-        threads: CPU threads where the job leaves that open; 0 for all.
-        bus_id: PCI address of the GPU that the worker must see, and no other.
-    """
-
-    name: str = "1"
-    environment: Mapping[str, str] = field(default_factory=dict)
-    threads: int = 0
-    bus_id: str = ""
-
-
-@dataclass(slots=True)
-class Task:
-    """One attempt at one asset.
-
-    Attributes:
-        id: The asset's number in the ledger.
-        out: Folder on this machine that the worker writes the asset to.
-        path: The asset's file on this machine.
-        entry: Where the file comes from, for a lane that fetches it itself.
-        folder: All of it is the asset's own: the repository that the file is in.
-    """
-
-    id: int
-    source: str
-    asset_id: str
-    job: dict[str, Any]
-    out: Path
-    path: Path
-    provenance: dict[str, Any] = field(default_factory=dict)
-    entry: Source | None = None
-    folder: Path | None = None
-
 
 Progress: TypeAlias = Callable[[Stage | FrameDone], None]
 
@@ -108,7 +57,7 @@ class LaneBroken(Exception):
 class Lane(Protocol):
     """Renders one asset at a time."""
 
-    def render(self, task: Task, tell: Progress) -> Done:
+    def render(self, task: RenderAsset, tell: Progress) -> Done:
         """Render.
 
         Raises:
@@ -124,11 +73,13 @@ class Lane(Protocol):
 
 
 class LocalLane:
-    """A lane of this machine: a :class:`WorkerProcess` and its deadline.
+    """A lane of this machine: a supervised worker, asked for one asset after the other.
 
     Args:
         timeout: Seconds that one asset may take.
         max_memory: Bytes that the worker may take; 0 for no limit.
+        previews: Folder for a PNG of each view; none where it is empty.
+        recycle: Assets after which a worker is replaced.
         allow_outside: Folders that assets may read from beside their own.
     """
 
@@ -144,110 +95,63 @@ class LocalLane:
         recycle: int = RECYCLE,
         allow_outside: Sequence[str] = (),
     ) -> None:
-        self._place, self._blender, self._scratch = place, blender, scratch
-        self._timeout, self._max_memory, self._previews = timeout, max_memory, previews
-        self._recycle = recycle
-        self._allow_outside = list(allow_outside)
-        self._worker: WorkerProcess | None = None
-        self._rendered = 0
-        self._stopped = threading.Event()
+        self._timeout, self._previews = timeout, previews
+        self._allow_outside = allow_outside
+        self._supervisor = Supervisor(
+            place, blender=blender, scratch=scratch, max_memory=max_memory, recycle=recycle
+        )
 
-    def render(self, task: Task, tell: Progress) -> Done:
+    def render(self, task: RenderAsset, tell: Progress) -> Done:
         """See :class:`Lane`."""
-        if self._worker is None:
-            try:
-                self._worker = self._start()
-            except Interrupted:
-                raise
-            except RenderError as error:
-                raise LaneBroken(error) from error
-        worker = self._worker
+        supervisor = self._supervisor
         try:
-            worker.send(
-                RenderAsset(
-                    source=task.source,
-                    asset_id=task.asset_id,
-                    job=task.job,
-                    out=str(task.out),
-                    scratch=str(worker.scratch),
-                    provenance={**task.provenance, "path": str(task.path)},
-                    max_memory=self._max_memory,
-                    previews=self._previews,
-                    threads=self._place.threads,
-                    folders=[*([str(task.folder)] if task.folder else []), *self._allow_outside],
-                )
-            )
-            answer = self._converse(worker, tell)
+            scratch = supervisor.start().scratch
+        except Interrupted:
+            raise
         except RenderError as error:
-            self._abandon(task)
+            raise LaneBroken(error) from error
+        request = replace(
+            task, previews=self._previews, threads=supervisor.place.threads,
+            folders=[*task.folders, *self._allow_outside],
+        )
+
+        def on_answer(received: Received) -> None:
+            if isinstance(received.message, Stage | FrameDone):
+                tell(received.message)
+
+        try:
+            answer = supervisor.ask(request, self._timeout, on_answer).message
+        except RenderError as error:
+            remove_parts(Path(request.out), request.asset_id)
             if isinstance(error, Interrupted):
                 raise
             sentence, hint = error.message, error.hint
             if isinstance(error, WorkerTimeout):
                 sentence = f"not done after {self._timeout:g} seconds."
                 hint = "Allow more with --timeout, or render fewer or smaller views."
-            raise type(error)(f"{task.source}: {sentence}", hint=hint, log=error.log) from error
-        if isinstance(answer, Failed):
-            if answer.reason == OutOfMemory.reason:
-                # The worker ended itself with this message.
-                self._abandon(task)
-            if answer.reason == DeviceUnavailable.reason:
-                # It would fail every asset that comes.
-                raise LaneBroken(from_reason(answer.reason, answer.message, answer.hint))
-            raise from_reason(answer.reason, answer.message, answer.hint, answer.log)
-        self._rendered += 1
-        grown = self._max_memory and answer.memory > _GROWN * self._max_memory
-        if self._rendered >= self._recycle or grown:
-            self.close()
-        return answer
-
-    def _start(self) -> WorkerProcess:
-        worker = WorkerProcess(
-            self._blender, self._scratch, self._place.environment, self._stopped
-        )
-        self._rendered = 0
-        if self._place.bus_id:
-            try:
-                worker.send(Describe())
-                answer = worker.await_answer(START_TIMEOUT, self._stopped)
-            except RenderError:
-                worker.kill()
-                raise
-            seen = answer.facts["gpu_ids"] if isinstance(answer, Described) else []
-            if not _only(self._place.bus_id, seen):
-                worker.kill()
-                raise DeviceUnavailable(
-                    f"A worker was bound to {self._place.name} ({self._place.bus_id}), but its "
-                    f"Blender sees {', '.join(seen) or 'no GPU'}.",
-                    hint="Check the driver with objaverse-render doctor; --gpus says which to use.",
-                )
-        return worker
-
-    def _converse(self, worker: WorkerProcess, tell: Progress) -> Done | Failed:
-        deadline = time.monotonic() + self._timeout
-        while True:
-            message = worker.await_answer(deadline - time.monotonic(), self._stopped)
-            if isinstance(message, Done | Failed):
-                return message
-            if isinstance(message, Stage | FrameDone):
-                tell(message)
-
-    def _abandon(self, task: Task) -> None:
-        """End the worker at once and remove what it left of the asset in hand."""
-        if self._worker is not None:
-            self._worker.kill()
-            self._worker = None
-            remove_parts(task.out, task.asset_id)
+            raise type(error)(f"{request.source}: {sentence}", hint=hint, log=error.log) from error
+        if isinstance(answer, Done):
+            return answer
+        assert isinstance(answer, Failed)
+        if not scratch.is_dir():
+            # Whatever it says, that is why.
+            raise WorkerCrashed(
+                f"{request.source}: the worker's folder {scratch} was removed.",
+                hint="Keep what tidies up temporary files away from it, or use --scratch.",
+            )
+        failure = from_reason(answer.reason, answer.message, answer.hint, answer.log)
+        if isinstance(failure, DeviceUnavailable):
+            # It would fail every asset that comes.
+            raise LaneBroken(failure)
+        raise failure
 
     def stop(self) -> None:
         """See :class:`Lane`."""
-        self._stopped.set()
+        self._supervisor.stop()
 
     def close(self) -> None:
         """See :class:`Lane`."""
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
+        self._supervisor.close()
 
 
 def sha256_of(path: Path) -> str | None:
@@ -260,25 +164,17 @@ def sha256_of(path: Path) -> str | None:
     return None
 
 
-def _only(bus_id: str, seen: list[str]) -> bool:
-    """Whether Cycles sees this GPU alone: its ids end in ``_0000:65:00`` and a suffix."""
-    wanted = bus_id.lower().rpartition(".")[0][-7:]
-    addresses = {
-        match.group(1) for one in seen if (match := re.search(r"_\w{4,8}:(\w{2}:\w{2})", one))
-    }
-    return {address.lower() for address in addresses} == {wanted[-5:]}
-
-
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a lane says to the run: progress, or how a task ended.
 
     Attributes:
+        row: The asset's number in the ledger.
         sha256: Of the file that could not be rendered, if it is on this machine.
     """
 
     lane: int
-    task: Task
+    row: int
     message: Stage | FrameDone | Done | RenderError | LaneBroken
     sha256: str | None = None
 
@@ -295,27 +191,32 @@ class LaneThread(threading.Thread):
         self.number = number
         self.busy = False
         self._lane, self._inbox = lane, inbox
-        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[tuple[int, RenderAsset] | None] = queue.SimpleQueue()
         self.start()
 
-    def give(self, task: Task) -> None:
-        """Render it next."""
+    def give(self, row: int, task: RenderAsset) -> None:
+        """Render it next.
+
+        Args:
+            row: The asset's number in the ledger.
+        """
         self.busy = True
-        self._tasks.put(task)
+        self._tasks.put((row, task))
 
     def run(self) -> None:
         """Work until :meth:`finish`."""
-        while (task := self._tasks.get()) is not None:
-            ended = self._work(task)
+        while (given := self._tasks.get()) is not None:
+            row, task = given
+            ended = self._work(row, task)
             failed = isinstance(ended, RenderError) and not isinstance(ended, Interrupted)
-            digest = sha256_of(task.path) if failed else None
-            self._inbox.put(Told(self.number, task, ended, digest))
+            digest = sha256_of(Path(task.path)) if failed else None
+            self._inbox.put(Told(self.number, row, ended, digest))
         self._lane.close()
 
-    def _work(self, task: Task) -> Done | RenderError | LaneBroken:
+    def _work(self, row: int, task: RenderAsset) -> Done | RenderError | LaneBroken:
         try:
             return self._lane.render(
-                task, lambda message: self._inbox.put(Told(self.number, task, message))
+                task, lambda message: self._inbox.put(Told(self.number, row, message))
             )
         except (RenderError, LaneBroken) as error:
             return error

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...assets.resolve import RepoFormat, Resolver
+from ...assets.sources import Source, classify
 from ...errors import (
     DeviceUnavailable,
     Interrupted,
@@ -32,10 +33,11 @@ from ...errors import (
 )
 from ...job import RenderJob
 from ...worker.process import scratch_root
-from ...worker.protocol import Done, Stage
+from ...worker.protocol import Done, RenderAsset, Stage
+from ...worker.supervisor import Place
 from ..output.store import open_store
 from . import capacity
-from .local import Lane, LaneBroken, LocalLane, Place, Progress, Task
+from .local import Lane, LaneBroken, LocalLane, Progress
 
 __all__ = ["NodeSettings", "RayLane", "make_node_lane", "ray_lanes"]
 
@@ -93,21 +95,22 @@ class _NodeLane:
             allow_outside=settings.allow_outside,
         )
 
-    def render(self, task: Task, tell: Progress) -> Done:
+    def render(self, task: RenderAsset, tell: Progress) -> Done:
         """See :class:`.lanes.Lane`."""
-        assert task.entry is not None
-        fetched = self._resolver.fetch(task.entry, cancel=self._stop)
+        source = Source(
+            task.source, classify(task.source), task.asset_id, known=task.known
+        )
+        fetched = self._resolver.fetch(source, cancel=self._stop)
         try:
             known = {**fetched.provenance, **task.provenance}
             # What waits for its shard goes where the run packs; the rest where it belongs.
             shelved = self._settings.layout == "webdataset"
-            out = task.out if shelved else self._store.staging
-            done = self._lane.render(
-                replace(
-                    task, path=fetched.path, folder=fetched.folder, provenance=known, out=out
-                ),
-                tell,
+            out = task.out if shelved else str(self._store.staging)
+            folders = [str(fetched.folder)] if fetched.folder else []
+            there = replace(
+                task, path=str(fetched.path), folders=folders, provenance=known, out=out
             )
+            done = self._lane.render(there, tell)
         finally:
             self._resolver.release(fetched)
         name = self._store.name_of(task.asset_id)
@@ -157,7 +160,7 @@ class _Actor:
     def is_there(self) -> bool:
         return True
 
-    def render(self, task: Task) -> Outcome:
+    def render(self, task: RenderAsset) -> Outcome:
         try:
             if self._lane is None:
                 self._lane = self._make(self._settings)
@@ -204,7 +207,7 @@ class RayLane:
         self._actor: Any = None
         self._stopped = threading.Event()
 
-    def render(self, task: Task, tell: Progress) -> Done:
+    def render(self, task: RenderAsset, tell: Progress) -> Done:
         """See :class:`.lanes.Lane`."""
         ray = self._ray
         try:

@@ -13,7 +13,7 @@ from ...assets.formats import EXTENSIONS
 from ...assets.sources import classify
 from ...assets.stated import license_line
 from ...batch.background import Fetch
-from ...blender import asset
+from ...blender import user_scene
 from ...blender.passes import is_set_up, restore_passes, setup_passes
 from ...errors import Interrupted, RenderError
 from .. import preferences
@@ -103,14 +103,14 @@ class OBJAVERSE_OT_import_asset(bpy.types.Operator, ImportHelper):
         settings, state = context.scene.objaverse, context.window_manager.objaverse
         try:
             keep = settings.lighting == "keep"
-            imported = asset.import_into_scene(context.scene, path, keep_lights=keep)
+            imported = user_scene.import_into_scene(context.scene, path, keep_lights=keep)
         except RenderError as error:
             # The pop-up goes away with the next move of the mouse.
             state.summary, state.license, state.warnings = "", "", in_panel_words(error)
             return fail(self, error)
         settings.source, settings.asset = str(self.filepath or path), imported.collection
         settings.current_view = 0
-        overlay.bring_into_view(context, asset.corners(imported.collection))
+        overlay.bring_into_view(context, user_scene.corners(imported.collection))
         state.summary, state.warnings = imported.summary, "\n".join(imported.warnings)
         state.license = license_line(path, preferences.options(context).get("download_dir"))
         preview.invalidate()
@@ -178,10 +178,10 @@ class OBJAVERSE_OT_normalize(NeedsAsset, bpy.types.Operator):
         """Normalise, or put back."""
         settings = context.scene.objaverse
         if self.undo:
-            asset.undo_normalization(settings.asset)
+            user_scene.undo_normalization(settings.asset)
         else:
             try:
-                asset.normalize_asset(context.scene, settings.asset, settings.normalize)
+                user_scene.normalize_asset(settings.asset, settings.normalize)
             except RenderError as error:
                 return fail(self, error)
         preview.invalidate()

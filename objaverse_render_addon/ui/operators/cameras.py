@@ -7,7 +7,7 @@ from typing import ClassVar
 import bpy
 from bpy.props import EnumProperty, IntProperty
 
-from ...blender import asset
+from ...blender import user_scene
 from ...errors import RenderError
 from ..viewport import look_through, overlay, preview
 from .common import fail
@@ -28,7 +28,7 @@ class OBJAVERSE_OT_sample_cameras(bpy.types.Operator):
             state = preview.rig_or_error(context)
         except RenderError as error:
             return fail(self, error)
-        home = asset.add_camera_objects(context.scene, state.views, state.to_world)
+        home = user_scene.add_camera_objects(context.scene, state.views, state.to_world)
         self.report({"INFO"}, f"{len(state.views)} cameras in the collection {home.name}")
         return {"FINISHED"}
 

@@ -13,7 +13,7 @@ from ...assets.catalogue import known_of_file
 from ...batch.background import BackgroundRun, Ended
 from ...batch.queue.plan import plan
 from ...batch.run import AssetResult
-from ...blender import asset
+from ...blender import user_scene
 from ...errors import OutputNotWritable, RenderError
 from .. import preferences, properties, run_state
 from ..viewport import preview
@@ -149,7 +149,7 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
         run = BackgroundRun([], job, output_folder(settings))
         path = run.previews / f"{preview.asset_id(scene)}.blend"
         try:
-            asset.save_asset(settings.asset, path, scene.frame_current)
+            user_scene.save_asset(settings.asset, path, scene.frame_current)
         except (OSError, RuntimeError) as error:
             run.close()
             raise OutputNotWritable(
@@ -157,7 +157,7 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
                 hint="Free some space in the temporary folder.",
             ) from error
         run.sources = [str(path)]
-        options, source = preferences.options(context), asset.provenance(settings.asset)
+        options, source = preferences.options(context), user_scene.provenance(settings.asset)
         known = known_of_file(str(source.get("file_name", "")), options.get("download_dir"))
         run.options = {
             **options,

@@ -6,7 +6,7 @@ from typing import Any
 
 import bpy
 
-from ...blender import asset
+from ...blender import user_scene
 from . import preview
 
 __all__ = ["look", "stop"]
@@ -35,8 +35,8 @@ def look(context: bpy.types.Context, state: preview.RigState) -> None:
     if camera.name not in scene.collection.objects:
         scene.collection.objects.link(camera)
     view = state.views[scene.objaverse.current_view]
-    asset.place_camera(camera, view.camera, state.to_world)
-    lens = asset.blender_lens(view.camera)
+    user_scene.place_camera(camera, view.camera, state.to_world)
+    lens = user_scene.blender_lens(view.camera)
     render.resolution_x, render.resolution_y = view.camera.width, view.camera.height
     render.resolution_percentage = 100
     render.pixel_aspect_x, render.pixel_aspect_y = lens["pixel_aspect_x"], lens["pixel_aspect_y"]

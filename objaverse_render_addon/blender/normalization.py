@@ -1,9 +1,9 @@
-"""The stage: what the file renders, made safe, frozen, measured and normalised."""
+"""An asset measured from what renders of it, and brought to its normal size and place."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,12 +20,10 @@ from ..job import HALF_EXTENT
 __all__ = [
     "Measurement",
     "Normalization",
-    "count_contents",
-    "freeze",
+    "bounds_of",
     "measure",
     "normalize",
     "normalizing_transform",
-    "stage",
 ]
 
 Points = npt.NDArray[np.float64]
@@ -34,107 +32,7 @@ NORMALIZER: Final = "Objaverse Normalization"
 """Name of the empty that carries scale and translation."""
 
 _SURFACES: Final = {"MESH", "CURVE", "SURFACE", "FONT", "META"}
-_NOT_ASSET: Final = {"CAMERA", "SPEAKER", "LIGHT_PROBE"}
 _MANY_POINTS: Final = 100_000
-
-
-def count_contents() -> dict[str, int]:
-    """What the file brought in, counted as the Objaverse scripts do: data, not instances."""
-    meshes = [obj for obj in bpy.data.objects if obj.type == "MESH"]
-    keys = [obj.data.shape_keys for obj in meshes if obj.data.shape_keys]
-    return {
-        "poly_count": sum(len(obj.data.polygons) for obj in meshes),
-        "vert_count": sum(len(obj.data.vertices) for obj in meshes),
-        "edge_count": sum(len(obj.data.edges) for obj in meshes),
-        "material_count": len(bpy.data.materials),
-        "object_count": len(bpy.data.objects),
-        "lamp_count": sum(obj.type == "LIGHT" for obj in bpy.data.objects),
-        "mesh_count": len(meshes),
-        "animation_count": len(bpy.data.actions),
-        "shape_key_count": sum(len(key.key_blocks) - 1 for key in keys),
-        "armature_count": sum(obj.type == "ARMATURE" for obj in bpy.data.objects),
-    }
-
-
-def linked_files() -> list[str]:
-    """Files that the scene refers to: images, libraries."""
-    images = [image for image in bpy.data.images if not image.packed_file]
-    files = {image.filepath for image in images if image.filepath}
-    files |= {library.filepath for library in bpy.data.libraries}
-    return sorted(bpy.path.abspath(name) for name in files)
-
-
-def stage(keep_lights: bool) -> bpy.types.Scene:
-    """Put what the imported scene renders onto a scene with Blender's default settings.
-
-    Cameras, probes and speakers stay behind, lights too unless they are kept; so does whatever
-    is hidden in renders. What the viewport shows is made equal to what renders, because the
-    evaluated scene that scripts can see is the viewport's.
-    """
-    source = bpy.context.scene
-    rendered = {
-        obj
-        for layer in source.view_layers
-        if layer.use
-        for obj in _rendered(layer.layer_collection)
-    }
-    target = bpy.data.scenes.new("Objaverse")
-    target.frame_set(source.frame_current)
-    for obj in bpy.data.objects:
-        obj.hide_viewport = obj.hide_render
-        if obj.instance_type != "NONE" or obj.particle_systems:
-            obj.show_instancer_for_viewport = obj.show_instancer_for_render
-        _match_modifiers(obj)
-    for collection in bpy.data.collections:
-        collection.hide_viewport = collection.hide_render
-    for settings in bpy.data.particles:
-        settings.display_percentage = 100
-    for curve in bpy.data.curves:
-        if curve.render_resolution_u:
-            curve.resolution_u = curve.render_resolution_u
-    for ball in bpy.data.metaballs:
-        ball.resolution = ball.render_resolution
-    for obj in sorted(rendered, key=lambda item: item.name_full):
-        if obj.type in _NOT_ASSET or (obj.type == "LIGHT" and not keep_lights):
-            continue
-        target.collection.objects.link(obj)
-    bpy.context.window.scene = target
-    for obj in target.objects:
-        obj.hide_set(False)
-        obj.select_set(False)
-    return target
-
-
-def _rendered(layer: Any) -> Iterator[Any]:
-    if layer.exclude or layer.collection.hide_render or layer.holdout or layer.indirect_only:
-        return
-    for obj in layer.collection.objects:
-        if not obj.hide_render:
-            yield obj
-    for child in layer.children:
-        yield from _rendered(child)
-
-
-def _match_modifiers(obj: Any) -> None:
-    for modifier in obj.modifiers:
-        modifier.show_viewport = modifier.show_render
-        if modifier.type in ("SUBSURF", "MULTIRES"):
-            modifier.levels = modifier.render_levels
-
-
-def freeze(scene: bpy.types.Scene, frame: int | None) -> int:
-    """Stop time at one frame, for all views.
-
-    Args:
-        frame: ``None`` takes the frame that the file is at.
-
-    Returns:
-        The frame.
-    """
-    frame = scene.frame_current if frame is None else frame
-    scene.frame_set(frame)
-    scene.render.use_motion_blur = False
-    return frame
 
 
 @dataclass(frozen=True)
@@ -255,6 +153,7 @@ class Normalization:
     Attributes:
         bounds: Of the normalised asset.
         points: (N, 3) of the normalised asset, as :attr:`Measurement.points`.
+        handle: The parent that moves it; none where it stands as it is.
     """
 
     method: str
@@ -264,6 +163,7 @@ class Normalization:
     bounds: Bounds
     points: Points
     warnings: list[str] = field(default_factory=list)
+    handle: Any = None
 
 
 def normalizing_transform(before: Measurement, method: str) -> tuple[float, Points, list[str]]:
@@ -299,15 +199,14 @@ def normalizing_transform(before: Measurement, method: str) -> tuple[float, Poin
     return scale, translation, warnings
 
 
-def normalize(
-    scene: bpy.types.Scene, method: str, only: set[Any] | None = None
-) -> Normalization:
-    """Scale and centre the whole scene through one parent, and measure that it worked.
+def normalize(collection: Any, method: str, only: set[Any] | None = None) -> Normalization:
+    """Scale and centre an asset through one parent, and measure that it worked.
 
     Nothing is applied to meshes, and all roots move together.
 
     Args:
-        only: Objects that are moved; all of the scene otherwise.
+        collection: What the parent is put into.
+        only: Objects that are moved; all of the collection, and all that renders, otherwise.
 
     Raises:
         DegenerateGeometry: No extent, or numbers beyond 32-bit floats.
@@ -316,8 +215,10 @@ def normalize(
     before = measure(only)
     scale, translation, warnings = normalizing_transform(before, method)
     size = max(float(np.abs([before.box_min, before.box_max]).max()), before.longest_edge)
+    handle = None
     if method != "none":
-        _move(scene, scene.objects if only is None else only, scale, translation)
+        objects = list(collection.objects) if only is None else only
+        handle = _move(collection, objects, scale, translation)
         after = measure(only)
         expected = np.array([before.box_min, before.box_max]) * scale + translation
         error = float(np.abs(np.array([after.box_min, after.box_max]) - expected).max())
@@ -329,26 +230,29 @@ def normalize(
             )
     else:
         after = before
-    sphere_center, sphere_radius = bounding_sphere(after.points)
-    # The points are the hull to 0.2 %; the sphere has to hold the rest too.
-    slack = 1.002 if len(before.points) < before.faces else 1.0
-    bounds = Bounds(
-        tuple(after.box_min.tolist()),
-        tuple(after.box_max.tolist()),
-        tuple(sphere_center.tolist()),
-        sphere_radius * slack,
-        after.exact,
-    )
     return Normalization(
-        method, scale, tuple(translation.tolist()), before, bounds, after.points, warnings
+        method, scale, tuple(translation.tolist()), before, bounds_of(after), after.points,
+        warnings, handle,
+    )  # fmt: skip
+
+
+def bounds_of(measured: Measurement) -> Bounds:
+    """Box and sphere of what was measured."""
+    center, radius = bounding_sphere(measured.points)
+    # The points are the hull to 0.2 %; the sphere has to hold the rest too.
+    slack = 1.002 if len(measured.points) < measured.faces else 1.0
+    return Bounds(
+        tuple(measured.box_min.tolist()),
+        tuple(measured.box_max.tolist()),
+        tuple(center.tolist()),
+        radius * slack,
+        measured.exact,
     )
 
 
-def _move(
-    scene: bpy.types.Scene, objects: Iterable[Any], scale: float, translation: Points
-) -> None:
+def _move(collection: Any, objects: Iterable[Any], scale: float, translation: Points) -> Any:
     parent = bpy.data.objects.new(NORMALIZER, None)
-    scene.collection.objects.link(parent)
+    collection.objects.link(parent)
     parent.location = translation.tolist()
     parent.scale = (scale, scale, scale)
     roots = set()
@@ -360,3 +264,4 @@ def _move(
         root.parent = parent
         root.matrix_parent_inverse = Matrix.Identity(4)
     bpy.context.view_layer.update()
+    return parent

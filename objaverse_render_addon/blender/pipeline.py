@@ -1,0 +1,171 @@
+"""Many shots, fast: geometry first, and reading, checking and writing beside the next render.
+
+Blender releases Python's lock while it renders. What comes out is what :meth:`.Renderer.render`
+gives for each shot alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final
+
+from ..errors import CheckFailed, ClippedPictures, EmptyPictures, Interrupted
+from ..frame import Check, Frame, FrameSink, Shot
+from .renderer import Renderer
+
+__all__ = ["deliver", "frames"]
+
+_GEOMETRY_BUDGET: Final = 256 << 20
+_BACKLOG: Final = 8
+
+_OnGeometry = Callable[[Frame, "Future[list[Check]]"], None]
+
+
+def frames(
+    renderer: Renderer, shots: Sequence[Shot], *, useful: bool = False
+) -> Iterator[Frame]:
+    """Complete, checked frames of shots, in order.
+
+    Args:
+        useful: Whether pictures that show nothing at all of the object are an error.
+
+    Raises:
+        EmptyPictures, ClippedPictures: The pictures would be useless.
+        RenderFailed: Blender refused a setting or wrote nothing.
+    """
+    for frame, completed in _overlapped(renderer, shots, lambda *_: None, useful):
+        completed.result()
+        yield frame
+
+
+def deliver(
+    renderer: Renderer,
+    shots: Sequence[Shot],
+    sink: FrameSink,
+    *,
+    useful: bool = False,
+    canceled: Callable[[], bool] = lambda: False,
+) -> None:
+    """Render shots and give their frames to a sink, in order, beside the next render.
+
+    Args:
+        sink: Called from one thread; closed and aborted by the caller.
+        useful: As :func:`frames`.
+        canceled: Asked before each shot whether to end.
+
+    Raises:
+        CheckFailed: A frame's data contradict themselves; it goes nowhere.
+        Interrupted: It was cancelled.
+        RenderError: What :func:`frames` or the sink raises.
+    """
+    pending: deque[Future[Any]] = deque()
+
+    with ThreadPoolExecutor(1, "write") as writer:
+
+        def geometry(frame: Frame, checked: Future[list[Check]]) -> None:
+            if canceled():
+                raise Interrupted("Cancelled.")
+            pending.append(writer.submit(_give_geometry, sink, frame, checked))
+
+        try:
+            for frame, completed in _overlapped(renderer, shots, geometry, useful):
+                pending.append(writer.submit(_give_frame, sink, frame, completed))
+                while pending and (pending[0].done() or len(pending) > _BACKLOG):
+                    pending.popleft().result()
+            while pending:
+                pending.popleft().result()
+        except BaseException:
+            for future in pending:
+                future.cancel()
+            raise
+
+
+def _give_geometry(sink: FrameSink, frame: Frame, checked: Future[list[Check]]) -> None:
+    checked.result()
+    sink.geometry(frame)
+
+
+def _give_frame(sink: FrameSink, frame: Frame, completed: Future[None]) -> None:
+    completed.result()
+    for check in frame.checks:
+        if check.status == "failed":
+            raise CheckFailed(
+                f"view {frame.view.index} failed the check {check.name} ({check.value:g}).",
+                hint="The data contradict themselves; please report this asset.",
+            )
+    sink.frame(frame)
+
+
+def _overlapped(
+    renderer: Renderer, shots: Sequence[Shot], on_geometry: _OnGeometry, useful: bool
+) -> Iterator[tuple[Frame, Future[None]]]:
+    """Frames before they are complete, and what ends when they are.
+
+    Geometry comes first for a batch of shots, since it costs little and tells early that there is
+    nothing to see; then colour, shot by shot.
+
+    Args:
+        on_geometry: Called with each frame before its colour is rendered, and what ends when its
+            geometry is complete, so that it can be written meanwhile.
+    """
+    batch = max(1, min(len(shots), _GEOMETRY_BUDGET // renderer.shot_bytes))
+    recent: list[Frame] = []
+    usable = _Usefulness(renderer.key)
+    with ThreadPoolExecutor(1, "decode") as decoder:
+        for start in range(0, len(shots), batch):
+            begun, decoded = [], []
+            for frame, path in renderer.geometry(shots[start : start + batch]):
+                begun.append(frame)
+                decoded.append(decoder.submit(renderer.read_geometry, frame, path))
+            for frame in begun:
+                checked = decoder.submit(renderer.check_geometry, frame, list(recent))
+                on_geometry(frame, checked)
+                path = renderer.color(frame)
+                completed = decoder.submit(renderer.read_color, frame, path, checked)
+                if frame is begun[0]:
+                    # The last of the geometry was read while its colour was rendered.
+                    for future in decoded:
+                        usable.add(future.result())
+                    if useful and start + batch >= len(shots):
+                        usable.verdict()
+                yield frame, completed
+                # The first view and the one before are the witnesses for the next.
+                recent[1:] = [frame]
+
+
+class _Usefulness:
+    """Whether an asset's views show enough of it to be of use."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._views = self._empty = self._clipped = 0
+
+    def add(self, frame: Frame) -> None:
+        """Count a frame that has its geometry."""
+        self._views += 1
+        self._empty += not frame.passes["mask"].any()
+        box = frame.object_box
+        if box is None:
+            self._clipped += 1
+            return
+        width, height = frame.camera.width, frame.camera.height
+        inside_x = min(box[2], width) - max(box[0], 0)
+        inside_y = min(box[3], height) - max(box[1], 0)
+        area = (box[2] - box[0]) * (box[3] - box[1])
+        self._clipped += area > 0 and max(inside_x, 0) * max(inside_y, 0) < 0.25 * area
+
+    def verdict(self) -> None:
+        """Raise where no view is of use."""
+        if self._empty == self._views:
+            raise EmptyPictures(
+                f"{self._name}: none of the {self._views} views shows anything of the object.",
+                hint="Its faces may be fully transparent, or the cameras look elsewhere.",
+            )
+        if self._clipped == self._views:
+            raise ClippedPictures(
+                f"{self._name}: all {self._views} views cut off more than three quarters of the "
+                "object.",
+                hint="Use --framing fit, a larger --radius or a wider --fov.",
+            )

@@ -1,0 +1,400 @@
+"""One Blender scene: what decides a pixel, light, camera and time, and what stands on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import bpy
+import numpy as np
+import numpy.typing as npt
+
+from ..assets.formats import inspect_file
+from ..cameras import Camera, View
+from ..frame import Bounds
+from ..job import AssetRules, RenderJob
+from . import compat, importers, lighting, materials
+from .asset import Asset, bring_in, link_rendered
+from .camera import apply_camera, new_camera
+from .devices import Device, select_device
+from .edits import Edits
+from .normalization import bounds_of, measure, normalize
+from .reach import Gate
+
+__all__ = ["BOUNCES", "FILTER_WIDTH", "Stage", "Stopwatch"]
+
+_TINY_FILTER: Final = 0.01
+FILTER_WIDTH: Final = 1.5
+
+BOUNCES: Final = {
+    "max_bounces": 8,
+    "diffuse_bounces": 2,
+    "glossy_bounces": 2,
+    "transmission_bounces": 6,
+    "transparent_max_bounces": 16,
+    "volume_bounces": 0,
+}
+
+_OF_SETTINGS: Final = ("unclear-materials:", "unclear-transparency:", "not-denoised:")
+"""Warnings that :meth:`Stage.settings` says anew each time."""
+
+
+class Stopwatch:
+    """Seconds per stage of the work."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def add(self, stage: str, since: float) -> None:
+        """Count the time since ``since`` (:func:`time.perf_counter`) for a stage."""
+        self.count(stage, time.perf_counter() - since)
+
+    def count(self, stage: str, seconds: float) -> None:
+        """Count some seconds for a stage."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+
+class Stage:
+    """The one scene that Blender renders, emptied first of all that was open.
+
+    Assets are put on it with :meth:`add` and taken off with :meth:`remove`; :meth:`light` and
+    :meth:`settings` hold for whatever is on it.
+
+    Args:
+        job: A resolved job.
+
+    Attributes:
+        assets: What is on it, by id.
+        record: What the metadata say of light and materials, ready for JSON.
+        warnings: ``name: sentence`` each, of the stage as a whole.
+        device: What Cycles renders on.
+        denoised: Whether RGB is denoised; not every build of Blender can.
+        frame: The animation frame that is shown.
+    """
+
+    def __init__(self, job: RenderJob) -> None:
+        importers.empty_blender()
+        self.job = job
+        self.assets: dict[str, Asset] = {}
+        self.record: dict[str, Any] = {}
+        self.warnings: list[str] = []
+        self.watch = Stopwatch()
+        self.alpha = materials.AlphaClip(job.engine.alpha_threshold, ())
+        self.device = Device("CPU", ())
+        self.denoised = False
+        self.frame = 0
+        self._scene: Any = None
+        self._camera: Any = None
+        self._source_world: Any = None
+        self._together: tuple[Bounds, npt.NDArray[np.float64]] | None = None
+
+    # --- Assets ---------------------------------------------------------------------------------
+
+    def add(
+        self,
+        path: Path,
+        asset_id: str,
+        rules: AssetRules,
+        on_stage: Callable[[str], None] = lambda _: None,
+        folders: Sequence[str] = (),
+    ) -> Asset:
+        """Import a file, normalise it and put it on the stage.
+
+        Args:
+            rules: A resolved job's.
+            on_stage: Called with ``import`` and ``prepare`` as they begin.
+            folders: Folders that the asset may read from beside its own.
+
+        Raises:
+            RenderError: Anything that is wrong with the file or impossible for the rules.
+            ValueError: There is an asset of this id already.
+        """
+        if asset_id in self.assets:
+            raise ValueError(f"there is a {asset_id} on the stage already")
+        since = time.perf_counter()
+        on_stage("import")
+        kind = inspect_file(path)
+        keep = self.job.lighting.mode == "keep"
+        alone = self._scene is None
+        gate = Gate(path, kind, folders, rules.missing_parts)
+        with gate as file:
+            source, contents, importer = bring_in(file, kind, alone=alone, keep_lights=keep)
+        record: dict[str, Any] = {**contents.counts()}
+        record["linked_files"] = sorted(map(gate.origin, contents.linked_files()))
+        record["importer"] = importer
+        self.watch.add("import", since)
+
+        since = time.perf_counter()
+        on_stage("prepare")
+        if alone:
+            self._source_world = source.world
+            self._make_scene(source.frame_current)
+        collection = bpy.data.collections.new(asset_id)
+        self.scene.collection.children.link(collection)
+        rendered = link_rendered(source, contents, collection, keep)
+        bpy.context.window.scene = self.scene
+        if not alone:
+            bpy.data.scenes.remove(source)
+        for obj in rendered:
+            obj.hide_set(False)
+            obj.select_set(False)
+        if alone:
+            self.set_time(self.scene.frame_current if rules.frame is None else rules.frame)
+        asset = self._normalized(asset_id, kind, collection, contents, rendered, rules, alone)
+        asset.record = {**record, **asset.record}
+        asset.warnings += gate.warnings
+        if keep:
+            lighting.rescale_lights(asset.lights, asset.normalization.scale)
+        self.assets[asset_id] = asset
+        self._changed()
+        self.watch.add("prepare", since)
+        return asset
+
+    def _normalized(
+        self,
+        asset_id: str,
+        kind: str,
+        collection: Any,
+        contents: Any,
+        rendered: list[Any],
+        rules: AssetRules,
+        alone: bool,
+    ) -> Asset:
+        assert rules.normalize
+        seed, colored = self.job.seed, list(contents["materials"])
+        edits = Edits()
+        missing = materials.replace_missing_textures(
+            edits, colored, contents["node_groups"], rules, seed, asset_id
+        )
+        known = set(bpy.data.materials)
+        random_color = materials.color_uncolored(edits, rendered, rules, seed, asset_id, kind)
+        colored += [material for material in bpy.data.materials if material not in known]
+        normalization = normalize(collection, rules.normalize, None if alone else {*rendered})
+        asset = Asset(
+            asset_id, kind, collection, contents, rendered, normalization, colored, edits=edits,
+            frame=self.frame,
+        )  # fmt: skip
+        before = normalization.before
+        asset.record = {
+            "missing_textures": missing,
+            "random_color": random_color,
+            "scene_size": {
+                "bbox_min": before.box_min.tolist(), "bbox_max": before.box_max.tolist(),
+            },
+            "faces_rendered": before.faces,
+            "frame": self.frame,
+        }
+        asset.warnings = list(normalization.warnings)
+        if missing["count"]:
+            asset.warnings.append(f"missing-textures: {', '.join(missing['files'][:5])}")
+        return asset
+
+    def remove(self, asset_id: str) -> None:
+        """Take an asset off the stage."""
+        self.assets.pop(asset_id).remove()
+        self._changed()
+
+    def place(self, asset_id: str, matrix: npt.ArrayLike) -> None:
+        """Move a normalised asset.
+
+        Args:
+            matrix: (4, 4) from its normalised coordinates to the stage's.
+        """
+        self.assets[asset_id].place(np.asarray(matrix, dtype=np.float64).tolist())
+        self._changed()
+
+    def _changed(self) -> None:
+        self._together = None
+
+    @property
+    def bounds(self) -> Bounds:
+        """Of everything on the stage."""
+        return self._extent()[0]
+
+    @property
+    def points(self) -> npt.NDArray[np.float64]:
+        """(N, 3) points whose hull is that of everything on the stage."""
+        return self._extent()[1]
+
+    def _extent(self) -> tuple[Bounds, npt.NDArray[np.float64]]:
+        if self._together is None:
+            if len(self.assets) == 1:
+                (asset,) = self.assets.values()
+                if not asset.placed and asset.frame == self.frame:
+                    normal = asset.normalization
+                    self._together = normal.bounds, normal.points
+            if self._together is None:
+                together = measure()
+                self._together = bounds_of(together), together.points
+        return self._together
+
+    # --- What decides a pixel -------------------------------------------------------------------
+
+    @property
+    def scene(self) -> Any:
+        """Blender's scene; there is one as soon as an asset is on the stage."""
+        return self._scene
+
+    def _make_scene(self, frame: int) -> None:
+        self._scene = bpy.data.scenes.new("Objaverse")
+        self._scene.frame_set(frame)
+        self._set_up_render()
+        self.device = select_device(self.job.engine.device)
+        self._scene.cycles.device = "CPU" if self.device.kind == "CPU" else "GPU"
+
+    def set_time(self, frame: int) -> None:
+        """Stop time at an animation frame."""
+        self.scene.frame_set(frame)
+        self.scene.render.use_motion_blur = False
+        self.frame = frame
+        self._changed()
+
+    def light(self, key: str) -> None:
+        """Light the stage as the job says.
+
+        Args:
+            key: What random draws go by; an asset's id.
+        """
+        record = lighting.light_scene(self.scene, self.job, key, self._source_world)
+        self.record["lighting"] = record
+        if self.job.lighting.mode == "keep" and not record["lights"] and not self._source_world:
+            self.warnings.append("no-light: the file has no lights and no world to keep.")
+
+    def settings(self, job: RenderJob) -> None:
+        """Make materials, object numbers, denoiser and alpha what a job's pixels need.
+
+        Safe to call again with another job: what the one before changed in materials is undone.
+        """
+        self.job = job
+        passes = job.output.passes
+        assets = list(self.assets.values())
+        first = 1
+        unclear: list[str] = []
+        for asset in assets:
+            asset.pass_edits.undo()
+            unclear += materials.add_material_passes(asset.pass_edits, asset.materials, passes)
+            asset.object_names = {}
+            if "object_index" in passes:
+                first = asset.number_objects(first)
+        kept = [text for text in self.warnings if not text.startswith(_OF_SETTINGS)]
+        if unclear:
+            kept.append(f"unclear-materials: {', '.join(unclear[:5])}")
+        every = [material for asset in assets for material in asset.materials]
+        self.alpha = materials.AlphaClip(job.engine.alpha_threshold, every)
+        if self.alpha.unclear:
+            kept.append(f"unclear-transparency: {', '.join(self.alpha.unclear[:5])}")
+        self.denoised = job.engine.denoise and job.engine.engine == "cycles"
+        if self.denoised and not compat.has_denoiser(self.scene.cycles):
+            self.denoised = False
+            kept.append("not-denoised: this Blender was built without OpenImageDenoise.")
+        self.warnings = kept
+        # The clip makes alpha 0 or 1 where it can; where it cannot, this is the rule.
+        compat.set_checked(self.layer, pass_alpha_threshold=job.engine.alpha_threshold)
+        if self._camera is None:
+            self._camera = new_camera(self.scene)
+
+    @property
+    def layer(self) -> Any:
+        """The view layer that renders."""
+        return self.scene.view_layers[0]
+
+    def look(self, view: View) -> View:
+        """Point Blender's camera; the view with the camera as Blender sees it."""
+        bounds = self.bounds
+        position = view.camera.camera_to_world[:3, 3]
+        distance = float(np.linalg.norm(position - np.array(bounds.center)))
+        near = max(distance - bounds.radius, 0.0) * 0.5
+        near = max(near, 1e-3 * bounds.radius)
+        far = (distance + bounds.radius) * 4
+        camera = apply_camera(self.scene, self._camera, view.camera, near, far)
+        return View(view.index, camera, view.pose)
+
+    def box_in(self, camera: Camera) -> tuple[float, float, float, float] | None:
+        """``[u_min, v_min, u_max, v_max]`` of what is on the stage, in pixels, wherever that is.
+
+        ``None`` where some of it is behind the camera.
+        """
+        uv, depth = camera.project(self.points)
+        if not (depth > 1e-6).all():
+            return None
+        low, high = uv.min(axis=0).tolist(), uv.max(axis=0).tolist()
+        return low[0], low[1], high[0], high[1]
+
+    def set_up_geometry(self) -> None:
+        """One sample at the pixel's centre, into the compositor's file."""
+        scene = self.scene
+        scene.render.engine = "CYCLES"
+        compat.set_checked(scene.cycles, samples=1, use_denoising=False)
+        compat.set_checked(
+            scene.cycles, pixel_filter_type="BLACKMAN_HARRIS", filter_width=_TINY_FILTER
+        )
+        scene.cycles.seed = 0
+        scene.render.use_border = False
+        compat.set_compositing(scene, True)
+
+    def set_up_color(self) -> None:
+        """The job's engine and samples, into the render's own file."""
+        scene, engine = self.scene, self.job.engine
+        compat.set_compositing(scene, False)
+        name = compat.engine_id(engine.engine)
+        if scene.render.engine != name:
+            # Choosing the same one again costs milliseconds.
+            scene.render.engine = name
+        if engine.engine == "cycles":
+            compat.set_checked(scene.cycles, filter_width=FILTER_WIDTH, samples=engine.samples)
+            compat.set_checked(scene.cycles, use_denoising=self.denoised)
+        elif engine.engine == "eevee":
+            scene.eevee.taa_render_samples = engine.samples
+        compat.set_image_format(scene.render.image_settings, multilayer=False)
+
+    def _set_up_render(self) -> None:
+        """Everything that decides a pixel and that no job changes, set and read back."""
+        render, cycles, engine = self.scene.render, self.scene.cycles, self.job.engine
+        render.engine = "CYCLES"
+        compat.set_checked(
+            render,
+            film_transparent=True,
+            use_persistent_data=True,
+            use_sequencer=False,
+            use_simplify=False,
+            use_motion_blur=False,
+            use_freestyle=False,
+            use_stamp=False,
+            use_crop_to_border=False,
+            use_border=False,
+            use_file_extension=True,
+            use_overwrite=True,
+            use_multiview=False,
+            dither_intensity=0.0,
+            threads_mode="FIXED" if engine.threads else "AUTO",
+        )
+        if engine.threads:
+            compat.set_checked(render, threads=engine.threads)
+        compat.set_checked(self.scene.display_settings, display_device="sRGB")
+        compat.set_checked(
+            self.scene.view_settings,
+            view_transform="Standard",
+            look="None",
+            exposure=0.0,
+            gamma=1.0,
+        )
+        compat.set_checked(
+            cycles,
+            use_adaptive_sampling=False,
+            pixel_filter_type="BLACKMAN_HARRIS",
+            film_exposure=1.0,
+            film_transparent_glass=False,
+            caustics_reflective=False,
+            caustics_refractive=False,
+            time_limit=0.0,
+            **BOUNCES,
+        )
+        if compat.has_denoiser(cycles):
+            compat.set_checked(
+                cycles,
+                denoising_input_passes="RGB_ALBEDO_NORMAL",
+                denoising_prefilter="FAST",
+                denoising_quality="FAST",
+            )

@@ -1,0 +1,122 @@
+"""Frames into a data set's asset: files as they come, metadata at the end, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..frame import Frame, PassSpec
+from ..job import RenderJob
+from .layout import METADATA, color_file, geometry_files, new_writer, size_of
+from .metadata import asset_record, source_record, view_record
+
+__all__ = ["DatasetWriter"]
+
+
+class DatasetWriter:
+    """A sink that writes one asset.
+
+    Args:
+        out: Folder that the finished asset goes to.
+        path: The 3D file, for its checksum.
+        source: What the user calls it.
+        known: What is known of the source.
+        job: As it was asked for, resolved.
+        scratch: Folder for temporary images.
+        facts: Gives, at the end, what the metadata say of scene and engine, by the names of
+            :func:`.metadata.asset_record`.
+        started: When the work on the asset began, by :func:`time.perf_counter`.
+
+    Attributes:
+        doubts: Check to number of views that it was in doubt of.
+        final: Where the asset stands, once it is closed.
+        source: Record of the source, once it is closed.
+        seconds: Per stage of the work, once it is closed.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        asset_id: str,
+        job: RenderJob,
+        *,
+        path: Path,
+        source: str,
+        known: Mapping[str, Any],
+        scratch: Path,
+        facts: Callable[[], dict[str, Any]],
+        started: float,
+    ) -> None:
+        self._started = started
+        self._asset_id, self._job, self._scratch = asset_id, job, scratch
+        self._facts = facts
+        self._files = new_writer(out, asset_id, job.output.layout)
+        # Reading a large file once more for its checksum takes longer than a view.
+        self._reader = ThreadPoolExecutor(1, "checksum")
+        self._described = self._reader.submit(source_record, path, source, known)
+        self._views: list[dict[str, Any]] = []
+        self._specs: list[PassSpec] = []
+        self._write_seconds = 0.0
+        self.doubts: Counter[str] = Counter()
+        self.final: Path | None = None
+        self.source: dict[str, Any] = {}
+        self.seconds: dict[str, float] = {}
+
+    def geometry(self, frame: Frame) -> None:
+        """See :class:`objaverse_render_addon.frame.FrameSink`."""
+        since = time.perf_counter()
+        for name, data in geometry_files(frame, self._job.output, self._scratch):
+            self._files.add(name, data)
+        self._write_seconds += time.perf_counter() - since
+
+    def frame(self, frame: Frame) -> None:
+        """See :class:`objaverse_render_addon.frame.FrameSink`."""
+        since = time.perf_counter()
+        self.doubts.update(check.name for check in frame.checks if check.status == "doubt")
+        if "rgb" in self._job.output.passes:
+            name, data = color_file(frame, self._job.lighting.background)
+            self._files.add(name, data)
+        self._views.append(view_record(frame, self._job))
+        self._specs = [frame.spec(name) for name in self._job.output.passes]
+        self._write_seconds += time.perf_counter() - since
+
+    def close(self) -> None:
+        """Write the metadata and put the asset under its final name.
+
+        Raises:
+            OutputNotWritable, DiskFull: It cannot be written; nothing is left of it.
+        """
+        facts = self._facts()
+        self.source = self._described.result()
+        self._reader.shutdown()
+        self.seconds = {**facts.pop("seconds"), "write": self._write_seconds}
+        self.seconds["total"] = time.perf_counter() - self._started
+        record = asset_record(
+            asset_id=self._asset_id,
+            source=self.source,
+            job=self._job,
+            passes=self._specs,
+            views=self._views,
+            seconds=self.seconds,
+            version=__version__,
+            **facts,
+        )
+        text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
+        self._files.add(METADATA, text.encode())
+        self.final = self._files.commit()
+
+    def abort(self) -> None:
+        """See :class:`objaverse_render_addon.frame.FrameSink`."""
+        self._files.abort()
+        self._reader.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the finished asset."""
+        return size_of(self.final) if self.final is not None else 0

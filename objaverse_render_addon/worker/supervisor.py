@@ -1,0 +1,215 @@
+"""Keeps a worker going: starts it when it is needed, and replaces it when it died, hung, grew too
+large or has done its share. What it is asked is the asker's business.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from ..errors import (
+    DeviceUnavailable,
+    OutOfMemory,
+    RenderError,
+    WorkerCrashed,
+    WorkerTimeout,
+)
+from .channel import Received
+from .process import START_TIMEOUT, WorkerProcess
+from .protocol import Cancel, Describe, Described, Request, Unknown, ends
+
+__all__ = ["Place", "Supervisor"]
+
+RECYCLE: Final = 1000
+"""Requests after which a worker is replaced: Blender's own memory only grows."""
+_GROWN: Final = 0.6
+"""Share of the memory limit from which a worker that has ended a request is replaced."""
+_GRACE: Final = 30.0
+"""Seconds in which a request that is cancelled may end by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a worker renders.
+
+    Attributes:
+        name: For people: ``cpu 1``, ``gpu 0``.
+        environment: Variables that bind the worker to it.
+        threads: CPU threads where the job leaves that open; 0 for all.
+        bus_id: PCI address of the GPU that the worker must see, and no other.
+    """
+
+    name: str = "1"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    threads: int = 0
+    bus_id: str = ""
+
+
+class Supervisor:
+    """One worker at a time, for as long as it is needed.
+
+    Args:
+        blender: Program of an installed Blender; pip's ``bpy`` otherwise.
+        scratch: Where workers have their folders.
+        max_memory: Bytes that a worker may take; 0 for no limit.
+        recycle: Requests after which a worker is replaced.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        blender: Path | None = None,
+        scratch: Path | None = None,
+        max_memory: int = 0,
+        recycle: int = RECYCLE,
+    ) -> None:
+        self.place = place
+        self._blender, self._scratch = blender, scratch
+        self._max_memory, self._recycle = max_memory, recycle
+        self._worker: WorkerProcess | None = None
+        self._answered = 0
+        self._request = 0
+        self._stopped = threading.Event()
+        self._canceled: float | None = None
+
+    def start(self) -> WorkerProcess:
+        """The worker; a new one where there is none that is well.
+
+        Raises:
+            Interrupted: By :meth:`stop`.
+            MissingDependency, WorkerStartFailed, DeviceUnavailable: There is none to be had.
+        """
+        if self._worker is not None and not self._worker.scratch.is_dir():
+            # A session's end or a tidy-up took its folder: all it did would fail.
+            self.abandon()
+        if self._worker is None:
+            worker = WorkerProcess(
+                self._blender, self._scratch, self.place.environment, self._stopped
+            )
+            try:
+                self._check_device(worker)
+            except BaseException:
+                worker.kill()
+                raise
+            self._worker, self._answered = worker, 0
+        return self._worker
+
+    def ask(
+        self,
+        request: Request,
+        timeout: float,
+        on_answer: Callable[[Received], None] = lambda _: None,
+    ) -> Received:
+        """Have a request answered.
+
+        Args:
+            timeout: Seconds that it may take.
+            on_answer: Called with the answers before the last.
+
+        Returns:
+            The last answer: what it was asked for, or a Failed.
+
+        Raises:
+            WorkerTimeout, WorkerCrashed, OutOfMemory, Interrupted: The worker is gone by then.
+            RenderError: As :meth:`start`; no fault of the request.
+        """
+        worker = self.start()
+        self._canceled = None
+        try:
+            self._request = worker.send(request)
+            answer = self._converse(worker, timeout, on_answer)
+        except RenderError:
+            self.abandon()
+            raise
+        finally:
+            self._request = 0
+        self._answered += 1
+        grown = self._max_memory and worker.memory > _GROWN * self._max_memory
+        if self._answered >= self._recycle or grown:
+            self.close()
+        return answer
+
+    def _converse(
+        self, worker: WorkerProcess, timeout: float, on_answer: Callable[[Received], None]
+    ) -> Received:
+        deadline = time.monotonic() + timeout
+        number = self._request
+
+        def watch() -> None:
+            used = worker.memory if self._max_memory else 0
+            if used > self._max_memory:
+                raise OutOfMemory(
+                    f"the worker took {used / 2**20:,.0f} MiB of memory; "
+                    f"{self._max_memory / 2**20:,.0f} are allowed.",
+                    hint="Allow more with --max-memory, or render at a lower resolution.",
+                )
+            if self._canceled is not None and time.monotonic() > self._canceled:
+                raise WorkerTimeout("The worker did not end what was cancelled.")
+
+        while True:
+            answer = worker.await_answer(deadline - time.monotonic(), self._stopped, watch)
+            watch()
+            if answer.request != number:
+                continue
+            if isinstance(answer.message, Unknown):
+                raise WorkerCrashed(f"The worker answered nonsense: {answer.message.why}.")
+            if ends(answer.message):
+                return answer
+            on_answer(answer)
+
+    def cancel(self, grace: float = _GRACE) -> None:
+        """End the request in hand, from any thread; the worker stays if it can.
+
+        Args:
+            grace: Seconds after which the worker is ended instead.
+        """
+        worker, number = self._worker, self._request
+        if worker is not None and number:
+            self._canceled = time.monotonic() + grace
+            worker.send(Cancel(number))
+
+    def stop(self) -> None:
+        """End the request in hand and its worker at once, from any thread, and start no other."""
+        self._stopped.set()
+
+    def abandon(self) -> None:
+        """End the worker at once."""
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker = None
+
+    def close(self) -> None:
+        """End the worker in peace."""
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+    def _check_device(self, worker: WorkerProcess) -> None:
+        if not self.place.bus_id:
+            return
+        number = worker.send(Describe())
+        answer = worker.await_answer(START_TIMEOUT, self._stopped)
+        seen = []
+        if answer.request == number and isinstance(answer.message, Described):
+            seen = answer.message.facts["gpu_ids"]
+        if not _only(self.place.bus_id, seen):
+            raise DeviceUnavailable(
+                f"A worker was bound to {self.place.name} ({self.place.bus_id}), but its "
+                f"Blender sees {', '.join(seen) or 'no GPU'}.",
+                hint="Check the driver with objaverse-render doctor; --gpus says which to use.",
+            )
+
+
+def _only(bus_id: str, seen: list[str]) -> bool:
+    """Whether Cycles sees this GPU alone: its ids end in ``_0000:65:00`` and a suffix."""
+    wanted = bus_id.lower().rpartition(".")[0][-7:]
+    addresses = {
+        match.group(1) for one in seen if (match := re.search(r"_\w{4,8}:(\w{2}:\w{2})", one))
+    }
+    return {address.lower() for address in addresses} == {wanted[-5:]}

@@ -21,6 +21,7 @@ from throughput import sample
 
 from objaverse_render_addon import RenderJob, render
 from objaverse_render_addon.batch.lanes.capacity import cores
+from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.results import AssetResult
 
 # What Cycles does, and reading the file; the rest is ours.
@@ -45,7 +46,7 @@ def run_pool(sources: list[Path], out: Path, job: RenderJob, workers: int | None
         overheads.append(seconds["total"] - sum(seconds.get(name, 0.0) for name in PARTS))
 
     before, since = cpu_seconds(), time.perf_counter()
-    render(sources, job, out, workers=workers, on_result=note)
+    render(sources, job, out, RunOptions.of(workers=workers), on_result=note)
     wall = time.perf_counter() - since
     busy = (cpu_seconds() - before) / (wall * cores())
     print(f"  engine              {wall:8.2f} s   {len(sources) / wall:.2f} assets/s")

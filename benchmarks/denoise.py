@@ -18,8 +18,7 @@ from throughput import sample
 from objaverse_render_addon import RenderJob
 from objaverse_render_addon.blender import compat
 from objaverse_render_addon.blender.session import Session
-from objaverse_render_addon.dataset.images import encode_srgb8, read_exr
-from objaverse_render_addon.dataset.layout import composite
+from objaverse_render_addon.dataset.images import composite, encode_srgb8, read_exr
 
 VIEWS = (0, 3, 7, 11)
 

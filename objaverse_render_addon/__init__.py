@@ -1,6 +1,7 @@
 """Render 3D assets into verified multi-view datasets; also an extension for Blender.
 
-The public Python API is :class:`RenderJob`, :func:`render` and what they return; it needs no
+The public Python API is :class:`RenderJob`, :func:`render` with its :class:`RunOptions` and what
+they return; it needs no
 Blender in this process. ``register`` and ``unregister`` are Blender's.
 """
 
@@ -9,17 +10,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .batch.options import RunOptions
     from .batch.run import AssetResult, Report, render
     from .errors import RenderError
     from .job import RenderJob
 
 __version__ = "0.1.0"
-__all__ = ["AssetResult", "RenderError", "RenderJob", "Report", "render"]
+__all__ = ["AssetResult", "RenderError", "RenderJob", "Report", "RunOptions", "render"]
 
 _HOME = {
     "AssetResult": "batch.run",
     "RenderError": "errors",
     "RenderJob": "job",
+    "RunOptions": "batch.options",
     "Report": "batch.run",
     "render": "batch.run",
 }

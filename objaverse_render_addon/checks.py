@@ -12,8 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from .cameras import Camera
-from .frame import Bounds, Check, Frame
+from .frame import Bounds, Check, Frame, mask_of
 
 __all__ = ["check_color", "check_frame", "check_geometry"]
 
@@ -43,8 +42,8 @@ def check_frame(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -> l
     Args:
         frame: What it holds is checked; what is not there cannot be.
         bounds: Of the normalised object.
-        others: Earlier views of the same asset. What this view sees has to fall on their masks,
-            through the written intrinsics and poses of both.
+        others: Earlier views of the same asset. What this view sees has to fall on the masks of
+            those that show the same time, through the written intrinsics and poses of both.
 
     Returns:
         One :class:`Check` per property. ``failed`` is a contradiction in the data, ``doubt``
@@ -60,7 +59,7 @@ def check_geometry(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -
     checks = [_check_finite(frame)]
     if checks[0].status == "failed":
         return checks
-    mask = _mask_of(frame)
+    mask = mask_of(frame.passes, exact=True)
     if mask is None:
         return checks
     count = int(mask.sum())
@@ -79,7 +78,7 @@ def check_geometry(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -
     at = np.nonzero(mask)
     checks += _check_box(frame, at, bounds)
     if depth is not None:
-        points = _world_points(frame, at)
+        points = frame.camera.unproject(depth, at)
         checks += _check_bounds(points, bounds)
         surface = points[_thin(len(points), _WITNESSES)]
         checks += _check_consistency(frame, mask, surface, others, bounds)
@@ -92,7 +91,7 @@ def check_geometry(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -
 
 def check_color(frame: Frame) -> list[Check]:
     """The part of :func:`check_frame` that is about colour."""
-    mask = _mask_of(frame)
+    mask = mask_of(frame.passes, exact=True)
     if mask is None:
         return []
     checks = []
@@ -109,16 +108,6 @@ def _check_finite(frame: Frame) -> Check:
         np.isfinite(data).all() for data in frame.passes.values() if data.dtype.kind == "f"
     )
     return _graded("finite", float(finite), False, not finite)
-
-
-def _mask_of(frame: Frame) -> npt.NDArray[np.bool_] | None:
-    """The mask, or what stands for it where it was not asked for."""
-    if "mask" in frame.passes:
-        return np.asarray(frame.passes["mask"] == 1)
-    for name in ("depth", "distance"):
-        if name in frame.passes:
-            return np.asarray(frame.passes[name] > 0)
-    return None
 
 
 def _check_bounds(points: Array, bounds: Bounds) -> list[Check]:
@@ -158,7 +147,7 @@ def _check_box(frame: Frame, at: tuple[Array, ...], bounds: Bounds) -> list[Chec
 
 def _check_facing(frame: Frame, at: tuple[Array, ...], normal: Array) -> Check:
     rows, columns = _sampled(at, _WITNESSES)
-    rays = _rays_through(frame.camera, rows, columns)
+    rays = frame.camera.rays((rows, columns))
     if frame.normal_space == "world":
         rays = rays @ frame.camera.camera_to_world[:3, :3].T
     facing = float(np.mean(np.einsum("ij,ij->i", rays, normal[rows, columns]) < 0))
@@ -183,7 +172,7 @@ def _check_gradient(
     points, jump = {}, np.zeros(len(rows))
     for step in ((0, 1), (0, -1), (1, 0), (-1, 0)):
         at = rows + step[0], columns + step[1]
-        points[step] = _rays_through(camera, *at) * depth[at].astype(np.float64)[:, None]
+        points[step] = camera.rays(at) * depth[at].astype(np.float64)[:, None]
         jump = np.maximum(jump, np.abs(depth[at] - center))
     # A larger step between two pixels is an edge of the object or too steep to tell.
     smooth = jump < 3 * center / camera.intrinsics[0, 0]
@@ -212,22 +201,6 @@ def _sampled(indices: tuple[Array, ...], most: int) -> tuple[Array, ...]:
     return tuple(index[_thin(len(index), most)] for index in indices)
 
 
-def _rays_through(camera: Camera, rows: Array, columns: Array) -> Array:
-    """Directions (N, 3) through the centres of some pixels, as :meth:`Camera.rays`."""
-    (fx, _, cx), (_, fy, cy), _ = camera.intrinsics.tolist()
-    rays = np.full((len(rows), 3), -1.0)
-    rays[:, 0] = (columns + 0.5 - cx) / fx
-    rays[:, 1] = (cy - rows - 0.5) / fy
-    return rays
-
-
-def _world_points(frame: Frame, at: tuple[Array, ...]) -> Array:
-    """World points (N, 3) that some pixels show."""
-    local = _rays_through(frame.camera, *at) * frame.passes["depth"][at].astype(np.float64)[:, None]
-    pose = frame.camera.camera_to_world
-    return np.asarray(local @ pose[:3, :3].T + pose[:3, 3])
-
-
 def _check_consistency(
     frame: Frame,
     mask: npt.NDArray[np.bool_],
@@ -237,13 +210,14 @@ def _check_consistency(
 ) -> list[Check]:
     shares = []
     for other in others:
-        theirs = _mask_of(other)
-        if theirs is None or not theirs.any():
+        theirs = mask_of(other.passes, exact=True)
+        if other.time != frame.time or theirs is None or not theirs.any():
             continue
         shares.append(_share_seen(points, other, theirs, bounds))
         if "depth" in other.passes:
             # Wrong intrinsics can shrink a surface into itself; then only this direction tells.
-            surface = _world_points(other, _sampled(np.nonzero(theirs), _WITNESSES))
+            seen = _sampled(np.nonzero(theirs), _WITNESSES)
+            surface = other.camera.unproject(other.passes["depth"], seen)
             shares.append(_share_seen(surface, frame, mask, bounds))
     share = min((share for share in shares if share is not None), default=None)
     if share is None:

@@ -6,69 +6,32 @@ the pixel's centre; only RGB is antialiased.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from functools import cached_property
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from .cameras import Camera, View
+from .passspec import MARKERS, PASSES, Pass
 
 __all__ = [
-    "PASS_SPECS",
     "Bounds",
     "Check",
     "Frame",
+    "FrameKey",
     "FrameSink",
-    "PassSpec",
+    "RawChannels",
     "Shot",
     "Tee",
     "assemble",
+    "mask_of",
 ]
 
 Array = npt.NDArray[Any]
 Status = Literal["ok", "doubt", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class PassSpec:
-    """What the numbers of a pass mean.
-
-    Attributes:
-        channels: 1 is an (H, W) array, more is (H, W, channels).
-        invalid: The value where no object is.
-    """
-
-    name: str
-    dtype: str
-    channels: int
-    space: str
-    unit: str
-    about: str
-    invalid: float = 0.0
-
-
-PASS_SPECS: Final[dict[str, PassSpec]] = {
-    spec.name: spec
-    for spec in (
-        PassSpec("rgb", "uint8", 4, "sRGB, straight alpha", "0..255", "antialiased colour"),
-        PassSpec("depth", "float32", 1, "camera", "scene units", "planar Z: distance along the "
-                 "viewing axis, not along the ray"),
-        PassSpec("normal", "float32", 3, "camera", "unit length",
-                 "surface normal: +X right, +Y up, +Z towards the camera"),
-        PassSpec("mask", "uint8", 1, "image", "0 or 1", "1 is object, at the pixel's centre"),
-        PassSpec("albedo", "float32", 3, "linear Rec. 709", "0..1",
-                 "base colour before lighting, also of metals"),
-        PassSpec("roughness_metallic", "float32", 2, "material", "0..1",
-                 "roughness, then metallic"),
-        PassSpec("position", "float32", 3, "world", "scene units", "surface point"),
-        PassSpec("object_index", "uint16", 1, "image", "id", "ids are named in the metadata"),
-        PassSpec("distance", "float32", 1, "camera", "scene units",
-                 "Euclidean distance from the camera along the ray"),
-    )
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,27 +64,60 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameKey:
+    """Which frame of an asset it is.
+
+    Attributes:
+        view: Number of the view.
+        time: Animation frame that it shows; ``None`` where all frames of the asset show the same.
+    """
+
+    view: int
+    time: int | None = None
+
+    @property
+    def stem(self) -> str:
+        """What its files' names begin with: ``003``, or ``003_0042`` where there are times."""
+        return f"{self.view:03d}" if self.time is None else f"{self.view:03d}_{self.time:04d}"
+
+    def stream(self, name: str) -> str:
+        """Name of a stream of random numbers for :func:`.cameras.draw`, of this time alone.
+
+        The view is the draw's ``index``.
+        """
+        return name if self.time is None else f"{name}@{self.time}"
+
+
+@dataclass(frozen=True, slots=True)
 class Shot:
     """What is to be rendered: one view of a stage, at one time.
 
     Attributes:
-        time: Animation frame; ``None`` takes the one that the stage shows.
+        time: Animation frame; ``None`` takes the one that the stage shows, which is then no part
+            of the frame's key.
     """
 
     view: View
     time: int | None = None
 
+    @property
+    def key(self) -> FrameKey:
+        """Which frame of its asset it will be."""
+        return FrameKey(self.view.index, self.time)
+
 
 @dataclass(slots=True)
 class Frame:
-    """A view with its arrays.
+    """A view at a time, with its arrays.
 
     Attributes:
         view: Number, camera, and how the camera came about.
-        time: Animation frame that the scene was frozen at.
-        passes: Name to array; see :data:`PASS_SPECS` for dtype, channels, space and unit.
+        time: Animation frame that it shows.
+        timed: Whether that was asked for, and so belongs to the key.
+        passes: Name to array; see :data:`.passspec.PASSES` for dtype, channels, space and unit.
         object_box: ``[u_min, v_min, u_max, v_max]`` in pixels of the projected geometry, whether
             or not it is inside the image; ``None`` where some of it is behind the camera.
+        normal_space: ``camera`` or ``world``: the axes of normals.
         opaque: Whether RGB is written over a background colour.
         bounds: Of what was on the stage.
         noise_seed: Of the path tracer, for RGB.
@@ -130,6 +126,7 @@ class Frame:
 
     view: View
     time: int = 0
+    timed: bool = False
     passes: dict[str, Array] = field(default_factory=dict)
     object_box: tuple[float, float, float, float] | None = None
     normal_space: str = "camera"
@@ -139,19 +136,18 @@ class Frame:
     checks: list[Check] = field(default_factory=list)
 
     @property
+    def key(self) -> FrameKey:
+        """Which frame of its asset it is."""
+        return FrameKey(self.view.index, self.time if self.timed else None)
+
+    @property
     def camera(self) -> Camera:
         """The view's camera."""
         return self.view.camera
 
-    def spec(self, name: str) -> PassSpec:
+    def spec(self, name: str) -> Pass:
         """The meaning of one of this frame's passes."""
-        spec = PASS_SPECS[name]
-        if name == "rgb" and self.opaque:
-            spec = dataclasses.replace(spec, channels=3, space="sRGB", about="antialiased colour "
-                "over the background colour")  # fmt: skip
-        if name == "normal" and self.normal_space == "world":
-            spec = dataclasses.replace(spec, space="world", about="surface normal in world axes")
-        return spec
+        return PASSES[name].under(self)
 
 
 class FrameSink(Protocol):
@@ -197,52 +193,101 @@ class Tee:
             sink.abort()
 
 
-def _layer(channels: dict[str, Array], name: str, letters: str) -> Array:
-    planes = [channels[f"{name}.{letter}"] for letter in letters]
-    return planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
+class RawChannels:
+    """What Blender wrote for a view's geometry: what its passes are assembled from.
+
+    Args:
+        channels: ``depth.V`` (1e10 where nothing is), ``normal.XYZ`` (world axes), and those of
+            the wanted passes' layers. (H, W) float32 each, rows from top to bottom.
+        camera: As Blender sees it.
+        normal_space: ``camera`` or ``world``: the axes of vectors in the result.
+
+    Attributes:
+        valid: (H, W) bool, the object: where both a depth and a normal are.
+    """
+
+    camera: Camera
+
+    def __init__(self, channels: Mapping[str, Array], camera: Camera, normal_space: str) -> None:
+        self.camera, self.normal_space = camera, normal_space
+        self._channels = channels
+        depth = channels["depth.V"]
+        square = sum(channels[f"normal.{letter}"] ** 2 for letter in "XYZ")
+        # Cycles writes 1e10 where a ray meets nothing. A pixel counts only where both are there.
+        self.valid: npt.NDArray[np.bool_] = (
+            np.isfinite(depth) & (depth > 0) & (depth < 1e9) & (square > 0.25)
+        )
+
+    def planes(self, layer: str, letters: str) -> Array:
+        """A layer's channels as Blender wrote them: (H, W), or (H, W, n) of n letters."""
+        planes = [self._channels[f"{layer}.{letter}"] for letter in letters]
+        return planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
+
+    def on_object(self, data: Array, dtype: str) -> Array:
+        """The values (H, W) or (H, W, n) on the object, and 0 elsewhere."""
+        valid = self.valid if data.ndim == 2 else self.valid[..., None]
+        return np.where(valid, data, 0).astype(dtype)
+
+    @cached_property
+    def depth(self) -> Array:
+        """(H, W) float32, planar, scene units, 0 where nothing is."""
+        return self.on_object(self.planes("depth", "V"), "float32")
+
+    def unit_vectors(self, layer: str) -> Array:
+        """A layer of world vectors as (H, W, 3) float32 of unit length in the asked axes."""
+        # Most of a picture is empty.
+        planes = [self._channels[f"{layer}.{letter}"] for letter in "XYZ"]
+        some = np.stack([plane[self.valid] for plane in planes], axis=-1).astype(np.float64)
+        some /= np.linalg.norm(some, axis=-1, keepdims=True)
+        if self.normal_space != "world":
+            some = some @ self.camera.camera_to_world[:3, :3]
+        vectors = np.zeros((*self.valid.shape, 3), dtype=np.float32)
+        vectors[self.valid] = some
+        return vectors
 
 
 def assemble(
-    channels: dict[str, Array], camera: Camera, wanted: Iterable[str], normal_space: str
+    channels: Mapping[str, Array], camera: Camera, wanted: Iterable[str], normal_space: str
 ) -> dict[str, Array]:
     """The passes of a view from the channels of Blender's multilayer EXR.
 
     Args:
-        channels: ``depth.V`` (1e10 where nothing is), ``normal.XYZ`` (world axes), and those
-            that ``wanted`` asks for of ``albedo.RGB``, ``roughness_metallic.RGB``,
-            ``position.XYZ``, ``object_index.V``.
+        channels: See :class:`RawChannels`.
         camera: As Blender sees it.
         wanted: Pass names. ``mask``, ``depth`` and ``normal`` are always computed, since the
             checks need them.
         normal_space: ``camera`` or ``world``.
 
     Returns:
-        Arrays as :data:`PASS_SPECS` describes them, without ``rgb``.
+        Arrays as :data:`.passspec.PASSES` describes them, without ``rgb``.
     """
-    depth = channels["depth.V"]
-    axes = [channels[f"normal.{letter}"] for letter in "XYZ"]
-    square = sum(axis * axis for axis in axes)
-    # Cycles writes 1e10 where a ray meets nothing. A pixel counts only where both are there.
-    valid = np.isfinite(depth) & (depth > 0) & (depth < 1e9) & (square > 0.25)
-    # Most of a picture is empty.
-    some = np.stack([axis[valid] for axis in axes], axis=-1).astype(np.float64)
-    some /= np.linalg.norm(some, axis=-1, keepdims=True)
-    normal = np.zeros((*depth.shape, 3), dtype=np.float32)
-    normal[valid] = some if normal_space == "world" else some @ camera.camera_to_world[:3, :3]
-    passes: dict[str, Array] = {
-        "mask": valid.astype(np.uint8),
-        "depth": np.where(valid, depth, 0.0).astype(np.float32),
-        "normal": normal,
+    raw, names = RawChannels(channels, camera, normal_space), set(wanted)
+    return {
+        spec.name: spec.assemble(raw)
+        for spec in PASSES.values()
+        if spec.assemble is not None and (spec.always or spec.name in names)
     }
-    wanted = set(wanted)
-    if "distance" in wanted:
-        stretch = np.linalg.norm(camera.rays(), axis=-1)
-        passes["distance"] = (passes["depth"] * stretch).astype(np.float32)
-    for name, letters in (("albedo", "RGB"), ("roughness_metallic", "RG"), ("position", "XYZ")):
-        if name in wanted:
-            data = _layer(channels, name, letters)
-            passes[name] = np.where(valid[..., None], data, 0.0).astype(np.float32)
-    if "object_index" in wanted:
-        ids = np.rint(channels["object_index.V"])
-        passes["object_index"] = np.where(valid, ids, 0).astype(np.uint16)
-    return passes
+
+
+def mask_of(passes: Mapping[str, Array], *, exact: bool = False) -> npt.NDArray[np.bool_] | None:
+    """Where the object is, from whichever of a view's passes say it.
+
+    The mask; where it was not stored the depth or distance, an object's id, the normal, each of
+    which is 0 on exactly the pixels without object. At last the picture's alpha, cut at a half:
+    it is antialiased, so that it differs from the mask along the outline.
+
+    Args:
+        passes: Name to array.
+        exact: Whether an antialiased picture's word counts for nothing.
+
+    Returns:
+        (H, W) bool, or ``None`` where none of the passes tells.
+    """
+    for name in MARKERS:
+        if name in passes:
+            data, invalid = passes[name], PASSES[name].invalid
+            return np.asarray(data > invalid if data.ndim == 2 else (data != invalid).any(axis=-1))
+    for name, data in passes.items():
+        if not exact and name in PASSES and PASSES[name].is_picture and data.shape[-1] == 4:
+            return np.asarray(data[..., 3] > 127)
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ from objaverse_render_addon.cameras import (
 from objaverse_render_addon.checks import check_frame
 from objaverse_render_addon.dataset import metadata
 from objaverse_render_addon.dataset.layout import METADATA, color_file, geometry_files, new_writer
-from objaverse_render_addon.frame import PASS_SPECS, Bounds, Frame, assemble
+from objaverse_render_addon.frame import Bounds, Frame, assemble
 from objaverse_render_addon.job import RenderJob
+from objaverse_render_addon.passspec import PASS_NAMES
 
 NOTHING = 1e10
 """What Cycles writes as the depth of a pixel that shows nothing."""
@@ -177,7 +179,7 @@ def picture_of(passes: dict[str, np.ndarray]) -> np.ndarray:
 def frame_of(
     shape: Shape,
     camera: Camera,
-    wanted: tuple[str, ...] = tuple(PASS_SPECS),
+    wanted: tuple[str, ...] = PASS_NAMES,
     normal_space: str = "camera",
     view: View | None = None,
 ) -> Frame:
@@ -190,13 +192,20 @@ def frame_of(
     return frame
 
 
-def frames_of(shape: Shape, job: RenderJob, asset_id: str = "asset") -> list[Frame]:
+def frames_of(
+    shape: Shape,
+    job: RenderJob,
+    asset_id: str = "asset",
+    times: tuple[int | None, ...] = (None,),
+) -> list[Frame]:
     job = job.resolved()
     views = sample_views(job, asset_id, shape.points)
-    return [
-        frame_of(shape, view.camera, job.output.passes, job.output.normal_space, view)
-        for view in views
-    ]
+    frames = []
+    for view, time in itertools.product(views, times):
+        frame = frame_of(shape, view.camera, job.output.passes, job.output.normal_space, view)
+        frame.time, frame.timed = time or 0, time is not None
+        frames.append(frame)
+    return frames
 
 
 def outcome(checks: list[Any]) -> dict[str, str]:
@@ -210,10 +219,11 @@ def write_asset(
     asset_id: str = "asset",
     shape: Shape = LOPSIDED,
     change: Callable[[list[Frame], dict[str, Any]], None] | None = None,
+    times: tuple[int | None, ...] = (None,),
 ) -> Path:
     """A finished asset, as the worker writes one; ``change`` may spoil it before."""
     job = job.resolved()
-    frames = frames_of(shape, job, asset_id)
+    frames = frames_of(shape, job, asset_id, times)
     for index, frame in enumerate(frames):
         frame.checks = check_frame(frame, shape.bounds, frames[:index])
     scratch = out / "scratch"

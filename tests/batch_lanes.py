@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from objaverse_render_addon.batch.lanes.local import Lane, Progress
+from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.layout import METADATA, new_writer, size_of
 from objaverse_render_addon.dataset.metadata import source_record
@@ -124,11 +125,20 @@ def lanes(*made: Lane) -> Callable[[int], Sequence[tuple[str, Lane]]]:
     return lambda _: [(f"plan {number}", lane) for number, lane in enumerate(made)]
 
 
+CALLED = ("on_event", "on_result", "on_start", "cancel")
+
+
 def run(sources: Iterable[Any], out: Path | str, *made: Lane, job: Any = None, **options: Any):
     """``render`` with such lanes; two of them where none is given."""
     made = made or (PlanLane(), PlanLane())
+    called = {name: options.pop(name) for name in CALLED if name in options}
     return render(
-        list(sources), job or make_job(), out, lanes=lanes(*made), **{"online": False, **options}
+        list(sources),
+        job or make_job(),
+        out,
+        RunOptions.of(**{"online": False, **options}),
+        lanes=lanes(*made),
+        **called,
     )
 
 

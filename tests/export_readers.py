@@ -109,6 +109,21 @@ def read_gs_lrm(out: Path, key: str) -> dict[int, Read]:
     return views
 
 
+def read_long_lrm(out: Path, key: str) -> dict[int, Read]:
+    lists = [(out / f"{split}.txt").read_text().split() for split in SPLITS]
+    (path,) = [out / line for lines in lists for line in lines if line.split("/")[0] == key]
+    data = json.loads(path.read_text())
+    assert data["scene_name"] == key
+    views = {}
+    for index, frame in enumerate(data["frames"]):
+        w2c = np.array(frame["w2c"])
+        lens = frame["fx"], frame["fy"], frame["cx"], frame["cy"]
+        picture = picture_at(path.parent / frame["file_path"])
+        assert (frame["h"], frame["w"], 3) == picture.shape
+        views[index] = Read(w2c[:3, :3], w2c[:3, 3], lens, picture)
+    return views
+
+
 def read_lvsm(out: Path, key: str) -> dict[int, Read]:
     lists = [out / split / "full_list.txt" for split in SPLITS]
     (path,) = [line for file in lists for line in file.read_text().split() if key in line]

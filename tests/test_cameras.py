@@ -22,11 +22,13 @@ from objaverse_render_addon.cameras import (
     look_at_pose,
     sample_views,
 )
-from objaverse_render_addon.errors import CameraFileError
+from objaverse_render_addon.errors import CameraFileError, InvalidJob
 from objaverse_render_addon.job import PATTERNS, CameraRules, Output, RenderJob
 
 DRAWN = [name for name, item in PATTERNS.items() if item.drawn]
 PLACED = [name for name, item in PATTERNS.items() if not item.drawn and name != "file"]
+RIGS = [name for name, item in PATTERNS.items() if item.numbered]
+"""Whose views are known by their numbers, at set places."""
 POINTS = LOPSIDED.points
 
 
@@ -131,14 +133,14 @@ def test_poses_say_where_the_cameras_are(pattern: str):
 
 @each_pattern
 def test_views_are_numbered_and_as_many_as_asked_for(pattern: str):
-    count = 6 if pattern == "cube-faces" else 17
+    count = 6 if pattern == "cube-faces" else min(17, PATTERNS[pattern].views)
     assert [view.index for view in views_of(pattern, views=count)] == list(range(count))
     assert len(views_of(pattern)) == PATTERNS[pattern].views
     if pattern != "cube-faces":
         assert len(views_of(pattern, views=1)) == 1
 
 
-@each_pattern
+@pytest.mark.parametrize("pattern", [name for name in DRAWN + PLACED if name not in RIGS])
 def test_angles_distances_and_lenses_stay_in_their_ranges(pattern: str):
     defaults = PATTERNS[pattern]
     # The samples' own distance; "fit" may move a camera back from there.
@@ -158,13 +160,16 @@ def test_angles_distances_and_lenses_stay_in_their_ranges(pattern: str):
 
 @each_pattern
 def test_no_two_views_are_the_same(pattern: str):
-    for count in (6,) if pattern == "cube-faces" else (2, 12, 48):
+    counts = {"cube-faces": (6,), "zero123plus": (2, 7), "g-objaverse": (2, 24)}
+    for count in counts.get(pattern, (2, 12, 48)):
         found = matrices(views_of(pattern, views=count, framing="allow")).reshape(count, 16)
         distance = np.linalg.norm(found[:, None] - found[None], axis=2)
         assert distance[~np.eye(count, dtype=bool)].min() > 1e-3
 
 
-@pytest.mark.parametrize("pattern", [name for name in DRAWN + PLACED if name != "cube-faces"])
+@pytest.mark.parametrize(
+    "pattern", [name for name in DRAWN + PLACED if name not in ("cube-faces", *RIGS)]
+)
 def test_the_northern_hemisphere_has_no_view_from_below(pattern: str):
     views = views_of(pattern, views=40, only_northern_hemisphere=True)
     assert matrices(views)[:, 2, 3].min() >= 0
@@ -406,6 +411,63 @@ def test_cube_faces_look_along_the_six_axes_in_order():
     assert np.allclose(away, [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]])
     # From above the front (-Y) is at the bottom of the image, as in Blender's own top view.
     assert np.allclose(matrices(views_of("cube-faces"))[4, :3, 1], [0, 1, 0])
+
+
+def test_syncdreamers_input_stands_over_the_ring_at_elevations_of_its_own():
+    ring = views_of("ring", views=16, elevation=(30, 30), framing="allow")
+    views = views_of("syncdreamer-input")
+    name = "azimuth_degrees"
+    assert np.allclose(poses(views, name), poses(ring, name))
+    # In degrees, not by area, as its script draws them.
+    elevations = np.concatenate(
+        [poses(views_of("syncdreamer-input", f"{n}"), "elevation_degrees") for n in range(60)]
+    )
+    assert len(set(elevations)) == 960
+    quarters = np.histogram(elevations, bins=4, range=(-10, 40))[0]
+    assert quarters.sum() == 960
+    assert np.abs(quarters - 240).max() < 60
+    assert (poses(views, "radius") == 1.5).all()
+    assert abs(views[0].camera.intrinsics[0, 0] / 64 * 256 - 280) < 1e-3
+
+
+def test_zero123plus_has_six_set_views_around_a_drawn_one():
+    drawn = []
+    for asset in "abcdefgh":
+        views = views_of("zero123plus", asset)
+        azimuth, elevation = (poses(views, f"{name}_degrees") for name in ("azimuth", "elevation"))
+        assert azimuth.tolist() == [0, 30, 90, 150, 210, 270, 330]
+        assert elevation[1:].tolist() == [20, -10] * 3
+        drawn.append(elevation[0])
+        assert (poses(views, "radius") == 4).all()
+        assert {round(view.camera.fov[0], 9) for view in views} == {30}
+    assert len(set(drawn)) == 8
+    assert -20 <= min(drawn) < max(drawn) <= 45
+    with pytest.raises(InvalidJob, match="more than the 7"):
+        views_of("zero123plus", views=8)
+
+
+def test_g_objaverse_has_two_turns_the_top_and_the_bottom():
+    heights = set()
+    for asset in "abcdefgh":
+        views = views_of("g-objaverse", asset)
+        azimuth, elevation = (poses(views, f"{name}_degrees") for name in ("azimuth", "elevation"))
+        assert np.allclose(azimuth[:25], (270 + 15 * np.arange(25)) % 360)
+        assert np.allclose(azimuth[27:], (270 + 30 * np.arange(13)) % 360)
+        assert (np.ptp(elevation[:25]), np.ptp(elevation[27:])) == (0, 0)
+        assert 5 <= elevation[0] <= 30
+        assert -5 <= elevation[27] <= 5
+        assert elevation[25:27].tolist() == [90, -90]
+        assert np.allclose(matrices(views)[24], matrices(views)[0])
+        assert np.allclose(matrices(views)[39], matrices(views)[27])
+        heights |= {elevation[0], elevation[27]}
+        # The whole unit cube, whichever way it stands.
+        side = (-0.5, 0.5)
+        corners = np.array([[x, y, z] for x in side for y in side for z in side])
+        for view in views:
+            uv, _ = view.camera.project(corners)
+            assert uv.min() > 0
+            assert uv.max() < 64
+    assert len(heights) == 16
 
 
 def test_an_orbit_climbs_while_it_turns():
@@ -675,3 +737,15 @@ def test_the_frame_that_is_wrong_is_counted(tmp_path: Path):
 def test_a_camera_cannot_be_swapped_out():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Camera(8, 8, np.eye(3), np.eye(4)).width = 9
+
+
+def test_some_pixels_have_the_rays_and_points_of_all():
+    lens = np.array([[53.0, 0, 20.3], [0, 47.0, 11.9], [0, 0, 1]])
+    camera = Camera(40, 24, lens, look_at_pose(30.0, 20.0, 3.0, Rig((0.1, 0.2, 0.3))))
+    depth = np.random.default_rng(0).uniform(1, 4, (24, 40)).astype(np.float32)
+    at = np.nonzero(depth > 2)
+    assert np.allclose(camera.rays(at), camera.rays()[at], atol=1e-14)
+    assert np.allclose(camera.unproject(depth, at), camera.unproject(depth)[at], atol=1e-13)
+    uv, z = camera.project(camera.unproject(depth, at))
+    assert np.allclose(uv, np.stack(at[::-1], axis=1) + 0.5)
+    assert np.allclose(z, depth[at])

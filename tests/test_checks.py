@@ -296,3 +296,15 @@ def test_a_check_says_the_number_it_rests_on(frame: Frame):
     assert values["mask_equals_depth"] == 3
     assert values["mask_not_empty"] == len(rows) - 3
     assert values["unit_normals"] == pytest.approx(1)
+
+
+def test_what_moves_between_times_is_no_contradiction():
+    frame, later = frame_of(LOPSIDED, camera_at(30)), frame_of(LOPSIDED, camera_at(60))
+    # Somewhere else altogether.
+    for name, data in later.passes.items():
+        later.passes[name] = np.roll(data, 60, axis=1)
+    found = {check.name: check.status for check in check_frame(frame, LOPSIDED.bounds, [later])}
+    assert found["reprojection"] == "failed"
+    later.time = 2
+    names = [check.name for check in check_frame(frame, LOPSIDED.bounds, [later])]
+    assert "reprojection" not in names

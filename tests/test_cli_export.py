@@ -46,7 +46,7 @@ def test_the_command_exports_tells_and_reports(tmp_path: Path, data: Path, capsy
     assert f"ns-train nerfacto --data {tmp_path / 'o'}/chair nerfstudio-data" in said
     report = json.loads((tmp_path / "o/export.json").read_text())
     assert report["scenes"] == 3
-    assert report["options"] == Options().to_dict()
+    assert report["options"] == Options(background=(1, 1, 1)).to_dict()
     assert {note["kind"] for note in report["notes"]} == {"dropped", "rescaled"}
 
 

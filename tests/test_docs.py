@@ -12,8 +12,6 @@ import pytest
 from objaverse_render_addon import errors
 from objaverse_render_addon.assets.formats import EXTENSIONS
 from objaverse_render_addon.dataset.export import FORMATS
-from objaverse_render_addon.dataset.layout import _LETTERS
-from objaverse_render_addon.frame import PASS_SPECS
 from objaverse_render_addon.job import PATTERNS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,17 +71,6 @@ def test_every_pattern_has_its_numbers(name: str) -> None:
 def test_every_pattern_is_named() -> None:
     for text in (page("docs/cameras.md"), page("README.md")):
         assert [name for name in PATTERNS if f"`{name}`" not in text] == []
-
-
-@pytest.mark.parametrize("name", PASS_SPECS)
-def test_every_pass_has_its_dtype_and_unit(name: str) -> None:
-    spec = PASS_SPECS[name]
-    first = next(row for row in rows("docs/formats.md") if row[0] == f"`{name}`")
-    assert first[1] == spec.dtype
-    if name != "rgb":
-        assert first[2] == ("(H, W)" if spec.channels == 1 else f"(H, W, {spec.channels})")
-        channels = [f"`{name}.{letter}`" for letter in _LETTERS[name]]
-        assert [f"`{name}`", ", ".join(channels)] in rows("docs/formats.md")
 
 
 def test_every_format_is_named() -> None:

@@ -38,6 +38,7 @@ from objaverse_render_addon.assets import transfer as downloads
 from objaverse_render_addon.assets.download import download, new_session
 from objaverse_render_addon.assets.objaverse import ObjaverseCache, as_uid
 from objaverse_render_addon.batch.background import Fetch
+from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.errors import (
     ChecksumMismatch,
     DiskFull,
@@ -667,14 +668,21 @@ def test_one_bad_address_is_one_named_failure_and_nothing_is_rendered_twice(serv
     server.orders[f"glbs/000-023/{OTHER}.glb"] = [page]
     server.list(THIRD, "../x.glb")
     report = render(
-        [UID, OTHER, THIRD, "d" * 32], RenderJob(), tmp_path / "out",
-        download_dir=tmp_path, endpoint=server.endpoint,
+        [UID, OTHER, THIRD, "d" * 32],
+        RenderJob(),
+        tmp_path / "out",
+        RunOptions.of(download_dir=tmp_path, endpoint=server.endpoint),
     )  # fmt: skip
     assert [result.asset_id for result in report.results] == [UID, OTHER, THIRD, "d" * 32]
     assert [type(result.error) for result in report.results] == [
         DownloadFailed, WrongFormat, DownloadFailed, SourceNotFound,
     ]  # fmt: skip
     assert [p.name for p in (tmp_path / "out").iterdir() if not p.name.startswith(".")] == []
-    offline = render([UID], RenderJob(), tmp_path / "out", download_dir=tmp_path, online=False)
+    offline = render(
+        [UID],
+        RenderJob(),
+        tmp_path / "out",
+        RunOptions.of(download_dir=tmp_path, online=False),
+    )
     assert isinstance(offline.results[0].error, OnlineAccessDenied)
     assert offline.exit_code == OnlineAccessDenied.exit_code

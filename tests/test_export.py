@@ -177,6 +177,18 @@ def test_other_options_or_another_format_want_another_folder(tmp_path: Path, dat
         export(data, tmp_path / "out", "gs-lrm")
 
 
+def test_an_export_from_before_an_option_goes_on_with_its_default(tmp_path: Path, data: Path):
+    export(data, tmp_path / "out", "lvsm")
+    path = tmp_path / "out/.export/header.json"
+    header = json.loads(path.read_text())
+    for younger in ("alpha", "aesthetic_score"):
+        del header["options"][younger]
+    path.write_text(json.dumps(header))
+    assert statuses(export(data, tmp_path / "out", "lvsm")) == dict.fromkeys(NAMES, "skipped")
+    with pytest.raises(OutputExists, match="aesthetic_score None → 6"):
+        export(data, tmp_path / "out", "lvsm", Options(aesthetic_score=6.0))
+
+
 def test_a_moved_target_gets_its_absolute_paths_anew(tmp_path: Path, data: Path):
     export(data, tmp_path / "out", "lvsm", Options(split=(1, 0, 0)))
     (tmp_path / "out").rename(tmp_path / "moved")
@@ -255,7 +267,7 @@ def test_a_view_that_no_asset_has_is_refused_by_name(tmp_path: Path, data: Path)
 @pytest.mark.parametrize(
     "values",
     [{"split": (0.5, 0.5, 0.5)}, {"split": (1.5, -0.5, 0)}, {"background": (2, 0, 0)},
-     {"views": ()}, {"views": (-1,)}],
+     {"views": ()}, {"views": (-1,)}, {"aesthetic_score": float("nan")}],
 )  # fmt: skip
 def test_impossible_options_are_refused(values: dict[str, Any]):
     with pytest.raises(InvalidJob):

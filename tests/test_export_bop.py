@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tarfile
 from pathlib import Path
@@ -316,6 +317,10 @@ def test_shards_hold_what_the_scenes_hold(tmp_path: Path, monkeypatch: pytest.Mo
                 rles = json.loads(files[f"{name}.json"])
                 assert list(rles) == ["0"]
                 assert (decoded(rles["0"]) * 255 == shown).all()
+    # The toolkit reads "rgb" and a suffix, which is .jpg unless it is told otherwise.
+    page = (Path(__file__).parent.parent / "docs/export/bop.md").read_text(encoding="utf-8")
+    suffix = re.search(r'rgb_suffix="([^"]+)"', page)[1]
+    assert f"rgb{suffix}" in found["000002_000000"]
     assert load(out / "models/models_info.json") == load(plain / "models/models_info.json")
     again = export(tmp_path / "data", out, "bop-webdataset", Options(split=ALL))
     assert [outcome.status for outcome in again.outcomes] == ["skipped"] * 2

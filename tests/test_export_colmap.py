@@ -14,7 +14,9 @@ from exporting import camera_of, emptied, exported, notes, seen_points, stored
 from PIL import Image
 
 from objaverse_render_addon.cameras import look_at_pose
+from objaverse_render_addon.dataset.export import Options, export
 from objaverse_render_addon.dataset.export.colmap import quaternion
+from objaverse_render_addon.errors import InvalidJob, OutputExists
 
 Model = dict[str, Any]
 
@@ -237,6 +239,45 @@ def test_views_with_one_lens_share_a_camera(tmp_path: Path):
     model = read_binary(out / "asset/sparse/0")
     assert list(model["cameras"]) == [1]
     assert [image["camera"] for image in model["images"].values()] == [1] * 5
+
+
+def test_lenses_that_differ_by_noise_are_one_camera_and_others_are_not(tmp_path: Path):
+    def change(_frames: Any, record: dict[str, Any]) -> None:
+        for view in record["views"]:
+            # What float32 leaves of a number that was read back.
+            view["intrinsics"][0][0] *= 1 + 1e-7 * (view["index"] % 3 - 1)
+        record["views"][3]["intrinsics"][0][0] *= 1.001
+
+    stored(tmp_path / "data", pattern="ring", views=5, change=change)
+    out, _ = exported(tmp_path, "colmap")
+    for read in (read_text, read_binary):
+        model = read(out / "asset/sparse/0")
+        assert list(model["cameras"]) == [1, 2]
+        assert [image["camera"] for image in model["images"].values()] == [1, 1, 1, 2, 1]
+
+
+def test_pictures_lie_over_what_splatting_paints_behind_them_or_keep_alpha(tmp_path: Path):
+    reader = stored(tmp_path / "data", resolution=(48, 48))
+    out, _ = exported(tmp_path, "colmap")
+    # simple_trainer and train.py render over black, unless they are told otherwise.
+    rendered_behind = np.zeros(3)
+    nothing = reader.read(0)["rgb"][..., 3] == 0
+    assert nothing.any()
+    with Image.open(out / "asset/images/000.png") as image:
+        assert image.mode == "RGB"
+        assert (np.asarray(image)[nothing] == rendered_behind).all()
+    (tmp_path / "out").rename(tmp_path / "black")
+    out, report = exported(tmp_path, "colmap", alpha=True)
+    assert (out / "asset/images/000.png").read_bytes() == reader.bytes_of("000.png")
+    assert "gsplat drops it" in notes(report, "differs")
+    with pytest.raises(OutputExists, match="alpha"):
+        export(tmp_path / "data", tmp_path / "black", "colmap", Options(alpha=True))
+    for options, said in (
+        (("lvsm", Options(alpha=True)), "no choice of pictures with alpha"),
+        (("colmap", Options(alpha=True, background=(1, 1, 1))), "no background"),
+    ):
+        with pytest.raises(InvalidJob, match=said):
+            export(tmp_path / "data", tmp_path / "other", *options)
 
 
 def test_colmaps_own_library_reads_both(tmp_path: Path):

@@ -18,6 +18,7 @@ from export_readers import (
     read_gs_lrm,
     read_instantmesh,
     read_lgm,
+    read_long_lrm,
     read_lvsm,
     read_nerf_synthetic,
     read_nerfstudio,
@@ -64,6 +65,7 @@ CASES = {
     "nerfstudio": Case(read_nerfstudio, depth=2e-7, shifted=True, per_view=True),
     "nerf-synthetic": Case(read_nerf_synthetic),
     "gs-lrm": Case(read_gs_lrm, shifted=True, per_view=True),
+    "long-lrm": Case(read_long_lrm, alpha=False, shifted=True, per_view=True),
     "lvsm": Case(read_lvsm, alpha=False, shifted=True, per_view=True),
     "depthsplat": Case(read_depthsplat, alpha=False, depth=0.0, shifted=True, per_view=True),
     "openlrm": Case(read_openlrm, half=1.0, shifted=True),
@@ -125,7 +127,8 @@ def agree(name: str, out: Path, asset: Path, shape: Shape, key: str = "chair") -
                 assert (view.picture == stored["rgb"]).all()
             else:
                 alpha = stored["rgb"][..., 3:] / 255.0
-                over = stored["rgb"][..., :3] * alpha + 255.0 * (1 - alpha)
+                behind = 255.0 * np.array(FORMATS[name].background)
+                over = stored["rgb"][..., :3] * alpha + behind * (1 - alpha)
                 assert view.picture.shape[2] == 3
                 assert np.abs(view.picture - over).max() <= 0.5001
             assert (view.depth is not None) == (case.depth is not None)
@@ -228,7 +231,7 @@ def test_pictures_over_a_background_are_taken_or_refused(tmp_path: Path, name: s
     skip_without_torch(name)
     asset = write_asset(tmp_path / "data", job_of(background=(1.0, 0.5, 0.0)), "chair")
     report = export(asset, tmp_path / "out", name)
-    if name in ("nerfstudio", "lvsm", "depthsplat"):
+    if name in ("nerfstudio", "long-lrm", "lvsm", "depthsplat"):
         assert report.failed == []
         picture = CASES[name].read(tmp_path / "out", "chair")[0].picture
         assert picture[0, 0].tolist() == [255, 128, 0]
@@ -251,6 +254,7 @@ def test_colour_alone_is_enough_where_the_format_has_no_more(tmp_path: Path, nam
     else:
         assert report.failed == []
         assert CASES[name].read(tmp_path / "out", "chair")[0].depth is None
+        assert not list((tmp_path / "out").rglob("*.ply"))
 
 
 def test_a_format_without_colour_in_the_data_is_refused(tmp_path: Path):
@@ -326,10 +330,17 @@ def test_nerfstudio_gets_masks_only_when_asked(tmp_path: Path):
     assert sum(map(len, parts)) == len(names)
 
 
-def test_3dgs_starts_from_points_of_the_surface(tmp_path: Path):
+@pytest.mark.parametrize("name", ["nerf-synthetic", "nerfstudio"])
+def test_splats_start_from_points_of_the_surface(tmp_path: Path, name: str):
     asset = write_asset(tmp_path / "data", job_of(), "chair", OFF_CENTER)
-    export(asset, tmp_path / "out", "nerf-synthetic")
-    data = (tmp_path / "out/chair/points3d.ply").read_bytes()
+    export(asset, tmp_path / "out", name)
+    path = tmp_path / "out/chair/points3d.ply"
+    if name == "nerfstudio":
+        said = json.loads((tmp_path / "out/chair/transforms.json").read_text())
+        path = tmp_path / "out/chair" / said["ply_file_path"]
+        # The parser turns them as it turns the poses, which is not at all.
+        assert not {"applied_transform", "applied_scale"} & set(said)
+    data = path.read_bytes()
     head, _, body = data.partition(b"end_header\n")
     fields = [(name, "<f4") for name in ("x", "y", "z", "nx", "ny", "nz")]
     fields += [(name, "u1") for name in ("red", "green", "blue")]

@@ -107,6 +107,32 @@ def test_the_library_decodes_it_without_a_decoder_of_ours(tmp_path: Path):
     assert "pilrgb" in notes(report, "dropped")
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_more_workers_than_shards_are_refused_and_the_report_says_how_many_there_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    wds = pytest.importorskip("webdataset", reason="webdataset is not installed")
+    monkeypatch.setattr(module, "LARGEST_SHARD", 150_000)
+    for name in "abc":
+        stored(tmp_path / "data", name, views=5)
+    out, report = exported(tmp_path, "webdataset", split=ALL)
+    (most,) = [n["amount"] for n in report.notes if "loading workers" in n["text"]]
+    urls = [str(path) for path in shards(out)]
+    assert most == len(urls) >= 3
+
+    def loaded(workers: int) -> list[str]:
+        keys = []
+        for worker in range(workers):
+            monkeypatch.setenv("WORKER", str(worker))
+            monkeypatch.setenv("NUM_WORKERS", str(workers))
+            keys += [sample["__key__"] for sample in wds.WebDataset(urls, shardshuffle=False)]
+        return sorted(keys)
+
+    assert loaded(most) == [f"{name}-{view:03d}" for name in "abc" for view in range(5)]
+    with pytest.raises(ValueError, match="fewer shards than workers"):
+        loaded(most + 1)
+
+
 def test_a_shard_is_not_larger_than_its_bound_and_holds_views_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -14,8 +14,8 @@ from analytic import (
 )
 
 from objaverse_render_addon.cameras import Camera
-from objaverse_render_addon.frame import PASS_SPECS, assemble
-from objaverse_render_addon.job import PASS_NAMES
+from objaverse_render_addon.frame import assemble
+from objaverse_render_addon.passspec import PASS_NAMES, PASSES
 
 WITHOUT_RGB = tuple(name for name in PASS_NAMES if name != "rgb")
 
@@ -40,7 +40,7 @@ TOP = Camera(2, 2, np.array([[2.0, 0, 1], [0, 2, 1], [0, 0, 1]]), np.eye(4))
 
 
 def test_every_pass_has_a_meaning():
-    assert tuple(PASS_SPECS) == PASS_NAMES
+    assert tuple(PASSES) == PASS_NAMES
 
 
 @pytest.mark.parametrize("nothing", [NOTHING, np.inf, np.nan, 0.0, -1.0])
@@ -98,7 +98,7 @@ def test_every_pass_has_the_dtype_and_channels_of_its_specification():
     passes = assemble(channels_of(LOPSIDED, camera_at()), camera_at(), WITHOUT_RGB, "camera")
     assert set(passes) == set(WITHOUT_RGB)
     for name, data in passes.items():
-        spec = PASS_SPECS[name]
+        spec = PASSES[name]
         assert data.dtype == np.dtype(spec.dtype), name
         assert data.shape == ((96, 96) if spec.channels == 1 else (96, 96, spec.channels)), name
         assert (data[passes["mask"] == 0] == spec.invalid).all(), name
@@ -136,5 +136,5 @@ def test_the_specification_of_a_frame_names_the_space_of_its_normals():
     frame = frame_of(Sphere(), camera_at(), normal_space="world")
     assert frame.spec("normal").space == "world"
     assert "world" in frame.spec("normal").about
-    assert frame.spec("depth") == PASS_SPECS["depth"]
-    assert frame_of(Sphere(), camera_at()).spec("normal") == PASS_SPECS["normal"]
+    assert frame.spec("depth") == PASSES["depth"]
+    assert frame_of(Sphere(), camera_at()).spec("normal") == PASSES["normal"]

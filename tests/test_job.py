@@ -311,6 +311,11 @@ def test_the_python_constructors_check_as_the_files_do(make: Any, field: str):
             {"cameras": {"pattern": "cube-faces", "only_northern_hemisphere": True}},
             "cameras.only_northern_hemisphere",
         ),
+        ({"cameras": {"pattern": "zero123plus", "views": 8}}, "cameras.views"),
+        (
+            {"cameras": {"pattern": "g-objaverse", "only_northern_hemisphere": True}},
+            "cameras.only_northern_hemisphere",
+        ),
         (
             {"cameras": {"elevation": [-30, -10], "only_northern_hemisphere": True}},
             "cameras.elevation",

@@ -17,14 +17,13 @@ from analytic import LOPSIDED, camera_at, frame_of
 from PIL import Image
 
 from objaverse_render_addon.cameras import View
-from objaverse_render_addon.dataset.images import read_exr, read_png
+from objaverse_render_addon.dataset.images import composite, read_exr, read_png
 from objaverse_render_addon.dataset.layout import (
     METADATA,
     AssetWriter,
     arrays_from_channels,
     asset_path,
     color_file,
-    composite,
     geometry_files,
     new_writer,
     pass_file,
@@ -33,6 +32,7 @@ from objaverse_render_addon.dataset.layout import (
 )
 from objaverse_render_addon.dataset.reader import read_metadata
 from objaverse_render_addon.errors import DiskFull, OutputNotWritable
+from objaverse_render_addon.frame import FrameKey
 from objaverse_render_addon.job import PASS_NAMES, Output
 
 FULL = Path("/dev/full")
@@ -327,11 +327,11 @@ def written(output: Output, tmp_path: Path, background=None, index: int = 7) -> 
 def test_each_pass_has_a_file_of_its_own(tmp_path: Path):
     output = Output(passes=PASS_NAMES)
     files = written(output, tmp_path)
-    assert list(files) == [pass_file(7, name, "npy") for name in PASS_NAMES]
+    assert list(files) == [pass_file(FrameKey(7), name, "npy") for name in PASS_NAMES]
     assert list(files)[:2] == ["007.png", "007_depth.npy"]
     expected = frame_of(LOPSIDED, camera_at(size=(37, 24))).passes
     for name in PASS_NAMES:
-        data = files[pass_file(7, name, "npy")]
+        data = files[pass_file(FrameKey(7), name, "npy")]
         found = read_png(data) if name == "rgb" else np.load(io.BytesIO(data), allow_pickle=False)
         assert found.dtype == expected[name].dtype, name
         assert np.array_equal(found, expected[name]), name
@@ -366,7 +366,7 @@ def test_geometry_comes_back_from_one_exr_exactly(tmp_path: Path):
 
 
 def test_the_numbers_of_views_sort_and_go_beyond_a_thousand():
-    assert [pass_file(index, "rgb", "npy") for index in (0, 42, 1234)] == [
+    assert [pass_file(FrameKey(index), "rgb", "npy") for index in (0, 42, 1234)] == [
         "000.png", "042.png", "1234.png"
     ]  # fmt: skip
 

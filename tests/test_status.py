@@ -292,7 +292,7 @@ def test_what_is_rendered_and_waits_for_its_shard_is_told(tmp_path: Path, capsys
 
 def test_who_leaves_all_out_is_not_told_that_nothing_was_named(tmp_path: Path, capsys):
     sources, out = make_sources(tmp_path / "src", 2), tmp_path / "out"
-    Progress(quiet=False).summary(run(sources, out, licences="by"))
+    Progress(quiet=False).summary(run(sources, out, licenses="by"))
     assert "that this run was asked for" in capsys.readouterr().out
 
 

@@ -210,7 +210,7 @@ def test_an_edited_mask_is_found(asset: Path):
 
 def test_a_mask_of_255_is_found(asset: Path):
     rewrite(asset / "000_mask.npy", lambda mask: mask * 255)
-    assert failed(verify_asset(asset), "view 0: mask_is_binary (255)")
+    assert failed(verify_asset(asset), "view 0: mask_in_limits (255)")
 
 
 @pytest.mark.parametrize("name", ["depth", "normal", "albedo", "position", "object_index"])

@@ -102,9 +102,9 @@ class Reach:
             below = self._below(real)
             if below is None:
                 return Part(refused="leads outside its folder")
+            status = real.stat()
             if self._own(real) and any(part.startswith(".") for part in below.parts):
                 return Part(refused="is hidden")
-            status = real.stat()
         except (OSError, RuntimeError, ValueError):
             return Part()
         if folder:

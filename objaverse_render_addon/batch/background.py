@@ -18,6 +18,7 @@ from typing import Any, Literal
 from ..assets.resolve import Resolver
 from ..errors import Interrupted, RenderError, UnexpectedError
 from ..job import RenderJob
+from .options import RunOptions
 from .run import AssetResult, Event, Report, render
 
 __all__ = ["BackgroundRun", "Ended", "Fetch"]
@@ -73,11 +74,10 @@ class BackgroundRun:
                 self.sources,
                 self.job,
                 self.out,
+                RunOptions.of(**self.options, previews=self.previews),
                 on_event=self._events.put,
                 on_result=self._events.put,
-                previews=self.previews,
                 cancel=self._cancel,
-                **self.options,
             )
             del report
             self._events.put(Ended("finished"))

@@ -35,6 +35,7 @@ from ..job import RenderJob
 from ..words import how_many
 from ..worker.protocol import Done, Failed, FrameDone, RenderAsset, Stage
 from .lanes.local import Lane, LaneBroken, LaneThread, Told, sha256_of
+from .options import RunOptions
 from .output.packing import Shards, Waiting
 from .output.storage import STORAGE_ERRORS, StorageWatch
 from .output.store import Store
@@ -44,7 +45,7 @@ from .queue.ledger_file import named
 from .queue.rows import Outcome, Row, file_type
 from .results import AssetResult, Event, Notice
 
-__all__ = ["Engine"]
+__all__ = ["Books", "Engine", "Listener"]
 
 GRACE: Final = 10.0
 """Seconds that assets in hand may take to end after the first Ctrl-C."""
@@ -88,43 +89,59 @@ class _Gone:
     error: RenderError
 
 
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Where the run writes what it has.
+
+    Attributes:
+        request: Number of the list in the ledger.
+        shards: How to pack, where the layout is ``webdataset``.
+    """
+
+    store: Store
+    ledger: Ledger
+    request: int
+    shards: Shards | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who knows of assets, and who wants to.
+
+    Attributes:
+        lookup: Gives what a catalogue knows of a source.
+        on_result: Called with the asset's number in the ledger, and its result.
+    """
+
+    lookup: Callable[[str], dict[str, Any]]
+    on_event: Callable[[Event], None]
+    on_result: Callable[[int, AssetResult], None]
+
+
 class Engine:
     """One run over the assets of a request.
 
     Args:
         lanes: Names, and where to render.
-        fetch: Whether assets are fetched here; lanes on other machines do it themselves.
-        shards: How to pack, where the layout is ``webdataset``.
-        attempts: Times that an asset may take its worker down before it is given up.
-        patience: Seconds that the run waits for storage that fails or is full before it ends.
-        min_free: Bytes that have to stay free.
-        on_result: Told the asset's number in the ledger, and its result.
+        resolver: Fetches; ``None`` where lanes on other machines do it themselves.
         cancel: Set it, from any thread, to stop at once.
     """
 
     def __init__(
         self,
-        *,
         job: RenderJob,
-        store: Store,
-        ledger: Ledger,
-        request: int,
+        options: RunOptions,
+        books: Books,
         lanes: Sequence[tuple[str, Lane]],
-        fetch: bool,
-        resolver: Resolver,
-        shards: Shards | None,
-        attempts: int,
-        patience: float,
-        min_free: int | None,
-        provenance: dict[str, dict[str, Any]],
-        lookup: Callable[[str], dict[str, Any]],
-        on_event: Callable[[Event], None],
-        on_result: Callable[[int, AssetResult], None],
+        resolver: Resolver | None,
+        listener: Listener,
         cancel: threading.Event,
     ) -> None:
-        self._store, self._ledger, self._request = store, ledger, request
-        self._shards, self._attempts = shards, attempts
-        self._on_event, self._on_result, self._cancel = on_event, on_result, cancel
+        store, ledger, shards = books.store, books.ledger, books.shards
+        self._store, self._ledger, self._request = store, ledger, books.request
+        self._shards, self._attempts = shards, options.workers.attempts
+        self._on_event, self._on_result = listener.on_event, listener.on_result
+        self._cancel = cancel
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._names = [name for name, _ in lanes]
         self._lanes = {
@@ -138,10 +155,11 @@ class Engine:
         self._fetchers = ThreadPoolExecutor(min(32, self._ahead), "fetch")
         self._packers = ThreadPoolExecutor(2, "pack")
         self._stop_fetching = threading.Event()
-        self._storage = StorageWatch(store, patience, min_free, self._say)
+        storage = options.storage
+        self._storage = StorageWatch(store, storage.patience, storage.min_free, self._say)
         self._preparer = Preparer(
-            job, store, resolver if fetch else None, shards=shards is not None,
-            patiently=self._patiently, provenance=provenance, lookup=lookup,
+            job, store, resolver, shards=shards is not None, patiently=self._patiently,
+            provenance=options.selection.provenance, lookup=listener.lookup,
             tell=self._inbox.put, cancel=self._stop_fetching,
         )  # fmt: skip
         ledger.patience = self._storage_of_ledger

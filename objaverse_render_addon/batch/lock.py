@@ -80,8 +80,11 @@ class Lock:
         file.truncate(0)
         # What several hold has no owner: whoever came last may be gone, or have been refused.
         name = f"process {os.getpid()} on {socket.gethostname()}" if alone else _SHARED
-        file.write(name.encode())
-        file.flush()
+        try:
+            file.write(name.encode())
+            file.flush()
+        except OSError as error:
+            raise from_os_error(error, str(path)) from error
         return file
 
     def release(self, *, remove: bool = False) -> None:

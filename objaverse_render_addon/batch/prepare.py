@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,7 +89,7 @@ class Preparer:
         *,
         shards: bool,
         patiently: Callable[[Callable[[], Found | None]], Found | None],
-        provenance: dict[str, dict[str, Any]],
+        provenance: Mapping[str, dict[str, Any]],
         lookup: Callable[[str], dict[str, Any]],
         tell: Callable[[Stage], None],
         cancel: threading.Event,

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import bpy
 
+from ..passspec import layers_for
 from . import compat
 
 __all__ = ["is_set_up", "restore_passes", "set_output", "setup_passes"]
@@ -23,17 +24,6 @@ _RECORD: Final = "objaverse_passes"
 _MARK: Final = "objaverse_pass_node"
 # Blender 4.5's first compositor nodes come with this image.
 _VIEWER: Final = "Viewer Node"
-
-# Pass name to layers in the EXR: (layer, socket type, Render Layers output, view layer flag).
-_LAYERS: Final[dict[str, tuple[str, str, str, str]]] = {
-    "depth": ("depth", "FLOAT", "Depth", "use_pass_z"),
-    "normal": ("normal", "VECTOR", "Normal", "use_pass_normal"),
-    "position": ("position", "VECTOR", "Position", "use_pass_position"),
-    "object_index": ("object_index", "FLOAT", "Object Index", "use_pass_object_index"),
-    "albedo": ("albedo", "RGBA", "albedo", ""),
-    "roughness_metallic": ("roughness_metallic", "RGBA", "roughness_metallic", ""),
-}
-AOVS: Final = ("albedo", "roughness_metallic")
 
 
 def setup_passes(
@@ -45,22 +35,23 @@ def setup_passes(
 ) -> Any:
     """Make renders of ``scene`` write their geometry into ``folder/stem*.exr``.
 
-    Depth and normal are always written. Channels are named ``depth.V``, ``normal.X`` … as
+    Written is what :data:`objaverse_render_addon.passspec.PASSES` says that the wanted passes are
+    made from; depth and normal always. Channels are named ``depth.V``, ``normal.X`` … as
     :func:`objaverse_render_addon.frame.assemble` reads them: depth is planar Z in scene units,
-    1e10 where nothing is; normals are in world axes. The materials' AOV outputs for ``albedo``
-    and ``roughness_metallic`` are :mod:`objaverse_render_addon.blender.materials`' work.
+    1e10 where nothing is; normals are in world axes. The materials' AOV outputs are
+    :mod:`objaverse_render_addon.blender.materials`' work.
 
     Returns:
         The File Output node, for :func:`set_output`.
     """
     if _RECORD in scene:
         restore_passes(scene, view_layer)
-    names = ["depth", "normal", *(name for name in _LAYERS if name in set(wanted))]
-    layers = {name: _LAYERS[name] for name in names}
+    layers = layers_for(wanted)
     grouped = hasattr(scene, "compositing_node_group")
     had_tree = (scene.compositing_node_group if grouped else scene.node_tree) is not None
-    flags = [flag for *_, flag in layers.values() if flag]
-    added_aovs = [name for name in AOVS if name in layers and name not in view_layer.aovs]
+    flags = [layer.flag for layer in layers if layer.flag]
+    aovs = [layer.output for layer in layers if not layer.flag]
+    added_aovs = [name for name in aovs if name not in view_layer.aovs]
     scene[_RECORD] = json.dumps(
         {
             "view_layer": view_layer.name,
@@ -85,11 +76,11 @@ def setup_passes(
     tree = compat.compositor_tree(scene)
     source = tree.nodes.new("CompositorNodeRLayers")
     source.scene, source.layer = scene, view_layer.name
-    output = compat.make_file_output(tree, [(layer, kind) for layer, kind, *_ in layers.values()])
+    output = compat.make_file_output(tree, [(layer.name, layer.socket) for layer in layers])
     for node in (source, output):
         node[_MARK] = True
-    for layer, _, socket, _ in layers.values():
-        tree.links.new(compat.pass_socket(source, socket), output.inputs[layer])
+    for layer in layers:
+        tree.links.new(compat.pass_socket(source, layer.output), output.inputs[layer.name])
     set_output(output, folder, stem)
     return output
 

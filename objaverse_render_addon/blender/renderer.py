@@ -88,10 +88,11 @@ class Renderer:
                 seen = stage.look(shot.view)
                 box = stage.box_in(seen.camera)
                 self._set_border(seen.camera, box, 2)
-                set_output(self._output, self.scratch, f"geometry-{shot.view.index:05d}")
+                set_output(self._output, self.scratch, f"geometry-{shot.key.stem}")
                 path = compat.file_output_path(self._output, stage.scene)
                 self._render(path)
-                frame = Frame(seen, stage.frame, object_box=box, bounds=stage.bounds)
+                frame = Frame(seen, stage.frame, shot.time is not None, bounds=stage.bounds)
+                frame.object_box = box
                 frame.normal_space = self.job.output.normal_space
                 frame.opaque = self.job.lighting.background is not None
                 yield frame, path
@@ -117,12 +118,12 @@ class Renderer:
             return None
         since = time.perf_counter()
         stage = self.stage
-        path = self.scratch / f"color-{frame.view.index:05d}.exr"
+        path = self.scratch / f"color-{frame.key.stem}.exr"
         if frame.time != stage.frame:
             stage.set_time(frame.time)
         stage.look(frame.view)
         self._set_border(frame.camera, frame.object_box, BOX_MARGIN)
-        seed = draw(self.job.seed, self.key, "noise", frame.view.index, 1)
+        seed = draw(self.job.seed, self.key, frame.key.stream("noise"), frame.view.index, 1)
         frame.noise_seed = int(seed[0] * 2**31)
         stage.scene.cycles.seed = frame.noise_seed
         stage.scene.render.filepath = str(path)

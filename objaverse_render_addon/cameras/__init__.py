@@ -31,6 +31,8 @@ from ..job import PATTERNS, CameraRules, RenderJob
 __all__ = ["Camera", "Rig", "View", "blender_lens", "draw", "fitting_radius", "sample_views"]
 
 Array = npt.NDArray[np.float64]
+Pixels = tuple[npt.NDArray[Any], ...]
+"""Rows (N,) and columns (N,) of some pixels, as :func:`numpy.nonzero` gives those of a mask."""
 
 GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))
 FRAME_MARGIN = 0.02
@@ -110,8 +112,21 @@ class Camera:
             v = -self.intrinsics[1, 1] * y / depth + self.intrinsics[1, 2]
         return np.stack([u, v]).T, depth
 
-    def rays(self) -> Array:
-        """Directions (H, W, 3) through the pixel centres in camera axes, scaled to depth 1."""
+    def rays(self, at: Pixels | None = None) -> Array:
+        """Directions through the pixel centres in camera axes, scaled to depth 1.
+
+        Args:
+            at: Rows (N,) and columns (N,) of some pixels.
+
+        Returns:
+            (H, W, 3) float64; (N, 3) of some pixels.
+        """
+        if at is not None:
+            (fx, _, cx), (_, fy, cy), _ = self.intrinsics.tolist()
+            some = np.full((len(at[0]), 3), -1.0)
+            some[:, 0] = (at[1] + 0.5 - cx) / fx
+            some[:, 1] = (cy - at[0] - 0.5) / fy
+            return some
         u = (np.arange(self.width) + 0.5 - self.intrinsics[0, 2]) / self.intrinsics[0, 0]
         v = (np.arange(self.height) + 0.5 - self.intrinsics[1, 2]) / self.intrinsics[1, 1]
         rays = np.empty((self.height, self.width, 3))
@@ -119,6 +134,10 @@ class Camera:
         rays[..., 1] = -v[:, None]
         rays[..., 2] = -1.0
         return rays
+
+    def stretch(self) -> Array:
+        """(H, W) float64: distance along the ray through a pixel's centre over planar depth."""
+        return np.asarray(np.linalg.norm(self.rays(), axis=-1))
 
     def world_rays(self) -> tuple[Array, Array]:
         """Rays through the pixel centres in world axes.
@@ -131,9 +150,18 @@ class Camera:
         directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
         return np.broadcast_to(self.camera_to_world[:3, 3], directions.shape), directions
 
-    def unproject(self, depth: npt.NDArray[Any]) -> Array:
-        """World points (H, W, 3) of a planar depth image (H, W)."""
-        local = self.rays() * np.asarray(depth, dtype=np.float64)[..., None]
+    def unproject(self, depth: npt.NDArray[Any], at: Pixels | None = None) -> Array:
+        """World points that pixels show.
+
+        Args:
+            depth: Planar, (H, W) scene units.
+            at: Rows (N,) and columns (N,) of some pixels.
+
+        Returns:
+            (H, W, 3) float64, scene units; (N, 3) of some pixels.
+        """
+        chosen = depth if at is None else depth[at]
+        local = self.rays(at) * np.asarray(chosen, dtype=np.float64)[..., None]
         return local @ self.camera_to_world[:3, :3].T + self.camera_to_world[:3, 3]
 
 
@@ -290,13 +318,47 @@ def _drawn(rules: CameraRules, numbers: Array) -> _Sample:
     )
 
 
-def _placed(rules: CameraRules, index: int, offset: Array) -> tuple[float, float]:
-    """Azimuth and elevation of a pattern without chance, degrees."""
+def _zero123plus(rules: CameraRules, index: int, share: float) -> tuple[float, float]:
+    """The view that the others are told from, and six at set angles, as of Zero123++ v1.2."""
+    assert rules.elevation
+    if index == 0:
+        return 0.0, _between(rules.elevation, share)
+    return 60.0 * index - 30.0, 20.0 if index % 2 else -10.0
+
+
+def _g_objaverse(rules: CameraRules, index: int, offset: Array) -> tuple[float, float]:
+    """Two rings, each at an elevation drawn once per asset; 24 and 39 repeat where one began."""
+    assert rules.elevation
+    if index in (25, 26):
+        return 270.0, 90.0 if index == 25 else -90.0
+    if index < 25:
+        turn, elevation = index / 24, _between(rules.elevation, float(offset[0]))
+    else:
+        turn, elevation = (index - 27) / 12, _between((-5.0, 5.0), float(offset[1]))
+    return (270.0 + 360.0 * turn) % 360.0, elevation
+
+
+def _placed(
+    rules: CameraRules, index: int, offset: Array, numbers: Array
+) -> tuple[float, float]:
+    """Azimuth and elevation of a pattern by rule, degrees.
+
+    Args:
+        offset: Numbers that all views of the asset share.
+        numbers: Of this view.
+    """
     assert rules.elevation and rules.views
     count = rules.views
+    # -90 degrees is Blender's front view.
+    ring = (270.0 + 360.0 * index / count) % 360.0
     if rules.pattern == "ring":
-        # -90 degrees is Blender's front view.
-        return (270.0 + 360.0 * index / count) % 360.0, rules.elevation[0]
+        return ring, rules.elevation[0]
+    if rules.pattern == "syncdreamer-input":
+        return ring, _between(rules.elevation, float(numbers[1]))
+    if rules.pattern == "zero123plus":
+        return _zero123plus(rules, index, float(numbers[1]))
+    if rules.pattern == "g-objaverse":
+        return _g_objaverse(rules, index, offset)
     if rules.pattern == "fibonacci":
         azimuth = math.degrees(index * GOLDEN_ANGLE) % 360.0
         return azimuth, _elevation(rules.elevation, (index + 0.5) / count)
@@ -381,7 +443,7 @@ def _sample(
     if PATTERNS[rules.pattern].drawn:
         return _drawn(rules, numbers)
     assert rules.radius and rules.fov
-    azimuth, elevation = _placed(rules, index, offset)
+    azimuth, elevation = _placed(rules, index, offset, numbers)
     return _Sample(
         azimuth,
         elevation,

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from ..words import how_many
-from .common import complain, whole_from
+from .common import complain, number_from, whole_from
 
 __all__ = ["add"]
 
@@ -42,9 +42,13 @@ def add(commands: Any) -> None:
         "--views", type=_views, help="N: the first N; 0,4,7 or 2-5: those (default: all)"
     )
     parser.add_argument(
-        "--background", type=_color, default=_COLORS["white"], metavar="COLOR",
+        "--background", type=_color, metavar="COLOR",
         help="behind the object where a format holds no alpha: white, black, grey, #RRGGBB "
-        "(default: white)",
+        "(default: what its trainers paint there)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--alpha", action="store_true",
+        help="keep alpha where trainers read pictures with and without (colmap)",
     )  # fmt: skip
     parser.add_argument(
         "--split", type=_shares, default=(0.9, 0.05, 0.05), metavar="TRAIN,VAL,TEST",
@@ -53,6 +57,10 @@ def add(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
     parser.add_argument(
         "--masks", action="store_true", help="also masks, where trainers ignore what is outside"
+    )
+    parser.add_argument(
+        "--aesthetic-score", type=number_from(0), metavar="N",
+        help="of every asset, for trainers that leave out what has none (trellis)",
     )
     parser.add_argument("--jobs", type=whole_from(1), default=1, metavar="N", help="assets at once")
     parser.add_argument("--overwrite", action="store_true", help="write again what is whole")
@@ -107,9 +115,11 @@ def _export(options: argparse.Namespace) -> int:
     chosen = Options(
         views=options.views,
         background=options.background,
+        alpha=options.alpha,
         split=options.split,
         seed=options.seed,
         masks=options.masks,
+        aesthetic_score=options.aesthetic_score,
     )
     with _Progress(options.quiet, options.json) as progress:
         report = export(
@@ -186,4 +196,4 @@ def _tell(report: Any, options: argparse.Namespace) -> None:
         worst = "" if note["worst"] is None else f" (worst: {note['worst']:.6g})"
         print(f"  {note['kind']}: {note['text']}{worst} [{how_many(note['scenes'], 'scene')}]")
     if report.trains and report.scenes:
-        print(f"Train with:\n  {report.trains}")
+        print("\n  ".join(["Train with:", *report.trains.splitlines()]))

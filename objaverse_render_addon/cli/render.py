@@ -201,6 +201,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _render(options: argparse.Namespace) -> int:
     from ..batch.exports import Exports
+    from ..batch.options import Fetching, RunOptions, Selection, Storage, Workers
     from ..batch.queue.plan import plan
     from ..batch.run import render
 
@@ -233,34 +234,44 @@ def _render(options: argparse.Namespace) -> int:
             options.sources,
             job,
             options.out,
+            RunOptions(
+                selection=Selection(
+                    ids=options.ids,
+                    shard=options.shard,
+                    retry="all" if "all" in options.retry else options.retry,
+                    overwrite=options.overwrite,
+                    licenses=options.license,
+                ),
+                workers=Workers(
+                    blender=options.blender,
+                    workers=options.workers,
+                    gpus=options.gpus,
+                    timeout=options.timeout,
+                    max_memory=_bytes(options.max_memory),
+                    recycle=options.recycle,
+                    attempts=options.attempts,
+                    scratch=options.scratch,
+                    cluster=options.engine_cluster,
+                    address=options.address,
+                    allow_outside=[one.expanduser().absolute() for one in options.allow_outside],
+                ),
+                fetching=Fetching(
+                    download_dir=options.download_dir,
+                    keep_downloads=options.keep_downloads,
+                    save_repo_format=options.save_repo_format,
+                    online=not options.offline,
+                ),
+                storage=Storage(
+                    state=options.state,
+                    min_free=_bytes(options.min_free),
+                    patience=options.patience,
+                    shard_assets=options.shard_assets,
+                    shard_bytes=int(options.shard_size * 2**30),
+                ),
+            ),
             on_event=progress.event,
             on_result=result,
             on_start=progress.start,
-            blender=options.blender,
-            workers=options.workers,
-            gpus=options.gpus,
-            timeout=options.timeout,
-            max_memory=_bytes(options.max_memory),
-            recycle=options.recycle,
-            attempts=options.attempts,
-            retry="all" if "all" in options.retry else options.retry,
-            overwrite=options.overwrite,
-            ids=options.ids,
-            shard=options.shard,
-            state=options.state,
-            scratch=options.scratch,
-            min_free=_bytes(options.min_free),
-            patience=options.patience,
-            shard_assets=options.shard_assets,
-            shard_bytes=int(options.shard_size * 2**30),
-            licences=options.license,
-            allow_outside=options.allow_outside,
-            download_dir=options.download_dir,
-            keep_downloads=options.keep_downloads,
-            save_repo_format=options.save_repo_format,
-            online=not options.offline,
-            cluster=options.engine_cluster,
-            address=options.address,
         )
     progress.summary(report)
     for error in exports.errors:

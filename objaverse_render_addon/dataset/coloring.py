@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from ..passspec import PASSES, Pass
+from .images import srgb_curve
+
 __all__ = [
-    "LEGENDS", "RAMP", "Pixels", "Range", "colored", "id_colors", "pick", "shrink", "value_range",
+    "COLORINGS", "RAMP", "Coloring", "Pixels", "Range", "colored", "coloring_of", "id_colors",
+    "legend_of", "pick", "shrink", "value_range",
 ]  # fmt: skip
 
 Pixels = npt.NDArray[np.uint8]
@@ -23,56 +29,129 @@ RAMP: Final = np.array(
     dtype=np.float64,
 )  # fmt: skip
 
-# What kind of legend explains the colours of a pass.
-LEGENDS: Final = {
-    "rgb": "none",
-    "depth": "ramp",
-    "distance": "ramp",
-    "normal": "axes",
-    "position": "axes",
-    "mask": "mask",
-    "albedo": "none",
-    "roughness_metallic": "pair",
-    "object_index": "ids",
-}
+Array = npt.NDArray[Any]
 
 
 def colored(
-    name: str, data: npt.NDArray[Any], mask: npt.NDArray[np.bool_], span: Range | None = None
+    name: str, data: Array, mask: npt.NDArray[np.bool_], span: Range | None = None
 ) -> Pixels:
     """A pass as (H, W, 4) uint8 sRGB with straight alpha; clear where no object is.
 
     Args:
-        name: Of the pass, see :data:`objaverse_render_addon.frame.PASS_SPECS`.
+        name: Of the pass, see :data:`objaverse_render_addon.passspec.PASSES`.
         data: The pass, (H, W) or (H, W, C).
         mask: (H, W), where the object is.
-        span: Values that get the first and last colour of the ramp (``depth``, ``distance``), or
-            none and all of each axis' colour (``position``); the array's own where not given.
+        span: Values that get the first and last colour of a ramp, or none and all of each axis'
+            colour; the array's own where not given. Without meaning for a pass whose
+            :class:`Coloring` has no range.
     """
-    if name == "rgb":
-        if data.shape[-1] == 4:
-            return np.asarray(data, np.uint8)
-        return np.concatenate([data, np.full_like(data[..., :1], 255)], axis=2)
-    if name == "mask":
-        value = (np.clip(data, 0, 1) * 255).astype(np.uint8)
-        return np.stack([value, value, value, np.full_like(value, 255)], axis=2)
-    if name in ("depth", "distance"):
-        low, high = span or value_range(data, mask)
-        share = (data - low) / max(high - low, 1e-9)
-        shown = _ramp(np.nan_to_num(share, nan=0.0, posinf=1.0, neginf=0.0))
-    elif name == "normal":
-        shown = data * 0.5 + 0.5
-    elif name == "albedo":
-        linear = np.clip(data, 0, 1)
-        shown = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
-    elif name == "roughness_metallic":
-        shown = np.concatenate([np.zeros_like(data[..., :1]), data], axis=2)
-    elif name == "position":
-        low, high = span or value_range(data, mask)
-        shown = (data - low) / max(high - low, 1e-9)
-    else:
-        return np.dstack([id_colors(data), mask.astype(np.uint8) * 255])
-    return _on_object(shown, mask)
+    return coloring_of(name).paint(data, mask, span)
+
+
+@dataclass(frozen=True, slots=True)
+class Coloring:
+    """A way to show a pass to people.
+
+    Attributes:
+        paint: (H, W, 4) uint8 of the array, the mask and the range, see :func:`colored`.
+        legend: What explains the colours: ``none``, ``ramp``, ``axes``, ``pair``, ``mask``,
+            ``ids``.
+        ranged: Whether the colours depend on a range of values, which pictures that are compared
+            have to share.
+        exact: Whether a colour stands for a number, so that it must not be stored with loss.
+        smooth: Whether there are colours between two colours.
+    """
+
+    paint: Callable[[Array, npt.NDArray[np.bool_], Range | None], Pixels]
+    legend: str
+    ranged: bool = False
+    exact: bool = False
+    smooth: bool = True
+
+
+def coloring_of(name: str) -> Coloring:
+    """How a pass is shown."""
+    return COLORINGS[PASSES[name].coloring]
+
+
+def legend_of(spec: Pass, span: Range | None) -> dict[str, Any]:
+    """What a page has to know to explain the colours of a pass.
+
+    Args:
+        spec: As the asset itself describes it.
+        span: Of its colours.
+
+    Returns:
+        ``legend`` (of :class:`Coloring`), ``span``, ``smooth``, ``ball`` (whether a ball of
+        directions helps) and ``bars``: ``[name, [r, g, b] at the upper end]`` per channel.
+    """
+    kind = COLORINGS[spec.coloring]
+    names: tuple[str, ...] = spec.channel_names
+    if kind.legend == "axes":
+        camera = spec.space == "camera"
+        names = ("+X right", "+Y up", "+Z to the camera") if camera else ("+X", "+Y", "+Z")
+    # Two channels are shown in green and blue, as :func:`_pair` does.
+    colors = [[255, 0, 0], [0, 255, 0], [0, 0, 255]][3 - len(names) :]
+    return {
+        "legend": kind.legend,
+        "span": (-1.0, 1.0) if spec.coloring == "direction" else span,
+        "smooth": kind.smooth,
+        "ball": spec.coloring == "direction" and spec.space == "camera",
+        "bars": [[name, color] for name, color in zip(names, colors, strict=True)],
+    }
+
+
+def _picture(data: Array, _mask: npt.NDArray[np.bool_], _span: Range | None) -> Pixels:
+    if data.shape[-1] == 4:
+        return np.asarray(data, np.uint8)
+    return np.concatenate([data, np.full_like(data[..., :1], 255)], axis=2)
+
+
+def _zero_or_one(data: Array, _mask: npt.NDArray[np.bool_], _span: Range | None) -> Pixels:
+    value = (np.clip(data, 0, 1) * 255).astype(np.uint8)
+    return np.stack([value, value, value, np.full_like(value, 255)], axis=2)
+
+
+def _near_to_far(data: Array, mask: npt.NDArray[np.bool_], span: Range | None) -> Pixels:
+    share = _share(data, mask, span)
+    return _on_object(_ramp(np.nan_to_num(share, nan=0.0, posinf=1.0, neginf=0.0)), mask)
+
+
+def _point(data: Array, mask: npt.NDArray[np.bool_], span: Range | None) -> Pixels:
+    return _on_object(_share(data, mask, span), mask)
+
+
+def _direction(data: Array, mask: npt.NDArray[np.bool_], _span: Range | None) -> Pixels:
+    return _on_object(data * 0.5 + 0.5, mask)
+
+
+def _reflectance(data: Array, mask: npt.NDArray[np.bool_], _span: Range | None) -> Pixels:
+    return _on_object(srgb_curve(np.clip(data, 0, 1)), mask)
+
+
+def _pair(data: Array, mask: npt.NDArray[np.bool_], _span: Range | None) -> Pixels:
+    return _on_object(np.concatenate([np.zeros_like(data[..., :1]), data], axis=2), mask)
+
+
+def _ids(data: Array, mask: npt.NDArray[np.bool_], _span: Range | None) -> Pixels:
+    return np.dstack([id_colors(data), mask.astype(np.uint8) * 255])
+
+
+COLORINGS: Final[dict[str, Coloring]] = {
+    "picture": Coloring(_picture, "none"),
+    "ramp": Coloring(_near_to_far, "ramp", ranged=True, exact=True),
+    "direction": Coloring(_direction, "axes"),
+    "point": Coloring(_point, "axes", ranged=True),
+    "mask": Coloring(_zero_or_one, "mask", exact=True, smooth=False),
+    "reflectance": Coloring(_reflectance, "none"),
+    "pair": Coloring(_pair, "pair"),
+    "ids": Coloring(_ids, "ids", exact=True, smooth=False),
+}
+
+
+def _share(data: Array, mask: npt.NDArray[np.bool_], span: Range | None) -> Array:
+    low, high = span or value_range(data, mask)
+    return np.asarray((data - low) / max(high - low, 1e-9))
 
 
 def value_range(data: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> Range:
@@ -99,7 +178,7 @@ def shrink(pixels: Pixels, size: int, name: str) -> Pixels:
     rows, columns = max(1, round(height * factor)), max(1, round(width * factor))
     if (rows, columns) == (height, width):
         return pixels
-    if name != "rgb" or factor >= 1:
+    if not PASSES[name].is_picture or factor >= 1:
         picked: Pixels = pick(pixels, size)
         return picked
     alpha = pixels[..., 3:].astype(np.float32) if pixels.shape[2] == 4 else None

@@ -21,11 +21,14 @@ from . import exr
 
 __all__ = [
     "check_png",
+    "composite",
     "cycles_seconds",
     "encode_png",
     "encode_srgb8",
+    "over",
     "read_exr",
     "read_png",
+    "srgb_curve",
     "write_exr",
 ]
 
@@ -86,6 +89,35 @@ def write_exr(path: Path, channels: dict[str, npt.NDArray[Any]], notes: dict[str
     exr.write(path, channels, notes)
 
 
+def srgb_curve(linear: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Linear light in 0..1, any shape, encoded as sRGB (IEC 61966-2-1) in 0..1."""
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def over(
+    color: npt.NDArray[Any], alpha: npt.NDArray[np.floating[Any]], background: Any
+) -> npt.NDArray[np.floating[Any]]:
+    """Straight colour over a background, mixed in display space as the usual loaders do it.
+
+    Args:
+        color: Any shape and range.
+        alpha: 0..1, of a shape that fits.
+        background: In the colour's range, of a shape that fits.
+    """
+    return np.asarray(color * alpha + background * (1.0 - alpha))
+
+
+def composite(pixels: npt.NDArray[np.uint8], background: Any) -> npt.NDArray[np.uint8]:
+    """(H, W, 3) uint8 of (H, W, 4) with straight alpha over a background.
+
+    Args:
+        background: sRGB in 0..1: one colour (3,), or a picture (H, W, 3) or (H, W, 1).
+    """
+    alpha = pixels[..., 3:].astype(np.float32) / 255.0
+    mixed = over(pixels[..., :3], alpha, np.asarray(background, dtype=np.float32) * 255.0)
+    return (mixed + 0.5).astype(np.uint8)
+
+
 def encode_srgb8(linear: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """8-bit sRGB with straight alpha from premultiplied linear light.
 
@@ -106,8 +138,7 @@ def encode_srgb8(linear: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     with np.errstate(invalid="ignore", over="ignore"):
         color = some[:, :3] / alpha
     color = np.clip(np.nan_to_num(color, nan=0.0, posinf=1.0, neginf=0.0), 0.0, 1.0)
-    encoded = np.where(color <= 0.0031308, color * 12.92, 1.055 * color ** (1 / 2.4) - 0.055)
-    straight = np.concatenate([encoded, alpha], axis=1)
+    straight = np.concatenate([srgb_curve(color), alpha], axis=1)
     bytes_ = (straight * 255.0 + 0.5).astype(np.uint8)
     # Dividing by an alpha that rounds to 0 makes colour out of rounding errors.
     bytes_[bytes_[:, 3] == 0] = 0

@@ -1,9 +1,10 @@
 """File names of a finished asset, and how they get to disk: whole, or not at all.
 
-``<id>.zip`` holds ``<id>/NNN.png``, ``NNN_depth.npy`` … and ``metadata.json``; ``<id>.tar`` the
-same without compression, the layout ``folder`` the same without an archive. All are written under
-a temporary name and renamed when everything is in them. Shards (the layout ``webdataset``) are put
-together from tars, by :mod:`objaverse_render_addon.batch.output.packing`.
+``<id>.zip`` holds ``<id>/NNN.png``, ``NNN_depth.npy`` … and ``metadata.json``; ``NNN`` is the view,
+and ``NNN_TTTT`` view and time where an asset shows several times. ``<id>.tar`` is the same without
+compression, the layout ``folder`` the same without an archive. All are written under a temporary
+name and renamed when everything is in them. Shards (the layout ``webdataset``) are put together
+from tars, by :mod:`objaverse_render_addon.batch.output.packing`.
 
 What is not whole yet lies in the hidden folder ``.parts`` among the finished ones, so that looking
 for what a killed process left never means looking through a million of them.
@@ -27,15 +28,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import from_os_error
-from ..frame import Frame
+from ..frame import Frame, FrameKey
 from ..job import Output
-from .images import encode_png, write_exr
+from ..passspec import PASSES
+from .images import composite, encode_png, write_exr
 
 __all__ = [
     "AssetWriter",
     "asset_path",
     "color_file",
-    "composite",
     "folder_in",
     "geometry_files",
     "new_writer",
@@ -61,11 +62,11 @@ def asset_path(out: Path, asset_id: str, layout: str) -> Path:
     return out / f"{asset_id}{suffix}"
 
 
-def pass_file(index: int, name: str, geometry: str | None) -> str:
-    """Name of the file that holds a pass of a view; plain arrays where nothing else is said."""
-    if name == "rgb":
-        return f"{index:03d}.png"
-    return f"{index:03d}.exr" if geometry == "exr" else f"{index:03d}_{name}.{geometry or 'npy'}"
+def pass_file(key: FrameKey, name: str, geometry: str | None) -> str:
+    """Name of the file that holds a pass of a frame; plain arrays where nothing else is said."""
+    if PASSES[name].is_picture:
+        return f"{key.stem}.png"
+    return f"{key.stem}.exr" if geometry == "exr" else f"{key.stem}_{name}.{geometry or 'npy'}"
 
 
 def color_file(
@@ -75,22 +76,22 @@ def color_file(
     pixels = frame.passes["rgb"]
     if background is not None:
         pixels = composite(pixels, background)
-    return pass_file(frame.view.index, "rgb", None), encode_png(pixels)
+    return pass_file(frame.key, "rgb", None), encode_png(pixels)
 
 
 def geometry_files(frame: Frame, output: Output, scratch: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents of a view's other files; of a frame that needs no colour yet."""
-    index = frame.view.index
-    geometry = [name for name in output.passes if name != "rgb"]
+    key = frame.key
+    geometry = [name for name in output.passes if not PASSES[name].is_picture]
     if output.geometry == "exr":
         if geometry:
-            path = scratch / f"write-{index:05d}.exr"
+            path = scratch / f"write-{key.stem}.exr"
             try:
                 write_exr(path, _channels(frame, geometry), {"comments": "See metadata.json"})
                 data = path.read_bytes()
             finally:
                 path.unlink(missing_ok=True)
-            yield pass_file(index, geometry[0], "exr"), data
+            yield pass_file(key, geometry[0], "exr"), data
         return
     for name in geometry:
         buffer = io.BytesIO()
@@ -98,7 +99,7 @@ def geometry_files(frame: Frame, output: Output, scratch: Path) -> Iterator[tupl
         data = buffer.getvalue()
         if output.geometry == "npz":
             data = _compressed(f"{name}.npy", data)
-        yield pass_file(index, name, output.geometry), data
+        yield pass_file(key, name, output.geometry), data
 
 
 def _compressed(name: str, data: bytes) -> bytes:
@@ -110,51 +111,27 @@ def _compressed(name: str, data: bytes) -> bytes:
     return buffer.getvalue()
 
 
-_LETTERS = {
-    "depth": "Z",
-    "normal": "XYZ",
-    "mask": "V",
-    "albedo": "RGB",
-    "roughness_metallic": "RM",
-    "position": "XYZ",
-    "object_index": "V",
-    "distance": "Z",
-}
-
-
 def _channels(frame: Frame, names: list[str]) -> dict[str, npt.NDArray[Any]]:
     channels = {}
     for name in names:
         data = frame.passes[name]
         if data.dtype.kind == "u":
             data = data.astype(np.uint32)
-        for position, letter in enumerate(_LETTERS[name]):
+        for position, letter in enumerate(PASSES[name].letters):
             channels[f"{name}.{letter}"] = data if data.ndim == 2 else data[..., position]
     return channels
 
 
 def arrays_from_channels(channels: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
     """The passes of a view's EXR file, as they were before :func:`geometry_files` wrote it."""
-    from ..frame import PASS_SPECS
-
     passes = {}
-    for name, letters in _LETTERS.items():
-        found = [f"{name}.{letter}" for letter in letters]
+    for name, spec in PASSES.items():
+        found = [f"{name}.{letter}" for letter in spec.letters]
         planes = [channels[channel] for channel in found if channel in channels]
-        if len(planes) == len(letters):
+        if planes and len(planes) == len(found):
             data = planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
-            passes[name] = data.astype(PASS_SPECS[name].dtype)
+            passes[name] = data.astype(spec.dtype)
     return passes
-
-
-def composite(
-    pixels: npt.NDArray[np.uint8], background: tuple[float, float, float]
-) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) over a background colour, in display space as the usual loaders do it."""
-    alpha = pixels[..., 3:].astype(np.float32) / 255.0
-    color = np.asarray(background, dtype=np.float32) * 255.0
-    mixed = pixels[..., :3] * alpha + color * (1.0 - alpha)
-    return (mixed + 0.5).astype(np.uint8)
 
 
 def size_of(path: Path) -> int:

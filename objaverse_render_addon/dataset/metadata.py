@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..assets.stated import stated_license
-from ..frame import Bounds, Frame, PassSpec
+from ..frame import Bounds, Frame
 from ..job import RenderJob
+from ..passspec import PASSES, Pass
 from .layout import pass_file
 
 __all__ = ["CONVENTIONS", "SCHEMA_VERSION", "asset_record", "source_record", "view_record"]
@@ -30,14 +31,10 @@ CONVENTIONS: Final = {
     "intrinsics": "3x3 in pixels; origin at the image's top left corner, v downwards, centre of "
     "the first pixel at (0.5, 0.5)",
     "fov_degrees": "across the shorter side of the image",
-    "depth": "planar Z in scene units: distance along the viewing axis; 0 where nothing is",
-    "normal": "unit length; camera space: +X right, +Y up, +Z towards the camera (or world axes, "
-    "see passes); 0 where nothing is",
-    "mask": "1 is object; a surface counts where its opacity reaches the alpha threshold",
     "sampling": "rgb is antialiased; all other passes are sampled once, at the pixel's centre, and "
     "are valid on exactly the mask's pixels",
-    "rgb": "8-bit sRGB, straight (unassociated) alpha, view transform Standard",
     "normalization": "normalised = scale * original + translation",
+    **{spec.name: spec.convention for spec in PASSES.values() if spec.convention},
 }
 
 
@@ -77,13 +74,14 @@ def view_record(frame: Frame, job: RenderJob) -> dict[str, Any]:
     """One entry of ``views``."""
     camera = frame.camera
     files = {
-        {"rgb": "image"}.get(name, name): pass_file(frame.view.index, name, job.output.geometry)
+        PASSES[name].record_key: pass_file(frame.key, name, job.output.geometry)
         for name in job.output.passes
     }
     horizontal, vertical = camera.fov
     box = frame.object_box
     return {
         "index": frame.view.index,
+        **({"time": frame.time} if frame.timed else {}),
         **files,
         "width": camera.width,
         "height": camera.height,
@@ -109,7 +107,7 @@ def asset_record(
     bounds: Bounds,
     job: RenderJob,
     engine: dict[str, Any],
-    passes: list[PassSpec],
+    passes: list[Pass],
     object_names: dict[int, str],
     views: list[dict[str, Any]],
     seconds: dict[str, float],
@@ -145,17 +143,7 @@ def asset_record(
             **engine,
         },
         "conventions": CONVENTIONS,
-        "passes": {
-            spec.name: {
-                "dtype": spec.dtype,
-                "channels": spec.channels,
-                "space": spec.space,
-                "unit": spec.unit,
-                "invalid": spec.invalid,
-                "about": spec.about,
-            }
-            for spec in passes
-        },
+        "passes": {spec.name: spec.record() for spec in passes},
         "object_names": {str(index): name for index, name in object_names.items()},
         "seed": resolved.seed,
         "job": resolved.to_dict(),

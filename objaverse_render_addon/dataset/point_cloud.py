@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ..cameras import Camera, draw
 from ..errors import InvalidJob, MissingPass
+from ..frame import mask_of
 
 __all__ = ["DEFAULT_COUNT", "PointCloud", "Sighting", "sample", "write_ply"]
 
@@ -40,7 +41,7 @@ class Sighting:
     Attributes:
         view: Its index.
         camera: Where it was taken from.
-        passes: Of the view, as :data:`objaverse_render_addon.frame.PASS_SPECS` describes them.
+        passes: Of the view, as :data:`objaverse_render_addon.passspec.PASSES` describes them.
             One of ``position``, ``depth`` and ``distance`` is needed; ``mask``, ``rgb`` and
             ``normal`` are used where they are there.
         normal_space: ``camera`` or ``world``: the axes that ``normal`` is in.
@@ -169,8 +170,8 @@ def _points_of(sighting: Sighting) -> tuple[PointCloud, Array]:
     """A view's surface points, and how much surface each of them stands for."""
     camera, passes = sighting.camera, sighting.passes
     depth = _depth_of(sighting)
-    mask = passes["mask"] == 1 if "mask" in passes else depth > 0
-    mask &= depth > 0
+    marked = mask_of(passes)
+    mask = depth > 0 if marked is None else marked & (depth > 0)
     rgb = passes.get("rgb")
     if rgb is not None and rgb.shape[-1] == 4:
         mask &= rgb[..., 3] > 0
@@ -182,10 +183,7 @@ def _points_of(sighting: Sighting) -> tuple[PointCloud, Array]:
     if "position" in passes:
         points = passes["position"][rows, columns].astype(np.float64)
     else:
-        (fx, _, cx), (_, fy, cy), _ = camera.intrinsics.tolist()
-        rays = [(columns + 0.5 - cx) / fx, (cy - rows - 0.5) / fy, -np.ones(len(rows))]
-        local = np.stack(rays, axis=1) * depth[rows, columns].astype(np.float64)[:, None]
-        points = local @ pose[:3, :3].T + pose[:3, 3]
+        points = camera.unproject(depth, (rows, columns))
     normals = np.zeros((len(rows), 3))
     if "normal" in passes:
         normals = passes["normal"][rows, columns].astype(np.float64)
@@ -216,8 +214,7 @@ def _depth_of(sighting: Sighting) -> Array:
     if "depth" in passes:
         return passes["depth"]
     if "distance" in passes:
-        stretch = np.linalg.norm(camera.rays(), axis=-1)
-        return np.asarray(passes["distance"] / stretch)
+        return np.asarray(passes["distance"] / camera.stretch())
     if "position" in passes and "mask" in passes:
         away = passes["position"].astype(np.float64) - camera.camera_to_world[:3, 3]
         return np.where(passes["mask"] == 1, -away @ camera.camera_to_world[:3, 2], 0.0)

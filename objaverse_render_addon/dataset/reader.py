@@ -37,7 +37,8 @@ from ..errors import (
     TruncatedFile,
     UnsafeData,
 )
-from ..frame import Bounds
+from ..frame import Bounds, FrameKey
+from ..passspec import PASSES
 from ..words import how_many
 from . import exr
 from .guards import RENDER_AGAIN, parse_json, too_large
@@ -249,6 +250,19 @@ class AssetReader:
             camera = Camera(width, height, intrinsics, camera_to_world)
             return View(record["index"], camera, record["pose"])
 
+    def key(self, index: int) -> FrameKey:
+        """View and time that an entry of :attr:`views` shows.
+
+        Args:
+            index: Place in :attr:`views`, from 0.
+        """
+        record = self.views[index]
+        with self._believing():
+            view, time = record["index"], record.get("time")
+            if type(view) is not int or not (time is None or type(time) is int):
+                raise TypeError(f"view {view!r} at the time {time!r} is none")
+            return FrameKey(view, time)
+
     def names(self) -> list[str]:
         """The asset's files."""
         return self._files.names()
@@ -282,7 +296,8 @@ class AssetReader:
         found: dict[str, npt.NDArray[Any]] = {}
         channels: dict[str, npt.NDArray[Any]] | None = None
         for name in self.passes if passes is None else passes:
-            file = record.get("image" if name == "rgb" else name)
+            # What a later version calls a pass is read by its name.
+            file = record.get(PASSES[name].record_key if name in PASSES else name)
             if not isinstance(file, str):
                 raise MissingPass(
                     f"{self.ref}, view {index} has no {name}.",

@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InvalidJob, SourceNotFound
+from ..frame import mask_of
+from ..passspec import PASSES
 from .atomic import write_whole
 from .coloring import Pixels, colored, shrink
-from .images import encode_png
+from .images import composite, encode_png
 from .reader import AssetReader
 
 __all__ = ["compose", "contact_sheet", "picture_of", "shrink", "spread"]
@@ -92,10 +94,10 @@ def _label(sheet: Pixels, names: list[str], cell: int) -> Pixels:
 def picture_of(name: str, arrays: dict[str, npt.NDArray[Any]]) -> Pixels:
     """A pass as (H, W, 3) uint8 for people to look at, on a background."""
     data = arrays[name]
-    mask = arrays["mask"] == 1 if "mask" in arrays else np.ones(data.shape[:2], bool)
-    if name == "rgb":
+    if PASSES[name].is_picture:
         return _over_checker(data) if data.shape[-1] == 4 else data
-    pixels = colored(name, data, mask)
+    mask = mask_of(arrays)
+    pixels = colored(name, data, np.ones(data.shape[:2], bool) if mask is None else mask)
     shown: Pixels = np.where(pixels[..., 3:] > 0, pixels[..., :3], np.uint8(40))
     return shown
 
@@ -103,6 +105,4 @@ def picture_of(name: str, arrays: dict[str, npt.NDArray[Any]]) -> Pixels:
 def _over_checker(pixels: Pixels) -> Pixels:
     height, width = pixels.shape[:2]
     rows, columns = np.indices((height, width)) // max(4, height // 32)
-    board = np.where((rows + columns) % 2, 190.0, 220.0)[..., None]
-    alpha = pixels[..., 3:] / 255.0
-    return (pixels[..., :3] * alpha + board * (1 - alpha) + 0.5).astype(np.uint8)
+    return composite(pixels, np.where((rows + columns) % 2, 190, 220)[..., None] / 255)

@@ -20,13 +20,15 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ..cameras import draw
 from ..errors import InvalidJob, MissingDependency, RenderError
+from ..passspec import PASSES
+from .images import over
 from .reader import AssetReader, AssetRef, Dataset
 
 try:
@@ -42,8 +44,6 @@ __all__ = ["MultiView", "MultiViewStream", "RankSampler", "rays"]
 
 Uneven = Literal["keep", "drop", "repeat"]
 Sample = dict[str, Any]
-
-_INTEGERS: Final = ("object_index",)
 
 
 class MultiView(MapStyle):  # type: ignore[misc]
@@ -177,12 +177,13 @@ class MultiView(MapStyle):  # type: ignore[misc]
     def _planes(
         self, name: str, data: npt.NDArray[Any]
     ) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        if name in _INTEGERS:
+        spec = PASSES[name]
+        if spec.values == "ids":
             yield name, data[None].astype(np.int64)
             return
         planes = data[None] if data.ndim == 2 else np.moveaxis(data, -1, 0)
         planes = planes.astype(np.float32)
-        if name != "rgb":
+        if not spec.is_picture:
             yield name, planes
             return
         planes /= 255.0
@@ -191,7 +192,7 @@ class MultiView(MapStyle):  # type: ignore[misc]
             yield "alpha", alpha
             if self.background is not None:
                 color = np.asarray(self.background, np.float32)[:, None, None]
-                planes = planes[:3] * alpha + color * (1.0 - alpha)
+                planes = over(planes[:3], alpha, color)
         yield name, planes
 
 

@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InvalidJob, MissingDependency, SourceNotFound
+from ..frame import mask_of
 from .atomic import write_whole
-from .coloring import Pixels, Range, colored, shrink, value_range
+from .coloring import Pixels, Range, colored, coloring_of, shrink, value_range
+from .images import composite
 from .reader import AssetReader
 
-__all__ = ["BACKGROUNDS", "FORMATS", "over", "parse_background", "turn_order", "turntable"]
+__all__ = ["BACKGROUNDS", "FORMATS", "parse_background", "turn_order", "turntable"]
 
 FORMATS: Final = (".webp", ".gif", ".mp4")
 BACKGROUNDS: Final = {
@@ -100,13 +102,6 @@ def parse_background(text: str) -> Color | None:
     )
 
 
-def over(pixels: Pixels, color: Color) -> Pixels:
-    """(H, W, 3) over a background colour, mixed in display space."""
-    alpha = pixels[..., 3:].astype(np.float32) / 255.0
-    mixed = pixels[..., :3] * alpha + np.array(color, np.float32) * (1 - alpha) + 0.5
-    return np.asarray(mixed, np.uint8)
-
-
 def turntable(
     asset: Path | str,
     target: Path,
@@ -165,26 +160,29 @@ def _pictures(
     shape: tuple[int, int] | None = None
     for index in order:
         arrays = reader.read(index)
-        data = arrays[name]
-        mask = arrays["mask"] == 1 if "mask" in arrays else np.ones(data.shape[:2], bool)
-        pixels = colored(name, data, mask, span)
+        pixels = colored(name, arrays[name], _mask(arrays, name), span)
         pixels = shrink(pixels, size or max(pixels.shape[:2]), name)
         shape = shape or (pixels.shape[0], pixels.shape[1])
         if pixels.shape[:2] == shape:
-            yield pixels if background is None else over(pixels, background)
+            color = None if background is None else np.array(background) / 255
+            yield pixels if color is None else composite(pixels, color)
+
+
+def _mask(arrays: dict[str, npt.NDArray[Any]], name: str) -> npt.NDArray[np.bool_]:
+    mask = mask_of(arrays)
+    return np.ones(arrays[name].shape[:2], bool) if mask is None else mask
 
 
 def _span(reader: AssetReader, order: list[int], name: str) -> Range | None:
     """One range for all views, so that a colour means the same in each."""
-    if name not in ("depth", "distance", "position"):
+    if not coloring_of(name).ranged:
         return None
     ranges = []
     for index in order:
         arrays = reader.read(index)
-        data = arrays[name]
-        mask = arrays["mask"] == 1 if "mask" in arrays else np.ones(data.shape[:2], bool)
+        mask = _mask(arrays, name)
         if mask.any():
-            ranges.append(value_range(data, mask))
+            ranges.append(value_range(arrays[name], mask))
     return (min(r[0] for r in ranges), max(r[1] for r in ranges)) if ranges else (0.0, 1.0)
 
 

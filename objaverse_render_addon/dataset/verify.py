@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,15 @@ import numpy.typing as npt
 from ..cameras import Rig, View, look_at_pose
 from ..checks import check_frame
 from ..errors import RenderError
-from ..frame import PASS_SPECS, Bounds, Check, Frame
+from ..frame import Bounds, Check, Frame
+from ..passspec import PASSES
 from .parallel import mapped
 from .reader import AssetReader, AssetRef
 
 __all__ = ["AssetVerdict", "verify_all", "verify_asset"]
+
+_ROUNDING: Final = 1e-4
+"""How far beyond its limits rounding may carry a value; vectors of unit length are that exact."""
 
 
 @dataclass(slots=True)
@@ -98,7 +102,8 @@ def _checks(
         if any(check.status == "failed" for check in problems):
             continue
         box = record["object_box_px"]
-        frame = Frame(view, passes=arrays, object_box=tuple(box) if box else None)
+        time = reader.key(position).time
+        frame = Frame(view, time or 0, time is not None, arrays, tuple(box) if box else None)
         frame.normal_space = "world" if space == "world" else "camera"
         for check in check_frame(frame, bounds, recent):
             yield view.index, check
@@ -132,21 +137,25 @@ def _shape_checks(
     arrays: dict[str, npt.NDArray[Any]], width: int, height: int
 ) -> Iterator[Check]:
     for name, data in arrays.items():
-        spec = PASS_SPECS[name]
+        spec = PASSES[name]
         channels = 1 if data.ndim == 2 else data.shape[-1]
-        wanted = {3, 4} if name == "rgb" else {spec.channels}
         right = (
             data.shape[:2] == (height, width)
-            and channels in wanted
+            and channels in spec.channel_counts()
             and data.dtype == np.dtype(spec.dtype)
         )
         yield Check(f"{name}_shape_and_dtype", "ok" if right else "failed", float(right))
+        low, high = spec.limits
+        beyond = (data < low - _ROUNDING) | (data > high + _ROUNDING)
+        odd = data[beyond & (data != spec.invalid)]
+        first = float(odd.flat[0]) if odd.size else 0.0
+        yield Check(f"{name}_in_limits", "failed" if odd.size else "ok", first)
     mask = arrays.get("mask")
     if mask is None:
         return
-    yield Check("mask_is_binary", "ok" if bool((mask <= 1).all()) else "failed", float(mask.max()))
     for name, data in arrays.items():
-        if name in ("rgb", "mask") or data.shape[:2] != mask.shape:
+        spec = PASSES[name]
+        if spec.is_picture or data.shape[:2] != mask.shape:
             continue
-        stray = int(np.count_nonzero(data[mask == 0]))
+        stray = int(np.count_nonzero(data[mask == 0] != spec.invalid))
         yield Check(f"{name}_zero_outside_mask", "failed" if stray else "ok", stray)

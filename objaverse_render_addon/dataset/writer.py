@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..frame import Frame, PassSpec
+from ..frame import Frame
 from ..job import RenderJob
+from ..passspec import Pass
 from .layout import METADATA, color_file, geometry_files, new_writer, size_of
 from .metadata import asset_record, source_record, view_record
 
@@ -61,7 +62,7 @@ class DatasetWriter:
         self._reader = ThreadPoolExecutor(1, "checksum")
         self._described = self._reader.submit(source_record, path, source, known)
         self._views: list[dict[str, Any]] = []
-        self._specs: list[PassSpec] = []
+        self._specs: list[Pass] = []
         self._write_seconds = 0.0
         self.doubts: Counter[str] = Counter()
         self.final: Path | None = None

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 from ..errors import InvalidJob
+from ..passspec import DEFAULT_PASSES, PASS_NAMES
 
 __all__ = [
     "DEFAULT_PASSES",
@@ -52,6 +53,9 @@ Pattern = Literal[
     "hammersley",
     "cube-faces",
     "orbit",
+    "syncdreamer-input",
+    "zero123plus",
+    "g-objaverse",
     "file",
 ]
 Framing = Literal["allow", "fit", "resample"]
@@ -60,19 +64,6 @@ GeometryFormat = Literal["npy", "npz", "exr"]
 Layout = Literal["zip", "tar", "folder", "webdataset"]
 EngineName = Literal["cycles", "eevee", "workbench"]
 DeviceName = Literal["auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal"]
-
-PASS_NAMES: Final = (
-    "rgb",
-    "depth",
-    "normal",
-    "mask",
-    "albedo",
-    "roughness_metallic",
-    "position",
-    "object_index",
-    "distance",
-)
-DEFAULT_PASSES: Final = ("rgb", "depth", "normal", "mask")
 
 HALF_EXTENT: Final[dict[str, float]] = {"cube": 1.0, "unit-cube": 0.5, "sphere": 1.0, "none": 1.0}
 """Half the longest edge (for ``sphere`` the radius) of the asset after normalisation. With
@@ -95,6 +86,8 @@ class PatternDefaults:
     framing: Framing
     drawn: bool
     about: str
+    numbered: bool = False
+    """Trainers know the views by their numbers: there are no more of them than ``views``."""
 
 
 # 2 atan(16 / 35): a 35 mm lens on a 32 mm sensor, as the Objaverse scripts set it. Rounded, so
@@ -183,6 +176,39 @@ PATTERNS: Final[dict[str, PatternDefaults]] = {
         framing="fit",
         drawn=False,
         about="a spiral that climbs while it turns",
+    ),
+    "syncdreamer-input": PatternDefaults(
+        views=16,
+        radius=(1.5, 1.5),
+        elevation=(-10.0, 40.0),
+        fov=(_OBJAVERSE_FOV, _OBJAVERSE_FOV),
+        normalize="unit-cube",
+        framing="allow",
+        drawn=False,
+        about="the ring's azimuths, each at an elevation of its own, as SyncDreamer's input",
+    ),
+    "zero123plus": PatternDefaults(
+        views=7,
+        radius=(4.0, 4.0),
+        elevation=(-20.0, 45.0),
+        fov=(30.0, 30.0),
+        normalize="cube",
+        framing="allow",
+        drawn=False,
+        about="one view along -X at a drawn elevation, then the six of Zero123++",
+        numbered=True,
+    ),
+    "g-objaverse": PatternDefaults(
+        views=40,
+        radius=(2.6, 2.6),
+        elevation=(5.0, 30.0),
+        # 2 atan(512 / 1422.222)
+        fov=(39.5978, 39.5978),
+        normalize="unit-cube",
+        framing="allow",
+        drawn=False,
+        about="the rig of G-buffer Objaverse: two rings, the top and the bottom",
+        numbered=True,
     ),
     "file": PatternDefaults(
         views=0,
@@ -374,6 +400,18 @@ class CameraRules:
             _check(
                 not self.only_northern_hemisphere,
                 "cameras.only_northern_hemisphere is set, but cube-faces looks from below too.",
+                "Use ring or fibonacci for the northern hemisphere.",
+            )
+        defaults = PATTERNS[self.pattern]
+        if defaults.numbered:
+            _check(
+                (self.views or 1) <= defaults.views,
+                f"cameras.views {self.views} is more than the {defaults.views} of {self.pattern}.",
+                "Leave --views away.",
+            )
+            _check(
+                not self.only_northern_hemisphere,
+                f"cameras.only_northern_hemisphere is set, but {self.pattern} looks from below.",
                 "Use ring or fibonacci for the northern hemisphere.",
             )
         if self.pattern == "ring" and self.elevation is not None:

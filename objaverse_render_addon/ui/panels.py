@@ -13,6 +13,7 @@ from ..assets.sources import classify
 from ..blender.passes import is_set_up
 from ..blender.user_scene import is_normalized
 from ..errors import RenderError
+from ..job import PATTERNS
 from . import preferences, properties
 
 __all__ = ["register", "unregister"]
@@ -146,11 +147,12 @@ class OBJAVERSE_PT_cameras(_Panel, bpy.types.Panel):
             columns.prop(settings, "camera_file")
             columns.prop(settings, "file_views")
         else:
-            if settings.pattern != "cube-faces":
+            numbered = PATTERNS[settings.pattern].numbered
+            if settings.pattern != "cube-faces" and not numbered:
                 columns.prop(settings, "views")
             self._ranges(columns, settings)
             columns.prop(settings, "framing")
-            if settings.pattern not in ("cube-faces", "ring"):
+            if settings.pattern not in ("cube-faces", "ring") and not numbered:
                 columns.prop(settings, "only_northern_hemisphere", text="Upper Half Only")
             if settings.pattern == "orbit":
                 columns.prop(settings, "turns")

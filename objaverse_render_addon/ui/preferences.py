@@ -80,7 +80,7 @@ def get(context: bpy.types.Context) -> Any:
 
 
 def options(context: bpy.types.Context) -> dict[str, Any]:
-    """Keyword arguments for :func:`objaverse_render_addon.batch.run.render`."""
+    """Of :class:`objaverse_render_addon.batch.options.RunOptions`, what the preferences say."""
     values: dict[str, Any] = {
         "blender": bpy.app.binary_path or None,
         "online": bpy.app.online_access,

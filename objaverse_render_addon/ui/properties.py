@@ -22,7 +22,8 @@ from bpy.props import (
 
 from ..blender.compat import relative_path_options
 from ..errors import InvalidJob, RenderError
-from ..job import PASS_NAMES, PATTERNS, RenderJob
+from ..job import PATTERNS, RenderJob
+from ..passspec import DEFAULT_PASSES, PASS_NAMES, PASSES
 
 __all__ = ["FIELDS", "from_job", "register", "to_job", "unregister"]
 
@@ -79,24 +80,16 @@ _PATTERN_NAMES: Final = {
     "hammersley": "Hammersley (TRELLIS)",
     "cube-faces": "Cube Faces",
     "orbit": "Orbit",
+    "syncdreamer-input": "SyncDreamer Input",
+    "zero123plus": "Zero123++",
+    "g-objaverse": "G-Objaverse",
     "file": "From File",
 }
 _PATTERNS: Final[Items] = [
     (name, _PATTERN_NAMES[name], f"{item.about[0].upper()}{item.about[1:]}")
     for name, item in PATTERNS.items()
 ]
-_PASSES: Final[Items] = [
-    ("rgb", "RGB", "Antialiased colour with straight alpha, 8-bit sRGB"),
-    ("depth", "Depth", "Planar Z in scene units, 0 where nothing is"),
-    ("normal", "Normal", "Surface normals of unit length"),
-    ("mask", "Mask", "1 where the object is, at the pixel's centre"),
-    ("albedo", "Albedo", "Base colour without light, also of metals"),
-    ("roughness_metallic", "Roughness and Metallic", "Material parameters, 0 to 1"),
-    ("position", "Position", "Surface point in world space"),
-    ("object_index", "Object Index", "A number per object, named in the metadata"),
-    ("distance", "Distance", "Euclidean distance from the camera along the ray"),
-]
-assert {name for name, *_ in _PASSES} == set(PASS_NAMES)
+_PASSES: Final[Items] = [(spec.name, spec.label, spec.tip) for spec in PASSES.values()]
 
 
 def _take_pattern_defaults(self: OBJAVERSE_PG_settings, _: bpy.types.Context) -> None:
@@ -263,7 +256,7 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
         name="Passes",
         items=[(*item, 1 << index) for index, item in enumerate(_PASSES)],
         options={"ENUM_FLAG"},
-        default={"rgb", "depth", "normal", "mask"},
+        default=set(DEFAULT_PASSES),
         description="What is written for each view",
     )
     normal_space: EnumProperty(
@@ -410,6 +403,9 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
         if settings.pattern == "cube-faces":
             values["cameras.views"] = None
             values["cameras.elevation"] = None
+            values["cameras.only_northern_hemisphere"] = False
+        if PATTERNS[settings.pattern].numbered:
+            values["cameras.views"] = None
             values["cameras.only_northern_hemisphere"] = False
         if settings.framing == "resample" and not PATTERNS[settings.pattern].drawn:
             values["cameras.framing"] = "fit"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.job import PATTERNS, RenderJob
@@ -1123,8 +1124,10 @@ def test_an_object_is_fetched_and_rendered_by_its_identifier(
         server.orders[name] = [resetting(200)]
         job = scenes.make_job({"cameras.views": 1, "output.resolution": [32, 32]})
         report = render(
-            [f"https://sketchfab.com/3d-models/{UID}", missing], job, tmp_path / "out",
-            endpoint=server.endpoint, download_dir=tmp_path / "cache",
+            [f"https://sketchfab.com/3d-models/{UID}", missing],
+            job,
+            tmp_path / "out",
+            RunOptions.of(endpoint=server.endpoint, download_dir=tmp_path / "cache"),
         )  # fmt: skip
         assert [result.status for result in report.results] == ["done", "failed"]
         assert report.results[1].error.reason == "download-failed"

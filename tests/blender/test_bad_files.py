@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.run import Report, render
 from objaverse_render_addon.errors import (
     ClippedPictures,
@@ -112,7 +113,7 @@ def test_each_bad_file_has_its_name_and_the_good_ones_are_rendered(tmp_path: Pat
     job = scenes.make_job({"cameras.views": 2, "output.resolution": [24, 24]})
     out = tmp_path / "out"
     results: list[Any] = []
-    report = render(sources, job, out, timeout=60, on_result=results.append)
+    report = render(sources, job, out, RunOptions.of(timeout=60), on_result=results.append)
     found = failures(report)
     for name, classes in expected.items():
         error = found[name]
@@ -203,7 +204,7 @@ def test_half_of_a_file_never_passes_for_the_whole(assets: Path, tmp_path: Path)
         source = assets / "usd" / name
         sources.append(cut(source, tmp_path / name))
     job = scenes.make_job({"cameras.views": 1, "output.resolution": [24, 24]})
-    report = render(sources, job, tmp_path / "out", timeout=60)
+    report = render(sources, job, tmp_path / "out", RunOptions.of(timeout=60))
     assert [Path(result.source).name for result in report.results if not result.error] == []
     named = (TruncatedFile, ImportFailed, WrongFormat, NoGeometry, InvalidGeometry)
     for result in report.results:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from objaverse_render_addon.batch.lanes.local import LocalLane
+from objaverse_render_addon.batch.options import RunOptions, Workers
 from objaverse_render_addon.batch.queue.ledger import Ledger
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.verify import verify_asset
@@ -65,7 +66,8 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="module")
 def undisturbed(sources: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("undisturbed")
-    assert render(sources, scenes.make_job(TINY), out, workers=1).counts["done"] == COUNT
+    report = render(sources, scenes.make_job(TINY), out, RunOptions.of(workers=1))
+    assert report.counts["done"] == COUNT
     return contents(out)
 
 
@@ -91,7 +93,7 @@ def test_workers_that_are_killed_at_random_cost_nothing(
 ) -> None:
     """The first while it starts, the others while they import, render or write."""
     dice, over, killed = random.Random(11), threading.Event(), list[int]()
-    made = [LocalLane(Place(f"cpu {n}", {}, 1), scratch=scratch) for n in range(2)]
+    made = [LocalLane(Place(f"cpu {n}", {}, 1), Workers(scratch=scratch)) for n in range(2)]
 
     def strike() -> None:
         assert wait_until(lambda: workers_of(os.getpid()))
@@ -120,7 +122,10 @@ def test_workers_that_are_killed_at_random_cost_nothing(
     }
     # Who was hit twice was given up; asked again, it is rendered.
     report = render(
-        sources, job, tmp_path / "out", workers=2, scratch=scratch, retry=["worker-crashed"]
+        sources,
+        job,
+        tmp_path / "out",
+        RunOptions.of(workers=2, scratch=scratch, retry=["worker-crashed"]),
     )
     assert report.ok
     assert states(tmp_path / "out") == {"done": COUNT}
@@ -179,8 +184,11 @@ def test_others_go_on_while_one_worker_hangs_and_one_eats_memory(
     given = [*sources[:4], tmp_path / "huge.blend", *sources[4:16]]
     out = tmp_path / "out"
     report = render(
-        given, scenes.make_job(TINY), out, workers=2, scratch=scratch, timeout=8,
-        max_memory=900 << 20, on_event=freeze,
+        given,
+        scenes.make_job(TINY),
+        out,
+        RunOptions.of(workers=2, scratch=scratch, timeout=8, max_memory=900 << 20),
+        on_event=freeze,
     )  # fmt: skip
     (failed,) = report.failed
     assert isinstance(failed.error, OutOfMemory | WorkerTimeout)
@@ -264,8 +272,11 @@ def test_workers_are_replaced_after_their_share(
             seen.extend(workers_of(os.getpid()))
 
     report = render(
-        sources[:5], scenes.make_job(TINY), tmp_path / "out", workers=1, recycle=2,
-        on_event=look, scratch=scratch,
+        sources[:5],
+        scenes.make_job(TINY),
+        tmp_path / "out",
+        RunOptions.of(workers=1, recycle=2, scratch=scratch),
+        on_event=look,
     )  # fmt: skip
     assert report.counts["done"] == 5
     assert len(set(seen)) == 3

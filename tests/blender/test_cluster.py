@@ -19,6 +19,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 from objaverse_render_addon.batch.lanes import ray as ours  # noqa: E402
 from objaverse_render_addon.batch.lanes.local import Lane  # noqa: E402
 from objaverse_render_addon.batch.lanes.ray import RayLane  # noqa: E402
+from objaverse_render_addon.batch.options import RunOptions  # noqa: E402
 from objaverse_render_addon.batch.queue.ledger import Ledger  # noqa: E402
 from objaverse_render_addon.batch.run import render  # noqa: E402
 from objaverse_render_addon.dataset.layout import METADATA, new_writer  # noqa: E402
@@ -106,8 +107,12 @@ def test_a_node_that_is_lost_loses_no_asset(nodes: Cluster, tmp_path: Path) -> N
                 lane.room = 3
 
     report = render(
-        [*sources, tmp_path / "empty.obj"], RenderJob(), tmp_path / "out", attempts=3,
-        lanes=lambda _: lanes, on_result=cut,
+        [*sources, tmp_path / "empty.obj"],
+        RenderJob(),
+        tmp_path / "out",
+        RunOptions.of(attempts=3),
+        lanes=lambda _: lanes,
+        on_result=cut,
     )  # fmt: skip
     assert (report.counts["done"], report.counts["failed"]) == (24, 1)
     assert len(set(ended)) == len(ended) == 25
@@ -161,7 +166,10 @@ def test_what_a_cluster_renders_is_what_one_machine_renders(
     sources = [scenes.write_glb(tmp_path / f"{name}.glb") for name in ("one", "two", "three")]
     assert render(sources, job, tmp_path / "here").ok
     report = render(
-        sources, job, tmp_path / "there", cluster="ray", address=nodes.address, workers=2
+        sources,
+        job,
+        tmp_path / "there",
+        RunOptions.of(cluster="ray", address=nodes.address, workers=2),
     )
     assert report.ok and report.counts["done"] == 3, report.failed
     for name in ("one", "two", "three"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.queue.ledger import Ledger
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.reader import AssetReader
@@ -67,7 +68,7 @@ def test_another_engine_renders_the_colour_and_cycles_the_geometry(
     source = scenes.write_glb(tmp_path / "cube.glb")
     values = {**scenes.ring(tmp_path, 16), "engine.engine": engine, "asset.normalize": "cube"}
     out = tmp_path / "out"
-    report = render([source], scenes.make_job(values), out, timeout=120)
+    report = render([source], scenes.make_job(values), out, RunOptions.of(timeout=120))
     (result,) = report.results
     if result.error is not None:
         words = f"{result.error} {result.error.log}".lower()

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.dataset.verify import verify_asset
@@ -139,7 +140,7 @@ def test_a_worker_that_dies_costs_its_asset_only(
     job = scenes.make_job({"cameras.views": 40, "output.resolution": [48, 48]})
     out = tmp_path / "out"
     sources = cubes(tmp_path, "first", "second", "third")
-    report = render(sources, job, out, on_event=strike, scratch=scratch, workers=1)
+    report = render(sources, job, out, RunOptions.of(scratch=scratch, workers=1), on_event=strike)
     assert [result.status for result in report.results] == ["done", "failed", "done"]
     error = report.results[1].error
     assert isinstance(error, WorkerCrashed)
@@ -149,7 +150,7 @@ def test_a_worker_that_dies_costs_its_asset_only(
     assert sorted(path.name for path in out.glob("[!.]*")) == ["first.zip", "third.zip"]
     # It had two chances, and is not tried again and again.
     assert [result.status for result in render(sources, job, out).results][1] == "failed"
-    again = render(sources, job, out, scratch=scratch, retry=["worker-crashed"])
+    again = render(sources, job, out, RunOptions.of(scratch=scratch, retry=["worker-crashed"]))
     assert [result.status for result in again.results] == ["skipped", "done", "skipped"]
     assert all(verify_asset(path).ok for path in out.glob("[!.]*"))
 
@@ -162,7 +163,7 @@ def test_an_asset_that_takes_too_long_is_ended(
     job = scenes.make_job({**values, "engine.samples": 3000, "output.layout": layout})
     out = tmp_path / "out"
     since = time.monotonic()
-    report = render(sources, job, out, timeout=4, scratch=scratch, workers=1)
+    report = render(sources, job, out, RunOptions.of(timeout=4, scratch=scratch, workers=1))
     assert [result.status for result in report.results] == ["done", "failed", "done"]
     error = report.results[1].error
     assert isinstance(error, WorkerTimeout)
@@ -180,8 +181,11 @@ def test_a_worker_that_does_nothing_any_more_is_ended(tmp_path: Path, scratch: P
     job = scenes.make_job({"cameras.views": 30})
     out = tmp_path / "out"
     report = render(
-        cubes(tmp_path, "first", "second"), job, out, timeout=5, on_event=freeze,
-        scratch=scratch, workers=1,
+        cubes(tmp_path, "first", "second"),
+        job,
+        out,
+        RunOptions.of(timeout=5, scratch=scratch, workers=1),
+        on_event=freeze,
     )  # fmt: skip
     assert isinstance(report.results[0].error, WorkerTimeout)
     assert report.results[1].status == "done"
@@ -200,7 +204,12 @@ def test_an_asset_that_needs_too_much_memory_is_ended(tmp_path: Path, scratch: P
     sources.insert(1, tmp_path / "huge.blend")
     out = tmp_path / "out"
     job = scenes.make_job({"cameras.views": 2})
-    report = render(sources, job, out, max_memory=900 << 20, scratch=scratch, workers=1)
+    report = render(
+        sources,
+        job,
+        out,
+        RunOptions.of(max_memory=900 << 20, scratch=scratch, workers=1),
+    )
     assert [result.status for result in report.results] == ["done", "failed", "done"]
     error = report.results[1].error
     assert isinstance(error, OutOfMemory)
@@ -283,7 +292,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, scratch: Path)
     file.touch()
     for out in (file, file / "below"):
         with pytest.raises(OutputNotWritable, match="file"):
-            render([source], job, out, scratch=scratch)
+            render([source], job, out, RunOptions.of(scratch=scratch))
 
 
 def test_a_folder_that_belongs_to_somebody_else_is_named(tmp_path: Path) -> None:
@@ -319,8 +328,11 @@ def test_a_folder_that_vanishes_costs_nothing(tmp_path: Path, scratch: Path) -> 
         changed = job.with_values({"output.layout": layout})
         removed.clear()
         report = render(
-            cubes(tmp_path, "first", "second"), changed, out, on_event=remove, scratch=scratch,
-            workers=1,
+            cubes(tmp_path, "first", "second"),
+            changed,
+            out,
+            RunOptions.of(scratch=scratch, workers=1),
+            on_event=remove,
         )  # fmt: skip
         # No asset's fault: the one in hand is rendered again when the folder can be written.
         assert [result.status for result in report.results] == ["done", "done"]
@@ -400,7 +412,12 @@ def test_a_part_that_a_power_cut_left_is_cleaned_up(tmp_path: Path, scratch: Pat
     (parts / "cube.99999" / "000.png").touch()
     (parts / "cube.99998.zip").touch()
     (out / "cube.zip").write_bytes(b"PK\x03\x04 half an archive")
-    report = render([source], scenes.make_job({"cameras.views": 1}), out, scratch=scratch)
+    report = render(
+        [source],
+        scenes.make_job({"cameras.views": 1}),
+        out,
+        RunOptions.of(scratch=scratch),
+    )
     assert report.results[0].status == "done"
     assert [path.name for path in out.glob("[!.]*")] == ["cube.zip"]
     assert not parts.exists()
@@ -415,29 +432,30 @@ def test_another_job_does_not_touch_what_is_there(
     out = tmp_path / "out"
     first = scenes.make_job({"cameras.views": 2, "output.layout": layout})
     other = first.with_values({"engine.samples": 3, "seed": 9})
-    (done,) = render([source], first, out, scratch=scratch).results
+    (done,) = render([source], first, out, RunOptions.of(scratch=scratch)).results
     for ledger in ("there", "lost"):
         if ledger == "lost":
             shutil.rmtree(out / ".state")
-            (refused,) = render([source], other, out, scratch=scratch).results
+            (refused,) = render([source], other, out, RunOptions.of(scratch=scratch)).results
             error = refused.error
             assert isinstance(error, OutputExists)
         else:
             with pytest.raises(OutputExists) as caught:
-                render([source], other, out, scratch=scratch)
+                render([source], other, out, RunOptions.of(scratch=scratch))
             error = caught.value
         assert "engine.samples: 1 -> 3" in error.message
         assert "seed: 0 -> 9" in error.message
     assert done.path is not None
     with AssetReader(done.path) as reader:
         assert reader.metadata["seed"] == 0
-    (replaced,) = render([source], other, out, overwrite=True, scratch=scratch).results
+    again = RunOptions.of(overwrite=True, scratch=scratch)
+    (replaced,) = render([source], other, out, again).results
     assert replaced.status == "done"
     with AssetReader(done.path) as reader:
         assert reader.metadata["seed"] == 9
     assert [path.name for path in out.glob("[!.]*")] == [done.path.name]
     # Another file under the same name is not the same asset either.
     scenes.write_glb(source, scenes.CUBE_VERTICES * (1, 2, 3), scenes.CUBE_FACES + [(0, 1, 2)])
-    (changed,) = render([source], other, out, scratch=scratch).results
+    (changed,) = render([source], other, out, RunOptions.of(scratch=scratch)).results
     assert isinstance(changed.error, OutputExists)
     assert "file_size" in changed.error.message

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.dataset.verify import verify_asset
@@ -31,7 +32,12 @@ def test_every_sample_renders_and_verifies(assets: Path, tmp_path: Path) -> None
     assert len(files) >= 14
     shouting = scenes.write_glb(tmp_path / "SHOUTING.GLB")
     job = scenes.make_job({"cameras.views": 3, "output.resolution": [48, 48]})
-    report = render([*files, shouting], job, tmp_path / "out", ids="sha256", timeout=120)
+    report = render(
+        [*files, shouting],
+        job,
+        tmp_path / "out",
+        RunOptions.of(ids="sha256", timeout=120),
+    )
     problems = {Path(r.source).name: str(r.error) for r in report.failed}
     assert problems == {}
     assert report.exit_code == 0

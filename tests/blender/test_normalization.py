@@ -181,6 +181,7 @@ def test_all_views_show_the_same_moment(tmp_path: Path) -> None:
         assert scene.asset.record["frame"] == (frame or 21)
         views = scenes.frames_of(scene)
         assert {view.time for view in views} == {frame or 21}
+        assert not any(view.timed for view in views)
         for again in views[2:]:
             assert np.array_equal(views[0].passes["depth"], again.passes["depth"])
         still = scenes.cast_box(views[0].camera, [-0.5] * 3, [0.5] * 3)[0]
@@ -190,6 +191,29 @@ def test_all_views_show_the_same_moment(tmp_path: Path) -> None:
         seen[frame] = views[0].passes["depth"]
     assert np.array_equal(seen[None], seen[21])
     assert not np.array_equal(seen[1], seen[21])
+
+
+def test_shots_at_several_times_are_frames_of_their_own(tmp_path: Path) -> None:
+    from objaverse_render_addon.blender import pipeline
+    from objaverse_render_addon.frame import FrameKey, Shot
+
+    path = animated(tmp_path / "moving.blend", 21)
+    poses = [scenes.look_at(eye, (1.5, 0, 0)) for eye in ((2, -7, 2), (2, 7, 3))]
+    cameras = scenes.camera_file(tmp_path / "two.json", poses, scenes.lens(60, (96, 64)))
+    session = scenes.open_scene(path, scenes.make_job({**cameras, "asset.normalize": "none"}))
+    shots = [Shot(view, time) for view in session.views for time in (1, 21)]
+    frames = list(pipeline.frames(session.renderer, shots))
+    assert [frame.key for frame in frames] == [FrameKey(v, t) for v in (0, 1) for t in (1, 21)]
+    for frame in frames:
+        still = scenes.cast_box(frame.camera, [-0.5] * 3, [0.5] * 3)[0]
+        x = 1.0 if frame.time == 1 else 3.0
+        mover = scenes.cast_box(frame.camera, [x - 0.25, -0.25, -0.25], [x + 0.25, 0.25, 0.25])
+        assert_depth(frame.passes["depth"], np.fmin(still, mover[0]))
+        assert scenes.failed_checks(frame) == []
+        # Colour is of the same time as the geometry.
+        off = frame.passes["mask"] != (frame.passes["rgb"][..., 3] > 127)
+        assert off.mean() < 0.02
+    assert len({frame.noise_seed for frame in frames}) == 4
 
 
 def rigged(path: Path) -> Path:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.errors import MissingParts
@@ -275,8 +276,8 @@ def test_hostile_files_reach_nothing_and_their_neighbours_are_rendered(
         before = sorted(path.name for path in outside.iterdir())
         with hostile.watched(outside) as opened:
             report = render(
-                sources, scenes.make_job(QUICK), tmp_path / "out", workers=1, timeout=60,
-                on_result=ended,
+                sources, scenes.make_job(QUICK), tmp_path / "out",
+                RunOptions.of(workers=1, timeout=60), on_result=ended,
             )  # fmt: skip
     assert opened == []
     assert heard == []
@@ -406,7 +407,7 @@ def test_the_user_decides_about_what_lies_outside(tmp_path: Path) -> None:
         blend(folder / "blend.blend", with_image(str(image))),
     ]
     job = scenes.make_job(QUICK)
-    report = render(sources, job, tmp_path / "a", allow_outside=[other])
+    report = render(sources, job, tmp_path / "a", RunOptions.of(allow_outside=[other]))
     for result in report.results:
         assert result.status == "done" and not result.warnings, result
     report = render(sources, job.with_values({"asset.missing_parts": "fail"}), tmp_path / "b")

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -26,7 +26,8 @@ from ...errors import (
 )
 from ...worker.channel import Received
 from ...worker.protocol import Done, Failed, FrameDone, RenderAsset, Stage
-from ...worker.supervisor import RECYCLE, Place, Supervisor
+from ...worker.supervisor import Place, Supervisor
+from ..options import Workers
 
 __all__ = [
     "Lane",
@@ -76,29 +77,19 @@ class LocalLane:
     """A lane of this machine: a supervised worker, asked for one asset after the other.
 
     Args:
-        timeout: Seconds that one asset may take.
-        max_memory: Bytes that the worker may take; 0 for no limit.
-        previews: Folder for a PNG of each view; none where it is empty.
-        recycle: Assets after which a worker is replaced.
-        allow_outside: Folders that assets may read from beside their own.
+        options: Of them, what concerns one worker; no ``max_memory`` is no limit here.
     """
 
-    def __init__(
-        self,
-        place: Place,
-        *,
-        blender: Path | None = None,
-        scratch: Path | None = None,
-        timeout: float = 300.0,
-        max_memory: int = 0,
-        previews: str = "",
-        recycle: int = RECYCLE,
-        allow_outside: Sequence[str] = (),
-    ) -> None:
-        self._timeout, self._previews = timeout, previews
-        self._allow_outside = allow_outside
+    def __init__(self, place: Place, options: Workers | None = None) -> None:
+        options = options or Workers()
+        self._timeout, self._previews = options.timeout, str(options.previews or "")
+        self._allowed = [str(Path(one).expanduser().absolute()) for one in options.allow_outside]
         self._supervisor = Supervisor(
-            place, blender=blender, scratch=scratch, max_memory=max_memory, recycle=recycle
+            place,
+            blender=Path(options.blender) if options.blender else None,
+            scratch=Path(options.scratch) if options.scratch else None,
+            max_memory=options.max_memory or 0,
+            recycle=options.recycle,
         )
 
     def render(self, task: RenderAsset, tell: Progress) -> Done:
@@ -111,8 +102,10 @@ class LocalLane:
         except RenderError as error:
             raise LaneBroken(error) from error
         request = replace(
-            task, previews=self._previews, threads=supervisor.place.threads,
-            folders=[*task.folders, *self._allow_outside],
+            task,
+            previews=self._previews,
+            threads=supervisor.place.threads,
+            folders=[*task.folders, *self._allowed],
         )
 
         def on_answer(received: Received) -> None:

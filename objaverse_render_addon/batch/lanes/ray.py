@@ -15,11 +15,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from ...assets.resolve import RepoFormat, Resolver
+from ...assets.resolve import Resolver
 from ...assets.sources import Source, classify
 from ...errors import (
     DeviceUnavailable,
@@ -35,6 +35,7 @@ from ...job import RenderJob
 from ...worker.process import scratch_root
 from ...worker.protocol import Done, RenderAsset, Stage
 from ...worker.supervisor import Place
+from ..options import Fetching, Workers
 from ..output.store import open_store
 from . import capacity
 from .local import Lane, LaneBroken, LocalLane, Progress
@@ -57,42 +58,28 @@ class NodeSettings:
 
     out: str
     layout: str
-    blender: str | None = None
+    workers: Workers = field(default_factory=Workers)
+    fetching: Fetching = field(default_factory=Fetching)
     threads: int = 0
-    timeout: float = 300.0
-    max_memory: int = 0
-    recycle: int = 1000
-    allow_outside: Sequence[str] = ()
-    scratch: str | None = None
-    download_dir: str | None = None
-    keep_downloads: bool = True
-    save_repo_format: RepoFormat = "none"
-    endpoint: str | None = None
-    online: bool = True
 
 
 class _NodeLane:
     """A lane on the node it was made on: fetch, render, bring to the output."""
 
     def __init__(self, settings: NodeSettings) -> None:
-        base = Path(settings.scratch) if settings.scratch else scratch_root()
+        workers, fetching = settings.workers, settings.fetching
+        base = Path(workers.scratch) if workers.scratch else scratch_root()
         base.mkdir(parents=True, exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix="objaverse-render-node-", dir=base))
         self._settings = settings
         self._store = open_store(settings.out, settings.layout, self._folder)
         self._resolver = Resolver(
-            settings.download_dir, settings.endpoint, online=settings.online,
-            keep=settings.keep_downloads, save_repo_format=settings.save_repo_format,
+            fetching.download_dir, fetching.endpoint, online=fetching.online,
+            keep=fetching.keep_downloads, save_repo_format=fetching.save_repo_format,
         )  # fmt: skip
         self._stop = threading.Event()
         self._lane = LocalLane(
-            _place(settings.threads),
-            blender=Path(settings.blender) if settings.blender else None,
-            scratch=self._folder,
-            timeout=settings.timeout,
-            max_memory=settings.max_memory,
-            recycle=settings.recycle,
-            allow_outside=settings.allow_outside,
+            _place(settings.threads), replace(workers, scratch=self._folder, previews=None)
         )
 
     def render(self, task: RenderAsset, tell: Progress) -> Done:
@@ -305,25 +292,22 @@ def connect(address: str | None) -> Any:
 def ray_lanes(
     settings: NodeSettings,
     job: RenderJob,
-    *,
-    address: str | None = None,
-    workers: int | None = None,
     assets: int | None = None,
+    *,
     make: Callable[[Any], Lane] = make_node_lane,
 ) -> Sequence[tuple[str, Lane]]:
     """Lanes on a Ray cluster, spread over its nodes.
 
     Args:
-        address: Of the cluster (``auto``, ``host:6379``, ``ray://…``); one on this machine
-            otherwise.
-        workers: Their number; by the cluster's CPUs and GPUs otherwise.
+        settings: Where its workers name no ``address`` (``auto``, ``host:6379``, ``ray://…``), a
+            cluster on this machine; where they name no number, by the cluster's CPUs and GPUs.
         assets: So many are to be rendered: more workers have nothing to do.
 
     Raises:
         MissingDependency, InvalidJob
         DeviceUnavailable: A GPU is asked for and the cluster has none.
     """
-    ray = connect(address)
+    ray = connect(settings.workers.address)
     there = ray.cluster_resources()
     cpus, gpus = int(there.get("CPU", 0)), int(there.get("GPU", 0))
     if job.engine.device not in ("auto", "cpu") and not gpus:
@@ -332,6 +316,7 @@ def ray_lanes(
             hint="ray status shows what it has; use --device auto or cpu.",
         )
     on_gpu = gpus > 0 and job.engine.device != "cpu"
+    workers = settings.workers.workers
     if workers is None:
         workers = max(1, min(capacity.PER_GPU * gpus, cpus) if on_gpu else cpus)
         workers = min(workers, assets or workers)

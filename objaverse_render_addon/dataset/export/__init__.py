@@ -33,7 +33,7 @@ from .coco import Coco
 from .colmap import Colmap
 from .depthsplat import DepthSplat
 from .g_objaverse import GObjaverse
-from .gs_lrm import GsLrm, Lvsm
+from .gs_lrm import GsLrm, LongLrm, Lvsm
 from .hdf5 import Hdf5
 from .instantmesh import InstantMesh
 from .lgm import Lgm
@@ -47,6 +47,7 @@ from .target import SceneFiles, Target
 from .trellis import Trellis, TrellisCond
 from .webdataset import WebDataset
 from .zero123 import ObjaverseXl, Zero123
+from .zero123plus import Zero123Plus
 
 __all__ = [
     "FORMATS",
@@ -73,10 +74,12 @@ FORMATS: Final[dict[str, Format]] = {
         NerfSynthetic(),
         Colmap(),
         GsLrm(),
+        LongLrm(),
         Lvsm(),
         DepthSplat(),
         OpenLrm(),
         InstantMesh(),
+        Zero123Plus(),
         Lgm(),
         Trellis(),
         TrellisCond(),

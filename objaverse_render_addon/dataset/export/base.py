@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from ...cameras import draw
@@ -34,27 +36,52 @@ class Options:
 
     Attributes:
         views: Which of an asset's views, counted from 0; ``None`` is all.
-        background: Behind the object where a format holds no alpha; sRGB in 0..1.
+        background: Behind the object where a format holds no alpha; sRGB in 0..1. ``None`` is
+            what the format's trainers paint there themselves (:attr:`Format.background`).
+        alpha: Keep alpha in the pictures of a format that trainers read with or without.
         split: Shares of train, val and test. Formats with a list of scenes split the scenes,
             formats with one scene per trainer run split its views.
         seed: Of the split.
         masks: Write masks where a format takes them as "ignore what is outside".
+        aesthetic_score: For TRELLIS, whose trainers leave out what has none; of every asset.
     """
 
     views: tuple[int, ...] | None = None
-    background: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    background: tuple[float, float, float] | None = None
+    alpha: bool = False
     split: tuple[float, float, float] = (0.9, 0.05, 0.05)
     seed: int = 0
     masks: bool = False
+    aesthetic_score: float | None = None
 
     def __post_init__(self) -> None:
         if self.views is not None and (not self.views or min(self.views) < 0):
             raise InvalidJob(f"views {self.views} are no numbers of views.")
-        if len(self.background) != 3 or not all(0 <= c <= 1 for c in self.background):
+        color = self.background
+        if color is not None and (len(color) != 3 or not all(0 <= c <= 1 for c in color)):
             raise InvalidJob(f"background {self.background} is not three channels in 0..1.")
         fractions = len(self.split) == 3 and all(0 <= share <= 1 for share in self.split)
         if not fractions or abs(sum(self.split) - 1) > 1e-6:
             raise InvalidJob(f"split {self.split} is not three shares that sum to 1.")
+        if self.aesthetic_score is not None and not math.isfinite(self.aesthetic_score):
+            raise InvalidJob(f"aesthetic_score {self.aesthetic_score} is no number.")
+
+    def resolved(self, form: Format) -> Options:
+        """The same options with the format's own background filled in.
+
+        Raises:
+            InvalidJob: The format has no pictures that may keep their alpha.
+        """
+        if self.alpha and not form.may_keep_alpha:
+            raise InvalidJob(
+                f"{form.name} has no choice of pictures with alpha.",
+                hint="Leave --alpha away; the format's page says what its pictures hold.",
+            )
+        if self.alpha and self.background is not None:
+            raise InvalidJob(
+                "Pictures that keep alpha have no background.", hint="Give --alpha or --background."
+            )
+        return replace(self, background=self.background or form.background)
 
     def to_dict(self) -> dict[str, Any]:
         """As it is written: lists for tuples."""
@@ -164,12 +191,14 @@ class Format:
         about: One line for ``--to help``.
         trains: The command that trains on the result; ``{target}``, ``{key}`` and ``{views}``
             stand for the export's folder, a scene, and the fewest views that any scene has.
-            Empty where there is no single one.
+            Empty where there is no single one; see :meth:`command`.
         needs: Passes that have to be stored.
         holds: Stored passes that end up in the format; the others are reported as dropped.
         half_edge: Half of the longest edge that trainers expect the object's box to have,
             centred on the origin; cameras and depth are rescaled to it and that is told. ``None``
             takes any.
+        background: What trainers paint behind the object; sRGB in 0..1.
+        may_keep_alpha: Whether trainers read pictures with and without alpha.
         modules: Importable names that writing needs, from the pip extra ``extra``.
     """
 
@@ -179,6 +208,8 @@ class Format:
     needs: ClassVar[tuple[str, ...]] = ("rgb",)
     holds: ClassVar[tuple[str, ...]] = ("rgb",)
     half_edge: ClassVar[float | None] = None
+    background: ClassVar[tuple[float, float, float]] = (1.0, 1.0, 1.0)
+    may_keep_alpha: ClassVar[bool] = False
     modules: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
 
@@ -209,3 +240,29 @@ class Format:
 
     def finish(self, target: Target, records: list[Record], options: Options) -> None:
         """Write the lists over all scenes, from the records alone."""
+
+    def command(self, target: Path, records: list[Record]) -> str:
+        """The command that trains on these scenes, from :attr:`trains`."""
+        key = records[0].key if records else "SCENE"
+        fewest = min((record.views for record in records), default=0)
+        return self.trains.format(target=target, key=key, views=fewest)
+
+    def tells(
+        self, target: Target, records: list[Record], options: Options  # noqa: ARG002
+    ) -> list[Note]:
+        """Where the export as a whole is not what trainers take for granted.
+
+        What concerns single scenes is told by :meth:`.Scene.note`.
+        """
+        if not self.has_lists or not records:
+            return []
+        there = {record.split for record in records}
+        return [
+            Note(
+                "differs",
+                f"no scene is in the split {split}, so its list is empty; --split gives it a "
+                "larger share, and --seed draws anew",
+            )
+            for split, share in zip(SPLITS, options.split, strict=True)
+            if share > 0 and split not in there
+        ]

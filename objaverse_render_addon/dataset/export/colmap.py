@@ -59,6 +59,8 @@ class Colmap(Format):
         "python examples/simple_trainer.py default --data-dir {target}/{key} --data-factor 1 "
         "--no-normalize-world-space"
     )
+    background: ClassVar[tuple[float, float, float]] = (0.0, 0.0, 0.0)
+    may_keep_alpha: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("rgb",)
     holds: ClassVar[tuple[str, ...]] = ("rgb", "mask", "depth", "position", "distance", "normal")
 
@@ -67,11 +69,15 @@ class Colmap(Format):
         digits = max(3, len(str(max(scene.numbers))))
         names = [f"{number:0{digits}d}.png" for number in scene.numbers]
         for view, name in enumerate(names):
-            out.add(f"{scene.key}/images/{name}", scene.rgb_png(view))
-            if scene.has("mask") or shows_surface(scene):
+            picture = scene.rgba_png(view) if scene.options.alpha else scene.rgb_png(view)
+            out.add(f"{scene.key}/images/{name}", picture)
+            if scene.has_mask or shows_surface(scene):
                 mask = encode_png(scene.mask(view).astype(np.uint8) * 255)
                 out.add(f"{scene.key}/masks/{name}", mask)
         self._split(scene, out, names)
+        if scene.options.alpha:
+            scene.note("differs", "pictures have straight alpha: gsplat drops it, and then what is "
+                       "beside the object has no colour that means anything")  # fmt: skip
         cloud = surface_of(scene, POINTS)
         if len(cloud):
             scene.note("dropped", "depth and normals are held at the points of the cloud only, "
@@ -140,13 +146,24 @@ Lens = tuple[int, int, float, float, float, float]
 
 
 def _distinct(cameras: list[Camera]) -> tuple[list[Lens], list[int]]:
-    """Each lens once, and which of them every view has."""
-    lenses: dict[Lens, int] = {}
+    """Each lens once, and which of them every view has.
+
+    Lenses within :data:`.lens.SAME` are one: what a renderer reads back has float32's noise.
+    """
+    lenses: list[Lens] = []
     owners = []
     for camera in cameras:
         lens = (camera.width, camera.height, *pinhole(camera))
-        owners.append(lenses.setdefault(lens, len(lenses)))
-    return list(lenses), owners
+        slack = [SAME * max(lens[:2])] * len(lens)
+        same = [
+            number
+            for number, other in enumerate(lenses)
+            if all(abs(a - b) <= most for a, b, most in zip(lens, other, slack, strict=True))
+        ]
+        owners.append(same[0] if same else len(lenses))
+        if not same:
+            lenses.append(lens)
+    return lenses, owners
 
 
 def _is_shifted(lens: Lens) -> bool:
@@ -190,8 +207,7 @@ def _planar(scene: Scene, view: int) -> Array:
     if scene.has("position"):
         away = scene.position(view) - camera.camera_to_world[:3, 3]
         return np.asarray(-away @ camera.camera_to_world[:3, 2])
-    stretch = np.linalg.norm(camera.rays(), axis=-1)
-    return np.asarray(scene.array(view, "distance") * scene.scale / stretch)
+    return np.asarray(scene.array(view, "distance") * scene.scale / camera.stretch())
 
 
 def _tracks(images: list[_Image], count: int) -> list[Array]:

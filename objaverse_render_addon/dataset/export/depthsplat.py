@@ -27,6 +27,14 @@ __all__ = ["DepthSplat"]
 FAR = 50.0
 """Depth from which on it counts as background, as in the converter that began this format."""
 STAGES = ("train", "test")
+SIZE = (640, 360)
+"""Width and height of the only pictures that the loaders take unless told otherwise."""
+VIEWS = 46
+"""As many that two of them can be 45 apart, which ``bounded_re10k`` asks for in the end."""
+FIRST_GAP = 25
+MAX_FOV = 100.0
+STEP = 64
+"""The encoders halve pictures several times."""
 
 Chunks = dict[str, dict[str, dict[str, str]]]
 """Stage, chunk and key to the digest of what was packed."""
@@ -45,6 +53,7 @@ class DepthSplat(Format):
     name = "depthsplat"
     about = "DepthSplat, pixelSplat, MVSplat: .torch chunks and index.json (needs torch)"
     trains = "python -m src.main +experiment=re10k dataset.roots=[{target}]"
+    background = (0.0, 0.0, 0.0)
     holds = ("rgb", "depth", "mask")
     modules = ("torch",)
     extra = "torch"
@@ -58,7 +67,8 @@ class DepthSplat(Format):
         """See :class:`.Format`."""
         import torch
 
-        demand_one_size(scene)
+        width, height = demand_one_size(scene)
+        _tell_what_is_skipped(scene, width, height)
         cameras = np.stack([_camera(scene, view) for view in range(len(scene))])
         error = float(np.abs(cameras.astype(np.float32) - cameras).max())
         scene.note("quantised", "cameras are float32; worst is of any number", len(scene), error)
@@ -72,13 +82,31 @@ class DepthSplat(Format):
         if scene.has("depth"):
             depths = np.stack([_depth(scene, view) for view in range(len(scene))])
             content["depths"] = torch.from_numpy(depths)
-        if any(scene.has(name) for name in ("mask", "depth", "distance")):
+        if scene.has_mask:
             masks = np.stack([scene.mask(view) for view in range(len(scene))])
             content["masks"] = torch.from_numpy(masks.astype(np.uint8))
         out.add(_pending(scene.key), _saved(content))
         if scene.split == "val":
             scene.note("differs", "the loaders know no split val; its scenes are in test")
-        return {"stage": "train" if scene.split == "train" else "test"}
+        stage = "train" if scene.split == "train" else "test"
+        return {"stage": stage, "size": [width, height]}
+
+    def command(self, target: Path, records: list[Record]) -> str:
+        """See :class:`.Format`; with what lets the loaders take these pictures and views."""
+        sizes = {tuple(record.data.get("size", SIZE)) for record in records}
+        fewest = min((record.views for record in records), default=VIEWS)
+        said = [super().command(target, records)]
+        if sizes - {SIZE}:
+            width, height = (min(side) for side in zip(*sizes, strict=True))
+            said.append("dataset.skip_bad_shape=false")
+            said.append(f"dataset.image_shape=[{_whole(height)},{_whole(width)}]")
+        if records and fewest < VIEWS:
+            gap = max(1, (fewest - 1) // 2)
+            said += [
+                f"dataset.view_sampler.{name}min_distance_between_context_views={gap}"
+                for name in ("initial_", "")
+            ]
+        return " ".join(said)
 
     def is_whole(self, target: Target, record: Record) -> bool:
         """See :class:`.Format`: waiting, or in a chunk."""
@@ -123,6 +151,36 @@ class DepthSplat(Format):
             size += more
         if group:
             yield name, group
+
+
+def _whole(side: int) -> int:
+    """The largest size within a picture's that the encoders take."""
+    return side // STEP * STEP or side
+
+
+def _tell_what_is_skipped(scene: Scene, width: int, height: int) -> None:
+    """Note what the loaders leave out, without a word or with one per scene."""
+    render = "--cameras orbit --views 50 --resolution 640x360"
+    if (width, height) != SIZE:
+        scene.note(
+            "differs",
+            f"the loaders skip pictures that are not {SIZE[0]}x{SIZE[1]}: give DepthSplat and "
+            "MVSplat dataset.skip_bad_shape=false and a dataset.image_shape of the pictures' size "
+            f"at most; pixelSplat has no such key, render with {render} (views)",
+            len(scene),
+        )
+    if len(scene) < VIEWS:
+        scene.note(
+            "differs",
+            f"the loaders draw context views that are {FIRST_GAP} apart at first and {VIEWS - 1} "
+            "after the warm-up, and skip scenes with fewer views without a word: lower "
+            "dataset.view_sampler.min_distance_between_context_views and initial_min_… below the "
+            f"number of views, or render with {render} (views)",
+            len(scene),
+        )
+    wide = [camera for camera in scene.cameras if max(camera.fov) > MAX_FOV]
+    scene.note("differs", f"the loaders skip scenes with a field of view beyond {MAX_FOV:g}°: "
+               "raise dataset.max_fov (views)", len(wide))  # fmt: skip
 
 
 def _pending(key: str) -> str:

@@ -1,4 +1,4 @@
-"""G-buffer Objaverse, which DiffSplat, RichDreamer and VideoMV train on.
+"""G-buffer Objaverse, which RichDreamer trains on, and from which DiffSplat and VideoMV start.
 
 ``_nd.exr`` holds the world normal in the axes of the engine that the original was rendered with,
 (-x, z, -y) of Blender's, and planar depth as alpha. ``_mr.png`` holds metallic, then roughness.
@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import exr
 from ..images import encode_png, encode_srgb8
 from .base import SPLITS, Format, Options, Record
-from .lens import demand_square_pictures, fov_x, tell_lost_lens
+from .lens import demand_square_pictures, fov_x, tell_lost_lens, viewpoints
 from .scene import Scene
 from .target import SceneFiles, Target
 
@@ -52,6 +53,7 @@ class GObjaverse(Format):
                    "are missing", amount=max(0, missing))  # fmt: skip
         scene.note("dropped", f"loaders choose among views 0 to {TRAINED_VIEWS - 1}, the others "
                    "are not read", amount=max(0, -missing))  # fmt: skip
+        _tell_rig(scene)
         scene.note("dropped", "_hdr.exr is not written: colour is stored in 8 bits")
         for view in range(len(scene)):
             self._view(scene, out, view)
@@ -108,6 +110,32 @@ class GObjaverse(Format):
         for split in SPLITS:
             paths = [f"{GROUP}/{record.key}" for record in records if record.split == split]
             target.write_json(f"gobjaverse_{split}.json", paths)
+
+
+def _tell_rig(scene: Scene) -> None:
+    """Note views whose number means another direction to loaders.
+
+    0 to 23 are a turn, 15° from one to the next, and 27 to 38 another one with 30°, each at one
+    elevation; 25 is the top, 26 the bottom. DiffSplat's even views and VideoMV's turn rest on it.
+    """
+    azimuth, elevation, _ = viewpoints(scene).T
+    wrong: npt.NDArray[np.float64] = np.zeros(len(scene))
+    for first, last, step in ((0, 24, 15.0), (27, 39, 30.0)):
+        views = slice(first, min(last, len(scene)))
+        if len(azimuth[views]):
+            turn = step * np.arange(len(azimuth[views]))
+            off = np.abs((azimuth[views] - azimuth[first] - turn + 180) % 360 - 180)
+            wrong[views] = np.maximum(off, np.abs(elevation[views] - elevation[first]))
+    for view, height in ((25, 90.0), (26, -90.0)):
+        if view < len(scene):
+            wrong[view] = abs(elevation[view] - height)
+    scene.note(
+        "differs",
+        "loaders know the views by their numbers: 0 to 23 once around, 25 the top, 26 the bottom, "
+        "27 to 38 once around; render with --cameras g-objaverse (views); worst is in degrees",
+        int((wrong > 0.1).sum()),
+        round(float(np.max(wrong)), 6),
+    )
 
 
 def _exr(channels: dict[str, Any]) -> bytes:

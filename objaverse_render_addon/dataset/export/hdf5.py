@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
+from ...passspec import PASS_NAMES
 from .base import Format
 from .lens import pinhole
 from .scene import Scene
@@ -18,6 +19,8 @@ __all__ = ["Hdf5"]
 
 Array = npt.NDArray[Any]
 
+OWN_KEYS: Final = ("rgb", "depth", "distance", "normal", "mask", "object_index")
+"""Passes that BlenderProc has a key and a meaning of its own for; others stand under their name."""
 FAR: Final = 1e10
 """What this layout's depth says where nothing is."""
 
@@ -28,10 +31,7 @@ class Hdf5(Format):
     name: ClassVar[str] = "hdf5"
     about: ClassVar[str] = "one HDF5 file per view, in the layout of BlenderProc (needs h5py)"
     needs: ClassVar[tuple[str, ...]] = ("rgb",)
-    holds: ClassVar[tuple[str, ...]] = (
-        "rgb", "depth", "distance", "normal", "mask", "object_index", "albedo",
-        "roughness_metallic", "position",
-    )  # fmt: skip
+    holds: ClassVar[tuple[str, ...]] = PASS_NAMES
     modules: ClassVar[tuple[str, ...]] = ("h5py",)
     extra: ClassVar[str] = "hdf5"
 
@@ -58,7 +58,7 @@ class Hdf5(Format):
 
     def _images(self, scene: Scene, view: int) -> dict[str, Array]:
         images: dict[str, Array] = {"colors": scene.picture(view)}
-        known = any(scene.has(name) for name in ("mask", "depth", "distance"))
+        known = scene.has_mask
         if scene.has("depth"):
             images["depth"] = self._far(scene, view, scene.depth(view))
         if scene.has("distance"):
@@ -73,8 +73,8 @@ class Hdf5(Format):
             images["instance_segmaps"] = scene.array(view, "object_index")
         elif known:
             images["instance_segmaps"] = scene.mask(view).astype(np.uint16)
-        for name in ("albedo", "roughness_metallic", "position"):
-            if scene.has(name):
+        for name in PASS_NAMES:
+            if name not in OWN_KEYS and scene.has(name):
                 images[name] = scene.array(view, name)
         return images
 

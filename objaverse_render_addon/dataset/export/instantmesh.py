@@ -36,7 +36,8 @@ class InstantMesh(Format):
     about = "InstantMesh: NNN.png, 8-bit normals and depth, cameras.npz; object in [-1, 1]"
     trains = (
         "python train.py --base configs/instant-nerf-large-train.yaml --gpus 0, --num_nodes 1"
-        "  # in it: root_dir {target}, meta_fname filtered_obj_name.json"
+        "  # in it: train root_dir {target}, validation root_dir the valid_samples of an export "
+        "to zero123plus"
     )
     needs = ("rgb", "depth", "normal")
     holds = ("rgb", "depth", "normal", "mask")

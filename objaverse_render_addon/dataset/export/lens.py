@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from ...cameras import Camera
 from ...errors import FormatCannotHold
@@ -19,7 +23,9 @@ __all__ = [
     "pinhole",
     "shared_fov_x",
     "shared_lens",
+    "tell_distances",
     "tell_lost_lens",
+    "viewpoints",
 ]
 
 SAME = 1e-6
@@ -156,4 +162,35 @@ def tell_lost_lens(scene: Scene, degrees: float, about: str) -> None:
         f"{about}; worst is the difference from {degrees:g}° in degrees",
         amount=len(away),
         worst=round(max(away), 6),
+    )
+
+
+def viewpoints(scene: Scene) -> npt.NDArray[Any]:
+    """(V, 3) float64: azimuth and elevation in degrees, and distance from the origin, per view.
+
+    Azimuth is counted from +X towards +Y in 0..360, elevation from the horizon upwards.
+    """
+    centers = np.stack([camera.camera_to_world[:3, 3] for camera in scene.cameras])
+    distance = np.linalg.norm(centers, axis=1)
+    azimuth = np.degrees(np.arctan2(centers[:, 1], centers[:, 0])) % 360
+    with np.errstate(divide="ignore", invalid="ignore"):
+        height = np.nan_to_num(centers[:, 2] / distance)
+    return np.stack([azimuth, np.degrees(np.arcsin(np.clip(height, -1, 1))), distance], axis=1)
+
+
+def tell_distances(scene: Scene, distance: float, effect: str, way_out: str) -> None:
+    """Note views that stand elsewhere than where trainers take all to stand.
+
+    Args:
+        effect: What it does to the training, as the end of a sentence.
+        way_out: The flags that render them right.
+    """
+    away = np.abs(viewpoints(scene)[:, 2] - distance)
+    wrong = away > 1e-3 * distance
+    scene.note(
+        "differs",
+        f"trainers take {distance:g} for the distance of every camera, so {effect}; render with "
+        f"{way_out} (views); worst is the difference",
+        amount=int(wrong.sum()),
+        worst=round(float(away.max()), 6),
     )

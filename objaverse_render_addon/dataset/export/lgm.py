@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .base import SPLITS, Format, Options, Record
-from .lens import demand_square_pictures, shared_fov_x
+from .base import SPLITS, Format, Note, Options, Record
+from .lens import demand_square_pictures, shared_fov_x, tell_distances
 from .scene import Scene
 from .target import SceneFiles, Target
 
@@ -14,6 +14,9 @@ __all__ = ["Lgm"]
 
 FOV = 49.1
 VIEWS = 100
+DISTANCE = 1.5
+BATCH = 8
+"""``batch_size`` of LGM's options: so many names at a list's end are kept for validation."""
 
 
 class Lgm(Format):
@@ -40,6 +43,13 @@ class Lgm(Format):
         if len(scene) != VIEWS:
             scene.note("differs", f"the provider draws from {VIEWS} views, input views from "
                        "numbers 36 to 72; adapt it", len(scene))  # fmt: skip
+        tell_distances(
+            scene,
+            DISTANCE,
+            "the object stands off its centre by the difference of the first one",
+            "--normalize unit-cube --cameras fibonacci --views 100 --fov 49.1 --radius 1.5 "
+            "--framing allow",
+        )
         for view in scene.counted():
             out.add(f"{scene.key}/rgb/{view:03d}.png", scene.rgba_png(view))
             numbers = scene.camera(view).camera_to_world_opencv.ravel().tolist()
@@ -52,3 +62,16 @@ class Lgm(Format):
         for split in SPLITS:
             lines = [f"{record.key}\n" for record in records if record.split == split]
             target.write(f"{split}.txt", "".join(lines).encode())
+
+    def tells(self, target: Target, records: list[Record], options: Options) -> list[Note]:
+        """See :class:`.Format`; also where the provider's own split leaves nothing."""
+        told = super().tells(target, records, options)
+        train = sum(record.split == "train" for record in records)
+        if 0 < train <= BATCH:
+            told.append(Note(
+                "differs",
+                f"the provider keeps the last {BATCH} names (batch_size) of its list for "
+                "validation, and train.txt has no more: remove its split of self.items, or "
+                "lower batch_size (scenes)", train,
+            ))  # fmt: skip
+        return told

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .scene import Scene
 
-__all__ = ["Mesh", "NotTheMesh", "ply_text", "source_mesh"]
+__all__ = ["Mesh", "NotTheMesh", "ply_text", "source_file", "source_mesh"]
 
 Array = npt.NDArray[Any]
 
@@ -59,7 +59,11 @@ def source_mesh(scene: Scene) -> Mesh:
         import trimesh
     except ImportError:
         raise NotTheMesh("trimesh is not installed") from None
-    path = _same_file(scene)
+    if not scene.has("depth"):
+        raise NotTheMesh("no depth is stored, so nothing shows that a mesh is the one")
+    if scene.metadata.get("file_type") not in _AXES:
+        raise NotTheMesh(f"meshes are read from {', '.join(_AXES)} files only")
+    path = source_file(scene)
     try:
         loaded = trimesh.load_scene(str(path), file_type=scene.metadata["file_type"], process=False)
         mesh = loaded.to_mesh()
@@ -99,10 +103,13 @@ def _unit(vectors: Array) -> Array:
     return np.asarray(vectors / np.where(length > 0, length, 1.0))
 
 
-def _same_file(scene: Scene) -> Path:
+def source_file(scene: Scene) -> Path:
+    """The file that was rendered.
+
+    Raises:
+        NotTheMesh: It does not lie where it was rendered from, or is another one by now.
+    """
     path = Path(str(scene.metadata.get("file_identifier")))
-    if scene.metadata.get("file_type") not in _AXES:
-        raise NotTheMesh(f"meshes are read from {', '.join(_AXES)} files only")
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()

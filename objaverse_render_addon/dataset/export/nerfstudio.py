@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from ..images import encode_png
+from ..point_cloud import write_ply
 from .base import Format
 from .lens import pinhole
 from .scene import Scene
+from .surface import GEOMETRY, surface_of
 from .target import SceneFiles
 
 __all__ = ["Nerfstudio"]
@@ -17,6 +19,8 @@ __all__ = ["Nerfstudio"]
 
 class Nerfstudio(Format):
     """``<key>/transforms.json``, ``images/NNN.png``, ``depths/NNN.npy``, ``masks/NNN.png``.
+
+    ``points3d.ply`` holds points of the surface, where geometry is stored: splatfacto starts there.
 
     ``transform_matrix`` is camera to world with OpenGL axes, ``file_path`` has its extension.
     The parser multiplies depth by 0.001, that of ``.npy`` files too, so depth is stored in
@@ -71,5 +75,10 @@ class Nerfstudio(Format):
                 transforms[f"{part}_filenames"] = [names[view] for view in views]
         else:
             scene.note("dropped", "too few views for three splits; the parser splits by itself")
+        if any(scene.has(name) for name in GEOMETRY):
+            cloud = surface_of(scene)
+            if len(cloud):
+                out.add(f"{scene.key}/points3d.ply", write_ply(cloud))
+                transforms["ply_file_path"] = "points3d.ply"
         out.add_json(f"{scene.key}/transforms.json", transforms)
         return {}

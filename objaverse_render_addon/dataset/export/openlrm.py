@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 
 from .base import SPLITS, Format, Options, Record
-from .lens import demand_one_size, shared_lens
+from .lens import demand_one_size, shared_lens, viewpoints
 from .scene import Scene
 from .target import SceneFiles, Target
 
 __all__ = ["OpenLrm"]
 
 VIEWS = 32
+FOCAL = 0.75
+"""Focal length in widths of the picture (67.38°) that the released models stand for."""
+NEAREST, FARTHEST = 1.9, 2.6
+"""Distances of its own renders."""
 
 
 class OpenLrm(Format):
@@ -39,6 +43,17 @@ class OpenLrm(Format):
         if len(scene) != VIEWS:
             scene.note("differs", f"trainers take {VIEWS} views for granted (num_all_views)",
                        len(scene))  # fmt: skip
+        if abs(fx / width - FOCAL) > 1e-3:
+            scene.note("differs", "the released models, and inference with them, stand for a field "
+                       "of view of 67.38°; render with --fov 67.38 to go on from them (views); "
+                       "worst is the difference of the focal length in widths",
+                       len(scene), round(abs(fx / width - FOCAL), 6))  # fmt: skip
+        distance = viewpoints(scene)[:, 2]
+        outside = np.maximum(NEAREST - distance, distance - FARTHEST)
+        scene.note("differs", f"the released models stand for distances from {NEAREST:g} to "
+                   f"{FARTHEST:g}; render with --radius {NEAREST:g}:{FARTHEST:g} --framing allow "
+                   "to go on from them (views); worst is by how much",
+                   int((outside > 1e-3).sum()), round(float(outside.max()), 6))  # fmt: skip
         for view in scene.counted():
             out.add(f"{scene.key}/rgba/{view:03d}.png", scene.rgba_png(view))
             pose = scene.camera(view).camera_to_world[:3]

@@ -119,8 +119,8 @@ def export(
         InvalidJob, MissingDependency, SourceNotFound, OutputExists, OutputNotWritable: The whole
             run is impossible. What concerns one asset is in the report.
     """
-    options = options or Options()
     form = format_named(to)
+    options = (options or Options()).resolved(form)
     place = Target(Path(target), form, options)
     assets = list(Dataset.open(dataset))
     outcomes: list[Outcome] = []
@@ -159,15 +159,17 @@ def export_asset(
     Raises:
         RenderError: By what kept it from being exported.
     """
-    options = options or Options()
-    place = Target(Path(target), format_named(to), options)
+    form = format_named(to)
+    options = (options or Options()).resolved(form)
+    place = Target(Path(target), form, options)
     return _export(reader, place, options, overwrite)
 
 
 def finish_export(target: str | Path, to: str, options: Options | None = None) -> Report:
     """Write the lists over all scenes of a target, and ``export.json``."""
-    options = options or Options()
-    return _finish(Target(Path(target), format_named(to), options), options)
+    form = format_named(to)
+    options = (options or Options()).resolved(form)
+    return _finish(Target(Path(target), form, options), options)
 
 
 def _refuse_twins(asset: AssetRef, seen: dict[str, str]) -> None:
@@ -248,16 +250,18 @@ def _write(scene: Scene, target: Target, digest: str) -> Outcome:
 def _finish(target: Target, options: Options) -> Report:
     records = target.records()
     target.form.finish(target, records, options)
-    example = records[0].key if records else "SCENE"
-    fewest = min((record.views for record in records), default=0)
     report = Report(
         format=target.form.name,
         target=target.folder,
         scenes=len(records),
         views=sum(record.views for record in records),
         splits=_per_split(records) if target.form.has_lists else {},
-        notes=_gathered(records),
-        trains=target.form.trains.format(target=target.folder, key=example, views=fewest),
+        notes=_gathered(records)
+        + [
+            {**asdict(note), "scenes": len(records), "examples": []}
+            for note in target.form.tells(target, records, options)
+        ],
+        trains=target.form.command(target.folder, records),
     )
     target.write_json(
         REPORT,

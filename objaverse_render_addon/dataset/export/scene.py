@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from ...cameras import Camera
 from ...errors import CheckFailed, InvalidJob, MissingPass, TruncatedFile
-from ..images import check_png, encode_png
-from ..layout import composite
+from ...frame import mask_of
+from ...passspec import MARKERS, PASSES
+from ..images import check_png, composite, encode_png
 from ..reader import AssetReader
 from .base import Format, Kind, Note, Options
 
@@ -164,13 +165,13 @@ class Scene:
             width, height, channels = check_png(data)
         except ValueError as error:
             raise TruncatedFile(f"{self.reader.ref}: {name} is damaged: {error}.") from error
-        self._check_size(view, "rgb", (height, width, channels), (3, 4))
+        self._check_size(view, "rgb", (height, width, channels))
         return data, channels
 
     def picture(self, view: int) -> npt.NDArray[np.uint8]:
         """(H, W, 4) uint8 with straight alpha, or (H, W, 3) over the dataset's background."""
         pixels = self.reader.read(self._positions[view], ("rgb",))["rgb"]
-        self._check_size(view, "rgb", pixels.shape, (3, 4))
+        self._check_size(view, "rgb", pixels.shape)
         return pixels
 
     def rgba_png(self, view: int) -> bytes:
@@ -192,12 +193,13 @@ class Scene:
         pixels = self.picture(view)
         if pixels.shape[2] == 3:
             return pixels
-        red, green, blue = self.options.background
+        background = self.options.background or self.form.background
+        red, green, blue = background
         self.note(
             "composited",
             f"pictures are laid over the background {red:g},{green:g},{blue:g} (sRGB)",
         )
-        return composite(pixels, self.options.background)
+        return composite(pixels, background)
 
     def rgb_png(self, view: int) -> bytes:
         """PNG of :meth:`rgb`."""
@@ -219,8 +221,7 @@ class Scene:
         if name not in self._last[1]:
             self._last[1].update(self.reader.read(self._positions[view], (name,)))
         data = self._last[1][name]
-        channels = {"normal": 3, "albedo": 3, "position": 3, "roughness_metallic": 2}.get(name)
-        self._check_size(view, name, data.shape, (channels,))
+        self._check_size(view, name, data.shape)
         if data.dtype.kind == "f" and not np.isfinite(data).all():
             raise CheckFailed(f"{self.asset_id}: {name} of view {view} is not finite.")
         return data
@@ -241,11 +242,18 @@ class Scene:
         moved = self.scale * (data - self.center)
         return np.where(self.mask(view)[..., None], moved, 0).astype(np.float32)
 
+    @property
+    def has_mask(self) -> bool:
+        """Whether what is stored says exactly where the object is."""
+        return any(self.has(name) for name in MARKERS)
+
     def mask(self, view: int) -> npt.NDArray[np.bool_]:
-        """(H, W) bool, the object; from the depth where no mask is stored."""
-        for name, least in (("mask", 1), ("depth", 1e-12), ("distance", 1e-12)):
+        """(H, W) bool, the object; from the depth and the like where no mask is stored."""
+        for name in MARKERS:
             if self.has(name):
-                return np.asarray(self.array(view, name) >= least)
+                mask = mask_of({name: self.array(view, name)}, exact=True)
+                assert mask is not None
+                return mask
         raise MissingPass(
             f"{self.asset_id}: {self.form.name} needs mask or depth, neither is stored.",
             hint="Render with --passes rgb,depth,normal,mask.",
@@ -260,12 +268,12 @@ class Scene:
         return (data.astype(np.float64) @ rotation.T).astype(np.float32)
 
     def _check_size(
-        self, view: int, name: str, shape: tuple[int, ...], channels: tuple[int | None, ...]
+        self, view: int, name: str, shape: tuple[int, ...]
     ) -> None:
         record = self.reader.views[self._positions[view]]
         size = (record["height"], record["width"])
-        found = shape[2] if len(shape) == 3 else None
-        if shape[:2] != size or found not in channels:
+        planes = [() if count == 1 else (count,) for count in PASSES[name].channel_counts()]
+        if shape not in [(*size, *plane) for plane in planes]:
             raise CheckFailed(
                 f"{self.asset_id}: {name} of view {view} has the shape {shape}, the metadata "
                 f"say {size[1]}x{size[0]}."

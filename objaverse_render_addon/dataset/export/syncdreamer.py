@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 from typing import Any
 
 import numpy as np
 
 from .base import Format, Options, Record
-from .lens import demand_square_pictures, shared_lens
+from .lens import demand_square_pictures, fov_x, shared_lens, tell_distances, viewpoints
 from .scene import Scene
 from .target import SceneFiles, Target
 
 __all__ = ["SyncDreamer"]
 
 VIEWS = 16
+FOV = 49.13
+"""Degrees; the trainer's own cameras have a focal length of 280 pixels at 256."""
+DISTANCE = 1.5
+TARGET = ("--cameras ring --views 16 --elevation 30 --normalize unit-cube --fov 49.134 "
+          "--radius 1.5 --framing allow")  # fmt: skip
+INPUT = "--cameras syncdreamer-input"
 
 
 class SyncDreamer(Format):
@@ -29,7 +36,7 @@ class SyncDreamer(Format):
     name = "syncdreamer"
     about = "SyncDreamer: NNN.png and meta.pkl per asset, uid_set.pkl; object in [-0.5, 0.5]"
     trains = (
-        "python train_syncdreamer.py -b configs/syncdreamer-training.yaml --gpus 0,"
+        "python train_syncdreamer.py -b configs/syncdreamer-train.yaml --gpus 0,"
         "  # in it: target_dir {target}, uid_set_pkl {target}/uid_set.pkl, input_dir another export"
     )
     holds = ("rgb",)
@@ -41,6 +48,7 @@ class SyncDreamer(Format):
         fx, fy, cx, cy = shared_lens(scene)
         if len(scene) != VIEWS:
             scene.note("differs", f"the trainer reads the views 0 to {VIEWS - 1}", len(scene))
+        _tell_rig(scene)
         for view in scene.counted():
             out.add(f"{scene.key}/{view:03d}.png", scene.rgba_png(view))
         centers = np.stack([camera.camera_to_world[:3, 3] for camera in scene.cameras])
@@ -62,6 +70,38 @@ class SyncDreamer(Format):
             name = "uid_set.pkl" if split == "train" else f"uid_set_{split}.pkl"
             keys = [record.key for record in records if record.split == split]
             target.write(name, _pickled(keys))
+
+
+def _tell_rig(scene: Scene) -> None:
+    """Note where these can be neither the trainer's targets nor its input."""
+    tell_distances(
+        scene, DISTANCE, "the views do not fit its volume", f"{TARGET} (targets) or {INPUT} (input)"
+    )
+    away = max(abs(math.degrees(fov_x(camera)) - FOV) for camera in scene.cameras)
+    if away > 0.1:
+        scene.note("differs", f"the trainer takes a field of view of {FOV:g}° for granted; render "
+                   "with --fov 49.134 (views); worst is the difference",
+                   len(scene), round(away, 6))  # fmt: skip
+    azimuth, elevation, _ = viewpoints(scene).T
+    step = 360.0 / VIEWS
+    off = (azimuth - azimuth[0] - step * np.arange(len(scene)) + 180) % 360 - 180
+    scene.note(
+        "differs",
+        f"input i and target i have to share their azimuth, {step:g}° from one view to the next; "
+        f"render targets with {TARGET}, input with {INPUT} (views); worst is in degrees",
+        int((np.abs(off) > 0.01).sum()),
+        round(float(np.abs(off).max()), 6),
+    )
+    low = np.minimum(elevation + 10, 0)
+    high = np.maximum(elevation - 40, 0)
+    outside = np.abs(low + high)
+    scene.note(
+        "differs",
+        "the trainer's targets stand at an elevation of 30°, its input from -10 to 40°; render "
+        f"targets with {TARGET}, input with {INPUT} (views); worst is in degrees",
+        int((outside > 0.01).sum()),
+        round(float(outside.max()), 6),
+    )
 
 
 class _Pickler(pickle.Pickler):

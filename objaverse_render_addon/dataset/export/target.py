@@ -56,13 +56,17 @@ class Target:
         if there == asked:
             return
         there = there if isinstance(there, dict) else {}
-        old = {"format": there.get("format"), **(there.get("options") or {})}
+        # An option that is younger than the export has had its default.
+        chosen = Options().to_dict() | (there.get("options") or {})
+        old = {"format": there.get("format"), **chosen}
         new = {"format": asked["format"], **asked["options"]}
         changed = [
             f"{name} {_brief(old.get(name))} → {_brief(value)}"
             for name, value in new.items()
             if old.get(name) != value
         ]
+        if not changed and there.get("version") == asked["version"]:
+            return
         raise OutputExists(
             f"{self.folder} holds an export made with other options ({', '.join(changed)}).",
             hint="Choose another --out, or remove that folder.",

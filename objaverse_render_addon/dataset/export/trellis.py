@@ -13,7 +13,8 @@ import numpy as np
 from ...errors import CheckFailed
 from ..images import encode_png
 from .base import Format, Options, Record
-from .lens import demand_centered, demand_square_pictures, fov_x
+from .lens import demand_centered, demand_square_pictures, fov_x, viewpoints
+from .mesh import NotTheMesh, ply_text, source_file, source_mesh
 from .scene import Scene
 from .target import SceneFiles, Target
 
@@ -21,6 +22,9 @@ __all__ = ["Trellis", "TrellisCond"]
 
 REACH = math.sqrt(3) / 2
 """From the centre of the unit cube to its corner."""
+AROUND = 50.0
+"""Degrees that 24 views of TRELLIS always reach beyond, upwards and downwards."""
+MESH = "mesh.ply"
 _FLAGS = ("rendered", "voxelized", "cond_rendered")
 _COLUMNS = ("sha256", "file_identifier", "local_path", "aesthetic_score", "captions", "rendered",
             "voxelized", "num_voxels", "cond_rendered")  # fmt: skip
@@ -74,19 +78,12 @@ class _Renders(Format):
             "frames": frames,
         }
         out.add_json(f"{folder}/transforms.json", transforms)
-        if "depth" in self.holds:
-            scene.note(
-                "dropped",
-                "mesh.ply is not written, there is no mesh in a dataset; voxelize.py needs it",
-            )
-        scene.note(
-            "differs",
-            "aesthetic_score is not known: set min_aesthetic_score to 0 and fill the column, or "
-            "such assets are left out",
-        )
-        return {"file_identifier": str(scene.metadata.get("file_identifier", ""))}
+        return {
+            "file_identifier": str(scene.metadata.get("file_identifier", "")),
+            "local_path": _local_path(scene),
+        }
 
-    def finish(self, target: Target, records: list[Record], options: Options) -> None:  # noqa: ARG002
+    def finish(self, target: Target, records: list[Record], options: Options) -> None:
         """``metadata.csv`` with a row per asset of the split train, ``metadata_val.csv`` …"""
         for split in ("train", "val", "test"):
             text = io.StringIO()
@@ -96,26 +93,67 @@ class _Renders(Format):
                 if record.split != split:
                     continue
                 flags = {name: name == self.flag for name in _FLAGS}
-                rows.writerow({"sha256": record.key, "num_voxels": 0, **record.data, **flags})
+                score = {"aesthetic_score": options.aesthetic_score}
+                row = {"sha256": record.key, "num_voxels": 0, **score, **record.data, **flags}
+                rows.writerow(row)
             name = "metadata.csv" if split == "train" else f"metadata_{split}.csv"
             target.write(name, text.getvalue().encode())
 
 
+def _local_path(scene: Scene) -> str:
+    """Where the toolkit finds the asset; its steps skip assets that have none.
+
+    The source, where it is still at hand; otherwise the place of the mesh, which is all that the
+    steps after rendering ask for.
+    """
+    try:
+        return str(source_file(scene).absolute())
+    except NotTheMesh:
+        return f"renders/{scene.key}/{MESH}"
+
+
 class Trellis(_Renders):
-    """``renders/<sha256>/NNN.png`` and ``transforms.json``, ``metadata.csv``.
+    """``renders/<sha256>/NNN.png`` and ``transforms.json``, ``metadata.csv``, ``mesh.ply``.
 
     A frame has ``file_path`` with its extension, ``camera_angle_x`` in radians and
     ``transform_matrix``, camera to world with OpenGL axes; the object fills [-0.5, 0.5]. Depth is
     16 bits between ``depth.min`` and ``depth.max``, which are the camera's distance from the
-    centre -/+ half the cube's diagonal; 65535 is where nothing is.
+    centre -/+ half the cube's diagonal; 65535 is where nothing is. ``mesh.ply`` is the source's
+    mesh in the same place, where that is at hand (:mod:`.mesh`).
     """
 
     name = "trellis"
     about = "TRELLIS: renders/<sha256>, transforms.json, metadata.csv; object in [-0.5, 0.5]"
-    trains = "python dataset_toolkits/extract_feature.py --output_dir {target}"
+    trains = "\n".join(
+        [
+            "python dataset_toolkits/voxelize.py ObjaverseXL --output_dir {target}",
+            "python dataset_toolkits/build_metadata.py ObjaverseXL --output_dir {target}",
+            "python dataset_toolkits/extract_feature.py --output_dir {target}",
+            "python dataset_toolkits/build_metadata.py ObjaverseXL --output_dir {target}",
+            "python train.py --config configs/vae/slat_vae_enc_dec_gs_swin8_B_64l8_fp16.json "
+            "--output_dir outputs --data_dir {target}",
+        ]
+    )
     holds = ("rgb", "depth", "mask")
     folder = "renders"
     flag = "rendered"
+
+    def write(self, scene: Scene, out: SceneFiles) -> dict[str, Any]:
+        """See :class:`.Format`."""
+        data = super().write(scene, out)
+        if scene.options.aesthetic_score is None:
+            scene.note(
+                "differs",
+                "aesthetic_score is not known, and the trainers leave out assets without one, "
+                "whatever min_aesthetic_score is; --aesthetic-score 6 fills the column",
+            )
+        try:
+            mesh = source_mesh(scene)
+        except NotTheMesh as reason:
+            scene.note("dropped", f"mesh.ply is not written, and voxelize.py needs it: {reason}")
+        else:
+            out.add(f"{self.folder}/{scene.key}/{MESH}", ply_text(mesh, 1.0))
+        return data
 
 
 class TrellisCond(_Renders):
@@ -126,6 +164,20 @@ class TrellisCond(_Renders):
     holds = ("rgb",)
     folder = "renders_cond"
     flag = "cond_rendered"
+
+    def write(self, scene: Scene, out: SceneFiles) -> dict[str, Any]:
+        """See :class:`.Format`."""
+        elevation = viewpoints(scene)[:, 1]
+        missing = min(elevation.max(), -elevation.min())
+        scene.note(
+            "differs",
+            f"models are conditioned on views from all around, and here none is {AROUND:g}° above "
+            "or below the horizon; render with --cameras hammersley --views 24 --fov 10:70 "
+            "--radius 0.1 --framing fit (views); worst is how far they reach",
+            len(scene) if missing < AROUND else 0,
+            round(float(missing), 6),
+        )
+        return super().write(scene, out)
 
 
 def _depth_png(scene: Scene, view: int, radius: float) -> bytes:

@@ -23,8 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import OutputNotWritable, from_os_error
+from ...passspec import PASS_NAMES
 from ..images import encode_png
-from .base import SPLITS, Format, Options, Record
+from .base import SPLITS, Format, Note, Options, Record
 from .scene import Scene
 from .target import PRIVATE, SceneFiles, Target
 
@@ -60,10 +61,7 @@ class WebDataset(Format):
     name: ClassVar[str] = "webdataset"
     about: ClassVar[str] = "WebDataset shards, one sample per view"
     needs: ClassVar[tuple[str, ...]] = ("rgb",)
-    holds: ClassVar[tuple[str, ...]] = (
-        "rgb", "depth", "normal", "mask", "albedo", "roughness_metallic", "position",
-        "object_index", "distance",
-    )  # fmt: skip
+    holds: ClassVar[tuple[str, ...]] = PASS_NAMES
 
     def places(self, key: str, split: str) -> tuple[str, ...]:  # noqa: ARG002
         """Where the asset waits to be packed."""
@@ -116,13 +114,26 @@ class WebDataset(Format):
         for record in waiting:
             shutil.rmtree(target.folder / STAGE / record.key, ignore_errors=True)
 
+    def tells(self, target: Target, records: list[Record], options: Options) -> list[Note]:
+        """See :class:`.Format`; also how many workers the shards are enough for."""
+        told = super().tells(target, records, options)
+        shards = len(list(target.folder.glob("train-*.tar")))
+        if shards:
+            told.append(Note(
+                "differs",
+                "webdataset raises a ValueError where there are more loading workers, over all "
+                "ranks, than shards: num_workers times ranks is at most the shards of train "
+                "(shards)", shards,
+            ))  # fmt: skip
+        return told
+
 
 def _sample(scene: Scene, view: int) -> bytes:
     """The members of one view, as they stand in a tar archive."""
     number = scene.numbers[view]
     camera = scene.camera(view)
     stem = f"{scene.key}-{number:03d}"
-    arrays = {name: scene.array(view, name) for name in WebDataset.holds
+    arrays = {name: scene.array(view, name) for name in PASS_NAMES
               if name not in ("rgb", "mask") and scene.has(name)}  # fmt: skip
     members = {
         "json": json.dumps(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,8 +13,9 @@ import numpy.typing as npt
 
 from ...cameras import Camera
 from ...errors import TruncatedFile
-from ...frame import PASS_SPECS
-from ..coloring import LEGENDS, Range, colored, id_colors, pick, shrink, value_range
+from ...frame import mask_of
+from ...passspec import MARKERS, PASSES, Pass
+from ..coloring import Range, colored, coloring_of, id_colors, legend_of, pick, shrink, value_range
 from ..guards import RENDER_AGAIN
 from ..reader import AssetReader
 from ..turntable import turn_order
@@ -30,9 +32,6 @@ _MOST_PIXELS: Final = 2**26
 # Where a card's picture is best taken from: a little to the right of an asset's front (-Y), and
 # from a little above.
 _LIKED: Final = (math.radians(-58.0), math.radians(22.0))
-_RANGED: Final = ("depth", "distance")
-# Colours of these stand for single numbers, and are kept as they are.
-_EXACT: Final = ("depth", "distance", "mask", "object_index")
 
 
 @dataclass(slots=True)
@@ -57,17 +56,17 @@ def asset_files(
     Raises:
         TruncatedFile: A file is missing or damaged.
     """
-    names = [name for name in reader.passes if name in PASS_SPECS]
+    names = [name for name in reader.passes if name in PASSES]
     views = [_view(reader, index) for index in range(len(reader.views))]
     if not views or not names:
         raise TruncatedFile(f"{reader.ref} has no views.", hint=RENDER_AGAIN)
     camera = views[0].camera
     shorter = min(1.0, size / max(camera.width, camera.height))
     tile = (max(1, round(camera.width * shorter)), max(1, round(camera.height * shorter)))
-    sheets = {name: Sheets(name, tile, len(views), exact=name in _EXACT) for name in names}
+    exact = {name: coloring_of(name).exact for name in names}
+    sheets = {name: Sheets(name, tile, len(views), exact=exact[name]) for name in names}
     bounds = reader.bounds
     spans = _spans(reader, views, names)
-    spans["position"] = _span_of_box([*bounds.box_min, *bounds.box_max])
     center = np.array(bounds.center, np.float64)
     poses = np.array([view.camera.camera_to_world for view in views])
     shown = "rgb" if "rgb" in names else names[0]
@@ -88,20 +87,15 @@ def asset_files(
     for sheet in sheets.values():
         files.update(sheet.files)
     strip = np.concatenate([_square(frames[index], CARD_SIZE) for index in turn], axis=1)
-    data, suffix = encode(strip[:, :CARD_SIZE], exact=shown in _EXACT)
+    data, suffix = encode(strip[:, :CARD_SIZE], exact=exact[shown])
     files[f"card.{suffix}"] = data
     if len(turn) > 1:
-        files[f"turn.{suffix}"] = encode(strip, exact=shown in _EXACT)[0]
+        files[f"turn.{suffix}"] = encode(strip, exact=exact[shown])[0]
     card["turn"], card["p"] = len(turn), suffix
     seen = {
         "views": [_view_record(view) for view in views],
         "passes": [
-            {
-                **_spec(reader, name),
-                **sheets[name].record,
-                "legend": LEGENDS[name],
-                "span": spans.get(name),
-            }
+            {**_described(_spec(reader, name), spans.get(name)), **sheets[name].record}
             for name in names
         ],
         "tile": list(tile),
@@ -125,7 +119,7 @@ def _picture(
     size: int,
 ) -> npt.NDArray[np.uint8]:
     """A pass in colours, small; what is picked and not averaged is picked first, to save work."""
-    if name != "rgb":
+    if not PASSES[name].is_picture:
         return colored(name, pick(data, size), pick(mask, size), span)
     return shrink(colored(name, data, mask), size, name)
 
@@ -161,28 +155,29 @@ def _view(reader: AssetReader, index: int) -> _View:
 
 
 def _mask(arrays: dict[str, npt.NDArray[Any]], shown: str) -> npt.NDArray[np.bool_]:
-    if "mask" in arrays:
-        return np.asarray(arrays["mask"] == 1)
-    for name in ("depth", "distance", "object_index"):
-        if name in arrays:
-            return np.asarray(arrays[name] > 0)
-    if shown == "rgb" and arrays["rgb"].shape[-1] == 4:
-        return np.asarray(arrays["rgb"][..., 3] > 127)
-    return np.ones(arrays[shown].shape[:2], bool)
+    mask = mask_of(arrays)
+    return np.ones(arrays[shown].shape[:2], bool) if mask is None else mask
 
 
 def _spans(reader: AssetReader, views: list[_View], names: list[str]) -> dict[str, Range]:
     """One range per pass for all views, so that a colour means the same distance in each."""
-    wanted: list[str] = [name for name in _RANGED if name in names]
+    bounds = reader.bounds
+    spans: dict[str, Range] = {
+        # Of the object, around its centre, so that a colour is a place.
+        name: _span_of_box([*bounds.box_min, *bounds.box_max])
+        for name in names
+        if PASSES[name].coloring == "point"
+    }
+    wanted = [name for name in names if coloring_of(name).ranged and name not in spans]
     if not wanted:
-        return {}
-    needed = [*wanted, *(["mask"] if "mask" in names else [])]
+        return spans
+    markers = [name for name in MARKERS if name in names]
+    needed = dict.fromkeys([*wanted, *markers[:1]])
     for index, view in enumerate(views):
         arrays = reader.read(index, needed)
         mask = _mask(arrays, wanted[0])
         if mask.any():
             view.ranges = {name: value_range(arrays[name], mask) for name in wanted}
-    spans: dict[str, Range] = {}
     for name in wanted:
         found = [view.ranges[name] for view in views if name in view.ranges]
         if found:
@@ -217,15 +212,23 @@ def _square(pixels: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
     return square
 
 
-def _spec(reader: AssetReader, name: str) -> dict[str, Any]:
+_SAID: Final = ("about", "unit", "space", "dtype")
+
+
+def _spec(reader: AssetReader, name: str) -> Pass:
     """What the asset itself says of a pass, else what this version writes."""
     own = reader.metadata.get("passes")
     said = own.get(name) if isinstance(own, dict) else None
-    spec = PASS_SPECS[name]
-    record = {"about": spec.about, "unit": spec.unit, "space": spec.space, "dtype": spec.dtype}
-    if isinstance(said, dict):
-        record |= {key: plain(said[key]) for key in record if isinstance(said.get(key), str)}
-    return {"name": name, **record}
+    if not isinstance(said, dict):
+        return PASSES[name]
+    said = {key: plain(said[key]) for key in _SAID if isinstance(said.get(key), str)}
+    return dataclasses.replace(PASSES[name], **said)
+
+
+def _described(spec: Pass, span: Range | None) -> dict[str, Any]:
+    """What the page says of a pass, and how it explains its colours."""
+    words = {key: getattr(spec, key) for key in ("name", "tab", *_SAID)}
+    return {**words, **legend_of(spec, span)}
 
 
 def _view_record(view: _View) -> dict[str, Any]:
@@ -278,12 +281,7 @@ class _Cloud:
         steps = (np.arange(min(self._each, places.size)) * 0.6180339887498949) % 1.0
         chosen = places[(steps * places.size).astype(int)]
         v, u = np.unravel_index(chosen, mask.shape)
-        z = arrays["depth"].ravel()[chosen].astype(np.float64)
-        k, pose = camera.intrinsics, camera.camera_to_world
-        local = np.stack(
-            [(u + 0.5 - k[0, 2]) / k[0, 0] * z, -(v + 0.5 - k[1, 2]) / k[1, 1] * z, -z], axis=1
-        )
-        points = (local @ pose[:3, :3].T + pose[:3, 3]).astype(np.float32)
+        points = camera.unproject(arrays["depth"], (v, u)).astype(np.float32)
         good = np.isfinite(points).all(axis=1)
         self._positions.append(points[good])
         self._colors.append(np.asarray(arrays["rgb"][v, u, :3], np.uint8)[good])

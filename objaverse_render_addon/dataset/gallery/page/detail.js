@@ -3,7 +3,6 @@
 const detail = (() => {
   const { make, byId } = dom;
   const BACKGROUNDS = ["stage", "checker", "white", "black"];
-  const LABELS = { roughness_metallic: "rough, metal", object_index: "object id" };
   const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 
   let dialog;
@@ -117,7 +116,7 @@ const detail = (() => {
       const tab = make("button", {
         type: "button", role: "tab", title: `${p.about}${number < 9 ? ` (${number + 1})` : ""}`,
         onclick: () => choose(view, p.name),
-      }, canvas, make("span", {}, LABELS[p.name] ?? p.name.replaceAll("_", " ")));
+      }, canvas, make("span", {}, p.tab));
       parts.passes.append(tab);
       return { tab, canvas, pass: p };
     });

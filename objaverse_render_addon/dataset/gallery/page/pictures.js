@@ -56,7 +56,7 @@ const pictures = (() => {
     canvas.height = Math.max(1, height);
     const context = canvas.getContext("2d");
     // Ids and masks have no values between their values.
-    context.imageSmoothingEnabled = !["ids", "mask"].includes(pass.legend);
+    context.imageSmoothingEnabled = pass.smooth;
     context.imageSmoothingQuality = "high";
     context.drawImage(
       found.image, found.x, found.y, found.width, found.height, 0, 0, canvas.width, canvas.height,
@@ -108,15 +108,11 @@ const pictures = (() => {
 
   // A ball whose colours are those of the normals that it shows, or bars for positions.
   function axesLegend(seen, pass) {
-    const camera = pass.space === "camera";
-    const names = camera
-      ? ["+X right", "+Y up", "+Z to the camera"]
-      : ["+X", "+Y", "+Z"];
     const bars = make("div", { class: "axes" });
-    const span = pass.name === "normal" ? [-1, 1] : pass.span;
-    names.forEach((name, axis) => {
-      const low = [0, 0, 0].map((_, i) => (i === axis ? 0 : 60));
-      const high = [0, 0, 0].map((_, i) => (i === axis ? 255 : 60));
+    const { span } = pass;
+    pass.bars.forEach(([name, color]) => {
+      const low = color.map((value) => (value ? 0 : 60));
+      const high = color.map((value) => Math.max(value, 60));
       const bar = make("div", { class: "bar-of" });
       bar.style.backgroundImage = `linear-gradient(to right, ${css(low)}, ${css(high)})`;
       bars.append(
@@ -126,7 +122,7 @@ const pictures = (() => {
           make("span", { class: "axis" }, name)),
       );
     });
-    return make("div", { class: "row" }, pass.name === "normal" && camera ? ball() : null, bars);
+    return make("div", { class: "row" }, pass.ball ? ball() : null, bars);
   }
 
   function ball() {
@@ -149,9 +145,9 @@ const pictures = (() => {
     return canvas;
   }
 
-  function pairLegend() {
+  function pairLegend(seen, pass) {
     const bars = make("div", { class: "axes" });
-    [["roughness", [0, 255, 0]], ["metallic", [0, 0, 255]]].forEach(([name, color]) => {
+    pass.bars.forEach(([name, color]) => {
       const bar = make("div", { class: "bar-of" });
       bar.style.backgroundImage = `linear-gradient(to right, rgb(0 0 0), ${css(color)})`;
       bars.append(make("div", {}, make("span", { class: "end" }, "0"), bar,

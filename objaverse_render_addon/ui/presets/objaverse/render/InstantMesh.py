@@ -3,8 +3,8 @@ import bpy
 settings = bpy.context.scene.objaverse
 settings.normalize = "cube"
 # Fills in its number of views, radius, elevation, field of view and framing.
-settings.pattern = "fibonacci"
-settings.radius = (4.0, 4.0)
+settings.pattern = "gs-lrm"
+settings.radius = (3.2, 4.5)
 settings.fov = (50.0, 50.0)
 settings.only_northern_hemisphere = False
 settings.shift = (0.0, 0.0)
@@ -15,8 +15,7 @@ settings.samples = 64
 settings.denoise = True
 settings.lighting = "white"
 settings.light_strength = 1.0
-settings.use_background = True
-settings.background = (1.0, 1.0, 1.0)
+settings.use_background = False
 settings.missing_textures = "neutral"
 settings.missing_parts = "doubt"
 settings.uncolored = "neutral"

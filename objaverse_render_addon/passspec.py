@@ -1,0 +1,367 @@
+"""The passes: what each is called, what its numbers mean, how it is made, checked and shown.
+
+This is the only place that describes a pass. The job's choices, the compositor's layers, file names
+and EXR channels, the metadata and their schema, colours and legends, the panel, training tensors,
+the exports that hold everything and the tables of docs/formats.md derive from :data:`PASSES`, so
+that a new pass is one more entry here (docs/architecture.md says what else one may need). Whoever
+uses a pass *for what it means* (a check of the depth, a format that wants normals) names it.
+
+Nothing but the standard library: the command line reads the names before numpy is loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from .frame import RawChannels
+
+    Assemble = Callable[[RawChannels], npt.NDArray[Any]]
+
+__all__ = ["DEFAULT_PASSES", "MARKERS", "PASSES", "PASS_NAMES", "Layer", "Pass", "layers_for"]
+
+Coloring = Literal["picture", "ramp", "direction", "point", "mask", "reflectance", "pair", "ids"]
+"""How a pass is shown to people, see :data:`objaverse_render_addon.dataset.coloring.COLORINGS`."""
+Values = Literal["continuous", "binary", "ids"]
+
+
+class Settings(Protocol):
+    """What a pass may mean something else under."""
+
+    @property
+    def normal_space(self) -> str:
+        """``camera`` or ``world``."""
+
+    @property
+    def opaque(self) -> bool:
+        """Whether the picture is written over a background colour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What Blender writes into the multilayer EXR of a view's geometry.
+
+    Attributes:
+        name: Of the layer in that file.
+        socket: Type of the compositor's socket: ``FLOAT``, ``VECTOR`` or ``RGBA``.
+        output: Of the Render Layers node, as it is called since 5.0.
+        flag: The view layer's property that switches it on. Empty for an AOV of the name
+            ``output``, which the materials' nodes have to write
+            (:mod:`objaverse_render_addon.blender.materials`).
+    """
+
+    name: str
+    socket: Literal["FLOAT", "VECTOR", "RGBA"]
+    output: str
+    flag: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """One pass, all of it.
+
+    Attributes:
+        name: In flags, files and metadata.
+        dtype: Of the array.
+        channels: 1 is an (H, W) array, more is (H, W, channels).
+        space: Axes or colour space of the values.
+        unit: Of the values.
+        about: A few words for the metadata.
+        invalid: The value where no object is.
+        convention: A sentence for the metadata's ``conventions``, where ``about`` is not enough.
+        letters: Channels of a dataset's EXR file, ``"XYZ"`` is ``name.X`` to ``name.Z``.
+        layers: What Blender has to write for it.
+        assemble: The array, from what Blender wrote. ``None`` for the picture: it is rendered with
+            the light, antialiased, and stored as PNG.
+        always: Whether it is computed for every view, stored or not, since the checks need it.
+        default: Whether a job has it that says nothing of passes.
+        marks_object: Whether it differs from ``invalid`` wherever the object is, so that it can
+            stand in for the mask.
+        values: ``continuous`` may be interpolated between pixels of the object, the others never;
+            ``ids`` are names that are numbers, and stay integers in tensors.
+        limits: Least and greatest value that is possible on the object.
+        coloring: How it is shown to people.
+        channel_names: For the legend, where each channel is a quantity of its own.
+        label: In the panel.
+        tip: In the panel, a sentence without full stop.
+        short: On a narrow tab; the name in words where empty.
+        key: Of its file in the metadata's view records; the name where empty.
+        variant: What it is under other settings than the default ones.
+    """
+
+    name: str
+    dtype: str
+    channels: int
+    space: str
+    unit: str
+    about: str
+    invalid: float = 0.0
+    convention: str = ""
+    letters: str = ""
+    layers: tuple[Layer, ...] = ()
+    assemble: Assemble | None = None
+    always: bool = False
+    default: bool = False
+    marks_object: bool = False
+    values: Values = "continuous"
+    limits: tuple[float, float] = (-math.inf, math.inf)
+    coloring: Coloring
+    channel_names: tuple[str, ...] = ()
+    label: str
+    tip: str
+    short: str = ""
+    key: str = ""
+    variant: Callable[[Pass, Settings], Pass] | None = None
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is the antialiased picture, and no array of values at pixel centres."""
+        return self.assemble is None
+
+    @property
+    def record_key(self) -> str:
+        """Where the metadata's view records say its file."""
+        return self.key or self.name
+
+    @property
+    def tab(self) -> str:
+        """A short label."""
+        return self.short or self.name.replace("_", " ")
+
+    @property
+    def shape(self) -> str:
+        """Of the array, in words."""
+        return "(H, W)" if self.channels == 1 else f"(H, W, {self.channels})"
+
+    def under(self, settings: Settings) -> Pass:
+        """The pass as it is under some settings; a :class:`.frame.Frame` has them."""
+        return self if self.variant is None else self.variant(self, settings)
+
+    def channel_counts(self) -> set[int]:
+        """Numbers of channels that it can have."""
+        return {
+            self.under(_Choice(space, opaque)).channels
+            for space, opaque in itertools.product(("camera", "world"), (False, True))
+        }
+
+    def record(self) -> dict[str, Any]:
+        """What the metadata say of it."""
+        fields = ("dtype", "channels", "space", "unit", "invalid", "about")
+        return {field: getattr(self, field) for field in fields}
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    normal_space: str
+    opaque: bool
+
+
+def _over_background(rgb: Pass, settings: Settings) -> Pass:
+    if not settings.opaque:
+        return rgb
+    about = f"{rgb.about} over the background colour"
+    return dataclasses.replace(rgb, channels=3, space="sRGB", about=about)
+
+
+def _in_asked_axes(normal: Pass, settings: Settings) -> Pass:
+    if settings.normal_space != "world":
+        return normal
+    return dataclasses.replace(normal, space="world", about="surface normal in world axes")
+
+
+_DEPTH: Final = Layer("depth", "FLOAT", "Depth", "use_pass_z")
+_NORMAL: Final = Layer("normal", "VECTOR", "Normal", "use_pass_normal")
+
+PASSES: Final[dict[str, Pass]] = {
+    spec.name: spec
+    for spec in (
+        Pass(
+            name="rgb",
+            dtype="uint8",
+            channels=4,
+            space="sRGB, straight alpha",
+            unit="0..255",
+            about="antialiased colour",
+            convention="8-bit sRGB, straight (unassociated) alpha, view transform Standard",
+            default=True,
+            limits=(0, 255),
+            coloring="picture",
+            label="RGB",
+            tip="Antialiased colour with straight alpha, 8-bit sRGB",
+            key="image",
+            variant=_over_background,
+        ),
+        Pass(
+            name="depth",
+            dtype="float32",
+            channels=1,
+            space="camera",
+            unit="scene units",
+            about="planar Z: distance along the viewing axis, not along the ray",
+            convention="planar Z in scene units: distance along the viewing axis; 0 where nothing "
+            "is",
+            letters="Z",
+            layers=(_DEPTH, _NORMAL),
+            assemble=lambda raw: raw.depth,
+            always=True,
+            default=True,
+            marks_object=True,
+            limits=(0, math.inf),
+            coloring="ramp",
+            label="Depth",
+            tip="Planar Z in scene units, 0 where nothing is",
+        ),
+        Pass(
+            name="normal",
+            dtype="float32",
+            channels=3,
+            space="camera",
+            unit="unit length",
+            about="surface normal: +X right, +Y up, +Z towards the camera",
+            convention="unit length; camera space: +X right, +Y up, +Z towards the camera (or "
+            "world axes, see passes); 0 where nothing is",
+            letters="XYZ",
+            layers=(_DEPTH, _NORMAL),
+            assemble=lambda raw: raw.unit_vectors("normal"),
+            always=True,
+            default=True,
+            marks_object=True,
+            limits=(-1, 1),
+            coloring="direction",
+            label="Normal",
+            tip="Surface normals of unit length",
+            variant=_in_asked_axes,
+        ),
+        Pass(
+            name="mask",
+            dtype="uint8",
+            channels=1,
+            space="image",
+            unit="0 or 1",
+            about="1 is object, at the pixel's centre",
+            convention="1 is object; a surface counts where its opacity reaches the alpha "
+            "threshold",
+            letters="V",
+            layers=(_DEPTH, _NORMAL),
+            assemble=lambda raw: raw.valid.astype("uint8"),
+            always=True,
+            default=True,
+            marks_object=True,
+            values="binary",
+            limits=(1, 1),
+            coloring="mask",
+            label="Mask",
+            tip="1 where the object is, at the pixel's centre",
+        ),
+        Pass(
+            name="albedo",
+            dtype="float32",
+            channels=3,
+            space="linear Rec. 709",
+            unit="0..1",
+            about="base colour before lighting, also of metals",
+            letters="RGB",
+            layers=(Layer("albedo", "RGBA", "albedo"),),
+            assemble=lambda raw: raw.on_object(raw.planes("albedo", "RGB"), "float32"),
+            coloring="reflectance",
+            label="Albedo",
+            tip="Base colour without light, also of metals",
+        ),
+        Pass(
+            name="roughness_metallic",
+            dtype="float32",
+            channels=2,
+            space="material",
+            unit="0..1",
+            about="roughness, then metallic",
+            letters="RM",
+            layers=(Layer("roughness_metallic", "RGBA", "roughness_metallic"),),
+            assemble=lambda raw: raw.on_object(raw.planes("roughness_metallic", "RG"), "float32"),
+            coloring="pair",
+            channel_names=("roughness", "metallic"),
+            label="Roughness and Metallic",
+            tip="Material parameters, 0 to 1",
+            short="rough, metal",
+        ),
+        Pass(
+            name="position",
+            dtype="float32",
+            channels=3,
+            space="world",
+            unit="scene units",
+            about="surface point",
+            letters="XYZ",
+            layers=(Layer("position", "VECTOR", "Position", "use_pass_position"),),
+            assemble=lambda raw: raw.on_object(raw.planes("position", "XYZ"), "float32"),
+            coloring="point",
+            label="Position",
+            tip="Surface point in world space",
+        ),
+        Pass(
+            name="object_index",
+            dtype="uint16",
+            channels=1,
+            space="image",
+            unit="id",
+            about="ids are named in the metadata",
+            letters="V",
+            layers=(Layer("object_index", "FLOAT", "Object Index", "use_pass_object_index"),),
+            assemble=lambda raw: raw.on_object(raw.planes("object_index", "V").round(), "uint16"),
+            marks_object=True,
+            values="ids",
+            limits=(0, 65535),
+            coloring="ids",
+            label="Object Index",
+            tip="A number per object, named in the metadata",
+            short="object id",
+        ),
+        Pass(
+            name="distance",
+            dtype="float32",
+            channels=1,
+            space="camera",
+            unit="scene units",
+            about="Euclidean distance from the camera along the ray",
+            letters="Z",
+            layers=(_DEPTH, _NORMAL),
+            assemble=lambda raw: (raw.depth * raw.camera.stretch()).astype("float32"),
+            marks_object=True,
+            limits=(0, math.inf),
+            coloring="ramp",
+            label="Distance",
+            tip="Euclidean distance from the camera along the ray",
+        ),
+    )
+}
+
+PASS_NAMES: Final = tuple(PASSES)
+DEFAULT_PASSES: Final = tuple(spec.name for spec in PASSES.values() if spec.default)
+
+MARKERS: Final = tuple(
+    spec.name
+    for spec in sorted(
+        (spec for spec in PASSES.values() if spec.marks_object),
+        # The mask itself, then single numbers, then what is not 0 only taken together.
+        key=lambda spec: (spec.values != "binary", spec.channels, spec.values == "ids"),
+    )
+)
+"""Passes that say where the object is, the most direct one first."""
+
+
+def layers_for(wanted: Iterable[str]) -> list[Layer]:
+    """What Blender has to write for some passes and for those that are always computed."""
+    names = set(wanted)
+    found = {
+        layer.name: layer
+        for spec in PASSES.values()
+        if spec.always or spec.name in names
+        for layer in spec.layers
+    }
+    return list(found.values())

@@ -30,6 +30,7 @@ __all__ = [
     "InvalidList",
     "LedgerDamaged",
     "MissingDependency",
+    "MissingLibraries",
     "MissingParts",
     "MissingPass",
     "MissingTextures",
@@ -159,7 +160,7 @@ class TruncatedFile(RenderError):
 
 
 class UnsupportedFormat(RenderError):
-    """No importer for this file extension."""
+    """No importer for this file extension, or pixels of a kind that a view does not have."""
 
     reason = "unsupported-format"
     exit_code = 14
@@ -345,6 +346,13 @@ class WorkerStartFailed(RenderError):
 
     reason = "worker-start-failed"
     exit_code = 53
+
+
+class MissingLibraries(WorkerStartFailed):
+    """Blender did not start, for the system lacks shared libraries that it is linked with."""
+
+    reason = "missing-libraries"
+    exit_code = 55
 
 
 class DeviceUnavailable(RenderError):

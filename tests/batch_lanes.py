@@ -32,7 +32,7 @@ Act = Callable[[RenderAsset, int], None]
 
 
 def make_job(layout: str = "zip", **values: Any) -> RenderJob:
-    return RenderJob().with_values({"output.layout": layout, "cameras.views": 1, **values})
+    return RenderJob().with_values({"files.layout": layout, "cameras.views": 1, **values})
 
 
 def make_sources(folder: Path, count: int) -> list[str]:
@@ -105,7 +105,7 @@ def write_asset(task: RenderAsset, padding: int = 100) -> Done:
         "job_fingerprint": job.fingerprint(), "views": [],
         "render_settings": {"num_views": 1, "device": "a plan"}, "seconds": {"total": 0.01},
     }  # fmt: skip
-    writer = new_writer(Path(task.out), task.asset_id, job.output.layout)
+    writer = new_writer(Path(task.out), task.asset_id, job.files.layout)
     try:
         noise = random.Random(task.asset_id).randbytes(padding)
         writer.add("000.png", noise)

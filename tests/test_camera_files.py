@@ -18,7 +18,7 @@ from objaverse_render_addon.cameras.files import pose_files, views_from_file
 from objaverse_render_addon.dataset.export import export
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.errors import CameraFileError
-from objaverse_render_addon.job import CameraRules, Output, RenderJob
+from objaverse_render_addon.job import CameraRules, Pixels, RenderJob
 
 SIZE = (64, 48)
 CAMERAS = [
@@ -349,7 +349,7 @@ def test_what_we_export_is_rendered_again_from_the_same_cameras(tmp_path: Path, 
     # NeRF-synthetic has one lens for all views.
     pattern = "fibonacci" if to == "nerf-synthetic" else "gs-lrm"
     rules = CameraRules(pattern=pattern, views=5)
-    job = RenderJob(cameras=rules, output=Output(resolution=(48, 48)))
+    job = RenderJob(cameras=rules, pixels=Pixels(resolution=(48, 48)))
     asset = write_asset(tmp_path / "data", job)
     report = export(tmp_path / "data", tmp_path / "out", to)
     assert [outcome.status for outcome in report.outcomes] == ["done"], report.outcomes

@@ -20,14 +20,14 @@ from objaverse_render_addon.cli.flags import JOB_FLAGS
 from objaverse_render_addon.dataset.layout import METADATA
 from objaverse_render_addon.dataset.sheet import contact_sheet
 from objaverse_render_addon.errors import InvalidJob
-from objaverse_render_addon.job import CameraRules, Output, RenderJob
+from objaverse_render_addon.job import CameraRules, Files, Pixels, RenderJob
 from objaverse_render_addon.words import how_many
 from objaverse_render_addon.worker import process
 
 ROOT = Path(__file__).parent.parent
 SMALL = RenderJob(
     cameras=CameraRules(pattern="ring", views=2),
-    output=Output(resolution=(40, 32), layout="folder"),
+    pixels=Pixels(resolution=(40, 32)), files=Files(layout="folder"),
 )
 
 
@@ -134,12 +134,12 @@ VALUES = [
     ("--camera-file", "poses.json", "cameras.file", "poses.json"),
     ("--pixel-aspect", "1.5", "cameras.pixel_aspect", 1.5),
     ("--shift", "-0.1,0.2", "cameras.shift", [-0.1, 0.2]),
-    ("--resolution", "64", "output.resolution", [64, 64]),
-    ("--resolution", "64X48", "output.resolution", [64, 48]),
-    ("--passes", "rgb, object-index,", "output.passes", ["rgb", "object_index"]),
-    ("--normal-space", "world", "output.normal_space", "world"),
-    ("--geometry", "exr", "output.geometry", "exr"),
-    ("--layout", "folder", "output.layout", "folder"),
+    ("--resolution", "64", "pixels.resolution", [64, 64]),
+    ("--resolution", "64X48", "pixels.resolution", [64, 48]),
+    ("--passes", "rgb, object-index,", "pixels.passes", ["rgb", "object_index"]),
+    ("--normal-space", "world", "pixels.normal_space", "world"),
+    ("--geometry", "exr", "files.geometry", "exr"),
+    ("--layout", "folder", "files.layout", "folder"),
     ("--engine", "eevee", "engine.engine", "eevee"),
     ("--samples", "5", "engine.samples", 5),
     ("--no-denoise", None, "engine.denoise", False),
@@ -174,7 +174,7 @@ def test_a_flag_sets_its_field_and_overrides_the_job_file(
 
 def test_all_passes_have_a_short_name(capsys, tmp_path: Path):
     job = printed_job(capsys, tmp_path, "--passes", "all")
-    assert len(job.output.passes) == 9
+    assert len(job.pixels.passes) == 9
 
 
 def test_a_flag_takes_a_background_or_a_mode_of_the_job_file_back(capsys, tmp_path: Path):
@@ -235,7 +235,7 @@ def test_an_impossible_value_exits_2_and_names_the_flag(flag: str, text: str, ca
         assert cli.main(["render", "--print-job", flag, text]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert f"error: {flag}" in said.err
+    assert f"]: {flag}" in said.err
 
 
 def typed_flags() -> list[tuple[str, str]]:
@@ -495,7 +495,7 @@ POSES = json.dumps(
 
 def test_poses_that_were_edited_since_are_a_difference(capsys, tmp_path: Path):
     source, poses = put(tmp_path, "a.glb", glb()), put(tmp_path, "poses.json", POSES)
-    job = RenderJob(cameras=CameraRules(pattern="file", file=poses), output=Output(layout="folder"))
+    job = RenderJob(cameras=CameraRules(pattern="file", file=poses), files=Files(layout="folder"))
     path = finished(tmp_path, source, SMALL)
     record = json.loads((path / METADATA).read_text())
     record |= {"job": job.resolved().to_dict(), "job_fingerprint": job.fingerprint()}
@@ -521,7 +521,7 @@ def test_a_file_of_the_job_that_cannot_be_used_ends_the_run_before_anything_is_m
     for more in ([], ["--dry-run"]):
         assert cli.main(["render", *sources, "--out", str(out), flag, path, *more]) == 2
         said = capsys.readouterr()
-        assert said.err.count(f"error: {words} {path} cannot be read") == 1
+        assert said.err.count(f"]: {words} {path} cannot be read") == 1
         assert "a.glb" not in said.err + said.out
         assert not out.exists()
 
@@ -614,11 +614,11 @@ def test_an_interrupt_is_an_exit_code_and_no_traceback(capsys, monkeypatch, tmp_
     monkeypatch.setattr("objaverse_render_addon.dataset.verify.verify_asset", stop)
     write_asset(tmp_path, SMALL, "a")
     assert cli.main(["verify", str(tmp_path)]) == 130
-    assert capsys.readouterr().err.startswith("error: Stopped.")
+    assert capsys.readouterr().err.startswith("error [interrupted]: Stopped.")
 
 
 def test_a_shard_that_is_cut_off_does_not_hide_the_others(capsys, tmp_path: Path):
-    job = RenderJob(cameras=CameraRules(pattern="ring", views=2), output=Output(layout="folder"))
+    job = RenderJob(cameras=CameraRules(pattern="ring", views=2), files=Files(layout="folder"))
     folder = write_asset(tmp_path, job)
     data = tmp_path / "data"
     data.mkdir()

@@ -82,7 +82,7 @@ def test_every_asset_has_its_card_pictures_and_record(tmp_path: Path, layout: st
     assert (card["d"], card["w"], card["r"]) == (["object_in_frame"], [], "")
     folder = folder_of(gallery.page, card)
     seen = data_in(folder / "detail.js")
-    assert [p["name"] for p in seen["passes"]] == list(job_of().output.passes)
+    assert [p["name"] for p in seen["passes"]] == list(job_of().pixels.passes)
     assert len(seen["views"]) == 6
     for pass_ in seen["passes"]:
         assert all((folder / name).is_file() for name in pass_["files"])

@@ -34,7 +34,7 @@ def views_of(count: int = 4, **values: object) -> list[View]:
         "cameras.pattern": "fibonacci",
         "cameras.views": count,
         "cameras.framing": "allow",
-        "output.resolution": [320, 200],
+        "pixels.resolution": [320, 200],
         **{f"cameras.{name}": value for name, value in values.items()},
     }
     return sample_views(RenderJob().with_values(fields), "asset")

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from analytic import write_asset
+from jobs import written
 from stored import LAYOUTS, store, write_shard, write_tar
 
 from objaverse_render_addon import dataset
@@ -38,7 +39,7 @@ from objaverse_render_addon.errors import (
     TruncatedFile,
     UnsafeData,
 )
-from objaverse_render_addon.job import PASS_NAMES, CameraRules, Output, RenderJob
+from objaverse_render_addon.job import PASS_NAMES, CameraRules, RenderJob
 
 IDS = ["chair", "lamp", "rocket"]
 each_layout = pytest.mark.parametrize("layout", LAYOUTS)
@@ -46,7 +47,7 @@ each_layout = pytest.mark.parametrize("layout", LAYOUTS)
 
 def job_of(**output: Any) -> RenderJob:
     output = {"resolution": (40, 32), "layout": "folder", "passes": PASS_NAMES} | output
-    return RenderJob(cameras=CameraRules(pattern="ring", views=2), output=Output(**output))
+    return RenderJob(cameras=CameraRules(pattern="ring", views=2), **written(**output))
 
 
 @pytest.fixture(scope="module")

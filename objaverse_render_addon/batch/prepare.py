@@ -16,7 +16,7 @@ from ..assets.sources import Source, classify, path_of
 from ..dataset.layout import size_of
 from ..dataset.reader import AssetReader
 from ..errors import OutputExists, RenderError
-from ..job import RenderJob, differences
+from ..job import RenderJob, current_form, differences
 from ..worker.protocol import Done, Stage
 from .output.store import Store
 from .queue.rows import Row
@@ -219,7 +219,7 @@ def changed_content(file: Path, sha256: object, began: float) -> list[str]:
 
 def changed_job(old: dict[str, Any], job: RenderJob) -> list[str]:
     """How a job differs from one of another fingerprint."""
-    changes = differences(old, job.resolved().to_dict())
+    changes = differences(current_form(old), job.resolved().to_dict())
     return changes or ["the content of cameras.file or lighting.hdri"]
 
 

@@ -19,6 +19,7 @@ from ..errors import InvalidJob
 from ..job import RenderJob
 from ..words import how_many
 from .engine import Books, Engine, Listener
+from .inputs import check_files
 from .lanes import capacity
 from .lanes.local import Lane, LocalLane
 from .lanes.ray import NodeSettings, ray_lanes
@@ -79,7 +80,7 @@ def render(
         OutputNotWritable, DiskFull: ``out`` cannot be made or written.
         Interrupted: By Ctrl-C or ``cancel``; finished assets stay, and the same call goes on.
     """
-    layout = job.output.layout
+    layout = job.files.layout
     options = options or RunOptions()
     selection, storage, workers = options.selection, options.storage, options.workers
     shard = selection.shard
@@ -88,7 +89,7 @@ def render(
             "Shards are put together where the run was started, so nodes cannot write to a URL.",
             hint="Use a folder that all nodes see, --layout zip or tar, or --shard I/N.",
         )
-    job.check_files()
+    check_files(job)
     given = list(sources)
     folder = Path(storage.state).expanduser() if storage.state else state_folder(out)
     own = folder if shard is None else folder / f"part-{shard[0]:04d}-of-{shard[1]:04d}"
@@ -188,7 +189,7 @@ def _lanes(
     """Where to render so many assets: a cluster, or this machine's GPUs or cores."""
     workers = options.workers
     if workers.cluster is not None:
-        settings = NodeSettings(store.address, job.output.layout, workers, options.fetching)
+        settings = NodeSettings(store.address, job.files.layout, workers, options.fetching)
         return ray_lanes(settings, job, assets)
     places = capacity.places(job, workers=workers.workers, wanted_gpus=workers.gpus, assets=assets)
     limit = workers.max_memory

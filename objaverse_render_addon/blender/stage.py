@@ -268,7 +268,7 @@ class Stage:
         Safe to call again with another job: what the one before changed in materials is undone.
         """
         self.job = job
-        passes = job.output.passes
+        passes = job.pixels.passes
         assets = list(self.assets.values())
         first = 1
         unclear: list[str] = []

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None, blender: Path | None = None) ->
         # The reader of our output went away (… | head); that is no failure of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    complain(error)
+    complain(error, f"error [{error.reason}]")
     return error.exit_code
 
 

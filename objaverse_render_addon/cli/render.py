@@ -290,7 +290,7 @@ def _bytes(gibibytes: float | None) -> int | None:
 def _show_plan(plans: list[Any], job: RenderJob) -> int:
     resolved = job.resolved()
     cameras: CameraRules = resolved.cameras
-    width, height = resolved.output.resolution
+    width, height = resolved.pixels.resolution
     for item in plans:
         if item.error:
             complain(item.error, f"failed [{item.error.reason}]")
@@ -300,7 +300,7 @@ def _show_plan(plans: list[Any], job: RenderJob) -> int:
     views = "all views" if cameras.views is None else how_many(cameras.views, "view")
     print(
         f"{count} of {how_many(len(plans), 'asset')} to render: {views} each ({cameras.pattern}), "
-        f"{width}x{height}, {', '.join(resolved.output.passes)}"
+        f"{width}x{height}, {', '.join(resolved.pixels.passes)}"
     )
     codes = {item.error.exit_code for item in plans if item.error}
     return 0 if not codes else codes.pop() if len(codes) == 1 else 3

@@ -74,8 +74,8 @@ def view_record(frame: Frame, job: RenderJob) -> dict[str, Any]:
     """One entry of ``views``."""
     camera = frame.camera
     files = {
-        PASSES[name].record_key: pass_file(frame.key, name, job.output.geometry)
-        for name in job.output.passes
+        PASSES[name].record_key: pass_file(frame.key, name, job.files.geometry)
+        for name in job.pixels.passes
     }
     horizontal, vertical = camera.fov
     box = frame.object_box
@@ -135,11 +135,11 @@ def asset_record(
             "bounds_exact": bounds.exact,
         },
         "render_settings": {
-            "resolution": list(resolved.output.resolution),
+            "resolution": list(resolved.pixels.resolution),
             "num_views": len(views),
             "camera_distribution": resolved.cameras.pattern,
             "only_northern_hemisphere": resolved.cameras.only_northern_hemisphere,
-            "modalities": list(resolved.output.passes),
+            "modalities": list(resolved.pixels.passes),
             **engine,
         },
         "conventions": CONVENTIONS,

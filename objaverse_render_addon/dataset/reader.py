@@ -36,13 +36,14 @@ from ..errors import (
     SourceNotFound,
     TruncatedFile,
     UnsafeData,
+    UnsupportedFormat,
 )
 from ..frame import Bounds, FrameKey
 from ..passspec import PASSES
 from ..words import how_many
 from . import exr
 from .guards import RENDER_AGAIN, parse_json, too_large
-from .images import read_exr, read_png
+from .images import read_exr, read_foreign_exr, read_png
 from .layout import METADATA, arrays_from_channels
 from .storage import AssetRef, find_assets, open_files
 
@@ -289,7 +290,9 @@ class AssetReader:
         Raises:
             TruncatedFile: A file is missing or damaged.
             UnsafeData: A file claims a size that the view cannot have.
+            UnsupportedFormat: An EXR file that another program wrote has pixels of another kind.
             MissingPass: It is not stored.
+            MissingDependency: A file that another program wrote cannot be read in this Python.
         """
         record = self.views[index]
         size = self._size(record)
@@ -377,15 +380,34 @@ class AssetReader:
             path = Path(folder) / name
             path.write_bytes(data)
             try:
-                for part in exr.read_headers(path):
-                    if part.size != size[::-1] or len(part.channels) > _MOST_CHANNELS:
-                        raise UnsafeData(
-                            f"{self.ref}: {name} has {len(part.channels)} channels of "
-                            f"{part.size[1]}x{part.size[0]} pixels, not {size[0]}x{size[1]}."
-                        )
-                return arrays_from_channels(read_exr(path))
+                parts = exr.read_headers(path)
+                self._check_parts(name, parts, size)
+                foreign = any(part.foreign for part in parts)
+                return arrays_from_channels(
+                    read_foreign_exr(path, parts) if foreign else read_exr(path)
+                )
             except (exr.Broken, exr.Unsupported, RenderFailed) as error:
                 raise TruncatedFile(f"{self.ref}: {name} is not a whole EXR: {error}.") from error
+
+    def _check_parts(self, name: str, parts: list[exr.Part], size: tuple[int, int]) -> None:
+        """Refuse an EXR file by its headers, before anybody unpacks its pixels."""
+        channels = sum(len(part.channels) for part in parts)
+        for part in parts:
+            if part.size != size[::-1] or channels > _MOST_CHANNELS:
+                raise UnsafeData(
+                    f"{self.ref}: {name} has {channels} channels of "
+                    f"{part.size[1]}x{part.size[0]} pixels, not {size[0]}x{size[1]}."
+                )
+            if max(part.tile) > _LARGEST_SIDE:
+                raise UnsafeData(
+                    f"{self.ref}: {name} has tiles of {part.tile[0]}x{part.tile[1]} pixels."
+                )
+            if part.deep or part.sampled:
+                kind = "deep pixels" if part.deep else "channels of lower resolution"
+                raise UnsupportedFormat(
+                    f"{self.ref}: {name} has {kind}, which are no arrays of a view.",
+                    hint="Flatten or resample it with the program that wrote it.",
+                )
 
 
 def read_metadata(where: str | os.PathLike[str]) -> dict[str, Any] | None:

@@ -27,7 +27,7 @@ from ..errors import (
     WorkerTimeout,
     from_os_error,
 )
-from . import guardian
+from . import guardian, libraries
 from .channel import Received, Sender, read_messages
 from .guardian import WorkerFolder
 from .memory import resident_bytes
@@ -97,6 +97,7 @@ class WorkerProcess:
     Raises:
         Interrupted: By ``stopped``.
         MissingDependency: There is no ``bpy`` in this Python.
+        MissingLibraries: The system lacks libraries that Blender is linked with.
         WorkerStartFailed: Blender does not come up, or speaks another protocol.
     """
 
@@ -137,6 +138,9 @@ class WorkerProcess:
         try:
             first = self.await_answer(START_TIMEOUT, stopped).message
         except (WorkerCrashed, WorkerTimeout) as error:
+            missing = libraries.explain(error.log, _binary(blender))
+            if missing is not None:
+                raise missing from error
             raise WorkerStartFailed(
                 f"{what} did not start: {_last_line(error.log) or error.message}",
                 hint="See what objaverse-render doctor says.",
@@ -178,7 +182,7 @@ class WorkerProcess:
                 )
             command = [
                 str(blender), "--background", "--factory-startup", "--python-exit-code", "1",
-                "--python-expr", _bootstrap(package),
+                "--python", str(Path(__file__).with_name("inside_blender.py")),
             ]  # fmt: skip
         extra: dict[str, object] = (
             {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined]
@@ -340,31 +344,15 @@ class WorkerProcess:
             time.sleep(0.1)
 
 
+def _binary(blender: Path | None) -> Path | None:
+    """What is linked with the libraries that Blender needs."""
+    if blender is not None:
+        program = shutil.which(str(blender))
+        return Path(program).resolve() if program else None
+    spec = importlib.util.find_spec("bpy")
+    return Path(spec.origin) if spec is not None and spec.origin else None
+
+
 def _last_line(text: str) -> str:
     lines = text.strip().splitlines()
     return lines[-1] if lines else ""
-
-
-def _bootstrap(package: Path) -> str:
-    """Code that runs the worker inside an installed Blender, whatever is installed in it.
-
-    The package is loaded by its path alone: its neighbours (this Python's site-packages) may be
-    built for another Python. They come last, and only where the versions agree, for OpenEXR.
-    """
-    libraries = ""
-    spec = importlib.util.find_spec("OpenEXR")
-    if spec is not None and spec.origin:
-        libraries = str(Path(spec.origin).parent)
-    return (
-        "import importlib.util as u, sys\n"
-        f"name, folder, libraries = {package.name!r}, {str(package)!r}, {libraries!r}\n"
-        f"if libraries and sys.version_info[:2] == {sys.version_info[:2]!r}:\n"
-        "    sys.path.append(libraries)\n"
-        "spec = u.spec_from_file_location(name, folder + '/__init__.py', "
-        "submodule_search_locations=[folder])\n"
-        "module = u.module_from_spec(spec)\n"
-        "sys.modules[name] = module\n"
-        "spec.loader.exec_module(module)\n"
-        "import importlib\n"
-        "importlib.import_module(name + '.worker.main').main()\n"
-    )

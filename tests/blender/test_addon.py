@@ -113,6 +113,9 @@ def traces():
             for name in dir(bpy.app.handlers)
             if isinstance(getattr(bpy.app.handlers, name), list)
         }},
+        'status bar': [f.__module__ for f in bpy.types.STATUSBAR_HT_header.draw._draw_funcs
+                       if 'objaverse' in f.__module__]
+                      if hasattr(bpy.types.STATUSBAR_HT_header.draw, '_draw_funcs') else [],
         'keys': [len(k.keymap_items) for k in bpy.context.window_manager.keyconfigs.addon.keymaps]
                 if bpy.context.window_manager.keyconfigs.addon else [],
     }}
@@ -168,9 +171,9 @@ def test_enabling_and_disabling_twice_leaves_nothing_behind() -> None:
 @pytest.mark.core
 def test_everything_that_is_shown_is_described(bpy: Any) -> None:
     from objaverse_render_addon import operators
-    from objaverse_render_addon.ui import preferences, properties
+    from objaverse_render_addon.ui import preferences, properties, run_state
 
-    groups = [*properties._CLASSES[:1], properties.OBJAVERSE_PG_state]
+    groups = [properties.OBJAVERSE_PG_settings, run_state.OBJAVERSE_PG_state]
     groups += [preferences.OBJAVERSE_AP_preferences]
     classes = [cls for cls in operators._CLASSES if hasattr(cls, "bl_label")]
     for cls in groups:
@@ -227,11 +230,11 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
         "engine.samples": 33,
         "engine.denoise": False,
         "engine.alpha_threshold": 0.3,
-        "output.resolution": [640, 480],
-        "output.passes": ["distance", "rgb", "albedo"],
-        "output.normal_space": "world",
-        "output.geometry": "exr",
-        "output.layout": "folder",
+        "pixels.resolution": [640, 480],
+        "pixels.passes": ["distance", "rgb", "albedo"],
+        "pixels.normal_space": "world",
+        "files.geometry": "exr",
+        "files.layout": "folder",
     },
     "north": {"cameras.pattern": "orbit", "cameras.only_northern_hemisphere": True},
     "poses": {"cameras.pattern": "file", "cameras.file": "/poses.json", "cameras.views": 3},
@@ -256,7 +259,7 @@ def test_the_jobs_here_set_every_field_there_is() -> None:
 @pytest.mark.core
 @pytest.mark.parametrize("pattern", [name for name in PATTERNS if name != "file"])
 def test_the_panel_begins_where_the_command_line_does(bpy: Any, pattern: str) -> None:
-    from objaverse_render_addon.ui.properties import from_job, to_job
+    from objaverse_render_addon.ui.job_mapping import from_job, to_job
 
     settings = bpy.context.scene.objaverse
     settings.normalize = PATTERNS[pattern].normalize
@@ -272,7 +275,7 @@ def test_the_panel_begins_where_the_command_line_does(bpy: Any, pattern: str) ->
 @pytest.mark.core
 @pytest.mark.parametrize("name", EVERY_FIELD)
 def test_a_job_goes_through_panel_and_file_and_back(bpy: Any, name: str, tmp_path: Path) -> None:
-    from objaverse_render_addon.ui.properties import from_job, to_job
+    from objaverse_render_addon.ui.job_mapping import from_job, to_job
 
     settings = bpy.context.scene.objaverse
     job = RenderJob().with_values(EVERY_FIELD[name])
@@ -290,7 +293,7 @@ def test_a_job_goes_through_panel_and_file_and_back(bpy: Any, name: str, tmp_pat
 
 @pytest.mark.core
 def test_device_and_threads_come_from_the_preferences_and_stay(bpy: Any) -> None:
-    from objaverse_render_addon.ui.properties import from_job, to_job
+    from objaverse_render_addon.ui.job_mapping import from_job, to_job
 
     preferences = bpy.context.preferences.addons[NAME].preferences
     preferences.device, preferences.threads = "cpu", 3
@@ -309,14 +312,14 @@ def test_device_and_threads_come_from_the_preferences_and_stay(bpy: Any) -> None
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("seed", 2**40), ("cameras.radius", [1e-6, 1.0]), ("engine.alpha_threshold", 0.0001),
+        ("seed", 2**40), ("cameras.radius", [1e-6, 1.0]), ("engine.alpha_threshold", 0.00001),
         ("lighting.strength", 1e60),
     ],
 )  # fmt: skip
 def test_a_job_beyond_the_panel_is_refused_by_its_field(
     bpy: Any, tmp_path: Path, path: str, value: Any
 ) -> None:
-    from objaverse_render_addon.ui.properties import from_job, to_job
+    from objaverse_render_addon.ui.job_mapping import from_job, to_job
 
     settings = bpy.context.scene.objaverse
     from_job(settings, RenderJob().with_values(EVERY_FIELD["most"]))
@@ -389,8 +392,8 @@ HIDDEN_FIELDS: dict[str, str] = {}
 OF_FIELDS = {
     "frame": "asset.frame", "hdri": "lighting.hdri", "background": "lighting.background",
     "radius": "cameras.radius", "elevation": "cameras.elevation", "fov": "cameras.fov",
-    "camera_file": "cameras.file", "shift": "cameras.shift", "resolution_x": "output.resolution",
-    "passes": "output.passes",
+    "camera_file": "cameras.file", "shift": "cameras.shift", "resolution_x": "pixels.resolution",
+    "passes": "pixels.passes",
 }  # fmt: skip
 # Not of the job: where things come from and go to, switches of the above, and the preview.
 BESIDE = {
@@ -428,6 +431,7 @@ def draw_panels() -> Layout:
     import bpy
 
     from objaverse_render_addon.ui import panels, preferences
+    from objaverse_render_addon.ui.panels.job import OBJAVERSE_PT_presets
 
     # A panel is drawn in a region; in background there is none.
     context = types.SimpleNamespace(
@@ -436,14 +440,14 @@ def draw_panels() -> Layout:
         preferences=types.SimpleNamespace(system=types.SimpleNamespace(ui_scale=1.0), addons={}),
     )  # fmt: skip
     layout = Layout()
-    classes = [cls for cls in panels._CLASSES if hasattr(cls, "draw") and "_PT_" in cls.__name__]
+    classes = [cls for cls in panels.CLASSES if hasattr(cls, "draw") and "_PT_" in cls.__name__]
     for cls in [*classes, preferences.OBJAVERSE_AP_preferences]:
-        if cls is panels.OBJAVERSE_PT_presets:
+        if cls is OBJAVERSE_PT_presets:
             continue
         owner = types.SimpleNamespace(layout=layout)
         owner.bl_rna = cls.bl_rna
         for name in dir(cls):
-            member = cls.__dict__.get(name) or getattr(panels._Panel, name, None)
+            member = cls.__dict__.get(name)
             if isinstance(member, types.FunctionType) and "header" not in name:
                 setattr(owner, name, types.MethodType(member, owner))
         owner.draw(context)
@@ -452,7 +456,7 @@ def draw_panels() -> Layout:
 
 @pytest.mark.core
 def test_every_field_of_a_job_can_be_set_in_the_window(bpy: Any) -> None:
-    from objaverse_render_addon.ui import properties
+    from objaverse_render_addon.ui.job_mapping import FIELDS
 
     settings = bpy.context.scene.objaverse
     drawn: set[str] = set()
@@ -467,12 +471,12 @@ def test_every_field_of_a_job_can_be_set_in_the_window(bpy: Any) -> None:
     for pattern, found in by_pattern.items():
         # Of lights and materials, too.
         assert "seed" in found, pattern
-    shown = {properties.FIELDS.get(name) or OF_FIELDS.get(name) for name in drawn}
+    shown = {FIELDS.get(name) or OF_FIELDS.get(name) for name in drawn}
     shown |= {f"engine.{name}" for name in ("device", "threads") if name in drawn}
     assert set(leaves(RenderJob().to_dict())) - set(HIDDEN_FIELDS) <= shown
     own = {p.identifier for p in settings.bl_rna.properties} - {"rna_type", "name"}
     assert own <= drawn, "a property that no panel shows"
-    assert own == {*properties.FIELDS, *OF_FIELDS, *BESIDE}
+    assert own == {*FIELDS, *OF_FIELDS, *BESIDE}
 
 
 def test_the_panels_can_be_drawn_in_every_state(bpy: Any, tmp_path: Path) -> None:
@@ -519,13 +523,13 @@ def presets(bpy: Any) -> dict[str, str]:
 
 @pytest.mark.core
 def test_the_built_in_protocols_say_what_they_are_named_after(bpy: Any) -> None:
-    from objaverse_render_addon.ui.properties import from_job, to_job
+    from objaverse_render_addon.ui.job_mapping import from_job, to_job
 
     found = presets(bpy)
     assert set(found) == set(PROTOCOLS)
     settings = bpy.context.scene.objaverse
-    spoiled = {**EVERY_FIELD["most"], "output.passes": ["rgb", "depth", "normal", "mask"]}
-    spoiled |= {"output.normal_space": "camera", "output.geometry": "npy", "output.layout": "zip"}
+    spoiled = {**EVERY_FIELD["most"], "pixels.passes": ["rgb", "depth", "normal", "mask"]}
+    spoiled |= {"pixels.normal_space": "camera", "files.geometry": "npy", "files.layout": "zip"}
     spoiled |= {"asset.frame": None, "seed": 0}
     for name, path in found.items():
         wanted = meaning(RenderJob().with_values(PROTOCOLS[name]))
@@ -545,7 +549,7 @@ def test_the_built_in_protocols_say_what_they_are_named_after(bpy: Any) -> None:
 
 @pytest.mark.parametrize("name", ["most", "poses", "north"])
 def test_a_protocol_of_ones_own_brings_everything_back(bpy: Any, name: str) -> None:
-    from objaverse_render_addon.ui.properties import from_job, to_job
+    from objaverse_render_addon.ui.job_mapping import from_job, to_job
 
     settings = bpy.context.scene.objaverse
     values = {**EVERY_FIELD[name], "asset.frame": None}
@@ -848,7 +852,7 @@ def test_the_preview_is_shown_and_hidden(bpy: Any, panel: Any) -> None:
 @pytest.mark.core
 def test_what_is_unchanged_is_not_made_again(bpy: Any, panel: Any) -> None:
     from objaverse_render_addon.ui import preferences
-    from objaverse_render_addon.ui.properties import to_job
+    from objaverse_render_addon.ui.job_mapping import to_job
     from objaverse_render_addon.ui.viewport import preview
 
     panel.views = 300
@@ -975,7 +979,7 @@ def test_the_button_makes_what_the_command_line_makes_and_touches_nothing(
     bpy: Any, panel: Any, tmp_path: Path
 ) -> None:
     from objaverse_render_addon.ui import preferences
-    from objaverse_render_addon.ui.properties import to_job
+    from objaverse_render_addon.ui.job_mapping import to_job
 
     path = asset_file(tmp_path)
     scene = users_scene(bpy)
@@ -1072,10 +1076,10 @@ def test_what_was_made_differently_stays_and_the_way_out_is_the_panels(
 
 
 def test_every_way_out_that_is_put_otherwise_is_one_that_is_told() -> None:
-    from objaverse_render_addon.ui.operators.common import WAYS_OUT
+    from objaverse_render_addon.ui.reports import WAYS_OUT
 
     package = ROOT / NAME
-    sources = [path for path in package.rglob("*.py") if path.name != "operators_common.py"]
+    sources = [path for path in package.rglob("*.py") if path.name != "reports.py"]
     told = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     assert [flag for flag in WAYS_OUT if flag not in told] == []
 
@@ -1122,7 +1126,7 @@ def test_an_object_is_fetched_and_rendered_by_its_identifier(
         name = server.add(UID, body)
         server.list(missing, f"glbs/000-000/{missing}.glb")
         server.orders[name] = [resetting(200)]
-        job = scenes.make_job({"cameras.views": 1, "output.resolution": [32, 32]})
+        job = scenes.make_job({"cameras.views": 1, "pixels.resolution": [32, 32]})
         report = render(
             [f"https://sketchfab.com/3d-models/{UID}", missing],
             job,

@@ -41,7 +41,7 @@ pytestmark = pytest.mark.skipif(
 
 COUNT = 40
 TINY: dict[str, Any] = {
-    "cameras.views": 1, "output.resolution": [16, 16], "output.passes": ["depth", "mask"],
+    "cameras.views": 1, "pixels.resolution": [16, 16], "pixels.passes": ["depth", "mask"],
 }  # fmt: skip
 
 

@@ -20,8 +20,8 @@ from objaverse_render_addon.errors import MissingParts
 
 from . import hostile, scenes
 
-QUICK = {"cameras.views": 1, "output.resolution": [16, 16], "engine.samples": 1,
-         "engine.denoise": False, "output.passes": ["rgb", "depth"]}  # fmt: skip
+QUICK = {"cameras.views": 1, "pixels.resolution": [16, 16], "engine.samples": 1,
+         "engine.denoise": False, "pixels.passes": ["rgb", "depth"]}  # fmt: skip
 
 
 def blend(path: Path, fill: Callable[[], None], relative: bool = False) -> Path:

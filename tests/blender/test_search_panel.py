@@ -31,16 +31,16 @@ def bpy(enabled: Any) -> Any:  # noqa: ARG001, F811
     """Blender with the add-on, an empty scene and a fresh search."""
     import bpy
 
-    from objaverse_render_addon.ui import search
+    from objaverse_render_addon.ui.search import state
 
     bpy.ops.wm.read_homefile(use_empty=True)
-    search._stop()
+    state.close()
     settings = bpy.context.window_manager.objaverse_search
     for prop in settings.bl_rna.properties:
         if prop.identifier not in ("rna_type", "name"):
             settings.property_unset(prop.identifier)
     yield bpy
-    search._stop()
+    state.close()
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ def fill(cache: Path, server: Server, count: int = 400) -> list[dict[str, Any]]:
 
 
 def found(bpy: Any) -> list[Any]:  # noqa: ARG001
-    from objaverse_render_addon.ui import search
+    from objaverse_render_addon.ui.search import state
 
-    return search._browser.entries
+    return state.browser().entries
 
 
 def test_a_search_finds_by_word_licence_category_and_faces(
@@ -152,7 +152,8 @@ def test_the_network_is_used_only_where_blender_allows_it(
 def test_thumbnails_come_beside_the_search_and_become_icons(
     bpy: Any, search: Any, cache: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    from objaverse_render_addon.ui import preferences, search
+    from objaverse_render_addon.ui import background, preferences
+    from objaverse_render_addon.ui.search import state
 
     allowed = preferences.options
     monkeypatch.setattr(
@@ -162,14 +163,15 @@ def test_thumbnails_come_beside_the_search_and_become_icons(
     search.text = "chair"
     bpy.ops.objaverse.search()
     deadline = time.monotonic() + 20
-    while search._tick() is not None and time.monotonic() < deadline:
+    while background._tick_all() is not None and time.monotonic() < deadline:
         time.sleep(0.02)
     wanted = {entry.uid for entry in found(bpy)}
     assert wanted
-    assert set(search._pictures) >= wanted
-    assert tuple(search._pictures[min(wanted)].image_size) == (256, 144)
+    assert all(state.picture(uid) is not None for uid in wanted)
+    assert tuple(state.picture(min(wanted)).image_size) == (256, 144)
+    assert background.current("search") is None
     asked = len(server.asked)
-    search._stop()
+    state.close()
     bpy.ops.objaverse.search()
     assert len(server.asked) == asked
 
@@ -203,7 +205,7 @@ def test_the_tooltip_names_author_and_licence(
 ):
     from types import SimpleNamespace
 
-    from objaverse_render_addon.ui.search import OBJAVERSE_OT_import_found
+    from objaverse_render_addon.ui.search.operators import OBJAVERSE_OT_import_found
 
     records = fill(cache, server)
     search.text = ""
@@ -220,13 +222,13 @@ def test_cancelling_and_closing_end_the_threads(
 ):
     import threading
 
-    from objaverse_render_addon.ui import search
+    from objaverse_render_addon.ui.search import state
 
     fill(cache, server)
     search.text = "chair"
     bpy.ops.objaverse.search()
     bpy.ops.objaverse.cancel_search()
-    search._stop()
+    state.close()
     names = [thread.name for thread in threading.enumerate()]
     assert [name for name in names if name.startswith("objaverse-")] == []
 

@@ -12,6 +12,7 @@ from ...assets.formats import inspect_file
 from ...assets.sources import Source, expand, path_of
 from ...errors import DuplicateAsset, RenderError
 from ...job import RenderJob
+from ..inputs import check_files
 from ..output import packing
 from ..output.store import open_store
 from ..prepare import Item, check_same
@@ -50,10 +51,10 @@ def plan(
     Raises:
         InvalidJob: Also where a file that the job names cannot be used.
     """
-    job.check_files()
-    store = open_store(out, job.output.layout)
+    check_files(job)
+    store = open_store(out, job.files.layout)
     sharded: dict[str, str] = {}
-    if job.output.layout == "webdataset":
+    if job.files.layout == "webdataset":
         for shard in packing.indexed_shards(store):
             sharded.update(dict.fromkeys(packing.assets_in(store, shard), shard))
     seen: dict[str, str] = {}

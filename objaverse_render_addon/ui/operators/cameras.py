@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import bpy
 from bpy.props import EnumProperty, IntProperty
 
 from ...blender import user_scene
 from ...errors import RenderError
+from ..reports import fail
 from ..viewport import look_through, overlay, preview
-from .common import fail
 
 __all__ = ["CLASSES"]
 
@@ -89,7 +89,7 @@ class OBJAVERSE_OT_look_through_camera(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (
+CLASSES: Final = (
     OBJAVERSE_OT_sample_cameras,
     OBJAVERSE_OT_preview_cameras,
     OBJAVERSE_OT_look_through_camera,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import bpy
 from bpy.props import StringProperty
@@ -11,8 +11,9 @@ from bpy_extras.io_utils import ExportHelper, ImportHelper
 
 from ...errors import RenderError
 from ...job import RenderJob
-from .. import preferences, properties
-from .common import fail
+from .. import preferences
+from ..job_mapping import from_job, to_job
+from ..reports import fail
 
 __all__ = ["CLASSES"]
 
@@ -29,7 +30,7 @@ class OBJAVERSE_OT_load_job(bpy.types.Operator, ImportHelper):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Load it."""
         try:
-            properties.from_job(context.scene.objaverse, RenderJob.load(self.filepath))
+            from_job(context.scene.objaverse, RenderJob.load(self.filepath))
         except RenderError as error:
             return fail(self, error)
         return {"FINISHED"}
@@ -53,7 +54,7 @@ class OBJAVERSE_OT_save_job(bpy.types.Operator, ExportHelper):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Write it."""
         try:
-            job = properties.to_job(context.scene.objaverse, preferences.get(context))
+            job = to_job(context.scene.objaverse, preferences.get(context))
             Path(self.filepath).write_text(job.resolved().to_toml(), encoding="utf-8")
         except RenderError as error:
             return fail(self, error)
@@ -77,4 +78,4 @@ class OBJAVERSE_FH_job(bpy.types.FileHandler):
         return context.area is not None and context.area.type == "VIEW_3D"
 
 
-CLASSES = (OBJAVERSE_OT_load_job, OBJAVERSE_OT_save_job, OBJAVERSE_FH_job)
+CLASSES: Final = (OBJAVERSE_OT_load_job, OBJAVERSE_OT_save_job, OBJAVERSE_FH_job)

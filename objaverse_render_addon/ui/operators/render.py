@@ -2,128 +2,55 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from ...assets.catalogue import known_of_file
-from ...batch.background import BackgroundRun, Ended
+from ...batch.background import BackgroundRun
 from ...batch.queue.plan import plan
 from ...batch.run import AssetResult
 from ...blender import user_scene
 from ...errors import OutputNotWritable, RenderError
-from .. import preferences, properties, run_state
+from .. import preferences, run_state
+from ..background import BackgroundOperator, CancelOperator
+from ..job_mapping import to_job
+from ..reports import in_panel_words
 from ..viewport import preview
-from .common import TIMER_PERIOD, fail, in_panel_words, output_folder
+from .common import output_folder
 
 __all__ = ["CLASSES"]
 
 
-class _RunOperator:
-    """A run that is modal when a person starts it and blocks when a script does."""
+class _RunOperator(BackgroundOperator):
+    """A run of a worker; the panel shows how it goes."""
 
-    kind: ClassVar[str]
-    _timer: Any = None
+    kind = "render"
+    in_the_way = "A render is running; wait for it or cancel it"
+    cancelled_by = "objaverse.cancel"
 
     @classmethod
-    def poll(cls, _: bpy.types.Context) -> bool:
-        """Whether nothing else is run_state."""
-        if run_state.current() is not None:
-            cls.poll_message_set("A render is running; wait for it or cancel it")
-            return False
-        return True
+    def show(cls, context: bpy.types.Context, job: BackgroundRun, event: Any) -> None:
+        """In panel and viewport; without a window, in the terminal."""
+        run_state.show(context, job, event)
+        if isinstance(event, AssetResult) and bpy.app.background:
+            print(f"{event.status}: {event.path or event.source}", flush=True)
 
-    def begin(self, context: bpy.types.Context) -> BackgroundRun:
-        """Make the run; raises RenderError."""
-        raise NotImplementedError
+    @classmethod
+    def ended(cls, context: bpy.types.Context, job: BackgroundRun) -> None:
+        """Its pictures stay."""
+        run_state.ended(context, job)
 
-    def _start(self, context: bpy.types.Context) -> None:
-        run_state.start(context, self.begin(context), self.kind)
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Render and wait."""
-        try:
-            self._start(context)
-        except RenderError as error:
-            return fail(self, error)
-        run = run_state.current()
-        assert run is not None
-        failures: list[str] = []
-        ended: Ended | None = None
-        try:
-            while ended is None:
-                time.sleep(0.02)
-                for event in run.poll():
-                    run_state.show(context, event)
-                    if isinstance(event, AssetResult):
-                        print(f"{event.status}: {event.path or event.source}", flush=True)
-                        if event.error:
-                            failures.append(in_panel_words(event.error))
-                    if isinstance(event, Ended):
-                        ended = event
-        except KeyboardInterrupt:
-            run.cancel()
-            raise
-        finally:
-            run_state.end(context)
-        if ended.error:
-            failures.append(in_panel_words(ended.error))
-        if failures or ended.outcome != "finished":
-            self.report({"ERROR"}, "\n".join(failures) or "Cancelled")
+    def finish(self, context: bpy.types.Context, job: BackgroundRun) -> set[str]:
+        """Name what failed."""
+        if not job.report.ok:
+            errors = [result.error for result in job.report.failed if result.error is not None]
+            self.report({"ERROR"}, "\n".join(in_panel_words(error) for error in errors))
             return {"CANCELLED"}
+        self.report({"INFO"}, context.window_manager.objaverse.status)
         return {"FINISHED"}
-
-    def invoke(self, context: bpy.types.Context, _: bpy.types.Event) -> set[str]:
-        """Render beside the window."""
-        try:
-            self._start(context)
-        except RenderError as error:
-            return fail(self, error)
-        manager = context.window_manager
-        self._timer = manager.event_timer_add(TIMER_PERIOD, window=context.window)
-        manager.modal_handler_add(self)
-        return {"RUNNING_MODAL"}
-
-    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Take what happened since; everything else is the user's."""
-        run = run_state.current()
-        if run is None:
-            return self._leave(context, {"CANCELLED"})
-        if event.type == "ESC" and event.value == "PRESS" and self.kind == "asset":
-            run_state.cancel(context)
-            return {"RUNNING_MODAL"}
-        if event.type != "TIMER":
-            return {"PASS_THROUGH"}
-        deadline = time.monotonic() + 0.9 * TIMER_PERIOD
-        for message in run.poll():
-            run_state.show(context, message)
-            if isinstance(message, AssetResult) and message.error:
-                level = {"ERROR"} if self.kind == "asset" else {"WARNING"}
-                self.report(level, in_panel_words(message.error))
-            if isinstance(message, Ended):
-                state = context.window_manager.objaverse
-                if message.error:
-                    self.report({"ERROR"}, in_panel_words(message.error))
-                elif not state.failure:
-                    self.report({"INFO"}, state.status)
-                return self._leave(context, {"FINISHED"})
-            if time.monotonic() > deadline:
-                break
-        return {"PASS_THROUGH"}
-
-    def cancel(self, context: bpy.types.Context) -> None:
-        """Blender closes the file or itself."""
-        self._leave(context, {"CANCELLED"})
-
-    def _leave(self, context: bpy.types.Context, result: set[str]) -> set[str]:
-        if self._timer is not None:
-            context.window_manager.event_timer_remove(self._timer)
-            self._timer = None
-        run_state.end(context)
-        return result
 
 
 class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
@@ -131,11 +58,10 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
 
     bl_idname = "objaverse.render_asset"
     bl_label = "Render Asset"
-    kind = "asset"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Whether there is an asset and nothing else is run_state."""
+        """Whether there is an asset and nothing else is rendered."""
         if context.scene.objaverse.asset is None:
             cls.poll_message_set("Import an asset first, or choose its collection")
             return False
@@ -145,13 +71,13 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
         """A worker renders a copy, so that the scene cannot change."""
         scene = context.scene
         settings = scene.objaverse
-        job = properties.to_job(settings, preferences.get(context))
+        job = to_job(settings, preferences.get(context))
         run = BackgroundRun([], job, output_folder(settings))
         path = run.previews / f"{preview.asset_id(scene)}.blend"
         try:
             user_scene.save_asset(settings.asset, path, scene.frame_current)
         except (OSError, RuntimeError) as error:
-            run.close()
+            run.discard()
             raise OutputNotWritable(
                 f"The asset cannot be written to {path}: {error}",
                 hint="Free some space in the temporary folder.",
@@ -172,6 +98,7 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
                 str(path): {**source, **{name: value for name, value in known.items() if value}}
             },
         }
+        run_state.start(context, run, "asset")
         return run
 
 
@@ -180,7 +107,7 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
 
     bl_idname = "objaverse.render_batch"
     bl_label = "Render Batch"
-    kind = "batch"
+    is_modal = False
 
     sources: StringProperty(
         name="Sources",
@@ -202,7 +129,7 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
     def begin(self, context: bpy.types.Context) -> BackgroundRun:
         """Look at the list and hand it to a worker."""
         settings, state = context.scene.objaverse, context.window_manager.objaverse
-        job = properties.to_job(settings, preferences.get(context))
+        job = to_job(settings, preferences.get(context))
         out = Path(bpy.path.abspath(self.output_dir)) if self.output_dir else None
         out = out or output_folder(settings)
         sources = self._sources(settings, state)
@@ -221,6 +148,7 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
             "overwrite": settings.overwrite,
             "retry": () if self.only == "ALL" else "all",
         }
+        run_state.start(context, run, "batch")
         return run
 
     def _sources(self, settings: Any, state: Any) -> list[str]:
@@ -235,25 +163,13 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
         return names
 
 
-class OBJAVERSE_OT_cancel(bpy.types.Operator):
+class OBJAVERSE_OT_cancel(CancelOperator, bpy.types.Operator):
     """Stop rendering; finished assets stay, the one in hand leaves nothing"""
 
     bl_idname = "objaverse.cancel"
     bl_label = "Cancel Rendering"
-    bl_options: ClassVar = {"INTERNAL"}
-
-    @classmethod
-    def poll(cls, _: bpy.types.Context) -> bool:
-        """Whether something is run_state."""
-        if run_state.current() is None:
-            cls.poll_message_set("Nothing is being rendered")
-            return False
-        return True
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Cancel."""
-        run_state.cancel(context)
-        return {"FINISHED"}
+    kind = "render"
+    nothing = "Nothing is being rendered"
 
 
 class OBJAVERSE_OT_show_sheet(bpy.types.Operator):
@@ -300,7 +216,7 @@ class OBJAVERSE_OT_open_output(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (
+CLASSES: Final = (
     OBJAVERSE_OT_render_asset,
     OBJAVERSE_OT_render_batch,
     OBJAVERSE_OT_cancel,

@@ -22,7 +22,9 @@ from ...cameras import Rig, View, sample_views
 from ...cameras.bounding import outermost
 from ...errors import RenderError
 from ...job import HALF_EXTENT, RenderJob
-from .. import preferences, properties
+from .. import preferences
+from ..job_mapping import to_job
+from ..widgets import redraw
 from .overlay_geometry import is_cropped
 
 __all__ = [
@@ -126,7 +128,7 @@ def rig_or_error(context: bpy.types.Context, *, remeasure: bool = True) -> RigSt
     global _measured, _state
     scene = context.scene
     settings = scene.objaverse
-    job = properties.to_job(settings, preferences.get(context))
+    job = to_job(settings, preferences.get(context))
     if remeasure or _measured is None or _measured.key != _key(settings):
         if not remeasure:
             _schedule()
@@ -195,10 +197,7 @@ def _refresh() -> None:
     except RenderError:
         _measured = None
     _state = None
-    for window in context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                area.tag_redraw()
+    redraw()
 
 
 @bpy.app.handlers.persistent

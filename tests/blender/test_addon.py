@@ -510,8 +510,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     "Zero123": {"cameras.pattern": "zero123", "engine.samples": 128},
     "TRELLIS": {"cameras.pattern": "hammersley"},
     "InstantMesh": {
-        "cameras.pattern": "fibonacci", "cameras.fov": [50, 50], "cameras.radius": [4, 4],
-        "lighting.background": [1, 1, 1],
+        "cameras.pattern": "gs-lrm", "cameras.fov": [50, 50], "cameras.radius": [3.2, 4.5],
     },
 }  # fmt: skip
 

@@ -100,7 +100,8 @@ def test_workers_that_are_killed_at_random_cost_nothing(
         killed.append(workers_of(os.getpid())[0])
         os.kill(killed[0], signal.SIGKILL)
         while len(killed) < 9 and not over.wait(dice.uniform(0.05, 0.4)):
-            there = [lane._worker.pid for lane in made if lane._worker is not None]
+            workers = [lane._supervisor._worker for lane in made]
+            there = [worker.pid for worker in workers if worker is not None]
             if there:
                 killed.append(dice.choice(there))
                 with contextlib.suppress(ProcessLookupError):

@@ -17,12 +17,9 @@ from .look import Look
 
 __all__ = ["scan"]
 
-_NAMED: Final = re.compile(
-    rb"(?:(?:Relative)?[Ff]ile[Nn]ame|CacheFileName|CacheAbsoluteFileName)S(....)"
-    # A property of the type of a path: its flags, then its value.
-    rb"|S\x07\0\0\0XRefUrlS\0\0\0\0S(....)|S\x07\0\0\0XRefUrlS\x01\0\0\0.S(....)",
-    re.DOTALL,
-)
+# What stands before a name: the end of RelativeFilename, Filename, FileName and CacheFileName; and
+# of a property, the type of a path, after which come its flags.
+_KEYS: Final = (b"ilenameS", b"ileNameS", b"XRefUrlS")
 _CONTENT: Final = re.compile(rb"Content[RS](....)", re.DOTALL)
 _QUOTED: Final = re.compile(rb'"([^"]*)"')
 _KEYED: Final = re.compile(rb"(?:file_?name|xrefurl)[^\n]*$", re.IGNORECASE)
@@ -54,15 +51,25 @@ def scan(path: Path, found: Look) -> None:
 
 def _binary(data: bytes, found: Look) -> list[tuple[int, int, bool]]:
     spans = []
-    for match in _NAMED.finditer(data):
-        length = struct.unpack("<I", match[1] or match[2] or match[3])[0]
-        start, end = match.end(), match.end() + length
-        if not 0 < length <= _LONGEST or end > len(data):
-            continue
-        spans.append((start, end, True))
-        content = _CONTENT.search(data, end, end + 64)
-        if content and struct.unpack("<I", content[1])[0]:
-            found.embedded(os.fsdecode(data[start:end]))
+    for key in _KEYS:
+        at = data.find(key)
+        while at >= 0:
+            start = at + len(key)
+            if key == b"XRefUrlS":
+                # The flags are a string of their own.
+                flags = int.from_bytes(data[start : start + 4], "little")
+                start += 5 + flags
+            at = data.find(key, at + 1)
+            if start + 4 > len(data):
+                continue
+            (length,) = struct.unpack_from("<I", data, start)
+            start, end = start + 4, start + 4 + length
+            if not 0 < length <= _LONGEST or end > len(data):
+                continue
+            spans.append((start, end, True))
+            content = _CONTENT.search(data, end, end + 64)
+            if content and struct.unpack("<I", content[1])[0]:
+                found.embedded(os.fsdecode(data[start:end]))
     return spans
 
 

@@ -8,7 +8,8 @@ that has Blender in it (:func:`from_reason`).
 from __future__ import annotations
 
 import errno
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import ClassVar, Final
 
 __all__ = [
     "CameraFileError",
@@ -55,10 +56,13 @@ __all__ = [
     "WorkerStartFailed",
     "WorkerTimeout",
     "WrongFormat",
+    "exit_code_of",
     "from_os_error",
     "from_reason",
     "reasons",
 ]
+
+_SEVERAL_KINDS: Final = 3
 
 
 class RenderError(Exception):
@@ -185,6 +189,15 @@ class OnlineAccessDenied(RenderError):
 
     reason = "online-access-denied"
     exit_code = 17
+
+    @classmethod
+    def to_fetch(cls, what: str) -> OnlineAccessDenied:
+        """Of what is not here, with the way out."""
+        return cls(
+            f"{what} is not on this machine, and online access is switched off.",
+            hint="Leave out --offline, or fetch it first; in Blender: Preferences, System, "
+            "Allow Online Access.",
+        )
 
 
 class ImportFailed(RenderError):
@@ -314,7 +327,7 @@ class LedgerDamaged(RenderError):
 
 
 class DuplicateAsset(RenderError):
-    """Two sources of one run would get the same name."""
+    """A list gives two sources one name, or names one file twice."""
 
     reason = "duplicate-asset"
     exit_code = 43
@@ -396,6 +409,12 @@ def _all_classes() -> dict[str, type[RenderError]]:
 def reasons() -> list[str]:
     """The names of all failures, in alphabetical order."""
     return sorted(_all_classes())
+
+
+def exit_code_of(codes: Iterable[int]) -> int:
+    """Of all failures together: 0 for none, the code of the one kind that there was, or 3."""
+    kinds = set(codes)
+    return 0 if not kinds else kinds.pop() if len(kinds) == 1 else _SEVERAL_KINDS
 
 
 def from_reason(reason: str, message: str, hint: str = "", log: str = "") -> RenderError:

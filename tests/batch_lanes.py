@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -168,15 +167,6 @@ def assets_of(out: Path | str) -> Iterator[tuple[str, dict[str, Any]]]:
     for ref in Dataset.open(out):
         with AssetReader(ref) as reader:
             yield ref.id, reader.metadata
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def fails(error: RenderError, *ids: str, times: int = 10**6) -> Act:

@@ -89,7 +89,7 @@ def made_up_page(target: Path, source: Path, count: int) -> Path:
     (original,) = source.glob("assets/*/*/detail.js")
     files = [path for path in original.parent.iterdir() if path.name != "card.json"]
     kinds = ["chair", "lamp", "rocket", "teapot", "bicycle", "tree", "house"]
-    licences = ["by", "cc0", "by-sa", "by-nc"]
+    licenses = ["by", "cc0", "by-sa", "by-nc"]
     build._prepare(target)
     cards = []
     for number in range(count):
@@ -104,7 +104,7 @@ def made_up_page(target: Path, source: Path, count: int) -> Path:
         cards.append(
             {
                 "k": key, "i": f"asset-{number:05d}", "n": f"{kind} {number}",
-                "l": licences[number % 4], "c": [kind], "t": [f"tag-{number % 31}", "made-up"],
+                "l": licenses[number % 4], "c": [kind], "t": [f"tag-{number % 31}", "made-up"],
                 "w": ["missing-textures"] if number % 13 == 0 else [],
                 "d": ["object_in_frame"] if number % 7 == 0 else [],
                 "v": 0 if failed else 6, "f": number * 37 % 100_000, "y": "glb",

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import struct
@@ -225,7 +224,8 @@ def test_a_text_model_that_is_wrong_is_named(tmp_path: Path, name: str, line: st
 
 
 @each_writer
-def test_random_damage_to_a_model_is_always_a_named_error(tmp_path: Path, write: Any):
+def test_random_damage_to_a_model_is_a_named_error_or_gives_cameras(tmp_path: Path, write: Any):
+    named = 0
     rng = np.random.default_rng(0)
     files = list(write(tmp_path).iterdir())
     whole = {path: path.read_bytes() for path in files}
@@ -235,9 +235,16 @@ def test_random_damage_to_a_model_is_always_a_named_error(tmp_path: Path, write:
         for at in rng.integers(0, len(damaged), 4):
             damaged[at] = rng.integers(256)
         path.write_bytes(damaged)
-        with contextlib.suppress(CameraFileError):
-            views_from_file(str(tmp_path), SIZE)
+        try:
+            for view in views_from_file(str(tmp_path), SIZE):
+                pose = view.camera.camera_to_world
+                assert np.isfinite(pose).all() and np.isfinite(view.camera.intrinsics).all()
+                assert np.abs(pose[:3, :3].T @ pose[:3, :3] - np.eye(3)).max() < 1e-6
+                assert (np.diag(view.camera.intrinsics) > 0).all()
+        except CameraFileError:
+            named += 1
         path.write_bytes(whole[path])
+    assert named > 40
 
 
 # --- Folders, angles ------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -63,7 +65,19 @@ def put(folder: Path, name: str, content: bytes) -> str:
 # --- Help -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["", "render", "verify", "sheet", "doctor"])
+COMMANDS = sorted(
+    path.stem
+    for path in Path(cli.__file__).parent.glob("*.py")
+    if "commands.add_parser(" in path.read_text(encoding="utf-8")
+)
+
+
+def test_the_commands_are_found():
+    assert {"render", "verify", "export", "status", "merge"} < set(COMMANDS)
+    assert len(COMMANDS) >= 15
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture):
     with pytest.raises(SystemExit) as stop:
         cli.main([*command.split(), "--help"])
@@ -406,15 +420,20 @@ def test_json_lines_tell_every_result_and_the_sum(capsys, tmp_path: Path):
     assert total == {"kind": "summary", "done": 0, "skipped": 0, "failed": 5}
 
 
-def test_two_sources_of_one_name_are_told_apart_or_refused(capsys, tmp_path: Path):
+def test_two_sources_of_one_name_are_told_apart(capsys, tmp_path: Path):
     paths = []
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         paths.append(put(tmp_path / folder, "model.glb", glb() + folder.encode()))
     arguments = ["render", *paths, "--out", str(tmp_path / "out"), "--dry-run"]
-    assert cli.main(arguments) == 43
-    assert "would both be named model" in capsys.readouterr().err
+    assert cli.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "one-model.zip" in said and "two-model.zip" in said
     assert cli.main([*arguments, "--ids", "sha256"]) == 0
+    table = tmp_path / "list.txt"
+    table.write_text("\n".join(f"{path} --id model" for path in paths))
+    assert cli.main(["render", str(table), "--out", str(tmp_path / "out"), "--dry-run"]) == 43
+    assert "would both be named model" in capsys.readouterr().err
 
 
 def test_an_output_folder_that_cannot_be_is_named(capsys, tmp_path: Path):
@@ -632,3 +651,52 @@ def test_a_shard_that_is_cut_off_does_not_hide_the_others(capsys, tmp_path: Path
     said = capsys.readouterr()
     assert f"FAILED {broken}" in said.err
     assert "ok     " in said.out and "shard-000001.tar/asset" in said.out
+
+
+_BARS = """
+from functools import partialmethod
+import tqdm
+from objaverse_render_addon.cli.common import Bar, counted
+# Not ten times a second only.
+tqdm.tqdm.__init__ = partialmethod(tqdm.tqdm.__init__, mininterval=0)
+for _ in counted(iter("abc"), 3):
+    print("line")
+with Bar(unit="asset") as bar, Bar(hidden=True, unit="none") as hidden:
+    for done in range(1, 8):
+        bar.show(done, 7)
+        hidden.show(done, 7)
+with Bar(unit="B") as bytes_:
+    bytes_.show(0, 0)
+    bytes_.grow(0, 100)
+    bytes_.grow(40, -20)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+@pytest.mark.parametrize("terminal", [True, False])
+def test_bars_are_for_terminals(terminal: bool):
+    import pty
+    import termios
+
+    here, there = pty.openpty() if terminal else os.pipe()
+    if terminal:
+        termios.tcsetwinsize(there, (24, 80))
+    done = subprocess.Popen(
+        [sys.executable, "-c", _BARS],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=there,
+        env={name: value for name, value in os.environ.items() if not name.startswith("TQDM")},
+    )
+    os.close(there)
+    said = b""
+    with contextlib.suppress(OSError):
+        while chunk := os.read(here, 1000):
+            said += chunk
+    os.close(here)
+    out, _ = done.communicate(timeout=60)
+    assert done.returncode == 0
+    assert out.decode().split() == ["line"] * 3
+    shown = said.decode()
+    assert ("0/3" in shown and "7/7" in shown and "40" in shown and "80" in shown) == terminal
+    assert "none" not in shown and (terminal or not shown)

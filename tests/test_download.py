@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import struct
 import sys
 import threading
 import time
@@ -13,6 +12,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
+from helpers import glb_shell as glb
 from objaverse_server import (
     Server,
     another_range,
@@ -56,19 +56,7 @@ UID, OTHER, THIRD = "0" * 32, "ab" * 16, "c1" * 16
 INDEX = "object-paths.json.gz"
 
 
-def glb(size: int = 100_000, kind: int = 7) -> bytes:
-    """The shell of a GLB, with a content that shows when it was put together wrongly."""
-    cycle = bytes(i * kind % 251 for i in range(251))
-    body = (cycle * (size // 251 + 1))[: size - 12]
-    return b"glTF" + struct.pack("<II", 2, size) + body
-
-
-@pytest.fixture(autouse=True)
-def _in_a_hurry_and_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "BACKOFF", 0.001)
-    # Somebody's proxy, token or mirror has no part in this.
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HF_TOKEN", "HF_ENDPOINT"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("in_a_hurry_and_alone")
 
 
 @pytest.fixture
@@ -134,15 +122,15 @@ def test_the_list_of_paths_is_fetched_once(server, cache, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "source",
+    ("source", "uid"),
     [
-        UID, f" {OTHER.upper()} ", f"https://sketchfab.com/3d-models/{UID}",
-        f"https://www.sketchfab.com/3d-models/a-chair_2-{OTHER}/",
-        f"http://sketchfab.com/models/{UID}",
+        (UID, UID), (f" {OTHER.upper()} ", OTHER), (f"https://sketchfab.com/3d-models/{UID}", UID),
+        (f"https://www.sketchfab.com/3d-models/a-chair_2-{OTHER}/", OTHER),
+        (f"http://sketchfab.com/models/{UID}", UID),
     ],
 )  # fmt: skip
-def test_an_identifier_may_be_given_in_several_ways(source: str):
-    assert as_uid(source) in (UID, OTHER)
+def test_an_identifier_may_be_given_in_several_ways(source: str, uid: str):
+    assert as_uid(source) == uid
 
 
 @pytest.mark.parametrize(
@@ -373,7 +361,7 @@ def test_without_the_network_nothing_is_asked_and_the_way_out_is_said(server, tm
 
 def test_cancelling_stops_a_slow_download_soon(server, cache):
     name = server.add(UID, glb(2_000_000))
-    server.orders[name] = [slowly(8192, 0.01)]
+    server.orders[name] = [slowly(8192, 0.2)]
     cancel, seen = threading.Event(), []
     cache._object_paths(None, None)
 
@@ -384,7 +372,8 @@ def test_cancelling_stops_a_slow_download_soon(server, cache):
     start = time.monotonic()
     with pytest.raises(Interrupted):
         cache.fetch(UID, progress, cancel)
-    assert time.monotonic() - start < 1.0
+    # All of it takes fifty.
+    assert time.monotonic() - start < 20
     assert seen[0][1] == 2_000_000
     assert not (cache.folder / name).exists()
     # What came is not lost.
@@ -578,7 +567,8 @@ def test_a_stalled_connection_is_noticed_and_the_file_comes_all_the_same(
 
 
 @pytest.mark.parametrize("answer", [stalling(100_000), silent])
-def test_cancelling_a_stalled_download_is_answered_within_a_second(server, cache, answer):
+def test_cancelling_a_stalled_download_does_not_wait_for_it(server, cache, monkeypatch, answer):
+    monkeypatch.setattr(downloads, "STALLED", 300.0)
     name = server.add(UID, glb(400_000))
     server.orders[name] = [answer]
     cancel = threading.Event()
@@ -586,11 +576,11 @@ def test_cancelling_a_stalled_download_is_answered_within_a_second(server, cache
     start = time.monotonic()
     with pytest.raises(Interrupted):
         cache.fetch(UID, None, cancel)
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 60
 
 
 def test_cancelling_answers_while_another_process_has_the_lock(server, cache):
-    from objaverse_render_addon.assets.locks import locked
+    from objaverse_render_addon.locks import locked
 
     name = server.add(UID, glb())
     target = cache.folder / name

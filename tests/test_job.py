@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import leaves
 
 import objaverse_render_addon
 from objaverse_render_addon import job as job_module
@@ -65,16 +66,6 @@ DRAWN = RenderJob(
     files=Files(geometry="exr", layout="folder"),
 )
 FROM_FILE = RenderJob(cameras=CameraRules(pattern="file", file="poses.json", views=3))
-
-
-def leaves(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, dict):
-            found |= leaves(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value
-    return found
 
 
 FIELDS = leaves(RenderJob().to_dict())

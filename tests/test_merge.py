@@ -14,7 +14,7 @@ from objaverse_render_addon.batch.lock import Lock
 from objaverse_render_addon.batch.queue import merge as batch_merge
 from objaverse_render_addon.batch.queue.ledger import Ledger
 from objaverse_render_addon.batch.queue.merge import merge
-from objaverse_render_addon.batch.queue.rows import Entry, Outcome
+from objaverse_render_addon.batch.queue.rows import AssetOutcome, QueueEntry
 from objaverse_render_addon.batch.status import ledgers, read_status
 from objaverse_render_addon.errors import (
     ImportFailed,
@@ -31,12 +31,12 @@ def part(folder: Path, index: int, total: int, job: str = "job", **states: str) 
         known = {row["asset_id"]: row["id"] for row in ledger.assets()}
         if not known:
             ledger.put("fingerprint", job)
-            ledger.add("x", [Entry(f"/{name}", name) for name in states])
+            ledger.add("x", [QueueEntry(f"/{name}", name) for name in states])
             known = {row["asset_id"]: row["id"] for row in ledger.assets()}
         for name, state in states.items():
             if state != "waiting":
                 reason = None if state == "done" else "timeout"
-                ledger.finish(Outcome(known[name], state, 1, reason, path=f"{name}.zip"))
+                ledger.finish(AssetOutcome(known[name], state, 1, reason, path=f"{name}.zip"))
         ledger.beat(ledger.start_run(1), random.random(), 1, 0, ended="finished")
     return path
 
@@ -78,7 +78,7 @@ def test_parts_that_come_later_are_missing_no_more(tmp_path: Path):
 def test_a_ledger_of_the_whole_list_lacks_no_part(tmp_path: Path):
     target = tmp_path / "ledger.sqlite"
     with Ledger(target) as ledger:
-        ledger.add("all", [Entry("/a", "a"), Entry("/b", "b")])
+        ledger.add("all", [QueueEntry("/a", "a"), QueueEntry("/b", "b")])
     assert merge([part(tmp_path, 0, 2, a="done")], target, "data") == (2, [1])
     assert read_status([target]).missing == []
 
@@ -145,7 +145,7 @@ def test_what_is_done_in_the_whole_stays_done(tmp_path: Path):
     with Ledger(target) as ledger:
         row = ledger.find("a")
         assert row is not None
-        ledger.finish(Outcome(row.id, "done", 1))
+        ledger.finish(AssetOutcome(row.id, "done", 1))
     merge([path], target, "data")
     assert rows(target) == {"a": "done", "b": "waiting"}
 

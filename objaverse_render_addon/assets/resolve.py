@@ -19,6 +19,7 @@ from ..errors import (
     OnlineAccessDenied,
     SourceNotFound,
 )
+from ..files import file_sha256
 from .addresses import fetch_address, found_in, is_elsewhere, place_of
 from .download import PER_HOST, Progress, Session, download, redacted
 from .formats import inspect_file
@@ -108,7 +109,7 @@ class Resolver:
         """The asset's file, from where it lies, the cache or the network.
 
         Args:
-            on_progress: Told bytes so far and bytes expected (0 where nobody says).
+            on_progress: Called with bytes so far and bytes expected (0 where nobody says).
             cancel: Set it, from any thread, to stop within a second.
 
         Raises:
@@ -321,11 +322,7 @@ class Resolver:
 
     def _need_network(self, what: str) -> None:
         if not self._online:
-            raise OnlineAccessDenied(
-                f"{redacted(what)} is not on this machine, and online access is switched off.",
-                hint="Leave out --offline, or fetch it first; in Blender: Preferences, System, "
-                "Allow Online Access.",
-            )
+            raise OnlineAccessDenied.to_fetch(redacted(what))
 
     # --- Made when they are needed ------------------------------------------------------------
 
@@ -353,13 +350,12 @@ class Resolver:
 
 
 def _said(source: Source) -> dict[str, Any]:
-    licence = source.known.get("license")
-    return {"license": licence} if licence else {}
+    license = source.known.get("license")
+    return {"license": license} if license else {}
 
 
 def _file_digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise SourceNotFound(f"{path} cannot be read: {error.strerror}.") from error

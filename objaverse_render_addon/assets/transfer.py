@@ -7,7 +7,6 @@ What broke off is continued where the other side can prove that it still has the
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import queue
@@ -21,7 +20,8 @@ from pathlib import Path
 from typing import Any, Final, TypedDict
 
 from ..errors import ChecksumMismatch, DiskFull, DownloadFailed, Interrupted, from_os_error
-from .locks import locked
+from ..files import file_sha256
+from ..locks import locked
 
 __all__ = ["Broken", "Opener", "Progress", "Stream", "Wishes", "transfer"]
 
@@ -108,7 +108,7 @@ def transfer(
 
     Args:
         what: Its name, for messages.
-        on_progress: Told bytes so far and bytes expected (0 where nobody says).
+        on_progress: Called with bytes so far and bytes expected (0 where nobody says).
         cancel: Set it, from any thread, to stop within a second.
         sha256: Its content has to have this one.
         found: Asked, once nobody else works on the target, whether it is there now; otherwise a
@@ -204,7 +204,7 @@ def _fill(
                 with turn():
                     _attempt(part, opener, what, on_progress, cancel, max_bytes)
             expected = sha256 or part.sha256
-            if not expected or _sha256(part.path) == expected:
+            if not expected or file_sha256(part.path) == expected:
                 return
             part.remove()
             mismatches += 1
@@ -287,11 +287,6 @@ def _check_room(folder: Path, needed: int, what: str) -> None:
             f"{what} needs {needs} in {folder}, where {there} are free.",
             hint="Free some space or choose another --download-dir.",
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Left(Exception):

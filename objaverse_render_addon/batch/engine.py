@@ -39,10 +39,10 @@ from .options import RunOptions
 from .output.packing import Shards, Waiting
 from .output.storage import STORAGE_ERRORS, StorageWatch
 from .output.store import Store
-from .prepare import Found, Item, Preparer
+from .prepare import AlreadyFinished, Item, Preparer
 from .queue.ledger import Ledger
 from .queue.ledger_file import named
-from .queue.rows import Outcome, Row, file_type
+from .queue.rows import AssetOutcome, Row, file_type
 from .results import AssetResult, Event, Notice
 
 __all__ = ["Books", "Engine", "Listener"]
@@ -64,7 +64,7 @@ _DEADLY: Final = (WorkerCrashed, WorkerTimeout, OutOfMemory)
 @dataclass(frozen=True, slots=True)
 class _Prepared:
     row: Row
-    outcome: Item | Found | RenderError
+    outcome: Item | AlreadyFinished | RenderError
     sha256: str | None = None
 
 
@@ -277,7 +277,7 @@ class Engine:
         if self._deadline is None:
             self._stop_fetching.set()
             for item, _ in self._ready:
-                self._put_back(item)
+                self._requeue(item)
             self._ready.clear()
         self._deadline = deadline
         if deadline <= time.monotonic():
@@ -285,18 +285,18 @@ class Engine:
             for thread in self._lanes.values():
                 thread.interrupt()
 
-    def _put_back(self, item: Item) -> None:
+    def _requeue(self, item: Item) -> None:
         """It waits as before; nothing that happened was its doing."""
         self._preparer.release(item)
-        self._ledger.put_back(item.row)
+        self._ledger.requeue(item.row)
         self._exhausted = False
 
     def _again(self, item: Item, avoid: int = -1) -> None:
         """It is rendered again: next, or by another lane where there is another."""
         if self._deadline is not None:
-            self._put_back(item)
+            self._requeue(item)
             return
-        self._ledger.hold(item.row)
+        self._ledger.defer(item.row)
         if avoid < 0:
             self._ready.appendleft((item, avoid))
         else:
@@ -347,8 +347,8 @@ class Engine:
             self._preparing[row.id] = row
             self._fetchers.submit(self._prepare, row)
 
-    def _patiently(self, action: Callable[[], Found | None]) -> Found | None:
-        found: list[Found | None] = []
+    def _patiently(self, action: Callable[[], AlreadyFinished | None]) -> AlreadyFinished | None:
+        found: list[AlreadyFinished | None] = []
         error = self._storage.insist(lambda: found.append(action()), self._report)
         if isinstance(error, STORAGE_ERRORS):
             # No fault of the asset, and no hope for the others.
@@ -362,7 +362,7 @@ class Engine:
         self._inbox.put(_Trouble(error))
 
     def _prepare(self, row: Row) -> None:
-        outcome: Item | Found | RenderError
+        outcome: Item | AlreadyFinished | RenderError
         digest = None
         try:
             outcome = self._preparer.prepare(row)
@@ -441,8 +441,8 @@ class Engine:
             if self._deadline is None:
                 self._ready.append((outcome, -1))
             else:
-                self._put_back(outcome)
-        elif isinstance(outcome, Found):
+                self._requeue(outcome)
+        elif isinstance(outcome, AlreadyFinished):
             if outcome.staged is not None:
                 outcome.item.size = size_of(outcome.staged)
                 self._bring(outcome.item, str(outcome.staged))
@@ -454,7 +454,7 @@ class Engine:
                     result.views = outcome.item.done.views
                 self._on_result(row.id, result)
         elif isinstance(outcome, Interrupted):
-            self._ledger.put_back(row)
+            self._ledger.requeue(row)
             self._exhausted = False
         else:
             self._fail(row, outcome, sha256=told.sha256)
@@ -484,7 +484,7 @@ class Engine:
             self._bring(item, message.path)
         elif isinstance(message, Interrupted):
             item.row.attempts -= 1
-            self._put_back(item)
+            self._requeue(item)
         elif isinstance(message, STORAGE_ERRORS):
             self._storage_failed(item, message)
         elif isinstance(message, _DEADLY):
@@ -509,7 +509,7 @@ class Engine:
         if self._lanes:
             self._again(item, lane)
             return
-        self._put_back(item)
+        self._requeue(item)
         if not self._lanes and self._deadline is None:
             self._fatal = error
             self._stop(0)
@@ -575,7 +575,7 @@ class Engine:
             return
         # What is rendered stays where it is, and the next run brings it to its place.
         for row in told.rows:
-            self._ledger.put_back(self._packing.pop(row).row)
+            self._ledger.requeue(self._packing.pop(row).row)
         self._end(told.error)
 
     def _finish(self, items: Sequence[Item], name: str) -> None:
@@ -604,7 +604,7 @@ class Engine:
         state: str = "failed",
         sha256: str | None = None,
     ) -> None:
-        outcome = Outcome(row.id, state, row.attempts, sha256=sha256)
+        outcome = AssetOutcome(row.id, state, row.attempts, sha256=sha256)
         if item is not None:
             self._preparer.release(item)
             outcome = self._outcome(item, state, None)
@@ -618,8 +618,8 @@ class Engine:
         if self._shards is not None:
             self._pack(self._shards.ended(row.id))
 
-    def _outcome(self, item: Item, state: str, path: str | None) -> Outcome:
-        outcome = Outcome(item.row.id, state, item.row.attempts)
+    def _outcome(self, item: Item, state: str, path: str | None) -> AssetOutcome:
+        outcome = AssetOutcome(item.row.id, state, item.row.attempts)
         outcome.fingerprint, outcome.path = item.fingerprint, path
         outcome.worker, outcome.bytes = item.lane or None, item.size or None
         outcome.source_bytes, outcome.sha256 = item.source_bytes or None, item.sha256

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import SourceNotFound, from_os_error
+from ..errors import SourceNotFound
+from ..files import replacing
 from .output.store import state_folder
 from .queue.ledger import Ledger
 from .queue.ledger_file import named
@@ -175,22 +176,17 @@ def export_csv(paths: Sequence[Path], folder: Path) -> list[tuple[Path, int]]:
     written = []
     for name, states in (("successful", ("done",)), ("failed", FAILED)):
         target = folder / f"handle-found-object-{name}.csv"
-        part = folder / f".{target.name}.{os.getpid()}"
         count = 0
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with part.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                for path in paths:
-                    with named(path), Ledger(path, read_only=True) as ledger:
-                        for row in ledger.assets(states):
-                            more = [row["reason"], row["message"]] if name == "failed" else []
-                            writer.writerow(
-                                [row["updated"], row["source"], row["sha256"] or "", *more]
-                            )
-                            count += 1
-            part.replace(target)
-        except OSError as error:
-            raise from_os_error(error, str(target)) from error
+        with (
+            replacing(target) as part,
+            part.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.writer(file)
+            for path in paths:
+                with named(path), Ledger(path, read_only=True) as ledger:
+                    for row in ledger.assets(states):
+                        more = [row["reason"], row["message"]] if name == "failed" else []
+                        writer.writerow([row["updated"], row["source"], row["sha256"] or "", *more])
+                        count += 1
         written.append((target, count))
     return written

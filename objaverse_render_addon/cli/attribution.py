@@ -53,9 +53,9 @@ def add(commands: Any) -> None:
 
 def _attribution(options: argparse.Namespace) -> int:
     from ..assets.catalogue import Catalogue
-    from ..dataset.atomic import write_whole
     from ..dataset.credits import FORMATS, credits_of, render_credits
     from ..dataset.storage import find_assets
+    from ..files import write_whole
 
     extension = ".txt" if options.output is None else options.output.suffix.lower()
     if extension not in FORMATS:
@@ -81,7 +81,7 @@ def _attribution(options: argparse.Namespace) -> int:
 def _warn(found: list[Credit]) -> None:
     cautions: dict[str, list[str]] = {}
     for credit in found:
-        for caution in credit.licence.cautions:
+        for caution in credit.license.cautions:
             cautions.setdefault(caution, []).append(credit.asset_id)
     for caution, names in sorted(cautions.items()):
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""

@@ -8,16 +8,18 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
 from ..errors import RenderError, reasons
 
 __all__ = [
+    "Bar",
     "add_blender",
     "add_jobs",
     "beside",
     "complain",
     "counted",
+    "new_bar",
     "number_from",
     "readable_size",
     "reason",
@@ -111,19 +113,62 @@ def readable_size(count: float) -> str:
 
 def counted(items: Iterable[_T], total: int, unit: str = "asset") -> Iterator[_T]:
     """The same items; a terminal sees how many are done and how long the rest will take."""
+    with Bar(unit=unit, hidden=total < 2) as bar:
+        for done, item in enumerate(items):
+            bar.show(done, total)
+            bar.clear()  # Whoever takes the item may print a line.
+            yield item
+
+
+def new_bar(total: int, **looks: Any) -> Any:
+    """A bar of tqdm on standard error; ``None`` where nobody looks, or there is no tqdm."""
+    if not sys.stderr.isatty():
+        return None
     try:
         from tqdm import tqdm
     except ImportError:  # Inside an installed Blender.
-        yield from items
-        return
-    # ``None``: only where somebody looks.
-    with tqdm(
-        total=total, unit=unit, leave=False, file=sys.stderr, disable=None if total > 1 else True
-    ) as bar:
-        for item in items:
-            bar.clear()  # Whoever takes the item may print a line.
-            yield item
-            bar.update()
+        return None
+    return tqdm(total=total, leave=False, file=sys.stderr, **looks)
+
+
+class Bar:
+    """A bar for people that begins when it is known how much there is to do.
+
+    Args:
+        hidden: Nobody wants to see it.
+        looks: tqdm's own arguments.
+    """
+
+    def __init__(self, *, hidden: bool = False, **looks: Any) -> None:
+        self._hidden, self._looks = hidden, looks
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, done: int, total: int) -> None:
+        """So much is done, of so much."""
+        if self._bar is None and not self._hidden:
+            self._bar = new_bar(total, **self._looks)
+            self._hidden = self._bar is None
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+
+    def grow(self, came: int, expected: int) -> None:
+        """So much more came, and so much more is expected; from any thread."""
+        if self._bar is not None:
+            with self._bar.get_lock():
+                self._bar.total = max(0, self._bar.total + expected)
+                self._bar.update(came)
+
+    def clear(self) -> None:
+        """Make room for a line."""
+        if self._bar is not None:
+            self._bar.clear()
 
 
 def beside(asset: str, suffix: str) -> Path:

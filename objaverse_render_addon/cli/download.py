@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Interrupted
-from .common import complain, readable_size, whole_from
+from ..errors import Interrupted, exit_code_of
+from .common import Bar, complain, readable_size, whole_from
 
 if TYPE_CHECKING:
     from ..assets.ahead import FetchResult
@@ -75,13 +74,16 @@ def _download(options: argparse.Namespace) -> int:
     codes: set[int] = set()
     received = 0
     cancel = threading.Event()
-    bar = _Bar(hidden=options.json or options.quiet)
+    bar = Bar(
+        hidden=options.json or options.quiet, unit="B", unit_scale=True, unit_divisor=1024
+    )
     with bar, Resolver(
         options.download_dir,
         online=not options.offline,
         per_host=options.per_host,
         save_repo_format=options.save_repo_format,
     ) as resolver:
+        bar.show(0, 0)
         try:
             for result in fetch_all(
                 resolver,
@@ -104,7 +106,7 @@ def _download(options: argparse.Namespace) -> int:
     elif not options.quiet and sum(counts.values()) > 1:
         said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
         print(f"{said}, {readable_size(received)}")
-    return 0 if not codes else codes.pop() if len(codes) == 1 else 3
+    return exit_code_of(codes)
 
 
 def _tell(result: FetchResult, options: argparse.Namespace) -> None:
@@ -130,38 +132,3 @@ def _tell(result: FetchResult, options: argparse.Namespace) -> None:
         state = fetched.provenance.get("objaverse_xl", {}).get("state", "")
         note = f" [{state}]" if state in ("modified", "new") else ""
         print(f"{result.status:7s} {fetched.path}{size}{note}", flush=True)
-
-
-class _Bar:
-    """Bytes that came, of those that are expected so far; a terminal sees it."""
-
-    def __init__(self, *, hidden: bool) -> None:
-        self._bar: Any = None
-        if hidden or not sys.stderr.isatty():
-            return
-        try:
-            from tqdm import tqdm
-        except ImportError:  # Inside an installed Blender.
-            return
-        self._bar = tqdm(
-            total=0, unit="B", unit_scale=True, unit_divisor=1024, leave=False, file=sys.stderr
-        )
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def grow(self, came: int, expected: int) -> None:
-        """From any thread."""
-        if self._bar is not None:
-            with self._bar.get_lock():
-                self._bar.total = max(0, self._bar.total + expected)
-                self._bar.update(came)
-
-    def clear(self) -> None:
-        """Before somebody prints a line."""
-        if self._bar is not None:
-            self._bar.clear()

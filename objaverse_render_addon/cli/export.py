@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 from typing import Any
 
 from ..words import how_many
-from .common import complain, number_from, whole_from
+from .common import Bar, complain, number_from, whole_from
 
 __all__ = ["add"]
 
@@ -104,7 +103,7 @@ def _shares(text: str) -> tuple[float, float, float]:
 
 def _export(options: argparse.Namespace) -> int:
     from ..dataset.export import FORMATS, Options, export
-    from ..errors import InvalidJob
+    from ..errors import InvalidJob, exit_code_of
 
     if options.to in ("help", "list"):
         width = max(map(len, FORMATS))
@@ -132,24 +131,15 @@ def _export(options: argparse.Namespace) -> int:
             on_outcome=progress.outcome,
         )
     _tell(report, options)
-    codes = {outcome.error.exit_code for outcome in report.failed if outcome.error}
-    return 0 if not codes else codes.pop() if len(codes) == 1 else 3
+    return exit_code_of(outcome.error.exit_code for outcome in report.failed if outcome.error)
 
 
-class _Progress:
+class _Progress(Bar):
     """A bar for people, a line per asset for machines."""
 
     def __init__(self, quiet: bool, as_json: bool) -> None:
-        self._show = sys.stderr.isatty() and not quiet and not as_json
+        super().__init__(hidden=quiet or as_json, unit="asset")
         self._json = as_json
-        self._bar: Any = None
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
 
     def outcome(self, outcome: Any, done: int, total: int) -> None:
         """An asset ended."""
@@ -165,15 +155,7 @@ class _Progress:
             print(json.dumps(line), flush=True)
         elif outcome.error is not None:
             complain(outcome.error, f"failed [{outcome.error.reason}]")
-        if self._show:
-            if self._bar is None:
-                try:
-                    from tqdm import tqdm
-                except ImportError:  # Inside an installed Blender.
-                    self._show = False
-                    return
-                self._bar = tqdm(total=total, unit="asset", leave=False, file=sys.stderr)
-            self._bar.update(done - self._bar.n)
+        self.show(done, total)
 
 
 def _tell(report: Any, options: argparse.Namespace) -> None:

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .common import new_bar
+
 if TYPE_CHECKING:
     from ..assets.catalogue import Catalogue
 
@@ -76,7 +78,7 @@ class _Making:
         if stage != self._stage:
             self._close()
             self._stage = stage
-            self._bar = _bar(stage, total)
+            self._bar = new_bar(total, desc=_WHAT[stage], unit=_UNIT[stage])
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
 
@@ -90,13 +92,3 @@ class _Making:
         if self._stage and kind is None:
             seconds = time.monotonic() - self._since
             print(f"The index is ready after {seconds:.0f} s.", file=sys.stderr)
-
-
-def _bar(stage: str, total: int) -> Any:
-    if not sys.stderr.isatty():
-        return None
-    try:
-        from tqdm import tqdm
-    except ImportError:  # Inside an installed Blender.
-        return None
-    return tqdm(total=total, desc=_WHAT[stage], unit=_UNIT[stage], leave=False, file=sys.stderr)

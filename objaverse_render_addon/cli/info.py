@@ -75,15 +75,15 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _show(entry: Entry, description: str) -> None:
-    licence = entry.licence
-    cautions = f" [{', '.join(licence.cautions)}]" if licence.cautions else ""
+    license = entry.license
+    cautions = f" [{', '.join(license.cautions)}]" if license.cautions else ""
     size = "–" if entry.size is None else f"{entry.size / 2**20:.1f} MiB"
     lines = {
         "uid": entry.uid,
         "name": entry.title,
         "author": f"{entry.author or 'unknown'} {entry.author_url}",
         "page": entry.url,
-        "licence": f"{licence.name}{cautions} {licence.url}",
+        "licence": f"{license.name}{cautions} {license.url}",
         "counts": f"{_said(entry.faces)} faces, {_said(entry.vertices)} vertices, "
         f"{_said(entry.textures)} textures, {_said(entry.animations)} animations",
         "GLB": f"{size}, {entry.object_path}",
@@ -107,7 +107,7 @@ def _said(value: int | None) -> str:
 
 def _save_thumbnail(entry: Entry, options: argparse.Namespace) -> None:
     from ..assets.thumbnails import Thumbnails
-    from ..dataset.atomic import write_whole
+    from ..files import write_whole
 
     folder = cache_folder(options)
     path = Thumbnails(folder, online=not options.offline).fetch(entry)

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from ..batch.results import KEPT_RESULTS
 from ..words import how_many
-from .common import complain
+from .common import complain, new_bar
 
-__all__ = ["JsonProgress", "Progress"]
+__all__ = ["JsonProgress", "TerminalProgress"]
 
 _SILENCE: Final = 10.0
 """Seconds of silence after which a log, or a pipe, is told how things stand."""
@@ -68,7 +68,7 @@ class JsonProgress:
         print(json.dumps({"kind": "summary", **counts}), flush=True)
 
 
-class Progress:
+class TerminalProgress:
     """A bar with speed and time left, and a line per asset, for people.
 
     Where no terminal shows the bar, a line now and then tells the same.
@@ -85,7 +85,7 @@ class Progress:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._tell, name="progress", daemon=True)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> TerminalProgress:
         if not self._quiet and not self._shown:
             self._thread.start()
         return self
@@ -142,7 +142,9 @@ class Progress:
         elif event.kind == "frame-done" or (event.kind == "stage" and not alone):
             if self._bar is None:
                 total = event.total if alone else self._to_do
-                self._bar = _new_bar(total, event.asset_id[:40] if alone else "", alone)
+                print("\r\033[K", end="", file=sys.stderr)
+                title = event.asset_id[:40] if alone else None
+                self._bar = new_bar(total, desc=title, unit=" views" if alone else " assets")
             if self._bar is not None and alone:
                 self._bar.update()
             elif self._bar is not None:
@@ -210,15 +212,3 @@ def _where(result: Any) -> str:
     name = where.replace("\\", "/").rpartition("/")[2]
     packed = name.endswith(".tar") and name != f"{result.asset_id}.tar"
     return f"{where}/{result.asset_id}" if packed else where
-
-
-def _new_bar(total: int, title: str, alone: bool) -> Any:
-    try:
-        from tqdm import tqdm
-    except ImportError:  # Inside an installed Blender.
-        return None
-    print("\r\033[K", end="", file=sys.stderr)
-    return tqdm(
-        total=total, desc=title or None, unit=" views" if alone else " assets", leave=False,
-        file=sys.stderr,
-    )  # fmt: skip

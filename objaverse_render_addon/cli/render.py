@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..errors import InvalidJob
+from ..errors import InvalidJob, exit_code_of
 from ..job import CameraRules, RenderJob
 from ..words import how_many
 from .common import add_blender, complain, number_from, reason_or_all, whole_from
 from .flags import add_job_flags, job_of
-from .progress import JsonProgress, Progress
+from .progress import JsonProgress, TerminalProgress
 
 __all__ = ["add"]
 
@@ -215,10 +215,11 @@ def _render(options: argparse.Namespace) -> int:
         raise InvalidJob("No output folder is given.", hint="Add --out DIR.")
     if options.dry_run:
         plans = plan(
-            options.sources, job, options.out, ids=options.ids, overwrite=options.overwrite
-        )
+            options.sources, job, options.out,
+            ids=options.ids, overwrite=options.overwrite, state=options.state,
+        )  # fmt: skip
         return _show_plan(plans, job)
-    progress = JsonProgress() if options.json else Progress(options.quiet)
+    progress = JsonProgress() if options.json else TerminalProgress(options.quiet)
     targets = {
         name: Path(folder or f"{str(options.out).rstrip('/')}-{name}")
         for name, _, folder in (text.partition("=") for text in options.export)
@@ -302,5 +303,4 @@ def _show_plan(plans: list[Any], job: RenderJob) -> int:
         f"{count} of {how_many(len(plans), 'asset')} to render: {views} each ({cameras.pattern}), "
         f"{width}x{height}, {', '.join(resolved.pixels.passes)}"
     )
-    codes = {item.error.exit_code for item in plans if item.error}
-    return 0 if not codes else codes.pop() if len(codes) == 1 else 3
+    return exit_code_of(item.error.exit_code for item in plans if item.error)

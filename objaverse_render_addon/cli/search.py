@@ -119,12 +119,12 @@ def _search(options: argparse.Namespace) -> int:
 
 def _query(options: argparse.Namespace) -> Query:
     from ..assets.catalogue import Query
-    from ..assets.licences import parse_filter
+    from ..assets.licenses import parse_filter
 
     return Query(
         text=" ".join(options.text),
         author=options.author,
-        licences=parse_filter(options.license) if options.license is not None else None,
+        licenses=parse_filter(options.license) if options.license is not None else None,
         lvis=tuple(name for item in options.lvis for name in item.split(",") if name.strip()),
         min_faces=options.min_faces,
         max_faces=options.max_faces,
@@ -164,12 +164,12 @@ def _show(found: Found) -> None:
     # What is left beside the columns of fixed width goes to name and author.
     free = max(30, width - 32 - 10 - 9 - 5 - 7 - 7)
     name, author = free * 3 // 5, free - free * 3 // 5
-    head = f"{'uid':32s} {'name':{name}s} {'author':{author}s} {'licence':10s}"
+    head = f"{'uid':32s} {'name':{name}s} {'author':{author}s} {'license':10s}"
     print(f"{head} {'faces':>9s} {'anim':>5s} {'likes':>7s}")
     for entry in found.entries:
         print(
             f"{entry.uid} {shortened(entry.title, name)} {shortened(entry.author, author)} "
-            f"{shortened(entry.licence_text or 'unknown', 10)} {_or_dash(entry.faces):>9s} "
+            f"{shortened(entry.license_text or 'unknown', 10)} {_or_dash(entry.faces):>9s} "
             f"{_or_dash(entry.animations):>5s} {entry.likes:7d}".rstrip()
         )
     print(_matches(found), file=sys.stderr)
@@ -210,7 +210,7 @@ def _comment(options: argparse.Namespace, found: Found) -> list[str]:
 
 
 def _write(path: Path, found: Found, comment: list[str]) -> None:
-    from ..dataset.atomic import write_whole
+    from ..files import write_whole
 
     write_whole(path, _WRITERS[path.suffix.lower()](found, comment).encode())
 
@@ -218,7 +218,7 @@ def _write(path: Path, found: Found, comment: list[str]) -> None:
 def _as_text(found: Found, comment: list[str]) -> str:
     lines = [f"# {line}" for line in comment]
     lines += [
-        f"{entry.uid}  # {entry.title} ({entry.licence_text or 'unknown licence'})"
+        f"{entry.uid}  # {entry.title} ({entry.license_text or 'unknown licence'})"
         for entry in found.entries
     ]
     return "\n".join(lines) + "\n"

@@ -49,10 +49,10 @@ def add(commands: Any) -> None:
 
 
 def _stats(options: argparse.Namespace) -> int:
-    from ..dataset.atomic import write_whole
     from ..dataset.stats import Statistics, gather
     from ..dataset.stats_page import page
     from ..dataset.storage import find_assets
+    from ..files import write_whole
 
     assets = find_assets(options.path)
     total = Statistics()

@@ -108,8 +108,7 @@ def _retry(paths: list[Path], options: argparse.Namespace) -> int:
     if twice and {"all", DuplicateAsset.reason} & {*options.retry}:
         print(
             f"  {how_many(twice, 'duplicate')} cannot be tried again: another asset of the list "
-            "has the name.\n  → Render them into another folder, or all with --ids sha256 if their "
-            "contents differ.",
+            "has the name, or is the same.\n  → In the list, give each another --id.",
             file=sys.stderr,
         )
     elif not count:

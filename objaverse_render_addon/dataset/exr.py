@@ -96,7 +96,9 @@ def read(path: Path) -> dict[str, Array]:
     """Every channel of every part by its name, (H, W), in the file's own dtype.
 
     Raises:
-        Broken, Unsupported, OSError
+        Broken: The file is not whole, or not what its head says.
+        Unsupported: It is fine as far as can be seen, but of a kind that is not read here.
+        OSError: It cannot be read at all.
     """
     data = path.read_bytes()
     parts, position, multipart = _headers(data)
@@ -120,7 +122,9 @@ def read_headers(path: Path) -> list[Part]:
     """The parts' headers alone, of any kind of file.
 
     Raises:
-        Broken, Unsupported, OSError
+        Broken: The file is not whole, or not what its head says.
+        Unsupported: It is fine as far as can be seen, but of a kind that is not read here.
+        OSError: It cannot be read at all.
     """
     with path.open("rb") as file:
         data = file.read(_USUAL_HEAD)

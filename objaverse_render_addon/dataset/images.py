@@ -109,7 +109,11 @@ def cycles_seconds(path: Path) -> float:
 
 
 def write_exr(path: Path, channels: dict[str, npt.NDArray[Any]], notes: dict[str, str]) -> None:
-    """Write float32 and uint32 channels losslessly (ZIP), with ``notes`` in the header."""
+    """Write float32 and uint32 channels losslessly (ZIP), with ``notes`` in the header.
+
+    Args:
+        channels: Name to plane, (H, W), all of one size.
+    """
     exr.write(path, channels, notes)
 
 

@@ -125,6 +125,13 @@ def _channels(frame: Frame, names: list[str]) -> dict[str, npt.NDArray[Any]]:
 def arrays_from_channels(channels: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
     """The passes of a view's EXR file, as they were before :func:`geometry_files` wrote it.
 
+    Args:
+        channels: Name (``depth.Z``, ``normal.X`` …) to plane, (H, W).
+
+    Returns:
+        Pass to array, (H, W) or (H, W, C), of the pass' own dtype; a pass of which a channel is
+        missing is left out.
+
     Raises:
         ValueError: A channel has values that its pass cannot have.
     """

@@ -430,6 +430,9 @@ def array_from_npy(data: bytes) -> npt.NDArray[Any]:
 
     The format is numpy's: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 
+    Returns:
+        Of the shape, the dtype and the order that the header says.
+
     Raises:
         ValueError: It is no whole array of numbers.
     """

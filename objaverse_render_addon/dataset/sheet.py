@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InvalidJob, SourceNotFound
+from ..files import write_whole
 from ..frame import mask_of
 from ..passspec import PASSES
-from .atomic import write_whole
 from .coloring import Pixels, colored, shrink
 from .images import composite, encode_png
 from .reader import AssetReader
@@ -66,7 +66,14 @@ def spread(total: int, count: int | None) -> list[int]:
 
 
 def compose(rows: list[list[Pixels]]) -> Pixels:
-    """One picture of equal cells with a gap around each."""
+    """One picture of equal cells with a gap around each.
+
+    Args:
+        rows: Of cells, (H, W, 3), uint8 sRGB; a row may have fewer of them than the first.
+
+    Returns:
+        (height, width, 3), uint8 sRGB.
+    """
     height, width = rows[0][0].shape[:2]
     sheet = np.full(
         (_GAP + len(rows) * (height + _GAP), _GAP + len(rows[0]) * (width + _GAP), 3),

@@ -98,7 +98,7 @@ def find_assets(
         where: Path or URL of a folder of assets, a folder, zip or tar of one, a shard, or
             ``shard.tar/ID`` for one asset of a shard.
         options: For fsspec's file system.
-        on_broken: Told of shards in a folder that cannot be read, instead of raising.
+        on_broken: Called with shards in a folder that cannot be read, instead of raising.
 
     Raises:
         SourceNotFound: There is none.

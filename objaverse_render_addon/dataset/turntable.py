@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InvalidJob, MissingDependency, SourceNotFound
+from ..files import write_whole
 from ..frame import mask_of
-from .atomic import write_whole
 from .coloring import Pixels, Range, colored, coloring_of, shrink, value_range
 from .images import composite
 from .reader import AssetReader

@@ -51,7 +51,7 @@ def verify_asset(
     """Repeat every check of the renderer on a finished asset, from its files alone.
 
     Args:
-        on_view: Told the number of views done, and of all.
+        on_view: Called with the number of views done, and of all.
     """
     verdict = AssetVerdict(str(asset))
     try:

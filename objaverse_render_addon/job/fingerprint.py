@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import CameraFileError
+from ..files import file_sha256
 from .earlier import earlier_form
 
 __all__ = ["differences", "fingerprint_of", "pose_files"]
@@ -65,8 +66,7 @@ def _content(path: str) -> str:
         if not Path(path).is_file():
             # A device or a pipe may never end.
             return path
-        with Path(path).open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return file_sha256(Path(path))
     except (OSError, CameraFileError):
         return path
 

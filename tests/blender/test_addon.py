@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import leaves
 
 from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.run import render
@@ -68,17 +69,6 @@ def panel(bpy: Any) -> Any:
     settings.samples, settings.denoise = 1, False
     bpy.context.preferences.addons[NAME].preferences.device = "cpu"
     return settings
-
-
-def leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A job's fields by dotted path."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            found |= leaves(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def meaning(job: RenderJob) -> dict[str, Any]:
@@ -691,10 +681,10 @@ def test_an_import_adds_its_collection_and_changes_nothing_else(
         assert after["blocks"][name] == before["blocks"][name], name
 
 
-def test_the_licence_that_a_file_states_is_shown(bpy: Any, tmp_path: Path) -> None:
+def test_the_license_that_a_file_states_is_shown(bpy: Any, tmp_path: Path) -> None:
     def sign(document: dict[str, Any]) -> None:
-        licence = "CC-BY-NC-4.0 (http://creativecommons.org/licenses/by-nc/4.0/)"
-        document["asset"]["extras"] = {"author": "Somebody", "license": licence}
+        license = "CC-BY-NC-4.0 (http://creativecommons.org/licenses/by-nc/4.0/)"
+        document["asset"]["extras"] = {"author": "Somebody", "license": license}
 
     state = bpy.context.window_manager.objaverse
     signed = scenes.write_glb(tmp_path / "signed.glb", change=sign)

@@ -51,7 +51,7 @@ def test_an_unknown_export_is_told_before_anything_is_rendered(
     assert not (tmp_path / "out").exists()
 
 
-def test_only_what_is_under_a_wanted_licence_is_rendered(
+def test_only_what_is_under_a_wanted_license_is_rendered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("free", "other", "unknown"):

@@ -83,7 +83,7 @@ def found(bpy: Any) -> list[Any]:  # noqa: ARG001
     return state.browser().entries
 
 
-def test_a_search_finds_by_word_licence_category_and_faces(
+def test_a_search_finds_by_word_license_category_and_faces(
     bpy: Any, search: Any, cache: Path, server: Server
 ):
     records = fill(cache, server)
@@ -91,13 +91,13 @@ def test_a_search_finds_by_word_licence_category_and_faces(
     assert bpy.ops.objaverse.search() == {"FINISHED"}
     assert found(bpy)
     assert len(found(bpy)) <= 12
-    search.licence, search.sort = "by", "faces"
+    search.license, search.sort = "by", "faces"
     search.use_max_faces, search.max_faces = True, 50_000
     bpy.ops.objaverse.search()
     faces = [entry.faces for entry in found(bpy)]
     assert faces == sorted(faces) and faces[-1] <= 50_000
-    assert {entry.licence_text for entry in found(bpy)} <= {"by", "cc0"}
-    search.text, search.lvis, search.use_max_faces, search.licence = "", "chair", False, "any"
+    assert {entry.license_text for entry in found(bpy)} <= {"by", "cc0"}
+    search.text, search.lvis, search.use_max_faces, search.license = "", "chair", False, "any"
     bpy.ops.objaverse.search()
     names = {record["uid"]: record["name"].lower() for record in records}
     assert found(bpy) and all("chair" in names[entry.uid] for entry in found(bpy))
@@ -200,7 +200,7 @@ def test_an_object_that_cannot_be_had_is_an_error(
         bpy.ops.objaverse.import_found(uid="f" * 32)
 
 
-def test_the_tooltip_names_author_and_licence(
+def test_the_tooltip_names_author_and_license(
     bpy: Any, search: Any, cache: Path, server: Server
 ):
     from types import SimpleNamespace
@@ -234,7 +234,7 @@ def test_cancelling_and_closing_end_the_threads(
 
 
 @pytest.mark.usefixtures("search")
-def test_what_was_found_is_rendered_with_its_licence_and_author(
+def test_what_was_found_is_rendered_with_its_license_and_author(
     bpy: Any, cache: Path, server: Server, tmp_path: Path
 ):
     from objaverse_render_addon.dataset.reader import AssetReader

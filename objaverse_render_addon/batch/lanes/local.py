@@ -6,7 +6,6 @@ The run gives a lane one task after the other and hears of it through a queue.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import queue
 import threading
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from ...errors import (
     WorkerTimeout,
     from_reason,
 )
+from ...files import file_sha256
 from ...worker.channel import Received
 from ...worker.protocol import Done, Failed, FrameDone, RenderAsset, Stage
 from ...worker.supervisor import Place, Supervisor
@@ -152,8 +152,7 @@ def sha256_of(path: Path) -> str | None:
     # A pipe or a device may never end, and no error of a name may get in an asset's way.
     with contextlib.suppress(OSError, ValueError):
         if path.is_file():
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return file_sha256(path)
     return None
 
 

@@ -134,7 +134,7 @@ def make_node_lane(settings: NodeSettings) -> Lane:
     return _NodeLane(settings)
 
 
-Outcome = tuple[str, Any]
+NodeOutcome = tuple[str, Any]
 
 
 class _Actor:
@@ -147,7 +147,7 @@ class _Actor:
     def is_there(self) -> bool:
         return True
 
-    def render(self, task: RenderAsset) -> Outcome:
+    def render(self, task: RenderAsset) -> NodeOutcome:
         try:
             if self._lane is None:
                 self._lane = self._make(self._settings)

@@ -121,7 +121,7 @@ class StorageWatch:
         """In a thread: try until the storage takes it; returns why it did not in the end.
 
         Args:
-            failing: Told of every attempt that failed.
+            failing: Called with every failure.
         """
         wait, since = _FIRST_WAIT, time.monotonic()
         while True:

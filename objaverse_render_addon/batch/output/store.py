@@ -24,6 +24,7 @@ from ...errors import (
     RenderError,
     from_os_error,
 )
+from ...files import write_whole
 
 __all__ = ["STATE", "Store", "no_empty_folders", "open_store", "state_folder"]
 
@@ -164,12 +165,7 @@ class _LocalStore:
             raise from_os_error(error, self.where(name)) from error
 
     def write(self, name: str, data: bytes) -> None:
-        part = self._folder / f".{name}.part"
-        try:
-            part.write_bytes(data)
-            part.replace(self._folder / name)
-        except OSError as error:
-            raise from_os_error(error, self.where(name)) from error
+        write_whole(self._folder / name, data)
 
     def names(self) -> list[str]:
         try:

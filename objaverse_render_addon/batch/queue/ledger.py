@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
+import shutil
 import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +23,8 @@ from typing import Any, Final
 from ...errors import RenderError
 from ..lock import Lock
 from .ledger_file import error_of, named, open_ledger
-from .rows import STATES, Entry, Outcome, Row, Run, file_type
+from .naming import ANEW, NameOf, Naming, find_name
+from .rows import STATES, AssetOutcome, QueueEntry, Row, Run
 
 __all__ = ["Ledger", "ledger_of_run"]
 
@@ -30,7 +32,6 @@ _IN_HAND: Final = ("downloading", "rendering", "packing")
 _DEADLY_RUNS: Final = 5
 """Runs that may die over an asset before it is given up; from the second on it comes last."""
 _BATCH: Final = 20_000
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 # An asset that was rendered by one run and packed by the next keeps what the first knew.
 _KEPT: Final = ", ".join(
     f"{name} = coalesce(?, {name})"
@@ -39,7 +40,6 @@ _KEPT: Final = ", ".join(
         "bytes", "source_bytes", "seconds", "stages", "warnings", "doubts",
     )
 )  # fmt: skip
-_ANEW: Final = "state = 'waiting', attempts = 0, lost = 0, reason = NULL"
 _ROW: Final = "id, source, asset_id, state, attempts, replace, options"
 
 
@@ -130,6 +130,11 @@ class Ledger:
             return False
         return bool(mode == "delete")
 
+    def copy(self, path: Path) -> None:
+        """Write all that is in it into a new file."""
+        with contextlib.closing(sqlite3.connect(path)) as target:
+            self._db.backup(target)
+
     # --- Writing ----------------------------------------------------------------------------
 
     def _begin(self) -> None:
@@ -189,92 +194,61 @@ class Ledger:
         newest = found.fetchone()
         return newest[0] if newest and newest[1] == digest else None
 
-    def add(self, digest: str, entries: Iterable[Entry], *, replace: bool = False) -> int:
+    def add(
+        self,
+        digest: str,
+        entries: Iterable[QueueEntry],
+        *,
+        replace: bool = False,
+        whole: Callable[[], Iterable[QueueEntry]] | None = None,
+    ) -> int:
         """Take assets in, in their order, as what a run works on; returns the request's number.
 
-        Those that are in already keep their state.
+        Those that are in already keep their state. Files that would have one name get several
+        (:mod:`.naming`).
 
         Args:
             replace: They shall be rendered again.
+            whole: Gives all of the list that these are a part of.
         """
         self._begin()
         self._db.execute("DELETE FROM requests WHERE digest = ?", (digest,))
         cursor = self._db.execute("INSERT INTO requests (digest) VALUES (?)", (digest,))
         request = int(cursor.lastrowid or 0)
         try:
+            naming = Naming(self._db, request, replace=replace)
             entries = iter(entries)
             while batch := list(islice(entries, _BATCH)):
-                self._add(request, batch, replace)
+                naming.add(batch)
+            naming.settle(None if whole is None else partial(self._names_in, whole))
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
         self.flush()
         return request
 
-    def _add(self, request: int, batch: list[Entry], replace: bool) -> None:
-        now = time.time()
-        rows = [
-            (
-                entry.source,
-                entry.asset_id,
-                request,
-                json.dumps(entry.options, sort_keys=True) if entry.options else None,
-                replace,
-                now,
-            )
-            for entry in batch
-        ]
-        changes = self._db.total_changes
-        self._db.executemany(
-            "INSERT INTO assets (source, asset_id, request, options, replace, updated, state)"
-            " VALUES (?, ?, ?, ?, ?, ?, 'waiting')"
-            " ON CONFLICT (asset_id) DO NOTHING",
-            rows,
-        )
-        if self._db.total_changes - changes == len(rows):
-            return
-        for entry in batch:
-            self._add_known(request, entry, replace, now)
+    @contextlib.contextmanager
+    def _names_in(self, whole: Callable[[], Iterable[QueueEntry]]) -> Iterator[NameOf]:
+        """The name that each asset gets where nobody has a part only."""
+        folder = self.path.with_name(f".{self.path.stem}.names")
+        # One is left by a run that was killed over it.
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            with Ledger(folder / "ledger.sqlite") as ledger:
+                yield partial(ledger.name_of, ledger.add("", whole()))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
-    def _add_known(self, request: int, entry: Entry, replace: bool, now: float) -> None:
-        """An asset that may have been in already: the same again, or another of the same name."""
-        (row, source, held_by, before) = self._db.execute(
-            "SELECT id, source, request, options FROM assets WHERE asset_id = ?",
-            (entry.asset_id,),
-        ).fetchone()
-        options = json.dumps(entry.options, sort_keys=True) if entry.options else None
-        other = source != entry.source or before != options
-        if other and held_by == request:
-            self._add_duplicate(request, entry, source, now)
-            return
-        self._db.execute(
-            "UPDATE assets SET request = ?, source = ?, options = ? WHERE id = ?",
-            (request, entry.source, options, row),
-        )
-        if replace:
-            self._db.execute(f"UPDATE assets SET {_ANEW}, replace = 1 WHERE id = ?", (row,))
-        elif other:
-            # The name is free again for this run; its file tells whether it is what is wanted.
-            self._db.execute(f"UPDATE assets SET {_ANEW} WHERE id = ?", (row,))
+    def name_of(
+        self, request: int, base: str, source: str, options: str | None
+    ) -> str | None:
+        """The name that a request gave an asset, which has that of its file or another one.
 
-    def _add_duplicate(self, request: int, entry: Entry, held: str, now: float) -> None:
-        self._db.execute(
-            "DELETE FROM assets WHERE asset_id IS NULL AND source = ?", (entry.source,)
-        )
-        self._db.execute(
-            "INSERT INTO assets (source, request, state, reason, message, hint, file_type,"
-            " updated) VALUES (?, ?, 'failed', 'duplicate-asset', ?, ?, ?, ?)",
-            (
-                entry.source,
-                request,
-                f"{entry.source} and {held} would both be named {entry.asset_id}.",
-                "They have the same content."
-                if _SHA256.fullmatch(entry.asset_id)
-                else "Use --ids sha256, or render them into different folders.",
-                file_type(entry.source),
-                now,
-            ),
-        )
+        Args:
+            base: The file's name.
+            options: As JSON, its keys sorted.
+        """
+        return find_name(self._db, request, base, source, options)
 
     def claim(self, request: int, count: int) -> list[Row]:
         """Take a request's next waiting assets in hand, in their order.
@@ -297,11 +271,11 @@ class Ledger:
             ((state, now, one) for one in ids),
         )
 
-    def hold(self, row: Row) -> None:
+    def defer(self, row: Row) -> None:
         """Another attempt is due, by who has it in hand: nobody else may claim it."""
         self._put(row, "downloading")
 
-    def put_back(self, row: Row) -> None:
+    def requeue(self, row: Row) -> None:
         """Another attempt is due, by whoever claims it."""
         self._put(row, "waiting")
 
@@ -311,11 +285,11 @@ class Ledger:
             [(state, row.attempts, time.time(), row.id)],
         )
 
-    def wait_again(self, ids: Sequence[int]) -> None:
+    def reset(self, ids: Sequence[int]) -> None:
         """Assets that had ended are to be looked at as if nothing had been tried yet."""
-        self._write(f"UPDATE assets SET {_ANEW} WHERE id = ?", [(one,) for one in ids])
+        self._write(f"UPDATE assets SET {ANEW} WHERE id = ?", [(one,) for one in ids])
 
-    def finish(self, *outcomes: Outcome) -> None:
+    def finish(self, *outcomes: AssetOutcome) -> None:
         """Write how assets ended; several at once, all or none."""
         now = time.time()
         self._write(
@@ -372,7 +346,7 @@ class Ledger:
     def forget_shard(self, shard: str) -> None:
         """A shard is not there any more: what was in it waits."""
         self._write("DELETE FROM shards WHERE path = ?", [(shard,)])
-        self._write(f"UPDATE assets SET {_ANEW} WHERE state = 'done' AND path = ?", [(shard,)])
+        self._write(f"UPDATE assets SET {ANEW} WHERE state = 'done' AND path = ?", [(shard,)])
 
     def retry(self, reasons: Iterable[str] | None = None, request: int | None = None) -> int:
         """Failed assets wait for another try; returns how many.
@@ -391,7 +365,7 @@ class Ledger:
             values.append(request)
         self._begin()
         cursor = self._db.execute(
-            f"UPDATE assets SET {_ANEW} WHERE {where}",
+            f"UPDATE assets SET {ANEW} WHERE {where}",
             values,
         )
         self.flush()

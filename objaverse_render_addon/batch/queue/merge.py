@@ -118,6 +118,7 @@ def _add(target: Path, part: Path) -> None:
             " WHERE asset_id IS NULL"
             " AND source NOT IN (SELECT source FROM assets WHERE asset_id IS NULL)"
         )
+        db.execute("INSERT OR IGNORE INTO ambiguous SELECT * FROM part.ambiguous")
         db.execute("INSERT OR IGNORE INTO shards SELECT * FROM part.shards")
         db.execute(
             "DELETE FROM runs WHERE EXISTS (SELECT 1 FROM part.runs AS r WHERE r.host = runs.host"

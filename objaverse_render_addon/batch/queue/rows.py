@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 __all__ = [
     "FAILED",
     "FINISHED",
     "MERGED",
     "STATES",
-    "Entry",
-    "Outcome",
+    "AssetOutcome",
+    "QueueEntry",
     "Row",
     "Run",
     "file_type",
@@ -28,17 +28,21 @@ MERGED: Final = "merged"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class QueueEntry:
     """An asset that a run was asked for.
 
     Attributes:
         asset_id: Name of the finished asset, unique in its folder.
         options: Job fields that this asset has its own values for.
+        naming: Whether the name is its file's, so that it may get another where two files have
+            the same (``derived``); was ``given`` to a file by the user; or is the source's own
+            and no other's (``own``).
     """
 
     source: str
     asset_id: str
     options: dict[str, Any] | None = None
+    naming: Literal["derived", "given", "own"] = "own"
 
 
 @dataclass(slots=True)
@@ -55,7 +59,7 @@ class Row:
 
 
 @dataclass(slots=True)
-class Outcome:
+class AssetOutcome:
     """How one asset ended; columns of ``assets``."""
 
     id: int

@@ -26,7 +26,7 @@ from ...errors import (
     TruncatedFile,
     from_os_error,
 )
-from ..atomic import write_whole
+from ...files import write_whole
 from ..coloring import RAMP
 from ..guards import RENDER_AGAIN
 from ..layout import METADATA
@@ -95,7 +95,8 @@ def build_gallery(
         size: Longer side of the pictures in pixels; smaller ones are not enlarged.
         jobs: Threads; one per processor where not given.
         limit: At most so many assets, for a look.
-        on_asset: Told the number of assets done, of all, the id, and whether it was made anew.
+        on_asset: Called with the number of assets done, of all, the id, and whether it was made
+            anew.
 
     Raises:
         SourceNotFound: There is neither a finished asset nor a failure.

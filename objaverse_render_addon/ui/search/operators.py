@@ -112,10 +112,10 @@ class OBJAVERSE_OT_import_found(bpy.types.Operator):
 def _about(entry: Entry) -> str:
     faces = "unknown" if entry.faces is None else f"{entry.faces:,}"
     size = "unknown" if entry.size is None else f"{entry.size / 2**20:.1f} MiB"
-    cautions = f" ({', '.join(entry.licence.cautions)})" if entry.licence.cautions else ""
+    cautions = f" ({', '.join(entry.license.cautions)})" if entry.license.cautions else ""
     lines = [
         f"Import {entry.title} by {entry.author or 'an unknown author'}",
-        f"{entry.licence.name}{cautions}",
+        f"{entry.license.name}{cautions}",
         f"{faces} faces, {entry.animations or 0} animations, {size}",
         *([f"LVIS: {', '.join(entry.lvis)}"] if entry.lvis else []),
         entry.uid,

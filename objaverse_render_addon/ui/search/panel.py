@@ -33,7 +33,7 @@ class OBJAVERSE_PT_search(Panel, bpy.types.Panel):
         row.prop(settings, "text", text="", icon="VIEWZOOM")
         row.operator("objaverse.search", text="", icon="FILE_REFRESH")
         split = columns(layout)
-        split.prop(settings, "licence")
+        split.prop(settings, "license")
         split.prop(settings, "lvis")
         row = split.row(heading="Max Faces", align=True)
         row.prop(settings, "use_max_faces", text="")
@@ -92,7 +92,7 @@ class OBJAVERSE_PT_search(Panel, bpy.types.Panel):
             facts.alignment = "CENTER"
             facts.scale_y = 0.8
             facts.active = False
-            facts.label(text=f"{entry.licence_text or 'unknown'} · {_brief(entry.faces)}")
+            facts.label(text=f"{entry.license_text or 'unknown'} · {_brief(entry.faces)}")
         if total is not None and len(entries) < total:
             layout.operator("objaverse.search", text="More", icon="TRIA_DOWN").more = True
 

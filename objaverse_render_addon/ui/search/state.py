@@ -12,7 +12,7 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, 
 from ...assets.browser import Browser
 from ...assets.catalogue import Query
 from ...assets.entry import Entry
-from ...assets.licences import parse_filter
+from ...assets.licenses import parse_filter
 from .. import preferences
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
 PAGE: Final = 12
 MOST: Final = 40 * PAGE
 
-_LICENCES: Final = {
+_LICENSES: Final = {
     "any": None,
     "free": "free",
     "commercial": "commercial",
@@ -75,7 +75,7 @@ class OBJAVERSE_PG_search(bpy.types.PropertyGroup):
         "-word excluded, begin*",
         update=_entered,
     )
-    licence: EnumProperty(
+    license: EnumProperty(
         name="License",
         items=[
             ("any", "Any", "Any license, unknown ones too"),
@@ -126,10 +126,10 @@ class OBJAVERSE_PG_search(bpy.types.PropertyGroup):
 
 
 def _query(settings: Any) -> Query:
-    wanted = _LICENCES[settings.licence]
+    wanted = _LICENSES[settings.license]
     return Query(
         text=settings.text,
-        licences=parse_filter(wanted) if wanted else None,
+        licenses=parse_filter(wanted) if wanted else None,
         lvis=(settings.lvis,) if settings.lvis.strip() else (),
         max_faces=settings.max_faces if settings.use_max_faces else None,
         animated={"any": None, "no": False, "yes": True}[settings.animated],

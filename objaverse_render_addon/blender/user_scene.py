@@ -186,6 +186,9 @@ def save_asset(collection: Any, path: Path, frame: int) -> None:
     try:
         scene.frame_current = frame
         for obj in asset_objects(collection):
+            if obj.mode == "EDIT":
+                # What is seen there is not in the mesh yet.
+                obj.update_from_editmode()
             scene.collection.objects.link(obj)
         # Blender 5.2 crashes when it writes a scene whose view layer was never synchronised.
         scene.view_layers[0].update()

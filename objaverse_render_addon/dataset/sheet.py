@@ -88,9 +88,12 @@ def compose(rows: list[list[Pixels]]) -> Pixels:
 
 
 def _label(sheet: Pixels, names: list[str], cell: int) -> Pixels:
-    """The sheet with the passes' names above its columns."""
-    from PIL import Image, ImageDraw
-
+    """The sheet with the passes' names above its columns; without Pillow it stays as it is."""
+    try:
+        from PIL import Image, ImageDraw
+    except ImportError:
+        # An installed Blender's Python has none.
+        return sheet
     banner = Image.new("RGB", (sheet.shape[1], _LABEL), (_BACKGROUND,) * 3)
     pen = ImageDraw.Draw(banner)
     for column, name in enumerate(names):

@@ -26,8 +26,6 @@ WAYS_OUT: Final = {
         "of your own files, open them in Blender, where they may lie anywhere",
     "Leave out --offline, or fetch it first; in Blender: Preferences, System, Allow Online Access":
         "Tick Allow Online Access in Preferences, System",
-    "Leave out --offline; in Blender: Preferences, System, Allow Online Access":
-        "Tick Allow Online Access in Preferences, System",
     "Allow more with --max-memory":
         "Raise the Memory Limit in the extension's preferences",
     "Allow more with --timeout":
@@ -42,8 +40,6 @@ WAYS_OUT: Final = {
         "Choose an HDRI under Lighting",
     "Give --camera-file PATH":
         "Choose a Camera File under Cameras",
-    "Use --ids sha256":
-        "Choose Names: Content Hash under Batch",
 }  # fmt: skip
 
 # Fields that the panel calls otherwise than their property, where there is little room.

@@ -34,6 +34,7 @@ __all__ = [
     "LedgerDamaged",
     "MissingDependency",
     "MissingLibraries",
+    "MissingParts",
     "MissingPass",
     "MissingTextures",
     "NoGeometry",
@@ -44,6 +45,7 @@ __all__ = [
     "OutputBusy",
     "OutputExists",
     "OutputNotWritable",
+    "ProtocolNotAllowed",
     "RenderError",
     "RenderFailed",
     "SourceNotFound",
@@ -130,6 +132,13 @@ class InvalidList(RenderError):
 
     reason = "invalid-list"
     exit_code = 6
+
+
+class ProtocolNotAllowed(RenderError):
+    """An address has a protocol that may do more than fetch a file."""
+
+    reason = "protocol-not-allowed"
+    exit_code = 7
 
 
 class ObjectMissing(RenderError):
@@ -244,6 +253,13 @@ class MissingTextures(RenderError):
 
     reason = "missing-textures"
     exit_code = 23
+
+
+class MissingParts(RenderError):
+    """The asset needs files that are not its own, and the job refuses that."""
+
+    reason = "missing-parts"
+    exit_code = 25
 
 
 class NormalizationFailed(RenderError):

@@ -25,6 +25,7 @@ _FIELDS: Final = {
     "frame": ("asset.frame", int),
     "normalize": ("asset.normalize", str),
     "missing-textures": ("asset.missing_textures", str),
+    "missing-parts": ("asset.missing_parts", str),
     "uncolored": ("asset.uncolored", str),
     "seed": ("seed", int),
 }

@@ -444,6 +444,7 @@ class Engine:
                 job=item.job.to_dict(),
                 out=str(self._store.staging),
                 provenance=item.fetched.provenance,
+                folders=[str(item.fetched.folder)] if item.fetched.folder else [],
                 known=dict(item.source.known) if item.source else {},
             ),
         )

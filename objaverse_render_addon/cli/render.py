@@ -99,6 +99,10 @@ def _add_sources(group: argparse._ArgumentGroup) -> None:
         help="name assets by their file's name or content (default: name)",
     )  # fmt: skip
     group.add_argument(
+        "--allow-outside", action="append", type=Path, default=[], metavar="DIR",
+        help="a folder of your own that assets may read from beside theirs; may be repeated",
+    )  # fmt: skip
+    group.add_argument(
         "--license", metavar="NAMES",
         help="only what is under one of these licences, as by,cc0 (see search)",
     )  # fmt: skip
@@ -251,6 +255,7 @@ def _render(options: argparse.Namespace) -> int:
                     scratch=options.scratch,
                     cluster=options.engine_cluster,
                     address=options.address,
+                    allow_outside=[one.expanduser().absolute() for one in options.allow_outside],
                 ),
                 fetching=Fetching(
                     download_dir=options.download_dir,

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
-from ..errors import DownloadFailed, MissingDependency, SourceNotFound, TruncatedFile, UnsafeData
+from ..assets.protocols import url_to_fs
+from ..errors import DownloadFailed, SourceNotFound, TruncatedFile, UnsafeData
 
 __all__ = ["INDEX", "FileSystem", "file_system", "is_url", "last_part"]
 
@@ -143,18 +144,9 @@ def _regular(path: str) -> BinaryIO:
 
 class _Remote:
     def __init__(self, base: str, options: Mapping[str, Any]) -> None:
-        try:
-            from fsspec.core import url_to_fs
-        except ImportError as error:
-            raise MissingDependency(
-                f"Reading {base} needs fsspec.",
-                hint="python -m pip install 'objaverse-render-addon[remote]'",
-            ) from error
         self.base, self.options = base.rstrip("/"), options
         try:
-            self._fs, _ = url_to_fs(self.base, **options)
-        except ImportError as error:
-            raise MissingDependency(f"Reading {base} needs another package: {error}.") from error
+            self._fs, _ = url_to_fs(self.base, f"Reading {base}", options)
         except ValueError as error:
             raise SourceNotFound(f"{base} cannot be opened: {error}.") from error
 

@@ -22,9 +22,9 @@ __all__ = ["WAYS_OUT", "fail", "in_panel_words"]
 WAYS_OUT: Final = {
     "Allow overwriting (--overwrite) to replace it":
         "Tick Overwrite under Output to replace it",
+    "of your own files, --allow-outside DIR widens it":
+        "of your own files, open them in Blender, where they may lie anywhere",
     "Leave out --offline, or fetch it first; in Blender: Preferences, System, Allow Online Access":
-        "Tick Allow Online Access in Preferences, System",
-    "Leave out --offline; in Blender: Preferences, System, Allow Online Access":
         "Tick Allow Online Access in Preferences, System",
     "Allow more with --max-memory":
         "Raise the Memory Limit in the extension's preferences",
@@ -40,13 +40,12 @@ WAYS_OUT: Final = {
         "Choose an HDRI under Lighting",
     "Give --camera-file PATH":
         "Choose a Camera File under Cameras",
-    "Use --ids sha256":
-        "Choose Names: Content Hash under Batch",
 }  # fmt: skip
 
 # Fields that the panel calls otherwise than their property, where there is little room.
 _SHORT: Final = {
     "asset.missing_textures": "No Texture",
+    "asset.missing_parts": "No Part",
     "asset.uncolored": "No Color",
     "lighting.mode": "Light",
     "lighting.background": "Background",

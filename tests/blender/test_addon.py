@@ -201,6 +201,7 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
         "asset.normalize": "sphere",
         "asset.frame": -12,
         "asset.missing_textures": "fail",
+        "asset.missing_parts": "fail",
         "asset.uncolored": "random",
         "lighting.mode": "hdri",
         "lighting.hdri": "/images/sky.exr",
@@ -1336,16 +1337,19 @@ def test_files_of_one_name_are_told_apart_before_anything_is_rendered(
         scenes.write_glb(tmp_path / "models" / name / "scene.glb", vertices)
     panel.sources, panel.output_dir = str(tmp_path / "models"), str(tmp_path / "out")
     panel.views, panel.resolution_x, panel.resolution_y = 1, 32, 32
-    with pytest.raises(RuntimeError, match=r"both be named scene.*Names: Content Hash under Batch"):
-        bpy.ops.objaverse.render_batch()
-    assert not (tmp_path / "out").exists()
-    panel.ids = "sha256"
-    assert bpy.ops.objaverse.render_batch() == {"FINISHED"}
     state = bpy.context.window_manager.objaverse
-    assert [item.state for item in state.items] == ["done"] * 3
-    names = [item.name for item in state.items]
-    assert names == ["chair/scene.glb", "lamp/scene.glb", "violin/scene.glb"]
-    assert len([*(tmp_path / "out").glob("[!.]*.zip")]) == 3
+    for ids, folder in (("name", "out"), ("sha256", "by content")):
+        panel.ids, panel.output_dir = ids, str(tmp_path / folder)
+        assert bpy.ops.objaverse.render_batch() == {"FINISHED"}
+        assert [item.state for item in state.items] == ["done"] * 3
+        names = [item.name for item in state.items]
+        assert names == ["chair/scene.glb", "lamp/scene.glb", "violin/scene.glb"]
+        made = sorted(path.stem for path in (tmp_path / folder).glob("[!.]*.zip"))
+        assert made == (
+            ["chair-scene", "lamp-scene", "violin-scene"]
+            if ids == "name"
+            else sorted(item.asset_id for item in state.items)
+        )
 
 
 @pytest.mark.core

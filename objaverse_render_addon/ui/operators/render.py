@@ -92,6 +92,10 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
         run.options = {
             **options,
             "overwrite": settings.overwrite,
+            # What is in the user's own scene is the user's, wherever it lies.
+            "allow_outside": sorted(
+                {path.anchor, *(Path(name).anchor for name in bpy.utils.blend_paths(absolute=True))}
+            ),
             # Who presses the button again wants it tried again.
             "retry": "all",
             "provenance": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from .edits import Edits
 from .evaluated import Onlooker
 from .measuring import Measurement, bounds_of, measure
 from .normalization import normalize
+from .reach import Gate
 
 __all__ = ["BOUNCES", "FILTER_WIDTH", "Stage", "Stopwatch"]
 
@@ -102,12 +103,14 @@ class Stage:
         asset_id: str,
         rules: AssetRules,
         on_stage: Callable[[str], None] = lambda _: None,
+        folders: Sequence[str] = (),
     ) -> Asset:
         """Import a file, normalise it and put it on the stage.
 
         Args:
             rules: A resolved job's.
             on_stage: Called with ``import`` and ``prepare`` as they begin.
+            folders: Folders that the asset may read from beside its own.
 
         Raises:
             RenderError: Anything that is wrong with the file or impossible for the rules.
@@ -117,11 +120,14 @@ class Stage:
             raise ValueError(f"there is a {asset_id} on the stage already")
         since = time.perf_counter()
         on_stage("import")
-        kind = inspect_file(path)
+        kind = inspect_file(path, whole=True)
         keep = self.job.lighting.mode == "keep"
         alone = self._scene is None
-        source, contents, importer = bring_in(path.resolve(), kind, alone=alone, keep_lights=keep)
-        record: dict[str, Any] = {**contents.counts(), "linked_files": contents.linked_files()}
+        gate = Gate(path, kind, folders, rules.missing_parts)
+        with gate as file:
+            source, contents, importer = bring_in(file, kind, alone=alone, keep_lights=keep)
+        record: dict[str, Any] = {**contents.counts()}
+        record["linked_files"] = sorted(map(gate.origin, contents.linked_files()))
         record["importer"] = importer
         self.watch.add("import", since)
 
@@ -148,7 +154,7 @@ class Stage:
         said = doubts.of_contents(contents)
         asset = self._normalized(asset_id, kind, collection, contents, rendered, rules, alone)
         asset.record = {**record, **asset.record}
-        asset.warnings += said
+        asset.warnings += gate.warnings + said
         if keep:
             lighting.rescale_lights(asset.lights, asset.normalization.scale)
         self.assets[asset_id] = asset

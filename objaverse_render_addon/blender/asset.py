@@ -119,8 +119,8 @@ class Asset:
 
     @property
     def lights(self) -> list[Any]:
-        """Those of its own that are kept."""
-        return [obj for obj in self.rendered if obj.type == "LIGHT"]
+        """Its own, those too that only instances show."""
+        return [obj for obj in self.contents["objects"] if obj.type == "LIGHT"]
 
     def place(self, matrix: Sequence[Sequence[float]]) -> None:
         """Move the normalised asset.
@@ -200,19 +200,23 @@ def bring_in(path: Path, kind: str, *, alone: bool, keep_lights: bool) -> tuple[
     return scene, Contents(before), importer
 
 
-def link_rendered(source: Any, target: Any, keep_lights: bool) -> list[Any]:
+def link_rendered(source: Any, contents: Contents, target: Any, keep_lights: bool) -> list[Any]:
     """Put what a scene and its background scenes render, at any time, into a collection.
 
     Cameras, probes and speakers stay behind, lights too unless they are kept; so does whatever
     is hidden in renders for good.
 
     Args:
-        source: The scene that the asset came into.
+        source: The scene that ``contents`` came into.
         target: A collection of the stage's scene.
 
     Returns:
         The objects, by name.
     """
+    for obj in contents["objects"]:
+        if obj.type == "LIGHT" and not keep_lights:
+            # Instances would shine all the same.
+            obj.hide_render = True
     rendered: set[Any] = set()
     scenes: list[Any] = []
     while source is not None and source not in scenes:

@@ -144,7 +144,7 @@ class Stage:
         if alone:
             self.frame = source.frame_current if rules.frame is None else rules.frame
         moving = bodies.rest(source, self.frame)
-        rendered = link_rendered(source, collection, keep)
+        rendered = link_rendered(source, contents, collection, keep)
         bpy.context.window.scene = self.scene
         # Its drivers go on to read the time from the scene that it came with.
         self._clocks[asset_id] = source

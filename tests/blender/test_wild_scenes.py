@@ -93,6 +93,15 @@ def by_vertices(_: Any) -> None:
     scenes.add_cube(0.3, name="Other", matrix=scenes.moved(-2, 1, 2))
 
 
+def by_particles(_: Any) -> None:
+    prop = scenes.add_cube(name="Prop", matrix=scenes.moved(2, -1, 0.5) @ scenes.rotation(z=30))
+    ground = scenes.add_mesh([(-3, -3, 0), (3, -3, 0), (3, 3, 0), (-3, 3, 0)], [(0, 1, 2, 3)])
+    ground.modifiers.new("Props", "PARTICLE_SYSTEM")
+    settings = ground.particle_systems[0].settings
+    settings.type, settings.count, settings.hair_length = "HAIR", 5, 1.0
+    settings.render_type, settings.instance_object = "OBJECT", prop
+
+
 def held(_: Any) -> None:
     scenes.add_cube(name="Free", matrix=scenes.moved(6))
     constraint = scenes.add_cube(name="Held").constraints.new("LIMIT_LOCATION")
@@ -115,7 +124,7 @@ def mirrored_about_a_hidden_object(source: Any) -> None:
     "build",
     [
         by_collection, by_nodes, lambda source: by_nodes(source, relative=True),
-        lambda source: by_nodes(source, collection=True), by_vertices, held,
+        lambda source: by_nodes(source, collection=True), by_vertices, by_particles, held,
         mirrored_about_a_hidden_object,
     ],
 )  # fmt: skip
@@ -147,6 +156,41 @@ def test_a_collection_that_is_visible_and_instanced_is_there_twice(tmp_path: Pat
         for at, half in centers.items()
     ]
     assert_depth(depth, np.fmin.reduce(parts))
+
+
+@pytest.mark.core
+def test_lights_of_the_file_shine_only_where_they_are_kept(tmp_path: Path) -> None:
+    import bpy
+
+    path = tmp_path / "lamp.blend"
+    with scenes.new_blend(path) as source:
+        parts = bpy.data.collections.new("Lamp")
+        lamp = bpy.data.objects.new("Lamp", bpy.data.lights.new("Lamp", "POINT"))
+        lamp.data.energy, lamp.location = 2000.0, (0, 0, 3)
+        parts.objects.link(lamp)
+        empty = bpy.data.objects.new("Lamp again", None)
+        empty.instance_type, empty.instance_collection = "COLLECTION", parts
+        source.collection.objects.link(empty)
+        scenes.add_cube(2.0, material=scenes.principled())
+    seen = {}
+    for mode, method in (("white", "none"), ("keep", "none"), ("keep", "unit-cube")):
+        scale = 0.5 if method == "unit-cube" else 1.0
+        cameras = scenes.camera_file(
+            tmp_path / f"{scale}.json",
+            [scenes.look_at((3 * scale, -6 * scale, 6 * scale))], scenes.lens(45, (64, 64)),
+        )  # fmt: skip
+        values = {
+            **cameras, "lighting.mode": mode, "asset.normalize": method, "engine.samples": 16,
+            **({"lighting.strength": 0.0} if mode == "white" else {}),
+        }  # fmt: skip
+        session = scenes.open_scene(path, scenes.make_job(values))
+        if mode == "keep":
+            assert session.stage.record["lighting"]["lights"] == ["Lamp"]
+        (frame,) = scenes.frames_of(session)
+        seen[mode, method] = frame.passes["rgb"][frame.passes["mask"] == 1][:, :3].mean()
+    assert seen["white", "none"] == 0
+    assert seen["keep", "none"] > 50
+    assert abs(seen["keep", "unit-cube"] - seen["keep", "none"]) < 4
 
 
 # --- Time -----------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from .normalization import Normalization
 
 __all__ = ["Asset", "Contents", "bring_in", "link_rendered"]
 
-_NOT_ASSET: Final = {"CAMERA", "SPEAKER", "LIGHT_PROBE"}
+_NOT_ASSET: Final = {"CAMERA", "SPEAKER", "LIGHT_PROBE", "GREASEPENCIL", "GPENCIL"}
 _LAST_INDEX: Final = 32_767
 _HELPERS: Final = {"EMPTY", "ARMATURE", "LIGHT", "CAMERA"}
 # What a file can bring in, users before what they use.
@@ -200,11 +200,13 @@ def bring_in(path: Path, kind: str, *, alone: bool, keep_lights: bool) -> tuple[
     return scene, Contents(before), importer
 
 
-def link_rendered(source: Any, contents: Contents, target: Any, keep_lights: bool) -> list[Any]:
+def link_rendered(
+    source: Any, contents: Contents, target: Any, keep_lights: bool
+) -> list[Any]:
     """Put what a scene and its background scenes render, at any time, into a collection.
 
-    Cameras, probes and speakers stay behind, lights too unless they are kept; so does whatever
-    is hidden in renders for good.
+    Cameras, probes, speakers and strokes stay behind, lights too unless they are kept; so does
+    whatever is hidden in renders for good.
 
     Args:
         source: The scene that ``contents`` came into.

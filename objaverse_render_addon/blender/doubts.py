@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["of_contents"]
 
 _FEW: Final = 5
+_STROKES: Final = ("GREASEPENCIL", "GPENCIL")
 _SIMULATED: Final = ("CLOTH", "SOFT_BODY")
 _BLOCKS: Final = (
     "objects", "meshes", "curves", "hair_curves", "pointclouds", "volumes", "metaballs",
@@ -36,6 +37,9 @@ def of_contents(contents: Contents) -> list[str]:
             f"unbaked-simulation: {_list(unbaked)} are simulated, and the file holds no bake; they "
             "look as Blender has them without."
         )
+    strokes = sorted(obj.name for obj in contents["objects"] if obj.type in _STROKES)
+    if strokes:
+        found.append(f"strokes-left-out: {_list(strokes)} are grease pencil, which has no depth.")
     halves = sorted(image.name for image in contents["images"] if _is_cut_off(image))
     if halves:
         found.append(f"truncated-textures: {_list(halves)} end early.")

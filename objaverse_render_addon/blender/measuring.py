@@ -112,7 +112,7 @@ def measure(only: Iterable[Any] | None = None, depsgraph: Any = None) -> Measure
         if wanted is not None and (instance.parent or obj).original not in wanted:
             continue
         data = obj.data
-        key = (obj.as_pointer(), data.as_pointer() if data else 0, shown, hairy)
+        key = (obj.original.as_pointer(), data.as_pointer() if data else 0, shown, hairy)
         if key not in cache:
             cache[key] = _part(obj, shown, hairy)
         part = cache[key]
@@ -230,7 +230,9 @@ def _displacements(obj: Any, unclear: set[str]) -> set[float]:
             continue
         node = socket.links[0].from_node
         height, middle, scale = (node.inputs.get(x) for x in ("Height", "Midlevel", "Scale"))
-        if node.type != "DISPLACEMENT" or middle.is_linked or scale.is_linked:
+        # In world space the amount does not follow the asset's size.
+        followed = node.type == "DISPLACEMENT" and node.space == "OBJECT"
+        if not followed or middle.is_linked or scale.is_linked:
             unclear.add(material.name)
             amounts.add(0.0)
             continue

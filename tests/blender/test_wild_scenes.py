@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -295,14 +296,20 @@ def test_baked_rigid_bodies_lie_where_they_fell(tmp_path: Path) -> None:
 
 @pytest.mark.core
 def test_python_drivers_and_simulations_that_do_not_run_are_doubts(tmp_path: Path) -> None:
+    import bpy
+
     path = tmp_path / "doubts.blend"
-    with scenes.new_blend(path):
+    with scenes.new_blend(path) as source:
         cube = scenes.add_cube(name="Driven")
         cube.driver_add("location", 0).driver.expression = "max([1, 3])"
         cube.driver_add("location", 1).driver.expression = "frame * 0 + 2"
         scenes.add_cube(name="Flag").modifiers.new("Cloth", "CLOTH")
+        strokes = bpy.data.objects.new("Strokes", bpy.data.grease_pencils.new("Strokes"))
+        source.collection.objects.link(strokes)
     warnings = opened(path, tmp_path).asset.warnings
-    assert [text.split(": ")[0] for text in warnings] == ["blocked-drivers", "unbaked-simulation"]
+    assert [text.split(": ")[0] for text in warnings] == [
+        "blocked-drivers", "unbaked-simulation", "strokes-left-out",
+    ]  # fmt: skip
     assert "Driven location" in warnings[0]
     assert "Flag" in warnings[1]
 
@@ -608,3 +615,21 @@ def test_objects_never_share_an_index(tmp_path: Path) -> None:
     assert sorted(session.asset.object_names) == [32_766, 32_767]
     with pytest.raises(FormatCannotHold):
         session.asset.number_objects(32_767)
+
+
+def test_four_times_as_many_objects_take_four_times_as_long(tmp_path: Path) -> None:
+    import bpy
+
+    took = {}
+    for count in (1_000, 4_000):
+        path = tmp_path / f"{count}.blend"
+        with scenes.new_blend(path) as source:
+            mesh = scenes.add_cube(0.4, link=False, material=scenes.principled()).data
+            for index in range(count):
+                obj = bpy.data.objects.new(f"Part {index}", mesh)
+                obj.location = (index % 40, index // 40, 0)
+                source.collection.objects.link(obj)
+        since = time.process_time()
+        opened(path, tmp_path)
+        took[count] = time.process_time() - since
+    assert took[4_000] < 5.5 * took[1_000], took

@@ -117,7 +117,7 @@ class Stage:
         alone = self._scene is None
         source, contents, importer = bring_in(path.resolve(), kind, alone=alone, keep_lights=keep)
         record: dict[str, Any] = {**contents.counts(), "linked_files": contents.linked_files()}
-        record["importer"] = importer
+        record["importer"] = importer.importer
         self.watch.add("import", since)
 
         since = time.perf_counter()
@@ -138,6 +138,7 @@ class Stage:
             self.set_time(self.scene.frame_current if rules.frame is None else rules.frame)
         asset = self._normalized(asset_id, kind, collection, contents, rendered, rules, alone)
         asset.record = {**record, **asset.record}
+        asset.warnings += importer.warnings
         if keep:
             lighting.rescale_lights(asset.lights, asset.normalization.scale)
         self.assets[asset_id] = asset

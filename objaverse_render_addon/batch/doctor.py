@@ -16,7 +16,7 @@ from ..worker.protocol import Describe, Described
 
 __all__ = ["examine"]
 
-_PACKAGES: Final = ("bpy", "numpy", "OpenEXR", "pillow", "tqdm", "trimesh", "pycollada")
+_PACKAGES: Final = ("bpy", "numpy", "OpenEXR", "pillow", "tqdm", "DracoPy")
 
 
 def examine(blender: Path | None = None) -> dict[str, dict[str, Any]]:
@@ -60,8 +60,8 @@ def examine(blender: Path | None = None) -> dict[str, dict[str, Any]]:
         facts["formats"] = {name: reader or "no importer" for name, reader in formats.items()}
         if not found.get("OpenEXR"):
             problems["OpenEXR"] = "missing in Blender's Python: python -m pip install OpenEXR"
-        if not formats.get("dae"):
-            problems["dae"] = "python -m pip install trimesh pycollada"
+        if not formats.get("glb, Draco"):
+            problems["Draco"] = "compressed glTF is refused: python -m pip install DracoPy"
     except RenderError as error:
         problems["blender"] = str(error)
     if problems:

@@ -95,7 +95,7 @@ def call_operator(operator: Any, **arguments: Any) -> set[str]:
 
 
 def gltf_decoders() -> set[str]:
-    """Extensions of glTF whose compression this Blender's importer decodes; pip's lack libraries."""
+    """Extensions of glTF whose compression this Blender decodes; pip's lacks the libraries."""
     found = set()
     with contextlib.suppress(ImportError, AttributeError, TypeError):
         from io_scene_gltf2.io.com.library import dll_path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ import bpy
 
 from ..assets import repair
 from ..assets.finite import check_finite
+from ..assets.repair.gltf import DRACO, MESHOPT
 from ..assets.repair.model import Model
 from ..assets.text import clean
 from ..errors import ImportFailed, UnsupportedExtension, UnsupportedFormat
@@ -203,7 +205,7 @@ _OPERATORS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 
 
 def readable_formats() -> dict[str, str]:
-    """Format to what reads it here; an empty string where nothing does."""
+    """Format, or its compression, to what reads it here; an empty string where nothing does."""
     found = {"blend": "wm.open_mainfile"}
     for kind, (paths, _) in _OPERATORS.items():
         try:
@@ -211,4 +213,8 @@ def readable_formats() -> dict[str, str]:
         except UnsupportedFormat:
             found[kind] = ""
     found["dae"] = found["dae"] or "own reader"
+    decoders = compat.gltf_decoders()
+    draco = "DracoPy" if importlib.util.find_spec("DracoPy") else ""
+    found["glb, Draco"] = found["glb"] if DRACO in decoders else draco
+    found["glb, meshopt"] = found["glb"] if decoders.issuperset(MESHOPT) else "own reader"
     return found

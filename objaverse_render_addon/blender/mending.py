@@ -116,9 +116,7 @@ def _use_vertex_colors(objects: Iterable[Any]) -> list[str]:
     if not lost:
         return []
     names = ", ".join(repr(name) for name in sorted(lost)[:5])
-    return [
-        f"not-imported: vertex colors beside the materials {names}, which have a color of their own."
-    ]
+    return [f"not-imported: vertex colors beside materials with a color of their own: {names}."]
 
 
 def _is_neutral(material: Any) -> bool:

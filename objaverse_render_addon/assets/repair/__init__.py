@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from . import dae, gltf, obj, ply, stl
+from . import dae, gltf, obj, ply, stl, usdz
 from .model import Model
 
 __all__ = ["prepare"]
@@ -41,6 +41,8 @@ def prepare(
         return ply.prepare(path, folder, warnings)
     if kind == "stl":
         return stl.prepare(path, folder, warnings)
+    if kind == "usdz":
+        return usdz.prepare(path, folder, warnings)
     if kind == "dae" and "dae" not in native:
         return dae.read(path, warnings)
     return path

@@ -6,6 +6,7 @@ Specification: https://www.khronos.org/files/collada_spec_1_4.pdf
 
 from __future__ import annotations
 
+import itertools
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -394,12 +395,12 @@ class _Reader:
         for kind, (_, name, at) in best.items():
             values = sources.get(name)
             # What is not there is not needed; what does not fit is not what was meant.
-            if values is not None and int(rows[:, at].max()) < len(values):
+            if values is not None and np.max(rows[:, at]) < len(values):
                 primitive.data[kind] = values[rows[:, at]].astype(np.float32)
         return primitive
 
     def _check(self, indices: Indices, count: int) -> None:
-        if int(indices.min()) < 0 or int(indices.max()) >= count:
+        if np.min(indices) < 0 or np.max(indices) >= count:
             raise ImportFailed(f"{self._path}: a face has a vertex that is not in the file.")
 
     def _rows(
@@ -447,7 +448,7 @@ class _Reader:
         self._check(rows[:, vertex], len(positions))
         points = positions[rows[:, vertex]]
         starts = np.cumsum([len(outline), *[len(hole) for hole in holes]])
-        inner = [range(a, b) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+        inner = [range(a, b) for a, b in itertools.pairwise(starts.tolist())]
         return [rows[list(three)] for three in triangulate(points, range(len(outline)), inner)]
 
     def _mesh(
@@ -657,12 +658,13 @@ def _joined(
 
 
 def _turned(normals: Floats, turns: Matrix) -> Floats:
-    """Normals (L, 3) after linear maps (L, 3, 3): by their cofactors, for which no inverse is needed."""
+    """Normals (L, 3) after linear maps (L, 3, 3), by the cofactors: they need no inverse."""
     a, b, c = turns[:, :, 0], turns[:, :, 1], turns[:, :, 2]
     cofactors = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=2)
     found = np.einsum("nij,nj->ni", cofactors, normals)
     length = np.linalg.norm(found, axis=1, keepdims=True)
-    return (found / np.where(length > 0, length, 1)).astype(np.float32)
+    unit: Floats = (found / np.where(length > 0, length, 1)).astype(np.float32)
+    return unit
 
 
 def _transform(node: ElementTree.Element) -> Matrix:

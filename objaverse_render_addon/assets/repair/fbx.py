@@ -53,7 +53,7 @@ def _hidden(nodes: list[_Node]) -> tuple[set[str], set[str]]:
                     parents[values[1]] = values[2]
                 elif len(values) >= 4 and values[0] == "OP" and values[3] in _HIDING:
                     animated.add(values[2])
-    hidden, unsure, shown = set(), set(), set()
+    hidden, unsure, shown = set[str](), set[str](), set[str]()
     for key, name in names.items():
         chain = []
         at: Any = key

@@ -7,7 +7,6 @@ https://github.com/KhronosGroup/glTF/tree/main/extensions.
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 import struct
 from collections.abc import Collection, Iterator
@@ -21,16 +20,13 @@ from ...errors import ImportFailed, UnsupportedExtension, UnsupportedFormat
 from ..text import clean
 from . import meshopt
 
-__all__ = ["DECODERS", "prepare"]
+__all__ = ["DRACO", "MESHOPT", "prepare"]
 
 DRACO: Final = "KHR_draco_mesh_compression"
 MESHOPT: Final = ("EXT_meshopt_compression", "KHR_meshopt_compression")
 BASISU: Final = "KHR_texture_basisu"
 VISIBILITY: Final = "KHR_node_visibility"
 INSTANCING: Final = "EXT_mesh_gpu_instancing"
-
-DECODERS: Final = {DRACO: "DracoPy", BASISU: "alktx2"}
-"""Extension to the package that decodes it."""
 
 # What some Blender of those supported imports.
 _IMPORTED: Final = {
@@ -76,7 +72,7 @@ def prepare(
     if not isinstance(document.json, dict):
         return path
     version = str((_get(document.json, "asset", {})).get("version", ""))
-    if version.startswith("1.") or data[:4] == b"glTF" and document.container == 1:
+    if version.startswith("1.") or (data[:4] == b"glTF" and document.container == 1):
         raise UnsupportedFormat(
             f"{path} is glTF 1.0, which is no longer read.",
             hint="Convert it to glTF 2.0, for example with gltf-pipeline.",
@@ -87,7 +83,7 @@ def prepare(
         changed |= _hide(document.json)
         changed |= _decode_meshopt(document, native)
         changed |= _decode_draco(document, native)
-        changed |= _decode_basisu(document, warnings)
+        changed |= _replace_basisu(document)
     except (KeyError, IndexError, TypeError, AttributeError, OverflowError):
         # Malformed beyond what is looked at here: the importer says how.
         return path
@@ -343,7 +339,11 @@ def _decode_draco(document: _Document, native: Collection[str]) -> bool:
         try:
             import DracoPy
         except ImportError as error:
-            raise _no_decoder(document.path, DRACO) from error
+            raise UnsupportedExtension(
+                f"{document.path} needs the glTF extension {DRACO}, which this Blender cannot "
+                "decode.",
+                hint="python -m pip install DracoPy, or export it without.",
+            ) from error
         try:
             mesh = DracoPy.decode(document.view(packed["bufferView"]))
         except Exception as error:
@@ -387,7 +387,8 @@ def _fill(document: _Document, accessor: dict[str, Any], values: Any) -> None:
     accessor["count"] = len(data)
 
 
-def _decode_basisu(document: _Document, warnings: list[str]) -> bool:
+def _replace_basisu(document: _Document) -> bool:
+    """Textures that nothing here decodes: the other picture of the same, or a missing one."""
     textures = [
         item
         for item in _get(document.json, "textures", [])
@@ -395,47 +396,20 @@ def _decode_basisu(document: _Document, warnings: list[str]) -> bool:
     ]
     if not textures:
         return False
-    lost = set()
+    alone = [item for item in textures if "source" not in item]
+    if alone and BASISU in _get(document.json, "extensionsRequired", []):
+        raise UnsupportedExtension(
+            f"{document.path} needs the glTF extension {BASISU}, whose textures cannot be decoded.",
+            hint="Convert its KTX2 textures to PNG, for example with gltf-transform.",
+        )
     for texture in textures:
         source = texture["extensions"].pop(BASISU).get("source")
-        if "source" in texture:
-            # The same as a picture that everybody reads.
-            continue
-        texture["source"] = source
-        image = document.json["images"][source]
-        if image.get("mimeType") == "image/png":
-            continue
-        if importlib.util.find_spec(DECODERS[BASISU]) is None:
-            if BASISU in _get(document.json, "extensionsRequired", []):
-                raise _no_decoder(document.path, BASISU)
-            lost.add(image.get("name") or image.get("uri") or f"image {source}")
-            continue
-        import alktx2
-
-        uri = image.get("uri")
-        try:
-            if uri is None:
-                data = document.view(image["bufferView"])
-            elif uri.startswith("data:"):
-                data = base64.b64decode(uri.partition(",")[2])
-            else:
-                data = (document.path.parent / unquote(uri)).read_bytes()
-            picture, _ = alktx2.decode_ktx2_to_bytes(data, format="png")
-        except Exception:
-            # What is not there or cannot be decoded is a missing texture.
-            lost.add(image.get("name") or uri or f"image {source}")
-            continue
-        image.pop("uri", None)
-        image.update(bufferView=document.add(picture), mimeType="image/png")
-    if lost:
-        names = ", ".join(sorted(clean(str(name), 60) for name in lost)[:5])
-        warnings.append(f"not-imported: textures that cannot be decoded (KTX2): {names}.")
+        if texture in alone:
+            texture["source"] = source
+            image = document.json["images"][source]
+            if "uri" not in image or image["uri"].startswith("data:"):
+                # A file that is not there is counted among the missing textures by its name.
+                image.pop("bufferView", None)
+                image["uri"] = quote(f"{clean(image.get('name', '')) or f'image {source}'}.ktx2")
     _drop_extension(document.json, BASISU)
     return True
-
-
-def _no_decoder(path: Path, extension: str) -> UnsupportedExtension:
-    return UnsupportedExtension(
-        f"{path} needs the glTF extension {extension}, which this Blender cannot decode.",
-        hint=f"python -m pip install {DECODERS[extension]}, or export it without.",
-    )

@@ -32,7 +32,7 @@ def decode(data: bytes, count: int, stride: int, mode: str, filter_: str) -> byt
     try:
         if mode == "ATTRIBUTES":
             values = _attributes(data, count, stride)
-            return _FILTERS[filter_](values).tobytes()
+            return bytes(_FILTERS[filter_](values).tobytes())
         indices = _triangles(data, count) if mode == "TRIANGLES" else _sequence(data, count)
         return indices.astype({2: "<u2", 4: "<u4"}[stride]).tobytes()
     except (IndexError, KeyError) as error:
@@ -140,7 +140,7 @@ def _undo(deltas: Bytes, last: Bytes, channels: Bytes, result: Bytes) -> Bytes:
             result[:, first : first + 4] = found[:, None].view(np.uint8)
         else:
             raise ValueError("an unknown channel of meshopt attributes")
-    return result[-1].copy()
+    return np.array(result[-1])
 
 
 # --- Indices ----------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ def _quaternion(values: Bytes) -> npt.NDArray[Any]:
 def _exponential(values: Bytes) -> npt.NDArray[Any]:
     words = values.view("<i4")
     mantissa = (words << 8) >> 8
-    return np.ldexp(mantissa.astype(np.float32), words >> 24).astype("<f4")
+    return np.asarray(np.ldexp(mantissa.astype(np.float32), words >> 24).astype("<f4"))
 
 
 def _color(values: Bytes) -> npt.NDArray[Any]:
@@ -306,7 +306,7 @@ def _color(values: Bytes) -> npt.NDArray[Any]:
     channels = np.stack([y + co - cg, y + cg, y - co - cg, alpha], axis=1)
     most = float(np.iinfo(kind).max)
     found = channels * (most / np.maximum(scale, 1))[:, None]
-    return np.clip(np.floor(found + 0.5), 0, most).astype(kind)
+    return np.asarray(np.clip(np.floor(found + 0.5), 0, most).astype(kind))
 
 
 def _rounded(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -24,7 +24,8 @@ _COLORED: Final = re.compile(
 )
 _LIBRARY: Final = re.compile(rb"^([ \t]*mtllib[ \t]+)([^\r\n]*?)([ \t]*\r?)$", re.MULTILINE)
 _MAP: Final = re.compile(
-    rb"^([ \t]*(?:map_\w+|bump|disp|decal|norm|refl)[ \t]+(?:-.*[ \t])?)([^ \t\r\n][^\r\n]*?)([ \t]*\r?)$",
+    rb"^([ \t]*(?:map_\w+|bump|disp|decal|norm|refl)[ \t]+(?:-.*[ \t])?)"
+    rb"([^ \t\r\n][^\r\n]*?)([ \t]*\r?)$",
     re.MULTILINE | re.IGNORECASE,
 )
 
@@ -59,7 +60,7 @@ def _point(path: Path, line: bytes) -> bytes:
     head, sign, comment = line.partition(b"#")
     words = head.split()
     # "1,2,3" is three numbers or one and a half.
-    if any(word.count(b",") > 1 for word in words) or b"." in head and b"," in head:
+    if any(word.count(b",") > 1 for word in words) or (b"." in head and b"," in head):
         raise WrongFormat(
             f"{path} has commas in its numbers that can be read in two ways: "
             f"{line.strip()[:60].decode(errors='replace')!r}.",
@@ -75,7 +76,7 @@ def _in_range(text: bytes, warnings: list[str]) -> bytes:
         return text
     found = [match[2].split() for match in _COLORED.finditer(text)]
     try:
-        most = float(np.array(found, dtype=np.float64).max())
+        most = float(np.max(np.array(found, dtype=np.float64)))
     except ValueError:
         return text
     if not 1.0 < most <= 255.0:

@@ -131,7 +131,7 @@ def prepare(path: Path, folder: Path, warnings: list[str]) -> Path | Model:  # n
         model.clouds.append(_cloud(path, tables, vertex, positions, colors))
         return model
     corners, sizes = polygons
-    if corners.size and not 0 <= int(corners.min()) <= int(corners.max()) < len(positions):
+    if corners.size and not 0 <= np.min(corners) <= np.max(corners) < len(positions):
         raise ImportFailed(f"{path}: a face has a vertex that is not in the file.")
     face = header.element("face")
     mesh = Mesh(path.stem, positions, corners.astype(np.int32), sizes.astype(np.int32))

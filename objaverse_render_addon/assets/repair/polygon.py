@@ -31,7 +31,7 @@ def triangulate(
     normal = np.cross(corners, following).sum(axis=0)
     if not np.linalg.norm(normal) > 0:
         return []
-    drop = int(np.abs(normal).argmax())
+    drop = int(np.argmax(np.abs(normal)))
     kept = [axis for axis in range(3) if axis != drop]
     flat = {
         index: (float(points[index][kept[0]]), float(points[index][kept[1]]))

@@ -71,7 +71,7 @@ def prepare(path: Path, folder: Path, warnings: list[str]) -> Path | Model:
 
 
 def _text(path: Path, data: bytes, folder: Path) -> Path:
-    if not data.lstrip()[:5].lower() == b"solid":
+    if data.lstrip()[:5].lower() != b"solid":
         return path
     lines = data.split(b"\n", 2)
     keyword = next((line.split()[0] for line in lines[1:2] if line.split()), b"facet")

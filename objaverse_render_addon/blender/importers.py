@@ -90,10 +90,10 @@ _NO_DECODER: Final = re.compile(r"(draco|meshopt)\w*[ _](?:bridge|decoder)", re.
 
 def _failure(path: Path, text: str) -> ImportFailed | UnsupportedExtension:
     """What an importer said, without the traceback that it may have said it in."""
-    lines = [line for line in text.strip().splitlines() if line.strip()]
+    lines = [line for line in text.strip().removeprefix("Error: ").splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Location: ")] or ["no reason given"]
     traceback = any(line.startswith(("Traceback", "Python: Traceback")) for line in lines)
-    cause = clean((lines[-1] if traceback else " ".join(lines)).removeprefix("Error: "), 300)
+    cause = clean(lines[-1] if traceback else " ".join(lines), 300)
     unknown = _EXTENSION.search(cause)
     if unknown:
         return UnsupportedExtension(

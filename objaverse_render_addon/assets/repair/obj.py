@@ -49,6 +49,11 @@ def prepare(path: Path, folder: Path, warnings: list[str]) -> Path:
     text = _in_range(text, warnings)
     if text is data or text == data:
         return path
+    own = path.with_suffix(".mtl").name.encode()
+    named = {match[2].strip(b'"') for match in _LIBRARY.finditer(text)}
+    if own not in named and path.with_suffix(".mtl").is_file():
+        # Blender reads the library of the file's own name without being told to.
+        text = b"mtllib " + own + b"\n" + text
     target = folder / path.name
     target.write_bytes(
         _LIBRARY.sub(lambda match: match[1] + _library(path, match[2], folder, comma), text)

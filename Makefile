@@ -9,7 +9,8 @@
 #   make extension     build the extension for Blender into dist/
 #   make clean         remove environments, the demo and caches
 #
-# Environments are made where they are needed and kept. PYTHON=/path/to/python chooses the
+# Environments are made where they are needed and kept; on a bare Linux the system's packages that
+# Blender is linked with are installed too, as root or with sudo where that asks nothing. PYTHON=/path/to/python chooses the
 # Python of `demo` and `test`.
 
 PYTHON ?=
@@ -21,7 +22,7 @@ PYTHON_5.0 = 3.11
 PYTHON_5.1 = 3.13
 PYTHON_5.2 = 3.13
 
-INPUTS = pyproject.toml tools/environment.sh
+INPUTS = pyproject.toml tools/environment.sh tools/system_libraries.py
 
 .DEFAULT_GOAL = help
 .PHONY: help demo test test-matrix test-torch test-window lint extension clean
@@ -32,6 +33,7 @@ help:
 
 .venv/ready: $(INPUTS)
 	@PYTHON='$(PYTHON)' tools/environment.sh .venv '$(PYTHONS)' -e '.[bpy]'
+	@.venv/bin/python tools/system_libraries.py
 	@touch $@
 
 .venv/ready-test: .venv/ready
@@ -48,6 +50,7 @@ help:
 
 .venv-%/ready: $(INPUTS)
 	@tools/environment.sh .venv-$* '$(PYTHON_$*)' -e '.[bpy]' 'bpy==$*.*' -g test
+	@.venv-$*/bin/python tools/system_libraries.py
 	@touch $@
 
 demo: .venv/ready

@@ -93,14 +93,14 @@ def main() -> None:
             {
                 "cameras": {"views": options.views},
                 "engine": {"samples": options.samples, "denoise": options.samples > 1},
-                "output": {"resolution": options.size},
+                "pixels": {"resolution": options.size},
             }
         )
         description = folder / "job.toml"
         description.write_text(job.to_toml())
         print(
             f"{options.assets} assets, {options.views} views, {options.size}², "
-            f"{options.samples} samples, {', '.join(job.output.passes)}"
+            f"{options.samples} samples, {', '.join(job.pixels.passes)}"
         )
         (folder / "pool").mkdir()
         for index in range(options.among):

@@ -24,7 +24,7 @@ import made_up_annotations as made_up  # noqa: E402
 
 from objaverse_render_addon.assets.annotations import LVIS, SHARDS  # noqa: E402
 from objaverse_render_addon.assets.catalogue import Catalogue, Query, index_path  # noqa: E402
-from objaverse_render_addon.assets.licences import parse_filter  # noqa: E402
+from objaverse_render_addon.assets.licenses import parse_filter  # noqa: E402
 
 SEARCHES = {
     "two words": {"text": "office chair"},
@@ -33,10 +33,10 @@ SEARCHES = {
     "a phrase": {"text": '"office chair"'},
     "the beginning of a word": {"text": "cha*"},
     "words, licences, LVIS, faces, not animated": {
-        "text": "office chair", "licences": parse_filter("by,cc0"), "lvis": ("chair",),
+        "text": "office chair", "licenses": parse_filter("by,cc0"), "lvis": ("chair",),
         "max_faces": 100_000, "animated": False,
     },
-    "nothing but licences": {"licences": parse_filter("cc0")},
+    "nothing but licences": {"licenses": parse_filter("cc0")},
     "nothing at all": {},
     "a common word, newest first": {"text": "chair", "sort": "newest"},
     "very many faces only": {"min_faces": 1_990_000},

@@ -54,7 +54,7 @@ def main() -> None:
         folder = Path(name)
         source = options.source or sample(folder)
         job = RenderJob.from_dict(
-            {"output": {"resolution": options.size}, "cameras": {"views": max(VIEWS) + 1}}
+            {"pixels": {"resolution": options.size}, "cameras": {"views": max(VIEWS) + 1}}
         )
         session = Session(source, "sample", job, folder)
         session.stage.set_up_color()

@@ -32,7 +32,8 @@ def main() -> None:
         {
             "cameras": {"views": 2},
             "engine": {"samples": 4},
-            "output": {"resolution": 96, "layout": "folder"},
+            "pixels": {"resolution": 96},
+            "files": {"layout": "folder"},
         }
     )
     with tempfile.TemporaryDirectory() as name:

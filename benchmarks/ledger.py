@@ -16,15 +16,15 @@ import time
 from pathlib import Path
 
 from objaverse_render_addon.batch.queue.ledger import Ledger
-from objaverse_render_addon.batch.queue.rows import Entry, Outcome, Row
+from objaverse_render_addon.batch.queue.rows import AssetOutcome, QueueEntry, Row
 
 COMPLETED = 50_000
 AT_ONCE = 16
 
 
-def outcome(row: Row) -> Outcome:
+def outcome(row: Row) -> AssetOutcome:
     """What the engine writes of a finished asset."""
-    return Outcome(
+    return AssetOutcome(
         row.id, "done", 1, path=f"{row.asset_id}.zip", fingerprint="f" * 64, file_type="glb",
         license="CC-BY-4.0", sha256="a" * 64, worker="worker 1", device="CPU", views=12,
         bytes=123_456, source_bytes=654_321, seconds=1.5,
@@ -39,7 +39,7 @@ def measure(rows: int, folder: Path) -> None:
     since = time.perf_counter()
     with Ledger(path) as ledger:
         uids = (f"{names.getrandbits(128):032x}" for _ in range(rows))
-        request = ledger.add("0" * 64, (Entry(uid, uid) for uid in uids))
+        request = ledger.add("0" * 64, (QueueEntry(uid, uid) for uid in uids))
         seconds = time.perf_counter() - since
         size = path.stat().st_size
         print(f"taken in            {seconds:8.1f} s   {rows / seconds:,.0f} rows/s")

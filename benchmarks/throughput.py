@@ -76,7 +76,7 @@ def main() -> None:
                     {
                         "cameras": {**cameras, "views": options.views},
                         "engine": {"samples": samples},
-                        "output": {"resolution": options.size},
+                        "pixels": {"resolution": options.size},
                     }
                 )
                 runs = [

@@ -38,9 +38,18 @@ def __getattr__(name: str) -> Any:
 
 
 _FACE = (
-    "ui.properties", "ui.preferences", "ui.viewport.preview", "ui.viewport.overlay", "operators",
-    "panels", "ui.commands",
-)  # fmt: skip
+    "ui.properties",
+    "ui.run_state",
+    "ui.search.state",
+    "ui.preferences",
+    "ui.viewport.preview",
+    "ui.viewport.look_through",
+    "ui.viewport.overlay",
+    "operators",
+    "panels",
+    "ui.background",
+    "ui.commands",
+)
 
 
 def register() -> None:

@@ -8,7 +8,10 @@ that has Blender in it (:func:`from_reason`).
 from __future__ import annotations
 
 import errno
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import ClassVar, Final
+
+from .words import one_line, without_secrets
 
 __all__ = [
     "CameraFileError",
@@ -30,6 +33,8 @@ __all__ = [
     "InvalidList",
     "LedgerDamaged",
     "MissingDependency",
+    "MissingLibraries",
+    "MissingParts",
     "MissingPass",
     "MissingTextures",
     "NoGeometry",
@@ -40,6 +45,7 @@ __all__ = [
     "OutputBusy",
     "OutputExists",
     "OutputNotWritable",
+    "ProtocolNotAllowed",
     "RenderError",
     "RenderFailed",
     "SourceNotFound",
@@ -53,14 +59,24 @@ __all__ = [
     "WorkerStartFailed",
     "WorkerTimeout",
     "WrongFormat",
+    "exit_code_of",
     "from_os_error",
     "from_reason",
     "reasons",
 ]
 
+_SEVERAL_KINDS: Final = 3
+
+
+_LONGEST: Final = 4000
+"""Characters of a message: some libraries put all that they were given into theirs."""
+
 
 class RenderError(Exception):
     """Base of every failure this package names.
+
+    Names, paths and words of libraries stand in messages, all of which a stranger may have
+    chosen: each is one line without anything that a terminal obeys, and without passwords.
 
     Args:
         message: What happened, with the file it happened to.
@@ -72,13 +88,17 @@ class RenderError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str = "", log: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.log = log
+        self.message, self.hint = _said(message), _said(hint)
+        super().__init__(self.message)
+        self.log = without_secrets(log)
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip() if self.hint else self.message
+
+
+def _said(text: str) -> str:
+    text = one_line(without_secrets(text[: 4 * _LONGEST]))
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 class UnexpectedError(RenderError):
@@ -113,6 +133,13 @@ class InvalidList(RenderError):
 
     reason = "invalid-list"
     exit_code = 6
+
+
+class ProtocolNotAllowed(RenderError):
+    """An address has a protocol that may do more than fetch a file."""
+
+    reason = "protocol-not-allowed"
+    exit_code = 7
 
 
 class ObjectMissing(RenderError):
@@ -151,7 +178,7 @@ class TruncatedFile(RenderError):
 
 
 class UnsupportedFormat(RenderError):
-    """No importer for this file extension."""
+    """No importer for this file extension, or pixels of a kind that a view does not have."""
 
     reason = "unsupported-format"
     exit_code = 14
@@ -183,6 +210,15 @@ class OnlineAccessDenied(RenderError):
 
     reason = "online-access-denied"
     exit_code = 17
+
+    @classmethod
+    def to_fetch(cls, what: str) -> OnlineAccessDenied:
+        """Of what is not here, with the way out."""
+        return cls(
+            f"{what} is not on this machine, and online access is switched off.",
+            hint="Leave out --offline, or fetch it first; in Blender: Preferences, System, "
+            "Allow Online Access.",
+        )
 
 
 class ImportFailed(RenderError):
@@ -225,6 +261,13 @@ class MissingTextures(RenderError):
 
     reason = "missing-textures"
     exit_code = 23
+
+
+class MissingParts(RenderError):
+    """The asset needs files that are not its own, and the job refuses that."""
+
+    reason = "missing-parts"
+    exit_code = 25
 
 
 class NormalizationFailed(RenderError):
@@ -305,7 +348,7 @@ class LedgerDamaged(RenderError):
 
 
 class DuplicateAsset(RenderError):
-    """Two sources of one run would get the same name."""
+    """A list gives two sources one name, or names one file twice."""
 
     reason = "duplicate-asset"
     exit_code = 43
@@ -337,6 +380,13 @@ class WorkerStartFailed(RenderError):
 
     reason = "worker-start-failed"
     exit_code = 53
+
+
+class MissingLibraries(WorkerStartFailed):
+    """Blender did not start, for the system lacks shared libraries that it is linked with."""
+
+    reason = "missing-libraries"
+    exit_code = 55
 
 
 class DeviceUnavailable(RenderError):
@@ -382,6 +432,12 @@ def reasons() -> list[str]:
     return sorted(_all_classes())
 
 
+def exit_code_of(codes: Iterable[int]) -> int:
+    """Of all failures together: 0 for none, the code of the one kind that there was, or 3."""
+    kinds = set(codes)
+    return 0 if not kinds else kinds.pop() if len(kinds) == 1 else _SEVERAL_KINDS
+
+
 def from_reason(reason: str, message: str, hint: str = "", log: str = "") -> RenderError:
     """The error that a worker reported, as the class it was raised with."""
     return _all_classes().get(reason, UnexpectedError)(message, hint=hint, log=log)
@@ -390,6 +446,9 @@ def from_reason(reason: str, message: str, hint: str = "", log: str = "") -> Ren
 def from_os_error(error: OSError, what: str) -> RenderError:
     """Name an operating-system error met while writing ``what``."""
     cause = error.strerror or str(error)
+    if error.errno == errno.ENAMETOOLONG:
+        # That name's fault: nothing will be better later.
+        return InvalidJob(f"{what}: {cause}.", hint="Give it a shorter name.")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(f"{what}: {cause}.", hint="Free some space or choose another folder.")
     return OutputNotWritable(f"{what}: {cause}.", hint="Choose a folder that you may write to.")

@@ -11,68 +11,26 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from . import __version__
 from .errors import (
-    MissingDependency,
     SourceNotFound,
     WorkerStartFailed,
     WrongFormat,
     from_os_error,
 )
+from .worker import libraries
 
-__all__ = ["LAUNCHER", "fetch_wheels", "install", "stage", "write_launcher"]
+__all__ = ["install", "stage", "write_launcher"]
 
 PACKAGE: Final = Path(__file__).resolve().parent
-WHEELS: Final = ("OpenEXR>=3.3,<4",)
+_LAUNCHER: Final = PACKAGE / "launcher.py"
 _MARK: Final = "OBJAVERSE-FACTS "
 _TIMEOUT: Final = 300
-
-LAUNCHER: Final = '''\
-"""Makes --addons objaverse_render_addon find the extension of that name."""
-
-bl_info = {
-    "name": "Objaverse Render (launcher)",
-    "blender": (4, 2, 0),
-    "category": "Render",
-    "description": "Enables the extension objaverse_render_addon by its short name",
-}
-
-_enabled = []
-
-
-def register():
-    import addon_utils
-
-    names = [module.__name__ for module in addon_utils.modules()]
-    names = [name for name in names if re.fullmatch(r"bl_ext\\..+\\.objaverse_render_addon", name)]
-    if not names:
-        # Blender would go on without a word, and with exit code 0.
-        print("objaverse_render_addon: the extension is not installed.", file=sys.stderr)
-        raise RuntimeError("install the extension objaverse_render_addon first")
-    if not addon_utils.check(names[0])[1]:
-        if addon_utils.enable(names[0], persistent=True) is None:
-            raise RuntimeError(f"{names[0]} could not be enabled; its error is above")
-        _enabled.append(names[0])
-
-
-def unregister():
-    import addon_utils
-
-    while _enabled:
-        addon_utils.disable(_enabled.pop())
-
-
-import re  # noqa: E402  (Blender reads bl_info from the first lines)
-import sys  # noqa: E402
-'''
-
 
 def write_launcher(scripts: Path) -> Path:
     """Write the launcher into a scripts folder of Blender.
@@ -81,45 +39,13 @@ def write_launcher(scripts: Path) -> Path:
         OutputNotWritable, DiskFull
     """
     target = scripts / "addons" / "objaverse_render_addon.py"
+    code = _LAUNCHER.read_bytes()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(LAUNCHER, encoding="utf-8")
+        target.write_bytes(code)
     except OSError as error:
         raise from_os_error(error, str(target)) from error
     return target
-
-
-def fetch_wheels(folder: Path, python: str, platform: str | None = None) -> list[Path]:
-    """Fetch the wheels that the extension bundles, unless they are there.
-
-    Args:
-        python: ``3.13``.
-        platform: Tag as pip knows it; this machine's otherwise.
-
-    Raises:
-        MissingDependency: They cannot be fetched.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    label = f"-cp{python.replace('.', '')}-"
-
-    def found() -> list[Path]:
-        wheels = sorted(folder.glob("*.whl"))
-        return [w for w in wheels if label in w.name and (platform or "") in w.name]
-
-    if not found():
-        command = [
-            sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-            "--disable-pip-version-check", "--only-binary=:all:", "--python-version", python,
-            *(["--platform", platform] if platform else []), "--dest", str(folder), *WHEELS,
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            last = done.stderr.strip().splitlines()[-1:] or ["pip failed"]
-            raise MissingDependency(
-                f"OpenEXR for Python {python} cannot be fetched: {last[0]}",
-                hint="Build the extension elsewhere and give its zip with --extension.",
-            )
-    return found()
 
 
 def _manifest() -> Path:
@@ -130,29 +56,14 @@ def _manifest() -> Path:
     raise SourceNotFound("The extension's manifest is not installed with this package.")
 
 
-def stage(folder: Path, wheels: Iterable[Path], platforms: Iterable[str] = ()) -> None:
-    """Lay out the extension's files, ready for Blender's builder.
-
-    Args:
-        platforms: As Blender names them; none for a package of this machine's own wheels.
-    """
+def stage(folder: Path) -> None:
+    """Lay out the extension's files, ready for Blender's builder."""
+    manifest = _manifest().read_text(encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     if not (folder / "LICENSE").is_file():
         shutil.copy(PACKAGE.parent / "LICENSE", folder)
-    target = folder / "wheels"
-    target.mkdir()
-    names = [Path(shutil.copy(wheel, target)).name for wheel in wheels]
-    manifest = _manifest().read_text(encoding="utf-8")
     manifest = re.sub(r'^version = ".*"$', f'version = "{__version__}"', manifest, flags=re.M)
-    listed = ", ".join(f'"{name}"' for name in platforms)
-    manifest = re.sub(
-        r"^platforms = .*\n", f"platforms = [{listed}]\n" if listed else "", manifest, flags=re.M
-    )
-    paths = "".join(f'  "./wheels/{name}",\n' for name in names)
-    # Top-level keys have to come before the first table.
-    head, table, rest = manifest.partition("[permissions]")
-    manifest = f"{head}wheels = [\n{paths}]\n\n{table}{rest}"
     (folder / "blender_manifest.toml").write_text(manifest, encoding="utf-8")
 
 
@@ -168,8 +79,8 @@ def install(blender: Path, extension: Path | None = None) -> dict[str, str]:
 
     Raises:
         SourceNotFound, WrongFormat: ``extension`` is none.
+        MissingLibraries: The system lacks libraries that Blender is linked with.
         WorkerStartFailed: Blender cannot be run, or the result does not work in it.
-        MissingDependency: OpenEXR's wheel for its Python cannot be fetched.
     """
     if extension is not None:
         _check_package(extension)
@@ -177,7 +88,7 @@ def install(blender: Path, extension: Path | None = None) -> dict[str, str]:
     with tempfile.TemporaryDirectory(prefix="objaverse-install-") as name:
         folder = Path(name)
         if extension is None:
-            stage(folder / "extension", fetch_wheels(folder / "wheels", facts["python"]))
+            stage(folder / "extension")
             _run(
                 blender, "--command", "extension", "build",
                 "--source-dir", str(folder / "extension"), "--output-dir", str(folder),
@@ -235,6 +146,9 @@ def _run(blender: Path, *arguments: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise WorkerStartFailed(f"{blender} cannot be run: {error}.") from error
     output = done.stdout + done.stderr
+    missing = libraries.explain(output, blender) if done.returncode else None
+    if missing is not None:
+        raise missing
     # An add-on that does not load leaves the exit code alone.
     if done.returncode or "Add-on not loaded" in output:
         raise WorkerStartFailed(

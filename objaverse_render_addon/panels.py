@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from .ui import panels, search
+from typing import Final
+
+import bpy
+
+from .ui import panels
+from .ui.search import panel as search
 
 __all__ = ["register", "unregister"]
 
+_CLASSES: Final = (*panels.CLASSES, *search.CLASSES)
 
-def register() -> None:
-    """Register the panels."""
-    panels.register()
-    search.register()
-
-
-def unregister() -> None:
-    """Take them away."""
-    search.unregister()
-    panels.unregister()
+register, unregister = bpy.utils.register_classes_factory(_CLASSES)

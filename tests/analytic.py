@@ -202,7 +202,7 @@ def frames_of(
     views = sample_views(job, asset_id, shape.points)
     frames = []
     for view, time in itertools.product(views, times):
-        frame = frame_of(shape, view.camera, job.output.passes, job.output.normal_space, view)
+        frame = frame_of(shape, view.camera, job.pixels.passes, job.pixels.normal_space, view)
         frame.time, frame.timed = time or 0, time is not None
         frames.append(frame)
     return frames
@@ -236,7 +236,7 @@ def write_asset(
         bounds=shape.bounds,
         job=job,
         engine={"engine": "numpy"},
-        passes=[frame.spec(name) for name in job.output.passes],
+        passes=[frame.spec(name) for name in job.pixels.passes],
         object_names={7: "thing"},
         views=[metadata.view_record(frame, job) for frame in frames],
         seconds={"total": 1.0},
@@ -245,11 +245,11 @@ def write_asset(
     )
     if change is not None:
         change(frames, record)
-    writer = new_writer(out, asset_id, job.output.layout)
+    writer = new_writer(out, asset_id, job.files.layout)
     for frame in frames:
-        if "rgb" in job.output.passes:
+        if "rgb" in job.pixels.passes:
             writer.add(*color_file(frame, job.lighting.background))
-        for name, data in geometry_files(frame, job.output, scratch):
+        for name, data in geometry_files(frame, job, scratch):
             writer.add(name, data)
     writer.add(METADATA, json.dumps(record).encode())
     scratch.rmdir()

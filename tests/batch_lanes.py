@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -32,7 +31,7 @@ Act = Callable[[RenderAsset, int], None]
 
 
 def make_job(layout: str = "zip", **values: Any) -> RenderJob:
-    return RenderJob().with_values({"output.layout": layout, "cameras.views": 1, **values})
+    return RenderJob().with_values({"files.layout": layout, "cameras.views": 1, **values})
 
 
 def make_sources(folder: Path, count: int) -> list[str]:
@@ -105,7 +104,7 @@ def write_asset(task: RenderAsset, padding: int = 100) -> Done:
         "job_fingerprint": job.fingerprint(), "views": [],
         "render_settings": {"num_views": 1, "device": "a plan"}, "seconds": {"total": 0.01},
     }  # fmt: skip
-    writer = new_writer(Path(task.out), task.asset_id, job.output.layout)
+    writer = new_writer(Path(task.out), task.asset_id, job.files.layout)
     try:
         noise = random.Random(task.asset_id).randbytes(padding)
         writer.add("000.png", noise)
@@ -168,15 +167,6 @@ def assets_of(out: Path | str) -> Iterator[tuple[str, dict[str, Any]]]:
     for ref in Dataset.open(out):
         with AssetReader(ref) as reader:
             yield ref.id, reader.metadata
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def fails(error: RenderError, *ids: str, times: int = 10**6) -> Act:

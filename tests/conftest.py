@@ -1,4 +1,4 @@
-"""For all tests: leave at once when they are done."""
+"""For all tests: leave at once when they are done; and what those that fetch something need."""
 
 from __future__ import annotations
 
@@ -28,3 +28,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(config.stash[_status])
+
+
+@pytest.fixture
+def in_a_hurry_and_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downloads do not pause, and somebody's proxy, token or mirror has no part in them."""
+    from objaverse_render_addon.assets import transfer
+
+    monkeypatch.setattr(transfer, "BACKOFF", 0.001)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HF_TOKEN", "HF_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from analytic import write_asset
+from jobs import written
 
 from objaverse_render_addon.dataset.layout import METADATA
-from objaverse_render_addon.job import CameraRules, Output, RenderJob
+from objaverse_render_addon.job import CameraRules, RenderJob
 
 NAMES = ("chair", "lamp", "table")
 
 
 def job_of(views: int = 4, pattern: str = "ring", **output: Any) -> RenderJob:
     chosen = {"resolution": (48, 48), "layout": "zip"} | output
-    return RenderJob(cameras=CameraRules(pattern=pattern, views=views), output=Output(**chosen))
+    return RenderJob(cameras=CameraRules(pattern=pattern, views=views), **written(**chosen))
 
 
 def three(folder: Path) -> Path:

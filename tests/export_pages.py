@@ -78,10 +78,10 @@ def job_of_page(arguments: list[str], side: int | None) -> tuple[RenderJob, str]
     """The job of a page's ``render``, with pictures of another size and the same shape."""
     options = _parser().parse_args(joined(arguments))
     job = job_of(options)
-    width, height = job.output.resolution
+    width, height = job.pixels.resolution
     if side:
         size = (round(side * width / max(width, height)), round(side * height / max(width, height)))
-        job = dataclasses.replace(job, output=dataclasses.replace(job.output, resolution=size))
+        job = dataclasses.replace(job, pixels=dataclasses.replace(job.pixels, resolution=size))
     return job, str(options.out)
 
 

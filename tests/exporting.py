@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 from analytic import LOPSIDED, Shape, write_asset
+from jobs import written
 
 from objaverse_render_addon.cameras import Camera
 from objaverse_render_addon.dataset.export import Options, Report, export
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.frame import Frame
-from objaverse_render_addon.job import PASS_NAMES, CameraRules, Lighting, Output, RenderJob
+from objaverse_render_addon.job import PASS_NAMES, CameraRules, Lighting, RenderJob
 
 Change = Callable[[list[Frame], dict[str, Any]], None]
 
@@ -34,7 +35,7 @@ def stored(
     job = RenderJob(
         cameras=CameraRules(pattern=pattern, views=views, **(cameras or {})),
         lighting=Lighting(background=background),
-        output=Output(**chosen),
+        **written(**chosen),
     )
     return AssetReader(write_asset(folder, job, asset_id, shape, change))
 

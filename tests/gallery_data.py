@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from analytic import LOPSIDED, Shape, write_asset
+from jobs import written
 
 from objaverse_render_addon.dataset.gallery import build
-from objaverse_render_addon.job import PASS_NAMES, CameraRules, Output, RenderJob
+from objaverse_render_addon.job import PASS_NAMES, CameraRules, RenderJob
 
 HARM = "<img src=x onerror='window.harmed=1'>"
 ENDS = "</script><script>window.harmed=2</script>\u2028\u2029"
@@ -21,7 +22,7 @@ HOSTILE_ID = "\"><img src=x onerror=harmed=4>&'`${harmed=5}"
 def job_of(views: int = 6, size: tuple[int, int] = (72, 64), **output: Any) -> RenderJob:
     output = {"layout": "folder", "passes": PASS_NAMES, "resolution": size} | output
     cameras = CameraRules(pattern="ring", views=views, elevation=(20.0, 20.0))
-    return RenderJob(cameras=cameras, output=Output(**output))
+    return RenderJob(cameras=cameras, **written(**output))
 
 
 def add_asset(
@@ -88,7 +89,7 @@ def made_up_page(target: Path, source: Path, count: int) -> Path:
     (original,) = source.glob("assets/*/*/detail.js")
     files = [path for path in original.parent.iterdir() if path.name != "card.json"]
     kinds = ["chair", "lamp", "rocket", "teapot", "bicycle", "tree", "house"]
-    licences = ["by", "cc0", "by-sa", "by-nc"]
+    licenses = ["by", "cc0", "by-sa", "by-nc"]
     build._prepare(target)
     cards = []
     for number in range(count):
@@ -103,7 +104,7 @@ def made_up_page(target: Path, source: Path, count: int) -> Path:
         cards.append(
             {
                 "k": key, "i": f"asset-{number:05d}", "n": f"{kind} {number}",
-                "l": licences[number % 4], "c": [kind], "t": [f"tag-{number % 31}", "made-up"],
+                "l": licenses[number % 4], "c": [kind], "t": [f"tag-{number % 31}", "made-up"],
                 "w": ["missing-textures"] if number % 13 == 0 else [],
                 "d": ["object_in_frame"] if number % 7 == 0 else [],
                 "v": 0 if failed else 6, "f": number * 37 % 100_000, "y": "glb",

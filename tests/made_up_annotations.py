@@ -31,7 +31,7 @@ CATEGORIES = (
     "Weapons & Military",
 )  # fmt: skip
 # About as Objaverse has them: most ask for attribution alone.
-LICENCES = ("by",) * 88 + ("by-nc-sa",) * 6 + ("by-nc",) * 3 + ("by-sa",) * 2 + ("cc0",)
+LICENSES = ("by",) * 88 + ("by-nc-sa",) * 6 + ("by-nc",) * 3 + ("by-sa",) * 2 + ("cc0",)
 # For a vocabulary with a long tail, as names that people give have.
 SYLLABLES = _words("ka ro mi tan del fu sor lin ve qua ster bor ne pi lo ju dra zen wis hal")
 
@@ -120,7 +120,7 @@ def annotation(number: int, seed: int = 0, **changes: Any) -> dict[str, Any]:
             }
             for kind in ("glb", "gltf", "source", "usdz")
         },
-        "license": draw.choice(LICENCES),
+        "license": draw.choice(LICENSES),
     }  # fmt: skip
     return {**record, **changes}
 

@@ -90,6 +90,7 @@ def dataset(folder: Path) -> None:
     import analytic
     import jsonschema
     import numpy as np
+    from jobs import written as sections
     from test_gallery import data_in
 
     from objaverse_render_addon.cli.flags import _passes
@@ -99,7 +100,7 @@ def dataset(folder: Path) -> None:
     from objaverse_render_addon.dataset.sheet import contact_sheet, picture_of
     from objaverse_render_addon.dataset.turntable import turntable
     from objaverse_render_addon.dataset.verify import verify_asset
-    from objaverse_render_addon.job import PASS_NAMES, CameraRules, Output, RenderJob
+    from objaverse_render_addon.job import PASS_NAMES, CameraRules, RenderJob
     from objaverse_render_addon.passspec import layers_for
 
     assert PASS_NAMES[-2:] == ("uv", "quarter")
@@ -119,8 +120,8 @@ def dataset(folder: Path) -> None:
     analytic.channels_of = with_uv
     for geometry in ("npy", "npz", "exr"):
         passes = ("rgb", "depth", "uv", "quarter")
-        output = Output(resolution=(40, 32), layout="folder", passes=passes, geometry=geometry)
-        job = RenderJob(cameras=CameraRules(pattern="ring", views=3), output=output)
+        output = sections(resolution=(40, 32), layout="folder", passes=passes, geometry=geometry)
+        job = RenderJob(cameras=CameraRules(pattern="ring", views=3), **output)
         path = analytic.write_asset(folder / geometry, job)
         assert verify_asset(path).failed == []
         with AssetReader(path) as reader:
@@ -210,7 +211,7 @@ def blender(folder: Path) -> None:
     pose = scenes.look_at((0.3, -0.8, 4))
     cameras = scenes.camera_file(folder / "above.json", [pose], scenes.lens(45, (48, 32)))
     passes = ["position", "uv", "quarter"]
-    (frame,) = scenes.shoot(folder / "plane.blend", {**cameras, "output.passes": passes})
+    (frame,) = scenes.shoot(folder / "plane.blend", {**cameras, "pixels.passes": passes})
     seen = frame.passes["mask"] == 1
     assert 0.3 < seen.mean() < 0.9
     expected = (frame.passes["position"][seen][:, :2] + 1) / 2
@@ -226,9 +227,9 @@ def blender(folder: Path) -> None:
     assert items["uv"].name == "Texture Coordinates"
     assert items["uv"].description == "Where on its texture a point is"
     settings.passes = {"uv", "rgb"}
-    from objaverse_render_addon.ui.properties import to_job
+    from objaverse_render_addon.ui.job_mapping import to_job
 
-    assert to_job(settings).output.passes == ("rgb", "uv")
+    assert to_job(settings).pixels.passes == ("rgb", "uv")
     objaverse_render_addon.unregister()
 
 

@@ -118,6 +118,41 @@ def test_relative_imports_lead_somewhere():
     assert offenders(MODULES, lost) == []
 
 
+def cycles(*, of_rooms: bool, inside_functions: bool) -> set[str]:
+    """Rooms or modules that import themselves by way of others."""
+    known = {name.removesuffix(".__init__") for name in MODULES}
+    graph: dict[str, set[str]] = {}
+    for name in MODULES:
+        for module, _ in imports(tree_of(name), inside_functions=inside_functions):
+            if module.startswith("."):
+                target = absolute(name, module)
+                target = target if target in known else target.rpartition(".")[0]
+                ends = (name.removesuffix(".__init__"), target)
+                start, end = (end.split(".")[0] for end in ends) if of_rooms else ends
+                if start != end and end:
+                    graph.setdefault(start, set()).add(end)
+
+    def returns(start: str) -> bool:
+        seen, open_ends = set(), [start]
+        while open_ends:
+            for end in graph.get(open_ends.pop(), set()) - seen:
+                seen.add(end)
+                open_ends.append(end)
+        return start in seen
+
+    return {name for name in graph if returns(name)}
+
+
+def test_imports_go_one_way():
+    # What is imported when a module is: no cycle at all.
+    assert cycles(of_rooms=True, inside_functions=False) == set()
+    assert cycles(of_rooms=False, inside_functions=False) == set()
+    # With what functions import when they are called, these are one cycle; no other room may
+    # join, and what the plain rooms stand on (job, cameras, frame, errors, words) least of all.
+    late = {"batch", "blender", "dataset", "worker"}
+    assert cycles(of_rooms=True, inside_functions=True) <= late
+
+
 def run(code: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

@@ -18,8 +18,8 @@ import pytest
 from objaverse_render_addon.assets import archives
 from objaverse_render_addon.assets.archives import check_zip, pack, safe_member, unpack
 from objaverse_render_addon.assets.formats import inspect_file
-from objaverse_render_addon.assets.locks import locked, try_lock
 from objaverse_render_addon.errors import Interrupted, OutputNotWritable, TruncatedFile, UnsafeData
+from objaverse_render_addon.locks import locked, try_lock
 
 ROOT = Path(__file__).resolve().parent.parent
 LEADING_OUT = ["../x", "a/../../x", "/x", "\\x", "..\\x", "a\\..\\..\\x", "C:/x", "c:x", "", ".",
@@ -210,7 +210,7 @@ def test_the_lock_of_a_killed_process_locks_nothing(tmp_path: Path):
     path = tmp_path / "lock"
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from objaverse_render_addon.assets.locks import locked\n"
+        "from objaverse_render_addon.locks import locked\n"
         "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen(

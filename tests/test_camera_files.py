@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import struct
@@ -18,7 +17,7 @@ from objaverse_render_addon.cameras.files import pose_files, views_from_file
 from objaverse_render_addon.dataset.export import export
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.errors import CameraFileError
-from objaverse_render_addon.job import CameraRules, Output, RenderJob
+from objaverse_render_addon.job import CameraRules, Pixels, RenderJob
 
 SIZE = (64, 48)
 CAMERAS = [
@@ -225,7 +224,8 @@ def test_a_text_model_that_is_wrong_is_named(tmp_path: Path, name: str, line: st
 
 
 @each_writer
-def test_random_damage_to_a_model_is_always_a_named_error(tmp_path: Path, write: Any):
+def test_random_damage_to_a_model_is_a_named_error_or_gives_cameras(tmp_path: Path, write: Any):
+    named = 0
     rng = np.random.default_rng(0)
     files = list(write(tmp_path).iterdir())
     whole = {path: path.read_bytes() for path in files}
@@ -235,9 +235,16 @@ def test_random_damage_to_a_model_is_always_a_named_error(tmp_path: Path, write:
         for at in rng.integers(0, len(damaged), 4):
             damaged[at] = rng.integers(256)
         path.write_bytes(damaged)
-        with contextlib.suppress(CameraFileError):
-            views_from_file(str(tmp_path), SIZE)
+        try:
+            for view in views_from_file(str(tmp_path), SIZE):
+                pose = view.camera.camera_to_world
+                assert np.isfinite(pose).all() and np.isfinite(view.camera.intrinsics).all()
+                assert np.abs(pose[:3, :3].T @ pose[:3, :3] - np.eye(3)).max() < 1e-6
+                assert (np.diag(view.camera.intrinsics) > 0).all()
+        except CameraFileError:
+            named += 1
         path.write_bytes(whole[path])
+    assert named > 40
 
 
 # --- Folders, angles ------------------------------------------------------------------------
@@ -349,7 +356,7 @@ def test_what_we_export_is_rendered_again_from_the_same_cameras(tmp_path: Path, 
     # NeRF-synthetic has one lens for all views.
     pattern = "fibonacci" if to == "nerf-synthetic" else "gs-lrm"
     rules = CameraRules(pattern=pattern, views=5)
-    job = RenderJob(cameras=rules, output=Output(resolution=(48, 48)))
+    job = RenderJob(cameras=rules, pixels=Pixels(resolution=(48, 48)))
     asset = write_asset(tmp_path / "data", job)
     report = export(tmp_path / "data", tmp_path / "out", to)
     assert [outcome.status for outcome in report.outcomes] == ["done"], report.outcomes

@@ -23,7 +23,7 @@ from objaverse_render_addon.cameras import (
     sample_views,
 )
 from objaverse_render_addon.errors import CameraFileError, InvalidJob
-from objaverse_render_addon.job import PATTERNS, CameraRules, Output, RenderJob
+from objaverse_render_addon.job import PATTERNS, CameraRules, Pixels, RenderJob
 
 DRAWN = [name for name, item in PATTERNS.items() if item.drawn]
 PLACED = [name for name, item in PATTERNS.items() if not item.drawn and name != "file"]
@@ -36,7 +36,7 @@ def job_of(
     pattern: str, seed: int = 0, resolution: tuple[int, int] = (64, 64), **rules: Any
 ) -> RenderJob:
     cameras = CameraRules(pattern=pattern, **rules)
-    return RenderJob(seed=seed, cameras=cameras, output=Output(resolution=resolution))
+    return RenderJob(seed=seed, cameras=cameras, pixels=Pixels(resolution=resolution))
 
 
 def views_of(

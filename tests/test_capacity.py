@@ -28,7 +28,7 @@ def machine(monkeypatch: pytest.MonkeyPatch):
 
 
 def job(device: str = "auto", size: int = 512) -> RenderJob:
-    return RenderJob().with_values({"engine.device": device, "output.resolution": [size, size]})
+    return RenderJob().with_values({"engine.device": device, "pixels.resolution": [size, size]})
 
 
 # Lines as nvidia-smi prints them with --format=csv,noheader,nounits.

@@ -30,7 +30,7 @@ from objaverse_render_addon.assets.catalogue import (
     look_up,
 )
 from objaverse_render_addon.assets.entry import Entry, description_of
-from objaverse_render_addon.assets.licences import parse_filter
+from objaverse_render_addon.assets.licenses import parse_filter
 from objaverse_render_addon.assets.lists import read_list
 from objaverse_render_addon.assets.thumbnails import Thumbnails
 from objaverse_render_addon.errors import (
@@ -152,11 +152,11 @@ def test_the_author_is_asked_for_apart(catalogue: Catalogue, records: Records):
 
 
 FILTERS = {
-    "licence": (
-        {"licences": parse_filter("by-nc,cc0")}, lambda r: r["license"] in ("by-nc", "cc0"),
+    "license": (
+        {"licenses": parse_filter("by-nc,cc0")}, lambda r: r["license"] in ("by-nc", "cc0"),
     ),
     "commercial": (
-        {"licences": parse_filter("commercial")}, lambda r: r["license"] in ("by", "by-sa", "cc0"),
+        {"licenses": parse_filter("commercial")}, lambda r: r["license"] in ("by", "by-sa", "cc0"),
     ),
     "few faces": ({"max_faces": 1000}, lambda r: r["faceCount"] <= 1000),
     "many faces": ({"min_faces": 500_000}, lambda r: r["faceCount"] >= 500_000),
@@ -370,13 +370,13 @@ def test_unknown_counts_fit_no_limit(tmp_path: Path):
         assert uids(found, sort="faces") == [name_of(1), name_of(0)]
 
 
-def test_unknown_and_missing_licences_are_unknown(tmp_path: Path):
-    licences = [None, "", "st", "All rights reserved", "by", {"slug": "by-nc"}, "CC-BY-4.0"]
-    with few(tmp_path, *({"license": licence} for licence in licences)) as found:
-        assert set(uids(found, licences=parse_filter("unknown"))) == {name_of(n) for n in range(4)}
-        assert set(uids(found, licences=parse_filter("by"))) == {name_of(4), name_of(6)}
-        assert uids(found, licences=parse_filter("by-nc")) == [name_of(5)]
-        assert uids(found, licences=parse_filter("cc0")) == []
+def test_unknown_and_missing_licenses_are_unknown(tmp_path: Path):
+    licenses = [None, "", "st", "All rights reserved", "by", {"slug": "by-nc"}, "CC-BY-4.0"]
+    with few(tmp_path, *({"license": license} for license in licenses)) as found:
+        assert set(uids(found, licenses=parse_filter("unknown"))) == {name_of(n) for n in range(4)}
+        assert set(uids(found, licenses=parse_filter("by"))) == {name_of(4), name_of(6)}
+        assert uids(found, licenses=parse_filter("by-nc")) == [name_of(5)]
+        assert uids(found, licenses=parse_filter("cc0")) == []
         record = found.provenance(name_of(0))
         assert record["license"] is None
         assert found.provenance(name_of(2))["license"] == "st"
@@ -780,7 +780,7 @@ def test_the_list_says_how_its_sample_was_drawn(
     for part in ("--sample 9", "--seed 3", "--lvis chair,lamp", "--animated no", "--license by"):
         assert part in text.splitlines()[0]
     expected = catalogue.search(
-        Query(sample=9, seed=3, lvis=("chair", "lamp"), animated=False, licences=parse_filter("by"))
+        Query(sample=9, seed=3, lvis=("chair", "lamp"), animated=False, licenses=parse_filter("by"))
     )
     assert [source for source, *_ in read_list(path)] == [e.uid for e in expected.entries]
 

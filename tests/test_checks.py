@@ -74,6 +74,18 @@ def test_a_view_of_colour_alone_is_only_checked_for_numbers():
     assert [check.name for check in check_frame(frame, Sphere().bounds)] == ["finite"]
 
 
+@pytest.mark.parametrize("size", [0.02, 1.0, 50.0])
+def test_what_is_allowed_beyond_the_box_grows_with_the_object(size: float):
+    shape = Box((-size, -size, -size), (size, size, size))
+    frame = frame_of(shape, camera_at(azimuth=30, elevation=35, radius=6 * size))
+    for share, verdict in ((1.5e-3, None), (2.5e-3, "failed")):
+        inset = share * shape.bounds.radius
+        bounds = dataclasses.replace(
+            shape.bounds, box_min=(inset - size,) * 3, box_max=(size - inset,) * 3
+        )
+        assert outcome(check_frame(frame, bounds)).get("depth_in_bounding_box") == verdict
+
+
 # --- Checking what is wrong -----------------------------------------------------------------
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -20,14 +22,14 @@ from objaverse_render_addon.cli.flags import JOB_FLAGS
 from objaverse_render_addon.dataset.layout import METADATA
 from objaverse_render_addon.dataset.sheet import contact_sheet
 from objaverse_render_addon.errors import InvalidJob
-from objaverse_render_addon.job import CameraRules, Output, RenderJob
+from objaverse_render_addon.job import CameraRules, Files, Pixels, RenderJob
 from objaverse_render_addon.words import how_many
 from objaverse_render_addon.worker import process
 
 ROOT = Path(__file__).parent.parent
 SMALL = RenderJob(
     cameras=CameraRules(pattern="ring", views=2),
-    output=Output(resolution=(40, 32), layout="folder"),
+    pixels=Pixels(resolution=(40, 32)), files=Files(layout="folder"),
 )
 
 
@@ -63,7 +65,19 @@ def put(folder: Path, name: str, content: bytes) -> str:
 # --- Help -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["", "render", "verify", "sheet", "doctor"])
+COMMANDS = sorted(
+    path.stem
+    for path in Path(cli.__file__).parent.glob("*.py")
+    if "commands.add_parser(" in path.read_text(encoding="utf-8")
+)
+
+
+def test_the_commands_are_found():
+    assert {"render", "verify", "export", "status", "merge"} < set(COMMANDS)
+    assert len(COMMANDS) >= 15
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture):
     with pytest.raises(SystemExit) as stop:
         cli.main([*command.split(), "--help"])
@@ -112,6 +126,7 @@ VALUES = [
     ("--normalize", "sphere", "asset.normalize", "sphere"),
     ("--frame", "-3", "asset.frame", -3),
     ("--missing-textures", "fail", "asset.missing_textures", "fail"),
+    ("--missing-parts", "fail", "asset.missing_parts", "fail"),
     ("--uncolored", "random", "asset.uncolored", "random"),
     ("--lighting", "keep", "lighting.mode", "keep"),
     ("--hdri", "sky.exr", "lighting.hdri", "sky.exr"),
@@ -133,12 +148,12 @@ VALUES = [
     ("--camera-file", "poses.json", "cameras.file", "poses.json"),
     ("--pixel-aspect", "1.5", "cameras.pixel_aspect", 1.5),
     ("--shift", "-0.1,0.2", "cameras.shift", [-0.1, 0.2]),
-    ("--resolution", "64", "output.resolution", [64, 64]),
-    ("--resolution", "64X48", "output.resolution", [64, 48]),
-    ("--passes", "rgb, object-index,", "output.passes", ["rgb", "object_index"]),
-    ("--normal-space", "world", "output.normal_space", "world"),
-    ("--geometry", "exr", "output.geometry", "exr"),
-    ("--layout", "folder", "output.layout", "folder"),
+    ("--resolution", "64", "pixels.resolution", [64, 64]),
+    ("--resolution", "64X48", "pixels.resolution", [64, 48]),
+    ("--passes", "rgb, object-index,", "pixels.passes", ["rgb", "object_index"]),
+    ("--normal-space", "world", "pixels.normal_space", "world"),
+    ("--geometry", "exr", "files.geometry", "exr"),
+    ("--layout", "folder", "files.layout", "folder"),
     ("--engine", "eevee", "engine.engine", "eevee"),
     ("--samples", "5", "engine.samples", 5),
     ("--no-denoise", None, "engine.denoise", False),
@@ -173,7 +188,7 @@ def test_a_flag_sets_its_field_and_overrides_the_job_file(
 
 def test_all_passes_have_a_short_name(capsys, tmp_path: Path):
     job = printed_job(capsys, tmp_path, "--passes", "all")
-    assert len(job.output.passes) == 9
+    assert len(job.pixels.passes) == 9
 
 
 def test_a_flag_takes_a_background_or_a_mode_of_the_job_file_back(capsys, tmp_path: Path):
@@ -234,7 +249,7 @@ def test_an_impossible_value_exits_2_and_names_the_flag(flag: str, text: str, ca
         assert cli.main(["render", "--print-job", flag, text]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert f"error: {flag}" in said.err
+    assert f"]: {flag}" in said.err
 
 
 def typed_flags() -> list[tuple[str, str]]:
@@ -405,15 +420,20 @@ def test_json_lines_tell_every_result_and_the_sum(capsys, tmp_path: Path):
     assert total == {"kind": "summary", "done": 0, "skipped": 0, "failed": 5}
 
 
-def test_two_sources_of_one_name_are_told_apart_or_refused(capsys, tmp_path: Path):
+def test_two_sources_of_one_name_are_told_apart(capsys, tmp_path: Path):
     paths = []
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         paths.append(put(tmp_path / folder, "model.glb", glb() + folder.encode()))
     arguments = ["render", *paths, "--out", str(tmp_path / "out"), "--dry-run"]
-    assert cli.main(arguments) == 43
-    assert "would both be named model" in capsys.readouterr().err
+    assert cli.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "one-model.zip" in said and "two-model.zip" in said
     assert cli.main([*arguments, "--ids", "sha256"]) == 0
+    table = tmp_path / "list.txt"
+    table.write_text("\n".join(f"{path} --id model" for path in paths))
+    assert cli.main(["render", str(table), "--out", str(tmp_path / "out"), "--dry-run"]) == 43
+    assert "would both be named model" in capsys.readouterr().err
 
 
 def test_an_output_folder_that_cannot_be_is_named(capsys, tmp_path: Path):
@@ -494,7 +514,7 @@ POSES = json.dumps(
 
 def test_poses_that_were_edited_since_are_a_difference(capsys, tmp_path: Path):
     source, poses = put(tmp_path, "a.glb", glb()), put(tmp_path, "poses.json", POSES)
-    job = RenderJob(cameras=CameraRules(pattern="file", file=poses), output=Output(layout="folder"))
+    job = RenderJob(cameras=CameraRules(pattern="file", file=poses), files=Files(layout="folder"))
     path = finished(tmp_path, source, SMALL)
     record = json.loads((path / METADATA).read_text())
     record |= {"job": job.resolved().to_dict(), "job_fingerprint": job.fingerprint()}
@@ -520,7 +540,7 @@ def test_a_file_of_the_job_that_cannot_be_used_ends_the_run_before_anything_is_m
     for more in ([], ["--dry-run"]):
         assert cli.main(["render", *sources, "--out", str(out), flag, path, *more]) == 2
         said = capsys.readouterr()
-        assert said.err.count(f"error: {words} {path} cannot be read") == 1
+        assert said.err.count(f"]: {words} {path} cannot be read") == 1
         assert "a.glb" not in said.err + said.out
         assert not out.exists()
 
@@ -613,11 +633,11 @@ def test_an_interrupt_is_an_exit_code_and_no_traceback(capsys, monkeypatch, tmp_
     monkeypatch.setattr("objaverse_render_addon.dataset.verify.verify_asset", stop)
     write_asset(tmp_path, SMALL, "a")
     assert cli.main(["verify", str(tmp_path)]) == 130
-    assert capsys.readouterr().err.startswith("error: Stopped.")
+    assert capsys.readouterr().err.startswith("error [interrupted]: Stopped.")
 
 
 def test_a_shard_that_is_cut_off_does_not_hide_the_others(capsys, tmp_path: Path):
-    job = RenderJob(cameras=CameraRules(pattern="ring", views=2), output=Output(layout="folder"))
+    job = RenderJob(cameras=CameraRules(pattern="ring", views=2), files=Files(layout="folder"))
     folder = write_asset(tmp_path, job)
     data = tmp_path / "data"
     data.mkdir()
@@ -631,3 +651,52 @@ def test_a_shard_that_is_cut_off_does_not_hide_the_others(capsys, tmp_path: Path
     said = capsys.readouterr()
     assert f"FAILED {broken}" in said.err
     assert "ok     " in said.out and "shard-000001.tar/asset" in said.out
+
+
+_BARS = """
+from functools import partialmethod
+import tqdm
+from objaverse_render_addon.cli.common import Bar, counted
+# Not ten times a second only.
+tqdm.tqdm.__init__ = partialmethod(tqdm.tqdm.__init__, mininterval=0)
+for _ in counted(iter("abc"), 3):
+    print("line")
+with Bar(unit="asset") as bar, Bar(hidden=True, unit="none") as hidden:
+    for done in range(1, 8):
+        bar.show(done, 7)
+        hidden.show(done, 7)
+with Bar(unit="B") as bytes_:
+    bytes_.show(0, 0)
+    bytes_.grow(0, 100)
+    bytes_.grow(40, -20)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+@pytest.mark.parametrize("terminal", [True, False])
+def test_bars_are_for_terminals(terminal: bool):
+    import pty
+    import termios
+
+    here, there = pty.openpty() if terminal else os.pipe()
+    if terminal:
+        termios.tcsetwinsize(there, (24, 80))
+    done = subprocess.Popen(
+        [sys.executable, "-c", _BARS],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=there,
+        env={name: value for name, value in os.environ.items() if not name.startswith("TQDM")},
+    )
+    os.close(there)
+    said = b""
+    with contextlib.suppress(OSError):
+        while chunk := os.read(here, 1000):
+            said += chunk
+    os.close(here)
+    out, _ = done.communicate(timeout=60)
+    assert done.returncode == 0
+    assert out.decode().split() == ["line"] * 3
+    shown = said.decode()
+    assert ("0/3" in shown and "7/7" in shown and "40" in shown and "80" in shown) == terminal
+    assert "none" not in shown and (terminal or not shown)

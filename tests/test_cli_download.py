@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers import glb_shell as glb
 from objaverse_server import Server, page, serving, slowly, status
 
-from objaverse_render_addon.assets import transfer as limits
 from objaverse_render_addon.cli import main
 from objaverse_render_addon.errors import (
     DownloadFailed,
@@ -28,22 +29,14 @@ ROOT = Path(__file__).resolve().parent.parent
 UIDS = [f"{number:032x}" for number in range(20)]
 
 
-def glb(size: int = 20_000) -> bytes:
-    return b"glTF\2\0\0\0" + size.to_bytes(4, "little") + bytes(size - 12)
-
-
-@pytest.fixture(autouse=True)
-def _in_a_hurry_and_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BACKOFF", 0.001)
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HF_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("in_a_hurry_and_alone")
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     with serving() as running:
         for uid in UIDS:
-            running.add(uid, glb())
+            running.add(uid, glb(20_000))
         monkeypatch.setenv("HF_ENDPOINT", running.endpoint)
         yield running
 
@@ -94,7 +87,7 @@ def test_machines_get_one_object_a_line(server, tmp_path, capsys):
     good, bad = by_source[UIDS[0]], by_source[UIDS[1]]
     assert good["status"] == "fetched"
     assert good["bytes"] == 20_000
-    assert Path(good["path"]).read_bytes() == glb()
+    assert Path(good["path"]).read_bytes() == glb(20_000)
     assert good["known"]["file_identifier"].endswith(UIDS[0])
     assert (bad["status"], bad["path"], bad["reason"]) == ("failed", None, "download-failed")
     assert "HF_TOKEN" in bad["hint"]
@@ -122,7 +115,7 @@ def test_a_line_that_cannot_be_understood_stops_the_command(tmp_path, capsys):
 
 @pytest.mark.usefixtures("server")
 def test_a_file_of_the_user_is_looked_at_and_left_alone(tmp_path, capsys):
-    (tmp_path / "a.glb").write_bytes(glb())
+    (tmp_path / "a.glb").write_bytes(glb(20_000))
     assert run(tmp_path / "cache", str(tmp_path / "a.glb")) == 0
     assert capsys.readouterr().out == f"here    {tmp_path / 'a.glb'}\n"
     assert not (tmp_path / "cache").exists()
@@ -154,3 +147,14 @@ def test_an_interrupt_stops_soon_and_the_next_run_goes_on(server, tmp_path):
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     assert server.ranges(name)[-1] != ""
     assert (tmp_path / "hf-objaverse-v1" / name).read_bytes() == glb(2_000_000)
+
+
+def test_what_lies_in_an_archive_here_is_called_by_where_it_stays(tmp_path: Path, capsys):
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("chair.glb", glb())
+    source = f"zip://chair.glb::{archive}"
+    assert main(["download", source, "--download-dir", str(tmp_path / "cache")]) == 0
+    assert capsys.readouterr().out.startswith(f"fetched {source} (")
+    assert main(["download", source, "--json", "--download-dir", str(tmp_path / "cache")]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["path"] is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import struct
 import sys
 import threading
 import time
@@ -13,6 +12,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 import pytest
+from helpers import glb_shell as glb
 from objaverse_server import (
     Server,
     another_range,
@@ -56,19 +56,7 @@ UID, OTHER, THIRD = "0" * 32, "ab" * 16, "c1" * 16
 INDEX = "object-paths.json.gz"
 
 
-def glb(size: int = 100_000, kind: int = 7) -> bytes:
-    """The shell of a GLB, with a content that shows when it was put together wrongly."""
-    cycle = bytes(i * kind % 251 for i in range(251))
-    body = (cycle * (size // 251 + 1))[: size - 12]
-    return b"glTF" + struct.pack("<II", 2, size) + body
-
-
-@pytest.fixture(autouse=True)
-def _in_a_hurry_and_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downloads, "BACKOFF", 0.001)
-    # Somebody's proxy, token or mirror has no part in this.
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HF_TOKEN", "HF_ENDPOINT"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("in_a_hurry_and_alone")
 
 
 @pytest.fixture
@@ -134,15 +122,15 @@ def test_the_list_of_paths_is_fetched_once(server, cache, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "source",
+    ("source", "uid"),
     [
-        UID, f" {OTHER.upper()} ", f"https://sketchfab.com/3d-models/{UID}",
-        f"https://www.sketchfab.com/3d-models/a-chair_2-{OTHER}/",
-        f"http://sketchfab.com/models/{UID}",
+        (UID, UID), (f" {OTHER.upper()} ", OTHER), (f"https://sketchfab.com/3d-models/{UID}", UID),
+        (f"https://www.sketchfab.com/3d-models/a-chair_2-{OTHER}/", OTHER),
+        (f"http://sketchfab.com/models/{UID}", UID),
     ],
 )  # fmt: skip
-def test_an_identifier_may_be_given_in_several_ways(source: str):
-    assert as_uid(source) in (UID, OTHER)
+def test_an_identifier_may_be_given_in_several_ways(source: str, uid: str):
+    assert as_uid(source) == uid
 
 
 @pytest.mark.parametrize(
@@ -373,7 +361,7 @@ def test_without_the_network_nothing_is_asked_and_the_way_out_is_said(server, tm
 
 def test_cancelling_stops_a_slow_download_soon(server, cache):
     name = server.add(UID, glb(2_000_000))
-    server.orders[name] = [slowly(8192, 0.01)]
+    server.orders[name] = [slowly(8192, 0.2)]
     cancel, seen = threading.Event(), []
     cache._object_paths(None, None)
 
@@ -384,7 +372,8 @@ def test_cancelling_stops_a_slow_download_soon(server, cache):
     start = time.monotonic()
     with pytest.raises(Interrupted):
         cache.fetch(UID, progress, cancel)
-    assert time.monotonic() - start < 1.0
+    # All of it takes fifty.
+    assert time.monotonic() - start < 20
     assert seen[0][1] == 2_000_000
     assert not (cache.folder / name).exists()
     # What came is not lost.
@@ -578,7 +567,8 @@ def test_a_stalled_connection_is_noticed_and_the_file_comes_all_the_same(
 
 
 @pytest.mark.parametrize("answer", [stalling(100_000), silent])
-def test_cancelling_a_stalled_download_is_answered_within_a_second(server, cache, answer):
+def test_cancelling_a_stalled_download_does_not_wait_for_it(server, cache, monkeypatch, answer):
+    monkeypatch.setattr(downloads, "STALLED", 300.0)
     name = server.add(UID, glb(400_000))
     server.orders[name] = [answer]
     cancel = threading.Event()
@@ -586,11 +576,11 @@ def test_cancelling_a_stalled_download_is_answered_within_a_second(server, cache
     start = time.monotonic()
     with pytest.raises(Interrupted):
         cache.fetch(UID, None, cancel)
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 60
 
 
 def test_cancelling_answers_while_another_process_has_the_lock(server, cache):
-    from objaverse_render_addon.assets.locks import locked
+    from objaverse_render_addon.locks import locked
 
     name = server.add(UID, glb())
     target = cache.folder / name
@@ -608,12 +598,111 @@ def test_an_endless_file_ends_at_the_limit(server, tmp_path):
         download(new_session(), f"{server.endpoint}/x", tmp_path / "x", max_bytes=1_000_000)
 
 
+@pytest.mark.parametrize("limit", ["room", "size"])
+def test_an_endless_file_of_no_said_size_neither_fills_the_disk_nor_stays(
+    server, tmp_path, monkeypatch, limit
+):
+    server.files["/x.glb"] = b"x"
+    server.orders["/x.glb"] = [endless]
+    monkeypatch.setattr(downloads, "_LOOKED_AFTER", 1 << 20)
+    if limit == "room":
+        monkeypatch.setattr(downloads, "RESERVE", 1 << 60)
+    else:
+        monkeypatch.setattr(downloads, "MAX_UNSAID", 3 << 20)
+    seen = 0
+
+    def progress(have: int, _: int) -> None:
+        nonlocal seen
+        seen = max(seen, have)
+
+    kind = DiskFull if limit == "room" else DownloadFailed
+    with pytest.raises(kind):
+        download(
+            new_session(), f"{server.endpoint}/x.glb", tmp_path / "x.glb", on_progress=progress
+        )
+    assert (1 << 20) - downloads.CHUNK <= seen <= 4 << 20
+    assert files_in(tmp_path) == []
+
+
+def test_what_broke_off_and_cannot_be_continued_does_not_stay(server, tmp_path):
+    # Neither an ETag nor a date says what it is.
+    server.files["/x"] = b"x"
+    server.orders["/x"] = [endless_then_cut] * 9
+    with pytest.raises(DownloadFailed):
+        download(new_session(), f"{server.endpoint}/x", tmp_path / "x")
+    assert files_in(tmp_path) == []
+
+
+def endless_then_cut(handler, _):
+    handler.close_connection = True
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000000")
+    handler.end_headers()
+    handler.wfile.write(bytes(500_000))
+
+
+def test_a_server_that_trickles_is_left_and_no_thread_waits_for_it(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "STALLED", 0.4)
+    session = new_session()
+    for number in range(4):
+        server.files[f"/{number}"] = glb(400_000)
+        server.orders[f"/{number}"] = [slowly(1, 0.02)] * 9
+    attempts = []
+    for number in range(4):
+        start = time.monotonic()
+        with pytest.raises(DownloadFailed, match="next to nothing came"):
+            download(session, f"{server.endpoint}/{number}", tmp_path / "x")
+        attempts.append(len(server.ranges(f"/{number}")))
+        assert time.monotonic() - start < 10
+    # After five stalls it is asked once for each file.
+    assert attempts == [5, 1, 1, 1]
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and _readers():
+        time.sleep(0.05)
+    assert not _readers()
+    # One file that comes, and it is worth more again.
+    server.files["/fast"] = glb(1000)
+    download(session, f"{server.endpoint}/fast", tmp_path / "fast")
+    with pytest.raises(DownloadFailed):
+        server.orders["/0"] = [slowly(1, 0.02)] * 9
+        download(session, f"{server.endpoint}/0", tmp_path / "x")
+    assert len(server.ranges("/0")) == 10
+
+
+def _readers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "download"]
+
+
+def test_a_file_that_comes_too_slowly_to_ever_end_is_left(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "STALLED", 0.5)
+    monkeypatch.setattr(downloads, "SLOWEST", 1 << 20)
+    server.files["/x"] = glb(4_000_000)
+    server.orders["/x"] = [slowly(downloads.CHUNK, 0.1)] * 9
+    with pytest.raises(DownloadFailed, match=r"only \d+ bytes came in"):
+        download(new_session(), f"{server.endpoint}/x", tmp_path / "x")
+
+
 def test_a_disk_without_room_is_named_before_anything_is_written(server, cache, monkeypatch):
     server.add(UID, glb())
     monkeypatch.setattr(downloads, "RESERVE", 1 << 60)
     with pytest.raises(DiskFull, match=f"{INDEX}.*are free.*--download-dir"):
         cache.fetch(UID)
     assert files_in(cache.folder) == []
+
+
+def test_what_broke_off_is_said_in_words(server, tmp_path):
+    server.files["/x"] = b"x"
+
+    def cut(handler, _):
+        handler.close_connection = True
+        handler.start(200, None, Transfer_Encoding="chunked")
+        handler.wfile.write(b"ffff\r\nabc")
+
+    server.orders["/x"] = [cut] * 9
+    with pytest.raises(DownloadFailed) as caught:
+        download(new_session(), f"{server.endpoint}/x", tmp_path / "x")
+    assert "Connection broken" in caught.value.message
+    assert "('" not in caught.value.message and "IncompleteRead(" in caught.value.message
 
 
 def test_a_date_to_come_back_at_is_kept(server, cache):

@@ -31,8 +31,8 @@ from batch_lanes import (
     rendered_in,
     run,
     stopping_lane,
-    wait_until,
 )
+from helpers import wait_until
 
 from objaverse_render_addon.batch.lanes.local import LaneBroken
 from objaverse_render_addon.batch.queue.ledger import Ledger
@@ -315,25 +315,25 @@ def test_a_run_that_is_killed_while_it_packs_loses_nothing(
 # --- Stopping -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
+)
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_signal_stops_the_run_and_what_is_in_hand_may_end(
     number, times, sources, tmp_path: Path
 ):
     out, log = tmp_path / "out", tmp_path / "log"
-    seconds = 0.3 if times == 1 else 5.0
+    seconds = 0.3 if times == 1 else 300.0
     process = in_process(sources[:30], out, log, seconds=seconds)
     assert process.stdout is not None
     assert process.stdout.readline() == "start\n"
     time.sleep(0.2)
-    since = time.monotonic()
     for _ in range(times):
         process.send_signal(number)
         time.sleep(0.1)
-    said, complaints = process.communicate(timeout=20)
+    said, complaints = process.communicate(timeout=60)
     assert process.returncode == Interrupted.exit_code, said + complaints
     assert "Traceback" not in complaints
-    assert time.monotonic() - since < 4
     done = rendered_in(log)
     assert len(done) >= 3 if times == 1 else not done
     assert len(files_of(out)) == len(done)
@@ -364,7 +364,7 @@ def test_a_run_in_a_thread_stops_at_once_when_it_is_cancelled(sources, tmp_path:
     thread.start()
     assert wait_until(lambda: len(files_of(tmp_path)) > 3)
     cancel.set()
-    thread.join(3)
+    thread.join(60)
     assert not thread.is_alive()
     assert len(errors) == 1
     assert all(lane.closed for lane in made)
@@ -405,14 +405,14 @@ def test_lanes_that_do_not_close_are_not_waited_for_for_ever(
 
     class Stuck(PlanLane):
         def close(self) -> None:
-            self.released.wait(20)
+            self.released.wait(300)
 
     Stuck.released = threading.Event()
     since = time.monotonic()
     report = run(sources[:6], tmp_path, *(Stuck() for _ in range(4)))
     Stuck.released.set()
     assert report.counts["done"] == 6
-    assert time.monotonic() - since < 5
+    assert time.monotonic() - since < 120
 
 
 def test_what_a_listener_raises_ends_the_run_in_order(sources, tmp_path: Path):
@@ -764,13 +764,14 @@ def test_two_sources_of_one_name_and_one_source_twice(sources, tmp_path: Path):
     other = make_sources(tmp_path / "other", 2)[1]
     lane = PlanLane()
     report = run([sources[0], sources[1], sources[0], other], tmp_path / "out", lane)
-    assert counts(report) == {"done": 2, "skipped": 0, "failed": 1}
-    assert sorted(lane.rendered) == ["a0000", "a0001"]
-    assert isinstance(report.failed[0].error, DuplicateAsset)
-    assert report.failed[0].source == other
+    assert counts(report) == {"done": 3, "skipped": 0, "failed": 0}
+    folder = Path(sources[1]).parent.name
+    assert set(lane.rendered) == {"a0000", f"{folder}-a0001", "other-a0001"}
     # They have the same content, and so the same name by content.
     report = run([sources[1], other], tmp_path / "by-content", ids="sha256")
     assert counts(report) == {"done": 1, "skipped": 0, "failed": 1}
+    assert isinstance(report.failed[0].error, DuplicateAsset)
+    assert report.failed[0].source == other
 
 
 def test_by_content_a_source_that_changes_is_another_asset(tmp_path: Path):

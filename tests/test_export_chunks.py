@@ -16,7 +16,7 @@ from export_data import NAMES, job_of, statuses, three
 from objaverse_render_addon.dataset.export import FORMATS, Options, export
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.errors import OutputExists, TruncatedFile
-from objaverse_render_addon.job import CameraRules, Output, RenderJob
+from objaverse_render_addon.job import CameraRules, Pixels, RenderJob
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def test_a_chunk_that_was_never_written_down_goes(tmp_path: Path, data: Path):
 def test_what_is_far_is_background_and_counted(tmp_path: Path):
     torch = pytest.importorskip("torch")
     rules = CameraRules(pattern="ring", views=2, radius=50.0, fov=4.0)
-    job = RenderJob(cameras=rules, output=Output(resolution=(48, 48), passes=("rgb", "depth")))
+    job = RenderJob(cameras=rules, pixels=Pixels(resolution=(48, 48), passes=("rgb", "depth")))
     asset = write_asset(tmp_path / "data", job, "far")
     report = export(asset, tmp_path / "out", "depthsplat", Options(split=(1, 0, 0)))
     with AssetReader(asset) as reader:

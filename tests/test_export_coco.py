@@ -172,7 +172,7 @@ def test_the_splits_share_their_categories_and_hold_each_asset_once(tmp_path: Pa
         assert all((out / f"{split}2017" / i["file_name"]).is_file() for i in part["images"])
 
 
-def test_category_and_licence_come_from_the_catalogue(tmp_path: Path):
+def test_category_and_license_come_from_the_catalogue(tmp_path: Path):
     def known(_frames: list[Frame], record: dict[str, Any]) -> None:
         record["metadata"] = {"lvis": ["teapot", "pot"]}
         record["license"] = "by"
@@ -182,9 +182,9 @@ def test_category_and_licence_come_from_the_catalogue(tmp_path: Path):
     out, report = exported(tmp_path, "coco", split=ALL)
     found = instances(out)
     names = {c["id"]: c["name"] for c in found["categories"]}
-    licences = {c["id"]: c["name"] for c in found["licenses"]}
+    licenses = {c["id"]: c["name"] for c in found["licenses"]}
     assert [names[a["category_id"]] for a in found["annotations"]] == ["teapot"] * 4 + ["b"] * 4
-    assert [licences[i["license"]] for i in found["images"]] == ["by"] * 4 + ["unknown"] * 4
+    assert [licenses[i["license"]] for i in found["images"]] == ["by"] * 4 + ["unknown"] * 4
     assert "names no category" in notes(report, "differs")
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from analytic import write_asset
+from jobs import written
 
 from objaverse_render_addon.dataset.export import export
-from objaverse_render_addon.job import PASS_NAMES, CameraRules, Output, RenderJob
+from objaverse_render_addon.job import PASS_NAMES, CameraRules, RenderJob
 
 pytest.importorskip("nerfstudio", reason="nerfstudio is not installed")
 # Its own imports and indexing warn.
@@ -18,8 +19,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def job_of(**cameras: Any) -> RenderJob:
-    output = Output(resolution=(64, 48), layout="folder", passes=PASS_NAMES)
-    return RenderJob(cameras=CameraRules(**({"views": 5} | cameras)), output=output)
+    output = written(resolution=(64, 48), layout="folder", passes=PASS_NAMES)
+    return RenderJob(cameras=CameraRules(**({"views": 5} | cameras)), **output)
 
 
 def surfaces(outputs: Any, depths: Any, asset: Path) -> float:

@@ -33,7 +33,7 @@ from export_readers import (
 from objaverse_render_addon.dataset.export import FORMATS, Options, Report, Scene, export
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.errors import FormatCannotHold, MissingPass
-from objaverse_render_addon.job import PASS_NAMES, CameraRules, Lighting, Output, RenderJob
+from objaverse_render_addon.job import PASS_NAMES, CameraRules, Files, Lighting, Pixels, RenderJob
 
 VIEWS = 6
 
@@ -96,7 +96,7 @@ def job_of(
     return RenderJob(
         cameras=CameraRules(**rules),
         lighting=Lighting(background=background),
-        output=Output(resolution=resolution, layout="zip", passes=passes),
+        pixels=Pixels(resolution=resolution, passes=passes), files=Files(layout="zip"),
     )  # fmt: skip
 
 

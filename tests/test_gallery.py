@@ -20,7 +20,7 @@ from PIL import Image
 from stored import LAYOUTS, store
 
 from objaverse_render_addon.batch.queue.ledger import Ledger
-from objaverse_render_addon.batch.queue.rows import Entry, Outcome
+from objaverse_render_addon.batch.queue.rows import AssetOutcome, QueueEntry
 from objaverse_render_addon.cli import main
 from objaverse_render_addon.dataset import coloring
 from objaverse_render_addon.dataset.gallery import build, build_gallery, failures, open_gallery
@@ -82,7 +82,7 @@ def test_every_asset_has_its_card_pictures_and_record(tmp_path: Path, layout: st
     assert (card["d"], card["w"], card["r"]) == (["object_in_frame"], [], "")
     folder = folder_of(gallery.page, card)
     seen = data_in(folder / "detail.js")
-    assert [p["name"] for p in seen["passes"]] == list(job_of().output.passes)
+    assert [p["name"] for p in seen["passes"]] == list(job_of().pixels.passes)
     assert len(seen["views"]) == 6
     for pass_ in seen["passes"]:
         assert all((folder / name).is_file() for name in pass_["files"])
@@ -309,10 +309,10 @@ LOST = {
 def record_failures(folder: Path, *lost: dict[str, str]) -> None:
     """In a ledger, as a run does."""
     with Ledger(folder / ".state" / "ledger.sqlite") as ledger:
-        request = ledger.add("request", [Entry(f["source"], f["asset_id"]) for f in lost])
+        request = ledger.add("request", [QueueEntry(f["source"], f["asset_id"]) for f in lost])
         for row, failure in zip(ledger.claim(request, len(lost)), lost, strict=True):
             said = {key: failure[key] for key in ("reason", "message", "hint", "log")}
-            ledger.finish(Outcome(row.id, "failed", **said))
+            ledger.finish(AssetOutcome(row.id, "failed", **said))
 
 
 def test_recorded_failures_have_cards(dataset: Path):
@@ -412,8 +412,15 @@ def test_two_assets_of_one_id_both_have_a_card(dataset: Path):
 def test_a_card_is_made_of_any_metadata(value: Any):
     keys = ("metadata", "checks", "seconds", "views", "license", "warnings", "file_name",
             "faces_rendered", "file_size", "file_type")  # fmt: skip
-    json.dumps(card_of("x", dict.fromkeys(keys, value)), allow_nan=False)
-    json.dumps(card_of("x", {"metadata": {"categories": value, "tags": value, "name": value}}))
+    nested = {"metadata": {"categories": value, "tags": value, "name": value}}
+    for metadata in (dict.fromkeys(keys, value), nested):
+        card = json.loads(json.dumps(card_of("x", metadata), allow_nan=False))
+        # The page takes each key for what it is in every other card.
+        assert card.keys() == card_of("x", {}).keys()
+        assert card["i"] == "x" and card["n"]
+        assert all(isinstance(card[key], str) for key in "inlyr")
+        assert all(isinstance(text, str) for key in "wdct" for text in card[key])
+        assert all(isinstance(card[key], int | float) for key in "vfbs")
 
 
 # --- The page -------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ import pytest
 import objaverse_render_addon
 from objaverse_render_addon import install
 from objaverse_render_addon.errors import (
-    MissingDependency,
     OutputNotWritable,
     SourceNotFound,
     WorkerStartFailed,
@@ -25,25 +24,12 @@ from objaverse_render_addon.errors import (
 )
 
 PACKAGE = Path(objaverse_render_addon.__file__).parent
-WHEELS = (
-    "openexr-3.4.4-cp311-cp311-manylinux_2_28_x86_64.whl",
-    "openexr-3.4.4-cp313-cp313-win_amd64.whl",
-)
 
 
 @pytest.fixture
-def wheels(tmp_path: Path) -> list[Path]:
-    folder = tmp_path / "wheels"
-    folder.mkdir()
-    for name in WHEELS:
-        (folder / name).write_bytes(b"PK")
-    return [folder / name for name in WHEELS]
-
-
-@pytest.fixture
-def staged(tmp_path: Path, wheels: list[Path]) -> Path:
+def staged(tmp_path: Path) -> Path:
     folder = tmp_path / "extension"
-    install.stage(folder, wheels)
+    install.stage(folder)
     return folder
 
 
@@ -54,15 +40,14 @@ def manifest(folder: Path) -> dict:
 # --- The extension's files --------------------------------------------------------------------
 
 
-def test_the_package_and_its_wheels_are_staged_and_nothing_else(staged: Path):
+def test_the_package_is_staged_and_nothing_else(staged: Path):
     found = {p.relative_to(staged).as_posix() for p in staged.rglob("*") if p.is_file()}
     sources = {
         p.relative_to(PACKAGE).as_posix()
         for p in PACKAGE.rglob("*")
         if p.is_file() and "__pycache__" not in p.parts
     }
-    extra = {"blender_manifest.toml", "LICENSE", *(f"wheels/{name}" for name in WHEELS)}
-    assert found == sources | extra
+    assert found == sources | {"blender_manifest.toml", "LICENSE"}
     assert {Path(name).suffix for name in sources} <= {
         *(".py", ".toml", "", ".json"),
         # The gallery's page.
@@ -72,23 +57,16 @@ def test_the_package_and_its_wheels_are_staged_and_nothing_else(staged: Path):
     assert [p for p in found if set(Path(p).parts) & {*unwanted}] == []
 
 
-def test_staging_again_leaves_nothing_of_the_first_time(staged: Path, wheels: list[Path]):
+def test_staging_again_leaves_nothing_of_the_first_time(staged: Path):
     (staged / "old.py").touch()
-    install.stage(staged, wheels[:1])
+    install.stage(staged)
     assert not (staged / "old.py").exists()
-    assert [p.name for p in (staged / "wheels").iterdir()] == [WHEELS[0]]
 
 
-def test_the_manifest_lists_the_wheels_that_are_there(staged: Path):
-    found = manifest(staged)
-    assert found["wheels"] == [f"./wheels/{name}" for name in WHEELS]
-    assert all((staged / name).is_file() for name in found["wheels"])
-    assert "platforms" not in found, "a package of this machine's own wheels"
-
-
-def test_platforms_are_those_asked_for(tmp_path: Path, wheels: list[Path]):
-    install.stage(tmp_path / "x", wheels, ["linux-x64", "windows-x64"])
-    assert manifest(tmp_path / "x")["platforms"] == ["linux-x64", "windows-x64"]
+def test_one_extension_is_for_every_system_and_python(staged: Path):
+    assert not {"wheels", "platforms"} & manifest(staged).keys()
+    compiled = {".so", ".pyd", ".dylib", ".dll", ".whl"}
+    assert [path for path in staged.rglob("*") if path.suffix in compiled] == []
 
 
 def test_the_manifest_keeps_blenders_rules(staged: Path):
@@ -113,11 +91,7 @@ def test_the_manifest_in_the_repository_says_the_same(staged: Path):
     if not path.is_file():
         pytest.skip("this is an installed package")
     here = tomllib.loads(path.read_text(encoding="utf-8"))
-    built = manifest(staged)
-    assert here["version"] == objaverse_render_addon.__version__
-    assert {k: v for k, v in built.items() if k != "wheels"} == {
-        k: v for k, v in here.items() if k != "platforms"
-    }
+    assert manifest(staged) == here
 
 
 def test_the_package_imports_itself_by_relative_imports_only(staged: Path):
@@ -164,7 +138,7 @@ def test_the_launcher_goes_among_blenders_addons(tmp_path: Path):
     path = install.write_launcher(tmp_path / "scripts")
     assert path == tmp_path / "scripts" / "addons" / "objaverse_render_addon.py"
     assert install.write_launcher(tmp_path / "scripts") == path
-    assert path.read_text(encoding="utf-8") == install.LAUNCHER
+    assert path.read_bytes() == (PACKAGE / "launcher.py").read_bytes()
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
@@ -240,7 +214,7 @@ def test_the_launcher_says_what_is_missing(launcher, monkeypatch, addons):
 
 
 def test_blender_reads_the_launchers_facts_without_running_it():
-    tree = ast.parse(install.LAUNCHER)
+    tree = ast.parse((PACKAGE / "launcher.py").read_text(encoding="utf-8"))
     info = next(
         ast.literal_eval(node.value)
         for node in tree.body
@@ -250,25 +224,7 @@ def test_blender_reads_the_launchers_facts_without_running_it():
     assert len(info["description"]) <= 64
 
 
-# --- Wheels and Blender -----------------------------------------------------------------------
-
-
-def test_wheels_that_are_there_are_not_fetched_again(wheels, monkeypatch):
-    monkeypatch.setattr(install.subprocess, "run", None)
-    assert [p.name for p in install.fetch_wheels(wheels[0].parent, "3.11")] == [WHEELS[0]]
-    found = install.fetch_wheels(wheels[0].parent, "3.11", "manylinux_2_28_x86_64")
-    assert [p.name for p in found] == [WHEELS[0]]
-
-
-def test_wheels_that_cannot_be_fetched_are_named(tmp_path: Path, monkeypatch):
-    def fail(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        assert "--only-binary=:all:" in command
-        assert command[-1].startswith("OpenEXR")
-        return subprocess.CompletedProcess(command, 1, "", "WARNING: x\nERROR: No route to host\n")
-
-    monkeypatch.setattr(install.subprocess, "run", fail)
-    with pytest.raises(MissingDependency, match=r"3\.9.*No route to host"):
-        install.fetch_wheels(tmp_path, "3.9")
+# --- Blender ----------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="programs are scripts here")
@@ -326,8 +282,9 @@ def test_the_installed_package_stages_itself_without_the_repository(tmp_path: Pa
         source = PACKAGE / name if (PACKAGE / name).is_file() else PACKAGE.parent / name
         shutil.copy(source, home)
     monkeypatch.setattr(install, "PACKAGE", home)
-    install.stage(tmp_path / "extension", [])
-    assert manifest(tmp_path / "extension")["wheels"] == []
+    install.stage(tmp_path / "extension")
+    assert manifest(tmp_path / "extension")["id"] == PACKAGE.name
+    assert (tmp_path / "extension" / "launcher.py").is_file()
     (home / "blender_manifest.toml").unlink()
     with pytest.raises(SourceNotFound, match="manifest"):
-        install.stage(tmp_path / "again", [])
+        install.stage(tmp_path / "again")

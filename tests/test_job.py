@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import argparse
+import ast
 import dataclasses
 import json
 import math
+import os
 import typing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import leaves
 
+import objaverse_render_addon
+from objaverse_render_addon import job as job_module
+from objaverse_render_addon.batch.inputs import check_files
 from objaverse_render_addon.cli.flags import JOB_FLAGS
-from objaverse_render_addon.errors import InvalidJob
+from objaverse_render_addon.errors import CameraFileError, InvalidJob
 from objaverse_render_addon.job import (
     DEFAULT_PASSES,
     PASS_NAMES,
@@ -18,16 +25,25 @@ from objaverse_render_addon.job import (
     AssetRules,
     CameraRules,
     EngineSettings,
+    Files,
     Lighting,
-    Output,
+    Pixels,
     RenderJob,
+    choices,
+    current_form,
     differences,
+    job_fields,
 )
+
+PACKAGE = Path(objaverse_render_addon.__file__).parent
 
 # Every field, with a value that is not its default. Two jobs, since some exclude each other.
 DRAWN = RenderJob(
     seed=7,
-    asset=AssetRules(normalize="sphere", frame=-12, missing_textures="fail", uncolored="random"),
+    asset=AssetRules(
+        normalize="sphere", frame=-12, missing_textures="fail", missing_parts="fail",
+        uncolored="random",
+    ),
     lighting=Lighting(
         mode="hdri", hdri='C:\\hdri\\"dawn"\x7f ☀.exr', strength=0.25, background=(0.1, 0.5, 1.0)
     ),
@@ -46,25 +62,10 @@ DRAWN = RenderJob(
     engine=EngineSettings(
         engine="eevee", samples=3, denoise=False, device="optix", threads=2, alpha_threshold=0.75
     ),
-    output=Output(
-        resolution=(64, 48),
-        passes=("distance", "rgb"),
-        normal_space="world",
-        geometry="exr",
-        layout="folder",
-    ),
+    pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world"),
+    files=Files(geometry="exr", layout="folder"),
 )
 FROM_FILE = RenderJob(cameras=CameraRules(pattern="file", file="poses.json", views=3))
-
-
-def leaves(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, dict):
-            found |= leaves(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value
-    return found
 
 
 FIELDS = leaves(RenderJob().to_dict())
@@ -160,7 +161,7 @@ def test_differences_of_equal_jobs_are_none_and_missing_keys_count():
         ({"camera": {}}, "camera", "cameras"),
         ({"engine": {"sampels": 1}}, "engine.sampels", "samples"),
         ({"cameras": {"elevations": [0, 1]}}, "cameras.elevations", "elevation"),
-        ({"output": {"pases": ["rgb"]}}, "output.pases", "passes"),
+        ({"pixels": {"pases": ["rgb"]}}, "pixels.pases", "passes"),
     ],
 )
 def test_an_unknown_field_is_named_with_a_suggestion(data: dict, field: str, suggestion: str):
@@ -188,6 +189,7 @@ WRONG = [
     ("asset.frame", "first"),
     ("asset.frame", 10_000_000),
     ("asset.missing_textures", None),
+    ("asset.missing_parts", "perhaps"),
     ("asset.uncolored", 0),
     ("lighting.mode", "dark"),
     ("lighting.strength", -0.1),
@@ -233,18 +235,18 @@ WRONG = [
     ("engine.threads", 1025),
     ("engine.alpha_threshold", 0),
     ("engine.alpha_threshold", 1.01),
-    ("output.resolution", [64]),
-    ("output.resolution", [64, 64.5]),
-    ("output.resolution", [3, 64]),
-    ("output.resolution", [64, 16385]),
-    ("output.passes", []),
-    ("output.passes", "rgb"),
-    ("output.passes", ["rgb", "rgb"]),
-    ("output.passes", ["rgb", "deph"]),
-    ("output.passes", [1]),
-    ("output.normal_space", "object"),
-    ("output.geometry", "png"),
-    ("output.layout", "rar"),
+    ("pixels.resolution", [64]),
+    ("pixels.resolution", [64, 64.5]),
+    ("pixels.resolution", [3, 64]),
+    ("pixels.resolution", [64, 16385]),
+    ("pixels.passes", []),
+    ("pixels.passes", "rgb"),
+    ("pixels.passes", ["rgb", "rgb"]),
+    ("pixels.passes", ["rgb", "deph"]),
+    ("pixels.passes", [1]),
+    ("pixels.normal_space", "object"),
+    ("files.geometry", "png"),
+    ("files.layout", "rar"),
 ]
 
 
@@ -259,7 +261,9 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_field(field: str, value: An
     assert field in caught.value.message
 
 
-@pytest.mark.parametrize("section", ["asset", "lighting", "cameras", "engine", "output"])
+@pytest.mark.parametrize(
+    "section", ["asset", "lighting", "cameras", "engine", "pixels", "files", "output"]
+)
 @pytest.mark.parametrize("value", [None, 3, [], "white"])
 def test_a_section_has_to_be_a_table(section: str, value: Any):
     with pytest.raises(InvalidJob, match=f"{section} should be a table"):
@@ -271,7 +275,7 @@ def test_a_section_has_to_be_a_table(section: str, value: Any):
     [
         (lambda: CameraRules(pattern="rnig"), "cameras.pattern"),
         (lambda: EngineSettings(samples="many"), "engine.samples"),
-        (lambda: Output(resolution=(64,)), "output.resolution"),
+        (lambda: Pixels(resolution=(64,)), "pixels.resolution"),
         (lambda: RenderJob(seed=None), "seed"),
         (lambda: RenderJob(cameras="ring"), "cameras"),
         (lambda: Lighting(mode="sun"), "lighting.mode"),
@@ -479,9 +483,79 @@ def test_the_fingerprint_follows_the_content_of_the_files_that_a_job_names(tmp_p
     assert job_of("file", file=str(one)).fingerprint() != before
 
 
+def test_a_younger_field_counts_only_where_it_is_not_at_its_default(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    before = RenderJob().fingerprint()
+    other = RenderJob().with_values({"pixels.normal_space": "world", "lighting.strength": 2})
+    fields = dict(job_fields())
+    for path in ("pixels.normal_space", "lighting.strength"):
+        young = dataclasses.replace(fields[path].setting, younger=True)
+        fields[path] = dataclasses.replace(fields[path], setting=young)
+    known = other.fingerprint()
+    monkeypatch.setattr(job_module, "job_fields", lambda: fields)
+    assert RenderJob().fingerprint() != before
+    assert other.fingerprint() == known
+
+
 def test_the_fingerprint_of_the_default_job_is_pinned():
     # A change here makes every finished dataset "made differently": only on purpose.
     assert RenderJob().fingerprint()[:16] == "061fbb3ff62e4d30"
+
+
+# --- What earlier versions wrote ------------------------------------------------------------
+
+EARLIER = json.loads(Path(__file__).with_name("earlier_jobs.json").read_text(encoding="utf-8"))
+each_earlier = pytest.mark.parametrize("name", EARLIER)
+
+
+@each_earlier
+@pytest.mark.parametrize("form", ["asked", "recorded"])
+def test_a_job_of_an_earlier_version_is_the_same_job(
+    name: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # The fingerprints are those that the version before the sections were divided computed, with
+    # these files in its folder: else every finished dataset would be "made differently".
+    monkeypatch.chdir(tmp_path)
+    Path("sky.exr").write_bytes(b"light\n")
+    Path("poses.json").write_bytes(b'{"frames": []}\n')
+    Path("scene").mkdir()
+    Path("scene/transforms_train.json").write_bytes(b"{}\n")
+    Path("scene/transforms_val.json").write_bytes(b"{ }\n")
+    earlier = EARLIER[name]
+    job = RenderJob.from_dict(earlier[form])
+    assert job.fingerprint() == earlier["fingerprint"]
+    younger = {
+        f"{path}: None -> {field.default}"
+        for path, field in job_fields().items()
+        if field.setting.younger
+    }
+    told = differences(current_form(earlier["recorded"]), job.resolved().to_dict())
+    assert {*told} <= younger
+    assert RenderJob.from_dict(job.to_dict()) == job
+
+
+def test_a_job_file_of_an_earlier_version_is_read(tmp_path: Path):
+    path = tmp_path / "job.toml"
+    path.write_text('[output]\nresolution = 64\nlayout = "tar"\n[pixels]\npasses = ["depth"]\n')
+    job = RenderJob.load(path)
+    assert job.pixels == Pixels(resolution=(64, 64), passes=("depth",))
+    assert job.files == Files(layout="tar")
+    assert "output" not in job.to_toml()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"output": {"pases": ["rgb"]}}, "no job field output.pases"),
+        ({"output": {"layout": "tar"}, "files": {"layout": "tar"}}, "files.layout by now"),
+        ({"output": {"layout": "tar"}, "files": 3}, "files should be a table"),
+        ({"output": {"resolution": 3}}, "pixels.resolution"),
+    ],
+)
+def test_what_no_version_wrote_is_refused(data: dict[str, Any], message: str):
+    with pytest.raises(InvalidJob, match=message):
+        RenderJob.from_dict(data)
 
 
 # --- Flags ----------------------------------------------------------------------------------
@@ -492,17 +566,89 @@ def test_every_flag_sets_a_job_field_and_every_job_field_has_one_flag():
     assert sorted(paths) == sorted(FIELDS)
 
 
-def test_the_choices_of_the_flags_are_those_of_the_job():
-    sections = typing.get_type_hints(RenderJob)
-    for flags in JOB_FLAGS.values():
-        for flag, path, settings in flags:
-            *section, name = path.split(".")
-            owner = sections[section[0]] if section else RenderJob
-            kind = typing.get_type_hints(owner)[name]
-            literals = [
-                item
-                for part in (kind, *typing.get_args(kind))
-                if typing.get_origin(part) is typing.Literal
-                for item in typing.get_args(part)
-            ]
-            assert sorted(settings.get("choices", [])) == sorted(literals), flag
+def test_what_a_flag_says_is_what_the_field_says():
+    fields = job_fields()
+    for title, flags in JOB_FLAGS.items():
+        for flag, path, arguments in flags:
+            field = fields[path]
+            assert (title, flag) == (field.title, field.setting.flag)
+            assert arguments["help"].startswith(field.setting.about)
+            assert tuple(arguments.get("choices", ())) == field.choices
+            assert arguments["default"] == argparse.SUPPRESS
+
+
+def test_the_choices_of_a_field_are_those_of_its_type():
+    fields = job_fields()
+    assert fields["cameras.pattern"].choices == typing.get_args(choices.Pattern)
+    assert fields["asset.normalize"].choices == typing.get_args(choices.Normalization)
+    assert sum(bool(field.choices) for field in fields.values()) == 12
+
+
+def test_a_setting_is_described_at_its_field_and_nowhere_else():
+    # Whoever describes one again (a flag, a property, a line of the schema) has it in two words.
+    abouts = {field.setting.about for field in job_fields().values()}
+    flags = {field.setting.flag for field in job_fields().values()}
+    homes = {"job/__init__.py", "job/rules.py"}
+    found = []
+    for path in PACKAGE.rglob("*.py"):
+        name = path.relative_to(PACKAGE).as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                said = node.value[:1].lower() + node.value[1:]
+                if said in abouts and name not in homes:
+                    found.append((name, node.value))
+                if name == "cli/flags.py" and node.value in flags:
+                    found.append((name, node.value))
+    assert found == []
+    # What the panel declares by hand is nothing of the job's.
+    names = {field.setting.name for field in job_fields().values()}
+    panel = ast.parse((PACKAGE / "ui/properties.py").read_text(encoding="utf-8"))
+    by_hand = {ast.unparse(n.target) for n in ast.walk(panel) if isinstance(n, ast.AnnAssign)}
+    assert "output_dir" in by_hand
+    assert not by_hand & names
+
+
+@pytest.mark.parametrize(
+    ("path", "inside", "outside"),
+    [
+        ("engine.samples", [1, 65536], [0, 65537]),
+        ("engine.alpha_threshold", [1e-6, 1], [0, 1 + 1e-9, math.nan]),
+        ("cameras.radius", [[1e-9, 1e6]], [[0, 1], [1, 2e6], [2, 1], [1, math.inf]]),
+        ("pixels.resolution", [[4, 16384]], [[3, 64], [64, 16385]]),
+        ("lighting.background", [[0, 0.5, 1]], [[0, 0, 1.5], [-0.1, 0, 0]]),
+        ("seed", [0, 2**63 - 1], [-1, 2**63]),
+    ],
+)
+def test_limits_are_where_the_field_has_them(path: str, inside: list[Any], outside: list[Any]):
+    for value in inside:
+        RenderJob().with_values({path: value})
+    for value in outside:
+        with pytest.raises(InvalidJob, match=path):
+            RenderJob().with_values({path: value})
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "text"])
+def test_files_that_never_end_or_are_no_images_are_named_at_once(tmp_path: Path, kind: str):
+    path = tmp_path / "sky.hdr"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path("/dev/zero")
+    else:
+        path.write_text("no image")
+    job = RenderJob(lighting=Lighting(mode="hdri", hdri=str(path)))
+    job.fingerprint()
+    with pytest.raises(InvalidJob, match=r"regular file|no image"):
+        check_files(job)
+    if kind != "text":
+        poses = RenderJob(cameras=CameraRules(pattern="file", file=str(path)))
+        poses.fingerprint()
+        with pytest.raises(CameraFileError, match="neither a file"):
+            check_files(poses)
+
+
+def test_a_table_nested_without_end_is_named(tmp_path: Path):
+    path = tmp_path / "job.toml"
+    path.write_text("a = " + "[" * 50_000)
+    with pytest.raises(InvalidJob, match=r"job\.toml"):
+        RenderJob.load(path)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from analytic import LOPSIDED, camera_at, frame_of
+from jobs import written
 from PIL import Image
 
 from objaverse_render_addon.cameras import View
@@ -33,7 +34,7 @@ from objaverse_render_addon.dataset.layout import (
 from objaverse_render_addon.dataset.reader import read_metadata
 from objaverse_render_addon.errors import DiskFull, OutputNotWritable
 from objaverse_render_addon.frame import FrameKey
-from objaverse_render_addon.job import PASS_NAMES, Output
+from objaverse_render_addon.job import PASS_NAMES, RenderJob
 
 FULL = Path("/dev/full")
 LAYOUTS = ("zip", "folder")
@@ -314,19 +315,22 @@ def test_metadata_of_a_damaged_archive_are_none(tmp_path: Path):
 # --- Files of a view ------------------------------------------------------------------------
 
 
-def written(output: Output, tmp_path: Path, background=None, index: int = 7) -> dict[str, bytes]:
+def writing(**chosen: Any) -> RenderJob:
+    return RenderJob(**written(**chosen))
+
+
+def files_of(job: RenderJob, tmp_path: Path, background=None, index: int = 7) -> dict[str, bytes]:
     camera = camera_at(size=(37, 24))
     frame = frame_of(LOPSIDED, camera, view=View(index, camera))
-    files = dict(geometry_files(frame, output, tmp_path))
-    if "rgb" in output.passes:
+    files = dict(geometry_files(frame, job, tmp_path))
+    if "rgb" in job.pixels.passes:
         files = dict([color_file(frame, background)]) | files
     assert standing(tmp_path) == []
     return files
 
 
 def test_each_pass_has_a_file_of_its_own(tmp_path: Path):
-    output = Output(passes=PASS_NAMES)
-    files = written(output, tmp_path)
+    files = files_of(writing(passes=PASS_NAMES), tmp_path)
     assert list(files) == [pass_file(FrameKey(7), name, "npy") for name in PASS_NAMES]
     assert list(files)[:2] == ["007.png", "007_depth.npy"]
     expected = frame_of(LOPSIDED, camera_at(size=(37, 24))).passes
@@ -339,20 +343,20 @@ def test_each_pass_has_a_file_of_its_own(tmp_path: Path):
 
 def test_a_view_that_is_not_stored_leaves_no_temporary_image(tmp_path: Path):
     frame = frame_of(LOPSIDED, camera_at(size=(37, 24)))
-    files = geometry_files(frame, Output(passes=("depth",), geometry="exr"), tmp_path)
+    files = geometry_files(frame, writing(passes=("depth",), geometry="exr"), tmp_path)
     next(files)
     files.close()
     assert standing(tmp_path) == []
 
 
 def test_only_the_passes_that_are_asked_for_are_written(tmp_path: Path):
-    assert list(written(Output(passes=("mask",)), tmp_path)) == ["007_mask.npy"]
-    assert list(written(Output(passes=("rgb",), geometry="exr"), tmp_path)) == ["007.png"]
-    assert list(written(Output(passes=("depth",), geometry="exr"), tmp_path)) == ["007.exr"]
+    assert list(files_of(writing(passes=("mask",)), tmp_path)) == ["007_mask.npy"]
+    assert list(files_of(writing(passes=("rgb",), geometry="exr"), tmp_path)) == ["007.png"]
+    assert list(files_of(writing(passes=("depth",), geometry="exr"), tmp_path)) == ["007.exr"]
 
 
 def test_geometry_comes_back_from_one_exr_exactly(tmp_path: Path):
-    files = written(Output(passes=PASS_NAMES, geometry="exr"), tmp_path)
+    files = files_of(writing(passes=PASS_NAMES, geometry="exr"), tmp_path)
     assert list(files) == ["007.png", "007.exr"]
     (tmp_path / "a.exr").write_bytes(files["007.exr"])
     channels = read_exr(tmp_path / "a.exr")
@@ -372,7 +376,7 @@ def test_the_numbers_of_views_sort_and_go_beyond_a_thousand():
 
 
 def test_a_background_makes_the_picture_opaque(tmp_path: Path):
-    files = written(Output(passes=("rgb",)), tmp_path, background=(1.0, 0.5, 0.0))
+    files = files_of(writing(passes=("rgb",)), tmp_path, background=(1.0, 0.5, 0.0))
     with Image.open(io.BytesIO(files["007.png"])) as image:
         assert image.mode == "RGB"
         assert image.getpixel((0, 0)) == (255, 128, 0)

@@ -17,11 +17,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from objaverse_render_addon import locks
 from objaverse_render_addon.batch import lock as lock_module
 from objaverse_render_addon.batch.lock import Lock
 from objaverse_render_addon.batch.queue.ledger import Ledger, ledger_of_run
 from objaverse_render_addon.batch.queue.ledger_file import COLUMNS
-from objaverse_render_addon.batch.queue.rows import FINISHED, STATES, Entry, Outcome
+from objaverse_render_addon.batch.queue.rows import FINISHED, STATES, AssetOutcome, QueueEntry
 from objaverse_render_addon.errors import LedgerDamaged, OutputBusy
 
 ROOT = Path(__file__).parent.parent
@@ -33,8 +34,8 @@ def ledger(tmp_path: Path):
         yield opened
 
 
-def entries(count: int, start: int = 0) -> list[Entry]:
-    return [Entry(f"/models/a{n}.glb", f"a{n}") for n in range(start, start + count)]
+def entries(count: int, start: int = 0) -> list[QueueEntry]:
+    return [QueueEntry(f"/models/a{n}.glb", f"a{n}") for n in range(start, start + count)]
 
 
 def states(ledger: Ledger, request: int | None = None) -> dict[str, int]:
@@ -67,7 +68,7 @@ def test_a_list_that_was_taken_in_is_known_again(ledger: Ledger):
 def test_what_is_done_stays_done_when_it_is_asked_for_again(ledger: Ledger):
     request = ledger.add("list", entries(2))
     (row, _) = ledger.claim(request, 2)
-    ledger.finish(Outcome(row.id, "done", 1, path="a0.zip", source_bytes=7))
+    ledger.finish(AssetOutcome(row.id, "done", 1, path="a0.zip", source_bytes=7))
     request = ledger.add("longer list", entries(4))
     assert states(ledger, request) == {"done": 1, "downloading": 1, "waiting": 2}
     (done,) = ledger.assets(("done",), request=request)
@@ -77,34 +78,31 @@ def test_what_is_done_stays_done_when_it_is_asked_for_again(ledger: Ledger):
 
 
 @pytest.mark.parametrize("second", ["chair", "CHAIR"])
-def test_two_sources_of_one_name_are_told(ledger: Ledger, second: str):
-    request = ledger.add(
-        "list", [Entry("x/chair.glb", "chair"), Entry("y/chair.glb", second), *entries(1)]
-    )
+def test_two_sources_that_were_given_one_name_are_told(ledger: Ledger, second: str):
+    both = [
+        QueueEntry("x/chair.glb", "chair", None, "given"),
+        QueueEntry("y/x.glb", second, None, "given"),
+    ]
+    request = ledger.add("list", [*both, *entries(1)])
     assert states(ledger, request) == {"waiting": 2, "failed": 1}
     (failed,) = ledger.assets(("failed",))
-    assert (failed["source"], failed["reason"]) == ("y/chair.glb", "duplicate-asset")
+    assert (failed["source"], failed["reason"]) == ("y/x.glb", "duplicate-asset")
     assert "x/chair.glb" in failed["message"]
     assert failed["file_type"] == "glb"
     # Asked again it is told again, once.
-    request = ledger.add("other", [Entry("x/chair.glb", "chair"), Entry("y/chair.glb", second)])
+    request = ledger.add("other", both)
     assert states(ledger, request) == {"waiting": 1, "failed": 1}
 
 
-def test_one_source_with_two_wishes_under_one_name_is_told(ledger: Ledger):
-    request = ledger.add(
-        "list", [Entry("a.glb", "a"), Entry("a.glb", "a", {"job": {"seed": 1}}), Entry("b", "b")]
-    )
-    assert states(ledger, request) == {"waiting": 2, "failed": 1}
-
-
 def test_another_source_or_other_wishes_of_a_name_make_it_wait(ledger: Ledger):
-    request = ledger.add("list", [Entry("a.glb", "a"), Entry("b.glb", "b"), Entry("c.glb", "c")])
-    for row in ledger.claim(request, 3):
-        ledger.finish(Outcome(row.id, "done", 1))
     request = ledger.add(
-        "new", [Entry("else/a.glb", "a"), Entry("b.glb", "b", {"job": {"seed": 1}}),
-                Entry("c.glb", "c")]
+        "list", [QueueEntry("a.glb", "a"), QueueEntry("b.glb", "b"), QueueEntry("c.glb", "c")]
+    )
+    for row in ledger.claim(request, 3):
+        ledger.finish(AssetOutcome(row.id, "done", 1))
+    request = ledger.add(
+        "new", [QueueEntry("else/a.glb", "a"), QueueEntry("b.glb", "b", {"job": {"seed": 1}}),
+                QueueEntry("c.glb", "c")]
     )  # fmt: skip
     assert [(row.source, row.options) for row in ledger.claim(request, 9)] == [
         ("else/a.glb", None), ("b.glb", {"job": {"seed": 1}}),
@@ -115,13 +113,13 @@ def test_another_source_or_other_wishes_of_a_name_make_it_wait(ledger: Ledger):
 def test_overwriting_makes_everything_wait_until_it_is_done_again(ledger: Ledger):
     request = ledger.add("list", entries(2))
     for row in ledger.claim(request, 2):
-        ledger.finish(Outcome(row.id, "done", 1))
+        ledger.finish(AssetOutcome(row.id, "done", 1))
     request = ledger.add("list", entries(2), replace=True)
     (first, second) = ledger.claim(request, 2)
     assert first.replace
     assert second.replace
-    ledger.finish(Outcome(first.id, "done", 1))
-    ledger.put_back(second)
+    ledger.finish(AssetOutcome(first.id, "done", 1))
+    ledger.requeue(second)
     # Known again, so that an interrupted overwrite goes on with the rest.
     assert ledger.request("list") == request
     assert [(row.id, row.replace) for row in ledger.claim(request, 2)] == [(second.id, True)]
@@ -147,11 +145,13 @@ ODD = ["'; DROP TABLE assets; --", 'a"b', "ä ö\n", "%_", "\u202e", "x" * 5000,
 
 
 def test_names_are_data(ledger: Ledger):
-    request = ledger.add("'", [Entry(name, f"{n} {name}") for n, name in enumerate(ODD)])
+    request = ledger.add("'", [QueueEntry(name, f"{n} {name}") for n, name in enumerate(ODD)])
     rows = ledger.claim(request, 99)
     assert [row.source for row in rows] == ODD
     for row in rows:
-        ledger.finish(Outcome(row.id, "failed", 1, row.source, row.source, row.source, row.source))
+        ledger.finish(
+            AssetOutcome(row.id, "failed", 1, row.source, row.source, row.source, row.source)
+        )
     assert [row["message"] for row in ledger.assets()] == ODD
     assert [row["source"] for row in ledger.assets(reasons=ODD[:2])] == ODD[:2]
     assert ledger.failures_by("reason") == dict.fromkeys(sorted(ODD), 1)
@@ -166,9 +166,9 @@ def test_what_is_held_for_another_attempt_is_claimed_by_nobody(ledger: Ledger):
     request = ledger.add("list", entries(2))
     (row,) = ledger.claim(request, 1)
     row.attempts = 1
-    ledger.hold(row)
+    ledger.defer(row)
     assert [other.asset_id for other in ledger.claim(request, 9)] == ["a1"]
-    ledger.put_back(row)
+    ledger.requeue(row)
     assert [(r.asset_id, r.attempts) for r in ledger.claim(request, 9)] == [("a0", 1)]
 
 
@@ -179,7 +179,9 @@ def test_a_run_that_died_loses_nothing_and_blames_nobody_at_once(tmp_path: Path)
         rows = ledger.claim(request, 5)
         ledger.mark([row.id for row in rows[:2]], "rendering")
         ledger.mark([rows[2].id], "packing")
-        ledger.finish(Outcome(rows[3].id, "done", 1), Outcome(rows[4].id, "failed", 1, "x", "y"))
+        ledger.finish(
+            AssetOutcome(rows[3].id, "done", 1), AssetOutcome(rows[4].id, "failed", 1, "x", "y")
+        )
     with Ledger(path) as ledger:
         assert ledger.reset_in_hand() == 3
         assert states(ledger) == {"waiting": 4, "done": 1, "failed": 1}
@@ -214,8 +216,8 @@ def test_failures_are_tried_again_by_kind(ledger: Ledger):
     request = ledger.add("list", entries(4))
     rows = ledger.claim(request, 4)
     for row, reason in zip(rows, ["timeout", "worker-crashed", "timeout"], strict=False):
-        ledger.finish(Outcome(row.id, "given up", 2, reason, "why", log="the last words"))
-    ledger.finish(Outcome(rows[3].id, "done", 1))
+        ledger.finish(AssetOutcome(row.id, "given up", 2, reason, "why", log="the last words"))
+    ledger.finish(AssetOutcome(rows[3].id, "done", 1))
     assert ledger.failures_by("reason") == {"timeout": 2, "worker-crashed": 1}
     assert ledger.retry(["timeout"], request + 1) == 0
     assert ledger.retry(["timeout"]) == 2
@@ -243,7 +245,7 @@ def test_clocks_that_jump_change_nothing_but_what_is_shown(
         monkeypatch.setattr(time, "time", lambda now=now: now)
         (row,) = ledger.claim(request, 1)
         ledger.beat(ledger.start_run(1), 1.0, 1, 0)
-        ledger.finish(Outcome(row.id, "done", 1))
+        ledger.finish(AssetOutcome(row.id, "done", 1))
     assert states(ledger) == {"done": 4}
     last = ledger.last_run()
     assert last is not None
@@ -281,16 +283,16 @@ class Machine(RuleBasedStateMachine):
             return
         row = self.rows[pick.choice(held)]
         if to == "hold":
-            self.ledger.hold(row)
+            self.ledger.defer(row)
             self.model[row.id] = "downloading"
         elif to == "put back":
-            self.ledger.put_back(row)
+            self.ledger.requeue(row)
             self.model[row.id] = "waiting"
         elif to == "rendering":
             self.ledger.mark([row.id], to)
             self.model[row.id] = to
         else:
-            self.ledger.finish(Outcome(row.id, to, 1))
+            self.ledger.finish(AssetOutcome(row.id, to, 1))
             self.model[row.id] = to
 
     @rule(saved=st.booleans())
@@ -350,7 +352,7 @@ def test_thousands_of_assets_are_claimed_and_completed_in_no_time(tmp_path: Path
         while rows := ledger.claim(request, 8):
             for row in rows:
                 ledger.mark([row.id], "rendering")
-                ledger.finish(Outcome(row.id, "done", 1, path="x.zip", stages={"render": 1.0}))
+                ledger.finish(AssetOutcome(row.id, "done", 1, path="x.zip", stages={"render": 1.0}))
         # 10,000 a second and more on an idle machine.
         assert time.perf_counter() - since < 20
         assert states(ledger) == {"done": 10_000}
@@ -362,12 +364,12 @@ def test_others_read_while_one_process_writes(tmp_path: Path):
         "import sys\n"
         "from pathlib import Path\n"
         "from objaverse_render_addon.batch.queue.ledger import Ledger\n"
-        "from objaverse_render_addon.batch.queue.rows import Entry, Outcome\n"
+        "from objaverse_render_addon.batch.queue.rows import AssetOutcome, QueueEntry\n"
         "with Ledger(Path(sys.argv[1])) as ledger:\n"
-        "    request = ledger.add('x', (Entry(f'/{n}', f'a{n}') for n in range(2000)))\n"
+        "    request = ledger.add('x', (QueueEntry(f'/{n}', f'a{n}') for n in range(2000)))\n"
         "    print('ready', flush=True)\n"
         "    while rows := ledger.claim(request, 3):\n"
-        "        ledger.finish(*(Outcome(row.id, 'done', 1) for row in rows))\n"
+        "        ledger.finish(*(AssetOutcome(row.id, 'done', 1) for row in rows))\n"
         "        ledger.flush()\n"
     )
     command = [sys.executable, "-c", script, str(path)]
@@ -395,13 +397,13 @@ def test_what_a_killed_process_left_behind_is_taken_up(tmp_path: Path):
         "import os, sys\n"
         "from pathlib import Path\n"
         "from objaverse_render_addon.batch.queue.ledger import Ledger\n"
-        "from objaverse_render_addon.batch.queue.rows import Entry, Outcome\n"
+        "from objaverse_render_addon.batch.queue.rows import AssetOutcome, QueueEntry\n"
         "ledger = Ledger(Path(sys.argv[1]))\n"
-        "request = ledger.add('x', (Entry(f'/{n}', f'a{n}') for n in range(9)))\n"
+        "request = ledger.add('x', (QueueEntry(f'/{n}', f'a{n}') for n in range(9)))\n"
         "rows = ledger.claim(request, 4)\n"
-        "ledger.finish(*(Outcome(row.id, 'done', 1) for row in rows[:2]))\n"
+        "ledger.finish(*(AssetOutcome(row.id, 'done', 1) for row in rows[:2]))\n"
         "ledger.flush()\n"
-        "ledger.finish(Outcome(rows[2].id, 'done', 1))\n"
+        "ledger.finish(AssetOutcome(rows[2].id, 'done', 1))\n"
         "os.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run([sys.executable, "-c", script, str(path)], cwd=ROOT, check=False)
@@ -511,15 +513,15 @@ def test_a_lock_that_is_removed_leaves_no_file_that_others_hold(tmp_path: Path):
 
 
 def test_a_lock_that_was_removed_while_it_was_taken_is_taken_anew(tmp_path: Path, monkeypatch):
-    lock, calls = lock_module._lock, []
+    hold, calls = locks.hold, []
 
-    def late(descriptor: int, alone: bool) -> None:
+    def late(descriptor: int, *, alone: bool = True) -> bool:
         if not calls:
             (tmp_path / "lock").unlink()
         calls.append(descriptor)
-        lock(descriptor, alone)
+        return hold(descriptor, alone=alone)
 
-    monkeypatch.setattr(lock_module, "_lock", late)
+    monkeypatch.setattr(locks, "hold", late)
     first = held(tmp_path)
     with pytest.raises(OutputBusy):
         held(tmp_path)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from analytic import LOPSIDED, camera_at, frame_of, write_asset
+from jobs import written
 from test_gallery import data_in
 
 from objaverse_render_addon.checks import check_geometry
@@ -20,7 +21,7 @@ from objaverse_render_addon.dataset.sheet import picture_of
 from objaverse_render_addon.dataset.turntable import turntable
 from objaverse_render_addon.errors import MissingPass
 from objaverse_render_addon.frame import mask_of
-from objaverse_render_addon.job import CameraRules, Output, RenderJob
+from objaverse_render_addon.job import CameraRules, RenderJob
 from objaverse_render_addon.passspec import MARKERS
 
 WITNESSES = [name for name in MARKERS if name != "mask"]
@@ -33,8 +34,8 @@ def passes() -> dict[str, Any]:
 
 
 def asset(folder: Path, *passes: str) -> Path:
-    output = Output(resolution=(48, 40), layout="folder", passes=passes)
-    job = RenderJob(cameras=CameraRules(pattern="ring", views=4), output=output)
+    output = written(resolution=(48, 40), layout="folder", passes=passes)
+    job = RenderJob(cameras=CameraRules(pattern="ring", views=4), **output)
     return write_asset(folder, job)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from objaverse_render_addon.batch.lock import Lock
 from objaverse_render_addon.batch.queue import merge as batch_merge
 from objaverse_render_addon.batch.queue.ledger import Ledger
 from objaverse_render_addon.batch.queue.merge import merge
-from objaverse_render_addon.batch.queue.rows import Entry, Outcome
+from objaverse_render_addon.batch.queue.rows import AssetOutcome, QueueEntry
 from objaverse_render_addon.batch.status import ledgers, read_status
 from objaverse_render_addon.errors import (
     ImportFailed,
@@ -31,12 +32,12 @@ def part(folder: Path, index: int, total: int, job: str = "job", **states: str) 
         known = {row["asset_id"]: row["id"] for row in ledger.assets()}
         if not known:
             ledger.put("fingerprint", job)
-            ledger.add("x", [Entry(f"/{name}", name) for name in states])
+            ledger.add("x", [QueueEntry(f"/{name}", name) for name in states])
             known = {row["asset_id"]: row["id"] for row in ledger.assets()}
         for name, state in states.items():
             if state != "waiting":
                 reason = None if state == "done" else "timeout"
-                ledger.finish(Outcome(known[name], state, 1, reason, path=f"{name}.zip"))
+                ledger.finish(AssetOutcome(known[name], state, 1, reason, path=f"{name}.zip"))
         ledger.beat(ledger.start_run(1), random.random(), 1, 0, ended="finished")
     return path
 
@@ -54,6 +55,7 @@ def test_parts_are_put_together_and_missing_ones_told(tmp_path: Path, capsys):
     assert cli.main(arguments) == 0
     said = capsys.readouterr().out
     assert "3 assets of 2 parts" in said
+    assert "not rendered yet: 1 asset;" in said
     assert "missing: 1" in said
     assert (read_status([target]).parts, read_status([target]).missing) == ((2, 3), [1])
     assert cli.main(["status", "data", "--state", str(tmp_path)]) == 0
@@ -78,7 +80,7 @@ def test_parts_that_come_later_are_missing_no_more(tmp_path: Path):
 def test_a_ledger_of_the_whole_list_lacks_no_part(tmp_path: Path):
     target = tmp_path / "ledger.sqlite"
     with Ledger(target) as ledger:
-        ledger.add("all", [Entry("/a", "a"), Entry("/b", "b")])
+        ledger.add("all", [QueueEntry("/a", "a"), QueueEntry("/b", "b")])
     assert merge([part(tmp_path, 0, 2, a="done")], target, "data") == (2, [1])
     assert read_status([target]).missing == []
 
@@ -145,7 +147,7 @@ def test_what_is_done_in_the_whole_stays_done(tmp_path: Path):
     with Ledger(target) as ledger:
         row = ledger.find("a")
         assert row is not None
-        ledger.finish(Outcome(row.id, "done", 1))
+        ledger.finish(AssetOutcome(row.id, "done", 1))
     merge([path], target, "data")
     assert rows(target) == {"a": "done", "b": "waiting"}
 
@@ -235,3 +237,13 @@ def test_shards_of_all_parts_are_known_after_merging(tmp_path: Path):
     lane = PlanLane()
     assert run(sources, out, lane, job=job).counts["skipped"] == 20
     assert lane.rendered == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such rights")
+def test_what_is_made_of_a_private_ledger_is_private(tmp_path: Path):
+    sources = [f"https://host/{name}.glb?token=SECRET" for name in "abcd"]
+    for part in range(2):
+        run(sources, tmp_path / "out", shard=(part, 2))
+    folder = tmp_path / "out" / ".state"
+    merge(sorted(folder.glob("ledger-*-of-*.sqlite")), folder / "ledger.sqlite", "out")
+    assert (folder / "ledger.sqlite").stat().st_mode & 0o077 == 0

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import glb_shell as glb
 from objaverse_server import Server, serving, sha256
 
 from objaverse_render_addon.assets import xl
@@ -58,12 +59,6 @@ print("RESULT", json.dumps(result), flush=True)
 # What it leaves running can bring Python's end down ("terminate called"), which is not the matter.
 os._exit(0)
 """
-
-
-def glb(kind: int = 7, size: int = 5000) -> bytes:
-    return b"glTF\2\0\0\0" + size.to_bytes(4, "little") + bytes(
-        i * kind % 251 for i in range(size - 12)
-    )
 
 
 @pytest.fixture
@@ -116,7 +111,7 @@ def test_what_the_package_fetched_we_find(server, home):
 
 def test_what_we_fetched_the_package_finds(server, home):
     server.add(UID, glb())
-    server.add(OTHER, glb(9))
+    server.add(OTHER, glb(kind=9))
     with Resolver(home / ".objaverse", server.endpoint) as resolver:
         ours = resolver.fetch(UID).path
     assert package(server, home, f"objaverse.load_objects(['{UID}'])") == {UID: str(ours)}
@@ -221,7 +216,7 @@ def test_a_kept_repository_is_found_by_both(server, home, tmp_path, first: str, 
     work, bare = tmp_path / "work", tmp_path / "hub" / "someone" / "models.git"
     work.mkdir()
     bare.parent.mkdir(parents=True)
-    (work / "chair.glb").write_bytes(glb(3))
+    (work / "chair.glb").write_bytes(glb(kind=3))
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(work), "-c", "user.name=A", "-c", "user.email=a@b.c"]
@@ -231,7 +226,7 @@ def test_a_kept_repository_is_found_by_both(server, home, tmp_path, first: str, 
     git("init", "-q", "-b", "main"), git("add", "."), git("commit", "-qm", "one")
     git("clone", "-q", "--bare", str(work), str(bare))
     identifier = f"https://github.com/someone/models/blob/{git('rev-parse', 'HEAD')}/chair.glb"
-    table = catalogue(server, "github", (identifier, glb(3)))
+    table = catalogue(server, "github", (identifier, glb(kind=3)))
     hub = tmp_path / "hub"
 
     def ours(online: bool) -> None:
@@ -240,7 +235,7 @@ def test_a_kept_repository_is_found_by_both(server, home, tmp_path, first: str, 
             git_server=hub.as_uri(),
         ) as resolver:  # fmt: skip
             fetched = resolver.fetch(identifier)
-            assert fetched.path.read_bytes() == glb(3)
+            assert fetched.path.read_bytes() == glb(kind=3)
             resolver.release(fetched)
 
     expression = fetch_xl(table, f", save_repo_format='{keep}'")

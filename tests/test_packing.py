@@ -12,7 +12,7 @@ from batch_lanes import make_job, write_asset
 from objaverse_render_addon.batch.output.packing import Shards, Waiting, assets_in, indexed_shards
 from objaverse_render_addon.batch.output.store import Store, open_store
 from objaverse_render_addon.batch.queue.ledger import Ledger
-from objaverse_render_addon.batch.queue.rows import Entry, Outcome
+from objaverse_render_addon.batch.queue.rows import AssetOutcome, QueueEntry
 from objaverse_render_addon.dataset.reader import AssetReader, Dataset
 from objaverse_render_addon.errors import OutputNotWritable, TruncatedFile
 from objaverse_render_addon.worker.protocol import RenderAsset
@@ -28,7 +28,9 @@ class Bench:
         self.store = open_store(self.out, "webdataset")
         self.store.check()
         self.ledger = Ledger(folder / "ledger.sqlite")
-        self.request = self.ledger.add("x", [Entry(f"/{n}", self.name(n)) for n in range(count)])
+        self.request = self.ledger.add(
+            "x", [QueueEntry(f"/{n}", self.name(n)) for n in range(count)]
+        )
 
     @staticmethod
     def name(number: int) -> str:
@@ -40,13 +42,11 @@ class Bench:
     def stage(self, row: int) -> Waiting:
         job = make_job("webdataset").to_dict()
         name = self.name(row - 1)
-        write_asset(
-            RenderAsset("a", str(self.source), name, job, str(self.store.staging))
-        )
+        write_asset(RenderAsset("a", str(self.source), name, job, str(self.store.staging)))
         return Waiting(row, name)
 
     def shelve(self, shards: Shards, row: int) -> list[int]:
-        self.ledger.finish(Outcome(row, "packing", 1))
+        self.ledger.finish(AssetOutcome(row, "packing", 1))
         return [one.id for one in shards.ended(row, self.name(row - 1))]
 
     def names(self) -> list[str]:
@@ -70,26 +70,28 @@ def test_a_block_is_packed_when_its_last_asset_ended(bench: Bench):
 
 def test_failed_assets_count_and_are_not_packed(bench: Bench):
     shards = bench.shards()
-    bench.ledger.finish(Outcome(1, "failed", 1))
+    bench.ledger.finish(AssetOutcome(1, "failed", 1))
     assert shards.ended(1) == []
     assert [bench.shelve(shards, row) for row in (2, 3)] == [[], []]
-    bench.ledger.finish(Outcome(4, "given up", 2))
+    bench.ledger.finish(AssetOutcome(4, "given up", 2))
     assert [one.id for one in shards.ended(4)] == [2, 3]
     for row in (5, 6, 7, 8):
-        bench.ledger.finish(Outcome(row, "failed", 1))
+        bench.ledger.finish(AssetOutcome(row, "failed", 1))
         assert shards.ended(row) == []
     assert shards.rest() == []
 
 
 def test_what_ended_in_an_earlier_run_is_not_waited_for(bench: Bench):
-    bench.ledger.finish(Outcome(1, "done", 1), Outcome(3, "failed", 1))
+    bench.ledger.finish(AssetOutcome(1, "done", 1), AssetOutcome(3, "failed", 1))
     shards = bench.shards()
     assert bench.shelve(shards, 2) == []
     assert bench.shelve(shards, 4) == [2, 4]
 
 
 def test_assets_that_nobody_asked_for_now_are_not_waited_for(bench: Bench):
-    bench.request = bench.ledger.add("y", [Entry("/2", bench.name(2)), Entry("/0", bench.name(0))])
+    bench.request = bench.ledger.add(
+        "y", [QueueEntry("/2", bench.name(2)), QueueEntry("/0", bench.name(0))]
+    )
     shards = bench.shards()
     assert bench.shelve(shards, 1) == []
     assert bench.shelve(shards, 3) == [1, 3]

@@ -17,6 +17,7 @@ import jsonschema
 import numpy as np
 import pytest
 from analytic import Sphere, camera_at, frame_of, write_asset
+from jobs import written
 from one_more_pass import ROOT, copy_with_one_more, run_on
 
 from objaverse_render_addon.dataset.coloring import COLORINGS, legend_of
@@ -24,7 +25,7 @@ from objaverse_render_addon.dataset.metadata import view_record
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.errors import TruncatedFile
 from objaverse_render_addon.frame import Frame, FrameKey
-from objaverse_render_addon.job import CameraRules, Output, RenderJob
+from objaverse_render_addon.job import CameraRules, RenderJob
 from objaverse_render_addon.passspec import (
     DEFAULT_PASSES,
     MARKERS,
@@ -219,8 +220,10 @@ def test_views_at_several_times_stand_beside_each_other(tmp_path: Path, geometry
         for frame in frames:
             frame.passes["mask"][0, 0] = frame.time
 
-    output = Output(resolution=(24, 20), layout="folder", passes=("rgb", "mask"), geometry=geometry)
-    job = RenderJob(cameras=CameraRules(pattern="ring", views=2), output=output)
+    output = written(
+        resolution=(24, 20), layout="folder", passes=("rgb", "mask"), geometry=geometry
+    )
+    job = RenderJob(cameras=CameraRules(pattern="ring", views=2), **output)
     path = write_asset(tmp_path, job, change=marked_by_time, times=(1, 42))
     keys = [FrameKey(view, time) for view in (0, 1) for time in (1, 42)]
     suffix = ".exr" if geometry == "exr" else f"_mask.{geometry}"

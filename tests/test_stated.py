@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_licences import write_asset
+from test_licenses import write_asset
 
 from objaverse_render_addon.assets.stated import license_line, stated_license
 from objaverse_render_addon.dataset.credits import credit_of, credits_of
@@ -46,13 +46,13 @@ def test_what_sketchfabs_files_say_is_said(tmp_path: Path) -> None:
     assert line.endswith("(share alike)")
 
 
-def test_a_gltf_with_a_copyright_only_has_an_unknown_licence(tmp_path: Path) -> None:
+def test_a_gltf_with_a_copyright_only_has_an_unknown_license(tmp_path: Path) -> None:
     path = tmp_path / "a.gltf"
     path.write_text(json.dumps({"asset": {"version": "2.0", "copyright": "2020\nAnn"}}))
     assert license_line(path, tmp_path) == "License unknown; copyright: 2020 Ann"
 
 
-def test_words_that_are_no_licence_we_know_are_marked(tmp_path: Path) -> None:
+def test_words_that_are_no_license_we_know_are_marked(tmp_path: Path) -> None:
     path = with_asset(tmp_path / "a.glb", {"extras": {"license": "ask me\x1b[31m first"}})
     assert license_line(path, tmp_path) == "ask me first (unknown licence)"
 
@@ -60,7 +60,7 @@ def test_words_that_are_no_licence_we_know_are_marked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "asset", [None, [], "text", {"extras": []}, {"extras": {"license": 7, "author": {}}}]
 )
-def test_what_is_not_text_is_not_a_licence(tmp_path: Path, asset: Any) -> None:
+def test_what_is_not_text_is_not_a_license(tmp_path: Path, asset: Any) -> None:
     assert license_line(with_asset(tmp_path / "a.glb", asset), tmp_path) == "License unknown"
 
 
@@ -81,7 +81,7 @@ def test_files_that_are_none_state_nothing(tmp_path: Path, content: bytes) -> No
 
 
 @pytest.mark.parametrize("known", [None, {"license": None, "metadata": {}}, {"file_name": "b.glb"}])
-def test_what_a_file_states_is_its_licence_where_nobody_else_knows(
+def test_what_a_file_states_is_its_license_where_nobody_else_knows(
     tmp_path: Path, known: dict[str, Any] | None
 ) -> None:
     path = with_asset(tmp_path / "a.glb", {"extras": SKETCHFAB, "copyright": "2020 Ann"})
@@ -92,7 +92,7 @@ def test_what_a_file_states_is_its_licence_where_nobody_else_knows(
         "license_source": "file",
     }  # fmt: skip
     credit = credit_of({**record, "asset_id": "a"})
-    assert (credit.licence.key, credit.author) == ("by-sa", "Ann")
+    assert (credit.license.key, credit.author) == ("by-sa", "Ann")
 
 
 def test_a_catalogue_knows_better_than_the_file(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_catalogue_knows_better_than_the_file(tmp_path: Path) -> None:
     assert (unsure["license"], unsure["metadata"]["author"]) == ("CC-BY-SA-4.0", "Bob")
 
 
-def test_a_copyright_alone_is_kept_and_is_no_licence(tmp_path: Path) -> None:
+def test_a_copyright_alone_is_kept_and_is_no_license(tmp_path: Path) -> None:
     path = with_asset(tmp_path / "a.glb", {"copyright": "2020 Ann"})
     record = source_record(path, "a.glb")
     assert (record["license"], record["metadata"]) == (None, {"copyright": "2020 Ann"})
@@ -116,6 +116,6 @@ def test_credits_ask_the_catalogue_about_what_only_the_file_states(tmp_path: Pat
     assets = list(Dataset.open(tmp_path / "data"))
     catalogue = {"license": "by", "metadata": {"author": "Ann Lee"}}
     found, _ = credits_of(assets, lambda _: catalogue)
-    assert [(one.licence.key, one.author) for one in found] == [("by", "Ann Lee"), ("by-nc", "")]
+    assert [(one.license.key, one.author) for one in found] == [("by", "Ann Lee"), ("by-nc", "")]
     found, _ = credits_of(assets, lambda _: {})
-    assert [(one.licence.key, one.author) for one in found] == [("by-sa", "Ann"), ("by-nc", "")]
+    assert [(one.license.key, one.author) for one in found] == [("by-sa", "Ann"), ("by-nc", "")]

@@ -21,13 +21,13 @@ from objaverse_render_addon.dataset.histogram import Histogram
 from objaverse_render_addon.dataset.layout import METADATA
 from objaverse_render_addon.dataset.stats import ELEVATIONS, Statistics, gather, summary_of
 from objaverse_render_addon.dataset.stats_page import _mollweide, page
-from objaverse_render_addon.job import CameraRules, Output, RenderJob
+from objaverse_render_addon.job import CameraRules, Files, Pixels, RenderJob
 
 
 def job_of(pattern: str = "ring", views: int = 4, **cameras: Any) -> RenderJob:
     return RenderJob(
         cameras=CameraRules(pattern=pattern, views=views, **cameras),
-        output=Output(resolution=(48, 40), layout="folder"),
+        pixels=Pixels(resolution=(48, 40)), files=Files(layout="folder"),
     )
 
 

@@ -16,9 +16,9 @@ from batch_lanes import PlanLane, fails, make_job, make_sources, run, stopping_l
 from objaverse_render_addon import cli
 from objaverse_render_addon.batch.lock import Lock
 from objaverse_render_addon.batch.queue.ledger import Ledger
-from objaverse_render_addon.batch.queue.rows import Entry, Outcome
+from objaverse_render_addon.batch.queue.rows import AssetOutcome, QueueEntry
 from objaverse_render_addon.batch.status import export_csv, failures, ledgers, read_status
-from objaverse_render_addon.cli.progress import JsonProgress, Progress
+from objaverse_render_addon.cli.progress import JsonProgress, TerminalProgress
 from objaverse_render_addon.errors import (
     ImportFailed,
     Interrupted,
@@ -35,17 +35,19 @@ def out(tmp_path: Path) -> Path:
     """Ten assets: five done, three of two kinds failed, one given up, one waiting."""
     out = tmp_path / "out"
     with Ledger(out / ".state" / "ledger.sqlite") as ledger:
-        request = ledger.add("x", [Entry(f"m/a{n}.{'glb' if n % 2 else 'obj'}", f"a{n}")
+        request = ledger.add("x", [QueueEntry(f"m/a{n}.{'glb' if n % 2 else 'obj'}", f"a{n}")
                                    for n in range(10)])  # fmt: skip
         rows = ledger.claim(request, 9)
         for row in rows[:5]:
-            ledger.finish(Outcome(row.id, "done", 1, path=f"{row.asset_id}.zip", sha256="ab" * 32))
+            ledger.finish(
+                AssetOutcome(row.id, "done", 1, path=f"{row.asset_id}.zip", sha256="ab" * 32)
+            )
         for row, reason in zip(rows[5:8], ["timeout", "no-geometry", "timeout"], strict=True):
             ledger.finish(
-                Outcome(row.id, "failed", 1, reason, f"{row.source}: why, \"so\"", "a way out",
+                AssetOutcome(row.id, "failed", 1, reason, f"{row.source}: why, \"so\"", "a way out",
                         "last\nwords", file_type=row.source[-3:])
             )  # fmt: skip
-        ledger.finish(Outcome(rows[8].id, "given up", 2, "worker-crashed", "dead"))
+        ledger.finish(AssetOutcome(rows[8].id, "given up", 2, "worker-crashed", "dead"))
     return out
 
 
@@ -172,8 +174,9 @@ def test_what_is_to_be_tried_again_waits_for_the_next_run(tmp_path: Path, capsys
 
 
 def test_why_nothing_is_tried_again_is_said(tmp_path: Path, capsys):
-    sources = [*make_sources(tmp_path / "a", 1), *make_sources(tmp_path / "b", 1)]
-    out = tmp_path / "out"
+    names = tmp_path / "names.txt"
+    names.write_text("".join(f"{path} --id same\n" for path in make_sources(tmp_path / "a", 2)))
+    sources, out = [str(names)], tmp_path / "out"
     assert run(sources, out).counts["failed"] == 1
     for reason, words in (
         ("duplicate-asset", "1 duplicate cannot be tried again"),
@@ -183,7 +186,7 @@ def test_why_nothing_is_tried_again_is_said(tmp_path: Path, capsys):
         said = capsys.readouterr()
         assert "waiting for the next run: 0 assets" in said.out
         assert words in said.err
-        assert ("--ids sha256" in said.err) == (reason == "duplicate-asset")
+        assert ("another --id" in said.err) == (reason == "duplicate-asset")
 
 
 @pytest.mark.parametrize(
@@ -251,7 +254,7 @@ def test_a_pipe_is_told_now_and_then_how_things_stand(
     monkeypatch.setattr(module, "_SILENCE", 0.1)
     sources = make_sources(tmp_path / "src", count)
     lane = PlanLane(None, lambda task, _: lane.sleep(0.5 if "a0000" in task.asset_id else 0))
-    progress = Progress(quiet)
+    progress = TerminalProgress(quiet)
     with progress:
         run(
             sources, tmp_path / "out", lane,
@@ -270,7 +273,7 @@ def test_an_asset_in_a_shard_is_told_by_its_own_name(tmp_path: Path, capsys):
     sources, out = make_sources(tmp_path / "src", 2), tmp_path / "out"
     job = make_job("webdataset")
     for word in ("done   ", "skipped"):
-        progress = Progress(quiet=False)
+        progress = TerminalProgress(quiet=False)
         run(sources, out, job=job, on_result=progress.result, on_start=progress.start)
         said = capsys.readouterr().out
         for asset in ("a0000", "a0001"):
@@ -292,7 +295,7 @@ def test_what_is_rendered_and_waits_for_its_shard_is_told(tmp_path: Path, capsys
 
 def test_who_leaves_all_out_is_not_told_that_nothing_was_named(tmp_path: Path, capsys):
     sources, out = make_sources(tmp_path / "src", 2), tmp_path / "out"
-    Progress(quiet=False).summary(run(sources, out, licenses="by"))
+    TerminalProgress(quiet=False).summary(run(sources, out, licenses="by"))
     assert "that this run was asked for" in capsys.readouterr().out
 
 
@@ -314,12 +317,10 @@ def test_people_see_a_bar_that_ends_where_the_list_does(tmp_path: Path, monkeypa
         def close(self) -> None: ...
 
     bars: list[Bar] = []
-    monkeypatch.setattr(
-        module, "_new_bar", lambda total, *_: bars.append(Bar(total)) or bars[-1]
-    )
+    monkeypatch.setattr(module, "new_bar", lambda total, **_: bars.append(Bar(total)) or bars[-1])
     sources, out = make_sources(tmp_path / "src", 9), tmp_path / "out"
     run(sources[:3], out, PlanLane(None, fails(ImportFailed("no"), "a0001")))
-    progress = Progress(quiet=False)
+    progress = TerminalProgress(quiet=False)
     progress._shown = True
     with progress:
         report = run(

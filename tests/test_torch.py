@@ -25,7 +25,7 @@ from objaverse_render_addon.dataset.torch import (  # noqa: E402
     rays,
 )
 from objaverse_render_addon.errors import InvalidJob, RenderError  # noqa: E402
-from objaverse_render_addon.job import PASS_NAMES, CameraRules, Output, RenderJob  # noqa: E402
+from objaverse_render_addon.job import PASS_NAMES, CameraRules, Files, Pixels, RenderJob  # noqa: E402
 
 IDS = [f"a{index:02d}" for index in range(11)]
 
@@ -34,7 +34,7 @@ IDS = [f"a{index:02d}" for index in range(11)]
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     job = RenderJob(
         cameras=CameraRules(pattern="gs-lrm", views=6),
-        output=Output(resolution=(20, 16), layout="folder", passes=PASS_NAMES),
+        pixels=Pixels(resolution=(20, 16), passes=PASS_NAMES), files=Files(layout="folder"),
     )
     out = tmp_path_factory.mktemp("folders")
     return [write_asset(out, job, name) for name in IDS]
@@ -355,7 +355,7 @@ def test_the_page_about_pytorch_tells_the_truth(
 def test_the_example_learns_views_that_it_never_saw(tmp_path: Path):
     job = RenderJob(
         cameras=CameraRules(pattern="fibonacci", views=24),
-        output=Output(resolution=(40, 40), passes=("rgb", "depth", "mask")),
+        pixels=Pixels(resolution=(40, 40), passes=("rgb", "depth", "mask")),
     )
     write_asset(tmp_path, job)
     done = subprocess.run(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from analytic import LOPSIDED, frame_of, write_asset
+from jobs import written
 from stored import store
 
 from objaverse_render_addon.cli import main
@@ -21,7 +22,7 @@ from objaverse_render_addon.dataset.storage import find_assets
 from objaverse_render_addon.dataset.verify import AssetVerdict, verify_all, verify_asset
 from objaverse_render_addon.errors import SourceNotFound, TruncatedFile, WorkerCrashed
 from objaverse_render_addon.frame import Frame
-from objaverse_render_addon.job import PASS_NAMES, CameraRules, Lighting, Output, RenderJob
+from objaverse_render_addon.job import PASS_NAMES, CameraRules, Lighting, RenderJob
 
 
 def job_of(
@@ -31,7 +32,7 @@ def job_of(
     return RenderJob(
         cameras=CameraRules(pattern=pattern, views=views),
         lighting=Lighting(background=background),
-        output=Output(**output),
+        **written(**output),
     )
 
 

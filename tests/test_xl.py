@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers import glb_shell as glb
 from objaverse_server import Server, files_in, page, serving, sha256, status
 
 from objaverse_render_addon.assets import repositories, xl
-from objaverse_render_addon.assets import transfer as limits
 from objaverse_render_addon.assets.resolve import RepoFormat, Resolver
 from objaverse_render_addon.assets.sources import Source, expand
 from objaverse_render_addon.errors import (
@@ -38,17 +38,7 @@ STL = b"\0" * 80 + (2).to_bytes(4, "little") + bytes(range(100))
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
 
-def glb(kind: int = 7, size: int = 5000) -> bytes:
-    return b"glTF\2\0\0\0" + size.to_bytes(4, "little") + bytes(
-        i * kind % 251 for i in range(size - 12)
-    )
-
-
-@pytest.fixture(autouse=True)
-def _in_a_hurry_and_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BACKOFF", 0.001)
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "HF_TOKEN", "HF_ENDPOINT"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("in_a_hurry_and_alone")
 
 
 @pytest.fixture
@@ -226,13 +216,13 @@ def hub(tmp_path: Path) -> Path:
     work = tmp_path / "work"
     (work / "sub dir").mkdir(parents=True)
     git(work, "init", "-q", "-b", "main")
-    (work / "chair.glb").write_bytes(glb(3))
+    (work / "chair.glb").write_bytes(glb(kind=3))
     (work / "sub dir" / "box.gltf").write_text('{"asset": {}, "buffers": [{"uri": "box.bin"}]}')
     (work / "sub dir" / "box.bin").write_bytes(b"1234")
     (work / "README.md").write_text("models")
     git(work, "add", "."), git(work, "commit", "-qm", "one")
-    (work / "chair.glb").write_bytes(glb(5))
-    (work / "chair2.glb").write_bytes(glb(9))
+    (work / "chair.glb").write_bytes(glb(kind=5))
+    (work / "chair2.glb").write_bytes(glb(kind=9))
     git(work, "add", "."), git(work, "commit", "-qm", "two")
     bare = tmp_path / "hub" / "someone" / "models.git"
     bare.parent.mkdir(parents=True)
@@ -262,16 +252,16 @@ def test_an_object_of_a_repository_comes_with_its_neighbours_at_its_commit(serve
     first, second = commits(hub)
     publish(
         server, "github",
-        (of(first, "chair.glb"), sha256(glb(3)), "MIT License", "{}"),
-        (of(second, "chair.glb"), sha256(glb(3)), "", "{}"),
+        (of(first, "chair.glb"), sha256(glb(kind=3)), "MIT License", "{}"),
+        (of(second, "chair.glb"), sha256(glb(kind=3)), "", "{}"),
     )  # fmt: skip
     with repos(server, hub, tmp_path / "cache") as resolver:
         old = resolver.fetch(of(first, "chair.glb"))
-        assert old.path.read_bytes() == glb(3)
+        assert old.path.read_bytes() == glb(kind=3)
         assert old.provenance == {
             "file_identifier": of(first, "chair.glb"),
             "license": "MIT License",
-            "objaverse_xl": {"state": "found", "expected_sha256": sha256(glb(3))},
+            "objaverse_xl": {"state": "found", "expected_sha256": sha256(glb(kind=3))},
         }
         new = resolver.fetch(of(second, "chair.glb"))
         assert new.provenance["objaverse_xl"]["state"] == "modified"
@@ -282,6 +272,8 @@ def test_an_object_of_a_repository_comes_with_its_neighbours_at_its_commit(serve
         assert quoted.path == box.path
         for fetched in (old, new, box, quoted):
             assert fetched.temporary
+            # All of the repository is the object's own.
+            assert fetched.folder is not None and fetched.path.is_relative_to(fetched.folder)
             resolver.release(fetched)
     assert files_in(tmp_path / "cache") == [
         "github/.github-index-1.sqlite", "github/github.parquet",
@@ -346,7 +338,7 @@ def test_what_is_gone_is_a_missing_object(server, hub, tmp_path, identifier: str
 @pytest.mark.parametrize("keep", ["zip", "tar", "tar.gz", "files"])
 def test_a_repository_is_kept_as_told_and_found_again(server, hub, tmp_path, keep: RepoFormat):
     first, second = commits(hub)
-    publish(server, "github", (of(first, "chair.glb"), sha256(glb(3)), "", "{}"))
+    publish(server, "github", (of(first, "chair.glb"), sha256(glb(kind=3)), "", "{}"))
     cache = tmp_path / "cache"
     with repos(server, hub, cache, keep) as resolver:
         resolver.release(resolver.fetch(of(first, "chair.glb")))
@@ -370,7 +362,7 @@ def test_a_repository_is_kept_as_told_and_found_again(server, hub, tmp_path, kee
         offline.release(fetched)
     before = files_in(kept)
     with repos(server, hub, cache, keep) as resolver:
-        assert resolver.fetch(of(second, "chair.glb")).path.read_bytes() == glb(5)
+        assert resolver.fetch(of(second, "chair.glb")).path.read_bytes() == glb(kind=5)
     assert files_in(kept) == before
 
 
@@ -394,7 +386,7 @@ def test_a_link_in_a_kept_repository_that_leads_out_is_refused(server, hub, tmp_
 def test_nothing_in_a_repository_is_run_or_followed(server, hub, tmp_path):
     work = tmp_path / "work"
     secret = tmp_path / "secret.glb"
-    secret.write_bytes(glb(99))
+    secret.write_bytes(glb(kind=99))
     (work / "link.glb").symlink_to(secret)
     (work / ".gitattributes").write_text("*.glb filter=evil\n")
     (work / ".gitmodules").write_text('[submodule "x"]\n path = x\n url = file:///nowhere\n')
@@ -406,7 +398,7 @@ def test_nothing_in_a_repository_is_run_or_followed(server, hub, tmp_path):
         link = resolver.fetch(of(third, "link.glb"))
         assert not link.path.is_symlink()
         assert link.path.read_text() == str(secret)
-        assert resolver.fetch(of(third, "chair.glb")).path.read_bytes() == glb(5)
+        assert resolver.fetch(of(third, "chair.glb")).path.read_bytes() == glb(kind=5)
 
 
 @needs_git
@@ -481,5 +473,5 @@ def test_half_an_archive_left_by_others_stays_and_the_commit_is_fetched_anew(ser
     half = kept.read_bytes()[:-3000]
     kept.write_bytes(half)
     with repos(server, hub, tmp_path / "cache", "tar.gz") as resolver:
-        assert resolver.fetch(of(first, "chair.glb")).path.read_bytes() == glb(3)
+        assert resolver.fetch(of(first, "chair.glb")).path.read_bytes() == glb(kind=3)
     assert kept.read_bytes() == half

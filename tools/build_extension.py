@@ -1,8 +1,6 @@
-"""Build the extension's zip files with Blender's own builder, and validate them.
+"""Build the extension's zip with Blender's own builder, and validate it: one for all systems.
 
-Needs an environment with pip's ``bpy``, whose files include the builder. Wheels of OpenEXR are
-fetched once into ``build/wheels``; the zip of a platform holds those of every Python that a
-Blender for it runs on.
+Needs an environment with pip's ``bpy``, whose files include the builder.
 """
 
 from __future__ import annotations
@@ -16,16 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from objaverse_render_addon.install import fetch_wheels, stage  # noqa: E402
-
-# Blender 4.2 to 5.0, 5.1 and later, and distributions that build against their own Python.
-PYTHONS = ("3.11", "3.13", "3.14")
-PLATFORMS = {
-    "linux-x64": "manylinux_2_28_x86_64",
-    "windows-x64": "win_amd64",
-    "macos-arm64": "macosx_11_0_arm64",
-    "macos-x64": "macosx_10_15_x86_64",
-}
+from objaverse_render_addon.install import stage  # noqa: E402
 
 
 def builder() -> Path:
@@ -42,30 +31,21 @@ def builder() -> Path:
 def main() -> None:
     """Build."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--platform", choices=PLATFORMS, action="append", help="default: all")
     parser.add_argument("--output", type=Path, default=ROOT / "dist")
     options = parser.parse_args()
-    platforms = options.platform or list(PLATFORMS)
-    wheels = [
-        wheel
-        for platform in platforms
-        for python in PYTHONS
-        for wheel in fetch_wheels(ROOT / "build" / "wheels", python, PLATFORMS[platform])
-    ]
     folder = ROOT / "build" / "extension"
-    stage(folder, wheels, platforms)
+    stage(folder)
     options.output.mkdir(parents=True, exist_ok=True)
     for old in options.output.glob("objaverse_render_addon-*.zip"):
         old.unlink()
     tool = [sys.executable, str(builder())]
     subprocess.run(
-        [*tool, "build", "--source-dir", str(folder), "--output-dir", str(options.output),
-         "--split-platforms"],
+        [*tool, "build", "--source-dir", str(folder), "--output-dir", str(options.output)],
         check=True,
-    )  # fmt: skip
-    for path in sorted(options.output.glob("objaverse_render_addon-*.zip")):
-        subprocess.run([*tool, "validate", str(path)], check=True)
-        print(f"{path.name} ({path.stat().st_size / 2**20:.1f} MiB)")
+    )
+    (path,) = options.output.glob("objaverse_render_addon-*.zip")
+    subprocess.run([*tool, "validate", str(path)], check=True)
+    print(f"{path.name} ({path.stat().st_size / 2**20:.1f} MiB)")
 
 
 if __name__ == "__main__":

@@ -32,8 +32,22 @@ find_python() { # "3.13 3.11"
             return
         done
     done
+    if [ -n "$may_install" ] && has_no_venv "$1" && command -v apt-get >/dev/null; then
+        # Debian's Python comes without it.
+        "$(dirname "$0")"/system_packages.sh "python$bare-venv" >&2 || return 3
+        may_install=
+        find_python "$1"
+        return
+    fi
     echo "This needs Python $(or "$1") (with its venv module): install one, or name it with PYTHON=/path/to/python." >&2
     return 3
+}
+
+has_no_venv() { # sets the first of these versions that the system has, without what makes environments
+    for bare in $1; do
+        /usr/bin/python"$bare" -c '' 2>/dev/null && return
+    done
+    return 1
 }
 
 or() { echo "$1" | sed 's/ / or /g'; }
@@ -67,7 +81,9 @@ install() {
     fi
 }
 
+may_install=yes
 if [ "$1" = --find ]; then
+    may_install=
     find_python "$2"
     exit
 fi

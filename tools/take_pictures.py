@@ -2,8 +2,8 @@
 
     OBJAVERSE_TEST_BLENDER_ROOTS=FOLDER python tools/take_pictures.py
 
-FOLDER is one that ``tools/debian_blender.sh sid FOLDER`` made. Look at the pictures before they
-are committed.
+FOLDER is one that ``tools/debian_folder.sh blender sid FOLDER`` made. Look at the pictures before
+they are committed.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def window(root: Path) -> Iterator[tuple[Debian, Desk]]:
         )
         tool = ROOT / "tools/build_extension.py"
         subprocess.run(
-            [sys.executable, str(tool), "--platform", "linux-x64", "--output", str(debian.folder)],
+            [sys.executable, str(tool), "--output", str(debian.folder)],
             check=True,
         )
         next(debian.folder.glob("*.zip")).rename(debian.folder / "extension.zip")

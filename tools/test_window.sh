@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # The tests of tests/window: the extension in installed Blenders, headless and with a window, a
-# mouse and a keyboard; used by the Makefile. Makes Debian folders for them, as root, and says
-# loudly what could not be tested where they cannot be made.
+# mouse and a keyboard, and pip's Blender on a system that has nothing of a desktop; used by the
+# Makefile. Makes Debian folders for them, as root, and says loudly what could not be tested where
+# they cannot be made.
 #
 #   tools/test_window.sh PYTHON [FOLDER]     FOLDER keeps them, build/debian otherwise
 #
-# OBJAVERSE_TEST_BLENDER_ROOTS names folders that are there already, colon-separated.
+# OBJAVERSE_TEST_BLENDER_ROOTS names folders that are there already, colon-separated, and
+# OBJAVERSE_TEST_BARE_ROOT the one without a desktop.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 python=$1
@@ -21,27 +23,39 @@ unmount() {
 trap unmount EXIT
 
 roots=${OBJAVERSE_TEST_BLENDER_ROOTS:-}
-if [ -z "$roots" ]; then
+bare=${OBJAVERSE_TEST_BARE_ROOT:-}
+if [ -z "$roots$bare" ]; then
     if [ "$(id -u)" = 0 ] && ! command -v debootstrap >/dev/null && command -v apt-get >/dev/null; then
-        apt-get install -q -y --no-install-recommends debootstrap \
-            || { apt-get update -q && apt-get install -q -y --no-install-recommends debootstrap; }
+        tools/system_packages.sh debootstrap
     fi
     for suite in sid trixie; do
         mkdir -p "$folder"
-        if timeout $((minutes * 60)) tools/debian_blender.sh $suite "$folder/$suite"; then
+        if timeout $((minutes * 60)) tools/debian_folder.sh blender $suite "$folder/$suite"; then
             roots=${roots:+$roots:}$(cd "$folder/$suite" && pwd)
         else
             echo "SKIPPED: Blender of Debian $suite is not tested; the reason is above."
         fi
     done
+    # The suite whose Python is ours: it gets our packages.
+    case $("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') in
+        3.13) suite=trixie ;;
+        *) suite=bookworm ;;
+    esac
+    if timeout $((minutes * 60)) tools/debian_folder.sh bare $suite "$folder/bare-$suite"; then
+        bare=$(cd "$folder/bare-$suite" && pwd)
+    else
+        echo "SKIPPED: a system without a desktop is not tested; the reason is above."
+    fi
 fi
 if [ -z "$roots" ]; then
     echo "SKIPPED: the extension is tested in no installed Blender and in no window."
+fi
+if [ -z "$roots$bare" ]; then
     exit 0
 fi
 log=$(mktemp)
 run() {
-    OBJAVERSE_TEST_BLENDER_ROOTS=$roots "$python" -m pytest tests/window | tee "$log"
+    OBJAVERSE_TEST_BLENDER_ROOTS=$roots OBJAVERSE_TEST_BARE_ROOT=$bare "$python" -m pytest tests/window | tee "$log"
     return "${PIPESTATUS[0]}"
 }
 run

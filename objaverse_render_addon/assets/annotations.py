@@ -95,10 +95,7 @@ class AnnotationFiles:
             OnlineAccessDenied, DownloadFailed, OutputNotWritable, DiskFull, Interrupted
         """
         if not self.online:
-            raise OnlineAccessDenied(
-                f"{name} is not on this machine, and online access is switched off.",
-                hint="Leave out --offline; in Blender: Preferences, System, Allow Online Access.",
-            )
+            raise OnlineAccessDenied.to_fetch(name)
         with self.connected() as session:
             return download(
                 session, f"{self._base}/{name}", self.path(name),

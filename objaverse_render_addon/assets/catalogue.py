@@ -3,7 +3,7 @@
 ::
 
     catalogue = Catalogue.ready()            # makes the index the first time, which takes minutes
-    found = catalogue.search(Query("office chair", licences=parse_filter("by,cc0"), limit=20))
+    found = catalogue.search(Query("office chair", licenses=parse_filter("by,cc0"), limit=20))
     for entry in found.entries:
         print(entry.uid, entry.name, entry.attribution)
 """
@@ -24,7 +24,7 @@ from ..errors import InvalidJob
 from .annotations import LVIS, SHARDS, AnnotationFiles, Damaged, is_uid
 from .catalogue_index import APPLICATION, VERSION, Progress, build, thumbnail_url
 from .entry import Entry
-from .licences import UNKNOWN
+from .licenses import UNKNOWN
 from .objaverse import as_uid
 from .query import Found, Query, conditions, facet, terms
 from .text import clean
@@ -139,7 +139,7 @@ class Catalogue:
                 _folded(name): (number, name, count)
                 for number, name, count in self._rows("SELECT id, name, count FROM categories")
             }
-            self._licences: dict[int, str] = dict(self._rows("SELECT id, key FROM licences"))
+            self._licenses: dict[int, str] = dict(self._rows("SELECT id, key FROM licences"))
         except (sqlite3.Error, TypeError, ValueError):
             self._base.close()
             raise
@@ -188,7 +188,7 @@ class Catalogue:
             endpoint: Server of the data set; ``HF_ENDPOINT`` or Hugging Face otherwise.
             online: Whether annotation files may be fetched. Without, the index has what is here,
                 and :attr:`problems` says what is not.
-            on_progress: Told of the making, see :data:`~.catalogue_index.Progress`; not called
+            on_progress: Called while it is made, see :data:`~.catalogue_index.Progress`; not called
                 where nothing has to be made.
 
         Raises:
@@ -287,9 +287,9 @@ class Catalogue:
             else:
                 wanted.append(f"{{{columns}}} : {term}")
         wanted += [f"author : {term}" for term, _ in terms(query.author)]
-        if query.licences is not None:
-            keys = query.licences.keys
-            numbers = [n for n, key in self._licences.items() if key != UNKNOWN and key in keys]
+        if query.licenses is not None:
+            keys = query.licenses.keys
+            numbers = [n for n, key in self._licenses.items() if key != UNKNOWN and key in keys]
             wanted.append(
                 facet(*(f"c{n}" for n in numbers), *(["c0"] if UNKNOWN in keys else []))
             )

@@ -22,7 +22,7 @@ from typing import Any, Final
 from ..errors import DownloadFailed, Interrupted, MissingDependency, RenderError, from_os_error
 from .annotations import LVIS, SHARDS, AnnotationFiles, Damaged
 from .entry import Entry, description_of
-from .licences import licence_of
+from .licenses import license_of
 from .text import clean
 
 __all__ = ["APPLICATION", "VERSION", "build", "searchable", "spaced", "thumbnail_url"]
@@ -35,7 +35,7 @@ _DOWNLOADS: Final = 4
 _BATCH: Final = 2000
 
 Progress = Callable[[str, int, int], None]
-"""Told what is done (``annotations``, ``index``), so far, of how many."""
+"""Called with what is done (``annotations``, ``index``), so far, of how many."""
 
 _SCHEMA: Final = """
 CREATE TABLE shards (
@@ -149,7 +149,7 @@ class _Builder:
     ) -> None:  # fmt: skip
         self.files, self.on_progress, self.cancel = files, on_progress, cancel
         self.part, self.staging = part, staging
-        self.licences: dict[str, int] = {}
+        self.licenses: dict[str, int] = {}
         self.authors: dict[tuple[str, str, str], int] = {}
         self.lvis: dict[bytes, tuple[str, ...]] = {}
         self.known: set[int] = set()
@@ -288,9 +288,9 @@ class _Builder:
     def _row(self, uid: str, record: dict[str, Any], shard: int) -> tuple[Any, ...]:
         key = bytes.fromhex(uid)
         entry = Entry.from_record(uid, record, "", self.lvis.get(key, ()))
-        licence = self._licence(entry.licence_text)
+        license = self._license(entry.license_text)
         tags, categories = ", ".join(entry.tags), ", ".join(entry.categories)
-        facets = ["o1", f"c{licence}" if licence in self.known else "c0"]
+        facets = ["o1", f"c{license}" if license in self.known else "c0"]
         facets += [f"l{self.categories[category]}" for category in entry.lvis]
         if entry.age_restricted:
             facets.append("r1")
@@ -303,7 +303,7 @@ class _Builder:
             int(uid[:8], 16) & 0x7FFFFFFF,
             shard,
             entry.name,
-            licence,
+            license,
             self._author(entry.author, entry.username, entry.author_url),
             entry.faces,
             entry.vertices,
@@ -324,11 +324,11 @@ class _Builder:
             " ".join(facets),
         )
 
-    def _licence(self, text: str) -> int:
-        number = self.licences.get(text)
+    def _license(self, text: str) -> int:
+        number = self.licenses.get(text)
         if number is None:
-            number = self.licences[text] = len(self.licences) + 1
-            if licence_of(text).known:
+            number = self.licenses[text] = len(self.licenses) + 1
+            if license_of(text).known:
                 self.known.add(number)
         return number
 
@@ -341,7 +341,7 @@ class _Builder:
         base.execute("BEGIN")
         base.executemany(
             "INSERT INTO licences VALUES (?, ?, ?)",
-            ((number, text, licence_of(text).key) for text, number in self.licences.items()),
+            ((number, text, license_of(text).key) for text, number in self.licenses.items()),
         )
         base.executemany(
             "INSERT INTO authors VALUES (?, ?, ?, ?)",

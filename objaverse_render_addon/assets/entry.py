@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from .licences import Licence, credit_line, licence_of
+from .licenses import License, credit_line, license_of
 from .text import clean, without_markup
 
 __all__ = ["Entry", "description_of"]
@@ -22,7 +22,7 @@ class Entry:
     """An object, from Sketchfab's record of it. Texts have nothing in them that a terminal obeys.
 
     Attributes:
-        licence_text: The record's own word, such as ``by``; empty where it has none.
+        license_text: The record's own word, such as ``by``; empty where it has none.
         author: Name to show; the user name where there is no other.
         faces: As Sketchfab counts them; this and the other counts are ``None`` where unknown.
         animations: Number of animations.
@@ -38,7 +38,7 @@ class Entry:
     uid: str
     shard: str
     name: str
-    licence_text: str
+    license_text: str
     author: str
     username: str
     author_url: str
@@ -64,15 +64,15 @@ class Entry:
         user = _mapping(record.get("user"))
         username = clean(user.get("username"), 100)
         glb = _mapping(_mapping(record.get("archives")).get("glb"))
-        licence = record.get("license")
-        if isinstance(licence, dict):
+        license = record.get("license")
+        if isinstance(license, dict):
             # As Sketchfab's own interface has it.
-            licence = licence.get("slug") or licence.get("label")
+            license = license.get("slug") or license.get("label")
         return cls(
             uid,
             shard,
             clean(record.get("name")),
-            clean(licence, 120),
+            clean(license, 120),
             clean(user.get("displayName")) or username,
             username,
             _address(user.get("profileUrl")),
@@ -97,9 +97,9 @@ class Entry:
         return self.name or "Untitled"
 
     @property
-    def licence(self) -> Licence:
+    def license(self) -> License:
         """What its licence means."""
-        return licence_of(self.licence_text)
+        return license_of(self.license_text)
 
     @property
     def url(self) -> str:
@@ -115,35 +115,35 @@ class Entry:
     @property
     def attribution(self) -> str:
         """The line of credit that its licence asks for."""
-        return credit_line(self.title, self.author, self.url, self.licence)
+        return credit_line(self.title, self.author, self.url, self.license)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        licence = self.licence
+        license = self.license
         return {
             **{name: list(v) if isinstance(v, tuple) else v for name, v in values.items()},
             "url": self.url,
-            "license": licence.key,
-            "license_name": licence.name,
-            "license_url": licence.url,
+            "license": license.key,
+            "license_name": license.name,
+            "license_url": license.url,
             "attribution": self.attribution,
         }
 
     def provenance(self) -> dict[str, Any]:
         """What goes into a dataset's ``metadata.json``, under that file's names."""
-        licence = self.licence
+        license = self.license
         return {
             "file_identifier": self.url,
-            "license": self.licence_text or None,
+            "license": self.license_text or None,
             "metadata": {
                 "uid": self.uid,
                 "name": self.name,
                 "author": self.author,
                 "author_url": self.author_url,
                 "source_url": self.url,
-                "license_name": licence.name,
-                "license_url": licence.url,
+                "license_name": license.name,
+                "license_url": license.url,
                 "published": self.published,
                 "age_restricted": self.age_restricted,
                 "tags": list(self.tags),

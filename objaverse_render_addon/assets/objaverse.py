@@ -78,8 +78,8 @@ class ObjaverseCache:
         """The object's file, from the cache or the network.
 
         Args:
-            on_progress: Told bytes so far and bytes expected, of the list of objects first where
-                that is not here yet.
+            on_progress: Called with bytes so far and bytes expected, of the list of objects first
+                where that is not here yet.
             into: Folder for it where it is not in the cache and shall not get there.
 
         Raises:
@@ -165,10 +165,7 @@ class ObjaverseCache:
         finish: Callable[[Path], Path],
     ) -> Path:
         if not self._online:
-            raise OnlineAccessDenied(
-                f"{where} is not on this machine, and online access is switched off.",
-                hint="Leave out --offline; in Blender: Preferences, System, Allow Online Access.",
-            )
+            raise OnlineAccessDenied.to_fetch(where)
         if self._session is None:
             self._session = new_session(self._endpoint)
         return download(

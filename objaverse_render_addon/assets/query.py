@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from ..errors import InvalidJob
 from .catalogue_index import spaced
 from .entry import Entry
-from .licences import LicenceFilter
+from .licenses import LicenseFilter
 from .text import clean
 
 __all__ = ["Found", "Query", "Sort", "conditions", "facet", "terms"]
@@ -48,7 +48,7 @@ class Query:
 
     text: str = ""
     author: str = ""
-    licences: LicenceFilter | None = None
+    licenses: LicenseFilter | None = None
     lvis: tuple[str, ...] = ()
     min_faces: int | None = None
     max_faces: int | None = None

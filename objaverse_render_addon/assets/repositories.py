@@ -8,7 +8,6 @@ its history. Where repositories are kept, they lie as the ``objaverse`` package 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import shutil
 import threading
@@ -28,11 +27,12 @@ from ..errors import (
     UnsafeData,
     from_os_error,
 )
+from ..files import file_sha256
+from ..locks import locked
 from . import transfer as limits
 from .archives import pack, safe_member, unpack
 from .formats import EXTENSIONS
 from .git import run_git
-from .locks import locked
 from .transfer import Broken, Progress, pause
 from .xl import GitHubObject
 
@@ -290,8 +290,7 @@ def _hashes(
         if path.suffix.lower().lstrip(".") in EXTENSIONS and path.is_file():
             if cancel is not None and cancel.is_set():
                 raise Interrupted(f"Fetching {wanted.owner}/{wanted.repository} was stopped.")
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = file_sha256(path)
             name = path.relative_to(folder).as_posix()
             found.append({"sha256": digest, "fileIdentifier": f"{start}/{name}"})
     return found

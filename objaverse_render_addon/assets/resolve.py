@@ -7,7 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +19,10 @@ from ..errors import (
     OnlineAccessDenied,
     SourceNotFound,
 )
+from ..files import file_sha256
+from ..words import redacted
 from .addresses import fetch_address, found_in, is_elsewhere, place_of
-from .download import PER_HOST, Progress, Session, download, redacted
+from .download import PER_HOST, Progress, Session, download
 from .formats import inspect_file
 from .objaverse import ObjaverseCache
 from .repositories import Checkout, RepoFormat, Repositories
@@ -44,11 +46,13 @@ class Fetched:
             ``metadata`` where somebody says them, and for Objaverse-XL ``objaverse_xl`` with
             ``state`` (``found``, ``modified``, ``new``, ``unverified``) and ``expected_sha256``.
         temporary: Whether :meth:`Resolver.release` removes it.
+        folder: All of it is the asset's own: the repository that the file is in.
     """
 
     path: Path
     provenance: dict[str, Any] = field(default_factory=dict)
     temporary: bool = False
+    folder: Path | None = None
 
 
 class Resolver:
@@ -106,7 +110,7 @@ class Resolver:
         """The asset's file, from where it lies, the cache or the network.
 
         Args:
-            on_progress: Told bytes so far and bytes expected (0 where nobody says).
+            on_progress: Called with bytes so far and bytes expected (0 where nobody says).
             cancel: Set it, from any thread, to stop within a second.
 
         Raises:
@@ -211,7 +215,7 @@ class Resolver:
         checkout = self._repositories.acquire(wanted, on_progress, cancel)
         try:
             path = checkout.file(wanted)
-            fetched = Fetched(path, temporary=checkout.temporary)
+            fetched = Fetched(path, temporary=checkout.temporary, folder=checkout.folder)
             with self._guard:
                 if checkout.temporary:
                     self._checkouts[path] = checkout
@@ -290,7 +294,7 @@ class Resolver:
             state = {"state": "new" if asked and record is None else "unverified"}
         if expected or source.kind != "objaverse":
             provenance["objaverse_xl"] = state
-        return Fetched(fetched.path, provenance, fetched.temporary)
+        return replace(fetched, provenance=provenance)
 
     def _checked(self, source: Source, fetched: Fetched) -> Fetched:
         expected = source.known.get("sha256")
@@ -319,11 +323,7 @@ class Resolver:
 
     def _need_network(self, what: str) -> None:
         if not self._online:
-            raise OnlineAccessDenied(
-                f"{redacted(what)} is not on this machine, and online access is switched off.",
-                hint="Leave out --offline, or fetch it first; in Blender: Preferences, System, "
-                "Allow Online Access.",
-            )
+            raise OnlineAccessDenied.to_fetch(redacted(what))
 
     # --- Made when they are needed ------------------------------------------------------------
 
@@ -351,13 +351,12 @@ class Resolver:
 
 
 def _said(source: Source) -> dict[str, Any]:
-    licence = source.known.get("license")
-    return {"license": licence} if licence else {}
+    license = source.known.get("license")
+    return {"license": license} if license else {}
 
 
 def _file_digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise SourceNotFound(f"{path} cannot be read: {error.strerror}.") from error

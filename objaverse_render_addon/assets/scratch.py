@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 from ..errors import from_os_error
-from .locks import try_lock
+from ..locks import try_lock
 
 __all__ = ["Scratch"]
 

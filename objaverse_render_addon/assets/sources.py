@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
@@ -15,17 +15,38 @@ from ..errors import SourceNotFound
 from . import lists
 from .formats import EXTENSIONS
 from .objaverse import as_uid
+from .text import short_name
 
-__all__ = ["GITHUB", "THING", "Kind", "Source", "classify", "expand", "path_of", "safe_name"]
+__all__ = [
+    "GITHUB",
+    "NAMED_BY_FILE",
+    "THING",
+    "Kind",
+    "Source",
+    "classify",
+    "expand",
+    "is_junk",
+    "other_names",
+    "path_of",
+    "place_of",
+    "safe_name",
+]
 
 Kind = Literal["path", "url", "remote", "objaverse", "github", "thingiverse", "smithsonian"]
 
+NAMED_BY_FILE: Final = ("path", "url", "remote")
+"""Kinds of sources whose names are those of their files, which others may have, too."""
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 GITHUB: Final = re.compile(r"https?://github\.com/([\w.-]+)/([\w.-]+)/blob/([0-9a-f]{40})/(.+)")
 """Objaverse-XL's identifiers: owner, repository, commit, path; …"""
 THING: Final = re.compile(r"https?://(?:www\.)?thingiverse\.com/thing:(\d+)/files\?fileId=(\d+)")
 """… thing, file."""
 _SMITHSONIAN: Final = re.compile(r"https?://[\w.-]+\.si\.edu/.+")
+_JUNK: Final = re.compile(
+    r"(?:^|[/\\])(?:(?:\._[^/\\]*|\.DS_Store|Thumbs\.db)$|__MACOSX[/\\])"
+)
+_FOLDERS: Final = 3
+"""How many folders above a file may become part of its name."""
 _URL: Final = re.compile(r"[A-Za-z][\w+.-]+:(?://|:)|[a-z][\w+.-]*::")
 
 
@@ -65,7 +86,7 @@ class Source(NamedTuple):
 
 def safe_name(text: str) -> str:
     """A name that every file system takes, without dots."""
-    return re.sub(r"[^\w\-]+", "_", text).strip("_")[:120] or "asset"
+    return short_name(re.sub(r"[^\w\-]+", "_", text).strip("_")[:120]) or "asset"
 
 
 def file_name(url: str) -> str:
@@ -77,6 +98,50 @@ def file_name(url: str) -> str:
         return ""
     path = parts.path if parts.path.strip("/") else parts.netloc
     return unquote(path).replace("\\", "/").rstrip("/").rpartition("/")[2]
+
+
+def place_of(text: str) -> str:
+    """The same for every way to write a file's path: it is absolute, without ``..``."""
+    if _URL.match(text):
+        return text
+    return os.path.abspath(os.path.expanduser(text))  # noqa: PTH100, PTH111
+
+
+def other_names(place: str) -> Iterator[str]:
+    """Names for a source whose own (:attr:`Source.name`) is another one's, too.
+
+    The most natural comes first: ``sofa/scene.gltf`` may be ``scene-gltf``, ``sofa-scene``,
+    ``sofa-scene-gltf`` and so on with the folders above, and at last ``scene-`` with a hash of
+    the whole place. There are as many of every source.
+
+    Args:
+        place: Of the source (:func:`place_of`).
+    """
+    if not _URL.match(place):
+        *folders, file = Path(place).parts
+    else:
+        file = file_name(place)
+        above = place.split("::", 1)[0].partition("?")[0].rstrip("/").rpartition("/")[0]
+        folders = [unquote(part) for part in above.partition("://")[2].split("/")]
+    stem, extension = safe_name(Path(file).stem), safe_name(Path(file).suffix or "file")
+    yield safe_name(f"{stem}-{extension}")
+    name = stem
+    for _ in range(_FOLDERS):
+        if folders and (folder := re.sub(r"[^\w\-]+", "_", folders.pop()).strip("_")):
+            name = f"{folder}-{name}"
+        yield safe_name(name)
+        yield safe_name(f"{name}-{extension}")
+    digest = hashlib.sha256(place.encode(errors="surrogatepass")).hexdigest()[:12]
+    yield safe_name(f"{stem[:100]}-{digest}")
+
+
+def is_junk(path: str) -> bool:
+    """Whether a file is what systems leave beside files, which may be named like an asset.
+
+    AppleDouble files (``._chair.glb``, all of ``__MACOSX`` in a Mac's zip), ``.DS_Store``,
+    ``Thumbs.db``.
+    """
+    return _JUNK.search(path) is not None
 
 
 def uid_of(text: str) -> str | None:
@@ -109,13 +174,20 @@ def classify(text: str) -> Kind:
     return "path"
 
 
-def expand(sources: Iterable[str | os.PathLike[str] | Source]) -> Iterator[Source]:
+def expand(
+    sources: Iterable[str | os.PathLike[str] | Source],
+    on_junk: Callable[[str], object] | None = None,
+) -> Iterator[Source]:
     """Every asset that the sources name, in order, one after the other.
 
     A folder stands for the 3D files in it and below, sorted; a list (``.txt``, ``.csv``,
     ``.json``, ``.jsonl``, ``.parquet``) for its entries. Anything else stands for itself, so
     that a file that is not there is one failed asset and not a failed run. What is named twice
-    counts once; lists and folders are read as they are needed.
+    counts once; lists and folders are read as they are needed. What systems leave beside files
+    (:func:`is_junk`) is no asset.
+
+    Args:
+        on_junk: Called with the path of every such file that is left out.
 
     Raises:
         SourceNotFound: A list cannot be read, or a folder has no 3D file.
@@ -124,6 +196,10 @@ def expand(sources: Iterable[str | os.PathLike[str] | Source]) -> Iterator[Sourc
     seen: set[int] = set()
     for given in sources:
         for source in _expand_one(given):
+            if source.kind == "path" and is_junk(source.text):
+                if on_junk is not None:
+                    on_junk(source.text)
+                continue
             key = _identity(source)
             if key not in seen:
                 seen.add(key)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .catalogue import known_of_file
-from .licences import licence_of
+from .licenses import license_of
 from .text import clean
 
 __all__ = ["license_line", "stated_license"]
@@ -34,9 +34,9 @@ def license_line(path: Path, folder: str | Path | None = None) -> str:
     rights = f"; copyright: {said['copyright']}" if said.get("copyright") else ""
     if not words:
         return f"License unknown{author}{rights}"
-    licence = licence_of(words)
-    cautions = f" ({', '.join(licence.cautions)})" if licence.cautions else ""
-    return f"{licence.name}{author}{cautions}{rights}"
+    license = license_of(words)
+    cautions = f" ({', '.join(license.cautions)})" if license.cautions else ""
+    return f"{license.name}{author}{cautions}{rights}"
 
 
 def stated_license(path: Path) -> dict[str, str]:

@@ -53,11 +53,7 @@ class Thumbnails:
         if not entry.thumbnail:
             raise SourceNotFound(f"{entry.title} ({entry.uid}) has no thumbnail.")
         if not self._online:
-            raise OnlineAccessDenied(
-                f"The thumbnail of {entry.uid} is not on this machine, and online access is "
-                "switched off.",
-                hint="Leave out --offline; in Blender: Preferences, System, Allow Online Access.",
-            )
+            raise OnlineAccessDenied.to_fetch(f"The thumbnail of {entry.uid}")
 
         def finish(part: Path) -> Path:
             with part.open("rb") as file:

@@ -23,8 +23,8 @@ from ..errors import (
     OnlineAccessDenied,
     from_os_error,
 )
+from ..locks import locked
 from .download import Progress, Session, download, hub_endpoint
-from .locks import locked
 from .sources import GITHUB, THING
 
 __all__ = ["GitHubObject", "Record", "XLCatalogue", "github_object", "site_target"]
@@ -235,7 +235,7 @@ def _read(
                     raise Interrupted(f"Reading {table} was stopped.")
                 columns = {n: batch.column(n).to_pylist() for n in wanted}
                 nothing = [None] * batch.num_rows
-                for identifier, digest, licence, metadata in zip(
+                for identifier, digest, license, metadata in zip(
                     *(columns.get(n, nothing) for n in
                       ("fileIdentifier", "sha256", "license", "metadata")),
                     strict=True,
@@ -244,7 +244,7 @@ def _read(
                         yield (
                             _key(identifier),
                             _digest(digest),
-                            licence if isinstance(licence, str) else None,
+                            license if isinstance(license, str) else None,
                             metadata if isinstance(metadata, str) and metadata != "{}" else None,
                         )
     except pyarrow.ArrowException as error:

@@ -1,7 +1,7 @@
-"""A run in a thread, for a program that has to stay responsive: Blender's window.
+"""Work in a thread, for a program that has to stay responsive: Blender's window.
 
-The thread talks to the worker process; whoever owns the window calls :meth:`BackgroundRun.poll`
-from a timer and gets what happened since. Nothing here touches ``bpy``.
+Whoever owns the window looks at a job's attributes, calls :meth:`BackgroundJob.poll` from a timer
+and gets what happened since. Nothing here touches ``bpy``.
 """
 
 from __future__ import annotations
@@ -10,85 +10,56 @@ import queue
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..assets.resolve import Resolver
 from ..errors import Interrupted, RenderError, UnexpectedError
 from ..job import RenderJob
 from .options import RunOptions
-from .run import AssetResult, Event, Report, render
+from .run import Report, render
 
-__all__ = ["BackgroundRun", "Ended", "Fetch"]
-
-Outcome = Literal["finished", "cancelled", "failed"]
+__all__ = ["BackgroundJob", "BackgroundRun", "Fetch"]
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The last thing that a run says.
+class BackgroundJob(threading.Thread):
+    """Something that takes a while; subclasses say what, in :meth:`work`.
 
     Attributes:
-        error: Why nothing could be rendered at all, where that is so.
+        status: What is going on, for people.
+        share: Of it, 0 to 1.
+        error: Why it failed; :class:`~objaverse_render_addon.errors.Interrupted` where it was
+            cancelled. Not final while :attr:`busy`.
+        cancelled: Set by :meth:`cancel`; the work looks at it.
     """
 
-    outcome: Outcome
-    error: RenderError | None = None
+    def __init__(self, name: str, status: str = "") -> None:
+        super().__init__(name=f"objaverse-{name}", daemon=True)
+        self.status, self.share = status, 0.0
+        self.error: RenderError | None = None
+        self.cancelled = threading.Event()
+        self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
+    def work(self) -> None:
+        """Do it, in the thread; any error ends it."""
+        raise NotImplementedError
 
-@dataclass(slots=True)
-class BackgroundRun:
-    """One run of :func:`objaverse_render_addon.batch.run.render` beside the caller."""
-
-    sources: list[str]
-    job: RenderJob
-    out: Path
-    options: dict[str, Any] = field(default_factory=dict)
-    started: float = field(default_factory=time.monotonic)
-    _folder: tempfile.TemporaryDirectory[str] = field(
-        default_factory=lambda: tempfile.TemporaryDirectory(
-            prefix="objaverse-previews-", ignore_cleanup_errors=True
-        )
-    )
-    _cancel: threading.Event = field(default_factory=threading.Event)
-    _events: queue.SimpleQueue[Event | AssetResult | Ended] = field(
-        default_factory=queue.SimpleQueue
-    )
-    _thread: threading.Thread | None = None
+    def run(self) -> None:
+        """Work, and keep the error."""
+        try:
+            self.work()
+        except RenderError as error:
+            self.error = error
+        except Exception as error:
+            self.error = UnexpectedError(f"{type(error).__name__}: {error}")
 
     @property
-    def previews(self) -> Path:
-        """Folder of the views' PNGs; :meth:`close` removes it."""
-        return Path(self._folder.name)
+    def busy(self) -> bool:
+        """Whether :meth:`poll` may have more to say."""
+        return self.is_alive() or not self._events.empty()
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread = threading.Thread(target=self._run, name="objaverse-render", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            report: Report = render(
-                self.sources,
-                self.job,
-                self.out,
-                RunOptions.of(**self.options, previews=self.previews),
-                on_event=self._events.put,
-                on_result=self._events.put,
-                cancel=self._cancel,
-            )
-            del report
-            self._events.put(Ended("finished"))
-        except Interrupted:
-            self._events.put(Ended("cancelled"))
-        except RenderError as error:
-            self._events.put(Ended("failed", error))
-        except Exception as error:
-            self._events.put(Ended("failed", UnexpectedError(f"{type(error).__name__}: {error}")))
-
-    def poll(self) -> Iterable[Event | AssetResult | Ended]:
+    def poll(self) -> Iterator[Any]:
         """What happened since the last call, without waiting."""
         while True:
             try:
@@ -97,22 +68,61 @@ class BackgroundRun:
                 return
 
     def cancel(self) -> None:
-        """Ask it to stop; it ends with :class:`Ended`."""
-        self._cancel.set()
-
-    def stop(self) -> None:
-        """Stop, and wait for the thread; the previews stay."""
-        self.cancel()
-        if self._thread is not None:
-            self._thread.join(15)
+        """Ask it to stop; ``error`` then says that it did."""
+        self.cancelled.set()
 
     def close(self) -> None:
+        """Stop, and wait for the thread."""
+        self.cancel()
+        if self.is_alive():
+            self.join(15)
+
+
+class BackgroundRun(BackgroundJob):
+    """One run of :func:`objaverse_render_addon.batch.run.render` beside the caller.
+
+    :meth:`poll` gives the run's events and each asset's result, as :func:`render` tells them.
+
+    Attributes:
+        options: For :meth:`.RunOptions.of`; may be changed until it starts.
+        sources: What is rendered; may be changed until it starts.
+        previews: Folder of the views' PNGs; :meth:`discard` removes it.
+        began: When it was made, by :func:`time.monotonic`.
+        report: What became of each asset, once it has ended without an error.
+    """
+
+    def __init__(
+        self, sources: list[str], job: RenderJob, out: Path, options: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__("render", "Starting Blender")
+        self.sources, self.job, self.out = sources, job, out
+        self.options = options or {}
+        self.began = time.monotonic()
+        self.report = Report()
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="objaverse-previews-", ignore_cleanup_errors=True
+        )
+        self.previews = Path(self._folder.name)
+
+    def work(self) -> None:
+        """Render."""
+        self.report = render(
+            self.sources,
+            self.job,
+            self.out,
+            RunOptions.of(**self.options, previews=self.previews),
+            on_event=self._events.put,
+            on_result=self._events.put,
+            cancel=self.cancelled,
+        )
+
+    def discard(self) -> None:
         """Stop, and remove the previews."""
-        self.stop()
+        self.close()
         self._folder.cleanup()
 
 
-class Fetch(threading.Thread):
+class Fetch(BackgroundJob):
     """Fetches one asset beside the caller.
 
     Args:
@@ -121,14 +131,12 @@ class Fetch(threading.Thread):
             ``endpoint``, ``online``.
 
     Attributes:
-        path: The file, once the thread has ended without an error.
-        status: What is going on, for people.
+        path: The file, once it has ended without an error.
         share: Of the bytes, 0 to 1.
-        cancel: Set it to stop.
     """
 
     def __init__(self, source: str, options: dict[str, Any]) -> None:
-        super().__init__(name="objaverse-fetch", daemon=True)
+        super().__init__("fetch", "Looking for the object")
         self._source = source
         # Never closed, and repositories are kept: what Blender imports has to stay.
         self._resolver = Resolver(
@@ -137,19 +145,13 @@ class Fetch(threading.Thread):
             online=bool(options.get("online", True)),
             save_repo_format="files",
         )
-        self.cancel = threading.Event()
         self.path = Path()
-        self.error: RenderError | None = None
-        self.status, self.share = "Looking for the object", 0.0
 
-    def run(self) -> None:
+    def work(self) -> None:
         """Fetch."""
-        try:
-            self.path = self._resolver.fetch(self._source, self._progress, self.cancel).path
-        except RenderError as error:
-            self.error = error
-        except Exception as error:
-            self.error = UnexpectedError(f"{type(error).__name__}: {error}")
+        self.path = self._resolver.fetch(self._source, self._progress, self.cancelled).path
+        if self.cancelled.is_set():
+            raise Interrupted("Cancelled.")
 
     def _progress(self, have: int, total: int) -> None:
         self.share = have / total if total else 0.0

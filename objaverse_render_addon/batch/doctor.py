@@ -58,12 +58,10 @@ def examine(blender: Path | None = None) -> dict[str, dict[str, Any]]:
             kind.lower(): ", ".join(names) or "yes" for kind, names in devices.items()
         }
         facts["formats"] = {name: reader or "no importer" for name, reader in formats.items()}
-        if not found.get("OpenEXR"):
-            problems["OpenEXR"] = "missing in Blender's Python: python -m pip install OpenEXR"
         if not formats.get("glb, Draco"):
             problems["Draco"] = "compressed glTF is refused: python -m pip install DracoPy"
     except RenderError as error:
-        problems["blender"] = str(error)
+        problems[error.reason] = str(error)
     if problems:
         facts["problems"] = problems
     return facts

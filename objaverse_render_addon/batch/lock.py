@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import socket
 import time
 from pathlib import Path
 from typing import IO, Final
 
+from .. import locks
 from ..errors import OutputBusy, OutputNotWritable, from_os_error
 
 __all__ = ["Lock"]
 
-_TAKEN: Final = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 _SHARED: Final = "runs over parts of a list"
 _TRIES: Final = 10
 _PAUSE: Final = 0.02
@@ -58,25 +57,25 @@ class Lock:
             raise from_os_error(error, str(path)) from error
         self._held.append(file)
         try:
-            _lock_soon(file.fileno(), alone)
-            if not _is_at(file, path):
-                # Who held it took it away.
-                self._held.remove(file)
-                file.close()
-                return self._hold(path, what, alone=alone)
+            free = _hold_soon(file.fileno(), alone)
         except OSError as error:
-            if error.errno not in _TAKEN:
-                raise OutputNotWritable(
-                    f"{path} cannot be locked: {error.strerror or error}.",
-                    hint="--state DIR puts it, and the ledger, on another disk.",
-                ) from error
+            raise OutputNotWritable(
+                f"{path} cannot be locked: {error.strerror or error}.",
+                hint="--state DIR puts it, and the ledger, on another disk.",
+            ) from error
+        if not free:
             file.seek(0)
             owner = file.read(200).decode(errors="replace").strip() or "another process"
             raise OutputBusy(
                 f"{what} is being rendered into by {owner}.",
                 hint="Wait for it, stop it, or choose another folder; objaverse-render status says "
                 "who is at work. With --shard i/n several machines may share a folder.",
-            ) from error
+            )
+        if not locks.is_at(file.fileno(), path):
+            # Who held it took it away.
+            self._held.remove(file)
+            file.close()
+            return self._hold(path, what, alone=alone)
         file.truncate(0)
         # What several hold has no owner: whoever came last may be gone, or have been refused.
         name = f"process {os.getpid()} on {socket.gethostname()}" if alone else _SHARED
@@ -96,8 +95,7 @@ class Lock:
         windows = os.name == "nt"
         for file in (one for one in self._held if not one.closed):
             with contextlib.suppress(OSError), file:
-                if remove and not windows:
-                    _lock(file.fileno(), alone=True)
+                if remove and not windows and locks.hold(file.fileno()):
                     Path(file.name).unlink()
             if remove and windows:
                 # What somebody has open cannot be removed there.
@@ -115,37 +113,10 @@ def _open(path: Path) -> IO[bytes]:
     return path.open("a+b")
 
 
-def _lock_soon(descriptor: int, alone: bool) -> None:
+def _hold_soon(descriptor: int, alone: bool) -> bool:
     # What several may hold, one of them has alone for a moment as it takes the file away.
     for _ in range(0 if alone else _TRIES):
-        try:
-            return _lock(descriptor, alone)
-        except OSError as error:
-            if error.errno not in _TAKEN:
-                raise
+        if locks.hold(descriptor, alone=alone):
+            return True
         time.sleep(_PAUSE)
-    return _lock(descriptor, alone)
-
-
-def _lock(descriptor: int, alone: bool) -> None:
-    try:
-        import fcntl
-    except ImportError:
-        import msvcrt
-
-        if not alone:
-            return  # There is no lock here that several may hold.
-        # The byte lies far behind the text, so that others can read who has it.
-        os.lseek(descriptor, 1 << 20, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        os.lseek(descriptor, 0, os.SEEK_SET)
-    else:
-        kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-
-
-def _is_at(file: IO[bytes], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+    return locks.hold(descriptor, alone=alone)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,20 +14,22 @@ from ..assets.resolve import Fetched, Resolver
 from ..assets.sources import Source, classify, path_of
 from ..dataset.layout import size_of
 from ..dataset.reader import AssetReader
-from ..errors import OutputExists, RenderError
-from ..job import RenderJob, differences
+from ..errors import OutputExists, RenderError, SourceNotFound
+from ..files import file_sha256
+from ..job import RenderJob, current_form, differences
 from ..worker.protocol import Done, Stage
 from .output.store import Store
-from .queue.rows import Row
+from .queue.rows import UNDECODABLE, Row
 
 __all__ = [
-    "Found",
+    "AlreadyFinished",
     "Item",
     "Preparer",
     "changed_content",
     "changed_job",
-    "check_same",
-    "made_differently",
+    "ensure_same_source",
+    "mismatch_error",
+    "undecodable",
 ]
 
 _KEPT: Final = {"license": str, "sha256": str, "file_type": str, "file_size": int}
@@ -59,7 +60,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class AlreadyFinished:
     """The asset is finished already, though the ledger did not say so.
 
     Attributes:
@@ -88,7 +89,7 @@ class Preparer:
         resolver: Resolver | None,
         *,
         shards: bool,
-        patiently: Callable[[Callable[[], Found | None]], Found | None],
+        patiently: Callable[[Callable[[], AlreadyFinished | None]], AlreadyFinished | None],
         provenance: Mapping[str, dict[str, Any]],
         lookup: Callable[[str], dict[str, Any]],
         tell: Callable[[Stage], None],
@@ -100,7 +101,7 @@ class Preparer:
         self._provenance, self._lookup = provenance, lookup
         self._tell, self._cancel = tell, cancel
 
-    def prepare(self, row: Row) -> Item | Found:
+    def prepare(self, row: Row) -> Item | AlreadyFinished:
         """Find the asset finished, or its file.
 
         Raises:
@@ -108,6 +109,8 @@ class Preparer:
             RenderError: Why there is no file.
         """
         options = row.options or {}
+        if options.get(UNDECODABLE):
+            raise undecodable(row.source)
         source = Source(
             row.source, classify(row.source), row.asset_id,
             options.get("job", {}), options.get("known", {}),
@@ -134,7 +137,7 @@ class Preparer:
         item.fetched = replace(fetched, provenance={**fetched.provenance, **known})
         return item
 
-    def _find(self, item: Item, file: Path | None) -> Found | None:
+    def _find(self, item: Item, file: Path | None) -> AlreadyFinished | None:
         name = self._store.name_of(item.row.asset_id)
         staged = self._store.staging / name
         if self._shards or str(staged) != self._store.where(name):
@@ -142,21 +145,21 @@ class Preparer:
             with suppress(RenderError, OSError):
                 if staged.exists():
                     with AssetReader(staged) as reader:
-                        check_same(str(staged), reader.metadata, item, file)
+                        ensure_same_source(str(staged), reader.metadata, item, file)
                         item.done = _as_done(reader.metadata, item, staged)
-                    return Found(item, staged)
+                    return AlreadyFinished(item, staged)
         if self._shards:
             return None
         metadata = self._store.metadata(name) if self._store.exists(name) else None
         if metadata is None:
             return None
         where = self._store.where(name)
-        check_same(where, metadata, item, file)
+        ensure_same_source(where, metadata, item, file)
         item.done = _as_done(metadata, item, where)
         if "://" not in where:
             with suppress(OSError):
                 item.size = size_of(Path(where))
-        return Found(item)
+        return AlreadyFinished(item)
 
     def release(self, item: Item) -> None:
         """The asset's file is not needed any more."""
@@ -212,18 +215,25 @@ def changed_content(file: Path, sha256: object, began: float) -> list[str]:
     # Clocks of file systems are coarse.
     if not isinstance(sha256, str) or file.stat().st_mtime < began - 2:
         return []
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    digest = file_sha256(file)
     return [] if digest == sha256 else [f"sha256: {sha256[:12]}… -> {digest[:12]}…"]
 
 
 def changed_job(old: dict[str, Any], job: RenderJob) -> list[str]:
     """How a job differs from one of another fingerprint."""
-    changes = differences(old, job.resolved().to_dict())
+    changes = differences(current_form(old), job.resolved().to_dict())
     return changes or ["the content of cameras.file or lighting.hdri"]
 
 
-def made_differently(where: str, changes: list[str]) -> OutputExists:
+def undecodable(source: str) -> SourceNotFound:
+    """What is said of a file that cannot be written of."""
+    return SourceNotFound(
+        f"{source} cannot be read: its name is not UTF-8 text.",
+        hint="Rename it; convmv does that for whole folders.",
+    )
+
+
+def mismatch_error(where: str, changes: list[str]) -> OutputExists:
     """What is said where something stands that this run would make differently."""
     return OutputExists(
         f"{where} was made differently ({'; '.join(changes[:6])}).",
@@ -231,7 +241,7 @@ def made_differently(where: str, changes: list[str]) -> OutputExists:
     )
 
 
-def check_same(where: str, found: dict[str, Any], item: Item, file: Path | None) -> None:
+def ensure_same_source(where: str, found: dict[str, Any], item: Item, file: Path | None) -> None:
     """Whether a finished asset is what this job would make of this file.
 
     Raises:
@@ -247,4 +257,4 @@ def check_same(where: str, found: dict[str, Any], item: Item, file: Path | None)
         began = Path(where).stat().st_mtime - (took if isinstance(took, int | float) else 0)
         changes += changed_content(file, found.get("sha256"), began)
     if changes:
-        raise made_differently(where, changes)
+        raise mismatch_error(where, changes)

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 
-from ..errors import RenderError
+from ..errors import RenderError, exit_code_of
 from ..worker.protocol import Done, Failed, FrameDone, Stage
 
-__all__ = ["KEPT_RESULTS", "SOME_FAILED", "AssetResult", "Event", "Notice", "Report", "as_json"]
+__all__ = ["KEPT_RESULTS", "AssetResult", "Event", "Notice", "Report", "as_json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,6 @@ class Notice:
 
 
 Event: TypeAlias = Stage | FrameDone | Done | Failed | Notice
-SOME_FAILED: Final = 3
 KEPT_RESULTS: Final = 100_000
 """Results that a report keeps one by one."""
 
@@ -84,8 +83,7 @@ class Report:
     @property
     def exit_code(self) -> int:
         """0, the code of the one kind of failure there was, or 3 for several kinds."""
-        codes = self.exit_codes
-        return 0 if not codes else next(iter(codes)) if len(codes) == 1 else SOME_FAILED
+        return exit_code_of(self.exit_codes)
 
     def add(self, result: AssetResult, count: int = 1) -> None:
         """Take a result in."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from ..assets.catalogue import Catalogue
-from ..assets.licences import parse_filter
+from ..assets.licenses import parse_filter
 from ..assets.resolve import Resolver
 from ..assets.sources import Source
 from ..dataset.filesystems import is_url
@@ -19,14 +19,15 @@ from ..errors import InvalidJob
 from ..job import RenderJob
 from ..words import how_many
 from .engine import Books, Engine, Listener
+from .inputs import check_files
 from .lanes import capacity
 from .lanes.local import Lane, LocalLane
 from .lanes.ray import NodeSettings, ray_lanes
 from .options import Fetching, RunOptions
 from .output import packing
 from .output.store import Store, no_empty_folders, open_store, state_folder
-from .queue.earlier import check_job, look_at_files, look_at_shards, tell_earlier
-from .queue.intake import Wanted, take_in
+from .queue.earlier import check_job, reconcile_shards, reconcile_with_output, replay_results
+from .queue.intake import EntryFilter, enqueue
 from .queue.ledger import ledger_of_run
 from .queue.rows import MERGED
 from .results import KEPT_RESULTS, AssetResult, Event, Notice, Report
@@ -79,7 +80,7 @@ def render(
         OutputNotWritable, DiskFull: ``out`` cannot be made or written.
         Interrupted: By Ctrl-C or ``cancel``; finished assets stay, and the same call goes on.
     """
-    layout = job.output.layout
+    layout = job.files.layout
     options = options or RunOptions()
     selection, storage, workers = options.selection, options.storage, options.workers
     shard = selection.shard
@@ -88,7 +89,7 @@ def render(
             "Shards are put together where the run was started, so nodes cannot write to a URL.",
             hint="Use a folder that all nodes see, --layout zip or tar, or --shard I/N.",
         )
-    job.check_files()
+    check_files(job)
     given = list(sources)
     folder = Path(storage.state).expanduser() if storage.state else state_folder(out)
     own = folder if shard is None else folder / f"part-{shard[0]:04d}-of-{shard[1]:04d}"
@@ -103,26 +104,21 @@ def render(
         if lookup is None:
             catalogue = Catalogue.existing(resolver.folder)
             lookup = stack.enter_context(catalogue).known if catalogue is not None else _nothing
-        wanted = None
-        if selection.licenses is not None:
-            wanted = Wanted(parse_filter(selection.licenses), lookup)
+        licenses = parse_filter(selection.licenses) if selection.licenses is not None else None
+        wanted = EntryFilter(licenses, lookup)
         ledger.reset_in_hand()
         check_job(ledger, job, store, selection.overwrite)
-        request = take_in(ledger, given, selection.ids, shard, wanted, selection.overwrite)
+        request = enqueue(ledger, given, selection.ids, shard, wanted, selection.overwrite)
         if shard is None and ledger.get(MERGED):
             # Whatever parts were merged, this is all that is asked for now.
             ledger.put(MERGED, "")
-        if wanted is not None and wanted.left_out and on_event:
-            on_event(
-                Notice(
-                    f"Left out: {how_many(wanted.left_out, 'asset')} whose licence is not among "
-                    f"{selection.licenses}, or not known."
-                )
-            )
+        for text in _left_out(wanted, selection.licenses):
+            if on_event:
+                on_event(Notice(text))
         if layout == "webdataset":
-            look_at_shards(ledger, store, job, selection.overwrite)
+            reconcile_shards(ledger, store, job, selection.overwrite)
         else:
-            look_at_files(ledger, store, request)
+            reconcile_with_output(ledger, store, request)
         ledger.retry(RETRIED, request)
         ledger.retry(None if selection.retry == "all" else selection.retry, request)
         collected: list[tuple[int, AssetResult]] = []
@@ -138,7 +134,7 @@ def render(
         counts = ledger.counts(request)
         if on_start:
             on_start(counts)
-        tell_earlier(ledger, request, store, collect, report)
+        replay_results(ledger, request, store, collect, report)
         if counts["waiting"]:
             waiting = counts["waiting"]
             made = lanes(waiting) if lanes else _lanes(job, store, options, waiting)
@@ -162,6 +158,15 @@ def render(
     collected.sort(key=lambda pair: pair[0])
     report.results = [result for _, result in collected]
     return report
+
+
+def _left_out(wanted: EntryFilter, licenses: str | None) -> Iterator[str]:
+    if wanted.unlicensed:
+        assets = how_many(wanted.unlicensed, "asset")
+        yield f"Left out: {assets} whose licence is not among {licenses}, or not known."
+    if wanted.junk:
+        files = how_many(wanted.junk, "file")
+        yield f"Left out: {files} that a system leaves beside assets (._*, __MACOSX and the like)."
 
 
 def _ignore(_: Event) -> None:
@@ -188,7 +193,7 @@ def _lanes(
     """Where to render so many assets: a cluster, or this machine's GPUs or cores."""
     workers = options.workers
     if workers.cluster is not None:
-        settings = NodeSettings(store.address, job.output.layout, workers, options.fetching)
+        settings = NodeSettings(store.address, job.files.layout, workers, options.fetching)
         return ray_lanes(settings, job, assets)
     places = capacity.places(job, workers=workers.workers, wanted_gpus=workers.gpus, assets=assets)
     limit = workers.max_memory

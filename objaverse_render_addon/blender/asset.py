@@ -169,6 +169,9 @@ def bring_in(
         kind: Its format, as :func:`objaverse_render_addon.assets.formats.inspect_file` found it.
         alone: Whether Blender is empty; a .blend file is opened then, else appended.
 
+    Args:
+        to_world: 4x4, from the views' scene units to the world of ``scene``.
+
     Returns:
         The scene that it came into, all that came, and how.
     """

@@ -133,9 +133,8 @@ def _material(source: Material) -> Any:
             node = _image_node(tree, source.emission_texture)
             tree.links.new(node.outputs["Color"], inputs["Emission Color"])
     if source.clear and source.clear_texture is not None:
-        same = base is not None and source.clear == "alpha"
-        shared = same and source.clear_texture == source.texture
-        node = base if shared else _image_node(tree, source.clear_texture, data=True)
+        node = base if source.clear == "alpha" and source.clear_texture == source.texture else None
+        node = node or _image_node(tree, source.clear_texture, data=True)
         output = node.outputs["Alpha" if source.clear == "alpha" else "Color"]
         if source.clear_inverted:
             invert = tree.nodes.new("ShaderNodeMath")
@@ -199,7 +198,7 @@ def _balls(cloud: Cloud) -> tuple[Mesh, str]:
 
 def _radius(positions: npt.NDArray[np.float32]) -> float:
     """Most of the usual distance between neighbours, which closes most of a dense surface."""
-    extent = float(np.ptp(positions, axis=0).max())
+    extent = float(np.max(np.ptp(positions, axis=0)))
     if len(positions) < 2 or not extent > 0:
         return 1.0
     points = positions.astype(np.float64)

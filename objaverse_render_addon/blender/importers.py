@@ -109,6 +109,7 @@ def _failure(path: Path, text: str) -> ImportFailed | UnsupportedExtension:
         return ImportFailed(
             f"{path}: the importer stumbled over it: {cause}",
             hint="The file may be damaged, or use what this Blender's importer does not know.",
+            log=text,
         )
     return ImportFailed(f"{path}: {cause}")
 

@@ -146,7 +146,7 @@ def color_uncolored(
         data = obj.data
         if not hasattr(data, "materials") or any(slot.material for slot in obj.material_slots):
             continue
-        attributes = getattr(data, "color_attributes", ())
+        attributes: Any = getattr(data, "color_attributes", ())
         if len(attributes):
             name = attributes[max(0, attributes.render_color_index)].name
             material = _new_material(edits, "Objaverse Vertex Colors", NEUTRAL)

@@ -93,9 +93,9 @@ def _use_vertex_colors(objects: Iterable[Any]) -> list[str]:
     colored: dict[Any, Any] = {}
     lost = set()
     for obj in objects:
-        attributes = getattr(obj.data, "color_attributes", ()) if obj.type == "MESH" else ()
-        if not len(attributes) or not obj.data.materials:
+        if obj.type != "MESH" or not len(obj.data.color_attributes) or not obj.data.materials:
             continue
+        attributes = obj.data.color_attributes
         attribute = attributes[max(0, attributes.render_color_index)]
         values = np.empty(len(attribute.data) * 4, np.float32)
         attribute.data.foreach_get("color", values)
@@ -124,7 +124,7 @@ def _is_neutral(material: Any) -> bool:
     if shader is None or shader.inputs["Base Color"].is_linked:
         return False
     color = tuple(shader.inputs["Base Color"].default_value)[:3]
-    return max(color) - min(color) < 1e-3
+    return bool(max(color) - min(color) < 1e-3)
 
 
 def _colored(material: Any, attribute: str) -> Any:

@@ -46,7 +46,7 @@ class Renderer:
     def __init__(self, stage: Stage, key: str, scratch: Path) -> None:
         self.stage, self.key, self.scratch = stage, key, scratch
         self.job = stage.job
-        self._output = setup_passes(stage.scene, stage.layer, self.job.output.passes, scratch)
+        self._output = setup_passes(stage.scene, stage.layer, self.job.pixels.passes, scratch)
 
     def render(self, shot: Shot, witnesses: Iterable[Frame] = ()) -> Frame:
         """A complete, checked frame.
@@ -67,8 +67,8 @@ class Renderer:
     @property
     def shot_bytes(self) -> int:
         """Of temporary images that the geometry of one shot takes."""
-        width, height = self.job.output.resolution
-        return width * height * 4 * (8 + 3 * len(self.job.output.passes))
+        width, height = self.job.pixels.resolution
+        return width * height * 4 * (8 + 3 * len(self.job.pixels.passes))
 
     def geometry(self, shots: Iterable[Shot]) -> Iterator[tuple[Frame, Path]]:
         """Render the geometry of shots, one after the other.
@@ -93,18 +93,18 @@ class Renderer:
                 self._render(path)
                 frame = Frame(seen, stage.frame, shot.time is not None, bounds=stage.bounds)
                 frame.object_box = box
-                frame.normal_space = self.job.output.normal_space
+                frame.normal_space = self.job.pixels.normal_space
                 frame.opaque = self.job.lighting.background is not None
                 yield frame, path
         stage.watch.add("geometry", since)
-        if "rgb" in self.job.output.passes:
+        if "rgb" in self.job.pixels.passes:
             stage.set_up_color()
 
     def read_geometry(self, frame: Frame, path: Path) -> Frame:
         """Fill a frame's passes but for colour; from any thread."""
-        output = self.job.output
+        pixels = self.job.pixels
         channels = self._read(path)
-        frame.passes = assemble(channels, frame.camera, output.passes, output.normal_space)
+        frame.passes = assemble(channels, frame.camera, pixels.passes, pixels.normal_space)
         return frame
 
     def check_geometry(self, frame: Frame, witnesses: list[Frame]) -> list[Check]:
@@ -114,7 +114,7 @@ class Renderer:
 
     def color(self, frame: Frame) -> Path | None:
         """Render a frame's colour; the file that :meth:`read_color` reads, if it is wanted."""
-        if "rgb" not in self.job.output.passes:
+        if "rgb" not in self.job.pixels.passes:
             return None
         since = time.perf_counter()
         stage = self.stage

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from . import GOLDEN_ANGLE
+from .sampling import GOLDEN_ANGLE
 
 __all__ = ["bounding_sphere", "outermost"]
 

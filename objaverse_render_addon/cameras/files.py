@@ -18,17 +18,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import CameraFileError
+from ..job.fingerprint import pose_files
 from ..words import how_many
-from . import Camera, View
+from .camera import Camera, Floats, View
 
-__all__ = ["pose_files", "views_from_file"]
+__all__ = ["views_from_file"]
 
-Array = npt.NDArray[np.float64]
-
-_SPLITS: Final = ("train", "val", "test")
 _DISTORTION: Final = re.compile(r"[kps]\d|omega|distortion_params")
 # Of models with perspective projection; all but the first four are zero for a pinhole.
 _PARAMETERS: Final = {
@@ -48,35 +45,6 @@ _MODELS: Final = {
 }  # fmt: skip
 _LARGEST: Final = 1 << 28
 """Bytes of a file of poses."""
-
-
-def pose_files(path: str | Path) -> list[Path]:
-    """The files that a path of poses stands for: itself, or those in a folder.
-
-    A folder holds ``transforms.json``, the three files of a NeRF-synthetic scene, or a COLMAP
-    model (``cameras`` and ``images``, text or binary), which may lie in its ``sparse/0``.
-
-    Raises:
-        CameraFileError: The folder holds none of these.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        return [path]
-    for folder in (path, path / "sparse" / "0", path / "sparse"):
-        for ending in (".bin", ".txt"):
-            model = [folder / f"{name}{ending}" for name in ("cameras", "images")]
-            if all(file.is_file() for file in model):
-                return model
-    whole = path / "transforms.json"
-    splits = [path / f"transforms_{split}.json" for split in _SPLITS]
-    found = [whole] if whole.is_file() else [file for file in splits if file.is_file()]
-    if not found:
-        raise CameraFileError(
-            f"The folder {path} holds no poses.",
-            hint="There should be transforms.json, transforms_train.json, or COLMAP's cameras and "
-            "images as .bin or .txt, also in sparse/0.",
-        )
-    return found
 
 
 def views_from_file(path: str, size: tuple[int, int], count: int | None = None) -> list[View]:
@@ -215,7 +183,7 @@ def _pinhole(
     lens: tuple[float, float, float, float],
     said: tuple[float, float],
     size: tuple[int, int],
-    camera_to_world: Array,
+    camera_to_world: Floats,
 ) -> Camera:
     """A camera with fx, fy, cx, cy of pictures of one size, scaled to another."""
     sx, sy = size[0] / said[0], size[1] / said[1]
@@ -269,7 +237,7 @@ class _Pose:
     quaternion: tuple[float, ...]
     translation: tuple[float, ...]
 
-    def camera_to_world(self) -> Array:
+    def camera_to_world(self) -> Floats:
         """4x4, OpenGL axes."""
         w, x, y, z = self.quaternion
         length = math.sqrt(w * w + x * x + y * y + z * z)

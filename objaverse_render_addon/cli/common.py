@@ -8,16 +8,19 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
 from ..errors import RenderError, reasons
+from .terminal import warn
 
 __all__ = [
+    "Bar",
     "add_blender",
     "add_jobs",
     "beside",
     "complain",
     "counted",
+    "new_bar",
     "number_from",
     "readable_size",
     "reason",
@@ -30,13 +33,13 @@ _T = TypeVar("_T")
 
 def complain(error: RenderError, prefix: str = "error") -> None:
     """Tell a failure: what, the way out, and what the worker last said."""
-    print(f"{prefix}: {error.message}", file=sys.stderr)
+    warn(f"{prefix}: {error.message}")
     if error.hint:
-        print(f"  → {error.hint}", file=sys.stderr)
+        warn(f"  → {error.hint}")
     if error.log:
-        print("  the worker's last words:", file=sys.stderr)
+        warn("  the worker's last words:")
         for line in error.log.splitlines()[-8:]:
-            print(f"    {line}", file=sys.stderr)
+            warn(f"    {line}")
 
 
 def add_blender(parser: argparse._ActionsContainer) -> None:
@@ -111,19 +114,62 @@ def readable_size(count: float) -> str:
 
 def counted(items: Iterable[_T], total: int, unit: str = "asset") -> Iterator[_T]:
     """The same items; a terminal sees how many are done and how long the rest will take."""
+    with Bar(unit=unit, hidden=total < 2) as bar:
+        for done, item in enumerate(items):
+            bar.show(done, total)
+            bar.clear()  # Whoever takes the item may print a line.
+            yield item
+
+
+def new_bar(total: int, **looks: Any) -> Any:
+    """A bar of tqdm on standard error; ``None`` where nobody looks, or there is no tqdm."""
+    if not sys.stderr.isatty():
+        return None
     try:
         from tqdm import tqdm
     except ImportError:  # Inside an installed Blender.
-        yield from items
-        return
-    # ``None``: only where somebody looks.
-    with tqdm(
-        total=total, unit=unit, leave=False, file=sys.stderr, disable=None if total > 1 else True
-    ) as bar:
-        for item in items:
-            bar.clear()  # Whoever takes the item may print a line.
-            yield item
-            bar.update()
+        return None
+    return tqdm(total=total, leave=False, file=sys.stderr, **looks)
+
+
+class Bar:
+    """A bar for people that begins when it is known how much there is to do.
+
+    Args:
+        hidden: Nobody wants to see it.
+        looks: tqdm's own arguments.
+    """
+
+    def __init__(self, *, hidden: bool = False, **looks: Any) -> None:
+        self._hidden, self._looks = hidden, looks
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, done: int, total: int) -> None:
+        """So much is done, of so much."""
+        if self._bar is None and not self._hidden:
+            self._bar = new_bar(total, **self._looks)
+            self._hidden = self._bar is None
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+
+    def grow(self, came: int, expected: int) -> None:
+        """So much more came, and so much more is expected; from any thread."""
+        if self._bar is not None:
+            with self._bar.get_lock():
+                self._bar.total = max(0, self._bar.total + expected)
+                self._bar.update(came)
+
+    def clear(self) -> None:
+        """Make room for a line."""
+        if self._bar is not None:
+            self._bar.clear()
 
 
 def beside(asset: str, suffix: str) -> Path:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Interrupted
-from .common import complain, readable_size, whole_from
+from ..errors import Interrupted, exit_code_of
+from ..words import redacted
+from .common import Bar, complain, readable_size, whole_from
+from .terminal import say, say_json
 
 if TYPE_CHECKING:
     from ..assets.ahead import FetchResult
@@ -75,13 +75,16 @@ def _download(options: argparse.Namespace) -> int:
     codes: set[int] = set()
     received = 0
     cancel = threading.Event()
-    bar = _Bar(hidden=options.json or options.quiet)
+    bar = Bar(
+        hidden=options.json or options.quiet, unit="B", unit_scale=True, unit_divisor=1024
+    )
     with bar, Resolver(
         options.download_dir,
         online=not options.offline,
         per_host=options.per_host,
         save_repo_format=options.save_repo_format,
     ) as resolver:
+        bar.show(0, 0)
         try:
             for result in fetch_all(
                 resolver,
@@ -100,11 +103,11 @@ def _download(options: argparse.Namespace) -> int:
             cancel.set()
             raise Interrupted("Stopped.", hint="Run the same command again to go on.") from error
     if options.json:
-        print(json.dumps({"kind": "summary", **counts, "bytes": received}), flush=True)
+        say_json({"kind": "summary", **counts, "bytes": received})
     elif not options.quiet and sum(counts.values()) > 1:
         said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        print(f"{said}, {readable_size(received)}")
-    return 0 if not codes else codes.pop() if len(codes) == 1 else 3
+        say(f"{said}, {readable_size(received)}")
+    return exit_code_of(codes)
 
 
 def _tell(result: FetchResult, options: argparse.Namespace) -> None:
@@ -112,16 +115,16 @@ def _tell(result: FetchResult, options: argparse.Namespace) -> None:
     if options.json:
         record = {
             "kind": "result",
-            "source": result.source.text,
+            "source": redacted(result.source.text),
             "status": result.status,
-            "path": str(fetched.path) if fetched else None,
+            "path": str(fetched.path) if fetched and not fetched.temporary else None,
             "bytes": result.received,
             "known": fetched.provenance if fetched else {},
             "reason": error.reason if error else None,
             "error": error.message if error else None,
             "hint": error.hint if error else None,
         }
-        print(json.dumps(record), flush=True)
+        say_json(record)
         return
     if error is not None:
         complain(error, f"failed [{error.reason}]")
@@ -129,39 +132,6 @@ def _tell(result: FetchResult, options: argparse.Namespace) -> None:
         size = f" ({readable_size(result.received)})" if result.received else ""
         state = fetched.provenance.get("objaverse_xl", {}).get("state", "")
         note = f" [{state}]" if state in ("modified", "new") else ""
-        print(f"{result.status:7s} {fetched.path}{size}{note}", flush=True)
-
-
-class _Bar:
-    """Bytes that came, of those that are expected so far; a terminal sees it."""
-
-    def __init__(self, *, hidden: bool) -> None:
-        self._bar: Any = None
-        if hidden or not sys.stderr.isatty():
-            return
-        try:
-            from tqdm import tqdm
-        except ImportError:  # Inside an installed Blender.
-            return
-        self._bar = tqdm(
-            total=0, unit="B", unit_scale=True, unit_divisor=1024, leave=False, file=sys.stderr
-        )
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def grow(self, came: int, expected: int) -> None:
-        """From any thread."""
-        if self._bar is not None:
-            with self._bar.get_lock():
-                self._bar.total = max(0, self._bar.total + expected)
-                self._bar.update(came)
-
-    def clear(self) -> None:
-        """Before somebody prints a line."""
-        if self._bar is not None:
-            self._bar.clear()
+        # What lies in an archive here is unpacked when it is rendered, and stays where it is.
+        where = redacted(result.source.text) if fetched.temporary else fetched.path
+        say(f"{result.status:7s} {where}{size}{note}")

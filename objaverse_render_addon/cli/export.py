@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
-import sys
 from typing import Any
 
 from ..words import how_many
-from .common import complain, number_from, whole_from
+from .common import Bar, complain, number_from, whole_from
+from .terminal import say, say_json, show
 
 __all__ = ["add"]
 
@@ -104,11 +103,12 @@ def _shares(text: str) -> tuple[float, float, float]:
 
 def _export(options: argparse.Namespace) -> int:
     from ..dataset.export import FORMATS, Options, export
-    from ..errors import InvalidJob
+    from ..errors import InvalidJob, exit_code_of
 
     if options.to in ("help", "list"):
         width = max(map(len, FORMATS))
-        print("\n".join(f"{name:{width}}  {form.about}" for name, form in FORMATS.items()))
+        for name, form in FORMATS.items():
+            show(f"{name:{width}}  {form.about}")
         return 0
     if not options.dataset or not options.out:
         raise InvalidJob("An export needs DIR and --out.", hint="objaverse-render export --help")
@@ -132,24 +132,15 @@ def _export(options: argparse.Namespace) -> int:
             on_outcome=progress.outcome,
         )
     _tell(report, options)
-    codes = {outcome.error.exit_code for outcome in report.failed if outcome.error}
-    return 0 if not codes else codes.pop() if len(codes) == 1 else 3
+    return exit_code_of(outcome.error.exit_code for outcome in report.failed if outcome.error)
 
 
-class _Progress:
+class _Progress(Bar):
     """A bar for people, a line per asset for machines."""
 
     def __init__(self, quiet: bool, as_json: bool) -> None:
-        self._show = sys.stderr.isatty() and not quiet and not as_json
+        super().__init__(hidden=quiet or as_json, unit="asset")
         self._json = as_json
-        self._bar: Any = None
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
 
     def outcome(self, outcome: Any, done: int, total: int) -> None:
         """An asset ended."""
@@ -162,18 +153,10 @@ class _Progress:
                 "error": error.message if error else None,
                 "hint": error.hint if error else None,
             }  # fmt: skip
-            print(json.dumps(line), flush=True)
+            say_json(line)
         elif outcome.error is not None:
             complain(outcome.error, f"failed [{outcome.error.reason}]")
-        if self._show:
-            if self._bar is None:
-                try:
-                    from tqdm import tqdm
-                except ImportError:  # Inside an installed Blender.
-                    self._show = False
-                    return
-                self._bar = tqdm(total=total, unit="asset", leave=False, file=sys.stderr)
-            self._bar.update(done - self._bar.n)
+        self.show(done, total)
 
 
 def _tell(report: Any, options: argparse.Namespace) -> None:
@@ -183,17 +166,19 @@ def _tell(report: Any, options: argparse.Namespace) -> None:
     }
     if options.json:
         summary = {"scenes": report.scenes, "views": report.views, "notes": report.notes}
-        print(json.dumps({"kind": "summary", **counts, **summary}), flush=True)
+        say_json({"kind": "summary", **counts, **summary})
         return
     if options.quiet:
         return
     said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    print(f"{report.target}: {how_many(report.scenes, 'scene')}, "
+    say(f"{report.target}: {how_many(report.scenes, 'scene')}, "
         f"{how_many(report.views, 'view')} ({said})")
     if report.splits:
-        print("  " + ", ".join(f"{split} {count}" for split, count in report.splits.items()))
+        say("  " + ", ".join(f"{split} {count}" for split, count in report.splits.items()))
     for note in report.notes:
         worst = "" if note["worst"] is None else f" (worst: {note['worst']:.6g})"
-        print(f"  {note['kind']}: {note['text']}{worst} [{how_many(note['scenes'], 'scene')}]")
+        say(f"  {note['kind']}: {note['text']}{worst} [{how_many(note['scenes'], 'scene')}]")
     if report.trains and report.scenes:
-        print("\n  ".join(["Train with:", *report.trains.splitlines()]))
+        say("Train with:")
+        for line in report.trains.splitlines():
+            say(f"  {line}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ..errors import InvalidJob
-from ..job import PASS_NAMES, PATTERNS, EngineSettings, Output, RenderJob
+from ..job import PASS_NAMES, PATTERNS, JobField, RenderJob, job_fields
 
 __all__ = ["JOB_FLAGS", "add_job_flags", "job_of", "joined"]
 
@@ -64,6 +64,70 @@ def _pair(text: str) -> list[float]:
     return values
 
 
+# How a form is typed: what reads it, and the word for it in the help.
+_FORMS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
+    "range": (_range, "LOW:HIGH"),
+    "pair": (_pair, "X,Y"),
+    "size": (_resolution, "W[xH]"),
+    "color": (_background, "COLOR"),
+    "names": (_passes, "LIST"),
+    "path": (str, "PATH"),
+}
+# What the help says besides, where the words at the field cannot know it.
+_BESIDES: Final[dict[str, str]] = {
+    "cameras.pattern": "; ".join(f"{name}, {item.about}" for name, item in PATTERNS.items()),
+    "pixels.passes": f"of {', '.join(PASS_NAMES)}, or all",
+    "lighting.background": "transparent, white, black, grey or #RRGGBB",
+    "pixels.resolution": "one number for both",
+}
+# Longer than this, choices are no word for a value.
+_MANY_CHOICES: Final = 8
+
+
+def _default(field: JobField) -> str:
+    value = field.default
+    if value is None:
+        return field.setting.unset
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if field.setting.form == "size":
+        return "x".join(map(str, value))
+    if isinstance(value, tuple):
+        return ",".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _arguments(field: JobField) -> dict[str, Any]:
+    """What argparse is told of a setting. Values that are not given leave the job as it is."""
+    said, besides = field.setting, _BESIDES.get(field.path)
+    about = f"{said.about}: {besides}" if besides else said.about
+    arguments: dict[str, Any] = {
+        "default": argparse.SUPPRESS,
+        # A percent sign would be argparse's.
+        "help": f"{about} (default: {_default(field)})".replace("%", "%%"),
+    }
+    if field.kind is bool:
+        action = argparse.BooleanOptionalAction if field.default else "store_true"
+        return arguments | {"action": action}
+    if field.choices:
+        many = {"metavar": said.name.upper()} if len(field.choices) > _MANY_CHOICES else {}
+        return arguments | {"choices": list(field.choices)} | many
+    read, word = _FORMS.get(said.form, (field.kind, "N"))
+    return arguments | {"type": read, "metavar": word}
+
+
+def _flags() -> dict[str, list[tuple[str, str, dict[str, Any]]]]:
+    groups: dict[str, list[tuple[str, str, dict[str, Any]]]] = {}
+    for path, field in job_fields().items():
+        flag = (field.setting.flag, path, _arguments(field))
+        groups.setdefault(field.title, []).append(flag)
+    return groups
+
+
+JOB_FLAGS: Final = _flags()
+"""Flag, job field and arguments for argparse, by the title of their group."""
+
+
 def joined(arguments: Sequence[str]) -> list[str]:
     """``--elevation -30:60`` as ``--elevation=-30:60``: argparse takes -30:60 for a flag."""
     pairs = {
@@ -81,116 +145,12 @@ def joined(arguments: Sequence[str]) -> list[str]:
     return joined
 
 
-# Flag, job field, arguments for argparse. Values that are not given leave the job as it is.
-JOB_FLAGS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
-    "what goes in": [
-        ("--normalize", "asset.normalize", {
-            "choices": ["cube", "unit-cube", "sphere", "none"],
-            "help": "box or sphere that the asset fills (default: the camera pattern's own; cube "
-            "is [-1, 1]³)"}),
-        ("--frame", "asset.frame", {
-            "type": int, "help": "animation frame that all views show (default: as saved)"}),
-        ("--missing-textures", "asset.missing_textures", {
-            "choices": ["neutral", "random", "fail"],
-            "help": "what stands in for a texture that is not there (default: neutral)"}),
-        ("--uncolored", "asset.uncolored", {
-            "choices": ["neutral", "random"],
-            "help": "material of STL and PLY files without colours (default: neutral)"}),
-    ],
-    "light": [
-        ("--lighting", "lighting.mode", {
-            "choices": ["white", "xl", "hdri", "keep"],
-            "help": "uniform white, the seeded suns of Objaverse-XL, an image, or the file's own "
-            "(default: white)"}),
-        ("--hdri", "lighting.hdri", {
-            "metavar": "PATH", "help": "equirectangular image; implies --lighting hdri"}),
-        ("--light-strength", "lighting.strength", {
-            "type": float, "help": "factor on the world's light (default: 1)"}),
-        ("--background", "lighting.background", {
-            "type": _background, "metavar": "COLOR",
-            "help": "transparent (default), white, black, grey or #RRGGBB"}),
-    ],
-    "cameras": [
-        ("--cameras", "cameras.pattern", {
-            "choices": list(PATTERNS), "metavar": "PATTERN",
-            "help": "; ".join(f"{name}: {item.about}" for name, item in PATTERNS.items())
-            + " (default: gs-lrm)"}),
-        ("--views", "cameras.views", {
-            "type": int, "help": "number of views (default: the pattern's own)"}),
-        ("--radius", "cameras.radius", {
-            "type": _range, "metavar": "LOW:HIGH", "help": "distance from the origin"}),
-        ("--elevation", "cameras.elevation", {
-            "type": _range, "metavar": "LOW:HIGH", "help": "degrees above the horizon"}),
-        ("--fov", "cameras.fov", {
-            "type": _range, "metavar": "LOW:HIGH",
-            "help": "field of view across the shorter side, degrees"}),
-        ("--framing", "cameras.framing", {
-            "choices": ["allow", "fit", "resample"],
-            "help": "when the object would leave the frame: allow it, move the camera back, or "
-            "draw the view again (default: the pattern's own)"}),
-        ("--only-northern-hemisphere", "cameras.only_northern_hemisphere", {
-            "action": "store_true", "default": None, "help": "no view from below"}),
-        ("--turns", "cameras.turns", {
-            "type": float, "help": "rounds of the orbit (default: 3)"}),
-        ("--camera-file", "cameras.file", {
-            "metavar": "PATH",
-            "help": "poses: transforms.json, a NeRF-synthetic or COLMAP folder, TOML; implies "
-            "--cameras file"}),
-        ("--pixel-aspect", "cameras.pixel_aspect", {
-            "type": float, "help": "height of a pixel over its width (default: 1)"}),
-        ("--shift", "cameras.shift", {
-            "type": _pair, "metavar": "X,Y",
-            "help": "principal point's shift as a share of the image (default: 0,0)"}),
-    ],
-    "pictures": [
-        ("--resolution", "output.resolution", {
-            "type": _resolution, "metavar": "W[xH]", "help": "pixels (default: 512)"}),
-        ("--passes", "output.passes", {
-            "type": _passes, "metavar": "LIST",
-            "help": f"of {', '.join(PASS_NAMES)}, or all (default: {','.join(Output().passes)})"}),
-        ("--normal-space", "output.normal_space", {
-            "choices": ["camera", "world"], "help": "axes of the normals (default: camera)"}),
-        ("--geometry", "output.geometry", {
-            "choices": ["npy", "npz", "exr"],
-            "help": "an array per pass, plain or compressed, or a multilayer EXR per view "
-            "(default: npz for tar and webdataset, otherwise npy)"}),
-        ("--layout", "output.layout", {
-            "choices": ["zip", "tar", "folder", "webdataset"],
-            "help": "zip, tar or folder per asset, or WebDataset shards (default: zip)"}),
-    ],
-    "engine": [
-        ("--engine", "engine.engine", {
-            "choices": ["cycles", "eevee", "workbench"],
-            "help": "for RGB; geometry always comes from Cycles (default: cycles)"}),
-        ("--samples", "engine.samples", {
-            "type": int,
-            "help": f"per pixel of RGB (default: {EngineSettings().samples})"}),
-        ("--denoise", "engine.denoise", {
-            "action": argparse.BooleanOptionalAction, "default": None,
-            "help": "denoise RGB (default: yes)"}),
-        ("--device", "engine.device", {
-            "choices": ["auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal"],
-            "help": "what is asked for and missing is an error (default: auto)"}),
-        ("--threads", "engine.threads", {
-            "type": int, "help": "CPU threads (default: all)"}),
-        ("--alpha-threshold", "engine.alpha_threshold", {
-            "type": float, "help": "opacity from which a surface is object (default: 0.5)"}),
-        ("--seed", "seed", {"type": int, "help": "of every random draw (default: 0)"}),
-    ],
-}  # fmt: skip
-
-
 def add_job_flags(parser: argparse.ArgumentParser) -> None:
     """Add ``--job`` and a flag for each of its fields."""
     parser.add_argument("--job", type=Path, metavar="FILE", help="TOML or JSON; flags override it")
     for title, flags in JOB_FLAGS.items():
         group = parser.add_argument_group(title)
         for flag, path, arguments in flags:
-            arguments = {"default": argparse.SUPPRESS, **arguments}
-            if arguments["default"] is None:
-                arguments["default"] = argparse.SUPPRESS
-            if not {"choices", "action", "metavar"} & set(arguments):
-                arguments["metavar"] = "N"
             group.add_argument(flag, dest=f"job:{path}", **arguments)
 
 

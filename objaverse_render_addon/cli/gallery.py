@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from ..words import how_many
-from .common import whole_from
+from .common import Bar, whole_from
+from .terminal import say
 
 __all__ = ["add"]
 
@@ -60,45 +60,20 @@ def _gallery(options: argparse.Namespace) -> int:
         value = getattr(options, flag)
         if value is not None and value < 1:
             raise InvalidJob(f"--{flag} is {value}.", hint="Give a number above 0.")
-    with _Bar() as bar:
+    with Bar(unit="asset") as bar:
         made = build_gallery(
             options.dataset,
             options.output,
             size=options.size,
             jobs=options.jobs,
             limit=options.limit,
-            on_asset=bar.asset,
+            on_asset=lambda done, total, *_: bar.show(done, total),
         )
     failed = f", {made.failed} failed" if made.failed else ""
-    print(
+    say(
         f"{made.page}: {how_many(made.assets, 'asset')} ({made.made} made, "
         f"{made.assets - made.made} unchanged, {made.removed} removed{failed})"
     )
     if options.open:
         webbrowser.open(made.page.resolve().as_uri())
     return 0
-
-
-class _Bar:
-    """Progress for people; nothing where nobody looks."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def asset(self, done: int, total: int, asset_id: str, made: bool) -> None:  # noqa: ARG002
-        """One more is done."""
-        if self._bar is None and sys.stderr.isatty():
-            try:
-                from tqdm import tqdm
-            except ImportError:  # Inside an installed Blender.
-                return
-            self._bar = tqdm(total=total, unit="asset", leave=False, file=sys.stderr)
-        if self._bar is not None:
-            self._bar.update(done - self._bar.n)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidJob, SourceNotFound
 from .index import add_cache, cache_folder
+from .terminal import say, show, show_json
 
 if TYPE_CHECKING:
     from ..assets.entry import Entry
@@ -66,7 +66,7 @@ def _info(options: argparse.Namespace) -> int:
         found.append(entry)
         description = description_of(files.record(entry.shard, uid) or {}, 2000)
         if options.json:
-            print(json.dumps({**entry.to_dict(), "description": description}))
+            show_json({**entry.to_dict(), "description": description})
         else:
             _show(entry, description)
     if options.output is not None:
@@ -75,15 +75,15 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _show(entry: Entry, description: str) -> None:
-    licence = entry.licence
-    cautions = f" [{', '.join(licence.cautions)}]" if licence.cautions else ""
+    license = entry.license
+    cautions = f" [{', '.join(license.cautions)}]" if license.cautions else ""
     size = "–" if entry.size is None else f"{entry.size / 2**20:.1f} MiB"
     lines = {
         "uid": entry.uid,
         "name": entry.title,
         "author": f"{entry.author or 'unknown'} {entry.author_url}",
         "page": entry.url,
-        "licence": f"{licence.name}{cautions} {licence.url}",
+        "licence": f"{license.name}{cautions} {license.url}",
         "counts": f"{_said(entry.faces)} faces, {_said(entry.vertices)} vertices, "
         f"{_said(entry.textures)} textures, {_said(entry.animations)} animations",
         "GLB": f"{size}, {entry.object_path}",
@@ -98,7 +98,7 @@ def _show(entry: Entry, description: str) -> None:
     }
     for name, text in lines.items():
         if text.strip():
-            print(f"{name:12s} {text.strip()}")
+            show(f"{name:12s} {text.strip()}")
 
 
 def _said(value: int | None) -> str:
@@ -107,7 +107,7 @@ def _said(value: int | None) -> str:
 
 def _save_thumbnail(entry: Entry, options: argparse.Namespace) -> None:
     from ..assets.thumbnails import Thumbnails
-    from ..dataset.atomic import write_whole
+    from ..files import write_whole
 
     folder = cache_folder(options)
     path = Thumbnails(folder, online=not options.offline).fetch(entry)
@@ -115,4 +115,4 @@ def _save_thumbnail(entry: Entry, options: argparse.Namespace) -> None:
     if target.suffix.lower() not in (path.suffix, ".jpeg" if path.suffix == ".jpg" else ""):
         target = target.with_name(target.name + path.suffix)
     write_whole(target, path.read_bytes())
-    print(f"{'saved':12s} {target}")
+    say(f"{'saved':12s} {target}")

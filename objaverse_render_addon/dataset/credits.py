@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from ..assets.licences import Licence, credit_line, licence_of
+from ..assets.licenses import License, credit_line, license_of
 from ..assets.text import clean
 from ..errors import RenderError
 from ..words import how_many
+from .guards import believing
 from .storage import AssetRef
 
 __all__ = ["FORMATS", "Credit", "credit_of", "credits_of", "render_credits"]
@@ -27,7 +28,7 @@ class Credit:
     Attributes:
         asset_id: Its name in the dataset.
         source: Where it came from: an address, or a file's name.
-        licence_text: As the metadata have it; empty where they have none.
+        license_text: As the metadata have it; empty where they have none.
         changes: What was done to the asset.
     """
 
@@ -36,19 +37,19 @@ class Credit:
     author: str
     author_url: str
     source: str
-    licence_text: str
+    license_text: str
     changes: str
 
     @property
-    def licence(self) -> Licence:
+    def license(self) -> License:
         """What the licence means."""
-        return licence_of(self.licence_text)
+        return license_of(self.license_text)
 
     @property
     def line(self) -> str:
         """All of it in one line."""
         source = self.source if self.source.startswith(("http://", "https://")) else ""
-        return f"{credit_line(self.title, self.author, source, self.licence)}. {self.changes}"
+        return f"{credit_line(self.title, self.author, source, self.license)}. {self.changes}"
 
 
 def credit_of(metadata: dict[str, Any]) -> Credit:
@@ -67,7 +68,7 @@ def credit_of(metadata: dict[str, Any]) -> Credit:
         author=clean(known.get("author")),
         author_url=_link(known.get("author_url")),
         source=source,
-        licence_text=clean(metadata.get("license"), 120),
+        license_text=clean(metadata.get("license"), 120),
         changes=f"Modified: normalized and rendered as {how_many(count, 'image')}."
         if count
         else "Modified: normalized and rendered.",
@@ -87,7 +88,7 @@ def credits_of(
     found, broken = [], []
     for asset in assets:
         try:
-            with asset.open() as reader:
+            with believing(asset), asset.open() as reader:
                 metadata = dict(reader.metadata)
         except RenderError as error:
             broken.append((str(asset), error))
@@ -126,11 +127,11 @@ def render_credits(found: list[Credit], extension: str) -> str:
 
 def _summary(found: list[Credit]) -> list[str]:
     """How many assets are under which licence, and what to look at, one sentence each."""
-    counts = Counter(credit.licence for credit in found)
+    counts = Counter(credit.license for credit in found)
     lines = []
-    for licence, count in counts.most_common():
-        cautions = f" — {', '.join(licence.cautions)}" if licence.cautions else ""
-        lines.append(f"{count} × {licence.name}{cautions}")
+    for license, count in counts.most_common():
+        cautions = f" — {', '.join(license.cautions)}" if license.cautions else ""
+        lines.append(f"{count} × {license.name}{cautions}")
     return lines
 
 
@@ -148,12 +149,12 @@ def _as_markdown(found: list[Credit]) -> str:
     lines += ["", "| asset | title | author | licence | changes |"]
     lines.append("| --- | --- | --- | --- | --- |")
     for credit in found:
-        licence = credit.licence
+        license = credit.license
         cells = (
             _escaped(credit.asset_id),
             _linked(credit.title, _link(credit.source)),
             _linked(credit.author or "unknown", credit.author_url),
-            _linked(licence.name if licence.known else f"unknown ({licence.name})", licence.url),
+            _linked(license.name if license.known else f"unknown ({license.name})", license.url),
             _escaped(credit.changes),
         )
         lines.append(f"| {' | '.join(cells)} |")
@@ -173,17 +174,17 @@ def _linked(text: str, url: str) -> str:
 def _rows(found: list[Credit]) -> list[dict[str, Any]]:
     rows = []
     for credit in found:
-        licence = credit.licence
+        license = credit.license
         values = asdict(credit)
-        values.pop("licence_text")
+        values.pop("license_text")
         rows.append(
             {
                 **values,
-                "license": licence.key,
-                "license_stated": credit.licence_text,
-                "license_name": licence.name,
-                "license_url": licence.url,
-                "cautions": licence.cautions,
+                "license": license.key,
+                "license_stated": credit.license_text,
+                "license_name": license.name,
+                "license_url": license.url,
+                "cautions": license.cautions,
                 "attribution": credit.line,
             }
         )

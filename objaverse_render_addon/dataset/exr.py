@@ -1,5 +1,8 @@
 """Scanline EXR files, uncompressed and ZIP: what Blender writes for us, and what we write.
 
+Of files that others wrote, tiled or with other compressions, it reads the headers, so that they can
+be held against what is expected before anybody unpacks their pixels.
+
 The OpenEXR package cannot do this inside an installed Blender. Its C functions are visible to the
 whole process, and so are those of the OpenEXR that Blender itself is linked with; whichever was
 loaded first gets the other's calls, and where the versions differ the process dies.
@@ -23,7 +26,7 @@ __all__ = ["Broken", "Part", "Unsupported", "read", "read_headers", "write"]
 Array = npt.NDArray[Any]
 
 _MAGIC: Final = 20000630
-_LONG_NAMES, _MULTIPART, _UNREADABLE = 0x400, 0x1000, 0x200 | 0x800  # tiles; depth lists
+_TILED, _LONG_NAMES, _DEEP, _MULTIPART = 0x200, 0x400, 0x800, 0x1000
 _TYPES: Final = (np.dtype("<u4"), np.dtype("<f2"), np.dtype("<f4"))
 _LINES: Final = {0: 1, 2: 1, 3: 16}  # NONE, ZIPS, ZIP: lines per block
 _ZIP: Final = 3
@@ -46,15 +49,23 @@ class Part:
     """A part's header.
 
     Attributes:
+        kind: ``scanlineimage``, ``tiledimage``, ``deepscanline`` or ``deeptile``.
         notes: Its attributes of type string.
         channels: Name to dtype, in the order of the file.
+        layer: What :meth:`full` puts before names of channels; empty for nothing.
+        sampled: Names of those that have not a sample for each pixel.
         window: Lowest x and y, highest x and y, all of them inside.
+        tile: Width and height of its tiles; 0 where it has none.
     """
 
+    kind: str = "scanlineimage"
     notes: dict[str, str] = field(default_factory=dict)
     channels: dict[str, np.dtype[Any]] = field(default_factory=dict)
+    layer: str = ""
+    sampled: list[str] = field(default_factory=list)
     compression: int = -1
     window: tuple[int, int, int, int] = (0, 0, 0, 0)
+    tile: tuple[int, int] = (0, 0)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -62,15 +73,38 @@ class Part:
         left, top, right, bottom = self.window
         return bottom - top + 1, right - left + 1
 
+    def full(self, channel: str) -> str:
+        """A channel's name with its layer: ``depth.Z``, also where a part ``depth`` has a ``Z``."""
+        return f"{self.layer}.{channel}" if self.layer and "." not in channel else channel
+
+    @property
+    def deep(self) -> bool:
+        """Whether a pixel is a list of samples."""
+        return self.kind.startswith("deep")
+
+    @property
+    def foreign(self) -> str:
+        """What keeps :func:`read` from reading it; empty where nothing does."""
+        if self.kind != "scanlineimage":
+            return f"its type is {self.kind}"
+        if self.compression not in _LINES:
+            return f"its compression has the number {self.compression}"
+        return "channels are subsampled" if self.sampled else ""
+
 
 def read(path: Path) -> dict[str, Array]:
     """Every channel of every part by its name, (H, W), in the file's own dtype.
 
     Raises:
-        Broken, Unsupported, OSError
+        Broken: The file is not whole, or not what its head says.
+        Unsupported: It is fine as far as can be seen, but of a kind that is not read here.
+        OSError: It cannot be read at all.
     """
     data = path.read_bytes()
     parts, position, multipart = _headers(data)
+    for part in parts:
+        if part.foreign:
+            raise Unsupported(part.foreign)
     tables = []
     for part in parts:
         count = -(-part.size[0] // _LINES[part.compression])
@@ -85,10 +119,12 @@ def read(path: Path) -> dict[str, Array]:
 
 
 def read_headers(path: Path) -> list[Part]:
-    """The parts' headers alone.
+    """The parts' headers alone, of any kind of file.
 
     Raises:
-        Broken, Unsupported, OSError
+        Broken: The file is not whole, or not what its head says.
+        Unsupported: It is fine as far as can be seen, but of a kind that is not read here.
+        OSError: It cannot be read at all.
     """
     with path.open("rb") as file:
         data = file.read(_USUAL_HEAD)
@@ -111,8 +147,8 @@ def _headers(data: bytes) -> tuple[list[Part], int, bool]:
         magic, version = struct.unpack_from("<II", data)
         if magic != _MAGIC:
             raise Broken("it does not begin as one")
-        if version & 0xFF != 2 or version & _UNREADABLE:
-            raise Unsupported("tiles or deep pixels")
+        if version & 0xFF != 2:
+            raise Unsupported(f"version {version & 0xFF} of the format")
         multipart = bool(version & _MULTIPART)
         position = 8
         parts = []
@@ -120,7 +156,9 @@ def _headers(data: bytes) -> tuple[list[Part], int, bool]:
             part, position = _header(data, position)
             parts.append(part)
             if not multipart:
+                part.kind = _only_kind(version, part)
                 break
+        _name_layers(parts)
         return parts, position + multipart, multipart
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise Broken("its header breaks off") from error
@@ -136,17 +174,38 @@ def _header(data: bytes, position: int) -> tuple[Part, int]:
         value = data[position : position + size]
         position += size
         if name == "channels":
-            part.channels = _channels(value)
+            part.channels, part.sampled = _channels(value)
         elif name == "compression":
             part.compression = value[0]
         elif name == "dataWindow":
             part.window = struct.unpack("<4i", value)
+        elif name == "tiles":
+            part.tile = struct.unpack_from("<II", value)
+        elif name == "type":
+            part.kind = value.decode("utf-8")
         elif kind == "string":
             part.notes[name] = value.decode("utf-8", errors="replace")
-    height, width = part.size
-    if part.compression not in _LINES or min(height, width) < 1:
-        raise Unsupported("another compression")
+    if part.compression < 0 or min(part.size) < 1:
+        raise Broken("its header lacks compression or size")
     return part, position + 1
+
+
+def _only_kind(version: int, part: Part) -> str:
+    """A file of one part says what it is in its version; its attribute may be missing or wrong."""
+    if version & _DEEP:
+        return part.kind if part.deep else "deepscanline"
+    return "tiledimage" if version & _TILED else "scanlineimage"
+
+
+def _name_layers(parts: list[Part]) -> None:
+    """Several parts may use the same names, and then mean their own by them."""
+    seen: set[str] = set()
+    for part in parts:
+        part.layer = part.notes.get("name", "") if len(parts) > 1 else ""
+        names = {part.full(name) for name in part.channels}
+        if twice := seen & names:
+            raise Broken(f"two parts have a channel {min(twice)}")
+        seen |= names
 
 
 def _text(data: bytes, position: int) -> tuple[str, int]:
@@ -156,17 +215,20 @@ def _text(data: bytes, position: int) -> tuple[str, int]:
     return data[position:end].decode("utf-8"), end + 1
 
 
-def _channels(value: bytes) -> dict[str, np.dtype[Any]]:
+def _channels(value: bytes) -> tuple[dict[str, np.dtype[Any]], list[str]]:
     channels: dict[str, np.dtype[Any]] = {}
+    sampled = []
     position = 0
     while value[position] != 0:
         name, position = _text(value, position)
         kind, _, _, across, down = struct.unpack_from("<iB3sii", value, position)
-        if kind not in (0, 1, 2) or (across, down) != (1, 1):
-            raise Unsupported("subsampled channels")
+        if kind not in (0, 1, 2):
+            raise Broken("a channel has a type that the format does not know")
+        if (across, down) != (1, 1):
+            sampled.append(name)
         channels[name] = _TYPES[kind]
         position += 16
-    return channels
+    return channels, sampled
 
 
 def _pixels(data: bytes, part: Part, table: Array, before: int) -> dict[str, Array]:
@@ -181,7 +243,7 @@ def _pixels(data: bytes, part: Part, table: Array, before: int) -> dict[str, Arr
     start = 0
     for name, dtype in part.channels.items():
         end = start + width * dtype.itemsize
-        found[name] = lines[:, start:end].copy().view(dtype)
+        found[part.full(name)] = lines[:, start:end].copy().view(dtype)
         start = end
     return found
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ __all__ = [
     "encode_srgb8",
     "over",
     "read_exr",
+    "read_foreign_exr",
     "read_png",
     "srgb_curve",
     "write_exr",
@@ -38,35 +41,56 @@ PNG_LEVEL = 4
 def read_exr(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Every channel of every part of an EXR file, by its full name (``"normal.X"``).
 
+    For what Blender and this package write; :func:`read_foreign_exr` reads the rest.
+
     Returns:
         Name to (H, W) arrays in the file's own dtype.
 
     Raises:
-        RenderFailed: The file is not there or is not whole.
+        RenderFailed: The file is not there, is not whole, or of a kind that others write.
     """
     if not path.is_file():
         raise RenderFailed(f"Blender wrote no image at {path}.")
     try:
         channels = exr.read(path)
-    except exr.Unsupported:
-        channels = _read_with_openexr(path)
-    except (exr.Broken, OSError) as error:
+    except (exr.Broken, exr.Unsupported, OSError) as error:
         raise RenderFailed(f"{path} is not a whole EXR image: {error}.") from error
     if not channels:
         raise RenderFailed(f"{path} is not a whole EXR image: its pixels cannot be read.")
     return channels
 
 
-def _read_with_openexr(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Files that others wrote; never inside Blender, see :mod:`exr`."""
+def read_foreign_exr(path: Path, parts: Sequence[exr.Part]) -> dict[str, npt.NDArray[Any]]:
+    """The same of a file that is tiled or compressed as others do it, by the OpenEXR package.
+
+    Args:
+        parts: Its headers (:func:`exr.read_headers`), whose sizes the caller believes. Pixels that
+            are lists of samples and channels of lower resolution are not for this function.
+
+    Raises:
+        exr.Broken: It is not whole.
+        MissingDependency: The package is not here, or must not be used here.
+    """
     package = _openexr()
     try:
         file = package.File(str(path), separate_channels=True)
-        return {
-            name: channel.pixels for part in file.parts for name, channel in part.channels.items()
-        }
-    except RuntimeError as error:
-        raise RenderFailed(f"{path} is not a whole EXR image: {error}.") from error
+        found = [
+            {name: channel.pixels for name, channel in part.channels.items()}
+            for part in file.parts
+        ]
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise exr.Broken(str(error)) from error
+    # Of a part whose pixels it cannot read the package warns, and leaves it out.
+    if len(found) != len(parts):
+        raise exr.Broken(f"{len(found)} of {len(parts)} parts can be read")
+    channels: dict[str, npt.NDArray[Any]] = {}
+    for part, planes in zip(parts, found, strict=True):
+        for name, dtype in part.channels.items():
+            plane = planes.get(name)
+            if plane is None or plane.shape != part.size or plane.dtype != dtype:
+                raise exr.Broken(f"the channel {part.full(name)} cannot be read")
+            channels[part.full(name)] = plane
+    return channels
 
 
 def cycles_seconds(path: Path) -> float:
@@ -85,7 +109,11 @@ def cycles_seconds(path: Path) -> float:
 
 
 def write_exr(path: Path, channels: dict[str, npt.NDArray[Any]], notes: dict[str, str]) -> None:
-    """Write float32 and uint32 channels losslessly (ZIP), with ``notes`` in the header."""
+    """Write float32 and uint32 channels losslessly (ZIP), with ``notes`` in the header.
+
+    Args:
+        channels: Name to plane, (H, W), all of one size.
+    """
     exr.write(path, channels, notes)
 
 
@@ -255,11 +283,17 @@ def _read_own_png(data: bytes) -> npt.NDArray[np.uint8]:
 
 
 def _openexr() -> Any:
+    hint = "Read it outside Blender, with the pip package: pip install objaverse-render-addon"
+    blender = sys.modules.get("bpy")
+    if blender is not None and blender.app.binary_path:
+        # Blender's own OpenEXR would get some of its calls; see :mod:`exr`.
+        raise MissingDependency(
+            "EXR files that other programs wrote are not read inside Blender.", hint=hint
+        )
     try:
         import OpenEXR
     except ImportError as error:
         raise MissingDependency(
-            f"The OpenEXR package cannot be used in this Python: {error}.",
-            hint="Install the extension with its wheels, or run: python -m pip install OpenEXR",
+            f"EXR files that other programs wrote need the OpenEXR package: {error}.", hint=hint
         ) from error
     return OpenEXR

@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from ..errors import from_os_error
 from ..frame import Frame, FrameKey
-from ..job import Output
+from ..job import RenderJob
 from ..passspec import PASSES
 from .images import composite, encode_png, write_exr
 
@@ -79,11 +79,11 @@ def color_file(
     return pass_file(frame.key, "rgb", None), encode_png(pixels)
 
 
-def geometry_files(frame: Frame, output: Output, scratch: Path) -> Iterator[tuple[str, bytes]]:
+def geometry_files(frame: Frame, job: RenderJob, scratch: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents of a view's other files; of a frame that needs no colour yet."""
     key = frame.key
-    geometry = [name for name in output.passes if not PASSES[name].is_picture]
-    if output.geometry == "exr":
+    geometry = [name for name in job.pixels.passes if not PASSES[name].is_picture]
+    if job.files.geometry == "exr":
         if geometry:
             path = scratch / f"write-{key.stem}.exr"
             try:
@@ -97,9 +97,9 @@ def geometry_files(frame: Frame, output: Output, scratch: Path) -> Iterator[tupl
         buffer = io.BytesIO()
         np.save(buffer, np.ascontiguousarray(frame.passes[name]), allow_pickle=False)
         data = buffer.getvalue()
-        if output.geometry == "npz":
+        if job.files.geometry == "npz":
             data = _compressed(f"{name}.npy", data)
-        yield pass_file(key, name, output.geometry), data
+        yield pass_file(key, name, job.files.geometry), data
 
 
 def _compressed(name: str, data: bytes) -> bytes:
@@ -123,14 +123,28 @@ def _channels(frame: Frame, names: list[str]) -> dict[str, npt.NDArray[Any]]:
 
 
 def arrays_from_channels(channels: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """The passes of a view's EXR file, as they were before :func:`geometry_files` wrote it."""
+    """The passes of a view's EXR file, as they were before :func:`geometry_files` wrote it.
+
+    Args:
+        channels: Name (``depth.Z``, ``normal.X`` …) to plane, (H, W).
+
+    Returns:
+        Pass to array, (H, W) or (H, W, C), of the pass' own dtype; a pass of which a channel is
+        missing is left out.
+
+    Raises:
+        ValueError: A channel has values that its pass cannot have.
+    """
     passes = {}
     for name, spec in PASSES.items():
         found = [f"{name}.{letter}" for letter in spec.letters]
         planes = [channels[channel] for channel in found if channel in channels]
         if planes and len(planes) == len(found):
             data = planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
-            passes[name] = data.astype(spec.dtype)
+            with np.errstate(invalid="ignore"):
+                passes[name] = data.astype(spec.dtype)
+            if passes[name].dtype.kind == "u" and not np.array_equal(passes[name], data):
+                raise ValueError(f"{name} has values that no {passes[name].dtype} holds")
     return passes
 
 

@@ -6,7 +6,6 @@ scripts keep their names and meanings.
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..assets.stated import stated_license
+from ..files import file_sha256
 from ..frame import Bounds, Frame
 from ..job import RenderJob
 from ..passspec import PASSES, Pass
@@ -49,8 +49,7 @@ def source_record(
         known: What a list or a catalogue says, under these names. Where that is no licence, what
             the file states of itself counts, and ``metadata`` says ``license_source: file``.
     """
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_sha256(path)
     record: dict[str, Any] = {
         "file_identifier": source,
         "file_name": path.name,
@@ -74,8 +73,8 @@ def view_record(frame: Frame, job: RenderJob) -> dict[str, Any]:
     """One entry of ``views``."""
     camera = frame.camera
     files = {
-        PASSES[name].record_key: pass_file(frame.key, name, job.output.geometry)
-        for name in job.output.passes
+        PASSES[name].record_key: pass_file(frame.key, name, job.files.geometry)
+        for name in job.pixels.passes
     }
     horizontal, vertical = camera.fov
     box = frame.object_box
@@ -135,11 +134,11 @@ def asset_record(
             "bounds_exact": bounds.exact,
         },
         "render_settings": {
-            "resolution": list(resolved.output.resolution),
+            "resolution": list(resolved.pixels.resolution),
             "num_views": len(views),
             "camera_distribution": resolved.cameras.pattern,
             "only_northern_hemisphere": resolved.cameras.only_northern_hemisphere,
-            "modalities": list(resolved.output.passes),
+            "modalities": list(resolved.pixels.passes),
             **engine,
         },
         "conventions": CONVENTIONS,

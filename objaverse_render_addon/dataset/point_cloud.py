@@ -79,7 +79,7 @@ class PointCloud:
         return [getattr(self, field.name) for field in fields(self)]
 
     def take(self, rows: Array) -> PointCloud:
-        """Some of the points, by index."""
+        """Some of the points: those of ``rows``, whole numbers or booleans, (N,)."""
         return PointCloud(*(column[rows] for column in self._columns()))
 
     @staticmethod

@@ -41,7 +41,7 @@ class Previews:
 
     def frame(self, frame: Frame) -> None:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""
-        passes = self._job.output.passes
+        passes = self._job.pixels.passes
         if "rgb" in passes:
             name, data = color_file(frame, self._job.lighting.background)
             target = self._folder / f"{self._asset_id}-{name}"

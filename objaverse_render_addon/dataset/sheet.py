@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InvalidJob, SourceNotFound
+from ..files import write_whole
 from ..frame import mask_of
 from ..passspec import PASSES
-from .atomic import write_whole
 from .coloring import Pixels, colored, shrink
+from .guards import believing
 from .images import composite, encode_png
 from .reader import AssetReader
 
@@ -44,7 +45,7 @@ def contact_sheet(
         raise InvalidJob(f"--views is {views}.", hint="Give a number above 0.")
     if not 16 <= size <= 4096:
         raise InvalidJob(f"Cells of {size} pixels.", hint="16 to 4096 make sense.")
-    with AssetReader(asset) as reader:
+    with believing(asset), AssetReader(asset) as reader:
         total = len(reader.views)
         if not total:
             raise SourceNotFound(f"{asset} has no views.")
@@ -66,7 +67,14 @@ def spread(total: int, count: int | None) -> list[int]:
 
 
 def compose(rows: list[list[Pixels]]) -> Pixels:
-    """One picture of equal cells with a gap around each."""
+    """One picture of equal cells with a gap around each.
+
+    Args:
+        rows: Of cells, (H, W, 3), uint8 sRGB; a row may have fewer of them than the first.
+
+    Returns:
+        (height, width, 3), uint8 sRGB.
+    """
     height, width = rows[0][0].shape[:2]
     sheet = np.full(
         (_GAP + len(rows) * (height + _GAP), _GAP + len(rows[0]) * (width + _GAP), 3),
@@ -81,9 +89,12 @@ def compose(rows: list[list[Pixels]]) -> Pixels:
 
 
 def _label(sheet: Pixels, names: list[str], cell: int) -> Pixels:
-    """The sheet with the passes' names above its columns."""
-    from PIL import Image, ImageDraw
-
+    """The sheet with the passes' names above its columns; without Pillow it stays as it is."""
+    try:
+        from PIL import Image, ImageDraw
+    except ImportError:
+        # An installed Blender's Python has none.
+        return sheet
     banner = Image.new("RGB", (sheet.shape[1], _LABEL), (_BACKGROUND,) * 3)
     pen = ImageDraw.Draw(banner)
     for column, name in enumerate(names):

@@ -57,7 +57,7 @@ class DatasetWriter:
         self._started = started
         self._asset_id, self._job, self._scratch = asset_id, job, scratch
         self._facts = facts
-        self._files = new_writer(out, asset_id, job.output.layout)
+        self._files = new_writer(out, asset_id, job.files.layout)
         # Reading a large file once more for its checksum takes longer than a view.
         self._reader = ThreadPoolExecutor(1, "checksum")
         self._described = self._reader.submit(source_record, path, source, known)
@@ -72,7 +72,7 @@ class DatasetWriter:
     def geometry(self, frame: Frame) -> None:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""
         since = time.perf_counter()
-        for name, data in geometry_files(frame, self._job.output, self._scratch):
+        for name, data in geometry_files(frame, self._job, self._scratch):
             self._files.add(name, data)
         self._write_seconds += time.perf_counter() - since
 
@@ -80,11 +80,11 @@ class DatasetWriter:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""
         since = time.perf_counter()
         self.doubts.update(check.name for check in frame.checks if check.status == "doubt")
-        if "rgb" in self._job.output.passes:
+        if "rgb" in self._job.pixels.passes:
             name, data = color_file(frame, self._job.lighting.background)
             self._files.add(name, data)
         self._views.append(view_record(frame, self._job))
-        self._specs = [frame.spec(name) for name in self._job.output.passes]
+        self._specs = [frame.spec(name) for name in self._job.pixels.passes]
         self._write_seconds += time.perf_counter() - since
 
     def close(self) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy.props import FloatProperty, IntProperty, StringProperty
+
+from .derived import property_of
 
 __all__ = ["ADDON", "get", "register", "unregister"]
 
@@ -18,22 +20,8 @@ class OBJAVERSE_AP_preferences(bpy.types.AddonPreferences):
 
     bl_idname = ADDON
 
-    device: EnumProperty(
-        name="Device",
-        items=[
-            ("auto", "Automatic", "The best GPU, else the CPU"),
-            ("cpu", "CPU", "The processor"),
-            ("optix", "OptiX", "An NVIDIA GPU through OptiX"),
-            ("cuda", "CUDA", "An NVIDIA GPU through CUDA"),
-            ("hip", "HIP", "An AMD GPU"),
-            ("oneapi", "oneAPI", "An Intel GPU"),
-            ("metal", "Metal", "An Apple GPU"),
-        ],
-        description="What Cycles renders on; what is chosen and missing is an error",
-    )
-    threads: IntProperty(
-        name="Threads", min=0, max=1024, description="CPU threads of a worker; 0 takes all"
-    )
+    device: property_of("engine.device")
+    threads: property_of("engine.threads")
     workers: IntProperty(
         name="Workers",
         min=0,

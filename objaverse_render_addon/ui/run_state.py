@@ -3,56 +3,105 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Final
 
 import bpy
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    FloatProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
 
-from ..batch.background import BackgroundRun, Ended
+from ..batch.background import BackgroundRun
 from ..batch.results import Notice
 from ..batch.run import AssetResult
+from ..errors import Interrupted
 from ..worker.protocol import Done, FrameDone, Stage
-from .operators.common import in_panel_words
+from .reports import in_panel_words
 from .viewport import overlay
+from .widgets import areas, redraw
 
-__all__ = ["cancel", "current", "discard_last", "end", "load_image", "show", "start"]
+__all__ = ["discard_last", "ended", "load_image", "register", "show", "start", "unregister"]
 
-VIEW_IMAGE = "Objaverse View"
+VIEW_IMAGE: Final = "Objaverse View"
+_STAGES: Final = {
+    "download": "Fetching",
+    "import": "Importing",
+    "prepare": "Preparing",
+    "render": "Rendering",
+}
 
-_run: BackgroundRun | None = None
 _last: BackgroundRun | None = None
 
 
-def current() -> BackgroundRun | None:
-    """The run that is going on."""
-    return _run
+def _changed(_: Any, __: bpy.types.Context) -> None:
+    redraw()
+
+
+class OBJAVERSE_PG_batch_item(bpy.types.PropertyGroup):
+    """One asset of the batch list."""
+
+    source: StringProperty()
+    asset_id: StringProperty()
+    state: StringProperty(default="waiting")
+    detail: StringProperty()
+    result: StringProperty()
+    sheet: StringProperty()
+    factor: FloatProperty(min=0.0, max=1.0)
+
+
+class OBJAVERSE_PG_state(bpy.types.PropertyGroup):
+    """What is going on; on the window manager, never saved."""
+
+    running: StringProperty(description="What is running: asset, batch, or nothing")
+    about: StringProperty(
+        default="asset", description="What status, notes and failure are about: asset or batch"
+    )
+    progress: FloatProperty(
+        min=0.0, max=1.0, update=_changed, description="Share of the run that is done"
+    )
+    status: StringProperty(update=_changed, description="What is going on")
+    imported: StringProperty(description="Collection of the last import")
+    summary: StringProperty(description="What came in with the last import")
+    license: StringProperty(description="License and author of the last import")
+    warnings: StringProperty(description="Warnings of the last import")
+    notes: StringProperty(description="Warnings of the last render")
+    failure: StringProperty(description="Why the last render failed")
+    preview: BoolProperty(
+        update=_changed, description="Whether the viewport shows the cameras of all views"
+    )
+    items: CollectionProperty(type=OBJAVERSE_PG_batch_item)
+    active: IntProperty()
 
 
 def start(context: bpy.types.Context, run: BackgroundRun, kind: str) -> None:
     """Begin a run; kind is what ``state.running`` will say."""
-    global _run
     discard_last()
-    _run = run
     state = context.window_manager.objaverse
-    state.running, state.progress, state.status = kind, 0.0, "Starting Blender"
+    state.running = state.about = kind
+    state.progress, state.status = 0.0, run.status
     state.notes = state.failure = ""
     run.start()
 
 
-def cancel(context: bpy.types.Context) -> None:
-    """Ask the run to stop."""
-    if _run is not None:
-        context.window_manager.objaverse.status = "Cancelling"
-        _run.cancel()
-
-
-def end(context: bpy.types.Context) -> None:
+def ended(context: bpy.types.Context, run: BackgroundRun) -> None:
     """The run is over; its pictures stay until the next one."""
-    global _run, _last
-    if _run is None:
-        return
-    _run.stop()
-    _run, _last = None, _run
+    global _last
+    run.close()
+    _last = run
     state = context.window_manager.objaverse
+    state.progress = 0.0 if run.error else 1.0
+    if isinstance(run.error, Interrupted):
+        state.status = "Cancelled"
+    elif run.error is not None:
+        state.status, state.failure = "Failed", in_panel_words(run.error)
+    elif state.running == "batch":
+        states = [item.state for item in state.items]
+        counts = [(states.count(name), name) for name in ("done", "skipped", "failed")]
+        state.status = "Batch: " + ", ".join(f"{n} {name}" for n, name in counts if n)
     state.running = ""
     for item in state.items:
         if item.state in ("waiting", "rendering"):
@@ -67,22 +116,18 @@ def discard_last() -> None:
     """Remove the pictures of the run before."""
     global _last
     if _last is not None:
-        _last.close()
+        _last.discard()
         _last = None
 
 
-def show(context: bpy.types.Context, event: Any) -> None:
+def show(context: bpy.types.Context, run: BackgroundRun, event: Any) -> None:
     """Put an event where people see it."""
     state = context.window_manager.objaverse
     item = _item(state, getattr(event, "asset_id", ""))
     if isinstance(event, Stage):
-        names = {
-            "download": "Fetching", "import": "Importing", "prepare": "Preparing",
-            "render": "Rendering",
-        }  # fmt: skip
-        state.status = f"{names.get(event.name, event.name)} {event.asset_id}"
+        state.status = f"{_STAGES.get(event.name, event.name)} {event.asset_id}"
         if item:
-            item.state, item.detail, item.factor = "rendering", names.get(event.name, ""), 0.0
+            item.state, item.detail, item.factor = "rendering", _STAGES.get(event.name, ""), 0.0
     elif isinstance(event, FrameDone):
         _show_view(event)
         share = (event.index + 1) / event.total
@@ -92,7 +137,7 @@ def show(context: bpy.types.Context, event: Any) -> None:
             # Several are worked on at a time.
             share = sum(entry.factor for entry in state.items) / max(1, len(state.items))
         state.progress = share
-        state.status = _time_left(state.progress, event)
+        state.status = _time_left(run, share, event)
     elif isinstance(event, AssetResult):
         _show_result(state, item, event)
     elif isinstance(event, Done):
@@ -100,16 +145,8 @@ def show(context: bpy.types.Context, event: Any) -> None:
             state.notes = "\n".join(event.warnings)
     elif isinstance(event, Notice):
         state.notes = "\n".join([*state.notes.splitlines(), event.text])
-    elif isinstance(event, Ended):
-        state.progress = 1.0 if event.outcome == "finished" else 0.0
-        if event.error:
-            state.failure = in_panel_words(event.error)
-        if event.outcome != "finished":
-            state.status = event.outcome.capitalize()
-        elif state.running == "batch":
-            states = [item.state for item in state.items]
-            counts = [(states.count(name), name) for name in ("done", "skipped", "failed")]
-            state.status = "Batch: " + ", ".join(f"{n} {name}" for n, name in counts if n)
+    if not run.cancelled.is_set():
+        run.status, run.share = state.status, state.progress
 
 
 def _show_result(state: Any, item: Any, result: AssetResult) -> None:
@@ -127,7 +164,8 @@ def _show_result(state: Any, item: Any, result: AssetResult) -> None:
     elif result.error:
         state.failure = said
     else:
-        state.status = f"{result.path.name if result.path else result.asset_id}: {said}"
+        name = str(result.path or result.asset_id).replace("\\", "/").rpartition("/")[2]
+        state.status = f"{name}: {said}"
 
 
 def _item(state: Any, asset_id: str) -> Any:
@@ -136,9 +174,8 @@ def _item(state: Any, asset_id: str) -> Any:
     return next((item for item in state.items if item.asset_id == asset_id), None)
 
 
-def _time_left(progress: float, event: FrameDone) -> str:
-    assert _run is not None
-    left = (time.monotonic() - _run.started) * (1 - progress) / max(progress, 1e-6)
+def _time_left(run: BackgroundRun, share: float, event: FrameDone) -> str:
+    left = (time.monotonic() - run.began) * (1 - share) / max(share, 1e-6)
     clock = f"{left / 60:.0f} min" if left > 90 else f"{left:.0f} s"
     return f"{event.asset_id}: {event.index + 1} of {event.total} views, {clock} left"
 
@@ -149,13 +186,10 @@ def _show_view(event: FrameDone) -> None:
         return
     image = load_image(VIEW_IMAGE, event.preview)
     overlay.show_picture(image)
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            # An editor that shows something of the user's keeps it.
-            if area.type == "IMAGE_EDITOR" and area.spaces.active.image is None:
-                area.spaces.active.image = image
-            if area.type in ("IMAGE_EDITOR", "VIEW_3D"):
-                area.tag_redraw()
+    for area in areas("IMAGE_EDITOR"):
+        # An editor that shows something of the user's keeps it.
+        if area.spaces.active.image is None:
+            area.spaces.active.image = image
 
 
 def load_image(name: str, path: str) -> Any:
@@ -168,3 +202,21 @@ def load_image(name: str, path: str) -> Any:
         image.filepath = path
         image.reload()
     return image
+
+
+_CLASSES: Final = (OBJAVERSE_PG_batch_item, OBJAVERSE_PG_state)
+
+
+def register() -> None:
+    """Register the classes and hang the state on the window manager."""
+    for cls in _CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.WindowManager.objaverse = PointerProperty(type=OBJAVERSE_PG_state)
+
+
+def unregister() -> None:
+    """Leave nothing behind."""
+    discard_last()
+    del bpy.types.WindowManager.objaverse
+    for cls in reversed(_CLASSES):
+        bpy.utils.unregister_class(cls)

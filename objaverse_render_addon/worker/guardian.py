@@ -19,7 +19,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from ..assets.locks import try_lock
+from ..locks import try_lock
 
 __all__ = ["WorkerFolder", "forget", "watch"]
 

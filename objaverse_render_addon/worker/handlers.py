@@ -208,7 +208,7 @@ class _Sent:
 
     def frame(self, frame: Frame) -> None:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""
-        arrays = {name: frame.passes[name] for name in self._job.output.passes}
+        arrays = {name: frame.passes[name] for name in self._job.pixels.passes}
         record = metadata.view_record(frame, self._job)
         payloads: Sequence[memoryview] = ()
         if self._inline:
@@ -273,11 +273,11 @@ def _open(worker: Worker, request: RenderAsset | Open, turn: Turn) -> Session:
 
     _close(worker)
     job = RenderJob.from_dict(request.job).resolved()
-    if job.engine.threads is None and request.threads:
+    if not job.engine.threads and request.threads:
         job = job.with_values({"engine.threads": request.threads})
     worker.session = Session(
         Path(request.path), request.asset_id, job, worker.scratch,
-        lambda name: turn.send(Stage(request.asset_id, name)),
+        lambda name: turn.send(Stage(request.asset_id, name)), request.folders,
     )  # fmt: skip
     worker.session_id = turn.number
     return worker.session

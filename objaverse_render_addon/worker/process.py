@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import queue
+import re
 import shutil
 import signal
 import subprocess
@@ -26,16 +27,46 @@ from ..errors import (
     WorkerTimeout,
     from_os_error,
 )
-from . import guardian
+from . import guardian, libraries
 from .channel import Received, Sender, read_messages
 from .guardian import WorkerFolder
 from .memory import resident_bytes
 from .protocol import PROTOCOL, SCRATCH, Hello, Quit, Request
 
-__all__ = ["START_TIMEOUT", "WorkerProcess", "scratch_root"]
+__all__ = ["START_TIMEOUT", "WorkerProcess", "harmless", "scratch_root"]
 
 START_TIMEOUT: Final = 120.0
 _LOG_LINES: Final = 40
+
+
+_VARIABLES: Final = {
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TERM", "OCIO",
+    "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FRAMEWORK_PATH", "DISPLAY", "WAYLAND_DISPLAY",
+    "XAUTHORITY", "DRI_PRIME", "VIRTUAL_ENV",
+    # What Windows' own libraries do not start without.
+    "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "USERPROFILE", "APPDATA",
+    "LOCALAPPDATA", "PROGRAMDATA", "PROGRAMFILES", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE",
+}  # fmt: skip
+_PREFIXES: Final = (
+    "LC_", "XDG_", "PYTHON", "BLENDER_", "CYCLES_", "OBJAVERSE_", "MALLOC_",
+    # GPUs and their drivers.
+    "CUDA_", "NVIDIA_", "OPTIX_", "HIP_", "HSA_", "ROCR_", "ROCM_", "AMD_", "GPU_", "ONEAPI_",
+    "SYCL_", "ZE_", "NEO", "MESA_", "LIBGL_", "GALLIUM_", "LP_", "EGL_", "VK_", "__EGL_", "__GLX_",
+    "__GL_", "__NV_", "__VK_", "MTL_",
+    # Threads.
+    "OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "TBB_",
+)  # fmt: skip
+_SECRET: Final = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH(?!ORITY$)")
+
+
+def harmless(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a worker needs of an environment: it works on strangers' files, so nothing secret."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if (name.upper() in _VARIABLES or name.upper().startswith(_PREFIXES))
+        and not _SECRET.search(name.upper())
+    }
 
 
 def scratch_root(needed: int = 256 << 20) -> Path:
@@ -57,7 +88,7 @@ class WorkerProcess:
         blender: Program of an installed Blender; ``None`` takes pip's ``bpy``.
         scratch: Folder for its log and its temporary images; removed with the worker. ``None``
             picks one (:func:`scratch_root`).
-        environment: Variables beside this process's own.
+        environment: Variables beside those of this process that a worker gets (:func:`harmless`).
         stopped: Set it, from any thread, to wait for the start no longer.
 
     Attributes:
@@ -66,6 +97,7 @@ class WorkerProcess:
     Raises:
         Interrupted: By ``stopped``.
         MissingDependency: There is no ``bpy`` in this Python.
+        MissingLibraries: The system lacks libraries that Blender is linked with.
         WorkerStartFailed: Blender does not come up, or speaks another protocol.
     """
 
@@ -106,6 +138,9 @@ class WorkerProcess:
         try:
             first = self.await_answer(START_TIMEOUT, stopped).message
         except (WorkerCrashed, WorkerTimeout) as error:
+            missing = libraries.explain(error.log, _binary(blender))
+            if missing is not None:
+                raise missing from error
             raise WorkerStartFailed(
                 f"{what} did not start: {_last_line(error.log) or error.message}",
                 hint="See what objaverse-render doctor says.",
@@ -125,7 +160,7 @@ class WorkerProcess:
         # It removes the folder if this process is gone before it was asked anything. Blender makes
         # one of its own for temporary files as it starts, which stays if it is killed.
         scratch = dict.fromkeys((SCRATCH, "TMPDIR", "TEMP", "TMP"), str(self.scratch))
-        environment = {**os.environ, **scratch, **more}
+        environment = {**harmless(os.environ), **scratch, **more}
         package = Path(__file__).resolve().parent.parent
         if blender is None:
             if importlib.util.find_spec("bpy") is None:
@@ -147,7 +182,7 @@ class WorkerProcess:
                 )
             command = [
                 str(blender), "--background", "--factory-startup", "--python-exit-code", "1",
-                "--python-expr", _bootstrap(package),
+                "--python", str(Path(__file__).with_name("inside_blender.py")),
             ]  # fmt: skip
         extra: dict[str, object] = (
             {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined]
@@ -309,31 +344,15 @@ class WorkerProcess:
             time.sleep(0.1)
 
 
+def _binary(blender: Path | None) -> Path | None:
+    """What is linked with the libraries that Blender needs."""
+    if blender is not None:
+        program = shutil.which(str(blender))
+        return Path(program).resolve() if program else None
+    spec = importlib.util.find_spec("bpy")
+    return Path(spec.origin) if spec is not None and spec.origin else None
+
+
 def _last_line(text: str) -> str:
     lines = text.strip().splitlines()
     return lines[-1] if lines else ""
-
-
-def _bootstrap(package: Path) -> str:
-    """Code that runs the worker inside an installed Blender, whatever is installed in it.
-
-    The package is loaded by its path alone: its neighbours (this Python's site-packages) may be
-    built for another Python. They come last, and only where the versions agree, for OpenEXR.
-    """
-    libraries = ""
-    spec = importlib.util.find_spec("OpenEXR")
-    if spec is not None and spec.origin:
-        libraries = str(Path(spec.origin).parent)
-    return (
-        "import importlib.util as u, sys\n"
-        f"name, folder, libraries = {package.name!r}, {str(package)!r}, {libraries!r}\n"
-        f"if libraries and sys.version_info[:2] == {sys.version_info[:2]!r}:\n"
-        "    sys.path.append(libraries)\n"
-        "spec = u.spec_from_file_location(name, folder + '/__init__.py', "
-        "submodule_search_locations=[folder])\n"
-        "module = u.module_from_spec(spec)\n"
-        "sys.modules[name] = module\n"
-        "spec.loader.exec_module(module)\n"
-        "import importlib\n"
-        "importlib.import_module(name + '.worker.main').main()\n"
-    )

@@ -29,7 +29,7 @@ CUBE_FACES = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 
 # --- Jobs and renders -----------------------------------------------------------------------
 
 QUICK: dict[str, Any] = {
-    "output.resolution": [64, 64],
+    "pixels.resolution": [64, 64],
     "engine.samples": 1,
     "engine.denoise": False,
     "engine.device": "cpu",
@@ -108,7 +108,7 @@ def camera_file(path: Path, poses: Sequence[Any], intrinsics: dict[str, float]) 
     return {
         "cameras.pattern": "file",
         "cameras.file": str(path),
-        "output.resolution": [int(intrinsics["w"]), int(intrinsics["h"])],
+        "pixels.resolution": [int(intrinsics["w"]), int(intrinsics["h"])],
     }
 
 

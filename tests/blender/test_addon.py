@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import leaves
 
 from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.run import render
@@ -70,17 +71,6 @@ def panel(bpy: Any) -> Any:
     return settings
 
 
-def leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A job's fields by dotted path."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            found |= leaves(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
-
-
 def meaning(job: RenderJob) -> dict[str, Any]:
     """What a job says, but for the machine."""
     fields = leaves(job.resolved().to_dict())
@@ -113,6 +103,9 @@ def traces():
             for name in dir(bpy.app.handlers)
             if isinstance(getattr(bpy.app.handlers, name), list)
         }},
+        'status bar': [f.__module__ for f in bpy.types.STATUSBAR_HT_header.draw._draw_funcs
+                       if 'objaverse' in f.__module__]
+                      if hasattr(bpy.types.STATUSBAR_HT_header.draw, '_draw_funcs') else [],
         'keys': [len(k.keymap_items) for k in bpy.context.window_manager.keyconfigs.addon.keymaps]
                 if bpy.context.window_manager.keyconfigs.addon else [],
     }}
@@ -168,9 +161,9 @@ def test_enabling_and_disabling_twice_leaves_nothing_behind() -> None:
 @pytest.mark.core
 def test_everything_that_is_shown_is_described(bpy: Any) -> None:
     from objaverse_render_addon import operators
-    from objaverse_render_addon.ui import preferences, properties
+    from objaverse_render_addon.ui import preferences, properties, run_state
 
-    groups = [*properties._CLASSES[:1], properties.OBJAVERSE_PG_state]
+    groups = [properties.OBJAVERSE_PG_settings, run_state.OBJAVERSE_PG_state]
     groups += [preferences.OBJAVERSE_AP_preferences]
     classes = [cls for cls in operators._CLASSES if hasattr(cls, "bl_label")]
     for cls in groups:
@@ -208,6 +201,7 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
         "asset.normalize": "sphere",
         "asset.frame": -12,
         "asset.missing_textures": "fail",
+        "asset.missing_parts": "fail",
         "asset.uncolored": "random",
         "lighting.mode": "hdri",
         "lighting.hdri": "/images/sky.exr",
@@ -226,11 +220,11 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
         "engine.samples": 33,
         "engine.denoise": False,
         "engine.alpha_threshold": 0.3,
-        "output.resolution": [640, 480],
-        "output.passes": ["distance", "rgb", "albedo"],
-        "output.normal_space": "world",
-        "output.geometry": "exr",
-        "output.layout": "folder",
+        "pixels.resolution": [640, 480],
+        "pixels.passes": ["distance", "rgb", "albedo"],
+        "pixels.normal_space": "world",
+        "files.geometry": "exr",
+        "files.layout": "folder",
     },
     "north": {"cameras.pattern": "orbit", "cameras.only_northern_hemisphere": True},
     "poses": {"cameras.pattern": "file", "cameras.file": "/poses.json", "cameras.views": 3},
@@ -255,7 +249,7 @@ def test_the_jobs_here_set_every_field_there_is() -> None:
 @pytest.mark.core
 @pytest.mark.parametrize("pattern", [name for name in PATTERNS if name != "file"])
 def test_the_panel_begins_where_the_command_line_does(bpy: Any, pattern: str) -> None:
-    from objaverse_render_addon.ui.properties import from_job, to_job
+    from objaverse_render_addon.ui.job_mapping import from_job, to_job
 
     settings = bpy.context.scene.objaverse
     settings.normalize = PATTERNS[pattern].normalize
@@ -271,7 +265,7 @@ def test_the_panel_begins_where_the_command_line_does(bpy: Any, pattern: str) ->
 @pytest.mark.core
 @pytest.mark.parametrize("name", EVERY_FIELD)
 def test_a_job_goes_through_panel_and_file_and_back(bpy: Any, name: str, tmp_path: Path) -> None:
-    from objaverse_render_addon.ui.properties import from_job, to_job
+    from objaverse_render_addon.ui.job_mapping import from_job, to_job
 
     settings = bpy.context.scene.objaverse
     job = RenderJob().with_values(EVERY_FIELD[name])
@@ -289,7 +283,7 @@ def test_a_job_goes_through_panel_and_file_and_back(bpy: Any, name: str, tmp_pat
 
 @pytest.mark.core
 def test_device_and_threads_come_from_the_preferences_and_stay(bpy: Any) -> None:
-    from objaverse_render_addon.ui.properties import from_job, to_job
+    from objaverse_render_addon.ui.job_mapping import from_job, to_job
 
     preferences = bpy.context.preferences.addons[NAME].preferences
     preferences.device, preferences.threads = "cpu", 3
@@ -308,14 +302,14 @@ def test_device_and_threads_come_from_the_preferences_and_stay(bpy: Any) -> None
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("seed", 2**40), ("cameras.radius", [1e-6, 1.0]), ("engine.alpha_threshold", 0.0001),
+        ("seed", 2**40), ("cameras.radius", [1e-6, 1.0]), ("engine.alpha_threshold", 0.00001),
         ("lighting.strength", 1e60),
     ],
 )  # fmt: skip
 def test_a_job_beyond_the_panel_is_refused_by_its_field(
     bpy: Any, tmp_path: Path, path: str, value: Any
 ) -> None:
-    from objaverse_render_addon.ui.properties import from_job, to_job
+    from objaverse_render_addon.ui.job_mapping import from_job, to_job
 
     settings = bpy.context.scene.objaverse
     from_job(settings, RenderJob().with_values(EVERY_FIELD["most"]))
@@ -379,7 +373,7 @@ def test_a_job_that_cannot_be_saved_is_named(bpy: Any, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="missing"):
         bpy.ops.objaverse.save_job(filepath=str(tmp_path / "missing" / "job.toml"))
     bpy.context.scene.objaverse.pattern = "file"
-    with pytest.raises(RuntimeError, match=r"cameras\.file"):
+    with pytest.raises(RuntimeError, match="Choose a Camera File under Cameras"):
         bpy.ops.objaverse.save_job(filepath=str(tmp_path / "job.toml"))
 
 
@@ -388,13 +382,13 @@ HIDDEN_FIELDS: dict[str, str] = {}
 OF_FIELDS = {
     "frame": "asset.frame", "hdri": "lighting.hdri", "background": "lighting.background",
     "radius": "cameras.radius", "elevation": "cameras.elevation", "fov": "cameras.fov",
-    "camera_file": "cameras.file", "shift": "cameras.shift", "resolution_x": "output.resolution",
-    "passes": "output.passes",
+    "camera_file": "cameras.file", "shift": "cameras.shift", "resolution_x": "pixels.resolution",
+    "passes": "pixels.passes",
 }  # fmt: skip
 # Not of the job: where things come from and go to, switches of the above, and the preview.
 BESIDE = {
     "source", "asset", "use_frame", "use_background", "resolution_y", "output_dir", "overwrite",
-    "sources", "current_view", "file_views",
+    "sources", "ids", "current_view", "file_views",
 }  # fmt: skip
 
 
@@ -403,6 +397,7 @@ class Layout:
 
     def __init__(self) -> None:
         self.drawn: set[str] = set()
+        self.said = ""
         self.operators: set[str] = set()
 
     def prop(self, owner: Any, name: str, **_: Any) -> None:
@@ -412,6 +407,9 @@ class Layout:
     def prop_enum(self, owner: Any, name: str, value: str, **_: Any) -> None:
         assert value in owner.bl_rna.properties[name].enum_items_static
         self.drawn.add(name)
+
+    def label(self, *, text: str, **_: Any) -> None:
+        self.said += f"{text} "
 
     def operator(self, name: str, **_: Any) -> Any:
         self.operators.add(name)
@@ -427,6 +425,7 @@ def draw_panels() -> Layout:
     import bpy
 
     from objaverse_render_addon.ui import panels, preferences
+    from objaverse_render_addon.ui.panels.job import OBJAVERSE_PT_presets
 
     # A panel is drawn in a region; in background there is none.
     context = types.SimpleNamespace(
@@ -435,14 +434,14 @@ def draw_panels() -> Layout:
         preferences=types.SimpleNamespace(system=types.SimpleNamespace(ui_scale=1.0), addons={}),
     )  # fmt: skip
     layout = Layout()
-    classes = [cls for cls in panels._CLASSES if hasattr(cls, "draw") and "_PT_" in cls.__name__]
+    classes = [cls for cls in panels.CLASSES if hasattr(cls, "draw") and "_PT_" in cls.__name__]
     for cls in [*classes, preferences.OBJAVERSE_AP_preferences]:
-        if cls is panels.OBJAVERSE_PT_presets:
+        if cls is OBJAVERSE_PT_presets:
             continue
         owner = types.SimpleNamespace(layout=layout)
         owner.bl_rna = cls.bl_rna
         for name in dir(cls):
-            member = cls.__dict__.get(name) or getattr(panels._Panel, name, None)
+            member = cls.__dict__.get(name)
             if isinstance(member, types.FunctionType) and "header" not in name:
                 setattr(owner, name, types.MethodType(member, owner))
         owner.draw(context)
@@ -451,7 +450,7 @@ def draw_panels() -> Layout:
 
 @pytest.mark.core
 def test_every_field_of_a_job_can_be_set_in_the_window(bpy: Any) -> None:
-    from objaverse_render_addon.ui import properties
+    from objaverse_render_addon.ui.job_mapping import FIELDS
 
     settings = bpy.context.scene.objaverse
     drawn: set[str] = set()
@@ -466,12 +465,12 @@ def test_every_field_of_a_job_can_be_set_in_the_window(bpy: Any) -> None:
     for pattern, found in by_pattern.items():
         # Of lights and materials, too.
         assert "seed" in found, pattern
-    shown = {properties.FIELDS.get(name) or OF_FIELDS.get(name) for name in drawn}
+    shown = {FIELDS.get(name) or OF_FIELDS.get(name) for name in drawn}
     shown |= {f"engine.{name}" for name in ("device", "threads") if name in drawn}
     assert set(leaves(RenderJob().to_dict())) - set(HIDDEN_FIELDS) <= shown
     own = {p.identifier for p in settings.bl_rna.properties} - {"rna_type", "name"}
     assert own <= drawn, "a property that no panel shows"
-    assert own == {*properties.FIELDS, *OF_FIELDS, *BESIDE}
+    assert own == {*FIELDS, *OF_FIELDS, *BESIDE}
 
 
 def test_the_panels_can_be_drawn_in_every_state(bpy: Any, tmp_path: Path) -> None:
@@ -505,8 +504,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     "Zero123": {"cameras.pattern": "zero123", "engine.samples": 128},
     "TRELLIS": {"cameras.pattern": "hammersley"},
     "InstantMesh": {
-        "cameras.pattern": "fibonacci", "cameras.fov": [50, 50], "cameras.radius": [4, 4],
-        "lighting.background": [1, 1, 1],
+        "cameras.pattern": "gs-lrm", "cameras.fov": [50, 50], "cameras.radius": [3.2, 4.5],
     },
 }  # fmt: skip
 
@@ -518,13 +516,13 @@ def presets(bpy: Any) -> dict[str, str]:
 
 @pytest.mark.core
 def test_the_built_in_protocols_say_what_they_are_named_after(bpy: Any) -> None:
-    from objaverse_render_addon.ui.properties import from_job, to_job
+    from objaverse_render_addon.ui.job_mapping import from_job, to_job
 
     found = presets(bpy)
     assert set(found) == set(PROTOCOLS)
     settings = bpy.context.scene.objaverse
-    spoiled = {**EVERY_FIELD["most"], "output.passes": ["rgb", "depth", "normal", "mask"]}
-    spoiled |= {"output.normal_space": "camera", "output.geometry": "npy", "output.layout": "zip"}
+    spoiled = {**EVERY_FIELD["most"], "pixels.passes": ["rgb", "depth", "normal", "mask"]}
+    spoiled |= {"pixels.normal_space": "camera", "files.geometry": "npy", "files.layout": "zip"}
     spoiled |= {"asset.frame": None, "seed": 0}
     for name, path in found.items():
         wanted = meaning(RenderJob().with_values(PROTOCOLS[name]))
@@ -544,7 +542,7 @@ def test_the_built_in_protocols_say_what_they_are_named_after(bpy: Any) -> None:
 
 @pytest.mark.parametrize("name", ["most", "poses", "north"])
 def test_a_protocol_of_ones_own_brings_everything_back(bpy: Any, name: str) -> None:
-    from objaverse_render_addon.ui.properties import from_job, to_job
+    from objaverse_render_addon.ui.job_mapping import from_job, to_job
 
     settings = bpy.context.scene.objaverse
     values = {**EVERY_FIELD[name], "asset.frame": None}
@@ -687,10 +685,10 @@ def test_an_import_adds_its_collection_and_changes_nothing_else(
         assert after["blocks"][name] == before["blocks"][name], name
 
 
-def test_the_licence_that_a_file_states_is_shown(bpy: Any, tmp_path: Path) -> None:
+def test_the_license_that_a_file_states_is_shown(bpy: Any, tmp_path: Path) -> None:
     def sign(document: dict[str, Any]) -> None:
-        licence = "CC-BY-NC-4.0 (http://creativecommons.org/licenses/by-nc/4.0/)"
-        document["asset"]["extras"] = {"author": "Somebody", "license": licence}
+        license = "CC-BY-NC-4.0 (http://creativecommons.org/licenses/by-nc/4.0/)"
+        document["asset"]["extras"] = {"author": "Somebody", "license": license}
 
     state = bpy.context.window_manager.objaverse
     signed = scenes.write_glb(tmp_path / "signed.glb", change=sign)
@@ -701,6 +699,22 @@ def test_the_licence_that_a_file_states_is_shown(bpy: Any, tmp_path: Path) -> No
     )
     bpy.ops.objaverse.import_asset(filepath=str(scenes.write_glb(tmp_path / "plain.glb")))
     assert state.license == "License unknown"
+
+
+def test_what_is_said_of_an_asset_is_of_the_one_that_is_chosen(bpy: Any, tmp_path: Path) -> None:
+    settings = bpy.context.scene.objaverse
+    bpy.ops.objaverse.import_asset(filepath=str(scenes.write_glb(tmp_path / "a.glb")))
+    assert "1 meshes" in draw_panels().said
+    with pytest.raises(RuntimeError):
+        bpy.ops.objaverse.import_asset(filepath=str(tmp_path / "missing.glb"))
+    said = draw_panels().said
+    assert "1 meshes" in said and "missing.glb" in said
+    own = bpy.data.collections.new("Mine")
+    bpy.context.scene.collection.children.link(own)
+    settings.asset = own
+    assert "1 meshes" not in draw_panels().said
+    settings.asset = None
+    assert "License" not in draw_panels().said
 
 
 @pytest.mark.core
@@ -839,7 +853,7 @@ def test_the_preview_is_shown_and_hidden(bpy: Any, panel: Any) -> None:
         assert state.preview is shown
     state.preview = False
     panel.pattern = "file"
-    with pytest.raises(RuntimeError, match=r"cameras\.file"):
+    with pytest.raises(RuntimeError, match="Choose a Camera File under Cameras"):
         bpy.ops.objaverse.preview_cameras()
     assert not state.preview
 
@@ -847,7 +861,7 @@ def test_the_preview_is_shown_and_hidden(bpy: Any, panel: Any) -> None:
 @pytest.mark.core
 def test_what_is_unchanged_is_not_made_again(bpy: Any, panel: Any) -> None:
     from objaverse_render_addon.ui import preferences
-    from objaverse_render_addon.ui.properties import to_job
+    from objaverse_render_addon.ui.job_mapping import to_job
     from objaverse_render_addon.ui.viewport import preview
 
     panel.views = 300
@@ -914,6 +928,70 @@ def test_looking_through_views_goes_round_and_leads_back(bpy: Any, panel: Any) -
     assert look(action="STOP") == {"FINISHED"}
 
 
+@pytest.mark.core
+def test_what_is_looked_through_follows_the_panel(bpy: Any, panel: Any, tmp_path: Path) -> None:
+    bpy.ops.objaverse.import_asset(filepath=str(asset_file(tmp_path)))
+    scene = bpy.context.scene
+    panel.pattern, panel.views = "gs-lrm", 8
+    look = bpy.ops.objaverse.look_through_camera
+
+    def check() -> None:
+        state = current_rig(bpy)
+        view = state.views[panel.current_view]
+        assert scene.camera.name == "Objaverse Look"
+        pixels, _ = view.camera.project(state.points)
+        found = seen(bpy, scene.camera, world(state, state.points))
+        np.testing.assert_allclose(found, pixels, atol=2e-3)
+
+    # An arrow chooses, it does not look.
+    look(action="NEXT")
+    assert panel.current_view == 1 and scene.camera is None
+    look(action="INDEX")
+    check()
+    for name, value in {
+        "current_view": 5, "fov": (20.0, 25.0), "radius": (3.0, 4.0), "seed": 7,
+        "resolution_x": 96, "shift": (0.1, 0.0), "pixel_aspect": 1.5, "pattern": "ring",
+        "views": 3, "normalize": "sphere",
+    }.items():  # fmt: skip
+        setattr(panel, name, value)
+        check()
+    look(action="PREVIOUS")
+    check()
+    # Settings that contradict each other change nothing.
+    before = scene.camera.matrix_world.copy()
+    panel.radius = (9.0, 4.0)
+    assert scene.camera.matrix_world == before
+    look(action="STOP")
+    panel.radius = (3.0, 4.0)
+    panel.current_view = 0
+    assert scene.camera is None and "Objaverse Look" not in bpy.data.objects
+
+
+@pytest.mark.core
+def test_no_setting_can_be_animated(bpy: Any) -> None:
+    settings = bpy.context.scene.objaverse
+    own = [p for p in settings.bl_rna.properties if p.identifier not in ("rna_type", "name")]
+    assert [prop.identifier for prop in own if prop.is_animatable] == []
+
+
+@pytest.mark.core
+def test_buttons_of_one_operator_say_what_each_of_them_does(bpy: Any) -> None:
+    from objaverse_render_addon.ui.operators import asset, cameras, render
+
+    shared = [
+        (cameras.OBJAVERSE_OT_look_through_camera, "action",
+         ("INDEX", "NEXT", "PREVIOUS", "STOP")),
+        (render.OBJAVERSE_OT_render_batch, "only", ("ALL", "FAILED", "ACTIVE")),
+        (asset.OBJAVERSE_OT_normalize, "undo", (False, True)),
+    ]  # fmt: skip
+    for cls, name, values in shared:
+        said = [
+            cls.description(bpy.context, types.SimpleNamespace(**{name: value}))
+            for value in values
+        ]
+        assert len({*said}) == len(values), cls
+
+
 @pytest.mark.usefixtures("panel")
 @pytest.mark.parametrize("what", ["deleted", "renamed", "none", "look deleted"])
 def test_looking_ends_well_whatever_became_of_the_cameras(bpy: Any, what: str) -> None:
@@ -974,7 +1052,7 @@ def test_the_button_makes_what_the_command_line_makes_and_touches_nothing(
     bpy: Any, panel: Any, tmp_path: Path
 ) -> None:
     from objaverse_render_addon.ui import preferences
-    from objaverse_render_addon.ui.properties import to_job
+    from objaverse_render_addon.ui.job_mapping import to_job
 
     path = asset_file(tmp_path)
     scene = users_scene(bpy)
@@ -1015,6 +1093,12 @@ def test_the_button_makes_what_the_command_line_makes_and_touches_nothing(
     bpy.ops.objaverse.look_through_camera(action="STOP")
 
 
+def sheet_of(item: Any) -> Path:
+    from objaverse_render_addon.ui.operators.render import _sheet
+
+    return _sheet(item)
+
+
 def test_a_list_is_rendered_and_its_failures_raise_by_name(
     bpy: Any, panel: Any, tmp_path: Path
 ) -> None:
@@ -1043,6 +1127,19 @@ def test_a_list_is_rendered_and_its_failures_raise_by_name(
     # Once more: everything is there.
     assert bpy.ops.objaverse.render_batch(sources=f"{good}; {tmp_path / 'bad.glb'}") == {"FINISHED"}
     assert [item.state for item in state.items] == ["skipped", "skipped"]
+    # All of them can be looked at, though the run that made the pictures is long over.
+    for index, item in enumerate(state.items):
+        assert not Path(item.sheet).is_file()
+        assert sheet_of(item).read_bytes().startswith(b"\x89PNG")
+        assert item.result == str(out / f"{item.asset_id}.zip"), index
+    # One that is done is done again when that is asked for; another job's stays what it is.
+    state.active, before = 1, (out / "bad.zip").stat().st_mtime_ns
+    assert bpy.ops.objaverse.render_batch(only="ACTIVE") == {"FINISHED"}
+    assert [item.state for item in state.items] == ["skipped", "done"]
+    assert (out / "bad.zip").stat().st_mtime_ns > before
+    panel.samples = 2
+    with pytest.raises(RuntimeError, match="made differently"):
+        bpy.ops.objaverse.render_batch(only="ACTIVE")
 
 
 def test_a_folder_that_cannot_be_written_is_named(bpy: Any, panel: Any, tmp_path: Path) -> None:
@@ -1063,19 +1160,55 @@ def test_what_was_made_differently_stays_and_the_way_out_is_the_panels(
     bpy.ops.objaverse.import_asset(filepath=str(asset_file(tmp_path)))
     bpy.ops.objaverse.render_asset()
     panel.samples = 2
-    with pytest.raises(RuntimeError, match=r"samples: 1 -> 2.*Tick Overwrite under Output"):
+    with pytest.raises(RuntimeError, match=r"Samples: 1 -> 2.*Tick Overwrite under Output"):
         bpy.ops.objaverse.render_asset()
     assert "--" not in bpy.context.window_manager.objaverse.failure
     panel.overwrite = True
     assert bpy.ops.objaverse.render_asset() == {"FINISHED"}
 
 
-def test_every_way_out_that_is_put_otherwise_is_one_that_is_told() -> None:
-    from objaverse_render_addon.ui.operators.common import WAYS_OUT
+@pytest.fixture(scope="module")
+def texts() -> set[str]:
+    """Every text of the package that is not the command line's own."""
+    import ast
 
-    package = ROOT / NAME
-    sources = [path for path in package.rglob("*.py") if path.name != "operators_common.py"]
-    told = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    folder = ROOT / NAME
+    return {
+        node.value
+        for path in folder.rglob("*.py")
+        if not {"cli", "ui"} & {*path.relative_to(folder).parts}
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
+def test_no_way_out_is_the_command_lines(texts: set[str]) -> None:
+    import re
+
+    from objaverse_render_addon.errors import InvalidJob
+    from objaverse_render_addon.ui.reports import _SHORT, in_panel_words
+
+    hints = {text for text in texts if re.search(r"(^| )--[a-z]", text)}
+    assert len(hints) > 40
+    for hint in hints:
+        assert not re.search(r"(^| )--[a-z]", in_panel_words(InvalidJob("No.", hint=hint))), hint
+    assert set(_SHORT) <= set(leaves(RenderJob().to_dict()))
+    for message, hint, said in [
+        ("cameras.radius 9..4.5 is not a range.", "Give the smaller number first.",
+         "Radius 9..4.5 is not a range. Give the smaller number first."),
+        ("It crops.", "Use --framing fit, a larger --radius or a wider --fov.",
+         "It crops. Use Framing: Fit, a larger Radius or a wider FOV."),
+        ("No.", "Free some space; --state puts it elsewhere.", "No. Free some space."),
+        ("/data/output.layout/engine.samples.toml is gone.", "",
+         "/data/output.layout/engine.samples.toml is gone."),
+    ]:  # fmt: skip
+        assert in_panel_words(InvalidJob(message, hint=hint)) == said
+
+
+def test_every_way_out_that_is_put_otherwise_is_one_that_is_told(texts: set[str]) -> None:
+    from objaverse_render_addon.ui.reports import WAYS_OUT
+
+    told = "\n".join(texts)
     assert [flag for flag in WAYS_OUT if flag not in told] == []
 
 
@@ -1084,7 +1217,7 @@ def test_impossible_settings_start_nothing(bpy: Any, panel: Any, tmp_path: Path)
     panel.output_dir = str(tmp_path / "out")
     panel.elevation = (40, -40)
     for operator in (bpy.ops.objaverse.render_asset, bpy.ops.objaverse.sample_cameras):
-        with pytest.raises(RuntimeError, match=r"cameras\.elevation 40\.\.-40"):
+        with pytest.raises(RuntimeError, match=r"Elevation 40\.\.-40"):
             operator()
     assert not (tmp_path / "out").exists()
     assert bpy.context.window_manager.objaverse.running == ""
@@ -1121,7 +1254,7 @@ def test_an_object_is_fetched_and_rendered_by_its_identifier(
         name = server.add(UID, body)
         server.list(missing, f"glbs/000-000/{missing}.glb")
         server.orders[name] = [resetting(200)]
-        job = scenes.make_job({"cameras.views": 1, "output.resolution": [32, 32]})
+        job = scenes.make_job({"cameras.views": 1, "pixels.resolution": [32, 32]})
         report = render(
             [f"https://sketchfab.com/3d-models/{UID}", missing],
             job,
@@ -1170,3 +1303,90 @@ def test_no_thread_and_no_preview_outlives_the_addon(bpy: Any, panel: Any, tmp_p
         addon_utils.enable(NAME, default_set=True, persistent=True)
 
 
+
+
+# --- The second time ------------------------------------------------------------------------------
+
+
+@pytest.mark.core
+def test_no_button_is_pressed_with_what_was_asked_for_before(bpy: Any) -> None:
+    """Blender fills an operator's properties with the last ones, unless they say otherwise."""
+    from objaverse_render_addon import operators
+
+    # Where a file was saved is where it is offered to be saved next.
+    kept = {"save_job.filepath", "save_job.check_existing"}
+    stick = set()
+    for cls in operators._CLASSES:
+        if issubclass(cls, bpy.types.Operator):
+            name = cls.bl_idname.partition(".")[2]
+            rna = getattr(bpy.ops.objaverse, name).get_rna_type()
+            stick |= {
+                f"{name}.{prop.identifier}" for prop in rna.properties
+                if not prop.is_readonly and not prop.is_skip_save
+            }  # fmt: skip
+    assert stick <= kept
+
+
+@pytest.mark.core
+def test_files_of_one_name_are_told_apart_before_anything_is_rendered(
+    bpy: Any, panel: Any, tmp_path: Path
+) -> None:
+    for number, name in enumerate(("chair", "lamp", "violin")):
+        (tmp_path / "models" / name).mkdir(parents=True)
+        vertices = scenes.CUBE_VERTICES * (1, 1, 1 + number)
+        scenes.write_glb(tmp_path / "models" / name / "scene.glb", vertices)
+    panel.sources, panel.output_dir = str(tmp_path / "models"), str(tmp_path / "out")
+    panel.views, panel.resolution_x, panel.resolution_y = 1, 32, 32
+    state = bpy.context.window_manager.objaverse
+    for ids, folder in (("name", "out"), ("sha256", "by content")):
+        panel.ids, panel.output_dir = ids, str(tmp_path / folder)
+        assert bpy.ops.objaverse.render_batch() == {"FINISHED"}
+        assert [item.state for item in state.items] == ["done"] * 3
+        names = [item.name for item in state.items]
+        assert names == ["chair/scene.glb", "lamp/scene.glb", "violin/scene.glb"]
+        made = sorted(path.stem for path in (tmp_path / folder).glob("[!.]*.zip"))
+        assert made == (
+            ["chair-scene", "lamp-scene", "violin-scene"]
+            if ids == "name"
+            else sorted(item.asset_id for item in state.items)
+        )
+
+
+@pytest.mark.core
+def test_what_is_seen_in_edit_mode_is_rendered(bpy: Any, panel: Any, tmp_path: Path) -> None:
+    import bmesh
+
+    panel.output_dir, panel.overwrite, panel.normalize = str(tmp_path / "out"), True, "none"
+    panel.pattern, panel.views, panel.resolution_x = "cube-faces", 6, 32
+    bpy.ops.objaverse.import_asset(filepath=str(scenes.write_glb(tmp_path / "box.glb")))
+    (box,) = (obj for obj in panel.asset.all_objects if obj.type == "MESH")
+    bpy.context.view_layer.objects.active = box
+    bpy.ops.object.mode_set(mode="EDIT")
+    try:
+        mesh = bmesh.from_edit_mesh(box.data)
+        bmesh.ops.scale(mesh, verts=mesh.verts, vec=(3.0, 1.0, 1.0))
+        bmesh.update_edit_mesh(box.data)
+        assert bpy.ops.objaverse.render_asset() == {"FINISHED"}
+        assert box.mode == "EDIT"
+    finally:
+        bpy.ops.object.mode_set(mode="OBJECT")
+    with AssetReader(tmp_path / "out" / "box.zip") as reader:
+        found = reader.metadata["normalization"]
+        size = np.array(found["bbox_max"]) - found["bbox_min"]
+    assert sorted(size / size.min()) == pytest.approx([1, 1, 3])
+
+
+def test_passes_that_only_materials_fill_are_not_promised_to_the_scenes_own_renders(
+    bpy: Any, panel: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    panel.output_dir = str(tmp_path)
+    panel.passes = {"rgb", "depth", "normal", "albedo", "roughness_metallic", "mask"}
+    bpy.ops.objaverse.setup_passes()
+    scene = bpy.context.scene
+    assert list(scene.view_layers[0].aovs) == []
+    tree = getattr(scene, "compositing_node_group", None) or scene.node_tree
+    (output,) = (node for node in tree.nodes if node.bl_idname == "CompositorNodeOutputFile")
+    found = {socket.name for socket in output.inputs}
+    assert {"depth", "normal"} <= found <= {"depth", "normal", ""}
+    said = capfd.readouterr()
+    assert "do not: Mask, Albedo, Roughness and Metallic" in said.out + said.err

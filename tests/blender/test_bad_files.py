@@ -110,7 +110,7 @@ def test_each_bad_file_has_its_name_and_the_good_ones_are_rendered(tmp_path: Pat
         if index % 7 == 6:
             shutil.copy(glb, tmp_path / f"good {index}.glb")
             sources.append(tmp_path / f"good {index}.glb")
-    job = scenes.make_job({"cameras.views": 2, "output.resolution": [24, 24]})
+    job = scenes.make_job({"cameras.views": 2, "pixels.resolution": [24, 24]})
     out = tmp_path / "out"
     results: list[Any] = []
     report = render(sources, job, out, RunOptions.of(timeout=60), on_result=results.append)
@@ -130,7 +130,7 @@ def test_each_bad_file_has_its_name_and_the_good_ones_are_rendered(tmp_path: Pat
 
 @pytest.mark.core
 def test_the_exit_code_is_that_of_the_one_kind_of_failure(tmp_path: Path) -> None:
-    job = scenes.make_job({"cameras.views": 1, "output.resolution": [16, 16]})
+    job = scenes.make_job({"cameras.views": 1, "pixels.resolution": [16, 16]})
     clouds = [scenes.write_ply(tmp_path / f"{i}.ply", scenes.CUBE_VERTICES, []) for i in range(2)]
     report = render(clouds, job, tmp_path / "out")
     assert report.exit_code == NoGeometry.exit_code
@@ -203,7 +203,7 @@ def test_half_of_a_file_never_passes_for_the_whole(assets: Path, tmp_path: Path)
     for name in ("RoughnessTest.usdz", "UtahTeapot.usd"):
         source = assets / "usd" / name
         sources.append(cut(source, tmp_path / name))
-    job = scenes.make_job({"cameras.views": 1, "output.resolution": [24, 24]})
+    job = scenes.make_job({"cameras.views": 1, "pixels.resolution": [24, 24]})
     report = render(sources, job, tmp_path / "out", RunOptions.of(timeout=60))
     assert [Path(result.source).name for result in report.results if not result.error] == []
     named = (TruncatedFile, ImportFailed, WrongFormat, NoGeometry, InvalidGeometry)

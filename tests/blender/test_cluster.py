@@ -161,7 +161,7 @@ def test_what_a_cluster_renders_is_what_one_machine_renders(
 ) -> None:
     nodes.add_node(num_cpus=2)
     job = scenes.make_job(
-        {"cameras.views": 2, "output.resolution": [24, 24], "output.layout": layout}
+        {"cameras.views": 2, "pixels.resolution": [24, 24], "files.layout": layout}
     )
     sources = [scenes.write_glb(tmp_path / f"{name}.glb") for name in ("one", "two", "three")]
     assert render(sources, job, tmp_path / "here").ok

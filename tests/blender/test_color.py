@@ -40,7 +40,7 @@ def test_white_light_shows_a_surfaces_own_colour(tmp_path: Path) -> None:
             Base_Color=(*COLOR, 1), Roughness=1.0, Specular_IOR_Level=0.0
         )
         scenes.add_sphere(material=material)
-    values = {**scenes.ring(tmp_path), "engine.samples": 64, "output.passes": ["rgb", "mask"]}
+    values = {**scenes.ring(tmp_path), "engine.samples": 64, "pixels.passes": ["rgb", "mask"]}
     (frame,) = scenes.shoot(path, values)
     inside = scenes.interior(frame.passes["mask"], 3)
     mean = frame.passes["rgb"][inside][:, :3].mean(axis=0)
@@ -110,7 +110,7 @@ def test_rendering_the_objects_box_alone_changes_no_value(
             "asset.normalize": "none",
             "engine.samples": 4,
             "lighting.mode": lighting,
-            "output.passes": ["rgb", "depth", "normal", "mask", "albedo", "position"],
+            "pixels.passes": ["rgb", "depth", "normal", "mask", "albedo", "position"],
         }
         with_border = scenes.shoot(path, values)
         with monkeypatch.context() as patch:
@@ -127,7 +127,7 @@ def test_rendering_the_objects_box_alone_changes_no_value(
 @pytest.mark.core
 def test_the_denoiser_keeps_the_picture_and_removes_noise(tmp_path: Path) -> None:
     path = soft_scene(tmp_path / "soft.blend")
-    base = {**scenes.ring(tmp_path, 96), "lighting.mode": "white", "output.passes": ["rgb"]}
+    base = {**scenes.ring(tmp_path, 96), "lighting.mode": "white", "pixels.passes": ["rgb"]}
     pictures = {}
     for name, values in {
         "noisy": {"engine.samples": 4},
@@ -151,7 +151,7 @@ def test_the_same_job_renders_the_same_pixels_again(tmp_path: Path) -> None:
     path = soft_scene(tmp_path / "soft.blend")
     values = {
         "cameras.views": 2, "engine.samples": 4, "lighting.mode": "xl", "asset.normalize": "cube",
-        "output.passes": ["rgb", "depth", "normal", "mask"],
+        "pixels.passes": ["rgb", "depth", "normal", "mask"],
     }  # fmt: skip
     first, second = scenes.shoot(path, values), scenes.shoot(path, values)
     for one, other in zip(first, second, strict=True):
@@ -205,14 +205,14 @@ def test_exr_output_holds_the_same_arrays_as_npy(tmp_path: Path) -> None:
     from objaverse_render_addon.job import PASS_NAMES
 
     path = soft_scene(tmp_path / "soft.blend")
-    values = {**scenes.ring(tmp_path), "output.passes": list(PASS_NAMES)}
+    values = {**scenes.ring(tmp_path), "pixels.passes": list(PASS_NAMES)}
     (frame,) = scenes.shoot(path, values)
-    job = scenes.make_job({**values, "output.geometry": "exr"})
-    files = dict(geometry_files(frame, job.output, tmp_path))
+    job = scenes.make_job({**values, "files.geometry": "exr"})
+    files = dict(geometry_files(frame, job, tmp_path))
     exr = tmp_path / "read.exr"
     exr.write_bytes(files["000.exr"])
     from_exr = arrays_from_channels(read_exr(exr))
-    files = dict(geometry_files(frame, scenes.make_job(values).output, tmp_path))
+    files = dict(geometry_files(frame, scenes.make_job(values), tmp_path))
     for name in PASS_NAMES:
         if name == "rgb":
             continue
@@ -247,7 +247,7 @@ def test_views_are_the_same_when_there_are_too_many_for_one_batch(
     path = soft_scene(tmp_path / "soft.blend")
     values = {
         **scenes.ring(tmp_path, count=3), "engine.samples": 2, "engine.denoise": True,
-        "output.passes": ["rgb", "depth", "normal", "mask", "albedo", "object_index"],
+        "pixels.passes": ["rgb", "depth", "normal", "mask", "albedo", "object_index"],
     }  # fmt: skip
     together = scenes.shoot(path, values)
     monkeypatch.setattr(pipeline, "_GEOMETRY_BUDGET", 1)

@@ -31,7 +31,7 @@ def test_every_sample_renders_and_verifies(assets: Path, tmp_path: Path) -> None
     )  # fmt: skip
     assert len(files) >= 14
     shouting = scenes.write_glb(tmp_path / "SHOUTING.GLB")
-    job = scenes.make_job({"cameras.views": 3, "output.resolution": [48, 48]})
+    job = scenes.make_job({"cameras.views": 3, "pixels.resolution": [48, 48]})
     report = render(
         [*files, shouting],
         job,
@@ -59,7 +59,7 @@ def test_one_scene_is_the_same_in_every_format(assets: Path) -> None:
     """Boxes and pictures: an importer that lays its scene on its side shows here."""
     values = {
         "cameras.pattern": "ring", "cameras.views": 2, "asset.normalize": "cube",
-        "output.resolution": [96, 96],
+        "pixels.resolution": [96, 96],
     }  # fmt: skip
     boxes, masks = {}, {}
     for kind in [*SAME_SCENE, "gltf"]:
@@ -98,7 +98,7 @@ def test_what_is_written_is_what_was_rendered(tmp_path: Path) -> None:
     cameras = scenes.ring(tmp_path, 48, count=2)
     values = {
         **cameras, "asset.normalize": "cube",
-        "output.passes": ["rgb", "depth", "normal", "mask", "albedo", "position", "object_index",
+        "pixels.passes": ["rgb", "depth", "normal", "mask", "albedo", "position", "object_index",
                           "distance", "roughness_metallic"],
     }  # fmt: skip
     here = scenes.shoot(source, values)
@@ -107,7 +107,7 @@ def test_what_is_written_is_what_was_rendered(tmp_path: Path) -> None:
     ):  # fmt: skip
         out = tmp_path / f"{layout}-{geometry}-{background is None}"
         job = scenes.make_job(
-            {**values, "output.layout": layout, "output.geometry": geometry,
+            {**values, "files.layout": layout, "files.geometry": geometry,
              "lighting.background": background}
         )  # fmt: skip
         events: list[Any] = []

@@ -68,7 +68,7 @@ def quad(folder: Path) -> Path:
 def shoot(path: Path, folder: Path, name: str, **values: Any) -> list[Frame]:
     suffix = ".toml" if name in ("shifted", "portrait") else ".json"
     cameras = scenes.camera_file(folder / f"{name}{suffix}", POSES, LENSES[name])
-    fixed = {"asset.normalize": "none", "output.passes": GEOMETRY}
+    fixed = {"asset.normalize": "none", "pixels.passes": GEOMETRY}
     frames = scenes.shoot(path, {**cameras, **fixed, **values})
     assert len(frames) == len(POSES)
     return frames
@@ -147,7 +147,7 @@ def test_small_things_are_seen_where_the_written_camera_projects_them(folder: Pa
             scenes.add_sphere(0.06, center, segments=48, name=f"Point {index}")
     cameras = scenes.camera_file(folder / "points.json", POSES, LENSES["shifted"])
     job = scenes.make_job(
-        {**cameras, "asset.normalize": "none", "output.passes": ["object_index", "mask"]}
+        {**cameras, "asset.normalize": "none", "pixels.passes": ["object_index", "mask"]}
     )
     scene = scenes.open_scene(path, job)
     number = {name: index for index, name in scene.asset.object_names.items()}
@@ -181,7 +181,7 @@ def test_depth_is_planar_and_distance_runs_along_the_ray(folder: Path) -> None:
     poses = [scenes.look_at((0, 0, 2)), scenes.look_at((0, 0, 80))]
     cameras = scenes.camera_file(folder / "wall.json", poses, scenes.lens(120, (128, 96)))
     frame, _ = scenes.shoot(
-        path, {**cameras, "asset.normalize": "none", "output.passes": GEOMETRY}
+        path, {**cameras, "asset.normalize": "none", "pixels.passes": GEOMETRY}
     )
     assert frame.passes["mask"].all()
     depth, distance = frame.passes["depth"], frame.passes["distance"]
@@ -200,7 +200,7 @@ def test_camera_and_world_normals_are_the_same_vectors_in_other_axes(
     box: Path, folder: Path
 ) -> None:
     in_camera = shoot(box, folder, "square")
-    in_world = shoot(box, folder, "square", **{"output.normal_space": "world"})
+    in_world = shoot(box, folder, "square", **{"pixels.normal_space": "world"})
     for first, second in zip(in_camera, in_world, strict=True):
         rotation = first.camera.camera_to_world[:3, :3]
         assert np.allclose(
@@ -246,7 +246,7 @@ def test_a_camera_close_to_a_huge_wall_and_one_far_away_keep_their_precision(
             scenes.lens(fov, (96, 96)),
         )
         frame, _ = scenes.shoot(
-            path, {**cameras, "asset.normalize": "none", "output.passes": GEOMETRY}
+            path, {**cameras, "asset.normalize": "none", "pixels.passes": GEOMETRY}
         )
         depth, _ = scenes.cast_box(frame.camera, [-1] * 3, [1] * 3)
         inside = scenes.interior(np.isfinite(depth))

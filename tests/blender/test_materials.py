@@ -222,7 +222,7 @@ def test_albedo_roughness_and_metallic_are_what_the_material_says(tmp_path: Path
     pose = scenes.look_at((-0.5, -9, 0), (-0.5, 0, 0))
     cameras = scenes.camera_file(tmp_path / "front.json", [pose], scenes.lens(50, (256, 48)))
     passes = ["rgb", "albedo", "roughness_metallic", "object_index", "mask"]
-    job = scenes.make_job({**cameras, "asset.normalize": "none", "output.passes": passes})
+    job = scenes.make_job({**cameras, "asset.normalize": "none", "pixels.passes": passes})
     scene = scenes.open_scene(path, job)
     assert scene.warnings == []
     (frame,) = scenes.frames_of(scene)
@@ -248,7 +248,7 @@ def test_a_shader_that_cannot_be_followed_is_named(tmp_path: Path) -> None:
         tree.links.new(convert.outputs[0], output.inputs["Surface"])
         material.diffuse_color = (0.2, 0.4, 0.6, 1)
         scenes.add_cube(material=material)
-    values = {**scenes.ring(tmp_path), "output.passes": ["albedo", "mask"]}
+    values = {**scenes.ring(tmp_path), "pixels.passes": ["albedo", "mask"]}
     scene = scenes.open_scene(path, scenes.make_job(values))
     assert any(item.startswith("unclear-materials: Strange") for item in scene.warnings)
 
@@ -263,7 +263,7 @@ def test_object_numbers_tell_objects_apart(tmp_path: Path) -> None:
     pose = scenes.look_at((0, -8, 0))
     cameras = scenes.camera_file(tmp_path / "front.json", [pose], scenes.lens(50, (96, 48)))
     passes = ["object_index", "mask"]
-    job = scenes.make_job({**cameras, "asset.normalize": "none", "output.passes": passes})
+    job = scenes.make_job({**cameras, "asset.normalize": "none", "pixels.passes": passes})
     scene = scenes.open_scene(path, job)
     (frame,) = scenes.frames_of(scene)
     for number, name in scene.asset.object_names.items():
@@ -331,7 +331,7 @@ def blend_without_its_image(path: Path) -> Path:
 )
 def test_a_missing_texture_is_replaced_and_named(name: str, build: Any, tmp_path: Path) -> None:
     path = build(tmp_path / name)
-    values = {**scenes.ring(tmp_path), "output.passes": ["rgb", "albedo", "mask"]}
+    values = {**scenes.ring(tmp_path), "pixels.passes": ["rgb", "albedo", "mask"]}
 
     def shot(**changes: Any) -> tuple[Any, Any]:
         scene = scenes.open_scene(path, scenes.make_job({**values, **changes}), "chair")
@@ -359,7 +359,7 @@ def test_a_missing_texture_is_replaced_and_named(name: str, build: Any, tmp_path
 def test_a_mesh_without_colours_gets_grey_or_a_seeded_colour(tmp_path: Path) -> None:
     for write, name in ((scenes.write_stl, "plain.stl"), (scenes.write_ply, "plain.ply")):
         path = write(tmp_path / name, scenes.CUBE_VERTICES, scenes.CUBE_FACES)
-        values = {**scenes.ring(tmp_path), "output.passes": ["rgb", "albedo", "mask"]}
+        values = {**scenes.ring(tmp_path), "pixels.passes": ["rgb", "albedo", "mask"]}
         for policy, color in (
             ("neutral", (0.5, 0.5, 0.5)),
             ("random", tuple(draw(5, "chair", "random-color", 0, 3))),
@@ -379,7 +379,7 @@ def test_vertex_colours_of_a_ply_file_are_shown(tmp_path: Path) -> None:
     path = scenes.write_ply(
         tmp_path / "colored.ply", scenes.CUBE_VERTICES, scenes.CUBE_FACES, colors
     )
-    values = {**scenes.ring(tmp_path), "output.passes": ["rgb", "albedo", "mask"]}
+    values = {**scenes.ring(tmp_path), "pixels.passes": ["rgb", "albedo", "mask"]}
     (frame,) = scenes.shoot(path, {**values, "asset.uncolored": "random"})
     albedo = frame.passes["albedo"][frame.passes["mask"] == 1]
     assert np.abs(albedo - (0.5, 0.2, 0.05)).max() < 3e-3

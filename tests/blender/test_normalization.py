@@ -414,7 +414,7 @@ def test_curves_text_metaballs_and_modifiers_count_as_they_render(tmp_path: Path
             # The limit surface of a cube is much rounder than the cube.
             assert 0.5 < box[1][0] < 0.9
         # What renders is what was measured: the pictures fill the box and stay inside.
-        scene = opened(path, tmp_path, "cube", **{"output.resolution": [128, 128]})
+        scene = opened(path, tmp_path, "cube", **{"pixels.resolution": [128, 128]})
         (frame,) = scenes.frames_of(scene)
         checks = {check.name: check for check in frame.checks}
         assert checks["mask_in_projected_box"].status == "ok", build.__name__
@@ -437,7 +437,7 @@ def test_cameras_and_lights_of_the_file_are_left_out(tmp_path: Path) -> None:
         source.collection.objects.link(lamp)
         world = bpy.data.worlds.new("World")
         source.world = world
-    job = {**scenes.ring(tmp_path), "engine.samples": 8, "output.passes": ["rgb", "mask"]}
+    job = {**scenes.ring(tmp_path), "engine.samples": 8, "pixels.passes": ["rgb", "mask"]}
     (white,) = scenes.shoot(path, job)
     mean = white.passes["rgb"][white.passes["mask"] == 1].mean(axis=0)
     # Half grey under white light; the lamp would burn it out.
@@ -468,7 +468,7 @@ def test_kept_lights_light_a_normalised_asset_as_they_lit_the_original(tmp_path:
         pose = scenes.look_at((2.5 * factor, -4 * factor, 2 * factor))
         cameras = scenes.camera_file(tmp_path / "lit.json", [pose], scenes.lens(45, (64, 64)))
         values = {"asset.normalize": method, "lighting.mode": "keep", "engine.samples": 32}
-        (frame,) = scenes.shoot(path, {**cameras, **values, "output.passes": ["rgb"]})
+        (frame,) = scenes.shoot(path, {**cameras, **values, "pixels.passes": ["rgb"]})
         pictures.append(frame.passes["rgb"].astype(int))
     assert pictures[0].max() > 60
     assert np.abs(pictures[0] - pictures[1]).mean() < 1.0

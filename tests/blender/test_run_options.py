@@ -21,7 +21,7 @@ def test_an_export_made_on_the_way_is_that_made_afterwards(
     sources = [str(scenes.write_glb(tmp_path / f"{name}.glb")) for name in names]
     (tmp_path / "broken.glb").write_bytes(b"glTF")
     job = tmp_path / "job.json"
-    values = {"cameras.views": 2, "output.resolution": [24, 20], "output.layout": layout}
+    values = {"cameras.views": 2, "pixels.resolution": [24, 20], "files.layout": layout}
     job.write_text(json.dumps(scenes.make_job(values).to_dict()))
     out = tmp_path / "out"
     code = cli.main(
@@ -51,7 +51,7 @@ def test_an_unknown_export_is_told_before_anything_is_rendered(
     assert not (tmp_path / "out").exists()
 
 
-def test_only_what_is_under_a_wanted_licence_is_rendered(
+def test_only_what_is_under_a_wanted_license_is_rendered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("free", "other", "unknown"):

@@ -23,8 +23,8 @@ GOLDEN = Path(__file__).with_name("golden_cameras.json")
 JOBS: dict[str, dict[str, Any]] = {
     **{name: {"cameras.pattern": name} for name in PATTERNS if name != "file"},
     "resampled": {"cameras.pattern": "gs-lrm", "cameras.framing": "resample", "seed": 11},
-    "portrait": {"output.resolution": [24, 40], "cameras.pixel_aspect": 1.25},
-    "shifted": {"output.resolution": [40, 24], "cameras.shift": [0.1, -0.07], "seed": 2**40 + 7},
+    "portrait": {"pixels.resolution": [24, 40], "cameras.pixel_aspect": 1.25},
+    "shifted": {"pixels.resolution": [40, 24], "cameras.shift": [0.1, -0.07], "seed": 2**40 + 7},
     "sphere": {"asset.normalize": "sphere", "cameras.pattern": "fibonacci"},
     "as it is": {"asset.normalize": "none", "cameras.pattern": "gs-lrm"},
 }
@@ -33,7 +33,7 @@ JOBS: dict[str, dict[str, Any]] = {
 def cameras(folder: Path, name: str) -> list[dict[str, Any]]:
     corners = scenes.CUBE_VERTICES * (3, 2, 1) + (7, -4, 2.5)
     path = scenes.write_ply(folder / "box.ply", corners, scenes.CUBE_FACES)
-    values = {"output.resolution": [32, 32], "output.passes": ["depth"], **JOBS[name]}
+    values = {"pixels.resolution": [32, 32], "pixels.passes": ["depth"], **JOBS[name]}
     if values.get("cameras.pattern") != "cube-faces":
         values["cameras.views"] = 4
     job = scenes.make_job(values)

@@ -31,16 +31,16 @@ def bpy(enabled: Any) -> Any:  # noqa: ARG001, F811
     """Blender with the add-on, an empty scene and a fresh search."""
     import bpy
 
-    from objaverse_render_addon.ui import search
+    from objaverse_render_addon.ui.search import state
 
     bpy.ops.wm.read_homefile(use_empty=True)
-    search._stop()
+    state.close()
     settings = bpy.context.window_manager.objaverse_search
     for prop in settings.bl_rna.properties:
         if prop.identifier not in ("rna_type", "name"):
             settings.property_unset(prop.identifier)
     yield bpy
-    search._stop()
+    state.close()
 
 
 @pytest.fixture
@@ -78,12 +78,12 @@ def fill(cache: Path, server: Server, count: int = 400) -> list[dict[str, Any]]:
 
 
 def found(bpy: Any) -> list[Any]:  # noqa: ARG001
-    from objaverse_render_addon.ui import search
+    from objaverse_render_addon.ui.search import state
 
-    return search._browser.entries
+    return state.browser().entries
 
 
-def test_a_search_finds_by_word_licence_category_and_faces(
+def test_a_search_finds_by_word_license_category_and_faces(
     bpy: Any, search: Any, cache: Path, server: Server
 ):
     records = fill(cache, server)
@@ -91,13 +91,13 @@ def test_a_search_finds_by_word_licence_category_and_faces(
     assert bpy.ops.objaverse.search() == {"FINISHED"}
     assert found(bpy)
     assert len(found(bpy)) <= 12
-    search.licence, search.sort = "by", "faces"
+    search.license, search.sort = "by", "faces"
     search.use_max_faces, search.max_faces = True, 50_000
     bpy.ops.objaverse.search()
     faces = [entry.faces for entry in found(bpy)]
     assert faces == sorted(faces) and faces[-1] <= 50_000
-    assert {entry.licence_text for entry in found(bpy)} <= {"by", "cc0"}
-    search.text, search.lvis, search.use_max_faces, search.licence = "", "chair", False, "any"
+    assert {entry.license_text for entry in found(bpy)} <= {"by", "cc0"}
+    search.text, search.lvis, search.use_max_faces, search.license = "", "chair", False, "any"
     bpy.ops.objaverse.search()
     names = {record["uid"]: record["name"].lower() for record in records}
     assert found(bpy) and all("chair" in names[entry.uid] for entry in found(bpy))
@@ -152,7 +152,8 @@ def test_the_network_is_used_only_where_blender_allows_it(
 def test_thumbnails_come_beside_the_search_and_become_icons(
     bpy: Any, search: Any, cache: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    from objaverse_render_addon.ui import preferences, search
+    from objaverse_render_addon.ui import background, preferences
+    from objaverse_render_addon.ui.search import state
 
     allowed = preferences.options
     monkeypatch.setattr(
@@ -162,14 +163,15 @@ def test_thumbnails_come_beside_the_search_and_become_icons(
     search.text = "chair"
     bpy.ops.objaverse.search()
     deadline = time.monotonic() + 20
-    while search._tick() is not None and time.monotonic() < deadline:
+    while background._tick_all() is not None and time.monotonic() < deadline:
         time.sleep(0.02)
     wanted = {entry.uid for entry in found(bpy)}
     assert wanted
-    assert set(search._pictures) >= wanted
-    assert tuple(search._pictures[min(wanted)].image_size) == (256, 144)
+    assert all(state.picture(uid) is not None for uid in wanted)
+    assert tuple(state.picture(min(wanted)).image_size) == (256, 144)
+    assert background.current("search") is None
     asked = len(server.asked)
-    search._stop()
+    state.close()
     bpy.ops.objaverse.search()
     assert len(server.asked) == asked
 
@@ -198,12 +200,12 @@ def test_an_object_that_cannot_be_had_is_an_error(
         bpy.ops.objaverse.import_found(uid="f" * 32)
 
 
-def test_the_tooltip_names_author_and_licence(
+def test_the_tooltip_names_author_and_license(
     bpy: Any, search: Any, cache: Path, server: Server
 ):
     from types import SimpleNamespace
 
-    from objaverse_render_addon.ui.search import OBJAVERSE_OT_import_found
+    from objaverse_render_addon.ui.search.operators import OBJAVERSE_OT_import_found
 
     records = fill(cache, server)
     search.text = ""
@@ -220,19 +222,19 @@ def test_cancelling_and_closing_end_the_threads(
 ):
     import threading
 
-    from objaverse_render_addon.ui import search
+    from objaverse_render_addon.ui.search import state
 
     fill(cache, server)
     search.text = "chair"
     bpy.ops.objaverse.search()
     bpy.ops.objaverse.cancel_search()
-    search._stop()
+    state.close()
     names = [thread.name for thread in threading.enumerate()]
     assert [name for name in names if name.startswith("objaverse-")] == []
 
 
 @pytest.mark.usefixtures("search")
-def test_what_was_found_is_rendered_with_its_licence_and_author(
+def test_what_was_found_is_rendered_with_its_license_and_author(
     bpy: Any, cache: Path, server: Server, tmp_path: Path
 ):
     from objaverse_render_addon.dataset.reader import AssetReader

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,7 +113,7 @@ def test_an_open_scene_gives_the_same_arrays_as_a_dataset_by_either_way(
     assert client.ask(Render(session, [2])) == Rendered(1)
     assert np.array_equal(client.arrays()[2]["depth"], files[2]["depth"])
 
-    job = scenes.make_job({**VALUES, "output.layout": "folder"})
+    job = scenes.make_job({**VALUES, "files.layout": "folder"})
     done = client.ask(
         RenderAsset(path.name, str(path), "asset", job.to_dict(), str(tmp_path / "out"))
     )
@@ -135,18 +136,18 @@ def test_settings_change_in_an_open_scene_and_come_back_as_they_were(
     with scenes.new_blend(path):
         scenes.add_cube(material=scenes.principled("Red", Base_Color=(0.8, 0.1, 0.1, 1)))
     client = Client(supervisor)
-    session = opened(client, path, **{"output.passes": ["rgb", "depth", "albedo"]})
+    session = opened(client, path, **{"pixels.passes": ["rgb", "depth", "albedo"]})
     client.ask(Render(session, [0]))
     before = client.arrays()[0]
     for _ in range(2):
         answer = client.ask(
-            Set(session, {"output.passes": ["roughness_metallic"], "engine.samples": 5})
+            Set(session, {"pixels.passes": ["roughness_metallic"], "engine.samples": 5})
         )
         assert isinstance(answer, Opened), answer
         client.ask(Render(session, [0]))
         assert list(client.arrays()[0]) == ["roughness_metallic"]
         client.ask(
-            Set(session, {"output.passes": ["rgb", "depth", "albedo"], "engine.samples": 2})
+            Set(session, {"pixels.passes": ["rgb", "depth", "albedo"], "engine.samples": 2})
         )
         client.ask(Render(session, [0]))
         for name, array in client.arrays()[0].items():
@@ -180,7 +181,7 @@ def test_a_cancelled_request_ends_between_views_and_the_worker_stays(
     path = scenes.write_glb(tmp_path / "box.glb")
     client = Client(supervisor)
     pid = supervisor.start().pid
-    job = scenes.make_job({**VALUES, "cameras.views": 400, "output.layout": "folder"})
+    job = scenes.make_job({**VALUES, "cameras.views": 400, "files.layout": "folder"})
     frames = []
 
     def cancel_soon(received: Received) -> None:
@@ -205,14 +206,15 @@ def test_one_that_does_not_end_what_is_cancelled_is_ended(tmp_path: Path) -> Non
     path = scenes.write_glb(tmp_path / "box.glb")
     supervisor = Supervisor(Place(), scratch=tmp_path / "scratch")
     job = scenes.make_job(
-        {**VALUES, "engine.samples": 65_536, "output.resolution": [512, 512]}
+        {**VALUES, "engine.samples": 65_536, "pixels.resolution": [512, 512]}
     )
     try:
         supervisor.start()
 
         def cancel(received: Received) -> None:
             if isinstance(received.message, Stage) and received.message.name == "render":
-                supervisor.cancel(grace=1.0)
+                # By then its first colour, of minutes, is on its way.
+                threading.Timer(4.0, supervisor.cancel, [1.0]).start()
 
         since = time.monotonic()
         with pytest.raises(WorkerTimeout, match="cancelled"):
@@ -300,7 +302,7 @@ def test_assets_come_to_a_stage_and_leave_it_without_a_trace(tmp_path: Path) -> 
         scenes.add_cube(material=scenes.principled("Paint", Base_Color=(0.8, 0.1, 0.1, 1)))
     scenes.write_glb(blue)
     job = scenes.make_job(
-        {**VALUES, "output.passes": ["rgb", "depth", "albedo", "object_index"]}
+        {**VALUES, "pixels.passes": ["rgb", "depth", "albedo", "object_index"]}
     ).resolved()
     scratch = tmp_path / "scratch"
     scratch.mkdir()

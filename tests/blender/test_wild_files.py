@@ -39,7 +39,7 @@ class Look:
 
     def __init__(self, path: Path, folder: Path, **values: Any) -> None:
         job = scenes.make_job({
-            **scenes.ring(folder, 32), "output.passes": ["rgb", "depth", "mask", "albedo"],
+            **scenes.ring(folder, 32), "pixels.passes": ["rgb", "depth", "mask", "albedo"],
             "asset.normalize": "cube", **values,
         })  # fmt: skip
         self.session = scenes.open_scene(path, job)
@@ -106,7 +106,7 @@ def test_an_obj_is_read_whatever_an_editor_made_of_it(tmp_path: Path) -> None:
         "mark": b"\xef\xbb\xbf" + plain.encode(),
         "wide": plain.encode("utf-16"),
         "old": plain.replace("\n", "\r").encode(),
-        "comments": plain.replace("\nvt", " # info\nvt", 1).replace("0\nv ", "0 # nan\nv ").encode(),
+        "comments": plain.replace("\nvt", " # info\nvt", 1).replace("\nv ", " # nan\nv ").encode(),
         "comma": obj_text(number=lambda value: f"{value:.3f}".replace(".", ",")).encode(),
     }
     right: Look | None = None
@@ -497,7 +497,7 @@ def test_polygons_of_collada_keep_their_area(tmp_path: Path) -> None:
         geometry = dae_geometry("g", vertices, [range(len(points))], primitive=primitive)
         path = tmp_path / "flat.dae"
         path.write_text(dae(geometry, dae_node()))
-        look = Look(path, tmp_path, **{"output.resolution": [128, 128]})
+        look = Look(path, tmp_path, **{"pixels.resolution": [128, 128]})
         mesh = look.session.asset.rendered[0].data
         assert sum(polygon.area for polygon in mesh.polygons) == pytest.approx(area)
         whole = [(x, 0, z) for x in (0, 3) for z in (0, 3)]
@@ -522,11 +522,11 @@ def test_polygons_of_collada_keep_their_area(tmp_path: Path) -> None:
 @own_reader
 def test_a_skinned_mesh_stands_where_its_joints_are(tmp_path: Path) -> None:
     """Bound at the origin; the joint has moved by (4, 0, 0) since and turned by 90° about Z."""
-    joints = " ".join(["j"])
     skin = (
-        '<library_controllers><controller id="c"><skin source="#s"><bind_shape_matrix>2 0 0 0 0 2 0 '
-        f'0 0 0 2 0 0 0 0 1</bind_shape_matrix><source id="c-j"><Name_array id="c-j-a" count="1">'
-        f"{joints}</Name_array></source>{dae_source('c-i', np.eye(4), 16)}"
+        '<library_controllers><controller id="c"><skin source="#s"><bind_shape_matrix>2 0 0 0 '
+        '0 2 0 0 0 0 2 0 0 0 0 1</bind_shape_matrix><source id="c-j"><Name_array id="c-j-a" '
+        'count="1">j</Name_array></source>'
+        f"{dae_source('c-i', np.eye(4), 16)}"
         f"{dae_source('c-w', [1], 1)}<joints><input semantic=\"JOINT\" source=\"#c-j\"/><input "
         'semantic="INV_BIND_MATRIX" source="#c-i"/></joints><vertex_weights count="8"><input '
         'semantic="JOINT" source="#c-j" offset="0"/><input semantic="WEIGHT" source="#c-w" '

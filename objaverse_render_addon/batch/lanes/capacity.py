@@ -186,7 +186,7 @@ def _on_gpus(used: list[Gpu], workers: int | None, assets: int | None) -> list[P
 def _on_cpu(job: RenderJob, workers: int | None, assets: int | None) -> list[Place]:
     count = cores()
     if workers is None:
-        width, height = job.output.resolution
+        width, height = job.pixels.resolution
         need = _WORKER_MEMORY + _PIXEL_MEMORY * width * height
         # A worker per core: import, checks and packing know one core only.
         workers = min(count, max(1, memory() // need)) if memory() else count

@@ -6,7 +6,6 @@ The run gives a lane one task after the other and hears of it through a queue.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import queue
 import threading
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from ...errors import (
     WorkerTimeout,
     from_reason,
 )
+from ...files import file_sha256
 from ...worker.channel import Received
 from ...worker.protocol import Done, Failed, FrameDone, RenderAsset, Stage
 from ...worker.supervisor import Place, Supervisor
@@ -83,6 +83,7 @@ class LocalLane:
     def __init__(self, place: Place, options: Workers | None = None) -> None:
         options = options or Workers()
         self._timeout, self._previews = options.timeout, str(options.previews or "")
+        self._allowed = [str(Path(one).expanduser().absolute()) for one in options.allow_outside]
         self._supervisor = Supervisor(
             place,
             blender=Path(options.blender) if options.blender else None,
@@ -101,7 +102,10 @@ class LocalLane:
         except RenderError as error:
             raise LaneBroken(error) from error
         request = replace(
-            task, previews=self._previews, threads=supervisor.place.threads
+            task,
+            previews=self._previews,
+            threads=supervisor.place.threads,
+            folders=[*task.folders, *self._allowed],
         )
 
         def on_answer(received: Received) -> None:
@@ -148,8 +152,7 @@ def sha256_of(path: Path) -> str | None:
     # A pipe or a device may never end, and no error of a name may get in an asset's way.
     with contextlib.suppress(OSError, ValueError):
         if path.is_file():
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return file_sha256(path)
     return None
 
 

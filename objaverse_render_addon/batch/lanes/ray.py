@@ -93,7 +93,10 @@ class _NodeLane:
             # What waits for its shard goes where the run packs; the rest where it belongs.
             shelved = self._settings.layout == "webdataset"
             out = task.out if shelved else str(self._store.staging)
-            there = replace(task, path=str(fetched.path), provenance=known, out=out)
+            folders = [str(fetched.folder)] if fetched.folder else []
+            there = replace(
+                task, path=str(fetched.path), folders=folders, provenance=known, out=out
+            )
             done = self._lane.render(there, tell)
         finally:
             self._resolver.release(fetched)
@@ -131,7 +134,7 @@ def make_node_lane(settings: NodeSettings) -> Lane:
     return _NodeLane(settings)
 
 
-Outcome = tuple[str, Any]
+NodeOutcome = tuple[str, Any]
 
 
 class _Actor:
@@ -144,7 +147,7 @@ class _Actor:
     def is_there(self) -> bool:
         return True
 
-    def render(self, task: RenderAsset) -> Outcome:
+    def render(self, task: RenderAsset) -> NodeOutcome:
         try:
             if self._lane is None:
                 self._lane = self._make(self._settings)

@@ -14,12 +14,12 @@ from ...errors import LedgerDamaged, OutputExists, OutputNotWritable, from_reaso
 from ...job import RenderJob
 from ..output import packing
 from ..output.store import Store
-from ..prepare import Item, changed_content, changed_job, check_same, made_differently
+from ..prepare import Item, changed_content, changed_job, ensure_same_source, mismatch_error
 from ..results import KEPT_RESULTS, AssetResult, Report
 from .ledger import Ledger
-from .rows import FAILED, Outcome
+from .rows import FAILED, AssetOutcome
 
-__all__ = ["check_job", "look_at_files", "look_at_shards", "tell_earlier"]
+__all__ = ["check_job", "reconcile_shards", "reconcile_with_output", "replay_results"]
 
 _LOOKED_AT: Final = 200_000
 """Finished assets whose files are looked for at the start; of more, the ledger is believed."""
@@ -51,7 +51,7 @@ def _refuse_another_job(ledger: Ledger, job: RenderJob, store: Store) -> bool:
     if old is None or not ledger.counts()["done"]:
         return False
     if old != job.fingerprint():
-        raise made_differently(store.address, changed_job(ledger.job(old) or {}, job))
+        raise mismatch_error(store.address, changed_job(ledger.job(old) or {}, job))
     return True
 
 
@@ -66,7 +66,7 @@ def _refuse_another_job_of_other_parts(ledger: Ledger, job: RenderJob, store: St
                 return
 
 
-def look_at_files(ledger: Ledger, store: Store, request: int) -> None:
+def reconcile_with_output(ledger: Ledger, store: Store, request: int) -> None:
     """Assets that the ledger calls done and that are not there, or not whole, wait again."""
     if ledger.counts(request)["done"] > _LOOKED_AT:
         return
@@ -80,19 +80,19 @@ def look_at_files(ledger: Ledger, store: Store, request: int) -> None:
         ):
             missing.append(row["id"])
         elif changes := _changes(row):
-            error = made_differently(str(store.where(row["path"])), changes)
+            error = mismatch_error(str(store.where(row["path"])), changes)
             other.append(
-                Outcome(row["id"], "failed", 1, error.reason, error.message, error.hint)
+                AssetOutcome(row["id"], "failed", 1, error.reason, error.message, error.hint)
             )
     ledger.finish(*other)
-    ledger.wait_again(missing)
+    ledger.reset(missing)
     changed = [
         row["id"]
         for row in ledger.assets(FAILED, request=request, limit=_LOOKED_AT)
         if row["source_bytes"] and row["reason"] != "output-exists"
         and _size(row["source"]) not in (None, row["source_bytes"])
     ]  # fmt: skip
-    ledger.wait_again(changed)
+    ledger.reset(changed)
     ledger.flush()
 
 
@@ -116,7 +116,7 @@ def _size(source: str) -> int | None:
         return None
 
 
-def look_at_shards(ledger: Ledger, store: Store, job: RenderJob, overwrite: bool) -> None:
+def reconcile_shards(ledger: Ledger, store: Store, job: RenderJob, overwrite: bool) -> None:
     """What lies in a shard is done; what lay in one that is gone is not.
 
     Raises:
@@ -140,7 +140,7 @@ def look_at_shards(ledger: Ledger, store: Store, job: RenderJob, overwrite: bool
         if common is not None:
             item = Item(common, job, fingerprint)
             with AssetRef(common.asset_id, "shard", store.where(shard)).open() as reader:
-                check_same(store.where(shard), reader.metadata, item, None)
+                ensure_same_source(store.where(shard), reader.metadata, item, None)
         ledger.adopt(shard, inside)
         for asset_id in inside:
             # A run that was killed may have packed it and not have come to this.
@@ -148,7 +148,7 @@ def look_at_shards(ledger: Ledger, store: Store, job: RenderJob, overwrite: bool
     ledger.flush()
 
 
-def tell_earlier(
+def replay_results(
     ledger: Ledger,
     request: int,
     store: Store,

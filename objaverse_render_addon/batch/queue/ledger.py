@@ -8,29 +8,39 @@ rendered by, ``runs`` who worked on it (:mod:`.ledger_file` has the tables).
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
-import re
+import shutil
 import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from ...errors import RenderError
+from ...words import redacted
 from ..lock import Lock
-from .ledger_file import error_of, named, open_ledger
-from .rows import STATES, Entry, Outcome, Row, Run, file_type
+from .ledger_file import believed, damaged, error_of, make_private, named, open_ledger
+from .naming import ANEW, NameOf, Naming, find_name
+from .rows import MERGED, STATES, AssetOutcome, QueueEntry, Row, Run
 
 __all__ = ["Ledger", "ledger_of_run"]
 
 _IN_HAND: Final = ("downloading", "rendering", "packing")
 _DEADLY_RUNS: Final = 5
-"""Runs that may die over an asset before it is given up; from the second on it comes last."""
+"""Runs that may die over an asset before it is given up; from the second on it comes last.
+
+While it is fetched and looked at they count half, for that is more often somebody else's doing.
+"""
 _BATCH: Final = 20_000
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_TAKEN_IN: Final = "taken in"
+"""Remark: the newest request, the number of its assets, and a sum over them."""
+_SUMMED: Final = 100_000
+"""Assets up to which there is a sum: a tenth of a second."""
 # An asset that was rendered by one run and packed by the next keeps what the first knew.
 _KEPT: Final = ", ".join(
     f"{name} = coalesce(?, {name})"
@@ -39,7 +49,6 @@ _KEPT: Final = ", ".join(
         "bytes", "source_bytes", "seconds", "stages", "warnings", "doubts",
     )
 )  # fmt: skip
-_ANEW: Final = "state = 'waiting', attempts = 0, lost = 0, reason = NULL"
 _ROW: Final = "id, source, asset_id, state, attempts, replace, options"
 
 
@@ -103,7 +112,9 @@ class Ledger:
         self._flushed = time.monotonic()
         self._unwritten: list[tuple[str, list[tuple[Any, ...]]]] = []
         self.patience: Callable[[RenderError, float], bool] | None = None
+        self._identity: tuple[int, int] | None = None
         self._db = open_ledger(path, read_only=read_only)
+        self._identity = self._identity_now()
 
     def __enter__(self) -> Ledger:
         return self
@@ -117,6 +128,20 @@ class Ledger:
             self.flush()
         self._db.close()
 
+    def is_in_place(self) -> bool:
+        """Whether what is written still goes to where it belongs, as far as can be told."""
+        now = self._identity_now()
+        return now is not None and self._identity in (None, now)
+
+    def _identity_now(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError:
+            return self._identity  # Storage that does not answer is another matter.
+        return found.st_dev, found.st_ino
+
     def let_go(self) -> bool:
         """Whether nobody else reads it now; then there is no file beside it, and it may go.
 
@@ -129,6 +154,11 @@ class Ledger:
         except sqlite3.OperationalError:
             return False
         return bool(mode == "delete")
+
+    def copy(self, path: Path) -> None:
+        """Write all that is in it into a new file."""
+        with contextlib.closing(sqlite3.connect(path)) as target:
+            self._db.backup(target)
 
     # --- Writing ----------------------------------------------------------------------------
 
@@ -187,94 +217,79 @@ class Ledger:
         """
         found = self._db.execute("SELECT id, digest FROM requests ORDER BY id DESC LIMIT 1")
         newest = found.fetchone()
-        return newest[0] if newest and newest[1] == digest else None
+        if not newest or newest[1] != digest:
+            return None
+        # Where some are not what they were, the list is taken in again.
+        return newest[0] if self.get(_TAKEN_IN) in (None, self._taken_in(newest[0])) else None
 
-    def add(self, digest: str, entries: Iterable[Entry], *, replace: bool = False) -> int:
+    def add(
+        self,
+        digest: str,
+        entries: Iterable[QueueEntry],
+        *,
+        replace: bool = False,
+        whole: Callable[[], Iterable[QueueEntry]] | None = None,
+    ) -> int:
         """Take assets in, in their order, as what a run works on; returns the request's number.
 
-        Those that are in already keep their state.
+        Those that are in already keep their state. Files that would have one name get several
+        (:mod:`.naming`).
 
         Args:
             replace: They shall be rendered again.
+            whole: Gives all of the list that these are a part of.
         """
         self._begin()
         self._db.execute("DELETE FROM requests WHERE digest = ?", (digest,))
         cursor = self._db.execute("INSERT INTO requests (digest) VALUES (?)", (digest,))
         request = int(cursor.lastrowid or 0)
         try:
+            naming = Naming(self._db, request, replace=replace)
             entries = iter(entries)
             while batch := list(islice(entries, _BATCH)):
-                self._add(request, batch, replace)
+                if any(redacted(one.source) != one.source for one in batch if "://" in one.source):
+                    make_private(self.path)
+                naming.add(batch)
+            naming.settle(None if whole is None else partial(self._names_in, whole))
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
-        self.flush()
+        self.put(_TAKEN_IN, self._taken_in(request))
         return request
 
-    def _add(self, request: int, batch: list[Entry], replace: bool) -> None:
-        now = time.time()
-        rows = [
-            (
-                entry.source,
-                entry.asset_id,
-                request,
-                json.dumps(entry.options, sort_keys=True) if entry.options else None,
-                replace,
-                now,
-            )
-            for entry in batch
-        ]
-        changes = self._db.total_changes
-        self._db.executemany(
-            "INSERT INTO assets (source, asset_id, request, options, replace, updated, state)"
-            " VALUES (?, ?, ?, ?, ?, ?, 'waiting')"
-            " ON CONFLICT (asset_id) DO NOTHING",
-            rows,
-        )
-        if self._db.total_changes - changes == len(rows):
-            return
-        for entry in batch:
-            self._add_known(request, entry, replace, now)
+    def _taken_in(self, request: int) -> str:
+        """What tells later whether the assets of a request are still those that it came with."""
+        count, total = sum(self.counts(request).values()), 0
+        if count <= _SUMMED:
+            for row in self._db.execute(
+                "SELECT source, asset_id, options FROM assets WHERE request = ?", (request,)
+            ):
+                digest = hashlib.blake2b(repr(row).encode(), digest_size=8).digest()
+                total += int.from_bytes(digest, "big")
+        return f"{request} {count} {total % (1 << 64):016x}"
 
-    def _add_known(self, request: int, entry: Entry, replace: bool, now: float) -> None:
-        """An asset that may have been in already: the same again, or another of the same name."""
-        (row, source, held_by, before) = self._db.execute(
-            "SELECT id, source, request, options FROM assets WHERE asset_id = ?",
-            (entry.asset_id,),
-        ).fetchone()
-        options = json.dumps(entry.options, sort_keys=True) if entry.options else None
-        other = source != entry.source or before != options
-        if other and held_by == request:
-            self._add_duplicate(request, entry, source, now)
-            return
-        self._db.execute(
-            "UPDATE assets SET request = ?, source = ?, options = ? WHERE id = ?",
-            (request, entry.source, options, row),
-        )
-        if replace:
-            self._db.execute(f"UPDATE assets SET {_ANEW}, replace = 1 WHERE id = ?", (row,))
-        elif other:
-            # The name is free again for this run; its file tells whether it is what is wanted.
-            self._db.execute(f"UPDATE assets SET {_ANEW} WHERE id = ?", (row,))
+    @contextlib.contextmanager
+    def _names_in(self, whole: Callable[[], Iterable[QueueEntry]]) -> Iterator[NameOf]:
+        """The name that each asset gets where nobody has a part only."""
+        folder = self.path.with_name(f".{self.path.stem}.names")
+        # One is left by a run that was killed over it.
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            with Ledger(folder / "ledger.sqlite") as ledger:
+                yield partial(ledger.name_of, ledger.add("", whole()))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
-    def _add_duplicate(self, request: int, entry: Entry, held: str, now: float) -> None:
-        self._db.execute(
-            "DELETE FROM assets WHERE asset_id IS NULL AND source = ?", (entry.source,)
-        )
-        self._db.execute(
-            "INSERT INTO assets (source, request, state, reason, message, hint, file_type,"
-            " updated) VALUES (?, ?, 'failed', 'duplicate-asset', ?, ?, ?, ?)",
-            (
-                entry.source,
-                request,
-                f"{entry.source} and {held} would both be named {entry.asset_id}.",
-                "They have the same content."
-                if _SHA256.fullmatch(entry.asset_id)
-                else "Use --ids sha256, or render them into different folders.",
-                file_type(entry.source),
-                now,
-            ),
-        )
+    def name_of(
+        self, request: int, base: str, source: str, options: str | None
+    ) -> str | None:
+        """The name that a request gave an asset, which has that of its file or another one.
+
+        Args:
+            base: The file's name.
+            options: As JSON, its keys sorted.
+        """
+        return find_name(self._db, request, base, source, options)
 
     def claim(self, request: int, count: int) -> list[Row]:
         """Take a request's next waiting assets in hand, in their order.
@@ -287,7 +302,7 @@ class Ledger:
             (request, count),
         ).fetchall()
         self.mark([row[0] for row in found], "downloading")
-        return [_row(row) for row in found]
+        return [self._row(row) for row in found]
 
     def mark(self, ids: Sequence[int], state: str) -> None:
         """Set the state of assets that are in hand, or put them back."""
@@ -297,11 +312,11 @@ class Ledger:
             ((state, now, one) for one in ids),
         )
 
-    def hold(self, row: Row) -> None:
+    def defer(self, row: Row) -> None:
         """Another attempt is due, by who has it in hand: nobody else may claim it."""
         self._put(row, "downloading")
 
-    def put_back(self, row: Row) -> None:
+    def requeue(self, row: Row) -> None:
         """Another attempt is due, by whoever claims it."""
         self._put(row, "waiting")
 
@@ -311,11 +326,11 @@ class Ledger:
             [(state, row.attempts, time.time(), row.id)],
         )
 
-    def wait_again(self, ids: Sequence[int]) -> None:
+    def reset(self, ids: Sequence[int]) -> None:
         """Assets that had ended are to be looked at as if nothing had been tried yet."""
-        self._write(f"UPDATE assets SET {_ANEW} WHERE id = ?", [(one,) for one in ids])
+        self._write(f"UPDATE assets SET {ANEW} WHERE id = ?", [(one,) for one in ids])
 
-    def finish(self, *outcomes: Outcome) -> None:
+    def finish(self, *outcomes: AssetOutcome) -> None:
         """Write how assets ended; several at once, all or none."""
         now = time.time()
         self._write(
@@ -336,16 +351,20 @@ class Ledger:
         """What a run had in hand is waiting again; returns how many.
 
         Args:
-            died: The run was killed: what was being rendered may have done it. If that happens
-                again it waits until the end of the list, and in the end it is given up.
+            died: The run was killed: what was being rendered or fetched may have done it. If that
+                happens again it waits until the end of the list, and in the end it is given up.
         """
         self._begin()
         if died:
-            self._db.execute("UPDATE assets SET lost = lost + 1 WHERE state = 'rendering'")
+            self._db.execute(
+                "UPDATE assets SET lost = lost + CASE state WHEN 'rendering' THEN 1 ELSE 0.5 END"
+                " WHERE state IN ('rendering', 'downloading')"
+            )
             self._db.execute(
                 "UPDATE assets SET state = 'given up', reason = 'worker-crashed', message ="
-                " source || ': whole runs ended while it was being rendered.', hint ="
-                " 'Try it alone, with --max-memory.' WHERE state = 'rendering' AND lost >= ?",
+                " asset_id || ': whole runs ended while it was in hand.', hint ="
+                " 'Try it alone, with --max-memory.'"
+                " WHERE state IN ('rendering', 'downloading') AND lost >= ?",
                 (_DEADLY_RUNS,),
             )
         marks = ", ".join("?" * len(_IN_HAND))
@@ -372,7 +391,7 @@ class Ledger:
     def forget_shard(self, shard: str) -> None:
         """A shard is not there any more: what was in it waits."""
         self._write("DELETE FROM shards WHERE path = ?", [(shard,)])
-        self._write(f"UPDATE assets SET {_ANEW} WHERE state = 'done' AND path = ?", [(shard,)])
+        self._write(f"UPDATE assets SET {ANEW} WHERE state = 'done' AND path = ?", [(shard,)])
 
     def retry(self, reasons: Iterable[str] | None = None, request: int | None = None) -> int:
         """Failed assets wait for another try; returns how many.
@@ -391,7 +410,7 @@ class Ledger:
             values.append(request)
         self._begin()
         cursor = self._db.execute(
-            f"UPDATE assets SET {_ANEW} WHERE {where}",
+            f"UPDATE assets SET {ANEW} WHERE {where}",
             values,
         )
         self.flush()
@@ -419,7 +438,14 @@ class Ledger:
         found = self._db.execute(
             "SELECT job FROM jobs WHERE fingerprint = ?", (fingerprint,)
         ).fetchone()
-        return json.loads(found[0]) if found else None
+        with believed(self.path):
+            return dict(json.loads(found[0])) if found else None
+
+    def merged(self) -> tuple[int, set[int]]:
+        """Of how many parts it was merged, and which; 0 and none where it was not."""
+        with believed(self.path):
+            record = json.loads(self.get(MERGED) or '{"of": 0, "parts": []}')
+            return int(record["of"]), {int(part) for part in record["parts"]}
 
     def start_run(self, workers: int) -> int:
         """A run begins; returns its number."""
@@ -431,7 +457,8 @@ class Ledger:
         )
         self.flush()
         (run,) = self._db.execute("SELECT max(id) FROM runs").fetchone()
-        return int(run)
+        with believed(self.path):
+            return int(run)
 
     def beat(
         self, run: int, elapsed: float, done: int, failed: int, *, ended: str = "", note: str = ""
@@ -456,7 +483,8 @@ class Ledger:
             "SELECT id, host, pid, started, seen, elapsed, done, failed, workers, ended, note"
             " FROM runs ORDER BY id DESC"
         ):
-            yield Run(*found)
+            with believed(self.path):
+                yield _run(found)
 
     def counts(self, request: int | None = None) -> dict[str, int]:
         """State to number of assets, every state, of one request or of all."""
@@ -465,7 +493,8 @@ class Ledger:
         for state, count in self._db.execute(
             f"SELECT state, count(*) FROM assets {where} GROUP BY request, state", values
         ):
-            counts[state] += count
+            with believed(self.path):
+                counts[state] += count
         return counts
 
     def failures_by(self, column: str) -> dict[str, int]:
@@ -500,9 +529,8 @@ class Ledger:
         )
         names = [column[0] for column in cursor.description]
         for values_ in cursor:
-            row = dict(zip(names, values_, strict=True))
-            for name, empty in (("stages", {}), ("warnings", []), ("doubts", {}), ("options", {})):
-                row[name] = json.loads(row[name]) if row[name] else empty
+            with believed(self.path):
+                row = _told(dict(zip(names, values_, strict=True)))
             yield row
 
     def find(self, asset_id: str) -> Row | None:
@@ -510,7 +538,18 @@ class Ledger:
         found = self._db.execute(
             f"SELECT {_ROW} FROM assets WHERE asset_id = ?", (asset_id,)
         ).fetchone()
-        return _row(found) if found else None
+        return self._row(found) if found else None
+
+    def _row(self, values: tuple[Any, ...]) -> Row:
+        with believed(self.path):
+            row = Row(*values)
+            row.replace = bool(row.replace)
+            row.options = dict(json.loads(values[6])) if values[6] else None
+            leads = Path(row.asset_id).name != row.asset_id or row.asset_id.startswith(".")
+        if leads or "\\" in row.asset_id:
+            # A folder that somebody else made may bring its ledger along.
+            raise damaged(self.path, f"{row.asset_id!r:.80} is no name of an asset")
+        return row
 
     def block(self, request: int, first: int, last: int) -> dict[int, str]:
         """Id to state of a request's assets with ids from ``first`` to ``last``."""
@@ -526,8 +565,34 @@ def _json(value: object) -> str | None:
     return json.dumps(value) if value else None
 
 
-def _row(values: tuple[Any, ...]) -> Row:
-    row = Row(*values)
-    row.replace = bool(row.replace)
-    row.options = json.loads(values[6]) if values[6] else None
+_TEXTS: Final = ("source", "asset_id", "state", "path", "reason", "message", "hint", "log")
+_NUMBERS: Final = ("updated", "seconds", "bytes", "source_bytes", "views")
+_DECODED: Final = {"stages": dict, "warnings": list, "doubts": dict, "options": dict}
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with its JSON decoded.
+
+    Raises:
+        ValueError, TypeError: It is not what was written.
+    """
+    for names, kinds in ((_TEXTS, (str,)), (_NUMBERS, (int, float))):
+        for name in names:
+            if row[name] is not None and not isinstance(row[name], kinds):
+                raise TypeError(f"{name} of row {row['id']}")
+    for name, kind in _DECODED.items():
+        row[name] = json.loads(row[name]) if row[name] else kind()
+        if not isinstance(row[name], kind):
+            raise TypeError(f"{name} of row {row['id']}")
     return row
+
+
+def _run(values: tuple[Any, ...]) -> Run:
+    run = Run(*values)
+    numbers = (run.pid, run.started, run.seen, run.elapsed, run.done, run.failed, run.workers)
+    texts = (run.host, run.ended, run.note)
+    if not all(isinstance(number, int | float) for number in numbers) or not all(
+        isinstance(text, str) for text in texts
+    ):
+        raise TypeError(f"run {run.id}")
+    return run

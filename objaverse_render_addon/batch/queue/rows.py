@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 __all__ = [
     "FAILED",
     "FINISHED",
     "MERGED",
     "STATES",
-    "Entry",
-    "Outcome",
+    "UNDECODABLE",
+    "AssetOutcome",
+    "QueueEntry",
     "Row",
     "Run",
     "file_type",
@@ -25,20 +26,26 @@ FAILED: Final = ("failed", "given up")
 FINISHED: Final = ("done", *FAILED)
 MERGED: Final = "merged"
 """Remark of a ledger that was merged: of how many parts, and which."""
+UNDECODABLE: Final = "undecodable"
+"""Option of an asset whose file's name is no UTF-8; its source has it with the bytes escaped."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class QueueEntry:
     """An asset that a run was asked for.
 
     Attributes:
         asset_id: Name of the finished asset, unique in its folder.
         options: Job fields that this asset has its own values for.
+        naming: Whether the name is its file's, so that it may get another where two files have
+            the same (``derived``); was ``given`` to a file by the user; or is the source's own
+            and no other's (``own``).
     """
 
     source: str
     asset_id: str
     options: dict[str, Any] | None = None
+    naming: Literal["derived", "given", "own"] = "own"
 
 
 @dataclass(slots=True)
@@ -55,7 +62,7 @@ class Row:
 
 
 @dataclass(slots=True)
-class Outcome:
+class AssetOutcome:
     """How one asset ended; columns of ``assets``."""
 
     id: int

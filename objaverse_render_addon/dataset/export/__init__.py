@@ -40,7 +40,7 @@ from .lgm import Lgm
 from .nerf_synthetic import NerfSynthetic
 from .nerfstudio import Nerfstudio
 from .openlrm import OpenLrm
-from .run import Outcome, Report, export, export_asset, finish_export
+from .run import ExportOutcome, Report, export, export_asset, finish_export
 from .scene import Scene
 from .syncdreamer import SyncDreamer
 from .target import SceneFiles, Target
@@ -52,10 +52,10 @@ from .zero123plus import Zero123Plus
 __all__ = [
     "FORMATS",
     "SPLITS",
+    "ExportOutcome",
     "Format",
     "Note",
     "Options",
-    "Outcome",
     "Record",
     "Report",
     "Scene",

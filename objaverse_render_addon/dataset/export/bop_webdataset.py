@@ -6,11 +6,10 @@ Format: ``bop_toolkit_lib/dataset/bop_webdataset.py`` of the toolkit. A scene is
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ...errors import from_os_error
+from ...files import replacing
 from .base import Options, Record
 from .bop import Bop, entry_of, numbers_of, scene_files
 from .target import Target
@@ -33,18 +32,11 @@ class BopWebDataset(Bop):
         """Write a scene's shard; its size is kept with its numbers."""
         said = scene_files(part, record, entry["obj_id"])
         scene = int(final.stem.split("-")[1])
-        written = final.with_name(f".{final.name}.part{os.getpid()}")
-        try:
-            final.parent.mkdir(parents=True, exist_ok=True)
-            with written.open("wb") as file:
-                for image in said["scene_camera"]:
-                    file.write(_sample(part, said, scene, int(image)))
-                file.write(END_OF_TAR)
-            entry.setdefault("bytes", {})[str(scene)] = written.stat().st_size
-            written.replace(final)
-        except OSError as error:
-            written.unlink(missing_ok=True)
-            raise from_os_error(error, str(final)) from error
+        with replacing(final) as written, written.open("wb") as file:
+            for image in said["scene_camera"]:
+                file.write(_sample(part, said, scene, int(image)))
+            file.write(END_OF_TAR)
+            entry.setdefault("bytes", {})[str(scene)] = file.tell()
 
     def is_whole(self, target: Target, record: Record) -> bool:
         """Whether the asset is in its shards, or waits for them."""

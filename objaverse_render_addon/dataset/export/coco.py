@@ -47,20 +47,20 @@ class Coco(Format):
                 "file_name": name, "width": camera.width, "height": camera.height,
             }  # fmt: skip
             images.append({"image": image, "annotation": _annotation(scene, mask)})
-        licence = scene.metadata.get("license")
+        license = scene.metadata.get("license")
         return {
             "images": images,
             "category": _category(scene),
-            "license": licence if isinstance(licence, str) and licence else "unknown",
+            "license": license if isinstance(license, str) and license else "unknown",
         }
 
     def finish(self, target: Target, records: list[Record], options: Options) -> None:  # noqa: ARG002
         """``annotations/instances_<split>2017.json``; numbers follow the assets' keys."""
         categories = sorted({record.data["category"] for record in records})
-        licences = sorted({record.data["license"] for record in records})
+        licenses = sorted({record.data["license"] for record in records})
         for split in SPLITS:
             chosen = [record for record in records if record.split == split]
-            content = _instances(chosen, categories, licences)
+            content = _instances(chosen, categories, licenses)
             target.write_json(f"annotations/instances_{FOLDER.format(split=split)}.json", content)
 
 
@@ -91,17 +91,17 @@ def _category(scene: Scene) -> str:
 
 
 def _instances(
-    records: list[Record], categories: list[str], licences: list[str]
+    records: list[Record], categories: list[str], licenses: list[str]
 ) -> dict[str, Any]:
     category_ids = {name: number for number, name in enumerate(categories, 1)}
-    licence_ids = {name: number for number, name in enumerate(licences, 1)}
+    license_ids = {name: number for number, name in enumerate(licenses, 1)}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for record in records:
         for item in record.data["images"]:
             image_id = len(images) + 1
-            licence = licence_ids[record.data["license"]]
-            images.append({"id": image_id, **item["image"], "license": licence})
+            license = license_ids[record.data["license"]]
+            images.append({"id": image_id, **item["image"], "license": license})
             if item["annotation"] is not None:
                 annotations.append(
                     {
@@ -114,7 +114,7 @@ def _instances(
     return {
         "info": {"description": "Rendered 3D assets, one instance per picture", "version": "1"},
         "licenses": [{"id": number, "name": name, "url": ""} for name, number in
-                     licence_ids.items()],
+                     license_ids.items()],
         "images": images,
         "annotations": annotations,
         "categories": [{"id": number, "name": name, "supercategory": SUPER} for name, number in

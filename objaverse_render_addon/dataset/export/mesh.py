@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ...files import file_sha256
 from .scene import Scene
 
 __all__ = ["Mesh", "NotTheMesh", "ply_text", "source_file", "source_mesh"]
@@ -111,8 +111,7 @@ def source_file(scene: Scene) -> Path:
     """
     path = Path(str(scene.metadata.get("file_identifier")))
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = file_sha256(path)
     except (OSError, ValueError):
         raise NotTheMesh("the source is not at hand") from None
     if found != scene.metadata.get("sha256"):

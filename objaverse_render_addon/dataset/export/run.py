@@ -17,12 +17,13 @@ from ...errors import (
     MissingDependency,
     RenderError,
 )
-from ..reader import AssetReader, AssetRef, Dataset
+from ..guards import BROKEN, believing
+from ..reader import AssetReader, AssetRef, find_assets
 from .base import SPLITS, Format, Note, Options, Record
 from .scene import Scene
 from .target import Target
 
-__all__ = ["Outcome", "Report", "export", "export_asset", "finish_export"]
+__all__ = ["ExportOutcome", "Report", "export", "export_asset", "finish_export"]
 
 REPORT = "export.json"
 MOST_NAMED = 5
@@ -30,7 +31,7 @@ MOST_NAMED = 5
 
 
 @dataclass(slots=True)
-class Outcome:
+class ExportOutcome:
     """What became of one asset."""
 
     asset: str
@@ -57,7 +58,7 @@ class Report:
 
     format: str
     target: Path
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[ExportOutcome] = field(default_factory=list)
     scenes: int = 0
     views: int = 0
     splits: dict[str, int] = field(default_factory=dict)
@@ -65,7 +66,7 @@ class Report:
     trains: str = ""
 
     @property
-    def failed(self) -> list[Outcome]:
+    def failed(self) -> list[ExportOutcome]:
         """Of this run."""
         return [outcome for outcome in self.outcomes if outcome.status == "failed"]
 
@@ -101,7 +102,7 @@ def export(
     *,
     jobs: int = 1,
     overwrite: bool = False,
-    on_outcome: Callable[[Outcome, int, int], None] | None = None,
+    on_outcome: Callable[[ExportOutcome, int, int], None] | None = None,
 ) -> Report:
     """Export every finished asset of a dataset. Nothing is rendered, no Blender is needed.
 
@@ -113,7 +114,7 @@ def export(
         to: Name of the format, see ``FORMATS``.
         jobs: Assets at once, in threads (compression and numpy let go of Python's lock).
         overwrite: Write also what is whole.
-        on_outcome: Told each outcome, how many are done and how many there are.
+        on_outcome: Called with each outcome, how many are done and how many there are.
 
     Raises:
         InvalidJob, MissingDependency, SourceNotFound, OutputExists, OutputNotWritable: The whole
@@ -122,22 +123,30 @@ def export(
     form = format_named(to)
     options = (options or Options()).resolved(form)
     place = Target(Path(target), form, options)
-    assets = list(Dataset.open(dataset))
-    outcomes: list[Outcome] = []
+    outcomes: list[ExportOutcome] = []
+
+    def broken(where: str, error: RenderError) -> None:
+        outcomes.append(ExportOutcome(where, "failed", error=error))
+
+    assets = find_assets(dataset, on_broken=broken)
+    total = len(assets) + len(outcomes)
+    for number, outcome in enumerate(outcomes, 1):
+        if on_outcome:
+            on_outcome(outcome, number, total)
     seen: dict[str, str] = {}
 
-    def one(asset: AssetRef) -> Outcome:
+    def one(asset: AssetRef) -> ExportOutcome:
         try:
             _refuse_twins(asset, seen)
-            with AssetReader(asset) as reader:
+            with believing(asset), AssetReader(asset) as reader:
                 return _export(reader, place, options, overwrite)
         except RenderError as error:
-            return Outcome(asset.id, "failed", error=error)
+            return ExportOutcome(asset.id, "failed", error=error)
 
     for outcome in _mapped(one, assets, max(1, jobs)):
         outcomes.append(outcome)
         if on_outcome:
-            on_outcome(outcome, len(outcomes), len(assets))
+            on_outcome(outcome, len(outcomes), total)
     report = _finish(place, options)
     report.outcomes = outcomes
     return report
@@ -150,7 +159,7 @@ def export_asset(
     options: Options | None = None,
     *,
     overwrite: bool = False,
-) -> Outcome:
+) -> ExportOutcome:
     """Export one finished asset, skipping it where it is whole already.
 
     May be called from several threads or processes for different assets of one target. Lists
@@ -181,13 +190,13 @@ def _refuse_twins(asset: AssetRef, seen: dict[str, str]) -> None:
 
 
 def _mapped(
-    one: Callable[[AssetRef], Outcome], assets: list[AssetRef], jobs: int
-) -> Iterator[Outcome]:
+    one: Callable[[AssetRef], ExportOutcome], assets: list[AssetRef], jobs: int
+) -> Iterator[ExportOutcome]:
     if jobs == 1:
         yield from map(one, assets)
         return
     waiting = iter(assets)
-    running: set[Future[Outcome]] = set()
+    running: set[Future[ExportOutcome]] = set()
     with ThreadPoolExecutor(jobs, "export") as pool:
         try:
             while True:
@@ -202,7 +211,9 @@ def _mapped(
             pool.shutdown(cancel_futures=True)
 
 
-def _export(reader: AssetReader, target: Target, options: Options, overwrite: bool) -> Outcome:
+def _export(
+    reader: AssetReader, target: Target, options: Options, overwrite: bool
+) -> ExportOutcome:
     try:
         scene = Scene(reader, target.form, options)
         there = target.record(scene.key)
@@ -215,16 +226,18 @@ def _export(reader: AssetReader, target: Target, options: Options, overwrite: bo
                 )
             same = there.source == scene.source_digest
             if same and not overwrite and target.form.is_whole(target, there):
-                return Outcome(reader.id, "skipped", there.key, there.views, notes=there.notes)
+                return ExportOutcome(
+                    reader.id, "skipped", there.key, there.views, notes=there.notes
+                )
         return _write(scene, target, digest)
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+    except BROKEN as error:
         raise CheckFailed(
             f"{reader.id}: the metadata are not as they should be: {error!r}.",
             hint="objaverse-render verify says what is wrong with it.",
         ) from error
 
 
-def _write(scene: Scene, target: Target, digest: str) -> Outcome:
+def _write(scene: Scene, target: Target, digest: str) -> ExportOutcome:
     files = target.scene_files(scene.key, target.form.places(scene.key, scene.split))
     try:
         data = target.form.write(scene, files)
@@ -244,7 +257,7 @@ def _write(scene: Scene, target: Target, digest: str) -> Outcome:
         notes=scene.notes,
     )
     target.keep(record)
-    return Outcome(scene.asset_id, "done", scene.key, len(scene), notes=scene.notes)
+    return ExportOutcome(scene.asset_id, "done", scene.key, len(scene), notes=scene.notes)
 
 
 def _finish(target: Target, options: Options) -> Report:

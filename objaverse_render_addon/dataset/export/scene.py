@@ -210,6 +210,9 @@ class Scene:
     def array(self, view: int, name: str) -> Array:
         """A stored pass as it is, without the similarity.
 
+        Returns:
+            (H, W) or (H, W, C), of the pass' own dtype and units (:data:`.PASS_SPECS`).
+
         Raises:
             MissingPass: It is not stored.
             CheckFailed: Its shape or values are not what the metadata say.

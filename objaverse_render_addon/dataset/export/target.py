@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import OutputExists, from_os_error
-from ..atomic import write_whole
+from ...files import write_whole
 from .base import Format, Options, Record
 
 __all__ = ["SceneFiles", "Target"]
@@ -156,7 +156,7 @@ class SceneFiles:
         self.add(path, _encode(data))
 
     def add_npy(self, path: str, data: npt.NDArray[Any]) -> None:
-        """Add an array as ``.npy``."""
+        """Add an array of any shape and number type as ``.npy``, in C order."""
         buffer = io.BytesIO()
         np.save(buffer, np.ascontiguousarray(data), allow_pickle=False)
         self.add(path, buffer.getvalue())

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import tarfile
 import zipfile
@@ -22,7 +21,8 @@ from typing import Any, BinaryIO, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import OutputNotWritable, from_os_error
+from ...errors import OutputNotWritable
+from ...files import replacing
 from ...passspec import PASS_NAMES
 from ..images import encode_png
 from .base import SPLITS, Format, Note, Options, Record
@@ -316,23 +316,15 @@ def _groups(sources: list[tuple[_Piece, Path]]) -> Iterator[list[tuple[_Piece, P
 
 
 def _write_shard(path: Path, group: list[tuple[_Piece, Path]]) -> list[_Piece]:
-    part = path.with_name(f".{path.name}.part{os.getpid()}")
     pieces = []
-    try:
-        with part.open("wb") as file:
-            for piece, source in group:
-                offset = file.tell()
-                with source.open("rb") as there:
-                    there.seek(piece.offset)
-                    _copy(there, file, piece.size)
-                pieces.append(
-                    _Piece(piece.key, piece.source, offset, piece.size, piece.samples)
-                )
-            file.write(END_OF_TAR)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise from_os_error(error, str(path)) from error
+    with replacing(path) as part, part.open("wb") as file:
+        for piece, source in group:
+            offset = file.tell()
+            with source.open("rb") as there:
+                there.seek(piece.offset)
+                _copy(there, file, piece.size)
+            pieces.append(_Piece(piece.key, piece.source, offset, piece.size, piece.samples))
+        file.write(END_OF_TAR)
     return pieces
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import BoolProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
 from ...assets.formats import EXTENSIONS
@@ -14,90 +14,70 @@ from ...assets.sources import classify
 from ...assets.stated import license_line
 from ...batch.background import Fetch
 from ...blender import user_scene
-from ...blender.passes import is_set_up, restore_passes, setup_passes
-from ...errors import Interrupted, RenderError
+from ...blender.passes import SCENE_PASSES, is_set_up, restore_passes, setup_passes
+from ...errors import RenderError
 from .. import preferences
+from ..background import BackgroundOperator, CancelOperator
+from ..reports import fail, in_panel_words
 from ..viewport import overlay, preview
-from .common import TIMER_PERIOD, NeedsAsset, fail, in_panel_words, output_folder
+from .common import NeedsAsset, output_folder
 
-__all__ = ["CLASSES", "end_fetch"]
+__all__ = ["CLASSES"]
 
 
-class OBJAVERSE_OT_import_asset(bpy.types.Operator, ImportHelper):
+class OBJAVERSE_OT_import_asset(BackgroundOperator, bpy.types.Operator, ImportHelper):
     """Import a 3D file as the asset to look at and to render"""
 
     bl_idname = "objaverse.import_asset"
     bl_label = "Import Asset"
     bl_options: ClassVar = {"REGISTER", "UNDO"}
+    kind = "fetch"
+    in_the_way = "An asset is being fetched; wait for it or cancel it"
+    cancelled_by = "objaverse.cancel_import"
 
-    filter_glob: StringProperty(
-        default=";".join(f"*.{name}" for name in EXTENSIONS), options={"HIDDEN"}
+    filepath: StringProperty(
+        name="File",
+        description="A 3D file, or the identifier of an Objaverse asset; empty takes the panel's",
+        subtype="FILE_PATH",
+        options={"SKIP_SAVE"},
     )
-
-    _timer: Any = None
-
-    @classmethod
-    def poll(cls, _: bpy.types.Context) -> bool:
-        """Whether none is being fetched."""
-        if _fetch is not None:
-            cls.poll_message_set("An asset is being fetched; wait for it or cancel it")
-            return False
-        return True
+    filter_glob: StringProperty(
+        default=";".join(f"*.{name}" for name in EXTENSIONS), options={"HIDDEN", "SKIP_SAVE"}
+    )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Import what the panel names, or ask; an identifier is fetched beside the window."""
         source = context.scene.objaverse.source
         if not source and not self.filepath:
-            return ImportHelper.invoke(self, context, event)
+            asked: set[str] = ImportHelper.invoke(self, context, event)
+            return asked
         self.filepath = self.filepath or source
         if classify(self.filepath) == "path":
             return self.execute(context)
-        _start_fetch(context, self.filepath)
-        manager = context.window_manager
-        self._timer = manager.event_timer_add(TIMER_PERIOD, window=context.window)
-        manager.modal_handler_add(self)
-        return {"RUNNING_MODAL"}
-
-    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Wait for the file."""
-        fetch = _fetch
-        if fetch is None:
-            self.cancel(context)
-            return {"CANCELLED"}
-        if event.type == "ESC" and event.value == "PRESS":
-            fetch.cancel.set()
-            return {"RUNNING_MODAL"}
-        if event.type != "TIMER":
-            return {"PASS_THROUGH"}
-        if fetch.is_alive():
-            state = context.window_manager.objaverse
-            state.fetching, state.fetched = fetch.status, fetch.share
-            return {"PASS_THROUGH"}
-        self.cancel(context)
-        if isinstance(fetch.error, Interrupted):
-            self.report({"INFO"}, "Cancelled")
-            return {"CANCELLED"}
-        if fetch.error is not None:
-            return fail(self, fetch.error)
-        return self._import(context, fetch.path)
-
-    def cancel(self, context: bpy.types.Context) -> None:
-        """Blender closes the file or itself."""
-        if self._timer is not None:
-            context.window_manager.event_timer_remove(self._timer)
-            self._timer = None
-        end_fetch(context)
+        return super().invoke(context, event)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Import, and wait for it."""
-        source = self.filepath or context.scene.objaverse.source
-        if classify(source) == "path":
-            return self._import(context, Path(bpy.path.abspath(source)))
-        fetch = Fetch(source, preferences.options(context))
-        fetch.run()
-        if fetch.error is not None:
-            return fail(self, fetch.error)
-        return self._import(context, fetch.path)
+        self.filepath = self.filepath or context.scene.objaverse.source
+        if classify(self.filepath) == "path":
+            return self._import(context, Path(bpy.path.abspath(self.filepath)))
+        return super().execute(context)
+
+    def begin(self, context: bpy.types.Context) -> Fetch:
+        """Fetch what is not a file yet."""
+        fetch = Fetch(self.filepath, preferences.options(context))
+        fetch.start()
+        return fetch
+
+    def finish(self, context: bpy.types.Context, job: Fetch) -> set[str]:
+        """Import what was fetched."""
+        return self._import(context, job.path)
+
+    def failed(self, context: bpy.types.Context, error: RenderError) -> set[str]:
+        """In the panel too: the pop-up goes away with the next move of the mouse."""
+        state = context.window_manager.objaverse
+        state.warnings = in_panel_words(error)
+        return fail(self, error)
 
     def _import(self, context: bpy.types.Context, path: Path) -> set[str]:
         settings, state = context.scene.objaverse, context.window_manager.objaverse
@@ -105,13 +85,12 @@ class OBJAVERSE_OT_import_asset(bpy.types.Operator, ImportHelper):
             keep = settings.lighting == "keep"
             imported = user_scene.import_into_scene(context.scene, path, keep_lights=keep)
         except RenderError as error:
-            # The pop-up goes away with the next move of the mouse.
-            state.summary, state.license, state.warnings = "", "", in_panel_words(error)
-            return fail(self, error)
+            return self.failed(context, error)
         settings.source, settings.asset = str(self.filepath or path), imported.collection
         settings.current_view = 0
         overlay.bring_into_view(context, user_scene.corners(imported.collection))
-        state.summary, state.warnings = imported.summary, "\n".join(imported.warnings)
+        state.imported, state.summary = imported.collection.name, imported.summary
+        state.warnings = "\n".join(imported.warnings)
         state.license = license_line(path, preferences.options(context).get("download_dir"))
         preview.invalidate()
         for warning in imported.warnings:
@@ -120,45 +99,13 @@ class OBJAVERSE_OT_import_asset(bpy.types.Operator, ImportHelper):
         return {"FINISHED"}
 
 
-_fetch: Fetch | None = None
-
-
-def _start_fetch(context: bpy.types.Context, source: str) -> None:
-    global _fetch
-    _fetch = Fetch(source, preferences.options(context))
-    _fetch.start()
-    state = context.window_manager.objaverse
-    state.fetching, state.fetched = _fetch.status, 0.0
-
-
-def end_fetch(context: bpy.types.Context) -> None:
-    """Stop fetching, where something is being fetched."""
-    global _fetch
-    if _fetch is not None:
-        _fetch.cancel.set()
-        _fetch = None
-        context.window_manager.objaverse.fetching = ""
-
-
-class OBJAVERSE_OT_cancel_import(bpy.types.Operator):
+class OBJAVERSE_OT_cancel_import(CancelOperator, bpy.types.Operator):
     """Stop fetching the asset; what has arrived is kept for the next time"""
 
     bl_idname = "objaverse.cancel_import"
     bl_label = "Cancel Import"
-    bl_options: ClassVar = {"INTERNAL"}
-
-    @classmethod
-    def poll(cls, _: bpy.types.Context) -> bool:
-        """Whether something is being fetched."""
-        if _fetch is None:
-            cls.poll_message_set("No asset is being fetched")
-        return _fetch is not None
-
-    def execute(self, _: bpy.types.Context) -> set[str]:
-        """Cancel; the import ends by itself."""
-        assert _fetch is not None
-        _fetch.cancel.set()
-        return {"FINISHED"}
+    kind = "fetch"
+    nothing = "No asset is being fetched"
 
 
 class OBJAVERSE_OT_normalize(NeedsAsset, bpy.types.Operator):
@@ -168,11 +115,16 @@ class OBJAVERSE_OT_normalize(NeedsAsset, bpy.types.Operator):
     bl_label = "Normalize"
     bl_options: ClassVar = {"REGISTER", "UNDO"}
 
-    undo: bpy.props.BoolProperty(
+    undo: BoolProperty(
         name="Undo",
         description="Put the asset back to its own size and place",
         options={"HIDDEN", "SKIP_SAVE"},
     )
+
+    @classmethod
+    def description(cls, _: bpy.types.Context, properties: Any) -> str:
+        """What this button does."""
+        return "Put the asset back to its own size and place" if properties.undo else ""
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Normalise, or put back."""
@@ -189,7 +141,7 @@ class OBJAVERSE_OT_normalize(NeedsAsset, bpy.types.Operator):
 
 
 class OBJAVERSE_OT_setup_passes(bpy.types.Operator):
-    """Let this scene's own renders write depth and normals into one multilayer EXR"""
+    """Let this scene's own renders write depth, normals and positions into one multilayer EXR"""
 
     bl_idname = "objaverse.setup_passes"
     bl_label = "Set Up Passes"
@@ -199,8 +151,14 @@ class OBJAVERSE_OT_setup_passes(bpy.types.Operator):
         """Add the compositor nodes."""
         scene, settings = context.scene, context.scene.objaverse
         folder = output_folder(settings) / "passes"
-        setup_passes(scene, context.view_layer, settings.passes, folder)
+        setup_passes(scene, context.view_layer, settings.passes & SCENE_PASSES, folder)
         self.report({"INFO"}, f"Renders of this scene write their passes to {folder}")
+        items = settings.bl_rna.properties["passes"].enum_items_static
+        missing = settings.passes - SCENE_PASSES - {"rgb"}
+        if missing:
+            names = ", ".join(item.name for item in items if item.identifier in missing)
+            text = f"Render Asset writes these, this scene's renders do not: {names}"
+            self.report({"WARNING"}, text)
         return {"FINISHED"}
 
 
@@ -225,7 +183,7 @@ class OBJAVERSE_OT_restore_compositor(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (
+CLASSES: Final = (
     OBJAVERSE_OT_import_asset,
     OBJAVERSE_OT_cancel_import,
     OBJAVERSE_OT_normalize,

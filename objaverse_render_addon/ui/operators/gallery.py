@@ -1,86 +1,71 @@
-"""The dataset's web page, from the panel: made in a thread, so that the window stays alive."""
+"""The dataset's web page, from the panel."""
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import bpy
 
+from ...batch.background import BackgroundJob
 from ...dataset.gallery import build_gallery, open_gallery
-from ...errors import RenderError
+from ...errors import Interrupted
+from ..background import BackgroundOperator, CancelOperator
 from .common import output_folder
 
 __all__ = ["CLASSES"]
 
-_TICK = 0.2  # seconds
+
+class _MakeGallery(BackgroundJob):
+    """Makes the page, and shows it in the browser where there is somebody to see it."""
+
+    def __init__(self, folder: Path, *, show: bool) -> None:
+        super().__init__("gallery", "Gallery")
+        self._folder, self._show = folder, show
+        self.page = Path()
+
+    def work(self) -> None:
+        """Make it; what is made when it is cancelled is used the next time."""
+        if self._show:
+            self.page = open_gallery(self._folder, on_asset=self._progress)
+        else:
+            self.page = build_gallery(self._folder, on_asset=self._progress).page
+
+    def _progress(self, done: int, total: int, *_: Any) -> None:
+        if self.cancelled.is_set():
+            raise Interrupted("The making of the gallery was stopped.")
+        self.status, self.share = f"Gallery: {done} of {total} assets", done / max(1, total)
 
 
-class OBJAVERSE_OT_open_gallery(bpy.types.Operator):
+class OBJAVERSE_OT_open_gallery(BackgroundOperator, bpy.types.Operator):
     """Make the web page of all finished assets, or bring it up to date, and open it"""
 
     bl_idname = "objaverse.open_gallery"
     bl_label = "Open Gallery"
+    kind = "gallery"
+    in_the_way = "The gallery is being made; wait for it or cancel it"
+    cancelled_by = "objaverse.cancel_gallery"
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Make the page and wait for it; a script has no use for a browser."""
-        try:
-            page = build_gallery(output_folder(context.scene.objaverse)).page
-        except RenderError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        self.report({"INFO"}, str(page))
+    def begin(self, context: bpy.types.Context) -> _MakeGallery:
+        """Make the output folder's page; a script has no use for a browser."""
+        folder = output_folder(context.scene.objaverse)
+        job = _MakeGallery(folder, show=self.options.is_invoke)
+        job.start()
+        return job
+
+    def finish(self, _: bpy.types.Context, job: _MakeGallery) -> set[str]:
+        """Say where it is."""
+        self.report({"INFO"}, f"The gallery is {job.page}")
         return {"FINISHED"}
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:  # noqa: ARG002
-        """Make the page while the window goes on, then show it."""
-        self._work = _Work(output_folder(context.scene.objaverse))
-        window = context.window_manager
-        self._timer = window.event_timer_add(_TICK, window=context.window)
-        window.modal_handler_add(self)
-        return {"RUNNING_MODAL"}
 
-    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Look whether it is done."""
-        if event.type != "TIMER":
-            return {"PASS_THROUGH"}
-        if self._work.is_alive():
-            context.workspace.status_text_set(self._work.status)
-            return {"PASS_THROUGH"}
-        self.cancel(context)
-        if self._work.error is not None:
-            self.report({"ERROR"}, str(self._work.error))
-            return {"CANCELLED"}
-        self.report({"INFO"}, f"The gallery is {self._work.page}")
-        return {"FINISHED"}
+class OBJAVERSE_OT_cancel_gallery(CancelOperator, bpy.types.Operator):
+    """Stop making the gallery; what is made is used the next time"""
 
-    def cancel(self, context: bpy.types.Context) -> None:
-        """Leave no timer behind; Blender calls this when it closes, too."""
-        context.workspace.status_text_set(None)
-        context.window_manager.event_timer_remove(self._timer)
+    bl_idname = "objaverse.cancel_gallery"
+    bl_label = "Cancel Gallery"
+    kind = "gallery"
+    nothing = "No gallery is being made"
 
 
-class _Work(threading.Thread):
-    """Makes the page; knows nothing of Blender, which threads must not touch."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(name="gallery", daemon=True)
-        self.folder = folder
-        self.page: Path | None = None
-        self.error: RenderError | None = None
-        self.status = "Gallery …"
-        self.start()
-
-    def run(self) -> None:
-        """Make and open it."""
-        try:
-            self.page = open_gallery(self.folder, on_asset=self._tell)
-        except RenderError as error:
-            self.error = error
-
-    def _tell(self, done: int, total: int, *_: Any) -> None:
-        self.status = f"Gallery: {done} of {total} assets"
-
-
-CLASSES = (OBJAVERSE_OT_open_gallery,)
+CLASSES: Final = (OBJAVERSE_OT_open_gallery, OBJAVERSE_OT_cancel_gallery)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import bpy
 from bpy.props import StringProperty
@@ -11,8 +11,9 @@ from bpy_extras.io_utils import ExportHelper, ImportHelper
 
 from ...errors import RenderError
 from ...job import RenderJob
-from .. import preferences, properties
-from .common import fail
+from .. import preferences
+from ..job_mapping import from_job, to_job
+from ..reports import fail
 
 __all__ = ["CLASSES"]
 
@@ -24,21 +25,27 @@ class OBJAVERSE_OT_load_job(bpy.types.Operator, ImportHelper):
     bl_label = "Load Job"
     bl_options: ClassVar = {"REGISTER", "UNDO"}
 
-    filter_glob: StringProperty(default="*.toml;*.json", options={"HIDDEN"})
+    filepath: StringProperty(
+        name="File", description="The job file", subtype="FILE_PATH", options={"SKIP_SAVE"}
+    )
+    filter_glob: StringProperty(default="*.toml;*.json", options={"HIDDEN", "SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Load it."""
         try:
-            properties.from_job(context.scene.objaverse, RenderJob.load(self.filepath))
+            from_job(context.scene.objaverse, RenderJob.load(self.filepath))
         except RenderError as error:
-            return fail(self, error)
+            # By the names that stand in the file.
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
         return {"FINISHED"}
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Load what was dropped on the viewport, or ask."""
         if self.filepath:
             return self.execute(context)
-        return ImportHelper.invoke(self, context, event)
+        asked: set[str] = ImportHelper.invoke(self, context, event)
+        return asked
 
 
 class OBJAVERSE_OT_save_job(bpy.types.Operator, ExportHelper):
@@ -48,12 +55,12 @@ class OBJAVERSE_OT_save_job(bpy.types.Operator, ExportHelper):
     bl_label = "Save Job"
 
     filename_ext = ".toml"
-    filter_glob: StringProperty(default="*.toml", options={"HIDDEN"})
+    filter_glob: StringProperty(default="*.toml", options={"HIDDEN", "SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Write it."""
         try:
-            job = properties.to_job(context.scene.objaverse, preferences.get(context))
+            job = to_job(context.scene.objaverse, preferences.get(context))
             Path(self.filepath).write_text(job.resolved().to_toml(), encoding="utf-8")
         except RenderError as error:
             return fail(self, error)
@@ -77,4 +84,4 @@ class OBJAVERSE_FH_job(bpy.types.FileHandler):
         return context.area is not None and context.area.type == "VIEW_3D"
 
 
-CLASSES = (OBJAVERSE_OT_load_job, OBJAVERSE_OT_save_job, OBJAVERSE_FH_job)
+CLASSES: Final = (OBJAVERSE_OT_load_job, OBJAVERSE_OT_save_job, OBJAVERSE_FH_job)

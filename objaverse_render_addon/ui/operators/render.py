@@ -2,128 +2,59 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
-from typing import Any, ClassVar
+from pathlib import Path, PurePath
+from typing import Any, ClassVar, Final
 
 import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from ...assets.catalogue import known_of_file
-from ...batch.background import BackgroundRun, Ended
-from ...batch.queue.plan import plan
+from ...assets.sources import safe_name
+from ...batch.background import BackgroundRun
+from ...batch.queue.plan import Plan, plan
 from ...batch.run import AssetResult
 from ...blender import user_scene
-from ...errors import OutputNotWritable, RenderError
-from .. import preferences, properties, run_state
+from ...dataset.sheet import contact_sheet
+from ...errors import DuplicateAsset, OutputNotWritable, RenderError
+from ...words import one_line, redacted
+from .. import preferences, run_state
+from ..background import BackgroundOperator, CancelOperator
+from ..job_mapping import to_job
+from ..reports import fail, in_panel_words
 from ..viewport import preview
-from .common import TIMER_PERIOD, fail, in_panel_words, output_folder
+from .common import output_folder
 
 __all__ = ["CLASSES"]
 
 
-class _RunOperator:
-    """A run that is modal when a person starts it and blocks when a script does."""
+class _RunOperator(BackgroundOperator):
+    """A run of a worker; the panel shows how it goes."""
 
-    kind: ClassVar[str]
-    _timer: Any = None
+    kind = "render"
+    in_the_way = "A render is running; wait for it or cancel it"
+    cancelled_by = "objaverse.cancel"
 
     @classmethod
-    def poll(cls, _: bpy.types.Context) -> bool:
-        """Whether nothing else is run_state."""
-        if run_state.current() is not None:
-            cls.poll_message_set("A render is running; wait for it or cancel it")
-            return False
-        return True
+    def show(cls, context: bpy.types.Context, job: BackgroundRun, event: Any) -> None:
+        """In panel and viewport; without a window, in the terminal."""
+        run_state.show(context, job, event)
+        if isinstance(event, AssetResult) and bpy.app.background:
+            where = redacted(str(event.path or event.source))
+            print(one_line(f"{event.status}: {where}"), flush=True)
 
-    def begin(self, context: bpy.types.Context) -> BackgroundRun:
-        """Make the run; raises RenderError."""
-        raise NotImplementedError
+    @classmethod
+    def ended(cls, context: bpy.types.Context, job: BackgroundRun) -> None:
+        """Its pictures stay."""
+        run_state.ended(context, job)
 
-    def _start(self, context: bpy.types.Context) -> None:
-        run_state.start(context, self.begin(context), self.kind)
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Render and wait."""
-        try:
-            self._start(context)
-        except RenderError as error:
-            return fail(self, error)
-        run = run_state.current()
-        assert run is not None
-        failures: list[str] = []
-        ended: Ended | None = None
-        try:
-            while ended is None:
-                time.sleep(0.02)
-                for event in run.poll():
-                    run_state.show(context, event)
-                    if isinstance(event, AssetResult):
-                        print(f"{event.status}: {event.path or event.source}", flush=True)
-                        if event.error:
-                            failures.append(in_panel_words(event.error))
-                    if isinstance(event, Ended):
-                        ended = event
-        except KeyboardInterrupt:
-            run.cancel()
-            raise
-        finally:
-            run_state.end(context)
-        if ended.error:
-            failures.append(in_panel_words(ended.error))
-        if failures or ended.outcome != "finished":
-            self.report({"ERROR"}, "\n".join(failures) or "Cancelled")
+    def finish(self, context: bpy.types.Context, job: BackgroundRun) -> set[str]:
+        """Name what failed."""
+        if not job.report.ok:
+            errors = [result.error for result in job.report.failed if result.error is not None]
+            self.report({"ERROR"}, "\n".join(in_panel_words(error) for error in errors))
             return {"CANCELLED"}
+        self.report({"INFO"}, context.window_manager.objaverse.status)
         return {"FINISHED"}
-
-    def invoke(self, context: bpy.types.Context, _: bpy.types.Event) -> set[str]:
-        """Render beside the window."""
-        try:
-            self._start(context)
-        except RenderError as error:
-            return fail(self, error)
-        manager = context.window_manager
-        self._timer = manager.event_timer_add(TIMER_PERIOD, window=context.window)
-        manager.modal_handler_add(self)
-        return {"RUNNING_MODAL"}
-
-    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Take what happened since; everything else is the user's."""
-        run = run_state.current()
-        if run is None:
-            return self._leave(context, {"CANCELLED"})
-        if event.type == "ESC" and event.value == "PRESS" and self.kind == "asset":
-            run_state.cancel(context)
-            return {"RUNNING_MODAL"}
-        if event.type != "TIMER":
-            return {"PASS_THROUGH"}
-        deadline = time.monotonic() + 0.9 * TIMER_PERIOD
-        for message in run.poll():
-            run_state.show(context, message)
-            if isinstance(message, AssetResult) and message.error:
-                level = {"ERROR"} if self.kind == "asset" else {"WARNING"}
-                self.report(level, in_panel_words(message.error))
-            if isinstance(message, Ended):
-                state = context.window_manager.objaverse
-                if message.error:
-                    self.report({"ERROR"}, in_panel_words(message.error))
-                elif not state.failure:
-                    self.report({"INFO"}, state.status)
-                return self._leave(context, {"FINISHED"})
-            if time.monotonic() > deadline:
-                break
-        return {"PASS_THROUGH"}
-
-    def cancel(self, context: bpy.types.Context) -> None:
-        """Blender closes the file or itself."""
-        self._leave(context, {"CANCELLED"})
-
-    def _leave(self, context: bpy.types.Context, result: set[str]) -> set[str]:
-        if self._timer is not None:
-            context.window_manager.event_timer_remove(self._timer)
-            self._timer = None
-        run_state.end(context)
-        return result
 
 
 class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
@@ -131,11 +62,10 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
 
     bl_idname = "objaverse.render_asset"
     bl_label = "Render Asset"
-    kind = "asset"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Whether there is an asset and nothing else is run_state."""
+        """Whether there is an asset and nothing else is rendered."""
         if context.scene.objaverse.asset is None:
             cls.poll_message_set("Import an asset first, or choose its collection")
             return False
@@ -145,13 +75,13 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
         """A worker renders a copy, so that the scene cannot change."""
         scene = context.scene
         settings = scene.objaverse
-        job = properties.to_job(settings, preferences.get(context))
+        job = to_job(settings, preferences.get(context))
         run = BackgroundRun([], job, output_folder(settings))
         path = run.previews / f"{preview.asset_id(scene)}.blend"
         try:
             user_scene.save_asset(settings.asset, path, scene.frame_current)
         except (OSError, RuntimeError) as error:
-            run.close()
+            run.discard()
             raise OutputNotWritable(
                 f"The asset cannot be written to {path}: {error}",
                 hint="Free some space in the temporary folder.",
@@ -162,12 +92,17 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
         run.options = {
             **options,
             "overwrite": settings.overwrite,
+            # What is in the user's own scene is the user's, wherever it lies.
+            "allow_outside": sorted(
+                {path.anchor, *(Path(name).anchor for name in bpy.utils.blend_paths(absolute=True))}
+            ),
             # Who presses the button again wants it tried again.
             "retry": "all",
             "provenance": {
                 str(path): {**source, **{name: value for name, value in known.items() if value}}
             },
         }
+        run_state.start(context, run, "asset")
         return run
 
 
@@ -176,14 +111,18 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
 
     bl_idname = "objaverse.render_batch"
     bl_label = "Render Batch"
-    kind = "batch"
+    is_modal = False
 
     sources: StringProperty(
         name="Sources",
         description="Files, folders or lists, separated by semicolons; empty takes the panel's",
+        options={"SKIP_SAVE"},
     )
     output_dir: StringProperty(
-        name="Output Folder", description="Empty takes the panel's", subtype="DIR_PATH"
+        name="Output Folder",
+        description="Empty takes the panel's",
+        subtype="DIR_PATH",
+        options={"SKIP_SAVE"},
     )
     only: EnumProperty(
         name="Only",
@@ -192,31 +131,47 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
             ("FAILED", "Failed", "What failed before"),
             ("ACTIVE", "Selected", "The selected asset"),
         ],
-        options={"HIDDEN"},
+        options={"HIDDEN", "SKIP_SAVE"},
     )
+
+    @classmethod
+    def description(cls, _: bpy.types.Context, properties: Any) -> str:
+        """What this button does."""
+        return {
+            "FAILED": "Render what failed again",
+            "ACTIVE": "Render the selected asset again",
+        }.get(properties.only, "")
 
     def begin(self, context: bpy.types.Context) -> BackgroundRun:
         """Look at the list and hand it to a worker."""
         settings, state = context.scene.objaverse, context.window_manager.objaverse
-        job = properties.to_job(settings, preferences.get(context))
+        job = to_job(settings, preferences.get(context))
         out = Path(bpy.path.abspath(self.output_dir)) if self.output_dir else None
         out = out or output_folder(settings)
         sources = self._sources(settings, state)
-        plans = plan(sources, job, out, overwrite=settings.overwrite)
+        plans = plan(sources, job, out, ids=settings.ids, overwrite=settings.overwrite)
+        for item in plans:
+            if isinstance(item.error, DuplicateAsset):
+                # It would end the run, after some of it was rendered.
+                raise item.error
         if self.only == "ALL":
             state.items.clear()
-            for item in plans:
+            for item, label in zip(plans, _labels(plans), strict=True):
                 entry = state.items.add()
-                entry.name, entry.source, entry.asset_id = item.asset_id, item.source, item.asset_id
+                entry.name, entry.source, entry.asset_id = label, item.source, item.asset_id
         for entry in state.items:
             if entry.source in {item.source for item in plans}:
                 entry.state, entry.detail, entry.factor = "waiting", "", 0.0
         run = BackgroundRun([item.source for item in plans], job, out)
         run.options = {
             **preferences.options(context),
-            "overwrite": settings.overwrite,
+            # Who presses the button of a line that is done wants it done again.
+            "overwrite": settings.overwrite
+            or (self.only == "ACTIVE" and all(item.action == "skip" for item in plans)),
+            "ids": settings.ids,
             "retry": () if self.only == "ALL" else "all",
         }
+        run_state.start(context, run, "batch")
         return run
 
     def _sources(self, settings: Any, state: Any) -> list[str]:
@@ -231,25 +186,35 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
         return names
 
 
-class OBJAVERSE_OT_cancel(bpy.types.Operator):
+def _labels(plans: list[Plan]) -> list[str]:
+    """Names for the list's lines: as much of each path's end as it takes to tell them apart."""
+    parts = [PurePath(item.source).parts for item in plans]
+    longest, count = max(map(len, parts), default=1), 1
+    while count < longest and len({each[-count:] for each in parts}) < len({*parts}):
+        count += 1
+    return ["/".join(each[-count:]) for each in parts]
+
+
+class OBJAVERSE_OT_cancel(CancelOperator, bpy.types.Operator):
     """Stop rendering; finished assets stay, the one in hand leaves nothing"""
 
     bl_idname = "objaverse.cancel"
     bl_label = "Cancel Rendering"
-    bl_options: ClassVar = {"INTERNAL"}
+    kind = "render"
+    nothing = "Nothing is being rendered"
 
-    @classmethod
-    def poll(cls, _: bpy.types.Context) -> bool:
-        """Whether something is run_state."""
-        if run_state.current() is None:
-            cls.poll_message_set("Nothing is being rendered")
-            return False
-        return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Cancel."""
-        run_state.cancel(context)
-        return {"FINISHED"}
+def _sheet(item: Any) -> Path:
+    """A line's contact sheet: the run's, while it lasts, else made from the finished asset."""
+    if item.sheet and Path(item.sheet).is_file():
+        return Path(item.sheet)
+    asset = Path(item.result)
+    if asset.suffix == ".tar" and asset.stem != item.asset_id:
+        # A shard, which holds others too.
+        asset /= item.asset_id
+    target = Path(bpy.app.tempdir) / f"{safe_name(item.asset_id)}.sheet.png"
+    contact_sheet(asset, target)
+    return target
 
 
 class OBJAVERSE_OT_show_sheet(bpy.types.Operator):
@@ -259,17 +224,22 @@ class OBJAVERSE_OT_show_sheet(bpy.types.Operator):
     bl_label = "Show Contact Sheet"
     bl_options: ClassVar = {"INTERNAL"}
 
-    index: IntProperty(name="Index", default=-1, description="Line of the batch list")
+    index: IntProperty(
+        name="Index", default=-1, description="Line of the batch list", options={"SKIP_SAVE"}
+    )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Open it in an image editor."""
         state = context.window_manager.objaverse
         index = state.active if self.index < 0 else self.index
         item = state.items[index] if index < len(state.items) else None
-        if item is None or not Path(item.sheet).is_file():
+        if item is None or not item.result:
             self.report({"WARNING"}, "There is no contact sheet of this asset yet")
             return {"CANCELLED"}
-        image = run_state.load_image(f"{item.asset_id} sheet", item.sheet)
+        try:
+            image = run_state.load_image(f"{item.asset_id} sheet", str(_sheet(item)))
+        except RenderError as error:
+            return fail(self, error)
         areas = [area for area in context.screen.areas if area.type == "IMAGE_EDITOR"]
         if not areas:
             bpy.ops.render.view_show("INVOKE_DEFAULT")
@@ -296,7 +266,7 @@ class OBJAVERSE_OT_open_output(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (
+CLASSES: Final = (
     OBJAVERSE_OT_render_asset,
     OBJAVERSE_OT_render_batch,
     OBJAVERSE_OT_cancel,

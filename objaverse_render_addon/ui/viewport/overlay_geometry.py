@@ -27,7 +27,7 @@ __all__ = [
     "rig_lines",
 ]
 
-Array = npt.NDArray[np.float32]
+Floats32 = npt.NDArray[np.float32]
 Color = tuple[float, float, float, float]
 
 CALM: Final[Color] = (0.36, 0.68, 1.0, 0.75)
@@ -69,8 +69,8 @@ class RigLines:
         colors: (2 M, 4) float32 RGBA.
     """
 
-    positions: Array
-    colors: Array
+    positions: Floats32
+    colors: Floats32
 
 
 @dataclass(frozen=True, slots=True)

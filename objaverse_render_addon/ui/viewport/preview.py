@@ -22,7 +22,9 @@ from ...cameras import Rig, View, sample_views
 from ...cameras.bounding import outermost
 from ...errors import RenderError
 from ...job import HALF_EXTENT, RenderJob
-from .. import preferences, properties
+from .. import preferences
+from ..job_mapping import to_job
+from ..widgets import redraw
 from .overlay_geometry import is_cropped
 
 __all__ = [
@@ -126,7 +128,7 @@ def rig_or_error(context: bpy.types.Context, *, remeasure: bool = True) -> RigSt
     global _measured, _state
     scene = context.scene
     settings = scene.objaverse
-    job = properties.to_job(settings, preferences.get(context))
+    job = to_job(settings, preferences.get(context))
     if remeasure or _measured is None or _measured.key != _key(settings):
         if not remeasure:
             _schedule()
@@ -165,10 +167,15 @@ def reach(state: RigState) -> npt.NDArray[np.float64]:
     return np.asarray(points @ state.to_world[:3, :3].T + state.to_world[:3, 3])
 
 
-def rig(context: bpy.types.Context) -> RigState | None:
-    """As :func:`rig_or_error` without measuring; ``None`` where there is nothing to show."""
+def rig(context: bpy.types.Context, *, may_measure: bool = False) -> RigState | None:
+    """As :func:`rig_or_error`; ``None`` where there is nothing to show.
+
+    Args:
+        may_measure: Measure where another asset, or for another box, was measured last.
+    """
+    stale = _measured is None or _measured.key != _key(context.scene.objaverse)
     try:
-        return rig_or_error(context, remeasure=False)
+        return rig_or_error(context, remeasure=may_measure and stale)
     except RenderError:
         return None
 
@@ -195,10 +202,7 @@ def _refresh() -> None:
     except RenderError:
         _measured = None
     _state = None
-    for window in context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                area.tag_redraw()
+    redraw()
 
 
 @bpy.app.handlers.persistent

@@ -12,24 +12,23 @@ from .text import clean
 
 __all__ = [
     "GROUPS",
-    "LICENCES",
-    "Licence",
-    "LicenceFilter",
+    "LICENSES",
+    "License",
+    "LicenseFilter",
     "credit_line",
-    "licence_of",
+    "license_of",
     "parse_filter",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Licence:
+class License:
     """What one may do with an asset.
 
     Attributes:
         key: Short name, as in the Objaverse annotations: ``by``, ``by-nc-sa``, ``cc0``.
         name: For people.
         url: Its text.
-        credit: Whether it asks to name the author.
         commercial: Whether it allows commercial use.
         derivatives: Whether it allows to share changed versions.
         share_alike: Whether changed versions have to be under the same licence.
@@ -39,7 +38,6 @@ class Licence:
     key: str
     name: str
     url: str = ""
-    credit: bool = True
     commercial: bool = True
     derivatives: bool = True
     share_alike: bool = False
@@ -60,10 +58,10 @@ class Licence:
         return found
 
 
-def _cc(key: str, name: str) -> Licence:
+def _cc(key: str, name: str) -> License:
     # Sketchfab and the data set's own page state version 4.0.
     parts = key.split("-")
-    return Licence(
+    return License(
         key,
         f"Creative Commons {name} 4.0 International",
         f"https://creativecommons.org/licenses/{key}/4.0/",
@@ -75,29 +73,29 @@ def _cc(key: str, name: str) -> Licence:
 
 _ZERO: Final = "https://creativecommons.org/publicdomain/zero/1.0/"
 _SPDX: Final = "https://spdx.org/licenses/"
-LICENCES: Final = {
-    licence.key: licence
-    for licence in (
+LICENSES: Final = {
+    license.key: license
+    for license in (
         _cc("by", "Attribution"),
         _cc("by-sa", "Attribution-ShareAlike"),
         _cc("by-nd", "Attribution-NoDerivatives"),
         _cc("by-nc", "Attribution-NonCommercial"),
         _cc("by-nc-sa", "Attribution-NonCommercial-ShareAlike"),
         _cc("by-nc-nd", "Attribution-NonCommercial-NoDerivatives"),
-        Licence("cc0", "Creative Commons Zero 1.0 Universal", _ZERO, credit=False),
-        Licence("mit", "MIT License", f"{_SPDX}MIT.html"),
-        Licence("apache-2.0", "Apache License 2.0", f"{_SPDX}Apache-2.0.html"),
-        Licence("bsd-2-clause", "BSD 2-Clause License", f"{_SPDX}BSD-2-Clause.html"),
-        Licence("bsd-3-clause", "BSD 3-Clause License", f"{_SPDX}BSD-3-Clause.html"),
-        Licence("mpl-2.0", "Mozilla Public License 2.0", f"{_SPDX}MPL-2.0.html"),
-        Licence("unlicense", "The Unlicense", f"{_SPDX}Unlicense.html", credit=False),
-        Licence("gpl-2.0", "GNU General Public License 2.0", f"{_SPDX}GPL-2.0-only.html",
+        License("cc0", "Creative Commons Zero 1.0 Universal", _ZERO),
+        License("mit", "MIT License", f"{_SPDX}MIT.html"),
+        License("apache-2.0", "Apache License 2.0", f"{_SPDX}Apache-2.0.html"),
+        License("bsd-2-clause", "BSD 2-Clause License", f"{_SPDX}BSD-2-Clause.html"),
+        License("bsd-3-clause", "BSD 3-Clause License", f"{_SPDX}BSD-3-Clause.html"),
+        License("mpl-2.0", "Mozilla Public License 2.0", f"{_SPDX}MPL-2.0.html"),
+        License("unlicense", "The Unlicense", f"{_SPDX}Unlicense.html"),
+        License("gpl-2.0", "GNU General Public License 2.0", f"{_SPDX}GPL-2.0-only.html",
                 share_alike=True),
-        Licence("gpl-3.0", "GNU General Public License 3.0", f"{_SPDX}GPL-3.0-only.html",
+        License("gpl-3.0", "GNU General Public License 3.0", f"{_SPDX}GPL-3.0-only.html",
                 share_alike=True),
-        Licence("lgpl-3.0", "GNU Lesser General Public License 3.0", f"{_SPDX}LGPL-3.0-only.html",
+        License("lgpl-3.0", "GNU Lesser General Public License 3.0", f"{_SPDX}LGPL-3.0-only.html",
                 share_alike=True),
-        Licence("agpl-3.0", "GNU Affero General Public License 3.0", f"{_SPDX}AGPL-3.0-only.html",
+        License("agpl-3.0", "GNU Affero General Public License 3.0", f"{_SPDX}AGPL-3.0-only.html",
                 share_alike=True),
     )
 }  # fmt: skip
@@ -105,9 +103,9 @@ LICENCES: Final = {
 
 UNKNOWN: Final = "unknown"
 GROUPS: Final = {
-    "commercial": frozenset(k for k, licence in LICENCES.items() if licence.commercial),
+    "commercial": frozenset(k for k, license in LICENSES.items() if license.commercial),
     "free": frozenset(
-        k for k, licence in LICENCES.items() if licence.commercial and licence.derivatives
+        k for k, license in LICENSES.items() if license.commercial and license.derivatives
     ),
     UNKNOWN: frozenset({UNKNOWN}),
 }
@@ -145,7 +143,7 @@ _GNU: Final = re.compile(
 _BSD: Final = re.compile(r'bsd-(?P<clauses>[23])-clause.*')
 
 
-def licence_of(text: Any) -> Licence:
+def license_of(text: Any) -> License:
     """The licence that a catalogue's word means, however it is spelt.
 
     It knows Objaverse's short names (``by``), names with a version (``CC-BY-4.0``), those
@@ -155,22 +153,21 @@ def licence_of(text: Any) -> Licence:
     """
     words = clean(text, 120)
     key = _key(words)
-    if key in LICENCES:
-        licence = LICENCES[key]
+    if key in LICENSES:
+        license = LICENSES[key]
         version = re.search(r"(?:^|[\s/v-])([123]\.[05])(?:$|[\s/])", words.strip())
         if key.startswith("by") and version is not None:
             # Older versions ask for the same things in other words, under another address.
             number = version[1]
-            licence = replace(
-                licence,
-                name=licence.name.replace("4.0 International", number),
-                url=licence.url.replace("4.0", number),
+            license = replace(
+                license,
+                name=license.name.replace("4.0 International", number),
+                url=license.url.replace("4.0", number),
             )
-        return licence
-    return Licence(
+        return license
+    return License(
         UNKNOWN,
         words or "not stated",
-        credit=True,
         commercial=False,
         derivatives=False,
         known=False,
@@ -183,7 +180,7 @@ def _key(words: str) -> str:
     # Any run of punctuation and spaces is one hyphen, but the points of versions stay.
     text = re.sub(r"[^a-z0-9.]+", "-", text).strip("-.")
     text = _OTHER_NAMES.get(text, text)
-    if text in LICENCES:
+    if text in LICENSES:
         return text
     if (gnu := _GNU.fullmatch(text)) is not None:
         kind = {"affero-": "a", "lesser-": "l"}.get(gnu["kind"] or "", gnu["kind"] or "")
@@ -205,30 +202,30 @@ def _creative_commons(text: str) -> str:
     return "-".join(ordered) if sorted(ordered) == sorted(parts) else text
 
 
-def credit_line(title: str, author: str, source: str, licence: Licence) -> str:
+def credit_line(title: str, author: str, source: str, license: License) -> str:
     """Title, author, source and licence, as Creative Commons recommends to give credit."""
     line = f"“{title}”"
     if source:
         line += f" ({source})"
     line += f" by {author or 'an unknown author'}"
-    if not licence.known:
-        return f"{line}, licence unknown ({licence.name})"
-    line += f", licensed under {licence.name}"
-    return f"{line} ({licence.url})" if licence.url else line
+    if not license.known:
+        return f"{line}, licence unknown ({license.name})"
+    line += f", licensed under {license.name}"
+    return f"{line} ({license.url})" if license.url else line
 
 
 @dataclass(frozen=True, slots=True)
-class LicenceFilter:
+class LicenseFilter:
     """Which licences are wanted; made by :func:`parse_filter`."""
 
     keys: frozenset[str]
 
     def allows(self, text: Any) -> bool:
         """Whether an asset with this licence, as its catalogue words it, is wanted."""
-        return licence_of(text).key in self.keys
+        return license_of(text).key in self.keys
 
 
-def parse_filter(wanted: str | Iterable[str]) -> LicenceFilter:
+def parse_filter(wanted: str | Iterable[str]) -> LicenseFilter:
     """A filter from names like ``by,cc0``, and of groups: ``commercial``, ``free``, ``unknown``.
 
     Raises:
@@ -241,12 +238,12 @@ def parse_filter(wanted: str | Iterable[str]) -> LicenceFilter:
             keys |= GROUPS[name]
             continue
         key = _key(name)
-        if key not in LICENCES:
+        if key not in LICENSES:
             raise InvalidJob(
                 f"There is no licence {clean(name)!r}.",
-                hint=f"Known are {', '.join([*LICENCES, *GROUPS])}.",
+                hint=f"Known are {', '.join([*LICENSES, *GROUPS])}.",
             )
         keys.add(key)
     if not keys:
-        raise InvalidJob("No licence is named.", hint=f"Known are {', '.join(LICENCES)}.")
-    return LicenceFilter(frozenset(keys))
+        raise InvalidJob("No licence is named.", hint=f"Known are {', '.join(LICENSES)}.")
+    return LicenseFilter(frozenset(keys))

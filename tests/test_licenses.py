@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from objaverse_render_addon import cli
-from objaverse_render_addon.assets.licences import (
+from objaverse_render_addon.assets.licenses import (
     GROUPS,
-    LICENCES,
+    LICENSES,
     credit_line,
-    licence_of,
+    license_of,
     parse_filter,
 )
 from objaverse_render_addon.assets.text import clean, shortened, without_markup
@@ -75,9 +75,9 @@ def test_a_column_is_as_wide_as_asked_in_any_script():
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        *((key, key) for key in LICENCES),
-        *((licence.name, key) for key, licence in LICENCES.items()),
-        *((licence.url, key) for key, licence in LICENCES.items() if "commons" in licence.url),
+        *((key, key) for key in LICENSES),
+        *((license.name, key) for key, license in LICENSES.items()),
+        *((license.url, key) for key, license in LICENSES.items() if "commons" in license.url),
         ("BY-NC", "by-nc"),
         ("CC-BY-4.0", "by"),
         ("cc by-nc-sa 3.0", "by-nc-sa"),
@@ -95,9 +95,9 @@ def test_a_column_is_as_wide_as_asked_in_any_script():
         ('BSD 3-Clause "New" or "Revised" License', "bsd-3-clause"),
     ],
 )
-def test_a_licence_is_known_by_any_of_its_names(text: str, key: str):
-    assert licence_of(text).key == key
-    assert licence_of(text).known
+def test_a_license_is_known_by_any_of_its_names(text: str, key: str):
+    assert license_of(text).key == key
+    assert license_of(text).known
 
 
 @pytest.mark.parametrize(
@@ -106,16 +106,16 @@ def test_a_licence_is_known_by_any_of_its_names(text: str, key: str):
      "by; drop table", "https://creativecommons.org/licenses/by/3.0/us/", "byte", "0"],
 )  # fmt: skip
 def test_what_is_not_known_allows_nothing(text: object):
-    licence = licence_of(text)
-    assert (licence.key, licence.known, licence.commercial, licence.derivatives) == (
+    license = license_of(text)
+    assert (license.key, license.known, license.commercial, license.derivatives) == (
         "unknown", False, False, False,
     )  # fmt: skip
-    assert licence.name == (clean(text) or "not stated")
-    assert licence.cautions == ["unknown licence"]
+    assert license.name == (clean(text) or "not stated")
+    assert license.cautions == ["unknown licence"]
 
 
 def test_an_older_version_keeps_its_address():
-    old = licence_of("CC-BY-SA-3.0")
+    old = license_of("CC-BY-SA-3.0")
     assert old.key == "by-sa"
     assert old.url == "https://creativecommons.org/licenses/by-sa/3.0/"
     assert old.name == "Creative Commons Attribution-ShareAlike 3.0"
@@ -134,7 +134,7 @@ def test_an_older_version_keeps_its_address():
     ],
 )
 def test_terms_that_bind_are_named(key: str, cautions: list[str]):
-    assert LICENCES[key].cautions == cautions
+    assert LICENSES[key].cautions == cautions
 
 
 # --- Filters ---------------------------------------------------------------------------------
@@ -151,8 +151,8 @@ def test_a_filter_takes_names_and_groups():
 
 
 def test_groups_promise_what_they_are_called():
-    assert all(LICENCES[key].commercial for key in GROUPS["commercial"])
-    assert all(LICENCES[key].derivatives for key in GROUPS["free"])
+    assert all(LICENSES[key].commercial for key in GROUPS["commercial"])
+    assert all(LICENSES[key].derivatives for key in GROUPS["free"])
     assert "by-nd" in GROUPS["commercial"] - GROUPS["free"]
     assert "by-nc" not in GROUPS["commercial"]
 
@@ -167,12 +167,12 @@ def test_a_filter_of_unknown_names_is_refused(text: str):
 # --- Credits ---------------------------------------------------------------------------------
 
 
-def metadata(asset_id: str = "chair", licence: str | None = "by", **known: Any) -> dict[str, Any]:
+def metadata(asset_id: str = "chair", license: str | None = "by", **known: Any) -> dict[str, Any]:
     return {
         "asset_id": asset_id,
         "file_identifier": f"https://sketchfab.com/3d-models/{UID}",
         "file_name": f"{UID}.glb",
-        "license": licence,
+        "license": license,
         "metadata": {
             "name": "Office Chair", "author": "Ann", "author_url": "https://sketchfab.com/ann",
             "source_url": f"https://sketchfab.com/3d-models/{UID}", **known,
@@ -187,7 +187,7 @@ def write_asset(folder: Path, record: dict[str, Any]) -> None:
         archive.writestr(f"{record['asset_id']}/metadata.json", json.dumps(record))
 
 
-def test_a_credit_has_title_author_source_licence_and_change():
+def test_a_credit_has_title_author_source_license_and_change():
     line = credit_of(metadata()).line
     for part in (
         "Office Chair", "Ann", f"https://sketchfab.com/3d-models/{UID}",
@@ -202,7 +202,7 @@ def test_metadata_of_any_form_give_a_credit():
                    {"metadata": {"name": {}, "author": 3, "source_url": []}}):  # fmt: skip
         credit = credit_of(record)
         assert credit.title == "Untitled"
-        assert not credit.licence.known
+        assert not credit.license.known
 
 
 def test_the_way_to_a_local_file_is_not_published():
@@ -212,7 +212,7 @@ def test_the_way_to_a_local_file_is_not_published():
 
 
 def test_credit_lines_say_what_is_not_known():
-    assert credit_line("T", "", "", licence_of(None)) == (
+    assert credit_line("T", "", "", license_of(None)) == (
         "“T” by an unknown author, licence unknown (not stated)"
     )
 
@@ -247,8 +247,8 @@ def test_every_format_names_everybody(extension: str):
 
 def test_json_credits_are_for_programs():
     (row,) = json.loads(render_credits([credit_of(metadata())], ".json"))
-    assert (row["license"], row["license_name"]) == ("by", LICENCES["by"].name)
-    assert set(row) >= set(Credit.__slots__) - {"licence_text"}
+    assert (row["license"], row["license_name"]) == ("by", LICENSES["by"].name)
+    assert set(row) >= set(Credit.__slots__) - {"license_text"}
 
 
 # --- The command -----------------------------------------------------------------------------

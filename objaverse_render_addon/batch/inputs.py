@@ -1,0 +1,53 @@
+"""The files that a job itself names, looked at before any asset needs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from ..cameras.files import views_from_file
+from ..errors import InvalidJob
+from ..job import RenderJob
+
+__all__ = ["check_files"]
+
+
+def check_files(job: RenderJob) -> None:
+    """See whether the files that a job names can be used.
+
+    Raises:
+        InvalidJob: The image for light cannot be read.
+        CameraFileError: The poses cannot be read or understood, or are too few.
+    """
+    hdri, poses = job.lighting.hdri, job.cameras.file
+    if hdri is not None:
+        problem = _unreadable(Path(hdri))
+        if problem:
+            raise InvalidJob(
+                f"The HDRI {hdri} cannot be read: {problem}.", hint="Give an .hdr or .exr image."
+            )
+    if poses is not None:
+        views_from_file(poses, job.pixels.resolution, job.cameras.views)
+
+
+_IMAGES: Final = (
+    b"#?RADIANCE", b"#?RGBE", b"v/1\x01", b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"BM",
+    b"RIFF", b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51",
+)  # fmt: skip
+"""How images begin that Blender reads."""
+
+
+def _unreadable(path: Path) -> str:
+    """Why nothing can be read from an image; empty if something can."""
+    try:
+        if path.exists() and not path.is_file():
+            # A device or a pipe may never end.
+            return "it is no regular file"
+        with path.open("rb") as file:
+            head = file.read(64)
+        if not head:
+            return "it is empty"
+        known = head.startswith(_IMAGES) or path.suffix.lower() in (".tga", ".cin", ".dpx")
+        return "" if known else "it is no image"
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)

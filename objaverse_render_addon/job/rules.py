@@ -1,0 +1,365 @@
+"""The parts of a job: what each setting means, its default, and what it cannot be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import InvalidJob
+from ..passspec import DEFAULT_PASSES, PASS_NAMES
+from .choices import (
+    DeviceName,
+    EngineName,
+    Framing,
+    GeometryFormat,
+    Layout,
+    LightingMode,
+    MissingPartPolicy,
+    MissingTexturePolicy,
+    Normalization,
+    NormalSpace,
+    Pattern,
+    UncoloredPolicy,
+)
+from .convert import check, check_fields, suggest
+from .patterns import PATTERNS
+from .settings import setting
+
+__all__ = ["AssetRules", "CameraRules", "EngineSettings", "Files", "Lighting", "Pixels"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetRules:
+    """How an asset is brought into the scene."""
+
+    normalize: Normalization | None = setting(
+        None,
+        "box or sphere that the asset fills before it is rendered, centred on the origin; cube is "
+        "[-1, 1]³",
+        unset="the camera pattern's own",
+    )
+    frame: int | None = setting(
+        None,
+        "the one animation frame that all views show",
+        unset="as saved",
+        low=-1_048_574,
+        high=1_048_574,
+    )
+    missing_textures: MissingTexturePolicy = setting(
+        "neutral", "what stands in for a texture that is not there"
+    )
+    missing_parts: MissingPartPolicy = setting(
+        "doubt",
+        "what becomes of an asset that needs files which are not its own, or not there: it is "
+        "rendered without them and says so, or it fails",
+        younger=True,
+    )
+    uncolored: UncoloredPolicy = setting(
+        "neutral", "material of STL and PLY files without colours", label="Uncolored Files"
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self, "asset.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lighting:
+    """Light and background.
+
+    Of the modes, ``white`` is uniform white from everywhere, ``xl`` the four seeded suns of the
+    Objaverse-XL scripts, ``hdri`` an equirectangular image, ``keep`` the file's own.
+    """
+
+    mode: LightingMode = setting(
+        "white",
+        "what lights the asset: uniform white, the seeded suns of Objaverse-XL, an image, or the "
+        "file's own lights",
+        flag="--lighting",
+        label="Lighting",
+        name="lighting",
+    )
+    hdri: str | None = setting(
+        None,
+        "equirectangular .hdr or .exr image; implies the lighting hdri",
+        unset="no image",
+        form="path",
+        label="HDRI",
+    )
+    strength: float = setting(
+        1.0,
+        "factor on the world's light (white and hdri)",
+        flag="--light-strength",
+        low=0,
+        usual=5.0,
+        name="light_strength",
+    )
+    background: tuple[float, float, float] | None = setting(
+        None,
+        "colour behind the asset (sRGB)",
+        unset="transparent",
+        form="color",
+        low=0,
+        high=1,
+        label="Background Color",
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self, "lighting.")
+        if self.mode == "hdri":
+            check(
+                bool(self.hdri),
+                "lighting.hdri has no image, but the lighting is hdri.",
+                "Give --hdri PATH.",
+            )
+        else:
+            check(
+                self.hdri is None,
+                f"lighting.hdri is given, but the lighting is {self.mode}.",
+                "Use --lighting hdri.",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraRules:
+    """From where the views are taken. Patterns: :data:`PATTERNS`.
+
+    Where the object would leave the frame, the framing ``allow`` lets it, ``fit`` moves the
+    camera back, ``resample`` draws the view again (drawn patterns only). Distances are in scene
+    units (see :data:`HALF_EXTENT` for the normalisation ``none``). A positive ``shift`` moves the
+    object right and down.
+    """
+
+    pattern: Pattern = setting("gs-lrm", "from where the views are taken", flag="--cameras")
+    views: int | None = setting(
+        None,
+        "number of views",
+        unset="the pattern's own",
+        low=1,
+        high=100_000,
+        usual=256,
+    )
+    radius: tuple[float, float] | None = setting(
+        None,
+        "smallest and largest distance from the asset's centre",
+        unset="the pattern's own",
+        form="range",
+        low=0,
+        open_low=True,
+        high=1e6,
+        usual=10.0,
+    )
+    elevation: tuple[float, float] | None = setting(
+        None,
+        "lowest and highest angle above the horizon, in degrees",
+        unset="the pattern's own",
+        form="range",
+        low=-90,
+        high=90,
+        unit="degrees",
+    )
+    fov: tuple[float, float] | None = setting(
+        None,
+        "smallest and largest field of view across the picture's shorter side, in degrees",
+        unset="the pattern's own",
+        form="range",
+        low=0.5,
+        high=170,
+        unit="degrees",
+        label="Field of View",
+    )
+    framing: Framing | None = setting(
+        None,
+        "what happens when the object would leave the frame: allow it, move the camera back, or "
+        "draw the view again",
+        unset="the pattern's own",
+    )
+    only_northern_hemisphere: bool = setting(False, "no view from below the horizon")
+    turns: float = setting(3.0, "rounds of the orbit")
+    file: str | None = setting(
+        None,
+        "poses: transforms.json, a NeRF-synthetic or COLMAP folder, TOML; implies the cameras "
+        "file",
+        unset="none",
+        flag="--camera-file",
+        form="path",
+        label="Camera File",
+        name="camera_file",
+    )
+    pixel_aspect: float = setting(
+        1.0, "height of a pixel over its width", low=0.05, high=20
+    )
+    shift: tuple[float, float] = setting(
+        (0.0, 0.0),
+        "shift of the principal point as a share of the picture's width and height",
+        form="pair",
+        low=-2,
+        high=2,
+    )
+
+    def __post_init__(self) -> None:
+        # What a resolved job has of them, the file decides.
+        check_fields(self, "cameras.", ("radius", "fov") if self.pattern == "file" else ())
+        check(self.turns != 0, "cameras.turns 0 makes no orbit.")
+        if self.pattern == "file":
+            self._check_file()
+        else:
+            check(
+                self.file is None,
+                f"cameras.file is given, but the pattern is {self.pattern}.",
+                "Use --cameras file.",
+            )
+        if self.pattern == "cube-faces":
+            check(
+                self.views in (None, 6), "cameras.views of cube-faces is six.",
+                "Leave --views away.",
+            )
+            check(
+                self.elevation in (None, PATTERNS["cube-faces"].elevation),
+                "cameras.elevation is given, but cube-faces looks along the axes.",
+            )
+            check(
+                not self.only_northern_hemisphere,
+                "cameras.only_northern_hemisphere is set, but cube-faces looks from below too.",
+                "Use ring or fibonacci for the northern hemisphere.",
+            )
+        defaults = PATTERNS[self.pattern]
+        if defaults.numbered:
+            check(
+                (self.views or 1) <= defaults.views,
+                f"cameras.views {self.views} is more than the {defaults.views} of {self.pattern}.",
+                "Leave --views away.",
+            )
+            check(
+                not self.only_northern_hemisphere,
+                f"cameras.only_northern_hemisphere is set, but {self.pattern} looks from below.",
+                "Use ring or fibonacci for the northern hemisphere.",
+            )
+        if self.pattern == "ring" and self.elevation is not None:
+            check(
+                self.elevation[0] == self.elevation[1],
+                "cameras.elevation of a ring is one number, not a range.",
+                "Use orbit to climb, or give one number.",
+            )
+        framing = self.framing or PATTERNS[self.pattern].framing
+        if framing == "resample":
+            check(
+                PATTERNS[self.pattern].drawn,
+                f"cameras.framing resample: the pattern {self.pattern} draws nothing, so nothing "
+                "can be drawn again.",
+                "Use --framing fit.",
+            )
+        if framing != "allow":
+            check(
+                all(abs(share) < 0.5 for share in self.shift),
+                f"cameras.shift {self.shift} puts the principal point outside the picture, where "
+                f"no distance brings the object into frame (framing {framing}).",
+                "Use --framing allow.",
+            )
+        if self.only_northern_hemisphere and self.elevation is not None:
+            check(
+                self.elevation[1] >= 0,
+                "cameras.elevation below the horizon leaves nothing of the northern hemisphere.",
+            )
+
+    def _check_file(self) -> None:
+        check(
+            bool(self.file), "cameras.file has no path, but the pattern is file.",
+            "Give --camera-file PATH.",
+        )
+        check(
+            self.framing in (None, "allow"),
+            f"cameras.framing {self.framing}: poses from a file are taken as they are.",
+        )
+        # What a resolved job holds is no wish of the user's.
+        unused = {
+            "radius": PATTERNS["file"].radius,
+            "elevation": PATTERNS["file"].elevation,
+            "fov": PATTERNS["file"].fov,
+            "only_northern_hemisphere": False,
+            "pixel_aspect": 1.0,
+            "shift": (0.0, 0.0),
+        }
+        for name, default in unused.items():
+            check(
+                getattr(self, name) in (None, default),
+                f"cameras.{name} is given, but the file of poses decides it.",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """How pictures are computed. Depth, normal, mask and the other geometry always come from
+    Cycles at pixel centres; ``engine``, ``samples`` and ``denoise`` are about RGB.
+    """
+
+    engine: EngineName = setting("cycles", "engine for RGB; geometry always comes from Cycles")
+    samples: int = setting(64, "samples per pixel of RGB", low=1, high=65536)
+    denoise: bool = setting(True, "denoise RGB with OpenImageDenoise")
+    device: DeviceName = setting(
+        "auto", "what computes; what is asked for and missing is an error"
+    )
+    threads: int = setting(0, "CPU threads; 0 takes all", low=0, high=1024)
+    alpha_threshold: float = setting(
+        0.5,
+        "opacity from which a surface is object in mask, depth and normal",
+        low=0,
+        open_low=True,
+        high=1,
+        unit="share",
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self, "engine.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pixels:
+    """What is computed for each view."""
+
+    resolution: tuple[int, int] = setting(
+        (512, 512), "width and height", form="size", low=4, high=16384, unit="pixels"
+    )
+    passes: tuple[str, ...] = setting(
+        DEFAULT_PASSES, "what is written for each view", form="names"
+    )
+    normal_space: NormalSpace = setting("camera", "axes of the normal pass")
+
+    def __post_init__(self) -> None:
+        check_fields(self, "pixels.")
+        check(
+            bool(self.passes), "pixels.passes is empty.", f"Choose from {', '.join(PASS_NAMES)}."
+        )
+        for name in self.passes:
+            if name not in PASS_NAMES:
+                raise InvalidJob(
+                    f"pixels.passes cannot have {name!r}.", hint=suggest(name, PASS_NAMES)
+                )
+        check(len(set(self.passes)) == len(self.passes), "pixels.passes has one of them twice.")
+        # A set in all but its type: another order is no other job.
+        ordered = tuple(name for name in PASS_NAMES if name in self.passes)
+        object.__setattr__(self, "passes", ordered)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """How a dataset keeps what is computed.
+
+    ``npy`` is one array per pass and view, ``npz`` the same compressed (archives of the layout
+    ``zip`` are compressed anyway), ``exr`` one multilayer file per view. ``zip`` and ``tar`` are
+    one archive per asset, ``folder`` one folder, ``webdataset`` archives of many assets each.
+    """
+
+    geometry: GeometryFormat | None = setting(
+        None,
+        "files of depth, normal, mask and the other geometry: an array per pass, plain or "
+        "compressed, or a multilayer EXR per view",
+        unset="npz for tar and webdataset, otherwise npy",
+        label="Geometry Files",
+    )
+    layout: Layout = setting(
+        "zip",
+        "how an asset's files are kept together: zip, tar or folder per asset, or WebDataset "
+        "shards",
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self, "files.")

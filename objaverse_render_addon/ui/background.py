@@ -1,0 +1,297 @@
+"""Jobs beside the window: one way to start, watch, cancel and end them, for every operator.
+
+A job is a thread of its own that knows nothing of Blender. A script's call waits for it. After a
+person's click a clock looks at it ten times a second: a modal operator where ESC cancels and the
+operator has something left to do, else an application timer, because Blender does not save
+automatically while any modal operator runs, and a batch may run for hours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+
+import bpy
+
+from ..errors import Interrupted, RenderError
+from .reports import fail
+from .widgets import progress, redraw
+
+__all__ = [
+    "BackgroundOperator",
+    "CancelOperator",
+    "Job",
+    "cancel",
+    "current",
+    "end",
+    "end_all",
+    "register",
+    "start_clock",
+    "unregister",
+]
+
+TIMER_PERIOD: Final = 0.1  # seconds
+
+
+class Job(Protocol):
+    """As :class:`~objaverse_render_addon.batch.background.BackgroundJob`, and the search."""
+
+    status: str
+    share: float
+    error: RenderError | None
+
+    @property
+    def busy(self) -> bool:
+        """Whether :meth:`poll` may have more to say."""
+
+    def poll(self) -> Iterable[Any]:
+        """What happened since the last call, without waiting."""
+
+    def cancel(self) -> None:
+        """Ask it to stop."""
+
+    def close(self) -> None:
+        """Stop, and wait for the thread."""
+
+
+_running: dict[str, tuple[type[BackgroundOperator], Any]] = {}
+
+
+def current(kind: str) -> Any:
+    """The job of this kind that is going on, or ``None``."""
+    return _running.get(kind, (None, None))[1]
+
+
+def cancel(kind: str) -> None:
+    """Ask a job to stop, where there is one; it ends by itself."""
+    job = current(kind)
+    if job is not None:
+        job.status = "Cancelling"
+        job.cancel()
+
+
+def end(context: bpy.types.Context, kind: str) -> None:
+    """Forget a job, and stop it where it is still going on."""
+    if kind in _running:
+        operator, job = _running.pop(kind)
+        operator.ended(context, job)
+        redraw()
+
+
+def end_all(context: bpy.types.Context) -> None:
+    """Stop everything: another file is opened, or the add-on goes."""
+    for kind in list(_running):
+        end(context, kind)
+    if bpy.app.timers.is_registered(_tick_all):
+        bpy.app.timers.unregister(_tick_all)
+
+
+def _tick(context: bpy.types.Context, kind: str) -> bool:
+    """Show what happened since; whether the job is over."""
+    operator, job = _running[kind]
+    # Before what came is taken: what comes after that is for the next time.
+    over = not job.busy
+    deadline = time.monotonic() + 0.9 * TIMER_PERIOD
+    try:
+        for event in job.poll():
+            operator.show(context, job, event)
+            if time.monotonic() > deadline:
+                over = False
+                break
+    except Exception:
+        # A defect here ends the clock; the job must not go on without one.
+        end(context, kind)
+        raise
+    redraw()
+    return over
+
+
+def _tick_all() -> float | None:
+    """The clock of jobs without a modal operator."""
+    for kind in [kind for kind, (operator, _) in _running.items() if not operator.is_modal]:
+        if _tick(bpy.context, kind):
+            end(bpy.context, kind)
+    left = any(not operator.is_modal for operator, _ in _running.values())
+    return TIMER_PERIOD if left else None
+
+
+def start_clock() -> None:
+    """Watch jobs without a modal operator."""
+    if not bpy.app.timers.is_registered(_tick_all):
+        bpy.app.timers.register(_tick_all, persistent=True)
+
+
+class BackgroundOperator:
+    """An operator that starts a job: beside the window from a click, waiting from a script.
+
+    Attributes:
+        kind: What it does; there is one job of a kind at a time.
+        in_the_way: Why a second one has to wait.
+        cancelled_by: ``bl_idname`` of its :class:`CancelOperator`.
+        is_modal: ESC cancels it, and :meth:`finish` is called after a click too.
+    """
+
+    kind: ClassVar[str]
+    in_the_way: ClassVar[str]
+    cancelled_by: ClassVar[str]
+    is_modal: ClassVar[bool] = True
+    _timer: Any = None
+
+    if TYPE_CHECKING:
+
+        def report(self, level: set[str], text: str) -> None:
+            """Blender's."""
+
+        @classmethod
+        def poll_message_set(cls, text: str) -> None:
+            """Blender's."""
+
+    @classmethod
+    def poll(cls, _: bpy.types.Context) -> bool:
+        """Whether no job of this kind is going on."""
+        if cls.kind in _running:
+            cls.poll_message_set(cls.in_the_way)
+            return False
+        return True
+
+    def begin(self, context: bpy.types.Context) -> Job:
+        """Make the job and start it; raises RenderError."""
+        raise NotImplementedError
+
+    @classmethod
+    def show(cls, context: bpy.types.Context, job: Any, event: Any) -> None:
+        """Show one of the job's events."""
+
+    def finish(self, context: bpy.types.Context, job: Any) -> set[str]:  # noqa: ARG002
+        """It went well: what is left to do, and to report."""
+        return {"FINISHED"}
+
+    def failed(self, context: bpy.types.Context, error: RenderError) -> set[str]:  # noqa: ARG002
+        """It did not: say why."""
+        return fail(self, error)
+
+    @classmethod
+    def ended(cls, context: bpy.types.Context, job: Any) -> None:  # noqa: ARG003
+        """It is over, however it went; called once, on the way out."""
+        job.close()
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Do it, and wait for it."""
+        try:
+            self._start(context)
+        except RenderError as error:
+            return fail(self, error)
+        try:
+            while not _tick(context, self.kind):
+                time.sleep(0.02)
+        except KeyboardInterrupt:
+            end(context, self.kind)
+            raise
+        return self._leave(context)
+
+    def invoke(self, context: bpy.types.Context, _: bpy.types.Event) -> set[str]:
+        """Do it beside the window."""
+        try:
+            self._start(context)
+        except RenderError as error:
+            return fail(self, error)
+        if not self.is_modal:
+            start_clock()
+            return {"FINISHED"}
+        manager = context.window_manager
+        self._timer = manager.event_timer_add(TIMER_PERIOD, window=context.window)
+        manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Take over what came since; everything but ESC is the user's."""
+        if self.kind not in _running:
+            self._stop_clock(context)
+            return {"CANCELLED"}
+        # While an animation plays, ESC stops that.
+        playing = context.screen is not None and context.screen.is_animation_playing
+        if event.type == "ESC" and event.value == "PRESS" and not playing:
+            cancel(self.kind)
+            return {"RUNNING_MODAL"}
+        if event.type == "TIMER" and _tick(context, self.kind):
+            return self._leave(context)
+        return {"PASS_THROUGH"}
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Blender closes the file or itself."""
+        self._stop_clock(context)
+        end(context, self.kind)
+
+    def _start(self, context: bpy.types.Context) -> None:
+        _running[self.kind] = type(self), self.begin(context)
+        redraw()
+
+    def _leave(self, context: bpy.types.Context) -> set[str]:
+        job = current(self.kind)
+        self._stop_clock(context)
+        end(context, self.kind)
+        if isinstance(job.error, Interrupted):
+            self.report({"INFO"}, "Cancelled")
+            return {"CANCELLED"}
+        if job.error is not None:
+            return self.failed(context, job.error)
+        return self.finish(context, job)
+
+    def _stop_clock(self, context: bpy.types.Context) -> None:
+        if self._timer is not None:
+            context.window_manager.event_timer_remove(self._timer)
+            self._timer = None
+
+
+class CancelOperator:
+    """The cross beside a job's progress."""
+
+    bl_options: ClassVar = {"INTERNAL"}
+    kind: ClassVar[str]
+    nothing: ClassVar[str]
+
+    if TYPE_CHECKING:
+
+        @classmethod
+        def poll_message_set(cls, text: str) -> None:
+            """Blender's."""
+
+    @classmethod
+    def poll(cls, _: bpy.types.Context) -> bool:
+        """Whether there is something to cancel."""
+        if cls.kind not in _running:
+            cls.poll_message_set(cls.nothing)
+            return False
+        return True
+
+    def execute(self, _: bpy.types.Context) -> set[str]:
+        """Ask it to stop."""
+        cancel(self.kind)
+        return {"FINISHED"}
+
+
+def _draw_status(self: Any, _: bpy.types.Context) -> None:
+    """In the status bar: the sidebar may be closed."""
+    for operator, job in _running.values():
+        if job.status:
+            progress(self.layout, job.share, job.status, operator.cancelled_by)
+
+
+@bpy.app.handlers.persistent
+def _on_load(*_: Any) -> None:
+    """Another file is being opened: what is going on belongs to the old one."""
+    end_all(bpy.context)
+
+
+def register() -> None:
+    """Show progress in the status bar, and watch for another file."""
+    bpy.types.STATUSBAR_HT_header.append(_draw_status)
+    bpy.app.handlers.load_pre.append(_on_load)
+
+
+def unregister() -> None:
+    """Stop what is going on."""
+    end_all(bpy.context)
+    bpy.app.handlers.load_pre.remove(_on_load)
+    bpy.types.STATUSBAR_HT_header.remove(_draw_status)

@@ -1,0 +1,134 @@
+"""How the window names what a job lets one choose from.
+
+What there is to choose from is the job's, and a choice without a name here, or a name without a
+choice, is an error. The order is this table's, for a .blend file keeps a choice's place in it:
+new ones go to the end.
+"""
+
+from __future__ import annotations
+
+from typing import Final, get_args
+
+from ..batch.queue.intake import IdSource
+from ..job import PATTERNS, job_fields
+from ..passspec import PASS_NAMES, PASSES
+
+__all__ = ["flags", "has", "items"]
+
+Item = tuple[str, str, str]
+
+_PATTERN_NAMES: Final = {
+    "gs-lrm": "GS-LRM",
+    "objaverse-xl": "Objaverse-XL",
+    "zero123": "Zero123",
+    "ring": "Ring",
+    "fibonacci": "Fibonacci Sphere",
+    "hammersley": "Hammersley (TRELLIS)",
+    "cube-faces": "Cube Faces",
+    "orbit": "Orbit",
+    "syncdreamer-input": "SyncDreamer Input",
+    "zero123plus": "Zero123++",
+    "g-objaverse": "G-Objaverse",
+    "file": "From File",
+}
+
+# Field of the job, to each value's name and description.
+_TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
+    "asset.normalize": {
+        "cube": ("Cube", "The longest edge fills [-1, 1]³, centred on the origin"),
+        "unit-cube": ("Unit Cube", "The longest edge fills [-0.5, 0.5]³, centred on the origin"),
+        "sphere": ("Sphere", "The bounding sphere has radius 1 and its centre in the origin"),
+        "none": ("None", "The asset stays as it is; the cameras move around it instead"),
+    },
+    "asset.missing_textures": {
+        "neutral": ("Neutral Grey", "A neutral grey, with a warning in the record"),
+        "random": ("Random Colors", "A seeded random colour for each, as Objaverse-XL does"),
+        "fail": ("Refuse", "An asset with missing textures fails"),
+    },
+    "asset.missing_parts": {
+        "doubt": ("Go Without", "Rendered without them, with a warning in the record"),
+        "fail": ("Refuse", "An asset with missing parts fails"),
+    },
+    "asset.uncolored": {
+        "neutral": ("Neutral Grey", "A neutral grey material"),
+        "random": ("Random Color", "A seeded random colour, as Objaverse-XL does"),
+    },
+    "cameras.pattern": {
+        name: (title, f"{PATTERNS[name].about[0].upper()}{PATTERNS[name].about[1:]}")
+        for name, title in _PATTERN_NAMES.items()
+    },
+    "cameras.framing": {
+        "fit": ("Fit", "Move a camera back until the whole object is in frame"),
+        "allow": ("Allow Cropping", "Keep the camera, even where it crops the object"),
+        "resample": ("Draw Again", "Draw a view again until the whole object is in frame"),
+    },
+    "lighting.mode": {
+        "white": ("Uniform White", "White light from everywhere, the same for every asset"),
+        "xl": ("Objaverse-XL Suns", "The four seeded suns of the Objaverse-XL scripts"),
+        "hdri": ("HDRI", "Light from an equirectangular image"),
+        "keep": ("Keep", "The asset's own lights and world"),
+    },
+    "engine.engine": {
+        "cycles": ("Cycles", "Path tracing; also computes all geometry passes"),
+        "eevee": ("EEVEE", "Fast, needs a GPU; geometry still comes from Cycles"),
+        "workbench": ("Workbench", "Flat and instant, needs a GPU"),
+    },
+    "engine.device": {
+        "auto": ("Automatic", "The best GPU, else the CPU"),
+        "cpu": ("CPU", "The processor"),
+        "optix": ("OptiX", "An NVIDIA GPU through OptiX"),
+        "cuda": ("CUDA", "An NVIDIA GPU through CUDA"),
+        "hip": ("HIP", "An AMD GPU"),
+        "oneapi": ("oneAPI", "An Intel GPU"),
+        "metal": ("Metal", "An Apple GPU"),
+    },
+    "pixels.passes": {spec.name: (spec.label, spec.tip) for spec in PASSES.values()},
+    "pixels.normal_space": {
+        "camera": ("Camera", "+X right, +Y up, +Z towards the camera"),
+        "world": ("World", "The world's axes"),
+    },
+    "files.geometry": {
+        "npy": ("NumPy Arrays", "One .npy file per pass and view"),
+        "npz": ("Compressed Arrays", "One .npz file per pass and view, for Tar and Folder"),
+        "exr": ("Multilayer EXR", "One lossless 32-bit EXR per view with all passes"),
+    },
+    "files.layout": {
+        "zip": ("Archive", "One .zip per asset"),
+        "tar": ("Tar", "One .tar per asset, without compression"),
+        "folder": ("Folder", "One folder per asset"),
+        "webdataset": ("WebDataset", "Archives of many assets each, for streaming"),
+    },
+    # Of a run, not of the job.
+    "ids": {
+        "name": ("File Name", "By their files' names, which have to differ"),
+        "sha256": ("Content Hash", "By the SHA-256 of their files' content"),
+    },
+}
+
+
+def _allowed(path: str) -> tuple[str, ...]:
+    """The values that the job's field takes."""
+    if path == "pixels.passes":
+        return PASS_NAMES
+    if path == "ids":
+        return get_args(IdSource)
+    return job_fields()[path].choices
+
+
+def has(path: str) -> bool:
+    """Whether a field has choices."""
+    return path in _TEXTS
+
+
+def items(path: str) -> list[Item]:
+    """Items of an EnumProperty for a field of the job, by its dotted path."""
+    texts = _TEXTS[path]
+    odd = set(texts).symmetric_difference(_allowed(path))
+    if odd:
+        raise TypeError(f"{path}: {sorted(odd)} is not both in the job and in ui/choices.py.")
+    return [(name, *words) for name, words in texts.items()]
+
+
+def flags(path: str) -> list[tuple[str, str, str, int]]:
+    """As :func:`items`, for a property of which several may be chosen."""
+    return [(*item, 1 << index) for index, item in enumerate(items(path))]

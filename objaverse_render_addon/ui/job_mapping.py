@@ -1,0 +1,188 @@
+"""Between the panel's properties and the job: :func:`to_job` and :func:`from_job` are the only way.
+
+So panel, job file and command line cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import bpy
+
+from ..errors import InvalidJob, RenderError
+from ..job import PASS_NAMES, PATTERNS, RenderJob, job_fields
+from .derived import OF_JOB
+from .properties import OBJAVERSE_PG_settings
+
+__all__ = ["FIELDS", "JOB_PROPERTIES", "from_job", "to_job"]
+
+_SETTINGS: Final = {path: job_fields()[path] for path in OF_JOB}
+
+# Property to field of the job, where a value means the same in both. What is a range, a pair or
+# behind a switch is dealt with one by one below.
+FIELDS: Final = {
+    field.setting.name: path
+    for path, field in _SETTINGS.items()
+    if not field.setting.form and path != "asset.frame"
+}
+_PATHS: Final = {field.setting.name: path for path, field in _SETTINGS.items()}
+
+# Where things come from and go to, and what the viewport shows.
+_BESIDE: Final = {
+    "source", "asset", "output_dir", "overwrite", "sources", "ids", "current_view",
+}  # fmt: skip
+JOB_PROPERTIES: Final = tuple(
+    name for name in OBJAVERSE_PG_settings.__annotations__ if name not in _BESIDE
+)
+"""Names of the properties that decide the job."""
+
+
+def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
+    """Job fields by dotted path."""
+    values: dict[str, Any] = {path: getattr(settings, name) for name, path in FIELDS.items()}
+    names = [name for name in PASS_NAMES if name in settings.passes]
+    if settings.pattern == "file":
+        # Poses and lenses are the file's.
+        values["cameras.framing"] = None
+        values["cameras.views"] = settings.file_views or None
+        values["cameras.file"] = bpy.path.abspath(settings.camera_file)
+    else:
+        low, high = settings.elevation
+        if settings.pattern == "ring":
+            high = low
+        values["cameras.radius"] = _tidy(settings.radius)
+        values["cameras.elevation"] = _tidy((low, high))
+        values["cameras.fov"] = _tidy(settings.fov)
+        if settings.pattern == "cube-faces":
+            values["cameras.views"] = None
+            values["cameras.elevation"] = None
+            values["cameras.only_northern_hemisphere"] = False
+        if PATTERNS[settings.pattern].numbered:
+            values["cameras.views"] = None
+            values["cameras.only_northern_hemisphere"] = False
+        if settings.framing == "resample" and not PATTERNS[settings.pattern].drawn:
+            values["cameras.framing"] = "fit"
+    for path in FIELDS.values():
+        if _SETTINGS[path].kind is float:
+            values[path] = _round(values[path])
+    values["cameras.shift"] = _tidy(settings.shift)
+    if settings.pattern == "file":
+        values["cameras.shift"], values["cameras.pixel_aspect"] = (0.0, 0.0), 1.0
+        values["cameras.only_northern_hemisphere"] = False
+    values["asset.frame"] = settings.frame if settings.use_frame else None
+    hdri = settings.lighting == "hdri"
+    values["lighting.hdri"] = bpy.path.abspath(settings.hdri) if hdri else None
+    background = _tidy(settings.background) if settings.use_background else None
+    values["lighting.background"] = background
+    values["pixels.resolution"] = [settings.resolution_x, settings.resolution_y]
+    values["pixels.passes"] = names
+    return values
+
+
+def _round(value: float) -> float:
+    # Blender keeps 32-bit floats; a user who typed 0.7 means 0.7.
+    return float(f"{value:.7g}")
+
+
+def _tidy(values: Any) -> list[float]:
+    return [_round(value) for value in values]
+
+
+_known_job: tuple[tuple[Any, ...], RenderJob | RenderError] | None = None
+
+
+def _state_key(settings: OBJAVERSE_PG_settings, preferences: Any) -> tuple[Any, ...]:
+    """Everything that decides the job, in a fraction of the time that making it takes."""
+    values = [_plain(getattr(settings, name)) for name in JOB_PROPERTIES]
+    if preferences is not None:
+        values += [preferences.device, preferences.threads]
+    # "//" means another folder in another file.
+    return (bpy.data.filepath, *values)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str | int | float):
+        return value
+    return frozenset(value) if isinstance(value, set) else tuple(value)
+
+
+def to_job(settings: OBJAVERSE_PG_settings, preferences: Any = None) -> RenderJob:
+    """The job that the panel shows; asked at every redraw, it is made when something changed.
+
+    Args:
+        preferences: The add-on's preferences, which hold what belongs to the machine.
+
+    Raises:
+        InvalidJob: The settings contradict each other, with the way out.
+    """
+    global _known_job
+    key = _state_key(settings, preferences)
+    if _known_job is None or _known_job[0] != key:
+        try:
+            _known_job = key, _make_job(settings, preferences)
+        except RenderError as error:
+            _known_job = key, error
+    job = _known_job[1]
+    if isinstance(job, RenderError):
+        # Each time it is raised, an exception's traceback grows.
+        raise job.with_traceback(None)
+    return job
+
+
+def _make_job(settings: OBJAVERSE_PG_settings, preferences: Any) -> RenderJob:
+    job = RenderJob().with_values(_job_values(settings))
+    if preferences is not None:
+        job = job.with_values(
+            {"engine.device": preferences.device, "engine.threads": preferences.threads}
+        )
+    return job
+
+
+def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
+    """Show a job in the panel. Device and threads are the machine's and stay as they are.
+
+    Raises:
+        InvalidJob: A number is beyond what the panel can hold; it shows what it did before.
+    """
+    job = job.resolved()
+    data, cameras = job.to_dict(), job.cameras
+    values: dict[str, Any] = {}
+    for name, path in FIELDS.items():
+        section, _, field = path.rpartition(".")
+        values[name] = data[section][field] if section else data[field]
+    values |= {"frame": job.asset.frame, "background": job.lighting.background}
+    if cameras.pattern == "file":
+        values |= {"views": None, "file_views": cameras.views or 0}
+    else:
+        values |= {name: getattr(cameras, name) for name in ("radius", "elevation", "fov")}
+    values = {name: value for name, value in values.items() if value is not None}
+    values |= {
+        "shift": cameras.shift,
+        "camera_file": cameras.file or "",
+        "use_frame": job.asset.frame is not None,
+        "hdri": job.lighting.hdri or "",
+        "use_background": job.lighting.background is not None,
+        "resolution_x": job.pixels.resolution[0],
+        "resolution_y": job.pixels.resolution[1],
+        "passes": set(job.pixels.passes),
+    }
+    for name, value in values.items():
+        _check_fits(settings, name, value)
+    # Choosing a pattern fills in its own ranges.
+    settings.pattern = cameras.pattern
+    for name, value in values.items():
+        setattr(settings, name, value)
+
+
+def _check_fits(settings: OBJAVERSE_PG_settings, name: str, value: Any) -> None:
+    prop = settings.bl_rna.properties[name]
+    if prop.type not in ("INT", "FLOAT"):
+        return
+    low, high = prop.hard_min, prop.hard_max
+    for number in value if isinstance(value, list | tuple) else (value,):
+        # The limits have 32 bits themselves.
+        if not low - 1e-6 * abs(low) <= number <= high + 1e-6 * abs(high):
+            raise InvalidJob(
+                f"{_PATHS.get(name, name)} {number:g} is outside the panel's {low:g}..{high:g}.",
+                hint="Render this job with the command line.",
+            )

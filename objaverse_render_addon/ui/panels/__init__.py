@@ -1,0 +1,11 @@
+"""The sidebar: tab "Objaverse" of the 3D viewport, from the asset to the finished dataset."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from . import batch, job, render
+
+__all__ = ["CLASSES"]
+
+CLASSES: Final = (*job.CLASSES, *render.CLASSES, *batch.CLASSES)

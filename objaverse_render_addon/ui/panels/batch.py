@@ -1,0 +1,92 @@
+"""Many assets: which, and what became of each."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+import bpy
+
+from ..widgets import Panel, columns, text
+from .render import draw_run
+
+__all__ = ["CLASSES"]
+
+
+class OBJAVERSE_UL_batch(bpy.types.UIList):
+    """The batch: an asset, its state, and why it failed."""
+
+    bl_idname = "OBJAVERSE_UL_batch"
+    _ICONS: ClassVar = {
+        "waiting": "SORTTIME",
+        "rendering": "RENDER_STILL",
+        "done": "CHECKMARK",
+        "skipped": "CHECKMARK",
+        "failed": "ERROR",
+    }
+
+    def draw_item(
+        self,
+        _context: bpy.types.Context,
+        layout: bpy.types.UILayout,
+        _data: Any,
+        item: Any,
+        _icon: int,
+        _active_data: Any,
+        _active_property: str,
+        index: int,
+    ) -> None:
+        """Draw a line."""
+        row = layout.row(align=True)
+        row.alert = item.state == "failed"
+        row.label(text=item.name or item.asset_id, icon=self._ICONS.get(item.state, "DOT"))
+        if item.state == "rendering":
+            row.progress(factor=item.factor, text=item.detail)
+        else:
+            # A reason is longer than the line; it stands below the list.
+            done = item.state == "done"
+            row.label(text=item.detail.partition(" in ")[0] if done else item.state)
+        if item.result:
+            sheet = row.operator("objaverse.show_sheet", text="", icon="IMAGE_DATA", emboss=False)
+            sheet.index = index
+
+
+class OBJAVERSE_PT_batch(Panel, bpy.types.Panel):
+    """Render a list of files."""
+
+    bl_label = "Batch"
+    bl_order = 7
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw."""
+        layout = self.layout
+        state = context.window_manager.objaverse
+        split, settings = columns(layout), context.scene.objaverse
+        split.prop(settings, "sources", text="Files")
+        split.prop(settings, "ids", text="Names")
+        layout.operator("objaverse.render_batch", icon="RENDER_ANIMATION")
+        draw_run(context, layout, "batch")
+        if len(state.items):
+            self._list(context, layout, state)
+
+    def _list(self, context: bpy.types.Context, layout: bpy.types.UILayout, state: Any) -> None:
+        counts: dict[str, int] = {}
+        for item in state.items:
+            counts[item.state] = counts.get(item.state, 0) + 1
+        if state.running == "batch":
+            # Afterwards the run's own last word is the same.
+            layout.label(text=", ".join(f"{count} {name}" for name, count in counts.items()))
+        row = layout.row()
+        row.template_list("OBJAVERSE_UL_batch", "", state, "items", state, "active", rows=5)
+        side = row.column(align=True)
+        retry = side.operator("objaverse.render_batch", text="", icon="FILE_REFRESH")
+        retry.only = "ACTIVE"
+        if counts.get("failed"):
+            layout.operator(
+                "objaverse.render_batch", text="Retry Failed", icon="FILE_REFRESH"
+            ).only = "FAILED"
+        chosen = state.items[state.active] if state.active < len(state.items) else None
+        if chosen is not None and chosen.state == "failed":
+            text(context, layout.box(), chosen.detail, "ERROR", alert=True)
+
+
+CLASSES: Final = (OBJAVERSE_UL_batch, OBJAVERSE_PT_batch)

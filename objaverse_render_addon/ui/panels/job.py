@@ -1,0 +1,264 @@
+"""What to render: the asset, its size, cameras, passes, light, and the protocols of all that."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+import bpy
+from bl_operators.presets import AddPresetBase
+from bl_ui.utils import PresetPanel
+
+from ...assets.sources import classify
+from ...blender.passes import is_set_up
+from ...blender.user_scene import is_normalized
+from ...errors import RenderError
+from ...job import PATTERNS
+from .. import background, preferences
+from ..job_mapping import JOB_PROPERTIES, to_job
+from ..reports import in_panel_words
+from ..viewport.look_through import is_looking
+from ..widgets import Panel, allow_online, columns, progress, text, warnings
+
+__all__ = ["CLASSES"]
+
+PRESETS: Final = "objaverse/render"
+
+
+class OBJAVERSE_PT_presets(PresetPanel, bpy.types.Panel):
+    """Protocols of well-known datasets, and the user's own."""
+
+    bl_label = "Render Protocols"
+    preset_subdir = PRESETS
+    preset_operator = "script.execute_preset"
+    preset_add_operator = "objaverse.add_preset"
+
+
+class OBJAVERSE_OT_add_preset(AddPresetBase, bpy.types.Operator):
+    """Keep these settings as a protocol of your own"""
+
+    bl_idname = "objaverse.add_preset"
+    bl_label = "Add Render Protocol"
+    preset_menu = "OBJAVERSE_PT_presets"
+    preset_subdir = PRESETS
+    preset_defines: ClassVar = ["settings = bpy.context.scene.objaverse"]
+    # The pattern first: choosing it fills in its own ranges. A frame belongs to an asset.
+    preset_values: ClassVar = [
+        f"settings.{name}"
+        for name in sorted(JOB_PROPERTIES, key=lambda name: name != "pattern")
+        if name not in ("frame", "use_frame")
+    ]
+
+
+class OBJAVERSE_PT_main(Panel, bpy.types.Panel):
+    """What to render: the asset."""
+
+    bl_label = "Asset"
+    bl_order = 0
+
+    def draw_header_preset(self, _: bpy.types.Context) -> None:
+        """Protocols, in the header."""
+        OBJAVERSE_PT_presets.draw_panel_header(self.layout)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw."""
+        layout = self.layout
+        settings, state = context.scene.objaverse, context.window_manager.objaverse
+        row = layout.row(align=True)
+        row.prop(settings, "source", text="")
+        fetch = background.current("fetch")
+        if fetch is not None:
+            progress(layout, fetch.share, fetch.status, "objaverse.cancel_import")
+        else:
+            layout.operator("objaverse.import_asset", icon="IMPORT")
+        columns(layout).prop(settings, "asset", text="Collection")
+        if classify(settings.source) != "path" and not bpy.app.online_access:
+            allow_online(layout)
+        # Not what another asset was.
+        if settings.asset is not None and settings.asset.name == state.imported:
+            text(context, layout, state.summary, "INFO")
+            text(context, layout, state.license, "TEXT")
+        warnings(context, layout, state.warnings)
+
+
+class OBJAVERSE_PT_normalize(Panel, bpy.types.Panel):
+    """How large it becomes."""
+
+    bl_label = "Normalize"
+    bl_order = 1
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw."""
+        split = columns(self.layout)
+        settings = context.scene.objaverse
+        split.prop(settings, "normalize", text="Into")
+        row = split.row(align=True)
+        row.operator("objaverse.normalize", icon="FULLSCREEN_EXIT")
+        if settings.asset is not None and is_normalized(settings.asset):
+            row.operator("objaverse.normalize", text="", icon="LOOP_BACK").undo = True
+        row = split.row(heading="Frame", align=True)
+        row.prop(settings, "use_frame", text="")
+        sub = row.row()
+        sub.active = settings.use_frame
+        sub.prop(settings, "frame", text="")
+        split.prop(settings, "missing_textures", text="No Texture")
+        split.prop(settings, "missing_parts", text="No Part")
+        split.prop(settings, "uncolored", text="No Color")
+
+
+class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
+    """From where it is seen."""
+
+    bl_label = "Cameras"
+    bl_order = 2
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw; only what the pattern has."""
+        split = columns(self.layout)
+        settings, state = context.scene.objaverse, context.window_manager.objaverse
+        split.prop(settings, "pattern")
+        if settings.pattern == "file":
+            split.prop(settings, "camera_file")
+            split.prop(settings, "file_views")
+        else:
+            numbered = PATTERNS[settings.pattern].numbered
+            if settings.pattern != "cube-faces" and not numbered:
+                split.prop(settings, "views")
+            self._ranges(split, settings)
+            split.prop(settings, "framing")
+            if settings.pattern not in ("cube-faces", "ring") and not numbered:
+                split.prop(settings, "only_northern_hemisphere", text="Upper Half Only")
+            if settings.pattern == "orbit":
+                split.prop(settings, "turns")
+        # Ranges, suns and stand-in colours are drawn with any pattern.
+        split.prop(settings, "seed")
+        error = _job_error(context)
+        if error:
+            text(context, self.layout.box(), error, "ERROR", alert=True)
+        row = self.layout.row(align=True)
+        row.operator(
+            "objaverse.preview_cameras",
+            text="Hide Preview" if state.preview else "Preview Cameras",
+            icon="HIDE_OFF" if state.preview else "HIDE_ON",
+            depress=state.preview,
+        )
+        row = self.layout.row(align=True)
+        row.use_property_split = False
+        look = "objaverse.look_through_camera"
+        row.operator(look, text="", icon="TRIA_LEFT").action = "PREVIOUS"
+        row.prop(settings, "current_view", text="View")
+        row.operator(look, text="", icon="TRIA_RIGHT").action = "NEXT"
+        looking = is_looking(context.scene)
+        row.operator(look, text="", icon="VIEW_CAMERA", depress=looking).action = "INDEX"
+        end = row.row(align=True)
+        end.enabled = looking
+        end.operator(look, text="", icon="X").action = "STOP"
+        self.layout.operator("objaverse.sample_cameras", icon="OUTLINER_OB_CAMERA")
+
+    def _ranges(self, layout: bpy.types.UILayout, settings: Any) -> None:
+        if settings.pattern == "cube-faces":
+            names: tuple[str, ...] = ("radius", "fov")
+        elif settings.pattern == "ring":
+            names = ("radius", "fov")
+            layout.prop(settings, "elevation", index=0, text="Elevation")
+        else:
+            names = ("radius", "elevation", "fov")
+        for name in names:
+            column = layout.column(align=True)
+            title = "FOV" if name == "fov" else settings.bl_rna.properties[name].name
+            column.prop(settings, name, index=0, text=f"{title} Min")
+            column.prop(settings, name, index=1, text="Max")
+
+
+class OBJAVERSE_PT_lens(Panel, bpy.types.Panel):
+    """Lenses that are not centred or pixels that are not square."""
+
+    bl_label = "Lens"
+    bl_parent_id = "OBJAVERSE_PT_cameras"
+    bl_options: ClassVar = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw."""
+        split = columns(self.layout)
+        settings = context.scene.objaverse
+        column = split.column(align=True)
+        column.prop(settings, "shift", index=0, text="Shift X")
+        column.prop(settings, "shift", index=1, text="Y")
+        split.prop(settings, "pixel_aspect")
+
+
+class OBJAVERSE_PT_passes(Panel, bpy.types.Panel):
+    """What is written for each view."""
+
+    bl_label = "Passes"
+    bl_order = 3
+    bl_options: ClassVar = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw."""
+        split = columns(self.layout)
+        settings = context.scene.objaverse
+        column = split.column(heading="Write", align=True)
+        for item in settings.bl_rna.properties["passes"].enum_items_static:
+            column.prop_enum(settings, "passes", item.identifier)
+        split.prop(settings, "normal_space")
+        split.prop(settings, "geometry")
+        split.prop(settings, "alpha_threshold", slider=True)
+
+
+class OBJAVERSE_PT_compositor(Panel, bpy.types.Panel):
+    """The same passes for this scene's own renders."""
+
+    bl_label = "This Scene's Compositor"
+    bl_parent_id = "OBJAVERSE_PT_passes"
+    bl_options: ClassVar = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw."""
+        row = self.layout.row(align=True)
+        row.operator("objaverse.setup_passes", icon="NODETREE")
+        if is_set_up(context.scene):
+            row.operator("objaverse.restore_compositor", text="", icon="LOOP_BACK")
+
+
+class OBJAVERSE_PT_lighting(Panel, bpy.types.Panel):
+    """What lights it."""
+
+    bl_label = "Lighting"
+    bl_order = 4
+    bl_options: ClassVar = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw."""
+        split = columns(self.layout)
+        settings = context.scene.objaverse
+        split.prop(settings, "lighting", text="Light")
+        if settings.lighting == "hdri":
+            split.prop(settings, "hdri")
+        if settings.lighting in ("white", "hdri"):
+            split.prop(settings, "light_strength")
+        row = split.row(heading="Background", align=True)
+        row.prop(settings, "use_background", text="")
+        sub = row.row()
+        sub.active = settings.use_background
+        sub.prop(settings, "background", text="")
+
+
+def _job_error(context: bpy.types.Context) -> str:
+    try:
+        to_job(context.scene.objaverse, preferences.get(context))
+    except RenderError as error:
+        return in_panel_words(error)
+    return ""
+
+
+CLASSES: Final = (
+    OBJAVERSE_PT_presets,
+    OBJAVERSE_OT_add_preset,
+    OBJAVERSE_PT_main,
+    OBJAVERSE_PT_normalize,
+    OBJAVERSE_PT_cameras,
+    OBJAVERSE_PT_lens,
+    OBJAVERSE_PT_passes,
+    OBJAVERSE_PT_compositor,
+    OBJAVERSE_PT_lighting,
+)

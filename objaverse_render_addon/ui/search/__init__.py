@@ -1,0 +1,1 @@
+"""Search Objaverse in the sidebar, with pictures, and import with a click."""

@@ -69,7 +69,9 @@ def inspect_file(path: Path, name: str = "", *, whole: bool = False) -> str:
     allowed = {"usd": ("usda", "usdc", "usdz"), "stl": ("stl", "stl-ascii")}.get(
         extension, (extension,)
     )
-    if found not in allowed and not (extension == "obj" and found in ("", "text")):
+    if found not in allowed and not (
+        extension == "obj" and found in ("", "text", "utf-16")
+    ):
         what = _NAMES.get(found, f"a {found} file") if found else "something unknown"
         raise WrongFormat(
             f"{name} is named {extension}, but its content is {what}.",
@@ -126,8 +128,6 @@ _MAGIC: Final = (
     (b"\x28\xb5\x2f\xfd", "blend"),
     (b"\x1f\x8b", "blend"),
     (b"version https://git-lfs", "lfs"),
-    (b"\xff\xfe", "text"),
-    (b"\xfe\xff", "text"),
     (b"\x89PNG", "png"),
     (b"\xff\xd8\xff", "jpeg"),
 )

@@ -116,6 +116,8 @@ class _Reader:
         self._model = Model("COLLADA reader")
 
     def model(self) -> Model:
+        if any(self._root.iter("channel")):
+            self._say("not-imported: animations of a COLLADA file.")
         axis = (self._root.findtext("asset/up_axis") or "Y_UP").strip().upper()
         self._up = _TURNS.get(axis, _TURNS["Y_UP"])
         scene = self._ids.get(_link(self._root.find("scene/instance_visual_scene")))

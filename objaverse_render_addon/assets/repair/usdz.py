@@ -15,6 +15,9 @@ _ALIGNMENT: Final = 64
 
 def prepare(path: Path, folder: Path, warnings: list[str]) -> Path:
     """The package, or a copy in which the first scene is the first file."""
+    if not zipfile.is_zipfile(path):
+        # It was taken out of the package, for what the package refers to.
+        return path
     with zipfile.ZipFile(path) as archive:
         items = [item for item in archive.infolist() if not item.is_dir()]
         scene = next((item for item in items if item.filename.lower().endswith(_SCENES)), None)

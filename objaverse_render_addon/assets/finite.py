@@ -60,7 +60,10 @@ _STL: Final = re.compile(
 
 
 def _obj(path: Path) -> bool:
-    return _OBJ.search(path.read_bytes()) is None
+    data = path.read_bytes()
+    # Ten times as fast as the expression, which few files need.
+    lower = data.lower()
+    return not (b"nan" in lower or b"inf" in lower) or _OBJ.search(data) is None
 
 
 def _stl(path: Path) -> bool:

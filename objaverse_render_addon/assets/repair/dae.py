@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import ImportFailed
+from ..text import clean
 from .model import IDENTITY, Floats, Material, Mesh, Model, Part, beside
 from .polygon import triangulate
 
@@ -50,7 +51,13 @@ def read(path: Path, warnings: list[str]) -> Model:
         raise ImportFailed(f"{path} is no XML that can be read: {error}.") from error
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
-    return _Reader(path, root, warnings).model()
+    try:
+        return _Reader(path, root, warnings).model()
+    except (ValueError, TypeError, IndexError, KeyError, OverflowError, RecursionError) as error:
+        raise ImportFailed(
+            f"{path}: its geometry or its scene contradicts itself: {clean(str(error))}.",
+            hint="Export it again.",
+        ) from error
 
 
 def _words(element: ElementTree.Element | None) -> list[str]:

@@ -84,11 +84,11 @@ def prepare(
         changed |= _decode_meshopt(document, native)
         changed |= _decode_draco(document, native)
         changed |= _replace_basisu(document)
-    except (KeyError, IndexError, TypeError, AttributeError, OverflowError):
+        if changed:
+            return document.written(folder / path.name)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError):
         # Malformed beyond what is looked at here: the importer says how.
         return path
-    if changed:
-        return document.written(folder / path.name)
     if document.trailing:
         warnings.append(f"repaired: {document.trailing} bytes after the GLB were left out.")
         fixed = folder / path.name
@@ -124,7 +124,7 @@ class _Document:
             size = struct.unpack_from("<I", data, 12)[0]
             text = data[20 : 20 + size]
             at = 20 + size
-            if self.container == 2 and at + 8 <= length:
+            if self.container == 2 and at + 8 <= min(length, len(data)):
                 size, kind = struct.unpack_from("<I4s", data, at)
                 if kind == b"BIN\0":
                     self._chunk = data[at + 8 : at + 8 + size]

@@ -15,6 +15,8 @@ __all__ = ["decode"]
 Bytes = npt.NDArray[np.uint8]
 
 _GROUP: Final = 16
+_MOST: Final = 8 << 30
+"""Bytes of a buffer view."""
 _BITS: Final = ((0, 2, 4, 8), (0, 1, 2, 4), (1, 2, 4, 8))
 """Bits of a byte in a group: of version 0, and of version 1 by its control."""
 
@@ -29,6 +31,8 @@ def decode(data: bytes, count: int, stride: int, mode: str, filter_: str) -> byt
     Raises:
         ValueError: The data are not what they should be.
     """
+    if not 0 <= count <= _MOST // max(stride, 1):
+        raise ValueError(f"meshopt data of {count} elements")
     try:
         if mode == "ATTRIBUTES":
             values = _attributes(data, count, stride)
@@ -149,6 +153,8 @@ def _undo(deltas: Bytes, last: Bytes, channels: Bytes, result: Bytes) -> Bytes:
 def _triangles(data: bytes, count: int) -> npt.NDArray[np.uint32]:
     if not data or data[0] & 0xF0 != 0xE0 or data[0] & 0x0F > 1 or count % 3:
         raise ValueError("no meshopt triangles")
+    if len(data) < 17 + count // 3:
+        raise ValueError("meshopt triangles are cut off")
     most = 13 if data[0] & 0x0F else 15
     table = data[len(data) - 16 :]
     at = 1 + count // 3

@@ -14,6 +14,8 @@ from ...errors import WrongFormat
 __all__ = ["prepare"]
 
 _COMMA: Final = re.compile(rb"^[ \t]*v[tn]?[ \t]+[-+]?\d+,\d", re.MULTILINE)
+_SAMPLE: Final = 1 << 14
+_STEP: Final = 1 << 22
 _NUMBERS: Final = re.compile(rb"(?<=\d),(?=\d)")
 _DATA: Final = re.compile(rb"^[ \t]*(?:v|vt|vn)[ \t][^\n]*$", re.MULTILINE)
 _MTL_DATA: Final = re.compile(
@@ -42,7 +44,7 @@ def prepare(path: Path, folder: Path, warnings: list[str]) -> Path:
     text = text.removeprefix(b"\xef\xbb\xbf")
     if b"\n" not in text:
         text = text.replace(b"\r", b"\n")
-    comma = _COMMA.search(text) is not None
+    comma = b"," in text and _COMMA.search(text) is not None
     if comma:
         text = _DATA.sub(lambda match: _point(path, match[0]), text)
         warnings.append("repaired: its numbers have a decimal comma.")
@@ -76,8 +78,9 @@ def _point(path: Path, line: bytes) -> bytes:
 
 def _in_range(text: bytes, warnings: list[str]) -> bytes:
     """Vertex colours of 0..255, as some programs write them, in 0..1."""
-    first = _COLORED.search(text)
-    if first is None:
+    # A file has colors or has none; looking at every line would take as long as the import.
+    samples = (text[at : at + _SAMPLE] for at in range(0, len(text), _STEP))
+    if not any(_COLORED.search(sample) for sample in samples):
         return text
     found = [match[2].split() for match in _COLORED.finditer(text)]
     try:

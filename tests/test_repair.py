@@ -152,6 +152,64 @@ def test_filters_are_those_of_meshoptimizer(library: Any) -> None:
         assert (difference > 0).mean() < 0.01
 
 
+# --- Draco -----------------------------------------------------------------------------------
+
+
+def test_draco_gives_accessors_their_numbers(tmp_path: Path) -> None:
+    DracoPy = pytest.importorskip("DracoPy")  # noqa: N806
+    count = 30
+    points = RNG.random((count, 3)).astype(np.float32)
+    faces = np.arange(count, dtype=np.uint32).reshape(-1, 3)
+    uv = RNG.random((count, 2))
+    colors = RNG.integers(0, 256, (count, 3), dtype=np.uint8)
+    packed = DracoPy.encode(points, faces, tex_coord=uv, colors=colors, quantization_bits=24,
+                            preserve_order=True)  # fmt: skip
+    mesh = DracoPy.decode(packed)
+    numbers = {item["attribute_type"]: item["unique_id"] for item in mesh.attributes}
+    attributes = {"POSITION": 0, "COLOR_0": 1, "TEXCOORD_0": 2}
+    draco = {"bufferView": 0, "attributes": {
+        "POSITION": numbers[0], "COLOR_0": numbers[2], "TEXCOORD_0": numbers[3]}}  # fmt: skip
+    name = "KHR_draco_mesh_compression"
+    document = {
+        "asset": {"version": "2.0"}, "extensionsUsed": [name], "extensionsRequired": [name],
+        "meshes": [{"primitives": [
+            {"attributes": attributes, "indices": 3, "extensions": {name: draco}}]}],
+        "accessors": [
+            {"componentType": 5126, "count": count, "type": "VEC3"},
+            {"componentType": 5121, "count": count, "type": "VEC3", "normalized": True},
+            {"componentType": 5126, "count": count, "type": "VEC2"},
+            {"componentType": 5123, "count": count, "type": "SCALAR"},
+        ],
+        "bufferViews": [{"buffer": 0, "byteLength": len(packed)}],
+        "buffers": [{"uri": "a.bin", "byteLength": len(packed)}],
+    }  # fmt: skip
+    (tmp_path / "a.bin").write_bytes(packed)
+    (tmp_path / "a.gltf").write_text(json.dumps(document))
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    found = repair.prepare(tmp_path / "a.gltf", "gltf", copies, [])
+    assert found == copies / "a.glb"
+    data = (copies / "a.glb").read_bytes()
+    length = struct.unpack_from("<I", data, 12)[0]
+    written = json.loads(data[20 : 20 + length])
+    chunk = data[28 + length :]
+
+    def read(index: int, kind: str, width: int) -> Any:
+        accessor = written["accessors"][index]
+        view = written["bufferViews"][accessor["bufferView"]]
+        stride = view.get("byteStride", np.dtype(kind).itemsize * width)
+        rows = [np.frombuffer(chunk, kind, width, view["byteOffset"] + row * stride)
+                for row in range(accessor["count"])]  # fmt: skip
+        return np.stack(rows)
+
+    indices = read(3, "<u2", 1)[:, 0]
+    # Draco may number vertices anew; each corner of each face is what it was.
+    assert np.allclose(read(0, "<f4", 3)[indices], points, atol=1e-5)
+    assert np.allclose(read(2, "<f4", 2)[indices], uv, atol=1e-3)
+    assert np.array_equal(read(1, "u1", 3)[indices], colors)
+    assert "extensionsRequired" not in written or written["extensionsRequired"] == []
+
+
 # --- Polygons ---------------------------------------------------------------------------------
 
 

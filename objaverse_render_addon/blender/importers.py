@@ -88,7 +88,7 @@ _EXTENSION: Final = re.compile(r"Extension (\S+) is not available")
 _NO_DECODER: Final = re.compile(r"(draco|meshopt)\w*[ _](?:bridge|decoder)", re.IGNORECASE)
 
 
-def _failure(path: Path, text: str) -> ImportFailed | UnsupportedExtension:
+def _failure(path: Path, text: str) -> ImportFailed | UnsupportedFormat:
     """What an importer said, without the traceback that it may have said it in."""
     lines = [line for line in text.strip().removeprefix("Error: ").splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Location: ")] or ["no reason given"]
@@ -104,6 +104,11 @@ def _failure(path: Path, text: str) -> ImportFailed | UnsupportedExtension:
         return UnsupportedExtension(
             f"{path} is compressed, and this Blender has no decoder for it: {cause}",
             hint="python -m pip install DracoPy, or export it without compression.",
+        )
+    if "Big Endian" in cause:
+        return UnsupportedFormat(
+            f"{path} was written on a big-endian computer, which Blender 5 does not read.",
+            hint="Save it again with Blender 4.5 or older.",
         )
     if traceback:
         return ImportFailed(

@@ -554,7 +554,6 @@ def test_a_skinned_mesh_stands_where_its_joints_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.core
-@own_reader
 def test_textures_of_collada_are_found_or_counted(tmp_path: Path) -> None:
     picture(tmp_path / "my tex.png", flat())
     uv = dae_source("g-t", [(0, 0), (1, 0), (1, 1)], 2)
@@ -589,7 +588,6 @@ def test_textures_of_collada_are_found_or_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.core
-@own_reader
 def test_transparency_of_collada_is_its_specifications(tmp_path: Path) -> None:
     geometry = dae_geometry("g", CUBE, FACES)
     other = dae_geometry("h", CUBE * 0.2 + (0, 0, 0.9), FACES)
@@ -1018,3 +1016,17 @@ def test_no_traceback_is_anybodys_message() -> None:
     assert "Open the file" not in error.hint
     unknown = _failure(Path("a.glb"), "Error: Extension ACME_x is not available on this addon")
     assert isinstance(unknown, UnsupportedExtension)
+
+
+def test_a_big_endian_blend_is_named(tmp_path: Path) -> None:
+    import bpy
+
+    if bpy.app.version < (5, 0):
+        pytest.skip("this Blender reads it")
+    names = b"SDNANAME" + bytes(4)
+    head = b"DNA1" + struct.pack(">I8xII", len(names), 0, 1)
+    path = tmp_path / "old.blend"
+    path.write_bytes(b"BLENDER-V249" + head + names + b"ENDB" + bytes(20))
+    error = failure(path, tmp_path)
+    assert isinstance(error, UnsupportedFormat)
+    assert "big-endian" in error.message

@@ -22,7 +22,7 @@ from ..text import clean
 from .model import IDENTITY, Floats, Material, Mesh, Model, Part, beside
 from .polygon import triangulate
 
-__all__ = ["read"]
+__all__ = ["is_misread", "read"]
 
 Matrix = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -39,18 +39,42 @@ _MOST_PARTS: Final = 100_000
 _PRIMITIVES: Final = ("triangles", "polylist", "polygons", "tristrips", "trifans")
 
 
-def read(path: Path, warnings: list[str]) -> Model:
-    """What a COLLADA file shows.
+def is_misread(path: Path) -> bool:
+    """Whether the importer of Blender 4 gets something wrong that :func:`read` gets right.
 
-    Raises:
-        ImportFailed: It is no XML, or its geometry contradicts itself.
+    It hides what ``RGB_ZERO`` says to be opaque, and leaves out textures that are not where the
+    file has them. It knows animations, though, which are left to it.
     """
+    try:
+        root = _parsed(path)
+    except ImportFailed:
+        return False
+    if any(True for _ in root.iter("channel")):
+        return False
+    if any(item.tag in ("transparent", "transparency") for item in root.iter()):
+        return True
+    images = [item for image in root.iter("image") for item in image.iter("init_from")]
+    names = [(item.text or item.findtext("ref") or "").strip() for item in images]
+    return any(name and not (path.parent / unquote(name)).is_file() for name in names)
+
+
+def _parsed(path: Path) -> ElementTree.Element:
     try:
         root = ElementTree.fromstring(path.read_bytes())
     except (ElementTree.ParseError, ValueError, LookupError, RecursionError) as error:
         raise ImportFailed(f"{path} is no XML that can be read: {error}.") from error
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2] if isinstance(element.tag, str) else ""
+    return root
+
+
+def read(path: Path, warnings: list[str]) -> Model:
+    """What a COLLADA file shows.
+
+    Raises:
+        ImportFailed: It is no XML, or its geometry contradicts itself.
+    """
+    root = _parsed(path)
     try:
         return _Reader(path, root, warnings).model()
     except (ValueError, TypeError, IndexError, KeyError, OverflowError, RecursionError) as error:
@@ -123,7 +147,7 @@ class _Reader:
         self._model = Model("COLLADA reader")
 
     def model(self) -> Model:
-        if any(self._root.iter("channel")):
+        if any(True for _ in self._root.iter("channel")):
             self._say("not-imported: animations of a COLLADA file.")
         axis = (self._root.findtext("asset/up_axis") or "Y_UP").strip().upper()
         self._up = _TURNS.get(axis, _TURNS["Y_UP"])

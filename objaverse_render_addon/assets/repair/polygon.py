@@ -45,8 +45,9 @@ def triangulate(
     for hole in inner:
         if _area(flat, hole) > 0:
             hole.reverse()
-    for hole in sorted(inner, key=lambda item: -max(flat[index][0] for index in item)):
-        ring = _joined(flat, ring, hole)
+    inner.sort(key=lambda item: -max(flat[index][0] for index in item))
+    for number, hole in enumerate(inner):
+        ring = _joined(flat, ring, hole, inner[number + 1 :])
     found = _clip(flat, ring)
     return [(c, b, a) for a, b, c in found] if turned else found
 
@@ -63,10 +64,15 @@ def _turn(a: _Point, b: _Point, c: _Point) -> float:
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
-def _joined(flat: dict[int, _Point], ring: list[int], hole: list[int]) -> list[int]:
+def _joined(
+    flat: dict[int, _Point], ring: list[int], hole: list[int], others: list[list[int]]
+) -> list[int]:
     """The ring with a cut to the hole and back, along the shortest way that crosses nothing."""
-    edges = [*zip(ring, [*ring[1:], ring[0]], strict=True)]
-    edges += zip(hole, [*hole[1:], hole[0]], strict=True)
+    edges = [
+        pair
+        for points in (ring, hole, *others)
+        for pair in zip(points, [*points[1:], points[0]], strict=True)
+    ]
     ways = sorted(
         ((flat[a][0] - flat[b][0]) ** 2 + (flat[a][1] - flat[b][1]) ** 2, i, j)
         for i, a in enumerate(ring)
@@ -74,12 +80,22 @@ def _joined(flat: dict[int, _Point], ring: list[int], hole: list[int]) -> list[i
     )
     for _, i, j in ways:
         a, b = ring[i], hole[j]
+        # A corner that an earlier cut has doubled sees only its own side.
+        if not _opens(flat[ring[i - 1]], flat[a], flat[ring[(i + 1) % len(ring)]], flat[b]):
+            continue
         if not any(
             len({a, b, c, d}) == 4 and _cross(flat[a], flat[b], flat[c], flat[d])
             for c, d in edges
         ):
             return ring[: i + 1] + hole[j:] + hole[: j + 1] + ring[i:]
     return ring
+
+
+def _opens(before: _Point, at: _Point, after: _Point, towards: _Point) -> bool:
+    """Whether a corner of a ring that turns left has a point on its inner side."""
+    if _turn(before, at, after) > 0:
+        return _turn(at, after, towards) > 0 and _turn(at, towards, before) > 0
+    return not (_turn(at, before, towards) >= 0 and _turn(at, towards, after) >= 0)
 
 
 def _cross(a: _Point, b: _Point, c: _Point, d: _Point) -> bool:
@@ -95,12 +111,16 @@ def _clip(flat: dict[int, _Point], ring: list[int]) -> list[tuple[int, int, int]
             pa, pb, pc = flat[a], flat[b], flat[c]
             if _turn(pa, pb, pc) <= 0:
                 continue
+            # Where a corner turns left, the outline is on its way out of the ear.
             inside = any(
                 flat[other] not in (pa, pb, pc)
                 and _turn(pa, pb, flat[other]) >= 0
                 and _turn(pb, pc, flat[other]) >= 0
                 and _turn(pc, pa, flat[other]) >= 0
-                for other in ring
+                and _turn(flat[before], flat[other], flat[after]) <= 0
+                for before, other, after in zip(
+                    [ring[-1], *ring[:-1]], ring, [*ring[1:], ring[0]], strict=True
+                )
             )
             if not inside:
                 found.append((a, b, c))

@@ -7,6 +7,7 @@ Specification: https://www.khronos.org/files/collada_spec_1_4.pdf
 from __future__ import annotations
 
 import itertools
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ _TURNS: Final = {
 }
 _LUMINANCE: Final = np.array([0.212671, 0.715160, 0.072169])
 """The specification's, of linear Rec. 709."""
+_PLAIN: Final = re.compile(r"[\w./-]+", re.ASCII)
 _DEEPEST: Final = 200
 _MOST_PARTS: Final = 100_000
 _PRIMITIVES: Final = ("triangles", "polylist", "polygons", "tristrips", "trifans")
@@ -55,7 +57,9 @@ def is_misread(path: Path) -> bool:
         return True
     images = [item for image in root.iter("image") for item in image.iter("init_from")]
     names = [(item.text or item.findtext("ref") or "").strip() for item in images]
-    return any(name and not (path.parent / unquote(name)).is_file() for name in names)
+    return any(
+        name and not (_PLAIN.fullmatch(name) and (path.parent / name).is_file()) for name in names
+    )
 
 
 def _parsed(path: Path) -> ElementTree.Element:

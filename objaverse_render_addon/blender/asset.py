@@ -203,6 +203,10 @@ def link_rendered(source: Any, contents: Contents, target: Any, keep_lights: boo
     Returns:
         The objects, by name.
     """
+    for obj in contents["objects"]:
+        # They catch shadows or cut holes for a picture that others are put behind.
+        if obj.is_shadow_catcher or obj.is_holdout:
+            obj.hide_render = True
     rendered = {
         obj
         for layer in source.view_layers

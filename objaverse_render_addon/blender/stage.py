@@ -15,12 +15,13 @@ from ..assets.formats import inspect_file
 from ..cameras import Camera, View
 from ..frame import Bounds
 from ..job import AssetRules, RenderJob
-from . import compat, importers, lighting, materials
+from . import backfaces, compat, importers, lighting, materials
 from .asset import Asset, bring_in, link_rendered
 from .camera import apply_camera, new_camera
 from .devices import Device, select_device
 from .edits import Edits
 from .normalization import bounds_of, measure, normalize
+from .surfaces import Surfaces
 
 __all__ = ["BOUNCES", "FILTER_WIDTH", "Stage", "Stopwatch"]
 
@@ -32,11 +33,15 @@ BOUNCES: Final = {
     "diffuse_bounces": 2,
     "glossy_bounces": 2,
     "transmission_bounces": 6,
-    "transparent_max_bounces": 16,
+    # The most that Cycles takes: behind the last one it is black. A ray seldom meets many.
+    "transparent_max_bounces": 1024,
     "volume_bounces": 0,
 }
 
-_OF_SETTINGS: Final = ("unclear-materials:", "unclear-transparency:", "not-denoised:")
+_OF_SETTINGS: Final = (
+    "unclear-materials:", "unclear-transparency:", "materials-out-of-range:", "back-faces-shown:",
+    "back-faces-differ:", "not-denoised:",
+)  # fmt: skip
 """Warnings that :meth:`Stage.settings` says anew each time."""
 
 
@@ -80,7 +85,7 @@ class Stage:
         self.record: dict[str, Any] = {}
         self.warnings: list[str] = []
         self.watch = Stopwatch()
-        self.alpha = materials.AlphaClip(job.engine.alpha_threshold, ())
+        self.alpha = Surfaces(job.engine.alpha_threshold)
         self.device = Device("CPU", ())
         self.denoised = False
         self.frame = 0
@@ -161,9 +166,14 @@ class Stage:
         missing = materials.replace_missing_textures(
             edits, colored, contents["node_groups"], rules, seed, asset_id
         )
-        known = set(bpy.data.materials)
-        random_color = materials.color_uncolored(edits, rendered, rules, seed, asset_id, kind)
-        colored += [material for material in bpy.data.materials if material not in known]
+        materials.use_nodes(edits, colored)
+        # Also what only instances show.
+        shown = [obj for obj in contents["objects"] if not obj.hide_render]
+        painted = materials.color_uncolored(edits, shown, rules, seed, asset_id, kind)
+        colored += painted.materials
+        culled = []
+        if kind in backfaces.CULLED_FORMATS:
+            culled = backfaces.cull_back_faces(edits, shown)
         normalization = normalize(collection, rules.normalize, None if alone else {*rendered})
         asset = Asset(
             asset_id, kind, collection, contents, rendered, normalization, colored, edits=edits,
@@ -172,7 +182,12 @@ class Stage:
         before = normalization.before
         asset.record = {
             "missing_textures": missing,
-            "random_color": random_color,
+            "random_color": painted.random_color,
+            "materials": {
+                "neutral": sorted(painted.neutral),
+                "vertex_colors": sorted(painted.vertex_colors),
+                "single_sided": sorted(material.name for material in culled),
+            },
             "scene_size": {
                 "bbox_min": before.box_min.tolist(), "bbox_max": before.box_max.tolist(),
             },
@@ -261,23 +276,28 @@ class Stage:
         Safe to call again with another job: what the one before changed in materials is undone.
         """
         self.job = job
-        passes = job.pixels.passes
-        assets = list(self.assets.values())
-        first = 1
-        unclear: list[str] = []
-        for asset in assets:
-            asset.pass_edits.undo()
-            unclear += materials.add_material_passes(asset.pass_edits, asset.materials, passes)
-            asset.object_names = {}
-            if "object_index" in passes:
-                first = asset.number_objects(first)
         kept = [text for text in self.warnings if not text.startswith(_OF_SETTINGS)]
-        if unclear:
-            kept.append(f"unclear-materials: {', '.join(unclear[:5])}")
-        every = [material for asset in assets for material in asset.materials]
-        self.alpha = materials.AlphaClip(job.engine.alpha_threshold, every)
-        if self.alpha.unclear:
-            kept.append(f"unclear-transparency: {', '.join(self.alpha.unclear[:5])}")
+        self.alpha = surfaces = Surfaces(job.engine.alpha_threshold, job.pixels.passes)
+        first = 1
+        for asset in self.assets.values():
+            asset.pass_edits.undo()
+            of_the_view, converted = len(surfaces.of_the_view), len(surfaces.converted)
+            surfaces.add(asset.pass_edits, asset.materials)
+            asset.record["materials"] |= {
+                "view_dependent": sorted(surfaces.of_the_view[of_the_view:]),
+                "specular_glossiness": sorted(surfaces.converted[converted:]),
+            }
+            asset.object_names = {}
+            if "object_index" in job.pixels.passes:
+                first = asset.number_objects(first)
+        for name, those in (
+            ("unclear-materials", surfaces.unclear),
+            ("unclear-transparency", surfaces.unclear_opacity),
+            ("materials-out-of-range", surfaces.out_of_range),
+        ):
+            if those:
+                kept.append(f"{name}: {', '.join(those[:5])}")
+        kept += self._match_back_faces()
         self.denoised = job.engine.denoise and job.engine.engine == "cycles"
         if self.denoised and not compat.has_denoiser(self.scene.cycles):
             self.denoised = False
@@ -287,6 +307,26 @@ class Stage:
         compat.set_checked(self.layer, pass_alpha_threshold=job.engine.alpha_threshold)
         if self._camera is None:
             self._camera = new_camera(self.scene)
+
+    def _match_back_faces(self) -> list[str]:
+        """Make the engine of the colour show those back faces that are in the geometry."""
+        engine, words = self.job.engine.engine, []
+        if engine == "eevee":
+            for asset in self.assets.values():
+                if asset.kind not in backfaces.CULLED_FORMATS:
+                    shown = backfaces.show_back_faces(asset.pass_edits, asset.materials)
+                    if shown:
+                        words.append(f"back-faces-shown: {', '.join(shown[:5])}")
+        elif engine == "workbench":
+            culls = {
+                material.use_backface_culling and asset.kind in backfaces.CULLED_FORMATS
+                for asset in self.assets.values()
+                for material in asset.materials
+            }
+            self.scene.display.shading.show_backface_culling = culls == {True}
+            if len(culls) > 1:
+                words.append("back-faces-differ: Workbench shows them of all materials here.")
+        return words
 
     @property
     def layer(self) -> Any:

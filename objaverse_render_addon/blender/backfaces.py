@@ -23,6 +23,9 @@ CULLED_FORMATS: Final = frozenset({"glb", "gltf"})
 
 _FLAT: Final = 1e-9
 """Share of a closed part's volume, counted without signs, below which it holds none."""
+_MOST: Final = 0.5
+_ROUNDING: Final = 1e-6
+"""Of the mesh's size: vertices that are nearer to each other are the same."""
 
 Ints = npt.NDArray[np.int64]
 
@@ -151,30 +154,29 @@ def _inward_slots(mesh: Any, slots: int) -> tuple[npt.NDArray[np.bool_], bool]:
     there.sort()
     back.sort()
     closed = bool(np.array_equal(there, back))
-    if not closed:
-        return inward, False
     part = _parts(first, second, len(points))[first[starts]]
-    volume = _volumes(points, corners, starts)
+    volume = _volumes(points, corners, starts, part)
     total = np.bincount(part, volume, minlength=len(points))[part]
     size = np.bincount(part, np.abs(volume), minlength=len(points))[part]
-    if (np.abs(total) <= _FLAT * size).any():
-        # Two sheets back to back, of which each hides the other's back.
-        return inward, False
-    looks_in = total < 0
+    # Two sheets back to back are closed too, and each hides the other's back by chance.
+    closed = closed and bool((np.abs(total) > _FLAT * size).all())
+    # What is open has no inside, but most of it may look at its middle.
+    looks_in = total < -(_FLAT if closed else _MOST) * size
     if looks_in.any():
         index = np.empty(len(starts), dtype=np.int32)
         mesh.polygons.foreach_get("material_index", index)
         inward[np.unique(np.clip(index[looks_in], 0, slots - 1))] = True
-    return inward, True
+    return inward, closed
 
 
 def _same_place(points: npt.NDArray[np.float32]) -> Ints:
-    """(N,) the same number for vertices at the same place."""
-    bits = np.ascontiguousarray(points).view(np.uint32).astype(np.uint64)
-    mixed = bits[:, 0] * np.uint64(0x9E3779B97F4A7C15)
-    mixed ^= bits[:, 1] * np.uint64(0xC2B2AE3D27D4EB4F)
+    """(N,) the same number for vertices at the same place, but for rounding."""
+    step = max(float(np.ptp(points, axis=0).max()), 1e-30) * _ROUNDING
+    cells = np.rint(points.astype(np.float64) / step).astype(np.int64).view(np.uint64)
+    mixed = cells[:, 0] * np.uint64(0x9E3779B97F4A7C15)
+    mixed ^= cells[:, 1] * np.uint64(0xC2B2AE3D27D4EB4F)
     mixed ^= mixed >> np.uint64(29)
-    mixed += bits[:, 2] * np.uint64(0x165667B19E3779F9)
+    mixed += cells[:, 2] * np.uint64(0x165667B19E3779F9)
     return np.unique(mixed, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
@@ -194,14 +196,22 @@ def _parts(first: Ints, second: Ints, count: int) -> Ints:
 
 
 def _volumes(
-    points: npt.NDArray[np.float32], corners: npt.NDArray[np.int32], starts: npt.NDArray[np.int32]
+    points: npt.NDArray[np.float32],
+    corners: npt.NDArray[np.int32],
+    starts: npt.NDArray[np.int32],
+    part: Ints,
 ) -> npt.NDArray[np.float64]:
-    """(faces,) signed volume of the cone from the mesh's middle to each face."""
-    places = points.astype(np.float64) - points.mean(axis=0, dtype=np.float64)
+    """(faces,) signed volume of the cone from the middle of its part (faces,) to each face."""
+    places = points.astype(np.float64)
     face = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(corners))))
-    apex = places[corners[starts]][face]
-    one = places[corners]
-    following = np.roll(np.arange(len(corners)), -1)
+    owner = part[face]
+    number = np.maximum(np.bincount(owner, minlength=len(points)), 1)
+    middle = [
+        np.bincount(owner, places[corners, axis], len(points)) / number for axis in range(3)
+    ]
+    center = np.stack(middle, axis=1)[owner]
+    following = np.arange(1, len(corners) + 1)
     following[np.append(starts[1:], len(corners)) - 1] = starts
-    other = places[corners[following]]
-    return np.bincount(face, np.einsum("ij,ij->i", apex, np.cross(one, other)), len(starts))
+    apex = places[corners[starts]][face] - center
+    sides = np.cross(places[corners] - center, places[corners[following]] - center)
+    return np.bincount(face, np.einsum("ij,ij->i", apex, sides), len(starts))

@@ -15,6 +15,7 @@ from ..assets.formats import inspect_file
 from ..cameras import Camera, View
 from ..frame import Bounds
 from ..job import AssetRules, RenderJob
+from ..passspec import PASSES
 from . import backfaces, compat, importers, lighting, materials
 from .asset import Asset, bring_in, link_rendered
 from .camera import apply_camera, new_camera
@@ -37,6 +38,9 @@ BOUNCES: Final = {
     "transparent_max_bounces": 1024,
     "volume_bounces": 0,
 }
+
+_FEW: Final = 32
+"""Constant values of materials that each pixel is held against."""
 
 _OF_SETTINGS: Final = (
     "unclear-materials:", "unclear-transparency:", "materials-out-of-range:", "back-faces-shown:",
@@ -76,6 +80,7 @@ class Stage:
         device: What Cycles renders on.
         denoised: Whether RGB is denoised; not every build of Blender can.
         frame: The animation frame that is shown.
+        constants: (N, channels) all values of a material pass, where they are few.
     """
 
     def __init__(self, job: RenderJob) -> None:
@@ -86,6 +91,7 @@ class Stage:
         self.warnings: list[str] = []
         self.watch = Stopwatch()
         self.alpha = Surfaces(job.engine.alpha_threshold)
+        self.constants: dict[str, npt.NDArray[np.float64]] = {}
         self.device = Device("CPU", ())
         self.denoised = False
         self.frame = 0
@@ -298,6 +304,12 @@ class Stage:
             if those:
                 kept.append(f"{name}: {', '.join(those[:5])}")
         kept += self._match_back_faces()
+        channels = {name: PASSES[name].channels for name in surfaces.constants}
+        self.constants = {
+            name: np.array(sorted(values))[:, : channels[name]]
+            for name, values in surfaces.constants.items()
+            if 0 < len(values) <= _FEW
+        }
         self.denoised = job.engine.denoise and job.engine.engine == "cycles"
         if self.denoised and not compat.has_denoiser(self.scene.cycles):
             self.denoised = False

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import bpy
 
+from ..passspec import MATERIAL_PASSES
 from . import compat
 from .edits import Edits
 from .shader_values import Kind, ShaderValues, Value, clamped, feed, surface_input
 
 __all__ = ["Surfaces"]
-
-_MATERIAL_PASSES: Final[tuple[Kind, ...]] = ("albedo", "roughness_metallic")
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Surfaces:
     def __init__(self, threshold: float, passes: Iterable[str] = ()) -> None:
         self.threshold = threshold
         wanted = set(passes)
-        self._passes = [name for name in _MATERIAL_PASSES if name in wanted]
+        self._passes: list[Any] = [name for name in MATERIAL_PASSES if name in wanted]
         self.unclear: list[str] = []
         self.unclear_opacity: list[str] = []
         self.out_of_range: list[str] = []

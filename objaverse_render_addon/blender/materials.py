@@ -1,4 +1,4 @@
-"""What materials need before anything else: textures that are missing, colours for what has none."""
+"""What materials need first: textures that are missing, colours for what has none."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from ..cameras import draw
 from ..errors import MissingTextures
 from ..job import AssetRules
+from . import compat
 from .edits import Edits
 
 __all__ = [
@@ -280,7 +281,7 @@ def use_nodes(edits: Edits, materials: Iterable[Any]) -> None:
     Blender before 5.0 has such materials, and nothing can be read from them.
     """
     for material in materials:
-        if material.use_nodes or material.is_grease_pencil:
+        if compat.has_nodes(material) or material.is_grease_pencil:
             continue
         edits.set(material, "use_nodes", True)
         tree = material.node_tree

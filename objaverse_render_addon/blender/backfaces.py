@@ -57,6 +57,8 @@ def cull_back_faces(edits: Edits, objects: Iterable[Any]) -> list[Any]:
         The materials that were changed.
     """
     uses: dict[Any, _Use] = {}
+    opacity: dict[Any, bool] = {None: True}
+    shapes: dict[tuple[Any, int], tuple[npt.NDArray[np.bool_], bool]] = {}
     for obj in objects:
         if obj.type != "MESH" or not len(obj.data.polygons):
             continue
@@ -64,8 +66,13 @@ def cull_back_faces(edits: Edits, objects: Iterable[Any]) -> list[Any]:
         single = [item is not None and item.use_backface_culling for item in materials]
         if not any(single):
             continue
-        inward, closed = _inward_slots(obj.data, len(materials))
-        opaque = all(item is None or _is_opaque(item) for item in materials)
+        shape = obj.data, len(materials)
+        if shape not in shapes:
+            shapes[shape] = _inward_slots(*shape)
+        inward, closed = shapes[shape]
+        for material in {*materials} - {*opacity}:
+            opacity[material] = _is_opaque(material)
+        opaque = all(opacity[material] for material in materials)
         for index, material in enumerate(materials):
             if single[index]:
                 use = uses.setdefault(material, _Use())

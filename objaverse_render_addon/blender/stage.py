@@ -17,7 +17,7 @@ from ..frame import Bounds
 from ..job import AssetRules, RenderJob
 from ..passspec import PASSES
 from . import backfaces, compat, importers, lighting, materials
-from .asset import Asset, bring_in, link_rendered
+from .asset import Asset, bring_in, link_rendered, shown_objects
 from .camera import apply_camera, new_camera
 from .devices import Device, select_device
 from .edits import Edits
@@ -173,8 +173,7 @@ class Stage:
             edits, colored, contents["node_groups"], rules, seed, asset_id
         )
         materials.use_nodes(edits, colored)
-        # Also what only instances show.
-        shown = [obj for obj in contents["objects"] if not obj.hide_render]
+        shown = shown_objects(contents, rendered)
         painted = materials.color_uncolored(edits, shown, rules, seed, asset_id, kind)
         colored += painted.materials
         culled = []

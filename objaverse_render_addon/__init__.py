@@ -43,6 +43,7 @@ _FACE = (
     "ui.search.state",
     "ui.preferences",
     "ui.viewport.preview",
+    "ui.viewport.look_through",
     "ui.viewport.overlay",
     "operators",
     "panels",

@@ -84,7 +84,7 @@ class BackgroundRun(BackgroundJob):
     :meth:`poll` gives the run's events and each asset's result, as :func:`render` tells them.
 
     Attributes:
-        options: More keyword arguments for :func:`render`; may be changed until it starts.
+        options: For :meth:`.RunOptions.of`; may be changed until it starts.
         sources: What is rendered; may be changed until it starts.
         previews: Folder of the views' PNGs; :meth:`discard` removes it.
         began: When it was made, by :func:`time.monotonic`.

@@ -111,7 +111,8 @@ def compositor_tree(scene: bpy.types.Scene) -> Any:
                 "Objaverse Passes", "CompositorNodeTree"
             )
         return scene.compositing_node_group
-    if scene.node_tree is None:
+    fresh = scene.node_tree is None
+    if fresh:
         scene.use_nodes = True
         # Blender fills a new tree with a Composite node that nobody asked for.
         scene.node_tree.nodes.clear()
@@ -220,7 +221,7 @@ def has_nodes(material: Any) -> bool:
 def relative_path_options() -> set[str]:
     """Options of a path property where ``//`` is understood; newer Blenders want to be told."""
     told = "is_path_supports_blend_relative" in bpy.types.Property.bl_rna.properties
-    return {"ANIMATABLE", "PATH_SUPPORTS_BLEND_RELATIVE"} if told else {"ANIMATABLE"}
+    return {"PATH_SUPPORTS_BLEND_RELATIVE"} if told else set()
 
 
 def leave_extensions_alone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -157,7 +158,7 @@ class _Paint:
 
     def material(self, owner: Any, data: Any) -> Any:
         """The vertex colours of some data, else the neutral colour; ``owner`` is noted."""
-        attributes = getattr(data, "color_attributes", ())
+        attributes: Any = getattr(data, "color_attributes", ())
         name = attributes[max(0, attributes.render_color_index)].name if len(attributes) else None
         noted = self.done.neutral if name is None else self.done.vertex_colors
         if owner.name not in noted:
@@ -244,9 +245,9 @@ def _color_generated(edits: Edits, makers: list[Any], paint: _Paint) -> None:
             bare.setdefault(maker, paint.material(maker, data))
     for maker, material in bare.items():
         group = _set_where_none(material, known[maker])
-        edits.then(lambda group=group: bpy.data.node_groups.remove(group))
+        edits.then(partial(bpy.data.node_groups.remove, group))
         modifier = maker.modifiers.new("Objaverse Neutral", "NODES")
-        edits.then(lambda maker=maker, modifier=modifier: maker.modifiers.remove(modifier))
+        edits.then(partial(maker.modifiers.remove, modifier))
         modifier.node_group = group
 
 

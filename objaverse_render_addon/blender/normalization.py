@@ -61,7 +61,7 @@ class Measurement:
     @property
     def longest_edge(self) -> float:
         """Of the bounding box."""
-        return float((self.box_max - self.box_min).max())
+        return float(np.max(self.box_max - self.box_min))
 
 
 def measure(only: set[Any] | None = None) -> Measurement:

@@ -15,15 +15,19 @@ from typing import Any, Final
 
 import bpy
 
-from ..passspec import layers_for
+from ..passspec import PASS_NAMES, layers_for
 from . import compat
 
-__all__ = ["is_set_up", "restore_passes", "set_output", "setup_passes"]
+__all__ = ["SCENE_PASSES", "is_set_up", "restore_passes", "set_output", "setup_passes"]
 
 _RECORD: Final = "objaverse_passes"
 _MARK: Final = "objaverse_pass_node"
 # Blender 4.5's first compositor nodes come with this image.
 _VIEWER: Final = "Viewer Node"
+SCENE_PASSES: Final = frozenset(
+    layer.name for layer in layers_for(PASS_NAMES) if layer.flag and layer.name in PASS_NAMES
+)
+"""Passes that :func:`setup_passes` alone fills; AOVs are black until materials write into them."""
 
 
 def setup_passes(

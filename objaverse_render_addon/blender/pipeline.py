@@ -122,8 +122,8 @@ def _overlapped(
             for frame in begun:
                 checked = decoder.submit(renderer.check_geometry, frame, list(recent))
                 on_geometry(frame, checked)
-                path = renderer.color(frame)
-                completed = decoder.submit(renderer.read_color, frame, path, checked)
+                picture = renderer.color(frame)
+                completed = decoder.submit(renderer.read_color, frame, picture, checked)
                 if frame is begun[0]:
                     # The last of the geometry was read while its colour was rendered.
                     for future in decoded:

@@ -76,8 +76,8 @@ def feed(tree: Any, value: Value, socket: Any) -> None:
         socket.default_value = (*value, 1.0)
 
 
-def clamped(value: float | tuple[float, ...]) -> float | tuple[float, ...]:
-    """A constant, cut to 0..1."""
+def clamped(value: Value) -> Value:
+    """A constant, a number or a colour, cut to 0..1."""
     if isinstance(value, tuple):
         return tuple(min(1.0, max(0.0, item)) for item in value)
     return min(1.0, max(0.0, value))

@@ -7,12 +7,13 @@ new ones go to the end.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
+from ..batch.queue.intake import IdSource
 from ..job import PATTERNS, job_fields
 from ..passspec import PASS_NAMES, PASSES
 
-__all__ = ["flags", "items"]
+__all__ = ["flags", "has", "items"]
 
 Item = tuple[str, str, str]
 
@@ -43,6 +44,10 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "neutral": ("Neutral Grey", "A neutral grey, with a warning in the record"),
         "random": ("Random Colors", "A seeded random colour for each, as Objaverse-XL does"),
         "fail": ("Refuse", "An asset with missing textures fails"),
+    },
+    "asset.missing_parts": {
+        "doubt": ("Go Without", "Rendered without them, with a warning in the record"),
+        "fail": ("Refuse", "An asset with missing parts fails"),
     },
     "asset.uncolored": {
         "neutral": ("Neutral Grey", "A neutral grey material"),
@@ -93,6 +98,11 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "folder": ("Folder", "One folder per asset"),
         "webdataset": ("WebDataset", "Archives of many assets each, for streaming"),
     },
+    # Of a run, not of the job.
+    "ids": {
+        "name": ("File Name", "By their files' names, which have to differ"),
+        "sha256": ("Content Hash", "By the SHA-256 of their files' content"),
+    },
 }
 
 
@@ -100,7 +110,14 @@ def _allowed(path: str) -> tuple[str, ...]:
     """The values that the job's field takes."""
     if path == "pixels.passes":
         return PASS_NAMES
+    if path == "ids":
+        return get_args(IdSource)
     return job_fields()[path].choices
+
+
+def has(path: str) -> bool:
+    """Whether a field has choices."""
+    return path in _TEXTS
 
 
 def items(path: str) -> list[Item]:

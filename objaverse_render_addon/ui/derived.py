@@ -41,15 +41,17 @@ def property_of(path: str, **own: Any) -> Any:
     field = job_fields()[path]
     said, kind, default = field.setting, field.kind, _shown_first(path)
     words: dict[str, Any] = {"name": said.label, "description": _sentence(said.about)} | own
+    # What plays the timeline must not change a render's settings.
+    words["options"] = set()
     if default is not None and default != "":
         words = {"default": default} | words
     if said.form == "names":
-        words["default"] = set(default)
-        return EnumProperty(items=flags(path), options={"ENUM_FLAG"}, **words)
+        words |= {"default": set(default), "options": {"ENUM_FLAG"}}
+        return EnumProperty(items=flags(path), **words)
     if field.choices:
         return EnumProperty(items=items(path), **words)
     if said.form == "path":
-        return StringProperty(subtype="FILE_PATH", options=RELATIVE, **words)
+        return StringProperty(subtype="FILE_PATH", **words | {"options": RELATIVE})
     if kind is bool:
         return BoolProperty(**words)
     words = _limits(field) | words
@@ -75,7 +77,7 @@ def properties_of(path: str, **own: Any) -> dict[str, Any]:
     return {
         f"{said.name}_{axis}": IntProperty(
             name=f"{said.label} {axis.upper()}", default=default, subtype="PIXEL",
-            description=f"{side} in pixels", **_limits(field), **own,
+            description=f"{side} in pixels", options=set(), **_limits(field), **own,
         )
         for axis, side, default in zip("xy", ("Width", "Height"), field.default, strict=True)
     }  # fmt: skip

@@ -28,7 +28,9 @@ FIELDS: Final = {
 _PATHS: Final = {field.setting.name: path for path, field in _SETTINGS.items()}
 
 # Where things come from and go to, and what the viewport shows.
-_BESIDE: Final = {"source", "asset", "output_dir", "overwrite", "sources", "current_view"}
+_BESIDE: Final = {
+    "source", "asset", "output_dir", "overwrite", "sources", "ids", "current_view",
+}  # fmt: skip
 JOB_PROPERTIES: Final = tuple(
     name for name in OBJAVERSE_PG_settings.__annotations__ if name not in _BESIDE
 )

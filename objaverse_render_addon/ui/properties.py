@@ -5,20 +5,33 @@ Which property is which field of the job, and the way between the two: :mod:`.jo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import bpy
-from bpy.props import BoolProperty, IntProperty, PointerProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, StringProperty
 
 from ..job import RenderJob
+from .choices import items
 from .derived import OF_JOB, RELATIVE, properties_of
 
-__all__ = ["register", "unregister"]
+__all__ = ["on_change", "register", "unregister"]
 
 
-def _take_pattern_defaults(self: OBJAVERSE_PG_settings, _: bpy.types.Context) -> None:
+on_change: Final[list[Callable[[bpy.types.Context], None]]] = []
+"""Called when a setting was changed by hand, by a script, or by another setting."""
+
+
+def _changed(_: OBJAVERSE_PG_settings, context: bpy.types.Context) -> None:
+    for listener in on_change:
+        listener(context)
+
+
+def _take_pattern_defaults(self: OBJAVERSE_PG_settings, context: bpy.types.Context) -> None:
     """A new pattern starts with its own ranges, as it does on the command line."""
     if self.pattern == "file":
+        _changed(self, context)
         return
     job = RenderJob.from_dict(
         {"cameras": {"pattern": self.pattern}, "asset": {"normalize": self.normalize}}
@@ -31,55 +44,70 @@ def _take_pattern_defaults(self: OBJAVERSE_PG_settings, _: bpy.types.Context) ->
     self.framing = cameras.framing
 
 
-def _keep_current_view(self: OBJAVERSE_PG_settings, _: bpy.types.Context) -> None:
+def _keep_current_view(self: OBJAVERSE_PG_settings, context: bpy.types.Context) -> None:
     """A view that is no longer there cannot be the current one."""
     self.current_view = min(self.current_view, self.views - 1)
+    _changed(self, context)
+
+
+# None of it can be animated: what plays the timeline must not change a render's settings.
+_SETTING: Final[dict[str, Any]] = {"options": set(), "update": _changed}
+_Bool: Final = partial(BoolProperty, **_SETTING)
+_Enum: Final = partial(EnumProperty, **_SETTING)
+_Int: Final = partial(IntProperty, **_SETTING)
+_Pointer: Final = partial(PointerProperty, **_SETTING)
+_String: Final = partial(StringProperty, **_SETTING)
 
 
 class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
     """Everything that a render is told; stored with the scene."""
 
-    source: StringProperty(
+    source: _String(
         name="Asset",
         description="A 3D file, or the identifier of an Objaverse asset",
         subtype="FILE_PATH",
         options=RELATIVE,
     )
-    asset: PointerProperty(
+    asset: _Pointer(
         type=bpy.types.Collection,
         name="Asset",
         description="The collection whose objects are normalised, previewed and rendered",
     )
-    use_frame: BoolProperty(
+    use_frame: _Bool(
         name="Set Frame",
         description="Show the asset at a frame of its animation instead of the one it was saved at",
     )
-    file_views: IntProperty(
+    file_views: _Int(
         name="Views",
         min=0,
         max=100_000,
         description="How many of the file's poses are taken, from the first; 0 takes all",
     )
-    use_background: BoolProperty(
+    use_background: _Bool(
         name="Background", description="Fill the background with a colour instead of transparency"
     )
-    output_dir: StringProperty(
+    output_dir: _String(
         name="Output Folder",
         description="Folder that finished assets go to; // is relative to the saved file",
         subtype="DIR_PATH",
         options=RELATIVE,
         default="//renders",
     )
-    overwrite: BoolProperty(
+    overwrite: _Bool(
         name="Overwrite", description="Render what is finished in the output folder already again"
     )
-    sources: StringProperty(
+    sources: _String(
         name="Sources",
         description="A 3D file, a folder of them, or a text file with a path per line",
         subtype="FILE_PATH",
         options=RELATIVE,
     )
-    current_view: IntProperty(
+    ids: _Enum(
+        name="Names",
+        items=items("ids"),
+        description="What the assets of a batch are called in the output folder",
+    )
+    current_view: _Int(
         name="View", min=0, description="The view that is highlighted and looked through"
     )
 
@@ -94,7 +122,7 @@ _OWN: Final[dict[str, dict[str, Any]]] = {
 
 
 def _of_job(path: str) -> dict[str, Any]:
-    return properties_of(path, **_OWN.get(path, {}))
+    return properties_of(path, **{"update": _changed, **_OWN.get(path, {})})
 
 
 # Texts, as all annotations here are: Blender makes the properties anew at each registration. Ones

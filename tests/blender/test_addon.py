@@ -201,6 +201,7 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
         "asset.normalize": "sphere",
         "asset.frame": -12,
         "asset.missing_textures": "fail",
+        "asset.missing_parts": "fail",
         "asset.uncolored": "random",
         "lighting.mode": "hdri",
         "lighting.hdri": "/images/sky.exr",
@@ -372,7 +373,7 @@ def test_a_job_that_cannot_be_saved_is_named(bpy: Any, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="missing"):
         bpy.ops.objaverse.save_job(filepath=str(tmp_path / "missing" / "job.toml"))
     bpy.context.scene.objaverse.pattern = "file"
-    with pytest.raises(RuntimeError, match=r"cameras\.file"):
+    with pytest.raises(RuntimeError, match="Choose a Camera File under Cameras"):
         bpy.ops.objaverse.save_job(filepath=str(tmp_path / "job.toml"))
 
 
@@ -387,7 +388,7 @@ OF_FIELDS = {
 # Not of the job: where things come from and go to, switches of the above, and the preview.
 BESIDE = {
     "source", "asset", "use_frame", "use_background", "resolution_y", "output_dir", "overwrite",
-    "sources", "current_view", "file_views",
+    "sources", "ids", "current_view", "file_views",
 }  # fmt: skip
 
 
@@ -396,6 +397,7 @@ class Layout:
 
     def __init__(self) -> None:
         self.drawn: set[str] = set()
+        self.said = ""
         self.operators: set[str] = set()
 
     def prop(self, owner: Any, name: str, **_: Any) -> None:
@@ -405,6 +407,9 @@ class Layout:
     def prop_enum(self, owner: Any, name: str, value: str, **_: Any) -> None:
         assert value in owner.bl_rna.properties[name].enum_items_static
         self.drawn.add(name)
+
+    def label(self, *, text: str, **_: Any) -> None:
+        self.said += f"{text} "
 
     def operator(self, name: str, **_: Any) -> Any:
         self.operators.add(name)
@@ -696,6 +701,22 @@ def test_the_license_that_a_file_states_is_shown(bpy: Any, tmp_path: Path) -> No
     assert state.license == "License unknown"
 
 
+def test_what_is_said_of_an_asset_is_of_the_one_that_is_chosen(bpy: Any, tmp_path: Path) -> None:
+    settings = bpy.context.scene.objaverse
+    bpy.ops.objaverse.import_asset(filepath=str(scenes.write_glb(tmp_path / "a.glb")))
+    assert "1 meshes" in draw_panels().said
+    with pytest.raises(RuntimeError):
+        bpy.ops.objaverse.import_asset(filepath=str(tmp_path / "missing.glb"))
+    said = draw_panels().said
+    assert "1 meshes" in said and "missing.glb" in said
+    own = bpy.data.collections.new("Mine")
+    bpy.context.scene.collection.children.link(own)
+    settings.asset = own
+    assert "1 meshes" not in draw_panels().said
+    settings.asset = None
+    assert "License" not in draw_panels().said
+
+
 @pytest.mark.core
 def test_a_failed_import_is_named_and_leaves_nothing(bpy: Any, tmp_path: Path) -> None:
     empty = scenes.write_glb(
@@ -832,7 +853,7 @@ def test_the_preview_is_shown_and_hidden(bpy: Any, panel: Any) -> None:
         assert state.preview is shown
     state.preview = False
     panel.pattern = "file"
-    with pytest.raises(RuntimeError, match=r"cameras\.file"):
+    with pytest.raises(RuntimeError, match="Choose a Camera File under Cameras"):
         bpy.ops.objaverse.preview_cameras()
     assert not state.preview
 
@@ -905,6 +926,70 @@ def test_looking_through_views_goes_round_and_leads_back(bpy: Any, panel: Any) -
     for name, value in before.items():
         assert after[name] == value, name
     assert look(action="STOP") == {"FINISHED"}
+
+
+@pytest.mark.core
+def test_what_is_looked_through_follows_the_panel(bpy: Any, panel: Any, tmp_path: Path) -> None:
+    bpy.ops.objaverse.import_asset(filepath=str(asset_file(tmp_path)))
+    scene = bpy.context.scene
+    panel.pattern, panel.views = "gs-lrm", 8
+    look = bpy.ops.objaverse.look_through_camera
+
+    def check() -> None:
+        state = current_rig(bpy)
+        view = state.views[panel.current_view]
+        assert scene.camera.name == "Objaverse Look"
+        pixels, _ = view.camera.project(state.points)
+        found = seen(bpy, scene.camera, world(state, state.points))
+        np.testing.assert_allclose(found, pixels, atol=2e-3)
+
+    # An arrow chooses, it does not look.
+    look(action="NEXT")
+    assert panel.current_view == 1 and scene.camera is None
+    look(action="INDEX")
+    check()
+    for name, value in {
+        "current_view": 5, "fov": (20.0, 25.0), "radius": (3.0, 4.0), "seed": 7,
+        "resolution_x": 96, "shift": (0.1, 0.0), "pixel_aspect": 1.5, "pattern": "ring",
+        "views": 3, "normalize": "sphere",
+    }.items():  # fmt: skip
+        setattr(panel, name, value)
+        check()
+    look(action="PREVIOUS")
+    check()
+    # Settings that contradict each other change nothing.
+    before = scene.camera.matrix_world.copy()
+    panel.radius = (9.0, 4.0)
+    assert scene.camera.matrix_world == before
+    look(action="STOP")
+    panel.radius = (3.0, 4.0)
+    panel.current_view = 0
+    assert scene.camera is None and "Objaverse Look" not in bpy.data.objects
+
+
+@pytest.mark.core
+def test_no_setting_can_be_animated(bpy: Any) -> None:
+    settings = bpy.context.scene.objaverse
+    own = [p for p in settings.bl_rna.properties if p.identifier not in ("rna_type", "name")]
+    assert [prop.identifier for prop in own if prop.is_animatable] == []
+
+
+@pytest.mark.core
+def test_buttons_of_one_operator_say_what_each_of_them_does(bpy: Any) -> None:
+    from objaverse_render_addon.ui.operators import asset, cameras, render
+
+    shared = [
+        (cameras.OBJAVERSE_OT_look_through_camera, "action",
+         ("INDEX", "NEXT", "PREVIOUS", "STOP")),
+        (render.OBJAVERSE_OT_render_batch, "only", ("ALL", "FAILED", "ACTIVE")),
+        (asset.OBJAVERSE_OT_normalize, "undo", (False, True)),
+    ]  # fmt: skip
+    for cls, name, values in shared:
+        said = [
+            cls.description(bpy.context, types.SimpleNamespace(**{name: value}))
+            for value in values
+        ]
+        assert len({*said}) == len(values), cls
 
 
 @pytest.mark.usefixtures("panel")
@@ -1008,6 +1093,12 @@ def test_the_button_makes_what_the_command_line_makes_and_touches_nothing(
     bpy.ops.objaverse.look_through_camera(action="STOP")
 
 
+def sheet_of(item: Any) -> Path:
+    from objaverse_render_addon.ui.operators.render import _sheet
+
+    return _sheet(item)
+
+
 def test_a_list_is_rendered_and_its_failures_raise_by_name(
     bpy: Any, panel: Any, tmp_path: Path
 ) -> None:
@@ -1036,6 +1127,19 @@ def test_a_list_is_rendered_and_its_failures_raise_by_name(
     # Once more: everything is there.
     assert bpy.ops.objaverse.render_batch(sources=f"{good}; {tmp_path / 'bad.glb'}") == {"FINISHED"}
     assert [item.state for item in state.items] == ["skipped", "skipped"]
+    # All of them can be looked at, though the run that made the pictures is long over.
+    for index, item in enumerate(state.items):
+        assert not Path(item.sheet).is_file()
+        assert sheet_of(item).read_bytes().startswith(b"\x89PNG")
+        assert item.result == str(out / f"{item.asset_id}.zip"), index
+    # One that is done is done again when that is asked for; another job's stays what it is.
+    state.active, before = 1, (out / "bad.zip").stat().st_mtime_ns
+    assert bpy.ops.objaverse.render_batch(only="ACTIVE") == {"FINISHED"}
+    assert [item.state for item in state.items] == ["skipped", "done"]
+    assert (out / "bad.zip").stat().st_mtime_ns > before
+    panel.samples = 2
+    with pytest.raises(RuntimeError, match="made differently"):
+        bpy.ops.objaverse.render_batch(only="ACTIVE")
 
 
 def test_a_folder_that_cannot_be_written_is_named(bpy: Any, panel: Any, tmp_path: Path) -> None:
@@ -1056,19 +1160,55 @@ def test_what_was_made_differently_stays_and_the_way_out_is_the_panels(
     bpy.ops.objaverse.import_asset(filepath=str(asset_file(tmp_path)))
     bpy.ops.objaverse.render_asset()
     panel.samples = 2
-    with pytest.raises(RuntimeError, match=r"samples: 1 -> 2.*Tick Overwrite under Output"):
+    with pytest.raises(RuntimeError, match=r"Samples: 1 -> 2.*Tick Overwrite under Output"):
         bpy.ops.objaverse.render_asset()
     assert "--" not in bpy.context.window_manager.objaverse.failure
     panel.overwrite = True
     assert bpy.ops.objaverse.render_asset() == {"FINISHED"}
 
 
-def test_every_way_out_that_is_put_otherwise_is_one_that_is_told() -> None:
+@pytest.fixture(scope="module")
+def texts() -> set[str]:
+    """Every text of the package that is not the command line's own."""
+    import ast
+
+    folder = ROOT / NAME
+    return {
+        node.value
+        for path in folder.rglob("*.py")
+        if not {"cli", "ui"} & {*path.relative_to(folder).parts}
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
+def test_no_way_out_is_the_command_lines(texts: set[str]) -> None:
+    import re
+
+    from objaverse_render_addon.errors import InvalidJob
+    from objaverse_render_addon.ui.reports import _SHORT, in_panel_words
+
+    hints = {text for text in texts if re.search(r"(^| )--[a-z]", text)}
+    assert len(hints) > 40
+    for hint in hints:
+        assert not re.search(r"(^| )--[a-z]", in_panel_words(InvalidJob("No.", hint=hint))), hint
+    assert set(_SHORT) <= set(leaves(RenderJob().to_dict()))
+    for message, hint, said in [
+        ("cameras.radius 9..4.5 is not a range.", "Give the smaller number first.",
+         "Radius 9..4.5 is not a range. Give the smaller number first."),
+        ("It crops.", "Use --framing fit, a larger --radius or a wider --fov.",
+         "It crops. Use Framing: Fit, a larger Radius or a wider FOV."),
+        ("No.", "Free some space; --state puts it elsewhere.", "No. Free some space."),
+        ("/data/output.layout/engine.samples.toml is gone.", "",
+         "/data/output.layout/engine.samples.toml is gone."),
+    ]:  # fmt: skip
+        assert in_panel_words(InvalidJob(message, hint=hint)) == said
+
+
+def test_every_way_out_that_is_put_otherwise_is_one_that_is_told(texts: set[str]) -> None:
     from objaverse_render_addon.ui.reports import WAYS_OUT
 
-    package = ROOT / NAME
-    sources = [path for path in package.rglob("*.py") if path.name != "reports.py"]
-    told = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    told = "\n".join(texts)
     assert [flag for flag in WAYS_OUT if flag not in told] == []
 
 
@@ -1077,7 +1217,7 @@ def test_impossible_settings_start_nothing(bpy: Any, panel: Any, tmp_path: Path)
     panel.output_dir = str(tmp_path / "out")
     panel.elevation = (40, -40)
     for operator in (bpy.ops.objaverse.render_asset, bpy.ops.objaverse.sample_cameras):
-        with pytest.raises(RuntimeError, match=r"cameras\.elevation 40\.\.-40"):
+        with pytest.raises(RuntimeError, match=r"Elevation 40\.\.-40"):
             operator()
     assert not (tmp_path / "out").exists()
     assert bpy.context.window_manager.objaverse.running == ""
@@ -1163,3 +1303,90 @@ def test_no_thread_and_no_preview_outlives_the_addon(bpy: Any, panel: Any, tmp_p
         addon_utils.enable(NAME, default_set=True, persistent=True)
 
 
+
+
+# --- The second time ------------------------------------------------------------------------------
+
+
+@pytest.mark.core
+def test_no_button_is_pressed_with_what_was_asked_for_before(bpy: Any) -> None:
+    """Blender fills an operator's properties with the last ones, unless they say otherwise."""
+    from objaverse_render_addon import operators
+
+    # Where a file was saved is where it is offered to be saved next.
+    kept = {"save_job.filepath", "save_job.check_existing"}
+    stick = set()
+    for cls in operators._CLASSES:
+        if issubclass(cls, bpy.types.Operator):
+            name = cls.bl_idname.partition(".")[2]
+            rna = getattr(bpy.ops.objaverse, name).get_rna_type()
+            stick |= {
+                f"{name}.{prop.identifier}" for prop in rna.properties
+                if not prop.is_readonly and not prop.is_skip_save
+            }  # fmt: skip
+    assert stick <= kept
+
+
+@pytest.mark.core
+def test_files_of_one_name_are_told_apart_before_anything_is_rendered(
+    bpy: Any, panel: Any, tmp_path: Path
+) -> None:
+    for number, name in enumerate(("chair", "lamp", "violin")):
+        (tmp_path / "models" / name).mkdir(parents=True)
+        vertices = scenes.CUBE_VERTICES * (1, 1, 1 + number)
+        scenes.write_glb(tmp_path / "models" / name / "scene.glb", vertices)
+    panel.sources, panel.output_dir = str(tmp_path / "models"), str(tmp_path / "out")
+    panel.views, panel.resolution_x, panel.resolution_y = 1, 32, 32
+    state = bpy.context.window_manager.objaverse
+    for ids, folder in (("name", "out"), ("sha256", "by content")):
+        panel.ids, panel.output_dir = ids, str(tmp_path / folder)
+        assert bpy.ops.objaverse.render_batch() == {"FINISHED"}
+        assert [item.state for item in state.items] == ["done"] * 3
+        names = [item.name for item in state.items]
+        assert names == ["chair/scene.glb", "lamp/scene.glb", "violin/scene.glb"]
+        made = sorted(path.stem for path in (tmp_path / folder).glob("[!.]*.zip"))
+        assert made == (
+            ["chair-scene", "lamp-scene", "violin-scene"]
+            if ids == "name"
+            else sorted(item.asset_id for item in state.items)
+        )
+
+
+@pytest.mark.core
+def test_what_is_seen_in_edit_mode_is_rendered(bpy: Any, panel: Any, tmp_path: Path) -> None:
+    import bmesh
+
+    panel.output_dir, panel.overwrite, panel.normalize = str(tmp_path / "out"), True, "none"
+    panel.pattern, panel.views, panel.resolution_x = "cube-faces", 6, 32
+    bpy.ops.objaverse.import_asset(filepath=str(scenes.write_glb(tmp_path / "box.glb")))
+    (box,) = (obj for obj in panel.asset.all_objects if obj.type == "MESH")
+    bpy.context.view_layer.objects.active = box
+    bpy.ops.object.mode_set(mode="EDIT")
+    try:
+        mesh = bmesh.from_edit_mesh(box.data)
+        bmesh.ops.scale(mesh, verts=mesh.verts, vec=(3.0, 1.0, 1.0))
+        bmesh.update_edit_mesh(box.data)
+        assert bpy.ops.objaverse.render_asset() == {"FINISHED"}
+        assert box.mode == "EDIT"
+    finally:
+        bpy.ops.object.mode_set(mode="OBJECT")
+    with AssetReader(tmp_path / "out" / "box.zip") as reader:
+        found = reader.metadata["normalization"]
+        size = np.array(found["bbox_max"]) - found["bbox_min"]
+    assert sorted(size / size.min()) == pytest.approx([1, 1, 3])
+
+
+def test_passes_that_only_materials_fill_are_not_promised_to_the_scenes_own_renders(
+    bpy: Any, panel: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    panel.output_dir = str(tmp_path)
+    panel.passes = {"rgb", "depth", "normal", "albedo", "roughness_metallic", "mask"}
+    bpy.ops.objaverse.setup_passes()
+    scene = bpy.context.scene
+    assert list(scene.view_layers[0].aovs) == []
+    tree = getattr(scene, "compositing_node_group", None) or scene.node_tree
+    (output,) = (node for node in tree.nodes if node.bl_idname == "CompositorNodeOutputFile")
+    found = {socket.name for socket in output.inputs}
+    assert {"depth", "normal"} <= found <= {"depth", "normal", ""}
+    said = capfd.readouterr()
+    assert "do not: Mask, Albedo, Roughness and Metallic" in said.out + said.err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import bpy
 from bpy.props import BoolProperty, StringProperty
@@ -14,7 +14,7 @@ from ...assets.sources import classify
 from ...assets.stated import license_line
 from ...batch.background import Fetch
 from ...blender import user_scene
-from ...blender.passes import is_set_up, restore_passes, setup_passes
+from ...blender.passes import SCENE_PASSES, is_set_up, restore_passes, setup_passes
 from ...errors import RenderError
 from .. import preferences
 from ..background import BackgroundOperator, CancelOperator
@@ -35,8 +35,14 @@ class OBJAVERSE_OT_import_asset(BackgroundOperator, bpy.types.Operator, ImportHe
     in_the_way = "An asset is being fetched; wait for it or cancel it"
     cancelled_by = "objaverse.cancel_import"
 
+    filepath: StringProperty(
+        name="File",
+        description="A 3D file, or the identifier of an Objaverse asset; empty takes the panel's",
+        subtype="FILE_PATH",
+        options={"SKIP_SAVE"},
+    )
     filter_glob: StringProperty(
-        default=";".join(f"*.{name}" for name in EXTENSIONS), options={"HIDDEN"}
+        default=";".join(f"*.{name}" for name in EXTENSIONS), options={"HIDDEN", "SKIP_SAVE"}
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -70,7 +76,7 @@ class OBJAVERSE_OT_import_asset(BackgroundOperator, bpy.types.Operator, ImportHe
     def failed(self, context: bpy.types.Context, error: RenderError) -> set[str]:
         """In the panel too: the pop-up goes away with the next move of the mouse."""
         state = context.window_manager.objaverse
-        state.summary, state.license, state.warnings = "", "", in_panel_words(error)
+        state.warnings = in_panel_words(error)
         return fail(self, error)
 
     def _import(self, context: bpy.types.Context, path: Path) -> set[str]:
@@ -83,7 +89,8 @@ class OBJAVERSE_OT_import_asset(BackgroundOperator, bpy.types.Operator, ImportHe
         settings.source, settings.asset = str(self.filepath or path), imported.collection
         settings.current_view = 0
         overlay.bring_into_view(context, user_scene.corners(imported.collection))
-        state.summary, state.warnings = imported.summary, "\n".join(imported.warnings)
+        state.imported, state.summary = imported.collection.name, imported.summary
+        state.warnings = "\n".join(imported.warnings)
         state.license = license_line(path, preferences.options(context).get("download_dir"))
         preview.invalidate()
         for warning in imported.warnings:
@@ -114,6 +121,11 @@ class OBJAVERSE_OT_normalize(NeedsAsset, bpy.types.Operator):
         options={"HIDDEN", "SKIP_SAVE"},
     )
 
+    @classmethod
+    def description(cls, _: bpy.types.Context, properties: Any) -> str:
+        """What this button does."""
+        return "Put the asset back to its own size and place" if properties.undo else ""
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Normalise, or put back."""
         settings = context.scene.objaverse
@@ -129,7 +141,7 @@ class OBJAVERSE_OT_normalize(NeedsAsset, bpy.types.Operator):
 
 
 class OBJAVERSE_OT_setup_passes(bpy.types.Operator):
-    """Let this scene's own renders write depth and normals into one multilayer EXR"""
+    """Let this scene's own renders write depth, normals and positions into one multilayer EXR"""
 
     bl_idname = "objaverse.setup_passes"
     bl_label = "Set Up Passes"
@@ -139,8 +151,14 @@ class OBJAVERSE_OT_setup_passes(bpy.types.Operator):
         """Add the compositor nodes."""
         scene, settings = context.scene, context.scene.objaverse
         folder = output_folder(settings) / "passes"
-        setup_passes(scene, context.view_layer, settings.passes, folder)
+        setup_passes(scene, context.view_layer, settings.passes & SCENE_PASSES, folder)
         self.report({"INFO"}, f"Renders of this scene write their passes to {folder}")
+        items = settings.bl_rna.properties["passes"].enum_items_static
+        missing = settings.passes - SCENE_PASSES - {"rgb"}
+        if missing:
+            names = ", ".join(item.name for item in items if item.identifier in missing)
+            text = f"Render Asset writes these, this scene's renders do not: {names}"
+            self.report({"WARNING"}, text)
         return {"FINISHED"}
 
 

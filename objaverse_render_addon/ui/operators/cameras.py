@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import bpy
 from bpy.props import EnumProperty, IntProperty
@@ -52,30 +52,47 @@ class OBJAVERSE_OT_preview_cameras(bpy.types.Operator):
         return {"FINISHED"}
 
 
+_ACTIONS: Final = [
+    ("INDEX", "Look", "Look through the current view, in the shape of its picture"),
+    ("NEXT", "Next", "Go to the next view"),
+    ("PREVIOUS", "Previous", "Go to the view before"),
+    ("STOP", "Stop", "Leave the view and put the scene's camera back"),
+]
+
+
 class OBJAVERSE_OT_look_through_camera(bpy.types.Operator):
     """See what a view will show, in the shape of its picture"""
 
     bl_idname = "objaverse.look_through_camera"
     bl_label = "Look Through View"
-    # Not REGISTER: its box in the corner would lie over the picture.
-    bl_options: ClassVar = {"UNDO"}
+    # Not REGISTER: its box in the corner would lie over the picture. Not UNDO: walking through the
+    # views would push the user's own steps out.
+    bl_options: ClassVar[set[str]] = set()
 
     action: EnumProperty(
-        items=[
-            ("INDEX", "Look", "Look through the selected view"),
-            ("NEXT", "Next", "Look through the next view"),
-            ("PREVIOUS", "Previous", "Look through the view before"),
-            ("STOP", "Stop", "Leave the view and put the scene's camera back"),
-        ],
-        options={"HIDDEN"},
+        items=_ACTIONS,
+        options={"HIDDEN", "SKIP_SAVE"},
     )
-    index: IntProperty(name="View", default=-1, min=-1, description="View to look through")
+    index: IntProperty(
+        name="View",
+        default=-1,
+        min=-1,
+        description="View to look through",
+        options={"SKIP_SAVE"},
+    )
+
+    @classmethod
+    def description(cls, __: bpy.types.Context, properties: Any) -> str:
+        """What this button does."""
+        return next(said for name, _, said in _ACTIONS if name == properties.action)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Move the camera."""
+        """Move the camera, or choose another view, which a look follows."""
         scene = context.scene
+        looking = look_through.is_looking(scene)
         if self.action == "STOP":
             look_through.stop(context)
+            self._remember(looking)
             return {"FINISHED"}
         try:
             state = preview.rig_or_error(context)
@@ -85,8 +102,14 @@ class OBJAVERSE_OT_look_through_camera(bpy.types.Operator):
         wanted = settings.current_view if self.index < 0 else self.index
         step = {"NEXT": 1, "PREVIOUS": -1}.get(self.action, 0)
         settings.current_view = (wanted + step) % len(state.views)
-        look_through.look(context, state)
+        if self.action == "INDEX":
+            look_through.look(context, state)
+            self._remember(not looking)
         return {"FINISHED"}
+
+    def _remember(self, changed: bool) -> None:
+        if changed and not bpy.app.background:
+            bpy.ops.ed.undo_push(message=self.bl_label)
 
 
 CLASSES: Final = (

@@ -25,21 +25,27 @@ class OBJAVERSE_OT_load_job(bpy.types.Operator, ImportHelper):
     bl_label = "Load Job"
     bl_options: ClassVar = {"REGISTER", "UNDO"}
 
-    filter_glob: StringProperty(default="*.toml;*.json", options={"HIDDEN"})
+    filepath: StringProperty(
+        name="File", description="The job file", subtype="FILE_PATH", options={"SKIP_SAVE"}
+    )
+    filter_glob: StringProperty(default="*.toml;*.json", options={"HIDDEN", "SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Load it."""
         try:
             from_job(context.scene.objaverse, RenderJob.load(self.filepath))
         except RenderError as error:
-            return fail(self, error)
+            # By the names that stand in the file.
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
         return {"FINISHED"}
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Load what was dropped on the viewport, or ask."""
         if self.filepath:
             return self.execute(context)
-        return ImportHelper.invoke(self, context, event)
+        asked: set[str] = ImportHelper.invoke(self, context, event)
+        return asked
 
 
 class OBJAVERSE_OT_save_job(bpy.types.Operator, ExportHelper):
@@ -49,7 +55,7 @@ class OBJAVERSE_OT_save_job(bpy.types.Operator, ExportHelper):
     bl_label = "Save Job"
 
     filename_ext = ".toml"
-    filter_glob: StringProperty(default="*.toml", options={"HIDDEN"})
+    filter_glob: StringProperty(default="*.toml", options={"HIDDEN", "SKIP_SAVE"})
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Write it."""

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, ClassVar, Final
 
 import bpy
 from bpy.props import EnumProperty, IntProperty, StringProperty
 
 from ...assets.catalogue import known_of_file
+from ...assets.sources import safe_name
 from ...batch.background import BackgroundRun
-from ...batch.queue.plan import plan
+from ...batch.queue.plan import Plan, plan
 from ...batch.run import AssetResult
 from ...blender import user_scene
-from ...errors import OutputNotWritable, RenderError
+from ...dataset.sheet import contact_sheet
+from ...errors import DuplicateAsset, OutputNotWritable, RenderError
+from ...words import one_line, redacted
 from .. import preferences, run_state
 from ..background import BackgroundOperator, CancelOperator
 from ..job_mapping import to_job
-from ..reports import in_panel_words
+from ..reports import fail, in_panel_words
 from ..viewport import preview
 from .common import output_folder
 
@@ -36,7 +39,8 @@ class _RunOperator(BackgroundOperator):
         """In panel and viewport; without a window, in the terminal."""
         run_state.show(context, job, event)
         if isinstance(event, AssetResult) and bpy.app.background:
-            print(f"{event.status}: {event.path or event.source}", flush=True)
+            where = redacted(str(event.path or event.source))
+            print(one_line(f"{event.status}: {where}"), flush=True)
 
     @classmethod
     def ended(cls, context: bpy.types.Context, job: BackgroundRun) -> None:
@@ -88,6 +92,10 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
         run.options = {
             **options,
             "overwrite": settings.overwrite,
+            # What is in the user's own scene is the user's, wherever it lies.
+            "allow_outside": sorted(
+                {path.anchor, *(Path(name).anchor for name in bpy.utils.blend_paths(absolute=True))}
+            ),
             # Who presses the button again wants it tried again.
             "retry": "all",
             "provenance": {
@@ -108,9 +116,13 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
     sources: StringProperty(
         name="Sources",
         description="Files, folders or lists, separated by semicolons; empty takes the panel's",
+        options={"SKIP_SAVE"},
     )
     output_dir: StringProperty(
-        name="Output Folder", description="Empty takes the panel's", subtype="DIR_PATH"
+        name="Output Folder",
+        description="Empty takes the panel's",
+        subtype="DIR_PATH",
+        options={"SKIP_SAVE"},
     )
     only: EnumProperty(
         name="Only",
@@ -119,8 +131,16 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
             ("FAILED", "Failed", "What failed before"),
             ("ACTIVE", "Selected", "The selected asset"),
         ],
-        options={"HIDDEN"},
+        options={"HIDDEN", "SKIP_SAVE"},
     )
+
+    @classmethod
+    def description(cls, _: bpy.types.Context, properties: Any) -> str:
+        """What this button does."""
+        return {
+            "FAILED": "Render what failed again",
+            "ACTIVE": "Render the selected asset again",
+        }.get(properties.only, "")
 
     def begin(self, context: bpy.types.Context) -> BackgroundRun:
         """Look at the list and hand it to a worker."""
@@ -129,19 +149,26 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
         out = Path(bpy.path.abspath(self.output_dir)) if self.output_dir else None
         out = out or output_folder(settings)
         sources = self._sources(settings, state)
-        plans = plan(sources, job, out, overwrite=settings.overwrite)
+        plans = plan(sources, job, out, ids=settings.ids, overwrite=settings.overwrite)
+        for item in plans:
+            if isinstance(item.error, DuplicateAsset):
+                # It would end the run, after some of it was rendered.
+                raise item.error
         if self.only == "ALL":
             state.items.clear()
-            for item in plans:
+            for item, label in zip(plans, _labels(plans), strict=True):
                 entry = state.items.add()
-                entry.name, entry.source, entry.asset_id = item.asset_id, item.source, item.asset_id
+                entry.name, entry.source, entry.asset_id = label, item.source, item.asset_id
         for entry in state.items:
             if entry.source in {item.source for item in plans}:
                 entry.state, entry.detail, entry.factor = "waiting", "", 0.0
         run = BackgroundRun([item.source for item in plans], job, out)
         run.options = {
             **preferences.options(context),
-            "overwrite": settings.overwrite,
+            # Who presses the button of a line that is done wants it done again.
+            "overwrite": settings.overwrite
+            or (self.only == "ACTIVE" and all(item.action == "skip" for item in plans)),
+            "ids": settings.ids,
             "retry": () if self.only == "ALL" else "all",
         }
         run_state.start(context, run, "batch")
@@ -159,6 +186,15 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
         return names
 
 
+def _labels(plans: list[Plan]) -> list[str]:
+    """Names for the list's lines: as much of each path's end as it takes to tell them apart."""
+    parts = [PurePath(item.source).parts for item in plans]
+    longest, count = max(map(len, parts), default=1), 1
+    while count < longest and len({each[-count:] for each in parts}) < len({*parts}):
+        count += 1
+    return ["/".join(each[-count:]) for each in parts]
+
+
 class OBJAVERSE_OT_cancel(CancelOperator, bpy.types.Operator):
     """Stop rendering; finished assets stay, the one in hand leaves nothing"""
 
@@ -168,6 +204,19 @@ class OBJAVERSE_OT_cancel(CancelOperator, bpy.types.Operator):
     nothing = "Nothing is being rendered"
 
 
+def _sheet(item: Any) -> Path:
+    """A line's contact sheet: the run's, while it lasts, else made from the finished asset."""
+    if item.sheet and Path(item.sheet).is_file():
+        return Path(item.sheet)
+    asset = Path(item.result)
+    if asset.suffix == ".tar" and asset.stem != item.asset_id:
+        # A shard, which holds others too.
+        asset /= item.asset_id
+    target = Path(bpy.app.tempdir) / f"{safe_name(item.asset_id)}.sheet.png"
+    contact_sheet(asset, target)
+    return target
+
+
 class OBJAVERSE_OT_show_sheet(bpy.types.Operator):
     """Show the contact sheet of the selected asset"""
 
@@ -175,17 +224,22 @@ class OBJAVERSE_OT_show_sheet(bpy.types.Operator):
     bl_label = "Show Contact Sheet"
     bl_options: ClassVar = {"INTERNAL"}
 
-    index: IntProperty(name="Index", default=-1, description="Line of the batch list")
+    index: IntProperty(
+        name="Index", default=-1, description="Line of the batch list", options={"SKIP_SAVE"}
+    )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Open it in an image editor."""
         state = context.window_manager.objaverse
         index = state.active if self.index < 0 else self.index
         item = state.items[index] if index < len(state.items) else None
-        if item is None or not Path(item.sheet).is_file():
+        if item is None or not item.result:
             self.report({"WARNING"}, "There is no contact sheet of this asset yet")
             return {"CANCELLED"}
-        image = run_state.load_image(f"{item.asset_id} sheet", item.sheet)
+        try:
+            image = run_state.load_image(f"{item.asset_id} sheet", str(_sheet(item)))
+        except RenderError as error:
+            return fail(self, error)
         areas = [area for area in context.screen.areas if area.type == "IMAGE_EDITOR"]
         if not areas:
             bpy.ops.render.view_show("INVOKE_DEFAULT")

@@ -38,14 +38,14 @@ class OBJAVERSE_UL_batch(bpy.types.UIList):
         """Draw a line."""
         row = layout.row(align=True)
         row.alert = item.state == "failed"
-        row.label(text=item.asset_id, icon=self._ICONS.get(item.state, "DOT"))
+        row.label(text=item.name or item.asset_id, icon=self._ICONS.get(item.state, "DOT"))
         if item.state == "rendering":
             row.progress(factor=item.factor, text=item.detail)
         else:
             # A reason is longer than the line; it stands below the list.
             done = item.state == "done"
             row.label(text=item.detail.partition(" in ")[0] if done else item.state)
-        if item.sheet:
+        if item.result:
             sheet = row.operator("objaverse.show_sheet", text="", icon="IMAGE_DATA", emboss=False)
             sheet.index = index
 
@@ -60,7 +60,9 @@ class OBJAVERSE_PT_batch(Panel, bpy.types.Panel):
         """Draw."""
         layout = self.layout
         state = context.window_manager.objaverse
-        columns(layout).prop(context.scene.objaverse, "sources", text="Files")
+        split, settings = columns(layout), context.scene.objaverse
+        split.prop(settings, "sources", text="Files")
+        split.prop(settings, "ids", text="Names")
         layout.operator("objaverse.render_batch", icon="RENDER_ANIMATION")
         draw_run(context, layout, "batch")
         if len(state.items):
@@ -70,7 +72,9 @@ class OBJAVERSE_PT_batch(Panel, bpy.types.Panel):
         counts: dict[str, int] = {}
         for item in state.items:
             counts[item.state] = counts.get(item.state, 0) + 1
-        layout.label(text=", ".join(f"{count} {name}" for name, count in counts.items()))
+        if state.running == "batch":
+            # Afterwards the run's own last word is the same.
+            layout.label(text=", ".join(f"{count} {name}" for name, count in counts.items()))
         row = layout.row()
         row.template_list("OBJAVERSE_UL_batch", "", state, "items", state, "active", rows=5)
         side = row.column(align=True)

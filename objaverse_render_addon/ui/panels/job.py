@@ -16,6 +16,7 @@ from ...job import PATTERNS
 from .. import background, preferences
 from ..job_mapping import JOB_PROPERTIES, to_job
 from ..reports import in_panel_words
+from ..viewport.look_through import is_looking
 from ..widgets import Panel, allow_online, columns, progress, text, warnings
 
 __all__ = ["CLASSES"]
@@ -72,9 +73,9 @@ class OBJAVERSE_PT_main(Panel, bpy.types.Panel):
         columns(layout).prop(settings, "asset", text="Collection")
         if classify(settings.source) != "path" and not bpy.app.online_access:
             allow_online(layout)
-        if state.summary:
+        # Not what another asset was.
+        if settings.asset is not None and settings.asset.name == state.imported:
             text(context, layout, state.summary, "INFO")
-        if state.license:
             text(context, layout, state.license, "TEXT")
         warnings(context, layout, state.warnings)
 
@@ -100,6 +101,7 @@ class OBJAVERSE_PT_normalize(Panel, bpy.types.Panel):
         sub.active = settings.use_frame
         sub.prop(settings, "frame", text="")
         split.prop(settings, "missing_textures", text="No Texture")
+        split.prop(settings, "missing_parts", text="No Part")
         split.prop(settings, "uncolored", text="No Color")
 
 
@@ -145,8 +147,11 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
         row.operator(look, text="", icon="TRIA_LEFT").action = "PREVIOUS"
         row.prop(settings, "current_view", text="View")
         row.operator(look, text="", icon="TRIA_RIGHT").action = "NEXT"
-        row.operator(look, text="", icon="VIEW_CAMERA").action = "INDEX"
-        row.operator(look, text="", icon="X").action = "STOP"
+        looking = is_looking(context.scene)
+        row.operator(look, text="", icon="VIEW_CAMERA", depress=looking).action = "INDEX"
+        end = row.row(align=True)
+        end.enabled = looking
+        end.operator(look, text="", icon="X").action = "STOP"
         self.layout.operator("objaverse.sample_cameras", icon="OUTLINER_OB_CAMERA")
 
     def _ranges(self, layout: bpy.types.UILayout, settings: Any) -> None:

@@ -7,15 +7,23 @@ from typing import Any
 import bpy
 
 from ...blender import user_scene
+from ...cameras import blender_lens
+from .. import properties
 from . import preview
 
-__all__ = ["look", "stop"]
+__all__ = ["is_looking", "look", "register", "stop", "unregister"]
 
 LOOK_CAMERA = "Objaverse Look"
 _LOOK_RECORD = "objaverse_look"
+_DELAY = 0.02  # seconds
 
 # Where each viewport stood before it looked through a view.
 _eyes: dict[int, tuple[str, Any]] = {}
+
+
+def is_looking(scene: bpy.types.Scene) -> bool:
+    """Whether the scene's camera is a view's."""
+    return _LOOK_RECORD in scene
 
 
 def look(context: bpy.types.Context, state: preview.RigState) -> None:
@@ -28,19 +36,7 @@ def look(context: bpy.types.Context, state: preview.RigState) -> None:
             "size": [render.resolution_x, render.resolution_y, render.resolution_percentage],
             "aspect": [render.pixel_aspect_x, render.pixel_aspect_y],
         }
-    camera = bpy.data.objects.get(LOOK_CAMERA)
-    if camera is None:
-        lens_data = bpy.data.cameras.get(LOOK_CAMERA) or bpy.data.cameras.new(LOOK_CAMERA)
-        camera = bpy.data.objects.new(LOOK_CAMERA, lens_data)
-    if camera.name not in scene.collection.objects:
-        scene.collection.objects.link(camera)
-    view = state.views[scene.objaverse.current_view]
-    user_scene.place_camera(camera, view.camera, state.to_world)
-    lens = user_scene.blender_lens(view.camera)
-    render.resolution_x, render.resolution_y = view.camera.width, view.camera.height
-    render.resolution_percentage = 100
-    render.pixel_aspect_x, render.pixel_aspect_y = lens["pixel_aspect_x"], lens["pixel_aspect_y"]
-    scene.camera = camera
+    _place(scene, state)
     for area in _viewports(context):
         eye = area.spaces.active.region_3d
         if eye.view_perspective != "CAMERA":
@@ -48,6 +44,55 @@ def look(context: bpy.types.Context, state: preview.RigState) -> None:
             where = eye.view_location.copy(), eye.view_rotation.copy(), eye.view_distance
             _eyes[area.as_pointer()] = eye.view_perspective, where
             eye.view_perspective = "CAMERA"
+
+
+def _place(scene: bpy.types.Scene, state: preview.RigState) -> None:
+    """Make the scene's camera the current view."""
+    render = scene.render
+    camera = bpy.data.objects.get(LOOK_CAMERA)
+    if camera is None:
+        lens_data = bpy.data.cameras.get(LOOK_CAMERA) or bpy.data.cameras.new(LOOK_CAMERA)
+        camera = bpy.data.objects.new(LOOK_CAMERA, lens_data)
+    if camera.name not in scene.collection.objects:
+        scene.collection.objects.link(camera)
+    view = state.views[min(scene.objaverse.current_view, len(state.views) - 1)]
+    user_scene.place_camera(camera, view.camera, state.to_world)
+    lens = blender_lens(view.camera)
+    render.resolution_x, render.resolution_y = view.camera.width, view.camera.height
+    render.resolution_percentage = 100
+    render.pixel_aspect_x, render.pixel_aspect_y = lens["pixel_aspect_x"], lens["pixel_aspect_y"]
+    scene.camera = camera
+
+
+def _follow(context: bpy.types.Context) -> None:
+    """A setting was changed: what is looked through is the view that the panel now means."""
+    if context.scene is None or not is_looking(context.scene):
+        return
+    if bpy.app.background:
+        _look_again()
+    elif not bpy.app.timers.is_registered(_look_again):
+        # One choice may change many settings.
+        bpy.app.timers.register(_look_again, first_interval=_DELAY)
+
+
+def _look_again() -> None:
+    context = bpy.context
+    if context.scene is not None and is_looking(context.scene):
+        state = preview.rig(context, may_measure=True)
+        if state is not None:
+            _place(context.scene, state)
+
+
+def register() -> None:
+    """Follow the panel."""
+    properties.on_change.append(_follow)
+
+
+def unregister() -> None:
+    """Stop following."""
+    properties.on_change.remove(_follow)
+    if bpy.app.timers.is_registered(_look_again):
+        bpy.app.timers.unregister(_look_again)
 
 
 def stop(context: bpy.types.Context) -> None:

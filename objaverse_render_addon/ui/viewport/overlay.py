@@ -50,9 +50,9 @@ def bring_into_view(context: bpy.types.Context, points: npt.NDArray[np.float64])
         if seen and (np.ptp(pixels, axis=0) >= 0.3 * free).any():
             return
     low, high = points.min(axis=0), points.max(axis=0)
-    radius = max(1e-6, float(np.linalg.norm(points - (low + high) / 2, axis=1).max()))
+    radius = max(1e-6, float(np.max(np.linalg.norm(points - (low + high) / 2, axis=1))))
     # The viewport shows twice its 36 mm sensor across its longer side.
-    pixel = 72.0 / space.lens / float(size.max())
+    pixel = 72.0 / space.lens / float(np.max(size))
     half = 0.5 * pixel * max(64.0, float(free.min()))
     distance = 1.05 * radius / np.sin(np.arctan(half))
     if view.view_perspective == "CAMERA":

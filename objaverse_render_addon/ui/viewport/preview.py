@@ -167,10 +167,15 @@ def reach(state: RigState) -> npt.NDArray[np.float64]:
     return np.asarray(points @ state.to_world[:3, :3].T + state.to_world[:3, 3])
 
 
-def rig(context: bpy.types.Context) -> RigState | None:
-    """As :func:`rig_or_error` without measuring; ``None`` where there is nothing to show."""
+def rig(context: bpy.types.Context, *, may_measure: bool = False) -> RigState | None:
+    """As :func:`rig_or_error`; ``None`` where there is nothing to show.
+
+    Args:
+        may_measure: Measure where another asset, or for another box, was measured last.
+    """
+    stale = _measured is None or _measured.key != _key(context.scene.objaverse)
     try:
-        return rig_or_error(context, remeasure=False)
+        return rig_or_error(context, remeasure=may_measure and stale)
     except RenderError:
         return None
 

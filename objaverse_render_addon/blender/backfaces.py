@@ -179,7 +179,7 @@ def _inward_slots(mesh: Any, slots: int) -> tuple[npt.NDArray[np.bool_], bool]:
 def _same_place(points: npt.NDArray[np.float32]) -> Ints:
     """(N,) the same number for vertices at the same place, but for rounding."""
     extent: npt.NDArray[np.float32] = points.max(axis=0) - points.min(axis=0)
-    step = max(float(extent.max()), 1e-30) * _ROUNDING
+    step = max(1e-30, *extent.tolist()) * _ROUNDING
     cells = np.rint(points.astype(np.float64) / step).astype(np.int64).view(np.uint64)
     mixed = cells[:, 0] * np.uint64(0x9E3779B97F4A7C15)
     mixed ^= cells[:, 1] * np.uint64(0xC2B2AE3D27D4EB4F)

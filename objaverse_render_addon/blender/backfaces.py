@@ -13,10 +13,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from .asset import Asset
 from .edits import Edits
 from .shader_values import ShaderValues, surface_input
 
-__all__ = ["CULLED_FORMATS", "cull_back_faces", "show_back_faces"]
+__all__ = ["CULLED_FORMATS", "cull_back_faces", "match_engine"]
 
 CULLED_FORMATS: Final = frozenset({"glb", "gltf"})
 """Formats where a single-sided material means that its back faces are not there."""
@@ -123,18 +124,36 @@ def _cull(edits: Edits, material: Any, inward: bool) -> None:
         edits.set(material, "use_backface_culling_shadow", True)
 
 
-def show_back_faces(edits: Edits, materials: Iterable[Any]) -> list[str]:
-    """Let EEVEE show back faces, as Cycles does, of materials where it would cull them.
+def match_engine(engine: str, scene: Any, assets: Iterable[Asset]) -> list[str]:
+    """Make the engine of the colour show those back faces that are in the geometry.
+
+    Args:
+        engine: ``cycles``, ``eevee`` or ``workbench``.
 
     Returns:
-        Names of the materials that were changed.
+        Warnings, ``name: sentence`` each.
     """
-    changed = []
-    for material in materials:
-        if material.use_backface_culling:
-            edits.set(material, "use_backface_culling", False)
-            changed.append(material.name)
-    return changed
+    words = []
+    if engine == "eevee":
+        for asset in assets:
+            if asset.kind in CULLED_FORMATS:
+                continue
+            culled = [item for item in asset.materials if item.use_backface_culling]
+            for material in culled:
+                asset.pass_edits.set(material, "use_backface_culling", False)
+            if culled:
+                names = ", ".join(material.name for material in culled[:5])
+                words.append(f"back-faces-shown: {names}")
+    elif engine == "workbench":
+        culls = {
+            material.use_backface_culling and asset.kind in CULLED_FORMATS
+            for asset in assets
+            for material in asset.materials
+        }
+        scene.display.shading.show_backface_culling = culls == {True}
+        if len(culls) > 1:
+            words.append("back-faces-differ: Workbench shows them of all materials here.")
+    return words
 
 
 def _inward_slots(mesh: Any, slots: int) -> tuple[npt.NDArray[np.bool_], bool]:

@@ -159,7 +159,9 @@ class _Paint:
     def material(self, owner: Any, data: Any) -> Any:
         """The vertex colours of some data, else the neutral colour; ``owner`` is noted."""
         attributes: Any = getattr(data, "color_attributes", ())
-        name = attributes[max(0, attributes.render_color_index)].name if len(attributes) else None
+        # Only meshes choose one of them for renders.
+        chosen = max(0, getattr(attributes, "render_color_index", 0))
+        name = attributes[chosen].name if len(attributes) else None
         noted = self.done.neutral if name is None else self.done.vertex_colors
         if owner.name not in noted:
             noted.append(owner.name)

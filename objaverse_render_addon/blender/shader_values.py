@@ -13,12 +13,12 @@ from typing import Any, Final, Literal
 import bpy
 
 from .edits import Edits
+from .shader_sockets import Value, clamped, feed, source_of
+from .specular_glossiness import conversion_group
 
-__all__ = ["Kind", "ShaderValues", "Value", "clamped", "feed", "source_of", "surface_input"]
+__all__ = ["Kind", "ShaderValues", "surface_input"]
 
 Kind = Literal["opacity", "albedo", "roughness_metallic"]
-Value = Any
-"""A float, a colour (r, g, b), the output socket that computes either, or None: there is none."""
 
 _COLOR_SOCKETS: Final = ("Base Color", "Color")
 _GLOSSY: Final = ("BSDF_GLOSSY", "BSDF_METALLIC", "BSDF_ANISOTROPIC")
@@ -37,26 +37,6 @@ _OF_THE_VIEW: Final[dict[str, tuple[str, ...]]] = {
 }
 _MIRROR_IOR: Final = 100.0
 """From here on a dielectric reflects more than 96 % of what its specular tint lets it."""
-_DIELECTRIC: Final = 0.04
-
-
-def source_of(socket: Any) -> Any:
-    """The output socket that feeds an input, past reroutes and muted nodes; None if none does."""
-    while socket.is_linked:
-        link = next((link for link in socket.links if not link.is_muted), None)
-        if link is None:
-            return None
-        node = link.from_node
-        if node.type == "REROUTE":
-            socket = node.inputs[0]
-        elif node.mute:
-            through = [item for item in node.internal_links if item.to_socket == link.from_socket]
-            if not through:
-                return None
-            socket = through[0].from_socket
-        else:
-            return link.from_socket
-    return None
 
 
 def surface_input(material: Any) -> Any:
@@ -64,23 +44,6 @@ def surface_input(material: Any) -> Any:
     tree = material.node_tree
     output = tree.get_output_node("CYCLES") if tree else None
     return output.inputs["Surface"] if output else None
-
-
-def feed(tree: Any, value: Value, socket: Any) -> None:
-    """Set a socket to a value, or link it."""
-    if isinstance(value, bpy.types.NodeSocket):
-        tree.links.new(value, socket)
-    elif isinstance(value, float):
-        socket.default_value = value if socket.type == "VALUE" else (value, value, value, 1.0)
-    else:
-        socket.default_value = (*value, 1.0)
-
-
-def clamped(value: Value) -> Value:
-    """A constant, a number or a colour, cut to 0..1."""
-    if isinstance(value, tuple):
-        return tuple(min(1.0, max(0.0, item)) for item in value)
-    return min(1.0, max(0.0, value))
 
 
 def _read(socket: Any) -> Value:
@@ -251,7 +214,7 @@ class ShaderValues:
     def _conversion(self) -> Any:
         key = (0, "", "conversion")
         if key not in self._groups:
-            group = _specular_to_metallic()
+            group = conversion_group()
             self.edits.then(lambda: bpy.data.node_groups.remove(group))
             self._groups[key] = group
         return self._groups[key]
@@ -380,68 +343,3 @@ def _of_the_inputs(node: Any, seen: set[int]) -> Iterator[bool]:
     for socket in node.inputs:
         if (source := source_of(socket)) is not None:
             yield from _of_the_view(source, seen)
-
-
-def _specular_to_metallic() -> Any:
-    """Khronos' conversion of specular-glossiness to metallic-roughness, as a node group.
-
-    The metal is what explains both brightnesses, with a dielectric that reflects 4 %: the root of
-    a square equation. https://github.com/KhronosGroup/glTF/tree/main/extensions/2.0/Archived/
-    KHR_materials_pbrSpecularGlossiness (examples/convert-between-workflows).
-    """
-    group = bpy.data.node_groups.new("Objaverse Specular to Metallic", "ShaderNodeTree")
-    for way, kind, name in (
-        ("INPUT", "NodeSocketColor", "Diffuse"),
-        ("INPUT", "NodeSocketColor", "Specular"),
-        ("OUTPUT", "NodeSocketColor", "Base Color"),
-        ("OUTPUT", "NodeSocketFloat", "Metallic"),
-    ):
-        group.interface.new_socket(name, in_out=way, socket_type=kind)
-    start = group.nodes.new("NodeGroupInput")
-    end = group.nodes.new("NodeGroupOutput")
-
-    def math(operation: str, *values: Value, clamp: bool = False) -> Any:
-        node = group.nodes.new("ShaderNodeMath")
-        node.operation, node.use_clamp = operation, clamp
-        for value, socket in zip(values, node.inputs, strict=False):
-            feed(group, value, socket)
-        return node.outputs[0]
-
-    def channels(color: Any) -> list[Any]:
-        node = group.nodes.new("ShaderNodeSeparateColor")
-        group.links.new(color, node.inputs[0])
-        return list(node.outputs)
-
-    def brightness(parts: list[Any]) -> Any:
-        total: Value = 0.0
-        for part, weight in zip(parts, (0.299, 0.587, 0.114), strict=True):
-            total = math("ADD", math("MULTIPLY", math("MULTIPLY", part, part), weight), total)
-        return math("SQRT", total)
-
-    diffuse, specular = (channels(start.outputs[name]) for name in ("Diffuse", "Specular"))
-    strongest = math("MAXIMUM", math("MAXIMUM", specular[0], specular[1]), specular[2])
-    rest = math("SUBTRACT", 1.0, strongest)
-    lit, shine = brightness(diffuse), brightness(specular)
-    scaled = math("DIVIDE", math("MULTIPLY", lit, rest), 1 - _DIELECTRIC)
-    b = math("SUBTRACT", math("ADD", scaled, shine), 2 * _DIELECTRIC)
-    c = math("SUBTRACT", _DIELECTRIC, shine)
-    root = math("SUBTRACT", math("MULTIPLY", b, b), math("MULTIPLY", c, 4 * _DIELECTRIC))
-    root = math("SQRT", math("MAXIMUM", root, 0.0))
-    solved = math("DIVIDE", math("SUBTRACT", root, b), 2 * _DIELECTRIC, clamp=True)
-    above = math("SUBTRACT", 1.0, math("LESS_THAN", shine, _DIELECTRIC))
-    metal = math("MULTIPLY", solved, above)
-    matte = math("SUBTRACT", 1.0, metal)
-    square = math("MULTIPLY", metal, metal)
-    combine = group.nodes.new("ShaderNodeCombineColor")
-    for part, shining, socket in zip(diffuse, specular, combine.inputs, strict=True):
-        share = math("DIVIDE", rest, math("MULTIPLY", math("MAXIMUM", matte, 1e-6), 0.96))
-        from_diffuse = math("MULTIPLY", part, share)
-        over = math("SUBTRACT", shining, math("MULTIPLY", matte, _DIELECTRIC))
-        from_specular = math("DIVIDE", over, math("MAXIMUM", metal, 1e-6))
-        steps = math("MULTIPLY", math("SUBTRACT", from_specular, from_diffuse), square)
-        feed(group, math("ADD", from_diffuse, steps, clamp=True), socket)
-    group.links.new(combine.outputs[0], end.inputs["Base Color"])
-    group.links.new(metal, end.inputs["Metallic"])
-    return group
-
-

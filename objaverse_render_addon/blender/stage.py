@@ -309,7 +309,7 @@ class Stage:
         ):
             if those:
                 kept.append(f"{name}: {', '.join(those[:5])}")
-        kept += self._match_back_faces()
+        kept += backfaces.match_engine(job.engine.engine, self.scene, self.assets.values())
         channels = {name: PASSES[name].channels for name in surfaces.constants}
         self.constants = {
             name: np.array(sorted(values))[:, : channels[name]]
@@ -325,26 +325,6 @@ class Stage:
         compat.set_checked(self.layer, pass_alpha_threshold=job.engine.alpha_threshold)
         if self._camera is None:
             self._camera = new_camera(self.scene)
-
-    def _match_back_faces(self) -> list[str]:
-        """Make the engine of the colour show those back faces that are in the geometry."""
-        engine, words = self.job.engine.engine, []
-        if engine == "eevee":
-            for asset in self.assets.values():
-                if asset.kind not in backfaces.CULLED_FORMATS:
-                    shown = backfaces.show_back_faces(asset.pass_edits, asset.materials)
-                    if shown:
-                        words.append(f"back-faces-shown: {', '.join(shown[:5])}")
-        elif engine == "workbench":
-            culls = {
-                material.use_backface_culling and asset.kind in backfaces.CULLED_FORMATS
-                for asset in self.assets.values()
-                for material in asset.materials
-            }
-            self.scene.display.shading.show_backface_culling = culls == {True}
-            if len(culls) > 1:
-                words.append("back-faces-differ: Workbench shows them of all materials here.")
-        return words
 
     @property
     def layer(self) -> Any:

@@ -11,7 +11,8 @@ import bpy
 from ..passspec import MATERIAL_PASSES
 from . import compat
 from .edits import Edits
-from .shader_values import Kind, ShaderValues, Value, clamped, feed, surface_input
+from .shader_sockets import Value, clamped, feed
+from .shader_values import Kind, ShaderValues, surface_input
 
 __all__ = ["Surfaces"]
 

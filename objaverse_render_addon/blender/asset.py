@@ -14,7 +14,7 @@ from . import importers
 from .edits import Edits
 from .normalization import Normalization
 
-__all__ = ["Asset", "Contents", "bring_in", "link_rendered"]
+__all__ = ["Asset", "Contents", "bring_in", "link_rendered", "shown_objects"]
 
 _NOT_ASSET: Final = {"CAMERA", "SPEAKER", "LIGHT_PROBE"}
 _HELPERS: Final = {"EMPTY", "ARMATURE", "LIGHT", "CAMERA"}
@@ -205,6 +205,10 @@ def link_rendered(source: Any, contents: Contents, target: Any, keep_lights: boo
     Returns:
         The objects, by name.
     """
+    for obj in contents["objects"]:
+        # They catch shadows or cut holes for a picture that others are put behind.
+        if obj.type not in _HELPERS and (obj.is_shadow_catcher or obj.is_holdout):
+            obj.hide_render = True
     rendered = {
         obj
         for layer in source.view_layers
@@ -220,6 +224,21 @@ def link_rendered(source: Any, contents: Contents, target: Any, keep_lights: boo
     for obj in linked:
         target.objects.link(obj)
     return linked
+
+
+def shown_objects(contents: Contents, rendered: list[Any]) -> list[Any]:
+    """What renders, and what only its instances show."""
+    known = set(rendered)
+    others = {
+        obj
+        for obj in contents["objects"]
+        if obj not in known and not obj.hide_render and hasattr(obj.data, "materials")
+    }
+    if not others:
+        return rendered
+    instances = bpy.context.evaluated_depsgraph_get().object_instances
+    shown = {item.object.original for item in instances if item.is_instance}
+    return rendered + sorted(others & shown, key=lambda item: item.name_full)
 
 
 def _rendered(layer: Any) -> Iterator[Any]:

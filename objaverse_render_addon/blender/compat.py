@@ -21,6 +21,7 @@ __all__ = [
     "file_output_path",
     "find_operator",
     "has_denoiser",
+    "has_nodes",
     "leave_extensions_alone",
     "make_file_output",
     "new_aov_output",
@@ -234,6 +235,13 @@ def new_aov_output(tree: Any, name: str) -> Any:
     else:
         node.name = name
     return node
+
+
+def has_nodes(material: Any) -> bool:
+    """Whether a material's nodes count (always, since 5.0), and not its viewport colour alone."""
+    if getattr(type(material).bl_rna.properties["use_nodes"], "is_deprecated", False):
+        return True
+    return bool(material.use_nodes)
 
 
 def relative_path_options() -> set[str]:

@@ -13,9 +13,10 @@ from mathutils import Matrix
 from ..errors import FormatCannotHold
 from . import compat, importers
 from .edits import Edits
+from .evaluated import Look
 from .normalization import Normalization
 
-__all__ = ["Asset", "Contents", "bring_in", "link_rendered"]
+__all__ = ["Asset", "Contents", "bring_in", "link_rendered", "shown_objects"]
 
 _NOT_ASSET: Final = {"CAMERA", "SPEAKER", "LIGHT_PROBE", "GREASEPENCIL", "GPENCIL"}
 _LAST_INDEX: Final = 32_767
@@ -177,7 +178,9 @@ class Asset:
         bpy.data.collections.remove(self.collection)
 
 
-def bring_in(path: Path, kind: str, *, alone: bool, keep_lights: bool) -> tuple[Any, Contents, str]:
+def bring_in(
+    path: Path, kind: str, *, alone: bool, keep_lights: bool
+) -> tuple[Any, Contents, importers.Import]:
     """Import a file.
 
     Args:
@@ -185,14 +188,14 @@ def bring_in(path: Path, kind: str, *, alone: bool, keep_lights: bool) -> tuple[
         alone: Whether Blender is empty; a .blend file is opened then, else appended.
 
     Returns:
-        The scene that it came into, all that came, and what did the work.
+        The scene that it came into, all that came, and how.
     """
     if alone:
         importer = importers.import_file(path, kind, keep_lights=keep_lights)
         return bpy.context.scene, Contents(), importer
     before = Contents()
     if kind == "blend":
-        scene, importer = importers.append_scene(path), "libraries.load"
+        scene, importer = importers.append_scene(path), importers.Import("libraries.load", [])
     else:
         scene = bpy.data.scenes.new("Objaverse Import")
         bpy.context.window.scene = scene
@@ -219,6 +222,9 @@ def link_rendered(
         if obj.type == "LIGHT" and not keep_lights:
             # Instances would shine all the same.
             obj.hide_render = True
+        # They catch shadows or cut holes for a picture that others are put behind.
+        if obj.type not in _HELPERS and (obj.is_shadow_catcher or obj.is_holdout):
+            obj.hide_render = True
     rendered: set[Any] = set()
     scenes: list[Any] = []
     while source is not None and source not in scenes:
@@ -236,6 +242,22 @@ def link_rendered(
     for obj in linked:
         target.objects.link(obj)
     return linked
+
+
+def shown_objects(contents: Contents, rendered: list[Any], look: Look) -> list[Any]:
+    """What renders, and what only its instances show."""
+    known = set(rendered)
+    others = {
+        obj
+        for obj in contents["objects"]
+        if obj not in known and not obj.hide_render and hasattr(obj.data, "materials")
+    }
+    if not others:
+        return rendered
+    shown = look(
+        lambda graph: {i.object.original for i in graph.object_instances if i.is_instance}
+    )
+    return rendered + sorted(others & shown, key=lambda item: item.name_full)
 
 
 def _rendered(layer: Any) -> Iterator[Any]:

@@ -10,8 +10,11 @@ import bpy
 from ..errors import RenderFailed
 from . import compat
 
-__all__ = ["Onlooker"]
+__all__ = ["Look", "Onlooker"]
 
+Look = Callable[[Callable[[Any], Any]], Any]
+"""Gives a task the evaluated dependency graph of what renders, and what the task makes of it.
+The task must not change anything."""
 _T = TypeVar("_T")
 _look: Callable[[Any], None] | None = None
 

@@ -160,7 +160,9 @@ class Asset:
         bpy.data.collections.remove(self.collection)
 
 
-def bring_in(path: Path, kind: str, *, alone: bool, keep_lights: bool) -> tuple[Any, Contents, str]:
+def bring_in(
+    path: Path, kind: str, *, alone: bool, keep_lights: bool
+) -> tuple[Any, Contents, importers.Import]:
     """Import a file.
 
     Args:
@@ -171,7 +173,7 @@ def bring_in(path: Path, kind: str, *, alone: bool, keep_lights: bool) -> tuple[
         to_world: 4x4, from the views' scene units to the world of ``scene``.
 
     Returns:
-        The scene that it came into, all that came, and what did the work.
+        The scene that it came into, all that came, and how.
     """
     if alone:
         importer = importers.import_file(path, kind, keep_lights=keep_lights)
@@ -179,7 +181,7 @@ def bring_in(path: Path, kind: str, *, alone: bool, keep_lights: bool) -> tuple[
     before = Contents()
     scenes = set(bpy.data.scenes)
     if kind == "blend":
-        scene, importer = importers.append_scene(path), "libraries.load"
+        scene, importer = importers.append_scene(path), importers.Import("libraries.load", [])
     else:
         scene = bpy.data.scenes.new("Objaverse Import")
         bpy.context.window.scene = scene

@@ -134,7 +134,7 @@ class Stage:
             source, contents, importer = bring_in(file, kind, alone=alone, keep_lights=keep)
         record: dict[str, Any] = {**contents.counts()}
         record["linked_files"] = sorted(map(gate.origin, contents.linked_files()))
-        record["importer"] = importer
+        record["importer"] = importer.importer
         self.watch.add("import", since)
 
         since = time.perf_counter()
@@ -155,7 +155,7 @@ class Stage:
             self.set_time(self.scene.frame_current if rules.frame is None else rules.frame)
         asset = self._normalized(asset_id, kind, collection, contents, rendered, rules, alone)
         asset.record = {**record, **asset.record}
-        asset.warnings += gate.warnings
+        asset.warnings += [*gate.warnings, *importer.warnings]
         if keep:
             lighting.rescale_lights(asset.lights, asset.normalization.scale)
         self.assets[asset_id] = asset

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidJob, exit_code_of
 from ..job import RECIPES, CameraRules, RenderJob, recipe_named
-from ..words import how_many
+from ..words import how_many, redacted
 from .common import add_blender, complain, number_from, reason_or_all, whole_from
 from .flags import add_job_flags, flags_of, job_of
 from .progress import JsonProgress, TerminalProgress
+from .terminal import say, show, show_text, warn
 
 __all__ = ["add", "exports_of"]
 
@@ -225,7 +225,7 @@ def _render(options: argparse.Namespace) -> int:
 
     if options.recipe in ("help", "list"):
         width = max(map(len, RECIPES))
-        print("\n".join(f"{name:{width}}  {recipe.about}" for name, recipe in RECIPES.items()))
+        show_text("\n".join(f"{name:{width}}  {each.about}" for name, each in RECIPES.items()))
         return 0
     job = job_of(options)
     formats = exports_of(options)
@@ -233,9 +233,9 @@ def _render(options: argparse.Namespace) -> int:
         recipe = recipe_named(options.recipe)
         said = f"recipe {options.recipe}: {flags_of(recipe.own)} --export {recipe.export}"
         # What is printed besides may be a job.
-        print(said, file=sys.stderr)
+        warn(said)
     if options.print_job:
-        print(job.resolved().to_toml(), end="")
+        show_text(job.resolved().to_toml())
         return 0
     if not options.sources:
         raise InvalidJob("No source is given.", hint="objaverse-render render FILE… --out DIR")
@@ -308,7 +308,7 @@ def _render(options: argparse.Namespace) -> int:
     if not options.quiet and not options.json:
         for made in exports.reports:
             scenes = how_many(made.scenes, "scene")
-            print(f"{made.target}: {scenes} for {made.format}; see export.json")
+            say(f"{made.target}: {scenes} for {made.format}; see export.json")
     return report.exit_code or (exports.errors[0].exit_code if exports.errors else 0)
 
 
@@ -324,10 +324,10 @@ def _show_plan(plans: list[Any], job: RenderJob) -> int:
         if item.error:
             complain(item.error, f"failed [{item.error.reason}]")
         else:
-            print(f"{item.action:7s}{item.source} -> {item.path}")
+            show(f"{item.action:7s}{redacted(item.source)} -> {item.path}")
     count = sum(item.action == "render" for item in plans)
     views = "all views" if cameras.views is None else how_many(cameras.views, "view")
-    print(
+    show(
         f"{count} of {how_many(len(plans), 'asset')} to render: {views} each ({cameras.pattern}), "
         f"{width}x{height}, {', '.join(resolved.pixels.passes)}"
     )

@@ -289,5 +289,5 @@ def mask_of(passes: Mapping[str, Array], *, exact: bool = False) -> npt.NDArray[
             return np.asarray(data > invalid if data.ndim == 2 else (data != invalid).any(axis=-1))
     for name, data in passes.items():
         if not exact and name in PASSES and PASSES[name].is_picture and data.shape[-1] == 4:
-            return np.asarray(data[..., 3] > 127)
+            return np.asarray(data[..., 3] > (127 if data.dtype.kind == "u" else 0.5))
     return None

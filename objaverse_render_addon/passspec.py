@@ -221,7 +221,7 @@ PASSES: Final[dict[str, Pass]] = {
             space="linear Rec. 709, premultiplied alpha",
             unit="scene-referred",
             about="the same light before any curve, not over a background",
-            convention="the renderer's own scene-referred values, rounded to 16-bit floats: linear, "
+            convention="the renderer's own scene-referred values as 16-bit floats: linear, "
             "primaries and white of Rec. 709 (sRGB), premultiplied (associated) alpha, without "
             "view transform and background; values beyond 65504 are 65504",
             letters="RGBA",

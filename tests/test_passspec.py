@@ -134,7 +134,6 @@ BY_MEANING = {
     "dataset.torch": "rgb",
     "dataset.turntable": "rgb",
     "dataset.verify": "mask normal",
-    "dataset.writer": "rgb",
     "frame": "depth",
     "job.recipes": "albedo depth mask normal rgb roughness_metallic",
 }

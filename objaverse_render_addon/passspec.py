@@ -186,10 +186,14 @@ def _over_background(rgb: Pass, settings: Settings) -> Pass:
     return dataclasses.replace(rgb, channels=3, space="sRGB", about=about)
 
 
+_AXES: Final = ": +X right, +Y up, +Z towards the camera"
+
+
 def _in_asked_axes(normal: Pass, settings: Settings) -> Pass:
     if settings.normal_space != "world":
         return normal
-    return dataclasses.replace(normal, space="world", about="surface normal in world axes")
+    about = normal.about.replace(_AXES, " in world axes")
+    return dataclasses.replace(normal, space="world", about=about)
 
 
 _DEPTH: Final = Layer("depth", "FLOAT", "Depth", "use_pass_z")
@@ -257,9 +261,10 @@ PASSES: Final[dict[str, Pass]] = {
             channels=3,
             space="camera",
             unit="unit length",
-            about="surface normal: +X right, +Y up, +Z towards the camera",
+            about=f"surface normal with normal maps and bump{_AXES}",
             convention="unit length; camera space: +X right, +Y up, +Z towards the camera (or "
-            "world axes, see passes); 0 where nothing is",
+            "world axes, see passes); 0 where nothing is; with normal maps and bump, without them "
+            "in normal_geometric",
             letters="XYZ",
             layers=(_DEPTH, _NORMAL),
             assemble=lambda raw: raw.unit_vectors("normal"),
@@ -270,6 +275,23 @@ PASSES: Final[dict[str, Pass]] = {
             coloring="direction",
             label="Normal",
             tip="Surface normals of unit length",
+            variant=_in_asked_axes,
+        ),
+        Pass(
+            name="normal_geometric",
+            dtype="float32",
+            channels=3,
+            space="camera",
+            unit="unit length",
+            about=f"surface normal of the mesh, flat or smooth as it is shaded{_AXES}",
+            letters="XYZ",
+            layers=(Layer("normal_geometric", "RGBA", "normal_geometric"),),
+            assemble=lambda raw: raw.unit_vectors("normal_geometric", "RGB"),
+            limits=(-1, 1),
+            coloring="direction",
+            label="Geometric Normal",
+            tip="Normals of the mesh as it is shaded, without normal maps and bump",
+            short="mesh normal",
             variant=_in_asked_axes,
         ),
         Pass(

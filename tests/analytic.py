@@ -155,6 +155,7 @@ def channels_of(shape: Shape, camera: Camera) -> dict[str, np.ndarray]:
             f"albedo.{letter}": np.full(seen.shape, 0.25 * (i + 1))
             for i, letter in enumerate("RGB")
         },
+        **{f"normal_geometric.{letter}": normals[..., i] for i, letter in enumerate("RGB")},
         **{f"roughness_metallic.{letter}": np.full(seen.shape, 0.5) for letter in "RGB"},
     }
     return {name: data.astype(np.float32) for name, data in planes.items()}

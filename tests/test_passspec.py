@@ -71,7 +71,8 @@ def test_the_checks_have_what_they_need():
     assert {spec.name for spec in PASSES.values() if spec.always} == {"depth", "normal", "mask"}
     assert [layer.name for layer in layers_for(())] == ["depth", "normal"]
     assert {layer.name for layer in layers_for(PASS_NAMES)} == {
-        "depth", "normal", "albedo", "roughness_metallic", "position", "object_index"
+        "depth", "normal", "normal_geometric", "albedo", "roughness_metallic", "position",
+        "object_index",
     }  # fmt: skip
     assert DEFAULT_PASSES == ("rgb", "depth", "normal", "mask")
     assert MARKERS == ("mask", "depth", "distance", "object_index", "normal")
@@ -103,6 +104,7 @@ BY_MEANING = {
     "blender.pipeline": "mask",
     "blender.renderer": "rgb rgb_linear",
     "blender.stage": "object_index",
+    "blender.surface_normals": "normal_geometric",
     "checks": "depth normal rgb rgb_linear",
     "cli.turntable": "rgb",
     "dataset.export.base": "rgb",

@@ -15,7 +15,7 @@ from ..assets.formats import inspect_file
 from ..cameras import Camera, View
 from ..frame import Bounds
 from ..job import AssetRules, RenderJob
-from . import compat, importers, lighting, materials
+from . import compat, importers, lighting, materials, surface_normals
 from .asset import Asset, bring_in, link_rendered
 from .camera import apply_camera, new_camera
 from .devices import Device, select_device
@@ -37,7 +37,9 @@ BOUNCES: Final = {
     "volume_bounces": 0,
 }
 
-_OF_SETTINGS: Final = ("unclear-materials:", "unclear-transparency:", "not-denoised:")
+_OF_SETTINGS: Final = (
+    "unclear-materials:", "unclear-transparency:", "bumped-normals:", "not-denoised:"
+)  # fmt: skip
 """Warnings that :meth:`Stage.settings` says anew each time."""
 
 
@@ -272,15 +274,22 @@ class Stage:
         assets = list(self.assets.values())
         first = 1
         unclear: list[str] = []
+        bumped: list[str] = []
         for asset in assets:
             asset.pass_edits.undo()
             unclear += materials.add_material_passes(asset.pass_edits, asset.materials, passes)
+            if surface_normals.LAYER in passes:
+                bumped += surface_normals.add_surface_normals(
+                    asset.pass_edits, asset.materials, job.engine.alpha_threshold
+                )
             asset.object_names = {}
             if "object_index" in passes:
                 first = asset.number_objects(first)
         kept = [text for text in self.warnings if not text.startswith(_OF_SETTINGS)]
         if unclear:
             kept.append(f"unclear-materials: {', '.join(unclear[:5])}")
+        if bumped:
+            kept.append(f"bumped-normals: {', '.join(bumped[:5])}")
         every = [material for asset in assets for material in asset.materials]
         self.alpha = materials.AlphaClip(job.engine.alpha_threshold, every)
         if self.alpha.unclear:

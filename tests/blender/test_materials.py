@@ -490,10 +490,10 @@ def test_geometric_normals_are_flat_or_smooth_as_the_mesh_is(tmp_path: Path, smo
     assert np.abs(ours - frame.passes["normal_geometric"]).max() < 1e-5
     assert np.abs(mapped.passes["normal"] - ours)[seen].max() > 0.2
     if smooth:
-        # Positions and normals of a ball's corners are the same, and so is what lies between.
+        # As its corners lie, so does a ball's surface look; a face is up to 15 degrees off.
         rays, eye = frame.camera.rays(), frame.camera.camera_to_world
         points = (rays * frame.passes["depth"][..., None])[seen] @ eye[:3, :3].T + eye[:3, 3]
-        assert scenes.angles(ours[seen] @ eye[:3, :3].T, points).max() < 1
+        assert scenes.angles(ours[seen] @ eye[:3, :3].T, points).max() < 3
     directions = {tuple(vector) for vector in np.round(ours[seen], 3).tolist()}
     assert len(directions) > 500 if smooth else len(directions) < 100
 

@@ -136,7 +136,7 @@ BY_MEANING = {
     "dataset.torch": "rgb",
     "dataset.turntable": "rgb",
     "dataset.verify": "mask normal",
-    "frame": "depth",
+    "frame": "depth normal",
     "job.recipes": "albedo depth mask normal rgb roughness_metallic",
 }
 # The same words for other things: Blender's mesh attribute, a way to show things.

@@ -113,11 +113,11 @@ def test_the_panels_presets_are_the_recipes() -> None:
 
 def test_settings_of_every_form_are_said_as_they_are_typed() -> None:
     values = {
-        "lighting.background": (1.0, 128 / 255, 0.0), "cameras.shift": (0.25, -0.5),
+        "lighting.background": (1.0, 128 / 255, 0.0), "cameras.shift": (0.25, -0.125),
         "pixels.resolution": (640, 360), "cameras.fov": (40.0, 40.0), "engine.denoise": False,
         "cameras.only_northern_hemisphere": True, "pixels.passes": ("rgb", "mask"), "seed": 7,
         "lighting.hdri": None, "lighting.mode": "xl",
     }  # fmt: skip
     said = flags_of(values)
-    assert "--background #ff8000 --shift 0.25,-0.5 --resolution 640x360 --fov 40" in said
+    assert "--background #ff8000 --shift 0.25,-0.125 --resolution 640x360 --fov 40" in said
     assert job_of(told(*shlex.split(said))) == RenderJob().with_values(values)

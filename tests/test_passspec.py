@@ -100,11 +100,12 @@ def test_the_schema_and_the_page_are_those_of_the_passes():
 # Modules that use passes by what they mean. A new one is fine where it does, too: a check of the
 # depth, a format that wants normals. What only says what a pass *is* belongs into its entry.
 BY_MEANING = {
-    "blender.materials": "albedo roughness_metallic",
     "blender.pipeline": "mask",
-    "blender.renderer": "rgb rgb_linear",
+    "blender.renderer": "mask rgb rgb_linear",
+    "blender.shader_values": "albedo roughness_metallic",
     "blender.stage": "object_index",
     "blender.surface_normals": "normal_geometric",
+    "blender.surfaces": "albedo",
     "checks": "depth normal rgb rgb_linear",
     "cli.turntable": "rgb",
     "dataset.export.base": "rgb",
@@ -139,8 +140,10 @@ BY_MEANING = {
     "frame": "depth normal",
     "job.recipes": "albedo depth mask normal rgb roughness_metallic",
 }
-# The same words for other things: Blender's mesh attribute, a way to show things.
+# The same words for other things: a field of a file, a mesh attribute, a way to show things.
 OTHER_THINGS = {
+    "assets.repair.stl": "normal",
+    "blender.backfaces": "position",
     "blender.normalization": "position",
     "dataset.coloring": "mask",
 }

@@ -47,7 +47,7 @@ _FEW: Final = 32
 
 _OF_SETTINGS: Final = (
     "unclear-materials:", "unclear-transparency:", "materials-out-of-range:", "back-faces-shown:",
-    "back-faces-differ:", "not-denoised:",
+    "back-faces-differ:", "bumped-normals:", "not-denoised:",
 )  # fmt: skip
 """Warnings that :meth:`Stage.settings` says anew each time."""
 
@@ -342,6 +342,7 @@ class Stage:
             ("unclear-materials", surfaces.unclear),
             ("unclear-transparency", surfaces.unclear_opacity),
             ("materials-out-of-range", surfaces.out_of_range),
+            ("bumped-normals", surfaces.bumped),
         ):
             if those:
                 kept.append(f"{name}: {', '.join(those[:5])}")

@@ -746,7 +746,7 @@ def test_a_failed_import_is_named_and_leaves_nothing(bpy: Any, tmp_path: Path) -
 def test_normalising_in_the_scene_is_exact_and_can_be_undone_exactly(
     bpy: Any, tmp_path: Path, method: str
 ) -> None:
-    from objaverse_render_addon.blender.normalization import measure
+    from objaverse_render_addon.blender.measuring import measure
     from objaverse_render_addon.blender.user_scene import asset_objects
 
     bpy.ops.objaverse.import_asset(filepath=str(asset_file(tmp_path)))

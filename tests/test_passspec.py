@@ -144,7 +144,7 @@ BY_MEANING = {
 OTHER_THINGS = {
     "assets.repair.stl": "normal",
     "blender.backfaces": "position",
-    "blender.normalization": "position",
+    "blender.measuring": "position",
     "dataset.coloring": "mask",
 }
 

@@ -20,6 +20,7 @@ from ..checks import check_color, check_geometry
 from ..dataset.images import cycles_seconds, encode_srgb8, read_exr
 from ..errors import DiskFull, RenderError, RenderFailed
 from ..frame import Check, Frame, Shot, assemble
+from ..witness import Witness
 from . import compat
 from .passes import set_output, setup_passes
 from .stage import Stage
@@ -41,10 +42,13 @@ class Renderer:
     Args:
         key: What the noise's seeds go by; an asset's id.
         scratch: Folder for temporary images, best in memory; emptied as they are read.
+        witness: Of the one file on the stage.
     """
 
-    def __init__(self, stage: Stage, key: str, scratch: Path) -> None:
-        self.stage, self.key, self.scratch = stage, key, scratch
+    def __init__(
+        self, stage: Stage, key: str, scratch: Path, witness: Witness | None = None
+    ) -> None:
+        self.stage, self.key, self.scratch, self.witness = stage, key, scratch, witness
         self.job = stage.job
         self._output = setup_passes(stage.scene, stage.layer, self.job.pixels.passes, scratch)
 
@@ -110,7 +114,10 @@ class Renderer:
     def check_geometry(self, frame: Frame, witnesses: list[Frame]) -> list[Check]:
         """Hold a frame against the stage and other frames; from any thread."""
         assert frame.bounds is not None
-        return check_geometry(frame, frame.bounds, witnesses)
+        checks = check_geometry(frame, frame.bounds, witnesses)
+        if self.witness is not None and checks[0].status != "failed":
+            checks += self.witness.checks(frame, frame.bounds)
+        return checks
 
     def color(self, frame: Frame) -> Path | None:
         """Render a frame's colour; the file that :meth:`read_color` reads, if it is wanted."""

@@ -13,6 +13,7 @@ from ..cameras import Rig, View, sample_views
 from ..errors import InvalidJob
 from ..frame import Shot
 from ..job import RenderJob
+from ..witness import Witness
 from .renderer import Renderer
 from .stage import BOUNCES, FILTER_WIDTH, Stage
 
@@ -49,6 +50,12 @@ class Session:
         self.stage = Stage(self.job)
         self.asset = self.stage.add(path, asset_id, self.job.asset, on_stage)
         self.stage.light(asset_id)
+        self.witness: Witness | None = None
+        if self.job.asset.witness != "off":
+            moved = self.asset.normalization
+            self.witness = Witness(
+                path, self.asset.kind, moved.scale, moved.translation, self.job.seed
+            )
         self._settle()
 
     def _settle(self) -> None:
@@ -59,7 +66,9 @@ class Session:
             center = normalization.before.center.tolist()
             rig = Rig((center[0], center[1], center[2]), normalization.before.longest_edge / 2)
         self.views: list[View] = sample_views(self.job, self.asset_id, normalization.points, rig)
-        self.renderer = Renderer(self.stage, self.asset_id, self._scratch)
+        self.renderer = Renderer(
+            self.stage, self.asset_id, self._scratch, self.witness
+        )
 
     def set(self, values: Mapping[str, Any]) -> None:
         """Change the job of the scene that is open.
@@ -111,7 +120,11 @@ class Session:
         """What the metadata say of scene and engine, by the names of ``asset_record``."""
         normalization = self.asset.normalization
         return {
-            "scene": {**self.asset.record, **self.stage.record},
+            "scene": {
+                **self.asset.record,
+                **self.stage.record,
+                "witness": self._witness_record(),
+            },
             "normalization": {
                 "method": normalization.method,
                 "scale": normalization.scale,
@@ -123,6 +136,11 @@ class Session:
             "warnings": self.warnings,
             "seconds": dict(self.stage.watch.seconds),
         }
+
+    def _witness_record(self) -> dict[str, Any]:
+        if self.witness is None:
+            return {"read": False, "reason": "off"}
+        return self.witness.record
 
     def _engine_record(self) -> dict[str, Any]:
         engine = self.job.engine

@@ -7,6 +7,7 @@ from typing import Literal
 Normalization = Literal["cube", "unit-cube", "sphere", "none"]
 MissingTexturePolicy = Literal["neutral", "random", "fail"]
 UncoloredPolicy = Literal["neutral", "random"]
+WitnessMode = Literal["auto", "off"]
 LightingMode = Literal["white", "xl", "hdri", "keep"]
 Pattern = Literal[
     "gs-lrm",

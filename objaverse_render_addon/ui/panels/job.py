@@ -102,6 +102,7 @@ class OBJAVERSE_PT_normalize(Panel, bpy.types.Panel):
         sub.prop(settings, "frame", text="")
         split.prop(settings, "missing_textures", text="No Texture")
         split.prop(settings, "uncolored", text="No Color")
+        split.prop(settings, "witness", text="Witness")
 
 
 class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):

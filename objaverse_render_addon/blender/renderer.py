@@ -50,6 +50,7 @@ class Renderer:
     ) -> None:
         self.stage, self.key, self.scratch, self.witness = stage, key, scratch, witness
         self.job = stage.job
+        self._before: Frame | None = None
         self._output = setup_passes(stage.scene, stage.layer, self.job.pixels.passes, scratch)
 
     def render(self, shot: Shot, witnesses: Iterable[Frame] = ()) -> Frame:
@@ -152,7 +153,9 @@ class Renderer:
             frame.passes["rgb"] = encode_srgb8(linear)
         frame.checks = checked if isinstance(checked, list) else checked.result()
         if frame.checks[0].status != "failed":
-            frame.checks = frame.checks + check_color(frame)
+            before = [self._before] if self._before is not None else []
+            frame.checks = frame.checks + check_color(frame, before)
+        self._before = frame
 
     def _read(self, path: Path, *, timed: bool = False) -> dict[str, Any]:
         """A temporary image, which is gone then: the next asset uses the name again."""

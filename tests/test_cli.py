@@ -127,6 +127,7 @@ VALUES = [
     ("--frame", "-3", "asset.frame", -3),
     ("--missing-textures", "fail", "asset.missing_textures", "fail"),
     ("--uncolored", "random", "asset.uncolored", "random"),
+    ("--witness", "off", "asset.witness", "off"),
     ("--lighting", "keep", "lighting.mode", "keep"),
     ("--hdri", "sky.exr", "lighting.hdri", "sky.exr"),
     ("--light-strength", "0.5", "lighting.strength", 0.5),

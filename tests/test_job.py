@@ -38,7 +38,9 @@ PACKAGE = Path(objaverse_render_addon.__file__).parent
 # Every field, with a value that is not its default. Two jobs, since some exclude each other.
 DRAWN = RenderJob(
     seed=7,
-    asset=AssetRules(normalize="sphere", frame=-12, missing_textures="fail", uncolored="random"),
+    asset=AssetRules(
+        normalize="sphere", frame=-12, missing_textures="fail", uncolored="random", witness="off"
+    ),
     lighting=Lighting(
         mode="hdri", hdri='C:\\hdri\\"dawn"\x7f ☀.exr', strength=0.25, background=(0.1, 0.5, 1.0)
     ),
@@ -449,7 +451,7 @@ def test_the_fingerprint_is_that_of_the_resolved_job():
 
 
 @pytest.mark.parametrize("field", list(FIELDS))
-def test_the_fingerprint_ignores_device_and_threads_and_only_those(field: str):
+def test_the_fingerprint_ignores_device_threads_and_witness_and_only_those(field: str):
     # Start from a job that has the field's neighbours, end at one that differs in it alone.
     other = {
         "lighting.mode": {"lighting.mode": "xl"},
@@ -464,7 +466,7 @@ def test_the_fingerprint_ignores_device_and_threads_and_only_those(field: str):
     changed = start.with_values(other)
     assert changed != start
     same = changed.fingerprint() == start.fingerprint()
-    assert same == (field in ("engine.device", "engine.threads"))
+    assert same == (field in ("engine.device", "engine.threads", "asset.witness"))
 
 
 def test_the_fingerprint_follows_the_content_of_the_files_that_a_job_names(tmp_path: Path):

@@ -133,7 +133,7 @@ class Renderer:
         self._set_border(frame.camera, frame.object_box, BOX_MARGIN)
         seed = draw(self.job.seed, self.key, frame.key.stream("noise"), frame.view.index, 1)
         frame.noise_seed = int(seed[0] * 2**31)
-        stage.scene.cycles.seed = frame.noise_seed
+        compat.set_checked(stage.scene.cycles, seed=frame.noise_seed)
         stage.scene.render.filepath = str(path)
         self._render(path)
         stage.watch.add("color", since)
@@ -197,7 +197,7 @@ class Renderer:
     ) -> None:
         """Render the object's box only; the film is transparent elsewhere anyway."""
         render = self.stage.scene.render
-        render.use_border = False
+        compat.set_checked(render, use_border=False)
         if box is None or not self.stage.bounds.exact:
             return
         width, height = camera.width, camera.height
@@ -210,7 +210,12 @@ class Renderer:
         if left >= right or top >= bottom:
             # Out of the frame altogether; any small corner shows the emptiness.
             left, top, right, bottom = 0, 0, min(8, width), min(8, height)
-        render.border_min_x, render.border_max_x = left / width, right / width
-        # Blender counts rows from the bottom.
-        render.border_min_y, render.border_max_y = 1 - bottom / height, 1 - top / height
-        render.use_border = True
+        compat.set_checked(
+            render,
+            border_min_x=left / width,
+            border_max_x=right / width,
+            # Blender counts rows from the bottom.
+            border_min_y=1 - bottom / height,
+            border_max_y=1 - top / height,
+            use_border=True,
+        )

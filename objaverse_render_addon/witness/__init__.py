@@ -63,7 +63,15 @@ class Witness:
         geometry = self._geometry
         if geometry is None:
             return {"read": False, "reason": self.not_read}
-        return {"read": True, "triangles": geometry.triangles}
+        return {"read": True, "faces": geometry.faces, "triangles": geometry.triangles}
+
+    def dropped(self, imported: int) -> int:
+        """Faces of the file that are not in Blender's meshes: degenerate, doubled, invalid ones.
+
+        Args:
+            imported: Faces in Blender's meshes.
+        """
+        return max(0, self._geometry.faces - imported) if self._geometry is not None else 0
 
     def checks(self, frame: Frame, bounds: Bounds) -> list[Check]:
         """Hold a view against the file: none of the checks where it was not read.
@@ -133,7 +141,7 @@ class _Geometry:
         self, surface: Surface, scale: float, translation: Array, seed: int
     ) -> None:
         corners = surface.corners * scale + translation
-        self.triangles = len(corners)
+        self.faces, self.triangles = surface.faces, len(corners)
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         areas = np.linalg.norm(normals, axis=1)
         self.hull = outermost(corners.reshape(-1, 3), 256)

@@ -33,7 +33,9 @@ def read(path: Path) -> Surface:
     Raises:
         NotRead: It is compressed, skinned, animated, instanced, or otherwise more than triangles.
     """
-    return Surface.of(_File(path).parts())
+    file = _File(path)
+    parts = file.parts()
+    return Surface.of(parts, file.faces)
 
 
 class _File:
@@ -47,6 +49,8 @@ class _File:
         else:
             self.document = json.loads(data.decode("utf-8-sig"))
         self._buffers: dict[int, bytes] = {}
+        self._counted: set[int] = set()
+        self.faces = 0
         self._refuse()
 
     def _refuse(self) -> None:
@@ -92,8 +96,13 @@ class _File:
             matrix = above @ _matrix(node)
             waiting += [(child, matrix) for child in node.get("children", ())]
             if "mesh" in node:
+                shown: list[Part] = []
                 for primitive in document["meshes"][node["mesh"]]["primitives"]:
-                    found += self._part(primitive, matrix)
+                    shown += self._part(primitive, matrix)
+                if node["mesh"] not in self._counted:
+                    self._counted.add(node["mesh"])
+                    self.faces += sum(len(part.triangles) for part in shown)
+                found += shown
         return found
 
     def _part(self, primitive: dict[str, Any], matrix: Array) -> list[Part]:

@@ -65,7 +65,10 @@ def read_obj(path: Path) -> Surface:
     for name, by_sides in polygons.items():
         triangles = triangulated(places, [np.array(some) for some in by_sides.values()])
         parts.append(Part(y_up(triangles), name in clear))
-    return Surface.of(parts)
+    faces = sum(
+        len(some) for sides in polygons.values() for count, some in sides.items() if count > 2
+    )
+    return Surface.of(parts, faces)
 
 
 def _transparent(folder: Path, libraries: list[str]) -> set[str]:
@@ -157,7 +160,7 @@ def read_ply(path: Path) -> Surface:
         rows_ = np.frombuffer(data, dtype, count, end.end())
         places = np.stack([rows_[axis] for axis in "xyz"], axis=1).astype(np.float64)
         polygons = _binary_faces(data, end.end() + count * dtype.itemsize, faces, lists, mark)
-    return Surface.of([Part(triangulated(places, polygons), "alpha" in names)])
+    return Surface.of([Part(triangulated(places, polygons), "alpha" in names)], faces)
 
 
 def _binary_faces(

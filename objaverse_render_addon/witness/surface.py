@@ -43,15 +43,20 @@ class Surface:
         corners: (T, 3, 3) float64.
         may_vanish: (T,) bool.
         one_sided: (T,) bool.
+        faces: Polygons that the file has, each counted once however often it is shown.
     """
 
     corners: Array
     may_vanish: Array
     one_sided: Array
+    faces: int
 
     @classmethod
-    def of(cls, parts: list[Part]) -> Surface:
+    def of(cls, parts: list[Part], faces: int | None = None) -> Surface:
         """The parts together.
+
+        Args:
+            faces: Polygons; as many as triangles otherwise.
 
         Raises:
             NotRead: There is no triangle, or there are too many.
@@ -68,6 +73,7 @@ class Surface:
             corners,
             np.repeat([part.may_vanish for part in parts], counts),
             np.repeat([part.one_sided for part in parts], counts),
+            sum(counts) if faces is None else faces,
         )
 
 
@@ -86,13 +92,11 @@ def triangulated(vertices: Array, polygons: list[Array]) -> Array:
         vertices: (N, 3)
         polygons: Arrays of indices (M, n), one for each n.
 
-    Raises:
-        IndexError: There is no such vertex.
+    Faces with vertices that are not there are left out.
     """
     found = [np.empty((0, 3, 3))]
-    for indices in polygons:
-        if indices.size and not (0 <= indices.min() and indices.max() < len(vertices)):
-            raise IndexError("a face has a vertex that is not there")
+    for every in polygons:
+        indices = every[((every >= 0) & (every < len(vertices))).all(axis=1)]
         corners, sides = vertices[indices], indices.shape[1]
         if sides < 3:
             continue

@@ -202,6 +202,7 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
         "asset.frame": -12,
         "asset.missing_textures": "fail",
         "asset.uncolored": "random",
+        "asset.witness": "off",
         "lighting.mode": "hdri",
         "lighting.hdri": "/images/sky.exr",
         "lighting.strength": 1.7,

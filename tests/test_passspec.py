@@ -103,7 +103,7 @@ BY_MEANING = {
     "blender.pipeline": "mask",
     "blender.renderer": "rgb",
     "blender.stage": "object_index",
-    "checks": "depth normal rgb",
+    "checks": "depth distance normal position rgb",
     "cli.turntable": "rgb",
     "dataset.export.base": "rgb",
     "dataset.export.bop": "depth mask rgb",
@@ -133,9 +133,10 @@ BY_MEANING = {
     "dataset.stats": "depth distance",
     "dataset.torch": "rgb",
     "dataset.turntable": "rgb",
-    "dataset.verify": "mask normal",
+    "dataset.verify": "depth distance mask normal object_index position rgb",
     "dataset.writer": "rgb",
     "frame": "depth",
+    "witness": "depth",
 }
 # The same words for other things: Blender's mesh attribute, a way to show things.
 OTHER_THINGS = {

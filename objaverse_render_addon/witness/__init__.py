@@ -157,9 +157,9 @@ class _Geometry:
         few = chosen[:_LOOKED_FOR]
         self.may_vanish, self.one_sided = surface.may_vanish[few], surface.one_sided[few]
         self.normals = normals[few]
-        self._low = self.hull.min(axis=0)
-        self._edge = max(float((self.hull.max(axis=0) - self._low).max()) / _CELLS, 1e-12)
-        filled = np.zeros((_CELLS + 5,) * 3, dtype=bool)
+        self._low: Array = self.hull.min(axis=0)
+        self._edge = max(float(np.max(self.hull.max(axis=0) - self._low)) / _CELLS, 1e-12)
+        filled: Array = np.zeros((_CELLS + 5,) * 3, dtype=bool)
         filled[tuple(self._cell(np.concatenate([points, corners.reshape(-1, 3)])).T)] = True
         for axis in range(3):
             filled = filled | np.roll(filled, 1, axis) | np.roll(filled, -1, axis)
@@ -168,7 +168,7 @@ class _Geometry:
     def _cell(self, points: Array) -> Array:
         # Two more on each side: what is beyond falls into the outermost, which stays empty.
         cells = np.floor((points - self._low) / self._edge) + 2
-        return np.clip(np.nan_to_num(cells), 0, _CELLS + 4).astype(np.int64)
+        return np.asarray(np.clip(np.nan_to_num(cells), 0, _CELLS + 4), dtype=np.int64)
 
     def near(self, points: Array) -> Array:
         """(N,) whether the file has something within a cell or two of points (N, 3)."""

@@ -128,7 +128,8 @@ def read_ply(path: Path) -> Surface:
     if end is None:
         raise NotRead("no header")
     header = data[: end.start()].decode("ascii", errors="replace").split("\n")
-    form, elements = "ascii", []
+    form = "ascii"
+    elements: list[tuple[str, int, list[list[str]]]] = []
     for words in (line.split() for line in header):
         if words[:1] == ["format"]:
             form = words[1]
@@ -150,9 +151,9 @@ def read_ply(path: Path) -> Surface:
         if lists[0][-1] not in ("vertex_indices", "vertex_index"):
             raise NotRead("faces that begin with other numbers")
         by_sides: dict[int, list[list[int]]] = defaultdict(list)
-        for words in lines[count : count + faces]:
-            sides = int(words[0])
-            by_sides[sides].append([int(word) for word in words[1 : 1 + sides]])
+        for row in lines[count : count + faces]:
+            sides = int(row[0])
+            by_sides[sides].append([int(word) for word in row[1 : 1 + sides]])
         polygons = [np.array(some) for some in by_sides.values()]
     else:
         mark = ">" if form == "binary_big_endian" else "<"

@@ -70,20 +70,20 @@ def gpu_ids() -> list[str]:
     return sorted(found)
 
 
-def gpu_beside() -> str:
+def gpu_beside(devices: Path = Path("/dev")) -> str:
     """A GPU that this machine shows this process and that Cycles may not be able to use.
+
+    Args:
+        devices: Folder of the device files.
 
     Returns:
         What gives it away; empty where there is none, where it was hidden on purpose, or where the
         system (macOS, Windows) has no such sign.
     """
     hidden = {"", "-1", "NoDevFiles"}
-    signs = (
-        ("CUDA_VISIBLE_DEVICES", Path("/dev"), "nvidia[0-9]*"),
-        ("HIP_VISIBLE_DEVICES", Path("/dev"), "kfd"),
-    )
-    for variable, folder, pattern in signs:
-        found = sorted(folder.glob(pattern)) if folder.is_dir() else []
+    signs = ("CUDA_VISIBLE_DEVICES", "nvidia[0-9]*"), ("HIP_VISIBLE_DEVICES", "kfd")
+    for variable, pattern in signs:
+        found = sorted(devices.glob(pattern)) if devices.is_dir() else []
         if found and os.environ.get(variable, "all") not in hidden:
             return str(found[0])
     return ""

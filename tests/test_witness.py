@@ -78,9 +78,8 @@ def test_half_of_the_file_that_is_not_there_is_found(tmp_path: Path):
 
 
 def test_a_part_that_is_missing_within_the_box_is_found(tmp_path: Path):
-    plate = Box((-1, -1, -0.6), (1, 1, -0.5))
-    table = Union((plate, Box((-0.3, -0.3, -0.5), (0.3, 0.3, 0.6)), Box((-1, -1, 0.6), (1, 1, 0.7))))
-    seen = Union((table.parts[0], table.parts[2]))
+    plates = Box((-1, -1, -0.6), (1, 1, -0.5)), Box((-1, -1, 0.6), (1, 1, 0.7))
+    table, seen = Union((*plates, Box((-0.3, -0.3, -0.5), (0.3, 0.3, 0.6)))), Union(plates)
     path = write_obj(tmp_path / "table.obj", table)
     assert any("witness_missing" in problems for problems in found(path, seen))
 

@@ -142,7 +142,7 @@ def test_what_a_file_does_not_show_is_shown_by_nobody_without_a_word(
 
 
 @pytest.mark.core
-def test_a_run_ends_in_check_failed_where_it_is_not_heeded_and_off_renders_it(tmp_path: Path) -> None:
+def test_a_run_ends_in_check_failed_and_off_renders_it(tmp_path: Path) -> None:
     source = scenes.write_glb(tmp_path / "hidden.glb", LOPSIDED, FACES, hide)
     job = scenes.make_job({**QUICK, "files.layout": "folder"})
     (result,) = render([source], job, tmp_path / "out", RunOptions.of(timeout=240)).results

@@ -35,6 +35,7 @@ _LOOKED_FOR: Final = 1_000
 """Points of the file that are looked for in a view: shares to within a percent or two."""
 _FILLING: Final = 60_000
 """Points that fill the cells; some three for each cell that a simple surface goes through."""
+_VERTICES: Final = 30_000
 _CELLS: Final = 24
 """Along the longest edge of the object."""
 _FEW: Final = 32
@@ -144,8 +145,13 @@ class _Geometry:
         self.faces, self.triangles = surface.faces, len(corners)
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         areas = np.linalg.norm(normals, axis=1)
-        self.hull = outermost(corners.reshape(-1, 3), 256)
         random = np.random.default_rng(seed)
+        vertices = corners.reshape(-1, 3)
+        if len(vertices) > _VERTICES:
+            # Of a dense mesh some vertices will do, with those that stick out.
+            some = random.integers(len(vertices), size=_VERTICES)
+            vertices = np.concatenate([vertices[some], outermost(vertices, 6)])
+        self.hull = outermost(vertices, 128)
         total = float(areas.sum())
         if not total > 0:
             raise NotRead("no area")
@@ -160,7 +166,7 @@ class _Geometry:
         self._low: Array = self.hull.min(axis=0)
         self._edge = max(float(np.max(self.hull.max(axis=0) - self._low)) / _CELLS, 1e-12)
         filled: Array = np.zeros((_CELLS + 5,) * 3, dtype=bool)
-        filled[tuple(self._cell(np.concatenate([points, corners.reshape(-1, 3)])).T)] = True
+        filled[tuple(self._cell(np.concatenate([points, vertices])).T)] = True
         for axis in range(3):
             filled = filled | np.roll(filled, 1, axis) | np.roll(filled, -1, axis)
         self._filled = filled

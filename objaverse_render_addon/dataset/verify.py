@@ -124,6 +124,7 @@ def _frame(
     frame = Frame(
         reader.view(position), time or 0, time is not None, arrays, tuple(box) if box else None
     )
+    frame.view_dependent = bool(reader.metadata.get("materials", {}).get("view_dependent"))
     frame.normal_space = "world" if space == "world" else "camera"
     return frame
 

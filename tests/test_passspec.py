@@ -137,10 +137,12 @@ BY_MEANING = {
     "dataset.verify": "depth distance mask normal object_index position rgb",
     "dataset.writer": "rgb",
     "frame": "depth",
+    "ui.operators.asset": "rgb",
     "witness": "depth",
 }
 # The same words for other things: Blender's mesh attribute, a way to show things.
 OTHER_THINGS = {
+    "assets.repair.stl": "normal",
     "blender.backfaces": "position",
     "blender.normalization": "position",
     "dataset.coloring": "mask",

@@ -138,9 +138,12 @@ BY_MEANING = {
     "dataset.writer": "rgb",
     "frame": "depth",
     "ui.operators.asset": "rgb",
+<<<<<<< HEAD
     "witness": "depth",
+=======
+>>>>>>> main
 }
-# The same words for other things: Blender's mesh attribute, a way to show things.
+# The same words for other things: a field of a file, a mesh attribute, a way to show things.
 OTHER_THINGS = {
     "assets.repair.stl": "normal",
     "blender.backfaces": "position",

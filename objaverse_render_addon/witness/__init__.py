@@ -39,6 +39,8 @@ _VERTICES: Final = 30_000
 _CELLS: Final = 24
 """Along the longest edge of the object."""
 _FEW: Final = 32
+_THICK: Final = 4
+"""Pixels that an object has to be thick in a picture, front and back together, on average."""
 
 
 class Witness:
@@ -162,7 +164,9 @@ class _Geometry:
         self.points = points[:_LOOKED_FOR]
         few = chosen[:_LOOKED_FOR]
         self.may_vanish, self.one_sided = surface.may_vanish[few], surface.one_sided[few]
-        self.normals = normals[few]
+        self.normals = normals[few] / areas[few, None]
+        # Each point stands for as much of the surface.
+        self.area = total / 2 / _LOOKED_FOR
         self._low: Array = self.hull.min(axis=0)
         self._edge = max(float(np.max(self.hull.max(axis=0) - self._low)) / _CELLS, 1e-12)
         filled: Array = np.zeros((_CELLS + 5,) * 3, dtype=bool)
@@ -191,21 +195,27 @@ def _missing(
         size: Of the object, pixels.
 
     Returns:
-        ``None`` where too few points are in frame and sure to be drawn.
+        ``None`` where too little is in frame and sure to be drawn.
     """
     camera = frame.camera
     uv, z = camera.project(geometry.points)
     towards = camera.camera_to_world[:3, 3] - geometry.points
-    facing = np.einsum("ij,ij->i", towards, geometry.normals) > 0
+    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+    slope = np.einsum("ij,ij->i", towards, geometry.normals)
     with np.errstate(invalid="ignore"):
         expected = (
             (z > 1e-6)
             & (uv[:, 0] >= 0) & (uv[:, 1] >= 0)
             & (uv[:, 0] < camera.width) & (uv[:, 1] < camera.height)
             & ~geometry.may_vanish
-            & (facing | ~geometry.one_sided)
+            & ((slope > 0) | ~geometry.one_sided)
         )  # fmt: skip
     if expected.sum() < _FEW:
+        return None
+    # What is seen edge-on may lie between the pixels' centres: a point counts by what it covers.
+    focal = float(camera.intrinsics[0, 0])
+    pixels = geometry.area * np.abs(slope[expected]) * (focal / z[expected]) ** 2
+    if pixels.sum() < _THICK * size:
         return None
     # Wires thinner than a pixel are drawn here and there only, so a neighbourhood counts.
     block = max(2, round(0.02 * size))
@@ -219,7 +229,8 @@ def _missing(
     around = np.min(
         [nearest[row + down, column + right] for down in range(3) for right in range(3)], axis=0
     )
-    return float(np.mean(around > z[expected] + 0.02 * bounds.radius))
+    lost = around > z[expected] + 0.02 * bounds.radius
+    return float(pixels[lost].sum() / pixels.sum())
 
 
 def _graded(name: str, value: float, doubt: bool, failed: bool) -> Check:

@@ -63,8 +63,8 @@ def read_obj(path: Path) -> Surface:
     clear = _transparent(path.parent, libraries)
     parts = []
     for name, by_sides in polygons.items():
-        triangles = triangulated(places, [np.array(some) for some in by_sides.values()])
-        parts.append(Part(y_up(triangles), name in clear))
+        own, rest = triangulated(places, [np.array(some) for some in by_sides.values()])
+        parts += [Part(y_up(own), name in clear), Part(y_up(rest), may_vanish=True)]
     faces = sum(
         len(some) for sides in polygons.values() for count, some in sides.items() if count > 2
     )
@@ -161,7 +161,8 @@ def read_ply(path: Path) -> Surface:
         rows_ = np.frombuffer(data, dtype, count, end.end())
         places = np.stack([rows_[axis] for axis in "xyz"], axis=1).astype(np.float64)
         polygons = _binary_faces(data, end.end() + count * dtype.itemsize, faces, lists, mark)
-    return Surface.of([Part(triangulated(places, polygons), "alpha" in names)], faces)
+    own, rest = triangulated(places, polygons)
+    return Surface.of([Part(own, "alpha" in names), Part(rest, may_vanish=True)], faces)
 
 
 def _binary_faces(

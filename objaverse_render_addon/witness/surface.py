@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ __all__ = ["NotRead", "Part", "Surface", "triangulated", "y_up"]
 
 Array = npt.NDArray[Any]
 
+_CORNERS: Final = 6
 _MOST: Final = 1 << 22
 """Triangles beyond which a file takes longer to hold against its pictures than that is worth."""
 
@@ -82,11 +84,12 @@ def y_up(points: Array) -> Array:
     return np.stack([points[..., 0], -points[..., 2], points[..., 1]], axis=-1)
 
 
-def triangulated(vertices: Array, polygons: list[Array]) -> Array:
-    """(T, 3, 3) corners of polygons.
+def triangulated(vertices: Array, polygons: list[Array]) -> tuple[Array, Array]:
+    """Corners of polygons: (T, 3, 3) that are theirs, and (U, 3, 3) that hold the rest of them.
 
-    A fan leaves a polygon that is not convex; such a one is stood for by slivers along its edges,
-    which is all that holds of it however it is cut up.
+    A fan leaves a polygon that is not convex, and whoever cuts up one that is not flat has their own
+    way; such ones have slivers along their edges, which are theirs anyway, and all the triangles
+    that the rest of them can be (of many corners, a fan).
 
     Args:
         vertices: (N, 3)
@@ -94,7 +97,7 @@ def triangulated(vertices: Array, polygons: list[Array]) -> Array:
 
     Faces with vertices that are not there are left out.
     """
-    found = [np.empty((0, 3, 3))]
+    found, rest = [np.empty((0, 3, 3))], [np.empty((0, 3, 3))]
     for every in polygons:
         indices = every[((every >= 0) & (every < len(vertices))).all(axis=1)]
         corners, sides = vertices[indices], indices.shape[1]
@@ -108,8 +111,15 @@ def triangulated(vertices: Array, polygons: list[Array]) -> Array:
         normal = turns.sum(axis=1)
         size = np.einsum("ij,ij->i", normal, normal)[:, None]
         convex = (np.einsum("ijk,ik->ij", turns, normal) >= -1e-4 * size).all(axis=1)
+        offset = corners - corners.mean(axis=1, keepdims=True)
+        height = np.abs(np.einsum("ijk,ik->ij", offset, normal)) / np.sqrt(np.maximum(size, 1e-300))
+        convex &= (height <= 0.05 * np.abs(offset).max(axis=(1, 2))[:, None]).all(axis=1)
         fan = [corners[convex][:, [0, i, i + 1]] for i in range(1, sides - 1)]
         found += fan
+        cuts = [(0, i, i + 1) for i in range(1, sides - 1)]
+        if sides <= _CORNERS:
+            cuts = list(itertools.combinations(range(sides), 3))
+        rest += [corners[~convex][:, cut] for cut in cuts]
         outline, along = corners[~convex], edges[~convex]
         middle = outline.mean(axis=1, keepdims=True)
         # Thin, so that nothing of it is outside by much; not without area, so that it counts.
@@ -117,4 +127,4 @@ def triangulated(vertices: Array, polygons: list[Array]) -> Array:
         found.append(
             np.stack([outline, outline + along, inwards], axis=2).reshape(-1, 3, 3)
         )
-    return np.concatenate(found)
+    return np.concatenate(found), np.concatenate(rest)

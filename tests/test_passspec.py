@@ -138,10 +138,7 @@ BY_MEANING = {
     "dataset.writer": "rgb",
     "frame": "depth",
     "ui.operators.asset": "rgb",
-<<<<<<< HEAD
     "witness": "depth",
-=======
->>>>>>> main
 }
 # The same words for other things: a field of a file, a mesh attribute, a way to show things.
 OTHER_THINGS = {

@@ -87,8 +87,8 @@ def y_up(points: Array) -> Array:
 def triangulated(vertices: Array, polygons: list[Array]) -> tuple[Array, Array]:
     """Corners of polygons: (T, 3, 3) that are theirs, and (U, 3, 3) that hold the rest of them.
 
-    A fan leaves a polygon that is not convex, and whoever cuts up one that is not flat has their own
-    way; such ones have slivers along their edges, which are theirs anyway, and all the triangles
+    A fan leaves a polygon that is not convex, and one that is not flat is cut up in many ways; such
+    ones have slivers along their edges, which are theirs anyway, and all the triangles
     that the rest of them can be (of many corners, a fan).
 
     Args:

@@ -340,7 +340,7 @@ def test_material_passes_are_shares_that_the_materials_say():
     assert outcome(check_frame(frame, Sphere().bounds)) == {"materials_as_said": "failed"}
     frame.constants = {}
     frame.passes["roughness_metallic"][frame.passes["mask"] == 1] += 1.0
-    assert outcome(check_frame(frame, Sphere().bounds)) == {"materials_in_range": "failed"}
+    assert outcome(check_frame(frame, Sphere().bounds)) == {"values_in_limits": "failed"}
 
 
 def test_what_is_there_from_one_side_only_is_no_contradiction_between_views():

@@ -82,11 +82,11 @@ def test_what_an_importer_does_to_a_file_is_found(
 
     source = scenes.write_glb(tmp_path / "thing.glb", LOPSIDED, FACES)
 
-    def spoilt(collection: Any, *rest: Any) -> Any:
+    def spoilt(collection: Any, *rest: Any, **options: Any) -> Any:
         for obj in collection.objects:
             if obj.type == "MESH":
                 fault(obj.data)
-        return normalize(collection, *rest)
+        return normalize(collection, *rest, **options)
 
     monkeypatch.setattr(stage, "normalize", spoilt)
     outcomes = found(scenes.open_scene(source, scenes.make_job(QUICK)))

@@ -203,6 +203,7 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
         "asset.missing_textures": "fail",
         "asset.missing_parts": "fail",
         "asset.uncolored": "random",
+        "asset.witness": "off",
         "lighting.mode": "hdri",
         "lighting.hdri": "/images/sky.exr",
         "lighting.strength": 1.7,

@@ -32,6 +32,8 @@ class _RunOperator(BackgroundOperator):
     kind = "render"
     in_the_way = "A render is running; wait for it or cancel it"
     cancelled_by = "objaverse.cancel"
+    # A worker has a copy of what it renders.
+    outlives_file = True
 
     @classmethod
     def show(cls, context: bpy.types.Context, job: BackgroundRun, event: Any) -> None:

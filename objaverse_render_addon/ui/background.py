@@ -30,6 +30,7 @@ __all__ = [
     "register",
     "start_clock",
     "unregister",
+    "watch",
 ]
 
 TIMER_PERIOD: Final = 0.1  # seconds
@@ -123,6 +124,13 @@ def start_clock(kind: str) -> None:
     _by_timer.add(kind)
     if not bpy.app.timers.is_registered(_tick_all):
         bpy.app.timers.register(_tick_all, persistent=True)
+
+
+def watch(operator: type[BackgroundOperator], job: Any) -> None:
+    """Watch a job that was begun without anybody's click, as if its operator had been."""
+    _running[operator.kind] = operator, job
+    start_clock(operator.kind)
+    redraw()
 
 
 class BackgroundOperator:

@@ -10,7 +10,7 @@ from bpy.props import EnumProperty, IntProperty
 from ...blender import user_scene
 from ...errors import RenderError
 from ..reports import fail
-from ..viewport import look_through, overlay, preview
+from ..viewport import look_through, overlay, preview, results
 
 __all__ = ["CLASSES"]
 
@@ -41,7 +41,9 @@ class OBJAVERSE_OT_preview_cameras(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Show or hide."""
-        shown = context.window_manager.objaverse.preview
+        # A result stands in the preview's place.
+        shown = context.window_manager.objaverse.preview and results.shown() is None
+        results.close(context)
         if not shown:
             try:
                 state = preview.rig_or_error(context)

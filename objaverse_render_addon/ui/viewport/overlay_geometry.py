@@ -20,10 +20,12 @@ __all__ = [
     "ALARM",
     "CALM",
     "CURRENT",
+    "DOUBT",
     "RigLines",
     "frustum_corners",
     "is_cropped",
     "pick",
+    "picture_planes",
     "rig_lines",
 ]
 
@@ -33,6 +35,7 @@ Color = tuple[float, float, float, float]
 CALM: Final[Color] = (0.36, 0.68, 1.0, 0.75)
 CURRENT: Final[Color] = (1.0, 0.82, 0.2, 1.0)
 ALARM: Final[Color] = (1.0, 0.3, 0.22, 0.95)
+DOUBT: Final[Color] = (1.0, 0.55, 0.1, 0.95)
 BOX: Final[Color] = (0.7, 0.7, 0.7, 0.6)
 DEPTH: Final[Color] = (1.0, 0.82, 0.2, 0.5)
 
@@ -125,6 +128,29 @@ def frustum_corners(camera: Camera, depth: float) -> npt.NDArray[np.float64]:
     return np.asarray(_Lenses.of([camera]).on_pictures(_CORNERS, depth)[0])
 
 
+def picture_planes(
+    views: Sequence[View],
+    places: Sequence[int],
+    *,
+    to_world: npt.NDArray[Any] | None = None,
+    size: float | None = None,
+) -> Floats32:
+    """Where the frusta of some views carry their pictures: two triangles each.
+
+    Args:
+        places: Of the views that have one, in ``views``.
+
+    Returns:
+        (N, 6, 3) in the viewport's world: upper left, upper right, lower right; upper left, lower
+        right, lower left.
+    """
+    lenses = _Lenses.of([views[place].camera for place in places])
+    corners = lenses.on_pictures(_CORNERS, _picture_depth(views) if size is None else size)
+    if to_world is not None:
+        corners = corners @ to_world[:3, :3].T + to_world[:3, 3]
+    return corners[:, [0, 1, 2, 0, 2, 3]].astype(np.float32)
+
+
 def is_cropped(camera: Camera, points: npt.NDArray[Any]) -> bool:
     """Whether some of the points (N, 3) fall outside the picture or behind the camera."""
     uv, depth = camera.project(points)
@@ -139,6 +165,7 @@ def rig_lines(
     half_extent: float,
     points: npt.NDArray[Any] | None = None,
     cropped: Iterable[int] = (),
+    doubtful: Iterable[int] = (),
     current: int = 0,
     to_world: npt.NDArray[Any] | None = None,
     size: float | None = None,
@@ -149,6 +176,7 @@ def rig_lines(
         half_extent: Of the normalised box; 0 draws none.
         points: (N, 3) of the object, normalised; give near and far of the current view.
         cropped: Indices of views that cut the object off.
+        doubtful: Indices of views that something else is wrong with, perhaps.
         to_world: (4, 4) from normalised coordinates to the viewport's world; identity for an
             object that is normalised already.
         size: Depth at which the frusta's pictures are drawn.
@@ -163,8 +191,8 @@ def rig_lines(
     if views:
         size = _picture_depth(views) if size is None else size
         lenses = _Lenses.of([view.camera for view in views])
-        alarm = set(cropped)
-        colors = np.array([ALARM if view.index in alarm else CALM for view in views])
+        shades_of = dict.fromkeys(doubtful, DOUBT) | dict.fromkeys(cropped, ALARM)
+        colors = np.array([shades_of.get(view.index, CALM) for view in views])
         colors[[view.index == current for view in views]] = CURRENT
         frusta = _frusta(lenses, size)
         add(frusta, np.repeat(colors, frusta.shape[1] * 2, axis=0))

@@ -51,6 +51,7 @@ class RigState:
         cropped: Views that cut the asset off.
         to_world: (4, 4) from normalised coordinates to the scene's.
         half_extent: Of the normalised box; 0 where there is none.
+        doubtful: Views that a check has a doubt about, where they are rendered.
     """
 
     job: RenderJob
@@ -59,6 +60,7 @@ class RigState:
     cropped: frozenset[int]
     to_world: npt.NDArray[np.float64]
     half_extent: float
+    doubtful: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from typing import Final
 
 import bpy
 
-from .ui.operators import asset, cameras, dataset, gallery, job, output, render, results
+from .ui.operators import asset, cameras, dataset, gallery, job, output, render, results, sources
 from .ui.search import operators as search
 
 __all__ = ["register", "unregister"]
@@ -20,6 +20,7 @@ _CLASSES: Final = (
     *cameras.CLASSES,
     *render.CLASSES,
     *output.CLASSES,
+    *sources.CLASSES,
     *results.CLASSES,
     *gallery.CLASSES,
     *dataset.CLASSES,

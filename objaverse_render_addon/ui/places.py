@@ -107,6 +107,8 @@ def unregister() -> None:
     while _keys:
         keymap, item = _keys.pop()
         keymap.keymap_items.remove(item)
+        if not len(keymap.keymap_items):
+            bpy.context.window_manager.keyconfigs.addon.keymaps.remove(keymap)
     for name, draw in _MENUS.items():
         getattr(bpy.types, name).remove(draw)
     bpy.utils.unregister_class(OBJAVERSE_FH_asset)

@@ -140,7 +140,9 @@ def show(context: bpy.types.Context, run: BackgroundRun, event: Any) -> None:
             item.factor, item.detail = share, f"{event.index + 1} of {event.total} views"
         if state.running == "batch":
             # Several are worked on at a time.
-            share = sum(entry.factor for entry in state.items) / max(1, len(state.items))
+            its = {*run.sources}
+            factors = [entry.factor for entry in state.items if entry.source in its]
+            share = sum(factors) / max(1, len(factors))
         state.progress = share
         state.status = _time_left(run, share, event)
     elif isinstance(event, AssetResult):

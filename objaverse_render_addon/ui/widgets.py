@@ -63,7 +63,7 @@ def progress(layout: bpy.types.UILayout, share: float, status: str, cancel: str)
 def allow_online(layout: bpy.types.UILayout) -> None:
     """That Blender's online access is off, and the way to where it is allowed."""
     box = layout.box()
-    box.label(text="Online access is off: only fetched objects", icon="INTERNET_OFFLINE")
+    box.label(text="Online access is off", icon="INTERNET_OFFLINE")
     allow = box.operator("screen.userpref_show", text="Allow It in Preferences, System")
     allow.section = "SYSTEM"
 

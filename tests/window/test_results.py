@@ -71,6 +71,8 @@ def test_a_finished_render_is_there_and_walked_through(desk: Desk, newest: Debia
     desk.picture(desk.folder / "result.png")
     # In large, lower left; in small on the frusta.
     assert red(seen[-450:, :360]) > before + 300
+    desk.press("objaverse.frame_rig()", 0.9)
+    time.sleep(0.3)
     desk.ask(HOME)
     spots = [(x, desk.size[1] - y) for x, y in desk.ask("spots()")]
     desk.click(*spots[3])

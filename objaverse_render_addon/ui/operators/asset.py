@@ -117,7 +117,7 @@ class OBJAVERSE_OT_use_collection(bpy.types.Operator):
     """Take the collection of the active object, or the one clicked on, as the asset to render"""
 
     bl_idname = "objaverse.use_collection"
-    bl_label = "Use as Objaverse Asset"
+    bl_label = "Use As Objaverse Asset"
     bl_options: ClassVar = {"REGISTER", "UNDO"}
 
     @classmethod

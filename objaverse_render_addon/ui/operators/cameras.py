@@ -54,6 +54,23 @@ class OBJAVERSE_OT_preview_cameras(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class OBJAVERSE_OT_frame_rig(bpy.types.Operator):
+    """Move the viewport so that it shows all cameras and the asset"""
+
+    bl_idname = "objaverse.frame_rig"
+    bl_label = "Frame Rig"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Move it."""
+        shown = results.shown()
+        try:
+            rig = preview.rig_or_error(context) if shown is None else shown.rig
+        except RenderError as error:
+            return fail(self, error)
+        overlay.bring_into_view(context, preview.reach(rig))
+        return {"FINISHED"}
+
+
 _ACTIONS: Final = [
     ("INDEX", "Look", "Look through the current view, in the shape of its picture"),
     ("NEXT", "Next", "Go to the next view"),
@@ -117,5 +134,6 @@ class OBJAVERSE_OT_look_through_camera(bpy.types.Operator):
 CLASSES: Final = (
     OBJAVERSE_OT_sample_cameras,
     OBJAVERSE_OT_preview_cameras,
+    OBJAVERSE_OT_frame_rig,
     OBJAVERSE_OT_look_through_camera,
 )

@@ -29,6 +29,11 @@ def _formats() -> list[tuple[str, str, str]]:
     return [(name, name, form.about) for name, form in FORMATS.items()]
 
 
+def _choose(_: Any, __: bpy.types.Context) -> list[tuple[str, str, str]]:
+    # Not in a table at the start: reading all formats takes a fifth of a second.
+    return _formats()
+
+
 def about_format(name: str, passes: set[str]) -> list[str]:
     """What a format is, and which of some passes it has no place for."""
     from ...dataset.export import FORMATS
@@ -53,7 +58,7 @@ class OBJAVERSE_PG_dataset(bpy.types.PropertyGroup):
     """What the panel says and asks about finished datasets; on the window manager."""
 
     to: EnumProperty(
-        name="Format", items=lambda _, __: _formats(), options=set(),
+        name="Format", items=_choose, options=set(),
         description="Who is to read the dataset; nothing is rendered for it",
     )  # fmt: skip
     target: StringProperty(

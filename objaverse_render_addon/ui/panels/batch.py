@@ -63,7 +63,11 @@ class OBJAVERSE_PT_batch(Panel, bpy.types.Panel):
         layout = self.layout
         state = context.window_manager.objaverse
         split, settings = columns(layout), context.scene.objaverse
-        split.prop(settings, "sources", text="Files")
+        row = split.row(align=True)
+        row.prop(settings, "sources", text="Files")
+        row.operator("objaverse.add_files", text="", icon="FILE_NEW")
+        row.operator("objaverse.add_folder", text="", icon="NEWFOLDER")
+        row.operator("objaverse.clear_sources", text="", icon="X")
         split.prop(settings, "ids", text="Names")
         layout.operator("objaverse.render_batch", icon="RENDER_ANIMATION")
         layout.operator("objaverse.list_output", icon="PRESET")

@@ -7,6 +7,7 @@ from typing import Final
 import bpy
 
 from .. import background
+from ..operators.common import output_folder
 from ..viewport import results
 from ..widgets import Panel, columns, progress, text, warnings
 
@@ -24,6 +25,10 @@ class OBJAVERSE_PT_output(Panel, bpy.types.Panel):
         split = columns(self.layout)
         settings = context.scene.objaverse
         split.prop(settings, "output_dir")
+        if settings.output_dir.startswith("//") and not bpy.data.filepath:
+            where = f"This file was never saved; it goes to {output_folder(settings)}"
+            text(context, self.layout, where, "INFO")
+            split = columns(self.layout)
         split.prop(settings, "layout")
         split.prop(settings, "overwrite")
         column = split.column(align=True)

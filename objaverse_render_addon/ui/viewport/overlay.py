@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import preview, results
-from .overlay_geometry import pick, picture_planes, rig_lines
+from .overlay_geometry import CURRENT, number_places, pick, picture_planes, rig_lines
 
 __all__ = ["bring_into_view", "register", "set_visible", "show_picture", "unregister"]
 
@@ -18,6 +18,7 @@ _handles: list[Any] = []
 _batch: tuple[Any, ...] | None = None
 _pictures: tuple[Any, ...] | None = None
 _large: tuple[Any, Any] | None = None
+_hovered: int | None = None
 _picture: tuple[str, Any] | None = None
 
 
@@ -107,7 +108,8 @@ def _draw_rig() -> None:
         lines = rig_lines(
             state.views,
             half_extent=state.half_extent,
-            points=state.points,
+            # A result's planes would lie over its pictures.
+            points=state.points if results.shown() is None else None,
             cropped=state.cropped,
             doubtful=state.doubtful,
             current=current,
@@ -199,6 +201,41 @@ def _texture(pixels: npt.NDArray[np.uint8]) -> Any:
     return gpu.types.GPUTexture((width, height), format="RGBA8", data=buffer)
 
 
+def _draw_numbers() -> None:
+    """The views' numbers, facing the viewer: the current one's, the one under the mouse, others."""
+    context = bpy.context
+    found = _rig_of(context)
+    if (
+        found is None
+        or not context.space_data.overlay.show_overlays
+        or context.region_data.view_perspective == "CAMERA"
+    ):
+        return
+    import blf
+
+    state, current = found
+    scale = context.preferences.system.ui_scale
+    chosen = [current] if _hovered is None else [current, _hovered]
+    places = number_places(
+        state.views,
+        np.array(context.region_data.perspective_matrix),
+        (context.region.width, context.region.height),
+        first=chosen,
+        room=(24 * scale, 16 * scale),
+        to_world=state.to_world,
+    )
+    blf.enable(0, blf.SHADOW)
+    blf.shadow(0, 3, 0.0, 0.0, 0.0, 1.0)
+    for index, x, y in places:
+        special = index in chosen
+        blf.size(0, (15 if special else 11) * scale)
+        blf.color(0, *(CURRENT if special else (0.92, 0.92, 0.92, 1.0)))
+        width, _ = blf.dimensions(0, str(index))
+        blf.position(0, x - width / 2, y + 4 * scale, 0)
+        blf.draw(0, str(index))
+    blf.disable(0, blf.SHADOW)
+
+
 def _draw_picture() -> None:
     """A rendered view lower left, over the viewport: of the run, else of what is shown."""
     global _picture, _large
@@ -273,7 +310,12 @@ class OBJAVERSE_GT_views(bpy.types.Gizmo):
 
     def test_select(self, context: bpy.types.Context, location: tuple[int, int]) -> int:
         """-1 beside all frusta; 0 on one, which :meth:`invoke` then finds again."""
-        return -1 if _view_at(context, location) is None else 0
+        global _hovered
+        found = _view_at(context, location)
+        if found != _hovered:
+            _hovered = found
+            context.area.tag_redraw()
+        return -1 if found is None else 0
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Select the view under the mouse."""
@@ -335,13 +377,14 @@ def register() -> None:
         bpy.utils.register_class(cls)
     add = bpy.types.SpaceView3D.draw_handler_add
     _handles.append(add(_draw_rig, (), "WINDOW", "POST_VIEW"))
+    _handles.append(add(_draw_numbers, (), "WINDOW", "POST_PIXEL"))
     _handles.append(add(_draw_picture, (), "WINDOW", "POST_PIXEL"))
 
 
 def unregister() -> None:
     """Remove both."""
-    global _batch, _picture, _pictures, _large
-    _batch = _picture = _pictures = _large = None
+    global _batch, _picture, _pictures, _large, _hovered
+    _batch = _picture = _pictures = _large = _hovered = None
     while _handles:
         bpy.types.SpaceView3D.draw_handler_remove(_handles.pop(), "WINDOW")
     for cls in reversed(_CLASSES):

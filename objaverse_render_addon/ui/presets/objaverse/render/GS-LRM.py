@@ -2,8 +2,12 @@ import bpy
 
 settings = bpy.context.scene.objaverse
 settings.normalize = "cube"
-# Fills in its number of views, radius, elevation, field of view and framing.
 settings.pattern = "gs-lrm"
+settings.views = 32
+settings.radius = (1.5, 2.8)
+settings.elevation = (-45.0, 45.0)
+settings.fov = (35.0, 70.0)
+settings.framing = "fit"
 settings.only_northern_hemisphere = False
 settings.shift = (0.0, 0.0)
 settings.pixel_aspect = 1.0

@@ -2,8 +2,10 @@ import bpy
 
 settings = bpy.context.scene.objaverse
 settings.normalize = "cube"
-# Fills in its number of views, radius, elevation, field of view and framing.
 settings.pattern = "gs-lrm"
+settings.views = 32
+settings.elevation = (-45.0, 45.0)
+settings.framing = "fit"
 settings.radius = (3.2, 4.5)
 settings.fov = (50.0, 50.0)
 settings.only_northern_hemisphere = False

@@ -2,8 +2,12 @@ import bpy
 
 settings = bpy.context.scene.objaverse
 settings.normalize = "unit-cube"
-# Fills in its number of views, radius, elevation, field of view and framing.
 settings.pattern = "objaverse-xl"
+settings.views = 12
+settings.radius = (1.5, 2.2)
+settings.elevation = (-90.0, 90.0)
+settings.fov = (49.1343, 49.1343)
+settings.framing = "allow"
 settings.only_northern_hemisphere = False
 settings.shift = (0.0, 0.0)
 settings.pixel_aspect = 1.0

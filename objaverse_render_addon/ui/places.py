@@ -55,6 +55,7 @@ class OBJAVERSE_FH_asset(bpy.types.FileHandler):
     bl_idname = "OBJAVERSE_FH_asset"
     bl_label = "Objaverse Asset"
     bl_import_operator = "objaverse.import_asset"
+    # A .blend file that is dropped is opened or appended, as ever.
     bl_file_extensions = ";".join(f".{name}" for name in EXTENSIONS if name != "blend")
 
     @classmethod

@@ -259,3 +259,55 @@ def test_menus_and_drops_lead_to_the_asset(bpy: Any, panel: Any) -> None:  # noq
     home.objects.link(mesh)
     bpy.ops.objaverse.use_collection()
     assert panel.asset == home
+
+
+def test_the_scenes_own_cameras_are_rendered_as_it_shows_them(
+    bpy: Any, panel: Any, tmp_path: Path  # noqa: F811
+) -> None:
+    from bpy_extras.object_utils import world_to_camera_view
+    from mathutils import Vector
+
+    from objaverse_render_addon.ui.viewport import preview
+
+    vertices = scenes.CUBE_VERTICES * (2, 6, 3) + (5, 0, 1)
+    bpy.ops.objaverse.import_asset(filepath=str(scenes.write_glb(tmp_path / "box.glb", vertices)))
+    scene, panel.output_dir = bpy.context.scene, str(tmp_path / "out")
+    with pytest.raises(RuntimeError, match="no camera"):
+        bpy.ops.objaverse.use_scene_cameras()
+    scene.render.resolution_x, scene.render.resolution_y = 160, 96
+    scene.render.resolution_percentage, scene.render.pixel_aspect_y = 50, 1.25
+    for number, fit in enumerate(("AUTO", "VERTICAL", "HORIZONTAL")):
+        lens = bpy.data.cameras.new(f"Mine {number}")
+        lens.sensor_fit, lens.lens, lens.shift_x, lens.shift_y = fit, 20 + number, 0.1, -0.05
+        obj = bpy.data.objects.new(lens.name, lens)
+        scene.collection.objects.link(obj)
+        obj.location, obj.rotation_euler = (30 + number, -20, 12), (1.2, 0.1, 0.9)
+        obj.scale, obj.parent = (3, 3, 3), bpy.data.objects.new("Rig", None)
+        scene.collection.objects.link(obj.parent)
+        obj.parent.location = (1, 2, 3)
+        obj.select_set(number != 1)
+    assert bpy.ops.objaverse.use_scene_cameras() == {"FINISHED"}
+    assert (panel.pattern, panel.resolution_x, panel.resolution_y) == ("file", 80, 48)
+    state = preview.rig_or_error(bpy.context)
+    assert len(state.views) == 2, "the selected ones"
+    for view, name in zip(state.views, ("Mine 0", "Mine 2"), strict=True):
+        pixels, _ = view.camera.project(state.points)
+        world = state.points @ state.to_world[:3, :3].T + state.to_world[:3, 3]
+        camera = scene.objects[name]
+        for point, pixel in zip(world, pixels, strict=True):
+            x, y, _ = world_to_camera_view(scene, camera, Vector(point))
+            assert pixel == pytest.approx((x * 80, (1 - y) * 48), abs=2e-3)
+    for obj in scene.objects:
+        obj.select_set(False)
+    bpy.ops.objaverse.use_scene_cameras()
+    assert len(preview.rig_or_error(bpy.context).views) == 3, "all, where none is selected"
+    assert bpy.ops.objaverse.render_asset() == {"FINISHED"}
+    with AssetReader(tmp_path / "out" / "box.zip") as reader:
+        assert len(reader) == 3
+        found = reader.view(2).camera
+        wanted = preview.rig_or_error(bpy.context).views[2].camera
+        np.testing.assert_allclose(found.camera_to_world, wanted.camera_to_world, atol=1e-6)
+        np.testing.assert_allclose(found.intrinsics, wanted.intrinsics, rtol=1e-6)
+    scene.objects["Mine 1"].data.type = "ORTHO"
+    with pytest.raises(RuntimeError, match="Mine 1 is ortho"):
+        bpy.ops.objaverse.use_scene_cameras()

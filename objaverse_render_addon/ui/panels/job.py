@@ -153,7 +153,9 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
         end = row.row(align=True)
         end.enabled = looking
         end.operator(look, text="", icon="X").action = "STOP"
-        self.layout.operator("objaverse.sample_cameras", icon="OUTLINER_OB_CAMERA")
+        column = self.layout.column(align=True)
+        column.operator("objaverse.sample_cameras", icon="OUTLINER_OB_CAMERA")
+        column.operator("objaverse.use_scene_cameras", icon="CAMERA_DATA")
         if state.preview:
             for line in preview.facts(context):
                 text(context, self.layout, line, "DOT")

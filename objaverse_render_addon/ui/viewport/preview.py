@@ -31,6 +31,7 @@ from .overlay_geometry import is_cropped
 
 __all__ = [
     "RigState",
+    "around_asset",
     "asset_id",
     "facts",
     "invalidate",
@@ -119,6 +120,15 @@ def _measure(scene: bpy.types.Scene) -> _Measured:
         x, y, z = before.center.tolist()
         rig = Rig((x, y, z), before.longest_edge / 2)
     return _Measured(_key(settings), points, to_world, rig)
+
+
+def around_asset(context: bpy.types.Context) -> npt.NDArray[np.float64]:
+    """From normalised coordinates to the scene's, (4, 4), whatever cameras there are.
+
+    Raises:
+        RenderError: The asset cannot be measured.
+    """
+    return _measure(context.scene).to_world
 
 
 def rig_or_error(context: bpy.types.Context, *, remeasure: bool = True) -> RigState:

@@ -237,6 +237,14 @@ def test_a_pattern_leaves_alone_what_was_set_by_hand(bpy: Any) -> None:  # noqa:
     assert tuple(settings.radius) == ring
 
 
+def test_no_two_buttons_have_one_tooltip(bpy: Any) -> None:  # noqa: F811
+    found: dict[str, str] = {}
+    for name in dir(bpy.ops.objaverse):
+        said = getattr(bpy.ops.objaverse, name).get_rna_type().description
+        assert said not in found, (name, found[said])
+        found[said] = name
+
+
 def test_menus_and_drops_lead_to_the_asset(bpy: Any, panel: Any) -> None:  # noqa: F811
     from objaverse_render_addon.assets.formats import EXTENSIONS
     from objaverse_render_addon.ui import places

@@ -91,9 +91,10 @@ def show_finished(context: bpy.types.Context, path: str | Path) -> None:
 
 class _OfResult:
     @classmethod
-    def poll(cls, _: bpy.types.Context) -> bool:
-        """While a result is shown; a key is somebody else's otherwise."""
-        return results.shown() is not None
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """While a result is shown, over a viewport; a key is somebody else's otherwise."""
+        over = context.area is None or context.area.type == "VIEW_3D"
+        return over and results.shown() is not None
 
 
 class OBJAVERSE_OT_walk_result(_OfResult, bpy.types.Operator):

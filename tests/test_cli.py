@@ -126,6 +126,7 @@ VALUES = [
     ("--normalize", "sphere", "asset.normalize", "sphere"),
     ("--frame", "-3", "asset.frame", -3),
     ("--missing-textures", "fail", "asset.missing_textures", "fail"),
+    ("--missing-parts", "fail", "asset.missing_parts", "fail"),
     ("--uncolored", "random", "asset.uncolored", "random"),
     ("--lighting", "keep", "lighting.mode", "keep"),
     ("--hdri", "sky.exr", "lighting.hdri", "sky.exr"),

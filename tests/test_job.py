@@ -5,6 +5,7 @@ import ast
 import dataclasses
 import json
 import math
+import os
 import typing
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from helpers import leaves
 
 import objaverse_render_addon
 from objaverse_render_addon import job as job_module
+from objaverse_render_addon.batch.inputs import check_files
 from objaverse_render_addon.cli.flags import JOB_FLAGS
-from objaverse_render_addon.errors import InvalidJob
+from objaverse_render_addon.errors import CameraFileError, InvalidJob
 from objaverse_render_addon.job import (
     DEFAULT_PASSES,
     PASS_NAMES,
@@ -38,7 +40,10 @@ PACKAGE = Path(objaverse_render_addon.__file__).parent
 # Every field, with a value that is not its default. Two jobs, since some exclude each other.
 DRAWN = RenderJob(
     seed=7,
-    asset=AssetRules(normalize="sphere", frame=-12, missing_textures="fail", uncolored="random"),
+    asset=AssetRules(
+        normalize="sphere", frame=-12, missing_textures="fail", missing_parts="fail",
+        uncolored="random",
+    ),
     lighting=Lighting(
         mode="hdri", hdri='C:\\hdri\\"dawn"\x7f ☀.exr', strength=0.25, background=(0.1, 0.5, 1.0)
     ),
@@ -184,6 +189,7 @@ WRONG = [
     ("asset.frame", "first"),
     ("asset.frame", 10_000_000),
     ("asset.missing_textures", None),
+    ("asset.missing_parts", "perhaps"),
     ("asset.uncolored", 0),
     ("lighting.mode", "dark"),
     ("lighting.strength", -0.1),
@@ -519,7 +525,13 @@ def test_a_job_of_an_earlier_version_is_the_same_job(
     earlier = EARLIER[name]
     job = RenderJob.from_dict(earlier[form])
     assert job.fingerprint() == earlier["fingerprint"]
-    assert differences(current_form(earlier["recorded"]), job.resolved().to_dict()) == []
+    younger = {
+        f"{path}: None -> {field.default}"
+        for path, field in job_fields().items()
+        if field.setting.younger
+    }
+    told = differences(current_form(earlier["recorded"]), job.resolved().to_dict())
+    assert {*told} <= younger
     assert RenderJob.from_dict(job.to_dict()) == job
 
 
@@ -569,7 +581,7 @@ def test_the_choices_of_a_field_are_those_of_its_type():
     fields = job_fields()
     assert fields["cameras.pattern"].choices == typing.get_args(choices.Pattern)
     assert fields["asset.normalize"].choices == typing.get_args(choices.Normalization)
-    assert sum(bool(field.choices) for field in fields.values()) == 11
+    assert sum(bool(field.choices) for field in fields.values()) == 12
 
 
 def test_a_setting_is_described_at_its_field_and_nowhere_else():
@@ -613,3 +625,30 @@ def test_limits_are_where_the_field_has_them(path: str, inside: list[Any], outsi
     for value in outside:
         with pytest.raises(InvalidJob, match=path):
             RenderJob().with_values({path: value})
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "text"])
+def test_files_that_never_end_or_are_no_images_are_named_at_once(tmp_path: Path, kind: str):
+    path = tmp_path / "sky.hdr"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path("/dev/zero")
+    else:
+        path.write_text("no image")
+    job = RenderJob(lighting=Lighting(mode="hdri", hdri=str(path)))
+    job.fingerprint()
+    with pytest.raises(InvalidJob, match=r"regular file|no image"):
+        check_files(job)
+    if kind != "text":
+        poses = RenderJob(cameras=CameraRules(pattern="file", file=str(path)))
+        poses.fingerprint()
+        with pytest.raises(CameraFileError, match="neither a file"):
+            check_files(poses)
+
+
+def test_a_table_nested_without_end_is_named(tmp_path: Path):
+    path = tmp_path / "job.toml"
+    path.write_text("a = " + "[" * 50_000)
+    with pytest.raises(InvalidJob, match=r"job\.toml"):
+        RenderJob.load(path)

@@ -33,6 +33,7 @@ from objaverse_render_addon.errors import (
     DuplicateAsset,
     MissingDependency,
     MissingPass,
+    ProtocolNotAllowed,
     RenderError,
     SourceNotFound,
     TruncatedFile,
@@ -311,7 +312,7 @@ def test_a_url_without_fsspec_names_the_extra(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_url_of_an_unknown_kind_is_named():
     pytest.importorskip("fsspec")
-    with pytest.raises(SourceNotFound, match="gopher"):
+    with pytest.raises(ProtocolNotAllowed, match="gopher"):
         dataset.open("gopher://bucket/data")
 
 

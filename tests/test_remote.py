@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import sys
 import threading
 import time
@@ -15,13 +16,16 @@ from typing import ClassVar
 import pytest
 from helpers import glb_shell as glb
 
-from objaverse_render_addon.assets import remote
+from objaverse_render_addon.assets import protocols, remote
 from objaverse_render_addon.assets import transfer as limits
 from objaverse_render_addon.assets.resolve import Resolver
+from objaverse_render_addon.batch.output.store import open_store
+from objaverse_render_addon.dataset import open as open_dataset
 from objaverse_render_addon.errors import (
     DownloadFailed,
     Interrupted,
     MissingDependency,
+    ProtocolNotAllowed,
     SourceNotFound,
     WrongFormat,
 )
@@ -68,6 +72,7 @@ class Bucket(fsspec.AbstractFileSystem):
 def files(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
     monkeypatch.setattr(limits, "BACKOFF", 0.001)
     fsspec.register_implementation("bucket", Bucket, clobber=True)
+    monkeypatch.setattr(protocols, "PROTOCOLS", protocols.PROTOCOLS | {"bucket"})
     yield Bucket.files
     for kept in (Bucket.files, Bucket.break_after, Bucket.sought):
         kept.clear()
@@ -133,7 +138,7 @@ def test_local_chains_work_offline(tmp_path):
     ("url", "error"),
     [
         ("bucket://models/none.glb", SourceNotFound), ("bucket://models", SourceNotFound),
-        ("nonsense://x/y.glb", SourceNotFound), ("bucket://models/page.glb", WrongFormat),
+        ("nonsense://x/y.glb", ProtocolNotAllowed), ("bucket://models/page.glb", WrongFormat),
         ("bucket://models/broken.glb", DownloadFailed),
     ],
 )  # fmt: skip
@@ -177,3 +182,42 @@ def test_a_missing_package_is_named(resolver, monkeypatch):
 )  # fmt: skip
 def test_what_never_leaves_this_machine_is_known(url: str, local: bool):
     assert remote.is_local(url) == local
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "reference://x.glb::file://{folder}/ref.json",
+        "simplecache::reference://x.glb::{folder}/ref.json",
+        "zip://x.glb::reference://a.zip::file://{folder}/ref.json",
+        "zip://x.glb::reference",
+        "jupyter://x.glb", "git://x.glb", "generic://x.glb", "REFERENCE://x.glb",
+    ],
+)  # fmt: skip
+def test_what_may_do_more_than_fetch_is_refused_by_name(resolver, tmp_path, url: str):
+    touched = tmp_path / "touched"
+    template = "{{ cycler.__init__.__globals__.os.popen('touch " + str(touched) + "').read() }}"
+    (tmp_path / "ref.json").write_text(
+        json.dumps(
+            {
+                "version": 1,
+                "templates": {"t": template},
+                "gen": [{"key": "{{t()}}x.glb", "url": "file:///none", "dimensions": {}}],
+                "refs": {},
+            }
+        )
+    )
+    url = url.format(folder=tmp_path)
+    with pytest.raises(ProtocolNotAllowed, match="://"):
+        resolver.fetch(url)
+    with pytest.raises(ProtocolNotAllowed):
+        open_dataset(url)
+    with pytest.raises(ProtocolNotAllowed):
+        open_store(url, "zip")
+    assert not touched.exists()
+
+
+def test_a_version_that_executes_references_is_refused_by_name(resolver, monkeypatch):
+    monkeypatch.setattr(fsspec, "__version__", "2026.3.0")
+    with pytest.raises(MissingDependency, match=r"2026\.6 or newer"):
+        resolver.fetch("bucket://models/none.glb")

@@ -272,6 +272,8 @@ def test_an_object_of_a_repository_comes_with_its_neighbours_at_its_commit(serve
         assert quoted.path == box.path
         for fetched in (old, new, box, quoted):
             assert fetched.temporary
+            # All of the repository is the object's own.
+            assert fetched.folder is not None and fetched.path.is_relative_to(fetched.folder)
             resolver.release(fetched)
     assert files_in(tmp_path / "cache") == [
         "github/.github-index-1.sqlite", "github/github.parquet",

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Unpack
 
-from ..errors import DownloadFailed, MissingDependency, RenderError, SourceNotFound
-from .download import Session, redacted
+from ..errors import DownloadFailed, RenderError, SourceNotFound
+from ..words import redacted
+from .download import Session
+from .protocols import url_to_fs
 from .transfer import CHUNK, Broken, Stream, Wishes, transfer
 
 __all__ = ["copy", "is_local"]
@@ -35,7 +37,8 @@ def copy(
 
     Raises:
         MissingDependency: fsspec, or the package of this protocol, is not installed.
-        SourceNotFound: There is no such file, or no such protocol.
+        ProtocolNotAllowed: The protocol is not on the list.
+        SourceNotFound: There is no such file.
     """
     name = redacted(url)
 
@@ -69,16 +72,7 @@ def copy(
 
 def _open(url: str, name: str) -> tuple[Any, str]:
     try:
-        import fsspec
-    except ImportError as error:
-        raise MissingDependency(
-            f"{name} needs fsspec.",
-            hint='Install it with: pip install "objaverse-render-addon[remote]"',
-        ) from error
-    try:
-        return fsspec.core.url_to_fs(url)  # type: ignore[no-any-return]
-    except ImportError as error:
-        raise MissingDependency(f"{name}: {error}.", hint="pip install what it names.") from error
+        return url_to_fs(url, name)
     except ValueError as error:
         raise SourceNotFound(f"{name}: {error}.", hint="Check the address.") from error
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +20,9 @@ from ..errors import (
     SourceNotFound,
 )
 from ..files import file_sha256
+from ..words import redacted
 from .addresses import fetch_address, found_in, is_elsewhere, place_of
-from .download import PER_HOST, Progress, Session, download, redacted
+from .download import PER_HOST, Progress, Session, download
 from .formats import inspect_file
 from .objaverse import ObjaverseCache
 from .repositories import Checkout, RepoFormat, Repositories
@@ -45,11 +46,13 @@ class Fetched:
             ``metadata`` where somebody says them, and for Objaverse-XL ``objaverse_xl`` with
             ``state`` (``found``, ``modified``, ``new``, ``unverified``) and ``expected_sha256``.
         temporary: Whether :meth:`Resolver.release` removes it.
+        folder: All of it is the asset's own: the repository that the file is in.
     """
 
     path: Path
     provenance: dict[str, Any] = field(default_factory=dict)
     temporary: bool = False
+    folder: Path | None = None
 
 
 class Resolver:
@@ -212,7 +215,7 @@ class Resolver:
         checkout = self._repositories.acquire(wanted, on_progress, cancel)
         try:
             path = checkout.file(wanted)
-            fetched = Fetched(path, temporary=checkout.temporary)
+            fetched = Fetched(path, temporary=checkout.temporary, folder=checkout.folder)
             with self._guard:
                 if checkout.temporary:
                     self._checkouts[path] = checkout
@@ -291,7 +294,7 @@ class Resolver:
             state = {"state": "new" if asked and record is None else "unverified"}
         if expected or source.kind != "objaverse":
             provenance["objaverse_xl"] = state
-        return Fetched(fetched.path, provenance, fetched.temporary)
+        return replace(fetched, provenance=provenance)
 
     def _checked(self, source: Source, fetched: Fetched) -> Fetched:
         expected = source.known.get("sha256")

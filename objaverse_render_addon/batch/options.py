@@ -68,6 +68,9 @@ class Workers:
         previews: Folder for a PNG of each view as soon as it is there; ``on_event`` is told.
         cluster: Render on the machines of a Ray cluster; they all have to see the output.
         address: Of the cluster's head; one on this machine otherwise.
+        allow_outside: Folders of one's own that assets may read from beside theirs. They differ
+            from machine to machine and are no part of the job: what is finished stays as it is,
+            with its warnings, until it is overwritten.
     """
 
     blender: _Path | None = None
@@ -81,6 +84,7 @@ class Workers:
     previews: _Path | None = None
     cluster: Literal["ray"] | None = None
     address: str | None = None
+    allow_outside: Sequence[_Path] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

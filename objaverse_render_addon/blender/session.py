@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Session:
         job: Any job; it is resolved here.
         scratch: Folder for temporary images, best in memory.
         on_stage: Called with ``import`` and ``prepare`` as they begin.
+        folders: Folders that the asset may read from beside its own.
 
     Attributes:
         views: As sampled; frames carry the cameras as Blender sees them.
@@ -42,12 +43,13 @@ class Session:
         job: RenderJob,
         scratch: Path,
         on_stage: Callable[[str], None] = lambda _: None,
+        folders: Sequence[str] = (),
     ) -> None:
         self.job = job.resolved()
         self.asset_id = asset_id
         self._scratch = scratch
         self.stage = Stage(self.job)
-        self.asset = self.stage.add(path, asset_id, self.job.asset, on_stage)
+        self.asset = self.stage.add(path, asset_id, self.job.asset, on_stage, folders)
         self.stage.light(asset_id)
         self._settle()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from .camera import apply_camera, new_camera
 from .devices import Device, select_device
 from .edits import Edits
 from .normalization import bounds_of, measure, normalize
+from .reach import Gate
 
 __all__ = ["BOUNCES", "FILTER_WIDTH", "Stage", "Stopwatch"]
 
@@ -97,12 +98,14 @@ class Stage:
         asset_id: str,
         rules: AssetRules,
         on_stage: Callable[[str], None] = lambda _: None,
+        folders: Sequence[str] = (),
     ) -> Asset:
         """Import a file, normalise it and put it on the stage.
 
         Args:
             rules: A resolved job's.
             on_stage: Called with ``import`` and ``prepare`` as they begin.
+            folders: Folders that the asset may read from beside its own.
 
         Raises:
             RenderError: Anything that is wrong with the file or impossible for the rules.
@@ -112,11 +115,14 @@ class Stage:
             raise ValueError(f"there is a {asset_id} on the stage already")
         since = time.perf_counter()
         on_stage("import")
-        kind = inspect_file(path)
+        kind = inspect_file(path, whole=True)
         keep = self.job.lighting.mode == "keep"
         alone = self._scene is None
-        source, contents, importer = bring_in(path.resolve(), kind, alone=alone, keep_lights=keep)
-        record: dict[str, Any] = {**contents.counts(), "linked_files": contents.linked_files()}
+        gate = Gate(path, kind, folders, rules.missing_parts)
+        with gate as file:
+            source, contents, importer = bring_in(file, kind, alone=alone, keep_lights=keep)
+        record: dict[str, Any] = {**contents.counts()}
+        record["linked_files"] = sorted(map(gate.origin, contents.linked_files()))
         record["importer"] = importer
         self.watch.add("import", since)
 
@@ -138,6 +144,7 @@ class Stage:
             self.set_time(self.scene.frame_current if rules.frame is None else rules.frame)
         asset = self._normalized(asset_id, kind, collection, contents, rendered, rules, alone)
         asset.record = {**record, **asset.record}
+        asset.warnings += gate.warnings
         if keep:
             lighting.rescale_lights(asset.lights, asset.normalization.scale)
         self.assets[asset_id] = asset

@@ -21,6 +21,7 @@ from ..errors import CameraFileError, NoGeometry
 from . import importers
 from .materials import missing_textures
 from .normalization import NORMALIZER, Normalization, normalize
+from .reach import Gate
 
 __all__ = [
     "Imported",
@@ -55,7 +56,7 @@ def import_into_scene(scene: bpy.types.Scene, path: Path, *, keep_lights: bool) 
     Raises:
         RenderError: As the engine's own import; nothing is left behind.
     """
-    kind = inspect_file(path)
+    kind = inspect_file(path, whole=True)
     before, blocks = set(bpy.data.objects), set(bpy.data.user_map())
     collections = set(bpy.data.collections)
     selected = [obj for obj in scene.objects if obj.select_get()]
@@ -67,10 +68,12 @@ def import_into_scene(scene: bpy.types.Scene, path: Path, *, keep_lights: bool) 
         bpy.context.view_layer.objects.active = active
 
     try:
-        if kind == "blend":
-            importers.append_blend(path, scene)
-        else:
-            importers.import_file(path.resolve(), kind, keep_lights=keep_lights)
+        gate = Gate(path, kind, (), "doubt")
+        with gate as file:
+            if kind == "blend":
+                importers.append_blend(file, scene)
+            else:
+                importers.import_file(file, kind, keep_lights=keep_lights)
         objects = [obj for obj in bpy.data.objects if obj not in before]
         for obj in objects:
             if obj.type == "CAMERA" or (obj.type == "LIGHT" and not keep_lights):
@@ -99,7 +102,7 @@ def import_into_scene(scene: bpy.types.Scene, path: Path, *, keep_lights: bool) 
     summary = f"{len(meshes)} meshes, {faces:,} faces, {size:.1f} MiB ({kind})"
     missing = missing_textures(_materials(objects), bpy.data.node_groups)
     warnings = [f"missing texture: {name}" for name in sorted(missing)]
-    return Imported(home, summary, warnings)
+    return Imported(home, summary, [*gate.warnings, *warnings])
 
 
 def _remove_unused(before: set[Any]) -> None:

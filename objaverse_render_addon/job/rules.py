@@ -13,6 +13,7 @@ from .choices import (
     GeometryFormat,
     Layout,
     LightingMode,
+    MissingPartPolicy,
     MissingTexturePolicy,
     Normalization,
     NormalSpace,
@@ -45,6 +46,12 @@ class AssetRules:
     )
     missing_textures: MissingTexturePolicy = setting(
         "neutral", "what stands in for a texture that is not there"
+    )
+    missing_parts: MissingPartPolicy = setting(
+        "doubt",
+        "what becomes of an asset that needs files which are not its own, or not there: it is "
+        "rendered without them and says so, or it fails",
+        younger=True,
     )
     uncolored: UncoloredPolicy = setting(
         "neutral", "material of STL and PLY files without colours", label="Uncolored Files"

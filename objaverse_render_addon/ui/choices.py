@@ -45,6 +45,10 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "random": ("Random Colors", "A seeded random colour for each, as Objaverse-XL does"),
         "fail": ("Refuse", "An asset with missing textures fails"),
     },
+    "asset.missing_parts": {
+        "doubt": ("Go Without", "Rendered without them, with a warning in the record"),
+        "fail": ("Refuse", "An asset with missing parts fails"),
+    },
     "asset.uncolored": {
         "neutral": ("Neutral Grey", "A neutral grey material"),
         "random": ("Random Color", "A seeded random colour, as Objaverse-XL does"),

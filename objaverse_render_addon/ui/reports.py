@@ -22,6 +22,8 @@ __all__ = ["WAYS_OUT", "fail", "in_panel_words"]
 WAYS_OUT: Final = {
     "Allow overwriting (--overwrite) to replace it":
         "Tick Overwrite under Output to replace it",
+    "of your own files, --allow-outside DIR widens it":
+        "of your own files, open them in Blender, where they may lie anywhere",
     "Leave out --offline, or fetch it first; in Blender: Preferences, System, Allow Online Access":
         "Tick Allow Online Access in Preferences, System",
     "Allow more with --max-memory":
@@ -43,6 +45,7 @@ WAYS_OUT: Final = {
 # Fields that the panel calls otherwise than their property, where there is little room.
 _SHORT: Final = {
     "asset.missing_textures": "No Texture",
+    "asset.missing_parts": "No Part",
     "asset.uncolored": "No Color",
     "lighting.mode": "Light",
     "lighting.background": "Background",

@@ -277,7 +277,7 @@ def _open(worker: Worker, request: RenderAsset | Open, turn: Turn) -> Session:
         job = job.with_values({"engine.threads": request.threads})
     worker.session = Session(
         Path(request.path), request.asset_id, job, worker.scratch,
-        lambda name: turn.send(Stage(request.asset_id, name)),
+        lambda name: turn.send(Stage(request.asset_id, name)), request.folders,
     )  # fmt: skip
     worker.session_id = turn.number
     return worker.session

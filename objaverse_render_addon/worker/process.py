@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import queue
+import re
 import shutil
 import signal
 import subprocess
@@ -32,10 +33,40 @@ from .guardian import WorkerFolder
 from .memory import resident_bytes
 from .protocol import PROTOCOL, SCRATCH, Hello, Quit, Request
 
-__all__ = ["START_TIMEOUT", "WorkerProcess", "scratch_root"]
+__all__ = ["START_TIMEOUT", "WorkerProcess", "harmless", "scratch_root"]
 
 START_TIMEOUT: Final = 120.0
 _LOG_LINES: Final = 40
+
+
+_VARIABLES: Final = {
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TERM", "OCIO",
+    "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FRAMEWORK_PATH", "DISPLAY", "WAYLAND_DISPLAY",
+    "XAUTHORITY", "DRI_PRIME", "VIRTUAL_ENV",
+    # What Windows' own libraries do not start without.
+    "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "USERPROFILE", "APPDATA",
+    "LOCALAPPDATA", "PROGRAMDATA", "PROGRAMFILES", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE",
+}  # fmt: skip
+_PREFIXES: Final = (
+    "LC_", "XDG_", "PYTHON", "BLENDER_", "CYCLES_", "OBJAVERSE_", "MALLOC_",
+    # GPUs and their drivers.
+    "CUDA_", "NVIDIA_", "OPTIX_", "HIP_", "HSA_", "ROCR_", "ROCM_", "AMD_", "GPU_", "ONEAPI_",
+    "SYCL_", "ZE_", "NEO", "MESA_", "LIBGL_", "GALLIUM_", "LP_", "EGL_", "VK_", "__EGL_", "__GLX_",
+    "__GL_", "__NV_", "__VK_", "MTL_",
+    # Threads.
+    "OMP_", "KMP_", "GOMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "TBB_",
+)  # fmt: skip
+_SECRET: Final = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH(?!ORITY$)")
+
+
+def harmless(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a worker needs of an environment: it works on strangers' files, so nothing secret."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if (name.upper() in _VARIABLES or name.upper().startswith(_PREFIXES))
+        and not _SECRET.search(name.upper())
+    }
 
 
 def scratch_root(needed: int = 256 << 20) -> Path:
@@ -57,7 +88,7 @@ class WorkerProcess:
         blender: Program of an installed Blender; ``None`` takes pip's ``bpy``.
         scratch: Folder for its log and its temporary images; removed with the worker. ``None``
             picks one (:func:`scratch_root`).
-        environment: Variables beside this process's own.
+        environment: Variables beside those of this process that a worker gets (:func:`harmless`).
         stopped: Set it, from any thread, to wait for the start no longer.
 
     Attributes:
@@ -129,7 +160,7 @@ class WorkerProcess:
         # It removes the folder if this process is gone before it was asked anything. Blender makes
         # one of its own for temporary files as it starts, which stays if it is killed.
         scratch = dict.fromkeys((SCRATCH, "TMPDIR", "TEMP", "TMP"), str(self.scratch))
-        environment = {**os.environ, **scratch, **more}
+        environment = {**harmless(os.environ), **scratch, **more}
         package = Path(__file__).resolve().parent.parent
         if blender is None:
             if importlib.util.find_spec("bpy") is None:

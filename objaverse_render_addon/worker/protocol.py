@@ -69,6 +69,7 @@ class RenderAsset:
         previews: Folder that a PNG of each view is put into as soon as it is there; may be
             empty.
         threads: CPU threads where the job leaves that open; 0 for all.
+        folders: Folders that the asset may read from beside its own.
     """
 
     kind: ClassVar[str] = "render-asset"
@@ -81,6 +82,7 @@ class RenderAsset:
     known: dict[str, Any] = field(default_factory=dict)
     previews: str = ""
     threads: int = 0
+    folders: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,9 @@ class Open:
     """Open a scene and hold it; answered by Stage, then Opened or Failed.
 
     The request's id is the session's name. A worker holds one session: what was open is closed.
+
+    Attributes:
+        folders: Folders that the asset may read from beside its own.
     """
 
     kind: ClassVar[str] = "open"
@@ -96,6 +101,7 @@ class Open:
     asset_id: str
     job: dict[str, Any]
     threads: int = 0
+    folders: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,6 +201,7 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
         "asset.normalize": "sphere",
         "asset.frame": -12,
         "asset.missing_textures": "fail",
+        "asset.missing_parts": "fail",
         "asset.uncolored": "random",
         "lighting.mode": "hdri",
         "lighting.hdri": "/images/sky.exr",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -212,7 +213,8 @@ def test_one_that_does_not_end_what_is_cancelled_is_ended(tmp_path: Path) -> Non
 
         def cancel(received: Received) -> None:
             if isinstance(received.message, Stage) and received.message.name == "render":
-                supervisor.cancel(grace=1.0)
+                # By then its first colour, of minutes, is on its way.
+                threading.Timer(4.0, supervisor.cancel, [1.0]).start()
 
         since = time.monotonic()
         with pytest.raises(WorkerTimeout, match="cancelled"):

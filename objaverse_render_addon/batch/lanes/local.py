@@ -83,6 +83,7 @@ class LocalLane:
     def __init__(self, place: Place, options: Workers | None = None) -> None:
         options = options or Workers()
         self._timeout, self._previews = options.timeout, str(options.previews or "")
+        self._allowed = [str(Path(one).expanduser().absolute()) for one in options.allow_outside]
         self._supervisor = Supervisor(
             place,
             blender=Path(options.blender) if options.blender else None,
@@ -101,7 +102,10 @@ class LocalLane:
         except RenderError as error:
             raise LaneBroken(error) from error
         request = replace(
-            task, previews=self._previews, threads=supervisor.place.threads
+            task,
+            previews=self._previews,
+            threads=supervisor.place.threads,
+            folders=[*task.folders, *self._allowed],
         )
 
         def on_answer(received: Received) -> None:

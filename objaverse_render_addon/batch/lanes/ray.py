@@ -93,7 +93,10 @@ class _NodeLane:
             # What waits for its shard goes where the run packs; the rest where it belongs.
             shelved = self._settings.layout == "webdataset"
             out = task.out if shelved else str(self._store.staging)
-            there = replace(task, path=str(fetched.path), provenance=known, out=out)
+            folders = [str(fetched.folder)] if fetched.folder else []
+            there = replace(
+                task, path=str(fetched.path), folders=folders, provenance=known, out=out
+            )
             done = self._lane.render(there, tell)
         finally:
             self._resolver.release(fetched)

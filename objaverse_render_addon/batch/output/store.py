@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from ...assets.protocols import url_to_fs
 from ...dataset.filesystems import is_url
 from ...dataset.layout import asset_path
 from ...dataset.reader import read_metadata
@@ -19,7 +20,6 @@ from ...errors import (
     DiskFull,
     DownloadFailed,
     InvalidJob,
-    MissingDependency,
     OutputNotWritable,
     RenderError,
     from_os_error,
@@ -92,7 +92,8 @@ def open_store(out: str | Path, layout: str, state: Path | None = None) -> Store
     """The store at a path or URL.
 
     Raises:
-        InvalidJob: There is no such kind of URL.
+        ProtocolNotAllowed: There is no such kind of URL here.
+        InvalidJob: It is no URL.
         MissingDependency: fsspec, or what it needs for this URL, is not installed.
         OutputNotWritable, DiskFull
     """
@@ -194,7 +195,10 @@ class _LocalStore:
                     raise from_os_error(error, f"The output folder {self._folder}") from error
 
     def free(self) -> tuple[int, int]:
-        usage = shutil.disk_usage(self._folder)
+        folders = [self._folder]
+        if self.staging != self._folder and self.staging.is_dir():
+            folders.append(self.staging)  # It may be on another disk.
+        usage = min(map(shutil.disk_usage, folders), key=lambda found: found.free)
         return usage.free, usage.total
 
 
@@ -204,16 +208,7 @@ class _RemoteStore:
         self._layout = layout
         self.staging = state / "staging"
         try:
-            import fsspec
-        except ImportError as error:
-            raise MissingDependency(
-                f"Writing to {url} needs fsspec.",
-                hint='Install it with: pip install "objaverse-render-addon[remote]"',
-            ) from error
-        try:
-            self._files, self._base = fsspec.core.url_to_fs(self.address)
-        except ImportError as error:
-            raise MissingDependency(f"Writing to {url}: {error}.") from error
+            self._files, self._base = url_to_fs(self.address, f"Writing to {url}")
         except ValueError as error:
             raise InvalidJob(f"{url} is no place that can be written to: {error}.") from error
 

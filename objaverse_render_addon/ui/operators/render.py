@@ -14,6 +14,7 @@ from ...batch.queue.plan import plan
 from ...batch.run import AssetResult
 from ...blender import user_scene
 from ...errors import DuplicateAsset, OutputNotWritable, RenderError
+from ...words import one_line, redacted
 from .. import preferences, run_state
 from ..background import BackgroundOperator, CancelOperator
 from ..job_mapping import to_job
@@ -39,7 +40,8 @@ class _RunOperator(BackgroundOperator):
         """In panel and viewport; without a window, in the terminal."""
         run_state.show(context, job, event)
         if isinstance(event, AssetResult) and bpy.app.background:
-            print(f"{event.status}: {event.path or event.source}", flush=True)
+            where = redacted(str(event.path or event.source))
+            print(one_line(f"{event.status}: {where}"), flush=True)
 
     @classmethod
     def ended(cls, context: bpy.types.Context, job: BackgroundRun) -> None:
@@ -98,6 +100,10 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
         run.options = {
             **options,
             "overwrite": settings.overwrite,
+            # What is in the user's own scene is the user's, wherever it lies.
+            "allow_outside": sorted(
+                {path.anchor, *(Path(name).anchor for name in bpy.utils.blend_paths(absolute=True))}
+            ),
             # Who presses the button again wants it tried again.
             "retry": "all",
             "provenance": {

@@ -102,6 +102,7 @@ class OBJAVERSE_PT_normalize(Panel, bpy.types.Panel):
         sub.active = settings.use_frame
         sub.prop(settings, "frame", text="")
         split.prop(settings, "missing_textures", text="No Texture")
+        split.prop(settings, "missing_parts", text="No Part")
         split.prop(settings, "uncolored", text="No Color")
 
 

@@ -19,4 +19,5 @@ settings.lighting = "white"
 settings.light_strength = 1.0
 settings.use_background = False
 settings.missing_textures = "neutral"
+settings.missing_parts = "doubt"
 settings.uncolored = "neutral"

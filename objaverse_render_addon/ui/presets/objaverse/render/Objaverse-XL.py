@@ -19,4 +19,5 @@ settings.lighting = "xl"
 settings.light_strength = 1.0
 settings.use_background = False
 settings.missing_textures = "random"
+settings.missing_parts = "doubt"
 settings.uncolored = "random"

@@ -82,7 +82,7 @@ def test_a_finished_render_is_there_and_walked_through(desk: Desk, newest: Debia
         desk.until(f"{RESULT}.view == {view}", 20, f"view {view}")
     assert desk.ask("bpy.context.scene.frame_current") == 1
     rgb = look(desk, "rgb")[-450:, :360]
-    desk.press("objaverse.walk_result()", 0.9)
+    desk.press("objaverse.walk_result(by=1)", 0.9)
     desk.until(f"{RESULT}.view == 5", 20, "the next view")
     desk.ask(f"setattr({RESULT}, 'shown_pass', 'normal')")
     normal = look(desk, "normal")[-450:, :360]

@@ -173,9 +173,11 @@ class OBJAVERSE_OT_normalize(NeedsAsset, bpy.types.Operator):
             user_scene.undo_normalization(settings.asset)
         else:
             try:
-                user_scene.normalize_asset(settings.asset, settings.normalize)
+                done = user_scene.normalize_asset(settings.asset, settings.normalize)
             except RenderError as error:
                 return fail(self, error)
+            moved = ", ".join(f"{value:.4g}" for value in done.translation)
+            self.report({"INFO"}, f"Scaled by {done.scale:.4g}, then moved by {moved}")
         preview.invalidate()
         return {"FINISHED"}
 

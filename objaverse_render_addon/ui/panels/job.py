@@ -166,14 +166,15 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
             names: tuple[str, ...] = ("radius", "fov")
         elif settings.pattern == "ring":
             names = ("radius", "fov")
-            layout.prop(settings, "elevation", index=0, text="Elevation")
+            layout.prop(settings, "elevation", index=0, text="Elevation °")
         else:
             names = ("radius", "elevation", "fov")
         for name in names:
             column = layout.column(align=True)
             title = "FOV" if name == "fov" else settings.bl_rna.properties[name].name
-            column.prop(settings, name, index=0, text=f"{title} Min")
-            column.prop(settings, name, index=1, text="Max")
+            unit = "" if name == "radius" else " °"
+            column.prop(settings, name, index=0, text=f"{title} Min{unit}")
+            column.prop(settings, name, index=1, text=f"Max{unit}")
 
 
 class OBJAVERSE_PT_lens(Panel, bpy.types.Panel):

@@ -537,7 +537,7 @@ def test_the_built_in_protocols_say_what_they_are_named_after(bpy: Any) -> None:
                 bpy.ops.script.execute_preset(filepath=before, menu_idname="OBJAVERSE_PT_presets")
             bpy.ops.script.execute_preset(filepath=path, menu_idname="OBJAVERSE_PT_presets")
             job = meaning(to_job(settings))
-            for key in ("cameras.turns", "engine.alpha_threshold"):
+            for key in ("cameras.turns", "engine.alpha_threshold", "asset.witness"):
                 # No part of any of these protocols.
                 job[key] = wanted[key]
             assert job == wanted, (before, name)

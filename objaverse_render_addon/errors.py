@@ -11,6 +11,8 @@ import errno
 from collections.abc import Iterable
 from typing import ClassVar, Final
 
+from .words import one_line, without_secrets
+
 __all__ = [
     "CameraFileError",
     "CheckFailed",
@@ -66,8 +68,15 @@ __all__ = [
 _SEVERAL_KINDS: Final = 3
 
 
+_LONGEST: Final = 4000
+"""Characters of a message: some libraries put all that they were given into theirs."""
+
+
 class RenderError(Exception):
     """Base of every failure this package names.
+
+    Names, paths and words of libraries stand in messages, all of which a stranger may have
+    chosen: each is one line without anything that a terminal obeys, and without passwords.
 
     Args:
         message: What happened, with the file it happened to.
@@ -79,13 +88,17 @@ class RenderError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str = "", log: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.log = log
+        self.message, self.hint = _said(message), _said(hint)
+        super().__init__(self.message)
+        self.log = without_secrets(log)
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip() if self.hint else self.message
+
+
+def _said(text: str) -> str:
+    text = one_line(without_secrets(text[: 4 * _LONGEST]))
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 class UnexpectedError(RenderError):
@@ -433,6 +446,9 @@ def from_reason(reason: str, message: str, hint: str = "", log: str = "") -> Ren
 def from_os_error(error: OSError, what: str) -> RenderError:
     """Name an operating-system error met while writing ``what``."""
     cause = error.strerror or str(error)
+    if error.errno == errno.ENAMETOOLONG:
+        # That name's fault: nothing will be better later.
+        return InvalidJob(f"{what}: {cause}.", hint="Give it a shorter name.")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(f"{what}: {cause}.", hint="Free some space or choose another folder.")
     return OutputNotWritable(f"{what}: {cause}.", hint="Choose a folder that you may write to.")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -146,3 +147,14 @@ def test_an_interrupt_stops_soon_and_the_next_run_goes_on(server, tmp_path):
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     assert server.ranges(name)[-1] != ""
     assert (tmp_path / "hf-objaverse-v1" / name).read_bytes() == glb(2_000_000)
+
+
+def test_what_lies_in_an_archive_here_is_called_by_where_it_stays(tmp_path: Path, capsys):
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("chair.glb", glb())
+    source = f"zip://chair.glb::{archive}"
+    assert main(["download", source, "--download-dir", str(tmp_path / "cache")]) == 0
+    assert capsys.readouterr().out.startswith(f"fetched {source} (")
+    assert main(["download", source, "--json", "--download-dir", str(tmp_path / "cache")]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["path"] is None

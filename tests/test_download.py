@@ -598,12 +598,111 @@ def test_an_endless_file_ends_at_the_limit(server, tmp_path):
         download(new_session(), f"{server.endpoint}/x", tmp_path / "x", max_bytes=1_000_000)
 
 
+@pytest.mark.parametrize("limit", ["room", "size"])
+def test_an_endless_file_of_no_said_size_neither_fills_the_disk_nor_stays(
+    server, tmp_path, monkeypatch, limit
+):
+    server.files["/x.glb"] = b"x"
+    server.orders["/x.glb"] = [endless]
+    monkeypatch.setattr(downloads, "_LOOKED_AFTER", 1 << 20)
+    if limit == "room":
+        monkeypatch.setattr(downloads, "RESERVE", 1 << 60)
+    else:
+        monkeypatch.setattr(downloads, "MAX_UNSAID", 3 << 20)
+    seen = 0
+
+    def progress(have: int, _: int) -> None:
+        nonlocal seen
+        seen = max(seen, have)
+
+    kind = DiskFull if limit == "room" else DownloadFailed
+    with pytest.raises(kind):
+        download(
+            new_session(), f"{server.endpoint}/x.glb", tmp_path / "x.glb", on_progress=progress
+        )
+    assert (1 << 20) - downloads.CHUNK <= seen <= 4 << 20
+    assert files_in(tmp_path) == []
+
+
+def test_what_broke_off_and_cannot_be_continued_does_not_stay(server, tmp_path):
+    # Neither an ETag nor a date says what it is.
+    server.files["/x"] = b"x"
+    server.orders["/x"] = [endless_then_cut] * 9
+    with pytest.raises(DownloadFailed):
+        download(new_session(), f"{server.endpoint}/x", tmp_path / "x")
+    assert files_in(tmp_path) == []
+
+
+def endless_then_cut(handler, _):
+    handler.close_connection = True
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000000")
+    handler.end_headers()
+    handler.wfile.write(bytes(500_000))
+
+
+def test_a_server_that_trickles_is_left_and_no_thread_waits_for_it(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "STALLED", 0.4)
+    session = new_session()
+    for number in range(4):
+        server.files[f"/{number}"] = glb(400_000)
+        server.orders[f"/{number}"] = [slowly(1, 0.02)] * 9
+    attempts = []
+    for number in range(4):
+        start = time.monotonic()
+        with pytest.raises(DownloadFailed, match="next to nothing came"):
+            download(session, f"{server.endpoint}/{number}", tmp_path / "x")
+        attempts.append(len(server.ranges(f"/{number}")))
+        assert time.monotonic() - start < 10
+    # After five stalls it is asked once for each file.
+    assert attempts == [5, 1, 1, 1]
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and _readers():
+        time.sleep(0.05)
+    assert not _readers()
+    # One file that comes, and it is worth more again.
+    server.files["/fast"] = glb(1000)
+    download(session, f"{server.endpoint}/fast", tmp_path / "fast")
+    with pytest.raises(DownloadFailed):
+        server.orders["/0"] = [slowly(1, 0.02)] * 9
+        download(session, f"{server.endpoint}/0", tmp_path / "x")
+    assert len(server.ranges("/0")) == 10
+
+
+def _readers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "download"]
+
+
+def test_a_file_that_comes_too_slowly_to_ever_end_is_left(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "STALLED", 0.5)
+    monkeypatch.setattr(downloads, "SLOWEST", 1 << 20)
+    server.files["/x"] = glb(4_000_000)
+    server.orders["/x"] = [slowly(downloads.CHUNK, 0.1)] * 9
+    with pytest.raises(DownloadFailed, match=r"only \d+ bytes came in"):
+        download(new_session(), f"{server.endpoint}/x", tmp_path / "x")
+
+
 def test_a_disk_without_room_is_named_before_anything_is_written(server, cache, monkeypatch):
     server.add(UID, glb())
     monkeypatch.setattr(downloads, "RESERVE", 1 << 60)
     with pytest.raises(DiskFull, match=f"{INDEX}.*are free.*--download-dir"):
         cache.fetch(UID)
     assert files_in(cache.folder) == []
+
+
+def test_what_broke_off_is_said_in_words(server, tmp_path):
+    server.files["/x"] = b"x"
+
+    def cut(handler, _):
+        handler.close_connection = True
+        handler.start(200, None, Transfer_Encoding="chunked")
+        handler.wfile.write(b"ffff\r\nabc")
+
+    server.orders["/x"] = [cut] * 9
+    with pytest.raises(DownloadFailed) as caught:
+        download(new_session(), f"{server.endpoint}/x", tmp_path / "x")
+    assert "Connection broken" in caught.value.message
+    assert "('" not in caught.value.message and "IncompleteRead(" in caught.value.message
 
 
 def test_a_date_to_come_back_at_is_kept(server, cache):

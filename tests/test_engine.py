@@ -315,7 +315,9 @@ def test_a_run_that_is_killed_while_it_packs_loses_nothing(
 # --- Stopping -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]
+)
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_signal_stops_the_run_and_what_is_in_hand_may_end(
     number, times, sources, tmp_path: Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def test_parts_are_put_together_and_missing_ones_told(tmp_path: Path, capsys):
     assert cli.main(arguments) == 0
     said = capsys.readouterr().out
     assert "3 assets of 2 parts" in said
+    assert "not rendered yet: 1 asset;" in said
     assert "missing: 1" in said
     assert (read_status([target]).parts, read_status([target]).missing) == ((2, 3), [1])
     assert cli.main(["status", "data", "--state", str(tmp_path)]) == 0
@@ -235,3 +237,13 @@ def test_shards_of_all_parts_are_known_after_merging(tmp_path: Path):
     lane = PlanLane()
     assert run(sources, out, lane, job=job).counts["skipped"] == 20
     assert lane.rendered == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such rights")
+def test_what_is_made_of_a_private_ledger_is_private(tmp_path: Path):
+    sources = [f"https://host/{name}.glb?token=SECRET" for name in "abcd"]
+    for part in range(2):
+        run(sources, tmp_path / "out", shard=(part, 2))
+    folder = tmp_path / "out" / ".state"
+    merge(sorted(folder.glob("ledger-*-of-*.sqlite")), folder / "ledger.sqlite", "out")
+    assert (folder / "ledger.sqlite").stat().st_mode & 0o077 == 0

@@ -10,9 +10,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import DownloadFailed, SourceNotFound
+from ..words import redacted
 from . import remote
 from .companions import address_of, named_in
-from .download import Progress, Session, download, redacted
+from .download import Progress, Session, download
 from .formats import EXTENSIONS, guess_extension, inspect_file
 from .sources import Source, file_name, safe_name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -10,12 +11,14 @@ from urllib.parse import quote, unquote, urljoin
 
 from ..errors import UnsafeData
 from .archives import safe_member
-from .formats import EXTENSIONS
+from .formats import EXTENSIONS, MUCH_JSON
 
 __all__ = ["Companion", "address_of", "named_in"]
 
 MOST: Final = 2000
 """Files that one asset may name."""
+_URI: Final = re.compile(rb'"uri"\s*:\s*("(?!data:)(?:[^"\\]|\\.){1,2000}")')
+_IMAGES: Final = ("png", "jpg", "jpeg", "webp", "ktx2", "dds", "bmp", "tga", "tif", "tiff", "gif")
 _MAPS: Final = ("map_", "bump", "disp", "decal", "norm", "refl")
 
 
@@ -79,6 +82,9 @@ def _extension(name: str) -> str:
 
 
 def _gltf(path: Path) -> Iterator[tuple[str, bool]]:
+    if path.stat().st_size > MUCH_JSON:
+        yield from _gltf_by_parts(path)
+        return
     try:
         document: Any = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError):
@@ -89,6 +95,25 @@ def _gltf(path: Path) -> Iterator[tuple[str, bool]]:
             uri = item.get("uri") if isinstance(item, dict) else None
             if isinstance(uri, str):
                 yield (uri if uri.startswith("data:") else unquote(uri)), needed
+
+
+def _gltf_by_parts(path: Path) -> Iterator[tuple[str, bool]]:
+    """The same of one that is too large to be read as a whole here."""
+    longest = 16 << 10
+    with path.open("rb") as file:
+        text = b""
+        while more := file.read(1 << 20):
+            text += more
+            ends = 0
+            for match in _URI.finditer(text):
+                ends = match.end()
+                try:
+                    uri = str(json.loads(match[1]))
+                except ValueError:
+                    continue
+                yield unquote(uri), _extension(uri) not in _IMAGES
+            # One that the end cuts off is found with what comes next.
+            text = text[max(ends, len(text) - longest) :]
 
 
 def _words(path: Path, keys: tuple[str, ...], *, needed: bool) -> Iterator[tuple[str, bool]]:

@@ -6,57 +6,39 @@ import contextlib
 import functools
 import os
 import re
+import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Unpack
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from ..errors import DownloadFailed, RenderError
+from ..words import redacted
 from . import transfer as limits
 from .transfer import CHUNK, Broken, Progress, Stream, Wishes, pause, transfer
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Progress", "Session", "download", "hub_endpoint", "new_session", "redacted"]
+__all__ = ["Progress", "Session", "download", "hub_endpoint", "new_session"]
 
 TIMEOUT: Final = (10.0, 30.0)
 """Seconds to connect, and between two packets."""
 PER_HOST: Final = 4
+_STALLS: Final = 5
+"""Attempts in a row that a server may stall before each file gets one only."""
 _PASSING: Final = (408, 425, 429, 500, 502, 503, 504)
 _GONE: Final = (404, 410, 451)
-_SECRET: Final = re.compile(
-    r"(?i)x-(amz|goog|ms)-.*|.*(token|signature|secret|passw|credential|api_?key).*|sig|policy|"
-    r"key-pair-id"
-)
 
 
 def hub_endpoint(endpoint: str | None = None) -> str:
     """The server of the data sets: as given, ``HF_ENDPOINT``, or Hugging Face."""
     return (endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-
-
-def redacted(url: str) -> str:
-    """An address without the user, the password and the signatures that it may have."""
-    try:
-        parts = urlsplit(url)
-        query = parse_qsl(parts.query, keep_blank_values=True)
-    except ValueError:
-        return url
-    kept = [(name, value) for name, value in query if not _SECRET.fullmatch(name)]
-    return urlunsplit(
-        (
-            parts.scheme,
-            parts.netloc.rpartition("@")[2],
-            parts.path,
-            parts.query if len(kept) == len(query) else urlencode(kept),
-            "",
-        )
-    )
 
 
 class Session:
@@ -79,6 +61,7 @@ class Session:
         self._per_host, self._guard = max(per_host, 1), threading.Lock()
         self._turns: dict[str, threading.BoundedSemaphore] = {}
         self._not_before: dict[str, float] = {}
+        self._stalls: Counter[str] = Counter()
 
     def __enter__(self) -> Session:
         return self
@@ -121,6 +104,21 @@ class Session:
         finally:
             places.release()
 
+    def retries(self, url: str, error: Broken) -> int:
+        """How often to try again after an attempt that broke off.
+
+        A server that kept us waiting a few times in a row is not worth more of them.
+        """
+        host = urlsplit(url).netloc
+        if not error.stalled:
+            return limits.RETRIES
+        self._stalls[host] += 1
+        return limits.RETRIES if self._stalls[host] < _STALLS else 0
+
+    def went_well(self, url: str) -> None:
+        """A file came from this server."""
+        self._stalls.pop(urlsplit(url).netloc, None)
+
     def hold(self, url: str, seconds: float) -> None:
         """Nobody asks this server before so many seconds have passed."""
         until = time.monotonic() + min(seconds, limits.LONGEST_WAIT)
@@ -152,7 +150,10 @@ def download(
         return _answer(session, url, name, have, validator, gone)
 
     turn = functools.partial(session.turn, url, wishes.get("cancel"))
-    return transfer(opener, name, target, turn=turn, **wishes)
+    retries = functools.partial(session.retries, url)
+    path = transfer(opener, name, target, turn=turn, retries=retries, **wishes)
+    session.went_well(url)
+    return path
 
 
 @contextlib.contextmanager
@@ -199,12 +200,30 @@ def _answer(
                 "" if encoded else _validator(answer),
                 _published(answer, session),
                 answer.iter_content(CHUNK),
+                functools.partial(_hang_up, answer),
             )
+    except requests.exceptions.SSLError as error:
+        if "CERTIFICATE_VERIFY_FAILED" not in str(error):
+            raise Broken(_cause(error)) from error
+        raise DownloadFailed(
+            f"{name}: {_cause(error)}.",
+            hint="Nobody whom this machine trusts vouches for the server; REQUESTS_CA_BUNDLE names "
+            "a file of others.",
+        ) from error
     except requests.RequestException as error:
         if isinstance(error, ValueError):
             # The address itself is wrong.
             raise DownloadFailed(f"{name}: {error}.", hint="Check the address.") from error
         raise Broken(_cause(error)) from error
+
+
+def _hang_up(answer: requests.Response) -> None:
+    """Close the connection under whoever reads from it: no timeout ends what trickles."""
+    with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):
+        if hasattr(answer.raw, "shutdown"):  # Since urllib3 2.3.
+            answer.raw.shutdown()
+        else:
+            answer.raw._fp.fp.raw._sock.shutdown(socket.SHUT_RDWR)
 
 
 _HINTS: Final = {
@@ -264,6 +283,10 @@ def _date(text: str) -> Any:
 
 def _cause(error: Exception) -> str:
     text = str(error)
+    inner = error.args[0] if error.args else None
+    if isinstance(inner, Exception) and len(inner.args) > 1 and isinstance(inner.args[0], str):
+        # Words, and the error that they came from.
+        return inner.args[0]
     with contextlib.suppress(IndexError, AttributeError):
         reason = error.args[0].reason
         text = str(reason).rsplit(": ", 1)[-1] or text

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..errors import InvalidGeometry
+from ..errors import InvalidGeometry, WrongFormat
 
 __all__ = ["check_finite"]
 
@@ -28,12 +28,18 @@ def check_finite(path: Path, kind: str) -> None:
 
     Raises:
         InvalidGeometry: A vertex is not a finite number.
+        WrongFormat: The JSON of a glTF is none that anybody reads.
     """
     reader = {"glb": _gltf, "gltf": _gltf, "obj": _obj, "ply": _ply, "stl": _stl}.get(kind)
     try:
         finite = reader is None or reader(path)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, struct.error):
+    except (
+        OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError,
+        struct.error,
+    ):  # fmt: skip
         return
+    except RecursionError as error:
+        raise WrongFormat(f"{path} is JSON that is nested too deeply.") from error
     if not finite:
         raise InvalidGeometry(
             f"{path} has vertices that are not finite numbers.",
@@ -108,6 +114,8 @@ def _gltf(path: Path) -> bool:
         chunk = data[28 + length :]
     else:
         document = json.loads(data)
+    if not isinstance(document, dict):
+        raise WrongFormat(f"{path} is JSON, but not that of a glTF: it is no object.")
     buffers: dict[int, bytes] = {}
     accessors = {
         primitive["attributes"]["POSITION"]

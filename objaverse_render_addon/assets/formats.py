@@ -29,13 +29,16 @@ EXTENSIONS: Final = (
 )  # fmt: skip
 
 _HEAD = 4096
+MUCH_JSON: Final = 4 << 20
+"""Bytes of JSON beyond which only a worker reads it as a whole: in memory it is 24 times that."""
 
 
-def inspect_file(path: Path, name: str = "") -> str:
+def inspect_file(path: Path, name: str = "", *, whole: bool = False) -> str:
     """The format of a file, as one of :data:`EXTENSIONS`.
 
     Args:
         name: What it is called where it is not, or not yet, called by its path.
+        whole: Read all of it that tells whether it is right, however large it is.
 
     Raises:
         SourceNotFound, EmptyFile, UnsupportedFormat, WrongFormat, TruncatedFile, UnsafeData
@@ -66,9 +69,10 @@ def inspect_file(path: Path, name: str = "") -> str:
         what = _NAMES.get(found, f"a {found} file") if found else "something unknown"
         raise WrongFormat(
             f"{name} is named {extension}, but its content is {what}.",
-            hint=f"Rename it to .{found}." if found in EXTENSIONS else "Fetch it again.",
+            hint=f"Rename it to .{found}." if found in EXTENSIONS
+            else "Save it as UTF-8." if found == "utf-16" else "Fetch it again.",
         )
-    _check_whole(path, name, found or extension, head, size)
+    _check_whole(path, name, found or extension, head, size, whole)
     return extension
 
 
@@ -82,6 +86,7 @@ def guess_extension(path: Path) -> str:
 
 _NAMES: Final = {
     "text": "plain text",
+    "utf-16": "text in UTF-16",
     "html": "an HTML page, probably an error page of the server that it came from",
     "lfs": "a Git LFS pointer, not the file itself",
     "zip": "a zip archive",
@@ -119,6 +124,8 @@ def _sniff(head: bytes, size: int) -> str:
     # A binary STL may start with "solid" as well; its length gives it away.
     if len(head) >= 84 and size == 84 + 50 * struct.unpack_from("<I", head, 80)[0]:
         return "stl"
+    if head.startswith((b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{")):
+        return "utf-16"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     lower = text[:512].lower()
     if lower.startswith((b"<!doctype html", b"<html")):
@@ -140,7 +147,9 @@ def _stl_is_short(head: bytes, size: int) -> bool:
     return size < 84 + 50 * int(struct.unpack_from("<I", head, 80)[0]) < 1 << 32
 
 
-def _check_whole(path: Path, name: str, found: str, head: bytes, size: int) -> None:
+def _check_whole(
+    path: Path, name: str, found: str, head: bytes, size: int, whole: bool
+) -> None:
     def cut_off(expected: str) -> RenderError:
         return TruncatedFile(
             f"{name} has {size} bytes, but {expected}.", hint="Fetch it again."
@@ -160,6 +169,9 @@ def _check_whole(path: Path, name: str, found: str, head: bytes, size: int) -> N
     elif found == "dae":
         if b"</COLLADA>" not in _tail(path, size):
             raise cut_off("the closing </COLLADA> is missing")
+    elif found == "gltf" and size > MUCH_JSON and not whole:
+        if not _tail(path, size).rstrip().endswith(b"}"):
+            raise cut_off("the JSON breaks off at its end")
     elif found == "gltf":
         try:
             json.loads(path.read_text(encoding="utf-8-sig"))
@@ -167,6 +179,11 @@ def _check_whole(path: Path, name: str, found: str, head: bytes, size: int) -> N
             raise WrongFormat(f"{name} is not UTF-8 text: {error}.") from error
         except json.JSONDecodeError as error:
             raise cut_off(f"the JSON breaks off at character {error.pos}") from error
+        except RecursionError as error:
+            raise WrongFormat(f"{name} is JSON that is nested too deeply.") from error
+        except ValueError as error:
+            # A number of thousands of digits.
+            raise WrongFormat(f"{name} is JSON that cannot be read: {error}.") from error
     elif found == "abc" and head.startswith(b"Ogawa"):
         # Where the root is, which is written last; Blender's process dies of a file without it.
         if size < 16 or struct.unpack_from("<Q", head, 8)[0] + 8 > size:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import InvalidJob, InvalidList, MissingDependency, SourceNotFound
+from .text import NAME_BYTES
 
 __all__ = ["EXTENSIONS", "Entry", "read_list"]
 
@@ -244,10 +245,11 @@ def _entry(where: str, source: Any, options: Mapping[str, Any]) -> Entry:
     for name, value in options.items():
         if name == "id":
             asset_id = str(value)
-            if not re.fullmatch(r"[\w-]{1,120}", asset_id):
+            fits = len(asset_id.encode(errors="replace")) <= NAME_BYTES
+            if not (re.fullmatch(r"[\w-]{1,120}", asset_id) and fits):
                 raise InvalidList(
                     f"{where}: {asset_id[:150]!r} is no name for an asset.",
-                    hint="Letters, digits, _ and -, at most 120.",
+                    hint=f"Letters, digits, _ and -, at most 120, and {NAME_BYTES} bytes of UTF-8.",
                 )
         elif name in _FIELDS:
             field, kind = _FIELDS[name]

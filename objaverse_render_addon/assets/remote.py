@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from ..errors import DownloadFailed, RenderError, SourceNotFound
-from .download import Session, redacted
+from ..words import redacted
+from .download import Session
 from .protocols import url_to_fs
 from .transfer import CHUNK, Broken, Stream, Wishes, transfer
 

@@ -20,8 +20,9 @@ from ..errors import (
     SourceNotFound,
 )
 from ..files import file_sha256
+from ..words import redacted
 from .addresses import fetch_address, found_in, is_elsewhere, place_of
-from .download import PER_HOST, Progress, Session, download, redacted
+from .download import PER_HOST, Progress, Session, download
 from .formats import inspect_file
 from .objaverse import ObjaverseCache
 from .repositories import Checkout, RepoFormat, Repositories

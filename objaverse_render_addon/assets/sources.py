@@ -15,6 +15,7 @@ from ..errors import SourceNotFound
 from . import lists
 from .formats import EXTENSIONS
 from .objaverse import as_uid
+from .text import short_name
 
 __all__ = [
     "GITHUB",
@@ -85,7 +86,7 @@ class Source(NamedTuple):
 
 def safe_name(text: str) -> str:
     """A name that every file system takes, without dots."""
-    return re.sub(r"[^\w\-]+", "_", text).strip("_")[:120] or "asset"
+    return short_name(re.sub(r"[^\w\-]+", "_", text).strip("_")[:120]) or "asset"
 
 
 def file_name(url: str) -> str:

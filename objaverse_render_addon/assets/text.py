@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from typing import Final
 
-__all__ = ["clean", "shortened", "without_markup"]
+from ..words import one_line
 
-# Terminal sequences go as a whole, or their letters would stay: ESC [ … letter, ESC ] … BEL,
-# and ESC with one letter (ECMA-48, sections 5.4 and 5.6).
-_ESCAPES: Final = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
-    r"|\x1b[ -/]*[0-~]?"
-)
+__all__ = ["NAME_BYTES", "clean", "short_name", "shortened", "without_markup"]
+
+NAME_BYTES: Final = 200
+"""Bytes that an asset's name may have: file systems allow 255, and names of files end in more."""
+
 _TAG: Final = re.compile(r"</?[a-zA-Z][^<>]*>")
 
 
@@ -26,13 +25,17 @@ def clean(text: object, limit: int = 200) -> str:
     if not isinstance(text, str) or not text:
         return ""
     # Looking at a few times more than wanted is enough, however long it is.
-    text = " ".join(text[: 8 * limit].split())
-    # What Python calls unprintable is what a terminal may act upon: control, format (writing
-    # direction among them), surrogate, private and unassigned characters.
-    if not text.isprintable():
-        text = "".join(char for char in _ESCAPES.sub("", text) if char.isprintable())
-        text = " ".join(text.split())
+    text = " ".join(one_line(text[: 8 * limit]).split())
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
+
+
+def short_name(name: str, limit: int = NAME_BYTES) -> str:
+    """A name of at most so many bytes of UTF-8; what is cut off is told apart by its hash."""
+    encoded = name.encode()
+    if len(encoded) <= limit:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:12]
+    return f"{encoded[: limit - len(digest) - 1].decode(errors='ignore')}-{digest}"
 
 
 def without_markup(text: object) -> str:

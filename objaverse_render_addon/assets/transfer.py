@@ -32,11 +32,17 @@ BACKOFF: Final = 0.5
 LONGEST_WAIT: Final = 60.0
 """Seconds that a server may ask to wait."""
 STALLED: Final = 60.0
-"""Seconds in which one chunk has to come."""
+"""Seconds in which something has to come, and more than :data:`SLOWEST` allows."""
+SLOWEST: Final = 4096
+"""Bytes a second below which a file is not waited for."""
 MAX_BYTES: Final = 8 << 30
+MAX_UNSAID: Final = 1 << 30
+"""Bytes of a file whose size nobody says."""
 CHUNK: Final = 1 << 15
 RESERVE: Final = 64 << 20
 """Bytes of a disk that stay free."""
+_LOOKED_AFTER: Final = 16 << 20
+"""Bytes that are written between two looks at the room."""
 
 Progress = Callable[[int, int], None]
 
@@ -47,12 +53,16 @@ class Broken(Exception):
     Attributes:
         wait: Seconds that the server asks for.
         hint: For when it does not go better.
+        stalled: Whether the other side kept us waiting for nothing.
     """
 
-    def __init__(self, message: str, wait: float = 0.0, hint: str = "") -> None:
+    def __init__(
+        self, message: str, wait: float = 0.0, hint: str = "", *, stalled: bool = False
+    ) -> None:
         super().__init__(message)
         self.wait = wait
         self.hint = hint
+        self.stalled = stalled
 
 
 @dataclass(slots=True)
@@ -71,6 +81,8 @@ class Stream:
     validator: str
     sha256: str
     chunks: Iterator[bytes]
+    abort: Callable[[], None] = lambda: None
+    """Lets whoever waits for the next chunk, in another thread, go at once."""
 
 
 Opener = Callable[[int, str], AbstractContextManager[Stream]]
@@ -100,6 +112,7 @@ def transfer(
     found: Callable[[], Path | None] | None = None,
     finish: Callable[[Path], Path] | None = None,
     turn: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    retries: Callable[[Broken], int] = lambda _: RETRIES,
 ) -> Path:
     """Fetch a file; the path where it lies in the end.
 
@@ -115,6 +128,7 @@ def transfer(
             target that changed in the meantime is.
         finish: Given the complete ``.part``, says where it goes; what it raises removes the part.
         turn: Held for each attempt.
+        retries: Attempts that the other side is worth after one that broke off.
 
     Raises:
         DownloadFailed: With the server's or the network's reason; a ``.part`` may stay, and the
@@ -134,7 +148,7 @@ def transfer(
             return there
         try:
             part = _Part(target)
-            _fill(part, opener, what, sha256, on_progress, cancel, max_bytes, turn)
+            _fill(part, opener, what, sha256, on_progress, cancel, max_bytes, turn, retries)
             try:
                 final = finish(part.path) if finish else target
             except BaseException:
@@ -196,6 +210,7 @@ def _fill(
     cancel: threading.Event | None,
     max_bytes: int,
     turn: Callable[[], AbstractContextManager[None]],
+    retries: Callable[[Broken], int],
 ) -> None:
     attempt, furthest, mismatches = 0, part.size, 0
     while True:
@@ -217,7 +232,7 @@ def _fill(
             size = part.size
             attempt = 0 if size >= furthest + (1 << 20) else attempt + 1
             furthest = max(furthest, size)
-            if attempt > RETRIES:
+            if attempt > retries(error):
                 hint = error.hint or "Try again; it goes on from there."
                 raise DownloadFailed(f"{what}: {error}.", hint=hint) from error
             pause(min(max(error.wait, BACKOFF * 2**attempt), LONGEST_WAIT), cancel, what)
@@ -247,6 +262,23 @@ def _attempt(
     cancel: threading.Event | None,
     max_bytes: int,
 ) -> None:
+    try:
+        _receive(part, opener, what, on_progress, cancel, max_bytes)
+    except BaseException:
+        # What nobody can go on with only takes room.
+        if not (part.validator and part.total):
+            part.remove()
+        raise
+
+
+def _receive(
+    part: _Part,
+    opener: Opener,
+    what: str,
+    on_progress: Progress | None,
+    cancel: threading.Event | None,
+    max_bytes: int,
+) -> None:
     have = part.size if part.validator else 0
     with contextlib.closing(_pumped(opener, have, part.validator, what, cancel)) as items:
         stream: Stream = next(items)
@@ -260,15 +292,22 @@ def _attempt(
         have, total = stream.start, stream.total
         if total > max_bytes:
             raise DownloadFailed(f"{what} has {total} bytes; {max_bytes} are allowed.")
+        limit = max_bytes if total else min(max_bytes, MAX_UNSAID)
         _check_room(part.path.parent, total - have, what)
         with part.path.open("ab" if have else "wb") as file:
             # Not before the old content is gone: what is noted has to fit what is there.
             part.begin(stream)
+            looked, pace = have, _Pace(have)
             for chunk in items:
                 have += len(chunk)
-                if have > max_bytes:
-                    raise DownloadFailed(f"{what} has more than {max_bytes} bytes.")
+                if have > limit:
+                    part.validator = ""
+                    raise DownloadFailed(f"{what} has more than {limit} bytes.")
+                if have - looked > _LOOKED_AFTER:
+                    looked = have
+                    _check_room(part.path.parent, max(total - have, 1), what)
                 file.write(chunk)
+                pace.check(have)
                 if on_progress:
                     on_progress(have, total)
             file.flush()
@@ -277,6 +316,23 @@ def _attempt(
         if have > total:
             part.remove()
         raise Broken(f"it broke off after {have} of {total} bytes")
+
+
+class _Pace:
+    """Whether a file comes fast enough to be waited for."""
+
+    def __init__(self, have: int) -> None:
+        self._have, self._since = have, time.monotonic()
+
+    def check(self, have: int) -> None:
+        seconds = time.monotonic() - self._since
+        if seconds < STALLED:
+            return
+        if have - self._have < SLOWEST * seconds:
+            raise Broken(
+                f"only {have - self._have} bytes came in {seconds:.0f} seconds", stalled=True
+            )
+        self._have, self._since = have, time.monotonic()
 
 
 def _check_room(folder: Path, needed: int, what: str) -> None:
@@ -303,6 +359,7 @@ def _pumped(
     once its socket gives up.
     """
     items: queue.Queue[Any] = queue.Queue(8)
+    streams: list[Stream] = []
     left = threading.Event()
     end = object()
 
@@ -317,6 +374,7 @@ def _pumped(
         with contextlib.suppress(_Left):
             try:
                 with opener(have, validator) as stream:
+                    streams.append(stream)
                     put(stream)
                     for chunk in stream.chunks:
                         put(chunk)
@@ -340,6 +398,7 @@ def _pumped(
             if cancel is not None and cancel.is_set():
                 raise _stopped(what)
             if item is end:
+                streams.clear()
                 return
             if isinstance(item, BaseException):
                 raise item
@@ -347,6 +406,8 @@ def _pumped(
                 yield item
                 deadline = time.monotonic() + STALLED
             elif time.monotonic() > deadline:
-                raise Broken(f"nothing came for {STALLED:g} seconds")
+                raise Broken(f"next to nothing came for {STALLED:g} seconds", stalled=True)
     finally:
         left.set()
+        for stream in streams:
+            stream.abort()

@@ -25,6 +25,7 @@ from ..dataset.layout import size_of, tidy_parts
 from ..errors import (
     Interrupted,
     OutOfMemory,
+    OutputNotWritable,
     RenderError,
     UnexpectedError,
     WorkerCrashed,
@@ -58,6 +59,10 @@ _STARTS: Final = 3
 _STORAGE_FAILURES: Final = 3
 """Assets in a row, beside two per lane, that may fail for a storage that seems to be well."""
 _BEAT: Final = 2.0
+_SLOW: Final = 5.0
+"""Seconds after which a fetch holds nothing else up any more …"""
+_SLOW_ONES: Final = 64
+"""… as long as there are no more of them than this."""
 _DEADLY: Final = (WorkerCrashed, WorkerTimeout, OutOfMemory)
 
 
@@ -152,7 +157,8 @@ class Engine:
         self._proven: set[int] = set()
         # Downloads wait for the network, so there are more of them than workers.
         self._ahead = 2 * len(lanes) + 2
-        self._fetchers = ThreadPoolExecutor(min(32, self._ahead), "fetch")
+        self._fetchers = ThreadPoolExecutor(min(32, self._ahead) + _SLOW_ONES, "fetch")
+        self._lookers = ThreadPoolExecutor(min(8, self._ahead), "look")
         self._packers = ThreadPoolExecutor(2, "pack")
         self._stop_fetching = threading.Event()
         storage = options.storage
@@ -164,6 +170,8 @@ class Engine:
         )  # fmt: skip
         ledger.patience = self._storage_of_ledger
         self._preparing: dict[int, Row] = {}
+        self._fetching: dict[int, float] = {}
+        """Since when what lies elsewhere is fetched."""
         self._ready: deque[tuple[Item, int]] = deque()
         self._rendering: dict[int, Item] = {}
         self._packing: dict[int, Item] = {}
@@ -172,13 +180,15 @@ class Engine:
         self._storage_tries: dict[int, int] = {}
         self._storage_failures = 0
         """Assets in a row that could not be written."""
+        self._largest = 0
+        """Bytes of an asset, of those that were rendered."""
         self._exhausted = False
         self._signals = 0
         self._deadline: float | None = None
         self._fatal: RenderError | None = None
         self._done = self._failed = 0
         self._started = self._beat = self._looked = time.monotonic()
-        self._run = 0
+        self._run = self._strays = 0
 
     # --- The loop ---------------------------------------------------------------------------
 
@@ -202,6 +212,8 @@ class Engine:
                     self._look_around()
                 if self._fatal is not None:
                     raise self._fatal
+                if not self._ledger.is_in_place():
+                    raise self._gone_away()
                 if self._deadline is not None:
                     ended = "interrupted"
                     stopped = f"Stopped after {how_many(self._done + self._failed, 'asset')}"
@@ -229,7 +241,7 @@ class Engine:
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM become a wish, so that nothing is torn apart in the middle."""
+        """Ctrl-C, SIGTERM and SIGHUP become a wish, so that nothing is torn apart in the middle."""
 
         def wish(*_: object) -> None:
             self._signals += 1
@@ -237,8 +249,11 @@ class Engine:
 
         before = {}
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                before[number] = signal.signal(number, wish)
+            hang_up = getattr(signal, "SIGHUP", signal.SIGTERM)
+            for number in {signal.SIGINT, signal.SIGTERM, hang_up}:
+                # Under nohup a terminal that closes is nothing.
+                if number != hang_up or signal.getsignal(number) != signal.SIG_IGN:
+                    before[number] = signal.signal(number, wish)
         try:
             yield
         finally:
@@ -266,11 +281,22 @@ class Engine:
                 self._stop(now + GRACE)
         if now - self._beat > _BEAT:
             self._beat = now
+            # Once may be a server's mistake.
+            self._strays = 0 if self._ledger.is_in_place() else self._strays + 1
+            if self._strays > 1:
+                self._end(self._gone_away())
             trouble = self._storage.trouble
             self._ledger.beat(
                 self._run, now - self._started, self._done, self._failed,
                 note=trouble.message if trouble else "",
             )  # fmt: skip
+
+    def _gone_away(self) -> OutputNotWritable:
+        return OutputNotWritable(
+            f"{self._ledger.path} was moved or removed while the run was at work.",
+            hint="What was finished before lies where it went, with the ledger; give that folder "
+            "to --out to go on there.",
+        )
 
     def _stop(self, deadline: float) -> None:
         """Begin nothing new, and interrupt what is in hand at the deadline."""
@@ -318,6 +344,7 @@ class Engine:
         self._stop_fetching.set()
         self._storage.given_up.set()
         self._fetchers.shutdown(wait=True, cancel_futures=True)
+        self._lookers.shutdown(wait=True, cancel_futures=True)
         for thread in self._lanes.values():
             thread.interrupt()
             thread.finish()
@@ -337,7 +364,7 @@ class Engine:
         if self._deadline is not None or self._storage.trouble or self._exhausted:
             return
         # Finished assets that cannot be brought away fast enough hold new ones up.
-        waiting = len(self._preparing) + len(self._ready)
+        waiting = len(self._preparing) + len(self._ready) - self._slow_ones()
         room = self._ahead - max(waiting, self._packs)
         if room <= 0:
             return
@@ -345,7 +372,17 @@ class Engine:
         self._exhausted = len(rows) < room
         for row in rows:
             self._preparing[row.id] = row
-            self._fetchers.submit(self._prepare, row)
+            if classify(row.source) == "path":
+                # No server that does not answer stands in its way.
+                self._lookers.submit(self._prepare, row)
+            else:
+                self._fetching[row.id] = time.monotonic()
+                self._fetchers.submit(self._prepare, row)
+
+    def _slow_ones(self) -> int:
+        """Fetches that take so long that others are begun beside them."""
+        late = time.monotonic() - _SLOW
+        return min(_SLOW_ONES, sum(since < late for since in self._fetching.values()))
 
     def _patiently(self, action: Callable[[], AlreadyFinished | None]) -> AlreadyFinished | None:
         found: list[AlreadyFinished | None] = []
@@ -436,6 +473,7 @@ class Engine:
 
     def _prepared(self, told: _Prepared) -> None:
         row = self._preparing.pop(told.row.id)
+        self._fetching.pop(row.id, None)
         outcome = told.outcome
         if isinstance(outcome, Item):
             if self._deadline is None:
@@ -481,6 +519,7 @@ class Engine:
             self._storage_failures = 0
             self._preparer.release(item)
             item.done, item.size = message, message.size
+            self._largest = max(self._largest, message.size)
             self._bring(item, message.path)
         elif isinstance(message, Interrupted):
             item.row.attempts -= 1
@@ -516,7 +555,7 @@ class Engine:
 
     def _storage_failed(self, item: Item, error: RenderError) -> None:
         """No fault of the asset, unless it happens again where everything else is well."""
-        if self._storage.is_well(error):
+        if self._storage.is_well(error, self._largest * len(self._names)):
             tries = self._storage_tries[item.row.id] = self._storage_tries.get(item.row.id, 0) + 1
             if tries > 1 and self._deadline is None:
                 self._storage_failures += 1

@@ -14,12 +14,12 @@ from ..assets.resolve import Fetched, Resolver
 from ..assets.sources import Source, classify, path_of
 from ..dataset.layout import size_of
 from ..dataset.reader import AssetReader
-from ..errors import OutputExists, RenderError
+from ..errors import OutputExists, RenderError, SourceNotFound
 from ..files import file_sha256
 from ..job import RenderJob, current_form, differences
 from ..worker.protocol import Done, Stage
 from .output.store import Store
-from .queue.rows import Row
+from .queue.rows import UNDECODABLE, Row
 
 __all__ = [
     "AlreadyFinished",
@@ -29,6 +29,7 @@ __all__ = [
     "changed_job",
     "ensure_same_source",
     "mismatch_error",
+    "undecodable",
 ]
 
 _KEPT: Final = {"license": str, "sha256": str, "file_type": str, "file_size": int}
@@ -108,6 +109,8 @@ class Preparer:
             RenderError: Why there is no file.
         """
         options = row.options or {}
+        if options.get(UNDECODABLE):
+            raise undecodable(row.source)
         source = Source(
             row.source, classify(row.source), row.asset_id,
             options.get("job", {}), options.get("known", {}),
@@ -220,6 +223,14 @@ def changed_job(old: dict[str, Any], job: RenderJob) -> list[str]:
     """How a job differs from one of another fingerprint."""
     changes = differences(current_form(old), job.resolved().to_dict())
     return changes or ["the content of cameras.file or lighting.hdri"]
+
+
+def undecodable(source: str) -> SourceNotFound:
+    """What is said of a file that cannot be written of."""
+    return SourceNotFound(
+        f"{source} cannot be read: its name is not UTF-8 text.",
+        hint="Rename it; convmv does that for whole folders.",
+    )
 
 
 def mismatch_error(where: str, changes: list[str]) -> OutputExists:

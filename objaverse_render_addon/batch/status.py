@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
 import socket
@@ -16,13 +15,15 @@ from typing import Any, Final
 
 from ..errors import SourceNotFound
 from ..files import replacing
+from ..words import one_line, redacted
 from .output.store import state_folder
 from .queue.ledger import Ledger
 from .queue.ledger_file import named
-from .queue.rows import FAILED, MERGED, STATES, Run
+from .queue.rows import FAILED, STATES, Run
 
 __all__ = ["Status", "export_csv", "failures", "ledgers", "read_status"]
 
+_MOST_PARTS: Final = 1_000_000
 _QUIET: Final = 30.0
 """Seconds without a sign of life after which a run is taken for dead."""
 
@@ -36,7 +37,7 @@ def ledgers(out: str | Path, state: Path | None = None) -> list[Path]:
     folder = state or state_folder(out)
     whole = folder / "ledger.sqlite"
     parts = sorted(folder.glob("ledger-*-of-*.sqlite"))
-    if whole.is_file():
+    if whole.exists():
         return [whole] if _has_all(whole, parts) else parts
     if not parts:
         raise SourceNotFound(
@@ -126,7 +127,7 @@ def read_status(paths: Sequence[Path]) -> Status:
     status = Status()
     reasons, file_types = Counter[str](), Counter[str]()
     splits = set[int]()
-    merged: dict[str, Any] = {}
+    merged = 0, set[int]()
     for path in paths:
         with named(path), Ledger(path, read_only=True) as ledger:
             for name, count in ledger.counts().items():
@@ -134,7 +135,7 @@ def read_status(paths: Sequence[Path]) -> Status:
             reasons.update(ledger.failures_by("reason"))
             file_types.update(ledger.failures_by("file_type"))
             run = ledger.last_run()
-            merged = json.loads(ledger.get(MERGED) or "{}")
+            merged = ledger.merged()
         if match := re.search(r"-of-(\d+)\.sqlite$", path.name):
             splits.add(int(match.group(1)))
         if run is not None:
@@ -143,10 +144,11 @@ def read_status(paths: Sequence[Path]) -> Status:
                 status.rate += (run.done + run.failed) / run.elapsed
     status.reasons, status.file_types = dict(reasons.most_common()), dict(file_types.most_common())
     status.parts = len(paths), max(1, len(paths), *splits)
-    if len(paths) == 1 and merged:
-        status.missing = sorted(set(range(merged["of"])) - set(merged["parts"]))
+    of, known = merged
+    if len(paths) == 1 and 0 < of <= _MOST_PARTS:
+        status.missing = sorted(set(range(of)) - known)
         if status.missing:
-            status.parts = len(merged["parts"]), merged["of"]
+            status.parts = len(known), of
     status.splits = sorted(splits)
     for folder in {path.parent for path in paths}:
         for pattern in ("staging/[!.]*", "part-*/staging/[!.]*"):
@@ -185,8 +187,15 @@ def export_csv(paths: Sequence[Path], folder: Path) -> list[tuple[Path, int]]:
             for path in paths:
                 with named(path), Ledger(path, read_only=True) as ledger:
                     for row in ledger.assets(states):
-                        more = [row["reason"], row["message"]] if name == "failed" else []
-                        writer.writerow([row["updated"], row["source"], row["sha256"] or "", *more])
+                        values = [row["updated"], redacted(row["source"]), row["sha256"] or ""]
+                        if name == "failed":
+                            values += [row["reason"], _cell(row["message"] or "")]
+                        writer.writerow([one_line(str(value)) for value in values])
                         count += 1
         written.append((target, count))
     return written
+
+
+def _cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

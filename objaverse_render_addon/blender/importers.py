@@ -53,9 +53,14 @@ def import_file(path: Path, kind: str, *, keep_lights: bool = False) -> str:
         return _import(path, kind, keep_lights)
     except RuntimeError as error:
         # Operators report their failure by raising RuntimeError("Error: ...").
-        cause = str(error).strip().removeprefix("Error: ")
+        said = str(error).strip().removeprefix("Error: ")
+        # Of an importer that is written in Python, its own error; the rest is for the log.
+        trace = said.splitlines() if "Traceback (most recent call last)" in said else []
+        own = [line for line in trace if line[:1].strip() and not line.startswith("Location:")]
         raise ImportFailed(
-            f"{path}: {cause}", hint="Open the file in Blender to see what is wrong with it."
+            f"{path}: {own[-1] if own else said}",
+            hint="Open the file in Blender to see what is wrong with it.",
+            log=said if own else "",
         ) from error
 
 

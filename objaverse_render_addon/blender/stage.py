@@ -115,7 +115,7 @@ class Stage:
             raise ValueError(f"there is a {asset_id} on the stage already")
         since = time.perf_counter()
         on_stage("import")
-        kind = inspect_file(path)
+        kind = inspect_file(path, whole=True)
         keep = self.job.lighting.mode == "keep"
         alone = self._scene is None
         gate = Gate(path, kind, folders, rules.missing_parts)

@@ -55,7 +55,7 @@ def import_into_scene(scene: bpy.types.Scene, path: Path, *, keep_lights: bool) 
     Raises:
         RenderError: As the engine's own import; nothing is left behind.
     """
-    kind = inspect_file(path)
+    kind = inspect_file(path, whole=True)
     before, blocks = set(bpy.data.objects), set(bpy.data.user_map())
     collections = set(bpy.data.collections)
     selected = [obj for obj in scene.objects if obj.select_get()]

@@ -6,7 +6,6 @@ One module per command, each with an ``add`` that declares its arguments.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,6 +31,7 @@ from . import (
 )
 from .common import complain
 from .flags import joined
+from .terminal import finish, open_all
 
 __all__ = ["main"]
 
@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None, blender: Path | None = None) ->
         blender: The program to render with where ``--blender`` does not say; Blender itself
             gives its own.
     """
+    open_all()
     parser = _parser()
     options = parser.parse_args(joined(sys.argv[1:] if arguments is None else arguments))
     if getattr(options, "blender", "") is None:
@@ -56,15 +57,17 @@ def main(arguments: Sequence[str] | None = None, blender: Path | None = None) ->
     try:
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
+    except BrokenPipeError:
+        # The reader of what was asked for went away (… | head); that is no failure of ours.
+        return 0
     except KeyboardInterrupt:
         error: RenderError = Interrupted("Stopped.")
     except RenderError as caught:
         error = caught
-    except BrokenPipeError:
-        # The reader of our output went away (… | head); that is no failure of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    finally:
+        finish()
     complain(error, f"error [{error.reason}]")
+    finish()
     return error.exit_code
 
 

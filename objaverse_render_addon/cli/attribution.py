@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidJob
+from ..errors import InvalidJob, RenderError
 from ..words import how_many
 from .common import complain
+from .terminal import say, show_text, warn
 
 if TYPE_CHECKING:
     from ..dataset.credits import Credit
@@ -62,16 +62,22 @@ def _attribution(options: argparse.Namespace) -> int:
         raise InvalidJob(
             f"{options.output}: credits are {', '.join(FORMATS)}.", hint="Choose one of these."
         )
-    assets = [asset for path in options.paths for asset in find_assets(path)]
+    unread: list[tuple[str, RenderError]] = []
+
+    def note(where: str, error: RenderError) -> None:
+        unread.append((where, error))
+
+    assets = [asset for path in options.paths for asset in find_assets(path, on_broken=note)]
     catalogue = Catalogue.existing(options.download_dir and options.download_dir.expanduser())
     with catalogue or contextlib.nullcontext():
         found, broken = credits_of(assets, catalogue.known if catalogue else None)
+    broken = [*unread, *broken]
     text = render_credits(found, extension)
     if options.output is None:
-        print(text, end="")
+        show_text(text)
     else:
         write_whole(options.output, text.encode())
-        print(f"{options.output}: credits of {how_many(len(found), 'asset')}")
+        say(f"{options.output}: credits of {how_many(len(found), 'asset')}")
     _warn(found)
     for where, error in broken:
         complain(error, f"failed {where}")
@@ -85,8 +91,7 @@ def _warn(found: list[Credit]) -> None:
             cautions.setdefault(caution, []).append(credit.asset_id)
     for caution, names in sorted(cautions.items()):
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        print(
+        warn(
             f"warning: {caution}: {len(names)} of {how_many(len(found), 'asset')}: "
-            f"{', '.join(names[:_NAMED])}{more}",
-            file=sys.stderr,
+            f"{', '.join(names[:_NAMED])}{more}"
         )

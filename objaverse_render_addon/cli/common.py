@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from ..errors import RenderError, reasons
+from .terminal import warn
 
 __all__ = [
     "Bar",
@@ -33,13 +34,13 @@ _T = TypeVar("_T")
 
 def complain(error: RenderError, prefix: str = "error") -> None:
     """Tell a failure: what, the way out, and what the worker last said."""
-    print(f"{prefix}: {error.message}", file=sys.stderr)
+    warn(f"{prefix}: {error.message}")
     if error.hint:
-        print(f"  → {error.hint}", file=sys.stderr)
+        warn(f"  → {error.hint}")
     if error.log:
-        print("  the worker's last words:", file=sys.stderr)
+        warn("  the worker's last words:")
         for line in error.log.splitlines()[-8:]:
-            print(f"    {line}", file=sys.stderr)
+            warn(f"    {line}")
 
 
 def add_blender(parser: argparse._ActionsContainer) -> None:

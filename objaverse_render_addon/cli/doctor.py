@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 from .common import add_blender, add_sandbox
+from .terminal import show, show_json
 
 __all__ = ["add"]
 
@@ -40,11 +40,11 @@ def _doctor(options: argparse.Namespace) -> int:
 
     facts = examine(options.blender, options.sandbox)
     if options.json:
-        print(json.dumps(facts, indent=1))
+        show_json(facts, indent=1)
     else:
         for section, values in facts.items():
-            print(f"{section}:")
+            show(f"{section}:")
             for name, value in values.items():
-                print(f"  {name:12s} {value}")
+                show(f"  {name:12s} {value}")
     problems = facts.get("problems", {})
     return 1 if problems else 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Interrupted, exit_code_of
+from ..words import redacted
 from .common import Bar, complain, readable_size, whole_from
+from .terminal import say, say_json
 
 if TYPE_CHECKING:
     from ..assets.ahead import FetchResult
@@ -102,10 +103,10 @@ def _download(options: argparse.Namespace) -> int:
             cancel.set()
             raise Interrupted("Stopped.", hint="Run the same command again to go on.") from error
     if options.json:
-        print(json.dumps({"kind": "summary", **counts, "bytes": received}), flush=True)
+        say_json({"kind": "summary", **counts, "bytes": received})
     elif not options.quiet and sum(counts.values()) > 1:
         said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        print(f"{said}, {readable_size(received)}")
+        say(f"{said}, {readable_size(received)}")
     return exit_code_of(codes)
 
 
@@ -114,16 +115,16 @@ def _tell(result: FetchResult, options: argparse.Namespace) -> None:
     if options.json:
         record = {
             "kind": "result",
-            "source": result.source.text,
+            "source": redacted(result.source.text),
             "status": result.status,
-            "path": str(fetched.path) if fetched else None,
+            "path": str(fetched.path) if fetched and not fetched.temporary else None,
             "bytes": result.received,
             "known": fetched.provenance if fetched else {},
             "reason": error.reason if error else None,
             "error": error.message if error else None,
             "hint": error.hint if error else None,
         }
-        print(json.dumps(record), flush=True)
+        say_json(record)
         return
     if error is not None:
         complain(error, f"failed [{error.reason}]")
@@ -131,4 +132,6 @@ def _tell(result: FetchResult, options: argparse.Namespace) -> None:
         size = f" ({readable_size(result.received)})" if result.received else ""
         state = fetched.provenance.get("objaverse_xl", {}).get("state", "")
         note = f" [{state}]" if state in ("modified", "new") else ""
-        print(f"{result.status:7s} {fetched.path}{size}{note}", flush=True)
+        # What lies in an archive here is unpacked when it is rendered, and stays where it is.
+        where = redacted(result.source.text) if fetched.temporary else fetched.path
+        say(f"{result.status:7s} {where}{size}{note}")

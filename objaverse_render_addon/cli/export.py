@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from typing import Any
 
 from ..words import how_many
 from .common import Bar, complain, number_from, whole_from
+from .terminal import say, say_json, show
 
 __all__ = ["add"]
 
@@ -107,7 +107,8 @@ def _export(options: argparse.Namespace) -> int:
 
     if options.to in ("help", "list"):
         width = max(map(len, FORMATS))
-        print("\n".join(f"{name:{width}}  {form.about}" for name, form in FORMATS.items()))
+        for name, form in FORMATS.items():
+            show(f"{name:{width}}  {form.about}")
         return 0
     if not options.dataset or not options.out:
         raise InvalidJob("An export needs DIR and --out.", hint="objaverse-render export --help")
@@ -152,7 +153,7 @@ class _Progress(Bar):
                 "error": error.message if error else None,
                 "hint": error.hint if error else None,
             }  # fmt: skip
-            print(json.dumps(line), flush=True)
+            say_json(line)
         elif outcome.error is not None:
             complain(outcome.error, f"failed [{outcome.error.reason}]")
         self.show(done, total)
@@ -165,17 +166,19 @@ def _tell(report: Any, options: argparse.Namespace) -> None:
     }
     if options.json:
         summary = {"scenes": report.scenes, "views": report.views, "notes": report.notes}
-        print(json.dumps({"kind": "summary", **counts, **summary}), flush=True)
+        say_json({"kind": "summary", **counts, **summary})
         return
     if options.quiet:
         return
     said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    print(f"{report.target}: {how_many(report.scenes, 'scene')}, "
+    say(f"{report.target}: {how_many(report.scenes, 'scene')}, "
         f"{how_many(report.views, 'view')} ({said})")
     if report.splits:
-        print("  " + ", ".join(f"{split} {count}" for split, count in report.splits.items()))
+        say("  " + ", ".join(f"{split} {count}" for split, count in report.splits.items()))
     for note in report.notes:
         worst = "" if note["worst"] is None else f" (worst: {note['worst']:.6g})"
-        print(f"  {note['kind']}: {note['text']}{worst} [{how_many(note['scenes'], 'scene')}]")
+        say(f"  {note['kind']}: {note['text']}{worst} [{how_many(note['scenes'], 'scene')}]")
     if report.trains and report.scenes:
-        print("\n  ".join(["Train with:", *report.trains.splitlines()]))
+        say("Train with:")
+        for line in report.trains.splitlines():
+            say(f"  {line}")

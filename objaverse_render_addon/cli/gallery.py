@@ -8,6 +8,7 @@ from typing import Any
 
 from ..words import how_many
 from .common import Bar, whole_from
+from .terminal import say
 
 __all__ = ["add"]
 
@@ -69,7 +70,7 @@ def _gallery(options: argparse.Namespace) -> int:
             on_asset=lambda done, total, *_: bar.show(done, total),
         )
     failed = f", {made.failed} failed" if made.failed else ""
-    print(
+    say(
         f"{made.page}: {how_many(made.assets, 'asset')} ({made.made} made, "
         f"{made.assets - made.made} unchanged, {made.removed} removed{failed})"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from .common import new_bar
 
 if TYPE_CHECKING:
     from ..assets.catalogue import Catalogue
+from .terminal import warn
 
 __all__ = ["add_cache", "open_catalogue"]
 
@@ -45,11 +45,10 @@ def open_catalogue(options: argparse.Namespace) -> Catalogue:
         )
     if catalogue.problems:
         missing = [name for name in catalogue.problems if name.startswith("metadata/")]
-        print(
+        warn(
             f"warning: {len(missing)} of the 160 annotation files are not in the index "
             f"({catalogue.objects} objects are): {next(iter(catalogue.problems.values()))}. "
-            "Search once with the network to have all.",
-            file=sys.stderr,
+            "Search once with the network to have all."
         )
     return catalogue
 
@@ -70,10 +69,9 @@ class _Making:
         if not self._stage:
             where = self._folder or "~/.objaverse"
             fetch = "" if self._offline else "what is missing of it is fetched first, "
-            print(
+            warn(
                 f"Making the index of Objaverse in {where}, once: {fetch}then it takes about two "
-                "minutes.",
-                file=sys.stderr,
+                "minutes."
             )
         if stage != self._stage:
             self._close()
@@ -91,4 +89,4 @@ class _Making:
         self._close()
         if self._stage and kind is None:
             seconds = time.monotonic() - self._since
-            print(f"The index is ready after {seconds:.0f} s.", file=sys.stderr)
+            warn(f"The index is ready after {seconds:.0f} s.")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidJob, SourceNotFound
 from .index import add_cache, cache_folder
+from .terminal import say, show, show_json
 
 if TYPE_CHECKING:
     from ..assets.entry import Entry
@@ -66,7 +66,7 @@ def _info(options: argparse.Namespace) -> int:
         found.append(entry)
         description = description_of(files.record(entry.shard, uid) or {}, 2000)
         if options.json:
-            print(json.dumps({**entry.to_dict(), "description": description}))
+            show_json({**entry.to_dict(), "description": description})
         else:
             _show(entry, description)
     if options.output is not None:
@@ -98,7 +98,7 @@ def _show(entry: Entry, description: str) -> None:
     }
     for name, text in lines.items():
         if text.strip():
-            print(f"{name:12s} {text.strip()}")
+            show(f"{name:12s} {text.strip()}")
 
 
 def _said(value: int | None) -> str:
@@ -115,4 +115,4 @@ def _save_thumbnail(entry: Entry, options: argparse.Namespace) -> None:
     if target.suffix.lower() not in (path.suffix, ".jpeg" if path.suffix == ".jpg" else ""):
         target = target.with_name(target.name + path.suffix)
     write_whole(target, path.read_bytes())
-    print(f"{'saved':12s} {target}")
+    say(f"{'saved':12s} {target}")

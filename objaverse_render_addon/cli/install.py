@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import InvalidJob
 from .common import add_blender
+from .terminal import say
 
 __all__ = ["add"]
 
@@ -41,5 +42,5 @@ def _install(options: argparse.Namespace) -> int:
     if options.blender is None:
         raise InvalidJob("Which Blender?", hint="objaverse-render install --blender PATH")
     for name, value in install(options.blender, options.extension).items():
-        print(f"{name:10s} {value}")
+        say(f"{name:10s} {value}")
     return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..words import how_many, short_list
+from .terminal import say
 
 __all__ = ["add"]
 
@@ -43,12 +44,17 @@ def add(commands: Any) -> None:
 def _merge(options: argparse.Namespace) -> int:
     from ..batch.output.store import state_folder
     from ..batch.queue.merge import merge
+    from ..batch.status import read_status
 
     folder = options.state or state_folder(options.out)
     paths = options.ledgers or sorted(folder.glob("ledger-*-of-*.sqlite"))
     count, missing = merge(paths, folder / "ledger.sqlite", options.out)
-    print(f"{folder / 'ledger.sqlite'}: {how_many(count, 'asset')} of "
+    say(f"{folder / 'ledger.sqlite'}: {how_many(count, 'asset')} of "
         f"{how_many(len(paths), 'part')}")
+    counts = read_status([folder / "ledger.sqlite"]).counts
+    ended = ("done", "failed", "given up")
+    if rest := sum(number for name, number in counts.items() if name not in ended):
+        say(f"not rendered yet: {how_many(rest, 'asset')}; run their parts again")
     if missing:
-        print(f"parts that are missing: {short_list(missing)}")
+        say(f"parts that are missing: {short_list(missing)}")
     return 0

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from ..batch.results import KEPT_RESULTS
-from ..words import how_many
+from ..words import how_many, one_line, redacted
 from .common import complain, new_bar
+from .terminal import clear_line, say, say_json, warn
 
 __all__ = ["JsonProgress", "TerminalProgress"]
 
@@ -29,43 +30,40 @@ class JsonProgress:
 
     def start(self, counts: dict[str, int]) -> None:
         """The list was read."""
-        print(json.dumps({"kind": "start", **counts}), flush=True)
+        say_json({"kind": "start", **counts})
 
     def event(self, event: Any) -> None:
         """Of a worker, as it comes."""
         from ..batch.results import as_json
 
         if event.kind not in ("done", "failed"):
-            print(json.dumps(as_json(event)), flush=True)
+            say_json(as_json(event))
 
     def result(self, result: Any) -> None:
         """An asset ended."""
         error = result.error
-        print(
-            json.dumps(
-                {
-                    "kind": "result",
-                    "source": result.source,
-                    "asset_id": result.asset_id,
-                    "status": result.status,
-                    "path": str(result.path) if result.path and result.status != "failed" else None,
-                    "views": result.views,
-                    "warnings": result.warnings,
-                    "doubts": result.doubts,
-                    "seconds": result.seconds,
-                    "reason": error.reason if error else None,
-                    "error": error.message if error else None,
-                    "hint": error.hint if error else None,
-                    "log": error.log if error else None,
-                }
-            ),
-            flush=True,
+        say_json(
+            {
+                "kind": "result",
+                "source": redacted(result.source),
+                "asset_id": result.asset_id,
+                "status": result.status,
+                "path": str(result.path) if result.path and result.status != "failed" else None,
+                "views": result.views,
+                "warnings": result.warnings,
+                "doubts": result.doubts,
+                "seconds": result.seconds,
+                "reason": error.reason if error else None,
+                "error": error.message if error else None,
+                "hint": error.hint if error else None,
+                "log": error.log if error else None,
+            }
         )
 
     def summary(self, report: Any) -> None:
         """The run ended."""
         counts = {name: report.counts[name] for name in ("done", "skipped", "failed")}
-        print(json.dumps({"kind": "summary", **counts}), flush=True)
+        say_json({"kind": "summary", **counts})
 
 
 class TerminalProgress:
@@ -103,7 +101,7 @@ class TerminalProgress:
             self._spoke = time.monotonic()
             if self._doing:
                 seconds = self._spoke - self._since
-                print(f"{seconds:.0f} s: {self._state(seconds)}", file=sys.stderr, flush=True)
+                warn(f"{seconds:.0f} s: {self._state(seconds)}")
 
     def _state(self, seconds: float) -> str:
         if self._to_do <= 1:
@@ -126,7 +124,7 @@ class TerminalProgress:
     def event(self, event: Any) -> None:
         """Of a worker, as it comes."""
         if event.kind == "notice":
-            self._line(event.text)
+            self._line(warn, event.text)
             return
         if event.kind == "frame-done":
             self._views += 1
@@ -138,12 +136,13 @@ class TerminalProgress:
             return
         alone = self._to_do == 1
         if alone and event.kind == "stage" and event.name != "render":
-            print(f"\r\033[K{event.asset_id}: {event.name} …", end="", file=sys.stderr, flush=True)
+            clear_line()
+            warn(f"{event.asset_id}: {event.name} …", end="")
         elif event.kind == "frame-done" or (event.kind == "stage" and not alone):
             if self._bar is None:
                 total = event.total if alone else self._to_do
-                print("\r\033[K", end="", file=sys.stderr)
-                title = event.asset_id[:40] if alone else None
+                clear_line()
+                title = one_line(event.asset_id[:40]) if alone else None
                 self._bar = new_bar(total, desc=title, unit=" views" if alone else " assets")
             if self._bar is not None and alone:
                 self._bar.update()
@@ -170,7 +169,7 @@ class TerminalProgress:
             return
         if result.status == "skipped":
             if self._to_do + self._earlier < 100:
-                self._line(f"skipped {_where(result)} (whole already)", sys.stdout)
+                self._line(say, f"skipped {_where(result)} (whole already)")
             return
         seconds = result.seconds.get("total", 0.0)
         rate = result.views / seconds if seconds else 0.0
@@ -181,17 +180,18 @@ class TerminalProgress:
             f"        doubt: {name} in {count} of {views}"
             for name, count in sorted(result.doubts.items())
         ]
-        self._line("\n".join(lines), sys.stdout)
+        self._line(say, *lines)
 
     def _clear(self) -> None:
         if self._bar is not None:
             self._bar.clear()
         elif sys.stderr.isatty():
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            clear_line()
 
-    def _line(self, text: str, stream: Any = None) -> None:
+    def _line(self, tell: Callable[[str], None], *lines: str) -> None:
         self._clear()
-        print(text, file=stream or sys.stderr, flush=True)
+        for line in lines:
+            tell(line)
         if self._bar is not None:
             self._bar.refresh()
 
@@ -199,11 +199,11 @@ class TerminalProgress:
         """The run ended."""
         counts = report.counts
         if not sum(counts.values()) and not self._quiet:
-            print("no assets: the sources name none, or none that this run was asked for")
+            say("no assets: the sources name none, or none that this run was asked for")
         if self._quiet or sum(counts.values()) < 2:
             return
         names = [name for name in ("done", "skipped", "failed") if counts[name]]
-        print(", ".join(f"{counts[name]} {name}" for name in names))
+        say(", ".join(f"{counts[name]} {name}" for name in names))
 
 
 def _where(result: Any) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 
 from ..errors import InvalidJob, exit_code_of
 from ..job import CameraRules, RenderJob
-from ..words import how_many
+from ..words import how_many, redacted
 from .common import add_blender, add_sandbox, complain, number_from, reason_or_all, whole_from
 from .flags import add_job_flags, job_of
 from .progress import JsonProgress, TerminalProgress
+from .terminal import say, show, show_text
 
 __all__ = ["add"]
 
@@ -208,7 +209,7 @@ def _render(options: argparse.Namespace) -> int:
 
     job = job_of(options)
     if options.print_job:
-        print(job.resolved().to_toml(), end="")
+        show_text(job.resolved().to_toml())
         return 0
     if not options.sources:
         raise InvalidJob("No source is given.", hint="objaverse-render render FILE… --out DIR")
@@ -282,7 +283,7 @@ def _render(options: argparse.Namespace) -> int:
     if not options.quiet and not options.json:
         for made in exports.reports:
             scenes = how_many(made.scenes, "scene")
-            print(f"{made.target}: {scenes} for {made.format}; see export.json")
+            say(f"{made.target}: {scenes} for {made.format}; see export.json")
     return report.exit_code or (exports.errors[0].exit_code if exports.errors else 0)
 
 
@@ -298,10 +299,10 @@ def _show_plan(plans: list[Any], job: RenderJob) -> int:
         if item.error:
             complain(item.error, f"failed [{item.error.reason}]")
         else:
-            print(f"{item.action:7s}{item.source} -> {item.path}")
+            show(f"{item.action:7s}{redacted(item.source)} -> {item.path}")
     count = sum(item.action == "render" for item in plans)
     views = "all views" if cameras.views is None else how_many(cameras.views, "view")
-    print(
+    show(
         f"{count} of {how_many(len(plans), 'asset')} to render: {views} each ({cameras.pattern}), "
         f"{width}x{height}, {', '.join(resolved.pixels.passes)}"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from ..errors import InvalidJob
 from ..words import how_many
 from .common import number_from, whole_from
 from .index import add_cache, open_catalogue
+from .terminal import show, show_json, warn
 
 if TYPE_CHECKING:
     from ..assets.catalogue import Found, Query
@@ -108,10 +108,10 @@ def _search(options: argparse.Namespace) -> int:
         found = catalogue.search(query, count=True)
     if options.output is not None:
         _write(options.output, found, _comment(options, found))
-        print(f"{options.output}: {_matches(found)}", file=sys.stderr)
+        warn(f"{options.output}: {_matches(found)}")
     elif options.json:
         for entry in found.entries:
-            print(json.dumps(entry.to_dict()))
+            show_json(entry.to_dict())
     else:
         _show(found)
     return 0
@@ -142,10 +142,10 @@ def _query(options: argparse.Namespace) -> Query:
 def _list_categories(categories: dict[str, int], text: str, as_json: bool) -> int:
     wanted = {n: c for n, c in categories.items() if text.lower() in n.lower()}
     if as_json:
-        print(json.dumps(wanted))
+        show_json(wanted)
         return 0
     for name, count in wanted.items():
-        print(f"{count:6d}  {name}")
+        show(f"{count:6d}  {name}")
     return 0
 
 
@@ -158,21 +158,21 @@ def _show(found: Found) -> None:
     from ..assets.text import shortened
 
     if not found.entries:
-        print("Nothing found.", file=sys.stderr)
+        warn("Nothing found.")
         return
     width = shutil.get_terminal_size((120, 24)).columns
     # What is left beside the columns of fixed width goes to name and author.
     free = max(30, width - 32 - 10 - 9 - 5 - 7 - 7)
     name, author = free * 3 // 5, free - free * 3 // 5
     head = f"{'uid':32s} {'name':{name}s} {'author':{author}s} {'license':10s}"
-    print(f"{head} {'faces':>9s} {'anim':>5s} {'likes':>7s}")
+    show(f"{head} {'faces':>9s} {'anim':>5s} {'likes':>7s}")
     for entry in found.entries:
-        print(
+        show(
             f"{entry.uid} {shortened(entry.title, name)} {shortened(entry.author, author)} "
             f"{shortened(entry.license_text or 'unknown', 10)} {_or_dash(entry.faces):>9s} "
             f"{_or_dash(entry.animations):>5s} {entry.likes:7d}".rstrip()
         )
-    print(_matches(found), file=sys.stderr)
+    warn(_matches(found))
 
 
 def _matches(found: Found) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .common import beside, whole_from
+from .terminal import say
 
 __all__ = ["add"]
 
@@ -44,5 +45,5 @@ def _sheet(options: argparse.Namespace) -> int:
     asset: str = options.asset
     target = options.output or beside(asset, ".sheet.png")
     width, height = contact_sheet(asset, target, views=options.views, size=options.size)
-    print(f"{target} ({width}x{height})")
+    say(f"{target} ({width}x{height})")
     return 0

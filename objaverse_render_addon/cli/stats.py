@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import RenderError, from_reason
 from ..words import how_many
 from .common import add_jobs, counted, readable_size, whole_from
+from .terminal import say, show_json
 
 if TYPE_CHECKING:
     from ..dataset.stats import Statistics
@@ -49,13 +50,17 @@ def add(commands: Any) -> None:
 
 
 def _stats(options: argparse.Namespace) -> int:
-    from ..dataset.stats import Statistics, gather
+    from ..dataset.stats import Statistics, gather, unreadable
     from ..dataset.stats_page import page
     from ..dataset.storage import find_assets
     from ..files import write_whole
 
-    assets = find_assets(options.path)
     total = Statistics()
+
+    def broken(where: str, error: RenderError) -> None:
+        total.merge(unreadable(where, error))
+
+    assets = find_assets(options.path, on_broken=broken)
     for found in counted(gather(assets, options.views, options.jobs), len(assets)):
         total.merge(found)
     folder = Path(options.path)
@@ -64,20 +69,22 @@ def _stats(options: argparse.Namespace) -> int:
     output = options.output or (folder if folder.is_dir() else Path()) / "stats.html"
     write_whole(output, page(options.path, record).encode())
     if options.json:
-        print(json.dumps(record))
+        show_json(record)
     else:
         _tell(total, output)
-    return 0
+    codes = {from_reason(reason, "").exit_code for reason in total.unreadable}
+    return 0 if not codes else codes.pop() if len(codes) == 1 else 3
 
 
 def _never_rendered(folder: Path) -> Counter[str]:
     """Reason to number of assets, as the ledger of the runs into a local folder tells."""
     from ..batch.queue.ledger import Ledger
+    from ..batch.queue.ledger_file import named
 
     path = folder / ".state" / "ledger.sqlite"
     if not path.is_file():
         return Counter()
-    with Ledger(path, read_only=True) as ledger:
+    with named(path), Ledger(path, read_only=True) as ledger:
         return Counter(ledger.failures_by("reason"))
 
 
@@ -95,12 +102,12 @@ def _quantity(name: str, value: float) -> str:
 def _tell(total: Statistics, output: Path) -> None:
     from ..dataset.stats import ABOUT
 
-    print(f"{how_many(total.assets, 'asset')}, {how_many(total.views, 'view')}")
+    say(f"{how_many(total.assets, 'asset')}, {how_many(total.views, 'view')}")
     for name, histogram in total.histograms.items():
         if histogram.count:
             low, middle, high = (histogram.quantile(share) for share in (0.05, 0.5, 0.95))
             told = [_quantity(name, value) for value in (middle, low, high)]
-            print(f"  {ABOUT[name][0]:<20} median {told[0]:<11} 90 % in {told[1]} … {told[2]}")
+            say(f"  {ABOUT[name][0]:<20} median {told[0]:<11} 90 % in {told[1]} … {told[2]}")
     doubts = {name: counts["doubt"] for name, counts in total.checks.items() if counts["doubt"]}
     for title, counts in (
         ("doubt", doubts),
@@ -109,5 +116,5 @@ def _tell(total: Statistics, output: Path) -> None:
         ("cannot be read", total.unreadable),
     ):
         for name, count in sorted(counts.items()):
-            print(f"  {title}: {name} {count}")
-    print(output)
+            say(f"  {title}: {name} {count}")
+    say(str(output))

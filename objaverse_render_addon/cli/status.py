@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -12,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DuplicateAsset
-from ..words import how_many, short_list
+from ..words import how_many, redacted, short_list
 from .common import reason, reason_or_all
+from .terminal import clear_screen, say, show, show_json, warn
 
 __all__ = ["add"]
 
@@ -64,7 +63,7 @@ def _status(options: argparse.Namespace) -> int:
         return _retry(paths, options)
     if options.csv:
         for path, count in export_csv(paths, options.csv):
-            print(f"{path}: {how_many(count, 'row')}")
+            say(f"{path}: {how_many(count, 'row')}")
         return 0
     if options.failed:
         for row in failures(paths, options.reason):
@@ -80,10 +79,12 @@ def _status(options: argparse.Namespace) -> int:
                 "yield": status.yielded,
                 "seconds_left": status.seconds_left,
             }
-            print(json.dumps(facts), flush=True)
+            show_json(facts)
         else:
-            text = _describe(status)
-            print(("\033[2J\033[H" if options.watch and sys.stdout.isatty() else "") + text)
+            if options.watch:
+                clear_screen()
+            for line in _describe(status):
+                show(line)
         if not options.watch or status.ended == status.total:
             return 0
         time.sleep(3)
@@ -103,33 +104,34 @@ def _retry(paths: list[Path], options: argparse.Namespace) -> int:
                 failed.update(ledger.failures_by("reason"))
         finally:
             lock.release()
-    print(f"waiting for the next run: {how_many(count, 'asset')}")
+    say(f"waiting for the next run: {how_many(count, 'asset')}")
     twice = failed[DuplicateAsset.reason]
     if twice and {"all", DuplicateAsset.reason} & {*options.retry}:
-        print(
+        warn(
             f"  {how_many(twice, 'duplicate')} cannot be tried again: another asset of the list "
-            "has the name, or is the same.\n  → In the list, give each another --id.",
-            file=sys.stderr,
+            "has the name, or is the same."
+        )
+        warn("  → In the list, give each another --id."
         )
     elif not count:
         others = ", ".join(f"{name} {number}" for name, number in failed.most_common())
-        print(f"  no asset failed so; what failed: {others or 'none'}", file=sys.stderr)
+        warn(f"  no asset failed so; what failed: {others or 'none'}")
     return 0
 
 
 def _show_failure(row: dict[str, Any], options: argparse.Namespace) -> None:
     if options.json:
-        print(json.dumps(row))
+        show_json({**row, "source": redacted(row["source"])})
         return
-    print(f"{row['source']} [{row['reason']}] {row['message']}")
+    show(f"{redacted(row['source'])} [{row['reason']}] {row['message']}")
     if row["hint"]:
-        print(f"  → {row['hint']}")
+        show(f"  → {row['hint']}")
     if options.log and row["log"]:
         for line in row["log"].splitlines():
-            print(f"    {line}")
+            show(f"    {line}")
 
 
-def _describe(status: Any) -> str:
+def _describe(status: Any) -> list[str]:
     from ..batch.status import is_alive
 
     counts = status.counts
@@ -186,7 +188,7 @@ def _describe(status: Any) -> str:
         if found:
             lines.append(f"failures by {title}:")
             lines += [f"  {count:8d}  {name}" for name, count in found.items()]
-    return "\n".join(lines)
+    return lines
 
 
 def _duration(seconds: float) -> str:

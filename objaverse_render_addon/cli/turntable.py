@@ -8,6 +8,7 @@ from typing import Any
 
 from ..words import how_many
 from .common import beside, number_from, whole_from
+from .terminal import say
 
 __all__ = ["add"]
 
@@ -65,5 +66,5 @@ def _turntable(options: argparse.Namespace) -> int:
         seconds=options.seconds,
         background=parse_background(options.background),
     )
-    print(f"{target} ({how_many(frames, 'frame')}, {width}x{height})")
+    say(f"{target} ({how_many(frames, 'frame')}, {width}x{height})")
     return 0

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 from ..words import how_many
 from .common import add_jobs, complain, counted
+from .terminal import say, say_json, warn
 
 if TYPE_CHECKING:
     from ..dataset.verify import AssetVerdict
@@ -54,7 +53,7 @@ def _verify(options: argparse.Namespace) -> int:
         bad += 1
         if options.json:
             facts = {"asset": where, "ok": False, "views": 0, "failed": [error.message]}
-            print(json.dumps({**facts, "doubts": {}}), flush=True)
+            say_json({**facts, "doubts": {}})
         else:
             complain(error, f"FAILED {where}")
 
@@ -63,35 +62,32 @@ def _verify(options: argparse.Namespace) -> int:
     for verdict in counted(verify_all(assets, options.jobs), len(assets)):
         bad += not verdict.ok
         if options.json:
-            print(
-                json.dumps(
-                    {
-                        "asset": verdict.asset,
-                        "ok": verdict.ok,
-                        "views": verdict.views,
-                        "failed": verdict.failed,
-                        "doubts": verdict.doubts,
-                    }
-                ),
-                flush=True,
+            say_json(
+                {
+                    "asset": verdict.asset,
+                    "ok": verdict.ok,
+                    "views": verdict.views,
+                    "failed": verdict.failed,
+                    "doubts": verdict.doubts,
+                }
             )
         else:
             _tell(verdict)
     if not options.json and len(assets) > 1:
-        print(f"{len(assets) - bad} of {len(assets)} assets are right")
+        say(f"{len(assets) - bad} of {len(assets)} assets are right")
     bad += unread
     if bad and not options.json:
-        print(f"  → {RENDER_AGAIN}", file=sys.stderr)
+        warn(f"  → {RENDER_AGAIN}")
     return CheckFailed.exit_code if bad else 0
 
 
 def _tell(verdict: AssetVerdict) -> None:
     word = "ok    " if verdict.ok else "FAILED"
-    print(f"{word} {verdict.asset} ({how_many(verdict.views, 'view')})")
+    say(f"{word} {verdict.asset} ({how_many(verdict.views, 'view')})")
     for sentence in verdict.failed[:10]:
-        print(f"       {sentence}")
+        say(f"       {sentence}")
     if len(verdict.failed) > 10:
-        print(f"       … and {len(verdict.failed) - 10} more")
+        say(f"       … and {len(verdict.failed) - 10} more")
     for name, views in sorted(verdict.doubts.items()):
         shown = ", ".join(map(str, views[:8])) + (" …" if len(views) > 8 else "")
-        print(f"       doubt: {name} in views {shown}")
+        say(f"       doubt: {name} in views {shown}")

@@ -15,6 +15,7 @@ from ..assets.licenses import License, credit_line, license_of
 from ..assets.text import clean
 from ..errors import RenderError
 from ..words import how_many
+from .guards import believing
 from .storage import AssetRef
 
 __all__ = ["FORMATS", "Credit", "credit_of", "credits_of", "render_credits"]
@@ -87,7 +88,7 @@ def credits_of(
     found, broken = [], []
     for asset in assets:
         try:
-            with asset.open() as reader:
+            with believing(asset), asset.open() as reader:
                 metadata = dict(reader.metadata)
         except RenderError as error:
             broken.append((str(asset), error))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
 from ..assets.protocols import url_to_fs
-from ..errors import DownloadFailed, SourceNotFound, TruncatedFile
+from ..errors import DownloadFailed, SourceNotFound, TruncatedFile, UnsafeData
 
 __all__ = ["INDEX", "FileSystem", "file_system", "is_url", "last_part"]
 
@@ -64,6 +65,9 @@ class FileSystem(Protocol):
     def read(self, path: str, most: int) -> bytes:
         """The first bytes of a file."""
 
+    def leads_out(self, path: str, folder: str) -> bool:
+        """Whether a file of a folder is a link to somewhere else."""
+
 
 def file_system(where: str | os.PathLike[str], options: Mapping[str, Any] | None) -> FileSystem:
     """The file system of a path or URL, which it has as ``base``."""
@@ -109,15 +113,33 @@ class _Local:
 
     def open(self, path: str) -> BinaryIO:
         try:
-            return Path(path).open("rb")
+            return _regular(path)
         except FileNotFoundError as error:
             raise SourceNotFound(f"{path} does not exist.") from error
         except OSError as error:
             raise TruncatedFile(f"{path} cannot be read: {error.strerror}.") from error
 
     def read(self, path: str, most: int) -> bytes:
-        with Path(path).open("rb") as file:
+        with _regular(path) as file:
             return file.read(most)
+
+    def leads_out(self, path: str, folder: str) -> bool:
+        file = Path(path)
+        return file.is_symlink() and not file.resolve().is_relative_to(Path(folder).resolve())
+
+
+def _regular(path: str) -> BinaryIO:
+    """A file, open; a pipe or a device, which might never end or begin, is refused.
+
+    Raises:
+        UnsafeData, OSError
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    number = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise UnsafeData(f"{path} is no file, but a pipe, a device or a folder.")
+    return os.fdopen(number, "rb")
 
 
 class _Remote:
@@ -151,6 +173,9 @@ class _Remote:
     def stamp(self, path: str) -> object:  # noqa: ARG002
         # Asking would cost as much as reading; what is remote is taken to stay as it is.
         return None
+
+    def leads_out(self, path: str, folder: str) -> bool:  # noqa: ARG002
+        return False
 
     def open(self, path: str) -> BinaryIO:
         return io.BufferedReader(_RemoteFile(self, path, self.size(path)), _CHUNK)

@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 from ..errors import TruncatedFile, UnsafeData
 
-__all__ = ["LARGEST", "RENDER_AGAIN", "inside", "parse_json", "plain", "too_large", "within"]
+__all__ = [
+    "BROKEN",
+    "LARGEST",
+    "RENDER_AGAIN",
+    "believing",
+    "inside",
+    "parse_json",
+    "plain",
+    "too_large",
+    "within",
+]
 
 LARGEST: Final = 1 << 31
 """Bytes that a file of an asset, or the index of a shard, may have at most."""
 
 RENDER_AGAIN: Final = "Delete it and render again; what is there counts as finished."
 """The way out where a file of a dataset cannot be read."""
+
+BROKEN: Final = (
+    KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, MemoryError,
+    RecursionError, EOFError,
+)  # fmt: skip
+"""What comes of believing metadata that are not true."""
+
+
+@contextlib.contextmanager
+def believing(what: object) -> Iterator[None]:
+    """Use what an asset says of itself; where that cannot be, the asset is to blame, by name.
+
+    Raises:
+        TruncatedFile
+    """
+    try:
+        yield
+    except BROKEN as error:
+        raise TruncatedFile(
+            f"{what} is not what its metadata say: {type(error).__name__}: {error}.",
+            hint=RENDER_AGAIN,
+        ) from error
 
 
 def parse_json(data: bytes, what: str) -> dict[str, Any]:

@@ -49,7 +49,9 @@ from .storage import AssetRef, find_assets, open_files
 
 __all__ = ["AssetReader", "AssetRef", "Dataset", "find_assets", "read_metadata"]
 
-_LARGEST_METADATA: Final = 1 << 28
+# JSON takes up to 24 times as much in memory; a view's record has some 3 KB.
+_LARGEST_METADATA: Final = 16 << 20
+_LARGEST_PER_FILE: Final = 8 << 10
 _LARGEST_SIDE: Final = 1 << 15
 _LARGEST_PICTURE: Final = 1 << 28  # Pixels; what the renderer offers at most.
 _MOST_CHANNELS: Final = 64
@@ -171,7 +173,7 @@ class AssetReader:
         self.ref = asset if isinstance(asset, AssetRef) else _only(asset, storage_options)
         self._files = open_files(self.ref)
         try:
-            data = self._bytes_of(METADATA, _LARGEST_METADATA)
+            data = self._metadata_bytes()
             self.metadata = parse_json(data, f"{self.ref}: {METADATA}")
         except TruncatedFile as error:
             self._files.close()
@@ -181,6 +183,16 @@ class AssetReader:
         except BaseException:
             self._files.close()
             raise
+
+    def _metadata_bytes(self) -> bytes:
+        try:
+            return self._bytes_of(METADATA, _LARGEST_METADATA)
+        except UnsafeData:
+            # Of thousands of views there is more to say; each has its files.
+            more = len(self._files.names()) * _LARGEST_PER_FILE
+            if more <= _LARGEST_METADATA:
+                raise
+            return self._bytes_of(METADATA, min(more, _LARGEST_PICTURE))
 
     def __enter__(self) -> AssetReader:
         return self
@@ -216,9 +228,23 @@ class AssetReader:
 
     @property
     def passes(self) -> list[str]:
-        """Names of the stored passes."""
+        """Names of the stored passes.
+
+        Raises:
+            UnsafeData: One is named twice, or is none.
+        """
         with self._believing():
-            return [str(name) for name in self.metadata["render_settings"]["modalities"]]
+            names = self.metadata["render_settings"]["modalities"]
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise TypeError("modalities is no list of names")
+        if strange := set(names) - set(PASSES):
+            raise UnsafeData(
+                f"{self.ref} says that it has a pass {min(strange)[:40]!r}; there is none.",
+                hint="A newer version of this program may know it.",
+            )
+        if len(set(names)) < len(names):
+            raise UnsafeData(f"{self.ref} says that it has a pass twice.")
+        return list(names)
 
     @property
     def bounds(self) -> Bounds:
@@ -226,11 +252,11 @@ class AssetReader:
         with self._believing():
             record = self.metadata["normalization"]
             return Bounds(
-                tuple(record["bbox_min"]),
-                tuple(record["bbox_max"]),
-                tuple(record["bounding_sphere_center"]),
-                record["bounding_sphere_radius"],
-                record["bounds_exact"],
+                _point(record["bbox_min"]),
+                _point(record["bbox_max"]),
+                _point(record["bounding_sphere_center"]),
+                _number(record["bounding_sphere_radius"]),
+                bool(record["bounds_exact"]),
             )
 
     def view(self, index: int) -> View:
@@ -248,6 +274,9 @@ class AssetReader:
         with self._believing():
             intrinsics = _matrix(record["intrinsics"], (3, 3))
             camera_to_world = _matrix(record["camera_to_world"], (4, 4))
+            turned = abs(float(np.linalg.det(camera_to_world[:3, :3])))
+            if not (min(intrinsics[0, 0], intrinsics[1, 1]) > 0 and turned > 1e-9):
+                raise ValueError(f"view {index} has a camera that sees nothing")
             camera = Camera(width, height, intrinsics, camera_to_world)
             return View(record["index"], camera, record["pose"])
 
@@ -326,7 +355,7 @@ class AssetReader:
         """Metadata that are not as they should be are a damaged file, and say where."""
         try:
             yield
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise TruncatedFile(
                 f"{self.ref}: the metadata are not as they should be: {error!r}.",
                 hint=RENDER_AGAIN,
@@ -466,7 +495,20 @@ def _matrix(value: Any, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
     matrix = np.array(value, dtype=np.float64)
     if matrix.shape != shape:
         raise ValueError(f"a matrix of shape {matrix.shape} instead of {shape}")
+    if not np.isfinite(matrix).all():
+        raise ValueError("a matrix of numbers that are not finite")
     return matrix
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r:.40} is no number")
+    return float(value)
+
+
+def _point(value: Any) -> tuple[float, float, float]:
+    x, y, z = map(_number, value)
+    return x, y, z
 
 
 def _only(

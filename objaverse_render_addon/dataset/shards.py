@@ -37,7 +37,7 @@ def scan(store: FileSystem, location: str) -> Iterator[tuple[str, int, int]]:
                 file.seek(archive.offset)
                 if file.read(BLOCK) != bytes(BLOCK):
                     raise TruncatedFile(f"{location} breaks off.", hint=RENDER_AGAIN)
-        except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+        except (tarfile.TarError, OSError, EOFError, ValueError, RecursionError) as error:
             raise TruncatedFile(f"{location} is not a whole tar archive: {error}.") from error
 
 

@@ -13,6 +13,7 @@ from ..files import write_whole
 from ..frame import mask_of
 from ..passspec import PASSES
 from .coloring import Pixels, colored, shrink
+from .guards import believing
 from .images import composite, encode_png
 from .reader import AssetReader
 
@@ -44,7 +45,7 @@ def contact_sheet(
         raise InvalidJob(f"--views is {views}.", hint="Give a number above 0.")
     if not 16 <= size <= 4096:
         raise InvalidJob(f"Cells of {size} pixels.", hint="16 to 4096 make sense.")
-    with AssetReader(asset) as reader:
+    with believing(asset), AssetReader(asset) as reader:
         total = len(reader.views)
         if not total:
             raise SourceNotFound(f"{asset} has no views.")

@@ -16,12 +16,13 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import RenderError
+from .guards import believing
 from .histogram import Histogram
 from .parallel import mapped
 from .reader import AssetReader, AssetRef
 from .sheet import spread
 
-__all__ = ["ABOUT", "AZIMUTHS", "ELEVATIONS", "Statistics", "gather", "summary_of"]
+__all__ = ["ABOUT", "AZIMUTHS", "ELEVATIONS", "Statistics", "gather", "summary_of", "unreadable"]
 
 AZIMUTHS: Final = 36
 ELEVATIONS: Final = 18
@@ -156,14 +157,20 @@ def summary_of(asset: AssetRef, views: int = 4) -> Statistics:
     """The statistics of one asset; one that cannot be read is counted as that."""
     found = Statistics(assets=1)
     try:
-        with asset.open() as reader:
+        with believing(asset), asset.open() as reader:
             _metadata(found, reader.metadata)
             _cameras(found, reader)
             _pixels(found, reader, views)
     except RenderError as error:
-        found = Statistics(assets=1)
-        found.unreadable[error.reason] += 1
-        found.examples.append((str(asset), error.message))
+        return unreadable(str(asset), error)
+    return found
+
+
+def unreadable(where: str, error: RenderError) -> Statistics:
+    """The statistics of an asset, or a shard, that cannot be read."""
+    found = Statistics(assets=1)
+    found.unreadable[error.reason] += 1
+    found.examples.append((where, error.message))
     return found
 
 

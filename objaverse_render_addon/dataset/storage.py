@@ -164,7 +164,11 @@ def _listed(store: FileSystem, folder: str) -> Iterator[tuple[Kind, str]]:
             if name.removesuffix(".tar") + INDEX in names:
                 yield "shard", name
             elif _NUMBERED.search(name):
-                yield _kind_of_tar(store, store.join(folder, name)), name
+                try:
+                    kind = _kind_of_tar(store, store.join(folder, name))
+                except (TruncatedFile, UnsafeData):
+                    kind = "shard"  # It is told what is wrong when its members are listed.
+                yield kind, name
             else:
                 yield "tar", name
 
@@ -177,7 +181,7 @@ def _kind_of_tar(store: FileSystem, location: str) -> Kind:
         try:
             with tarfile.open(fileobj=file, mode="r:") as archive:
                 first = archive.next()
-        except (tarfile.TarError, OSError, ValueError) as error:
+        except (tarfile.TarError, OSError, EOFError, ValueError, RecursionError) as error:
             raise TruncatedFile(f"{location} is not a whole tar archive: {error}.") from error
     return "shard" if first is not None and "/" not in first.name else "tar"
 
@@ -219,6 +223,8 @@ class _FolderFiles:
 
     def read(self, name: str, limit: int) -> bytes:
         path = self._store.join(self._folder, plain(name))
+        if self._store.leads_out(path, self._folder):
+            raise UnsafeData(f"{path} is a link that leads out of its folder.")
         data = self._store.read(path, limit + 1)
         return within(data, limit, path)
 

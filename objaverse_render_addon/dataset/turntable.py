@@ -14,6 +14,7 @@ from ..errors import InvalidJob, MissingDependency, SourceNotFound
 from ..files import write_whole
 from ..frame import mask_of
 from .coloring import Pixels, Range, colored, coloring_of, shrink, value_range
+from .guards import believing
 from .images import composite
 from .reader import AssetReader
 
@@ -134,7 +135,7 @@ def turntable(
     suffix = target.suffix.lower()
     if suffix not in FORMATS:
         raise InvalidJob(f"{target} is no animation.", hint=f"Let it end in {', '.join(FORMATS)}.")
-    with AssetReader(asset) as reader:
+    with believing(asset), AssetReader(asset) as reader:
         if name not in reader.passes:
             raise InvalidJob(f"{asset} has no {name}.", hint=f"It has {', '.join(reader.passes)}.")
         if not reader.views:

@@ -15,6 +15,7 @@ from ..checks import check_frame
 from ..errors import RenderError
 from ..frame import Bounds, Check, Frame
 from ..passspec import PASSES
+from .guards import BROKEN
 from .parallel import mapped
 from .reader import AssetReader, AssetRef
 
@@ -67,7 +68,7 @@ def verify_asset(
                     verdict.doubts.setdefault(check.name, []).append(index)
     except RenderError as error:
         verdict.failed.append(error.message)
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+    except (*BROKEN, OSError) as error:
         verdict.failed.append(f"the metadata are not as they should be: {error!r}")
     empty = verdict.doubts.get("mask_not_empty", [])
     if verdict.views and len(empty) == verdict.views:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ __all__ = ["STORAGE_ERRORS", "StorageWatch"]
 STORAGE_ERRORS: Final = (DiskFull, OutputNotWritable)
 _FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 30.0
+_MOST_NEEDED: Final = 1 << 30
+"""Bytes of room that are waited for where nobody knows how much an asset takes."""
 _SAID_AGAIN: Final = 60.0
 
 
@@ -37,6 +40,7 @@ class StorageWatch:
         self._store, self.patience, self._min_free, self._say = store, patience, min_free, say
         self._trouble: tuple[RenderError, float] | None = None
         self._said = ("", 0.0)
+        self._needed = 0
         self._check: tuple[threading.Thread, list[RenderError | None], bool] | None = None
         self.given_up = threading.Event()
 
@@ -83,18 +87,30 @@ class StorageWatch:
         if error is None:
             if not thorough:
                 return None  # It was asked before the trouble began.
-            self._trouble = None
+            self._trouble, self._needed = None, 0
             if since > 2:
                 self._said = ("", 0.0)
                 self._say("Storage is there again; going on.")
             return None
         return error if since > self.patience else None
 
-    def is_well(self, error: RenderError) -> bool:
-        """Whether something could not be written though the storage is as it should be."""
+    def is_well(self, error: RenderError, needed: int = 0) -> bool:
+        """Whether something could not be written though the storage is as it should be.
+
+        Args:
+            needed: Bytes that what comes next takes, where that is known. A disk that was full
+                has room again as soon as the part that filled it is gone.
+        """
+        if isinstance(error, DiskFull):
+            self._needed = max(self._needed, needed or self._more_than_now())
         if self._trouble is None and (problem := self._problem(always=True)):
             self.report(problem if isinstance(error, DiskFull) else error)
         return self._trouble is None
+
+    def _more_than_now(self) -> int:
+        with contextlib.suppress(RenderError, OSError):
+            return min(self._store.free()[0] + (1 << 20), _MOST_NEEDED)
+        return 0
 
     def _problem(self, always: bool = False) -> RenderError | None:
         try:
@@ -108,6 +124,12 @@ class StorageWatch:
                     f"{self._store.address}: {free / 2**20:,.1f} MiB are free; "
                     f"{least / 2**20:,.1f} have to stay.",
                     hint="Make room, or allow less with --min-free.",
+                )
+            if free < self._needed:
+                return DiskFull(
+                    f"{self._store.address}: {free / 2**20:,.1f} MiB are free; the next assets "
+                    f"need {self._needed / 2**20:,.1f}.",
+                    hint="Make room.",
                 )
         except RenderError as error:
             return error

@@ -195,7 +195,10 @@ class _LocalStore:
                     raise from_os_error(error, f"The output folder {self._folder}") from error
 
     def free(self) -> tuple[int, int]:
-        usage = shutil.disk_usage(self._folder)
+        folders = [self._folder]
+        if self.staging != self._folder and self.staging.is_dir():
+            folders.append(self.staging)  # It may be on another disk.
+        usage = min(map(shutil.disk_usage, folders), key=lambda found: found.free)
         return usage.free, usage.total
 
 

@@ -14,9 +14,10 @@ from typing import Any, Literal
 from ...assets import lists
 from ...assets.licenses import LicenseFilter
 from ...assets.sources import NAMED_BY_FILE, Source, expand, path_of
+from ...errors import InvalidList
 from ...files import file_sha256
 from .ledger import Ledger
-from .rows import QueueEntry
+from .rows import UNDECODABLE, QueueEntry
 
 __all__ = ["EntryFilter", "IdSource", "enqueue", "entries_of", "name_of"]
 
@@ -63,6 +64,16 @@ class EntryFilter:
         self.junk += 1
 
 
+def _readable(source: Source) -> tuple[Source, bool]:
+    """A source whose name can be written down, and whether its own, no UTF-8, could not."""
+    try:
+        source.text.encode()
+    except UnicodeEncodeError:
+        text = source.text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        return source._replace(text=text), True
+    return source, False
+
+
 def entries_of(
     sources: Sequence[str | os.PathLike[str] | Source],
     ids: IdSource,
@@ -71,10 +82,13 @@ def entries_of(
 ) -> Iterator[QueueEntry]:
     """What the sources stand for, or a part of it, as the ledger takes it."""
     wanted = wanted or EntryFilter()
-    for source in expand(sources, wanted.leave):
+    for given in expand(sources, wanted.leave):
+        source, undecodable = _readable(given)
         if not wanted.takes(source):
             continue
         asset_id = name_of(source, ids)
+        if Path(asset_id).name != asset_id or asset_id.startswith(".") or "\\" in asset_id:
+            raise InvalidList(f"{asset_id!r:.80} is no name for an asset.")
         # By name, so that two sources of one name meet in the same part.
         if shard and zlib.crc32(asset_id.lower().encode()) % shard[1] != shard[0]:
             continue
@@ -83,6 +97,8 @@ def entries_of(
             options["job"] = dict(source.job)
         if source.known:
             options["known"] = dict(source.known)
+        if undecodable:
+            options[UNDECODABLE] = True
         naming: Literal["derived", "given", "own"] = "own"
         if source.kind in NAMED_BY_FILE and (source.asset_id or ids == "name"):
             naming = "given" if source.asset_id else "derived"

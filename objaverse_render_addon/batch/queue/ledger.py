@@ -8,6 +8,7 @@ rendered by, ``runs`` who worked on it (:mod:`.ledger_file` has the tables).
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -21,17 +22,25 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...errors import RenderError
+from ...words import redacted
 from ..lock import Lock
-from .ledger_file import error_of, named, open_ledger
+from .ledger_file import believed, damaged, error_of, make_private, named, open_ledger
 from .naming import ANEW, NameOf, Naming, find_name
-from .rows import STATES, AssetOutcome, QueueEntry, Row, Run
+from .rows import MERGED, STATES, AssetOutcome, QueueEntry, Row, Run
 
 __all__ = ["Ledger", "ledger_of_run"]
 
 _IN_HAND: Final = ("downloading", "rendering", "packing")
 _DEADLY_RUNS: Final = 5
-"""Runs that may die over an asset before it is given up; from the second on it comes last."""
+"""Runs that may die over an asset before it is given up; from the second on it comes last.
+
+While it is fetched and looked at they count half, for that is more often somebody else's doing.
+"""
 _BATCH: Final = 20_000
+_TAKEN_IN: Final = "taken in"
+"""Remark: the newest request, the number of its assets, and a sum over them."""
+_SUMMED: Final = 100_000
+"""Assets up to which there is a sum: a tenth of a second."""
 # An asset that was rendered by one run and packed by the next keeps what the first knew.
 _KEPT: Final = ", ".join(
     f"{name} = coalesce(?, {name})"
@@ -103,7 +112,9 @@ class Ledger:
         self._flushed = time.monotonic()
         self._unwritten: list[tuple[str, list[tuple[Any, ...]]]] = []
         self.patience: Callable[[RenderError, float], bool] | None = None
+        self._identity: tuple[int, int] | None = None
         self._db = open_ledger(path, read_only=read_only)
+        self._identity = self._identity_now()
 
     def __enter__(self) -> Ledger:
         return self
@@ -116,6 +127,20 @@ class Ledger:
         with contextlib.suppress(sqlite3.Error):
             self.flush()
         self._db.close()
+
+    def is_in_place(self) -> bool:
+        """Whether what is written still goes to where it belongs, as far as can be told."""
+        now = self._identity_now()
+        return now is not None and self._identity in (None, now)
+
+    def _identity_now(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError:
+            return self._identity  # Storage that does not answer is another matter.
+        return found.st_dev, found.st_ino
 
     def let_go(self) -> bool:
         """Whether nobody else reads it now; then there is no file beside it, and it may go.
@@ -192,7 +217,10 @@ class Ledger:
         """
         found = self._db.execute("SELECT id, digest FROM requests ORDER BY id DESC LIMIT 1")
         newest = found.fetchone()
-        return newest[0] if newest and newest[1] == digest else None
+        if not newest or newest[1] != digest:
+            return None
+        # Where some are not what they were, the list is taken in again.
+        return newest[0] if self.get(_TAKEN_IN) in (None, self._taken_in(newest[0])) else None
 
     def add(
         self,
@@ -219,13 +247,26 @@ class Ledger:
             naming = Naming(self._db, request, replace=replace)
             entries = iter(entries)
             while batch := list(islice(entries, _BATCH)):
+                if any(redacted(one.source) != one.source for one in batch if "://" in one.source):
+                    make_private(self.path)
                 naming.add(batch)
             naming.settle(None if whole is None else partial(self._names_in, whole))
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
-        self.flush()
+        self.put(_TAKEN_IN, self._taken_in(request))
         return request
+
+    def _taken_in(self, request: int) -> str:
+        """What tells later whether the assets of a request are still those that it came with."""
+        count, total = sum(self.counts(request).values()), 0
+        if count <= _SUMMED:
+            for row in self._db.execute(
+                "SELECT source, asset_id, options FROM assets WHERE request = ?", (request,)
+            ):
+                digest = hashlib.blake2b(repr(row).encode(), digest_size=8).digest()
+                total += int.from_bytes(digest, "big")
+        return f"{request} {count} {total % (1 << 64):016x}"
 
     @contextlib.contextmanager
     def _names_in(self, whole: Callable[[], Iterable[QueueEntry]]) -> Iterator[NameOf]:
@@ -261,7 +302,7 @@ class Ledger:
             (request, count),
         ).fetchall()
         self.mark([row[0] for row in found], "downloading")
-        return [_row(row) for row in found]
+        return [self._row(row) for row in found]
 
     def mark(self, ids: Sequence[int], state: str) -> None:
         """Set the state of assets that are in hand, or put them back."""
@@ -310,16 +351,20 @@ class Ledger:
         """What a run had in hand is waiting again; returns how many.
 
         Args:
-            died: The run was killed: what was being rendered may have done it. If that happens
-                again it waits until the end of the list, and in the end it is given up.
+            died: The run was killed: what was being rendered or fetched may have done it. If that
+                happens again it waits until the end of the list, and in the end it is given up.
         """
         self._begin()
         if died:
-            self._db.execute("UPDATE assets SET lost = lost + 1 WHERE state = 'rendering'")
+            self._db.execute(
+                "UPDATE assets SET lost = lost + CASE state WHEN 'rendering' THEN 1 ELSE 0.5 END"
+                " WHERE state IN ('rendering', 'downloading')"
+            )
             self._db.execute(
                 "UPDATE assets SET state = 'given up', reason = 'worker-crashed', message ="
-                " source || ': whole runs ended while it was being rendered.', hint ="
-                " 'Try it alone, with --max-memory.' WHERE state = 'rendering' AND lost >= ?",
+                " asset_id || ': whole runs ended while it was in hand.', hint ="
+                " 'Try it alone, with --max-memory.'"
+                " WHERE state IN ('rendering', 'downloading') AND lost >= ?",
                 (_DEADLY_RUNS,),
             )
         marks = ", ".join("?" * len(_IN_HAND))
@@ -393,7 +438,14 @@ class Ledger:
         found = self._db.execute(
             "SELECT job FROM jobs WHERE fingerprint = ?", (fingerprint,)
         ).fetchone()
-        return json.loads(found[0]) if found else None
+        with believed(self.path):
+            return dict(json.loads(found[0])) if found else None
+
+    def merged(self) -> tuple[int, set[int]]:
+        """Of how many parts it was merged, and which; 0 and none where it was not."""
+        with believed(self.path):
+            record = json.loads(self.get(MERGED) or '{"of": 0, "parts": []}')
+            return int(record["of"]), {int(part) for part in record["parts"]}
 
     def start_run(self, workers: int) -> int:
         """A run begins; returns its number."""
@@ -405,7 +457,8 @@ class Ledger:
         )
         self.flush()
         (run,) = self._db.execute("SELECT max(id) FROM runs").fetchone()
-        return int(run)
+        with believed(self.path):
+            return int(run)
 
     def beat(
         self, run: int, elapsed: float, done: int, failed: int, *, ended: str = "", note: str = ""
@@ -430,7 +483,8 @@ class Ledger:
             "SELECT id, host, pid, started, seen, elapsed, done, failed, workers, ended, note"
             " FROM runs ORDER BY id DESC"
         ):
-            yield Run(*found)
+            with believed(self.path):
+                yield _run(found)
 
     def counts(self, request: int | None = None) -> dict[str, int]:
         """State to number of assets, every state, of one request or of all."""
@@ -439,7 +493,8 @@ class Ledger:
         for state, count in self._db.execute(
             f"SELECT state, count(*) FROM assets {where} GROUP BY request, state", values
         ):
-            counts[state] += count
+            with believed(self.path):
+                counts[state] += count
         return counts
 
     def failures_by(self, column: str) -> dict[str, int]:
@@ -474,9 +529,8 @@ class Ledger:
         )
         names = [column[0] for column in cursor.description]
         for values_ in cursor:
-            row = dict(zip(names, values_, strict=True))
-            for name, empty in (("stages", {}), ("warnings", []), ("doubts", {}), ("options", {})):
-                row[name] = json.loads(row[name]) if row[name] else empty
+            with believed(self.path):
+                row = _told(dict(zip(names, values_, strict=True)))
             yield row
 
     def waiting_sources(self, request: int) -> Iterator[str]:
@@ -492,7 +546,18 @@ class Ledger:
         found = self._db.execute(
             f"SELECT {_ROW} FROM assets WHERE asset_id = ?", (asset_id,)
         ).fetchone()
-        return _row(found) if found else None
+        return self._row(found) if found else None
+
+    def _row(self, values: tuple[Any, ...]) -> Row:
+        with believed(self.path):
+            row = Row(*values)
+            row.replace = bool(row.replace)
+            row.options = dict(json.loads(values[6])) if values[6] else None
+            leads = Path(row.asset_id).name != row.asset_id or row.asset_id.startswith(".")
+        if leads or "\\" in row.asset_id:
+            # A folder that somebody else made may bring its ledger along.
+            raise damaged(self.path, f"{row.asset_id!r:.80} is no name of an asset")
+        return row
 
     def block(self, request: int, first: int, last: int) -> dict[int, str]:
         """Id to state of a request's assets with ids from ``first`` to ``last``."""
@@ -508,8 +573,34 @@ def _json(value: object) -> str | None:
     return json.dumps(value) if value else None
 
 
-def _row(values: tuple[Any, ...]) -> Row:
-    row = Row(*values)
-    row.replace = bool(row.replace)
-    row.options = json.loads(values[6]) if values[6] else None
+_TEXTS: Final = ("source", "asset_id", "state", "path", "reason", "message", "hint", "log")
+_NUMBERS: Final = ("updated", "seconds", "bytes", "source_bytes", "views")
+_DECODED: Final = {"stages": dict, "warnings": list, "doubts": dict, "options": dict}
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with its JSON decoded.
+
+    Raises:
+        ValueError, TypeError: It is not what was written.
+    """
+    for names, kinds in ((_TEXTS, (str,)), (_NUMBERS, (int, float))):
+        for name in names:
+            if row[name] is not None and not isinstance(row[name], kinds):
+                raise TypeError(f"{name} of row {row['id']}")
+    for name, kind in _DECODED.items():
+        row[name] = json.loads(row[name]) if row[name] else kind()
+        if not isinstance(row[name], kind):
+            raise TypeError(f"{name} of row {row['id']}")
     return row
+
+
+def _run(values: tuple[Any, ...]) -> Run:
+    run = Run(*values)
+    numbers = (run.pid, run.started, run.seen, run.elapsed, run.done, run.failed, run.workers)
+    texts = (run.host, run.ended, run.note)
+    if not all(isinstance(number, int | float) for number in numbers) or not all(
+        isinstance(text, str) for text in texts
+    ):
+        raise TypeError(f"run {run.id}")
+    return run

@@ -9,10 +9,18 @@ from pathlib import Path
 from typing import Final
 
 from ...errors import DiskFull, LedgerDamaged, OutputNotWritable, RenderError, from_os_error
+from .rows import STATES
 
-__all__ = ["COLUMNS", "error_of", "named", "open_ledger"]
+__all__ = ["COLUMNS", "believed", "damaged", "error_of", "make_private", "named", "open_ledger"]
 
 _VERSION: Final = 1
+_SMALL: Final = 16 << 20
+"""Bytes up to which a ledger is read as a whole before a run believes it: tenths of a second."""
+_WRONG: Final = (
+    sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_FORMAT,
+)  # fmt: skip
+"""What SQLite says of a file that is not as it was written."""
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE jobs (fingerprint TEXT PRIMARY KEY, job TEXT NOT NULL) WITHOUT ROWID;
@@ -73,6 +81,8 @@ def open_ledger(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         OutputNotWritable, DiskFull
     """
     db = None
+    if path.is_dir():
+        raise damaged(path, "it is a folder")
     try:
         if read_only:
             db = _connect_to_read(path)
@@ -86,9 +96,15 @@ def open_ledger(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA cache_size = -131072")
         (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version == _VERSION and not read_only and path.stat().st_size <= _SMALL:
+            _look_through(db, path)
+    except LedgerDamaged:
+        if db is not None:
+            db.close()
+        raise
     except OSError as error:
         raise from_os_error(error, str(path)) from error
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         if db is not None:
             db.close()
         raise error_of(error, path) from error
@@ -99,6 +115,25 @@ def open_ledger(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             hint="Use the program's newest version.",
         )
     return db
+
+
+def _look_through(db: sqlite3.Connection, path: Path) -> None:
+    """Whether a ledger is what was written: a run that believes another one loses assets.
+
+    Raises:
+        LedgerDamaged
+    """
+    (said,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+    if said != "ok":
+        raise damaged(path, said.splitlines()[-1])
+    states = ", ".join(f"'{state}'" for state in STATES)
+    strange = db.execute(
+        "SELECT id FROM assets WHERE typeof(request) != 'integer' OR typeof(source) != 'text'"
+        " OR typeof(attempts) != 'integer' OR typeof(asset_id) NOT IN ('text', 'null')"
+        f" OR state NOT IN ({states}) LIMIT 1"
+    ).fetchone()
+    if strange is not None:
+        raise damaged(path, f"row {strange[0]} is none that was written")
 
 
 def _make(path: Path) -> None:
@@ -117,6 +152,14 @@ def _make(path: Path) -> None:
     for ending in ("-wal", "-shm"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
     part.replace(path)
+
+
+def make_private(path: Path) -> None:
+    """Let nobody else read a ledger: an address in it has a password or a signature."""
+    for ending in ("", "-wal", "-shm"):
+        # Where others own it, or the file system knows no rights, it stays as it is.
+        with contextlib.suppress(OSError):
+            path.with_name(path.name + ending).chmod(0o600)
 
 
 def _connect_to_read(path: Path) -> sqlite3.Connection:
@@ -155,25 +198,44 @@ def named(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise error_of(error, path) from error
 
 
-def error_of(error: sqlite3.Error, path: Path) -> RenderError:
+@contextlib.contextmanager
+def believed(path: Path) -> Iterator[None]:
+    """What is read from a ledger is used; where that cannot be, it is not what was written.
+
+    Raises:
+        LedgerDamaged
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise damaged(path, f"{type(error).__name__}: {error}") from error
+
+
+def damaged(path: Path, why: str) -> LedgerDamaged:
+    """The error for a ledger that says what none says."""
+    return LedgerDamaged(
+        f"{path} cannot be read as a ledger: {why}.",
+        hint="Move it away; finished assets are found again by their files.",
+    )
+
+
+def error_of(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> RenderError:
     """The name of ours for what SQLite raised."""
+    if isinstance(error, UnicodeDecodeError) or "decode to UTF-8" in str(error):
+        # Python's own word, which has no code.
+        return damaged(path, str(error))
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return DiskFull(
             f"The ledger {path} cannot be written: {error}.",
             hint="Make room and run the same command again; --state puts it elsewhere.",
         )
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or (
-        code == sqlite3.SQLITE_ERROR and "no such" in str(error)
-    ):
-        return LedgerDamaged(
-            f"{path} cannot be read as a ledger: {error}.",
-            hint="Move it away; finished assets are found again by their files.",
-        )
+    if code in _WRONG:
+        return damaged(path, str(error))
     return OutputNotWritable(
         f"The ledger {path} cannot be used: {error}.",
         hint="Run the same command again when it can; --state puts it elsewhere.",

@@ -12,7 +12,7 @@ from pathlib import Path
 from ...errors import LedgerDamaged, OutputExists, SourceNotFound
 from ..lock import Lock
 from .ledger import Ledger
-from .ledger_file import COLUMNS, named
+from .ledger_file import COLUMNS, make_private, named
 from .rows import MERGED
 
 __all__ = ["merge"]
@@ -76,10 +76,10 @@ def merge(paths: Sequence[Path], target: Path, what: str) -> tuple[int, list[int
             )
         ledger = stack.enter_context(Ledger(target))
         with named(target):
-            before = json.loads(ledger.get(MERGED) or "{}")
+            before, known = ledger.merged()
             # A ledger of the whole list lacks nothing, whatever is added to it.
             whole = not before and any(ledger.counts().values())
-        merged = set(before["parts"]) if before.get("of") == total else set[int]()
+        merged = known if before == total else set[int]()
 
         def remember() -> None:
             if not whole:
@@ -89,6 +89,8 @@ def merge(paths: Sequence[Path], target: Path, what: str) -> tuple[int, list[int
         with named(target):
             remember()
         for number, path in parts:
+            if not path.stat().st_mode & 0o077:
+                make_private(target)
             with named(path):
                 _add(target, path)
             merged.add(number)

@@ -16,10 +16,10 @@ from ...job import RenderJob
 from ..inputs import check_files
 from ..output import packing
 from ..output.store import open_store, state_folder
-from ..prepare import Item, ensure_same_source
+from ..prepare import Item, ensure_same_source, undecodable
 from .intake import IdSource, entries_of
 from .ledger import Ledger
-from .rows import Row
+from .rows import UNDECODABLE, Row
 
 __all__ = ["Plan", "plan"]
 
@@ -66,11 +66,11 @@ def plan(
             sharded.update(dict.fromkeys(packing.assets_in(store, shard), shard))
     plans = []
     folder = Path(state).expanduser() if state else state_folder(out)
-    for source, asset_id, duplicate in _named(list(sources), ids, folder):
+    for source, asset_id, refused in _named(list(sources), ids, folder):
         where = store.where(store.name_of(asset_id))
         try:
-            if duplicate is not None:
-                raise duplicate
+            if refused is not None:
+                raise refused
             item = Item(Row(0, source.text, asset_id, "waiting"), job, "")
             file = path_of(source.text) if source.kind == "path" else None
             if file is not None:
@@ -108,7 +108,9 @@ def _named(
                 source = Source(
                     text, classify(text), job=options.get("job", {}), known=options.get("known", {})
                 )
-                if row["asset_id"]:
+                if options.get(UNDECODABLE):
+                    yield source, row["asset_id"] or source.name, undecodable(text)
+                elif row["asset_id"]:
                     yield source, row["asset_id"], None
                 else:
                     yield source, source.name, DuplicateAsset(row["message"], hint=row["hint"])

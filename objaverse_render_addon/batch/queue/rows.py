@@ -11,6 +11,7 @@ __all__ = [
     "FINISHED",
     "MERGED",
     "STATES",
+    "UNDECODABLE",
     "AssetOutcome",
     "QueueEntry",
     "Row",
@@ -25,6 +26,8 @@ FAILED: Final = ("failed", "given up")
 FINISHED: Final = ("done", *FAILED)
 MERGED: Final = "merged"
 """Remark of a ledger that was merged: of how many parts, and which."""
+UNDECODABLE: Final = "undecodable"
+"""Option of an asset whose file's name is no UTF-8; its source has it with the bytes escaped."""
 
 
 @dataclass(frozen=True, slots=True)

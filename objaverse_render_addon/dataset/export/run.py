@@ -17,7 +17,8 @@ from ...errors import (
     MissingDependency,
     RenderError,
 )
-from ..reader import AssetReader, AssetRef, Dataset
+from ..guards import BROKEN, believing
+from ..reader import AssetReader, AssetRef, find_assets
 from .base import SPLITS, Format, Note, Options, Record
 from .scene import Scene
 from .target import Target
@@ -122,14 +123,22 @@ def export(
     form = format_named(to)
     options = (options or Options()).resolved(form)
     place = Target(Path(target), form, options)
-    assets = list(Dataset.open(dataset))
     outcomes: list[ExportOutcome] = []
+
+    def broken(where: str, error: RenderError) -> None:
+        outcomes.append(ExportOutcome(where, "failed", error=error))
+
+    assets = find_assets(dataset, on_broken=broken)
+    total = len(assets) + len(outcomes)
+    for number, outcome in enumerate(outcomes, 1):
+        if on_outcome:
+            on_outcome(outcome, number, total)
     seen: dict[str, str] = {}
 
     def one(asset: AssetRef) -> ExportOutcome:
         try:
             _refuse_twins(asset, seen)
-            with AssetReader(asset) as reader:
+            with believing(asset), AssetReader(asset) as reader:
                 return _export(reader, place, options, overwrite)
         except RenderError as error:
             return ExportOutcome(asset.id, "failed", error=error)
@@ -137,7 +146,7 @@ def export(
     for outcome in _mapped(one, assets, max(1, jobs)):
         outcomes.append(outcome)
         if on_outcome:
-            on_outcome(outcome, len(outcomes), len(assets))
+            on_outcome(outcome, len(outcomes), total)
     report = _finish(place, options)
     report.outcomes = outcomes
     return report
@@ -221,7 +230,7 @@ def _export(
                     reader.id, "skipped", there.key, there.views, notes=there.notes
                 )
         return _write(scene, target, digest)
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+    except BROKEN as error:
         raise CheckFailed(
             f"{reader.id}: the metadata are not as they should be: {error!r}.",
             hint="objaverse-render verify says what is wrong with it.",

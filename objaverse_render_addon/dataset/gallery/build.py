@@ -28,9 +28,9 @@ from ...errors import (
 )
 from ...files import write_whole
 from ..coloring import RAMP
-from ..guards import RENDER_AGAIN
+from ..guards import RENDER_AGAIN, believing
 from ..layout import METADATA
-from ..reader import AssetRef, Dataset
+from ..reader import AssetRef, find_assets
 from .asset import asset_files
 from .card import card_of, failure_card, label
 from .failures import Failure, failures
@@ -48,10 +48,6 @@ _CHUNK: Final = 500  # cards per file
 _PAGE: Final = "index.html"
 # What happens to the place that the page is written to ends the run; all else ends the asset.
 _FATAL: Final = (OutputNotWritable, DiskFull, MissingDependency)
-_BROKEN: Final = (
-    KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, MemoryError,
-    RecursionError, EOFError,
-)  # fmt: skip
 
 OnAsset = Callable[[int, int, str, bool], None]
 
@@ -148,8 +144,12 @@ def _everything(
 ) -> tuple[list[tuple[str, AssetRef, Failure | None]], list[tuple[str, Failure]]]:
     """Assets and failures, each with its key; a failure of a finished asset goes along with it."""
     lost = {failure["asset_id"]: failure for failure in failures(folder)}
+
+    def broken(where: str, error: RenderError) -> None:
+        lost[where] = _failure(where, where, error)
+
     try:
-        there = list(Dataset.open(folder))
+        there = find_assets(folder, on_broken=broken)
     except SourceNotFound:
         if not lost:
             raise
@@ -207,7 +207,7 @@ class _Work:
             kept = self._kept(key, mark)
             if kept is not None:
                 return kept, False
-            with source.open() as reader:
+            with believing(source), source.open() as reader:
                 card = card_of(source.id, reader.metadata)
                 files = asset_files(reader, key, size=self.size, card=card)
             if failure is not None:
@@ -219,12 +219,6 @@ class _Work:
             return self._lost(key, mark, _failure_of(source, error)), True
         except OSError as error:
             broken = TruncatedFile(f"{source} cannot be read: {error}.", hint=RENDER_AGAIN)
-            return self._lost(key, mark, _failure_of(source, broken)), True
-        except _BROKEN as error:
-            broken = TruncatedFile(
-                f"{source} is not what its metadata say: {type(error).__name__}: {error}.",
-                hint=RENDER_AGAIN,
-            )
             return self._lost(key, mark, _failure_of(source, broken)), True
         return self._keep(key, mark, card, files), True
 
@@ -274,8 +268,12 @@ class _Work:
 
 
 def _failure_of(source: AssetRef, error: RenderError) -> Failure:
+    return _failure(source.id, str(source), error)
+
+
+def _failure(asset_id: str, source: str, error: RenderError) -> Failure:
     return {
-        "asset_id": source.id, "source": str(source), "reason": error.reason,
+        "asset_id": asset_id, "source": source, "reason": error.reason,
         "message": error.message, "hint": error.hint or RENDER_AGAIN, "log": error.log,
     }  # fmt: skip
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from ...errors import SourceNotFound
+from ...words import redacted, without_secrets
 
 __all__ = ["Failure", "failures"]
 
@@ -39,12 +40,12 @@ def failures(folder: Path | str) -> list[Failure]:
         return []
     return [
         {
-            "asset_id": str(row["asset_id"] or row["source"]),
-            "source": str(row["source"]),
+            "asset_id": str(row["asset_id"] or redacted(row["source"])),
+            "source": redacted(str(row["source"])),
             "reason": str(row["reason"] or "error"),
-            "message": str(row["message"] or ""),
-            "hint": str(row["hint"] or ""),
-            "log": str(row["log"] or ""),
+            "message": without_secrets(str(row["message"] or "")),
+            "hint": without_secrets(str(row["hint"] or "")),
+            "log": without_secrets(str(row["log"] or "")),
         }
         for row in status.failures(ledgers)
     ]

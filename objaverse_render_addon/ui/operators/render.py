@@ -16,6 +16,7 @@ from ...batch.run import AssetResult
 from ...blender import user_scene
 from ...dataset.sheet import contact_sheet
 from ...errors import DuplicateAsset, OutputNotWritable, RenderError
+from ...words import one_line, redacted
 from .. import preferences, run_state
 from ..background import BackgroundOperator, CancelOperator
 from ..job_mapping import to_job
@@ -38,7 +39,8 @@ class _RunOperator(BackgroundOperator):
         """In panel and viewport; without a window, in the terminal."""
         run_state.show(context, job, event)
         if isinstance(event, AssetResult) and bpy.app.background:
-            print(f"{event.status}: {event.path or event.source}", flush=True)
+            where = redacted(str(event.path or event.source))
+            print(one_line(f"{event.status}: {where}"), flush=True)
 
     @classmethod
     def ended(cls, context: bpy.types.Context, job: BackgroundRun) -> None:

@@ -190,16 +190,29 @@ def _within(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
+@contextlib.contextmanager
+def _bounded(more: int) -> Iterator[None]:
+    """What takes too much memory gets a MemoryError, before this machine is full."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2 * more, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def inspected(path: Path) -> tuple[str, str, str]:
     """See :meth:`Fuzzer.judge`."""
     before = _peak()
     started = time.monotonic()
     ended, why, told = "done", "", ""
     try:
-        with _within(SECONDS["inspector"]):
-            kind = inspect_file(path)
-            check_finite(path, kind)
-            look(path.resolve(), kind, Reach.of(path))
+        with _within(SECONDS["inspector"]), _bounded(MEMORY["inspector"]):
+            kind = inspect_file(path, whole=True)
+            found = look(path.resolve(), kind, Reach.of(path))
+            if not found.copies and not found.needed:
+                check_finite(path, kind)
     except Hang:
         ended, why, told = "hang", "hang " + path.suffix, traceback.format_exc()
     except RenderError as error:

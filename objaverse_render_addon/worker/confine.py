@@ -144,7 +144,8 @@ def shut_network() -> bool:
     code = b"".join(struct.pack("=HBBI", *line) for line in program)
     memory = ctypes.create_string_buffer(code, len(code))
     head = struct.pack("@HP", len(program), ctypes.addressof(memory))
-    return _libc().prctl(22, ctypes.c_ulong(2), head, ctypes.c_ulong(0), ctypes.c_ulong(0)) == 0
+    done = _libc().prctl(22, ctypes.c_ulong(2), head, ctypes.c_ulong(0), ctypes.c_ulong(0))
+    return int(done) == 0
 
 
 def main() -> None:
@@ -164,7 +165,7 @@ def main() -> None:
     stands = f"landlock {version}"
     if shut_network():
         stands += ", seccomp"
-    os.execve(command[0], command, {**os.environ, STANDS: stands})  # noqa: S606
+    os.execve(command[0], command, {**os.environ, STANDS: stands})
 
 
 if __name__ == "__main__":

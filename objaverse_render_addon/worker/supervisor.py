@@ -22,7 +22,7 @@ from ..errors import (
 from .channel import Received
 from .process import START_TIMEOUT, WorkerProcess
 from .protocol import Cancel, Describe, Described, Request, Unknown, ends
-from .wall import Grounds, Sandbox, gathered, grounds_of
+from .wall import Grounds, Sandbox, gathered, grounds_of, is_wanted
 
 __all__ = ["Place", "Supervisor"]
 
@@ -101,7 +101,7 @@ class Supervisor:
         if self._worker is not None and not self._worker.scratch.is_dir():
             # A session's end or a tidy-up took its folder: all it did would fail.
             self.abandon()
-        if request is not None:
+        if request is not None and is_wanted(self._sandbox):
             self._admit(grounds_of(request))
         if self._worker is None:
             self._stamp = self._grounds.stamp()
@@ -120,19 +120,16 @@ class Supervisor:
     def _admit(self, needed: Grounds) -> None:
         """Widen what workers may touch; one that is held to less is replaced."""
         if self._grounds.lacks(needed):
-            held = self._worker is not None and bool(self._worker.hello.sandbox)
-            self._widened += held
+            self._widened += self._worker is not None
             reads = needed.reads
             if self._widened > _EXACT:
                 # Every asset has a folder of its own: soon they are all below one of these.
                 reads = gathered({*self._grounds.reads, *reads}, _EXACT)
             wider = self._grounds | Grounds(reads, needed.writes)
             self._grounds = Grounds(gathered(wider.reads), wider.writes)
-            if held:
-                self.close()
-        elif self._stamp != self._grounds.stamp() and self._worker is not None:
-            if self._worker.hello.sandbox:
-                self.close()
+            self.close()
+        elif self._stamp != self._grounds.stamp():
+            self.close()
 
     def ask(
         self,

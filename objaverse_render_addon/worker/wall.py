@@ -42,8 +42,8 @@ _SETTINGS: Final = (
 )  # fmt: skip
 # Of /proc; the process' own folder comes to it, other processes' do not.
 _FACTS: Final = (
-    "cmdline", "cpuinfo", "devices", "driver", "filesystems", "loadavg", "meminfo", "modules", "stat",
-    "sys", "uptime", "version",
+    "cmdline", "cpuinfo", "devices", "driver", "filesystems", "loadavg", "meminfo", "modules",
+    "stat", "sys", "uptime", "version",
 )  # fmt: skip
 _DEVICES: Final = (
     "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/dri", "/dev/kfd",
@@ -245,7 +245,7 @@ def _caches() -> list[Path]:
     if not any(Path("/dev").glob("nvidia*")) and not Path("/dev/dri").is_dir():
         return []
     own = [Path.home() / name for name in _CACHES]
-    own.append(Path("/var/tmp") / f"OptixCache_{os.environ.get('USER', '')}")  # noqa: S108
+    own.append(Path("/var/tmp") / f"OptixCache_{os.environ.get('USER', '')}")
     if Path("/dev/nvidiactl").exists():
         for path in (own[0], own[-1]):
             try:

@@ -16,6 +16,7 @@ from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.errors import SandboxUnavailable
 from objaverse_render_addon.worker import wall
+from objaverse_render_addon.worker.protocol import Open, Opened
 from objaverse_render_addon.worker.supervisor import Place, Supervisor
 from objaverse_render_addon.worker.wall import Grounds
 
@@ -84,8 +85,8 @@ class Exploit:
                 raise PermissionError
             return box[0]
         def ring():
-            found = ctypes.CDLL(None, use_errno=True).syscall(425, 1, ctypes.create_string_buffer(120))
-            if found < 0:
+            memory = ctypes.create_string_buffer(120)
+            if ctypes.CDLL(None).syscall(425, 1, memory) < 0:
                 raise PermissionError
         attempts = {
             "read": lambda: open(canary).read(),
@@ -171,10 +172,8 @@ def test_what_runs_in_a_worker_reaches_nothing_without_the_gate(
 
 
 @needs_landlock
-def test_good_assets_are_the_same_files_inside_the_wall(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also where each lies in a folder of its own, behind links, and with an HDRI elsewhere."""
+def test_good_assets_are_the_same_files_inside_the_wall(tmp_path: Path) -> None:
+    """Also where each lies in a folder of its own, or behind a link."""
     sources: list[Path] = []
     for name in ("a", "b", "c"):
         (tmp_path / name).mkdir()
@@ -211,11 +210,7 @@ def test_good_assets_are_the_same_files_inside_the_wall(
 
 
 @needs_landlock
-def test_a_worker_is_replaced_only_where_an_asset_lies_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from objaverse_render_addon.worker.protocol import Failed, Opened, Open
-
+def test_a_worker_is_replaced_only_where_an_asset_lies_elsewhere(tmp_path: Path) -> None:
     paths = []
     for index in range(9):
         folder = tmp_path / "deep" / f"{index}" / "model"
@@ -240,7 +235,7 @@ def test_where_there_is_no_wall_it_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wall, "available", lambda: 0)
-    (path,) = [scenes.write_glb(tmp_path / "cube.glb")]
+    path = scenes.write_glb(tmp_path / "cube.glb")
     job = scenes.make_job(QUICK)
     with pytest.raises(SandboxUnavailable, match="Landlock"):
         render([path], job, tmp_path / "on", RunOptions.of(sandbox="on"))
@@ -258,9 +253,7 @@ def test_where_there_is_no_wall_it_says_so(
     assert "no Landlock" in examine()["sandbox"]["workers"]
 
 
-def test_many_folders_become_few_and_never_a_home(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_folders_become_few_and_never_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     root = Path("/data/models")
     assert wall.gathered([root / "a", root / "a" / "b"]) == (root / "a",)

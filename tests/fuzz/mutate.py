@@ -10,7 +10,9 @@ from random import Random
 from typing import Any
 
 _LIKED = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-_NUMBERS = ("0", "-1", "1e38", "-1e308", "1e999", "nan", "inf", "4294967295", "9" * 5000, "0.5", "1e-320")
+_NUMBERS = (
+    "0", "-1", "1e38", "-1e308", "1e999", "nan", "inf", "4294967295", "9" * 5000, "0.5", "1e-320",
+)  # fmt: skip
 _TEXTS = (
     "", "../../x", "/dev/zero", "/proc/self/environ", "%2e%2e/x", "\x00", "\x1b[2J", "a" * 5000,
     "\ud7ff", "file:///x", "http://127.0.0.1:9/x", "\\\\server\\x", "<UDIM>.png", "[[[[", "💥", ".",
@@ -77,7 +79,8 @@ def _repeat(data: bytes, rng: Random) -> bytes:
 
 def _fill(data: bytes, rng: Random) -> bytes:
     at, length = _somewhere(data, rng), rng.choice((4, 12, 64, 512))
-    return data[:at] + bytes([rng.choice((0, 0xFF, 0x20, rng.randrange(256)))]) * length + data[at + length :]
+    value = rng.choice((0, 0xFF, 0x20, rng.randrange(256)))
+    return data[:at] + bytes([value]) * length + data[at + length :]
 
 
 def _replace(data: bytes, pattern: bytes, rng: Random, make: Callable[[], bytes]) -> bytes:

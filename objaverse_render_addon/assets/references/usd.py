@@ -382,21 +382,20 @@ def _package(
     """A package's layers that have to be changed, and what is missing in it."""
     missing: dict[str, str] = {}
     changes: dict[str, bytes] = {}
-    with _damage_named(where):
-        with zipfile.ZipFile(_readable(source)) as archive:
-            there = set(archive.namelist())
-            for name in archive.namelist():
-                if _extension(name) not in (*_LAYERS, "usdz"):
-                    continue
-                data = archive.read(name)
-                if data.startswith(b"PK\x03\x04"):
-                    inner, more = _package(data, where / name, found)
-                    missing.update(more)
-                    changed = _packed(_members(data, inner)) if inner else data
-                else:
-                    changed = _changed(data, _Package(name, there, found, missing), where / name)
-                if changed != data:
-                    changes[name] = changed
+    with _damage_named(where), zipfile.ZipFile(_readable(source)) as archive:
+        there = set(archive.namelist())
+        for name in archive.namelist():
+            if _extension(name) not in (*_LAYERS, "usdz"):
+                continue
+            data = archive.read(name)
+            if data.startswith(b"PK\x03\x04"):
+                inner, more = _package(data, where / name, found)
+                missing.update(more)
+                changed = _packed(_members(data, inner)) if inner else data
+            else:
+                changed = _changed(data, _Package(name, there, found, missing), where / name)
+            if changed != data:
+                changes[name] = changed
     if not there:
         raise WrongFormat(f"{where} is an empty package.")
     return changes, missing

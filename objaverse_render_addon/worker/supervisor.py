@@ -21,7 +21,7 @@ from ..errors import (
 )
 from .channel import Received
 from .process import START_TIMEOUT, WorkerProcess
-from .protocol import Cancel, Describe, Described, Request, Unknown, ends
+from .protocol import Cancel, Describe, Described, Failed, Request, Unknown, ends
 from .wall import Grounds, Sandbox, gathered, grounds_of, is_wanted
 
 __all__ = ["Place", "Supervisor"]
@@ -30,6 +30,8 @@ RECYCLE: Final = 1000
 """Requests after which a worker is replaced: Blender's own memory only grows."""
 _EXACT: Final = 3
 """Times that a worker is replaced for an asset that lies elsewhere, before that is made wide."""
+_LOST: Final = 3
+"""Failures in a row that nobody can explain, after which the worker may be why."""
 _GROWN: Final = 0.6
 """Share of the memory limit from which a worker that has ended a request is replaced."""
 _GRACE: Final = 30.0
@@ -85,7 +87,7 @@ class Supervisor:
         self._stamp: tuple[object, ...] = ()
         self._widened = 0
         self._worker: WorkerProcess | None = None
-        self._answered = 0
+        self._answered = self._lost = 0
         self._request = 0
         self._stopped = threading.Event()
         self._canceled: float | None = None
@@ -114,7 +116,7 @@ class Supervisor:
             except BaseException:
                 worker.kill()
                 raise
-            self._worker, self._answered = worker, 0
+            self._worker, self._answered, self._lost = worker, 0, 0
         return self._worker
 
     def _admit(self, needed: Grounds) -> None:
@@ -161,8 +163,10 @@ class Supervisor:
         finally:
             self._request = 0
         self._answered += 1
+        lost = isinstance(answer.message, Failed) and answer.message.reason == "unexpected-error"
+        self._lost = self._lost + 1 if lost else 0
         grown = self._max_memory and worker.memory > _GROWN * self._max_memory
-        if self._answered >= self._recycle or grown:
+        if self._answered >= self._recycle or grown or self._lost >= _LOST:
             self.close()
         return answer
 

@@ -225,7 +225,7 @@ def test_a_full_disk_fails_what_does_not_fit(layout: str, tmp_path: Path, scratc
     small = tmp_path / "small"
     small.mkdir()
     job = {**values, "files.layout": layout}
-    state = ["--state", str(tmp_path / "state"), "--min-free", "0"]
+    state = ["--state", str(tmp_path / "state"), "--min-free", "0", "--patience", "3"]
     arguments = command(sources, small, job, "--scratch", str(scratch), *state)
     # Arrays take the same room whatever is in them, so that of folders not even one fits;
     # archives of a few pixels do.

@@ -153,7 +153,8 @@ class Fuzzer:
                 Place(threads=1), scratch=scratch, max_memory=MEMORY["worker"], folders=[self.state]
             )
         out = self.state / "out"
-        shutil.rmtree(out, ignore_errors=True)
+        for left in out.glob("*.zip"):
+            left.unlink()
         request = RenderAsset(
             str(path), str(path), "asset", RenderJob.from_dict(JOB).to_dict(), str(out), threads=1
         )

@@ -367,7 +367,7 @@ def rocket() -> bytes:
     part("tip", ball(0.11), brass, translation=[0, round(tip[1] + 0.05, 5), 0])
     part("floor", lathe(np.array([[1e-4, 0.0], [0.3, 0.0], [HULL[0, 0], 0.0]])), dark)
     bell = bezier([[0.3, 0.02], [0.3, -0.2], [0.46, -0.25], [0.52, -0.55]], np.linspace(1, 0, 17))
-    inside = np.concatenate([(bell[::-1] - [0.05, 0.0])[:-3], [[1e-4, -0.1]]])
+    inside = np.concatenate([(bell - [0.05, 0.0])[:-3], [[1e-4, -0.1]]])
     lip = bezier(
         [bell[0] - [0.05, 0], bell[0] + [-0.05, -0.04], bell[0] - [0, 0.04], bell[0]],
         np.linspace(0, 1, 9),

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .frame import Bounds, Check, Frame, mask_of
+from .passspec import MATERIAL_PASSES
 
 __all__ = ["check_color", "check_frame", "check_geometry"]
 
@@ -75,6 +76,7 @@ def check_geometry(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -
         checks.append(_graded("unit_normals", deviation, False, deviation > 1e-4))
     if not count:
         return checks
+    checks += _check_materials(frame, mask)
     at = np.nonzero(mask)
     checks += _check_box(frame, at, bounds)
     if depth is not None:
@@ -108,6 +110,29 @@ def _check_finite(frame: Frame) -> Check:
         np.isfinite(data).all() for data in frame.passes.values() if data.dtype.kind == "f"
     )
     return _graded("finite", float(finite), False, not finite)
+
+
+def _check_materials(frame: Frame, mask: npt.NDArray[np.bool_]) -> list[Check]:
+    """Shares of 0 to 1, written on all of the object, and nothing but what the materials say."""
+    checks, beyond, odd = [], [], []
+    for name in MATERIAL_PASSES:
+        if name not in frame.passes:
+            continue
+        data = frame.passes[name]
+        beyond.append(max(0.0, float(-data.min()), float(data.max()) - 1.0))
+        if name in frame.constants:
+            (rows, columns), said = _sampled(np.nonzero(mask), _WITNESSES), frame.constants[name]
+            stray = np.full(len(rows), np.inf)
+            for value in said:
+                np.minimum(stray, np.abs(data[rows, columns] - value).max(axis=-1), out=stray)
+            odd.append(float(np.mean(stray > 1e-4)))
+    if beyond:
+        checks.append(_graded("materials_in_range", max(beyond), False, max(beyond) > 1e-4))
+    if beyond and frame.unwritten is not None:
+        checks.append(_graded("materials_written", frame.unwritten, frame.unwritten > 0))
+    if odd:
+        checks.append(_graded("materials_as_said", max(odd), max(odd) > 0, max(odd) > 0.1))
+    return checks
 
 
 def _check_bounds(points: Array, bounds: Bounds) -> list[Check]:
@@ -223,7 +248,8 @@ def _check_consistency(
     if share is None:
         return []
     # Wires thinner than a pixel fall beside the other view's mask without being wrong.
-    return [_graded("reprojection", share, share < 0.98, share < 0.3)]
+    failed = share < 0.3 and not frame.view_dependent
+    return [_graded("reprojection", share, share < 0.98, failed)]
 
 
 def _share_seen(

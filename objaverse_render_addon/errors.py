@@ -54,6 +54,7 @@ __all__ = [
     "UnexpectedError",
     "UnknownRequest",
     "UnsafeData",
+    "UnsupportedExtension",
     "UnsupportedFormat",
     "WorkerCrashed",
     "WorkerStartFailed",
@@ -182,6 +183,13 @@ class UnsupportedFormat(RenderError):
 
     reason = "unsupported-format"
     exit_code = 14
+
+
+class UnsupportedExtension(UnsupportedFormat):
+    """The file needs an extension of its format that is not known here, or not installed."""
+
+    reason = "unsupported-extension"
+    exit_code = 26
 
 
 class DownloadFailed(RenderError):

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .cameras import Camera, View
-from .passspec import MARKERS, PASSES, Pass
+from .passspec import MARKERS, MATERIAL_PASSES, PASSES, Pass
 
 __all__ = [
     "Bounds",
@@ -28,6 +28,7 @@ __all__ = [
     "Tee",
     "assemble",
     "mask_of",
+    "unwritten",
 ]
 
 Array = npt.NDArray[Any]
@@ -121,6 +122,12 @@ class Frame:
         opaque: Whether RGB is written over a background colour.
         bounds: Of what was on the stage.
         noise_seed: Of the path tracer, for RGB.
+        view_dependent: Whether some surface is there from one side and not from another, so that
+            views need not see the same: back faces that are culled, opacity by angle.
+        unwritten: Share of the object's pixels whose material wrote into no material pass; None
+            where there is none, or where that is not known.
+        constants: (N, channels) all values that a material pass can have, where its materials are
+            constant; known while rendering.
         checks: What the checks of :mod:`objaverse_render_addon.checks` found.
     """
 
@@ -133,6 +140,9 @@ class Frame:
     opaque: bool = False
     bounds: Bounds | None = None
     noise_seed: int | None = None
+    view_dependent: bool = False
+    unwritten: float | None = None
+    constants: dict[str, Array] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
 
     @property
@@ -267,6 +277,20 @@ def assemble(
         for spec in PASSES.values()
         if spec.assemble is not None and (spec.always or spec.name in names)
     }
+
+
+def unwritten(channels: Mapping[str, Array], mask: Array) -> float | None:
+    """Share of the object's pixels whose material wrote into no AOV; None without AOVs.
+
+    Args:
+        channels: See :class:`RawChannels`. In an AOV's alpha Cycles counts the surfaces that wrote.
+        mask: (H, W), not 0 on the object.
+    """
+    aovs = [channels[f"{name}.A"] for name in MATERIAL_PASSES if f"{name}.A" in channels]
+    there = mask != 0
+    if not aovs or not there.any():
+        return None
+    return max(float(np.mean(count[there] == 0)) for count in aovs)
 
 
 def mask_of(passes: Mapping[str, Array], *, exact: bool = False) -> npt.NDArray[np.bool_] | None:

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     Assemble = Callable[[RawChannels], npt.NDArray[Any]]
 
-__all__ = ["DEFAULT_PASSES", "MARKERS", "PASSES", "PASS_NAMES", "Layer", "Pass", "layers_for"]
+__all__ = [
+    "DEFAULT_PASSES", "MARKERS", "MATERIAL_PASSES", "PASSES", "PASS_NAMES", "Layer", "Pass",
+    "layers_for",
+]  # fmt: skip
 
 Coloring = Literal["picture", "ramp", "direction", "point", "mask", "reflectance", "pair", "ids"]
 """How a pass is shown to people, see :data:`objaverse_render_addon.dataset.coloring.COLORINGS`."""
@@ -270,6 +273,7 @@ PASSES: Final[dict[str, Pass]] = {
             letters="RGB",
             layers=(Layer("albedo", "RGBA", "albedo"),),
             assemble=lambda raw: raw.on_object(raw.planes("albedo", "RGB"), "float32"),
+            limits=(0, 1),
             coloring="reflectance",
             label="Albedo",
             tip="Base colour without light, also of metals",
@@ -284,6 +288,7 @@ PASSES: Final[dict[str, Pass]] = {
             letters="RM",
             layers=(Layer("roughness_metallic", "RGBA", "roughness_metallic"),),
             assemble=lambda raw: raw.on_object(raw.planes("roughness_metallic", "RG"), "float32"),
+            limits=(0, 1),
             coloring="pair",
             channel_names=("roughness", "metallic"),
             label="Roughness and Metallic",
@@ -353,6 +358,9 @@ MARKERS: Final = tuple(
     )
 )
 """Passes that say where the object is, the most direct one first."""
+
+MATERIAL_PASSES: Final = ("albedo", "roughness_metallic")
+"""Passes that materials write, each channel a share of 0..1."""
 
 
 def layers_for(wanted: Iterable[str]) -> list[Layer]:

@@ -30,7 +30,7 @@ ALL_CHECKS = {
     "finite", "mask_not_empty", "object_in_frame", "mask_equals_depth", "unit_normals",
     "mask_in_projected_box", "mask_fills_projected_box", "depth_in_bounding_sphere",
     "depth_in_bounding_box", "reprojection", "normals_face_camera", "normals_agree_with_depth",
-    "alpha_agrees_with_mask", "rgb_not_uniform",
+    "alpha_agrees_with_mask", "rgb_not_uniform", "materials_in_range",
 }  # fmt: skip
 
 

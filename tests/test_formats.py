@@ -222,7 +222,7 @@ def test_a_link_is_followed(tmp_path: Path):
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"the sample files are not at {SHARED}")
 def test_real_files_of_every_kind_are_recognised():
-    files = [path for path in SHARED.rglob("*.*") if path.suffix not in (".md", ".bin", ".mtl")]
+    files = [path for path in SHARED.rglob("[!.]*.*") if path.suffix[1:] in EXTENSIONS]
     assert len(files) > 10
     assert [path for path in files if inspect_file(path) != path.suffix[1:]] == []
 

@@ -99,10 +99,11 @@ def test_the_schema_and_the_page_are_those_of_the_passes():
 # Modules that use passes by what they mean. A new one is fine where it does, too: a check of the
 # depth, a format that wants normals. What only says what a pass *is* belongs into its entry.
 BY_MEANING = {
-    "blender.materials": "albedo roughness_metallic",
     "blender.pipeline": "mask",
-    "blender.renderer": "rgb",
+    "blender.renderer": "mask rgb",
+    "blender.shader_values": "albedo roughness_metallic",
     "blender.stage": "object_index",
+    "blender.surfaces": "albedo",
     "checks": "depth normal rgb",
     "cli.turntable": "rgb",
     "dataset.export.base": "rgb",
@@ -139,6 +140,7 @@ BY_MEANING = {
 }
 # The same words for other things: Blender's mesh attribute, a way to show things.
 OTHER_THINGS = {
+    "blender.backfaces": "position",
     "blender.normalization": "position",
     "dataset.coloring": "mask",
 }

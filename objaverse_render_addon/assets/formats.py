@@ -30,7 +30,11 @@ EXTENSIONS: Final = (
 )  # fmt: skip
 
 _HEAD = 4096
+<<<<<<< HEAD
 _LONGEST_HEADER: Final = 1 << 16
+=======
+_USD: Final = (".usd", ".usda", ".usdc")
+>>>>>>> main
 MUCH_JSON: Final = 4 << 20
 """Bytes of JSON beyond which only a worker reads it as a whole: in memory it is 24 times that."""
 
@@ -64,10 +68,14 @@ def inspect_file(path: Path, name: str = "", *, whole: bool = False) -> str:
     if size == 0:
         raise EmptyFile(f"{name} is empty.", hint="Fetch it again.")
     found = _sniff(head, size)
+    if found != extension:
+        found = _sloppy(path, extension, head, size) or found
     allowed = {"usd": ("usda", "usdc", "usdz"), "stl": ("stl", "stl-ascii")}.get(
         extension, (extension,)
     )
-    if found not in allowed and not (extension == "obj" and found in ("", "text")):
+    if found not in allowed and not (
+        extension == "obj" and found in ("", "text", "utf-16")
+    ):
         what = _NAMES.get(found, f"a {found} file") if found else "something unknown"
         raise WrongFormat(
             f"{name} is named {extension}, but its content is {what}.",
@@ -76,6 +84,21 @@ def inspect_file(path: Path, name: str = "", *, whole: bool = False) -> str:
         )
     _check_whole(path, name, found or extension, head, size, whole)
     return extension
+
+
+def _sloppy(path: Path, extension: str, head: bytes, size: int) -> str:
+    """What a file is that its own program reads, and that is not quite as it should be."""
+    if extension == "stl":
+        from .repair.stl import triangle_count
+
+        # Bytes after the last triangle, or no number of triangles.
+        return "stl" if triangle_count(head, size) is not None else ""
+    if extension == "usdz" and head.startswith(b"PK\x03\x04") and zipfile.is_zipfile(path):
+        # A picture comes first.
+        with zipfile.ZipFile(path) as archive:
+            names = [name.lower() for name in archive.namelist()[:1000]]
+        return "usdz" if any(name.endswith(_USD) for name in names) else ""
+    return ""
 
 
 def guess_extension(path: Path) -> str:
@@ -120,8 +143,8 @@ def _sniff(head: bytes, size: int) -> str:
             return name
     if head.startswith(b"PK\x03\x04"):
         first_name = head[30 : 30 + int.from_bytes(head[26:28], "little")].lower()
-        return "usdz" if first_name.endswith((b".usd", b".usda", b".usdc")) else "zip"
-    if head.startswith((b"ply\n", b"ply\r")):
+        return "usdz" if first_name.endswith(tuple(name.encode() for name in _USD)) else "zip"
+    if re.match(rb"ply[ \t]*[\r\n]", head):
         return "ply"
     # A binary STL may start with "solid" as well; its length gives it away.
     if len(head) >= 84 and size == 84 + 50 * struct.unpack_from("<I", head, 80)[0]:

@@ -17,7 +17,7 @@ from ..worker.wall import Sandbox
 
 __all__ = ["examine"]
 
-_PACKAGES: Final = ("bpy", "numpy", "OpenEXR", "pillow", "tqdm", "trimesh", "pycollada")
+_PACKAGES: Final = ("bpy", "numpy", "OpenEXR", "pillow", "tqdm", "DracoPy")
 
 
 def examine(
@@ -62,8 +62,8 @@ def examine(
             kind.lower(): ", ".join(names) or "yes" for kind, names in devices.items()
         }
         facts["formats"] = {name: reader or "no importer" for name, reader in formats.items()}
-        if not formats.get("dae"):
-            problems["dae"] = "python -m pip install trimesh pycollada"
+        if not formats.get("glb, Draco"):
+            problems["Draco"] = "compressed glTF is refused: python -m pip install DracoPy"
     except RenderError as error:
         problems[error.reason] = str(error)
     if problems:

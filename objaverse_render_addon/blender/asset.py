@@ -14,7 +14,7 @@ from . import importers
 from .edits import Edits
 from .normalization import Normalization
 
-__all__ = ["Asset", "Contents", "bring_in", "link_rendered"]
+__all__ = ["Asset", "Contents", "bring_in", "link_rendered", "shown_objects"]
 
 _NOT_ASSET: Final = {"CAMERA", "SPEAKER", "LIGHT_PROBE"}
 _HELPERS: Final = {"EMPTY", "ARMATURE", "LIGHT", "CAMERA"}
@@ -160,7 +160,9 @@ class Asset:
         bpy.data.collections.remove(self.collection)
 
 
-def bring_in(path: Path, kind: str, *, alone: bool, keep_lights: bool) -> tuple[Any, Contents, str]:
+def bring_in(
+    path: Path, kind: str, *, alone: bool, keep_lights: bool
+) -> tuple[Any, Contents, importers.Import]:
     """Import a file.
 
     Args:
@@ -171,7 +173,7 @@ def bring_in(path: Path, kind: str, *, alone: bool, keep_lights: bool) -> tuple[
         to_world: 4x4, from the views' scene units to the world of ``scene``.
 
     Returns:
-        The scene that it came into, all that came, and what did the work.
+        The scene that it came into, all that came, and how.
     """
     if alone:
         importer = importers.import_file(path, kind, keep_lights=keep_lights)
@@ -179,7 +181,7 @@ def bring_in(path: Path, kind: str, *, alone: bool, keep_lights: bool) -> tuple[
     before = Contents()
     scenes = set(bpy.data.scenes)
     if kind == "blend":
-        scene, importer = importers.append_scene(path), "libraries.load"
+        scene, importer = importers.append_scene(path), importers.Import("libraries.load", [])
     else:
         scene = bpy.data.scenes.new("Objaverse Import")
         bpy.context.window.scene = scene
@@ -203,6 +205,10 @@ def link_rendered(source: Any, contents: Contents, target: Any, keep_lights: boo
     Returns:
         The objects, by name.
     """
+    for obj in contents["objects"]:
+        # They catch shadows or cut holes for a picture that others are put behind.
+        if obj.type not in _HELPERS and (obj.is_shadow_catcher or obj.is_holdout):
+            obj.hide_render = True
     rendered = {
         obj
         for layer in source.view_layers
@@ -218,6 +224,21 @@ def link_rendered(source: Any, contents: Contents, target: Any, keep_lights: boo
     for obj in linked:
         target.objects.link(obj)
     return linked
+
+
+def shown_objects(contents: Contents, rendered: list[Any]) -> list[Any]:
+    """What renders, and what only its instances show."""
+    known = set(rendered)
+    others = {
+        obj
+        for obj in contents["objects"]
+        if obj not in known and not obj.hide_render and hasattr(obj.data, "materials")
+    }
+    if not others:
+        return rendered
+    instances = bpy.context.evaluated_depsgraph_get().object_instances
+    shown = {item.object.original for item in instances if item.is_instance}
+    return rendered + sorted(others & shown, key=lambda item: item.name_full)
 
 
 def _rendered(layer: Any) -> Iterator[Any]:

@@ -5,6 +5,7 @@ Differences are found by capability (RNA properties, operators), not by version 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ __all__ = [
     "file_output_path",
     "find_operator",
     "has_denoiser",
+    "has_nodes",
     "leave_extensions_alone",
     "make_file_output",
     "new_aov_output",
@@ -91,6 +93,31 @@ def call_operator(operator: Any, **arguments: Any) -> set[str]:
         **{name: value for name, value in arguments.items() if name in known}
     )
     return result
+
+
+def gltf_decoders() -> set[str]:
+    """Extensions of glTF whose compression this Blender decodes; pip's lacks the libraries."""
+    found = set()
+    with contextlib.suppress(ImportError, AttributeError, TypeError):
+        from io_scene_gltf2.io.com.library import dll_path
+
+        for library, variable, extensions in (
+            ("bf_intern_draco_bridge", "Draco", {"KHR_draco_mesh_compression"}),
+            (
+                "bf_intern_meshopt_bridge",
+                "MeshOptimizer",
+                {"EXT_meshopt_compression", "KHR_meshopt_compression"},
+            ),
+        ):
+            if (path := dll_path(library, variable)) is not None and path.is_file():
+                found |= extensions
+        return found
+    with contextlib.suppress(ImportError, AttributeError, TypeError):
+        from io_scene_gltf2.io.com import gltf2_io_draco_compression_extension as draco
+
+        if draco.dll_exists(quiet=True):
+            found.add("KHR_draco_mesh_compression")
+    return found
 
 
 def has_denoiser(cycles: Any) -> bool:
@@ -208,6 +235,13 @@ def new_aov_output(tree: Any, name: str) -> Any:
     else:
         node.name = name
     return node
+
+
+def has_nodes(material: Any) -> bool:
+    """Whether a material's nodes count (always, since 5.0), and not its viewport colour alone."""
+    if getattr(type(material).bl_rna.properties["use_nodes"], "is_deprecated", False):
+        return True
+    return bool(material.use_nodes)
 
 
 def relative_path_options() -> set[str]:

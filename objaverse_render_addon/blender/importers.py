@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import bpy
 
+from ..assets import repair
 from ..assets.finite import check_finite
-from ..errors import ImportFailed, MissingDependency, UnsupportedFormat
-from . import compat
+from ..assets.repair.gltf import DRACO, MESHOPT
+from ..assets.repair.model import Model
+from ..assets.text import clean
+from ..errors import ImportFailed, UnsupportedExtension, UnsupportedFormat
+from . import compat, mending
+from .building import build
 
 __all__ = [
+    "Import",
     "append_blend",
     "append_scene",
     "empty_blender",
@@ -35,33 +42,90 @@ def forbid_scripts() -> None:
     compat.set_checked(paths, use_scripts_auto_execute=False)
 
 
-def import_file(path: Path, kind: str, *, keep_lights: bool = False) -> str:
+class Import(NamedTuple):
+    """How a file came in.
+
+    Attributes:
+        importer: The operator's name, or our own reader's.
+        warnings: What was repaired or left out, ``name: sentence`` each.
+    """
+
+    importer: str
+    warnings: list[str]
+
+
+def import_file(path: Path, kind: str, *, keep_lights: bool = False) -> Import:
     """Import ``path`` into the empty scene; a .blend file is opened instead.
 
     Args:
         kind: Format, as :func:`objaverse_render_addon.assets.formats.inspect_file` found it.
 
-    Returns:
-        What did the work: the operator's name, or a library's.
-
     Raises:
         ImportFailed: With the importer's own words.
         InvalidGeometry: A vertex is not a number, and the importer would hide that.
+        RenderError: What is known beforehand that nobody can read in it, by name.
     """
-    check_finite(path, kind)
+    warnings: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="objaverse-import-") as folder:
+        prepared = repair.prepare(path, kind, Path(folder), warnings, _needs_no_help())
+        if isinstance(prepared, Model):
+            warnings += build(path, prepared)
+            return Import(prepared.reader, warnings)
+        if prepared.suffix != path.suffix:
+            kind = prepared.suffix[1:]
+        check_finite(prepared, kind, path)
+        before = mending.Before()
+        try:
+            importer = _import(prepared, kind, keep_lights)
+        except RuntimeError as error:
+            # Operators report their failure by raising RuntimeError("Error: ...").
+            raise _failure(path, str(error)) from error
+        warnings += mending.mend(path, kind, before)
+    return Import(importer, warnings)
+
+
+_EXTENSION: Final = re.compile(r"Extension (\S+) is not available")
+_NO_DECODER: Final = re.compile(r"(draco|meshopt)\w*[ _](?:bridge|decoder)", re.IGNORECASE)
+
+
+def _failure(path: Path, text: str) -> ImportFailed | UnsupportedFormat:
+    """What an importer said, without the traceback that it may have said it in."""
+    lines = [line for line in text.strip().removeprefix("Error: ").splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("Location: ")] or ["no reason given"]
+    traceback = any(line.startswith(("Traceback", "Python: Traceback")) for line in lines)
+    cause = clean(lines[-1] if traceback else " ".join(lines), 300)
+    unknown = _EXTENSION.search(cause)
+    if unknown:
+        return UnsupportedExtension(
+            f"{path} needs the glTF extension {unknown[1]}, which this Blender does not read.",
+            hint="Use a newer Blender, or export it without.",
+        )
+    if _NO_DECODER.search(cause):
+        return UnsupportedExtension(
+            f"{path} is compressed, and this Blender has no decoder for it: {cause}",
+            hint="python -m pip install DracoPy, or export it without compression.",
+        )
+    if "Big Endian" in cause:
+        return UnsupportedFormat(
+            f"{path} was written on a big-endian computer, which Blender 5 does not read.",
+            hint="Save it again with Blender 4.5 or older.",
+        )
+    if traceback:
+        return ImportFailed(
+            f"{path}: the importer stumbled over it: {cause}",
+            hint="The file may be damaged, or use what this Blender's importer does not know.",
+            log=text,
+        )
+    return ImportFailed(f"{path}: {cause}")
+
+
+def _needs_no_help() -> set[str]:
+    found = compat.gltf_decoders()
     try:
-        return _import(path, kind, keep_lights)
-    except RuntimeError as error:
-        # Operators report their failure by raising RuntimeError("Error: ...").
-        said = str(error).strip().removeprefix("Error: ")
-        # Of an importer that is written in Python, its own error; the rest is for the log.
-        trace = said.splitlines() if "Traceback (most recent call last)" in said else []
-        own = [line for line in trace if line[:1].strip() and not line.startswith("Location:")]
-        raise ImportFailed(
-            f"{path}: {own[-1] if own else said}",
-            hint="Open the file in Blender to see what is wrong with it.",
-            log=said if own else "",
-        ) from error
+        compat.find_operator("wm.collada_import")
+    except UnsupportedFormat:
+        return found
+    return {*found, "dae"}
 
 
 def append_blend(path: Path, scene: bpy.types.Scene) -> None:
@@ -103,18 +167,11 @@ def _import(path: Path, kind: str, keep_lights: bool) -> str:
         compat.call_operator(operator, filepath=name, load_ui=False, use_scripts=False)
         forbid_scripts()
         return "wm.open_mainfile"
-    if kind == "dae":
-        try:
-            operator = compat.find_operator("wm.collada_import")
-        except UnsupportedFormat:
-            return _import_collada(path)
-        result = compat.call_operator(operator, filepath=name)
-    else:
-        paths, arguments = _OPERATORS[kind]
-        operator = compat.find_operator(*paths)
-        if kind.startswith("usd"):
-            arguments = {**arguments, "import_lights": keep_lights}
-        result = compat.call_operator(operator, filepath=name, **arguments)
+    paths, arguments = _OPERATORS[kind]
+    operator = compat.find_operator(*paths)
+    if kind.startswith("usd"):
+        arguments = {**arguments, "import_lights": keep_lights}
+    result = compat.call_operator(operator, filepath=name, **arguments)
     if "FINISHED" not in result:
         raise ImportFailed(f"{path}: the importer gave up without saying why.")
     return str(operator.idname_py())
@@ -144,6 +201,7 @@ _OPERATORS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "obj": (("wm.obj_import",), {"validate_meshes": True}),
     "stl": (("wm.stl_import",), {"use_mesh_validate": True}),
     "ply": (("wm.ply_import",), {"import_colors": "SRGB"}),
+    "dae": (("wm.collada_import",), {}),
     "abc": (("wm.alembic_import",), {"as_background_job": False, "validate_meshes": True}),
     "usd": _USD,
     "usda": _USD,
@@ -153,45 +211,16 @@ _OPERATORS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 
 
 def readable_formats() -> dict[str, str]:
-    """Format to what reads it here; an empty string where nothing does."""
+    """Format, or its compression, to what reads it here; an empty string where nothing does."""
     found = {"blend": "wm.open_mainfile"}
-    for kind, (paths, _) in {**_OPERATORS, "dae": (("wm.collada_import",), {})}.items():
+    for kind, (paths, _) in _OPERATORS.items():
         try:
             found[kind] = str(compat.find_operator(*paths).idname_py())
         except UnsupportedFormat:
             found[kind] = ""
-    if not found["dae"] and all(map(importlib.util.find_spec, ("trimesh", "collada"))):
-        found["dae"] = "trimesh"
+    found["dae"] = found["dae"] or "own reader"
+    decoders = compat.gltf_decoders()
+    draco = "DracoPy" if importlib.util.find_spec("DracoPy") else ""
+    found["glb, Draco"] = found["glb"] if DRACO in decoders else draco
+    found["glb, meshopt"] = found["glb"] if decoders.issuperset(MESHOPT) else "own reader"
     return found
-
-
-def _import_collada(path: Path) -> str:
-    """COLLADA where Blender has no importer: trimesh reads it, glTF carries it over."""
-    try:
-        import collada  # noqa: F401  (trimesh's reader for it)
-        import trimesh
-    except ImportError as error:
-        raise MissingDependency(
-            f"{path}: Blender {bpy.app.version_string} cannot read COLLADA files.",
-            hint="Install the reader: python -m pip install trimesh pycollada",
-        ) from error
-    import collada as pycollada
-
-    try:
-        scene = trimesh.load_scene(str(path), file_type="dae")
-        up_axis = str(pycollada.Collada(str(path)).assetInfo.upaxis)
-    except Exception as error:
-        raise ImportFailed(f"{path}: {error}") from error
-    # glTF is Y up by definition, and its importer turns Y up into Blender's Z up.
-    turns = {
-        "Z_UP": [[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]],
-        "X_UP": [[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]],
-    }
-    if up_axis in turns:
-        scene.apply_transform(turns[up_axis])
-    with tempfile.TemporaryDirectory(prefix="objaverse-collada-") as folder:
-        converted = Path(folder) / "converted.glb"
-        converted.write_bytes(scene.export(file_type="glb"))
-        operator = compat.find_operator("import_scene.gltf")
-        compat.call_operator(operator, filepath=str(converted), **_GLTF[1])
-    return f"trimesh {trimesh.__version__}"

@@ -1,13 +1,15 @@
-"""Materials: missing textures, colours for what has none, material passes, alpha at a threshold."""
+"""What materials need first: textures that are missing, colours for what has none."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import InitVar, dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import bpy
+import numpy as np
 
 from ..cameras import draw
 from ..errors import MissingTextures
@@ -16,11 +18,11 @@ from . import compat
 from .edits import Edits
 
 __all__ = [
-    "AlphaClip",
-    "add_material_passes",
+    "Colored",
     "color_uncolored",
     "missing_textures",
     "replace_missing_textures",
+    "use_nodes",
 ]
 
 NEUTRAL: Final = (0.5, 0.5, 0.5)
@@ -129,44 +131,171 @@ def _replace_node(edits: Edits, tree: Any, node: Any, color: tuple[float, ...]) 
 # --- Colour for what has none ---------------------------------------------------------------
 
 
+@dataclass
+class Colored:
+    """What was given to objects, or to parts of them, that had no material.
+
+    Attributes:
+        neutral: Names of objects that got the neutral colour, or the drawn one.
+        vertex_colors: Names of objects that got their vertex colours.
+        materials: The new materials.
+        random_color: The drawn colour ``[r, g, b, 1]`` of an STL or PLY file.
+    """
+
+    neutral: list[str] = field(default_factory=list)
+    vertex_colors: list[str] = field(default_factory=list)
+    materials: list[Any] = field(default_factory=list)
+    random_color: list[float] | None = None
+
+
+class _Paint:
+    """Makes the materials for what has none, each once."""
+
+    def __init__(self, edits: Edits, color: tuple[float, ...], single_sided: bool) -> None:
+        self.edits, self.color, self.single_sided = edits, color, single_sided
+        self.made: dict[str | None, Any] = {}
+        self.done = Colored()
+
+    def material(self, owner: Any, data: Any) -> Any:
+        """The vertex colours of some data, else the neutral colour; ``owner`` is noted."""
+        attributes: Any = getattr(data, "color_attributes", ())
+        # Only meshes choose one of them for renders.
+        chosen = max(0, getattr(attributes, "render_color_index", 0))
+        name = attributes[chosen].name if len(attributes) else None
+        noted = self.done.neutral if name is None else self.done.vertex_colors
+        if owner.name not in noted:
+            noted.append(owner.name)
+        if name is None and self.color is not NEUTRAL:
+            self.done.random_color = [*self.color, 1.0]
+        if name not in self.made:
+            self.made[name] = self._new(name)
+            self.done.materials.append(self.made[name])
+        return self.made[name]
+
+    def _new(self, attribute: str | None) -> Any:
+        if attribute is None:
+            material = _new_material(self.edits, "Objaverse Neutral", self.color)
+        else:
+            material = _new_material(self.edits, "Objaverse Vertex Colors", NEUTRAL)
+            tree = material.node_tree
+            node = tree.nodes.new("ShaderNodeVertexColor")
+            node.layer_name = attribute
+            shader = next(n for n in tree.nodes if n.type == "BSDF_PRINCIPLED")
+            tree.links.new(node.outputs["Color"], shader.inputs["Base Color"])
+        material.use_backface_culling = self.single_sided
+        return material
+
+
 def color_uncolored(
     edits: Edits, objects: Iterable[Any], rules: AssetRules, seed: int, asset_id: str, kind: str
-) -> list[float] | None:
-    """Give every object without a material one: its vertex colours, else the neutral grey.
+) -> Colored:
+    """Give every face without a material one: its vertex colours, else the neutral grey.
 
-    Returns:
-        The random colour ``[r, g, b, 1]`` of an STL or PLY file where the rules ask for one.
+    Args:
+        objects: Those that render, themselves or as instances.
+        kind: Format of the file. A glTF face without material is single-sided, as glTF says.
     """
-    neutral: Any = None
-    random_color: list[float] | None = None
-    color = NEUTRAL
+    color: tuple[float, ...] = NEUTRAL
     if rules.uncolored == "random" and kind in ("stl", "ply"):
         color = tuple(draw(seed, asset_id, "random-color", 0, 3).tolist())
+    paint = _Paint(edits, color, kind in ("glb", "gltf"))
+    makers = []
     for obj in objects:
+        if any(modifier.type == "NODES" for modifier in obj.modifiers):
+            makers.append(obj)
         data = obj.data
-        if not hasattr(data, "materials") or any(slot.material for slot in obj.material_slots):
+        if not hasattr(data, "materials"):
             continue
-        attributes: Any = getattr(data, "color_attributes", ())
-        if len(attributes):
-            name = attributes[max(0, attributes.render_color_index)].name
-            material = _new_material(edits, "Objaverse Vertex Colors", NEUTRAL)
-            node = material.node_tree.nodes.new("ShaderNodeVertexColor")
-            node.layer_name = name
-            shader = next(n for n in material.node_tree.nodes if n.type == "BSDF_PRINCIPLED")
-            material.node_tree.links.new(node.outputs["Color"], shader.inputs["Base Color"])
-        else:
-            if neutral is None:
-                neutral = _new_material(edits, "Objaverse Neutral", color)
-            material = neutral
-            if color is not NEUTRAL:
-                random_color = [*color, 1.0]
-        if len(obj.material_slots):
-            for slot in obj.material_slots:
-                edits.set(slot, "material", material)
-        else:
-            data.materials.append(material)
+        if not len(obj.material_slots):
+            data.materials.append(paint.material(obj, data))
             edits.then(data.materials.pop)
-    return random_color
+            continue
+        used = None
+        for index, slot in enumerate(obj.material_slots):
+            if slot.material is None:
+                used = _used_slots(obj) if used is None else used
+                if index in used:
+                    edits.set(slot, "material", paint.material(obj, data))
+    if makers:
+        _color_generated(edits, makers, paint)
+    return paint.done
+
+
+def _used_slots(obj: Any) -> set[int]:
+    """Slots that have faces; all of what is no mesh or changes its faces."""
+    slots = set(range(len(obj.material_slots)))
+    if obj.type != "MESH" or obj.modifiers or not len(obj.data.polygons):
+        return slots
+    index = np.empty(len(obj.data.polygons), dtype=np.int32)
+    obj.data.polygons.foreach_get("material_index", index)
+    # Cycles takes the last slot for what is beyond.
+    return set(np.unique(np.clip(index, 0, len(slots) - 1)).tolist())
+
+
+def _color_generated(edits: Edits, makers: list[Any], paint: _Paint) -> None:
+    """The same for faces that geometry nodes make: a modifier of its own gives the material."""
+    bare: dict[Any, Any] = {}
+    known: dict[Any, list[Any]] = {}
+    for instance in bpy.context.evaluated_depsgraph_get().object_instances:
+        maker = (instance.parent or instance.object).original
+        data = instance.object.data
+        if maker not in makers or not hasattr(data, "materials"):
+            continue
+        found = known.setdefault(maker, [])
+        found += [item.original for item in data.materials if item and item.original not in found]
+        if not len(data.materials) or any(item is None for item in data.materials):
+            bare.setdefault(maker, paint.material(maker, data))
+    for maker, material in bare.items():
+        group = _set_where_none(material, known[maker])
+        edits.then(partial(bpy.data.node_groups.remove, group))
+        modifier = maker.modifiers.new("Objaverse Neutral", "NODES")
+        edits.then(partial(maker.modifiers.remove, modifier))
+        modifier.node_group = group
+
+
+def _set_where_none(material: Any, others: Iterable[Any]) -> Any:
+    """Geometry nodes that give a material to the faces that have none of some others."""
+    group = bpy.data.node_groups.new("Objaverse Neutral", "GeometryNodeTree")
+    for way in ("INPUT", "OUTPUT"):
+        group.interface.new_socket("Geometry", in_out=way, socket_type="NodeSocketGeometry")
+    start, end = group.nodes.new("NodeGroupInput"), group.nodes.new("NodeGroupOutput")
+    given = group.nodes.new("GeometryNodeSetMaterial")
+    given.inputs["Material"].default_value = material
+    group.links.new(start.outputs[0], given.inputs["Geometry"])
+    group.links.new(given.outputs[0], end.inputs[0])
+    free: Any = None
+    for other in others:
+        has = group.nodes.new("GeometryNodeMaterialSelection")
+        has.inputs["Material"].default_value = other
+        nor = group.nodes.new("FunctionNodeBooleanMath")
+        nor.operation = "NOT" if free is None else "NIMPLY"
+        group.links.new(has.outputs[0], nor.inputs[0 if free is None else 1])
+        if free is not None:
+            group.links.new(free, nor.inputs[0])
+        free = nor.outputs[0]
+    if free is not None:
+        group.links.new(free, given.inputs["Selection"])
+    return group
+
+
+def use_nodes(edits: Edits, materials: Iterable[Any]) -> None:
+    """Give materials without nodes the ones that show the same: a diffuse viewport colour.
+
+    Blender before 5.0 has such materials, and nothing can be read from them.
+    """
+    for material in materials:
+        if compat.has_nodes(material) or material.is_grease_pencil:
+            continue
+        edits.set(material, "use_nodes", True)
+        tree = material.node_tree
+        output = edits.new_node(tree, "ShaderNodeOutputMaterial")
+        for other in tree.nodes:
+            if other.type == "OUTPUT_MATERIAL" and other.is_active_output:
+                edits.set(other, "is_active_output", False)
+        output.is_active_output = True
+        shader = edits.new_node(tree, "ShaderNodeBsdfDiffuse")
+        shader.inputs["Color"].default_value = (*tuple(material.diffuse_color)[:3], 1.0)
+        tree.links.new(shader.outputs[0], output.inputs["Surface"])
 
 
 def _new_material(edits: Edits, name: str, color: tuple[float, ...]) -> Any:
@@ -178,210 +307,3 @@ def _new_material(edits: Edits, name: str, color: tuple[float, ...]) -> Any:
     shader.inputs["Base Color"].default_value = (*color, 1.0)
     shader.inputs["Roughness"].default_value = 0.8
     return material
-
-
-# --- Material passes ------------------------------------------------------------------------
-
-_COLOR_SOCKETS: Final = ("Base Color", "Color")
-_GLOSSY: Final = ("BSDF_GLOSSY", "BSDF_METALLIC", "BSDF_ANISOTROPIC")
-
-
-def add_material_passes(
-    edits: Edits, materials: Iterable[Any], wanted: Iterable[str]
-) -> list[str]:
-    """Let the materials write its own base colour, roughness and metallic into AOVs.
-
-    The Diffuse Color pass of Cycles is not the albedo: it is black for metals and scaled for
-    dielectrics. The values here are read where the shader reads them; where shaders are mixed,
-    the values are mixed by the same factor. Transparent parts count for nothing.
-
-    Returns:
-        Names of materials whose shader could not be followed; they write their viewport colour.
-    """
-    wanted = [name for name in ("albedo", "roughness_metallic") if name in set(wanted)]
-    unclear = []
-    for material in materials if wanted else ():
-        tree = material.node_tree
-        if tree is None:
-            continue
-        output = tree.get_output_node("CYCLES")
-        shader = _input_node(output.inputs["Surface"]) if output else None
-        for name in wanted:
-            follow = _albedo if name == "albedo" else _roughness_metallic
-            value = _follow(edits, tree, shader, follow) if shader else None
-            if value is None:
-                unclear.append(material.name)
-                color = tuple(material.diffuse_color)[:3]
-                value = color if name == "albedo" else (material.roughness, material.metallic, 0.0)
-            aov = edits.added(tree, compat.new_aov_output(tree, name))
-            _feed(tree, value, aov.inputs["Color"])
-    return sorted(set(unclear))
-
-
-def _input_node(socket: Any) -> Any:
-    """The node that feeds a socket, past reroutes."""
-    while socket.is_linked:
-        node = socket.links[0].from_node
-        if node.type != "REROUTE":
-            return node
-        socket = node.inputs[0]
-    return None
-
-
-# A value is a constant colour or the output socket that computes it.
-_Value = Any
-
-
-def _follow(
-    edits: Edits, tree: Any, node: Any, leaf: Callable[[Edits, Any, Any], _Value]
-) -> _Value:
-    """The value of a shader tree: leaves by ``leaf``, mixes mixed. None where it is unclear."""
-    if node is None or node.type in ("BSDF_TRANSPARENT", "HOLDOUT"):
-        return None
-    if node.type == "MIX_SHADER":
-        first, second = (
-            _follow(edits, tree, _input_node(socket), leaf) for socket in node.inputs[1:3]
-        )
-        if first is None or second is None:
-            return first if second is None else second
-        mix = edits.new_node(tree, "ShaderNodeMix")
-        mix.data_type = "RGBA"
-        factor, a, b = mix.inputs[0], mix.inputs[6], mix.inputs[7]
-        source = node.inputs[0]
-        share = source.links[0].from_socket if source.is_linked else source.default_value
-        _feed(tree, share, factor)
-        _feed(tree, first, a)
-        _feed(tree, second, b)
-        return mix.outputs[2]
-    if node.type == "ADD_SHADER":
-        found = [_follow(edits, tree, _input_node(socket), leaf) for socket in node.inputs[:2]]
-        # A sum is usually a surface plus emission or gloss; its first surface names the colour.
-        return next((value for value in found if value is not None), None)
-    return leaf(edits, tree, node)
-
-
-def _albedo(_: Edits, __: Any, node: Any) -> _Value:
-    for name in _COLOR_SOCKETS:
-        socket = node.inputs.get(name)
-        if socket is not None:
-            return _read(socket)
-    return None
-
-
-def _roughness_metallic(edits: Edits, tree: Any, node: Any) -> _Value:
-    roughness, metallic = node.inputs.get("Roughness"), node.inputs.get("Metallic")
-    if node.type != "BSDF_PRINCIPLED":
-        if node.type not in (*_GLOSSY, "BSDF_DIFFUSE", "BSDF_GLASS", "EMISSION"):
-            return None
-        rough = 1.0 if roughness is None or node.type == "BSDF_DIFFUSE" else _read(roughness)
-        parts = [rough, 1.0 if node.type in _GLOSSY else 0.0]
-    else:
-        parts = [_read(roughness), _read(metallic)]
-    combine = edits.new_node(tree, "ShaderNodeCombineColor")
-    for value, socket in zip(parts, combine.inputs, strict=False):
-        _feed(tree, value, socket)
-    return combine.outputs[0]
-
-
-def _read(socket: Any) -> _Value:
-    if socket.is_linked:
-        return socket.links[0].from_socket
-    value = socket.default_value
-    return float(value) if socket.type == "VALUE" else tuple(value)[:3]
-
-
-def _feed(tree: Any, value: _Value, socket: Any) -> None:
-    if isinstance(value, bpy.types.NodeSocket):
-        tree.links.new(value, socket)
-    elif isinstance(value, float):
-        socket.default_value = value if socket.type == "VALUE" else (value, value, value, 1.0)
-    else:
-        socket.default_value = (*value, 1.0)
-
-
-# --- Alpha ----------------------------------------------------------------------------------
-
-
-@dataclass
-class AlphaClip:
-    """Makes transparency yes or no while geometry is rendered, and undoes it for colour.
-
-    With one sample a half-transparent surface is hit or missed by chance, which would sprinkle
-    mask, depth and normal with noise. Clipped at the job's threshold, a surface is object where
-    it is at least that opaque, and the next surface shows where it is not.
-
-    Args:
-        threshold: Opacity from which a surface is object, 0..1.
-        materials: Those of everything that renders.
-
-    Attributes:
-        unclear: Materials with transparency that could not be clipped.
-    """
-
-    threshold: float
-    materials: InitVar[Iterable[Any]]
-    unclear: list[str] = field(default_factory=list)
-    _sockets: list[tuple[Any, Any, Any]] = field(default_factory=list)
-    _edits: Edits = field(default_factory=Edits)
-
-    def __post_init__(self, materials: Iterable[Any]) -> None:
-        for material in materials:
-            tree = material.node_tree
-            output = tree.get_output_node("CYCLES") if tree else None
-            shader = _input_node(output.inputs["Surface"]) if output else None
-            if shader is not None and not self._find(tree, shader):
-                self.unclear.append(material.name)
-
-    @property
-    def needed(self) -> bool:
-        """Whether any material is transparent somewhere."""
-        return bool(self._sockets)
-
-    def _find(self, tree: Any, node: Any) -> bool:
-        """Collect the sockets that control transparency; False where there is another way."""
-        if node.type == "BSDF_PRINCIPLED":
-            alpha = node.inputs["Alpha"]
-            if alpha.is_linked or alpha.default_value < 1.0:
-                self._sockets.append((tree, alpha, False))
-            return True
-        if node.type == "MIX_SHADER":
-            sides = [_input_node(socket) for socket in node.inputs[1:3]]
-            clear = [side is not None and side.type == "BSDF_TRANSPARENT" for side in sides]
-            if any(clear):
-                # The factor is the share of the second shader: of the opaque one, if the first
-                # is the transparent one.
-                self._sockets.append((tree, node.inputs[0], clear[1]))
-            results = [self._find(tree, side) for side in sides if side is not None]
-            return all(results) or any(clear)
-        if node.type == "ADD_SHADER":
-            sides = [_input_node(socket) for socket in node.inputs[:2]]
-            return all(side is None or self._find(tree, side) for side in sides)
-        return node.type not in ("BSDF_TRANSPARENT", "GROUP")
-
-    def __enter__(self) -> AlphaClip:
-        edits = self._edits
-        for tree, socket, inverted in self._sockets:
-            threshold = 1.0 - self.threshold if inverted else self.threshold
-            if not socket.is_linked:
-                value = socket.default_value
-                clipped = float(value > threshold if inverted else value >= threshold)
-                edits.set(socket, "default_value", clipped)
-                continue
-            source = socket.links[0].from_socket
-            clip = edits.new_node(tree, "ShaderNodeMath")
-            # alpha >= t is not (alpha < t); Math nodes know only < and >.
-            clip.operation = "GREATER_THAN" if inverted else "LESS_THAN"
-            clip.inputs[1].default_value = threshold
-            tree.links.new(source, clip.inputs[0])
-            result = clip.outputs[0]
-            if not inverted:
-                flip = edits.new_node(tree, "ShaderNodeMath")
-                flip.operation = "SUBTRACT"
-                flip.inputs[0].default_value = 1.0
-                tree.links.new(result, flip.inputs[1])
-                result = flip.outputs[0]
-            edits.link(tree, result, socket)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._edits.undo()

@@ -19,7 +19,7 @@ from ..cameras import Camera, draw
 from ..checks import check_color, check_geometry
 from ..dataset.images import cycles_seconds, encode_srgb8, read_exr
 from ..errors import DiskFull, RenderError, RenderFailed
-from ..frame import Check, Frame, Shot, assemble
+from ..frame import Check, Frame, Shot, assemble, unwritten
 from . import compat
 from .passes import set_output, setup_passes
 from .stage import Stage
@@ -93,6 +93,8 @@ class Renderer:
                 self._render(path)
                 frame = Frame(seen, stage.frame, shot.time is not None, bounds=stage.bounds)
                 frame.object_box = box
+                frame.view_dependent = bool(stage.alpha.of_the_view)
+                frame.constants = stage.constants
                 frame.normal_space = self.job.pixels.normal_space
                 frame.opaque = self.job.lighting.background is not None
                 yield frame, path
@@ -105,6 +107,7 @@ class Renderer:
         pixels = self.job.pixels
         channels = self._read(path)
         frame.passes = assemble(channels, frame.camera, pixels.passes, pixels.normal_space)
+        frame.unwritten = unwritten(channels, frame.passes["mask"])
         return frame
 
     def check_geometry(self, frame: Frame, witnesses: list[Frame]) -> list[Check]:

@@ -15,13 +15,15 @@ from ..assets.formats import inspect_file
 from ..cameras import Camera, View
 from ..frame import Bounds
 from ..job import AssetRules, RenderJob
-from . import compat, importers, lighting, materials
-from .asset import Asset, bring_in, link_rendered
+from ..passspec import PASSES
+from . import backfaces, compat, importers, lighting, materials
+from .asset import Asset, bring_in, link_rendered, shown_objects
 from .camera import apply_camera, new_camera
 from .devices import Device, select_device
 from .edits import Edits
 from .normalization import bounds_of, measure, normalize
 from .reach import Gate
+from .surfaces import Surfaces
 
 __all__ = ["BOUNCES", "FILTER_WIDTH", "Stage", "Stopwatch"]
 
@@ -33,11 +35,18 @@ BOUNCES: Final = {
     "diffuse_bounces": 2,
     "glossy_bounces": 2,
     "transmission_bounces": 6,
-    "transparent_max_bounces": 16,
+    # The most that Cycles takes: behind the last one it is black. A ray seldom meets many.
+    "transparent_max_bounces": 1024,
     "volume_bounces": 0,
 }
 
-_OF_SETTINGS: Final = ("unclear-materials:", "unclear-transparency:", "not-denoised:")
+_FEW: Final = 32
+"""Constant values of materials that each pixel is held against."""
+
+_OF_SETTINGS: Final = (
+    "unclear-materials:", "unclear-transparency:", "materials-out-of-range:", "back-faces-shown:",
+    "back-faces-differ:", "not-denoised:",
+)  # fmt: skip
 """Warnings that :meth:`Stage.settings` says anew each time."""
 
 
@@ -72,6 +81,7 @@ class Stage:
         device: What Cycles renders on.
         denoised: Whether RGB is denoised; not every build of Blender can.
         frame: The animation frame that is shown.
+        constants: (N, channels) all values of a material pass, where they are few.
     """
 
     def __init__(self, job: RenderJob) -> None:
@@ -81,7 +91,8 @@ class Stage:
         self.record: dict[str, Any] = {}
         self.warnings: list[str] = []
         self.watch = Stopwatch()
-        self.alpha = materials.AlphaClip(job.engine.alpha_threshold, ())
+        self.alpha = Surfaces(job.engine.alpha_threshold)
+        self.constants: dict[str, npt.NDArray[np.float64]] = {}
         self.device = Device("CPU", ())
         self.denoised = False
         self.frame = 0
@@ -123,7 +134,7 @@ class Stage:
             source, contents, importer = bring_in(file, kind, alone=alone, keep_lights=keep)
         record: dict[str, Any] = {**contents.counts()}
         record["linked_files"] = sorted(map(gate.origin, contents.linked_files()))
-        record["importer"] = importer
+        record["importer"] = importer.importer
         self.watch.add("import", since)
 
         since = time.perf_counter()
@@ -144,7 +155,7 @@ class Stage:
             self.set_time(self.scene.frame_current if rules.frame is None else rules.frame)
         asset = self._normalized(asset_id, kind, collection, contents, rendered, rules, alone)
         asset.record = {**record, **asset.record}
-        asset.warnings += gate.warnings
+        asset.warnings += [*gate.warnings, *importer.warnings]
         if keep:
             lighting.rescale_lights(asset.lights, asset.normalization.scale)
         self.assets[asset_id] = asset
@@ -168,9 +179,13 @@ class Stage:
         missing = materials.replace_missing_textures(
             edits, colored, contents["node_groups"], rules, seed, asset_id
         )
-        known = set(bpy.data.materials)
-        random_color = materials.color_uncolored(edits, rendered, rules, seed, asset_id, kind)
-        colored += [material for material in bpy.data.materials if material not in known]
+        materials.use_nodes(edits, colored)
+        shown = shown_objects(contents, rendered)
+        painted = materials.color_uncolored(edits, shown, rules, seed, asset_id, kind)
+        colored += painted.materials
+        culled = []
+        if kind in backfaces.CULLED_FORMATS:
+            culled = backfaces.cull_back_faces(edits, shown)
         normalization = normalize(collection, rules.normalize, None if alone else {*rendered})
         asset = Asset(
             asset_id, kind, collection, contents, rendered, normalization, colored, edits=edits,
@@ -179,7 +194,12 @@ class Stage:
         before = normalization.before
         asset.record = {
             "missing_textures": missing,
-            "random_color": random_color,
+            "random_color": painted.random_color,
+            "materials": {
+                "neutral": sorted(painted.neutral),
+                "vertex_colors": sorted(painted.vertex_colors),
+                "single_sided": sorted(material.name for material in culled),
+            },
             "scene_size": {
                 "bbox_min": before.box_min.tolist(), "bbox_max": before.box_max.tolist(),
             },
@@ -268,23 +288,34 @@ class Stage:
         Safe to call again with another job: what the one before changed in materials is undone.
         """
         self.job = job
-        passes = job.pixels.passes
-        assets = list(self.assets.values())
-        first = 1
-        unclear: list[str] = []
-        for asset in assets:
-            asset.pass_edits.undo()
-            unclear += materials.add_material_passes(asset.pass_edits, asset.materials, passes)
-            asset.object_names = {}
-            if "object_index" in passes:
-                first = asset.number_objects(first)
         kept = [text for text in self.warnings if not text.startswith(_OF_SETTINGS)]
-        if unclear:
-            kept.append(f"unclear-materials: {', '.join(unclear[:5])}")
-        every = [material for asset in assets for material in asset.materials]
-        self.alpha = materials.AlphaClip(job.engine.alpha_threshold, every)
-        if self.alpha.unclear:
-            kept.append(f"unclear-transparency: {', '.join(self.alpha.unclear[:5])}")
+        self.alpha = surfaces = Surfaces(job.engine.alpha_threshold, job.pixels.passes)
+        first = 1
+        for asset in self.assets.values():
+            asset.pass_edits.undo()
+            of_the_view, converted = len(surfaces.of_the_view), len(surfaces.converted)
+            surfaces.add(asset.pass_edits, asset.materials)
+            asset.record["materials"] |= {
+                "view_dependent": sorted(surfaces.of_the_view[of_the_view:]),
+                "specular_glossiness": sorted(surfaces.converted[converted:]),
+            }
+            asset.object_names = {}
+            if "object_index" in job.pixels.passes:
+                first = asset.number_objects(first)
+        for name, those in (
+            ("unclear-materials", surfaces.unclear),
+            ("unclear-transparency", surfaces.unclear_opacity),
+            ("materials-out-of-range", surfaces.out_of_range),
+        ):
+            if those:
+                kept.append(f"{name}: {', '.join(those[:5])}")
+        kept += backfaces.match_engine(job.engine.engine, self.scene, self.assets.values())
+        channels = {name: PASSES[name].channels for name in surfaces.constants}
+        self.constants = {
+            name: np.array(sorted(values))[:, : channels[name]]
+            for name, values in surfaces.constants.items()
+            if 0 < len(values) <= _FEW
+        }
         self.denoised = job.engine.denoise and job.engine.engine == "cycles"
         if self.denoised and not compat.has_denoiser(self.scene.cycles):
             self.denoised = False

@@ -68,11 +68,12 @@ def import_into_scene(scene: bpy.types.Scene, path: Path, *, keep_lights: bool) 
 
     try:
         gate = Gate(path, kind, (), "doubt")
+        said: list[str] = []
         with gate as file:
             if kind == "blend":
                 importers.append_blend(file, scene)
             else:
-                importers.import_file(file, kind, keep_lights=keep_lights)
+                said = importers.import_file(file, kind, keep_lights=keep_lights).warnings
         objects = [obj for obj in bpy.data.objects if obj not in before]
         for obj in objects:
             if obj.type == "CAMERA" or (obj.type == "LIGHT" and not keep_lights):
@@ -101,7 +102,7 @@ def import_into_scene(scene: bpy.types.Scene, path: Path, *, keep_lights: bool) 
     summary = f"{len(meshes)} meshes, {faces:,} faces, {size:.1f} MiB ({kind})"
     missing = missing_textures(_materials(objects), bpy.data.node_groups)
     warnings = [f"missing texture: {name}" for name in sorted(missing)]
-    return Imported(home, summary, [*gate.warnings, *warnings])
+    return Imported(home, summary, [*gate.warnings, *said, *warnings])
 
 
 def _remove_unused(before: set[Any]) -> None:

@@ -93,6 +93,7 @@ def _checks(
 ) -> Iterator[tuple[int, Check]]:
     bounds: Bounds = reader.bounds
     space = reader.metadata["passes"].get("normal", {}).get("space", "camera")
+    view_dependent = bool(reader.metadata.get("materials", {}).get("view_dependent"))
     recent: list[Frame] = []
     for position, record in enumerate(reader.views):
         view = reader.view(position)
@@ -105,6 +106,7 @@ def _checks(
         box = record["object_box_px"]
         time = reader.key(position).time
         frame = Frame(view, time or 0, time is not None, arrays, tuple(box) if box else None)
+        frame.view_dependent = view_dependent
         frame.normal_space = "world" if space == "world" else "camera"
         for check in check_frame(frame, bounds, recent):
             yield view.index, check

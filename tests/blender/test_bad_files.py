@@ -64,7 +64,7 @@ def test_each_bad_file_has_its_name_and_the_good_ones_are_rendered(tmp_path: Pat
     shutil.copy(glb, tmp_path / "in disguise.fbx")
     (tmp_path / "notes.doc").write_text("hello")
     (tmp_path / "vertices.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\n")
-    scenes.write_ply(tmp_path / "cloud.ply", cube, [])
+    scenes.write_ply(tmp_path / "nothing.ply", [], [])
     scenes.write_glb(tmp_path / "nan glb.glb", nowhere)
     scenes.write_ply(tmp_path / "nan ply.ply", nowhere, faces)
     scenes.write_ply(tmp_path / "inf ply.ply", endless, faces)
@@ -92,7 +92,7 @@ def test_each_bad_file_has_its_name_and_the_good_ones_are_rendered(tmp_path: Pat
         "cut ply.ply": (TruncatedFile, ImportFailed),
         "cut blend.blend": (TruncatedFile, ImportFailed),
         "vertices.obj": (NoGeometry,),
-        "cloud.ply": (NoGeometry,),
+        "nothing.ply": (NoGeometry,),
         "points.blend": (NoGeometry,),
         "bad face.obj": (NoGeometry, ImportFailed),
         "nan glb.glb": (InvalidGeometry,),
@@ -131,8 +131,8 @@ def test_each_bad_file_has_its_name_and_the_good_ones_are_rendered(tmp_path: Pat
 @pytest.mark.core
 def test_the_exit_code_is_that_of_the_one_kind_of_failure(tmp_path: Path) -> None:
     job = scenes.make_job({"cameras.views": 1, "pixels.resolution": [16, 16]})
-    clouds = [scenes.write_ply(tmp_path / f"{i}.ply", scenes.CUBE_VERTICES, []) for i in range(2)]
-    report = render(clouds, job, tmp_path / "out")
+    empty = [scenes.write_ply(tmp_path / f"{i}.ply", [], []) for i in range(2)]
+    report = render(empty, job, tmp_path / "out")
     assert report.exit_code == NoGeometry.exit_code
 
 

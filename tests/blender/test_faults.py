@@ -18,6 +18,7 @@ import pytest
 from helpers import wait_until
 
 from objaverse_render_addon.batch.options import RunOptions
+from objaverse_render_addon.batch.results import Report
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.dataset.verify import verify_asset
@@ -218,41 +219,41 @@ def can_mount() -> bool:
 
 
 @pytest.mark.parametrize("layout", ["zip", "folder"])
-def test_a_full_disk_fails_what_does_not_fit(layout: str, tmp_path: Path, scratch: Path) -> None:
+def test_a_disk_that_has_no_room_ends_the_run_and_loses_nothing(
+    layout: str, tmp_path: Path, scratch: Path
+) -> None:
     if not can_mount():
         pytest.skip("may not mount a small file system (needs root and unshare)")
     sources, values = small_and_big(tmp_path)
     small = tmp_path / "small"
     small.mkdir()
     job = {**values, "files.layout": layout}
-    state = ["--state", str(tmp_path / "state"), "--min-free", "0", "--patience", "3"]
-    arguments = command(sources, small, job, "--scratch", str(scratch), *state)
+    more = ["--state", str(tmp_path / "state"), "--min-free", "0", "--patience", "2"]
+    arguments = command(sources, small, job, "--scratch", str(scratch), *more)
     # Arrays take the same room whatever is in them, so that of folders not even one fits;
     # archives of a few pixels do.
     size = "3600k" if layout == "folder" else "150k"
     script = (
-        f'mount -t tmpfs -o size={size} none "{small}"; "$@"; code=$?; '
-        f'ls -A "{small}" >&2; exit $code'
+        f'mount -t tmpfs -o size={size} none "{small}"; "$@"; echo "code $?"; '
+        f'ls -A "{small}" >&2; mount -o remount,size=64m "{small}"; '
+        f'"$@" > "{tmp_path}/second"; echo "code $?"; ls -A "{small}" >&2'
     )
-    if layout == "folder":
-        sources[2].unlink()
-        arguments.remove(str(sources[2]))
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c", script, "sh", *arguments],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    results = [line for line in lines if line["kind"] == "result"]
-    left = done.stderr.splitlines()
-    if layout == "zip":
-        reasons = {Path(item["source"]).stem: item["reason"] for item in results}
-        assert reasons == {"first": None, "big": "disk-full", "last": None}, done.stdout
-        assert left[-2:] == ["first.zip", "last.zip"]
-    else:
-        assert results[-1]["reason"] == "disk-full", done.stdout
-        assert "big" not in left
-    assert not any(line.startswith(".") for line in left)
-    assert done.returncode == DiskFull.exit_code
+    codes = [line for line in done.stdout.splitlines() if line.startswith("code")]
+    assert codes == [f"code {DiskFull.exit_code}", "code 0"], done.stdout + done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    ended = {Path(item["source"]).stem: item["reason"] for item in results if "reason" in item}
+    assert ended == (
+        {"first": None, "big": "disk-full", "last": None} if layout == "zip" else {}
+    ), done.stdout  # fmt: skip
+    left = [Path(line).stem for line in done.stderr.splitlines()]
+    there = [name for name, reason in ended.items() if reason is None]
+    assert [name for name in left if name in ("first", "big", "last")] == [
+        *there, "big", "first", "last",
+    ]  # fmt: skip
 
 
 def test_a_full_scratch_folder_is_named(tmp_path: Path) -> None:
@@ -303,7 +304,9 @@ def test_a_folder_that_belongs_to_somebody_else_is_named(tmp_path: Path) -> None
     assert "Traceback" not in done.stderr
 
 
-def test_a_folder_that_vanishes_costs_nothing(tmp_path: Path, scratch: Path) -> None:
+def test_a_folder_that_vanishes_is_told_and_the_next_run_has_everything(
+    tmp_path: Path, scratch: Path
+) -> None:
     out = tmp_path / "out"
     removed: list[str] = []
 
@@ -318,16 +321,17 @@ def test_a_folder_that_vanishes_costs_nothing(tmp_path: Path, scratch: Path) -> 
     for layout in ("zip", "folder"):
         changed = job.with_values({"files.layout": layout})
         removed.clear()
-        report = render(
-            cubes(tmp_path, "first", "second"),
-            changed,
-            out,
-            RunOptions.of(scratch=scratch, workers=1),
-            on_event=remove,
-        )  # fmt: skip
-        # No asset's fault: the one in hand is rendered again when the folder can be written.
-        assert [result.status for result in report.results] == ["done", "done"]
+
+        def go() -> Report:
+            return render(
+                cubes(tmp_path, "first", "second"), changed, out,  # noqa: B023
+                RunOptions.of(scratch=scratch, workers=1), on_event=remove,
+            )  # fmt: skip
+
+        with pytest.raises(OutputNotWritable, match="was moved or removed"):
+            go()
         assert removed
+        assert go().ok
         assert sorted(path.stem for path in out.glob("[!.]*")) == ["first", "second"]
         assert all(verify_asset(path).ok for path in out.glob("[!.]*"))
         shutil.rmtree(out)

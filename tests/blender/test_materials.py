@@ -417,4 +417,5 @@ def test_the_alpha_modes_of_gltf_mean_what_they_say(
     expected = np.isfinite(scenes.cast_box(frame.camera, [-1] * 3, [1] * 3)[0])
     assert ((frame.passes["mask"] == 1) != expected).sum() <= 2
     middle = frame.passes["rgb"][scenes.interior(expected, 2)][:, 3].mean() / 255
-    assert middle == 1.0 if mode != "BLEND" else 0.6 < middle < 1.0
+    # The cube's far side shows its back, which glTF culls.
+    assert middle == 1.0 if mode != "BLEND" else abs(middle - opacity) < 0.08

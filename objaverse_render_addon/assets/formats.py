@@ -30,11 +30,8 @@ EXTENSIONS: Final = (
 )  # fmt: skip
 
 _HEAD = 4096
-<<<<<<< HEAD
 _LONGEST_HEADER: Final = 1 << 16
-=======
 _USD: Final = (".usd", ".usda", ".usdc")
->>>>>>> main
 MUCH_JSON: Final = 4 << 20
 """Bytes of JSON beyond which only a worker reads it as a whole: in memory it is 24 times that."""
 

@@ -16,7 +16,7 @@ from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.errors import SandboxUnavailable
 from objaverse_render_addon.worker import wall
-from objaverse_render_addon.worker.protocol import Open, Opened
+from objaverse_render_addon.worker.protocol import Done, Open, Opened, RenderAsset
 from objaverse_render_addon.worker.supervisor import Place, Supervisor
 from objaverse_render_addon.worker.wall import Grounds
 
@@ -263,3 +263,26 @@ def test_many_folders_become_few_and_never_a_home(monkeypatch: pytest.MonkeyPatc
     assert not Grounds((root,)).lacks(Grounds((root / "a",)))
     assert Grounds((root,)).lacks(Grounds((root.parent,)))
     assert Grounds((root,)).lacks(Grounds((), (root,)))
+
+
+@needs_landlock
+@pytest.mark.core
+def test_an_output_that_was_made_anew_can_be_written_again(tmp_path: Path) -> None:
+    """Rules are of folders, not of names: what stood there before is another one."""
+    path = scenes.write_glb(tmp_path / "cube.glb")
+    job = scenes.make_job(QUICK).to_dict()
+    out = tmp_path / "out"
+    supervisor = Supervisor(Place(), sandbox="on")
+    try:
+        pids = []
+        for turn in range(3):
+            if turn == 2:
+                out.rename(tmp_path / "moved")
+            request = RenderAsset(str(path), str(path), f"cube-{turn}", job, str(out))
+            answer = supervisor.ask(request, 60).message
+            assert isinstance(answer, Done), answer
+            pids.append(supervisor.start().pid)
+    finally:
+        supervisor.close()
+    assert pids[0] == pids[1] != pids[2]
+    assert sorted(one.name for one in out.glob("*.zip")) == ["cube-2.zip"]

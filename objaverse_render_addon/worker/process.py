@@ -136,13 +136,18 @@ class WorkerProcess:
         self._sender = Sender(self._process.stdin)
         threading.Thread(target=self._pump, daemon=True).start()
         try:
-            self.hello = self._greeting(blender, stopped)
+            self.hello = self._greeting(blender, stopped, inside)
         except BaseException:
             self.kill()
             raise
 
-    def _greeting(self, blender: Path | None, stopped: threading.Event | None) -> Hello:
+    def _greeting(
+        self, blender: Path | None, stopped: threading.Event | None, inside: Grounds | None
+    ) -> Hello:
         what = str(blender) if blender else "pip's bpy"
+        hint = "See what objaverse-render doctor says."
+        if inside is not None:
+            hint += " If doctor --sandbox off starts it, please report what it lacks."
         try:
             first = self.await_answer(START_TIMEOUT, stopped).message
         except (WorkerCrashed, WorkerTimeout) as error:
@@ -151,7 +156,7 @@ class WorkerProcess:
                 raise missing from error
             raise WorkerStartFailed(
                 f"{what} did not start: {_last_line(error.log) or error.message}",
-                hint="See what objaverse-render doctor says.",
+                hint=hint,
                 log=error.log,
             ) from error
         if not isinstance(first, Hello):

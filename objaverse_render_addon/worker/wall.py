@@ -134,19 +134,28 @@ def gathered(folders: Iterable[Path], most: int = _MOST) -> tuple[Path, ...]:
     found = set(folders)
     while True:
         found = {one for one in found if not any(above in found for above in one.parents)}
-        deepest = max((len(one.parts) for one in found if not _is_homely(one.parent)), default=0)
+        deepest = max((len(one.parts) for one in found if _may_widen(one)), default=0)
         if len(found) <= most or not deepest:
             return tuple(sorted(found))
         found = {
-            one.parent if len(one.parts) == deepest and not _is_homely(one.parent) else one
-            for one in found
+            one.parent if len(one.parts) == deepest and _may_widen(one) else one for one in found
         }
+
+
+def _may_widen(folder: Path) -> bool:
+    return len(folder.parts) > 3 and not _is_homely(folder.parent)
+
+
+def _homes() -> tuple[Path, Path]:
+    return Path.home(), Path.home().resolve()
 
 
 def _is_homely(folder: Path) -> bool:
     """Whether a folder is somebody's home, or has homes in it, or everything."""
-    return len(folder.parts) <= 2 or Path.home().is_relative_to(folder) or (
-        folder.parent == Path("/home")
+    return (
+        folder.parent in (folder, Path("/home"))
+        or folder == Path("/home")
+        or any(home.is_relative_to(folder) for home in _homes())
     )
 
 
@@ -208,7 +217,10 @@ def _programs(program: str, environment: Mapping[str, str]) -> list[Path]:
     """Folders of Python, its packages and Blender."""
     found = [Path(program), Path(program).resolve()]
     if Path(program) == Path(sys.executable):
-        found += [Path(sys.prefix), Path(sys.base_prefix), Path(sys.exec_prefix)]
+        for prefix in {Path(sys.prefix), Path(sys.base_prefix), Path(sys.exec_prefix)}:
+            # A container's home may be where its Python is.
+            parts = ("bin", "lib", "lib64", "share", "pyvenv.cfg") if _is_homely(prefix) else ("",)
+            found += [prefix / part for part in parts]
         found += map(Path, site.getsitepackages())
         if site.ENABLE_USER_SITE:
             found.append(Path(site.getusersitepackages()))
@@ -222,7 +234,7 @@ def _programs(program: str, environment: Mapping[str, str]) -> list[Path]:
                 found.append(Path(entry))
     else:
         found.append(Path(program).resolve().parent)
-    return [one for one in found if one.is_file() or not _is_homely(one) or one == Path("/usr")]
+    return [one for one in found if not _is_homely(one)]
 
 
 def _named(environment: Mapping[str, str]) -> list[Path]:
@@ -236,7 +248,7 @@ def _named(environment: Mapping[str, str]) -> list[Path]:
 
 def _reading(path: Path) -> list[str]:
     """The rules for a file or folder of assets; of a home, without what is hidden in it."""
-    if path.is_dir() and _is_homely(path) and path == Path.home():
+    if path in _homes() and path.is_dir():
         return [str(one) for one in path.iterdir() if not one.name.startswith(".")]
     return [str(path)]
 

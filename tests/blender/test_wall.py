@@ -260,6 +260,8 @@ def test_many_folders_become_few_and_never_a_home(monkeypatch: pytest.MonkeyPatc
     assert wall.gathered([root / str(index) / "model" for index in range(300)]) == (root,)
     home = [Path(f"/home/somebody/{index}") for index in range(300)]
     assert set(wall.gathered(home)) == set(home)
+    # The first folder below everything is too much, too.
+    assert len(wall.gathered([Path(f"/data/{index}") for index in range(300)])) == 300
     assert not Grounds((root,)).lacks(Grounds((root / "a",)))
     assert Grounds((root,)).lacks(Grounds((root.parent,)))
     assert Grounds((root,)).lacks(Grounds((), (root,)))

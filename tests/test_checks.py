@@ -320,3 +320,31 @@ def test_what_moves_between_times_is_no_contradiction():
     later.time = 2
     names = [check.name for check in check_frame(frame, LOPSIDED.bounds, [later])]
     assert "reprojection" not in names
+
+
+# --- Materials ------------------------------------------------------------------------------
+
+
+def test_material_passes_are_shares_that_the_materials_say():
+    frame = frame_of(Sphere(), camera_at())
+    values = np.unique(frame.passes["albedo"][frame.passes["mask"] == 1], axis=0)
+    frame.constants, frame.unwritten = {"albedo": values}, 0.0
+    assert outcome(check_frame(frame, Sphere().bounds)) == {}
+    frame.unwritten = 0.25
+    assert outcome(check_frame(frame, Sphere().bounds)) == {"materials_written": "doubt"}
+    frame.unwritten, rows = None, np.nonzero(frame.passes["mask"])[0]
+    frame.passes["albedo"][: rows[len(rows) // 20]] *= 0.5
+    assert outcome(check_frame(frame, Sphere().bounds)) == {"materials_as_said": "doubt"}
+    frame.passes["albedo"] *= 0.5
+    assert outcome(check_frame(frame, Sphere().bounds)) == {"materials_as_said": "failed"}
+    frame.constants = {}
+    frame.passes["roughness_metallic"][frame.passes["mask"] == 1] += 1.0
+    assert outcome(check_frame(frame, Sphere().bounds)) == {"materials_in_range": "failed"}
+
+
+def test_what_is_there_from_one_side_only_is_no_contradiction_between_views():
+    frame = frame_of(Sphere(), camera_at())
+    speck = frame_of(Sphere((0.9, 0.0, 0.0), 0.1), camera_at(azimuth=75))
+    assert outcome(check_frame(frame, Sphere().bounds, [speck])) == {"reprojection": "failed"}
+    frame.view_dependent = True
+    assert outcome(check_frame(frame, Sphere().bounds, [speck])) == {"reprojection": "doubt"}

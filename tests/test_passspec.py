@@ -137,9 +137,11 @@ BY_MEANING = {
     "dataset.verify": "mask normal",
     "dataset.writer": "rgb",
     "frame": "depth",
+    "ui.operators.asset": "rgb",
 }
-# The same words for other things: Blender's mesh attribute, a way to show things.
+# The same words for other things: a field of a file, a mesh attribute, a way to show things.
 OTHER_THINGS = {
+    "assets.repair.stl": "normal",
     "blender.backfaces": "position",
     "blender.normalization": "position",
     "dataset.coloring": "mask",

@@ -98,7 +98,9 @@ def check_color(frame: Frame) -> list[Check]:
         return []
     checks = []
     if "rgb" in frame.passes and frame.passes["rgb"].shape[-1] == 4:
-        checks.append(_check_alpha(frame.passes["rgb"], mask))
+        checks.append(_check_alpha(frame.passes["rgb"][..., 3] >= 128, mask))
+    elif "rgb_linear" in frame.passes:
+        checks.append(_check_alpha(frame.passes["rgb_linear"][..., 3] >= 0.5, mask))
     if "rgb" in frame.passes and mask.any():
         spread = float(np.ptp(frame.passes["rgb"][mask][:, :3], axis=0).max())
         checks.append(_graded("rgb_not_uniform", spread, spread < 2))
@@ -287,8 +289,7 @@ def _share_seen(
     return float(np.mean(right))
 
 
-def _check_alpha(rgb: Array, mask: npt.NDArray[np.bool_]) -> Check:
-    opaque = rgb[..., 3] >= 128
+def _check_alpha(opaque: npt.NDArray[np.bool_], mask: npt.NDArray[np.bool_]) -> Check:
     band = _dilate(mask) & _dilate(~mask)
     disagree = float(((opaque != mask) & ~band).sum()) / max(1, int(mask.sum()))
     return _graded("alpha_agrees_with_mask", disagree, disagree > 0.02)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from objaverse_render_addon.assets.formats import inspect_file
 from objaverse_render_addon.assets.reach import Reach
 from objaverse_render_addon.assets.references import look, usd
 from objaverse_render_addon.errors import RenderError, UnsafeData, WrongFormat
@@ -228,3 +229,9 @@ def test_damage_in_compression_and_archives_is_named(folder: Path) -> None:
     for path in (blend, package):
         with pytest.raises(WrongFormat, match=path.name):
             look(path, path.suffix[1:], Reach.of(path))
+    # Of another kind: a directory that cannot be read, and no layer comes first.
+    data = bytearray(package.read_bytes().replace(b"root.usda", b"root.jpeg"))
+    data[data.rfind(b"PK\1\2") + 6] = 99
+    package.write_bytes(data)
+    with pytest.raises(WrongFormat, match=package.name):
+        inspect_file(package)

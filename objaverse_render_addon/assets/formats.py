@@ -92,8 +92,11 @@ def _sloppy(path: Path, extension: str, head: bytes, size: int) -> str:
         return "stl" if triangle_count(head, size) is not None else ""
     if extension == "usdz" and head.startswith(b"PK\x03\x04") and zipfile.is_zipfile(path):
         # A picture comes first.
-        with zipfile.ZipFile(path) as archive:
-            names = [name.lower() for name in archive.namelist()[:1000]]
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = [name.lower() for name in archive.namelist()[:1000]]
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+            return ""
         return "usdz" if any(name.endswith(_USD) for name in names) else ""
     return ""
 

@@ -15,6 +15,7 @@ import bpy
 from ..errors import RenderFailed, UnsupportedFormat
 
 __all__ = [
+    "animated_paths",
     "call_operator",
     "compositor_tree",
     "engine_id",
@@ -54,6 +55,30 @@ def set_checked(owner: Any, **values: Any) -> None:
             raise RenderFailed(
                 f"Blender {bpy.app.version_string} made {name} {got!r} instead of {value!r}."
             )
+
+
+def animated_paths(block: Any) -> set[str]:
+    """Data paths of a datablock that curves, strips or drivers change."""
+    animation = block.animation_data
+    if animation is None:
+        return set()
+    actions = [animation.action]
+    actions += [strip.action for track in animation.nla_tracks for strip in track.strips]
+    curves = [curve for action in actions if action for curve in _curves(action)]
+    return {curve.data_path for curve in (*curves, *animation.drivers)}
+
+
+def _curves(action: Any) -> list[Any]:
+    """Of all of an action's slots; which slot is whose does not matter where names do."""
+    if not hasattr(action, "layers"):
+        return list(action.fcurves)
+    return [
+        curve
+        for layer in action.layers
+        for strip in layer.strips
+        for bag in strip.channelbags
+        for curve in bag.fcurves
+    ]
 
 
 def engine_id(name: str) -> str:

@@ -17,9 +17,10 @@ import numpy as np
 
 from ..cameras import Camera, draw
 from ..checks import check_color, check_geometry
-from ..dataset.images import cycles_seconds, encode_srgb8, read_exr
+from ..dataset.images import cycles_seconds, encode_srgb8, half_floats, read_exr
 from ..errors import DiskFull, RenderError, RenderFailed
 from ..frame import Check, Frame, Shot, assemble, unwritten
+from ..passspec import PICTURES
 from . import compat
 from .passes import set_output, setup_passes
 from .stage import Stage
@@ -99,7 +100,7 @@ class Renderer:
                 frame.opaque = self.job.lighting.background is not None
                 yield frame, path
         stage.watch.add("geometry", since)
-        if "rgb" in self.job.pixels.passes:
+        if not PICTURES.isdisjoint(self.job.pixels.passes):
             stage.set_up_color()
 
     def read_geometry(self, frame: Frame, path: Path) -> Frame:
@@ -117,7 +118,7 @@ class Renderer:
 
     def color(self, frame: Frame) -> Path | None:
         """Render a frame's colour; the file that :meth:`read_color` reads, if it is wanted."""
-        if "rgb" not in self.job.pixels.passes:
+        if PICTURES.isdisjoint(self.job.pixels.passes):
             return None
         since = time.perf_counter()
         stage = self.stage
@@ -145,7 +146,11 @@ class Renderer:
         if path is not None:
             channels = self._read(path, timed=True)
             linear = np.stack([channels[name] for name in "RGBA"], axis=-1)
-            frame.passes["rgb"] = encode_srgb8(linear)
+            wanted = self.job.pixels.passes
+            if "rgb" in wanted:
+                frame.passes["rgb"] = encode_srgb8(linear)
+            if "rgb_linear" in wanted:
+                frame.passes["rgb_linear"] = half_floats(linear)
         frame.checks = checked if isinstance(checked, list) else checked.result()
         if frame.checks[0].status != "failed":
             frame.checks = frame.checks + check_color(frame)

@@ -44,11 +44,14 @@ _FACE = (
     "ui.preferences",
     "ui.viewport.preview",
     "ui.viewport.look_through",
+    "ui.viewport.results",
     "ui.viewport.overlay",
+    "ui.operators.dataset",
     "operators",
     "panels",
     "ui.background",
     "ui.commands",
+    "ui.places",
 )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import bpy
 
-from .ui.operators import asset, cameras, gallery, job, render
+from .ui.operators import asset, cameras, dataset, gallery, job, output, render, results, sources
 from .ui.search import operators as search
 
 __all__ = ["register", "unregister"]
@@ -19,7 +19,11 @@ _CLASSES: Final = (
     *asset.CLASSES,
     *cameras.CLASSES,
     *render.CLASSES,
+    *output.CLASSES,
+    *sources.CLASSES,
+    *results.CLASSES,
     *gallery.CLASSES,
+    *dataset.CLASSES,
     *job.CLASSES,
     *search.CLASSES,
 )

@@ -128,6 +128,7 @@ VALUES = [
     ("--missing-textures", "fail", "asset.missing_textures", "fail"),
     ("--missing-parts", "fail", "asset.missing_parts", "fail"),
     ("--uncolored", "random", "asset.uncolored", "random"),
+    ("--witness", "off", "asset.witness", "off"),
     ("--lighting", "keep", "lighting.mode", "keep"),
     ("--hdri", "sky.exr", "lighting.hdri", "sky.exr"),
     ("--light-strength", "0.5", "lighting.strength", 0.5),

@@ -17,17 +17,19 @@ from objaverse_render_addon.ui.viewport.overlay_geometry import (
     CALM,
     CURRENT,
     DEPTH,
+    DOUBT,
     RigLines,
     frustum_corners,
     is_cropped,
+    number_places,
     pick,
+    picture_planes,
     rig_lines,
 )
 
 CUBE = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=np.float64)
 # Of one frustum: four sides, the picture, the roof that says which way is up.
 FRUSTUM_SEGMENTS = 4 + 4 + 2
-DIGIT_SEGMENTS = (6, 2, 5, 5, 4, 5, 6, 3, 7, 6)
 
 
 def views_of(count: int = 4, **values: object) -> list[View]:
@@ -123,29 +125,31 @@ def test_every_drawn_line_lies_where_its_camera_says():
         assert (above[:, 1] < 0).all()
 
 
-def test_there_is_a_number_on_every_frustum():
-    views = views_of(113)
-    lines = rig_lines(views, half_extent=0, current=-1, size=0.2)
-    drawn = segments(lines, CALM)
-    counts = [sum(DIGIT_SEGMENTS[int(digit)] for digit in str(view.index)) for view in views]
-    assert len(drawn) == len(views) * FRUSTUM_SEGMENTS + sum(counts)
-    numbers = np.split(drawn[len(views) * FRUSTUM_SEGMENTS :], np.cumsum(counts)[:-1])
-    for view, strokes in zip(views, numbers, strict=True):
-        pixels, depth = view.camera.project(strokes.reshape(-1, 3))
-        np.testing.assert_allclose(depth, 0.2, atol=1e-5)
-        assert (pixels >= 0).all()
-        assert (pixels <= (view.camera.width, view.camera.height)).all()
+def test_numbers_stand_on_the_pictures_upper_edges_where_there_is_room():
+    views, window, region = views_of(113), look_at((12, 1, 3)), (800, 600)
+    room = (30.0, 16.0)
+    found = number_places(views, viewer(window), region, first=[5], room=room, size=0.2)
+    assert 20 < len(found) < 113
+    assert found[0][0] == 5, "in any case, and before the others"
+    for index, x, y in found:
+        corners = frustum_corners(views[index].camera, 0.2)
+        assert (x, y) == pytest.approx(on_screen(window, corners[:2].mean(axis=0)))
+    for (_, x, y), (_, other_x, other_y) in itertools.combinations(found, 2):
+        assert abs(x - other_x) > room[0] / 2 or abs(y - other_y) > room[1] / 2
+    assert number_places([], viewer(window), region, room=room) == []
+    behind = [View(0, look_at((20.0, 0.0, 0.0), (64, 64)))]
+    assert number_places(behind, viewer(window), region, first=[0], room=room, size=0.2) == []
 
 
-def test_a_seven_looks_like_a_seven():
-    view = View(7, views_of(1)[0].camera)
-    strokes = segments(rig_lines([view], half_extent=0, current=-1, size=1.0), CALM)
-    pixels, _ = view.camera.project(strokes[FRUSTUM_SEGMENTS:].reshape(-1, 3))
-    (left, top), (right, bottom) = pixels.min(axis=0), pixels.max(axis=0)
-    # Along the top, then down on the right: in the picture's own orientation, twice as high.
-    wanted = [[left, top], [right, top], [right, top], [right, (top + bottom) / 2]]
-    np.testing.assert_allclose(pixels[:4], wanted, atol=1e-3)
-    assert (bottom - top) / (right - left) == pytest.approx(2, rel=1e-4)
+def test_a_picture_lies_on_its_frustum_the_right_way_round():
+    to_world = np.diag([2.0, 2.0, 2.0, 1.0])
+    views = views_of(4)
+    planes = picture_planes(views, [1, 3], to_world=to_world, size=0.5)
+    assert planes.shape == (2, 6, 3) and planes.dtype == np.float32
+    for plane, view in zip(planes / 2, (views[1], views[3]), strict=True):
+        corners = frustum_corners(view.camera, 0.5)
+        np.testing.assert_allclose(plane[[0, 1, 2, 5]], corners, atol=1e-6)
+        np.testing.assert_array_equal(plane[[0, 2]], plane[[3, 4]])
 
 
 # --- Colours, box, planes -------------------------------------------------------------------
@@ -153,12 +157,12 @@ def test_a_seven_looks_like_a_seven():
 
 def test_colors_say_which_view_is_current_and_which_crop():
     views = views_of(5)
-    lines = rig_lines(views, half_extent=1, cropped=[1, 3], current=3)
+    lines = rig_lines(views, half_extent=1, cropped=[1, 3], doubtful=[1, 4], current=3)
     first = lines.colors[:: 2 * FRUSTUM_SEGMENTS][:5]
     # The current one is found even where it crops.
-    wanted = np.array([CALM, ALARM, CALM, CURRENT, CALM], dtype=np.float32)
+    wanted = np.array([CALM, ALARM, CALM, CURRENT, DOUBT], dtype=np.float32)
     np.testing.assert_array_equal(first, wanted)
-    assert len(segments(lines, CURRENT)) == FRUSTUM_SEGMENTS + DIGIT_SEGMENTS[3]
+    assert len(segments(lines, CURRENT)) == FRUSTUM_SEGMENTS
 
 
 def test_the_box_is_drawn_once_with_twelve_edges():

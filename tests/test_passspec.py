@@ -106,7 +106,7 @@ BY_MEANING = {
     "blender.stage": "object_index",
     "blender.surface_normals": "normal_geometric",
     "blender.surfaces": "albedo",
-    "checks": "depth normal rgb rgb_linear",
+    "checks": "depth distance normal position rgb rgb_linear",
     "cli.turntable": "rgb",
     "dataset.export.base": "rgb",
     "dataset.export.bop": "depth mask rgb",
@@ -136,9 +136,10 @@ BY_MEANING = {
     "dataset.stats": "depth distance",
     "dataset.torch": "rgb",
     "dataset.turntable": "rgb",
-    "dataset.verify": "mask normal",
+    "dataset.verify": "depth distance mask normal object_index position rgb",
     "frame": "depth normal",
     "job.recipes": "albedo depth mask normal rgb roughness_metallic",
+    "witness": "depth",
 }
 # The same words for other things: a field of a file, a mesh attribute, a way to show things.
 OTHER_THINGS = {

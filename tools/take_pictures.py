@@ -25,6 +25,12 @@ from window.desk import Desk  # noqa: E402
 
 SETTINGS = "bpy.context.scene.objaverse"
 STATE = "bpy.context.window_manager.objaverse"
+RESULT = "bpy.context.window_manager.objaverse_result"
+# How many pictures of the result are there.
+READ = (
+    "sum(int((sizes[:, 0] > 0).sum()) for n, m in __import__('sys').modules.items()"
+    " if n.endswith('.viewport.results') for _, sizes in m.shown().reading.small.values())"
+)
 SIZE = (1440, 1060)
 # The viewport over the whole window, seen from where the rig looks well, nothing in the way.
 PREPARE = """
@@ -163,7 +169,12 @@ def main() -> None:
         desk.until(f"{STATE}.progress > 0.4", 120, "some views", period=0.05)
         take(desk, "rendering")
         desk.until(f"not {STATE}.running", 120, "the end")
+        desk.until(f"{RESULT}.name == 'rocket'", 60, "the result")
+        desk.until(f"{READ} == 48", 120, "all of its pictures")
+        desk.ask(f"{RESULT}.view = 2")
+        take(desk, "result")
         set_values(desk, samples=32, views=6, sources="/home/me/models", overwrite=True)
+        desk.ask("bpy.ops.objaverse.close_result()")
         desk.press("objaverse.preview_cameras()")
         scroll(desk, 60)
         desk.press("objaverse.render_batch()")

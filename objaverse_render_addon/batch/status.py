@@ -21,7 +21,7 @@ from .queue.ledger import Ledger
 from .queue.ledger_file import named
 from .queue.rows import FAILED, STATES, Run
 
-__all__ = ["Status", "export_csv", "failures", "ledgers", "read_status"]
+__all__ = ["Status", "export_csv", "failure_counts", "failures", "ledgers", "read_status"]
 
 _MOST_PARTS: Final = 1_000_000
 _QUIET: Final = 30.0
@@ -154,6 +154,15 @@ def read_status(paths: Sequence[Path]) -> Status:
         for pattern in ("staging/[!.]*", "part-*/staging/[!.]*"):
             status.staged += sum(1 for _ in folder.glob(pattern))
     return status
+
+
+def failure_counts(out: Path) -> Counter[str]:
+    """Reason to number of assets that a local folder has not, for they failed."""
+    path = out / ".state" / "ledger.sqlite"
+    if not path.is_file():
+        return Counter()
+    with named(path), Ledger(path, read_only=True) as ledger:
+        return Counter(ledger.failures_by("reason"))
 
 
 def failures(

@@ -45,7 +45,12 @@ def set_checked(owner: Any, **values: Any) -> None:
     for name, value in values.items():
         if name not in owner.bl_rna.properties:
             raise RenderFailed(f"Blender {bpy.app.version_string}: {owner} has no {name}.")
-        setattr(owner, name, value)
+        try:
+            setattr(owner, name, value)
+        except (TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise RenderFailed(
+                f"Blender {bpy.app.version_string} does not take {value!r} for {name}: {error}."
+            ) from error
         got = getattr(owner, name)
         if isinstance(value, float):
             same = abs(got - value) <= 1e-5 * max(1.0, abs(value))

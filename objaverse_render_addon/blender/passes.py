@@ -81,12 +81,23 @@ def setup_passes(
     source = tree.nodes.new("CompositorNodeRLayers")
     source.scene, source.layer = scene, view_layer.name
     output = compat.make_file_output(tree, [(layer.name, layer.socket) for layer in layers])
+    _beside(tree, source, output)
     for node in (source, output):
         node[_MARK] = True
     for layer in layers:
         tree.links.new(compat.pass_socket(source, layer.output), output.inputs[layer.name])
     set_output(output, folder, stem)
     return output
+
+
+def _beside(tree: Any, source: Any, output: Any) -> None:
+    """Put both side by side below what is there, and say what they are."""
+    others = [node for node in tree.nodes if node not in (source, output)]
+    left = min((node.location[0] for node in others), default=0.0)
+    # Nodes grow downwards; those of passes are tall.
+    low = min((node.location[1] - max(100.0, node.height) for node in others), default=200.0)
+    source.location, output.location = (left, low - 200.0), (left + 400.0, low - 200.0)
+    source.label, output.label = "Objaverse Passes", "Objaverse Passes to EXR"
 
 
 def is_set_up(scene: bpy.types.Scene) -> bool:

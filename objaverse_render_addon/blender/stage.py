@@ -19,7 +19,7 @@ from ..passspec import PASSES
 from . import backfaces, bodies, compat, doubts, importers, lighting, materials
 from .asset import Asset, bring_in, link_rendered, shown_objects
 from .camera import apply_camera, new_camera
-from .devices import Device, select_device
+from .devices import Device, gpu_beside, select_device
 from .edits import Edits
 from .evaluated import Onlooker
 from .measuring import Measurement, bounds_of, measure
@@ -80,8 +80,9 @@ class Stage:
         assets: What is on it, by id.
         record: What the metadata say of light and materials, ready for JSON.
         warnings: ``name: sentence`` each, of the stage as a whole.
-        device: What Cycles renders on.
+        device: What Cycles was told to render on.
         denoised: Whether RGB is denoised; not every build of Blender can.
+        filter_width: Of colour's pixel filter, in pixels, as Blender has it.
         frame: The animation frame that is shown.
         constants: (N, channels) all values of a material pass, where they are few.
     """
@@ -97,6 +98,7 @@ class Stage:
         self.constants: dict[str, npt.NDArray[np.float64]] = {}
         self.device = Device("CPU", ())
         self.denoised = False
+        self.filter_width = FILTER_WIDTH
         self.frame = 0
         self._scene: Any = None
         self._camera: Any = None
@@ -292,7 +294,13 @@ class Stage:
         self._onlooker = Onlooker()
         self._set_up_render()
         self.device = select_device(self.job.engine.device)
-        self._scene.cycles.device = "CPU" if self.device.kind == "CPU" else "GPU"
+        on_cpu = self.device.kind == "CPU"
+        compat.set_checked(self._scene.cycles, device="CPU" if on_cpu else "GPU")
+        if on_cpu and self.job.engine.device == "auto" and (beside := gpu_beside()):
+            self.warnings.append(
+                f"cpu-beside-gpu: Blender finds no GPU, so the CPU renders, but there is {beside}; "
+                "its driver may be too old."
+            )
 
     def set_time(self, frame: int) -> None:
         """Stop time at an animation frame."""
@@ -398,8 +406,8 @@ class Stage:
         compat.set_checked(
             scene.cycles, pixel_filter_type="BLACKMAN_HARRIS", filter_width=_TINY_FILTER
         )
-        scene.cycles.seed = 0
-        scene.render.use_border = False
+        compat.set_checked(scene.cycles, seed=0)
+        compat.set_checked(scene.render, use_border=False)
         compat.set_compositing(scene, True)
 
     def set_up_color(self) -> None:
@@ -413,8 +421,11 @@ class Stage:
         if engine.engine == "cycles":
             compat.set_checked(scene.cycles, filter_width=FILTER_WIDTH, samples=engine.samples)
             compat.set_checked(scene.cycles, use_denoising=self.denoised)
+            self.filter_width = round(float(scene.cycles.filter_width), 6)
         elif engine.engine == "eevee":
-            scene.eevee.taa_render_samples = engine.samples
+            compat.set_checked(scene.render, filter_size=FILTER_WIDTH)
+            self.filter_width = round(float(scene.render.filter_size), 6)
+            compat.set_checked(scene.eevee, taa_render_samples=engine.samples)
         compat.set_image_format(scene.render.image_settings, multilayer=False)
 
     def _set_up_render(self) -> None:

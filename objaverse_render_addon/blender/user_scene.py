@@ -17,7 +17,7 @@ from mathutils import Matrix, Vector
 from ..assets.formats import inspect_file
 from ..cameras import Camera, View, blender_lens
 from ..dataset.metadata import source_record
-from ..errors import NoGeometry
+from ..errors import CameraFileError, NoGeometry
 from . import importers
 from .materials import missing_textures
 from .normalization import NORMALIZER, Normalization, normalize
@@ -27,6 +27,7 @@ __all__ = [
     "Imported",
     "add_camera_objects",
     "asset_objects",
+    "camera_of_object",
     "corners",
     "import_into_scene",
     "is_normalized",
@@ -217,6 +218,50 @@ def place_camera(obj: Any, camera: Camera, to_world: npt.NDArray[np.float64]) ->
     data.clip_end = (distance + 4.0) * 4.0 * scale
     data.display_size = 0.15 * scale
     obj.matrix_world = Matrix(pose.tolist())
+
+
+def camera_of_object(
+    obj: Any,
+    render: Any,
+    depsgraph: Any,
+    to_world: npt.NDArray[np.float64],
+) -> Camera:
+    """The camera that an object is for its scene's own renders, around the normalised asset.
+
+    Args:
+        obj: A camera object.
+        render: The scene's render settings, which decide what a lens shows.
+        to_world: (4, 4) similarity from normalised coordinates to the scene's world.
+
+    Raises:
+        CameraFileError: It has no perspective.
+    """
+    if obj.data.type != "PERSP":
+        raise CameraFileError(
+            f"The camera {obj.name} is {obj.data.type.lower()}.",
+            hint="Only perspective cameras have the intrinsics of a view.",
+        )
+    share = render.resolution_percentage / 100
+    width, height = int(render.resolution_x * share), int(render.resolution_y * share)
+    projection = np.array(
+        obj.calc_matrix_camera(
+            depsgraph, x=width, y=height, scale_x=render.pixel_aspect_x,
+            scale_y=render.pixel_aspect_y,
+        )
+    )  # fmt: skip
+    # From clip space to pixels from the upper left corner.
+    intrinsics = np.array(
+        [
+            [projection[0, 0] * width / 2, 0.0, (1 - projection[0, 2]) * width / 2],
+            [0.0, projection[1, 1] * height / 2, (1 + projection[1, 2]) * height / 2],
+            [0.0, 0.0, 1.0],
+        ]
+    )
+    place, turn, _ = obj.evaluated_get(depsgraph).matrix_world.decompose()
+    pose = np.eye(4)
+    pose[:3, :3] = np.array(turn.to_matrix())
+    pose[:3, 3] = np.linalg.solve(to_world, [*place, 1.0])[:3]
+    return Camera(width, height, intrinsics, pose)
 
 
 def add_camera_objects(

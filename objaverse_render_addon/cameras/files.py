@@ -11,7 +11,7 @@ import math
 import re
 import struct
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from ..job.fingerprint import pose_files
 from ..words import how_many
 from .camera import Camera, Floats, View
 
-__all__ = ["views_from_file"]
+__all__ = ["transforms_json", "views_from_file"]
 
 _DISTORTION: Final = re.compile(r"[kps]\d|omega|distortion_params")
 # Of models with perspective projection; all but the first four are zero for a pinhole.
@@ -87,6 +87,28 @@ def views_from_file(path: str, size: tuple[int, int], count: int | None = None) 
             f"Camera file {path} has {how_many(len(views), 'frame')}; views asked for: {count}."
         )
     return views
+
+
+def transforms_json(cameras: Sequence[Camera], names: Sequence[str]) -> bytes:
+    """A file of poses, as :func:`views_from_file` reads it: ``transforms.json`` of nerfstudio.
+
+    Args:
+        names: Of the cameras; what their pictures are called in the file.
+    """
+    frames = [
+        {
+            "file_path": name,
+            "w": camera.width,
+            "h": camera.height,
+            "fl_x": float(camera.intrinsics[0, 0]),
+            "fl_y": float(camera.intrinsics[1, 1]),
+            "cx": float(camera.intrinsics[0, 2]),
+            "cy": float(camera.intrinsics[1, 2]),
+            "transform_matrix": camera.camera_to_world.tolist(),
+        }
+        for camera, name in zip(cameras, names, strict=True)
+    ]
+    return json.dumps({"camera_model": "PINHOLE", "frames": frames}, indent=1).encode()
 
 
 def _read(path: Path) -> bytes:

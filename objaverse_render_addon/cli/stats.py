@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +49,7 @@ def add(commands: Any) -> None:
 
 
 def _stats(options: argparse.Namespace) -> int:
+    from ..batch.status import failure_counts
     from ..dataset.stats import Statistics, gather, unreadable
     from ..dataset.stats_page import page
     from ..dataset.storage import find_assets
@@ -64,7 +64,7 @@ def _stats(options: argparse.Namespace) -> int:
     for found in counted(gather(assets, options.views, options.jobs), len(assets)):
         total.merge(found)
     folder = Path(options.path)
-    total.failed = _never_rendered(folder)
+    total.failed = failure_counts(folder)
     record = {"dataset": options.path, **total.to_dict()}
     output = options.output or (folder if folder.is_dir() else Path()) / "stats.html"
     write_whole(output, page(options.path, record).encode())
@@ -74,18 +74,6 @@ def _stats(options: argparse.Namespace) -> int:
         _tell(total, output)
     codes = {from_reason(reason, "").exit_code for reason in total.unreadable}
     return 0 if not codes else codes.pop() if len(codes) == 1 else 3
-
-
-def _never_rendered(folder: Path) -> Counter[str]:
-    """Reason to number of assets, as the ledger of the runs into a local folder tells."""
-    from ..batch.queue.ledger import Ledger
-    from ..batch.queue.ledger_file import named
-
-    path = folder / ".state" / "ledger.sqlite"
-    if not path.is_file():
-        return Counter()
-    with named(path), Ledger(path, read_only=True) as ledger:
-        return Counter(ledger.failures_by("reason"))
 
 
 def _quantity(name: str, value: float) -> str:

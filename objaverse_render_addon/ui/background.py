@@ -3,7 +3,8 @@
 A job is a thread of its own that knows nothing of Blender. A script's call waits for it. After a
 person's click a clock looks at it ten times a second: a modal operator where ESC cancels and the
 operator has something left to do, else an application timer, because Blender does not save
-automatically while any modal operator runs, and a batch may run for hours.
+automatically while any modal operator runs, and a batch may run for hours. Opening another file
+ends every modal operator; a job that is not about the file then goes on under the timer.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ __all__ = [
     "register",
     "start_clock",
     "unregister",
+    "watch",
 ]
 
 TIMER_PERIOD: Final = 0.1  # seconds
@@ -56,6 +58,7 @@ class Job(Protocol):
 
 
 _running: dict[str, tuple[type[BackgroundOperator], Any]] = {}
+_by_timer: set[str] = set()
 
 
 def current(kind: str) -> Any:
@@ -73,6 +76,7 @@ def cancel(kind: str) -> None:
 
 def end(context: bpy.types.Context, kind: str) -> None:
     """Forget a job, and stop it where it is still going on."""
+    _by_timer.discard(kind)
     if kind in _running:
         operator, job = _running.pop(kind)
         operator.ended(context, job)
@@ -80,7 +84,7 @@ def end(context: bpy.types.Context, kind: str) -> None:
 
 
 def end_all(context: bpy.types.Context) -> None:
-    """Stop everything: another file is opened, or the add-on goes."""
+    """Stop everything: the add-on goes."""
     for kind in list(_running):
         end(context, kind)
     if bpy.app.timers.is_registered(_tick_all):
@@ -109,17 +113,24 @@ def _tick(context: bpy.types.Context, kind: str) -> bool:
 
 def _tick_all() -> float | None:
     """The clock of jobs without a modal operator."""
-    for kind in [kind for kind, (operator, _) in _running.items() if not operator.is_modal]:
+    for kind in [*_by_timer]:
         if _tick(bpy.context, kind):
             end(bpy.context, kind)
-    left = any(not operator.is_modal for operator, _ in _running.values())
-    return TIMER_PERIOD if left else None
+    return TIMER_PERIOD if _by_timer else None
 
 
-def start_clock() -> None:
-    """Watch jobs without a modal operator."""
+def start_clock(kind: str) -> None:
+    """Watch a job without a modal operator."""
+    _by_timer.add(kind)
     if not bpy.app.timers.is_registered(_tick_all):
         bpy.app.timers.register(_tick_all, persistent=True)
+
+
+def watch(operator: type[BackgroundOperator], job: Any) -> None:
+    """Watch a job that was begun without anybody's click, as if its operator had been."""
+    _running[operator.kind] = operator, job
+    start_clock(operator.kind)
+    redraw()
 
 
 class BackgroundOperator:
@@ -129,13 +140,15 @@ class BackgroundOperator:
         kind: What it does; there is one job of a kind at a time.
         in_the_way: Why a second one has to wait.
         cancelled_by: ``bl_idname`` of its :class:`CancelOperator`.
-        is_modal: ESC cancels it, and :meth:`finish` is called after a click too.
+        is_modal: ESC over a 3D viewport cancels it, and :meth:`finish` is called after a click too.
+        outlives_file: Another file does not end it; what it does is not about the one that is open.
     """
 
     kind: ClassVar[str]
     in_the_way: ClassVar[str]
     cancelled_by: ClassVar[str]
     is_modal: ClassVar[bool] = True
+    outlives_file: ClassVar[bool] = False
     _timer: Any = None
 
     if TYPE_CHECKING:
@@ -197,7 +210,7 @@ class BackgroundOperator:
         except RenderError as error:
             return fail(self, error)
         if not self.is_modal:
-            start_clock()
+            start_clock(self.kind)
             return {"FINISHED"}
         manager = context.window_manager
         self._timer = manager.event_timer_add(TIMER_PERIOD, window=context.window)
@@ -206,12 +219,10 @@ class BackgroundOperator:
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Take over what came since; everything but ESC is the user's."""
-        if self.kind not in _running:
+        if self.kind not in _running or self.kind in _by_timer:
             self._stop_clock(context)
             return {"CANCELLED"}
-        # While an animation plays, ESC stops that.
-        playing = context.screen is not None and context.screen.is_animation_playing
-        if event.type == "ESC" and event.value == "PRESS" and not playing:
+        if event.type == "ESC" and event.value == "PRESS" and _is_meant(context, event):
             cancel(self.kind)
             return {"RUNNING_MODAL"}
         if event.type == "TIMER" and _tick(context, self.kind):
@@ -221,7 +232,12 @@ class BackgroundOperator:
     def cancel(self, context: bpy.types.Context) -> None:
         """Blender closes the file or itself."""
         self._stop_clock(context)
-        end(context, self.kind)
+        if self.kind not in _running:
+            return
+        if self.outlives_file:
+            start_clock(self.kind)
+        else:
+            end(context, self.kind)
 
     def _start(self, context: bpy.types.Context) -> None:
         _running[self.kind] = type(self), self.begin(context)
@@ -242,6 +258,18 @@ class BackgroundOperator:
         if self._timer is not None:
             context.window_manager.event_timer_remove(self._timer)
             self._timer = None
+
+
+def _is_meant(context: bpy.types.Context, event: bpy.types.Event) -> bool:
+    """Whether ESC is for us: not while an animation plays, and not over another editor."""
+    if context.screen is None or context.screen.is_animation_playing:
+        return False
+    return any(
+        area.type == "VIEW_3D"
+        and area.x <= event.mouse_x < area.x + area.width
+        and area.y <= event.mouse_y < area.y + area.height
+        for area in context.screen.areas
+    )
 
 
 class CancelOperator:
@@ -280,8 +308,12 @@ def _draw_status(self: Any, _: bpy.types.Context) -> None:
 
 @bpy.app.handlers.persistent
 def _on_load(*_: Any) -> None:
-    """Another file is being opened: what is going on belongs to the old one."""
-    end_all(bpy.context)
+    """Another file is being opened: what is about the old one ends."""
+    for kind, (operator, _job) in [*_running.items()]:
+        if operator.outlives_file:
+            start_clock(kind)
+        else:
+            end(bpy.context, kind)
 
 
 def register() -> None:

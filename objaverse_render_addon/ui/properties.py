@@ -5,6 +5,7 @@ Which property is which field of the job, and the way between the two: :mod:`.jo
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -12,7 +13,7 @@ from typing import Any, Final
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, StringProperty
 
-from ..job import RenderJob
+from ..job import HALF_EXTENT, PATTERNS, RenderJob
 from .choices import items
 from .derived import OF_JOB, RELATIVE, properties_of
 
@@ -37,11 +38,59 @@ def _take_pattern_defaults(self: OBJAVERSE_PG_settings, context: bpy.types.Conte
         {"cameras": {"pattern": self.pattern}, "asset": {"normalize": self.normalize}}
     ).resolved()
     cameras = job.cameras
-    self.views = cameras.views or 1
-    self.radius = cameras.radius
-    self.elevation = cameras.elevation
-    self.fov = cameras.fov
-    self.framing = cameras.framing
+    own = {name: _plain(getattr(cameras, name)) for name in _OF_PATTERN}
+    own["views"] = own["views"] or 1
+    for name, value in own.items():
+        if _is_a_default(name, _plain(getattr(self, name))):
+            setattr(self, name, value)
+
+
+_OF_PATTERN: Final = ("views", "radius", "elevation", "fov", "framing")
+
+
+def _plain(value: Any) -> Any:
+    """Numbers as Blender keeps them, with six digits."""
+    if isinstance(value, str | int | None):
+        return value
+    return tuple(float(f"{number:.6g}") for number in value)
+
+
+@functools.cache
+def _defaults(name: str) -> frozenset[Any]:
+    """What the patterns have of their own."""
+    found = set()
+    for pattern in PATTERNS:
+        for normalize in HALF_EXTENT:
+            if pattern != "file":
+                fields = {"cameras": {"pattern": pattern}, "asset": {"normalize": normalize}}
+                value = getattr(RenderJob.from_dict(fields).resolved().cameras, name)
+                found.add(_plain(value) or 1)
+    return frozenset(found)
+
+
+def _is_a_default(name: str, value: Any) -> bool:
+    """Whether nobody set it by hand: what somebody did, another pattern leaves alone."""
+    return value in _defaults(name)
+
+
+_ends: dict[tuple[int, str], tuple[float, float]] = {}
+
+
+def _keep_order(name: str) -> Callable[[OBJAVERSE_PG_settings, bpy.types.Context], None]:
+    """A lower end that is raised above the upper one takes it along, and the other way round."""
+
+    def update(self: OBJAVERSE_PG_settings, context: bpy.types.Context) -> None:
+        low, high = getattr(self, name)
+        key = self.as_pointer(), name
+        if low > high:
+            both = high if _ends.get(key, (0.0, 0.0))[0] == low else low
+            # Which comes here again.
+            setattr(self, name, (both, both))
+            return
+        _ends[key] = low, high
+        _changed(self, context)
+
+    return update
 
 
 def _keep_current_view(self: OBJAVERSE_PG_settings, context: bpy.types.Context) -> None:
@@ -49,6 +98,15 @@ def _keep_current_view(self: OBJAVERSE_PG_settings, context: bpy.types.Context) 
     self.current_view = min(self.current_view, self.views - 1)
     _changed(self, context)
 
+
+def _can_be_asset(_: OBJAVERSE_PG_settings, collection: bpy.types.Collection) -> bool:
+    """Whether a collection has something to see: cameras and lights alone are no asset."""
+    return any(obj.type in _SEEN or obj.instance_collection for obj in collection.all_objects)
+
+
+_SEEN: Final = {
+    "MESH", "CURVE", "CURVES", "SURFACE", "META", "FONT", "VOLUME", "POINTCLOUD", "ARMATURE",
+}  # fmt: skip
 
 # None of it can be animated: what plays the timeline must not change a render's settings.
 _SETTING: Final[dict[str, Any]] = {"options": set(), "update": _changed}
@@ -71,6 +129,7 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
     asset: _Pointer(
         type=bpy.types.Collection,
         name="Asset",
+        poll=_can_be_asset,
         description="The collection whose objects are normalised, previewed and rendered",
     )
     use_frame: _Bool(
@@ -98,9 +157,8 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
     )
     sources: _String(
         name="Sources",
-        description="A 3D file, a folder of them, or a text file with a path per line",
-        subtype="FILE_PATH",
-        options=RELATIVE,
+        description="3D files, folders of them, or text files with a path per line, separated by "
+        "semicolons",
     )
     ids: _Enum(
         name="Names",
@@ -118,6 +176,9 @@ _OWN: Final[dict[str, dict[str, Any]]] = {
     "lighting.background": {"default": (1.0, 1.0, 1.0)},
     "cameras.pattern": {"update": _take_pattern_defaults},
     "cameras.views": {"update": _keep_current_view},
+    "cameras.radius": {"update": _keep_order("radius")},
+    "cameras.elevation": {"update": _keep_order("elevation")},
+    "cameras.fov": {"update": _keep_order("fov")},
 }
 
 

@@ -34,7 +34,12 @@ _STAGES: Final = {
     "render": "Rendering",
 }
 
+# Of the state, what is about a run and not about the file that is open.
+_OF_RUN: Final = ("running", "about", "progress", "status", "notes", "failure", "active")
+_ITEM: Final = ("name", "source", "asset_id", "state", "detail", "result", "sheet", "factor")
+
 _last: BackgroundRun | None = None
+_kept: tuple[dict[str, Any], list[dict[str, Any]]] | None = None
 
 
 def _changed(_: Any, __: bpy.types.Context) -> None:
@@ -135,7 +140,9 @@ def show(context: bpy.types.Context, run: BackgroundRun, event: Any) -> None:
             item.factor, item.detail = share, f"{event.index + 1} of {event.total} views"
         if state.running == "batch":
             # Several are worked on at a time.
-            share = sum(entry.factor for entry in state.items) / max(1, len(state.items))
+            its = {*run.sources}
+            factors = [entry.factor for entry in state.items if entry.source in its]
+            share = sum(factors) / max(1, len(factors))
         state.progress = share
         state.status = _time_left(run, share, event)
     elif isinstance(event, AssetResult):
@@ -204,6 +211,33 @@ def load_image(name: str, path: str) -> Any:
     return image
 
 
+@bpy.app.handlers.persistent
+def _before_load(*_: Any) -> None:
+    """A window manager may go with its file; what is told of a run must not."""
+    global _kept
+    state = bpy.context.window_manager.objaverse
+    _kept = (
+        {name: getattr(state, name) for name in _OF_RUN},
+        [{name: getattr(item, name) for name in _ITEM} for item in state.items],
+    )
+
+
+@bpy.app.handlers.persistent
+def _after_load(*_: Any) -> None:
+    global _kept
+    if _kept is None:
+        return
+    (values, lines), _kept = _kept, None
+    state = bpy.context.window_manager.objaverse
+    state.items.clear()
+    for line in lines:
+        item = state.items.add()
+        for name, value in line.items():
+            setattr(item, name, value)
+    for name, value in values.items():
+        setattr(state, name, value)
+
+
 _CLASSES: Final = (OBJAVERSE_PG_batch_item, OBJAVERSE_PG_state)
 
 
@@ -212,10 +246,16 @@ def register() -> None:
     for cls in _CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.WindowManager.objaverse = PointerProperty(type=OBJAVERSE_PG_state)
+    bpy.app.handlers.load_pre.append(_before_load)
+    bpy.app.handlers.load_post.append(_after_load)
 
 
 def unregister() -> None:
     """Leave nothing behind."""
+    global _kept
+    _kept = None
+    bpy.app.handlers.load_post.remove(_after_load)
+    bpy.app.handlers.load_pre.remove(_before_load)
     discard_last()
     del bpy.types.WindowManager.objaverse
     for cls in reversed(_CLASSES):

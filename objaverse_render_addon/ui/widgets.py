@@ -63,7 +63,7 @@ def progress(layout: bpy.types.UILayout, share: float, status: str, cancel: str)
 def allow_online(layout: bpy.types.UILayout) -> None:
     """That Blender's online access is off, and the way to where it is allowed."""
     box = layout.box()
-    box.label(text="Online access is off: only fetched objects", icon="INTERNET_OFFLINE")
+    box.label(text="Online access is off", icon="INTERNET_OFFLINE")
     allow = box.operator("screen.userpref_show", text="Allow It in Preferences, System")
     allow.section = "SYSTEM"
 
@@ -78,5 +78,11 @@ def areas(*kinds: str) -> Iterator[Any]:
 
 def redraw() -> None:
     """Draw panels, viewports, pictures and the status bar anew."""
-    for area in areas("VIEW_3D", "IMAGE_EDITOR", "STATUSBAR"):
+    for area in areas("VIEW_3D", "IMAGE_EDITOR"):
         area.tag_redraw()
+    for window in bpy.context.window_manager.windows:
+        # The status bar is no area of a screen. It is drawn anew when its text is cleared, which
+        # must not be another operator's.
+        busy = [each.bl_idname for each in getattr(window, "modal_operators", ())]
+        if all(name.startswith("OBJAVERSE_OT_") for name in busy):
+            window.workspace.status_text_set(None)

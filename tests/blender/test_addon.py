@@ -126,7 +126,7 @@ for _ in range(2):
     during = traces()
     assert during != before and len(during['operators']) > 10, during
     from objaverse_render_addon.ui.viewport import overlay, preview
-    assert len(overlay._handles) == 2
+    assert len(overlay._handles) == 3
     preview._schedule()
     addon_utils.disable('objaverse_render_addon', default_set=True)
     assert not bpy.app.timers.is_registered(preview._refresh)
@@ -203,6 +203,7 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
         "asset.missing_textures": "fail",
         "asset.missing_parts": "fail",
         "asset.uncolored": "random",
+        "asset.witness": "off",
         "lighting.mode": "hdri",
         "lighting.hdri": "/images/sky.exr",
         "lighting.strength": 1.7,
@@ -961,8 +962,9 @@ def test_what_is_looked_through_follows_the_panel(bpy: Any, panel: Any, tmp_path
     check()
     # Settings that contradict each other change nothing.
     before = scene.camera.matrix_world.copy()
-    panel.radius = (9.0, 4.0)
+    panel.pattern = "file"
     assert scene.camera.matrix_world == before
+    panel.pattern = "ring"
     look(action="STOP")
     panel.radius = (3.0, 4.0)
     panel.current_view = 0
@@ -1096,9 +1098,9 @@ def test_the_button_makes_what_the_command_line_makes_and_touches_nothing(
 
 
 def sheet_of(item: Any) -> Path:
-    from objaverse_render_addon.ui.operators.render import _sheet
+    from objaverse_render_addon.ui.operators.output import _sheet
 
-    return _sheet(item)
+    return _sheet(item, Path(item.result))
 
 
 def test_a_list_is_rendered_and_its_failures_raise_by_name(
@@ -1217,9 +1219,9 @@ def test_every_way_out_that_is_put_otherwise_is_one_that_is_told(texts: set[str]
 def test_impossible_settings_start_nothing(bpy: Any, panel: Any, tmp_path: Path) -> None:
     bpy.ops.objaverse.import_asset(filepath=str(scenes.write_glb(tmp_path / "a.glb")))
     panel.output_dir = str(tmp_path / "out")
-    panel.elevation = (40, -40)
+    panel.pattern = "file"
     for operator in (bpy.ops.objaverse.render_asset, bpy.ops.objaverse.sample_cameras):
-        with pytest.raises(RuntimeError, match=r"Elevation 40\.\.-40"):
+        with pytest.raises(RuntimeError, match="Choose a Camera File under Cameras"):
             operator()
     assert not (tmp_path / "out").exists()
     assert bpy.context.window_manager.objaverse.running == ""

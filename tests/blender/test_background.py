@@ -88,13 +88,19 @@ def window(*, playing: bool = False) -> Any:
         event_timer_add=add, event_timer_remove=timers.remove, modal_handler_add=lambda _: None,
         timers=timers,
     )  # fmt: skip
-    screen = types.SimpleNamespace(is_animation_playing=playing)
+    areas = [
+        types.SimpleNamespace(type=kind, x=x, y=0, width=100, height=100)
+        for x, kind in ((0, "VIEW_3D"), (100, "TEXT_EDITOR"))
+    ]
+    screen = types.SimpleNamespace(is_animation_playing=playing, areas=areas)
     return types.SimpleNamespace(window_manager=manager, window=None, screen=screen)
 
 
 TIMER, ESC, KEY = (
-    types.SimpleNamespace(type=kind, value="PRESS") for kind in ("TIMER", "ESC", "G")
+    types.SimpleNamespace(type=kind, value="PRESS", mouse_x=50, mouse_y=50)
+    for kind in ("TIMER", "ESC", "G")
 )
+ELSEWHERE = types.SimpleNamespace(type="ESC", value="PRESS", mouse_x=150, mouse_y=50)
 
 
 def tick(operator: Any, context: Any) -> set[str]:
@@ -128,6 +134,8 @@ def test_it_is_cancelled_by_escape_and_by_the_cross(count: Any, how: str) -> Non
     if how == "escape":
         # That one stops the animation.
         assert operator.modal(window(playing=True), ESC) == {"PASS_THROUGH"}
+        # That one is the text editor's.
+        assert operator.modal(context, ELSEWHERE) == {"PASS_THROUGH"}
         assert not operator.job.cancelled.is_set()
         assert operator.modal(context, ESC) == {"RUNNING_MODAL"}
     else:
@@ -167,13 +175,51 @@ def test_a_defect_has_a_name_too(count: Any) -> None:
     assert operator.said == [({"ERROR"}, "ZeroDivisionError: by nothing")]
 
 
-def test_another_file_ends_it(bpy: Any, count: Any) -> None:  # noqa: F811
+@pytest.mark.parametrize("outlives", [False, True])
+def test_another_file_ends_what_is_about_the_file(bpy: Any, count: Any, outlives: bool) -> None:  # noqa: F811
+    from objaverse_render_addon.ui import background
+
+    count.outlives_file = outlives
     operator, context = count(), window()
     operator.invoke(context, None)
     bpy.ops.wm.read_homefile(use_empty=True)
-    assert not operator.job.is_alive() and isinstance(operator.job.error, Interrupted)
+    assert operator.job.is_alive() is outlives
     assert operator.modal(context, TIMER) == {"CANCELLED"}
-    assert (count.over, context.window_manager.timers) == (1, [])
+    assert context.window_manager.timers == []
+    if outlives:
+        # The operator is gone with its file; a timer takes its place.
+        operator.job.go_on.set()
+        deadline = time.monotonic() + 10
+        while background._tick_all() is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert count.shown == [0, 1, 2] and operator.job.error is None
+    else:
+        assert isinstance(operator.job.error, Interrupted)
+    assert count.over == 1
+
+
+def test_another_file_keeps_what_is_told_of_a_run(bpy: Any) -> None:  # noqa: F811
+    manager = bpy.context.window_manager
+    line = {"name": "a/scene.glb", "source": "a/scene.glb", "asset_id": "a-scene",
+            "state": "failed", "detail": "broken", "factor": 1.0}  # fmt: skip
+    item = manager.objaverse.items.add()
+    for name, value in line.items():
+        setattr(item, name, value)
+    manager.objaverse.status, manager.objaverse.about = "Batch: 1 failed", "batch"
+    from objaverse_render_addon.ui import run_state
+
+    def lose(*_: Any) -> None:
+        """Versions of Blender differ in what they keep of a window manager."""
+        manager.objaverse.items.clear()
+        manager.objaverse.status = manager.objaverse.about = ""
+
+    bpy.app.handlers.load_pre.append(lose)
+    bpy.ops.wm.read_homefile(use_empty=True)
+    state = bpy.context.window_manager.objaverse
+    assert (state.status, state.about) == ("Batch: 1 failed", "batch")
+    assert [{name: getattr(item, name) for name in line} for item in state.items] == [line]
+    own = {prop.identifier for prop in state.items[0].bl_rna.properties} - {"rna_type"}
+    assert own == {*run_state._ITEM}, "what a line says is kept whole"
 
 
 def test_a_batch_needs_no_modal_operator(bpy: Any, count: Any) -> None:  # noqa: F811

@@ -47,6 +47,53 @@ def test_white_light_shows_a_surfaces_own_colour(tmp_path: Path) -> None:
     assert np.abs(mean - AS_SRGB).max() < 4
 
 
+def blackman_harris(width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Distances in pixels, and the share of the filter's weight that is beyond each.
+
+    Cycles takes the filter at twice the width that it is told (``film.cpp``).
+    """
+    at = np.linspace(-width, width, 4001)
+    v = 2 * math.pi * (at / (2 * width) + 0.5)
+    weight = 0.35875 - 0.48829 * np.cos(v) + 0.14128 * np.cos(2 * v) - 0.01168 * np.cos(3 * v)
+    beyond = np.cumsum(weight[::-1])[::-1]
+    return at, beyond / beyond[0]
+
+
+@pytest.mark.core
+def test_a_soft_edge_is_the_filters_and_its_width_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "plate.blend"
+    corners = [(-1, -1, 0), (0.97, -1, 0), (0.97, 1, 0), (-1, 1, 0)]
+    with scenes.new_blend(path):
+        scenes.add_mesh(corners, [(0, 1, 2, 3)], material=scenes.emission((1, 1, 1)))
+    pose = scenes.look_at((0, 0, 5))
+    poses = scenes.camera_file(tmp_path / "poses.json", [pose], scenes.lens(45, (64, 64)))
+    values = {**poses, "asset.normalize": "none", "engine.samples": 256}
+    session = scenes.open_scene(path, scenes.make_job({**values, "pixels.passes": ["rgb", "mask"]}))
+    (frame,) = scenes.frames_of(session)
+    edges = frame.camera.project(np.array(corners, dtype=float))[0]
+    left, right = edges[0, 0], edges[1, 0]
+    middle = np.abs(np.arange(64) - 31.5) < 12
+    alpha = frame.passes["rgb"][middle][..., 3].mean(axis=0) / 255
+    columns = np.arange(64) + 0.5
+
+    def expected(width: float) -> np.ndarray:
+        at, beyond = blackman_harris(width)
+        share = np.interp(left - columns, at, beyond) * np.interp(columns - right, at, beyond)
+        return np.asarray(share)
+
+    said = session.facts()["engine"]["filter_width_px"]
+    assert said == 1.5
+    assert np.abs(alpha - expected(said)).max() < 0.02
+    soft = (alpha > 0.02) & (alpha < 0.98)
+    assert soft.sum() >= 3
+    # Other widths are not this.
+    for other in (0.01, 1.0, 2.0):
+        assert np.abs(alpha - expected(other)).max() > 0.04
+    # The mask is sampled at pixel centres, whatever the filter.
+    inside = (columns > left) & (columns < right)
+    assert (frame.passes["mask"][middle] == inside).all()
+
+
 @pytest.mark.core
 @pytest.mark.parametrize("background", [None, [1.0, 0.5, 0.0]])
 def test_linear_light_is_the_renderers_own(

@@ -631,7 +631,11 @@ def test_four_times_as_many_objects_take_four_times_as_long(tmp_path: Path) -> N
                 obj = bpy.data.objects.new(f"Part {index}", mesh)
                 obj.location = (index % 40, index // 40, 0)
                 source.collection.objects.link(obj)
-        since = time.process_time()
-        opened(path, tmp_path)
-        took[count] = time.process_time() - since
-    assert took[4_000] < 5.5 * took[1_000], took
+        tries = []
+        for _ in range(2):
+            # Of this thread: others of Blender's wait busily, the longer the busier the machine.
+            since = time.thread_time()
+            opened(path, tmp_path)
+            tries.append(time.thread_time() - since)
+        took[count] = min(tries)
+    assert took[4_000] < 6 * took[1_000], took

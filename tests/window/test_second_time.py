@@ -72,3 +72,13 @@ def test_a_look_follows_what_is_typed_and_floods_no_history(desk: Desk) -> None:
     desk.until(lambda: desk.ask("bpy.context.scene.camera.data.angle") < lens, 20, "the lens")
     desk.press("objaverse.look_through_camera(action='STOP')", 0.9, rig)
     desk.until("bpy.context.scene.camera.name == 'Camera'", 60, "the old camera")
+    # Turned away by a key of Blender's own, it is left as well.
+    size = "[bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y]"
+    own = desk.ask(size)
+    desk.press("objaverse.look_through_camera(action='INDEX')", 0.81, rig)
+    desk.until("bpy.context.scene.camera.name == 'Objaverse Look'", 60, "the camera")
+    x, y, width, height = desk.viewport()
+    desk.move(x + width // 2, y + height // 2)
+    desk.key("KP_0")
+    desk.until("bpy.context.scene.camera.name == 'Camera'", 60, "the old camera")
+    assert desk.ask(size) == own

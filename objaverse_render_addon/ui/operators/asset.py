@@ -42,13 +42,18 @@ class OBJAVERSE_OT_import_asset(BackgroundOperator, bpy.types.Operator, ImportHe
         subtype="FILE_PATH",
         options={"SKIP_SAVE"},
     )
+    ask: BoolProperty(
+        name="Ask",
+        description="Ask for a file, whatever the panel names",
+        options={"HIDDEN", "SKIP_SAVE"},
+    )
     filter_glob: StringProperty(
         default=";".join(f"*.{name}" for name in EXTENSIONS), options={"HIDDEN", "SKIP_SAVE"}
     )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Import what the panel names, or ask; an identifier is fetched beside the window."""
-        source = context.scene.objaverse.source
+        source = "" if self.ask else context.scene.objaverse.source
         if not source and not self.filepath:
             asked: set[str] = ImportHelper.invoke(self, context, event)
             return asked
@@ -109,6 +114,41 @@ class OBJAVERSE_OT_cancel_import(CancelOperator, bpy.types.Operator):
     nothing = "No asset is being fetched"
 
 
+class OBJAVERSE_OT_use_collection(bpy.types.Operator):
+    """Take the collection of the active object, or the one clicked on, as the asset to render"""
+
+    bl_idname = "objaverse.use_collection"
+    bl_label = "Use As Objaverse Asset"
+    bl_options: ClassVar = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether there is a collection that can be one."""
+        if _collection(context) is None:
+            cls.poll_message_set("Put the objects into a collection first")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Choose it."""
+        found = _collection(context)
+        context.scene.objaverse.asset = found
+        preview.invalidate()
+        self.report({"INFO"}, f"{found.name} is the asset")
+        return {"FINISHED"}
+
+
+def _collection(context: bpy.types.Context) -> Any:
+    """The collection clicked on in the outliner, else the active object's; none is the scene's."""
+    home = context.scene.collection
+    if context.area is not None and context.area.type == "OUTLINER":
+        clicked = context.collection
+        return clicked if clicked != home else None
+    active = context.active_object
+    found = active.users_collection if active is not None else ()
+    return next((collection for collection in found if collection != home), None)
+
+
 class OBJAVERSE_OT_normalize(NeedsAsset, bpy.types.Operator):
     """Scale and centre the asset in the scene, as it is done for every render"""
 
@@ -134,9 +174,11 @@ class OBJAVERSE_OT_normalize(NeedsAsset, bpy.types.Operator):
             user_scene.undo_normalization(settings.asset)
         else:
             try:
-                user_scene.normalize_asset(settings.asset, settings.normalize)
+                done = user_scene.normalize_asset(settings.asset, settings.normalize)
             except RenderError as error:
                 return fail(self, error)
+            moved = ", ".join(f"{value:.4g}" for value in done.translation)
+            self.report({"INFO"}, f"Scaled by {done.scale:.4g}, then moved by {moved}")
         preview.invalidate()
         return {"FINISHED"}
 
@@ -187,6 +229,7 @@ class OBJAVERSE_OT_restore_compositor(bpy.types.Operator):
 CLASSES: Final = (
     OBJAVERSE_OT_import_asset,
     OBJAVERSE_OT_cancel_import,
+    OBJAVERSE_OT_use_collection,
     OBJAVERSE_OT_normalize,
     OBJAVERSE_OT_setup_passes,
     OBJAVERSE_OT_restore_compositor,

@@ -8,9 +8,13 @@ import bpy
 from bpy.props import EnumProperty, IntProperty
 
 from ...blender import user_scene
-from ...errors import RenderError
+from ...cameras.files import transforms_json
+from ...errors import OutputNotWritable, RenderError
+from ...files import write_whole
+from ...words import how_many
 from ..reports import fail
-from ..viewport import look_through, overlay, preview
+from ..viewport import look_through, overlay, preview, results
+from .common import output_folder
 
 __all__ = ["CLASSES"]
 
@@ -33,6 +37,47 @@ class OBJAVERSE_OT_sample_cameras(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class OBJAVERSE_OT_use_scene_cameras(bpy.types.Operator):
+    """Render from the scene's own cameras, as they stand now: the selected ones, else all"""
+
+    bl_idname = "objaverse.use_scene_cameras"
+    bl_label = "Use Scene Cameras"
+    bl_options: ClassVar = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Write them into a file of poses beside the dataset, and choose it."""
+        scene = context.scene
+        settings, render = scene.objaverse, scene.render
+        objects = [
+            obj for obj in scene.objects
+            if obj.type == "CAMERA" and obj.name != look_through.LOOK_CAMERA
+        ]  # fmt: skip
+        chosen = [obj for obj in objects if obj.select_get()] or objects
+        chosen.sort(key=lambda obj: obj.name)
+        if not chosen:
+            self.report({"ERROR"}, "The scene has no camera. Add one with Add, Camera")
+            return {"CANCELLED"}
+        target = output_folder(settings) / "scene-cameras.json"
+        try:
+            to_world = preview.around_asset(context)
+            depsgraph = context.evaluated_depsgraph_get()
+            cameras = [
+                user_scene.camera_of_object(obj, render, depsgraph, to_world) for obj in chosen
+            ]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(target, transforms_json(cameras, [obj.name for obj in chosen]))
+        except OSError as error:
+            return fail(self, OutputNotWritable(f"{target}: {error.strerror}."))
+        except RenderError as error:
+            return fail(self, error)
+        settings.pattern, settings.camera_file, settings.file_views = "file", str(target), 0
+        settings.resolution_x, settings.resolution_y = cameras[0].width, cameras[0].height
+        settings.current_view = 0
+        size = f"{cameras[0].width} × {cameras[0].height}"
+        self.report({"INFO"}, f"{how_many(len(chosen), 'camera')}, {size} as the scene renders")
+        return {"FINISHED"}
+
+
 class OBJAVERSE_OT_preview_cameras(bpy.types.Operator):
     """Show the cameras of all views around the asset; click one to select it"""
 
@@ -41,7 +86,9 @@ class OBJAVERSE_OT_preview_cameras(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Show or hide."""
-        shown = context.window_manager.objaverse.preview
+        # A result stands in the preview's place.
+        shown = context.window_manager.objaverse.preview and results.shown() is None
+        results.close(context)
         if not shown:
             try:
                 state = preview.rig_or_error(context)
@@ -49,6 +96,23 @@ class OBJAVERSE_OT_preview_cameras(bpy.types.Operator):
                 return fail(self, error)
             overlay.bring_into_view(context, preview.reach(state))
         overlay.set_visible(context, not shown)
+        return {"FINISHED"}
+
+
+class OBJAVERSE_OT_frame_rig(bpy.types.Operator):
+    """Move the viewport so that it shows all cameras and the asset"""
+
+    bl_idname = "objaverse.frame_rig"
+    bl_label = "Frame Rig"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Move it."""
+        shown = results.shown()
+        try:
+            rig = preview.rig_or_error(context) if shown is None else shown.rig
+        except RenderError as error:
+            return fail(self, error)
+        overlay.bring_into_view(context, preview.reach(rig))
         return {"FINISHED"}
 
 
@@ -114,6 +178,8 @@ class OBJAVERSE_OT_look_through_camera(bpy.types.Operator):
 
 CLASSES: Final = (
     OBJAVERSE_OT_sample_cameras,
+    OBJAVERSE_OT_use_scene_cameras,
     OBJAVERSE_OT_preview_cameras,
+    OBJAVERSE_OT_frame_rig,
     OBJAVERSE_OT_look_through_camera,
 )

@@ -1,13 +1,16 @@
-"""What several operators need: where their output goes, and that there is an asset."""
+"""What several operators need: where their output goes, that there is an asset, a list's lines."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import bpy
 
-__all__ = ["NeedsAsset", "output_folder"]
+from ...errors import SourceNotFound
+
+__all__ = ["NeedsAsset", "asset_of_line", "labels", "output_folder"]
 
 
 def output_folder(settings: Any) -> Path:
@@ -17,6 +20,33 @@ def output_folder(settings: Any) -> Path:
         # Relative to a file that was never saved: beside the user's other things.
         return Path.home() / folder.removeprefix("//")
     return Path(bpy.path.abspath(folder))
+
+
+def labels(sources: Iterable[str]) -> list[str]:
+    """Names for the list's lines: as much of each path's end as it takes to tell them apart."""
+    parts = [PurePath(source).parts for source in sources]
+    longest, count = max(map(len, parts), default=1), 1
+    while count < longest and len({each[-count:] for each in parts}) < len({*parts}):
+        count += 1
+    return ["/".join(each[-count:]) for each in parts]
+
+
+def asset_of_line(context: bpy.types.Context, index: int = -1) -> Path:
+    """The finished asset of a line of the batch list; of the selected one where negative.
+
+    Raises:
+        SourceNotFound: There is none.
+    """
+    state = context.window_manager.objaverse
+    index = state.active if index < 0 else index
+    item = state.items[index] if index < len(state.items) else None
+    if item is None or not item.result:
+        raise SourceNotFound("This asset is not finished.", hint="Render it first.")
+    asset = Path(item.result)
+    if asset.suffix == ".tar" and asset.stem != item.asset_id:
+        # A shard, which holds others too.
+        asset /= item.asset_id
+    return asset
 
 
 class NeedsAsset:

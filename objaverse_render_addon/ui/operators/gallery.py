@@ -45,6 +45,7 @@ class OBJAVERSE_OT_open_gallery(BackgroundOperator, bpy.types.Operator):
     kind = "gallery"
     in_the_way = "The gallery is being made; wait for it or cancel it"
     cancelled_by = "objaverse.cancel_gallery"
+    outlives_file = True
 
     def begin(self, context: bpy.types.Context) -> _MakeGallery:
         """Make the output folder's page; a script has no use for a browser."""

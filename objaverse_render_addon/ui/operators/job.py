@@ -67,6 +67,7 @@ class OBJAVERSE_OT_save_job(bpy.types.Operator, ExportHelper):
         except OSError as error:
             self.report({"ERROR"}, f"{self.filepath}: {error.strerror}")
             return {"CANCELLED"}
+        self.report({"INFO"}, f"All settings are in {self.filepath}")
         return {"FINISHED"}
 
 

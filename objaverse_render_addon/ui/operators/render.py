@@ -1,28 +1,27 @@
-"""Operators that render: the asset, or a list of files, modal or blocking; cancel, results."""
+"""Operators that render: the asset, or a list of files, modal or blocking; cancel."""
 
 from __future__ import annotations
 
-from pathlib import Path, PurePath
-from typing import Any, ClassVar, Final
+from pathlib import Path
+from typing import Any, Final
 
 import bpy
-from bpy.props import EnumProperty, IntProperty, StringProperty
+from bpy.props import EnumProperty, StringProperty
 
 from ...assets.catalogue import known_of_file
-from ...assets.sources import safe_name
 from ...batch.background import BackgroundRun
-from ...batch.queue.plan import Plan, plan
+from ...batch.queue.plan import plan
 from ...batch.run import AssetResult
 from ...blender import user_scene
-from ...dataset.sheet import contact_sheet
 from ...errors import DuplicateAsset, OutputNotWritable, RenderError
 from ...words import one_line, redacted
 from .. import preferences, run_state
 from ..background import BackgroundOperator, CancelOperator
 from ..job_mapping import to_job
-from ..reports import fail, in_panel_words
+from ..reports import in_panel_words
 from ..viewport import preview
-from .common import output_folder
+from .common import labels, output_folder
+from .results import show_finished
 
 __all__ = ["CLASSES"]
 
@@ -33,6 +32,8 @@ class _RunOperator(BackgroundOperator):
     kind = "render"
     in_the_way = "A render is running; wait for it or cancel it"
     cancelled_by = "objaverse.cancel"
+    # A worker has a copy of what it renders.
+    outlives_file = True
 
     @classmethod
     def show(cls, context: bpy.types.Context, job: BackgroundRun, event: Any) -> None:
@@ -44,8 +45,15 @@ class _RunOperator(BackgroundOperator):
 
     @classmethod
     def ended(cls, context: bpy.types.Context, job: BackgroundRun) -> None:
-        """Its pictures stay."""
+        """Its pictures are shown."""
+        alone = context.window_manager.objaverse.running == "asset"
         run_state.ended(context, job)
+        finished = [result.path for result in job.report.results if result.path and job.report.ok]
+        if alone and finished and not bpy.app.background:
+            try:
+                show_finished(context, finished[0])
+            except RenderError as error:
+                context.window_manager.objaverse.notes = in_panel_words(error)
 
     def finish(self, context: bpy.types.Context, job: BackgroundRun) -> set[str]:
         """Name what failed."""
@@ -156,7 +164,8 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
                 raise item.error
         if self.only == "ALL":
             state.items.clear()
-            for item, label in zip(plans, _labels(plans), strict=True):
+            names = labels(item.source for item in plans)
+            for item, label in zip(plans, names, strict=True):
                 entry = state.items.add()
                 entry.name, entry.source, entry.asset_id = label, item.source, item.asset_id
         for entry in state.items:
@@ -186,15 +195,6 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
         return names
 
 
-def _labels(plans: list[Plan]) -> list[str]:
-    """Names for the list's lines: as much of each path's end as it takes to tell them apart."""
-    parts = [PurePath(item.source).parts for item in plans]
-    longest, count = max(map(len, parts), default=1), 1
-    while count < longest and len({each[-count:] for each in parts}) < len({*parts}):
-        count += 1
-    return ["/".join(each[-count:]) for each in parts]
-
-
 class OBJAVERSE_OT_cancel(CancelOperator, bpy.types.Operator):
     """Stop rendering; finished assets stay, the one in hand leaves nothing"""
 
@@ -204,72 +204,8 @@ class OBJAVERSE_OT_cancel(CancelOperator, bpy.types.Operator):
     nothing = "Nothing is being rendered"
 
 
-def _sheet(item: Any) -> Path:
-    """A line's contact sheet: the run's, while it lasts, else made from the finished asset."""
-    if item.sheet and Path(item.sheet).is_file():
-        return Path(item.sheet)
-    asset = Path(item.result)
-    if asset.suffix == ".tar" and asset.stem != item.asset_id:
-        # A shard, which holds others too.
-        asset /= item.asset_id
-    target = Path(bpy.app.tempdir) / f"{safe_name(item.asset_id)}.sheet.png"
-    contact_sheet(asset, target)
-    return target
-
-
-class OBJAVERSE_OT_show_sheet(bpy.types.Operator):
-    """Show the contact sheet of the selected asset"""
-
-    bl_idname = "objaverse.show_sheet"
-    bl_label = "Show Contact Sheet"
-    bl_options: ClassVar = {"INTERNAL"}
-
-    index: IntProperty(
-        name="Index", default=-1, description="Line of the batch list", options={"SKIP_SAVE"}
-    )
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Open it in an image editor."""
-        state = context.window_manager.objaverse
-        index = state.active if self.index < 0 else self.index
-        item = state.items[index] if index < len(state.items) else None
-        if item is None or not item.result:
-            self.report({"WARNING"}, "There is no contact sheet of this asset yet")
-            return {"CANCELLED"}
-        try:
-            image = run_state.load_image(f"{item.asset_id} sheet", str(_sheet(item)))
-        except RenderError as error:
-            return fail(self, error)
-        areas = [area for area in context.screen.areas if area.type == "IMAGE_EDITOR"]
-        if not areas:
-            bpy.ops.render.view_show("INVOKE_DEFAULT")
-            windows = context.window_manager.windows
-            areas = [a for w in windows for a in w.screen.areas if a.type == "IMAGE_EDITOR"]
-        for area in areas[-1:]:
-            area.spaces.active.image = image
-        return {"FINISHED"}
-
-
-class OBJAVERSE_OT_open_output(bpy.types.Operator):
-    """Open the output folder in the file browser"""
-
-    bl_idname = "objaverse.open_output"
-    bl_label = "Open Output Folder"
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Open it."""
-        folder = output_folder(context.scene.objaverse)
-        if not folder.is_dir():
-            self.report({"ERROR"}, f"{folder} is not there yet; render something first")
-            return {"CANCELLED"}
-        bpy.ops.wm.path_open(filepath=str(folder))
-        return {"FINISHED"}
-
-
 CLASSES: Final = (
     OBJAVERSE_OT_render_asset,
     OBJAVERSE_OT_render_batch,
     OBJAVERSE_OT_cancel,
-    OBJAVERSE_OT_show_sheet,
-    OBJAVERSE_OT_open_output,
 )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import batch, job, render
+from . import batch, dataset, job, render
 
 __all__ = ["CLASSES"]
 
-CLASSES: Final = (*job.CLASSES, *render.CLASSES, *batch.CLASSES)
+CLASSES: Final = (*job.CLASSES, *render.CLASSES, *batch.CLASSES, *dataset.CLASSES)

@@ -46,6 +46,8 @@ class OBJAVERSE_UL_batch(bpy.types.UIList):
             done = item.state == "done"
             row.label(text=item.detail.partition(" in ")[0] if done else item.state)
         if item.result:
+            seen = row.operator("objaverse.show_result", text="", icon="HIDE_OFF", emboss=False)
+            seen.index = index
             sheet = row.operator("objaverse.show_sheet", text="", icon="IMAGE_DATA", emboss=False)
             sheet.index = index
 
@@ -61,9 +63,14 @@ class OBJAVERSE_PT_batch(Panel, bpy.types.Panel):
         layout = self.layout
         state = context.window_manager.objaverse
         split, settings = columns(layout), context.scene.objaverse
-        split.prop(settings, "sources", text="Files")
+        row = split.row(align=True)
+        row.prop(settings, "sources", text="Files")
+        row.operator("objaverse.add_files", text="", icon="FILE_NEW")
+        row.operator("objaverse.add_folder", text="", icon="NEWFOLDER")
+        row.operator("objaverse.clear_sources", text="", icon="X")
         split.prop(settings, "ids", text="Names")
         layout.operator("objaverse.render_batch", icon="RENDER_ANIMATION")
+        layout.operator("objaverse.list_output", icon="PRESET")
         draw_run(context, layout, "batch")
         if len(state.items):
             self._list(context, layout, state)

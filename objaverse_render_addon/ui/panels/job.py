@@ -16,6 +16,7 @@ from ...job import PATTERNS
 from .. import background, preferences
 from ..job_mapping import JOB_PROPERTIES, to_job
 from ..reports import in_panel_words
+from ..viewport import preview
 from ..viewport.look_through import is_looking
 from ..widgets import Panel, allow_online, columns, progress, text, warnings
 
@@ -64,7 +65,7 @@ class OBJAVERSE_PT_main(Panel, bpy.types.Panel):
         layout = self.layout
         settings, state = context.scene.objaverse, context.window_manager.objaverse
         row = layout.row(align=True)
-        row.prop(settings, "source", text="")
+        row.prop(settings, "source", text="", placeholder="File, or Objaverse identifier")
         fetch = background.current("fetch")
         if fetch is not None:
             progress(layout, fetch.share, fetch.status, "objaverse.cancel_import")
@@ -103,6 +104,7 @@ class OBJAVERSE_PT_normalize(Panel, bpy.types.Panel):
         split.prop(settings, "missing_textures", text="No Texture")
         split.prop(settings, "missing_parts", text="No Part")
         split.prop(settings, "uncolored", text="No Color")
+        split.prop(settings, "witness", text="Witness")
 
 
 class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
@@ -141,6 +143,7 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
             icon="HIDE_OFF" if state.preview else "HIDE_ON",
             depress=state.preview,
         )
+        row.operator("objaverse.frame_rig", text="", icon="ZOOM_ALL")
         row = self.layout.row(align=True)
         row.use_property_split = False
         look = "objaverse.look_through_camera"
@@ -152,21 +155,27 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
         end = row.row(align=True)
         end.enabled = looking
         end.operator(look, text="", icon="X").action = "STOP"
-        self.layout.operator("objaverse.sample_cameras", icon="OUTLINER_OB_CAMERA")
+        column = self.layout.column(align=True)
+        column.operator("objaverse.sample_cameras", icon="OUTLINER_OB_CAMERA")
+        column.operator("objaverse.use_scene_cameras", icon="CAMERA_DATA")
+        if state.preview:
+            for line in preview.facts(context):
+                text(context, self.layout, line, "DOT")
 
     def _ranges(self, layout: bpy.types.UILayout, settings: Any) -> None:
         if settings.pattern == "cube-faces":
             names: tuple[str, ...] = ("radius", "fov")
         elif settings.pattern == "ring":
             names = ("radius", "fov")
-            layout.prop(settings, "elevation", index=0, text="Elevation")
+            layout.prop(settings, "elevation", index=0, text="Elevation °")
         else:
             names = ("radius", "elevation", "fov")
         for name in names:
             column = layout.column(align=True)
             title = "FOV" if name == "fov" else settings.bl_rna.properties[name].name
-            column.prop(settings, name, index=0, text=f"{title} Min")
-            column.prop(settings, name, index=1, text="Max")
+            unit = "" if name == "radius" else " °"
+            column.prop(settings, name, index=0, text=f"{title} Min{unit}")
+            column.prop(settings, name, index=1, text=f"Max{unit}")
 
 
 class OBJAVERSE_PT_lens(Panel, bpy.types.Panel):
@@ -197,7 +206,9 @@ class OBJAVERSE_PT_passes(Panel, bpy.types.Panel):
         """Draw."""
         split = columns(self.layout)
         settings = context.scene.objaverse
-        column = split.column(heading="Write", align=True)
+        # Over the whole width: beside a heading, long names are cut off.
+        column = split.column(align=True)
+        column.use_property_split = False
         for item in settings.bl_rna.properties["passes"].enum_items_static:
             column.prop_enum(settings, "passes", item.identifier)
         split.prop(settings, "normal_space")

@@ -7,6 +7,8 @@ from typing import Final
 import bpy
 
 from .. import background
+from ..operators.common import output_folder
+from ..viewport import results
 from ..widgets import Panel, columns, progress, text, warnings
 
 __all__ = ["CLASSES", "draw_run"]
@@ -23,6 +25,10 @@ class OBJAVERSE_PT_output(Panel, bpy.types.Panel):
         split = columns(self.layout)
         settings = context.scene.objaverse
         split.prop(settings, "output_dir")
+        if settings.output_dir.startswith("//") and not bpy.data.filepath:
+            where = f"This file was never saved; it goes to {output_folder(settings)}"
+            text(context, self.layout, where, "INFO")
+            split = columns(self.layout)
         split.prop(settings, "layout")
         split.prop(settings, "overwrite")
         column = split.column(align=True)
@@ -50,12 +56,47 @@ class OBJAVERSE_PT_render(Panel, bpy.types.Panel):
         column.scale_y = 1.4
         column.operator("objaverse.render_asset", icon="RENDER_STILL")
         draw_run(context, layout, "asset")
+        layout.operator("objaverse.show_result", icon="HIDE_OFF")
         row = layout.row(align=True)
         row.operator("objaverse.open_output", text="Open Folder", icon="FILE_FOLDER")
         row.operator("objaverse.open_gallery", text="Gallery", icon="IMAGE_REFERENCE")
+        # Of the gallery, whose button is here and under Dataset.
         gallery = background.current("gallery")
         if gallery is not None:
             progress(layout, gallery.share, gallery.status, "objaverse.cancel_gallery")
+
+
+class OBJAVERSE_PT_result(Panel, bpy.types.Panel):
+    """The finished asset that the viewport shows."""
+
+    bl_label = "Result"
+    bl_parent_id = "OBJAVERSE_PT_render"
+
+    @classmethod
+    def poll(cls, _: bpy.types.Context) -> bool:
+        """While there is one."""
+        return results.shown() is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw."""
+        layout, state = self.layout, context.window_manager.objaverse_result
+        shown = results.shown()
+        if shown is None:
+            return
+        row = layout.row()
+        row.label(text=state.name, icon="IMAGE_DATA")
+        row.operator("objaverse.close_result", text="", icon="X")
+        text(context, layout, results.summary(), "INFO")
+        grid = layout.grid_flow(columns=3, even_columns=True, align=True)
+        for name in shown.album.passes:
+            grid.prop_enum(state, "shown_pass", name)
+        row = layout.row(align=True)
+        row.operator("objaverse.walk_result", text="", icon="TRIA_LEFT").by = -1
+        row.prop(state, "view")
+        row.operator("objaverse.walk_result", text="", icon="TRIA_RIGHT").by = 1
+        reading = background.current("result")
+        if reading is not None:
+            progress(layout, reading.share, reading.status, "objaverse.cancel_result")
 
 
 def draw_run(context: bpy.types.Context, layout: bpy.types.UILayout, kind: str) -> None:
@@ -72,4 +113,4 @@ def draw_run(context: bpy.types.Context, layout: bpy.types.UILayout, kind: str) 
     warnings(context, layout, state.notes)
 
 
-CLASSES: Final = (OBJAVERSE_PT_output, OBJAVERSE_PT_render)
+CLASSES: Final = (OBJAVERSE_PT_output, OBJAVERSE_PT_render, OBJAVERSE_PT_result)

@@ -60,7 +60,7 @@ class OBJAVERSE_OT_search(BackgroundOperator, bpy.types.Operator):
         browser = state.browser()
         assert browser is not None
         browser.wait()
-        start_clock()
+        start_clock(self.kind)
         if browser.error is not None:
             return fail(self, browser.error)
         self.report({"INFO"}, f"{len(browser.entries)} of {browser.total} objects")

@@ -50,6 +50,8 @@ class OBJAVERSE_PT_search(Panel, bpy.types.Panel):
             progress(layout, browser.share, browser.status, "objaverse.cancel_search")
         if browser.error is not None:
             text(context, layout, in_panel_words(browser.error), "ERROR", alert=True)
+            if not bpy.app.online_access:
+                allow_online(layout)
         elif browser.total is not None:
             self._results(context, browser)
         if browser.notice:

@@ -9,6 +9,7 @@ import bpy
 from ...blender import user_scene
 from ...cameras import blender_lens
 from .. import properties
+from ..widgets import areas, redraw
 from . import preview
 
 __all__ = ["is_looking", "look", "register", "stop", "unregister"]
@@ -16,6 +17,7 @@ __all__ = ["is_looking", "look", "register", "stop", "unregister"]
 LOOK_CAMERA = "Objaverse Look"
 _LOOK_RECORD = "objaverse_look"
 _DELAY = 0.02  # seconds
+_GLANCE = 0.3  # seconds
 
 # Where each viewport stood before it looked through a view.
 _eyes: dict[int, tuple[str, Any]] = {}
@@ -44,6 +46,23 @@ def look(context: bpy.types.Context, state: preview.RigState) -> None:
             where = eye.view_location.copy(), eye.view_rotation.copy(), eye.view_distance
             _eyes[area.as_pointer()] = eye.view_perspective, where
             eye.view_perspective = "CAMERA"
+
+
+    if not bpy.app.background and not bpy.app.timers.is_registered(_left):
+        bpy.app.timers.register(_left, first_interval=_GLANCE)
+
+
+def _left() -> float | None:
+    """Timer: whoever turned the viewport away, by numpad 0 or by orbiting, has left the view."""
+    context = bpy.context
+    if context.scene is None or not is_looking(context.scene):
+        return None
+    eyes = [area.spaces.active.region_3d for area in areas("VIEW_3D")]
+    if any(eye.view_perspective == "CAMERA" for eye in eyes):
+        return _GLANCE
+    stop(context)
+    redraw()
+    return None
 
 
 def _place(scene: bpy.types.Scene, state: preview.RigState) -> None:
@@ -91,8 +110,9 @@ def register() -> None:
 def unregister() -> None:
     """Stop following."""
     properties.on_change.remove(_follow)
-    if bpy.app.timers.is_registered(_look_again):
-        bpy.app.timers.unregister(_look_again)
+    for timer in (_look_again, _left):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)
 
 
 def stop(context: bpy.types.Context) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, ClassVar
 
 import bpy
 import numpy as np
 import numpy.typing as npt
 
-from . import preview
-from .overlay_geometry import pick, rig_lines
+from . import preview, results
+from .overlay_geometry import CURRENT, number_places, pick, picture_planes, rig_lines
 
 __all__ = ["bring_into_view", "register", "set_visible", "show_picture", "unregister"]
 
 _handles: list[Any] = []
 _batch: tuple[Any, ...] | None = None
+_pictures: tuple[Any, ...] | None = None
+_large: tuple[Any, Any] | None = None
+_hovered: int | None = None
 _picture: tuple[str, Any] | None = None
 
 
@@ -71,28 +75,43 @@ def show_picture(image: Any) -> None:
     _picture = None if image is None else (image.name, None)
 
 
+def _rig_of(context: bpy.types.Context) -> tuple[preview.RigState, int] | None:
+    """What is drawn and clicked, and the current view: a finished asset's, else the panel's."""
+    shown = results.shown()
+    if shown is not None:
+        return shown.rig, context.window_manager.objaverse_result.view
+    if not context.window_manager.objaverse.preview:
+        return None
+    state = preview.rig(context)
+    if state is None:
+        return None
+    return state, min(context.scene.objaverse.current_view, len(state.views) - 1)
+
+
 def _draw_rig() -> None:
     global _batch
     context = bpy.context
-    if not context.window_manager.objaverse.preview or not context.space_data.overlay.show_overlays:
+    if not context.space_data.overlay.show_overlays:
         return
     if context.region_data.view_perspective == "CAMERA":
         # From inside a frustum its lines and its number cover the view.
         return
-    state = preview.rig(context)
-    if state is None:
+    found = _rig_of(context)
+    if found is None:
         return
+    state, current = found
     import gpu
     from gpu_extras.batch import batch_for_shader
 
-    current = min(context.scene.objaverse.current_view, len(state.views) - 1)
     key = (id(state), current)
     if _batch is None or _batch[0] != key:
         lines = rig_lines(
             state.views,
             half_extent=state.half_extent,
-            points=state.points,
+            # A result's planes would lie over its pictures.
+            points=state.points if results.shown() is None else None,
             cropped=state.cropped,
+            doubtful=state.doubtful,
             current=current,
             to_world=state.to_world,
         )
@@ -106,6 +125,7 @@ def _draw_rig() -> None:
     region = context.region
     gpu.state.blend_set("ALPHA")
     gpu.state.depth_test_set("LESS_EQUAL")
+    _draw_small()
     shader.bind()
     shader.uniform_float("viewportSize", (region.width, region.height))
     shader.uniform_float("lineWidth", 1.6 * context.preferences.system.ui_scale)
@@ -114,27 +134,170 @@ def _draw_rig() -> None:
     gpu.state.blend_set("NONE")
 
 
-def _draw_picture() -> None:
-    """The last rendered view, lower left, over the viewport."""
-    global _picture
-    if _picture is None:
-        return
-    image = bpy.data.images.get(_picture[0])
-    if image is None or not image.size[0]:
+def _draw_small() -> None:
+    """Each view's picture on its frustum; all of them are one texture and one draw."""
+    global _pictures
+    shown = results.shown()
+    name = bpy.context.window_manager.objaverse_result.shown_pass
+    if shown is None or name not in shown.reading.small:
+        _pictures = None
         return
     import gpu
+    from gpu_extras.batch import batch_for_shader
+
+    cells, sizes = shown.reading.small[name]
+    key = (id(shown), name, shown.version)
+    if _pictures is None or (_pictures[0] != key and time.monotonic() > _pictures[4]):
+        places = np.flatnonzero(sizes[:, 0])
+        if not len(places):
+            return
+        atlas, corners = _atlas(cells[places], sizes[places])
+        planes = picture_planes(shown.rig.views, places.tolist(), to_world=shown.rig.to_world)
+        shader = gpu.shader.from_builtin("IMAGE")
+        batch = batch_for_shader(
+            shader, "TRIS", {"pos": planes.reshape(-1, 3), "texCoord": corners.reshape(-1, 2)}
+        )
+        # Pictures come one by one, and thousands of them make a large texture.
+        _pictures = key, shader, batch, _texture(atlas), time.monotonic() + 0.25
+    _, shader, batch, texture, _ = _pictures
+    # Nearer pictures hide those behind, whatever their order.
+    gpu.state.depth_mask_set(True)
+    shader.bind()
+    shader.uniform_sampler("image", texture)
+    batch.draw(shader)
+    gpu.state.depth_mask_set(False)
+
+
+def _atlas(
+    cells: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    """One picture (H, W, 3) of all cells, and where each lies in it (N, 6, 2), v downwards.
+
+    The six are those of :func:`overlay_geometry.picture_planes`.
+    """
+    count, size = cells.shape[:2]
+    columns = int(np.ceil(np.sqrt(count)))
+    rows = -(-count // columns)
+    atlas = np.zeros((rows * columns, size, size, 3), np.uint8)
+    atlas[:count] = cells
+    atlas = atlas.reshape(rows, columns, size, size, 3).swapaxes(1, 2)
+    row, column = np.divmod(np.arange(count), columns)
+    low = np.stack([column, row], axis=1) * float(size)
+    # Half a pixel within, where no neighbour shows through.
+    corner = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+    inside = 0.5 + corner[None] * (sizes[:, None, ::-1] - 1.0)
+    uv = (low[:, None] + inside) / (columns * size, rows * size)
+    return atlas.reshape(rows * size, columns * size, 3), uv[:, [0, 1, 2, 0, 2, 3]].astype("f4")
+
+
+def _texture(pixels: npt.NDArray[np.uint8]) -> Any:
+    """A picture (H, W, 3) on the GPU, its first row at v = 0."""
+    import gpu
+
+    height, width = pixels.shape[:2]
+    floats = np.ones((height, width, 4), np.float32)
+    floats[..., :3] = pixels / np.float32(255)
+    buffer = gpu.types.Buffer("FLOAT", floats.size, floats.ravel())
+    return gpu.types.GPUTexture((width, height), format="RGBA8", data=buffer)
+
+
+def _draw_numbers() -> None:
+    """The views' numbers, facing the viewer: the current one's, the one under the mouse, others."""
+    context = bpy.context
+    found = _rig_of(context)
+    if (
+        found is None
+        or not context.space_data.overlay.show_overlays
+        or context.region_data.view_perspective == "CAMERA"
+    ):
+        return
+    import blf
+
+    state, current = found
+    scale = context.preferences.system.ui_scale
+    chosen = [current] if _hovered is None else [current, _hovered]
+    places = number_places(
+        state.views,
+        np.array(context.region_data.perspective_matrix),
+        (context.region.width, context.region.height),
+        first=chosen,
+        room=(24 * scale, 16 * scale),
+        to_world=state.to_world,
+    )
+    blf.enable(0, blf.SHADOW)
+    blf.shadow(0, 3, 0.0, 0.0, 0.0, 1.0)
+    for index, x, y in places:
+        special = index in chosen
+        blf.size(0, (15 if special else 11) * scale)
+        blf.color(0, *(CURRENT if special else (0.92, 0.92, 0.92, 1.0)))
+        width, _ = blf.dimensions(0, str(index))
+        blf.position(0, x - width / 2, y + 4 * scale, 0)
+        blf.draw(0, str(index))
+    blf.disable(0, blf.SHADOW)
+
+
+def _draw_picture() -> None:
+    """A rendered view lower left, over the viewport: of the run, else of what is shown."""
+    global _picture, _large
+    context = bpy.context
+    shown = results.shown()
+    image = bpy.data.images.get(_picture[0]) if _picture is not None else None
+    import gpu
+
+    if image is not None and image.size[0]:
+        _draw_corner(context, gpu.texture.from_image(image), tuple(image.size), linear=True)
+    elif shown is not None:
+        if shown.large is None:
+            _large = None
+            return
+        key = (id(shown), shown.large_version)
+        if _large is None or _large[0] != key:
+            _large = key, _texture(shown.large[::-1])
+        height, width = shown.large.shape[:2]
+        top = _draw_corner(context, _large[1], (width, height), linear=False)
+        _draw_lines(context, results.caption(context), top)
+
+
+def _draw_corner(
+    context: bpy.types.Context, texture: Any, size: tuple[int, int], *, linear: bool
+) -> float:
+    """Draw a picture lower left with a frame; returns the height of its upper edge."""
+    import gpu
+    from gpu_extras.batch import batch_for_shader
     from gpu_extras.presets import draw_texture_2d
 
-    texture = gpu.texture.from_image(image)
-    scale = bpy.context.preferences.system.ui_scale
-    width, height = image.size
-    factor = min(320 * scale / max(width, height), 0.5 * bpy.context.region.height / height)
+    scale = context.preferences.system.ui_scale
+    factor = min(320 * scale / max(size), 0.5 * context.region.height / size[1])
+    x, y, width, height = 16 * scale, 40 * scale, size[0] * factor, size[1] * factor
     gpu.state.blend_set("ALPHA_PREMULT")
-    draw_texture_2d(
-        texture, (16 * scale, 40 * scale), width * factor, height * factor,
-        is_scene_linear_with_rec709_srgb_target=True,
-    )  # fmt: skip
+    if linear:
+        draw_texture_2d(
+            texture, (x, y), width, height, is_scene_linear_with_rec709_srgb_target=True
+        )
+    else:
+        draw_texture_2d(texture, (x, y), width, height)
+    shader = gpu.shader.from_builtin("UNIFORM_COLOR")
+    corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height), (x, y)]
+    shader.uniform_float("color", (0.05, 0.05, 0.05, 1.0))
+    batch_for_shader(shader, "LINE_STRIP", {"pos": corners}).draw(shader)
     gpu.state.blend_set("NONE")
+    return float(y + height)
+
+
+def _draw_lines(context: bpy.types.Context, lines: list[str], y: float) -> None:
+    """Text above a height, lower left."""
+    import blf
+
+    scale = context.preferences.system.ui_scale
+    blf.size(0, 12 * scale)
+    blf.enable(0, blf.SHADOW)
+    blf.shadow(0, 3, 0.0, 0.0, 0.0, 1.0)
+    for number, line in enumerate(reversed(lines)):
+        warned = len(lines) - number > 1
+        blf.color(0, *((1.0, 0.6, 0.2, 1.0) if warned else (0.95, 0.95, 0.95, 1.0)))
+        blf.position(0, 16 * scale, y + (8 + 17 * number) * scale, 0)
+        blf.draw(0, line)
+    blf.disable(0, blf.SHADOW)
 
 
 class OBJAVERSE_GT_views(bpy.types.Gizmo):
@@ -147,13 +310,21 @@ class OBJAVERSE_GT_views(bpy.types.Gizmo):
 
     def test_select(self, context: bpy.types.Context, location: tuple[int, int]) -> int:
         """-1 beside all frusta; 0 on one, which :meth:`invoke` then finds again."""
-        return -1 if _view_at(context, location) is None else 0
+        global _hovered
+        found = _view_at(context, location)
+        if found != _hovered:
+            _hovered = found
+            context.area.tag_redraw()
+        return -1 if found is None else 0
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Select the view under the mouse."""
         found = _view_at(context, (event.mouse_region_x, event.mouse_region_y))
         if found is not None:
-            context.scene.objaverse.current_view = found
+            if results.shown() is not None:
+                context.window_manager.objaverse_result.view = found
+            else:
+                context.scene.objaverse.current_view = found
             context.area.tag_redraw()
         return {"FINISHED"}
 
@@ -163,10 +334,10 @@ class OBJAVERSE_GT_views(bpy.types.Gizmo):
 
 
 def _view_at(context: bpy.types.Context, location: tuple[int, int]) -> int | None:
-    state = preview.rig(context)
-    if state is None or context.region_data is None:
+    found = _rig_of(context)
+    if found is None or context.region_data is None:
         return None
-    region = context.region
+    state, region = found[0], context.region
     return pick(
         state.views,
         np.array(context.region_data.perspective_matrix),
@@ -188,9 +359,9 @@ class OBJAVERSE_GGT_rig(bpy.types.GizmoGroup):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """While the rig is shown and not looked through."""
-        state = context.window_manager.objaverse
+        drawn = context.window_manager.objaverse.preview or results.shown() is not None
         looking = context.region_data and context.region_data.view_perspective == "CAMERA"
-        return bool(state.preview and not looking)
+        return bool(drawn and not looking)
 
     def setup(self, _: bpy.types.Context) -> None:
         """One gizmo for all views."""
@@ -206,13 +377,14 @@ def register() -> None:
         bpy.utils.register_class(cls)
     add = bpy.types.SpaceView3D.draw_handler_add
     _handles.append(add(_draw_rig, (), "WINDOW", "POST_VIEW"))
+    _handles.append(add(_draw_numbers, (), "WINDOW", "POST_PIXEL"))
     _handles.append(add(_draw_picture, (), "WINDOW", "POST_PIXEL"))
 
 
 def unregister() -> None:
     """Remove both."""
-    global _batch, _picture
-    _batch = _picture = None
+    global _batch, _picture, _pictures, _large, _hovered
+    _batch = _picture = _pictures = _large = _hovered = None
     while _handles:
         bpy.types.SpaceView3D.draw_handler_remove(_handles.pop(), "WINDOW")
     for cls in reversed(_CLASSES):

@@ -1,7 +1,6 @@
 """The camera rig as lines, and which camera a click meant. Plain numpy: no GPU, no window.
 
-Everything goes into one list of line segments, the index numbers too (as seven-segment
-digits on each frustum's picture plane), so that the number of draw calls does not grow with
+Everything goes into one list of line segments, so that the number of draw calls does not grow with
 the number of views.
 """
 
@@ -20,10 +19,13 @@ __all__ = [
     "ALARM",
     "CALM",
     "CURRENT",
+    "DOUBT",
     "RigLines",
     "frustum_corners",
     "is_cropped",
+    "number_places",
     "pick",
+    "picture_planes",
     "rig_lines",
 ]
 
@@ -33,26 +35,12 @@ Color = tuple[float, float, float, float]
 CALM: Final[Color] = (0.36, 0.68, 1.0, 0.75)
 CURRENT: Final[Color] = (1.0, 0.82, 0.2, 1.0)
 ALARM: Final[Color] = (1.0, 0.3, 0.22, 0.95)
+DOUBT: Final[Color] = (1.0, 0.55, 0.1, 0.95)
 BOX: Final[Color] = (0.7, 0.7, 0.7, 0.6)
 DEPTH: Final[Color] = (1.0, 0.82, 0.2, 0.5)
 
 # Corners of the picture in image coordinates (0..1, v downwards), going round.
 _CORNERS: Final = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=np.float64)
-# Seven segments of a digit in a 1 x 2 box, v downwards: a, b, c, d, e, f, g.
-_SEGMENTS: Final = np.array(
-    [
-        [[0, 0], [1, 0]], [[1, 0], [1, 1]], [[1, 1], [1, 2]], [[0, 2], [1, 2]],
-        [[0, 1], [0, 2]], [[0, 0], [0, 1]], [[0, 1], [1, 1]],
-    ],
-    dtype=np.float64,
-)  # fmt: skip
-# The strokes (S, 2, 2) of each digit.
-_DIGITS: Final = [
-    _SEGMENTS[["abcdefg".index(letter) for letter in letters]]
-    for letters in (
-        "abcdef", "bc", "abdeg", "abcdg", "bcfg", "acdfg", "acdefg", "abc", "abcdefg", "abcdfg",
-    )
-]  # fmt: skip
 # Of a frustum's tip (0) and corners (1 to 4): the picture and the four sides.
 _FACES: Final = ([1, 2, 3, 4], [0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 1])
 _BOX_EDGES: Final = np.array(
@@ -125,6 +113,29 @@ def frustum_corners(camera: Camera, depth: float) -> npt.NDArray[np.float64]:
     return np.asarray(_Lenses.of([camera]).on_pictures(_CORNERS, depth)[0])
 
 
+def picture_planes(
+    views: Sequence[View],
+    places: Sequence[int],
+    *,
+    to_world: npt.NDArray[Any] | None = None,
+    size: float | None = None,
+) -> Floats32:
+    """Where the frusta of some views carry their pictures: two triangles each.
+
+    Args:
+        places: Of the views that have one, in ``views``.
+
+    Returns:
+        (N, 6, 3) in the viewport's world: upper left, upper right, lower right; upper left, lower
+        right, lower left.
+    """
+    lenses = _Lenses.of([views[place].camera for place in places])
+    corners = lenses.on_pictures(_CORNERS, _picture_depth(views) if size is None else size)
+    if to_world is not None:
+        corners = corners @ to_world[:3, :3].T + to_world[:3, 3]
+    return corners[:, [0, 1, 2, 0, 2, 3]].astype(np.float32)
+
+
 def is_cropped(camera: Camera, points: npt.NDArray[Any]) -> bool:
     """Whether some of the points (N, 3) fall outside the picture or behind the camera."""
     uv, depth = camera.project(points)
@@ -139,16 +150,18 @@ def rig_lines(
     half_extent: float,
     points: npt.NDArray[Any] | None = None,
     cropped: Iterable[int] = (),
+    doubtful: Iterable[int] = (),
     current: int = 0,
     to_world: npt.NDArray[Any] | None = None,
     size: float | None = None,
 ) -> RigLines:
-    """Frusta, numbers, the normalised box, and the current view's near and far planes.
+    """Frusta, the normalised box, and the current view's near and far planes.
 
     Args:
         half_extent: Of the normalised box; 0 draws none.
         points: (N, 3) of the object, normalised; give near and far of the current view.
         cropped: Indices of views that cut the object off.
+        doubtful: Indices of views that something else is wrong with, perhaps.
         to_world: (4, 4) from normalised coordinates to the viewport's world; identity for an
             object that is normalised already.
         size: Depth at which the frusta's pictures are drawn.
@@ -163,13 +176,11 @@ def rig_lines(
     if views:
         size = _picture_depth(views) if size is None else size
         lenses = _Lenses.of([view.camera for view in views])
-        alarm = set(cropped)
-        colors = np.array([ALARM if view.index in alarm else CALM for view in views])
+        shades_of = dict.fromkeys(doubtful, DOUBT) | dict.fromkeys(cropped, ALARM)
+        colors = np.array([shades_of.get(view.index, CALM) for view in views])
         colors[[view.index == current for view in views]] = CURRENT
         frusta = _frusta(lenses, size)
         add(frusta, np.repeat(colors, frusta.shape[1] * 2, axis=0))
-        numbers, owner = _numbers(lenses, [view.index for view in views], size)
-        add(numbers, np.repeat(colors[owner], 2, axis=0))
     if half_extent:
         signs = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)]) * 2.0 - 1.0
         add((signs * half_extent)[_BOX_EDGES], BOX)
@@ -208,24 +219,53 @@ def _frusta(lenses: _Lenses, size: float) -> npt.NDArray[np.float64]:
     return np.concatenate([sides, picture, roof[:, [[0, 1], [1, 2]]]], axis=1)
 
 
-def _numbers(
-    lenses: _Lenses, numbers: Sequence[int], size: float
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
-    """Segments (K, 2, 3) of all digits, and the camera (K,) that each belongs to."""
-    digits = [
-        (_DIGITS[int(digit)], owner, place)
-        for owner, number in enumerate(numbers)
-        for place, digit in enumerate(str(number))
-    ]
-    counts = [len(strokes) for strokes, _, _ in digits]
-    owner = np.repeat([owner for _, owner, _ in digits], counts)
-    place = np.repeat([place for _, _, place in digits], counts)
-    height = 0.15
-    width = height * lenses.size[owner, 1] / lenses.size[owner, 0]
-    scale = np.stack([width, np.full(len(owner), height)], axis=1)
-    corner = np.stack([0.08 + place * width * 1.5, np.full(len(owner), 0.08)], axis=1)
-    uv = np.concatenate([strokes for strokes, _, _ in digits]) * scale[:, None] + corner[:, None]
-    return lenses.on_pictures(uv, size, owner), owner
+def number_places(
+    views: Sequence[View],
+    matrix: npt.NDArray[Any],
+    region: tuple[int, int],
+    *,
+    first: Sequence[int] = (),
+    room: tuple[float, float],
+    to_world: npt.NDArray[Any] | None = None,
+    size: float | None = None,
+) -> list[tuple[int, float, float]]:
+    """Where the views' numbers are written: in the middle of each picture's upper edge.
+
+    Args:
+        matrix, region: As of :func:`pick`.
+        first: Indices of views that get theirs in any case.
+        room: Width and height in pixels that one takes; where two would meet, the nearer one has
+            it.
+
+    Returns:
+        Index, x and y in pixels from the region's lower left corner.
+    """
+    if not views:
+        return []
+    lenses = _Lenses.of([view.camera for view in views])
+    depth = _picture_depth(views) if size is None else size
+    points = lenses.on_pictures(np.array([[0.5, 0.0]]), depth)[:, 0]
+    if to_world is not None:
+        points = points @ to_world[:3, :3].T + to_world[:3, 3]
+    clip = np.concatenate([points, np.ones((len(points), 1))], axis=1) @ np.asarray(matrix).T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        screen = (clip[:, :2] / clip[:, 3:] * 0.5 + 0.5) * np.array(region)
+        distance = clip[:, 2] / clip[:, 3]
+    seen = (clip[:, 3] > 0) & (screen >= 0).all(axis=1) & (screen <= np.array(region)).all(axis=1)
+    wanted = set(first)
+    order = [place for place in np.argsort(distance).tolist() if seen[place]]
+    order.sort(key=lambda place: views[place].index not in wanted)
+    taken: set[tuple[int, int]] = set()
+    found = []
+    for place in order:
+        x, y = float(screen[place, 0]), float(screen[place, 1])
+        # Half a room in each direction is within the neighbours of a cell of its size.
+        cell = int(x // room[0]), int(y // room[1])
+        around = {(cell[0] + i, cell[1] + j) for i in (-1, 0, 1) for j in (-1, 0, 1)}
+        if views[place].index in wanted or not taken & around:
+            taken.add(cell)
+            found.append((views[place].index, x, y))
+    return found
 
 
 def pick(

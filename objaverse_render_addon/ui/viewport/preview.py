@@ -23,14 +23,18 @@ from ...cameras import Rig, View, sample_views
 from ...cameras.bounding import outermost
 from ...errors import RenderError
 from ...job import HALF_EXTENT, RenderJob
+from ...words import how_many
 from .. import preferences
 from ..job_mapping import to_job
+from ..reports import in_panel_words
 from ..widgets import redraw
 from .overlay_geometry import is_cropped
 
 __all__ = [
     "RigState",
+    "around_asset",
     "asset_id",
+    "facts",
     "invalidate",
     "reach",
     "register",
@@ -52,6 +56,7 @@ class RigState:
         cropped: Views that cut the asset off.
         to_world: (4, 4) from normalised coordinates to the scene's.
         half_extent: Of the normalised box; 0 where there is none.
+        doubtful: Views that a check has a doubt about, where they are rendered.
     """
 
     job: RenderJob
@@ -60,6 +65,7 @@ class RigState:
     cropped: frozenset[int]
     to_world: npt.NDArray[np.float64]
     half_extent: float
+    doubtful: frozenset[int] = frozenset()
 
 
 @dataclass(slots=True)
@@ -115,6 +121,15 @@ def _measure(scene: bpy.types.Scene) -> _Measured:
         x, y, z = before.center.tolist()
         rig = Rig((x, y, z), before.longest_edge / 2)
     return _Measured(_key(settings), points, to_world, rig)
+
+
+def around_asset(context: bpy.types.Context) -> npt.NDArray[np.float64]:
+    """From normalised coordinates to the scene's, (4, 4), whatever cameras there are.
+
+    Raises:
+        RenderError: The asset cannot be measured.
+    """
+    return _measure(context.scene).to_world
 
 
 def rig_or_error(context: bpy.types.Context, *, remeasure: bool = True) -> RigState:
@@ -179,6 +194,28 @@ def rig(context: bpy.types.Context, *, may_measure: bool = False) -> RigState | 
         return rig_or_error(context, remeasure=may_measure and stale)
     except RenderError:
         return None
+
+
+def facts(context: bpy.types.Context) -> list[str]:
+    """Where the current view stands, and which views are not as they were drawn."""
+    try:
+        state = rig_or_error(context, remeasure=False)
+    except RenderError as error:
+        return [in_panel_words(error)]
+    view = state.views[min(context.scene.objaverse.current_view, len(state.views) - 1)]
+    pose, camera = view.pose, view.camera
+    said = [f"View {view.index}: {camera.width} × {camera.height}, FOV {min(camera.fov):.1f}°"]
+    if "azimuth_degrees" in pose:
+        said.append(
+            f"Radius {pose['radius']:.3g}, elevation {pose['elevation_degrees']:.1f}°, azimuth "
+            f"{pose['azimuth_degrees']:.1f}°"
+        )
+    moved = sum("moved_from_radius" in each.pose for each in state.views)
+    if moved:
+        said.append(f"{how_many(moved, 'view')} moved back until the object is in frame")
+    if state.cropped:
+        said.append(f"{how_many(len(state.cropped), 'view')} cropping the object, drawn red")
+    return said
 
 
 def invalidate() -> None:

@@ -5,6 +5,7 @@
 #   make test-matrix   run the core tests on every supported Blender, 4.2 to 5.2
 #   make test-torch    run the tests that need PyTorch, where it can be installed
 #   make test-window   try the extension in installed Blenders, with mouse and keys (Linux, as root)
+#   make fuzz          look for damaged files that do not end by name, ten minutes at a time
 #   make lint          check style and types
 #   make extension     build the extension for Blender into dist/
 #   make clean         remove environments, the demo and caches
@@ -25,7 +26,7 @@ PYTHON_5.2 = 3.13
 INPUTS = pyproject.toml tools/environment.sh tools/system_libraries.py
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-matrix test-torch test-window lint extension clean
+.PHONY: help demo test fuzz test-matrix test-torch test-window lint extension clean
 .DELETE_ON_ERROR:
 
 help:
@@ -65,6 +66,10 @@ demo: .venv/ready
 
 test: .venv/ready-test
 	@.venv/bin/python -m pytest
+
+# It goes on where it stopped; FUZZ="--seed 1 --leg inspector" as tests/fuzz/__main__.py has it.
+fuzz: .venv/ready-test
+	@PYTHONPATH=tests .venv/bin/python -m fuzz build/fuzz $(FUZZ)
 
 # Each version in its own environment; a version whose Python is not here is skipped, out loud.
 test-matrix:

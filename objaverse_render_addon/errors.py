@@ -48,6 +48,7 @@ __all__ = [
     "ProtocolNotAllowed",
     "RenderError",
     "RenderFailed",
+    "SandboxUnavailable",
     "SourceNotFound",
     "TruncatedFile",
     "UnexpectedError",
@@ -401,6 +402,13 @@ class RenderFailed(RenderError):
 
     reason = "render-failed"
     exit_code = 61
+
+
+class SandboxUnavailable(RenderError):
+    """Workers have to be shut in, and this system cannot."""
+
+    reason = "sandbox-unavailable"
+    exit_code = 56
 
 
 class UnknownRequest(RenderError):

@@ -225,3 +225,15 @@ def test_real_files_of_every_kind_are_recognised():
     files = [path for path in SHARED.rglob("[!.]*.*") if path.suffix[1:] in EXTENSIONS]
     assert len(files) > 10
     assert [path for path in files if inspect_file(path) != path.suffix[1:]] == []
+
+
+def test_a_ply_header_that_blender_dies_of_is_named(tmp_path: Path):
+    for old, new in (
+        (b"vertex 0", b"vertex 4294967295"), (b"vertex 0", b"vertex -1"),
+        (b"vertex 0", b"vertex many"), (b"format ascii", b"fmriat ascii"),
+        (b"ascii 1.0", b"binarylkttle 1.0"), (b"end_header", b"x" * 70_000),
+        (b"format", b"property float x\nformat"),
+    ):  # fmt: skip
+        assert old in PLY
+        with pytest.raises((WrongFormat, TruncatedFile), match=r"a\.ply has a header"):
+            inspect_file(put(tmp_path, "a.ply", PLY.replace(old, new)))

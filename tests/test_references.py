@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from objaverse_render_addon.assets.formats import inspect_file
 from objaverse_render_addon.assets.reach import Reach
 from objaverse_render_addon.assets.references import look, usd
 from objaverse_render_addon.errors import RenderError, UnsafeData, WrongFormat
@@ -209,3 +211,27 @@ def test_whatever_is_in_a_file_only_named_errors_come_out(folder: Path) -> None:
                 continue
             for content in found.copies.values():
                 assert isinstance(content, bytes)
+
+
+def test_damage_in_compression_and_archives_is_named(folder: Path) -> None:
+    blend = folder / "damaged.blend"
+    packed = bytearray(gzip.compress(b"BLENDER-v402" + bytes(range(256)) * 40))
+    packed[20:60] = b"\xff" * 40
+    blend.write_bytes(packed)
+    package = folder / "damaged.usdz"
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("root.usda", b"#usda 1.0\n")
+    data = bytearray(package.read_bytes())
+    # The directory is said to begin later than it does: the first file begins before the archive.
+    (start,) = struct.unpack_from("<I", data, len(data) - 6)
+    struct.pack_into("<I", data, len(data) - 6, start + 10)
+    package.write_bytes(data)
+    for path in (blend, package):
+        with pytest.raises(WrongFormat, match=path.name):
+            look(path, path.suffix[1:], Reach.of(path))
+    # Of another kind: a directory that cannot be read, and no layer comes first.
+    data = bytearray(package.read_bytes().replace(b"root.usda", b"root.jpeg"))
+    data[data.rfind(b"PK\1\2") + 6] = 99
+    package.write_bytes(data)
+    with pytest.raises(WrongFormat, match=package.name):
+        inspect_file(package)

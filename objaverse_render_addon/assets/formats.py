@@ -30,6 +30,7 @@ EXTENSIONS: Final = (
 )  # fmt: skip
 
 _HEAD = 4096
+_LONGEST_HEADER: Final = 1 << 16
 _USD: Final = (".usd", ".usda", ".usdc")
 MUCH_JSON: Final = 4 << 20
 """Bytes of JSON beyond which only a worker reads it as a whole: in memory it is 24 times that."""
@@ -91,8 +92,11 @@ def _sloppy(path: Path, extension: str, head: bytes, size: int) -> str:
         return "stl" if triangle_count(head, size) is not None else ""
     if extension == "usdz" and head.startswith(b"PK\x03\x04") and zipfile.is_zipfile(path):
         # A picture comes first.
-        with zipfile.ZipFile(path) as archive:
-            names = [name.lower() for name in archive.namelist()[:1000]]
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = [name.lower() for name in archive.namelist()[:1000]]
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+            return ""
         return "usdz" if any(name.endswith(_USD) for name in names) else ""
     return ""
 
@@ -181,6 +185,8 @@ def _check_whole(
             raise cut_off("its header promises more")
     elif found == "stl" and _stl_is_short(head, size):
         raise cut_off("its triangle count needs more")
+    elif found == "ply":
+        _check_ply(path, name)
     elif found == "stl-ascii" and b"endsolid" not in _tail(path, size).lower():
         raise cut_off("the closing endsolid is missing")
     elif found == "usdz":
@@ -211,6 +217,30 @@ def _check_whole(
             raise cut_off("its root lies beyond that")
     elif found == "usdc" and size < 88:
         raise cut_off("a usdc header alone needs 88")
+
+
+def _check_ply(path: Path, name: str) -> None:
+    """Refuse headers that Blender's process dies of."""
+    with path.open("rb") as file:
+        header, end, _ = file.read(_LONGEST_HEADER).partition(b"end_header")
+    lines = [line.split() for line in re.split(rb"[\r\n]+", header)]
+    if not end:
+        raise TruncatedFile(f"{name} has a header that does not end.", hint="Fetch it again.")
+    wrong = ""
+    orders = [words[1] for words in lines if words[:1] == [b"format"] and len(words) > 1]
+    if orders[:1] not in ([b"ascii"], [b"binary_little_endian"], [b"binary_big_endian"]):
+        wrong = "does not say how its numbers are written"
+    elements = 0
+    for words in lines:
+        if words and words[0].startswith(b"element"):
+            elements += 1
+            count = words[2] if len(words) > 2 else b""
+            if not count.isdigit() or len(count) > 10 or int(count) >= 1 << 31:
+                wrong = f"counts {count[:20].decode(errors='replace')!r} of something"
+        elif words and words[0].startswith(b"property") and not elements:
+            wrong = "has a property of nothing"
+    if wrong:
+        raise WrongFormat(f"{name} has a header that {wrong}.", hint="Fetch it again.")
 
 
 def _tail(path: Path, size: int) -> bytes:

@@ -13,13 +13,16 @@ from .. import __version__
 from ..errors import RenderError
 from ..worker.process import WorkerProcess, scratch_root
 from ..worker.protocol import Describe, Described
+from ..worker.wall import Sandbox
 
 __all__ = ["examine"]
 
 _PACKAGES: Final = ("bpy", "numpy", "OpenEXR", "pillow", "tqdm", "DracoPy")
 
 
-def examine(blender: Path | None = None) -> dict[str, dict[str, Any]]:
+def examine(
+    blender: Path | None = None, sandbox: Sandbox = "auto"
+) -> dict[str, dict[str, Any]]:
     """Start a worker and tell what it and this machine have.
 
     Returns:
@@ -43,7 +46,8 @@ def examine(blender: Path | None = None) -> dict[str, dict[str, Any]]:
     }
     problems: dict[str, str] = {}
     try:
-        worker = WorkerProcess(blender)
+        worker = WorkerProcess(blender, sandbox=sandbox)
+        facts["sandbox"] = _shut_in(worker.hello.sandbox, sandbox)
         try:
             worker.send(Describe())
             answer = worker.await_answer(60, None).message
@@ -65,6 +69,15 @@ def examine(blender: Path | None = None) -> dict[str, dict[str, Any]]:
     if problems:
         facts["problems"] = problems
     return facts
+
+
+def _shut_in(how: str, sandbox: Sandbox) -> dict[str, Any]:
+    """What workers are held to."""
+    if how:
+        closed = "files, network" if "seccomp" in how else "files"
+        return {"workers": f"shut in by {how}", "closed": closed}
+    why = "switched off" if sandbox == "off" else "this system has no Landlock (Linux 5.19)"
+    return {"workers": f"not shut in: {why}"}
 
 
 def _version(name: str) -> str:

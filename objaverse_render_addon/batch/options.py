@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from ..assets.resolve import RepoFormat
 from ..errors import InvalidJob
+from ..worker.wall import Sandbox
 from .output import packing
 from .queue.intake import IdSource
 
@@ -71,6 +72,8 @@ class Workers:
         allow_outside: Folders of one's own that assets may read from beside theirs. They differ
             from machine to machine and are no part of the job: what is finished stays as it is,
             with its warnings, until it is overwritten.
+        sandbox: Whether workers are shut in, so that they touch nothing but Blender, the assets'
+            folders, ``scratch`` and the output: ``auto`` where the system can, ``on``, ``off``.
     """
 
     blender: _Path | None = None
@@ -85,6 +88,7 @@ class Workers:
     cluster: Literal["ray"] | None = None
     address: str | None = None
     allow_outside: Sequence[_Path] = ()
+    sandbox: Sandbox = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,11 +13,12 @@ from typing import Any, Final
 from ..assets.catalogue import Catalogue
 from ..assets.licenses import parse_filter
 from ..assets.resolve import Resolver
-from ..assets.sources import Source
+from ..assets.sources import Source, classify, path_of
 from ..dataset.filesystems import is_url
 from ..errors import InvalidJob
 from ..job import RenderJob
 from ..words import how_many
+from ..worker import wall
 from .engine import Books, Engine, Listener
 from .inputs import check_files
 from .lanes import capacity
@@ -28,7 +29,7 @@ from .output import packing
 from .output.store import Store, no_empty_folders, open_store, state_folder
 from .queue.earlier import check_job, reconcile_shards, reconcile_with_output, replay_results
 from .queue.intake import EntryFilter, enqueue
-from .queue.ledger import ledger_of_run
+from .queue.ledger import Ledger, ledger_of_run
 from .queue.rows import MERGED
 from .results import KEPT_RESULTS, AssetResult, Event, Notice, Report
 
@@ -40,6 +41,11 @@ RETRIED: Final = (
     "truncated-file", "wrong-format", "unsupported-format",
 )  # fmt: skip
 """Failures that every run tries again: they pass by themselves, or are told in no time."""
+
+_OPEN: Final = (
+    "This system cannot shut workers in: only the gate keeps assets to their folders. "
+    "See docs/security.md; --sandbox off says nothing of it."
+)
 
 
 def render(
@@ -78,6 +84,7 @@ def render(
         WorkerStartFailed, MissingDependency, DeviceUnavailable: There is no Blender to render
             with, or not on what was asked for.
         OutputNotWritable, DiskFull: ``out`` cannot be made or written.
+        SandboxUnavailable: Workers have to be shut in, and this system cannot.
         Interrupted: By Ctrl-C or ``cancel``; finished assets stay, and the same call goes on.
     """
     layout = job.files.layout
@@ -90,6 +97,8 @@ def render(
             hint="Use a folder that all nodes see, --layout zip or tar, or --shard I/N.",
         )
     check_files(job)
+    if workers.cluster is None:
+        wall.is_wanted(workers.sandbox)
     given = list(sources)
     folder = Path(storage.state).expanduser() if storage.state else state_folder(out)
     own = folder if shard is None else folder / f"part-{shard[0]:04d}-of-{shard[1]:04d}"
@@ -137,7 +146,11 @@ def render(
         replay_results(ledger, request, store, collect, report)
         if counts["waiting"]:
             waiting = counts["waiting"]
-            made = lanes(waiting) if lanes else _lanes(job, store, options, waiting)
+            if on_event and workers.sandbox == "auto" and not wall.available():
+                on_event(Notice(_OPEN))
+            made = lanes(waiting) if lanes else _lanes(
+                job, store, options, waiting, _folders(ledger, request, resolver)
+            )
             shards = None
             if layout == "webdataset":
                 prefix = "shard" if shard is None else f"shard-{shard[0]:04d}"
@@ -188,17 +201,27 @@ def _resolver(fetching: Fetching) -> Resolver:
 
 
 def _lanes(
-    job: RenderJob, store: Store, options: RunOptions, assets: int
+    job: RenderJob, store: Store, options: RunOptions, assets: int, folders: Iterable[Path]
 ) -> Sequence[tuple[str, Lane]]:
     """Where to render so many assets: a cluster, or this machine's GPUs or cores."""
     workers = options.workers
     if workers.cluster is not None:
         settings = NodeSettings(store.address, job.files.layout, workers, options.fetching)
         return ray_lanes(settings, job, assets)
+    known = wall.gathered(folders) if wall.is_wanted(workers.sandbox) else ()
     places = capacity.places(job, workers=workers.workers, wanted_gpus=workers.gpus, assets=assets)
     limit = workers.max_memory
     if limit is None:
         limit = int(0.9 * capacity.memory() / len(places))
     return [
-        (place.name, LocalLane(place, replace(workers, max_memory=limit))) for place in places
+        (place.name, LocalLane(place, replace(workers, max_memory=limit), known))
+        for place in places
     ]
+
+
+def _folders(ledger: Ledger, request: int, resolver: Resolver) -> Iterator[Path]:
+    """Where the assets of a request lie, or will."""
+    yield resolver.folder.absolute().resolve()
+    for source in ledger.waiting_sources(request):
+        if classify(source) == "path":
+            yield path_of(source).absolute().parent

@@ -17,6 +17,7 @@ __all__ = [
     "Bar",
     "add_blender",
     "add_jobs",
+    "add_sandbox",
     "beside",
     "complain",
     "counted",
@@ -47,6 +48,15 @@ def add_blender(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--blender", type=Path, metavar="PATH", help="an installed Blender instead of pip's bpy"
     )
+
+
+def add_sandbox(parser: argparse._ActionsContainer) -> None:
+    """Add ``--sandbox``."""
+    parser.add_argument(
+        "--sandbox", choices=["auto", "on", "off"], default="auto",
+        help="shut workers in: they touch nothing but Blender, the assets' folders and the output, "
+        "and no network (default: auto, where the system can)",
+    )  # fmt: skip
 
 
 def add_jobs(parser: argparse._ActionsContainer) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .common import add_blender
+from .common import add_blender, add_sandbox
 from .terminal import show, show_json
 
 __all__ = ["add"]
@@ -30,6 +30,7 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_blender(parser)
+    add_sandbox(parser)
     parser.add_argument("--json", action="store_true", help="for machines")
     parser.set_defaults(run=_doctor)
 
@@ -37,7 +38,7 @@ def add(commands: Any) -> None:
 def _doctor(options: argparse.Namespace) -> int:
     from ..batch.doctor import examine
 
-    facts = examine(options.blender)
+    facts = examine(options.blender, options.sandbox)
     if options.json:
         show_json(facts, indent=1)
     else:

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import InvalidJob, exit_code_of
 from ..job import RECIPES, CameraRules, RenderJob, recipe_named
 from ..words import how_many, redacted
-from .common import add_blender, complain, number_from, reason_or_all, whole_from
+from .common import add_blender, add_sandbox, complain, number_from, reason_or_all, whole_from
 from .flags import add_job_flags, flags_of, job_of
 from .progress import JsonProgress, TerminalProgress
 from .terminal import say, show, show_text, warn
@@ -67,6 +67,7 @@ def add(commands: Any) -> None:
 
 def _add_running(group: argparse._ArgumentGroup) -> None:
     add_blender(group)
+    add_sandbox(group)
     group.add_argument(
         "--workers", type=_workers, metavar="N",
         help="processes that render (default: auto, by cores, memory and GPUs)",
@@ -283,6 +284,7 @@ def _render(options: argparse.Namespace) -> int:
                     cluster=options.engine_cluster,
                     address=options.address,
                     allow_outside=[one.expanduser().absolute() for one in options.allow_outside],
+                    sandbox=options.sandbox,
                 ),
                 fetching=Fetching(
                     download_dir=options.download_dir,

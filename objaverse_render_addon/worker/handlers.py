@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import shutil
 import time
@@ -17,6 +18,7 @@ from ..errors import UnknownRequest
 from ..frame import Frame, FrameSink, Tee
 from ..job import RenderJob
 from .channel import described, store_arrays
+from .confine import STANDS
 from .protocol import (
     Answer,
     Close,
@@ -109,11 +111,17 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
     job = RenderJob.from_dict(request.job).resolved()
     try:
         session = _open(worker, request, turn)
+
+        def facts() -> dict[str, Any]:
+            found = session.facts()
+            found["engine"]["sandbox"] = os.environ.get(STANDS, "")
+            return found
+
         # However the work was split up, the same data are the same files: the job as asked for.
         writer = DatasetWriter(
             Path(request.out), request.asset_id, job,
             path=Path(request.path), source=request.source, known=request.provenance,
-            scratch=worker.scratch, facts=session.facts, started=started,
+            scratch=worker.scratch, facts=facts, started=started,
         )  # fmt: skip
         worker.using(writer)
         sinks: list[FrameSink] = [writer]

@@ -30,6 +30,7 @@ from ..errors import (
     from_os_error,
 )
 from .channel import Received, Sender, read_messages
+from .confine import STANDS
 from .handlers import HANDLERS, Worker, blenders_folder
 from .protocol import (
     PROTOCOL,
@@ -150,7 +151,7 @@ def main() -> None:
     process.send(
         Hello(
             PROTOCOL, __version__, bpy.app.version_string, platform.python_version(), os.getpid(),
-            REQUESTS,
+            REQUESTS, os.environ.get(STANDS, ""),
         )
     )  # fmt: skip
     while True:

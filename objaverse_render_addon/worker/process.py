@@ -27,11 +27,12 @@ from ..errors import (
     WorkerTimeout,
     from_os_error,
 )
-from . import guardian, libraries
+from . import guardian, libraries, wall
 from .channel import Received, Sender, read_messages
 from .guardian import WorkerFolder
 from .memory import resident_bytes
 from .protocol import PROTOCOL, SCRATCH, Hello, Quit, Request
+from .wall import Grounds, Sandbox
 
 __all__ = ["START_TIMEOUT", "WorkerProcess", "harmless", "scratch_root"]
 
@@ -90,6 +91,8 @@ class WorkerProcess:
             picks one (:func:`scratch_root`).
         environment: Variables beside those of this process that a worker gets (:func:`harmless`).
         stopped: Set it, from any thread, to wait for the start no longer.
+        sandbox: Whether it is shut in (:mod:`.wall`): where that can be, always, or never.
+        grounds: What it may touch then, beside Blender and its own folder.
 
     Attributes:
         hello: What it said of itself.
@@ -98,6 +101,7 @@ class WorkerProcess:
         Interrupted: By ``stopped``.
         MissingDependency: There is no ``bpy`` in this Python.
         MissingLibraries: The system lacks libraries that Blender is linked with.
+        SandboxUnavailable: It has to be shut in, and cannot.
         WorkerStartFailed: Blender does not come up, or speaks another protocol.
     """
 
@@ -107,7 +111,11 @@ class WorkerProcess:
         scratch: Path | None = None,
         environment: Mapping[str, str] | None = None,
         stopped: threading.Event | None = None,
+        *,
+        sandbox: Sandbox = "auto",
+        grounds: Grounds | None = None,
     ) -> None:
+        inside = (grounds or Grounds()) if wall.is_wanted(sandbox) else None
         base = scratch or scratch_root()
         try:
             self._folder = WorkerFolder(base)
@@ -119,7 +127,7 @@ class WorkerProcess:
         self._requests = 0
         self._messages: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
         try:
-            self._process = self._spawn(blender, environment or {})
+            self._process = self._spawn(blender, environment or {}, inside)
         except BaseException:
             self._folder.remove()
             raise
@@ -128,13 +136,18 @@ class WorkerProcess:
         self._sender = Sender(self._process.stdin)
         threading.Thread(target=self._pump, daemon=True).start()
         try:
-            self.hello = self._greeting(blender, stopped)
+            self.hello = self._greeting(blender, stopped, inside)
         except BaseException:
             self.kill()
             raise
 
-    def _greeting(self, blender: Path | None, stopped: threading.Event | None) -> Hello:
+    def _greeting(
+        self, blender: Path | None, stopped: threading.Event | None, inside: Grounds | None
+    ) -> Hello:
         what = str(blender) if blender else "pip's bpy"
+        hint = "See what objaverse-render doctor says."
+        if inside is not None:
+            hint += " If doctor --sandbox off starts it, please report what it lacks."
         try:
             first = self.await_answer(START_TIMEOUT, stopped).message
         except (WorkerCrashed, WorkerTimeout) as error:
@@ -143,7 +156,7 @@ class WorkerProcess:
                 raise missing from error
             raise WorkerStartFailed(
                 f"{what} did not start: {_last_line(error.log) or error.message}",
-                hint="See what objaverse-render doctor says.",
+                hint=hint,
                 log=error.log,
             ) from error
         if not isinstance(first, Hello):
@@ -156,7 +169,9 @@ class WorkerProcess:
             )
         return first
 
-    def _spawn(self, blender: Path | None, more: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _spawn(
+        self, blender: Path | None, more: Mapping[str, str], inside: Grounds | None
+    ) -> subprocess.Popen[bytes]:
         # It removes the folder if this process is gone before it was asked anything. Blender makes
         # one of its own for temporary files as it starts, which stays if it is killed.
         scratch = dict.fromkeys((SCRATCH, "TMPDIR", "TEMP", "TMP"), str(self.scratch))
@@ -183,6 +198,14 @@ class WorkerProcess:
             command = [
                 str(blender), "--background", "--factory-startup", "--python-exit-code", "1",
                 "--python", str(Path(__file__).with_name("inside_blender.py")),
+            ]  # fmt: skip
+        if inside is not None:
+            # A screen is nothing to render on, and a way out.
+            for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+                environment.pop(name, None)
+            command[0] = wall.absolute(command[0])
+            command = [
+                *wall.launcher(command[0], environment, self.scratch, inside), *command
             ]  # fmt: skip
         extra: dict[str, object] = (
             {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined]

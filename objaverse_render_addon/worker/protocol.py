@@ -182,6 +182,7 @@ class Hello:
     Attributes:
         protocol: :data:`PROTOCOL` of the worker; the parent refuses another than its own.
         kinds: Requests that are understood.
+        sandbox: What the worker is shut in by, as ``landlock 7, seccomp``; empty where by nothing.
     """
 
     kind: ClassVar[str] = "hello"
@@ -191,6 +192,7 @@ class Hello:
     python: str
     pid: int
     kinds: list[str]
+    sandbox: str = ""
 
 
 @dataclass(frozen=True, slots=True)

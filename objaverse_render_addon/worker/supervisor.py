@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -21,12 +21,17 @@ from ..errors import (
 )
 from .channel import Received
 from .process import START_TIMEOUT, WorkerProcess
-from .protocol import Cancel, Describe, Described, Request, Unknown, ends
+from .protocol import Cancel, Describe, Described, Failed, Request, Unknown, ends
+from .wall import Grounds, Sandbox, gathered, grounds_of, is_wanted
 
 __all__ = ["Place", "Supervisor"]
 
 RECYCLE: Final = 1000
 """Requests after which a worker is replaced: Blender's own memory only grows."""
+_EXACT: Final = 3
+"""Times that a worker is replaced for an asset that lies elsewhere, before that is made wide."""
+_LOST: Final = 3
+"""Failures in a row that nobody can explain, after which the worker may be why."""
 _GROWN: Final = 0.6
 """Share of the memory limit from which a worker that has ended a request is replaced."""
 _GRACE: Final = 30.0
@@ -58,6 +63,9 @@ class Supervisor:
         scratch: Where workers have their folders.
         max_memory: Bytes that a worker may take; 0 for no limit.
         recycle: Requests after which a worker is replaced.
+        sandbox: Whether workers are shut in (:mod:`.wall`).
+        folders: Where assets will lie, as far as that is known: a worker that is shut in is
+            replaced when one lies elsewhere.
     """
 
     def __init__(
@@ -68,37 +76,62 @@ class Supervisor:
         scratch: Path | None = None,
         max_memory: int = 0,
         recycle: int = RECYCLE,
+        sandbox: Sandbox = "auto",
+        folders: Iterable[Path] = (),
     ) -> None:
         self.place = place
         self._blender, self._scratch = blender, scratch
         self._max_memory, self._recycle = max_memory, recycle
+        self._sandbox = sandbox
+        self._grounds = Grounds(gathered(folders))
+        self._stamp: tuple[object, ...] = ()
+        self._widened = 0
         self._worker: WorkerProcess | None = None
-        self._answered = 0
+        self._answered = self._lost = 0
         self._request = 0
         self._stopped = threading.Event()
         self._canceled: float | None = None
 
-    def start(self) -> WorkerProcess:
-        """The worker; a new one where there is none that is well.
+    def start(self, request: Request | None = None) -> WorkerProcess:
+        """The worker; a new one where there is none that is well, or may touch what is asked for.
 
         Raises:
             Interrupted: By :meth:`stop`.
-            MissingDependency, WorkerStartFailed, DeviceUnavailable: There is none to be had.
+            MissingDependency, WorkerStartFailed, SandboxUnavailable, DeviceUnavailable: There is
+                none to be had.
         """
         if self._worker is not None and not self._worker.scratch.is_dir():
             # A session's end or a tidy-up took its folder: all it did would fail.
             self.abandon()
+        if request is not None and is_wanted(self._sandbox):
+            self._admit(grounds_of(request))
         if self._worker is None:
+            self._stamp = self._grounds.stamp()
             worker = WorkerProcess(
-                self._blender, self._scratch, self.place.environment, self._stopped
-            )
+                self._blender, self._scratch, self.place.environment, self._stopped,
+                sandbox=self._sandbox, grounds=self._grounds,
+            )  # fmt: skip
             try:
                 self._check_device(worker)
             except BaseException:
                 worker.kill()
                 raise
-            self._worker, self._answered = worker, 0
+            self._worker, self._answered, self._lost = worker, 0, 0
         return self._worker
+
+    def _admit(self, needed: Grounds) -> None:
+        """Widen what workers may touch; one that is held to less is replaced."""
+        if self._grounds.lacks(needed):
+            self._widened += self._worker is not None
+            reads = needed.reads
+            if self._widened > _EXACT:
+                # Every asset has a folder of its own: soon they are all below one of these.
+                reads = gathered({*self._grounds.reads, *reads}, _EXACT)
+            wider = self._grounds | Grounds(reads, needed.writes)
+            self._grounds = Grounds(gathered(wider.reads), wider.writes)
+            self.close()
+        elif self._stamp != self._grounds.stamp():
+            self.close()
 
     def ask(
         self,
@@ -119,7 +152,7 @@ class Supervisor:
             WorkerTimeout, WorkerCrashed, OutOfMemory, Interrupted: The worker is gone by then.
             RenderError: As :meth:`start`; no fault of the request.
         """
-        worker = self.start()
+        worker = self.start(request)
         self._canceled = None
         try:
             self._request = worker.send(request)
@@ -130,8 +163,10 @@ class Supervisor:
         finally:
             self._request = 0
         self._answered += 1
+        lost = isinstance(answer.message, Failed) and answer.message.reason == "unexpected-error"
+        self._lost = self._lost + 1 if lost else 0
         grown = self._max_memory and worker.memory > _GROWN * self._max_memory
-        if self._answered >= self._recycle or grown:
+        if self._answered >= self._recycle or grown or self._lost >= _LOST:
             self.close()
         return answer
 

@@ -11,6 +11,7 @@ import gzip
 import io
 import os
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, cast
@@ -62,7 +63,7 @@ def _file(place: Path, real: Path, found: Look) -> None:
             found.copies[place] = bytes(data)
     except EOFError as error:
         raise TruncatedFile(f"{real}: {error}.", hint="Fetch it again.") from error
-    except (struct.error, IndexError, ValueError, gzip.BadGzipFile) as error:
+    except (struct.error, IndexError, ValueError, gzip.BadGzipFile, zlib.error) as error:
         raise WrongFormat(
             f"{real}: its blocks cannot be read: {error}.", hint="Open and save it in Blender."
         ) from error

@@ -8,12 +8,16 @@ spelled so. Named as missing is what looks like a file's name.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import os
 import posixpath
 import re
 import struct
 import zipfile
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -378,26 +382,38 @@ def _package(
     """A package's layers that have to be changed, and what is missing in it."""
     missing: dict[str, str] = {}
     changes: dict[str, bytes] = {}
-    try:
-        with zipfile.ZipFile(_readable(source)) as archive:
-            there = set(archive.namelist())
-            for name in archive.namelist():
-                if _extension(name) not in (*_LAYERS, "usdz"):
-                    continue
-                data = archive.read(name)
-                if data.startswith(b"PK\x03\x04"):
-                    inner, more = _package(data, where / name, found)
-                    missing.update(more)
-                    changed = _packed(_members(data, inner)) if inner else data
-                else:
-                    changed = _changed(data, _Package(name, there, found, missing), where / name)
-                if changed != data:
-                    changes[name] = changed
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError) as error:
-        raise WrongFormat(f"{where} is damaged: {error}.", hint="Fetch it again.") from error
+    with _damage_named(where), zipfile.ZipFile(_readable(source)) as archive:
+        there = set(archive.namelist())
+        for name in archive.namelist():
+            if _extension(name) not in (*_LAYERS, "usdz"):
+                continue
+            data = archive.read(name)
+            if data.startswith(b"PK\x03\x04"):
+                inner, more = _package(data, where / name, found)
+                missing.update(more)
+                changed = _packed(_members(data, inner)) if inner else data
+            else:
+                changed = _changed(data, _Package(name, there, found, missing), where / name)
+            if changed != data:
+                changes[name] = changed
     if not there:
         raise WrongFormat(f"{where} is an empty package.")
     return changes, missing
+
+
+@contextlib.contextmanager
+def _damage_named(where: Path) -> Iterator[None]:
+    """What the reader of archives stumbles over is the package's."""
+    damage = (
+        zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, struct.error,
+        zlib.error,
+    )  # fmt: skip
+    try:
+        yield
+    except (*damage, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise  # A place before the file's begin is asked for; the rest is the disk's.
+        raise WrongFormat(f"{where} is damaged: {error}.", hint="Fetch it again.") from error
 
 
 def _readable(source: Path | bytes) -> Path | io.BytesIO:
@@ -405,7 +421,8 @@ def _readable(source: Path | bytes) -> Path | io.BytesIO:
 
 
 def _members(source: Path | bytes, changes: dict[str, bytes]) -> dict[str, bytes]:
-    with zipfile.ZipFile(_readable(source)) as archive:
+    where = source if isinstance(source, Path) else Path("The package")
+    with _damage_named(where), zipfile.ZipFile(_readable(source)) as archive:
         return {
             safe_member(info.filename, "The package"): changes.get(info.filename)
             or archive.read(info)

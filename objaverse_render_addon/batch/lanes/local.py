@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -78,9 +78,12 @@ class LocalLane:
 
     Args:
         options: Of them, what concerns one worker; no ``max_memory`` is no limit here.
+        folders: Where assets will lie, as far as that is known.
     """
 
-    def __init__(self, place: Place, options: Workers | None = None) -> None:
+    def __init__(
+        self, place: Place, options: Workers | None = None, folders: Iterable[Path] = ()
+    ) -> None:
         options = options or Workers()
         self._timeout, self._previews = options.timeout, str(options.previews or "")
         self._allowed = [str(Path(one).expanduser().absolute()) for one in options.allow_outside]
@@ -90,23 +93,25 @@ class LocalLane:
             scratch=Path(options.scratch) if options.scratch else None,
             max_memory=options.max_memory or 0,
             recycle=options.recycle,
+            sandbox=options.sandbox,
+            folders=folders,
         )
 
     def render(self, task: RenderAsset, tell: Progress) -> Done:
         """See :class:`Lane`."""
         supervisor = self._supervisor
-        try:
-            scratch = supervisor.start().scratch
-        except Interrupted:
-            raise
-        except RenderError as error:
-            raise LaneBroken(error) from error
         request = replace(
             task,
             previews=self._previews,
             threads=supervisor.place.threads,
             folders=[*task.folders, *self._allowed],
         )
+        try:
+            scratch = supervisor.start(request).scratch
+        except Interrupted:
+            raise
+        except RenderError as error:
+            raise LaneBroken(error) from error
 
         def on_answer(received: Received) -> None:
             if isinstance(received.message, Stage | FrameDone):

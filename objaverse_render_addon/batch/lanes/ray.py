@@ -79,8 +79,9 @@ class _NodeLane:
         )  # fmt: skip
         self._stop = threading.Event()
         self._lane = LocalLane(
-            _place(settings.threads), replace(workers, scratch=self._folder, previews=None)
-        )
+            _place(settings.threads), replace(workers, scratch=self._folder, previews=None),
+            [self._resolver.folder.absolute()],
+        )  # fmt: skip
 
     def render(self, task: RenderAsset, tell: Progress) -> Done:
         """See :class:`.lanes.Lane`."""

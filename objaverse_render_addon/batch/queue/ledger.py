@@ -533,6 +533,14 @@ class Ledger:
                 row = _told(dict(zip(names, values_, strict=True)))
             yield row
 
+    def waiting_sources(self, request: int) -> Iterator[str]:
+        """What of a request is not rendered yet."""
+        cursor = self._db.execute(
+            "SELECT source FROM assets WHERE request = ? AND state = 'waiting'", (request,)
+        )
+        for (source,) in cursor:
+            yield source
+
     def find(self, asset_id: str) -> Row | None:
         """The asset of a name."""
         found = self._db.execute(

@@ -108,6 +108,7 @@ BY_MEANING = {
     "blender.surfaces": "albedo",
     "checks": "depth distance normal position rgb rgb_linear",
     "cli.turntable": "rgb",
+    "dataset.album": "mask",
     "dataset.export.base": "rgb",
     "dataset.export.bop": "depth mask rgb",
     "dataset.export.coco": "mask rgb",
@@ -139,6 +140,8 @@ BY_MEANING = {
     "dataset.verify": "depth distance mask normal object_index position rgb",
     "frame": "depth normal",
     "job.recipes": "albedo depth mask normal rgb roughness_metallic",
+    "ui.operators.dataset": "rgb",
+    "ui.viewport.results": "rgb",
     "witness": "depth",
 }
 # The same words for other things: a field of a file, a mesh attribute, a way to show things.

@@ -29,7 +29,7 @@ from objaverse_render_addon.assets.catalogue import (
     known_of_file,
     look_up,
 )
-from objaverse_render_addon.assets.entry import Entry, description_of
+from objaverse_render_addon.assets.entry import CatalogueEntry, description_of
 from objaverse_render_addon.assets.licenses import parse_filter
 from objaverse_render_addon.assets.lists import read_list
 from objaverse_render_addon.assets.thumbnails import Thumbnails
@@ -421,7 +421,7 @@ def test_an_entry_is_the_same_from_the_index_and_from_its_record(
         stored = catalogue.get(record["uid"])
         assert stored is not None
         assert set(stored.lvis) == set(groups)
-        assert stored == Entry.from_record(record["uid"], record, shard, stored.lvis)
+        assert stored == CatalogueEntry.from_record(record["uid"], record, shard, stored.lvis)
         assert stored.object_path == f"glbs/{Path(shard).name[:7]}/{record['uid']}.glb"
 
 
@@ -703,18 +703,18 @@ def test_a_list_that_names_strange_paths_leads_nowhere(
 JPEG = b"\xff\xd8\xff\xe0" + b"0" * 500
 
 
-def pictured(server: Server, body: bytes) -> Entry:
+def pictured(server: Server, body: bytes) -> CatalogueEntry:
     server.files["pictures/a.jpeg"] = body
     url = f"{server.endpoint}/datasets/allenai/objaverse/resolve/main/pictures/a.jpeg"
     images = [{"url": "http://127.0.0.1:9/big", "width": 1920}, {"url": url, "width": 256},
               {"url": "http://127.0.0.1:9/tiny", "width": 64}]  # fmt: skip
     record = made_up.annotation(0, thumbnails={"images": images})
-    return Entry.from_record(record["uid"], record, SHARDS[0])
+    return CatalogueEntry.from_record(record["uid"], record, SHARDS[0])
 
 
 def test_the_picture_that_is_just_wide_enough_is_taken():
     record = made_up.annotation(0)
-    entry = Entry.from_record(record["uid"], record, SHARDS[0])
+    entry = CatalogueEntry.from_record(record["uid"], record, SHARDS[0])
     by_width = {image["width"]: image["url"] for image in record["thumbnails"]["images"]}
     assert entry.thumbnail == by_width[256]
 
@@ -743,7 +743,7 @@ def test_without_network_or_picture_there_is_none(server: Server, tmp_path: Path
         Thumbnails(tmp_path, online=False).fetch(entry)
     record = made_up.annotation(0, thumbnails={"images": []})
     with pytest.raises(SourceNotFound):
-        Thumbnails(tmp_path).fetch(Entry.from_record(record["uid"], record, SHARDS[0]))
+        Thumbnails(tmp_path).fetch(CatalogueEntry.from_record(record["uid"], record, SHARDS[0]))
 
 
 # --- The commands ----------------------------------------------------------------------------

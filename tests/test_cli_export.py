@@ -15,7 +15,7 @@ from export_data import rewrite, three
 from objaverse_render_addon.cli import _parser, main
 from objaverse_render_addon.cli.flags import joined
 from objaverse_render_addon.dataset.export import FORMATS, Options
-from objaverse_render_addon.dataset.export.base import Kind
+from objaverse_render_addon.dataset.export.base import DataKind
 from objaverse_render_addon.errors import CheckFailed, InvalidJob
 
 
@@ -123,7 +123,7 @@ def test_every_page_is_of_a_format():
 
 def test_every_kind_of_note_is_explained():
     text = (DOCS / "index.md").read_text(encoding="utf-8")
-    assert [kind for kind in get_args(Kind) if f"| `{kind}` |" not in text] == []
+    assert [kind for kind in get_args(DataKind) if f"| `{kind}` |" not in text] == []
 
 
 def test_a_target_has_to_be_named(capsys: Any):

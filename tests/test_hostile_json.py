@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from batch_lanes import PlanLane, make_job, make_sources, run
 
+from objaverse_render_addon.assets.check_finite import check_finite
 from objaverse_render_addon.assets.companions import Companion, named_in
-from objaverse_render_addon.assets.finite import check_finite
+from objaverse_render_addon.assets.embedded_license import embedded_license
 from objaverse_render_addon.assets.formats import MUCH_JSON, inspect_file
-from objaverse_render_addon.assets.stated import stated_license
 from objaverse_render_addon.batch.inputs import check_files
 from objaverse_render_addon.batch.queue.ledger import Ledger
 from objaverse_render_addon.batch.queue.plan import plan
@@ -59,7 +59,7 @@ def test_a_gltf_that_no_parser_reads_is_of_the_wrong_format(tmp_path: Path, name
     if "utf16" in name:
         assert "UTF-16" in caught.value.message and "UTF-8" in caught.value.hint
     assert named_in(path, "gltf", str(path)) == []
-    assert stated_license(path) == {}
+    assert embedded_license(path) == {}
     binary = tmp_path / "b.glb"
     binary.write_bytes(glb_of(HOSTILE[name]))
     assert inspect_file(binary) == "glb"
@@ -67,7 +67,7 @@ def test_a_gltf_that_no_parser_reads_is_of_the_wrong_format(tmp_path: Path, name
         check_finite(binary, "glb")  # The importer names what is left to it.
     except RenderError as error:
         assert error.reason == "wrong-format"
-    assert stated_license(binary) == {}
+    assert embedded_license(binary) == {}
     if name in ("deep", "deep-object", "list"):
         with pytest.raises(WrongFormat):
             check_finite(binary, "glb")

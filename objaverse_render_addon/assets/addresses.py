@@ -13,7 +13,7 @@ from ..errors import DownloadFailed, SourceNotFound
 from ..words import redacted
 from . import remote
 from .companions import address_of, named_in
-from .download import Progress, Session, download
+from .download import ByteProgress, Session, download
 from .formats import EXTENSIONS, guess_extension, inspect_file
 from .sources import Source, file_name, safe_name
 
@@ -51,7 +51,7 @@ def fetch_address(
     source: Source,
     folder: Path,
     session: Session,
-    on_progress: Progress | None = None,
+    on_progress: ByteProgress | None = None,
     cancel: threading.Event | None = None,
 ) -> Path:
     """Fetch what is behind an address into ``folder``, under its own name made safe.

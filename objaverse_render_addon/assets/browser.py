@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import Interrupted, RenderError, UnexpectedError
-from .catalogue import Catalogue, Found, Query
-from .entry import Entry
+from .catalogue import Catalogue, Query, SearchResult
+from .entry import CatalogueEntry
 from .thumbnails import Thumbnails
 
 __all__ = ["Browser"]
@@ -52,12 +52,12 @@ class Browser:
         self._thread: threading.Thread | None = None
         self._cancel = threading.Event()
         self._round = 0
-        self._pending: queue.SimpleQueue[tuple[int, Entry]] = queue.SimpleQueue()
+        self._pending: queue.SimpleQueue[tuple[int, CatalogueEntry]] = queue.SimpleQueue()
         self._pictures: queue.SimpleQueue[tuple[str, Path]] = queue.SimpleQueue()
         self._fetchers: list[threading.Thread] = []
         self._fetching = 0
         self.status, self.share = "", 0.0
-        self.entries: list[Entry] = []
+        self.entries: list[CatalogueEntry] = []
         self.total: int | None = None
         self.error: RenderError | None = None
         self.notice = ""
@@ -153,7 +153,7 @@ class Browser:
             self.error, self.entries, self.total = None, found.entries, found.total
             self._fetch_pictures(number)
 
-    def _searched(self, query: Query) -> Found:
+    def _searched(self, query: Query) -> SearchResult:
         if self._catalogue is None:
             catalogue = Catalogue.ready(
                 self._folder, self._endpoint, online=self._online,

@@ -22,17 +22,17 @@ from typing import Any, Final
 
 from ..errors import InvalidJob
 from .annotations import LVIS, SHARDS, AnnotationFiles, Damaged, is_uid
-from .catalogue_index import APPLICATION, VERSION, Progress, build, thumbnail_url
-from .entry import Entry
+from .catalogue_index import APPLICATION, VERSION, IndexProgress, build, thumbnail_url
+from .entry import CatalogueEntry
 from .licenses import UNKNOWN
 from .objaverse import as_uid
-from .query import Found, Query, conditions, facet, terms
+from .query import Query, SearchResult, conditions, facet, terms
 from .text import clean
 
 __all__ = [
     "Catalogue",
-    "Found",
     "Query",
+    "SearchResult",
     "index_path",
     "known_of_file",
     "look_up",
@@ -66,7 +66,7 @@ def index_path(folder: Path | None = None) -> Path:
     return private_folder(folder) / "catalogue.sqlite"
 
 
-def look_up(uid: str, files: AnnotationFiles) -> Entry | None:
+def look_up(uid: str, files: AnnotationFiles) -> CatalogueEntry | None:
     """What is known of an object, without making the index: from it, or from the annotation file.
 
     Returns:
@@ -88,7 +88,7 @@ def look_up(uid: str, files: AnnotationFiles) -> Entry | None:
     lvis: tuple[str, ...] = ()
     with contextlib.suppress(Damaged):
         lvis = tuple(clean(name, 100) for name, uids in files.lvis().items() if uid in uids)
-    return Entry.from_record(uid, record, shard, lvis)
+    return CatalogueEntry.from_record(uid, record, shard, lvis)
 
 
 def known_of_file(name: str, folder: str | Path | None = None) -> dict[str, Any]:
@@ -178,7 +178,7 @@ class Catalogue:
         endpoint: str | None = None,
         *,
         online: bool = True,
-        on_progress: Progress | None = None,
+        on_progress: IndexProgress | None = None,
         cancel: threading.Event | None = None,
     ) -> Catalogue:
         """The index, made first where it is missing, not of this version, or out of date.
@@ -188,8 +188,8 @@ class Catalogue:
             endpoint: Server of the data set; ``HF_ENDPOINT`` or Hugging Face otherwise.
             online: Whether annotation files may be fetched. Without, the index has what is here,
                 and :attr:`problems` says what is not.
-            on_progress: Called while it is made, see :data:`~.catalogue_index.Progress`; not called
-                where nothing has to be made.
+            on_progress: Called while it is made, see :data:`~.catalogue_index.IndexProgress`; not
+                called where nothing has to be made.
 
         Raises:
             OnlineAccessDenied, DownloadFailed, MissingDependency, OutputNotWritable, DiskFull,
@@ -217,7 +217,7 @@ class Catalogue:
 
     # --- Searching
 
-    def search(self, query: Query, *, count: bool = False) -> Found:
+    def search(self, query: Query, *, count: bool = False) -> SearchResult:
         """The objects that a query describes.
 
         Args:
@@ -249,9 +249,9 @@ class Catalogue:
         else:
             ids = self._ids(match, where, values, "words.rowid", query.limit)
         total = self._count(match, where, values) if count else None
-        return Found(self._entries(ids), total)
+        return SearchResult(self._entries(ids), total)
 
-    def get(self, uid: str) -> Entry | None:
+    def get(self, uid: str) -> CatalogueEntry | None:
         """An object; ``None`` where it is not in the index."""
         if not is_uid(uid):
             return None
@@ -338,7 +338,7 @@ class Catalogue:
         query = f"SELECT count(*) FROM words {_join(where)} WHERE words MATCH ? {where}"
         return int(self._rows(query, [match, *values])[0][0])
 
-    def _entries(self, ids: list[int]) -> list[Entry]:
+    def _entries(self, ids: list[int]) -> list[CatalogueEntry]:
         found = {}
         for start in range(0, len(ids), 500):
             some = ids[start : start + 500]
@@ -365,7 +365,7 @@ def _folded(category: str) -> str:
     return re.sub(r"[^a-z0-9]+", " ", category.lower()).strip()
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
+def _entry(row: tuple[Any, ...]) -> CatalogueEntry:
     uid = row[1].lower()
     values = list(row[1:])
     values[0] = uid
@@ -374,4 +374,4 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     values[16] = thumbnail_url(values[16], uid)
     for place in (17, 18, 19):
         values[place] = tuple(values[place].split(", ")) if values[place] else ()
-    return Entry(*values)
+    return CatalogueEntry(*values)

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from ..errors import DownloadFailed, Interrupted, MissingDependency, RenderError, from_os_error
 from .annotations import LVIS, SHARDS, AnnotationFiles, Damaged
-from .entry import Entry, description_of
+from .entry import CatalogueEntry, description_of
 from .licenses import license_of
 from .text import clean
 
@@ -34,7 +34,7 @@ APPLICATION: Final = 0x4F424A56
 _DOWNLOADS: Final = 4
 _BATCH: Final = 2000
 
-Progress = Callable[[str, int, int], None]
+IndexProgress = Callable[[str, int, int], None]
 """Called with what is done (``annotations``, ``index``), so far, of how many."""
 
 _SCHEMA: Final = """
@@ -84,7 +84,7 @@ def build(
     files: AnnotationFiles,
     target: Path,
     *,
-    on_progress: Progress | None = None,
+    on_progress: IndexProgress | None = None,
     cancel: threading.Event | None = None,
 ) -> None:
     """Make the index at ``target`` from the annotation files; fetch those that are missing.
@@ -144,7 +144,7 @@ def _ignore(_: str, __: int, ___: int) -> None:
 
 class _Builder:
     def __init__(
-        self, files: AnnotationFiles, part: Path, staging: Path, on_progress: Progress,
+        self, files: AnnotationFiles, part: Path, staging: Path, on_progress: IndexProgress,
         cancel: threading.Event,
     ) -> None:  # fmt: skip
         self.files, self.on_progress, self.cancel = files, on_progress, cancel
@@ -287,7 +287,7 @@ class _Builder:
 
     def _row(self, uid: str, record: dict[str, Any], shard: int) -> tuple[Any, ...]:
         key = bytes.fromhex(uid)
-        entry = Entry.from_record(uid, record, "", self.lvis.get(key, ()))
+        entry = CatalogueEntry.from_record(uid, record, "", self.lvis.get(key, ()))
         license = self._license(entry.license_text)
         tags, categories = ", ".join(entry.tags), ", ".join(entry.categories)
         facets = ["o1", f"c{license}" if license in self.known else "c0"]

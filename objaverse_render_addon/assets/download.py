@@ -20,12 +20,12 @@ from urllib.parse import urlsplit
 from ..errors import DownloadFailed, RenderError
 from ..words import redacted
 from . import transfer as limits
-from .transfer import CHUNK, Broken, Progress, Stream, Wishes, pause, transfer
+from .transfer import CHUNK, ByteProgress, Stream, TransferBroken, TransferOptions, pause, transfer
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["Progress", "Session", "download", "hub_endpoint", "new_session"]
+__all__ = ["ByteProgress", "Session", "download", "hub_endpoint", "new_session"]
 
 TIMEOUT: Final = (10.0, 30.0)
 """Seconds to connect, and between two packets."""
@@ -104,7 +104,7 @@ class Session:
         finally:
             places.release()
 
-    def retries(self, url: str, error: Broken) -> int:
+    def retries(self, url: str, error: TransferBroken) -> int:
         """How often to try again after an attempt that broke off.
 
         A server that kept us waiting a few times in a row is not worth more of them.
@@ -137,7 +137,7 @@ def download(
     target: Path,
     *,
     gone: type[RenderError] = DownloadFailed,
-    **wishes: Unpack[Wishes],
+    **wishes: Unpack[TransferOptions],
 ) -> Path:
     """Fetch ``url`` to ``target``; see :func:`transfer` for what else it takes and raises.
 
@@ -176,7 +176,7 @@ def _answer(
             if code in _PASSING:
                 wait = _retry_after(answer)
                 session.hold(url, wait)
-                raise Broken(
+                raise TransferBroken(
                     f"the server answers {code} {answer.reason}",
                     wait,
                     _HINTS.get(code, "Try again later."),
@@ -204,7 +204,7 @@ def _answer(
             )
     except requests.exceptions.SSLError as error:
         if "CERTIFICATE_VERIFY_FAILED" not in str(error):
-            raise Broken(_cause(error)) from error
+            raise TransferBroken(_cause(error)) from error
         raise DownloadFailed(
             f"{name}: {_cause(error)}.",
             hint="Nobody whom this machine trusts vouches for the server; REQUESTS_CA_BUNDLE names "
@@ -214,7 +214,7 @@ def _answer(
         if isinstance(error, ValueError):
             # The address itself is wrong.
             raise DownloadFailed(f"{name}: {error}.", hint="Check the address.") from error
-        raise Broken(_cause(error)) from error
+        raise TransferBroken(_cause(error)) from error
 
 
 def _hang_up(answer: requests.Response) -> None:

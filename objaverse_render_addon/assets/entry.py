@@ -10,7 +10,7 @@ from typing import Any, Final
 from .licenses import License, credit_line, license_of
 from .text import clean, without_markup
 
-__all__ = ["Entry", "description_of"]
+__all__ = ["CatalogueEntry", "description_of"]
 
 _MAX_INT: Final = 1 << 53
 # Wide enough for a list; the smallest one that is.
@@ -18,7 +18,7 @@ _THUMBNAIL_WIDTH: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CatalogueEntry:
     """An object, from Sketchfab's record of it. Texts have nothing in them that a terminal obeys.
 
     Attributes:
@@ -59,7 +59,7 @@ class Entry:
     @classmethod
     def from_record(
         cls, uid: str, record: dict[str, Any], shard: str, lvis: tuple[str, ...] = ()
-    ) -> Entry:
+    ) -> CatalogueEntry:
         """From an annotation, which may be of any form: what makes no sense is left out."""
         user = _mapping(record.get("user"))
         username = clean(user.get("username"), 100)

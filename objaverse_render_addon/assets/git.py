@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import DownloadFailed, Interrupted, ObjectMissing
-from .transfer import MAX_BYTES, Broken, Progress
+from .transfer import MAX_BYTES, ByteProgress, TransferBroken
 
 __all__ = ["run_git"]
 
@@ -33,7 +33,7 @@ def run_git(
     folder: Path,
     arguments: list[str],
     name: str,
-    on_progress: Progress | None,
+    on_progress: ByteProgress | None,
     cancel: threading.Event | None,
 ) -> None:
     """Run git, without anything that a repository could make it run.
@@ -91,7 +91,7 @@ def run_git(
             if heard[1] > MAX_BYTES:
                 raise DownloadFailed(f"{name} has more than {MAX_BYTES} bytes.")
             if time.monotonic() - heard[0] > SILENT and "checkout" not in arguments:
-                raise Broken(f"git said nothing for {SILENT:g} seconds")
+                raise TransferBroken(f"git said nothing for {SILENT:g} seconds")
             if on_progress and heard[1] != told:
                 told = heard[1]
                 on_progress(int(told), 0)
@@ -106,7 +106,7 @@ def run_git(
         words = " ".join(line for line in said if not line.startswith("hint:"))[-400:]
         if _GONE.search(words):
             raise ObjectMissing(f"{name} is not there any more: {words}.")
-        raise Broken(words or f"git ended with {process.returncode}")
+        raise TransferBroken(words or f"git ended with {process.returncode}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

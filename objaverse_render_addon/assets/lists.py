@@ -14,7 +14,7 @@ from typing import Any, Final
 from ..errors import InvalidJob, InvalidList, MissingDependency, SourceNotFound
 from .text import NAME_BYTES
 
-__all__ = ["EXTENSIONS", "Entry", "read_list"]
+__all__ = ["EXTENSIONS", "ListEntry", "read_list"]
 
 EXTENSIONS: Final = (".txt", ".csv", ".json", ".jsonl", ".parquet")
 _LONGEST: Final = 1 << 20
@@ -33,11 +33,11 @@ _KNOWN: Final = ("sha256", "license")
 # And what divides words for one way of reading alone.
 _QUOTING: Final = re.compile(r"""["'\\]|[^\S \t\r\n]""")
 
-Entry = tuple[str, str, dict[str, Any], dict[str, Any]]
+ListEntry = tuple[str, str, dict[str, Any], dict[str, Any]]
 """What a line says: the source, the asset's id, fields of the job, what is known."""
 
 
-def read_list(path: Path) -> Iterator[Entry]:
+def read_list(path: Path) -> Iterator[ListEntry]:
     """The entries of a list, in order.
 
     Raises:
@@ -72,7 +72,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, text.rstrip("\r\n")
 
 
-def _text(path: Path) -> Iterator[Entry]:
+def _text(path: Path) -> Iterator[ListEntry]:
     for number, line in _lines(path):
         if "#" in line:
             line = re.split(r"(?:^|\s)#", line, maxsplit=1)[0]
@@ -109,7 +109,7 @@ def _options(where: str, text: str) -> dict[str, str]:
     return options
 
 
-def _csv(path: Path) -> Iterator[Entry]:
+def _csv(path: Path) -> Iterator[ListEntry]:
     number = 0
 
     def lines() -> Iterator[str]:
@@ -133,7 +133,7 @@ def _csv(path: Path) -> Iterator[Entry]:
         raise InvalidList(f"{path}, line {number}: {error}.") from error
 
 
-def _json_lines(path: Path) -> Iterator[Entry]:
+def _json_lines(path: Path) -> Iterator[ListEntry]:
     for number, line in _lines(path):
         if line.strip() and not line.lstrip().startswith("#"):
             where = f"{path}, line {number}"
@@ -144,7 +144,7 @@ def _json_lines(path: Path) -> Iterator[Entry]:
             yield _item(where, item)
 
 
-def _json(path: Path) -> Iterator[Entry]:
+def _json(path: Path) -> Iterator[ListEntry]:
     try:
         document = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -162,7 +162,7 @@ def _json(path: Path) -> Iterator[Entry]:
             yield _item(f"{path}, entry {number}{name and f' of {name}'}", item)
 
 
-def _parquet(path: Path) -> Iterator[Entry]:
+def _parquet(path: Path) -> Iterator[ListEntry]:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -190,7 +190,7 @@ _READERS: Final = {
 }  # fmt: skip
 
 
-def _item(where: str, item: Any) -> Entry:
+def _item(where: str, item: Any) -> ListEntry:
     if isinstance(item, str):
         return _entry(where, item, {})
     if isinstance(item, dict):
@@ -224,7 +224,7 @@ def _source_column(where: str, names: Iterable[str]) -> None:
         )
 
 
-def _row(where: str, row: Mapping[str, Any]) -> Entry:
+def _row(where: str, row: Mapping[str, Any]) -> ListEntry:
     columns = _columns(tuple(row))
     if "source" not in columns:
         _source_column(where, row)
@@ -236,7 +236,7 @@ def _row(where: str, row: Mapping[str, Any]) -> Entry:
     return _entry(where, row[columns["source"]], options)
 
 
-def _entry(where: str, source: Any, options: Mapping[str, Any]) -> Entry:
+def _entry(where: str, source: Any, options: Mapping[str, Any]) -> ListEntry:
     if not isinstance(source, str) or not source.strip() or "\0" in source:
         raise InvalidList(f"{where} names no source: {str(source)[:80]!r}.")
     job: dict[str, Any] = {}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import DownloadFailed, Interrupted, OnlineAccessDenied, SourceNotFound
-from .download import Progress, Session, download, hub_endpoint, new_session
+from .download import ByteProgress, Session, download, hub_endpoint, new_session
 from .formats import inspect_file
 
 __all__ = ["ObjaverseCache", "as_uid"]
@@ -71,7 +71,7 @@ class ObjaverseCache:
     def fetch(
         self,
         uid: str,
-        on_progress: Progress | None = None,
+        on_progress: ByteProgress | None = None,
         cancel: threading.Event | None = None,
         into: Path | None = None,
     ) -> Path:
@@ -115,7 +115,7 @@ class ObjaverseCache:
         )
 
     def _object_paths(
-        self, on_progress: Progress | None, cancel: threading.Event | None
+        self, on_progress: ByteProgress | None, cancel: threading.Event | None
     ) -> dict[str, str]:
         # One thread reads, the others wait for it; it looks for `cancel` itself.
         while not self._guard.acquire(timeout=0.1):
@@ -129,7 +129,7 @@ class ObjaverseCache:
             self._guard.release()
 
     def _read_paths(
-        self, on_progress: Progress | None, cancel: threading.Event | None
+        self, on_progress: ByteProgress | None, cancel: threading.Event | None
     ) -> dict[str, str]:
         path = self.folder / _INDEX
         # Older tools write this file in place; what they left may be half of it.
@@ -158,7 +158,7 @@ class ObjaverseCache:
         self,
         where: str,
         target: Path,
-        on_progress: Progress | None,
+        on_progress: ByteProgress | None,
         cancel: threading.Event | None,
         *,
         found: Callable[[], Path | None],

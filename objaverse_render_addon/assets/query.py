@@ -9,11 +9,11 @@ from typing import Any, Final, Literal
 
 from ..errors import InvalidJob
 from .catalogue_index import spaced
-from .entry import Entry
+from .entry import CatalogueEntry
 from .licenses import LicenseFilter
 from .text import clean
 
-__all__ = ["Found", "Query", "Sort", "conditions", "facet", "terms"]
+__all__ = ["Query", "SearchResult", "Sort", "conditions", "facet", "terms"]
 
 Sort = Literal["relevance", "likes", "views", "newest", "faces"]
 _MAX_WORDS: Final = 32
@@ -63,7 +63,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """What a search found.
 
     Attributes:
@@ -71,7 +71,7 @@ class Found:
             it was not asked for.
     """
 
-    entries: list[Entry]
+    entries: list[CatalogueEntry]
     total: int | None
 
 

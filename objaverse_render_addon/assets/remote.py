@@ -13,7 +13,7 @@ from ..errors import DownloadFailed, RenderError, SourceNotFound
 from ..words import redacted
 from .download import Session
 from .protocols import url_to_fs
-from .transfer import CHUNK, Broken, Stream, Wishes, transfer
+from .transfer import CHUNK, Stream, TransferBroken, TransferOptions, transfer
 
 __all__ = ["copy", "is_local"]
 
@@ -31,7 +31,7 @@ def copy(
     session: Session,
     url: str,
     target: Path,
-    **wishes: Unpack[Wishes],
+    **wishes: Unpack[TransferOptions],
 ) -> Path:
     """Fetch a file through fsspec; see :func:`transfer` for what it takes and raises.
 
@@ -56,7 +56,7 @@ def copy(
                 if start:
                     file.seek(start)
                 yield Stream(start, total, mark, "", iter(lambda: file.read(CHUNK), b""))
-        except (RenderError, Broken):
+        except (RenderError, TransferBroken):
             raise
         except FileNotFoundError as error:
             raise SourceNotFound(f"There is no {name}.", hint="Check the address.") from error
@@ -64,7 +64,7 @@ def copy(
             raise DownloadFailed(f"{name}: {error}.", hint="Check the credentials.") from error
         except Exception as error:
             # Every file system has exceptions of its own.
-            raise Broken(f"{type(error).__name__}: {str(error)[:300]}") from error
+            raise TransferBroken(f"{type(error).__name__}: {str(error)[:300]}") from error
 
     turn = functools.partial(session.turn, url, wishes.get("cancel"))
     return transfer(opener, name, target, turn=turn, **wishes)

@@ -33,7 +33,7 @@ from . import transfer as limits
 from .archives import pack, safe_member, unpack
 from .formats import EXTENSIONS
 from .git import run_git
-from .transfer import Broken, Progress, pause
+from .transfer import ByteProgress, TransferBroken, pause
 from .xl import GitHubObject
 
 __all__ = ["Checkout", "RepoFormat", "Repositories"]
@@ -105,7 +105,7 @@ class Repositories:
     def acquire(
         self,
         wanted: GitHubObject,
-        on_progress: Progress | None = None,
+        on_progress: ByteProgress | None = None,
         cancel: threading.Event | None = None,
     ) -> Checkout:
         """The commit that an object is in; :meth:`release` it afterwards.
@@ -180,7 +180,7 @@ class Repositories:
     def _fetch(
         self,
         wanted: GitHubObject,
-        on_progress: Progress | None,
+        on_progress: ByteProgress | None,
         cancel: threading.Event | None,
     ) -> Checkout:
         name = f"{wanted.owner}/{wanted.repository}"
@@ -217,7 +217,7 @@ class Repositories:
         self,
         folder: Path,
         wanted: GitHubObject,
-        on_progress: Progress | None,
+        on_progress: ByteProgress | None,
         cancel: threading.Event | None,
     ) -> None:
         name = f"{wanted.owner}/{wanted.repository}"
@@ -230,7 +230,7 @@ class Repositories:
             try:
                 run_git(folder, fetch, name, on_progress, cancel)
                 break
-            except Broken as error:
+            except TransferBroken as error:
                 if attempt == limits.RETRIES:
                     raise DownloadFailed(
                         f"{url} at {wanted.commit[:12]}: {error}.", hint="Try again later."
@@ -246,7 +246,7 @@ class Repositories:
                         hint="Install git-lfs from https://git-lfs.com.",
                     )
                 run_git(folder, ["lfs", "pull", "origin"], name, None, cancel)
-        except Broken as error:
+        except TransferBroken as error:
             raise DownloadFailed(f"{url} at {wanted.commit[:12]}: {error}.") from error
 
     def _save(

@@ -22,7 +22,7 @@ from ..errors import (
 from ..files import file_sha256
 from ..words import redacted
 from .addresses import fetch_address, found_in, is_elsewhere, place_of
-from .download import PER_HOST, Progress, Session, download
+from .download import PER_HOST, ByteProgress, Session, download
 from .formats import inspect_file
 from .objaverse import ObjaverseCache
 from .repositories import Checkout, RepoFormat, Repositories
@@ -30,7 +30,7 @@ from .scratch import Scratch
 from .sources import Source, classify, path_of, uid_of
 from .xl import Record, XLCatalogue, github_object, site_target
 
-__all__ = ["Fetched", "Progress", "RepoFormat", "Resolver"]
+__all__ = ["ByteProgress", "Fetched", "RepoFormat", "Resolver"]
 
 _PRIVATE: Final = ".objaverse-render"
 """Folder in the cache for what goes again."""
@@ -104,7 +104,7 @@ class Resolver:
     def fetch(
         self,
         source: Source | str,
-        on_progress: Progress | None = None,
+        on_progress: ByteProgress | None = None,
         cancel: threading.Event | None = None,
     ) -> Fetched:
         """The asset's file, from where it lies, the cache or the network.
@@ -162,7 +162,7 @@ class Resolver:
     # --- By kind ------------------------------------------------------------------------------
 
     def _fetch_objaverse(
-        self, source: Source, on_progress: Progress | None, cancel: threading.Event | None
+        self, source: Source, on_progress: ByteProgress | None, cancel: threading.Event | None
     ) -> Fetched:
         uid = uid_of(source.text) or source.text
         identifier = f"https://sketchfab.com/3d-models/{uid}"
@@ -182,7 +182,7 @@ class Resolver:
         return self._verdict(source, identifier, record, fetched)
 
     def _fetch_site(
-        self, source: Source, on_progress: Progress | None, cancel: threading.Event | None
+        self, source: Source, on_progress: ByteProgress | None, cancel: threading.Event | None
     ) -> Fetched:
         url, kept = site_target(source.text, self.folder)
         record, known = self._look_up(source, kept.is_file(), on_progress, cancel)
@@ -203,7 +203,7 @@ class Resolver:
         return self._verdict(source, source.text, record, fetched, known)
 
     def _fetch_github(
-        self, source: Source, on_progress: Progress | None, cancel: threading.Event | None
+        self, source: Source, on_progress: ByteProgress | None, cancel: threading.Event | None
     ) -> Fetched:
         wanted = github_object(source.text)
         if wanted is None:
@@ -228,7 +228,7 @@ class Resolver:
         return fetched
 
     def _fetch_address(
-        self, source: Source, on_progress: Progress | None, cancel: threading.Event | None
+        self, source: Source, on_progress: ByteProgress | None, cancel: threading.Event | None
     ) -> Fetched:
         elsewhere = is_elsewhere(source)
         place = place_of(source, self.folder)
@@ -252,7 +252,7 @@ class Resolver:
         self,
         source: Source,
         is_here: bool,
-        on_progress: Progress | None,
+        on_progress: ByteProgress | None,
         cancel: threading.Event | None,
     ) -> tuple[Record | None, bool]:
         """The catalogue's record, and whether the catalogue could be asked."""

@@ -21,8 +21,8 @@ __all__ = [
     "GITHUB",
     "NAMED_BY_FILE",
     "THING",
-    "Kind",
     "Source",
+    "SourceKind",
     "classify",
     "expand",
     "is_junk",
@@ -32,7 +32,7 @@ __all__ = [
     "safe_name",
 ]
 
-Kind = Literal["path", "url", "remote", "objaverse", "github", "thingiverse", "smithsonian"]
+SourceKind = Literal["path", "url", "remote", "objaverse", "github", "thingiverse", "smithsonian"]
 
 NAMED_BY_FILE: Final = ("path", "url", "remote")
 """Kinds of sources whose names are those of their files, which others may have, too."""
@@ -63,7 +63,7 @@ class Source(NamedTuple):
     """
 
     text: str
-    kind: Kind
+    kind: SourceKind
     asset_id: str = ""
     job: Mapping[str, Any] = _NOTHING
     known: Mapping[str, Any] = _NOTHING
@@ -149,7 +149,7 @@ def uid_of(text: str) -> str | None:
     return as_uid(text) or as_uid(text.strip().lower().removesuffix(".glb"))
 
 
-def classify(text: str) -> Kind:
+def classify(text: str) -> SourceKind:
     """Where a source comes from, by how it is written."""
     if len(text) == 32 and as_uid(text):
         return "objaverse"

@@ -9,7 +9,7 @@ from typing import Final
 from ..errors import DownloadFailed, OnlineAccessDenied, SourceNotFound
 from .catalogue import private_folder
 from .download import download, new_session
-from .entry import Entry
+from .entry import CatalogueEntry
 
 __all__ = ["Thumbnails"]
 
@@ -37,7 +37,7 @@ class Thumbnails:
                 return path
         return None
 
-    def fetch(self, entry: Entry, cancel: threading.Event | None = None) -> Path:
+    def fetch(self, entry: CatalogueEntry, cancel: threading.Event | None = None) -> Path:
         """The picture's file, from the cache or the network.
 
         Raises:

@@ -23,7 +23,7 @@ from ..errors import ChecksumMismatch, DiskFull, DownloadFailed, Interrupted, fr
 from ..files import file_sha256
 from ..locks import locked
 
-__all__ = ["Broken", "Opener", "Progress", "Stream", "Wishes", "transfer"]
+__all__ = ["ByteProgress", "Opener", "Stream", "TransferBroken", "TransferOptions", "transfer"]
 
 RETRIES: Final = 4
 """Attempts after the first one that bring nothing new."""
@@ -44,10 +44,10 @@ RESERVE: Final = 64 << 20
 _LOOKED_AFTER: Final = 16 << 20
 """Bytes that are written between two looks at the room."""
 
-Progress = Callable[[int, int], None]
+ByteProgress = Callable[[int, int], None]
 
 
-class Broken(Exception):
+class TransferBroken(Exception):
     """It may go better the next time; what came can be kept.
 
     Attributes:
@@ -89,10 +89,10 @@ Opener = Callable[[int, str], AbstractContextManager[Stream]]
 """Opens the file at a position, given the validator of what is there already."""
 
 
-class Wishes(TypedDict, total=False):
+class TransferOptions(TypedDict, total=False):
     """What every way of fetching takes beside an address and a target; see :func:`transfer`."""
 
-    on_progress: Progress | None
+    on_progress: ByteProgress | None
     cancel: threading.Event | None
     max_bytes: int
     sha256: str
@@ -105,14 +105,14 @@ def transfer(
     what: str,
     target: Path,
     *,
-    on_progress: Progress | None = None,
+    on_progress: ByteProgress | None = None,
     cancel: threading.Event | None = None,
     max_bytes: int = MAX_BYTES,
     sha256: str = "",
     found: Callable[[], Path | None] | None = None,
     finish: Callable[[Path], Path] | None = None,
     turn: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
-    retries: Callable[[Broken], int] = lambda _: RETRIES,
+    retries: Callable[[TransferBroken], int] = lambda _: RETRIES,
 ) -> Path:
     """Fetch a file; the path where it lies in the end.
 
@@ -206,11 +206,11 @@ def _fill(
     opener: Opener,
     what: str,
     sha256: str,
-    on_progress: Progress | None,
+    on_progress: ByteProgress | None,
     cancel: threading.Event | None,
     max_bytes: int,
     turn: Callable[[], AbstractContextManager[None]],
-    retries: Callable[[Broken], int],
+    retries: Callable[[TransferBroken], int],
 ) -> None:
     attempt, furthest, mismatches = 0, part.size, 0
     while True:
@@ -228,7 +228,7 @@ def _fill(
                     f"{what}: what comes does not have the SHA-256 {expected}.",
                     hint="Try again later, or another mirror.",
                 )
-        except Broken as error:
+        except TransferBroken as error:
             size = part.size
             attempt = 0 if size >= furthest + (1 << 20) else attempt + 1
             furthest = max(furthest, size)
@@ -258,7 +258,7 @@ def _attempt(
     part: _Part,
     opener: Opener,
     what: str,
-    on_progress: Progress | None,
+    on_progress: ByteProgress | None,
     cancel: threading.Event | None,
     max_bytes: int,
 ) -> None:
@@ -275,7 +275,7 @@ def _receive(
     part: _Part,
     opener: Opener,
     what: str,
-    on_progress: Progress | None,
+    on_progress: ByteProgress | None,
     cancel: threading.Event | None,
     max_bytes: int,
 ) -> None:
@@ -288,7 +288,7 @@ def _receive(
             or stream.total != part.total
         ):
             part.remove()
-            raise Broken("the server sent a part of another file than what is here")
+            raise TransferBroken("the server sent a part of another file than what is here")
         have, total = stream.start, stream.total
         if total > max_bytes:
             raise DownloadFailed(f"{what} has {total} bytes; {max_bytes} are allowed.")
@@ -315,7 +315,7 @@ def _receive(
     if total and have != total:
         if have > total:
             part.remove()
-        raise Broken(f"it broke off after {have} of {total} bytes")
+        raise TransferBroken(f"it broke off after {have} of {total} bytes")
 
 
 class _Pace:
@@ -329,7 +329,7 @@ class _Pace:
         if seconds < STALLED:
             return
         if have - self._have < SLOWEST * seconds:
-            raise Broken(
+            raise TransferBroken(
                 f"only {have - self._have} bytes came in {seconds:.0f} seconds", stalled=True
             )
         self._have, self._since = have, time.monotonic()
@@ -406,7 +406,7 @@ def _pumped(
                 yield item
                 deadline = time.monotonic() + STALLED
             elif time.monotonic() > deadline:
-                raise Broken(f"next to nothing came for {STALLED:g} seconds", stalled=True)
+                raise TransferBroken(f"next to nothing came for {STALLED:g} seconds", stalled=True)
     finally:
         left.set()
         for stream in streams:

@@ -24,7 +24,7 @@ from ..errors import (
     from_os_error,
 )
 from ..locks import locked
-from .download import Progress, Session, download, hub_endpoint
+from .download import ByteProgress, Session, download, hub_endpoint
 from .sources import GITHUB, THING
 
 __all__ = ["GitHubObject", "Record", "XLCatalogue", "github_object", "site_target"]
@@ -91,7 +91,7 @@ class XLCatalogue:
         self,
         site: str,
         identifier: str,
-        on_progress: Progress | None = None,
+        on_progress: ByteProgress | None = None,
         cancel: threading.Event | None = None,
     ) -> Record | None:
         """What is known of an object; nothing where the catalogue does not have it.
@@ -115,7 +115,7 @@ class XLCatalogue:
         return (self._folder / site / f"{site}.parquet").is_file()
 
     def _prepare(
-        self, site: str, on_progress: Progress | None, cancel: threading.Event | None
+        self, site: str, on_progress: ByteProgress | None, cancel: threading.Event | None
     ) -> Path:
         table = self._folder / site / f"{site}.parquet"
         index = table.with_name(f".{site}-index-{_VERSION}.sqlite")
@@ -135,7 +135,7 @@ class XLCatalogue:
         self,
         site: str,
         table: Path,
-        on_progress: Progress | None,
+        on_progress: ByteProgress | None,
         cancel: threading.Event | None,
     ) -> None:
         if self._session is None:

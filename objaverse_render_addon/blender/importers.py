@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import bpy
 
 from ..assets import repair
-from ..assets.finite import check_finite
+from ..assets.check_finite import check_finite
 from ..assets.repair.gltf import DRACO, MESHOPT
 from ..assets.repair.model import Model
 from ..assets.text import clean

@@ -11,7 +11,7 @@ from .index import add_cache, cache_folder
 from .terminal import say, show, show_json
 
 if TYPE_CHECKING:
-    from ..assets.entry import Entry
+    from ..assets.entry import CatalogueEntry
 
 __all__ = ["add"]
 
@@ -74,7 +74,7 @@ def _info(options: argparse.Namespace) -> int:
     return 0
 
 
-def _show(entry: Entry, description: str) -> None:
+def _show(entry: CatalogueEntry, description: str) -> None:
     license = entry.license
     cautions = f" [{', '.join(license.cautions)}]" if license.cautions else ""
     size = "–" if entry.size is None else f"{entry.size / 2**20:.1f} MiB"
@@ -105,7 +105,7 @@ def _said(value: int | None) -> str:
     return "unknown" if value is None else f"{value:,}"
 
 
-def _save_thumbnail(entry: Entry, options: argparse.Namespace) -> None:
+def _save_thumbnail(entry: CatalogueEntry, options: argparse.Namespace) -> None:
     from ..assets.thumbnails import Thumbnails
     from ..files import write_whole
 

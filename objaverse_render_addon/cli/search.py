@@ -15,7 +15,7 @@ from .index import add_cache, open_catalogue
 from .terminal import show, show_json, warn
 
 if TYPE_CHECKING:
-    from ..assets.catalogue import Found, Query
+    from ..assets.catalogue import Query, SearchResult
 
 __all__ = ["add"]
 
@@ -152,7 +152,7 @@ def _list_categories(categories: dict[str, int], text: str, as_json: bool) -> in
 # --- For people
 
 
-def _show(found: Found) -> None:
+def _show(found: SearchResult) -> None:
     import shutil
 
     from ..assets.text import shortened
@@ -175,7 +175,7 @@ def _show(found: Found) -> None:
     warn(_matches(found))
 
 
-def _matches(found: Found) -> str:
+def _matches(found: SearchResult) -> str:
     return f"{len(found.entries)} of {how_many(found.total or 0, 'match', 'matches')}"
 
 
@@ -186,7 +186,7 @@ def _or_dash(value: int | None) -> str:
 # --- For `render`
 
 
-def _comment(options: argparse.Namespace, found: Found) -> list[str]:
+def _comment(options: argparse.Namespace, found: SearchResult) -> list[str]:
     """How the list was made: the same command makes it again."""
     from ..assets.text import clean
 
@@ -209,13 +209,13 @@ def _comment(options: argparse.Namespace, found: Found) -> list[str]:
     ]
 
 
-def _write(path: Path, found: Found, comment: list[str]) -> None:
+def _write(path: Path, found: SearchResult, comment: list[str]) -> None:
     from ..files import write_whole
 
     write_whole(path, _WRITERS[path.suffix.lower()](found, comment).encode())
 
 
-def _as_text(found: Found, comment: list[str]) -> str:
+def _as_text(found: SearchResult, comment: list[str]) -> str:
     lines = [f"# {line}" for line in comment]
     lines += [
         f"{entry.uid}  # {entry.title} ({entry.license_text or 'unknown licence'})"
@@ -224,7 +224,7 @@ def _as_text(found: Found, comment: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _as_csv(found: Found, comment: list[str]) -> str:
+def _as_csv(found: SearchResult, comment: list[str]) -> str:
     import csv
     import io
 
@@ -239,11 +239,11 @@ def _as_csv(found: Found, comment: list[str]) -> str:
     return out.getvalue()
 
 
-def _as_json(found: Found, _: list[str]) -> str:
+def _as_json(found: SearchResult, _: list[str]) -> str:
     return json.dumps([entry.to_dict() for entry in found.entries], indent=1) + "\n"
 
 
-def _as_json_lines(found: Found, _: list[str]) -> str:
+def _as_json_lines(found: SearchResult, _: list[str]) -> str:
     return "".join(json.dumps(entry.to_dict()) + "\n" for entry in found.entries)
 
 

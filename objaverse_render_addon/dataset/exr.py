@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Broken", "Part", "Unsupported", "read", "read_headers", "write"]
+__all__ = ["BrokenExr", "Part", "Unsupported", "read", "read_headers", "write"]
 
 Array = npt.NDArray[Any]
 
@@ -40,7 +40,7 @@ class Unsupported(ValueError):
     """It may be a good file, but of a kind that this module does not read."""
 
 
-class Broken(ValueError):
+class BrokenExr(ValueError):
     """It is not a whole EXR file."""
 
 
@@ -96,7 +96,7 @@ def read(path: Path) -> dict[str, Array]:
     """Every channel of every part by its name, (H, W), in the file's own dtype.
 
     Raises:
-        Broken: The file is not whole, or not what its head says.
+        BrokenExr: The file is not whole, or not what its head says.
         Unsupported: It is fine as far as can be seen, but of a kind that is not read here.
         OSError: It cannot be read at all.
     """
@@ -122,7 +122,7 @@ def read_headers(path: Path) -> list[Part]:
     """The parts' headers alone, of any kind of file.
 
     Raises:
-        Broken: The file is not whole, or not what its head says.
+        BrokenExr: The file is not whole, or not what its head says.
         Unsupported: It is fine as far as can be seen, but of a kind that is not read here.
         OSError: It cannot be read at all.
     """
@@ -130,7 +130,7 @@ def read_headers(path: Path) -> list[Part]:
         data = file.read(_USUAL_HEAD)
         try:
             return _headers(data)[0]
-        except Broken:
+        except BrokenExr:
             return _headers(data + file.read())[0]
 
 
@@ -138,7 +138,7 @@ def _take(data: bytes, position: int, dtype: str, count: int) -> Array:
     try:
         return np.frombuffer(data, dtype, count, position)
     except (ValueError, OverflowError) as error:
-        raise Broken("it breaks off") from error
+        raise BrokenExr("it breaks off") from error
 
 
 def _headers(data: bytes) -> tuple[list[Part], int, bool]:
@@ -146,7 +146,7 @@ def _headers(data: bytes) -> tuple[list[Part], int, bool]:
     try:
         magic, version = struct.unpack_from("<II", data)
         if magic != _MAGIC:
-            raise Broken("it does not begin as one")
+            raise BrokenExr("it does not begin as one")
         if version & 0xFF != 2:
             raise Unsupported(f"version {version & 0xFF} of the format")
         multipart = bool(version & _MULTIPART)
@@ -161,7 +161,7 @@ def _headers(data: bytes) -> tuple[list[Part], int, bool]:
         _name_layers(parts)
         return parts, position + multipart, multipart
     except (struct.error, IndexError, UnicodeDecodeError) as error:
-        raise Broken("its header breaks off") from error
+        raise BrokenExr("its header breaks off") from error
 
 
 def _header(data: bytes, position: int) -> tuple[Part, int]:
@@ -186,7 +186,7 @@ def _header(data: bytes, position: int) -> tuple[Part, int]:
         elif kind == "string":
             part.notes[name] = value.decode("utf-8", errors="replace")
     if part.compression < 0 or min(part.size) < 1:
-        raise Broken("its header lacks compression or size")
+        raise BrokenExr("its header lacks compression or size")
     return part, position + 1
 
 
@@ -204,14 +204,14 @@ def _name_layers(parts: list[Part]) -> None:
         part.layer = part.notes.get("name", "") if len(parts) > 1 else ""
         names = {part.full(name) for name in part.channels}
         if twice := seen & names:
-            raise Broken(f"two parts have a channel {min(twice)}")
+            raise BrokenExr(f"two parts have a channel {min(twice)}")
         seen |= names
 
 
 def _text(data: bytes, position: int) -> tuple[str, int]:
     end = data.find(b"\0", position)
     if end < 0:
-        raise Broken("its header breaks off")
+        raise BrokenExr("its header breaks off")
     return data[position:end].decode("utf-8"), end + 1
 
 
@@ -223,7 +223,7 @@ def _channels(value: bytes) -> tuple[dict[str, np.dtype[Any]], list[str]]:
         name, position = _text(value, position)
         kind, _, _, across, down = struct.unpack_from("<iB3sii", value, position)
         if kind not in (0, 1, 2):
-            raise Broken("a channel has a type that the format does not know")
+            raise BrokenExr("a channel has a type that the format does not know")
         if (across, down) != (1, 1):
             sampled.append(name)
         channels[name] = _TYPES[kind]
@@ -235,7 +235,7 @@ def _pixels(data: bytes, part: Part, table: Array, before: int) -> dict[str, Arr
     height, width = part.size
     line = width * sum(dtype.itemsize for dtype in part.channels.values())
     if height * line > len(data) * (_MOST if part.compression else 1):
-        raise Broken("it is too short for its size")
+        raise BrokenExr("it is too short for its size")
     lines = _plain_lines(data, part, table, line, before)
     if lines is None:
         lines = _blocks(data, part, table, line, before)
@@ -277,12 +277,12 @@ def _blocks(data: bytes, part: Part, table: Array, line: int, before: int) -> Ar
         head = _take(data, offset, "<i4", 2)
         row, size = int(head[0]) - part.window[1], int(head[1])
         if not 0 <= row < height or size < 0:
-            raise Broken("a block lies outside the picture")
+            raise BrokenExr("a block lies outside the picture")
         count = min(step, height - row)
         block = _take(data, offset + 8, "u1", size)
         if size != count * line:
             if part.compression == 0:
-                raise Broken("a block has another size than its lines")
+                raise BrokenExr("a block has another size than its lines")
             block = _unzip(block, count * line)
         lines[row : row + count] = block.reshape(count, line)
     return lines
@@ -294,9 +294,9 @@ def _unzip(block: Array, size: int) -> Array:
         stream = zlib.decompressobj()
         packed = np.frombuffer(stream.decompress(block.tobytes(), size + 1), np.uint8)
     except zlib.error as error:
-        raise Broken(f"a block cannot be unpacked: {error}") from error
+        raise BrokenExr(f"a block cannot be unpacked: {error}") from error
     if len(packed) != size or not stream.eof:
-        raise Broken("a block has another size than its lines")
+        raise BrokenExr("a block has another size than its lines")
     # Each byte is the difference to the one before, plus 128; sums wrap around, as bytes do.
     steps = packed.copy()
     steps[1:] -= 128

@@ -54,7 +54,7 @@ def read_exr(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise RenderFailed(f"Blender wrote no image at {path}.")
     try:
         channels = exr.read(path)
-    except (exr.Broken, exr.Unsupported, OSError) as error:
+    except (exr.BrokenExr, exr.Unsupported, OSError) as error:
         raise RenderFailed(f"{path} is not a whole EXR image: {error}.") from error
     if not channels:
         raise RenderFailed(f"{path} is not a whole EXR image: its pixels cannot be read.")
@@ -69,7 +69,7 @@ def read_foreign_exr(path: Path, parts: Sequence[exr.Part]) -> dict[str, npt.NDA
             are lists of samples and channels of lower resolution are not for this function.
 
     Raises:
-        exr.Broken: It is not whole.
+        exr.BrokenExr: It is not whole.
         MissingDependency: The package is not here, or must not be used here.
     """
     package = _openexr()
@@ -80,16 +80,16 @@ def read_foreign_exr(path: Path, parts: Sequence[exr.Part]) -> dict[str, npt.NDA
             for part in file.parts
         ]
     except (RuntimeError, ValueError, TypeError) as error:
-        raise exr.Broken(str(error)) from error
+        raise exr.BrokenExr(str(error)) from error
     # Of a part whose pixels it cannot read the package warns, and leaves it out.
     if len(found) != len(parts):
-        raise exr.Broken(f"{len(found)} of {len(parts)} parts can be read")
+        raise exr.BrokenExr(f"{len(found)} of {len(parts)} parts can be read")
     channels: dict[str, npt.NDArray[Any]] = {}
     for part, planes in zip(parts, found, strict=True):
         for name, dtype in part.channels.items():
             plane = planes.get(name)
             if plane is None or plane.shape != part.size or plane.dtype != dtype:
-                raise exr.Broken(f"the channel {part.full(name)} cannot be read")
+                raise exr.BrokenExr(f"the channel {part.full(name)} cannot be read")
             channels[part.full(name)] = plane
     return channels
 

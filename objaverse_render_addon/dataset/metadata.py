@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from ..assets.stated import stated_license
+from ..assets.embedded_license import embedded_license
 from ..files import file_sha256
 from ..frame import Bounds, Frame
 from ..job import RenderJob
@@ -61,7 +61,7 @@ def source_record(
         "metadata": {},
         **(known or {}),
     }
-    if not record["license"] and (stated := stated_license(path)):
+    if not record["license"] and (stated := embedded_license(path)):
         record["license"] = stated.pop("license", None)
         if record["license"]:
             stated["license_source"] = "file"

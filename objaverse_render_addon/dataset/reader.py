@@ -415,7 +415,7 @@ class AssetReader:
                 return arrays_from_channels(
                     read_foreign_exr(path, parts) if foreign else read_exr(path)
                 )
-            except (exr.Broken, exr.Unsupported, RenderFailed) as error:
+            except (exr.BrokenExr, exr.Unsupported, RenderFailed) as error:
                 raise TruncatedFile(f"{self.ref}: {name} is not a whole EXR: {error}.") from error
 
     def _check_parts(self, name: str, parts: list[exr.Part], size: tuple[int, int]) -> None:

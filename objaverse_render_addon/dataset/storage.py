@@ -32,7 +32,7 @@ _NUMBERED: Final = re.compile(r"(^|[-_])\d{3,}\.tar$")
 # Also what zipfile says of another version, another method or a password.
 _BROKEN_ZIP: Final = (zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
-Kind = Literal["folder", "zip", "tar", "shard"]
+StorageKind = Literal["folder", "zip", "tar", "shard"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class AssetRef:
     """
 
     id: str
-    kind: Kind
+    kind: StorageKind
     location: str
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -108,9 +108,9 @@ def find_assets(
     base = store.base
     found: list[AssetRef] = []
     broken = False
-    kind: Kind
+    kind: StorageKind
 
-    def add(kind: Kind, location: str, *ids: str) -> None:
+    def add(kind: StorageKind, location: str, *ids: str) -> None:
         found.extend(AssetRef(asset, kind, location, store.options) for asset in ids)
 
     if base.endswith((".tar", ".zip")) and store.is_file(base):
@@ -151,7 +151,7 @@ def find_assets(
     return sorted(found, key=lambda ref: (ref.id, ref.location))
 
 
-def _listed(store: FileSystem, folder: str) -> Iterator[tuple[Kind, str]]:
+def _listed(store: FileSystem, folder: str) -> Iterator[tuple[StorageKind, str]]:
     entries = [entry for entry in store.entries(folder) if not entry[0].startswith(".")]
     names = {name for name, _ in entries}
     for name, is_folder in entries:
@@ -173,7 +173,7 @@ def _listed(store: FileSystem, folder: str) -> Iterator[tuple[Kind, str]]:
                 yield "tar", name
 
 
-def _kind_of_tar(store: FileSystem, location: str) -> Kind:
+def _kind_of_tar(store: FileSystem, location: str) -> StorageKind:
     """A shard's members have no folder: ``chair.000.png``, not ``chair/000.png``."""
     if store.is_file(location.removesuffix(".tar") + INDEX):
         return "shard"

@@ -22,7 +22,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from objaverse_render_addon.assets.finite import check_finite
+from objaverse_render_addon.assets.check_finite import check_finite
 from objaverse_render_addon.assets.formats import inspect_file
 from objaverse_render_addon.assets.reach import Reach
 from objaverse_render_addon.assets.references import look

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SPLITS", "Format", "Note", "Options", "Record", "safe_key"]
 
-Kind = Literal[
+DataKind = Literal[
     "clipped",  # values outside what the format can say
     "quantised",  # fewer steps than are stored
     "rescaled",  # other units or another box
@@ -126,7 +126,7 @@ class Note:
         worst: The largest deviation, in the unit that the text names.
     """
 
-    kind: Kind
+    kind: DataKind
     text: str
     amount: int = 1
     worst: float | None = None

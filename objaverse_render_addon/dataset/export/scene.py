@@ -16,7 +16,7 @@ from ...frame import mask_of
 from ...passspec import MARKERS, PASSES
 from ..images import check_png, composite, encode_png
 from ..reader import AssetReader
-from .base import Format, Kind, Note, Options
+from .base import DataKind, Format, Note, Options
 
 __all__ = ["Scene"]
 
@@ -102,7 +102,7 @@ class Scene:
         )
         return scale, center
 
-    def note(self, kind: Kind, text: str, amount: int = 1, worst: float | None = None) -> None:
+    def note(self, kind: DataKind, text: str, amount: int = 1, worst: float | None = None) -> None:
         """Tell what is not exactly as it is stored.
 
         Args:

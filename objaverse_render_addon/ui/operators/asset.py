@@ -9,9 +9,9 @@ import bpy
 from bpy.props import BoolProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
+from ...assets.embedded_license import license_line
 from ...assets.formats import EXTENSIONS
 from ...assets.sources import classify
-from ...assets.stated import license_line
 from ...batch.background import Fetch
 from ...blender import user_scene
 from ...blender.passes import SCENE_PASSES, is_set_up, restore_passes, setup_passes

@@ -9,7 +9,7 @@ import bpy
 from bpy.props import BoolProperty, StringProperty
 
 from ...assets.browser import Browser
-from ...assets.entry import Entry
+from ...assets.entry import CatalogueEntry
 from ..background import BackgroundOperator, CancelOperator, start_clock
 from ..reports import fail
 from . import state
@@ -109,7 +109,7 @@ class OBJAVERSE_OT_import_found(bpy.types.Operator):
         return {"CANCELLED"} if done == {"CANCELLED"} else {"FINISHED"}
 
 
-def _about(entry: Entry) -> str:
+def _about(entry: CatalogueEntry) -> str:
     faces = "unknown" if entry.faces is None else f"{entry.faces:,}"
     size = "unknown" if entry.size is None else f"{entry.size / 2**20:.1f} MiB"
     cautions = f" ({', '.join(entry.license.cautions)})" if entry.license.cautions else ""

@@ -11,7 +11,7 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, 
 
 from ...assets.browser import Browser
 from ...assets.catalogue import Query
-from ...assets.entry import Entry
+from ...assets.entry import CatalogueEntry
 from ...assets.licenses import parse_filter
 from .. import preferences
 
@@ -158,7 +158,7 @@ def close() -> None:
         _browser = None
 
 
-def entry_of(uid: str) -> Entry | None:
+def entry_of(uid: str) -> CatalogueEntry | None:
     """What was found by that identifier."""
     entries = _browser.entries if _browser is not None else []
     return next((entry for entry in entries if entry.uid == uid), None)

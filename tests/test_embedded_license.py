@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from test_licenses import write_asset
 
-from objaverse_render_addon.assets.stated import license_line, stated_license
+from objaverse_render_addon.assets.embedded_license import embedded_license, license_line
 from objaverse_render_addon.dataset.credits import credit_of, credits_of
 from objaverse_render_addon.dataset.metadata import source_record
 from objaverse_render_addon.dataset.reader import Dataset
@@ -40,7 +40,7 @@ def with_asset(path: Path, asset: Any) -> Path:
 
 def test_what_sketchfabs_files_say_is_said(tmp_path: Path) -> None:
     path = with_asset(tmp_path / "a.glb", {"version": "2.0", "extras": SKETCHFAB})
-    assert stated_license(path) == STATED
+    assert embedded_license(path) == STATED
     line = license_line(path, tmp_path)
     assert line.startswith("Creative Commons Attribution-ShareAlike 4.0 International by Ann")
     assert line.endswith("(share alike)")
@@ -71,10 +71,10 @@ def test_what_is_not_text_is_not_a_license(tmp_path: Path, asset: Any) -> None:
 def test_files_that_are_none_state_nothing(tmp_path: Path, content: bytes) -> None:
     for name in ("a.glb", "a.gltf", "a.obj"):
         (tmp_path / name).write_bytes(content)
-        assert stated_license(tmp_path / name) == {}
-    assert stated_license(glb(tmp_path / "b.glb", content)) == {}
-    assert stated_license(glb(tmp_path / "c.glb", content, 0xFFFFFFFF)) == {}
-    assert stated_license(tmp_path / "missing.glb") == {}
+        assert embedded_license(tmp_path / name) == {}
+    assert embedded_license(glb(tmp_path / "b.glb", content)) == {}
+    assert embedded_license(glb(tmp_path / "c.glb", content, 0xFFFFFFFF)) == {}
+    assert embedded_license(tmp_path / "missing.glb") == {}
 
 
 # --- In the metadata ------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from .catalogue import known_of_file
 from .licenses import license_of
 from .text import clean
 
-__all__ = ["license_line", "stated_license"]
+__all__ = ["embedded_license", "license_line"]
 
 # Of a file's JSON; what is larger takes longer to read than a panel should wait.
 _MOST: Final = 32 * 2**20
@@ -28,7 +28,7 @@ def license_line(path: Path, folder: str | Path | None = None) -> str:
     if known:
         said = {"license": known["license"], "author": known["metadata"]["author"]}
     else:
-        said = stated_license(path)
+        said = embedded_license(path)
     words = str(said.get("license") or "")
     author = f" by {said['author']}" if said.get("author") else ""
     rights = f"; copyright: {said['copyright']}" if said.get("copyright") else ""
@@ -39,7 +39,7 @@ def license_line(path: Path, folder: str | Path | None = None) -> str:
     return f"{license.name}{author}{cautions}{rights}"
 
 
-def stated_license(path: Path) -> dict[str, str]:
+def embedded_license(path: Path) -> dict[str, str]:
     """What a glTF file states of its rights.
 
     glTF 2.0 has ``asset.copyright``; Sketchfab's files say the rest in ``asset.extras``.

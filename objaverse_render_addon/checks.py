@@ -13,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from .frame import Bounds, Check, Frame, mask_of
-from .passspec import MATERIAL_PASSES
+from .passspec import MATERIAL_PASSES, PASSES
 
 __all__ = ["check_color", "check_frame", "check_geometry"]
 
 Array = npt.NDArray[Any]
 _WITNESSES: Final = 4_000
 """Points of a view's surface that are looked for in another view: a share to within a percent."""
+_TELLING: Final = 16
+"""Different numbers that an array must have before another that is the same to the bit is odd."""
 
 
 def _dilate(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -50,12 +52,14 @@ def check_frame(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -> l
         One :class:`Check` per property. ``failed`` is a contradiction in the data, ``doubt``
         something that can be right but that a user of the data will want to know.
     """
+    others = list(others)
     checks = check_geometry(frame, bounds, others)
-    return checks + check_color(frame) if checks[0].status != "failed" else checks
+    return checks + check_color(frame, others) if checks[0].status != "failed" else checks
 
 
 def check_geometry(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -> list[Check]:
     """The part of :func:`check_frame` that needs no colour."""
+    others = list(others)
     depth, normal = frame.passes.get("depth"), frame.passes.get("normal")
     checks = [_check_finite(frame)]
     if checks[0].status == "failed":
@@ -63,6 +67,7 @@ def check_geometry(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -
     mask = mask_of(frame.passes, exact=True)
     if mask is None:
         return checks
+    checks.append(_check_limits(frame))
     count = int(mask.sum())
     edge = bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
     checks.append(_graded("mask_not_empty", count, count == 0))
@@ -84,24 +89,29 @@ def check_geometry(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -
         checks += _check_bounds(points, bounds)
         surface = points[_thin(len(points), _WITNESSES)]
         checks += _check_consistency(frame, mask, surface, others, bounds)
+        checks += _check_derived(frame, at, depth, points, bounds)
     if normal is not None:
         checks.append(_check_facing(frame, at, normal))
         if depth is not None:
             checks += _check_gradient(frame, mask, depth, normal)
+    checks += _check_new_geometry(frame, others, checks)
     return checks
 
 
-def check_color(frame: Frame) -> list[Check]:
+def check_color(frame: Frame, others: Iterable[Frame] = ()) -> list[Check]:
     """The part of :func:`check_frame` that is about colour."""
     mask = mask_of(frame.passes, exact=True)
     if mask is None:
         return []
     checks = []
     if "rgb" in frame.passes and frame.passes["rgb"].shape[-1] == 4:
-        checks.append(_check_alpha(frame.passes["rgb"], mask))
+        checks.append(_check_alpha(frame.passes["rgb"][..., 3] >= 128, mask))
+    elif "rgb_linear" in frame.passes:
+        checks.append(_check_alpha(frame.passes["rgb_linear"][..., 3] >= 0.5, mask))
     if "rgb" in frame.passes and mask.any():
         spread = float(np.ptp(frame.passes["rgb"][mask][:, :3], axis=0).max())
         checks.append(_graded("rgb_not_uniform", spread, spread < 2))
+        checks += _check_new_color(frame, others)
     return checks
 
 
@@ -112,23 +122,117 @@ def _check_finite(frame: Frame) -> Check:
     return _graded("finite", float(finite), False, not finite)
 
 
+def _check_limits(frame: Frame) -> Check:
+    beyond = 0.0
+    for name, data in frame.passes.items():
+        if name in PASSES and data.size:
+            low, high = PASSES[name].limits
+            low, high = min(low, PASSES[name].invalid), max(high, PASSES[name].invalid)
+            beyond = max(beyond, low - float(data.min()), float(data.max()) - high)
+    return _graded("values_in_limits", beyond, False, beyond > 1e-4)
+
+
+def _check_derived(
+    frame: Frame, at: tuple[Array, ...], depth: Array, points: Array, bounds: Bounds
+) -> list[Check]:
+    """What says in other words what depth says."""
+    checks = []
+    position, distance = frame.passes.get("position"), frame.passes.get("distance")
+    few = _thin(len(points), _WITNESSES)
+    rows, columns = at[0][few], at[1][few]
+    z = depth[rows, columns].astype(np.float64)
+    if position is not None:
+        away = np.linalg.norm(position[rows, columns] - points[few], axis=1)
+        # Rays pass a hundredth of a pixel beside the centre.
+        slack = 0.1 * z / frame.camera.intrinsics[0, 0] + 2e-3 * bounds.radius
+        stray = float(np.mean(away > slack))
+        checks.append(_graded("position_agrees_with_depth", stray, stray > 0, stray > 0.01))
+    if distance is not None:
+        # The length of a ray of unit depth.
+        stretch = np.linalg.norm(frame.camera.rays((rows, columns)), axis=1)
+        error = float(np.abs(distance[rows, columns] / (z * stretch) - 1).max())
+        checks.append(_graded("distance_agrees_with_depth", error, False, error > 1e-3))
+    return checks
+
+
+def _check_new_geometry(frame: Frame, others: list[Frame], found: list[Check]) -> list[Check]:
+    """Whether arrays are another view's to the bit: one that was not rendered anew.
+
+    An object that looks the same from both sides has the same depth there, which its surface,
+    seen by both cameras, confirms; its points in the world are never the same.
+    """
+    rivals = _of_other_cameras(frame, others)
+    if not rivals:
+        return []
+    names = {
+        name for name in frame.passes
+        if name in PASSES and not PASSES[name].is_picture and PASSES[name].values == "continuous"
+        and _telling(frame.passes[name])
+        and any(_same(frame, other, name) for other in rivals)
+    }  # fmt: skip
+    in_world = {"position"} | ({"normal"} if frame.normal_space == "world" else set())
+    shares = [check.value for check in found if check.name == "reprojection"]
+    contradicted = bool(shares) and shares[0] < 0.98
+    failed = bool(names & in_world) or (bool(names & {"depth", "distance"}) and contradicted)
+    return [_graded("geometry_is_new", len(names), bool(names) and not shares, failed)]
+
+
+def _check_new_color(frame: Frame, others: Iterable[Frame]) -> list[Check]:
+    """The same of the picture, which cannot stay as it is where the geometry changes."""
+    rivals = _of_other_cameras(frame, others)
+    if not rivals:
+        return []
+    same = [other for other in rivals if _same(frame, other, "rgb")]
+    if not same or not _telling(frame.passes["rgb"]):
+        return [_graded("color_is_new", 0, False)]
+    depth, changed = frame.passes.get("depth"), False
+    for other in same:
+        theirs = other.passes.get("depth")
+        if depth is not None and theirs is not None:
+            seen = (depth > 0) | (theirs > 0)
+            near = np.abs(depth - theirs) <= 1e-3 * np.maximum(depth, theirs)
+            changed |= float(np.mean(~near[seen])) > 0.01
+    return [_graded("color_is_new", 1, True, changed)]
+
+
+def _of_other_cameras(frame: Frame, others: Iterable[Frame]) -> list[Frame]:
+    """Views of the same size from elsewhere."""
+    camera = frame.camera
+    return [
+        other for other in others
+        if (other.camera.width, other.camera.height) == (camera.width, camera.height)
+        and not (
+            np.allclose(other.camera.camera_to_world, camera.camera_to_world, atol=1e-6)
+            and np.allclose(other.camera.intrinsics, camera.intrinsics, atol=1e-6)
+        )
+    ]  # fmt: skip
+
+
+def _same(frame: Frame, other: Frame, name: str) -> bool:
+    return name in other.passes and np.array_equal(frame.passes[name], other.passes[name])
+
+
+def _telling(data: Array) -> bool:
+    flat = data.reshape(-1)
+    some = flat[_thin(len(flat), 16 * _WITNESSES)]
+    return len(np.unique(some)) > _TELLING
+
+
 def _check_materials(frame: Frame, mask: npt.NDArray[np.bool_]) -> list[Check]:
-    """Shares of 0 to 1, written on all of the object, and nothing but what the materials say."""
-    checks, beyond, odd = [], [], []
+    """Written on all of the object, and nothing but what the materials say."""
+    checks, odd = [], []
     for name in MATERIAL_PASSES:
         if name not in frame.passes:
             continue
         data = frame.passes[name]
-        beyond.append(max(0.0, float(-data.min()), float(data.max()) - 1.0))
         if name in frame.constants:
             (rows, columns), said = _sampled(np.nonzero(mask), _WITNESSES), frame.constants[name]
             stray = np.full(len(rows), np.inf)
             for value in said:
                 np.minimum(stray, np.abs(data[rows, columns] - value).max(axis=-1), out=stray)
             odd.append(float(np.mean(stray > 1e-4)))
-    if beyond:
-        checks.append(_graded("materials_in_range", max(beyond), False, max(beyond) > 1e-4))
-    if beyond and frame.unwritten is not None:
+    stored = any(name in frame.passes for name in MATERIAL_PASSES)
+    if stored and frame.unwritten is not None:
         checks.append(_graded("materials_written", frame.unwritten, frame.unwritten > 0))
     if odd:
         checks.append(_graded("materials_as_said", max(odd), max(odd) > 0, max(odd) > 0.1))
@@ -287,8 +391,7 @@ def _share_seen(
     return float(np.mean(right))
 
 
-def _check_alpha(rgb: Array, mask: npt.NDArray[np.bool_]) -> Check:
-    opaque = rgb[..., 3] >= 128
+def _check_alpha(opaque: npt.NDArray[np.bool_], mask: npt.NDArray[np.bool_]) -> Check:
     band = _dilate(mask) & _dilate(~mask)
     disagree = float(((opaque != mask) & ~band).sum()) / max(1, int(mask.sum()))
     return _graded("alpha_agrees_with_mask", disagree, disagree > 0.02)

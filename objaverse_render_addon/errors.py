@@ -306,7 +306,7 @@ class MissingPass(RenderError):
 
 
 class FormatCannotHold(RenderError):
-    """The format of an export has no place for something that the data have."""
+    """A format has no place for something that the data have."""
 
     reason = "format-cannot-hold"
     exit_code = 34

@@ -243,17 +243,26 @@ class RawChannels:
         """(H, W) float32, planar, scene units, 0 where nothing is."""
         return self.on_object(self.planes("depth", "V"), "float32")
 
-    def unit_vectors(self, layer: str) -> Array:
-        """A layer of world vectors as (H, W, 3) float32 of unit length in the asked axes."""
+    def unit_vectors(self, layer: str, letters: str = "XYZ") -> Array:
+        """A layer of world vectors as (H, W, 3) float32 of unit length in the asked axes.
+
+        Where a material has no nodes that write the layer, it has none that change the normal.
+        """
         # Most of a picture is empty.
-        planes = [self._channels[f"{layer}.{letter}"] for letter in "XYZ"]
-        some = np.stack([plane[self.valid] for plane in planes], axis=-1).astype(np.float64)
+        some = self._on_valid(layer, letters)
+        unwritten = (some**2).sum(axis=-1) < 0.25
+        if unwritten.any():
+            some[unwritten] = self._on_valid("normal", "XYZ")[unwritten]
         some /= np.linalg.norm(some, axis=-1, keepdims=True)
         if self.normal_space != "world":
             some = some @ self.camera.camera_to_world[:3, :3]
         vectors = np.zeros((*self.valid.shape, 3), dtype=np.float32)
         vectors[self.valid] = some
         return vectors
+
+    def _on_valid(self, layer: str, letters: str) -> npt.NDArray[np.float64]:
+        planes = [self._channels[f"{layer}.{letter}"] for letter in letters]
+        return np.stack([plane[self.valid] for plane in planes], axis=-1).astype(np.float64)
 
 
 def assemble(
@@ -313,5 +322,5 @@ def mask_of(passes: Mapping[str, Array], *, exact: bool = False) -> npt.NDArray[
             return np.asarray(data > invalid if data.ndim == 2 else (data != invalid).any(axis=-1))
     for name, data in passes.items():
         if not exact and name in PASSES and PASSES[name].is_picture and data.shape[-1] == 4:
-            return np.asarray(data[..., 3] > 127)
+            return np.asarray(data[..., 3] > (127 if data.dtype.kind == "u" else 0.5))
     return None

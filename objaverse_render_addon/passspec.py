@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     Assemble = Callable[[RawChannels], npt.NDArray[Any]]
 
 __all__ = [
-    "DEFAULT_PASSES", "MARKERS", "MATERIAL_PASSES", "PASSES", "PASS_NAMES", "Layer", "Pass",
-    "layers_for",
+    "DEFAULT_PASSES", "MARKERS", "MATERIAL_PASSES", "PASSES", "PASS_NAMES", "PICTURES", "Layer",
+    "Pass", "layers_for",
 ]  # fmt: skip
 
-Coloring = Literal["picture", "ramp", "direction", "point", "mask", "reflectance", "pair", "ids"]
+Coloring = Literal[
+    "picture", "light", "ramp", "direction", "point", "mask", "reflectance", "pair", "ids"
+]
 """How a pass is shown to people, see :data:`objaverse_render_addon.dataset.coloring.COLORINGS`."""
 Values = Literal["continuous", "binary", "ids"]
 
@@ -79,10 +81,11 @@ class Pass:
         about: A few words for the metadata.
         invalid: The value where no object is.
         convention: A sentence for the metadata's ``conventions``, where ``about`` is not enough.
-        letters: Channels of a dataset's EXR file, ``"XYZ"`` is ``name.X`` to ``name.Z``.
+        letters: Channels of a dataset's EXR file, ``"XYZ"`` is ``name.X`` to ``name.Z``. Of a
+            picture, those of a file of its own; without any it is a PNG file.
         layers: What Blender has to write for it.
-        assemble: The array, from what Blender wrote. ``None`` for the picture: it is rendered with
-            the light, antialiased, and stored as PNG.
+        assemble: The array, from what Blender wrote. ``None`` for a picture: it is rendered with
+            the light, and antialiased.
         always: Whether it is computed for every view, stored or not, since the checks need it.
         default: Whether a job has it that says nothing of passes.
         marks_object: Whether it differs from ``invalid`` wherever the object is, so that it can
@@ -125,8 +128,19 @@ class Pass:
 
     @property
     def is_picture(self) -> bool:
-        """Whether it is the antialiased picture, and no array of values at pixel centres."""
+        """Whether it is an antialiased picture, and no array of values at pixel centres."""
         return self.assemble is None
+
+    @property
+    def is_png(self) -> bool:
+        """Whether it is a picture for the eye, 8 bits in a PNG file."""
+        return self.is_picture and not self.letters
+
+    @property
+    def exr_channels(self) -> list[str]:
+        """Names of its channels in an EXR file, in the array's order."""
+        # What every viewer takes for the colour.
+        return [letter if self.is_picture else f"{self.name}.{letter}" for letter in self.letters]
 
     @property
     def record_key(self) -> str:
@@ -173,10 +187,14 @@ def _over_background(rgb: Pass, settings: Settings) -> Pass:
     return dataclasses.replace(rgb, channels=3, space="sRGB", about=about)
 
 
+_AXES: Final = ": +X right, +Y up, +Z towards the camera"
+
+
 def _in_asked_axes(normal: Pass, settings: Settings) -> Pass:
     if settings.normal_space != "world":
         return normal
-    return dataclasses.replace(normal, space="world", about="surface normal in world axes")
+    about = normal.about.replace(_AXES, " in world axes")
+    return dataclasses.replace(normal, space="world", about=about)
 
 
 _DEPTH: Final = Layer("depth", "FLOAT", "Depth", "use_pass_z")
@@ -200,6 +218,23 @@ PASSES: Final[dict[str, Pass]] = {
             tip="Antialiased colour with straight alpha, 8-bit sRGB",
             key="image",
             variant=_over_background,
+        ),
+        Pass(
+            name="rgb_linear",
+            dtype="float16",
+            channels=4,
+            space="linear Rec. 709, premultiplied alpha",
+            unit="scene-referred",
+            about="the same light before any curve, not over a background",
+            convention="the renderer's own scene-referred values as 16-bit floats: linear, "
+            "primaries and white of Rec. 709 (sRGB), premultiplied (associated) alpha, without "
+            "view transform and background; values beyond 65504 are 65504",
+            letters="RGBA",
+            limits=(-65504, 65504),
+            coloring="light",
+            label="Linear RGB",
+            tip="Light as it was rendered, in half floats: linear, alpha premultiplied",
+            short="linear",
         ),
         Pass(
             name="depth",
@@ -227,9 +262,10 @@ PASSES: Final[dict[str, Pass]] = {
             channels=3,
             space="camera",
             unit="unit length",
-            about="surface normal: +X right, +Y up, +Z towards the camera",
+            about=f"surface normal with normal maps and bump{_AXES}",
             convention="unit length; camera space: +X right, +Y up, +Z towards the camera (or "
-            "world axes, see passes); 0 where nothing is",
+            "world axes, see passes); 0 where nothing is; with normal maps and bump, without them "
+            "in normal_geometric",
             letters="XYZ",
             layers=(_DEPTH, _NORMAL),
             assemble=lambda raw: raw.unit_vectors("normal"),
@@ -240,6 +276,23 @@ PASSES: Final[dict[str, Pass]] = {
             coloring="direction",
             label="Normal",
             tip="Surface normals of unit length",
+            variant=_in_asked_axes,
+        ),
+        Pass(
+            name="normal_geometric",
+            dtype="float32",
+            channels=3,
+            space="camera",
+            unit="unit length",
+            about=f"surface normal of the mesh, flat or smooth as it is shaded{_AXES}",
+            letters="XYZ",
+            layers=(Layer("normal_geometric", "RGBA", "normal_geometric"),),
+            assemble=lambda raw: raw.unit_vectors("normal_geometric", "RGB"),
+            limits=(-1, 1),
+            coloring="direction",
+            label="Geometric Normal",
+            tip="Normals of the mesh as it is shaded, without normal maps and bump",
+            short="mesh normal",
             variant=_in_asked_axes,
         ),
         Pass(
@@ -347,6 +400,8 @@ PASSES: Final[dict[str, Pass]] = {
 }
 
 PASS_NAMES: Final = tuple(PASSES)
+PICTURES: Final = frozenset(spec.name for spec in PASSES.values() if spec.is_picture)
+"""Passes that are rendered with the light."""
 DEFAULT_PASSES: Final = tuple(spec.name for spec in PASSES.values() if spec.default)
 
 MARKERS: Final = tuple(

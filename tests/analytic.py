@@ -21,7 +21,7 @@ from objaverse_render_addon.cameras import (
 )
 from objaverse_render_addon.checks import check_frame
 from objaverse_render_addon.dataset import metadata
-from objaverse_render_addon.dataset.layout import METADATA, color_file, geometry_files, new_writer
+from objaverse_render_addon.dataset.layout import METADATA, color_files, geometry_files, new_writer
 from objaverse_render_addon.frame import Bounds, Frame, assemble
 from objaverse_render_addon.job import RenderJob
 from objaverse_render_addon.passspec import PASS_NAMES
@@ -155,6 +155,7 @@ def channels_of(shape: Shape, camera: Camera) -> dict[str, np.ndarray]:
             f"albedo.{letter}": np.full(seen.shape, 0.25 * (i + 1))
             for i, letter in enumerate("RGB")
         },
+        **{f"normal_geometric.{letter}": normals[..., i] for i, letter in enumerate("RGB")},
         **{f"roughness_metallic.{letter}": np.full(seen.shape, 0.5) for letter in "RGB"},
     }
     return {name: data.astype(np.float32) for name, data in planes.items()}
@@ -176,6 +177,15 @@ def picture_of(passes: dict[str, np.ndarray]) -> np.ndarray:
     return rgb
 
 
+def light_of(picture: np.ndarray) -> np.ndarray:
+    """The light that an 8-bit sRGB picture with straight alpha stands for, premultiplied."""
+    encoded = picture / 255.0
+    light = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    light[..., 3] = encoded[..., 3]
+    light[..., :3] *= light[..., 3:]
+    return light.astype(np.float16)
+
+
 def frame_of(
     shape: Shape,
     camera: Camera,
@@ -187,6 +197,10 @@ def frame_of(
     passes = assemble(channels_of(shape, camera), camera, wanted, normal_space)
     if "rgb" in wanted:
         passes["rgb"] = picture_of(passes)
+    if "rgb_linear" in wanted:
+        passes["rgb_linear"] = light_of(picture_of(passes))
+    # In the order of the registry, as everywhere.
+    passes = {name: passes[name] for name in PASS_NAMES if name in passes}
     frame = Frame(view or View(0, camera), passes=passes, object_box=box_of(shape, camera))
     frame.normal_space = normal_space
     return frame
@@ -247,8 +261,8 @@ def write_asset(
         change(frames, record)
     writer = new_writer(out, asset_id, job.files.layout)
     for frame in frames:
-        if "rgb" in job.pixels.passes:
-            writer.add(*color_file(frame, job.lighting.background))
+        for name, data in color_files(frame, job, scratch):
+            writer.add(name, data)
         for name, data in geometry_files(frame, job, scratch):
             writer.add(name, data)
     writer.add(METADATA, json.dumps(record).encode())

@@ -15,6 +15,7 @@ from analytic import LOPSIDED, Box, Shape, Sphere, Union, write_asset
 
 from objaverse_render_addon.cli import _parser, main
 from objaverse_render_addon.cli.flags import job_of, joined
+from objaverse_render_addon.cli.render import exports_of
 from objaverse_render_addon.dataset.export import SPLITS, Options
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.job import HALF_EXTENT, RenderJob
@@ -33,9 +34,23 @@ def commands(page: str) -> list[list[str]]:
 
 
 def ours(page: str, kind: str) -> list[list[str]]:
-    """The arguments of our own commands of one kind, ``render`` or ``export``."""
+    """The arguments of our own commands of one kind, ``render`` or ``export``.
+
+    What a ``render`` exports on its way is the same as that ``export`` of what it rendered.
+    """
+    found = [words[1:] for words in commands(page) if words[0] == "objaverse-render"]
+    if kind == "export":
+        return [export for words in found for export in _exports(words)]
+    return [words for words in found if words[0] == kind]
+
+
+def _exports(words: list[str]) -> list[list[str]]:
+    if words[0] == "export":
+        return [words]
+    options = _parser().parse_args(joined(words))
     return [
-        words[1:] for words in commands(page) if words[:2] == ["objaverse-render", kind]
+        ["export", options.out, "--to", name, "--out", folder or f"{options.out}-{name}"]
+        for name, folder in exports_of(options).items()
     ]
 
 
@@ -110,10 +125,12 @@ def run(
 ) -> None:
     """All of our commands of a page, in their order."""
     for words in commands(page):
-        if words[:2] == ["objaverse-render", "render"]:
+        if words[0] != "objaverse-render":
+            continue
+        if words[1] == "render":
             render(words[1:], names, side, shape, change)
-        elif words[:2] == ["objaverse-render", "export"]:
-            assert main(words[1:]) == 0
+        for arguments in _exports(words[1:]):
+            assert main(arguments) == 0
 
 
 def points_of(folder: str, name: str, view: int, half: float) -> tuple[np.ndarray, np.ndarray]:

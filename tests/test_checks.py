@@ -30,13 +30,14 @@ ALL_CHECKS = {
     "finite", "mask_not_empty", "object_in_frame", "mask_equals_depth", "unit_normals",
     "mask_in_projected_box", "mask_fills_projected_box", "depth_in_bounding_sphere",
     "depth_in_bounding_box", "reprojection", "normals_face_camera", "normals_agree_with_depth",
-    "alpha_agrees_with_mask", "rgb_not_uniform", "materials_in_range",
+    "alpha_agrees_with_mask", "rgb_not_uniform", "values_in_limits", "position_agrees_with_depth",
+    "distance_agrees_with_depth", "geometry_is_new", "color_is_new",
 }  # fmt: skip
 
 
 def others_of(shape: Shape) -> list[Frame]:
     return [
-        frame_of(shape, camera_at(azimuth=200, elevation=10)),
+        frame_of(shape, camera_at(azimuth=200, elevation=10, radius=4.2)),
         frame_of(shape, camera_at(azimuth=75, elevation=-40, radius=4.4)),
     ]
 
@@ -339,7 +340,7 @@ def test_material_passes_are_shares_that_the_materials_say():
     assert outcome(check_frame(frame, Sphere().bounds)) == {"materials_as_said": "failed"}
     frame.constants = {}
     frame.passes["roughness_metallic"][frame.passes["mask"] == 1] += 1.0
-    assert outcome(check_frame(frame, Sphere().bounds)) == {"materials_in_range": "failed"}
+    assert outcome(check_frame(frame, Sphere().bounds)) == {"values_in_limits": "failed"}
 
 
 def test_what_is_there_from_one_side_only_is_no_contradiction_between_views():

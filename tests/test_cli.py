@@ -128,6 +128,7 @@ VALUES = [
     ("--missing-textures", "fail", "asset.missing_textures", "fail"),
     ("--missing-parts", "fail", "asset.missing_parts", "fail"),
     ("--uncolored", "random", "asset.uncolored", "random"),
+    ("--witness", "off", "asset.witness", "off"),
     ("--lighting", "keep", "lighting.mode", "keep"),
     ("--hdri", "sky.exr", "lighting.hdri", "sky.exr"),
     ("--light-strength", "0.5", "lighting.strength", 0.5),
@@ -188,7 +189,7 @@ def test_a_flag_sets_its_field_and_overrides_the_job_file(
 
 def test_all_passes_have_a_short_name(capsys, tmp_path: Path):
     job = printed_job(capsys, tmp_path, "--passes", "all")
-    assert len(job.pixels.passes) == 9
+    assert len(job.pixels.passes) == 11
 
 
 def test_a_flag_takes_a_background_or_a_mode_of_the_job_file_back(capsys, tmp_path: Path):

@@ -103,7 +103,7 @@ def pages() -> dict[str, str]:
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_has_its_page_with_the_command_that_makes_it(name: str):
     text = (DOCS / pages()[name]).read_text(encoding="utf-8")
-    assert re.search(rf"(--to |`){name}[ `]", text)
+    assert re.search(rf"(--to |--export |`){name}[= `]", text)
     assert "cannot hold" in text
 
 

@@ -12,7 +12,7 @@ import pytest
 from objaverse_render_addon import errors
 from objaverse_render_addon.assets.formats import EXTENSIONS
 from objaverse_render_addon.dataset.export import FORMATS
-from objaverse_render_addon.job import PATTERNS
+from objaverse_render_addon.job import PATTERNS, RECIPES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -84,6 +84,14 @@ def test_every_export_has_its_row_and_its_page() -> None:
     assert sorted(linked) == sorted(FORMATS)
     for file in linked.values():
         assert (ROOT / "docs/export" / file).is_file()
+
+
+def test_every_recipe_has_its_row() -> None:
+    found = [row for row in rows("docs/export/index.md") if row[0].strip("`") in RECIPES]
+    assert found == [
+        [f"`{name}`", f"[{recipe.export}]({recipe.export}.md)", recipe.about]
+        for name, recipe in RECIPES.items()
+    ]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

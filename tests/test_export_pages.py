@@ -25,6 +25,7 @@ from PIL import Image
 
 from objaverse_render_addon.cli import main
 from objaverse_render_addon.dataset.export import FORMATS
+from objaverse_render_addon.job import RECIPES
 
 PAGES = sorted(path.stem for path in DOCS.glob("*.md") if path.stem != "index")
 
@@ -62,10 +63,10 @@ def on_sphere(azimuth: float, elevation: float, distance: float) -> np.ndarray:
 
 # --- Of every page --------------------------------------------------------------------------
 
-RECIPES = [page for page in PAGES if ours(page, "render")]
+WITH_RECIPE = [page for page in PAGES if ours(page, "render")]
 
 
-@pytest.mark.parametrize("page", [page for page in RECIPES if page not in (
+@pytest.mark.parametrize("page", [page for page in WITH_RECIPE if page not in (
     # These have tests of their own, with more scenes or the whole number of views.
     "depthsplat", "lgm", "zero123plus", "instantmesh", "trellis",
 )])  # fmt: skip
@@ -74,6 +75,17 @@ def test_a_pages_own_recipe_is_what_its_trainer_takes_for_granted(page: str) -> 
     for arguments in ours(page, "export"):
         folder = arguments[arguments.index("--out") + 1]
         assert told(folder) == ""
+
+
+@pytest.mark.parametrize("name", ["mvsplat", "pixelsplat", "instant-ngp"])
+def test_a_recipe_without_a_page_is_what_its_trainer_takes_for_granted(name: str) -> None:
+    if RECIPES[name].export == "depthsplat":
+        pytest.importorskip("torch")
+    names = ["asset0", "asset1"]
+    render(["render", "x", "--out", "data", "--recipe", name], names, side=None)
+    assert main(["export", "data", "--to", RECIPES[name].export, "--out", "o"]) == 0
+    assert told("o") == ""
+    assert report("o")["scenes"] == 2
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -15,9 +15,9 @@ from analytic import (
 
 from objaverse_render_addon.cameras import Camera
 from objaverse_render_addon.frame import assemble
-from objaverse_render_addon.passspec import PASS_NAMES, PASSES
+from objaverse_render_addon.passspec import PASS_NAMES, PASSES, PICTURES
 
-WITHOUT_RGB = tuple(name for name in PASS_NAMES if name != "rgb")
+WITHOUT_RGB = tuple(name for name in PASS_NAMES if name not in PICTURES)
 
 
 # --- Assembling -----------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from objaverse_render_addon.dataset.images import (
     check_png,
     encode_png,
     encode_srgb8,
+    half_floats,
     read_exr,
     read_png,
     write_exr,
@@ -191,3 +192,13 @@ def test_a_short_png_is_refused_without_pillow(monkeypatch: pytest.MonkeyPatch):
     small += struct.pack(">I", zlib.crc32(small[12:29])) + data[33:]
     with pytest.raises(ValueError, match="less than its header"):
         read_png(small)
+
+
+def test_half_floats_are_the_nearest_and_never_infinite():
+    light = np.array([0.1, 1 + 2**-11, 65519, 65520, 1e9, np.inf, -np.inf, np.nan, 6e-8, -3])
+    found = half_floats(light.astype(np.float32))
+    assert found.dtype == np.float16
+    largest = 65504
+    assert found[3:8].tolist() == [largest, largest, largest, -largest, 0]
+    finite = np.array([0, 1, 2, 8, 9])
+    assert (found[finite] == light[finite].astype(np.float32).astype(np.float16)).all()

@@ -42,7 +42,7 @@ DRAWN = RenderJob(
     seed=7,
     asset=AssetRules(
         normalize="sphere", frame=-12, missing_textures="fail", missing_parts="fail",
-        uncolored="random",
+        uncolored="random", witness="off",
     ),
     lighting=Lighting(
         mode="hdri", hdri='C:\\hdri\\"dawn"\x7f ☀.exr', strength=0.25, background=(0.1, 0.5, 1.0)
@@ -191,6 +191,7 @@ WRONG = [
     ("asset.missing_textures", None),
     ("asset.missing_parts", "perhaps"),
     ("asset.uncolored", 0),
+    ("asset.witness", "on"),
     ("lighting.mode", "dark"),
     ("lighting.strength", -0.1),
     ("lighting.strength", math.inf),
@@ -455,7 +456,7 @@ def test_the_fingerprint_is_that_of_the_resolved_job():
 
 
 @pytest.mark.parametrize("field", list(FIELDS))
-def test_the_fingerprint_ignores_device_and_threads_and_only_those(field: str):
+def test_the_fingerprint_ignores_device_threads_and_witness_and_only_those(field: str):
     # Start from a job that has the field's neighbours, end at one that differs in it alone.
     other = {
         "lighting.mode": {"lighting.mode": "xl"},
@@ -470,7 +471,7 @@ def test_the_fingerprint_ignores_device_and_threads_and_only_those(field: str):
     changed = start.with_values(other)
     assert changed != start
     same = changed.fingerprint() == start.fingerprint()
-    assert same == (field in ("engine.device", "engine.threads"))
+    assert same == (field in ("engine.device", "engine.threads", "asset.witness"))
 
 
 def test_the_fingerprint_follows_the_content_of_the_files_that_a_job_names(tmp_path: Path):
@@ -581,7 +582,7 @@ def test_the_choices_of_a_field_are_those_of_its_type():
     fields = job_fields()
     assert fields["cameras.pattern"].choices == typing.get_args(choices.Pattern)
     assert fields["asset.normalize"].choices == typing.get_args(choices.Normalization)
-    assert sum(bool(field.choices) for field in fields.values()) == 12
+    assert sum(bool(field.choices) for field in fields.values()) == 13
 
 
 def test_a_setting_is_described_at_its_field_and_nowhere_else():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import errno
 import io
 import json
@@ -24,7 +25,7 @@ from objaverse_render_addon.dataset.layout import (
     AssetWriter,
     arrays_from_channels,
     asset_path,
-    color_file,
+    color_files,
     geometry_files,
     new_writer,
     pass_file,
@@ -34,7 +35,8 @@ from objaverse_render_addon.dataset.layout import (
 from objaverse_render_addon.dataset.reader import read_metadata
 from objaverse_render_addon.errors import DiskFull, OutputNotWritable
 from objaverse_render_addon.frame import FrameKey
-from objaverse_render_addon.job import PASS_NAMES, RenderJob
+from objaverse_render_addon.job import PASS_NAMES, Lighting, RenderJob
+from objaverse_render_addon.passspec import PICTURES
 
 FULL = Path("/dev/full")
 LAYOUTS = ("zip", "folder")
@@ -320,11 +322,10 @@ def writing(**chosen: Any) -> RenderJob:
 
 
 def files_of(job: RenderJob, tmp_path: Path, background=None, index: int = 7) -> dict[str, bytes]:
+    job = dataclasses.replace(job, lighting=Lighting(background=background))
     camera = camera_at(size=(37, 24))
     frame = frame_of(LOPSIDED, camera, view=View(index, camera))
-    files = dict(geometry_files(frame, job, tmp_path))
-    if "rgb" in job.pixels.passes:
-        files = dict([color_file(frame, background)]) | files
+    files = dict(color_files(frame, job, tmp_path)) | dict(geometry_files(frame, job, tmp_path))
     assert standing(tmp_path) == []
     return files
 
@@ -332,11 +333,18 @@ def files_of(job: RenderJob, tmp_path: Path, background=None, index: int = 7) ->
 def test_each_pass_has_a_file_of_its_own(tmp_path: Path):
     files = files_of(writing(passes=PASS_NAMES), tmp_path)
     assert list(files) == [pass_file(FrameKey(7), name, "npy") for name in PASS_NAMES]
-    assert list(files)[:2] == ["007.png", "007_depth.npy"]
+    assert list(files)[:3] == ["007.png", "007_rgb_linear.exr", "007_depth.npy"]
     expected = frame_of(LOPSIDED, camera_at(size=(37, 24))).passes
     for name in PASS_NAMES:
         data = files[pass_file(FrameKey(7), name, "npy")]
-        found = read_png(data) if name == "rgb" else np.load(io.BytesIO(data), allow_pickle=False)
+        if name == "rgb_linear":
+            (tmp_path / "a.exr").write_bytes(data)
+            channels = read_exr(tmp_path / "a.exr")
+            # By these names every viewer takes it for the colour.
+            assert sorted(channels) == ["A", "B", "G", "R"]
+            found = arrays_from_channels(channels)[name]
+        else:
+            found = read_png(data) if name == "rgb" else np.load(io.BytesIO(data))
         assert found.dtype == expected[name].dtype, name
         assert np.array_equal(found, expected[name]), name
 
@@ -357,13 +365,13 @@ def test_only_the_passes_that_are_asked_for_are_written(tmp_path: Path):
 
 def test_geometry_comes_back_from_one_exr_exactly(tmp_path: Path):
     files = files_of(writing(passes=PASS_NAMES, geometry="exr"), tmp_path)
-    assert list(files) == ["007.png", "007.exr"]
+    assert list(files) == ["007.png", "007_rgb_linear.exr", "007.exr"]
     (tmp_path / "a.exr").write_bytes(files["007.exr"])
     channels = read_exr(tmp_path / "a.exr")
     assert {"depth.Z", "normal.X", "mask.V", "roughness_metallic.M"} < set(channels)
     found = arrays_from_channels(channels)
     expected = frame_of(LOPSIDED, camera_at(size=(37, 24))).passes
-    assert set(found) == set(PASS_NAMES) - {"rgb"}
+    assert set(found) == set(PASS_NAMES) - PICTURES
     for name, data in found.items():
         assert data.dtype == expected[name].dtype, name
         assert np.array_equal(data, expected[name]), name
@@ -376,7 +384,7 @@ def test_the_numbers_of_views_sort_and_go_beyond_a_thousand():
 
 
 def test_a_background_makes_the_picture_opaque(tmp_path: Path):
-    files = files_of(writing(passes=("rgb",)), tmp_path, background=(1.0, 0.5, 0.0))
+    files = files_of(writing(passes=("rgb",)), tmp_path, (1.0, 0.5, 0.0))
     with Image.open(io.BytesIO(files["007.png"])) as image:
         assert image.mode == "RGB"
         assert image.getpixel((0, 0)) == (255, 128, 0)

@@ -15,7 +15,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from objaverse_render_addon import checks
+from objaverse_render_addon import checks, witness
 from objaverse_render_addon.assets.formats import EXTENSIONS
 from objaverse_render_addon.dataset.metadata import SCHEMA_VERSION
 from objaverse_render_addon.dataset.reader import read_metadata
@@ -81,7 +81,9 @@ def test_the_schema_has_the_names_of_the_code() -> None:
     assert definitions["pattern"]["enum"] == list(PATTERNS)
     assert SCHEMA["properties"]["file_type"]["enum"] == list(EXTENSIONS)
     # What the schema calls a check is one; that no other is written, the variants below show.
-    text = Path(checks.__file__).read_text(encoding="utf-8")
+    text = "".join(
+        Path(module.__file__).read_text(encoding="utf-8") for module in (checks, witness)
+    )
     assert [name for name in definitions["check"]["enum"] if f'"{name}"' not in text] == []
 
 

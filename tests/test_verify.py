@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from analytic import LOPSIDED, frame_of, write_asset
+from analytic import LOPSIDED, Sphere, frame_of, write_asset
 from jobs import written
 from stored import store
 
@@ -229,6 +229,89 @@ def test_what_is_no_number_is_found(asset: Path):
 
     rewrite(asset / "002_depth.npy", spoil)
     assert failed(verify_asset(asset), "view 2: finite")
+
+
+def moved(data: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    return np.roll(data, (rows, columns), axis=(0, 1))
+
+
+def spoilt(frames: list[Frame], *changes: tuple[str, Callable[[np.ndarray], np.ndarray]]) -> None:
+    for name, change in changes:
+        data = frames[1].passes[name]
+        seen = frames[1].passes["mask"] > 0
+        changed = change(data.copy())
+        inside = seen if data.ndim == 2 else seen[..., None]
+        same_place = name != "mask" and changed.shape == data.shape
+        frames[1].passes[name] = np.where(inside, changed, 0).astype(data.dtype) \
+            if same_place else changed.astype(data.dtype)  # fmt: skip
+
+
+# What versions of this and of other renderers wrote without a word, and what says it now.
+SILENT: dict[str, tuple[Callable[[list[Frame]], None], str]] = {
+    "albedo summed along the ray": (
+        lambda f: spoilt(f, ("albedo", lambda d: d + 2.0)), "albedo_in_limits"),
+    "a negative roughness": (
+        lambda f: spoilt(f, ("roughness_metallic", lambda d: d - 0.6)),
+        "roughness_metallic_in_limits"),
+    "depth of another scale": (
+        lambda f: spoilt(f, ("depth", lambda d: d * 1.1)), "depth_in_bounding_box"),
+    "depth remapped to 0..1": (
+        lambda f: spoilt(f, ("depth", lambda d: d / d.max())), "depth_in_bounding_sphere"),
+    "distance instead of depth": (
+        lambda f: spoilt(f, ("depth", lambda d: f[1].passes["distance"])),
+        "distance_agrees_with_depth"),
+    "a mask that is shifted": (
+        lambda f: f[1].passes.__setitem__("mask", moved(f[1].passes["mask"], 0, 2)),
+        "depth_zero_outside_mask"),
+    "everything shifted": (
+        lambda f: f[1].passes.update({n: moved(d, 0, 3) for n, d in f[1].passes.items()}),
+        "mask_in_projected_box"),
+    "mirrored": (
+        lambda f: f[1].passes.update({n: d[:, ::-1] for n, d in f[1].passes.items()}),
+        "depth_in_bounding_box"),
+    "positions in the camera's axes": (
+        lambda f: spoilt(f, ("position", lambda d: d @ f[1].camera.camera_to_world[:3, :3])),
+        "position_agrees_with_depth"),
+    "normals that are not of unit length": (
+        lambda f: spoilt(f, ("normal", lambda d: 0.5 * d)), "unit_normals"),
+    "normals packed into 0..1": (
+        lambda f: spoilt(f, ("normal", lambda d: 0.5 * d + 0.5)), "unit_normals"),
+    "an object of no name": (
+        lambda f: spoilt(f, ("object_index", lambda d: d + 1)), "object_index_named (8)"),
+    "all of the view before again": (
+        lambda f: f[1].passes.update(f[0].passes), "geometry_is_new"),
+    "the picture of the view before again": (
+        lambda f: f[1].passes.__setitem__("rgb", f[0].passes["rgb"]), "color_is_new"),
+    "the picture of a view long before again": (
+        lambda f: f[5].passes.__setitem__("rgb", f[2].passes["rgb"]), "view 5: color_is_new"),
+    "the depth of a view long before again": (
+        lambda f: f[5].passes.update({n: f[2].passes[n] for n in f[2].passes if n != "rgb"}),
+        "view 5: geometry_is_new"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("error", SILENT)
+def test_what_was_wrong_without_a_word_is_found(tmp_path: Path, error: str):
+    change, words = SILENT[error]
+    asset = write_asset(tmp_path, job_of(views=6), change=lambda frames, _: change(frames))
+    assert failed(verify_asset(asset), words)
+
+
+@pytest.mark.parametrize("axes", [(-1, -1, -1), (1, -1, 1), (1, 1, -1)])
+def test_flipped_normals_are_doubted(tmp_path: Path, axes: tuple[int, int, int]):
+    def flip(frames: list[Frame], _: dict[str, Any]) -> None:
+        for frame in frames:
+            spoilt([frame, frame], ("normal", lambda data: data * axes))
+
+    verdict = verify_asset(write_asset(tmp_path, job_of(), change=flip))
+    assert {"normals_face_camera", "normals_agree_with_depth"} & set(verdict.doubts)
+
+
+def test_a_round_object_is_allowed_to_look_the_same_from_everywhere(tmp_path: Path):
+    asset = write_asset(tmp_path, job_of("ring", passes=("depth", "normal", "mask")),
+                        shape=Sphere())  # fmt: skip
+    verdict = verify_asset(asset)
+    assert (verdict.failed, verdict.doubts) == ([], {})
 
 
 @pytest.mark.parametrize("pattern", ["ring", "gs-lrm"])

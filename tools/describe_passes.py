@@ -62,13 +62,19 @@ def schema(text: str) -> str:
         spec.record_key: {
             "type": "string",
             "pattern": STEM
-            + (r"\.png$" if spec.is_picture else rf"(_{spec.name}\.np[yz]|\.exr)$"),
+            + _ending(spec),
         }
         for spec in PASSES.values()
     }
     first = [key for key in ("index", "time") if key in rest]
     definitions["view"]["properties"] = {key: rest.pop(key) for key in first} | files | rest
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+def _ending(spec: Pass) -> str:
+    if spec.is_png:
+        return r"\.png$"
+    return rf"_{spec.name}\.exr$" if spec.is_picture else rf"(_{spec.name}\.np[yz]|\.exr)$"
 
 
 def docs(text: str) -> str:
@@ -79,7 +85,7 @@ def docs(text: str) -> str:
         for spec in PASSES.values()
     ]  # fmt: skip
     channels = [
-        [f"`{spec.name}`", ", ".join(f"`{spec.name}.{letter}`" for letter in spec.letters)]
+        [f"`{spec.name}`", ", ".join(f"`{channel}`" for channel in spec.exr_channels)]
         for spec in PASSES.values()
         if spec.letters
     ]
@@ -102,7 +108,7 @@ def _varying(spec: Pass, say: Callable[[Pass], str]) -> str:
 
 
 def _nothing(spec: Pass) -> str:
-    if spec.is_picture:
+    if spec.is_png:
         return "alpha 0, or the background"
     return ", ".join([f"{spec.invalid:g}"] * spec.channels)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -10,13 +10,16 @@ from typing import Any, Final
 import bpy
 from mathutils import Matrix
 
-from . import importers
+from ..errors import FormatCannotHold
+from . import compat, importers
 from .edits import Edits
+from .evaluated import Look
 from .normalization import Normalization
 
 __all__ = ["Asset", "Contents", "bring_in", "link_rendered", "shown_objects"]
 
-_NOT_ASSET: Final = {"CAMERA", "SPEAKER", "LIGHT_PROBE"}
+_NOT_ASSET: Final = {"CAMERA", "SPEAKER", "LIGHT_PROBE", "GREASEPENCIL", "GPENCIL"}
+_LAST_INDEX: Final = 32_767
 _HELPERS: Final = {"EMPTY", "ARMATURE", "LIGHT", "CAMERA"}
 # What a file can bring in, users before what they use.
 _KINDS: Final = (
@@ -40,6 +43,8 @@ class Contents:
             there = getattr(bpy.data, kind, ())
             old = set(before[kind]) if before is not None else ()
             self._blocks[kind] = [block for block in there if block not in old]
+        known = set(before.scenes) if before is not None else ()
+        self.scenes: list[Any] = [scene for scene in bpy.data.scenes if scene not in known]
 
     def __getitem__(self, kind: str) -> list[Any]:
         return self._blocks[kind]
@@ -71,6 +76,9 @@ class Contents:
 
     def remove(self) -> None:
         """Take them out of ``bpy.data``."""
+        for scene in self.scenes:
+            bpy.data.scenes.remove(scene)
+        self.scenes = []
         for blocks in self._blocks.values():
             if blocks:
                 bpy.data.batch_remove(blocks)
@@ -112,8 +120,8 @@ class Asset:
 
     @property
     def lights(self) -> list[Any]:
-        """Those of its own that are kept."""
-        return [obj for obj in self.rendered if obj.type == "LIGHT"]
+        """Its own, those too that only instances show."""
+        return [obj for obj in self.contents["objects"] if obj.type == "LIGHT"]
 
     def place(self, matrix: Sequence[Sequence[float]]) -> None:
         """Move the normalised asset.
@@ -132,7 +140,6 @@ class Asset:
         )
         handle.matrix_world = Matrix(matrix) @ method
         self.placed = True
-        bpy.context.view_layer.update()
 
     def number_objects(self, first: int) -> int:
         """Give its objects their indices for the pass.
@@ -142,9 +149,18 @@ class Asset:
 
         Returns:
             Index of the next asset's first.
+
+        Raises:
+            FormatCannotHold: There are more objects than Blender has indices for.
         """
         self.object_names = {}
         seen = [obj for obj in self.contents["objects"] if obj.type not in _HELPERS]
+        if first + len(seen) - 1 > _LAST_INDEX:
+            raise FormatCannotHold(
+                f"{self.id} brings the objects to {first + len(seen) - 1:,}; Blender numbers "
+                f"{_LAST_INDEX:,}.",
+                hint="Leave object_index out of the passes, or join objects.",
+            )
         for index, obj in enumerate(sorted(seen, key=lambda item: item.name_full), first):
             obj.pass_index = index
             self.object_names[index] = obj.name
@@ -156,6 +172,8 @@ class Asset:
         self.edits.undo()
         if self.normalization.handle is not None:
             bpy.data.objects.remove(self.normalization.handle)
+        if self.normalization.parts is not None:
+            bpy.data.collections.remove(self.normalization.parts)
         self.contents.remove()
         bpy.data.collections.remove(self.collection)
 
@@ -169,9 +187,6 @@ def bring_in(
         kind: Its format, as :func:`objaverse_render_addon.assets.formats.inspect_file` found it.
         alone: Whether Blender is empty; a .blend file is opened then, else appended.
 
-    Args:
-        to_world: 4x4, from the views' scene units to the world of ``scene``.
-
     Returns:
         The scene that it came into, all that came, and how.
     """
@@ -179,24 +194,22 @@ def bring_in(
         importer = importers.import_file(path, kind, keep_lights=keep_lights)
         return bpy.context.scene, Contents(), importer
     before = Contents()
-    scenes = set(bpy.data.scenes)
     if kind == "blend":
         scene, importer = importers.append_scene(path), importers.Import("libraries.load", [])
     else:
         scene = bpy.data.scenes.new("Objaverse Import")
         bpy.context.window.scene = scene
         importer = importers.import_file(path, kind, keep_lights=keep_lights)
-    for other in set(bpy.data.scenes) - scenes - {scene}:
-        bpy.data.scenes.remove(other)
     return scene, Contents(before), importer
 
 
-def link_rendered(source: Any, contents: Contents, target: Any, keep_lights: bool) -> list[Any]:
-    """Put what a scene renders into a collection, and make the viewport show just that.
+def link_rendered(
+    source: Any, contents: Contents, target: Any, keep_lights: bool
+) -> list[Any]:
+    """Put what a scene and its background scenes render, at any time, into a collection.
 
-    Cameras, probes and speakers stay behind, lights too unless they are kept; so does whatever
-    is hidden in renders. What the viewport shows is made equal to what renders, because the
-    evaluated scene that scripts can see is the viewport's.
+    Cameras, probes, speakers and strokes stay behind, lights too unless they are kept; so does
+    whatever is hidden in renders for good.
 
     Args:
         source: The scene that ``contents`` came into.
@@ -206,16 +219,21 @@ def link_rendered(source: Any, contents: Contents, target: Any, keep_lights: boo
         The objects, by name.
     """
     for obj in contents["objects"]:
+        if obj.type == "LIGHT" and not keep_lights:
+            # Instances would shine all the same.
+            obj.hide_render = True
         # They catch shadows or cut holes for a picture that others are put behind.
         if obj.type not in _HELPERS and (obj.is_shadow_catcher or obj.is_holdout):
             obj.hide_render = True
-    rendered = {
-        obj
-        for layer in source.view_layers
-        if layer.use
-        for obj in _rendered(layer.layer_collection)
-    }
-    _show_what_renders(contents)
+    rendered: set[Any] = set()
+    scenes: list[Any] = []
+    while source is not None and source not in scenes:
+        # Of a background scene Blender renders one view layer.
+        layers = [layer for layer in source.view_layers if layer.use]
+        for layer in layers[:1] if scenes else layers:
+            rendered.update(_rendered(layer.layer_collection))
+        scenes.append(source)
+        source = source.background_set
     linked = [
         obj
         for obj in sorted(rendered, key=lambda item: item.name_full)
@@ -226,7 +244,7 @@ def link_rendered(source: Any, contents: Contents, target: Any, keep_lights: boo
     return linked
 
 
-def shown_objects(contents: Contents, rendered: list[Any]) -> list[Any]:
+def shown_objects(contents: Contents, rendered: list[Any], look: Look) -> list[Any]:
     """What renders, and what only its instances show."""
     known = set(rendered)
     others = {
@@ -236,8 +254,9 @@ def shown_objects(contents: Contents, rendered: list[Any]) -> list[Any]:
     }
     if not others:
         return rendered
-    instances = bpy.context.evaluated_depsgraph_get().object_instances
-    shown = {item.object.original for item in instances if item.is_instance}
+    shown = look(
+        lambda graph: {i.object.original for i in graph.object_instances if i.is_instance}
+    )
     return rendered + sorted(others & shown, key=lambda item: item.name_full)
 
 
@@ -245,31 +264,7 @@ def _rendered(layer: Any) -> Iterator[Any]:
     if layer.exclude or layer.collection.hide_render or layer.holdout or layer.indirect_only:
         return
     for obj in layer.collection.objects:
-        if not obj.hide_render:
+        if not obj.hide_render or "hide_render" in compat.animated_paths(obj):
             yield obj
     for child in layer.children:
         yield from _rendered(child)
-
-
-def _show_what_renders(contents: Contents) -> None:
-    for obj in contents["objects"]:
-        obj.hide_viewport = obj.hide_render
-        if obj.instance_type != "NONE" or obj.particle_systems:
-            obj.show_instancer_for_viewport = obj.show_instancer_for_render
-        _match_modifiers(obj.modifiers)
-    for collection in contents["collections"]:
-        collection.hide_viewport = collection.hide_render
-    for settings in contents["particles"]:
-        settings.display_percentage = 100
-    for curve in contents["curves"]:
-        if curve.render_resolution_u:
-            curve.resolution_u = curve.render_resolution_u
-    for ball in contents["metaballs"]:
-        ball.resolution = ball.render_resolution
-
-
-def _match_modifiers(modifiers: Iterable[Any]) -> None:
-    for modifier in modifiers:
-        modifier.show_viewport = modifier.show_render
-        if modifier.type in ("SUBSURF", "MULTIRES"):
-            modifier.levels = modifier.render_levels

@@ -15,6 +15,7 @@ import bpy
 from ..errors import RenderFailed, UnsupportedFormat
 
 __all__ = [
+    "animated_paths",
     "call_operator",
     "compositor_tree",
     "engine_id",
@@ -44,7 +45,12 @@ def set_checked(owner: Any, **values: Any) -> None:
     for name, value in values.items():
         if name not in owner.bl_rna.properties:
             raise RenderFailed(f"Blender {bpy.app.version_string}: {owner} has no {name}.")
-        setattr(owner, name, value)
+        try:
+            setattr(owner, name, value)
+        except (TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise RenderFailed(
+                f"Blender {bpy.app.version_string} does not take {value!r} for {name}: {error}."
+            ) from error
         got = getattr(owner, name)
         if isinstance(value, float):
             same = abs(got - value) <= 1e-5 * max(1.0, abs(value))
@@ -54,6 +60,30 @@ def set_checked(owner: Any, **values: Any) -> None:
             raise RenderFailed(
                 f"Blender {bpy.app.version_string} made {name} {got!r} instead of {value!r}."
             )
+
+
+def animated_paths(block: Any) -> set[str]:
+    """Data paths of a datablock that curves, strips or drivers change."""
+    animation = block.animation_data
+    if animation is None:
+        return set()
+    actions = [animation.action]
+    actions += [strip.action for track in animation.nla_tracks for strip in track.strips]
+    curves = [curve for action in actions if action for curve in _curves(action)]
+    return {curve.data_path for curve in (*curves, *animation.drivers)}
+
+
+def _curves(action: Any) -> list[Any]:
+    """Of all of an action's slots; which slot is whose does not matter where names do."""
+    if not hasattr(action, "layers"):
+        return list(action.fcurves)
+    return [
+        curve
+        for layer in action.layers
+        for strip in layer.strips
+        for bag in strip.channelbags
+        for curve in bag.fcurves
+    ]
 
 
 def engine_id(name: str) -> str:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import bpy
 
 from ..errors import DeviceUnavailable
+from .compat import set_checked
 
-__all__ = ["Device", "available_devices", "gpu_ids", "select_device"]
+__all__ = [
+    "Device",
+    "available_devices",
+    "gpu_beside",
+    "gpu_ids",
+    "select_device",
+    "used_device",
+]
 
 # Best first.
 GPU_KINDS: Final = ("OPTIX", "CUDA", "HIP", "ONEAPI", "METAL")
@@ -17,7 +27,7 @@ GPU_KINDS: Final = ("OPTIX", "CUDA", "HIP", "ONEAPI", "METAL")
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """The processor that Cycles was told to use.
+    """A processor that Cycles renders on.
 
     Attributes:
         kind: ``CPU`` or one of :data:`GPU_KINDS`.
@@ -60,6 +70,40 @@ def gpu_ids() -> list[str]:
     return sorted(found)
 
 
+def gpu_beside(devices: Path = Path("/dev")) -> str:
+    """A GPU that this machine shows this process and that Cycles may not be able to use.
+
+    Args:
+        devices: Folder of the device files.
+
+    Returns:
+        What gives it away; empty where there is none, where it was hidden on purpose, or where the
+        system (macOS, Windows) has no such sign.
+    """
+    hidden = {"", "-1", "NoDevFiles"}
+    signs = ("CUDA_VISIBLE_DEVICES", "nvidia[0-9]*"), ("HIP_VISIBLE_DEVICES", "kfd")
+    for variable, pattern in signs:
+        found = sorted(devices.glob(pattern)) if devices.is_dir() else []
+        if found and os.environ.get(variable, "all") not in hidden:
+            return str(found[0])
+    return ""
+
+
+def used_device(scene: Any) -> Device:
+    """What Cycles renders a scene on, as scene and preferences are now, whatever was wished.
+
+    Cycles says it nowhere in what it writes. It chooses by these when a render begins, and takes
+    the CPU where none of the kind is switched on (``blender_device_info`` in its sources).
+    """
+    found = _preferences()
+    kind = str(found.compute_device_type)
+    if scene.cycles.device == "GPU" and kind != "NONE":
+        names = tuple(device.name for device in found.devices if device.use and device.type == kind)
+        if names:
+            return Device(kind, names)
+    return Device("CPU", tuple(available_devices()["CPU"]))
+
+
 def select_device(wanted: str) -> Device:
     """Make Cycles use a device; what was asked for and is not there is an error.
 
@@ -84,9 +128,9 @@ def select_device(wanted: str) -> Device:
                 f"The device {wanted} was asked for, but this Blender has: {there}.",
                 hint="Use --device auto or one of these.",
             )
-        preferences.compute_device_type = kind
+        set_checked(preferences, compute_device_type=kind)
         for device in preferences.get_devices_for_type(kind):
-            device.use = device.type == kind
+            set_checked(device, use=device.type == kind)
         return Device(kind, tuple(found[kind]))
-    preferences.compute_device_type = "NONE"
+    set_checked(preferences, compute_device_type="NONE")
     return Device("CPU", tuple(found["CPU"]))

@@ -42,7 +42,9 @@ def light_scene(
     if rules.mode == "keep":
         scene.world = source_world
         record["world"] = source_world.name if source_world else None
-        record["lights"] = sorted(obj.name for obj in scene.objects if obj.type == "LIGHT")
+        instanced = {obj.instance_collection for obj in scene.objects} - {None}
+        seen = {*scene.objects}.union(*(item.all_objects for item in instanced))
+        record["lights"] = sorted(obj.name for obj in seen if obj.type == "LIGHT")
         return record
     if rules.mode == "xl":
         scene.world = _new_world((XL_WORLD,) * 3, 1.0)

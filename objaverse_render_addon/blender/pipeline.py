@@ -91,9 +91,15 @@ def _give_frame(sink: FrameSink, frame: Frame, completed: Future[None]) -> None:
     completed.result()
     for check in frame.checks:
         if check.status == "failed":
+            hint = "The data contradict themselves; please report this asset."
+            if check.name.startswith("witness_"):
+                hint = (
+                    "What was rendered is not what the file has: a part was lost, or came twice. "
+                    "--witness off renders it as it came in; please report this asset."
+                )
             raise CheckFailed(
                 f"view {frame.view.index} failed the check {check.name} ({check.value:g}).",
-                hint="The data contradict themselves; please report this asset.",
+                hint=hint,
             )
     sink.frame(frame)
 

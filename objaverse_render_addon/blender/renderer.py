@@ -17,9 +17,11 @@ import numpy as np
 
 from ..cameras import Camera, draw
 from ..checks import check_color, check_geometry
-from ..dataset.images import cycles_seconds, encode_srgb8, read_exr
+from ..dataset.images import cycles_seconds, encode_srgb8, half_floats, read_exr
 from ..errors import DiskFull, RenderError, RenderFailed
 from ..frame import Check, Frame, Shot, assemble, unwritten
+from ..passspec import PICTURES
+from ..witness import Witness
 from . import compat
 from .passes import set_output, setup_passes
 from .stage import Stage
@@ -41,11 +43,15 @@ class Renderer:
     Args:
         key: What the noise's seeds go by; an asset's id.
         scratch: Folder for temporary images, best in memory; emptied as they are read.
+        witness: Of the one file on the stage.
     """
 
-    def __init__(self, stage: Stage, key: str, scratch: Path) -> None:
-        self.stage, self.key, self.scratch = stage, key, scratch
+    def __init__(
+        self, stage: Stage, key: str, scratch: Path, witness: Witness | None = None
+    ) -> None:
+        self.stage, self.key, self.scratch, self.witness = stage, key, scratch, witness
         self.job = stage.job
+        self._before: Frame | None = None
         self._output = setup_passes(stage.scene, stage.layer, self.job.pixels.passes, scratch)
 
     def render(self, shot: Shot, witnesses: Iterable[Frame] = ()) -> Frame:
@@ -99,7 +105,7 @@ class Renderer:
                 frame.opaque = self.job.lighting.background is not None
                 yield frame, path
         stage.watch.add("geometry", since)
-        if "rgb" in self.job.pixels.passes:
+        if not PICTURES.isdisjoint(self.job.pixels.passes):
             stage.set_up_color()
 
     def read_geometry(self, frame: Frame, path: Path) -> Frame:
@@ -113,11 +119,14 @@ class Renderer:
     def check_geometry(self, frame: Frame, witnesses: list[Frame]) -> list[Check]:
         """Hold a frame against the stage and other frames; from any thread."""
         assert frame.bounds is not None
-        return check_geometry(frame, frame.bounds, witnesses)
+        checks = check_geometry(frame, frame.bounds, witnesses)
+        if self.witness is not None and checks[0].status != "failed":
+            checks += self.witness.checks(frame, frame.bounds)
+        return checks
 
     def color(self, frame: Frame) -> Path | None:
         """Render a frame's colour; the file that :meth:`read_color` reads, if it is wanted."""
-        if "rgb" not in self.job.pixels.passes:
+        if PICTURES.isdisjoint(self.job.pixels.passes):
             return None
         since = time.perf_counter()
         stage = self.stage
@@ -128,7 +137,7 @@ class Renderer:
         self._set_border(frame.camera, frame.object_box, BOX_MARGIN)
         seed = draw(self.job.seed, self.key, frame.key.stream("noise"), frame.view.index, 1)
         frame.noise_seed = int(seed[0] * 2**31)
-        stage.scene.cycles.seed = frame.noise_seed
+        compat.set_checked(stage.scene.cycles, seed=frame.noise_seed)
         stage.scene.render.filepath = str(path)
         self._render(path)
         stage.watch.add("color", since)
@@ -145,10 +154,16 @@ class Renderer:
         if path is not None:
             channels = self._read(path, timed=True)
             linear = np.stack([channels[name] for name in "RGBA"], axis=-1)
-            frame.passes["rgb"] = encode_srgb8(linear)
+            wanted = self.job.pixels.passes
+            if "rgb" in wanted:
+                frame.passes["rgb"] = encode_srgb8(linear)
+            if "rgb_linear" in wanted:
+                frame.passes["rgb_linear"] = half_floats(linear)
         frame.checks = checked if isinstance(checked, list) else checked.result()
         if frame.checks[0].status != "failed":
-            frame.checks = frame.checks + check_color(frame)
+            before = [self._before] if self._before is not None else []
+            frame.checks = frame.checks + check_color(frame, before)
+        self._before = frame
 
     def _read(self, path: Path, *, timed: bool = False) -> dict[str, Any]:
         """A temporary image, which is gone then: the next asset uses the name again."""
@@ -190,7 +205,7 @@ class Renderer:
     ) -> None:
         """Render the object's box only; the film is transparent elsewhere anyway."""
         render = self.stage.scene.render
-        render.use_border = False
+        compat.set_checked(render, use_border=False)
         if box is None or not self.stage.bounds.exact:
             return
         width, height = camera.width, camera.height
@@ -203,7 +218,12 @@ class Renderer:
         if left >= right or top >= bottom:
             # Out of the frame altogether; any small corner shows the emptiness.
             left, top, right, bottom = 0, 0, min(8, width), min(8, height)
-        render.border_min_x, render.border_max_x = left / width, right / width
-        # Blender counts rows from the bottom.
-        render.border_min_y, render.border_max_y = 1 - bottom / height, 1 - top / height
-        render.use_border = True
+        compat.set_checked(
+            render,
+            border_min_x=left / width,
+            border_max_x=right / width,
+            # Blender counts rows from the bottom.
+            border_min_y=1 - bottom / height,
+            border_max_y=1 - top / height,
+            use_border=True,
+        )

@@ -13,8 +13,11 @@ from ..cameras import Rig, View, sample_views
 from ..errors import InvalidJob
 from ..frame import Shot
 from ..job import RenderJob
+from ..witness import Witness
+from ..words import how_many
+from .devices import Device, used_device
 from .renderer import Renderer
-from .stage import BOUNCES, FILTER_WIDTH, Stage
+from .stage import BOUNCES, Stage
 
 __all__ = ["Session"]
 
@@ -51,6 +54,12 @@ class Session:
         self.stage = Stage(self.job)
         self.asset = self.stage.add(path, asset_id, self.job.asset, on_stage, folders)
         self.stage.light(asset_id)
+        self.witness: Witness | None = None
+        if self.job.asset.witness != "off":
+            moved = self.asset.normalization
+            self.witness = Witness(
+                path, self.asset.kind, moved.scale, moved.translation, self.job.seed
+            )
         self._settle()
 
     def _settle(self) -> None:
@@ -61,7 +70,9 @@ class Session:
             center = normalization.before.center.tolist()
             rig = Rig((center[0], center[1], center[2]), normalization.before.longest_edge / 2)
         self.views: list[View] = sample_views(self.job, self.asset_id, normalization.points, rig)
-        self.renderer = Renderer(self.stage, self.asset_id, self._scratch)
+        self.renderer = Renderer(
+            self.stage, self.asset_id, self._scratch, self.witness
+        )
 
     def set(self, values: Mapping[str, Any]) -> None:
         """Change the job of the scene that is open.
@@ -102,18 +113,41 @@ class Session:
     @property
     def warnings(self) -> list[str]:
         """``name: sentence`` each."""
-        return [*self.asset.warnings, *self.stage.warnings]
+        return [
+            *self.asset.warnings, *self.stage.warnings, *self._dropped_faces(),
+            *self._other_device(),
+        ]  # fmt: skip
+
+    def _other_device(self) -> list[str]:
+        used, told = used_device(self.stage.scene), self.stage.device
+        if used == told:
+            return []
+        return [f"other-device: Cycles was to render on {told.kind}, but rendered on {used.kind}."]
+
+    def _dropped_faces(self) -> list[str]:
+        dropped = self._witness_record().get("faces_dropped", 0)
+        if not dropped:
+            return []
+        return [
+            f"dropped-faces: Blender left out {how_many(dropped, 'face')} of the file that had no "
+            "area, came twice or named vertices that are not there."
+        ]
 
     @property
     def device(self) -> str:
         """What renders."""
-        return ", ".join(self.stage.device.names) or self.stage.device.kind
+        device = used_device(self.stage.scene)
+        return ", ".join(device.names) or device.kind
 
     def facts(self) -> dict[str, Any]:
         """What the metadata say of scene and engine, by the names of ``asset_record``."""
         normalization = self.asset.normalization
         return {
-            "scene": {**self.asset.record, **self.stage.record},
+            "scene": {
+                **self.asset.record,
+                **self.stage.record,
+                "witness": self._witness_record(),
+            },
             "normalization": {
                 "method": normalization.method,
                 "scale": normalization.scale,
@@ -126,17 +160,26 @@ class Session:
             "seconds": dict(self.stage.watch.seconds),
         }
 
+    def _witness_record(self) -> dict[str, Any]:
+        if self.witness is None:
+            return {"read": False, "reason": "off"}
+        record = self.witness.record
+        if record["read"]:
+            record["faces_dropped"] = self.witness.dropped(self.asset.record["poly_count"])
+        return record
+
     def _engine_record(self) -> dict[str, Any]:
-        engine = self.job.engine
+        engine, scene = self.job.engine, self.stage.scene
+        device: Device = used_device(scene)
         return {
             "engine": engine.engine,
             "geometry_engine": "cycles, one sample at the pixel centre",
             "samples": engine.samples,
             "denoised": self.stage.denoised,
-            "device": self.stage.device.kind,
-            "device_names": list(self.stage.device.names),
+            "device": device.kind,
+            "device_names": list(device.names),
             "bounces": BOUNCES,
-            "filter_width_px": FILTER_WIDTH,
+            "filter_width_px": self.stage.filter_width,
             "view_transform": "Standard",
             "blender_version": bpy.app.version_string,
             "blender_build": bpy.app.build_hash.decode(errors="replace"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,12 +16,14 @@ from ..cameras import Camera, View
 from ..frame import Bounds
 from ..job import AssetRules, RenderJob
 from ..passspec import PASSES
-from . import backfaces, compat, importers, lighting, materials
+from . import backfaces, bodies, compat, doubts, importers, lighting, materials
 from .asset import Asset, bring_in, link_rendered, shown_objects
 from .camera import apply_camera, new_camera
-from .devices import Device, select_device
+from .devices import Device, gpu_beside, select_device
 from .edits import Edits
-from .normalization import bounds_of, measure, normalize
+from .evaluated import Onlooker
+from .measuring import Measurement, bounds_of, measure
+from .normalization import normalize
 from .reach import Gate
 from .surfaces import Surfaces
 
@@ -45,7 +47,7 @@ _FEW: Final = 32
 
 _OF_SETTINGS: Final = (
     "unclear-materials:", "unclear-transparency:", "materials-out-of-range:", "back-faces-shown:",
-    "back-faces-differ:", "not-denoised:",
+    "back-faces-differ:", "bumped-normals:", "not-denoised:",
 )  # fmt: skip
 """Warnings that :meth:`Stage.settings` says anew each time."""
 
@@ -78,8 +80,9 @@ class Stage:
         assets: What is on it, by id.
         record: What the metadata say of light and materials, ready for JSON.
         warnings: ``name: sentence`` each, of the stage as a whole.
-        device: What Cycles renders on.
+        device: What Cycles was told to render on.
         denoised: Whether RGB is denoised; not every build of Blender can.
+        filter_width: Of colour's pixel filter, in pixels, as Blender has it.
         frame: The animation frame that is shown.
         constants: (N, channels) all values of a material pass, where they are few.
     """
@@ -95,10 +98,14 @@ class Stage:
         self.constants: dict[str, npt.NDArray[np.float64]] = {}
         self.device = Device("CPU", ())
         self.denoised = False
+        self.filter_width = FILTER_WIDTH
         self.frame = 0
         self._scene: Any = None
         self._camera: Any = None
         self._source_world: Any = None
+        self._onlooker: Any = None
+        self._clocks: dict[str, Any] = {}
+        self._still: dict[str, int] = {}
         self._together: tuple[Bounds, npt.NDArray[np.float64]] | None = None
 
     # --- Assets ---------------------------------------------------------------------------------
@@ -143,19 +150,24 @@ class Stage:
             self._source_world = source.world
             self._make_scene(source.frame_current)
         collection = bpy.data.collections.new(asset_id)
-        self.scene.collection.children.link(collection)
+        for scene in (self.scene, self._onlooker.scene):
+            scene.collection.children.link(collection)
+        # Only what renders is looked at, and evaluating the viewport too takes as long.
+        collection.hide_viewport = True
+        if alone:
+            self.frame = source.frame_current if rules.frame is None else rules.frame
+        moving = bodies.rest(source, self.frame)
         rendered = link_rendered(source, contents, collection, keep)
         bpy.context.window.scene = self.scene
-        if not alone:
-            bpy.data.scenes.remove(source)
-        for obj in rendered:
-            obj.hide_set(False)
-            obj.select_set(False)
-        if alone:
-            self.set_time(self.scene.frame_current if rules.frame is None else rules.frame)
+        # Its drivers go on to read the time from the scene that it came with.
+        self._clocks[asset_id] = source
+        if moving:
+            self._still[asset_id] = self.frame
+        self.set_time(self.frame)
+        said = doubts.of_contents(contents)
         asset = self._normalized(asset_id, kind, collection, contents, rendered, rules, alone)
         asset.record = {**record, **asset.record}
-        asset.warnings += [*gate.warnings, *importer.warnings]
+        asset.warnings += [*gate.warnings, *importer.warnings, *said]
         if keep:
             lighting.rescale_lights(asset.lights, asset.normalization.scale)
         self.assets[asset_id] = asset
@@ -176,17 +188,22 @@ class Stage:
         assert rules.normalize
         seed, colored = self.job.seed, list(contents["materials"])
         edits = Edits()
+        lit = contents["worlds"] if self.job.lighting.mode == "keep" else []
         missing = materials.replace_missing_textures(
-            edits, colored, contents["node_groups"], rules, seed, asset_id
+            edits, colored + lit, contents["node_groups"], rules, seed, asset_id
         )
+        unread = materials.fill_unread(edits, colored) if kind.startswith("usd") else []
         materials.use_nodes(edits, colored)
-        shown = shown_objects(contents, rendered)
-        painted = materials.color_uncolored(edits, shown, rules, seed, asset_id, kind)
+        shown = shown_objects(contents, rendered, self._look)
+        painted = materials.color_uncolored(edits, shown, rules, seed, asset_id, kind, self._look)
         colored += painted.materials
         culled = []
         if kind in backfaces.CULLED_FORMATS:
             culled = backfaces.cull_back_faces(edits, shown)
-        normalization = normalize(collection, rules.normalize, None if alone else {*rendered})
+        normalization = normalize(
+            collection, rules.normalize, None if alone else {*rendered}, self._measure,
+            may_instance=True,
+        )  # fmt: skip
         asset = Asset(
             asset_id, kind, collection, contents, rendered, normalization, colored, edits=edits,
             frame=self.frame,
@@ -207,12 +224,19 @@ class Stage:
             "frame": self.frame,
         }
         asset.warnings = list(normalization.warnings)
+        if unread:
+            asset.warnings.append(
+                f"unread-materials: Blender reads no surface of {', '.join(unread[:5])}, as of "
+                "those that are MaterialX alone; neutral grey stands in."
+            )
         if missing["count"]:
             asset.warnings.append(f"missing-textures: {', '.join(missing['files'][:5])}")
         return asset
 
     def remove(self, asset_id: str) -> None:
         """Take an asset off the stage."""
+        self._clocks.pop(asset_id)
+        self._still.pop(asset_id, None)
         self.assets.pop(asset_id).remove()
         self._changed()
 
@@ -246,9 +270,16 @@ class Stage:
                     normal = asset.normalization
                     self._together = normal.bounds, normal.points
             if self._together is None:
-                together = measure()
+                together = self._measure()
                 self._together = bounds_of(together), together.points
         return self._together
+
+    def _look(self, task: Callable[[Any], Any]) -> Any:
+        return self._onlooker.look(self.frame, task)
+
+    def _measure(self, only: Iterable[Any] | None = None) -> Measurement:
+        measured: Measurement = self._look(lambda graph: measure(only, graph))
+        return measured
 
     # --- What decides a pixel -------------------------------------------------------------------
 
@@ -260,13 +291,26 @@ class Stage:
     def _make_scene(self, frame: int) -> None:
         self._scene = bpy.data.scenes.new("Objaverse")
         self._scene.frame_set(frame)
+        self._onlooker = Onlooker()
         self._set_up_render()
         self.device = select_device(self.job.engine.device)
-        self._scene.cycles.device = "CPU" if self.device.kind == "CPU" else "GPU"
+        on_cpu = self.device.kind == "CPU"
+        compat.set_checked(self._scene.cycles, device="CPU" if on_cpu else "GPU")
+        if on_cpu and self.job.engine.device == "auto" and (beside := gpu_beside()):
+            self.warnings.append(
+                f"cpu-beside-gpu: Blender finds no GPU, so the CPU renders, but there is {beside}; "
+                "its driver may be too old."
+            )
 
     def set_time(self, frame: int) -> None:
         """Stop time at an animation frame."""
+        for clock in self._clocks.values():
+            clock.frame_current = frame
         self.scene.frame_set(frame)
+        for asset_id, still in self._still.items():
+            text = f"still-bodies: rigid bodies of {asset_id} stand as at frame {still} throughout."
+            if still != frame and text not in self.warnings:
+                self.warnings.append(text)
         self.scene.render.use_motion_blur = False
         self.frame = frame
         self._changed()
@@ -306,6 +350,7 @@ class Stage:
             ("unclear-materials", surfaces.unclear),
             ("unclear-transparency", surfaces.unclear_opacity),
             ("materials-out-of-range", surfaces.out_of_range),
+            ("bumped-normals", surfaces.bumped),
         ):
             if those:
                 kept.append(f"{name}: {', '.join(those[:5])}")
@@ -361,8 +406,8 @@ class Stage:
         compat.set_checked(
             scene.cycles, pixel_filter_type="BLACKMAN_HARRIS", filter_width=_TINY_FILTER
         )
-        scene.cycles.seed = 0
-        scene.render.use_border = False
+        compat.set_checked(scene.cycles, seed=0)
+        compat.set_checked(scene.render, use_border=False)
         compat.set_compositing(scene, True)
 
     def set_up_color(self) -> None:
@@ -376,8 +421,11 @@ class Stage:
         if engine.engine == "cycles":
             compat.set_checked(scene.cycles, filter_width=FILTER_WIDTH, samples=engine.samples)
             compat.set_checked(scene.cycles, use_denoising=self.denoised)
+            self.filter_width = round(float(scene.cycles.filter_width), 6)
         elif engine.engine == "eevee":
-            scene.eevee.taa_render_samples = engine.samples
+            compat.set_checked(scene.render, filter_size=FILTER_WIDTH)
+            self.filter_width = round(float(scene.render.filter_size), 6)
+            compat.set_checked(scene.eevee, taa_render_samples=engine.samples)
         compat.set_image_format(scene.render.image_settings, multilayer=False)
 
     def _set_up_render(self) -> None:

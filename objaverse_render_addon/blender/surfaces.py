@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 
 from ..passspec import MATERIAL_PASSES
-from . import compat
+from . import compat, surface_normals
 from .edits import Edits
 from .shader_sockets import Value, clamped, feed
 from .shader_values import Kind, ShaderValues, surface_input
@@ -51,6 +51,7 @@ class Surfaces:
         out_of_range: Names of those that have constants outside of 0..1.
         of_the_view: Names of those that are there from one side and not from another.
         converted: Names of those whose specular-glossiness was converted.
+        bumped: Names of those whose displacement turns the geometric normals too.
         constants: Pass to all values (r, g, b) that its materials write, where all are constant.
     """
 
@@ -58,11 +59,13 @@ class Surfaces:
         self.threshold = threshold
         wanted = set(passes)
         self._passes: list[Any] = [name for name in MATERIAL_PASSES if name in wanted]
+        self._normals = surface_normals.LAYER in wanted
         self.unclear: list[str] = []
         self.unclear_opacity: list[str] = []
         self.out_of_range: list[str] = []
         self.of_the_view: list[str] = []
         self.converted: list[str] = []
+        self.bumped: list[str] = []
         self.constants: dict[str, set[tuple[float, ...]]] = {name: set() for name in self._passes}
         self._clips: list[_Clip] = []
         self._clear: list[tuple[Any, Any]] = []
@@ -90,6 +93,9 @@ class Surfaces:
             if surface is None or surface.is_linked or not _has_volume(tree):
                 for name in self._passes:
                     self._write(edits, material, values, surface, name, solid)
+                if self._normals:
+                    surface_normals.write(edits, tree, solid)
+                    self._note(self.bumped, material, surface_normals.is_bumped(material))
             self._note(self.converted, material, values.converted)
         self._clear += values.clear
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import InvalidJob
-from ..job import PASS_NAMES, PATTERNS, JobField, RenderJob, job_fields
+from ..job import PASS_NAMES, PATTERNS, RECIPES, JobField, RenderJob, job_fields, recipe_named
 
-__all__ = ["JOB_FLAGS", "add_job_flags", "job_of", "joined"]
+__all__ = ["JOB_FLAGS", "add_job_flags", "flags_of", "job_of", "joined"]
 
 
 def _range(text: str) -> list[float]:
@@ -146,8 +146,13 @@ def joined(arguments: Sequence[str]) -> list[str]:
 
 
 def add_job_flags(parser: argparse.ArgumentParser) -> None:
-    """Add ``--job`` and a flag for each of its fields."""
+    """Add ``--job``, ``--recipe`` and a flag for each of the job's fields."""
     parser.add_argument("--job", type=Path, metavar="FILE", help="TOML or JSON; flags override it")
+    parser.add_argument(
+        "--recipe", metavar="NAME",
+        help="cameras, light, passes, size and export of a trainer; flags override it; list says "
+        f"what each is: {', '.join(RECIPES)}",
+    )  # fmt: skip
     for title, flags in JOB_FLAGS.items():
         group = parser.add_argument_group(title)
         for flag, path, arguments in flags:
@@ -155,12 +160,14 @@ def add_job_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def job_of(options: argparse.Namespace) -> RenderJob:
-    """The job that ``--job`` and the flags describe.
+    """The job that ``--job``, over it ``--recipe``, and over both the flags describe.
 
     Raises:
         InvalidJob: In the words of the flags.
     """
     job = RenderJob.load(options.job) if options.job else RenderJob()
+    if options.recipe:
+        job = job.with_values(recipe_named(options.recipe).values)
     values = {
         name.removeprefix("job:"): value
         for name, value in vars(options).items()
@@ -176,7 +183,7 @@ def job_of(options: argparse.Namespace) -> RenderJob:
             # The job file's path belongs to the mode that the flag overrides.
             values[path] = None
     if values.get("cameras.pattern", job.cameras.pattern) != job.cameras.pattern:
-        # A job file's ranges belong to the pattern that the flag overrides.
+        # A job file's or a recipe's ranges belong to the pattern that the flag overrides.
         for name in ("views", "radius", "elevation", "fov", "framing"):
             values.setdefault(f"cameras.{name}", None)
     try:
@@ -187,3 +194,30 @@ def job_of(options: argparse.Namespace) -> RenderJob:
         for path, flag in flags.items():
             message = message.replace(f"{path} ", f"{flag} ")
         raise type(error)(message, hint=error.hint) from error
+
+
+def flags_of(values: Mapping[str, Any]) -> str:
+    """Settings of a job by dotted path, as they are typed; what is not set is left out."""
+    said = []
+    for path, value in values.items():
+        field = job_fields()[path]
+        form, flag = field.setting.form, field.setting.flag
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            if value == field.default:
+                continue  # Of such there is a flag for the other one only.
+            said.append(flag if value else f"--no-{flag.removeprefix('--')}")
+            continue
+        if form == "color":
+            typed = "#" + "".join(f"{round(255 * channel):02x}" for channel in value)
+        elif form == "range":
+            typed = ":".join(f"{number:.7g}" for number in dict.fromkeys(value))
+        elif form == "size":
+            typed = "x".join(str(number) for number in dict.fromkeys(value))
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            typed = ",".join(str(item) for item in value)
+        else:
+            typed = str(value)
+        said.append(f"{flag} {typed}")
+    return " ".join(said)

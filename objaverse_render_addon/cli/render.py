@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidJob, exit_code_of
-from ..job import CameraRules, RenderJob
+from ..job import RECIPES, CameraRules, RenderJob, recipe_named
 from ..words import how_many, redacted
 from .common import add_blender, complain, number_from, reason_or_all, whole_from
-from .flags import add_job_flags, job_of
+from .flags import add_job_flags, flags_of, job_of
 from .progress import JsonProgress, TerminalProgress
-from .terminal import say, show, show_text
+from .terminal import say, show, show_text, warn
 
-__all__ = ["add"]
+__all__ = ["add", "exports_of"]
 
 _EXAMPLES = """\
 examples:
@@ -22,6 +22,8 @@ examples:
   objaverse-render render *.glb --out data --cameras ring --views 24 --elevation 20
   objaverse-render render a.obj --out data --resolution 256 --samples 16 --layout folder
   objaverse-render render a.glb --out data --radius 1.8:2.4 --fov 40 --framing allow --seed 7
+  objaverse-render render *.glb --out data --recipe zero123
+  objaverse-render render --recipe list
   objaverse-render render a.glb --print-job > job.toml
   objaverse-render render *.glb --out data --job job.toml
   objaverse-render render uids.txt --out data --workers 8 --layout webdataset
@@ -87,7 +89,7 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--export", action="append", default=[], metavar="FORMAT[=DIR]",
         help="also write each asset as a trainer reads it (default: OUT-FORMAT); may be repeated; "
-        "objaverse-render export --to help lists the formats",
+        "objaverse-render export --to help lists the formats; none is for a recipe's own",
     )  # fmt: skip
     group.add_argument("--json", action="store_true", help="one JSON object per event")
     group.add_argument("--quiet", action="store_true", help="only failures")
@@ -200,13 +202,38 @@ def _shard(text: str) -> tuple[int, int]:
     return int(index), int(total)
 
 
+def exports_of(options: argparse.Namespace) -> dict[str, str]:
+    """Formats to their folders, or to nothing where none is given: ``--export``, or the recipe's.
+
+    Raises:
+        InvalidJob: ``none`` beside others.
+    """
+    if options.export == ["none"]:
+        return {}
+    if "none" in options.export:
+        raise InvalidJob("--export none is given beside others.", hint="Leave it or them away.")
+    if not options.export and options.recipe:
+        return {recipe_named(options.recipe).export: ""}
+    return {name: folder for name, _, folder in (text.partition("=") for text in options.export)}
+
+
 def _render(options: argparse.Namespace) -> int:
     from ..batch.exports import Exports
     from ..batch.options import Fetching, RunOptions, Selection, Storage, Workers
     from ..batch.queue.plan import plan
     from ..batch.run import render
 
+    if options.recipe in ("help", "list"):
+        width = max(map(len, RECIPES))
+        show_text("\n".join(f"{name:{width}}  {each.about}" for name, each in RECIPES.items()))
+        return 0
     job = job_of(options)
+    formats = exports_of(options)
+    if options.recipe and not options.json and not options.quiet:
+        recipe = recipe_named(options.recipe)
+        said = f"recipe {options.recipe}: {flags_of(recipe.own)} --export {recipe.export}"
+        # What is printed besides may be a job.
+        warn(said)
     if options.print_job:
         show_text(job.resolved().to_toml())
         return 0
@@ -223,7 +250,7 @@ def _render(options: argparse.Namespace) -> int:
     progress = JsonProgress() if options.json else TerminalProgress(options.quiet)
     targets = {
         name: Path(folder or f"{str(options.out).rstrip('/')}-{name}")
-        for name, _, folder in (text.partition("=") for text in options.export)
+        for name, folder in formats.items()
     }
     exports = Exports(targets)
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..passspec import PASSES, Pass
-from .images import srgb_curve
+from .images import encode_srgb8, srgb_curve
 
 __all__ = [
     "COLORINGS", "RAMP", "Coloring", "Pixels", "Range", "colored", "coloring_of", "id_colors",
@@ -107,6 +107,10 @@ def _picture(data: Array, _mask: npt.NDArray[np.bool_], _span: Range | None) -> 
     return np.concatenate([data, np.full_like(data[..., :1], 255)], axis=2)
 
 
+def _light(data: Array, _mask: npt.NDArray[np.bool_], _span: Range | None) -> Pixels:
+    return encode_srgb8(np.asarray(data, np.float32))
+
+
 def _zero_or_one(data: Array, _mask: npt.NDArray[np.bool_], _span: Range | None) -> Pixels:
     value = (np.clip(data, 0, 1) * 255).astype(np.uint8)
     return np.stack([value, value, value, np.full_like(value, 255)], axis=2)
@@ -139,6 +143,7 @@ def _ids(data: Array, mask: npt.NDArray[np.bool_], _span: Range | None) -> Pixel
 
 COLORINGS: Final[dict[str, Coloring]] = {
     "picture": Coloring(_picture, "none"),
+    "light": Coloring(_light, "none"),
     "ramp": Coloring(_near_to_far, "ramp", ranged=True, exact=True),
     "direction": Coloring(_direction, "axes"),
     "point": Coloring(_point, "axes", ranged=True),

@@ -27,6 +27,7 @@ __all__ = [
     "cycles_seconds",
     "encode_png",
     "encode_srgb8",
+    "half_floats",
     "over",
     "read_exr",
     "read_foreign_exr",
@@ -172,6 +173,16 @@ def encode_srgb8(linear: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     bytes_[bytes_[:, 3] == 0] = 0
     pixels[seen] = bytes_
     return pixels
+
+
+def half_floats(linear: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
+    """Each number as the nearest of 16 bits; those beyond the largest become that, 65504.
+
+    Args:
+        linear: Any shape. What is no number becomes 0, as :func:`encode_srgb8` makes it black.
+    """
+    largest = float(np.finfo(np.float16).max)
+    return np.clip(np.nan_to_num(linear, nan=0.0), -largest, largest).astype(np.float16)
 
 
 def encode_png(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> bytes:

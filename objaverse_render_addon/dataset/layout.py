@@ -37,6 +37,7 @@ __all__ = [
     "AssetWriter",
     "asset_path",
     "color_file",
+    "color_files",
     "folder_in",
     "geometry_files",
     "new_writer",
@@ -64,8 +65,10 @@ def asset_path(out: Path, asset_id: str, layout: str) -> Path:
 
 def pass_file(key: FrameKey, name: str, geometry: str | None) -> str:
     """Name of the file that holds a pass of a frame; plain arrays where nothing else is said."""
-    if PASSES[name].is_picture:
+    if PASSES[name].is_png:
         return f"{key.stem}.png"
+    if PASSES[name].is_picture:
+        return f"{key.stem}_{name}.exr"
     return f"{key.stem}.exr" if geometry == "exr" else f"{key.stem}_{name}.{geometry or 'npy'}"
 
 
@@ -79,18 +82,23 @@ def color_file(
     return pass_file(frame.key, "rgb", None), encode_png(pixels)
 
 
+def color_files(frame: Frame, job: RenderJob, scratch: Path) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of a view's pictures."""
+    for name in job.pixels.passes:
+        if PASSES[name].is_png:
+            yield color_file(frame, job.lighting.background)
+        elif PASSES[name].is_picture:
+            file = pass_file(frame.key, name, None)
+            yield file, _exr_bytes(frame, [name], scratch / f"write-{file}")
+
+
 def geometry_files(frame: Frame, job: RenderJob, scratch: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents of a view's other files; of a frame that needs no colour yet."""
     key = frame.key
     geometry = [name for name in job.pixels.passes if not PASSES[name].is_picture]
     if job.files.geometry == "exr":
         if geometry:
-            path = scratch / f"write-{key.stem}.exr"
-            try:
-                write_exr(path, _channels(frame, geometry), {"comments": "See metadata.json"})
-                data = path.read_bytes()
-            finally:
-                path.unlink(missing_ok=True)
+            data = _exr_bytes(frame, geometry, scratch / f"write-{key.stem}.exr")
             yield pass_file(key, geometry[0], "exr"), data
         return
     for name in geometry:
@@ -100,6 +108,14 @@ def geometry_files(frame: Frame, job: RenderJob, scratch: Path) -> Iterator[tupl
         if job.files.geometry == "npz":
             data = _compressed(f"{name}.npy", data)
         yield pass_file(key, name, job.files.geometry), data
+
+
+def _exr_bytes(frame: Frame, names: list[str], scratch: Path) -> bytes:
+    try:
+        write_exr(scratch, _channels(frame, names), {"comments": "See metadata.json"})
+        return scratch.read_bytes()
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def _compressed(name: str, data: bytes) -> bytes:
@@ -117,8 +133,8 @@ def _channels(frame: Frame, names: list[str]) -> dict[str, npt.NDArray[Any]]:
         data = frame.passes[name]
         if data.dtype.kind == "u":
             data = data.astype(np.uint32)
-        for position, letter in enumerate(PASSES[name].letters):
-            channels[f"{name}.{letter}"] = data if data.ndim == 2 else data[..., position]
+        for position, channel in enumerate(PASSES[name].exr_channels):
+            channels[channel] = data if data.ndim == 2 else data[..., position]
     return channels
 
 
@@ -137,7 +153,7 @@ def arrays_from_channels(channels: dict[str, npt.NDArray[Any]]) -> dict[str, npt
     """
     passes = {}
     for name, spec in PASSES.items():
-        found = [f"{name}.{letter}" for letter in spec.letters]
+        found = spec.exr_channels
         planes = [channels[channel] for channel in found if channel in channels]
         if planes and len(planes) == len(found):
             data = planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)

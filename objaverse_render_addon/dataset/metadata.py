@@ -31,8 +31,8 @@ CONVENTIONS: Final = {
     "intrinsics": "3x3 in pixels; origin at the image's top left corner, v downwards, centre of "
     "the first pixel at (0.5, 0.5)",
     "fov_degrees": "across the shorter side of the image",
-    "sampling": "rgb is antialiased; all other passes are sampled once, at the pixel's centre, and "
-    "are valid on exactly the mask's pixels",
+    "sampling": "rgb and rgb_linear are antialiased; all other passes are sampled once, at the "
+    "pixel's centre, and are valid on exactly the mask's pixels",
     "normalization": "normalised = scale * original + translation",
     **{spec.name: spec.convention for spec in PASSES.values() if spec.convention},
 }

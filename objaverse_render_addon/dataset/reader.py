@@ -326,7 +326,7 @@ class AssetReader:
         record = self.views[index]
         size = self._size(record)
         found: dict[str, npt.NDArray[Any]] = {}
-        channels: dict[str, npt.NDArray[Any]] | None = None
+        layered: dict[str, dict[str, npt.NDArray[Any]]] = {}
         for name in self.passes if passes is None else passes:
             # What a later version calls a pass is read by its name.
             file = record.get(PASSES[name].record_key if name in PASSES else name)
@@ -343,9 +343,9 @@ class AssetReader:
                 elif file.endswith(".npz"):
                     found[name] = self._npz(file, size)
                 else:
-                    if channels is None:
-                        channels = self._exr(file, size)
-                    found[name] = channels[name]
+                    if file not in layered:
+                        layered[file] = self._exr(file, size)
+                    found[name] = layered[file][name]
             except (*_DAMAGE, SyntaxError, MemoryError) as error:
                 raise TruncatedFile(f"{self.ref}: {file} is damaged: {error}.") from error
         return found

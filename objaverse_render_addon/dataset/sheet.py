@@ -106,6 +106,8 @@ def picture_of(name: str, arrays: dict[str, npt.NDArray[Any]]) -> Pixels:
     """A pass as (H, W, 3) uint8 for people to look at, on a background."""
     data = arrays[name]
     if PASSES[name].is_picture:
+        if not PASSES[name].is_png:
+            data = colored(name, data, np.ones(data.shape[:2], bool))
         return _over_checker(data) if data.shape[-1] == 4 else data
     mask = mask_of(arrays)
     pixels = colored(name, data, np.ones(data.shape[:2], bool) if mask is None else mask)

@@ -183,7 +183,7 @@ class MultiView(MapStyle):  # type: ignore[misc]
             return
         planes = data[None] if data.ndim == 2 else np.moveaxis(data, -1, 0)
         planes = planes.astype(np.float32)
-        if not spec.is_picture:
+        if not spec.is_png:
             yield name, planes
             return
         planes /= 255.0

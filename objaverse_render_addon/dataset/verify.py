@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -93,26 +94,65 @@ def _checks(
 ) -> Iterator[tuple[int, Check]]:
     bounds: Bounds = reader.bounds
     space = reader.metadata["passes"].get("normal", {}).get("space", "camera")
-    view_dependent = bool(reader.metadata.get("materials", {}).get("view_dependent"))
+    names = {int(index) for index in reader.metadata["object_names"]}
     recent: list[Frame] = []
+    twins = _Twins()
     for position, record in enumerate(reader.views):
         view = reader.view(position)
         arrays = reader.read(position)
         problems = list(_camera_checks(view, record))
         problems += _shape_checks(arrays, view.camera.width, view.camera.height)
+        problems += _id_checks(arrays, names)
         yield from ((view.index, check) for check in problems)
         if any(check.status == "failed" for check in problems):
             continue
-        box = record["object_box_px"]
-        time = reader.key(position).time
-        frame = Frame(view, time or 0, time is not None, arrays, tuple(box) if box else None)
-        frame.view_dependent = view_dependent
-        frame.normal_space = "world" if space == "world" else "camera"
-        for check in check_frame(frame, bounds, recent):
+        frame = _frame(reader, position, arrays, space)
+        earlier = twins.of(position, arrays)
+        again = [_frame(reader, one, reader.read(one), space) for one in earlier]
+        for check in check_frame(frame, bounds, recent + again):
             yield view.index, check
         recent[1:] = [frame]
         if on_view:
             on_view(position + 1, len(reader.views))
+
+
+def _frame(
+    reader: AssetReader, position: int, arrays: dict[str, npt.NDArray[Any]], space: str
+) -> Frame:
+    box = reader.views[position]["object_box_px"]
+    time = reader.key(position).time
+    frame = Frame(
+        reader.view(position), time or 0, time is not None, arrays, tuple(box) if box else None
+    )
+    frame.view_dependent = bool(reader.metadata.get("materials", {}).get("view_dependent"))
+    frame.normal_space = "world" if space == "world" else "camera"
+    return frame
+
+
+class _Twins:
+    """Views whose arrays were seen before, to the bit; those of the view before are looked at
+    anyway.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, bytes], int] = {}
+
+    def of(self, position: int, arrays: dict[str, npt.NDArray[Any]]) -> set[int]:
+        """Positions of one earlier view for each array that it shares with one."""
+        found = set()
+        for name in ("rgb", "depth", "distance", "position"):
+            if name in arrays and arrays[name].any():
+                digest = hashlib.blake2b(np.ascontiguousarray(arrays[name]).data, digest_size=16)
+                found.add(self._seen.setdefault((name, digest.digest()), position))
+        return found - {position, position - 1, 0}
+
+
+def _id_checks(arrays: dict[str, npt.NDArray[Any]], names: set[int]) -> Iterator[Check]:
+    """Whether the metadata name every object that is seen."""
+    if "object_index" in arrays and arrays["object_index"].dtype.kind == "u":
+        unknown = set(np.unique(arrays["object_index"]).tolist()) - names - {0}
+        status: Any = "failed" if unknown else "ok"
+        yield Check("object_index_named", status, float(min(unknown, default=0)))
 
 
 def _camera_checks(view: View, record: dict[str, Any]) -> Iterator[Check]:

@@ -14,7 +14,7 @@ from .. import __version__
 from ..frame import Frame
 from ..job import RenderJob
 from ..passspec import Pass
-from .layout import METADATA, color_file, geometry_files, new_writer, size_of
+from .layout import METADATA, color_files, geometry_files, new_writer, size_of
 from .metadata import asset_record, source_record, view_record
 
 __all__ = ["DatasetWriter"]
@@ -80,8 +80,7 @@ class DatasetWriter:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""
         since = time.perf_counter()
         self.doubts.update(check.name for check in frame.checks if check.status == "doubt")
-        if "rgb" in self._job.pixels.passes:
-            name, data = color_file(frame, self._job.lighting.background)
+        for name, data in color_files(frame, self._job, self._scratch):
             self._files.add(name, data)
         self._views.append(view_record(frame, self._job))
         self._specs = [frame.spec(name) for name in self._job.pixels.passes]

@@ -25,6 +25,7 @@ from .convert import check, check_fields, read, to_toml
 from .earlier import EARLIER_SECTIONS, current_form
 from .fingerprint import differences, fingerprint_of
 from .patterns import HALF_EXTENT, PATTERNS, PatternDefaults
+from .recipes import RECIPES, Recipe, recipe_named
 from .rules import AssetRules, CameraRules, EngineSettings, Files, Lighting, Pixels
 from .settings import JobField, Setting, fields_of, section, setting
 
@@ -34,6 +35,7 @@ __all__ = [
     "HALF_EXTENT",
     "PASS_NAMES",
     "PATTERNS",
+    "RECIPES",
     "AssetRules",
     "CameraRules",
     "EngineSettings",
@@ -42,11 +44,13 @@ __all__ = [
     "Lighting",
     "PatternDefaults",
     "Pixels",
+    "Recipe",
     "RenderJob",
     "Setting",
     "current_form",
     "differences",
     "job_fields",
+    "recipe_named",
 ]
 
 

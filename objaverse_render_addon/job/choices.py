@@ -8,6 +8,7 @@ Normalization = Literal["cube", "unit-cube", "sphere", "none"]
 MissingPartPolicy = Literal["doubt", "fail"]
 MissingTexturePolicy = Literal["neutral", "random", "fail"]
 UncoloredPolicy = Literal["neutral", "random"]
+WitnessMode = Literal["auto", "off"]
 LightingMode = Literal["white", "xl", "hdri", "keep"]
 Pattern = Literal[
     "gs-lrm",

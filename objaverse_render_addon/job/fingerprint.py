@@ -17,8 +17,8 @@ from .earlier import earlier_form
 
 __all__ = ["differences", "fingerprint_of", "pose_files"]
 
-_MACHINE: Final = ("engine.device", "engine.threads")
-"""How fast, not what."""
+_MACHINE: Final = ("engine.device", "engine.threads", "asset.witness")
+"""How fast and how sure, not what."""
 _NAMED: Final = (("lighting", "hdri"), ("cameras", "file"))
 _SPLITS: Final = ("train", "val", "test")
 
@@ -33,7 +33,7 @@ def fingerprint_of(job: dict[str, Any], without: Iterable[str] = ()) -> str:
         without: Paths of fields that do not count.
     """
     job = {key: dict(part) if isinstance(part, dict) else part for key, part in job.items()}
-    for path in (*_MACHINE, *without):
+    for path in {*_MACHINE, *without}:
         section, _, name = path.rpartition(".")
         del (job[section] if section else job)[name]
     data = earlier_form(job)

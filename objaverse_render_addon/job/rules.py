@@ -19,6 +19,7 @@ from .choices import (
     NormalSpace,
     Pattern,
     UncoloredPolicy,
+    WitnessMode,
 )
 from .convert import check, check_fields, suggest
 from .patterns import PATTERNS
@@ -55,6 +56,12 @@ class AssetRules:
     )
     uncolored: UncoloredPolicy = setting(
         "neutral", "material of STL and PLY files without colours", label="Uncolored Files"
+    )
+    witness: WitnessMode = setting(
+        "auto",
+        "whether glTF, OBJ, PLY and STL files are read a second time, without Blender, and held "
+        "against every view",
+        younger=True,
     )
 
     def __post_init__(self) -> None:

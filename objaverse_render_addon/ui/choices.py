@@ -53,6 +53,10 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "neutral": ("Neutral Grey", "A neutral grey material"),
         "random": ("Random Color", "A seeded random colour, as Objaverse-XL does"),
     },
+    "asset.witness": {
+        "auto": ("Second Reading", "Hold every view against the file, read without Blender"),
+        "off": ("Off", "Trust the importer"),
+    },
     "cameras.pattern": {
         name: (title, f"{PATTERNS[name].about[0].upper()}{PATTERNS[name].about[1:]}")
         for name, title in _PATTERN_NAMES.items()

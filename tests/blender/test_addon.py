@@ -20,7 +20,7 @@ from helpers import leaves
 from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.reader import AssetReader
-from objaverse_render_addon.job import PATTERNS, RenderJob
+from objaverse_render_addon.job import PATTERNS, RECIPES, RenderJob
 
 from . import scenes
 from .test_compositor import settings as plain_settings
@@ -203,6 +203,7 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
         "asset.missing_textures": "fail",
         "asset.missing_parts": "fail",
         "asset.uncolored": "random",
+        "asset.witness": "off",
         "lighting.mode": "hdri",
         "lighting.hdri": "/images/sky.exr",
         "lighting.strength": 1.7,
@@ -519,15 +520,17 @@ def test_the_built_in_protocols_say_what_they_are_named_after(bpy: Any) -> None:
     from objaverse_render_addon.ui.job_mapping import from_job, to_job
 
     found = presets(bpy)
-    assert set(found) == set(PROTOCOLS)
+    recipes = {recipe.label: recipe.values for recipe in RECIPES.values()}
+    assert set(found) == set(recipes) > set(PROTOCOLS)
     settings = bpy.context.scene.objaverse
-    spoiled = {**EVERY_FIELD["most"], "pixels.passes": ["rgb", "depth", "normal", "mask"]}
-    spoiled |= {"pixels.normal_space": "camera", "files.geometry": "npy", "files.layout": "zip"}
+    spoiled = {**EVERY_FIELD["most"], "files.geometry": "npy", "files.layout": "zip"}
     spoiled |= {"asset.frame": None, "seed": 0}
     for name, path in found.items():
-        wanted = meaning(RenderJob().with_values(PROTOCOLS[name]))
+        wanted = meaning(RenderJob().with_values(recipes[name]))
+        if name in PROTOCOLS:
+            assert wanted == meaning(RenderJob().with_values(PROTOCOLS[name]))
         # The same whichever protocol was chosen before, and whatever was typed in.
-        for before in (*found.values(), None):
+        for before in (found["TRELLIS Conditioning"], found["Objaverse-XL"], None):
             if before is None:
                 from_job(settings, RenderJob().with_values(spoiled))
             else:
@@ -744,7 +747,7 @@ def test_a_failed_import_is_named_and_leaves_nothing(bpy: Any, tmp_path: Path) -
 def test_normalising_in_the_scene_is_exact_and_can_be_undone_exactly(
     bpy: Any, tmp_path: Path, method: str
 ) -> None:
-    from objaverse_render_addon.blender.normalization import measure
+    from objaverse_render_addon.blender.measuring import measure
     from objaverse_render_addon.blender.user_scene import asset_objects
 
     bpy.ops.objaverse.import_asset(filepath=str(asset_file(tmp_path)))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from objaverse_render_addon.dataset.images import encode_png, read_exr, read_png
+from objaverse_render_addon.dataset.images import encode_png, encode_srgb8, read_exr, read_png
 
 from . import scenes
 
@@ -45,6 +45,103 @@ def test_white_light_shows_a_surfaces_own_colour(tmp_path: Path) -> None:
     inside = scenes.interior(frame.passes["mask"], 3)
     mean = frame.passes["rgb"][inside][:, :3].mean(axis=0)
     assert np.abs(mean - AS_SRGB).max() < 4
+
+
+def blackman_harris(width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Distances in pixels, and the share of the filter's weight that is beyond each.
+
+    Cycles takes the filter at twice the width that it is told (``film.cpp``).
+    """
+    at = np.linspace(-width, width, 4001)
+    v = 2 * math.pi * (at / (2 * width) + 0.5)
+    weight = 0.35875 - 0.48829 * np.cos(v) + 0.14128 * np.cos(2 * v) - 0.01168 * np.cos(3 * v)
+    beyond = np.cumsum(weight[::-1])[::-1]
+    return at, beyond / beyond[0]
+
+
+@pytest.mark.core
+def test_a_soft_edge_is_the_filters_and_its_width_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "plate.blend"
+    corners = [(-1, -1, 0), (0.97, -1, 0), (0.97, 1, 0), (-1, 1, 0)]
+    with scenes.new_blend(path):
+        scenes.add_mesh(corners, [(0, 1, 2, 3)], material=scenes.emission((1, 1, 1)))
+    pose = scenes.look_at((0, 0, 5))
+    poses = scenes.camera_file(tmp_path / "poses.json", [pose], scenes.lens(45, (64, 64)))
+    values = {**poses, "asset.normalize": "none", "engine.samples": 256}
+    session = scenes.open_scene(path, scenes.make_job({**values, "pixels.passes": ["rgb", "mask"]}))
+    (frame,) = scenes.frames_of(session)
+    edges = frame.camera.project(np.array(corners, dtype=float))[0]
+    left, right = edges[0, 0], edges[1, 0]
+    middle = np.abs(np.arange(64) - 31.5) < 12
+    alpha = frame.passes["rgb"][middle][..., 3].mean(axis=0) / 255
+    columns = np.arange(64) + 0.5
+
+    def expected(width: float) -> np.ndarray:
+        at, beyond = blackman_harris(width)
+        share = np.interp(left - columns, at, beyond) * np.interp(columns - right, at, beyond)
+        return np.asarray(share)
+
+    said = session.facts()["engine"]["filter_width_px"]
+    assert said == 1.5
+    assert np.abs(alpha - expected(said)).max() < 0.02
+    soft = (alpha > 0.02) & (alpha < 0.98)
+    assert soft.sum() >= 3
+    # Other widths are not this.
+    for other in (0.01, 1.0, 2.0):
+        assert np.abs(alpha - expected(other)).max() > 0.04
+    # The mask is sampled at pixel centres, whatever the filter.
+    inside = (columns > left) & (columns < right)
+    assert (frame.passes["mask"][middle] == inside).all()
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("background", [None, [1.0, 0.5, 0.0]])
+def test_linear_light_is_the_renderers_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, background: Any
+) -> None:
+    """Soft edges and light beyond 1, with a background and without."""
+    from objaverse_render_addon.blender import renderer
+    from objaverse_render_addon.dataset.layout import color_files
+
+    buffers = []
+
+    def kept(path: Path) -> dict[str, Any]:
+        channels = read_exr(path)
+        if path.name.startswith("color"):
+            buffers.append(np.stack([channels[name] for name in "RGBA"], axis=-1))
+        return channels
+
+    monkeypatch.setattr(renderer, "read_exr", kept)
+    path = soft_scene(tmp_path / "soft.blend")
+    values = {**scenes.ring(tmp_path, size=48), "engine.samples": 4, "engine.denoise": False}
+    values |= {"pixels.passes": ["rgb_linear", "mask"], "lighting.background": background}
+    (frame,) = scenes.shoot(path, values)
+    (buffer,) = buffers
+    assert set(frame.passes) == {"rgb_linear", "mask", "depth", "normal"}
+    light = frame.passes["rgb_linear"]
+    assert light.dtype == np.float16
+    assert np.array_equal(light, buffer.astype(np.float16))
+    # Half floats are the nearest: half a step of 11 bits.
+    assert np.abs(light - buffer)[buffer > 1e-3].max() <= (buffer[buffer > 1e-3] * 2**-11).max()
+    assert light.max() > 2.9
+    assert ((light[..., 3] > 0) & (light[..., 3] < 1)).any()
+    # Premultiplied: where little is seen there is little light.
+    faint = (light[..., 3] > 0) & (light[..., 3] < 0.2)
+    assert faint.any()
+    assert (light[faint][:, :3] <= 3.01 * light[faint][:, 3:] + 1e-3).all()
+    job = scenes.make_job(values)
+    ((name, data),) = color_files(frame, job, tmp_path)
+    assert name == "000_rgb_linear.exr"
+    (tmp_path / name).write_bytes(data)
+    channels = read_exr(tmp_path / name)
+    stored = np.stack([channels[letter] for letter in "RGBA"], axis=-1)
+    assert stored.dtype == np.float16
+    assert np.array_equal(stored, light)
+    # The picture for the eye is made of the same numbers.
+    both = {**values, "pixels.passes": ["rgb", "rgb_linear", "mask"]}
+    (again,) = scenes.shoot(path, both)
+    assert np.array_equal(again.passes["rgb_linear"], light)
+    assert np.array_equal(again.passes["rgb"], encode_srgb8(buffers[1]))
 
 
 def soft_scene(path: Path) -> Path:
@@ -202,7 +299,7 @@ def test_an_image_that_is_not_whole_does_not_stay_for_the_next_asset(tmp_path: P
 
 def test_exr_output_holds_the_same_arrays_as_npy(tmp_path: Path) -> None:
     from objaverse_render_addon.dataset.layout import arrays_from_channels, geometry_files
-    from objaverse_render_addon.job import PASS_NAMES
+    from objaverse_render_addon.passspec import PASS_NAMES, PICTURES
 
     path = soft_scene(tmp_path / "soft.blend")
     values = {**scenes.ring(tmp_path), "pixels.passes": list(PASS_NAMES)}
@@ -214,7 +311,7 @@ def test_exr_output_holds_the_same_arrays_as_npy(tmp_path: Path) -> None:
     from_exr = arrays_from_channels(read_exr(exr))
     files = dict(geometry_files(frame, scenes.make_job(values), tmp_path))
     for name in PASS_NAMES:
-        if name == "rgb":
+        if name in PICTURES:
             continue
         from_npy = np.load(io.BytesIO(files[f"000_{name}.npy"]), allow_pickle=False)
         assert np.array_equal(from_exr[name], from_npy), name

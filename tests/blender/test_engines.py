@@ -13,7 +13,7 @@ from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.queue.ledger import Ledger
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.reader import AssetReader
-from objaverse_render_addon.errors import DeviceUnavailable
+from objaverse_render_addon.errors import DeviceUnavailable, RenderFailed
 
 from . import scenes
 
@@ -41,6 +41,71 @@ def test_a_device_that_is_not_there_is_an_error_and_never_the_cpu(tmp_path: Path
     if sys.platform == "linux":
         assert select_device("auto").kind == expected
     select_device("cpu")
+
+
+@pytest.mark.core
+def test_what_blender_ignores_or_clamps_is_an_error(tmp_path: Path) -> None:
+    import bpy
+
+    from objaverse_render_addon.blender.compat import set_checked
+
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    scene = bpy.context.scene
+    scene.render.engine = "CYCLES"
+    set_checked(scene.cycles, filter_width=0.7, samples=3, seed=2**31 - 1)
+    for owner, name, value in (
+        # A name that once was, accepted in silence by old versions; and clamped values.
+        (scene.cycles, "filter_type", "BOX"),
+        (scene.cycles, "samples", 0),
+        (scene.cycles, "filter_width", 99.0),
+        (scene.cycles, "seed", -1),
+        (scene.cycles, "seed", 2**40),
+        (scene.cycles, "device", "CUDA"),
+        (scene.render, "border_min_x", 1.5),
+        (scene.render, "threads", 5000),
+        (scene.eevee, "taa_render_samples", -3),
+    ):
+        with pytest.raises(RenderFailed, match=name):
+            set_checked(owner, **{name: value})
+    # All of a job that Blender could not take is one too, and no picture of something else.
+    session = scenes.open_scene(
+        scenes.write_glb(tmp_path / "cube.glb"), scenes.make_job(scenes.ring(tmp_path))
+    )
+    object.__setattr__(session.job.engine, "samples", 0)
+    with pytest.raises(RenderFailed, match="samples"):
+        scenes.frames_of(session)
+
+
+@pytest.mark.core
+def test_the_device_that_is_recorded_is_the_one_that_renders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from objaverse_render_addon.blender import devices, stage
+
+    source = scenes.write_glb(tmp_path / "cube.glb")
+    session = scenes.open_scene(source, scenes.make_job(scenes.ring(tmp_path)))
+    assert session.warnings == []
+    # Told to take a GPU, with none switched on: Cycles takes the CPU without a word.
+    session.stage.device = devices.Device("OPTIX", ("Some GPU",))
+    session.stage.scene.cycles.device = "GPU"
+    scenes.frames_of(session)
+    assert session.facts()["engine"]["device"] == "CPU"
+    assert "Some GPU" not in session.device
+    (warning,) = session.warnings
+    assert warning.startswith("other-device: Cycles was to render on OPTIX")
+    # What there is beside it, though Blender cannot use it.
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert devices.gpu_beside(tmp_path) == ""
+    (tmp_path / "nvidia0").touch()
+    assert devices.gpu_beside(tmp_path) == str(tmp_path / "nvidia0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert devices.gpu_beside(tmp_path) == ""
+    monkeypatch.setattr(stage, "gpu_beside", lambda: "/dev/nvidia0")
+    monkeypatch.setattr(stage, "select_device", lambda _: devices.select_device("cpu"))
+    for wanted, told in (("cpu", 0), ("auto", 1)):
+        job = scenes.make_job({**scenes.ring(tmp_path), "engine.device": wanted})
+        warnings = scenes.open_scene(source, job).warnings
+        assert [text.split(":")[0] for text in warnings] == ["cpu-beside-gpu"] * told
 
 
 @pytest.mark.core

@@ -419,3 +419,124 @@ def test_the_alpha_modes_of_gltf_mean_what_they_say(
     middle = frame.passes["rgb"][scenes.interior(expected, 2)][:, 3].mean() / 255
     # The cube's far side shows its back, which glTF culls.
     assert middle == 1.0 if mode != "BLEND" else abs(middle - opacity) < 0.08
+
+
+# --- Normals --------------------------------------------------------------------------------
+
+TILT = np.array([0.3, -0.2, 0.0])
+TILT[2] = np.sqrt(1 - (TILT**2).sum())
+
+
+def normal_mapped(name: str = "Mapped", **inputs: Any) -> Any:
+    """A Principled whose normal map says TILT everywhere: along u, along v, outwards."""
+    material = scenes.principled(name, **inputs)
+    tree = material.node_tree
+    color, mapped = tree.nodes.new("ShaderNodeRGB"), tree.nodes.new("ShaderNodeNormalMap")
+    color.outputs[0].default_value = (*(TILT * 0.5 + 0.5), 1.0)
+    tree.links.new(color.outputs[0], mapped.inputs["Color"])
+    shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
+    tree.links.new(mapped.outputs[0], shader.inputs["Normal"])
+    return material
+
+
+NORMALS = ["mask", "depth", "normal", "normal_geometric"]
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("space", ["camera", "world"])
+def test_normals_have_the_normal_map_and_geometric_ones_have_not(
+    tmp_path: Path, space: str
+) -> None:
+    path = tmp_path / "mapped.blend"
+    with scenes.new_blend(path):
+        add_square(normal_mapped())
+    values = {**front(tmp_path), "asset.normalize": "none", "pixels.passes": NORMALS}
+    (frame,) = scenes.shoot(path, {**values, "pixels.normal_space": space})
+    inside = scenes.interior(frame.passes["mask"] == 1)
+    assert inside.sum() > 500
+    # The square looks at the camera, along -Y; its u runs along X, its v along Z.
+    world = {"normal": (TILT[0], -TILT[2], TILT[1]), "normal_geometric": (0, -1, 0)}
+    for name, expected in world.items():
+        found = frame.passes[name]
+        if space == "camera":
+            found = found @ frame.camera.camera_to_world[:3, :3].T.astype(np.float32)
+        assert found.dtype == np.float32
+        assert np.abs(found[inside] - expected).max() < 1e-4, name
+        assert (frame.passes[name][frame.passes["mask"] == 0] == 0).all()
+        assert frame.spec(name).space == space
+    assert scenes.failed_checks(frame) == []
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("smooth", [False, True])
+def test_geometric_normals_are_flat_or_smooth_as_the_mesh_is(tmp_path: Path, smooth: bool) -> None:
+    path = tmp_path / "ball.blend"
+    with scenes.new_blend(path):
+        ball = scenes.add_sphere(1.0, segments=12, material=normal_mapped())
+        ball.data.shade_smooth() if smooth else ball.data.shade_flat()
+        ball.data.uv_layers.new(name="UV")
+    plain = tmp_path / "plain.blend"
+    with scenes.new_blend(plain):
+        ball = scenes.add_sphere(1.0, segments=12, material=scenes.principled())
+        ball.data.shade_smooth() if smooth else ball.data.shade_flat()
+    values = {**scenes.ring(tmp_path), "asset.normalize": "none", "pixels.passes": NORMALS}
+    (mapped,), (frame,) = scenes.shoot(path, values), scenes.shoot(plain, values)
+    seen = frame.passes["mask"] == 1
+    # Without a map both are the same, but where Cycles bends what shines at a slant; and the map
+    # changes one of them alone.
+    off = np.abs(frame.passes["normal"] - frame.passes["normal_geometric"]).max(axis=-1)
+    slanted = frame.passes["normal_geometric"][..., 2] < (0.5 if smooth else 0)
+    assert off[~slanted].max() < 1e-5
+    ours = mapped.passes["normal_geometric"]
+    assert np.abs(ours - frame.passes["normal_geometric"]).max() < 1e-5
+    assert np.abs(mapped.passes["normal"] - ours)[seen].max() > 0.2
+    if smooth:
+        # As its corners lie, so does a ball's surface look; a face is up to 15 degrees off.
+        rays, eye = frame.camera.rays(), frame.camera.camera_to_world
+        points = (rays * frame.passes["depth"][..., None])[seen] @ eye[:3, :3].T + eye[:3, 3]
+        assert scenes.angles(ours[seen] @ eye[:3, :3].T, points).max() < 3
+    directions = {tuple(vector) for vector in np.round(ours[seen], 3).tolist()}
+    assert len(directions) > 500 if smooth else len(directions) < 100
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("how", ["alpha", "alpha-linked", "mixed"])
+def test_what_is_clipped_away_has_no_part_in_geometric_normals(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "pane.blend"
+    with scenes.new_blend(path):
+        add_square(normal_mapped(), y=0.0)
+        clear = mixed(CLEAR, RED, 0.3) if how == "mixed" else None
+        pane = clear or scenes.principled("Pane", Alpha=0.3)
+        if how == "alpha-linked":
+            value = pane.node_tree.nodes.new("ShaderNodeValue")
+            value.outputs[0].default_value = 0.3
+            shader = next(n for n in pane.node_tree.nodes if n.type == "BSDF_PRINCIPLED")
+            pane.node_tree.links.new(value.outputs[0], shader.inputs["Alpha"])
+        # Tilted, so that its normal is another one.
+        corners = [(-1, -1, -1), (1, -1, -1), (1, -0.4, 1), (-1, -0.4, 1)]
+        scenes.add_mesh(corners, [(0, 1, 2, 3)], material=pane)
+    values = {**front(tmp_path), "asset.normalize": "none", "pixels.passes": NORMALS}
+    values["pixels.normal_space"] = "world"
+    slope = np.array([0, -2, 0.6]) / np.hypot(2, 0.6)
+    for threshold, expected in ((0.5, (0, -1, 0)), (0.2, slope)):
+        (frame,) = scenes.shoot(path, {**values, "engine.alpha_threshold": threshold})
+        inside = scenes.interior(frame.passes["mask"] == 1, 3)
+        found = frame.passes["normal_geometric"]
+        assert np.abs(found[inside] - expected).max() < 1e-4, threshold
+
+
+def test_bump_through_displacement_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "bumped.blend"
+    with scenes.new_blend(path):
+        material = scenes.principled("Bumped")
+        tree = material.node_tree
+        wave, height = tree.nodes.new("ShaderNodeTexWave"), tree.nodes.new("ShaderNodeDisplacement")
+        tree.links.new(wave.outputs[0], height.inputs["Height"])
+        output = tree.get_output_node("CYCLES")
+        tree.links.new(height.outputs[0], output.inputs["Displacement"])
+        material.displacement_method = "BUMP"
+        add_square(material)
+    values = {**front(tmp_path), "asset.normalize": "none"}
+    for passes, told in ((NORMALS, True), (["mask", "normal"], False)):
+        scene = scenes.open_scene(path, scenes.make_job({**values, "pixels.passes": passes}))
+        assert any("bumped-normals: Bumped" in text for text in scene.warnings) == told

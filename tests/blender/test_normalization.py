@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from objaverse_render_addon.errors import NoGeometry, NormalizationFailed
+from objaverse_render_addon.errors import NoGeometry
 
 from . import scenes
 
@@ -483,17 +483,6 @@ def test_a_file_with_nothing_to_see_has_no_geometry(tmp_path: Path) -> None:
         opened(path, tmp_path)
 
 
-def test_what_a_constraint_holds_in_place_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "held.blend"
-    with scenes.new_blend(path):
-        scenes.add_cube(name="Free", matrix=scenes.moved(6))
-        held = scenes.add_cube(name="Held")
-        constraint = held.constraints.new("LIMIT_LOCATION")
-        constraint.use_min_x, constraint.min_x = True, 4.0
-        constraint.owner_space = "WORLD"
-    with pytest.raises(NormalizationFailed):
-        opened(path, tmp_path)
-    assert opened(path, tmp_path, "none").asset.normalization.scale == 1.0
 
 
 # --- Scripts --------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from objaverse_render_addon import cli
@@ -40,6 +41,22 @@ def test_an_export_made_on_the_way_is_that_made_afterwards(
         assert visible == {path for path in again if not path.parts[0].startswith(".")}
         for path in visible - {Path("export.json")}:
             assert (here / path).read_bytes() == (there / path).read_bytes(), path
+
+
+def test_a_recipe_renders_and_exports_in_one_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = str(scenes.write_glb(tmp_path / "one.glb"))
+    small = ["--resolution", "24", "--samples", "1", "--views", "3"]
+    assert cli.main(
+        ["render", source, "--out", str(tmp_path / "data"), "--recipe", "zero123", *small]
+    ) == 0  # fmt: skip
+    assert "recipe zero123: --cameras zero123" in capsys.readouterr().err
+    made = tmp_path / "data-zero123/one"
+    assert {path.name for path in made.glob("*.png")} == {"000.png", "001.png", "002.png"}
+    for path in made.glob("*.npy"):
+        pose = np.load(path)
+        assert 1.5 <= np.linalg.norm(pose[:, :3].T @ pose[:, 3]) <= 2.2
 
 
 def test_an_unknown_export_is_told_before_anything_is_rendered(

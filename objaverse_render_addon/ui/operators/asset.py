@@ -16,6 +16,7 @@ from ...batch.background import Fetch
 from ...blender import user_scene
 from ...blender.passes import SCENE_PASSES, is_set_up, restore_passes, setup_passes
 from ...errors import RenderError
+from ...passspec import PICTURES
 from .. import preferences
 from ..background import BackgroundOperator, CancelOperator
 from ..reports import fail, in_panel_words
@@ -196,7 +197,7 @@ class OBJAVERSE_OT_setup_passes(bpy.types.Operator):
         setup_passes(scene, context.view_layer, settings.passes & SCENE_PASSES, folder)
         self.report({"INFO"}, f"Renders of this scene write their passes to {folder}")
         items = settings.bl_rna.properties["passes"].enum_items_static
-        missing = settings.passes - SCENE_PASSES - {"rgb"}
+        missing = settings.passes - SCENE_PASSES - PICTURES
         if missing:
             names = ", ".join(item.name for item in items if item.identifier in missing)
             text = f"Render Asset writes these, this scene's renders do not: {names}"

@@ -104,6 +104,7 @@ class OBJAVERSE_PT_normalize(Panel, bpy.types.Panel):
         split.prop(settings, "missing_textures", text="No Texture")
         split.prop(settings, "missing_parts", text="No Part")
         split.prop(settings, "uncolored", text="No Color")
+        split.prop(settings, "witness", text="Witness")
 
 
 class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):

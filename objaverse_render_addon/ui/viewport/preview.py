@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...assets.sources import safe_name
-from ...blender.normalization import measure, normalizing_transform
+from ...blender.measuring import measure
+from ...blender.normalization import normalizing_transform
 from ...blender.user_scene import asset_objects
 from ...cameras import Rig, View, sample_views
 from ...cameras.bounding import outermost

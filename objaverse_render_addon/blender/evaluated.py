@@ -1,0 +1,82 @@
+"""The scene as a render sees it, which is not what the viewport shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import bpy
+
+from ..errors import RenderFailed
+from . import compat
+
+__all__ = ["Look", "Onlooker"]
+
+Look = Callable[[Callable[[Any], Any]], Any]
+"""Gives a task the evaluated dependency graph of what renders, and what the task makes of it.
+The task must not change anything."""
+_T = TypeVar("_T")
+_look: Callable[[Any], None] | None = None
+
+
+class _Engine(bpy.types.RenderEngine):
+    """Draws nothing: Blender shows what it would render to render engines alone."""
+
+    bl_idname = "OBJAVERSE_LOOK"
+    bl_label = "Objaverse Look"
+
+    def update(self, _: Any, depsgraph: Any) -> None:
+        if _look is not None:
+            _look(depsgraph)
+
+    def render(self, depsgraph: Any) -> None:
+        pass
+
+
+class Onlooker:
+    """Looks at what renders: render levels, render visibility and "Is Viewport" off.
+
+    It has a scene of its own, so that what another engine keeps between renders stays.
+    """
+
+    def __init__(self) -> None:
+        if not _Engine.is_registered:
+            bpy.utils.register_class(_Engine)
+        self.scene = scene = bpy.data.scenes.new("Objaverse Look")
+        scene.camera = bpy.data.objects.new(scene.name, bpy.data.cameras.new(scene.name))
+        compat.set_checked(
+            scene.render,
+            engine=_Engine.bl_idname, resolution_x=8, resolution_y=8, use_compositing=False,
+            use_sequencer=False, use_simplify=False, use_persistent_data=False,
+        )  # fmt: skip
+
+    def look(self, frame: int, task: Callable[[Any], _T]) -> _T:
+        """What ``task`` makes of the evaluated dependency graph at an animation frame.
+
+        Raises:
+            RenderFailed: Blender did not come to show the scene.
+            Exception: What the task raises.
+        """
+        global _look
+        results: list[_T] = []
+        failures: list[Exception] = []
+
+        def look(depsgraph: Any) -> None:
+            try:
+                results.append(task(depsgraph))
+            except Exception as error:
+                failures.append(error)
+
+        self.scene.frame_current = frame
+        _look = look
+        try:
+            bpy.ops.render.render(scene=self.scene.name)
+        except RuntimeError as error:
+            raise RenderFailed(f"Blender could not evaluate: {str(error).strip()}.") from error
+        finally:
+            _look = None
+        if failures:
+            raise failures[0]
+        if not results:
+            raise RenderFailed("Blender evaluated nothing.")
+        return results[0]

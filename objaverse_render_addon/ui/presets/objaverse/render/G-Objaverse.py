@@ -1,0 +1,26 @@
+import bpy
+
+settings = bpy.context.scene.objaverse
+settings.pattern = "g-objaverse"
+settings.normalize = "unit-cube"
+settings.views = 40
+settings.radius = (2.6, 2.6)
+settings.elevation = (5.0, 30.0)
+settings.fov = (39.5978, 39.5978)
+settings.framing = "allow"
+settings.missing_textures = "neutral"
+settings.missing_parts = "doubt"
+settings.uncolored = "neutral"
+settings.lighting = "white"
+settings.light_strength = 1.0
+settings.use_background = False
+settings.only_northern_hemisphere = False
+settings.shift = (0.0, 0.0)
+settings.pixel_aspect = 1.0
+settings.engine = "cycles"
+settings.samples = 64
+settings.denoise = True
+settings.resolution_x = 512
+settings.resolution_y = 512
+settings.passes = {"rgb", "depth", "normal", "mask", "albedo", "roughness_metallic"}
+settings.normal_space = "camera"

@@ -1,0 +1,26 @@
+import bpy
+
+settings = bpy.context.scene.objaverse
+settings.pattern = "gs-lrm"
+settings.normalize = "cube"
+settings.views = 32
+settings.radius = (1.9, 2.6)
+settings.elevation = (-20.0, 45.0)
+settings.fov = (67.38, 67.38)
+settings.framing = "allow"
+settings.missing_textures = "neutral"
+settings.missing_parts = "doubt"
+settings.uncolored = "neutral"
+settings.lighting = "white"
+settings.light_strength = 1.0
+settings.use_background = False
+settings.only_northern_hemisphere = False
+settings.shift = (0.0, 0.0)
+settings.pixel_aspect = 1.0
+settings.engine = "cycles"
+settings.samples = 64
+settings.denoise = True
+settings.resolution_x = 512
+settings.resolution_y = 512
+settings.passes = {"rgb", "depth", "normal", "mask"}
+settings.normal_space = "camera"

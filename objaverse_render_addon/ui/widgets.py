@@ -80,9 +80,3 @@ def redraw() -> None:
     """Draw panels, viewports, pictures and the status bar anew."""
     for area in areas("VIEW_3D", "IMAGE_EDITOR"):
         area.tag_redraw()
-    for window in bpy.context.window_manager.windows:
-        # The status bar is no area of a screen. It is drawn anew when its text is cleared, which
-        # must not be another operator's.
-        busy = [each.bl_idname for each in getattr(window, "modal_operators", ())]
-        if all(name.startswith("OBJAVERSE_OT_") for name in busy):
-            window.workspace.status_text_set(None)

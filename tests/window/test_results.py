@@ -40,17 +40,6 @@ def quiet(desk: Desk) -> object:
     assert "rror: Python" not in desk.output()
 
 
-# What the status bar showed when it was drawn last.
-BAR = """
-BAR = {'jobs': None}
-def note(*_):
-    import sys
-    (jobs,) = [m for n, m in sys.modules.items() if n.endswith('_addon.ui.background')]
-    BAR['jobs'] = [job.status for _, job in jobs._running.values()]
-bpy.types.STATUSBAR_HT_header.append(note)
-"""
-
-
 def loaded(desk: Desk) -> None:
     desk.until(
         "not [m for n, m in __import__('sys').modules.items() "
@@ -73,14 +62,11 @@ def test_a_finished_render_is_there_and_walked_through(desk: Desk, newest: Debia
         samples=32, denoise=False, output_dir=f"{newest.home}/out",
     )  # fmt: skip
     before = red(look(desk, "before")[-450:, :360])
-    desk.ask(BAR)
     desk.press("objaverse.render_asset()")
     desk.until(f"not {IDLE}", 60, "the run", period=0.05)
-    desk.until("any('views' in said for said in BAR['jobs'] or [])", 60, "progress", period=0.03)
     wait_until_idle(desk, newest, 170)
     desk.until(f"{RESULT}.name == 'rocket'", 20, "the result")
     loaded(desk)
-    desk.until("BAR['jobs'] == []", 20, "an empty status bar")
     seen = look(desk, "result")
     desk.picture(desk.folder / "result.png")
     # In large, lower left; in small on the frusta.

@@ -317,6 +317,8 @@ def test_a_batch_shows_what_became_of_each(desk: Desk, newest: Debian, whole: No
     shutil.copy(newest.folder / "broken.glb", newest.folder / "models/cut_off.glb")
     # The folder so far is another job's.
     put(desk, samples=600, views=6, output_dir=f"{newest.home}/batch")
+    # The result's panel would push the list out of sight.
+    desk.ask("bpy.ops.objaverse.close_result.poll() and bpy.ops.objaverse.close_result()")
     desk.enter("sources", f"{newest.home}/models")
     desk.press("objaverse.render_batch()")
     desk.until(f"len({STATE}.items) == 2", 40, "the list")

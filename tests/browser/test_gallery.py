@@ -18,6 +18,7 @@ from gallery_data import (
 )
 
 from objaverse_render_addon.dataset.gallery import build_gallery
+from objaverse_render_addon.passspec import PASS_NAMES
 
 from .conftest import Page
 
@@ -270,15 +271,20 @@ def test_a_picture_keeps_its_shape(page: Page, tmp_path: Path, size: tuple[int, 
 
 def test_every_pass_has_its_picture_and_its_legend(page: Page, gallery: Path):
     page.open(gallery, "#asset=doubtful")
-    page.wait("document.querySelectorAll('.passes button').length === 9")
-    kinds = []
-    for number in range(9):
-        page.keys(str(number + 1))
+    page.wait(f"document.querySelectorAll('.passes button').length === {len(PASS_NAMES)}")
+    kinds = {}
+    for number, name in enumerate(PASS_NAMES):
+        # The first nine have a key each.
+        page.keys(str(number + 1) if number < 9 else DOWN)
+        assert page.fragment().get("pass", "rgb") == name
         assert page.js("document.querySelectorAll('.passes [aria-selected=true]').length") == 1
         page.until(lambda: drawn(page, ".stage canvas"), f"pass {number}")
-        kinds.append(page.js("document.querySelector('.legend').className.split(' ')[1]"))
-    assert kinds == ["none", "ramp", "axes", "mask", "none", "pair", "axes", "ids", "ramp"]
-    assert page.fragment()["pass"] == "distance"
+        kinds[name] = page.js("document.querySelector('.legend').className.split(' ')[1]")
+    assert kinds == {
+        "rgb": "none", "depth": "ramp", "normal": "axes", "mask": "mask", "albedo": "none",
+        "roughness_metallic": "pair", "position": "axes", "object_index": "ids",
+        "distance": "ramp", "normal_geometric": "axes", "rgb_linear": "none",
+    }  # fmt: skip
 
 
 def test_keys_step_through_views_and_assets(page: Page, gallery: Path):

@@ -172,7 +172,7 @@ def free_display() -> int:
 
 def _open_window(newest: Debian, *arguments: str) -> Desk:
     desk = Desk(
-        newest.root, newest.folder / "desk", newest.environment, (1100, 1400), free_display(), 0.8,
+        newest.root, newest.folder / "desk", newest.environment, (1100, 1900), free_display(), 0.8,
         arguments,
     )  # fmt: skip
     try:

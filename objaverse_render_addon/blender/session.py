@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ class Session:
         self._scratch = scratch
         self.stage = Stage(self.job)
         self.asset = self.stage.add(path, asset_id, self.job.asset, on_stage, folders)
+        since = time.perf_counter()
         self.stage.light(asset_id)
         self.witness: Witness | None = None
         if self.job.asset.witness != "off":
@@ -61,6 +63,7 @@ class Session:
                 path, self.asset.kind, moved.scale, moved.translation, self.job.seed
             )
         self._settle()
+        self.stage.watch.add("prepare", since)
 
     def _settle(self) -> None:
         self.stage.settings(self.job)

@@ -88,12 +88,14 @@ class Stage:
     """
 
     def __init__(self, job: RenderJob) -> None:
+        since = time.perf_counter()
         importers.empty_blender()
         self.job = job
         self.assets: dict[str, Asset] = {}
         self.record: dict[str, Any] = {}
         self.warnings: list[str] = []
         self.watch = Stopwatch()
+        self.watch.add("import", since)
         self.alpha = Surfaces(job.engine.alpha_threshold)
         self.constants: dict[str, npt.NDArray[np.float64]] = {}
         self.device = Device("CPU", ())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -160,8 +160,11 @@ class Frame:
         return PASSES[name].under(self)
 
 
-class FrameSink(Protocol):
-    """Where frames go: a data set, previews, a socket. Called from one thread."""
+class FrameSink:
+    """Where frames go: a data set, previews, a socket. Called from one thread.
+
+    Sinks inherit from it what they have no use for.
+    """
 
     def geometry(self, frame: Frame) -> None:
         """Take a frame whose geometry is complete and checked; its colour is still to come."""
@@ -176,7 +179,7 @@ class FrameSink(Protocol):
         """Forget what was given; safe to call at any time, from any thread, and again."""
 
 
-class Tee:
+class Tee(FrameSink):
     """Gives every frame to several sinks, in order."""
 
     def __init__(self, *sinks: FrameSink) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from ..assets.resolve import RepoFormat
+from ..assets.resolve import RepoFormat, Resolver
 from ..errors import InvalidJob
 from ..worker.wall import Sandbox
 from .output import packing
@@ -108,6 +108,13 @@ class Fetching:
     save_repo_format: RepoFormat = "none"
     endpoint: str | None = None
     online: bool = True
+
+    def resolver(self) -> Resolver:
+        """What fetches in this way."""
+        return Resolver(
+            self.download_dir, self.endpoint, online=self.online, keep=self.keep_downloads,
+            save_repo_format=self.save_repo_format,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from .inputs import check_files
 from .lanes import capacity
 from .lanes.local import Lane, LocalLane
 from .lanes.ray import NodeSettings, ray_lanes
-from .options import Fetching, RunOptions
+from .options import RunOptions
 from .output import packing
 from .output.store import Store, no_empty_folders, open_store, state_folder
 from .queue.earlier import check_job, reconcile_shards, reconcile_with_output, replay_results
@@ -108,7 +108,7 @@ def render(
         stack.enter_context(no_empty_folders(*folders))
         store.check()
         ledger = stack.enter_context(ledger_of_run(folder, store.address, shard))
-        resolver = stack.enter_context(_resolver(options.fetching))
+        resolver = stack.enter_context(options.fetching.resolver())
         lookup = selection.lookup
         if lookup is None:
             catalogue = Catalogue.existing(resolver.folder)
@@ -188,16 +188,6 @@ def _ignore(_: Event) -> None:
 
 def _nothing(_: str) -> dict[str, Any]:
     return {}
-
-
-def _resolver(fetching: Fetching) -> Resolver:
-    return Resolver(
-        fetching.download_dir,
-        fetching.endpoint,
-        online=fetching.online,
-        keep=fetching.keep_downloads,
-        save_repo_format=fetching.save_repo_format,
-    )
 
 
 def _lanes(

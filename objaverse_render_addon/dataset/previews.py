@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..frame import Frame
+from ..frame import Frame, FrameSink
 from ..job import RenderJob
 from . import sheet
 from .images import encode_png
@@ -17,7 +17,7 @@ _ROWS = 6
 _CELL = 160
 
 
-class Previews:
+class Previews(FrameSink):
     """A sink for people's eyes.
 
     Args:
@@ -35,9 +35,6 @@ class Previews:
         self._rows: list[list[Any]] = []
         self.newest = ""
         self.sheet = ""
-
-    def geometry(self, frame: Frame) -> None:
-        """See :class:`objaverse_render_addon.frame.FrameSink`."""
 
     def frame(self, frame: Frame) -> None:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""
@@ -60,5 +57,3 @@ class Previews:
             target.write_bytes(encode_png(sheet.compose(self._rows)))
             self.sheet = str(target)
 
-    def abort(self) -> None:
-        """See :class:`objaverse_render_addon.frame.FrameSink`."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..frame import Frame
+from ..frame import Frame, FrameSink
 from ..job import RenderJob
 from ..passspec import Pass
 from .layout import METADATA, color_files, geometry_files, new_writer, size_of
@@ -20,7 +20,7 @@ from .metadata import asset_record, source_record, view_record
 __all__ = ["DatasetWriter"]
 
 
-class DatasetWriter:
+class DatasetWriter(FrameSink):
     """A sink that writes one asset.
 
     Args:

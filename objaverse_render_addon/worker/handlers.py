@@ -154,25 +154,16 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
         _close(worker)
 
 
-class _Told:
+class _Told(FrameSink):
     """A sink that says what was done with a frame."""
 
     def __init__(self, asset_id: str, total: int, previews: Previews | None, turn: Turn) -> None:
         self._asset_id, self._total, self._previews, self._turn = asset_id, total, previews, turn
 
-    def geometry(self, frame: Frame) -> None:
-        """See :class:`objaverse_render_addon.frame.FrameSink`."""
-
     def frame(self, frame: Frame) -> None:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""
         newest = self._previews.newest if self._previews is not None else ""
         self._turn.send(FrameDone(self._asset_id, frame.view.index, self._total, newest))
-
-    def close(self) -> None:
-        """See :class:`objaverse_render_addon.frame.FrameSink`."""
-
-    def abort(self) -> None:
-        """See :class:`objaverse_render_addon.frame.FrameSink`."""
 
 
 def open_scene(worker: Worker, request: Open, turn: Turn) -> Answer:
@@ -205,14 +196,11 @@ def render(worker: Worker, request: Render, turn: Turn) -> Answer:
     return Rendered(len(shots))
 
 
-class _Sent:
+class _Sent(FrameSink):
     """A sink that sends frames to whoever asked."""
 
     def __init__(self, worker: Worker, job: RenderJob, inline: bool, turn: Turn) -> None:
         self._worker, self._job, self._inline, self._turn = worker, job, inline, turn
-
-    def geometry(self, frame: Frame) -> None:
-        """See :class:`objaverse_render_addon.frame.FrameSink`."""
 
     def frame(self, frame: Frame) -> None:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""
@@ -230,12 +218,6 @@ class _Sent:
         else:
             buffers = store_arrays(arrays, self._worker.next_file())
         self._turn.send(FrameReady(frame.view.index, record, buffers), payloads)
-
-    def close(self) -> None:
-        """See :class:`objaverse_render_addon.frame.FrameSink`."""
-
-    def abort(self) -> None:
-        """See :class:`objaverse_render_addon.frame.FrameSink`."""
 
 
 def close(worker: Worker, request: Close, _: Turn) -> Answer:

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from ...assets.resolve import Resolver
 from ...assets.sources import Source, classify
 from ...errors import (
     DeviceUnavailable,
@@ -67,16 +66,13 @@ class _NodeLane:
     """A lane on the node it was made on: fetch, render, bring to the output."""
 
     def __init__(self, settings: NodeSettings) -> None:
-        workers, fetching = settings.workers, settings.fetching
+        workers = settings.workers
         base = Path(workers.scratch) if workers.scratch else scratch_root()
         base.mkdir(parents=True, exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix="objaverse-render-node-", dir=base))
         self._settings = settings
         self._store = open_store(settings.out, settings.layout, self._folder)
-        self._resolver = Resolver(
-            fetching.download_dir, fetching.endpoint, online=fetching.online,
-            keep=fetching.keep_downloads, save_repo_format=fetching.save_repo_format,
-        )  # fmt: skip
+        self._resolver = settings.fetching.resolver()
         self._stop = threading.Event()
         self._lane = LocalLane(
             _place(settings.threads), replace(workers, scratch=self._folder, previews=None),

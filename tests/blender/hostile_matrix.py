@@ -243,7 +243,7 @@ def _dae_geometry(path: Path, name: str, _: int) -> None:
     path.write_text(text.replace('instance_geometry url="#g"', f'instance_geometry url="{name}#g"'))
 
 
-_ROOM: Final = 240
+_ROOM: Final = 300
 """Letters of the paths in templates."""
 
 
@@ -256,8 +256,9 @@ class Templates:
 
     def _path(self, extension: str) -> Path:
         """A copy of the secret, at a path that is long enough for every other."""
-        letters = _ROOM - len(str(self._folder)) - len(extension) - 2
-        path = self._folder / f"{'x' * letters}.{extension}"
+        folder = self._folder / ("x" * (_ROOM // 2))
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{'x' * (_ROOM // 2)}.{extension}"
         if not path.exists() and self._ground.secret(extension).exists():
             shutil.copyfile(self._ground.secret(extension), path)
         return path
@@ -279,10 +280,17 @@ class Templates:
                     relative_remap=False,
                 )  # fmt: skip
                 self._data[key] = template.read_bytes(), str(wanted).encode()
-                assert self._data[key][1] in self._data[key][0], key
-            data, wanted_bytes = self._data[key]
-            assert len(name.encode()) <= len(wanted_bytes), name
-            path.write_bytes(data.replace(wanted_bytes, name.encode().ljust(len(wanted_bytes), b"\0")))
+            data, old = self._data[key]
+            new = name.encode()
+            pairs = [(old, new)]
+            if old not in data:
+                # Strips keep folder and name apart.
+                (folder, file), (ours, called) = os.path.split(old), os.path.split(new)
+                pairs = [(folder + b"/", ours + b"/"), (file, called)]
+            for one, other in pairs:
+                assert one in data and len(other) <= len(one), (key, name)
+                data = data.replace(one, other.ljust(len(one), b"\0"))
+            path.write_bytes(data)
 
         return write
 
@@ -435,7 +443,7 @@ def blend_strip(path: str) -> None:
     scenes.add_cube()
     editor = bpy.context.scene.sequence_editor_create()
     strips = editor.strips if hasattr(editor, "strips") else editor.sequences
-    strips.new_movie("Strip", path, 1, 1)
+    strips.new_image("Strip", path, 1, 1)
 
 
 def blend_fluid(path: str) -> None:

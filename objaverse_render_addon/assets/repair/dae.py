@@ -405,8 +405,10 @@ class _Reader:
         inputs = element.findall("input")
         try:
             offsets = [int(item.get("offset", "0")) for item in inputs]
-        except ValueError:
-            return None
+        except ValueError as error:
+            raise ImportFailed(f"{self._path}: an input has no offset: {error}.") from error
+        if min(offsets, default=0) < 0:
+            raise ImportFailed(f"{self._path}: an input has an offset of {min(offsets)}.")
         width = max(offsets, default=0) + 1
         vertex = next(
             (at for item, at in zip(inputs, offsets, strict=True)

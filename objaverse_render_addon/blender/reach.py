@@ -377,9 +377,9 @@ def places_in_use() -> list[str]:
 
     Of a file that lies in somebody's home, or above that, it is the file alone.
     """
-    found = {Path(name) for name in bpy.utils.blend_paths(absolute=True)}
-    for name, library in _further_paths():
-        found.add(Path(bpy.path.abspath(name, library=library)))
+    names = set(bpy.utils.blend_paths(absolute=True))
+    names |= {bpy.path.abspath(name, library=library) for name, library in _further_paths()}
+    found = {Path(os.path.normpath(name)) for name in names}
     home = Path.home()
     places = set()
     for path in found:

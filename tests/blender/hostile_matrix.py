@@ -1,7 +1,7 @@
 """Hostile inputs by the hundred: each kind of reference of each format, with each trick.
 
-A case is a folder with a file that wants something from ``outside``. A ``.blend`` file is written by
-Blender once for each kind of reference; a case is that file with another path in its bytes, as
+A case is a folder with a file that wants something from ``outside``. A ``.blend`` file is written
+by Blender once for each kind of reference; a case is that file with another path in its bytes, as
 somebody who means harm would do it.
 """
 

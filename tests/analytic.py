@@ -15,7 +15,7 @@ from objaverse_render_addon.cameras import (
     Camera,
     Rig,
     View,
-    intrinsics_from_fov,
+    intrinsics_of,
     look_at_pose,
     sample_views,
 )
@@ -134,7 +134,7 @@ def camera_at(
     pixel_aspect: float = 1.0,
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> Camera:
-    k = intrinsics_from_fov(fov, *size, pixel_aspect, shift)
+    k = intrinsics_of("perspective", fov, size, pixel_aspect, shift)
     return Camera(*size, k, look_at_pose(azimuth, elevation, radius, Rig()))
 
 

@@ -22,8 +22,11 @@ Pattern = Literal[
     "syncdreamer-input",
     "zero123plus",
     "g-objaverse",
+    "six-around",
     "file",
 ]
+TestPattern = Literal["orbit", "ring", "fibonacci", "random"]
+ProjectionName = Literal["perspective", "orthographic", "panorama", "fisheye"]
 Framing = Literal["allow", "fit", "resample"]
 NormalSpace = Literal["camera", "world"]
 GeometryFormat = Literal["npy", "npz", "exr"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from functools import cached_property
@@ -140,7 +141,11 @@ class Scene:
         if not (np.isfinite(pose).all() and np.isfinite(camera.intrinsics).all()):
             raise CheckFailed(f"{self.asset_id}: the camera of view {view} is not finite.")
         pose[:3, 3] = self.scale * (pose[:3, 3] - self.center)
-        return Camera(camera.width, camera.height, camera.intrinsics, pose)
+        intrinsics = camera.intrinsics
+        if camera.lens.parallel:
+            # In pixels per scene unit.
+            intrinsics = intrinsics / [[self.scale, 1, 1], [1, self.scale, 1], [1, 1, 1]]
+        return dataclasses.replace(camera, intrinsics=intrinsics, camera_to_world=pose)
 
     @property
     def cameras(self) -> list[Camera]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Normalization = Literal["cube", "unit-cube", "sphere", "none"]
+Normalization = Literal["cube", "unit-cube", "sphere", "none", "diagonal"]
 MissingPartPolicy = Literal["doubt", "fail"]
 MissingTexturePolicy = Literal["neutral", "random", "fail"]
 UncoloredPolicy = Literal["neutral", "random"]

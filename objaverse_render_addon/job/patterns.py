@@ -10,8 +10,11 @@ from .choices import Framing, Normalization
 
 __all__ = ["HALF_EXTENT", "PATTERNS", "WHOLE_SPHERE", "PatternDefaults"]
 
-HALF_EXTENT: Final[dict[str, float]] = {"cube": 1.0, "unit-cube": 0.5, "sphere": 1.0, "none": 1.0}
-"""Half the longest edge (for ``sphere`` the radius) of the asset after normalisation. With
+HALF_EXTENT: Final[dict[str, float]] = {
+    "cube": 1.0, "unit-cube": 0.5, "sphere": 1.0, "none": 1.0, "diagonal": 0.5,
+}  # fmt: skip
+"""Half the longest edge (for ``sphere`` the radius, for ``diagonal`` half the diagonal of the box) of
+the asset after normalisation. With
 ``none`` the rig itself is scaled, so that a radius counts in half longest edges there too."""
 
 

@@ -37,7 +37,7 @@ class AssetRules:
     normalize: Normalization | None = setting(
         None,
         "box or sphere that the asset fills before it is rendered, centred on the origin; cube is "
-        "[-1, 1]³",
+        "[-1, 1]³, diagonal a box whose diagonal is 1",
         unset="the camera pattern's own",
     )
     frame: int | None = setting(

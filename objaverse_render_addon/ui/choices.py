@@ -40,6 +40,7 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "unit-cube": ("Unit Cube", "The longest edge fills [-0.5, 0.5]³, centred on the origin"),
         "sphere": ("Sphere", "The bounding sphere has radius 1 and its centre in the origin"),
         "none": ("None", "The asset stays as it is; the cameras move around it instead"),
+        "diagonal": ("Diagonal", "The box's diagonal is 1 long, as Wonder3D has it"),
     },
     "asset.missing_textures": {
         "neutral": ("Neutral Grey", "A neutral grey, with a warning in the record"),

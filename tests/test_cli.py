@@ -124,6 +124,8 @@ def test_a_job_file_is_printed_as_the_same_job(capsys, tmp_path: Path, job: Rend
 
 VALUES = [
     ("--normalize", "sphere", "asset.normalize", "sphere"),
+    ("--up", "-Y", "asset.up", "-Y"),
+    ("--front", "-X", "asset.front", "-X"),
     ("--frame", "-3", "asset.frame", -3),
     ("--missing-textures", "fail", "asset.missing_textures", "fail"),
     ("--missing-parts", "fail", "asset.missing_parts", "fail"),
@@ -149,6 +151,11 @@ VALUES = [
     ("--camera-file", "poses.json", "cameras.file", "poses.json"),
     ("--pixel-aspect", "1.5", "cameras.pixel_aspect", 1.5),
     ("--shift", "-0.1,0.2", "cameras.shift", [-0.1, 0.2]),
+    ("--projection", "fisheye", "cameras.projection", "fisheye"),
+    ("--ortho", "1.5", "cameras.ortho", 1.5),
+    ("--stereo", "0.25", "cameras.stereo", 0.25),
+    ("--test-views", "4", "cameras.test_views", 4),
+    ("--test-cameras", "ring", "cameras.test_cameras", "ring"),
     ("--resolution", "64", "pixels.resolution", [64, 64]),
     ("--resolution", "64X48", "pixels.resolution", [64, 48]),
     ("--passes", "rgb, object-index,", "pixels.passes", ["rgb", "object_index"]),

@@ -42,7 +42,7 @@ DRAWN = RenderJob(
     seed=7,
     asset=AssetRules(
         normalize="sphere", frame=-12, missing_textures="fail", missing_parts="fail",
-        uncolored="random", witness="off",
+        uncolored="random", witness="off", up="Y", front="-X",
     ),
     lighting=Lighting(
         mode="hdri", hdri='C:\\hdri\\"dawn"\x7f ☀.exr', strength=0.25, background=(0.1, 0.5, 1.0)
@@ -196,6 +196,8 @@ WRONG = [
     ("asset.missing_textures", None),
     ("asset.missing_parts", "perhaps"),
     ("asset.uncolored", 0),
+    ("asset.up", "W"),
+    ("asset.front", "+Y"),
     ("cameras.projection", "isometric"),
     ("cameras.ortho", 0),
     ("cameras.stereo", -0.1),
@@ -316,6 +318,7 @@ def test_the_python_constructors_check_as_the_files_do(make: Any, field: str):
         ({"cameras": {"pattern": "hammersley", "framing": "resample"}}, "cameras.framing"),
         ({"cameras": {"projection": "panorama", "pixel_aspect": 2}}, "cameras.pixel_aspect"),
         ({"cameras": {"ortho": 2}}, "cameras.ortho"),
+        ({"asset": {"up": "Y", "front": "-Y"}}, "asset.front"),
         ({"cameras": {"stereo": 0.1, "projection": "fisheye"}}, "cameras.stereo"),
         ({"cameras": {"pattern": "file", "file": "a", "test_views": 2}}, "cameras.test_views"),
         ({"cameras": {"projection": "panorama"}, "engine": {"engine": "eevee"}}, "engine.engine"),
@@ -602,7 +605,7 @@ def test_the_choices_of_a_field_are_those_of_its_type():
     fields = job_fields()
     assert fields["cameras.pattern"].choices == typing.get_args(choices.Pattern)
     assert fields["asset.normalize"].choices == typing.get_args(choices.Normalization)
-    assert sum(bool(field.choices) for field in fields.values()) == 15
+    assert sum(bool(field.choices) for field in fields.values()) == 17
 
 
 def test_a_setting_is_described_at_its_field_and_nowhere_else():

@@ -91,7 +91,7 @@ def _table(values: dict[str, Any], young: Iterable[str] = ()) -> dict[str, Any]:
 def _value(field: JobField) -> dict[str, Any]:
     said = field.setting
     if field.choices:
-        return {"enum": list(field.choices)}
+        return {"enum": [*field.choices, *([None] if _stays_open(field) else [])]}
     shared = {"range": "range", "size": "resolution", "names": "passes"}
     if said.form in shared:
         return {"$ref": f"#/$defs/{shared[said.form]}"}

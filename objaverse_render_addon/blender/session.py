@@ -60,7 +60,8 @@ class Session:
         if self.job.asset.witness != "off":
             moved = self.asset.normalization
             self.witness = Witness(
-                path, self.asset.kind, moved.scale, moved.translation, self.job.seed
+                path, self.asset.kind, moved.scale, moved.translation, self.job.seed,
+                moved.rotation,
             )
         self._settle()
         self.stage.watch.add("prepare", since)
@@ -70,7 +71,7 @@ class Session:
         normalization = self.asset.normalization
         rig = Rig()
         if self.job.asset.normalize == "none":
-            center = normalization.before.center.tolist()
+            center = normalization.center.tolist()
             rig = Rig((center[0], center[1], center[2]), normalization.before.longest_edge / 2)
         self.views: list[View] = sample_views(self.job, self.asset_id, normalization.points, rig)
         self.renderer = Renderer(
@@ -154,6 +155,7 @@ class Session:
             "normalization": {
                 "method": normalization.method,
                 "scale": normalization.scale,
+                "rotation": normalization.rotation.tolist(),
                 "translation": list(normalization.translation),
             },
             "bounds": normalization.bounds,

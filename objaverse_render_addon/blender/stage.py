@@ -24,7 +24,7 @@ from .devices import Device, gpu_beside, select_device
 from .edits import Edits
 from .evaluated import Onlooker
 from .measuring import Measurement, bounds_of, measure
-from .normalization import normalize
+from .normalization import normalize, turn_of
 from .reach import Gate
 from .surfaces import Surfaces
 
@@ -205,7 +205,7 @@ class Stage:
             culled = backfaces.cull_back_faces(edits, shown)
         normalization = normalize(
             collection, rules.normalize, None if alone else {*rendered}, self._measure,
-            may_instance=True,
+            may_instance=True, rotation=turn_of(*rules.axes),
         )  # fmt: skip
         asset = Asset(
             asset_id, kind, collection, contents, rendered, normalization, colored, edits=edits,

@@ -129,16 +129,17 @@ JOB_FLAGS: Final = _flags()
 
 
 def joined(arguments: Sequence[str]) -> list[str]:
-    """``--elevation -30:60`` as ``--elevation=-30:60``: argparse takes -30:60 for a flag."""
+    """``--elevation -30:60`` as ``--elevation=-30:60``: argparse takes what begins so for a flag."""
     pairs = {
         flag
         for flags in JOB_FLAGS.values()
         for flag, _, settings in flags
         if settings.get("type") in (_range, _pair)
+        or any(choice.startswith("-") for choice in settings.get("choices", ()))
     }
     joined: list[str] = []
     for argument in arguments:
-        if joined and joined[-1] in pairs and re.match(r"-[\d.]", argument):
+        if joined and joined[-1] in pairs and re.match(r"-[\d.XYZ]", argument):
             joined[-1] += f"={argument}"
         else:
             joined.append(argument)

@@ -38,7 +38,7 @@ CONVENTIONS: Final = {
     "fov_degrees": "across the shorter side of the image; 0 of orthographic cameras",
     "sampling": "rgb and rgb_linear are antialiased; all other passes are sampled once, at the "
     "pixel's centre, and are valid on exactly the mask's pixels",
-    "normalization": "normalised = scale * original + translation",
+    "normalization": "normalised = scale * rotation @ original + translation",
     **{spec.name: spec.convention for spec in PASSES.values() if spec.convention},
 }
 

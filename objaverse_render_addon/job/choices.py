@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 Normalization = Literal["cube", "unit-cube", "sphere", "none", "diagonal"]
+Axis = Literal["X", "Y", "Z", "-X", "-Y", "-Z"]
 MissingPartPolicy = Literal["doubt", "fail"]
 MissingTexturePolicy = Literal["neutral", "random", "fail"]
 UncoloredPolicy = Literal["neutral", "random"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from ..errors import InvalidJob
 from ..passspec import DEFAULT_PASSES, PASS_NAMES
 from .choices import (
+    Axis,
     DeviceName,
     EngineName,
     Framing,
@@ -30,6 +32,10 @@ from .settings import setting
 __all__ = ["AssetRules", "CameraRules", "EngineSettings", "Files", "Lighting", "Pixels"]
 
 
+# Where -Y goes when Z is brought upwards from that axis the short way.
+_FRONTS: Final = {"Z": "-Y", "-Z": "Y", "Y": "Z", "-Y": "-Z", "X": "-Y", "-X": "-Y"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetRules:
     """How an asset is brought into the scene."""
@@ -39,6 +45,20 @@ class AssetRules:
         "box or sphere that the asset fills before it is rendered, centred on the origin; cube is "
         "[-1, 1]³, diagonal a box whose diagonal is 1",
         unset="the camera pattern's own",
+    )
+    up: Axis = setting(
+        "Z",
+        "axis of the asset, as it was imported, that is turned upwards",
+        label="Up Axis",
+        younger=True,
+    )
+    front: Axis | None = setting(
+        None,
+        "axis of the asset, as it was imported, that is turned to the front, which ring and orbit "
+        "see first",
+        unset="where a turn of -Y goes with up",
+        label="Front Axis",
+        younger=True,
     )
     frame: int | None = setting(
         None,
@@ -68,6 +88,16 @@ class AssetRules:
 
     def __post_init__(self) -> None:
         check_fields(self, "asset.")
+        check(
+            self.front is None or self.front[-1] != self.up[-1],
+            f"asset.front {self.front} lies along asset.up {self.up}.",
+            "Give two different axes.",
+        )
+
+    @property
+    def axes(self) -> tuple[str, str]:
+        """Up and front, where nothing is open: each axis with its sign."""
+        return self.up, self.front or _FRONTS[self.up]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,6 +42,14 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "none": ("None", "The asset stays as it is; the cameras move around it instead"),
         "diagonal": ("Diagonal", "The box's diagonal is 1 long, as Wonder3D has it"),
     },
+    "asset.up": {
+        "Z": ("Z", "As it was imported"),
+        **{name: (name, f"{name} is turned upwards") for name in ("Y", "X", "-Z", "-Y", "-X")},
+    },
+    "asset.front": {
+        "-Y": ("-Y", "As it was imported"),
+        **{name: (name, f"{name} is turned to the front") for name in ("Z", "X", "-X", "Y", "-Z")},
+    },
     "asset.missing_textures": {
         "neutral": ("Neutral Grey", "A neutral grey, with a warning in the record"),
         "random": ("Random Colors", "A seeded random colour for each, as Objaverse-XL does"),

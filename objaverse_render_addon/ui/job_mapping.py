@@ -18,12 +18,13 @@ __all__ = ["FIELDS", "JOB_PROPERTIES", "from_job", "to_job"]
 
 _SETTINGS: Final = {path: job_fields()[path] for path in OF_JOB}
 
+_SWITCHED: Final = ("asset.frame", "asset.front", "cameras.ortho", "cameras.stereo")
 # Property to field of the job, where a value means the same in both. What is a range, a pair or
 # behind a switch is dealt with one by one below.
 FIELDS: Final = {
     field.setting.name: path
     for path, field in _SETTINGS.items()
-    if not field.setting.form and path not in ("asset.frame", "cameras.ortho", "cameras.stereo")
+    if not field.setting.form and path not in _SWITCHED
 }
 _PATHS: Final = {field.setting.name: path for path, field in _SETTINGS.items()}
 
@@ -71,6 +72,7 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
         values["cameras.shift"], values["cameras.pixel_aspect"] = (0.0, 0.0), 1.0
         values["cameras.only_northern_hemisphere"] = False
         values["cameras.projection"], values["cameras.test_views"] = "perspective", 0
+    values["asset.front"] = settings.front if settings.use_front else None
     values["asset.frame"] = settings.frame if settings.use_frame else None
     hdri = settings.lighting == "hdri"
     values["lighting.hdri"] = bpy.path.abspath(settings.hdri) if hdri else None
@@ -153,7 +155,7 @@ def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
         section, _, field = path.rpartition(".")
         values[name] = data[section][field] if section else data[field]
     values |= {"frame": job.asset.frame, "background": job.lighting.background}
-    values |= {"ortho": cameras.ortho, "stereo": cameras.stereo}
+    values |= {"ortho": cameras.ortho, "stereo": cameras.stereo, "front": job.asset.front}
     if cameras.pattern == "file":
         values |= {"views": None, "file_views": cameras.views or 0}
     else:
@@ -163,6 +165,7 @@ def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
         "shift": cameras.shift,
         "camera_file": cameras.file or "",
         "use_frame": job.asset.frame is not None,
+        "use_front": job.asset.front is not None,
         "use_stereo": cameras.stereo is not None,
         "hdri": job.lighting.hdri or "",
         "use_background": job.lighting.background is not None,

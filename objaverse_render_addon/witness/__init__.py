@@ -51,13 +51,16 @@ class Witness:
         scale: Of the normalisation.
         translation: (3,) of the normalisation.
         seed: Of the choice of points.
+        rotation: (3, 3) of the normalisation.
     """
 
     def __init__(
-        self, path: Path, kind: str, scale: float, translation: tuple[float, ...], seed: int
+        self, path: Path, kind: str, scale: float, translation: tuple[float, ...], seed: int,
+        rotation: Array | None = None,
     ) -> None:
         self._path, self._kind, self._seed = path, kind, seed
-        self._scale, self._translation = scale, np.array(translation)
+        self._linear = scale * (np.eye(3) if rotation is None else rotation)
+        self._translation = np.array(translation)
         self.not_read = ""
 
     @property
@@ -125,7 +128,7 @@ class Witness:
             if self._path.stat().st_size > _MOST:
                 raise NotRead("large")
             surface = reader(self._path)
-            return _Geometry(surface, self._scale, self._translation, self._seed)
+            return _Geometry(surface, self._linear, self._translation, self._seed)
         except NotRead as why:
             self.not_read = str(why)
         except (
@@ -141,9 +144,9 @@ class _Geometry:
     """A file's surface in normalised units, as points and as cells of space."""
 
     def __init__(
-        self, surface: Surface, scale: float, translation: Array, seed: int
+        self, surface: Surface, linear: Array, translation: Array, seed: int
     ) -> None:
-        corners = surface.corners * scale + translation
+        corners = surface.corners @ linear.T + translation
         self.faces, self.triangles = surface.faces, len(corners)
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         areas = np.linalg.norm(normals, axis=1)

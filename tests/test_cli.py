@@ -184,7 +184,8 @@ def test_a_flag_sets_its_field_and_overrides_the_job_file(
 ):
     arguments = [flag] if text is None else [flag, text]
     implied = {
-        "--hdri": {"lighting.mode": "hdri"}, "--camera-file": {"cameras.pattern": "file"}
+        "--hdri": {"lighting.mode": "hdri"}, "--camera-file": {"cameras.pattern": "file"},
+        "--ortho": {"cameras.projection": "orthographic"},
     }.get(flag, {})  # fmt: skip
     expected = {path: value, **implied}
     job = RenderJob().with_values(expected).resolved()

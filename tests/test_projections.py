@@ -82,7 +82,8 @@ def test_what_a_pixel_shows_projects_back_onto_its_centre(projection: str, shift
     centers = np.stack([columns + 0.5, rows + 0.5], axis=-1)
     (fx, _, cx), (_, fy, cy), _ = camera.intrinsics
     # Further from a fisheye's axis than what is behind there is nothing.
-    seen = np.hypot(*((centers - [cx, cy]) / [fx, fy]).T).T < math.pi
+    angle = np.hypot(*((centers - [cx, cy]) / [fx, fy]).T).T
+    seen = angle < math.pi
     if projection != "fisheye":
         seen[:] = True
     uv, again = camera.project(camera.unproject(depth)[seen])

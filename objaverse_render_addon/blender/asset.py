@@ -136,7 +136,8 @@ class Asset:
         if handle is None:
             raise ValueError(f"{self.id} stands where its file has it (normalize none)")
         method = Matrix.LocRotScale(
-            self.normalization.translation, Matrix(self.normalization.rotation.tolist()).to_quaternion(),
+            self.normalization.translation,
+            Matrix(self.normalization.rotation.tolist()).to_quaternion(),
             (self.normalization.scale,) * 3,
         )
         handle.matrix_world = Matrix(matrix) @ method

@@ -72,7 +72,7 @@ def turn_of(up: str, front: str) -> Points:
 
 
 def _axis(name: str) -> Points:
-    return np.eye(3)["XYZ".index(name[-1])] * (-1.0 if name[0] == "-" else 1.0)
+    return np.asarray(np.eye(3)["XYZ".index(name[-1])] * (-1.0 if name[0] == "-" else 1.0))
 
 
 def normalizing_transform(before: Measurement, method: str) -> tuple[float, Points, list[str]]:

@@ -17,10 +17,10 @@ from mathutils import Matrix, Vector
 from ..assets.formats import inspect_file
 from ..cameras import Camera, View, blender_lens
 from ..dataset.metadata import source_record
-from ..errors import CameraFileError, NoGeometry
+from ..errors import NoGeometry
 from . import importers
-from .materials import missing_textures
 from .camera import read_lens
+from .materials import missing_textures
 from .normalization import NORMALIZER, Normalization, normalize
 from .reach import Gate
 

@@ -129,7 +129,7 @@ JOB_FLAGS: Final = _flags()
 
 
 def joined(arguments: Sequence[str]) -> list[str]:
-    """``--elevation -30:60`` as ``--elevation=-30:60``: argparse takes what begins so for a flag."""
+    """``--elevation -30:60`` as ``--elevation=-30:60``: argparse takes that for a flag."""
     pairs = {
         flag
         for flags in JOB_FLAGS.values()

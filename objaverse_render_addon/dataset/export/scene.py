@@ -92,8 +92,9 @@ class Scene:
             projection = self.reader.views[position].get("projection", "perspective")
             if projection not in self.form.projections:
                 raise FormatCannotHold(
-                    f"{self.asset_id}: view {self.reader.views[position]['index']} is {projection}; "
-                    f"{self.form.name} holds {' and '.join(self.form.projections)} cameras only.",
+                    f"{self.asset_id}: view {self.reader.views[position]['index']} is "
+                    f"{projection}; {self.form.name} holds "
+                    f"{' and '.join(self.form.projections)} cameras only.",
                     hint="Export to nerfstudio or webdataset, which hold every lens, or render "
                     "with --projection perspective.",
                 )
@@ -188,7 +189,8 @@ class Scene:
         intrinsics = camera.intrinsics
         if camera.lens.parallel:
             # In pixels per scene unit.
-            intrinsics = intrinsics / [[self.scale, 1, 1], [1, self.scale, 1], [1, 1, 1]]
+            intrinsics = intrinsics.copy()
+            intrinsics[[0, 1], [0, 1]] /= self.scale
         return dataclasses.replace(camera, intrinsics=intrinsics, camera_to_world=pose)
 
     @property

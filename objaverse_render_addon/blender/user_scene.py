@@ -64,8 +64,9 @@ def import_into_scene(scene: bpy.types.Scene, path: Path, *, keep_lights: bool) 
     active = bpy.context.view_layer.objects.active
 
     def select_as_before() -> None:
-        for obj in selected:
-            obj.select_set(True)
+        for obj in scene.objects:
+            # Some importers leave selected what they brought.
+            obj.select_set(obj in selected)
         bpy.context.view_layer.objects.active = active
 
     try:
@@ -181,6 +182,11 @@ def normalize_asset(collection: Any, method: str) -> Normalization:
     undo_normalization(collection)
     # The parent belongs to the asset, so that deleting the asset deletes it.
     return normalize(collection, method, asset_objects(collection))
+
+
+def is_imported(collection: Any) -> bool:
+    """Whether :func:`import_into_scene` made it; the user's own collections are not."""
+    return _RECORD in collection
 
 
 def save_asset(collection: Any, path: Path, frame: int) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 __all__ = [
+    "NICE",
     "PROTOCOL",
     "SCRATCH",
     "Answer",
@@ -50,6 +51,8 @@ __all__ = [
 PROTOCOL = 2
 SCRATCH = "OBJAVERSE_RENDER_SCRATCH"
 """Environment variable that tells a worker its folder for temporary images from the start."""
+NICE = "OBJAVERSE_RENDER_NICE"
+"""Environment variable that tells a worker how far to stand back for other programs."""
 
 
 # --- Requests -----------------------------------------------------------------------------------

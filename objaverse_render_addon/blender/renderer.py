@@ -14,12 +14,14 @@ from typing import Any, Final
 
 import bpy
 import numpy as np
+import numpy.typing as npt
 
 from ..cameras import Camera, draw
-from ..checks import check_color, check_geometry
+from ..checks import check_color, check_geometry, check_groups
 from ..dataset.images import cycles_seconds, encode_srgb8, half_floats, read_exr
 from ..errors import DiskFull, RenderError, RenderFailed
 from ..frame import Check, Frame, Shot, assemble, unwritten
+from ..lights import Light, lights_of
 from ..passspec import PICTURES
 from ..witness import Witness
 from . import compat
@@ -124,13 +126,15 @@ class Renderer:
             checks += self.witness.checks(frame, frame.bounds)
         return checks
 
-    def color(self, frame: Frame) -> Path | None:
-        """Render a frame's colour; the file that :meth:`read_color` reads, if it is wanted."""
+    def color(self, frame: Frame) -> list[Path]:
+        """Render a frame's colour; the files that :meth:`read_color` reads, if it is wanted.
+
+        One for each light, or one with all their light groups.
+        """
         if PICTURES.isdisjoint(self.job.pixels.passes):
-            return None
+            return []
         since = time.perf_counter()
         stage = self.stage
-        path = self.scratch / f"color-{frame.key.stem}.exr"
         if frame.time != stage.frame:
             stage.set_time(frame.time)
         stage.look(frame.view)
@@ -138,32 +142,61 @@ class Renderer:
         seed = draw(self.job.seed, self.key, frame.key.stream("noise"), frame.view.index, 1)
         frame.noise_seed = int(seed[0] * 2**31)
         compat.set_checked(stage.scene.cycles, seed=frame.noise_seed)
-        stage.scene.render.filepath = str(path)
-        self._render(path)
+        paths = [self._color(frame, place, those) for place, those in self._lights(frame)]
         stage.watch.add("color", since)
+        return paths
+
+    def _lights(self, frame: Frame) -> list[tuple[int, list[Light]]]:
+        """What shines in each render of a view; nothing where the stage's own light does."""
+        if self.stage.rig is None:
+            return [(0, [])]
+        lights = lights_of(self.job, self.key, frame.view.index)
+        frame.lights = [light.record(frame.camera) for light in lights]
+        frame.grouped = self.job.lighting.groups
+        if frame.grouped:
+            return [(0, lights)]
+        return [(place, [light]) for place, light in enumerate(lights)]
+
+    def _color(self, frame: Frame, place: int, lights: list[Light]) -> Path:
+        scene = self.stage.scene
+        if self.stage.rig is not None:
+            groups = [f"light{number}" for number in range(len(lights))] if frame.grouped else []
+            self.stage.rig.shine(lights, groups)
+        path = self.scratch / f"color-{frame.key.stem}-{place}.exr"
+        scene.render.filepath = str(path)
+        self._render(path)
         return path
 
     def read_color(
-        self, frame: Frame, path: Path | None, checked: list[Check] | Future[list[Check]]
+        self, frame: Frame, paths: list[Path], checked: list[Check] | Future[list[Check]]
     ) -> None:
         """Fill a frame's colour and its checks; from any thread.
 
         Args:
             checked: What its geometry's checks found, or will have found.
         """
-        if path is not None:
-            channels = self._read(path, timed=True)
-            linear = np.stack([channels[name] for name in "RGBA"], axis=-1)
-            wanted = self.job.pixels.passes
-            if "rgb" in wanted:
-                frame.passes["rgb"] = encode_srgb8(linear)
-            if "rgb_linear" in wanted:
-                frame.passes["rgb_linear"] = half_floats(linear)
+        read = [self._read(path, timed=True) for path in paths]
+        summed: list[Check] = []
+        if frame.grouped and read:
+            together, parts = light_groups(read[0], len(frame.lights))
+            frame.passes |= self._pictures(together)
+            frame.relit = [self._pictures(part) for part in parts]
+            summed = [check_groups(together, parts)]
+        else:
+            found = [self._pictures(channels_as_picture(channels)) for channels in read]
+            frame.passes |= found[0] if found else {}
+            frame.relit = found if frame.lights else []
         frame.checks = checked if isinstance(checked, list) else checked.result()
         if frame.checks[0].status != "failed":
             before = [self._before] if self._before is not None else []
-            frame.checks = frame.checks + check_color(frame, before)
+            frame.checks = frame.checks + check_color(frame, before) + summed
         self._before = frame
+
+    def _pictures(self, linear: npt.NDArray[np.float32]) -> dict[str, Any]:
+        """The wanted pictures of light (H, W, 4), premultiplied."""
+        made = {"rgb": encode_srgb8, "rgb_linear": half_floats}
+        wanted = self.job.pixels.passes
+        return {name: encode(linear) for name, encode in made.items() if name in wanted}
 
     def _read(self, path: Path, *, timed: bool = False) -> dict[str, Any]:
         """A temporary image, which is gone then: the next asset uses the name again."""
@@ -227,3 +260,29 @@ class Renderer:
             border_max_y=1 - top / height,
             use_border=True,
         )
+
+
+def channels_as_picture(channels: dict[str, Any], layer: str = "") -> npt.NDArray[np.float32]:
+    """(H, W, 4) of the channels R, G, B and A, or of those of a layer in a file of many."""
+    ends = [f"{layer}.{letter}" if layer else letter for letter in "RGBA"]
+    names = [next(name for name in channels if name.endswith(end)) for end in ends]
+    return np.stack([channels[name] for name in names], axis=-1)
+
+
+def light_groups(
+    channels: dict[str, Any], count: int
+) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[np.float32]]]:
+    """The picture of a render, and the part of each light group in it; (H, W, 4) premultiplied.
+
+    What the object itself shines with is in no group.
+    """
+    together = channels_as_picture(channels, ".Combined")
+    parts = []
+    for number in range(count):
+        names = [
+            next(name for name in channels if name.endswith(f".Combined_light{number}.{letter}"))
+            for letter in "RGB"
+        ]
+        planes = [channels[name] for name in names]
+        parts.append(np.stack([*planes, together[..., 3]], axis=-1))
+    return together, parts

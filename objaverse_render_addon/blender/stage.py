@@ -85,6 +85,7 @@ class Stage:
         denoised: Whether RGB is denoised; not every build of Blender can.
         filter_width: Of colour's pixel filter, in pixels, as Blender has it.
         frame: The animation frame that is shown.
+        rig: Of several lights for one view; none where one light is all views'.
         constants: (N, channels) all values of a material pass, where they are few.
     """
 
@@ -109,6 +110,7 @@ class Stage:
         self._onlooker: Any = None
         self._clocks: dict[str, Any] = {}
         self._still: dict[str, int] = {}
+        self.rig: lighting.LightRig | None = None
         self._together: tuple[Bounds, npt.NDArray[np.float64]] | None = None
 
     # --- Assets ---------------------------------------------------------------------------------
@@ -325,6 +327,8 @@ class Stage:
             key: What random draws go by; an asset's id.
         """
         record = lighting.light_scene(self.scene, self.job, key, self._source_world)
+        several = "lights" in record and self.job.lighting.mode != "keep"
+        self.rig = lighting.LightRig(self.scene, self.layer) if several else None
         self.record["lighting"] = record
         if self.job.lighting.mode == "keep" and not record["lights"] and not self._source_world:
             self.warnings.append("no-light: the file has no lights and no world to keep.")
@@ -365,6 +369,12 @@ class Stage:
             if 0 < len(values) <= _FEW
         }
         self.denoised = job.engine.denoise and job.engine.engine == "cycles"
+        if job.lighting.groups and self.denoised:
+            self.denoised = False
+            kept.append(
+                "not-denoised: parts of one render add up as they were traced only; more samples "
+                "make light groups clean."
+            )
         if self.denoised and not compat.has_denoiser(self.scene.cycles):
             self.denoised = False
             kept.append("not-denoised: this Blender was built without OpenImageDenoise.")
@@ -434,7 +444,9 @@ class Stage:
             compat.set_checked(scene.render, filter_size=FILTER_WIDTH)
             self.filter_width = round(float(scene.render.filter_size), 6)
             compat.set_checked(scene.eevee, taa_render_samples=engine.samples)
-        compat.set_image_format(scene.render.image_settings, multilayer=False)
+        compat.set_image_format(
+            scene.render.image_settings, multilayer=self.job.lighting.groups
+        )
 
     def _set_up_render(self) -> None:
         """Everything that decides a pixel and that no job changes, set and read back."""

@@ -83,12 +83,22 @@ def view_record(frame: Frame, job: RenderJob) -> dict[str, Any]:
     }
     horizontal, vertical = camera.fov
     box = frame.object_box
+    lights = []
+    for place, said in enumerate(frame.lights):
+        own = place if place in frame.lit_anew() else None
+        pictures = {
+            PASSES[name].record_key: pass_file(frame.key, name, None, own)
+            for name in job.pixels.passes
+            if PASSES[name].is_picture
+        }
+        lights.append({**said, **pictures})
     return {
         "index": frame.view.index,
         **({"time": frame.time} if frame.timed else {}),
         **({"split": frame.view.split} if frame.view.split else {}),
         **({"eye": frame.view.eye} if frame.view.eye else {}),
         **files,
+        **({"lights": lights} if lights else {}),
         "width": camera.width,
         "height": camera.height,
         "projection": camera.projection,

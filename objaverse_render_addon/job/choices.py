@@ -10,7 +10,7 @@ MissingPartPolicy = Literal["doubt", "fail"]
 MissingTexturePolicy = Literal["neutral", "random", "fail"]
 UncoloredPolicy = Literal["neutral", "random"]
 WitnessMode = Literal["auto", "off"]
-LightingMode = Literal["white", "xl", "hdri", "keep"]
+LightingMode = Literal["white", "xl", "hdri", "keep", "file"]
 Pattern = Literal[
     "gs-lrm",
     "objaverse-xl",

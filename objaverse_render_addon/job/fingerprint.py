@@ -19,7 +19,7 @@ __all__ = ["differences", "fingerprint_of", "pose_files"]
 
 _MACHINE: Final = ("engine.device", "engine.threads", "asset.witness")
 """How fast and how sure, not what."""
-_NAMED: Final = (("lighting", "hdri"), ("cameras", "file"))
+_NAMED: Final = (("lighting", "hdri"), ("lighting", "lights"), ("cameras", "file"))
 _SPLITS: Final = ("train", "val", "test")
 
 
@@ -38,7 +38,7 @@ def fingerprint_of(job: dict[str, Any], without: Iterable[str] = ()) -> str:
         del (job[section] if section else job)[name]
     data = earlier_form(job)
     for section, key in _NAMED:
-        if data[section][key] is not None:
+        if data[section].get(key) is not None:
             data[section] = {**data[section], key: _content(data[section][key])}
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
@@ -60,6 +60,11 @@ def _content(path: str) -> str:
     digest = hashlib.sha256()
     try:
         if Path(path).is_dir():
+            images = sorted(file for file in Path(path).iterdir() if file.suffix in (".hdr", ".exr"))
+            for file in images:
+                digest.update(f"{file.name}\0{file_sha256(file)}\0".encode())
+            if images:
+                return digest.hexdigest()
             for file in pose_files(path):
                 digest.update(f"{file.relative_to(path)}\0".encode() + file.read_bytes())
             return digest.hexdigest()

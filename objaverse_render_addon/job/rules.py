@@ -105,7 +105,8 @@ class Lighting:
     """Light and background.
 
     Of the modes, ``white`` is uniform white from everywhere, ``xl`` the four seeded suns of the
-    Objaverse-XL scripts, ``hdri`` an equirectangular image, ``keep`` the file's own.
+    Objaverse-XL scripts, ``hdri`` an equirectangular image, or a folder of them, ``keep`` the file's
+    own, ``file`` the lights of a file, a picture for each.
     """
 
     mode: LightingMode = setting(
@@ -118,7 +119,8 @@ class Lighting:
     )
     hdri: str | None = setting(
         None,
-        "equirectangular .hdr or .exr image; implies the lighting hdri",
+        "equirectangular .hdr or .exr image, or a folder of them, from which each view draws its "
+        "own; implies the lighting hdri",
         unset="no image",
         form="path",
         label="HDRI",
@@ -130,6 +132,35 @@ class Lighting:
         low=0,
         usual=5.0,
         name="light_strength",
+    )
+    per_view: int | None = setting(
+        None,
+        "images that each view draws from the folder, and turns, a picture for each",
+        unset="one",
+        flag="--hdri-per-view",
+        low=1,
+        high=1000,
+        usual=8,
+        label="HDRIs per View",
+        name="hdri_per_view",
+        younger=True,
+    )
+    lights: str | None = setting(
+        None,
+        "TOML or JSON file of lights, each of which gives every view a picture; implies the "
+        "lighting file",
+        unset="none",
+        form="path",
+        younger=True,
+    )
+    groups: bool = setting(
+        False,
+        "let all lights of the file shine at once, and write each one's part, as a light group of "
+        "Cycles",
+        flag="--light-groups",
+        label="Light Groups",
+        name="light_groups",
+        younger=True,
     )
     background: tuple[float, float, float] | None = setting(
         None,
@@ -155,6 +186,21 @@ class Lighting:
                 f"lighting.hdri is given, but the lighting is {self.mode}.",
                 "Use --lighting hdri.",
             )
+        check(
+            (self.mode == "file") == (self.lights is not None),
+            f"lighting.lights is {self.lights or 'not given'}, but the lighting is {self.mode}.",
+            "Give --lights FILE.",
+        )
+        check(
+            self.per_view is None or self.mode == "hdri",
+            "lighting.per_view counts images of a folder, but the lighting is not hdri.",
+            "Give --hdri FOLDER.",
+        )
+        check(
+            not self.groups or self.mode == "file",
+            "lighting.groups are of the lights of a file.",
+            "Give --lights FILE.",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

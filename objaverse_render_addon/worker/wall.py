@@ -8,6 +8,7 @@ reaches no network.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import json
@@ -20,7 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from ..errors import SandboxUnavailable
+from ..errors import RenderError, SandboxUnavailable
+from ..job import RenderJob
+from ..lights import light_files
 from .protocol import Open, RenderAsset, Request
 
 __all__ = ["Grounds", "Sandbox", "available", "gathered", "grounds_of", "is_wanted", "launcher"]
@@ -111,10 +114,15 @@ def grounds_of(request: Request) -> Grounds:
     reads = [path.parent, path.resolve().parent]
     for folder in request.folders:
         reads += [Path(folder), Path(folder).resolve()]
-    for section, name in (("lighting", "hdri"), ("cameras", "file")):
+    for section, name in (("lighting", "hdri"), ("lighting", "lights"), ("cameras", "file")):
         file = request.job.get(section, {}).get(name)
         if file:
             reads.append(Path(file).expanduser().resolve())
+    if request.job.get("lighting", {}).get("lights"):
+        # What its lights name lies wherever they say.
+        with contextlib.suppress(RenderError):
+            job = RenderJob.from_dict(request.job)
+            reads += [path.expanduser().resolve() for path in light_files(job)]
     writes = []
     if isinstance(request, RenderAsset):
         for folder in filter(None, (request.out, request.previews)):

@@ -133,6 +133,9 @@ VALUES = [
     ("--witness", "off", "asset.witness", "off"),
     ("--lighting", "keep", "lighting.mode", "keep"),
     ("--hdri", "sky.exr", "lighting.hdri", "sky.exr"),
+    ("--hdri-per-view", "3", "lighting.per_view", 3),
+    ("--lights", "lights.toml", "lighting.lights", "lights.toml"),
+    ("--light-groups", None, "lighting.groups", True),
     ("--light-strength", "0.5", "lighting.strength", 0.5),
     ("--background", "#336699", "lighting.background", [0.2, 0.4, 0.6]),
     ("--background", "grey", "lighting.background", [0.5, 0.5, 0.5]),
@@ -183,9 +186,19 @@ def test_a_flag_sets_its_field_and_overrides_the_job_file(
     capsys, tmp_path: Path, flag: str, text: str | None, path: str, value: object
 ):
     arguments = [flag] if text is None else [flag, text]
+    arguments += {
+        "--hdri-per-view": ["--hdri", "sky.exr"],
+        "--light-groups": ["--lights", "lights.toml", "--passes", "rgb-linear"],
+    }.get(flag, [])  # fmt: skip
     implied = {
         "--hdri": {"lighting.mode": "hdri"}, "--camera-file": {"cameras.pattern": "file"},
         "--ortho": {"cameras.projection": "orthographic"},
+        "--lights": {"lighting.mode": "file"},
+        "--hdri-per-view": {"lighting.mode": "hdri", "lighting.hdri": "sky.exr"},
+        "--light-groups": {
+            "lighting.mode": "file", "lighting.lights": "lights.toml",
+            "pixels.passes": ["rgb_linear"],
+        },
     }.get(flag, {})  # fmt: skip
     expected = {path: value, **implied}
     job = RenderJob().with_values(expected).resolved()

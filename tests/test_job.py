@@ -45,7 +45,8 @@ DRAWN = RenderJob(
         uncolored="random", witness="off", up="Y", front="-X",
     ),
     lighting=Lighting(
-        mode="hdri", hdri='C:\\hdri\\"dawn"\x7f ☀.exr', strength=0.25, background=(0.1, 0.5, 1.0)
+        mode="hdri", hdri='C:\\hdri\\"dawn"\x7f ☀.exr', strength=0.25, background=(0.1, 0.5, 1.0),
+        per_view=3,
     ),
     cameras=CameraRules(
         pattern="zero123",
@@ -70,7 +71,11 @@ PARALLEL = RenderJob(
     cameras=CameraRules(projection="orthographic", ortho=1.25, test_views=4, test_cameras="ring")
 )
 PAIRS = RenderJob(cameras=CameraRules(stereo=0.0625))
-EXAMPLES = [DRAWN, FROM_FILE, PARALLEL, PAIRS]
+LIT = RenderJob(
+    lighting=Lighting(mode="file", lights="lights.toml", groups=True),
+    pixels=Pixels(passes=("rgb_linear",)),
+)
+EXAMPLES = [LIT, DRAWN, FROM_FILE, PARALLEL, PAIRS]
 
 
 FIELDS = leaves(RenderJob().to_dict())
@@ -205,6 +210,9 @@ WRONG = [
     ("cameras.test_cameras", "file"),
     ("asset.witness", "on"),
     ("lighting.mode", "dark"),
+    ("lighting.per_view", 0),
+    ("lighting.lights", 3),
+    ("lighting.groups", "all"),
     ("lighting.strength", -0.1),
     ("lighting.strength", math.inf),
     ("lighting.strength", math.nan),
@@ -318,6 +326,13 @@ def test_the_python_constructors_check_as_the_files_do(make: Any, field: str):
         ({"cameras": {"pattern": "hammersley", "framing": "resample"}}, "cameras.framing"),
         ({"cameras": {"projection": "panorama", "pixel_aspect": 2}}, "cameras.pixel_aspect"),
         ({"cameras": {"ortho": 2}}, "cameras.ortho"),
+        ({"lighting": {"lights": "a.toml"}}, "lighting.lights"),
+        ({"lighting": {"mode": "file"}}, "lighting.lights"),
+        ({"lighting": {"per_view": 2}}, "lighting.per_view"),
+        ({"lighting": {"groups": True}}, "lighting.groups"),
+        (
+            {"lighting": {"mode": "file", "lights": "a.toml", "groups": True}}, "lighting.groups"
+        ),
         ({"asset": {"up": "Y", "front": "-Y"}}, "asset.front"),
         ({"cameras": {"stereo": 0.1, "projection": "fisheye"}}, "cameras.stereo"),
         ({"cameras": {"pattern": "file", "file": "a", "test_views": 2}}, "cameras.test_views"),
@@ -481,6 +496,9 @@ def test_the_fingerprint_ignores_device_threads_and_witness_and_only_those(field
         "cameras.file": {"cameras.pattern": "file", "cameras.file": "other.json"},
         "cameras.pattern": {"cameras.pattern": "zero123"},
         "cameras.ortho": {"cameras.projection": "orthographic", "cameras.ortho": 1.25},
+        "lighting.lights": {"lighting.mode": "file", "lighting.lights": "other.toml"},
+        "lighting.per_view": {"lighting.per_view": 3},
+        "lighting.groups": {"lighting.groups": True},
     }.get(field)
     if other is None:
         usual = leaves(RenderJob().to_dict())[field]
@@ -490,6 +508,11 @@ def test_the_fingerprint_ignores_device_threads_and_witness_and_only_those(field
         "lighting.hdri": RenderJob(lighting=Lighting(mode="hdri", hdri="one.exr")),
         "cameras.file": FROM_FILE,
         "cameras.ortho": RenderJob(cameras=CameraRules(projection="orthographic")),
+        "lighting.lights": RenderJob(lighting=Lighting(mode="file", lights="one.toml")),
+        "lighting.per_view": RenderJob(lighting=Lighting(mode="hdri", hdri="one.exr")),
+        "lighting.groups": dataclasses.replace(
+            LIT, lighting=Lighting(mode="file", lights="lights.toml")
+        ),
     }.get(field, RenderJob())
     changed = start.with_values(other)
     assert changed != start

@@ -53,7 +53,7 @@ def light_scene(
         record["world"] = XL_WORLD
     elif rules.mode == "file" or (rules.hdri and Path(rules.hdri).is_dir()):
         # Each view brings its own.
-        record["lights"] = rules.lights or rules.hdri
+        record["of_views"] = rules.lights or rules.hdri
     elif rules.mode == "hdri":
         assert rules.hdri
         scene.world = _new_world((1.0, 1.0, 1.0), rules.strength)

@@ -327,8 +327,8 @@ class Stage:
             key: What random draws go by; an asset's id.
         """
         record = lighting.light_scene(self.scene, self.job, key, self._source_world)
-        several = "lights" in record and self.job.lighting.mode != "keep"
-        self.rig = lighting.LightRig(self.scene, self.layer) if several else None
+        if "of_views" in record:
+            self.rig = lighting.LightRig(self.scene, self.layer)
         self.record["lighting"] = record
         if self.job.lighting.mode == "keep" and not record["lights"] and not self._source_world:
             self.warnings.append("no-light: the file has no lights and no world to keep.")

@@ -80,6 +80,10 @@ _BESIDES: Final[dict[str, str]] = {
     "lighting.background": "transparent, white, black, grey or #RRGGBB",
     "pixels.resolution": "one number for both",
 }
+# What a path alone gives a meaning to, and its value without.
+_WITH: Final[dict[str, tuple[str, Any]]] = {
+    "lighting.hdri": ("lighting.per_view", None), "lighting.lights": ("lighting.groups", False),
+}  # fmt: skip
 # Longer than this, choices are no word for a value.
 _MANY_CHOICES: Final = 8
 
@@ -183,8 +187,10 @@ def job_of(options: argparse.Namespace) -> RenderJob:
         if values.get(path):
             values.setdefault(mode, meaning)
         elif values.get(mode, meaning) != meaning:
-            # The job file's path belongs to the mode that the flag overrides.
+            # The job file's path belongs to the mode that the flag overrides, and what goes with it.
             values[path] = None
+            if path in _WITH:
+                values.setdefault(*_WITH[path])
     if values.get("cameras.pattern", job.cameras.pattern) != job.cameras.pattern:
         # A job file's or a recipe's ranges belong to the pattern that the flag overrides.
         for name in ("views", "radius", "elevation", "fov", "framing"):

@@ -57,6 +57,7 @@ class MultiView(MapStyle):  # type: ignore[misc]
     * ``input`` and ``target``: the chosen views, k of them each, as a dictionary of tensors
 
       * ``index``: (k,) int64, places among the asset's views.
+      * ``light``: (k,) int64, where one is asked for: its place among the view's lights.
       * ``intrinsics``: (k, 3, 3) float32, pixels; the first pixel's centre is (0.5, 0.5).
       * ``projection``: (k,) int64, the lens' place in :data:`.cameras.PROJECTIONS`; 0 is
         perspective. What the intrinsics' fx and fy are, that says.
@@ -74,6 +75,8 @@ class MultiView(MapStyle):  # type: ignore[misc]
         targets: Views of ``target``; 0 leaves it out.
         passes: What to read.
         background: sRGB colour in 0…1 that ``rgb`` is laid over, or ``None``.
+        light: Of views with several: the place of the one whose pictures are read, ``drawn`` for
+            one per view by the seed, or ``None`` for the view's own pictures.
         split: Of views, where some are held out for tests: ``train`` or ``test``; ``None`` takes
             all. Where none are, all are ``train``.
         repeats: Samples of each asset in an epoch, each with other views.
@@ -95,6 +98,7 @@ class MultiView(MapStyle):  # type: ignore[misc]
         repeats: int = 1,
         seed: int = 0,
         split: Literal["train", "test"] | None = "train",
+        light: int | Literal["drawn"] | None = None,
     ) -> None:
         if torch is None:
             raise MissingDependency(
@@ -109,6 +113,7 @@ class MultiView(MapStyle):  # type: ignore[misc]
         self.inputs, self.targets = inputs, targets
         self.passes, self.background = tuple(passes), background
         self.repeats, self.seed, self.split = repeats, seed, split
+        self.light = light
         # Shared, so that workers that live on between epochs hear of the next one.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
@@ -171,12 +176,15 @@ class MultiView(MapStyle):  # type: ignore[misc]
     def _views(self, reader: AssetReader, places: Sequence[int]) -> dict[str, torch.Tensor]:
         cameras = [reader.view(place).camera for place in places]
         stacks: dict[str, list[npt.NDArray[Any]]] = {}
+        lights: list[int | None] = []
         for place in places:
-            for name, data in reader.read(place, self.passes).items():
+            lights.append(self._light(reader, place))
+            for name, data in reader.read(place, self.passes, light=lights[-1]).items():
                 for key, planes in self._planes(name, data):
                     stacks.setdefault(key, []).append(planes)
         views = {
             "index": np.array(places, dtype=np.int64),
+            **({} if None in lights else {"light": np.array(lights)}),
             "intrinsics": np.stack([camera.intrinsics for camera in cameras]),
             "projection": np.array([_LENSES.index(camera.projection) for camera in cameras]),
             "camera_to_world": np.stack([camera.camera_to_world for camera in cameras]),
@@ -188,6 +196,13 @@ class MultiView(MapStyle):  # type: ignore[misc]
             )
             for name, data in views.items()
         }
+
+    def _light(self, reader: AssetReader, place: int) -> int | None:
+        """Whose pictures of a view are read."""
+        count = len(reader.lights(place))
+        if self.light != "drawn" or not count:
+            return None if self.light == "drawn" else self.light
+        return int(draw(self.seed, reader.id, "light", self.epoch, place + 1)[place] * count)
 
     def _planes(
         self, name: str, data: npt.NDArray[Any]

@@ -93,6 +93,7 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "xl": ("Objaverse-XL Suns", "The four seeded suns of the Objaverse-XL scripts"),
         "hdri": ("HDRI", "Light from an equirectangular image"),
         "keep": ("Keep", "The asset's own lights and world"),
+        "file": ("From File", "Lights of a file, a picture for each"),
     },
     "engine.engine": {
         "cycles": ("Cycles", "Path tracing; also computes all geometry passes"),

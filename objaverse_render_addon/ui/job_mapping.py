@@ -18,7 +18,7 @@ __all__ = ["FIELDS", "JOB_PROPERTIES", "from_job", "to_job"]
 
 _SETTINGS: Final = {path: job_fields()[path] for path in OF_JOB}
 
-_SWITCHED: Final = ("asset.frame", "asset.front", "cameras.ortho", "cameras.stereo")
+_SWITCHED: Final = ("asset.frame", "asset.front", "cameras.ortho", "cameras.stereo", "lighting.per_view")
 # Property to field of the job, where a value means the same in both. What is a range, a pair or
 # behind a switch is dealt with one by one below.
 FIELDS: Final = {
@@ -76,6 +76,11 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
     values["asset.frame"] = settings.frame if settings.use_frame else None
     hdri = settings.lighting == "hdri"
     values["lighting.hdri"] = bpy.path.abspath(settings.hdri) if hdri else None
+    several = hdri and settings.hdri_per_view > 1
+    values["lighting.per_view"] = settings.hdri_per_view if several else None
+    of_file = settings.lighting == "file"
+    values["lighting.lights"] = bpy.path.abspath(settings.lights) if of_file else None
+    values["lighting.groups"] = of_file and settings.light_groups
     background = _tidy(settings.background) if settings.use_background else None
     values["lighting.background"] = background
     values["pixels.resolution"] = [settings.resolution_x, settings.resolution_y]
@@ -168,6 +173,8 @@ def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
         "use_front": job.asset.front is not None,
         "use_stereo": cameras.stereo is not None,
         "hdri": job.lighting.hdri or "",
+        "hdri_per_view": job.lighting.per_view or 1,
+        "lights": job.lighting.lights or "",
         "use_background": job.lighting.background is not None,
         "resolution_x": job.pixels.resolution[0],
         "resolution_y": job.pixels.resolution[1],

@@ -183,6 +183,7 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
 _OWN: Final[dict[str, dict[str, Any]]] = {
     "asset.frame": {"default": 1},
     "asset.front": {"default": "-Y"},
+    "lighting.per_view": {"default": 1},
     "lighting.background": {"default": (1.0, 1.0, 1.0)},
     "cameras.pattern": {"update": _take_pattern_defaults},
     "cameras.views": {"update": _keep_current_view},

@@ -208,6 +208,7 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
         "asset.front": "X",
         "lighting.mode": "hdri",
         "lighting.hdri": "/images/sky.exr",
+        "lighting.per_view": 3,
         "lighting.strength": 1.7,
         "lighting.background": [0.1, 0.25, 0.333],
         "cameras.pattern": "zero123",
@@ -240,6 +241,10 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
     "ring": {"cameras.pattern": "ring", "cameras.elevation": [-70, -70]},
     "faces": {"cameras.pattern": "cube-faces", "cameras.radius": [2, 9], "asset.frame": 0},
     "pairs": {"cameras.stereo": 0.2},
+    "lights": {
+        "lighting.mode": "file", "lighting.lights": "/lights.toml", "lighting.groups": True,
+        "pixels.passes": ["rgb", "rgb_linear"],
+    },
     "workbench": {"engine.engine": "workbench", "lighting.mode": "keep"},
     "far": {"cameras.radius": [0.0001, 1e6], "engine.alpha_threshold": 0.001},
 }
@@ -392,7 +397,8 @@ OF_FIELDS = {
     "radius": "cameras.radius", "elevation": "cameras.elevation", "fov": "cameras.fov",
     "camera_file": "cameras.file", "shift": "cameras.shift", "resolution_x": "pixels.resolution",
     "passes": "pixels.passes", "front": "asset.front", "ortho": "cameras.ortho",
-    "stereo": "cameras.stereo",
+    "stereo": "cameras.stereo", "lights": "lighting.lights",
+    "hdri_per_view": "lighting.per_view",
 }  # fmt: skip
 # Not of the job: where things come from and go to, switches of the above, and the preview.
 BESIDE = {
@@ -466,7 +472,7 @@ def test_every_field_of_a_job_can_be_set_in_the_window(bpy: Any) -> None:
     drawn: set[str] = set()
     by_pattern: dict[str, set[str]] = {}
     for pattern in PATTERNS:
-        for light in ("white", "xl", "hdri", "keep"):
+        for light in ("white", "xl", "hdri", "keep", "file"):
             for engine in ("cycles", "eevee", "workbench"):
                 settings.pattern, settings.lighting, settings.engine = pattern, light, engine
                 settings.projection = "orthographic" if light == "xl" else "perspective"

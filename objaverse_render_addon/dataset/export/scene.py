@@ -64,6 +64,9 @@ class Scene:
         self.numbers = self._checked_numbers()
         self.scale, self.center = self._similarity()
         self._last: tuple[int, dict[str, Array]] = (-1, {})
+        lit = sum(len(reader.lights(position)) > 1 for position in self._positions)
+        self.note("dropped", "pictures under other lights than the first, or under each of several "
+                  "light groups, are left out (views)", lit)  # fmt: skip
         dropped = ", ".join(name for name in reader.passes if name not in form.holds)
         if dropped:
             self.note("dropped", f"stored, but {form.name} has no place for: {dropped}")

@@ -264,6 +264,10 @@ class OBJAVERSE_PT_lighting(Panel, bpy.types.Panel):
         split.prop(settings, "lighting", text="Light")
         if settings.lighting == "hdri":
             split.prop(settings, "hdri")
+            split.prop(settings, "hdri_per_view", text="Per View")
+        if settings.lighting == "file":
+            split.prop(settings, "lights", text="File")
+            split.prop(settings, "light_groups")
         if settings.lighting in ("white", "hdri"):
             split.prop(settings, "light_strength")
         row = split.row(heading="Background", align=True)

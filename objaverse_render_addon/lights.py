@@ -1,4 +1,4 @@
-"""Several lights for one view: what a file of lights says, and what is drawn from a folder of images.
+"""Several lights for one view: what a file of lights says, what is drawn from a folder of images.
 
 Each light gives a view a picture of its own; geometry is rendered once. With light groups all of
 them shine at once, and each picture is one light's part, so that a weighted sum of the pictures
@@ -29,6 +29,7 @@ LightKind = Literal["white", "hdri", "sun"]
 IMAGES: Final = (".hdr", ".exr")
 """Endings of a folder's images that light is drawn from."""
 _MOST: Final = 1 << 20
+_WHITE: Final = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,15 +48,15 @@ class Light:
         color: Linear Rec. 709 factor.
     """
 
-    name: str = setting("", "name")
-    kind: LightKind = setting("white", "kind of light")
-    hdri: str | None = setting(None, "image", form="path")
+    name: str = ""
+    kind: LightKind = "white"
+    hdri: str | None = None
     rotation: float = setting(0.0, "turn", low=-360, high=360)
     strength: float = setting(1.0, "strength", low=0)
     azimuth: float = setting(270.0, "azimuth", low=-360, high=360)
     elevation: float = setting(45.0, "elevation", low=-90, high=90)
     angle: float = setting(0.5, "width", low=0, high=180)
-    color: tuple[float, float, float] = setting((1.0, 1.0, 1.0), "colour", form="color", low=0)
+    color: tuple[float, float, float] = setting(_WHITE, "colour", form="color", low=0)
 
     def __post_init__(self) -> None:
         check_fields(self, "")
@@ -77,7 +78,7 @@ class Light:
         )
         said = {key: value for key, value in asdict(self).items() if key in own}
         record = {"name": self.name, "kind": self.kind, "strength": self.strength, **said}
-        if self.color != (1.0, 1.0, 1.0):
+        if self.color != _WHITE:
             record["color"] = list(self.color)
         rotation = camera.camera_to_world[:3, :3]
         if self.kind == "hdri":

@@ -187,7 +187,7 @@ def job_of(options: argparse.Namespace) -> RenderJob:
         if values.get(path):
             values.setdefault(mode, meaning)
         elif values.get(mode, meaning) != meaning:
-            # The job file's path belongs to the mode that the flag overrides, and what goes with it.
+            # What is of the job file's mode goes with it, when the flag overrides that.
             values[path] = None
             if path in _WITH:
                 values.setdefault(*_WITH[path])

@@ -60,7 +60,9 @@ def _content(path: str) -> str:
     digest = hashlib.sha256()
     try:
         if Path(path).is_dir():
-            images = sorted(file for file in Path(path).iterdir() if file.suffix in (".hdr", ".exr"))
+            images = sorted(
+                file for file in Path(path).iterdir() if file.suffix.lower() in (".hdr", ".exr")
+            )
             for file in images:
                 digest.update(f"{file.name}\0{file_sha256(file)}\0".encode())
             if images:

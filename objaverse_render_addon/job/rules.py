@@ -105,8 +105,8 @@ class Lighting:
     """Light and background.
 
     Of the modes, ``white`` is uniform white from everywhere, ``xl`` the four seeded suns of the
-    Objaverse-XL scripts, ``hdri`` an equirectangular image, or a folder of them, ``keep`` the file's
-    own, ``file`` the lights of a file, a picture for each.
+    Objaverse-XL scripts, ``hdri`` an equirectangular image, or a folder of them, ``keep`` the
+    file's own, ``file`` the lights of a file, a picture for each.
     """
 
     mode: LightingMode = setting(

@@ -18,7 +18,9 @@ __all__ = ["FIELDS", "JOB_PROPERTIES", "from_job", "to_job"]
 
 _SETTINGS: Final = {path: job_fields()[path] for path in OF_JOB}
 
-_SWITCHED: Final = ("asset.frame", "asset.front", "cameras.ortho", "cameras.stereo", "lighting.per_view")
+_SWITCHED: Final = (
+    "asset.frame", "asset.front", "cameras.ortho", "cameras.stereo", "lighting.per_view",
+)  # fmt: skip
 # Property to field of the job, where a value means the same in both. What is a range, a pair or
 # behind a switch is dealt with one by one below.
 FIELDS: Final = {

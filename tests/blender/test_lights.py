@@ -77,7 +77,7 @@ def test_an_image_is_turned_as_its_record_says(ball: Path, tmp_path: Path) -> No
     # One bright spot: a quarter of the width left of the middle, at the horizon.
     sky = np.zeros((32, 64), np.float32)
     sky[14:18, 14:18] = 60.0
-    write_exr(tmp_path / "sky.exr", {letter: sky for letter in "RGB"}, {})
+    write_exr(tmp_path / "sky.exr", dict.fromkeys("RGB", sky), {})
     spot = np.array([0.0, 1.0, 0.0])
     text = "".join(f'[[lights]]\nname = "r{turn}"\nkind = "hdri"\nhdri = "sky.exr"\n'
                    f"rotation = {turn}\n" for turn in (0, 90, 200))  # fmt: skip
@@ -92,7 +92,8 @@ def test_an_image_is_turned_as_its_record_says(ball: Path, tmp_path: Path) -> No
             if cosine.max() > 0.3:
                 assert np.corrcoef(seen, cosine)[0, 1] > 0.9
             matrix = np.array(light["environment_to_camera"])
-            assert np.allclose(frame.camera.camera_to_world[:3, :3] @ matrix @ spot, away, atol=1e-6)
+            camera = frame.camera.camera_to_world[:3, :3]
+            assert np.allclose(camera @ matrix @ spot, away, atol=1e-6)
 
 
 @pytest.mark.core

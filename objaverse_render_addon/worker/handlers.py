@@ -205,6 +205,8 @@ class _Sent(FrameSink):
     def frame(self, frame: Frame) -> None:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""
         arrays = {name: frame.passes[name] for name in self._job.pixels.passes}
+        for place in frame.lit_anew():
+            arrays |= {f"{name}@{place}": data for name, data in frame.relit[place].items()}
         record = metadata.view_record(frame, self._job)
         payloads: Sequence[memoryview] = ()
         if self._inline:

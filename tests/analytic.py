@@ -15,7 +15,7 @@ from objaverse_render_addon.cameras import (
     Camera,
     Rig,
     View,
-    intrinsics_from_fov,
+    intrinsics_of,
     look_at_pose,
     sample_views,
 )
@@ -52,8 +52,8 @@ class Sphere:
     def hit(self, origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         offset = origin - np.array(self.center)
         a = np.einsum("...i,...i", rays, rays)
-        b = rays @ offset
-        under = b**2 - a * (offset @ offset - self.radius**2)
+        b = np.einsum("...i,...i", rays, offset)
+        under = b**2 - a * (np.einsum("...i,...i", offset, offset) - self.radius**2)
         t = np.where(under >= 0, (-b - np.sqrt(np.maximum(under, 0))) / a, np.inf)
         points = offset + rays * np.where(np.isfinite(t), t, 0.0)[..., None]
         return t, points / self.radius
@@ -134,14 +134,15 @@ def camera_at(
     pixel_aspect: float = 1.0,
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> Camera:
-    k = intrinsics_from_fov(fov, *size, pixel_aspect, shift)
+    k = intrinsics_of("perspective", fov, size, pixel_aspect, shift)
     return Camera(*size, k, look_at_pose(azimuth, elevation, radius, Rig()))
 
 
 def channels_of(shape: Shape, camera: Camera) -> dict[str, np.ndarray]:
     """What Blender's multilayer EXR of this scene would hold."""
-    origin = camera.camera_to_world[:3, 3]
     rays = camera.rays() @ camera.camera_to_world[:3, :3].T
+    # Parallel rays each begin in a place of their own.
+    origin = camera.world_rays()[0]
     t, normals = shape.hit(origin, rays)
     seen = np.isfinite(t)
     position = origin + rays * np.where(seen, t, 0.0)[..., None]
@@ -201,7 +202,8 @@ def frame_of(
         passes["rgb_linear"] = light_of(picture_of(passes))
     # In the order of the registry, as everywhere.
     passes = {name: passes[name] for name in PASS_NAMES if name in passes}
-    frame = Frame(view or View(0, camera), passes=passes, object_box=box_of(shape, camera))
+    box = None if camera.lens.radial else box_of(shape, camera)
+    frame = Frame(view or View(0, camera), passes=passes, object_box=box)
     frame.normal_space = normal_space
     return frame
 

@@ -66,10 +66,15 @@ DRAWN = RenderJob(
     files=Files(geometry="exr", layout="folder"),
 )
 FROM_FILE = RenderJob(cameras=CameraRules(pattern="file", file="poses.json", views=3))
+PARALLEL = RenderJob(
+    cameras=CameraRules(projection="orthographic", ortho=1.25, test_views=4, test_cameras="ring")
+)
+PAIRS = RenderJob(cameras=CameraRules(stereo=0.0625))
+EXAMPLES = [DRAWN, FROM_FILE, PARALLEL, PAIRS]
 
 
 FIELDS = leaves(RenderJob().to_dict())
-each_job = pytest.mark.parametrize("job", [RenderJob(), DRAWN, FROM_FILE, DRAWN.resolved()])
+each_job = pytest.mark.parametrize("job", [RenderJob(), *EXAMPLES, DRAWN.resolved()])
 
 
 # --- Round trips ----------------------------------------------------------------------------
@@ -79,7 +84,7 @@ def test_the_example_jobs_change_every_field():
     defaults = leaves(RenderJob().to_dict())
     changed = {
         name
-        for job in (DRAWN, FROM_FILE)
+        for job in EXAMPLES
         for name, value in leaves(job.to_dict()).items()
         if value != defaults[name]
     }
@@ -191,6 +196,11 @@ WRONG = [
     ("asset.missing_textures", None),
     ("asset.missing_parts", "perhaps"),
     ("asset.uncolored", 0),
+    ("cameras.projection", "isometric"),
+    ("cameras.ortho", 0),
+    ("cameras.stereo", -0.1),
+    ("cameras.test_views", 0.5),
+    ("cameras.test_cameras", "file"),
     ("asset.witness", "on"),
     ("lighting.mode", "dark"),
     ("lighting.strength", -0.1),
@@ -304,7 +314,11 @@ def test_the_python_constructors_check_as_the_files_do(make: Any, field: str):
         ({"cameras": {"pattern": "file", "file": "a", "shift": [0.1, 0]}}, "cameras.shift"),
         ({"cameras": {"pattern": "ring", "framing": "resample"}}, "cameras.framing"),
         ({"cameras": {"pattern": "hammersley", "framing": "resample"}}, "cameras.framing"),
-        ({"cameras": {"pattern": "ring", "elevation": [0, 10]}}, "cameras.elevation"),
+        ({"cameras": {"projection": "panorama", "pixel_aspect": 2}}, "cameras.pixel_aspect"),
+        ({"cameras": {"ortho": 2}}, "cameras.ortho"),
+        ({"cameras": {"stereo": 0.1, "projection": "fisheye"}}, "cameras.stereo"),
+        ({"cameras": {"pattern": "file", "file": "a", "test_views": 2}}, "cameras.test_views"),
+        ({"cameras": {"projection": "panorama"}, "engine": {"engine": "eevee"}}, "engine.engine"),
         ({"cameras": {"pattern": "cube-faces", "views": 5}}, "cameras.views"),
         ({"cameras": {"pattern": "cube-faces", "elevation": 30}}, "cameras.elevation"),
         (
@@ -463,10 +477,16 @@ def test_the_fingerprint_ignores_device_threads_and_witness_and_only_those(field
         "lighting.hdri": {"lighting.mode": "hdri", "lighting.hdri": "other.exr"},
         "cameras.file": {"cameras.pattern": "file", "cameras.file": "other.json"},
         "cameras.pattern": {"cameras.pattern": "zero123"},
-    }.get(field, {field: leaves(DRAWN.to_dict())[field]})
+        "cameras.ortho": {"cameras.projection": "orthographic", "cameras.ortho": 1.25},
+    }.get(field)
+    if other is None:
+        usual = leaves(RenderJob().to_dict())[field]
+        found = [leaves(job.to_dict())[field] for job in EXAMPLES]
+        other = {field: next(value for value in found if value != usual)}
     start = {
         "lighting.hdri": RenderJob(lighting=Lighting(mode="hdri", hdri="one.exr")),
         "cameras.file": FROM_FILE,
+        "cameras.ortho": RenderJob(cameras=CameraRules(projection="orthographic")),
     }.get(field, RenderJob())
     changed = start.with_values(other)
     assert changed != start
@@ -582,7 +602,7 @@ def test_the_choices_of_a_field_are_those_of_its_type():
     fields = job_fields()
     assert fields["cameras.pattern"].choices == typing.get_args(choices.Pattern)
     assert fields["asset.normalize"].choices == typing.get_args(choices.Normalization)
-    assert sum(bool(field.choices) for field in fields.values()) == 13
+    assert sum(bool(field.choices) for field in fields.values()) == 15
 
 
 def test_a_setting_is_described_at_its_field_and_nowhere_else():

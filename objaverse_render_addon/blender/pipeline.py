@@ -154,7 +154,8 @@ class _Usefulness:
         self._empty += not frame.passes["mask"].any()
         box = frame.object_box
         if box is None:
-            self._clipped += 1
+            # Of a lens that sees all around there is none.
+            self._clipped += not frame.camera.lens.radial
             return
         width, height = frame.camera.width, frame.camera.height
         inside_x = min(box[2], width) - max(box[0], 0)

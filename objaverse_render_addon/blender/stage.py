@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -383,17 +384,22 @@ class Stage:
         bounds = self.bounds
         position = view.camera.camera_to_world[:3, 3]
         distance = float(np.linalg.norm(position - np.array(bounds.center)))
-        near = max(distance - bounds.radius, 0.0) * 0.5
+        # Off the axis, a planar depth is less than the distance.
+        (depth,) = view.camera.project(np.array([bounds.center]))[1].tolist()
+        near = max(depth - bounds.radius, 0.0) * 0.5
         near = max(near, 1e-3 * bounds.radius)
         far = (distance + bounds.radius) * 4
         camera = apply_camera(self.scene, self._camera, view.camera, near, far)
-        return View(view.index, camera, view.pose)
+        return dataclasses.replace(view, camera=camera)
 
     def box_in(self, camera: Camera) -> tuple[float, float, float, float] | None:
         """``[u_min, v_min, u_max, v_max]`` of what is on the stage, in pixels, wherever that is.
 
-        ``None`` where some of it is behind the camera.
+        ``None`` where some of it is behind the camera, and of lenses that bend straight edges:
+        there, points whose hull is the object's do not bound its picture.
         """
+        if camera.lens.radial:
+            return None
         uv, depth = camera.project(self.points)
         if not (depth > 1e-6).all():
             return None

@@ -176,6 +176,7 @@ def job_of(options: argparse.Namespace) -> RenderJob:
     for path, mode, meaning in (
         ("lighting.hdri", "lighting.mode", "hdri"),
         ("cameras.file", "cameras.pattern", "file"),
+        ("cameras.ortho", "cameras.projection", "orthographic"),
     ):
         if values.get(path):
             values.setdefault(mode, meaning)

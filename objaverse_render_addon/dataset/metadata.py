@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..assets.embedded_license import embedded_license
+from ..cameras import PROJECTIONS
 from ..files import file_sha256
 from ..frame import Bounds, Frame
 from ..job import RenderJob
@@ -30,7 +31,11 @@ CONVENTIONS: Final = {
     "looks along -Z",
     "intrinsics": "3x3 in pixels; origin at the image's top left corner, v downwards, centre of "
     "the first pixel at (0.5, 0.5)",
-    "fov_degrees": "across the shorter side of the image",
+    "projection": "; ".join(
+        f"{name}: fx and fy are {item.focal}" for name, item in PROJECTIONS.items()
+    )
+    + "; views that say nothing are perspective",
+    "fov_degrees": "across the shorter side of the image; 0 of orthographic cameras",
     "sampling": "rgb and rgb_linear are antialiased; all other passes are sampled once, at the "
     "pixel's centre, and are valid on exactly the mask's pixels",
     "normalization": "normalised = scale * original + translation",
@@ -81,9 +86,12 @@ def view_record(frame: Frame, job: RenderJob) -> dict[str, Any]:
     return {
         "index": frame.view.index,
         **({"time": frame.time} if frame.timed else {}),
+        **({"split": frame.view.split} if frame.view.split else {}),
+        **({"eye": frame.view.eye} if frame.view.eye else {}),
         **files,
         "width": camera.width,
         "height": camera.height,
+        "projection": camera.projection,
         "camera_to_world": camera.camera_to_world.tolist(),
         "intrinsics": camera.intrinsics.tolist(),
         "focal_length_px": float(camera.intrinsics[0, 0]),

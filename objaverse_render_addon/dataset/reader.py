@@ -26,7 +26,7 @@ from typing import Any, Final, overload
 import numpy as np
 import numpy.typing as npt
 
-from ..cameras import Camera, View
+from ..cameras import PROJECTIONS, Camera, View
 from ..errors import (
     DownloadFailed,
     DuplicateAsset,
@@ -277,8 +277,12 @@ class AssetReader:
             turned = abs(float(np.linalg.det(camera_to_world[:3, :3])))
             if not (min(intrinsics[0, 0], intrinsics[1, 1]) > 0 and turned > 1e-9):
                 raise ValueError(f"view {index} has a camera that sees nothing")
-            camera = Camera(width, height, intrinsics, camera_to_world)
-            return View(record["index"], camera, record["pose"])
+            projection = record.get("projection", "perspective")
+            if projection not in PROJECTIONS:
+                raise ValueError(f"view {index} has a projection {projection!r:.40}")
+            camera = Camera(width, height, intrinsics, camera_to_world, projection)
+            split, eye = record.get("split", ""), record.get("eye", "")
+            return View(record["index"], camera, record["pose"], split, eye)
 
     def key(self, index: int) -> FrameKey:
         """View and time that an entry of :attr:`views` shows.

@@ -24,7 +24,7 @@ from ..passspec import DEFAULT_PASSES, PASS_NAMES
 from .convert import check, check_fields, read, to_toml
 from .earlier import EARLIER_SECTIONS, current_form
 from .fingerprint import differences, fingerprint_of
-from .patterns import HALF_EXTENT, PATTERNS, PatternDefaults
+from .patterns import HALF_EXTENT, PATTERNS, WHOLE_SPHERE, PatternDefaults
 from .recipes import RECIPES, Recipe, recipe_named
 from .rules import AssetRules, CameraRules, EngineSettings, Files, Lighting, Pixels
 from .settings import JobField, Setting, fields_of, section, setting
@@ -36,6 +36,7 @@ __all__ = [
     "PASS_NAMES",
     "PATTERNS",
     "RECIPES",
+    "WHOLE_SPHERE",
     "AssetRules",
     "CameraRules",
     "EngineSettings",
@@ -80,6 +81,12 @@ class RenderJob:
                 "engine.engine workbench knows no image lighting.",
                 "Use --engine cycles or eevee.",
             )
+        check(
+            self.cameras.projection in ("perspective", "orthographic")
+            or self.engine.engine == "cycles",
+            f"engine.engine {self.engine.engine} knows no {self.cameras.projection}.",
+            "Use --engine cycles.",
+        )
 
     def resolved(self) -> RenderJob:
         """The same job with the defaults of its camera pattern and layout filled in."""
@@ -92,6 +99,9 @@ class RenderJob:
         if cameras.only_northern_hemisphere:
             low = max(low, 0.0)
         radius = cameras.radius or (defaults.radius[0] * unit, defaults.radius[1] * unit)
+        ortho = cameras.ortho
+        if ortho is None and cameras.projection == "orthographic":
+            ortho = WHOLE_SPHERE * HALF_EXTENT[normalize]
         return dataclasses.replace(
             self,
             asset=dataclasses.replace(asset, normalize=normalize),
@@ -102,6 +112,7 @@ class RenderJob:
                 elevation=(low, high),
                 fov=cameras.fov or defaults.fov,
                 framing=cameras.framing or defaults.framing,
+                ortho=ortho,
             ),
             files=dataclasses.replace(
                 files, geometry=files.geometry or ("npz" if compressed else "npy")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Normalization = Literal["cube", "unit-cube", "sphere", "none"]
+Normalization = Literal["cube", "unit-cube", "sphere", "none", "diagonal"]
 MissingPartPolicy = Literal["doubt", "fail"]
 MissingTexturePolicy = Literal["neutral", "random", "fail"]
 UncoloredPolicy = Literal["neutral", "random"]
@@ -22,8 +22,11 @@ Pattern = Literal[
     "syncdreamer-input",
     "zero123plus",
     "g-objaverse",
+    "six-around",
     "file",
 ]
+TestPattern = Literal["orbit", "ring", "fibonacci", "random"]
+ProjectionName = Literal["perspective", "orthographic", "panorama", "fisheye"]
 Framing = Literal["allow", "fit", "resample"]
 NormalSpace = Literal["camera", "world"]
 GeometryFormat = Literal["npy", "npz", "exr"]

@@ -18,6 +18,8 @@ from .choices import (
     Normalization,
     NormalSpace,
     Pattern,
+    ProjectionName,
+    TestPattern,
     UncoloredPolicy,
     WitnessMode,
 )
@@ -35,7 +37,7 @@ class AssetRules:
     normalize: Normalization | None = setting(
         None,
         "box or sphere that the asset fills before it is rendered, centred on the origin; cube is "
-        "[-1, 1]³",
+        "[-1, 1]³, diagonal a box whose diagonal is 1",
         unset="the camera pattern's own",
     )
     frame: int | None = setting(
@@ -169,9 +171,45 @@ class CameraRules:
         unset="the pattern's own",
         form="range",
         low=0.5,
-        high=170,
+        high=360,
         unit="degrees",
         label="Field of View",
+    )
+    projection: ProjectionName = setting(
+        "perspective",
+        "kind of lens: perspective, parallel rays, equirectangular all around, or equidistant "
+        "fisheye",
+        younger=True,
+    )
+    ortho: float | None = setting(
+        None,
+        "scene units that parallel rays take in across the picture's shorter side; implies the "
+        "projection orthographic",
+        unset="the sphere around the normalised asset",
+        low=0,
+        open_low=True,
+        high=1e6,
+        usual=10.0,
+        label="Orthographic Scale",
+        younger=True,
+    )
+    stereo: float | None = setting(
+        None,
+        "scene units between the two cameras of a rectified pair, in place of one camera",
+        unset="one camera",
+        low=0,
+        open_low=True,
+        high=1e6,
+        usual=1.0,
+        label="Stereo Baseline",
+        younger=True,
+    )
+    test_views: int = setting(
+        0, "number of views that are held out for tests, beside the others", low=0, high=100_000,
+        usual=256, younger=True,
+    )  # fmt: skip
+    test_cameras: TestPattern = setting(
+        "orbit", "from where the held-out views are taken, between the others", younger=True
     )
     framing: Framing | None = setting(
         None,
@@ -228,6 +266,7 @@ class CameraRules:
                 "cameras.only_northern_hemisphere is set, but cube-faces looks from below too.",
                 "Use ring or fibonacci for the northern hemisphere.",
             )
+        self._check_lens()
         defaults = PATTERNS[self.pattern]
         if defaults.numbered:
             check(
@@ -239,12 +278,6 @@ class CameraRules:
                 not self.only_northern_hemisphere,
                 f"cameras.only_northern_hemisphere is set, but {self.pattern} looks from below.",
                 "Use ring or fibonacci for the northern hemisphere.",
-            )
-        if self.pattern == "ring" and self.elevation is not None:
-            check(
-                self.elevation[0] == self.elevation[1],
-                "cameras.elevation of a ring is one number, not a range.",
-                "Use orbit to climb, or give one number.",
             )
         framing = self.framing or PATTERNS[self.pattern].framing
         if framing == "resample":
@@ -267,6 +300,29 @@ class CameraRules:
                 "cameras.elevation below the horizon leaves nothing of the northern hemisphere.",
             )
 
+    def _check_lens(self) -> None:
+        check(
+            self.ortho is None or self.projection == "orthographic",
+            f"cameras.ortho is given, but the projection is {self.projection}.",
+            "Use --projection orthographic.",
+        )
+        if self.projection == "perspective" and self.fov is not None:
+            check(
+                self.fov[1] <= 170,
+                f"cameras.fov {self.fov[1]:g} is more than the 170 degrees of a perspective lens.",
+                "Use --projection fisheye.",
+            )
+        check(
+            self.stereo is None or self.projection == "perspective",
+            f"cameras.stereo: a rectified pair is perspective, not {self.projection}.",
+        )
+        if self.projection == "panorama":
+            check(
+                self.shift == (0.0, 0.0) and self.pixel_aspect == 1.0,
+                "cameras.shift and cameras.pixel_aspect: a panorama is all around, with its "
+                "middle in the middle.",
+            )
+
     def _check_file(self) -> None:
         check(
             bool(self.file), "cameras.file has no path, but the pattern is file.",
@@ -284,6 +340,10 @@ class CameraRules:
             "only_northern_hemisphere": False,
             "pixel_aspect": 1.0,
             "shift": (0.0, 0.0),
+            "projection": "perspective",
+            "ortho": None,
+            "stereo": None,
+            "test_views": 0,
         }
         for name, default in unused.items():
             check(

@@ -30,6 +30,7 @@ _PATTERN_NAMES: Final = {
     "zero123plus": "Zero123++",
     "g-objaverse": "G-Objaverse",
     "file": "From File",
+    "six-around": "Six Around (Wonder3D)",
 }
 
 # Field of the job, to each value's name and description.
@@ -39,6 +40,7 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "unit-cube": ("Unit Cube", "The longest edge fills [-0.5, 0.5]³, centred on the origin"),
         "sphere": ("Sphere", "The bounding sphere has radius 1 and its centre in the origin"),
         "none": ("None", "The asset stays as it is; the cameras move around it instead"),
+        "diagonal": ("Diagonal", "The box's diagonal is 1 long, as Wonder3D has it"),
     },
     "asset.missing_textures": {
         "neutral": ("Neutral Grey", "A neutral grey, with a warning in the record"),
@@ -65,6 +67,18 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "fit": ("Fit", "Move a camera back until the whole object is in frame"),
         "allow": ("Allow Cropping", "Keep the camera, even where it crops the object"),
         "resample": ("Draw Again", "Draw a view again until the whole object is in frame"),
+    },
+    "cameras.projection": {
+        "perspective": ("Perspective", "A pinhole"),
+        "orthographic": ("Orthographic", "Parallel rays"),
+        "panorama": ("Panorama", "Equirectangular, all around the camera; Cycles only"),
+        "fisheye": ("Fisheye", "Equidistant: angles from the axis as distances; Cycles only"),
+    },
+    "cameras.test_cameras": {
+        "orbit": ("Orbit", "A spiral that climbs while it turns"),
+        "ring": ("Ring", "One circle, at the middle of the elevations"),
+        "fibonacci": ("Fibonacci Sphere", "Evenly spread"),
+        "random": ("Random", "Random directions"),
     },
     "lighting.mode": {
         "white": ("Uniform White", "White light from everywhere, the same for every asset"),

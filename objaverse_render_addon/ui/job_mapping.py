@@ -23,7 +23,7 @@ _SETTINGS: Final = {path: job_fields()[path] for path in OF_JOB}
 FIELDS: Final = {
     field.setting.name: path
     for path, field in _SETTINGS.items()
-    if not field.setting.form and path != "asset.frame"
+    if not field.setting.form and path not in ("asset.frame", "cameras.ortho", "cameras.stereo")
 }
 _PATHS: Final = {field.setting.name: path for path, field in _SETTINGS.items()}
 
@@ -47,12 +47,13 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
         values["cameras.views"] = settings.file_views or None
         values["cameras.file"] = bpy.path.abspath(settings.camera_file)
     else:
-        low, high = settings.elevation
-        if settings.pattern == "ring":
-            high = low
         values["cameras.radius"] = _tidy(settings.radius)
-        values["cameras.elevation"] = _tidy((low, high))
+        values["cameras.elevation"] = _tidy(settings.elevation)
         values["cameras.fov"] = _tidy(settings.fov)
+        if settings.projection == "orthographic":
+            values["cameras.ortho"] = _round(settings.ortho)
+        if settings.use_stereo:
+            values["cameras.stereo"] = _round(settings.stereo)
         if settings.pattern == "cube-faces":
             values["cameras.views"] = None
             values["cameras.elevation"] = None
@@ -69,6 +70,7 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
     if settings.pattern == "file":
         values["cameras.shift"], values["cameras.pixel_aspect"] = (0.0, 0.0), 1.0
         values["cameras.only_northern_hemisphere"] = False
+        values["cameras.projection"], values["cameras.test_views"] = "perspective", 0
     values["asset.frame"] = settings.frame if settings.use_frame else None
     hdri = settings.lighting == "hdri"
     values["lighting.hdri"] = bpy.path.abspath(settings.hdri) if hdri else None
@@ -151,6 +153,7 @@ def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
         section, _, field = path.rpartition(".")
         values[name] = data[section][field] if section else data[field]
     values |= {"frame": job.asset.frame, "background": job.lighting.background}
+    values |= {"ortho": cameras.ortho, "stereo": cameras.stereo}
     if cameras.pattern == "file":
         values |= {"views": None, "file_views": cameras.views or 0}
     else:
@@ -160,6 +163,7 @@ def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
         "shift": cameras.shift,
         "camera_file": cameras.file or "",
         "use_frame": job.asset.frame is not None,
+        "use_stereo": cameras.stereo is not None,
         "hdri": job.lighting.hdri or "",
         "use_background": job.lighting.background is not None,
         "resolution_x": job.pixels.resolution[0],

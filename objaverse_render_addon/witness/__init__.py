@@ -199,9 +199,7 @@ def _missing(
     """
     camera = frame.camera
     uv, z = camera.project(geometry.points)
-    towards = camera.camera_to_world[:3, 3] - geometry.points
-    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
-    slope = np.einsum("ij,ij->i", towards, geometry.normals)
+    slope = np.einsum("ij,ij->i", camera.towards(geometry.points), geometry.normals)
     with np.errstate(invalid="ignore"):
         expected = (
             (z > 1e-6)
@@ -213,8 +211,7 @@ def _missing(
     if expected.sum() < _FEW:
         return None
     # What is seen edge-on may lie between the pixels' centres: a point counts by what it covers.
-    focal = float(camera.intrinsics[0, 0])
-    pixels = geometry.area * np.abs(slope[expected]) * (focal / z[expected]) ** 2
+    pixels = geometry.area * np.abs(slope[expected]) / camera.pixel_area(z[expected])
     if pixels.sum() < _THICK * size:
         return None
     # Wires thinner than a pixel are drawn here and there only, so a neighbourhood counts.

@@ -46,6 +46,7 @@ from .syncdreamer import SyncDreamer
 from .target import SceneFiles, Target
 from .trellis import Trellis, TrellisCond
 from .webdataset import WebDataset
+from .wonder3d import Wonder3D
 from .zero123 import ObjaverseXl, Zero123
 from .zero123plus import Zero123Plus
 
@@ -80,6 +81,7 @@ FORMATS: Final[dict[str, Format]] = {
         OpenLrm(),
         InstantMesh(),
         Zero123Plus(),
+        Wonder3D(),
         Lgm(),
         Trellis(),
         TrellisCond(),

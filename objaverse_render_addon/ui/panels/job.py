@@ -129,8 +129,13 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
             split.prop(settings, "framing")
             if settings.pattern not in ("cube-faces", "ring") and not numbered:
                 split.prop(settings, "only_northern_hemisphere", text="Upper Half Only")
-            if settings.pattern == "orbit":
+            if settings.pattern == "orbit" or (
+                settings.test_views and settings.test_cameras == "orbit"
+            ):
                 split.prop(settings, "turns")
+            split.prop(settings, "test_views")
+            if settings.test_views:
+                split.prop(settings, "test_cameras", text="Test From")
         # Ranges, suns and stand-in colours are drawn with any pattern.
         split.prop(settings, "seed")
         error = _job_error(context)
@@ -165,11 +170,10 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
     def _ranges(self, layout: bpy.types.UILayout, settings: Any) -> None:
         if settings.pattern == "cube-faces":
             names: tuple[str, ...] = ("radius", "fov")
-        elif settings.pattern == "ring":
-            names = ("radius", "fov")
-            layout.prop(settings, "elevation", index=0, text="Elevation °")
         else:
             names = ("radius", "elevation", "fov")
+        if settings.projection in ("orthographic", "panorama"):
+            names = names[:-1]
         for name in names:
             column = layout.column(align=True)
             title = "FOV" if name == "fov" else settings.bl_rna.properties[name].name
@@ -179,7 +183,7 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
 
 
 class OBJAVERSE_PT_lens(Panel, bpy.types.Panel):
-    """Lenses that are not centred or pixels that are not square."""
+    """Lenses of another kind, not centred, in pairs; pixels that are not square."""
 
     bl_label = "Lens"
     bl_parent_id = "OBJAVERSE_PT_cameras"
@@ -189,6 +193,15 @@ class OBJAVERSE_PT_lens(Panel, bpy.types.Panel):
         """Draw."""
         split = columns(self.layout)
         settings = context.scene.objaverse
+        if settings.pattern != "file":
+            split.prop(settings, "projection")
+            if settings.projection == "orthographic":
+                split.prop(settings, "ortho", text="Scale")
+            row = split.row(heading="Stereo", align=True)
+            row.prop(settings, "use_stereo", text="")
+            sub = row.row()
+            sub.active = settings.use_stereo
+            sub.prop(settings, "stereo", text="")
         column = split.column(align=True)
         column.prop(settings, "shift", index=0, text="Shift X")
         column.prop(settings, "shift", index=1, text="Y")

@@ -104,10 +104,10 @@ def _place(scene: bpy.types.Scene, state: preview.RigState) -> None:
         scene.collection.objects.link(camera)
     view = state.views[min(scene.objaverse.current_view, len(state.views) - 1)]
     user_scene.place_camera(camera, view.camera, state.to_world)
-    lens = blender_lens(view.camera)
+    _, pixels = blender_lens(view.camera)
     render.resolution_x, render.resolution_y = view.camera.width, view.camera.height
     render.resolution_percentage = 100
-    render.pixel_aspect_x, render.pixel_aspect_y = lens["pixel_aspect_x"], lens["pixel_aspect_y"]
+    render.pixel_aspect_x, render.pixel_aspect_y = pixels["pixel_aspect_x"], pixels["pixel_aspect_y"]
     scene.camera = camera
 
 

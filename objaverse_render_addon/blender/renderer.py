@@ -161,7 +161,9 @@ class Renderer:
                 frame.passes["rgb_linear"] = half_floats(linear)
         frame.checks = checked if isinstance(checked, list) else checked.result()
         if frame.checks[0].status != "failed":
-            before = [self._before] if self._before is not None else []
+            # What was at another time may look the same, or not.
+            known = self._before is not None and self._before.key.time == frame.key.time
+            before = [self._before] if known and self._before is not None else []
             frame.checks = frame.checks + check_color(frame, before)
         self._before = frame
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import bpy
 
+from .. import __version__
 from ..cameras import Rig, View, sample_views
 from ..errors import InvalidJob
 from ..frame import Shot
@@ -143,6 +144,11 @@ class Session:
             f"dropped-faces: Blender left out {how_many(dropped, 'face')} of the file that had no "
             "area, came twice or named vertices that are not there."
         ]
+
+    @property
+    def made_of(self) -> str:
+        """The program that renders; frames of two are not mixed."""
+        return f"{__version__}, Blender {bpy.app.version_string} {bpy.app.build_hash!r}"
 
     @property
     def device(self) -> str:

@@ -71,7 +71,8 @@ def check_geometry(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -
     count = int(mask.sum())
     edge = bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
     checks.append(_graded("mask_not_empty", count, count == 0))
-    checks.append(_graded("object_in_frame", float(edge), edge))
+    if not _within(frame, bounds):
+        checks.append(_graded("object_in_frame", float(edge), edge))
     if depth is not None:
         stray = int((mask != (depth > 0)).sum())
         checks.append(_graded("mask_equals_depth", stray, False, stray > 0))
@@ -113,6 +114,12 @@ def check_color(frame: Frame, others: Iterable[Frame] = ()) -> list[Check]:
         checks.append(_graded("rgb_not_uniform", spread, spread < 2))
         checks += _check_new_color(frame, others)
     return checks
+
+
+def _within(frame: Frame, bounds: Bounds) -> bool:
+    """Whether the camera stands within the box of what it sees, as in a room."""
+    place = frame.camera.camera_to_world[:3, 3]
+    return bool(((place > bounds.box_min) & (place < bounds.box_max)).all())
 
 
 def _check_finite(frame: Frame) -> Check:

@@ -189,6 +189,9 @@ class _Usefulness:
         self._empty += not seen
         if time is not None:
             self._seen[time] = self._seen.get(time, False) or seen
+        if self._stage.cameras is not None:
+            # In a room each sees a part; the file's author chose which.
+            return
         if box is None:
             self._clipped += 1
             return

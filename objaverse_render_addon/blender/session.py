@@ -11,7 +11,7 @@ from typing import Any
 import bpy
 
 from .. import __version__
-from ..cameras import Rig, View, sample_views
+from ..cameras import Rig, View, keyed_views, sample_views
 from ..errors import InvalidJob
 from ..frame import Shot
 from ..job import RenderJob
@@ -73,13 +73,29 @@ class Session:
         if self.job.asset.normalize == "none":
             center = normalization.before.center.tolist()
             rig = Rig((center[0], center[1], center[2]), normalization.before.longest_edge / 2)
-        self.views: list[View] = sample_views(
+        self._moving = self._views_over_time()
+        self.views: list[View] = next(iter(self._moving.values())) if self._moving else sample_views(
             self.job, self.asset_id, normalization.points, rig,
             max(1, len(self.stage.timeline.frames)),
         )  # fmt: skip
         self.renderer = Renderer(
             self.stage, self.asset_id, self._scratch, self.witness
         )
+
+    def _views_over_time(self) -> dict[int, list[View]]:
+        """Views that stand elsewhere at other times, by frame; nothing where they do not."""
+        stage, rules = self.stage, self.job.cameras
+        times = stage.timeline.frames or (stage.frame,)
+        if stage.cameras is not None:
+            moved = self.asset.normalization
+            return {at: stage.cameras.views(at, moved.scale, moved.translation) for at in times}
+        if rules.pattern == "file" and rules.file:
+            return keyed_views(rules.file, self.job.pixels.resolution, times, rules.views)
+        return {}
+
+    def _view(self, index: int, time: int) -> View:
+        """One of the views, where it is at a frame."""
+        return self._moving[time][index] if self._moving else self.views[index]
 
     def set(self, values: Mapping[str, Any]) -> None:
         """Change the job of the scene that is open.
@@ -92,6 +108,14 @@ class Session:
         """
         job = self.job.with_values(dict(values)).resolved()
         ours = self.job
+        if (self.stage.cameras is not None or job.cameras.pattern == "scene") and (
+            job.cameras, job.pixels.resolution
+        ) != (ours.cameras, ours.pixels.resolution):
+            raise InvalidJob(
+                "The file's own cameras, and the size of their pictures, belong to a scene from "
+                "its start.",
+                hint="Open it again with another job.",
+            )
         if (job.asset, job.time, job.lighting, job.engine.device, job.engine.threads) != (
             ours.asset, ours.time, ours.lighting, ours.engine.device, ours.engine.threads,
         ):  # fmt: skip
@@ -119,8 +143,8 @@ class Session:
         if self.job.time.views_per_frame == "one":
             # In turn, and again from the first where there are more frames.
             turns = [(time, place % len(self.views)) for place, time in enumerate(times)]
-            return [Shot(self.views[view], time) for time, view in turns if view in wanted]
-        return [Shot(self.views[index], time) for time in times for index in wanted]
+            return [Shot(self._view(view, time), time) for time, view in turns if view in wanted]
+        return [Shot(self._view(index, time), time) for time in times for index in wanted]
 
     @property
     def warnings(self) -> list[str]:

@@ -32,6 +32,7 @@ from .evaluated import Onlooker
 from .measuring import Measurement, bounds_of, measure, together
 from .normalization import normalize
 from .reach import Gate
+from .scene_cameras import SceneCameras
 from .surfaces import Surfaces
 
 __all__ = ["BOUNCES", "FILTER_WIDTH", "Stage", "Stopwatch"]
@@ -97,6 +98,7 @@ class Stage:
         timeline: The frames of what came first onto it, and what moments they show.
         frame: The animation frame that is shown, as the timeline counts.
         animation: Of what came first onto it.
+        cameras: Its own, where the job wants them.
         motion: The farthest that a vertex of it moves within the wanted frames, as a share of the
             longest edge of the box of them all.
         constants: (N, channels) all values of a material pass, where they are few.
@@ -118,6 +120,7 @@ class Stage:
         self.filter_width = FILTER_WIDTH
         self.timeline = Timeline((Clip(None, 0, 0, 0.0),))
         self.animation: Animation | None = None
+        self.cameras: SceneCameras | None = None
         self.motion = 0.0
         self.frame = 0
         self._scene: Any = None
@@ -158,7 +161,10 @@ class Stage:
         alone = self._scene is None
         gate = Gate(path, kind, folders, rules.missing_parts)
         with gate as file:
-            source, contents, importer = bring_in(file, kind, alone=alone, keep_lights=keep)
+            source, contents, importer = bring_in(
+                file, kind, alone=alone, keep_lights=keep,
+                keep_cameras=self.job.cameras.pattern == "scene",
+            )  # fmt: skip
         record: dict[str, Any] = {**contents.counts()}
         record["linked_files"] = sorted(map(gate.origin, contents.linked_files()))
         record["importer"] = importer.importer
@@ -178,6 +184,14 @@ class Stage:
             self._begin_time(source, contents, kind, rules.frame)
         moving = bodies.rest(source, self.frame)
         rendered = link_rendered(source, contents, collection, keep)
+        if alone and self.job.cameras.pattern == "scene":
+            cameras = self.job.cameras
+            self.cameras = SceneCameras(
+                source, contents["objects"], cameras.scene_cameras, cameras.views,
+                self.job.pixels.resolution,
+            )  # fmt: skip
+            self.cameras.link(collection)
+            self.warnings += self.cameras.warnings
         bpy.context.window.scene = self.scene
         # Its drivers go on to read the time from the scene that it came with.
         self._clocks[asset_id] = source
@@ -226,6 +240,8 @@ class Stage:
             nonlocal start, motion, empty
             for frame in frames:
                 self.set_time(frame)
+                if self.cameras is not None:
+                    self._look(lambda graph, at=frame: self.cameras.remember(at, graph))
                 try:
                     found = self._measure(only)
                 except NoGeometry:
@@ -244,7 +260,9 @@ class Stage:
                 f"not-always-there: at {how_many(empty, 'frame')} of {len(frames)} nothing of "
                 f"{asset_id} renders."
             )
-        if self.motion < STILL and not empty and len(frames) > 1:
+        # A camera that moves through a room shows other pictures.
+        still = self.motion < STILL and self.cameras is None
+        if still and not empty and len(frames) > 1:
             text = f"the faces of {asset_id} stand still in all {len(frames)} frames."
             if self.job.time.still == "fail":
                 raise StillAnimation(
@@ -278,7 +296,11 @@ class Stage:
         culled = []
         if kind in backfaces.CULLED_FORMATS:
             culled = backfaces.cull_back_faces(edits, shown)
+        if self.cameras is not None and not self.timeline.frames:
+            self._look(lambda graph: self.cameras.remember(self.frame, graph))
         whole = self._of_all_frames(rendered, asset_id) if alone else None
+        if self.cameras is not None:
+            self.cameras.unlink(collection)
         normalization = normalize(
             collection, rules.normalize, None if alone else {*rendered},
             self._measure if whole is None else self._measure_some,
@@ -303,6 +325,8 @@ class Stage:
             "faces_rendered": before.faces,
             "frame": self.frame,
         }
+        if self.cameras is not None:
+            asset.record["cameras"] = list(self.cameras.names)
         if self.timeline.frames:
             asset.record["time"] = {**self.timeline.record(), "motion": self.motion}
             if self.job.time.motion_blur:
@@ -509,8 +533,10 @@ class Stage:
         near = max(distance - bounds.radius, 0.0) * 0.5
         near = max(near, 1e-3 * bounds.radius)
         far = (distance + bounds.radius) * 4
+        if view.clip is not None:
+            near, far = view.clip
         camera = apply_camera(self.scene, self._camera, view.camera, near, far)
-        return View(view.index, camera, view.pose)
+        return dataclasses.replace(view, camera=camera)
 
     def box_in(self, camera: Camera) -> tuple[float, float, float, float] | None:
         """``[u_min, v_min, u_max, v_max]`` of what is on the stage, in pixels, wherever that is.

@@ -1,8 +1,8 @@
 """Blocks of frames of a long animation: what a killed run need not render again.
 
-While an asset is not whole, its frames lie in ``.parts/<asset>.blocks``, some of them to a file that
-appears whole or not at all: ``00000.tar`` holds their files and ``views.json``, their entries of
-``views``. ``stamp`` says what they were made of; blocks of anything else are removed. A finished
+While an asset is not whole, its frames lie in ``.parts/<asset>.blocks``, some of them to a file
+that appears whole or not at all: ``00000.tar`` holds their files and ``views.json``, their entries
+of ``views``. ``stamp`` says what they were made of; blocks of anything else are removed. A finished
 asset takes them in and they are gone.
 """
 

@@ -86,7 +86,8 @@ class DatasetWriter(FrameSink):
         (self._files if self._blocks is None else self._blocks).add(name, data)
 
     def _count_doubts(self, view: Mapping[str, Any]) -> None:
-        self.doubts.update(name for name, (status, _) in view["checks"].items() if status == "doubt")
+        checks = view["checks"].items()
+        self.doubts.update(name for name, (status, _) in checks if status == "doubt")
 
     def frame(self, frame: Frame) -> None:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""

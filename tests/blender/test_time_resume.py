@@ -73,8 +73,7 @@ def test_a_killed_run_goes_on_where_it_was(whole: tuple[Path, Path], tmp_path: P
     assert not (tmp_path / ".parts").exists()
 
 
-def test_blocks_of_another_job_are_not_used(whole: tuple[Path, Path], tmp_path: Path):
-    path, _ = whole
+def test_blocks_of_another_job_are_not_used(tmp_path: Path):
     first = blocks.Blocks(tmp_path, "box", "of one job", 100)
     first.add("000_0001.png", b"picture")
     first.frame({"time": 1, "image": "000_0001.png"})

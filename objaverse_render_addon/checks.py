@@ -105,7 +105,9 @@ def check_color(frame: Frame, others: Iterable[Frame] = ()) -> list[Check]:
     if mask is None:
         return []
     checks = []
-    if "rgb" in frame.passes and frame.passes["rgb"].shape[-1] == 4:
+    if frame.blurred:
+        pass
+    elif "rgb" in frame.passes and frame.passes["rgb"].shape[-1] == 4:
         checks.append(_check_alpha(frame.passes["rgb"][..., 3] >= 128, mask))
     elif "rgb_linear" in frame.passes:
         checks.append(_check_alpha(frame.passes["rgb_linear"][..., 3] >= 0.5, mask))

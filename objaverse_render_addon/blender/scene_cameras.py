@@ -97,6 +97,10 @@ class SceneCameras:
                 )
         self._seen: dict[int, list[_Seen]] = {}
 
+    def object_of(self, view: View) -> Any:
+        """The file's camera that a view is of."""
+        return self._cameras[view.index]
+
     def link(self, collection: Any) -> None:
         """Put them where they are evaluated."""
         for obj in self._cameras:

@@ -59,7 +59,7 @@ _FEW: Final = 32
 
 _OF_SETTINGS: Final = (
     "unclear-materials:", "unclear-transparency:", "materials-out-of-range:", "back-faces-shown:",
-    "back-faces-differ:", "bumped-normals:", "not-denoised:",
+    "back-faces-differ:", "bumped-normals:", "not-denoised:", "camera-not-blurred:",
 )  # fmt: skip
 """Warnings that :meth:`Stage.settings` says anew each time."""
 
@@ -462,7 +462,6 @@ class Stage:
             text = f"still-bodies: rigid bodies of {asset_id} stand as at frame {still} throughout."
             if still != frame and text not in self.warnings:
                 self.warnings.append(text)
-        self.scene.render.use_motion_blur = False
 
     def light(self, key: str) -> None:
         """Light the stage as the job says.
@@ -514,6 +513,13 @@ class Stage:
         if self.denoised and not compat.has_denoiser(self.scene.cycles):
             self.denoised = False
             kept.append("not-denoised: this Blender was built without OpenImageDenoise.")
+        if job.time.motion_blur and job.cameras.pattern in ("file", "scene"):
+            stands = job.cameras.pattern == "file" or job.asset.normalize != "none"
+            if stands:
+                kept.append(
+                    "camera-not-blurred: motion blur is of what moves; the camera stands while the "
+                    "shutter is open."
+                )
         self.warnings = kept
         # The clip makes alpha 0 or 1 where it can; where it cannot, this is the rule.
         compat.set_checked(self.layer, pass_alpha_threshold=job.engine.alpha_threshold)
@@ -558,7 +564,8 @@ class Stage:
             scene.cycles, pixel_filter_type="BLACKMAN_HARRIS", filter_width=_TINY_FILTER
         )
         compat.set_checked(scene.cycles, seed=0)
-        compat.set_checked(scene.render, use_border=False)
+        # What is blurred has no truth.
+        compat.set_checked(scene.render, use_border=False, use_motion_blur=False)
         compat.set_compositing(scene, True)
 
     def set_up_color(self) -> None:
@@ -578,6 +585,28 @@ class Stage:
             self.filter_width = round(float(scene.render.filter_size), 6)
             compat.set_checked(scene.eevee, taa_render_samples=engine.samples)
         compat.set_image_format(scene.render.image_settings, multilayer=False)
+        if self.job.time.motion_blur:
+            compat.set_checked(
+                scene.render, use_motion_blur=True, motion_blur_position="CENTER",
+                # Blender counts in the file's frames.
+                motion_blur_shutter=self.job.time.shutter / self.timeline.scale,
+            )  # fmt: skip
+
+    def ride(self, view: View | None) -> None:
+        """Let Blender's camera go along with the file's own while the shutter is open.
+
+        Args:
+            view: Whose camera; ``None`` lets it stand where it was put.
+        """
+        camera = self._camera
+        camera.constraints.clear()
+        if view is None or self.cameras is None:
+            return
+        (asset,) = self.assets.values()
+        if asset.normalization.handle is None:
+            # Where the scene was moved, the file's own camera was not.
+            follow = camera.constraints.new("COPY_TRANSFORMS")
+            follow.target = self.cameras.object_of(view)
 
     def _set_up_render(self) -> None:
         """Everything that decides a pixel and that no job changes, set and read back."""

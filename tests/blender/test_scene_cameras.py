@@ -232,3 +232,27 @@ def test_poses_with_frames_move_between_them(tmp_path: Path):
     np.testing.assert_allclose(
         frames[1].camera.camera_to_world[:3, 3], (first[:3, 3] + last[:3, 3]) / 2, atol=1e-5
     )
+
+
+def test_a_moving_camera_blurs_what_stands(tmp_path: Path):
+    def slide(_: Any) -> None:
+        from mathutils import Matrix
+
+        import bpy
+
+        camera = add_camera("Eye", angle=math.radians(40))
+        camera.matrix_world = Matrix(scenes.look_at((0, -6, 0), (0, 0, 0)).tolist())
+        moving._keys(camera, "location", (-1, -6, 0), (1, -6, 0))
+        bpy.data.objects["Box"].data.materials.append(scenes.emission((1, 1, 1)))
+
+    path = moving.write(tmp_path / "slide.blend", "still", slide)
+    values = {**VALUES, "pixels.passes": ["rgb", "mask"], "time.frames": "5", "engine.samples": 64}
+    (sharp,) = scenes.shoot(path, values)
+    (blurred,) = scenes.shoot(
+        path, {**values, "time.motion_blur": True, "time.shutter": 2.0}
+    )
+    np.testing.assert_array_equal(sharp.passes["mask"], blurred.passes["mask"])
+    wide = [np.count_nonzero((frame.passes["rgb"][..., 3] > 5).any(axis=0))
+            for frame in (sharp, blurred)]  # fmt: skip
+    k = sharp.camera.intrinsics[0, 0]
+    assert wide[1] - wide[0] == pytest.approx(0.5 * k / 5.6, abs=2.5)

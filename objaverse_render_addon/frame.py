@@ -70,7 +70,8 @@ class FrameKey:
 
     Attributes:
         view: Number of the view.
-        time: Animation frame that it shows; ``None`` where all frames of the asset show the same.
+        time: Animation frame that it shows, a whole number as the user counts (:mod:`.timeline`);
+            ``None`` where all frames of the asset show the same.
     """
 
     view: int
@@ -80,6 +81,10 @@ class FrameKey:
     def stem(self) -> str:
         """What its files' names begin with: ``003``, or ``003_0042`` where there are times."""
         return f"{self.view:03d}" if self.time is None else f"{self.view:03d}_{self.time:04d}"
+
+    def __str__(self) -> str:
+        """``view 3``, or ``view 3 at frame 42``."""
+        return f"view {self.view}" + ("" if self.time is None else f" at frame {self.time}")
 
     def stream(self, name: str) -> str:
         """Name of a stream of random numbers for :func:`.cameras.draw`, of this time alone.
@@ -94,6 +99,8 @@ class Shot:
     """What is to be rendered: one view of a stage, at one time.
 
     Attributes:
+        view: Its camera stands where it does at this time: a view that moves is another ``View``
+            of the same number in each shot.
         time: Animation frame; ``None`` takes the one that the stage shows, which is then no part
             of the frame's key.
     """
@@ -120,6 +127,7 @@ class Frame:
             or not it is inside the image; ``None`` where some of it is behind the camera.
         normal_space: ``camera`` or ``world``: the axes of normals.
         opaque: Whether RGB is written over a background colour.
+        blurred: Whether RGB is blurred by what moves, so that it need not agree with the rest.
         bounds: Of what was on the stage.
         noise_seed: Of the path tracer, for RGB.
         view_dependent: Whether some surface is there from one side and not from another, so that
@@ -138,6 +146,7 @@ class Frame:
     object_box: tuple[float, float, float, float] | None = None
     normal_space: str = "camera"
     opaque: bool = False
+    blurred: bool = False
     bounds: Bounds | None = None
     noise_seed: int | None = None
     view_dependent: bool = False

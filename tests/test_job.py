@@ -29,6 +29,7 @@ from objaverse_render_addon.job import (
     Lighting,
     Pixels,
     RenderJob,
+    TimeRules,
     choices,
     current_form,
     differences,
@@ -37,7 +38,7 @@ from objaverse_render_addon.job import (
 
 PACKAGE = Path(objaverse_render_addon.__file__).parent
 
-# Every field, with a value that is not its default. Two jobs, since some exclude each other.
+# Every field, with a value that is not its default. Three jobs, since some exclude each other.
 DRAWN = RenderJob(
     seed=7,
     asset=AssetRules(
@@ -65,12 +66,19 @@ DRAWN = RenderJob(
     pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world"),
     files=Files(geometry="exr", layout="folder"),
 )
-FROM_FILE = RenderJob(cameras=CameraRules(pattern="file", file="poses.json", views=3))
+OF_SCENE = RenderJob(cameras=CameraRules(pattern="scene", scene_cameras="Left, Right"))
+FROM_FILE = RenderJob(
+    cameras=CameraRules(pattern="file", file="poses.json", views=3),
+    time=TimeRules(
+        frames="-3:9:2", action="Walk", scale=2.5, views_per_frame="one", motion_blur=True,
+        shutter=0.25, still="fail", leaving="fail",
+    ),
+)  # fmt: skip
 PARALLEL = RenderJob(
     cameras=CameraRules(projection="orthographic", ortho=1.25, test_views=4, test_cameras="ring")
 )
 PAIRS = RenderJob(cameras=CameraRules(stereo=0.0625))
-EXAMPLES = [DRAWN, FROM_FILE, PARALLEL, PAIRS]
+EXAMPLES = [DRAWN, FROM_FILE, OF_SCENE, PARALLEL, PAIRS]
 
 
 FIELDS = leaves(RenderJob().to_dict())
@@ -202,6 +210,17 @@ WRONG = [
     ("cameras.test_views", 0.5),
     ("cameras.test_cameras", "file"),
     ("asset.witness", "on"),
+    ("time.frames", "some"),
+    ("time.frames", "9:1"),
+    ("time.frames", "1:9:0"),
+    ("time.frames", "0:999999"),
+    ("time.action", 3),
+    ("time.scale", 0),
+    ("time.views_per_frame", "two"),
+    ("time.motion_blur", "yes"),
+    ("time.shutter", 0),
+    ("time.still", "skip"),
+    ("time.leaving", "skip"),
     ("lighting.mode", "dark"),
     ("lighting.strength", -0.1),
     ("lighting.strength", math.inf),
@@ -230,6 +249,7 @@ WRONG = [
     ("cameras.fov", 171),
     ("cameras.framing", "crop"),
     ("cameras.only_northern_hemisphere", 1),
+    ("cameras.scene_cameras", "Left"),
     ("cameras.turns", 0),
     ("cameras.turns", math.nan),
     ("cameras.pixel_aspect", 0),
@@ -472,12 +492,14 @@ def test_the_fingerprint_is_that_of_the_resolved_job():
 @pytest.mark.parametrize("field", list(FIELDS))
 def test_the_fingerprint_ignores_device_threads_and_witness_and_only_those(field: str):
     # Start from a job that has the field's neighbours, end at one that differs in it alone.
+    of_time = field.startswith("time.")
     other = {
         "lighting.mode": {"lighting.mode": "xl"},
         "lighting.hdri": {"lighting.mode": "hdri", "lighting.hdri": "other.exr"},
         "cameras.file": {"cameras.pattern": "file", "cameras.file": "other.json"},
         "cameras.pattern": {"cameras.pattern": "zero123"},
         "cameras.ortho": {"cameras.projection": "orthographic", "cameras.ortho": 1.25},
+        "cameras.scene_cameras": {"cameras.scene_cameras": "Left"},
     }.get(field)
     if other is None:
         usual = leaves(RenderJob().to_dict())[field]
@@ -487,7 +509,8 @@ def test_the_fingerprint_ignores_device_threads_and_witness_and_only_those(field
         "lighting.hdri": RenderJob(lighting=Lighting(mode="hdri", hdri="one.exr")),
         "cameras.file": FROM_FILE,
         "cameras.ortho": RenderJob(cameras=CameraRules(projection="orthographic")),
-    }.get(field, RenderJob())
+        "cameras.scene_cameras": OF_SCENE,
+    }.get(field, RenderJob(time=TimeRules(frames="all")) if of_time else RenderJob())
     changed = start.with_values(other)
     assert changed != start
     same = changed.fingerprint() == start.fingerprint()
@@ -602,7 +625,7 @@ def test_the_choices_of_a_field_are_those_of_its_type():
     fields = job_fields()
     assert fields["cameras.pattern"].choices == typing.get_args(choices.Pattern)
     assert fields["asset.normalize"].choices == typing.get_args(choices.Normalization)
-    assert sum(bool(field.choices) for field in fields.values()) == 15
+    assert sum(bool(field.choices) for field in fields.values()) == 18
 
 
 def test_a_setting_is_described_at_its_field_and_nowhere_else():

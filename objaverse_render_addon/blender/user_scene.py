@@ -17,10 +17,10 @@ from mathutils import Matrix, Vector
 from ..assets.formats import inspect_file
 from ..cameras import Camera, View, blender_lens
 from ..dataset.metadata import source_record
-from ..errors import CameraFileError, NoGeometry
+from ..errors import NoGeometry
 from . import importers
-from .materials import missing_textures
 from .camera import read_lens
+from .materials import missing_textures
 from .normalization import NORMALIZER, Normalization, normalize
 from .reach import Gate
 
@@ -245,7 +245,9 @@ def camera_of_object(
     """
     share = render.resolution_percentage / 100
     width, height = int(render.resolution_x * share), int(render.resolution_y * share)
-    projection, intrinsics = read_lens(obj, depsgraph, render, (width, height))
+    projection, intrinsics = read_lens(
+        obj, depsgraph, (width, height), (render.pixel_aspect_x, render.pixel_aspect_y)
+    )
     if projection == "orthographic":
         # Pixels per unit of the scene, so far.
         intrinsics[[0, 1], [0, 1]] *= float(np.cbrt(np.linalg.det(to_world[:3, :3])))

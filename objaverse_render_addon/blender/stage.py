@@ -276,6 +276,10 @@ class Stage:
                 self._together = bounds_of(together), together.points
         return self._together
 
+    def see(self, task: Callable[[Any], Any]) -> Any:
+        """What a task makes of the evaluated scene; see :data:`.evaluated.Look`."""
+        return self._look(task)
+
     def _look(self, task: Callable[[Any], Any]) -> Any:
         return self._onlooker.look(self.frame, task)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import InvalidJob
-from ..job import PASS_NAMES, PATTERNS, RECIPES, JobField, RenderJob, job_fields, recipe_named
+from ..job import PATTERNS, RECIPES, JobField, RenderJob, job_fields, recipe_named
 
 __all__ = ["JOB_FLAGS", "add_job_flags", "flags_of", "job_of", "joined"]
 
@@ -32,9 +33,9 @@ def _resolution(text: str) -> list[int]:
     return [int(parts[0]), int(parts[-1])]
 
 
-def _passes(text: str) -> list[str]:
-    if text == "all":
-        return list(PASS_NAMES)
+def _names(among: tuple[str, ...], text: str) -> list[str]:
+    if text in ("all", "none"):
+        return list(among) if text == "all" else []
     return [name.strip().replace("-", "_") for name in text.split(",") if name.strip()]
 
 
@@ -70,13 +71,12 @@ _FORMS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
     "pair": (_pair, "X,Y"),
     "size": (_resolution, "W[xH]"),
     "color": (_background, "COLOR"),
-    "names": (_passes, "LIST"),
+    "names": (str, "LIST"),
     "path": (str, "PATH"),
 }
 # What the help says besides, where the words at the field cannot know it.
 _BESIDES: Final[dict[str, str]] = {
     "cameras.pattern": "; ".join(f"{name}, {item.about}" for name, item in PATTERNS.items()),
-    "pixels.passes": f"of {', '.join(PASS_NAMES)}, or all",
     "lighting.background": "transparent, white, black, grey or #RRGGBB",
     "pixels.resolution": "one number for both",
 }
@@ -92,6 +92,8 @@ def _default(field: JobField) -> str:
         return "yes" if value else "no"
     if field.setting.form == "size":
         return "x".join(map(str, value))
+    if value == ():
+        return "none"
     if isinstance(value, tuple):
         return ",".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -100,6 +102,8 @@ def _default(field: JobField) -> str:
 def _arguments(field: JobField) -> dict[str, Any]:
     """What argparse is told of a setting. Values that are not given leave the job as it is."""
     said, besides = field.setting, _BESIDES.get(field.path)
+    if said.among:
+        besides = f"of {', '.join(said.among)}, or all"
     about = f"{said.about}: {besides}" if besides else said.about
     arguments: dict[str, Any] = {
         "default": argparse.SUPPRESS,
@@ -113,6 +117,8 @@ def _arguments(field: JobField) -> dict[str, Any]:
         many = {"metavar": said.name.upper()} if len(field.choices) > _MANY_CHOICES else {}
         return arguments | {"choices": list(field.choices)} | many
     read, word = _FORMS.get(said.form, (field.kind, "N"))
+    if said.form == "names":
+        read = functools.partial(_names, said.among)
     return arguments | {"type": read, "metavar": word}
 
 

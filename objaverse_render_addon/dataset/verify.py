@@ -19,6 +19,7 @@ from ..passspec import PASSES
 from .guards import BROKEN
 from .parallel import mapped
 from .reader import AssetReader, AssetRef
+from .shape_files import StoredShape
 
 __all__ = ["AssetVerdict", "verify_all", "verify_asset"]
 
@@ -62,7 +63,10 @@ def verify_asset(
             expected = reader.metadata["render_settings"]["num_views"]
             if verdict.views != expected or not verdict.views:
                 verdict.failed.append(f"{verdict.views} of {expected} views are in the metadata")
-            for index, check in _checks(reader, on_view):
+            shape = reader.geometry
+            if shape is not None:
+                verdict.failed += shape.problems()
+            for index, check in _checks(reader, shape, on_view):
                 if check.status == "failed":
                     verdict.failed.append(f"view {index}: {check.name} ({check.value:g})")
                 elif check.status == "doubt":
@@ -90,7 +94,9 @@ def verify_all(assets: Iterable[AssetRef], jobs: int = 1) -> Iterator[AssetVerdi
 
 
 def _checks(
-    reader: AssetReader, on_view: Callable[[int, int], None] | None
+    reader: AssetReader,
+    shape: StoredShape | None,
+    on_view: Callable[[int, int], None] | None,
 ) -> Iterator[tuple[int, Check]]:
     bounds: Bounds = reader.bounds
     space = reader.metadata["passes"].get("normal", {}).get("space", "camera")
@@ -111,6 +117,8 @@ def _checks(
         again = [_frame(reader, one, reader.read(one), space) for one in earlier]
         for check in check_frame(frame, bounds, recent + again):
             yield view.index, check
+        if shape is not None:
+            yield from ((view.index, check) for check in shape.checks(frame, bounds))
         recent[1:] = [frame]
         if on_view:
             on_view(position + 1, len(reader.views))

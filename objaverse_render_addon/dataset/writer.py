@@ -16,6 +16,7 @@ from ..job import RenderJob
 from ..passspec import Pass
 from .layout import METADATA, color_files, geometry_files, new_writer, size_of
 from .metadata import asset_record, source_record, view_record
+from .shape_files import ShapeFiles
 
 __all__ = ["DatasetWriter"]
 
@@ -33,6 +34,7 @@ class DatasetWriter(FrameSink):
         facts: Gives, at the end, what the metadata say of scene and engine, by the names of
             :func:`.metadata.asset_record`.
         started: When the work on the asset began, by :func:`time.perf_counter`.
+        shape: What files of its surface are made of; none where none are wanted.
 
     Attributes:
         doubts: Check to number of views that it was in doubt of.
@@ -53,8 +55,9 @@ class DatasetWriter(FrameSink):
         scratch: Path,
         facts: Callable[[], dict[str, Any]],
         started: float,
+        shape: ShapeFiles | None = None,
     ) -> None:
-        self._started = started
+        self._started, self._shape = started, shape
         self._asset_id, self._job, self._scratch = asset_id, job, scratch
         self._facts = facts
         self._files = new_writer(out, asset_id, job.files.layout)
@@ -82,6 +85,8 @@ class DatasetWriter(FrameSink):
         self.doubts.update(check.name for check in frame.checks if check.status == "doubt")
         for name, data in color_files(frame, self._job, self._scratch):
             self._files.add(name, data)
+        if self._shape is not None:
+            self._shape.look(frame)
         self._views.append(view_record(frame, self._job))
         self._specs = [frame.spec(name) for name in self._job.pixels.passes]
         self._write_seconds += time.perf_counter() - since
@@ -93,6 +98,14 @@ class DatasetWriter(FrameSink):
             OutputNotWritable, DiskFull: It cannot be written; nothing is left of it.
         """
         facts = self._facts()
+        if self._shape is not None:
+            since = time.perf_counter()
+            for name, data in self._shape.files():
+                self._files.add(name, data)
+            facts["seconds"]["geometry_files"] = (
+                facts["seconds"].get("geometry_files", 0.0) + time.perf_counter() - since
+            )
+            facts["geometry"] = self._shape.record()
         self.source = self._described.result()
         self._reader.shutdown()
         self.seconds = {**facts.pop("seconds"), "write": self._write_seconds}

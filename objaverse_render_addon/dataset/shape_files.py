@@ -397,7 +397,9 @@ def _astray(
     planes = np.stack([plane[rows, columns] for plane in around])
     beside = np.isnan(planes).all(axis=0)
     nearest = np.min(np.where(np.isnan(planes), np.inf, planes), axis=0)
-    before = z[inside] < nearest - 0.01 * bounds.radius
+    # Within a pixel the surface may come as much nearer as that is wide, and at an edge some more.
+    pixel = z[inside] / float(min(frame.camera.intrinsics[0, 0], frame.camera.intrinsics[1, 1]))
+    before = z[inside] < nearest - 0.01 * bounds.radius - 3 * pixel
     return float(np.mean(beside | before))
 
 

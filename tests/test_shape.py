@@ -21,7 +21,9 @@ from objaverse_render_addon.errors import InvalidJob, MissingDependency, Truncat
 from objaverse_render_addon.job import CameraRules, RenderJob
 from objaverse_render_addon.shape import Mesh, SurfacePoints, distance, ply, points, voxels
 
-LOPSIDED = Union((Box((-1.0, -0.5, -0.6), (0.2, 0.5, 0.0)), Box((0.2, -0.3, -0.2), (1.0, 0.5, 0.6))))
+LOPSIDED = Union(
+    (Box((-1.0, -0.5, -0.6), (0.2, 0.5, 0.0)), Box((0.2, -0.3, -0.2), (1.0, 0.5, 0.6)))
+)
 CUBE = Box((-1.0, -0.5, -0.25), (1.0, 0.5, 0.25))
 
 
@@ -66,7 +68,8 @@ def test_points_lie_on_the_box_evenly_and_know_their_normals():
     assert np.abs(share.max(axis=1) - 1).max() < 1e-6
     axis = share.argmax(axis=1)
     normals = found.normals[~found.edge]
-    assert np.allclose(normals[np.arange(len(axis)), axis], np.sign(even[np.arange(len(axis)), axis]))
+    rows = np.arange(len(axis))
+    assert np.allclose(normals[rows, axis], np.sign(even[rows, axis]))
     # Faces of 1 by 0.5, 2 by 0.5 and 2 by 1, twice each.
     assert np.allclose(np.bincount(axis) / len(axis), np.array([0.5, 1.0, 2.0]) / 3.5, atol=0.01)
 

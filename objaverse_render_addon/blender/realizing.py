@@ -1,4 +1,4 @@
-"""The triangles that render, as arrays and as a GLB file: modifiers, poses and instances applied."""
+"""The triangles that render, as arrays and as a GLB file, with poses and instances applied."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Realized:
                     mesh = mesh.copy()
                     copies.append(mesh)
                     mesh.transform(matrix)
-                    if place.matrix[:3, :3].size and np.linalg.det(place.matrix[:3, :3]) < 0:
+                    if np.linalg.det(place.matrix[:3, :3]) < 0:
                         mesh.flip_normals()
                     matrix = Matrix.Identity(4)
                 obj = bpy.data.objects.new(place.mesh.name, mesh)
@@ -195,7 +195,8 @@ def _joined(
     vanishing = [_may_vanish(item, item is not None and item.name in culled) for item in materials]
     one_sided = [item is not None and item.name in culled for item in materials]
     return Mesh(
-        np.ascontiguousarray(vertices), np.ascontiguousarray(faces, np.int32), part, material.astype(np.int32),
+        np.ascontiguousarray(vertices), np.ascontiguousarray(faces, np.int32),
+        part, material.astype(np.int32),
         np.array(vanishing)[material], np.array(one_sided)[material],
         {number: obj.name for obj, number in numbers.items()},
         tuple(item.name if item is not None else "" for item in materials), unmeshed,
@@ -245,7 +246,7 @@ def _may_vanish(material: Any, culled: bool) -> bool:
 def _is_placement(matrix: Array) -> bool:
     """Whether a matrix is translation, rotation and scale, as glTF's nodes have them."""
     axes = matrix[:3, :3]
-    lengths = np.linalg.norm(axes, axis=0)
+    lengths: Array = np.linalg.norm(axes, axis=0)
     if not lengths.min() > 0:
         return False
     unit = axes / lengths

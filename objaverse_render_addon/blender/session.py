@@ -11,8 +11,8 @@ from typing import Any
 import bpy
 
 from ..cameras import Rig, View, sample_views
-from ..errors import InvalidJob
 from ..dataset.shape_files import ShapeFiles, held
+from ..errors import InvalidJob
 from ..frame import Shot
 from ..job import RenderJob
 from ..shape.distance import need_library

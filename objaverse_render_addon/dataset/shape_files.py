@@ -369,7 +369,9 @@ class StoredShape:
         columns, rows = uv[inside].astype(np.int64).T
         around = _around(np.where(depth > 0, depth, np.inf).astype(np.float64))
         front = np.min([plane[rows, columns] for plane in around], axis=0)
-        free = z[inside] < front - 2 * slack
+        lens = frame.camera.intrinsics
+        pixel = z[inside] / float(min(lens[0, 0], lens[1, 1]))
+        free = z[inside] < front - 2 * slack - 3 * pixel
         if free.sum() >= _FEW:
             wrong = float(np.mean(distances[inside][free] < -slack))
             yield _graded("sdf_sign", wrong, 0.01 + unsure, whole)

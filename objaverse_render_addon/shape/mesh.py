@@ -86,7 +86,7 @@ class Mesh:
         """
         flags = self.may_vanish * np.uint8(_MAY_VANISH) + self.one_sided * np.uint8(_ONE_SIDED)
         vertices = dict(zip("xyz", self.vertices.astype(np.float32).T, strict=True))
-        besides = {
+        besides: dict[str, Array] = {
             "part": self.part.astype(np.int32),
             "material": self.material.astype(np.int32),
             "flags": flags.astype(np.uint8),

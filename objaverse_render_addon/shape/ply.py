@@ -20,6 +20,7 @@ Array = npt.NDArray[Any]
 _NAMES: Final = {"f4": "float", "f8": "double", "u1": "uchar", "i4": "int", "u2": "ushort"}
 _KINDS: Final = {name: "<" + kind for kind, name in _NAMES.items()}
 _TRIANGLE: Final = [("corners", "u1"), ("vertex_indices", "<i4", (3,))]
+_OWN: Final = ("corners", "vertex_indices")
 _LONGEST_HEADER: Final = 1 << 16
 
 
@@ -94,23 +95,20 @@ def read(data: bytes) -> tuple[dict[str, Array], Array, dict[str, Array], list[s
     if place != len(data):
         raise ValueError(f"{len(data) - place} bytes are too many")
     vertices, faces = tables["vertex"], tables["face"]
-    corners = np.zeros((0, 3), np.int32)
+    corners: Array = np.zeros((0, 3), np.int32)
     if counts.get("face"):
         if (faces["corners"] != 3).any():
             raise ValueError("a face is no triangle")
         corners = faces["vertex_indices"].astype(np.int32)
-        if corners.size and not (0 <= corners.min() and corners.max() < len(vertices)):
+        if (corners < 0).any() or (corners >= len(vertices)).any():
             raise ValueError("a face has vertices that are not there")
-    besides = [name for name in faces.dtype.names or () if name not in dict.fromkeys(_OWN)]
+    besides = [name for name in faces.dtype.names or () if name not in _OWN]
     return (
         {name: vertices[name].copy() for name in vertices.dtype.names or ()},
         corners,
         {name: faces[name].copy() for name in besides},
         comments,
     )
-
-
-_OWN: Final = ("corners", "vertex_indices")
 
 
 def _table(columns: Mapping[str, Array], count: int = 0) -> Array:

@@ -1,4 +1,4 @@
-"""The files of the surface are what the pictures show: every pixel's ray meets the triangles there."""
+"""The files of the surface are what the pictures show: each pixel's ray meets the triangles."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def cast(corners: Any, origins: Any, rays: Any) -> Any:
     return nearest, which
 
 
-def agrees(reader: AssetReader, *, cut: bool = False) -> None:
+def agrees(reader: AssetReader) -> None:
     """Depth, mask and object numbers are those of the stored triangles, pixel by pixel."""
     shape = reader.geometry
     assert shape is not None
@@ -112,7 +112,7 @@ def same_triangles(glb: bytes, reader: AssetReader) -> None:
     assert np.abs(first - second).max() < 2e-4
 
 
-def modified(source: Any) -> None:
+def modified(_: Any) -> None:
     cube = scenes.add_cube(material=scenes.principled("Red", **{"Base Color": (1, 0, 0, 1)}))
     modifier = cube.modifiers.new("Smooth", "SUBSURF")
     # What the viewport shows is another mesh.
@@ -129,7 +129,7 @@ def instanced(source: Any) -> None:
         scenes.add_mesh(
             scenes.CUBE_VERTICES * (1, 0.6, 0.3) + (0.2, 0, 0), scenes.CUBE_FACES,
             link=False, name="Part",
-        )  # fmt: skip
+        )
     )
     source.collection.children.link(collection)
     source.view_layers[0].layer_collection.children["Parts"].exclude = True
@@ -198,7 +198,7 @@ def check(source: Path, out: Path, **values: Any) -> None:
 
 @pytest.mark.core
 def test_faces_look_outwards_in_mirror_images_too(tmp_path: Path) -> None:
-    with scenes.new_blend(tmp_path / "asset.blend") as source:
+    with scenes.new_blend(tmp_path / "asset.blend"):
         scenes.add_cube(name="One")
         scenes.add_cube(name="Two", matrix=scenes.moved(2) @ scenes.scaled(1, 1, -1))
     with written(tmp_path / "asset.blend", tmp_path / "out") as reader:
@@ -219,7 +219,7 @@ def test_the_glb_has_materials_and_textures(tmp_path: Path) -> None:
         image = bpy.data.images.new("Checks", 4, 4)
         image.pixels.foreach_set(np.linspace(0, 1, 64).astype(np.float32))
         image.pack()
-        material, tree, shader = scenes.new_material("Painted")
+        material, tree, _ = scenes.new_material("Painted")
         texture = tree.nodes.new("ShaderNodeTexImage")
         texture.image = image
         principled = tree.nodes.new("ShaderNodeBsdfPrincipled")

@@ -11,9 +11,12 @@ from ..cameras.bounding import outermost
 from ..frame import Bounds, Check, Frame, mask_of
 from .surface import NotRead, Surface
 
-__all__ = ["HeldSurface"]
+__all__ = ["SURFACE_CHECKS", "HeldSurface"]
 
 Array = npt.NDArray[Any]
+
+SURFACE_CHECKS: Final = ("box", "missing", "extra")
+"""What the names of its checks end with."""
 
 _LOOKED_FOR: Final = 1_000
 """Points of the file that are looked for in a view: shares to within a percent or two."""

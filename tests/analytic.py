@@ -22,9 +22,11 @@ from objaverse_render_addon.cameras import (
 from objaverse_render_addon.checks import check_frame
 from objaverse_render_addon.dataset import metadata
 from objaverse_render_addon.dataset.layout import METADATA, color_files, geometry_files, new_writer
+from objaverse_render_addon.dataset.shape_files import ShapeFiles
 from objaverse_render_addon.frame import Bounds, Frame, assemble
 from objaverse_render_addon.job import RenderJob
 from objaverse_render_addon.passspec import PASS_NAMES
+from objaverse_render_addon.shape import Mesh
 
 NOTHING = 1e10
 """What Cycles writes as the depth of a pixel that shows nothing."""
@@ -229,6 +231,23 @@ def outcome(checks: list[Any]) -> dict[str, str]:
     return {check.name: check.status for check in checks if check.status != "ok"}
 
 
+def mesh_of(shape: Shape) -> Mesh:
+    """The triangles of boxes, as the renderer writes them."""
+    boxes = shape.parts if isinstance(shape, Union) else (shape,)
+    corners = np.array(list(itertools.product((0, 1), repeat=3)))
+    quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    faces = np.array([face for a, b, c, d in quads for face in ((a, b, c), (a, c, d))], np.int32)
+    vertices = [np.array(box.low) + corners * np.subtract(box.high, box.low) for box in boxes]
+    count = 12 * len(boxes)
+    return Mesh(
+        np.concatenate(vertices).astype(np.float32),
+        np.concatenate([faces + 8 * number for number in range(len(boxes))]).astype(np.int32),
+        np.repeat(np.arange(1, len(boxes) + 1), 12).astype(np.int32),
+        np.zeros(count, np.int32), np.zeros(count, bool), np.zeros(count, bool),
+        {number + 1: f"box {number}" for number in range(len(boxes))}, ("plain",),
+    )  # fmt: skip
+
+
 def write_asset(
     out: Path,
     job: RenderJob,
@@ -259,9 +278,18 @@ def write_asset(
         warnings=[],
         version="0",
     )
+    files: list[tuple[str, bytes]] = []
+    if job.files.geometry_files:
+        made = ShapeFiles(asset_id, mesh_of(shape), b"glTF\x02\0\0\0", job, shape.bounds)
+        for frame in frames:
+            made.look(frame)
+        files = list(made.files())
+        record["geometry"] = made.record()
     if change is not None:
         change(frames, record)
     writer = new_writer(out, asset_id, job.files.layout)
+    for name, data in files:
+        writer.add(name, data)
     for frame in frames:
         for name, data in color_files(frame, job, scratch):
             writer.add(name, data)

@@ -64,7 +64,9 @@ DRAWN = RenderJob(
         engine="eevee", samples=3, denoise=False, device="optix", threads=2, alpha_threshold=0.75
     ),
     pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world"),
-    files=Files(geometry="exr", layout="folder"),
+    files=Files(
+        geometry="exr", layout="folder", geometry_files=("voxels", "mesh"), geometry_points=1_000
+    ),
 )
 OF_SCENE = RenderJob(cameras=CameraRules(pattern="scene", scene_cameras="Left, Right"))
 FROM_FILE = RenderJob(
@@ -278,6 +280,8 @@ WRONG = [
     ("pixels.normal_space", "object"),
     ("files.geometry", "png"),
     ("files.layout", "rar"),
+    ("files.geometry_files", ["meshes"]),
+    ("files.geometry_points", 10),
 ]
 
 
@@ -570,7 +574,7 @@ def test_a_job_of_an_earlier_version_is_the_same_job(
     job = RenderJob.from_dict(earlier[form])
     assert job.fingerprint() == earlier["fingerprint"]
     younger = {
-        f"{path}: None -> {field.default}"
+        f"{path}: None -> {list(field.default) if field.default == () else field.default}"
         for path, field in job_fields().items()
         if field.setting.younger
     }

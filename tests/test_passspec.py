@@ -146,13 +146,15 @@ BY_MEANING = {
     "job.recipes": "albedo depth mask normal rgb roughness_metallic",
     "ui.operators.dataset": "rgb",
     "ui.viewport.results": "rgb",
-    "witness": "depth",
+    "dataset.shape_files": "albedo depth rgb",
+    "witness.held": "depth",
 }
 # The same words for other things: a field of a file, a mesh attribute, a way to show things.
 OTHER_THINGS = {
     "assets.repair.stl": "normal",
     "blender.backfaces": "position",
     "blender.measuring": "position",
+    "blender.realizing": "position",
     "dataset.coloring": "mask",
 }
 

@@ -21,7 +21,7 @@ from ..dataset.images import cycles_seconds, encode_srgb8, half_floats, read_exr
 from ..errors import DiskFull, RenderError, RenderFailed
 from ..frame import Check, Frame, Shot, assemble, unwritten
 from ..passspec import PICTURES
-from ..witness import Witness
+from ..witness import HeldSurface, Witness
 from . import compat
 from .passes import set_output, setup_passes
 from .stage import Stage
@@ -44,12 +44,15 @@ class Renderer:
         key: What the noise's seeds go by; an asset's id.
         scratch: Folder for temporary images, best in memory; emptied as they are read.
         witness: Of the one file on the stage.
+        held: The triangles that are written of it.
     """
 
     def __init__(
-        self, stage: Stage, key: str, scratch: Path, witness: Witness | None = None
+        self, stage: Stage, key: str, scratch: Path, witness: Witness | None = None,
+        held: HeldSurface | None = None,
     ) -> None:
         self.stage, self.key, self.scratch, self.witness = stage, key, scratch, witness
+        self._held = held
         self.job = stage.job
         self._before: Frame | None = None
         self._output = setup_passes(stage.scene, stage.layer, self.job.pixels.passes, scratch)
@@ -124,6 +127,8 @@ class Renderer:
         checks = check_geometry(frame, frame.bounds, witnesses)
         if self.witness is not None and checks[0].status != "failed":
             checks += self.witness.checks(frame, frame.bounds)
+        if self._held is not None and checks[0].status != "failed":
+            checks += self._held.checks(frame, frame.bounds, "mesh")
         return checks
 
     def color(self, frame: Frame) -> Path | None:

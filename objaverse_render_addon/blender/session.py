@@ -12,12 +12,15 @@ import bpy
 
 from .. import __version__
 from ..cameras import Rig, View, keyed_views, sample_views
+from ..dataset.shape_files import ShapeFiles, held
 from ..errors import InvalidJob
 from ..frame import Shot
 from ..job import RenderJob
-from ..witness import Witness
+from ..shape.distance import need_library
+from ..witness import HeldSurface, Witness
 from ..words import how_many
 from .devices import Device, used_device
+from .realizing import realized
 from .renderer import Renderer
 from .stage import BOUNCES, Stage
 
@@ -63,8 +66,36 @@ class Session:
             self.witness = Witness(
                 path, self.asset.kind, moved.scale, moved.translation, self.job.seed
             )
+        self.shape: ShapeFiles | None = None
+        self._held: HeldSurface | None = None
+        if self.job.files.geometry_files:
+            self._realize()
         self._settle()
         self.stage.watch.add("prepare", since)
+
+    def _realize(self) -> None:
+        """Take the surface's triangles, as they are rendered."""
+        since = time.perf_counter()
+        if "sdf" in self.job.files.geometry_files:
+            need_library()
+        bounds = self.asset.normalization.bounds
+        with realized(self.asset, self.stage.see) as found:
+            glb = None
+            if "mesh" in self.job.files.geometry_files:
+                path = self._scratch / "mesh.glb"
+                try:
+                    found.write_glb(path)
+                    glb = path.read_bytes()
+                finally:
+                    path.unlink(missing_ok=True)
+            self._held = held(found.mesh, self.job.seed)
+            self.shape = ShapeFiles(self.asset_id, found.mesh, glb, self.job, bounds)
+        if found.mesh.unmeshed:
+            self.stage.warnings.append(
+                f"not-in-mesh: {', '.join(found.mesh.unmeshed)} of the asset renders and is in no "
+                "file of its surface."
+            )
+        self.stage.watch.add("geometry_files", since)
 
     def _settle(self) -> None:
         self.stage.settings(self.job)
@@ -81,7 +112,7 @@ class Session:
             else sample_views(self.job, self.asset_id, normalization.points, rig, frames)
         )
         self.renderer = Renderer(
-            self.stage, self.asset_id, self._scratch, self.witness
+            self.stage, self.asset_id, self._scratch, self.witness, self._held
         )
 
     def _views_over_time(self) -> dict[int, list[View]]:

@@ -395,6 +395,10 @@ class Stage:
         now = self._measure()
         return bounds_of(now), now.points
 
+    def see(self, task: Callable[[Any], Any]) -> Any:
+        """What a task makes of the evaluated scene; see :data:`.evaluated.Look`."""
+        return self._look(task)
+
     def _look(self, task: Callable[[Any], Any]) -> Any:
         return self._onlooker.look(self.moment, task)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any, Final
 
 from ..errors import InvalidJob
 from ..job import (
-    PASS_NAMES,
     PATTERNS,
     RECIPES,
     JobField,
@@ -41,9 +41,9 @@ def _resolution(text: str) -> list[int]:
     return [int(parts[0]), int(parts[-1])]
 
 
-def _passes(text: str) -> list[str]:
-    if text == "all":
-        return list(PASS_NAMES)
+def _names(among: tuple[str, ...], text: str) -> list[str]:
+    if text in ("all", "none"):
+        return list(among) if text == "all" else []
     return [name.strip().replace("-", "_") for name in text.split(",") if name.strip()]
 
 
@@ -79,7 +79,7 @@ _FORMS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
     "pair": (_pair, "X,Y"),
     "size": (_resolution, "W[xH]"),
     "color": (_background, "COLOR"),
-    "names": (_passes, "LIST"),
+    "names": (str, "LIST"),
     "path": (str, "PATH"),
     "frames": (str, "all|N|A:B[:STEP]"),
     "action": (str, "NAME"),
@@ -87,7 +87,6 @@ _FORMS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
 # What the help says besides, where the words at the field cannot know it.
 _BESIDES: Final[dict[str, str]] = {
     "cameras.pattern": "; ".join(f"{name}, {item.about}" for name, item in PATTERNS.items()),
-    "pixels.passes": f"of {', '.join(PASS_NAMES)}, or all",
     "lighting.background": "transparent, white, black, grey or #RRGGBB",
     "pixels.resolution": "one number for both",
 }
@@ -103,6 +102,8 @@ def _default(field: JobField) -> str:
         return "yes" if value else "no"
     if field.setting.form == "size":
         return "x".join(map(str, value))
+    if value == ():
+        return "none"
     if isinstance(value, tuple):
         return ",".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -111,6 +112,8 @@ def _default(field: JobField) -> str:
 def _arguments(field: JobField) -> dict[str, Any]:
     """What argparse is told of a setting. Values that are not given leave the job as it is."""
     said, besides = field.setting, _BESIDES.get(field.path)
+    if said.among:
+        besides = f"of {', '.join(said.among)}, or all"
     about = f"{said.about}: {besides}" if besides else said.about
     arguments: dict[str, Any] = {
         "default": argparse.SUPPRESS,
@@ -124,6 +127,8 @@ def _arguments(field: JobField) -> dict[str, Any]:
         many = {"metavar": said.name.upper()} if len(field.choices) > _MANY_CHOICES else {}
         return arguments | {"choices": list(field.choices)} | many
     read, word = _FORMS.get(said.form, (field.kind, "N"))
+    if said.form == "names":
+        read = functools.partial(_names, said.among)
     return arguments | {"type": read, "metavar": word}
 
 

@@ -125,6 +125,7 @@ def asset_record(
     seconds: dict[str, float],
     warnings: list[str],
     version: str,
+    geometry: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The whole of ``metadata.json``, ready for :func:`json.dumps`."""
     resolved = job.resolved()
@@ -160,6 +161,7 @@ def asset_record(
         "seed": resolved.seed,
         "job": resolved.to_dict(),
         "job_fingerprint": resolved.fingerprint(),
+        **({"geometry": geometry} if geometry is not None else {}),
         "views": views,
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
         "warnings": warnings,

@@ -45,6 +45,7 @@ from . import exr
 from .guards import RENDER_AGAIN, parse_json, too_large
 from .images import read_exr, read_foreign_exr, read_png
 from .layout import METADATA, arrays_from_channels
+from .shape_files import StoredShape
 from .storage import AssetRef, find_assets, open_files
 
 __all__ = ["AssetReader", "AssetRef", "Dataset", "find_assets", "read_metadata"]
@@ -259,6 +260,14 @@ class AssetReader:
                 _number(record["bounding_sphere_radius"]),
                 bool(record["bounds_exact"]),
             )
+
+    @property
+    def geometry(self) -> StoredShape | None:
+        """Files of the object's surface; ``None`` where none were asked for."""
+        if "geometry" not in self.metadata:
+            return None
+        with self._believing():
+            return StoredShape(self)
 
     def view(self, index: int) -> View:
         """Camera and pose of a view.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 Normalization = Literal["cube", "unit-cube", "sphere", "none", "diagonal"]
 MissingPartPolicy = Literal["doubt", "fail"]
@@ -34,6 +34,8 @@ ProjectionName = Literal["perspective", "orthographic", "panorama", "fisheye"]
 Framing = Literal["allow", "fit", "resample"]
 NormalSpace = Literal["camera", "world"]
 GeometryFormat = Literal["npy", "npz", "exr"]
+GEOMETRY_FILES: Final = ("mesh", "points", "voxels", "sdf")
+"""What can be written of an asset's surface; several of them at once."""
 Layout = Literal["zip", "tar", "folder", "webdataset"]
 EngineName = Literal["cycles", "eevee", "workbench"]
 DeviceName = Literal["auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal"]

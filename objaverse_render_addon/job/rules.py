@@ -8,6 +8,7 @@ from ..errors import InvalidJob
 from ..passspec import DEFAULT_PASSES, PASS_NAMES
 from ..timeline import frame_range
 from .choices import (
+    GEOMETRY_FILES,
     DeviceName,
     EngineName,
     Framing,
@@ -502,7 +503,7 @@ class Pixels:
         (512, 512), "width and height", form="size", low=4, high=16384, unit="pixels"
     )
     passes: tuple[str, ...] = setting(
-        DEFAULT_PASSES, "what is written for each view", form="names"
+        DEFAULT_PASSES, "what is written for each view", form="names", among=PASS_NAMES
     )
     normal_space: NormalSpace = setting("camera", "axes of the normal pass")
 
@@ -511,15 +512,16 @@ class Pixels:
         check(
             bool(self.passes), "pixels.passes is empty.", f"Choose from {', '.join(PASS_NAMES)}."
         )
-        for name in self.passes:
-            if name not in PASS_NAMES:
-                raise InvalidJob(
-                    f"pixels.passes cannot have {name!r}.", hint=suggest(name, PASS_NAMES)
-                )
-        check(len(set(self.passes)) == len(self.passes), "pixels.passes has one of them twice.")
-        # A set in all but its type: another order is no other job.
-        ordered = tuple(name for name in PASS_NAMES if name in self.passes)
-        object.__setattr__(self, "passes", ordered)
+        object.__setattr__(self, "passes", _ordered("pixels.passes", self.passes, PASS_NAMES))
+
+
+def _ordered(path: str, names: tuple[str, ...], among: tuple[str, ...]) -> tuple[str, ...]:
+    """A set in all but its type: another order is no other job."""
+    for name in names:
+        if name not in among:
+            raise InvalidJob(f"{path} cannot have {name!r}.", hint=suggest(name, among))
+    check(len(set(names)) == len(names), f"{path} has one of them twice.")
+    return tuple(name for name in among if name in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -536,13 +538,32 @@ class Files:
         "files of depth, normal, mask and the other geometry: an array per pass, plain or "
         "compressed, or a multilayer EXR per view",
         unset="npz for tar and webdataset, otherwise npy",
-        label="Geometry Files",
+        label="Pass Files",
     )
     layout: Layout = setting(
         "zip",
         "how an asset's files are kept together: zip, tar or folder per asset, or WebDataset "
         "shards",
     )
+    geometry_files: tuple[str, ...] = setting(
+        (),
+        "files of the asset's surface beside its pictures, from what is rendered: its triangles "
+        "as PLY and GLB, points on it, voxels, signed distances",
+        form="names",
+        among=GEOMETRY_FILES,
+        younger=True,
+    )
+    geometry_points: int = setting(
+        100_000,
+        "points drawn on the surface by area, at most as many on its sharp edges, and samples of "
+        "signed distance",
+        low=100,
+        high=10_000_000,
+        usual=1_000_000,
+        younger=True,
+    )
 
     def __post_init__(self) -> None:
         check_fields(self, "files.")
+        files = _ordered("files.geometry_files", self.geometry_files, GEOMETRY_FILES)
+        object.__setattr__(self, "geometry_files", files)

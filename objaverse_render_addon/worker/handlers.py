@@ -131,6 +131,7 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
             Path(request.out), request.asset_id, job,
             path=Path(request.path), source=request.source, known=request.provenance,
             scratch=worker.scratch, facts=facts, started=started, blocks=blocks,
+            shape=session.shape,
         )  # fmt: skip
         worker.using(writer)
         sinks: list[FrameSink] = [writer]

@@ -227,6 +227,11 @@ class OBJAVERSE_PT_passes(Panel, bpy.types.Panel):
         split.prop(settings, "normal_space")
         split.prop(settings, "geometry")
         split.prop(settings, "alpha_threshold", slider=True)
+        column = split.column(heading="Geometry Files", align=True)
+        for item in settings.bl_rna.properties["geometry_files"].enum_items_static:
+            column.prop_enum(settings, "geometry_files", item.identifier)
+        if settings.geometry_files:
+            split.prop(settings, "geometry_points")
 
 
 class OBJAVERSE_PT_compositor(Panel, bpy.types.Panel):

@@ -35,6 +35,7 @@ Coloring = Literal[
 ]
 """How a pass is shown to people, see :data:`objaverse_render_addon.dataset.coloring.COLORINGS`."""
 Values = Literal["continuous", "binary", "ids"]
+Reads = Literal["picture", "classes", "things", "times", "sight"]
 
 
 class Settings(Protocol):
@@ -86,6 +87,8 @@ class Pass:
         layers: What Blender has to write for it.
         assemble: The array, from what Blender wrote. ``None`` for a picture: it is rendered with
             the light, and antialiased.
+        reads: What it needs beside the picture itself: ``classes`` of objects, the ``things`` that
+            render, those at the ``times`` before and after too, or also the ``sight`` at those.
         always: Whether it is computed for every view, stored or not, since the checks need it.
         default: Whether a job has it that says nothing of passes.
         marks_object: Whether it differs from ``invalid`` wherever the object is, so that it can
@@ -113,6 +116,7 @@ class Pass:
     letters: str = ""
     layers: tuple[Layer, ...] = ()
     assemble: Assemble | None = None
+    reads: Reads = "picture"
     always: bool = False
     default: bool = False
     marks_object: bool = False
@@ -197,6 +201,13 @@ def _in_asked_axes(normal: Pass, settings: Settings) -> Pass:
     return dataclasses.replace(normal, space="world", about=about)
 
 
+_OBJECT: Final = Layer("object_index", "FLOAT", "Object Index", "use_pass_object_index")
+_POSITION: Final = Layer("position", "VECTOR", "Position", "use_pass_position")
+_SURFACE: Final = (
+    _OBJECT,
+    Layer("instance_place", "RGBA", "instance_place"),
+    Layer("surface_number", "RGBA", "surface_number"),
+)
 _DEPTH: Final = Layer("depth", "FLOAT", "Depth", "use_pass_z")
 _NORMAL: Final = Layer("normal", "VECTOR", "Normal", "use_pass_normal")
 
@@ -356,7 +367,7 @@ PASSES: Final[dict[str, Pass]] = {
             unit="scene units",
             about="surface point",
             letters="XYZ",
-            layers=(Layer("position", "VECTOR", "Position", "use_pass_position"),),
+            layers=(_POSITION,),
             assemble=lambda raw: raw.on_object(raw.planes("position", "XYZ"), "float32"),
             coloring="point",
             label="Position",
@@ -370,7 +381,7 @@ PASSES: Final[dict[str, Pass]] = {
             unit="id",
             about="ids are named in the metadata",
             letters="V",
-            layers=(Layer("object_index", "FLOAT", "Object Index", "use_pass_object_index"),),
+            layers=(_OBJECT,),
             assemble=lambda raw: raw.on_object(raw.planes("object_index", "V").round(), "uint16"),
             marks_object=True,
             values="ids",
@@ -395,6 +406,78 @@ PASSES: Final[dict[str, Pass]] = {
             coloring="ramp",
             label="Distance",
             tip="Euclidean distance from the camera along the ray",
+        ),
+        Pass(
+            name="uv",
+            dtype="float32",
+            channels=2,
+            space="texture",
+            unit="of the texture",
+            about="texture coordinates of the map that renders: u right, v up, 0 to 1 across the "
+            "texture, beyond where it repeats; 0 where a surface has none",
+            letters="UV",
+            layers=(Layer("uv", "VECTOR", "UV", "use_pass_uv"),),
+            assemble=lambda raw: raw.on_object(raw.planes("uv", "XY"), "float32"),
+            coloring="pair",
+            channel_names=("u", "v"),
+            label="UV",
+            tip="Texture coordinates, u to the right and v up",
+        ),
+        Pass(
+            name="instance_index",
+            dtype="uint32",
+            channels=1,
+            space="image",
+            unit="id",
+            about="a number for every object and for every instance of one (of collections, "
+            "geometry nodes, particles), the same at all times; ids are named in the metadata",
+            letters="V",
+            layers=_SURFACE,
+            assemble=lambda raw: raw.instances,
+            reads="things",
+            marks_object=True,
+            values="ids",
+            limits=(0, 2**32 - 1),
+            coloring="ids",
+            label="Instance Index",
+            tip="A number per object and per instance of one, named in the metadata",
+            short="instance id",
+        ),
+        Pass(
+            name="material_index",
+            dtype="uint16",
+            channels=1,
+            space="image",
+            unit="id",
+            about="a number for every material; ids are named in the metadata",
+            letters="V",
+            layers=(Layer("material_index", "FLOAT", "Material Index", "use_pass_material_index"),),
+            assemble=lambda raw: raw.on_object(raw.planes("material_index", "V").round(), "uint16"),
+            values="ids",
+            limits=(0, 32767),
+            coloring="ids",
+            label="Material Index",
+            tip="A number per material, named in the metadata",
+            short="material id",
+        ),
+        Pass(
+            name="semantic_index",
+            dtype="uint16",
+            channels=1,
+            space="image",
+            unit="id",
+            about="a number for every class, 0 where an object has none; ids are named in the "
+            "metadata",
+            letters="V",
+            layers=(_OBJECT,),
+            assemble=lambda raw: raw.classes,
+            reads="classes",
+            values="ids",
+            limits=(0, 65535),
+            coloring="ids",
+            label="Semantic Index",
+            tip="A number per class, named in the metadata",
+            short="class id",
         ),
     )
 }

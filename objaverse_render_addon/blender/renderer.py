@@ -20,6 +20,7 @@ from ..checks import check_color, check_geometry
 from ..dataset.images import cycles_seconds, encode_srgb8, half_floats, read_exr
 from ..errors import DiskFull, RenderError, RenderFailed
 from ..frame import Check, Frame, Shot, assemble, unwritten
+from ..motion import Moment
 from ..passspec import PICTURES
 from ..witness import Witness
 from . import compat
@@ -101,6 +102,7 @@ class Renderer:
                 frame.object_box = box
                 frame.view_dependent = bool(stage.alpha.of_the_view)
                 frame.constants = stage.constants
+                frame.moment = self._moment(frame)
                 frame.normal_space = self.job.pixels.normal_space
                 frame.opaque = self.job.lighting.background is not None
                 yield frame, path
@@ -108,11 +110,19 @@ class Renderer:
         if not PICTURES.isdisjoint(self.job.pixels.passes):
             stage.set_up_color()
 
+    def _moment(self, frame: Frame) -> Moment:
+        numbering = self.stage.numbering
+        things = self.stage.things(frame.time) if numbering.lists else None
+        return Moment(numbering.classes, things)
+
     def read_geometry(self, frame: Frame, path: Path) -> Frame:
         """Fill a frame's passes but for colour; from any thread."""
         pixels = self.job.pixels
         channels = self._read(path)
-        frame.passes = assemble(channels, frame.camera, pixels.passes, pixels.normal_space)
+        frame.passes = assemble(
+            channels, frame.camera, pixels.passes, pixels.normal_space, frame.moment
+        )
+        frame.moment = None
         frame.unwritten = unwritten(channels, frame.passes["mask"])
         return frame
 

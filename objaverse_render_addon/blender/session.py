@@ -159,6 +159,7 @@ class Session:
             "bounds": normalization.bounds,
             "engine": self._engine_record(),
             "object_names": self.asset.object_names,
+            "ids": self.stage.numbering.record(),
             "warnings": self.warnings,
             "seconds": dict(self.stage.watch.seconds),
         }

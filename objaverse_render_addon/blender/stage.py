@@ -15,6 +15,7 @@ from ..assets.formats import inspect_file
 from ..cameras import Camera, View
 from ..frame import Bounds
 from ..job import AssetRules, RenderJob
+from ..motion import Things
 from ..passspec import PASSES
 from . import backfaces, bodies, compat, doubts, importers, lighting, materials
 from .asset import Asset, bring_in, link_rendered, shown_objects
@@ -24,8 +25,11 @@ from .edits import Edits
 from .evaluated import Onlooker
 from .measuring import Measurement, bounds_of, measure
 from .normalization import normalize
+from .numbering import Numbering
 from .reach import Gate
+from .surface_numbers import can_deform, number_faces
 from .surfaces import Surfaces
+from .things import keys, things
 
 __all__ = ["BOUNCES", "FILTER_WIDTH", "Stage", "Stopwatch"]
 
@@ -44,6 +48,9 @@ BOUNCES: Final = {
 
 _FEW: Final = 32
 """Constant values of materials that each pixel is held against."""
+
+_MOMENTS: Final = 8
+"""Times whose things are kept: before, now and after, and some more for views side by side."""
 
 _OF_SETTINGS: Final = (
     "unclear-materials:", "unclear-transparency:", "materials-out-of-range:", "back-faces-shown:",
@@ -85,6 +92,7 @@ class Stage:
         filter_width: Of colour's pixel filter, in pixels, as Blender has it.
         frame: The animation frame that is shown.
         constants: (N, channels) all values of a material pass, where they are few.
+        numbering: What ids stand for.
     """
 
     def __init__(self, job: RenderJob) -> None:
@@ -109,6 +117,8 @@ class Stage:
         self._clocks: dict[str, Any] = {}
         self._still: dict[str, int] = {}
         self._together: tuple[Bounds, npt.NDArray[np.float64]] | None = None
+        self.numbering = Numbering(job.pixels)
+        self._things: dict[int, Things] = {}
 
     # --- Assets ---------------------------------------------------------------------------------
 
@@ -249,6 +259,7 @@ class Stage:
             matrix: (4, 4) from its normalised coordinates to the stage's.
         """
         self.assets[asset_id].place(np.asarray(matrix, dtype=np.float64).tolist())
+        self._things.clear()
         self._changed()
 
     def _changed(self) -> None:
@@ -336,7 +347,8 @@ class Stage:
         self.job = job
         kept = [text for text in self.warnings if not text.startswith(_OF_SETTINGS)]
         self.alpha = surfaces = Surfaces(job.engine.alpha_threshold, job.pixels.passes)
-        first = 1
+        self.numbering = Numbering(job.pixels)
+        self._things.clear()
         for asset in self.assets.values():
             asset.pass_edits.undo()
             of_the_view, converted = len(surfaces.of_the_view), len(surfaces.converted)
@@ -345,9 +357,10 @@ class Stage:
                 "view_dependent": sorted(surfaces.of_the_view[of_the_view:]),
                 "specular_glossiness": sorted(surfaces.converted[converted:]),
             }
-            asset.object_names = {}
-            if "object_index" in job.pixels.passes:
-                first = asset.number_objects(first)
+            self.numbering.add(asset)
+            if self.numbering.follows:
+                for obj in filter(can_deform, asset.contents["objects"]):
+                    number_faces(asset.pass_edits, obj)
         for name, those in (
             ("unclear-materials", surfaces.unclear),
             ("unclear-transparency", surfaces.unclear_opacity),
@@ -372,6 +385,38 @@ class Stage:
         compat.set_checked(self.layer, pass_alpha_threshold=job.engine.alpha_threshold)
         if self._camera is None:
             self._camera = new_camera(self.scene)
+        self.number_instances([self.frame])
+
+    def number_instances(self, times: Iterable[int]) -> None:
+        """Give everything that renders at some times its number, where a pass wants it.
+
+        Args:
+            times: Animation frames, all of the job's, so that the numbers are the same whichever
+                of them are rendered.
+        """
+        self._things.clear()
+        self.numbering.finish(
+            self._look_at(time, keys) for time in (times if self.numbering.lists else ())
+        )
+
+    def things(self, time: int) -> Things:
+        """What renders at an animation frame."""
+        if time not in self._things:
+            while len(self._things) >= _MOMENTS:
+                self._things.pop(next(iter(self._things)))
+            ids, shapes = self.numbering.ids, self.numbering.follows
+            self._things[time] = self._look_at(time, lambda graph: things(graph, ids, shapes=shapes))
+        return self._things[time]
+
+    def _look_at(self, time: int, task: Callable[[Any], Any]) -> Any:
+        """What a task makes of the scene at an animation frame other than that which is shown."""
+        for clock in self._clocks.values():
+            clock.frame_current = time
+        try:
+            return self._onlooker.look(time, task)
+        finally:
+            for clock in self._clocks.values():
+                clock.frame_current = self.frame
 
     @property
     def layer(self) -> Any:

@@ -108,6 +108,7 @@ def asset_record(
     engine: dict[str, Any],
     passes: list[Pass],
     object_names: dict[int, str],
+    ids: dict[str, dict[str, dict[str, Any]]],
     views: list[dict[str, Any]],
     seconds: dict[str, float],
     warnings: list[str],
@@ -115,6 +116,7 @@ def asset_record(
 ) -> dict[str, Any]:
     """The whole of ``metadata.json``, ready for :func:`json.dumps`."""
     resolved = job.resolved()
+    license_name = source.get("license")
     summary: dict[str, Counter[str]] = {}
     for view in views:
         for name, (status, _) in view["checks"].items():
@@ -144,6 +146,13 @@ def asset_record(
         "conventions": CONVENTIONS,
         "passes": {spec.name: spec.record() for spec in passes},
         "object_names": {str(index): name for index, name in object_names.items()},
+        "ids": {
+            name: {
+                number: {**what, **({"license": license_name} if "asset" in what else {})}
+                for number, what in named.items()
+            }
+            for name, named in ids.items()
+        },
         "seed": resolved.seed,
         "job": resolved.to_dict(),
         "job_fingerprint": resolved.fingerprint(),

@@ -25,6 +25,7 @@ Pattern = Literal[
     "file",
 ]
 Framing = Literal["allow", "fit", "resample"]
+ClassSource = Literal["name", "collection", "property", "table"]
 NormalSpace = Literal["camera", "world"]
 GeometryFormat = Literal["npy", "npz", "exr"]
 Layout = Literal["zip", "tar", "folder", "webdataset"]

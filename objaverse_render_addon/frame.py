@@ -71,7 +71,8 @@ class FrameKey:
 
     Attributes:
         view: Number of the view.
-        time: Animation frame that it shows; ``None`` where all frames of the asset show the same.
+        time: Animation frame that it shows, a whole number as the user counts (:mod:`.timeline`);
+            ``None`` where all frames of the asset show the same.
     """
 
     view: int
@@ -95,6 +96,8 @@ class Shot:
     """What is to be rendered: one view of a stage, at one time.
 
     Attributes:
+        view: Its camera stands where it does at this time: a view that moves is another ``View``
+            of the same number in each shot.
         time: Animation frame; ``None`` takes the one that the stage shows, which is then no part
             of the frame's key.
     """

@@ -125,6 +125,15 @@ def test_a_job_file_is_printed_as_the_same_job(capsys, tmp_path: Path, job: Rend
 VALUES = [
     ("--normalize", "sphere", "asset.normalize", "sphere"),
     ("--frame", "-3", "asset.frame", -3),
+    ("--frames", "1:9:2", "time.frames", "1:9:2"),
+    ("--frames", "-4:4", "time.frames", "-4:4"),
+    ("--action", "Walk", "time.action", "Walk"),
+    ("--time-scale", "4", "time.scale", 4.0),
+    ("--views-per-frame", "one", "time.views_per_frame", "one"),
+    ("--motion-blur", None, "time.motion_blur", True),
+    ("--shutter", "0.25", "time.shutter", 0.25),
+    ("--still", "fail", "time.still", "fail"),
+    ("--leaving", "fail", "time.leaving", "fail"),
     ("--missing-textures", "fail", "asset.missing_textures", "fail"),
     ("--missing-parts", "fail", "asset.missing_parts", "fail"),
     ("--uncolored", "random", "asset.uncolored", "random"),
@@ -177,7 +186,9 @@ def test_a_flag_sets_its_field_and_overrides_the_job_file(
 ):
     arguments = [flag] if text is None else [flag, text]
     implied = {
-        "--hdri": {"lighting.mode": "hdri"}, "--camera-file": {"cameras.pattern": "file"}
+        "--hdri": {"lighting.mode": "hdri"}, "--camera-file": {"cameras.pattern": "file"},
+        "--time-scale": {"time.frames": "all"}, "--views-per-frame": {"time.frames": "all"},
+        "--motion-blur": {"time.frames": "all"},
     }.get(flag, {})  # fmt: skip
     expected = {path: value, **implied}
     job = RenderJob().with_values(expected).resolved()

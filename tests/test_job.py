@@ -29,6 +29,7 @@ from objaverse_render_addon.job import (
     Lighting,
     Pixels,
     RenderJob,
+    TimeRules,
     choices,
     current_form,
     differences,
@@ -65,7 +66,13 @@ DRAWN = RenderJob(
     pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world"),
     files=Files(geometry="exr", layout="folder"),
 )
-FROM_FILE = RenderJob(cameras=CameraRules(pattern="file", file="poses.json", views=3))
+FROM_FILE = RenderJob(
+    cameras=CameraRules(pattern="file", file="poses.json", views=3),
+    time=TimeRules(
+        frames="-3:9:2", action="Walk", scale=2.5, views_per_frame="one", motion_blur=True,
+        shutter=0.25, still="fail", leaving="fail",
+    ),
+)  # fmt: skip
 
 
 FIELDS = leaves(RenderJob().to_dict())
@@ -192,6 +199,17 @@ WRONG = [
     ("asset.missing_parts", "perhaps"),
     ("asset.uncolored", 0),
     ("asset.witness", "on"),
+    ("time.frames", "some"),
+    ("time.frames", "9:1"),
+    ("time.frames", "1:9:0"),
+    ("time.frames", "0:999999"),
+    ("time.action", 3),
+    ("time.scale", 0),
+    ("time.views_per_frame", "two"),
+    ("time.motion_blur", "yes"),
+    ("time.shutter", 0),
+    ("time.still", "skip"),
+    ("time.leaving", "skip"),
     ("lighting.mode", "dark"),
     ("lighting.strength", -0.1),
     ("lighting.strength", math.inf),
@@ -458,16 +476,17 @@ def test_the_fingerprint_is_that_of_the_resolved_job():
 @pytest.mark.parametrize("field", list(FIELDS))
 def test_the_fingerprint_ignores_device_threads_and_witness_and_only_those(field: str):
     # Start from a job that has the field's neighbours, end at one that differs in it alone.
+    of_time = field.startswith("time.")
     other = {
         "lighting.mode": {"lighting.mode": "xl"},
         "lighting.hdri": {"lighting.mode": "hdri", "lighting.hdri": "other.exr"},
         "cameras.file": {"cameras.pattern": "file", "cameras.file": "other.json"},
         "cameras.pattern": {"cameras.pattern": "zero123"},
-    }.get(field, {field: leaves(DRAWN.to_dict())[field]})
+    }.get(field, {field: leaves((FROM_FILE if of_time else DRAWN).to_dict())[field]})
     start = {
         "lighting.hdri": RenderJob(lighting=Lighting(mode="hdri", hdri="one.exr")),
         "cameras.file": FROM_FILE,
-    }.get(field, RenderJob())
+    }.get(field, RenderJob(time=TimeRules(frames="all")) if of_time else RenderJob())
     changed = start.with_values(other)
     assert changed != start
     same = changed.fingerprint() == start.fingerprint()
@@ -582,7 +601,7 @@ def test_the_choices_of_a_field_are_those_of_its_type():
     fields = job_fields()
     assert fields["cameras.pattern"].choices == typing.get_args(choices.Pattern)
     assert fields["asset.normalize"].choices == typing.get_args(choices.Normalization)
-    assert sum(bool(field.choices) for field in fields.values()) == 13
+    assert sum(bool(field.choices) for field in fields.values()) == 16
 
 
 def test_a_setting_is_described_at_its_field_and_nowhere_else():

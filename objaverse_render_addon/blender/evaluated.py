@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -50,8 +51,8 @@ class Onlooker:
             use_sequencer=False, use_simplify=False, use_persistent_data=False,
         )  # fmt: skip
 
-    def look(self, frame: int, task: Callable[[Any], _T]) -> _T:
-        """What ``task`` makes of the evaluated dependency graph at an animation frame.
+    def look(self, moment: float, task: Callable[[Any], _T]) -> _T:
+        """What ``task`` makes of the evaluated dependency graph at a moment of its time.
 
         Raises:
             RenderFailed: Blender did not come to show the scene.
@@ -67,7 +68,8 @@ class Onlooker:
             except Exception as error:
                 failures.append(error)
 
-        self.scene.frame_current = frame
+        whole = math.floor(moment)
+        self.scene.frame_current, self.scene.frame_subframe = whole, moment - whole
         _look = look
         try:
             bpy.ops.render.render(scene=self.scene.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..frame import Bounds
 from ..job import AssetRules, RenderJob
 from ..motion import Things
 from ..passspec import PASSES
+from ..timeline import Clip, Timeline
 from . import backfaces, bodies, compat, doubts, importers, lighting, materials
 from .asset import Asset, bring_in, link_rendered, shown_objects
 from .camera import apply_camera, new_camera
@@ -90,7 +92,8 @@ class Stage:
         device: What Cycles was told to render on.
         denoised: Whether RGB is denoised; not every build of Blender can.
         filter_width: Of colour's pixel filter, in pixels, as Blender has it.
-        frame: The animation frame that is shown.
+        timeline: The frames of what came first onto it, and what moments they show.
+        frame: The animation frame that is shown, as the timeline counts.
         constants: (N, channels) all values of a material pass, where they are few.
         numbering: What ids stand for.
     """
@@ -109,6 +112,7 @@ class Stage:
         self.device = Device("CPU", ())
         self.denoised = False
         self.filter_width = FILTER_WIDTH
+        self.timeline = Timeline((Clip(None, 0, 0, 0.0),))
         self.frame = 0
         self._scene: Any = None
         self._camera: Any = None
@@ -168,6 +172,7 @@ class Stage:
         collection.hide_viewport = True
         if alone:
             self.frame = source.frame_current if rules.frame is None else rules.frame
+            self.timeline = Timeline((Clip(None, 0, self.frame, 0.0),))
         moving = bodies.rest(source, self.frame)
         rendered = link_rendered(source, contents, collection, keep)
         bpy.context.window.scene = self.scene
@@ -288,7 +293,7 @@ class Stage:
         return self._together
 
     def _look(self, task: Callable[[Any], Any]) -> Any:
-        return self._onlooker.look(self.frame, task)
+        return self._onlooker.look(self.moment, task)
 
     def _measure(self, only: Iterable[Any] | None = None) -> Measurement:
         measured: Measurement = self._look(lambda graph: measure(only, graph))
@@ -315,17 +320,28 @@ class Stage:
                 "its driver may be too old."
             )
 
+    @property
+    def moment(self) -> float:
+        """What the frame shows, in the file's own frames."""
+        return self.timeline.moment(self.frame)
+
     def set_time(self, frame: int) -> None:
-        """Stop time at an animation frame."""
+        """Stop time at a frame of the timeline.
+
+        Here alone a frame becomes a moment of Blender's time, which may lie between two of its
+        frames.
+        """
+        self.frame = frame
+        whole = math.floor(self.moment)
+        part = self.moment - whole
         for clock in self._clocks.values():
-            clock.frame_current = frame
-        self.scene.frame_set(frame)
+            clock.frame_current, clock.frame_subframe = whole, part
+        self.scene.frame_set(whole, subframe=part)
         for asset_id, still in self._still.items():
             text = f"still-bodies: rigid bodies of {asset_id} stand as at frame {still} throughout."
             if still != frame and text not in self.warnings:
                 self.warnings.append(text)
         self.scene.render.use_motion_blur = False
-        self.frame = frame
         self._changed()
 
     def light(self, key: str) -> None:

@@ -72,6 +72,8 @@ _FORMS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
     "color": (_background, "COLOR"),
     "names": (_passes, "LIST"),
     "path": (str, "PATH"),
+    "frames": (str, "all|N|A:B[:STEP]"),
+    "action": (str, "NAME"),
 }
 # What the help says besides, where the words at the field cannot know it.
 _BESIDES: Final[dict[str, str]] = {
@@ -133,8 +135,8 @@ def joined(arguments: Sequence[str]) -> list[str]:
     pairs = {
         flag
         for flags in JOB_FLAGS.values()
-        for flag, _, settings in flags
-        if settings.get("type") in (_range, _pair)
+        for flag, path, settings in flags
+        if settings.get("type") in (_range, _pair) or path == "time.frames"
     }
     joined: list[str] = []
     for argument in arguments:
@@ -186,6 +188,7 @@ def job_of(options: argparse.Namespace) -> RenderJob:
         # A job file's or a recipe's ranges belong to the pattern that the flag overrides.
         for name in ("views", "radius", "elevation", "fov", "framing"):
             values.setdefault(f"cameras.{name}", None)
+    _choose_time(job, values)
     try:
         return job.with_values(values)
     except InvalidJob as error:
@@ -194,6 +197,23 @@ def job_of(options: argparse.Namespace) -> RenderJob:
         for path, flag in flags.items():
             message = message.replace(f"{path} ", f"{flag} ")
         raise type(error)(message, hint=error.hint) from error
+
+
+def _choose_time(job: RenderJob, values: dict[str, Any]) -> None:
+    """Slow motion, motion blur and the like mean all frames; a still overrides frames."""
+    if values.get("time.frames"):
+        values.setdefault("asset.frame", None)
+    elif values.get("asset.frame") is not None:
+        for path in ("frames", *_OF_FRAMES):
+            values.setdefault(f"time.{path}", job_fields()[f"time.{path}"].default)
+    elif job.time.frames is None and (
+        values.get("time.action") == "all"
+        or any(values.get(f"time.{path}") for path in _OF_FRAMES)
+    ):
+        values["time.frames"] = "all"
+
+
+_OF_FRAMES: Final = ("scale", "views_per_frame", "motion_blur")
 
 
 def flags_of(values: Mapping[str, Any]) -> str:

@@ -69,8 +69,12 @@ def source_record(
     return record
 
 
-def view_record(frame: Frame, job: RenderJob) -> dict[str, Any]:
-    """One entry of ``views``."""
+def view_record(frame: Frame, job: RenderJob, index: int | None = None) -> dict[str, Any]:
+    """One entry of ``views``: one view at one time, and it says both.
+
+    Args:
+        index: Its place among all entries; the view's number where each shows the same time.
+    """
     camera = frame.camera
     files = {
         PASSES[name].record_key: pass_file(frame.key, name, job.files.geometry)
@@ -79,7 +83,8 @@ def view_record(frame: Frame, job: RenderJob) -> dict[str, Any]:
     horizontal, vertical = camera.fov
     box = frame.object_box
     return {
-        "index": frame.view.index,
+        "index": frame.view.index if index is None else index,
+        "view": frame.view.index,
         **({"time": frame.time} if frame.timed else {}),
         **files,
         "width": camera.width,

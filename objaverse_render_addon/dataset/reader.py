@@ -278,7 +278,7 @@ class AssetReader:
             if not (min(intrinsics[0, 0], intrinsics[1, 1]) > 0 and turned > 1e-9):
                 raise ValueError(f"view {index} has a camera that sees nothing")
             camera = Camera(width, height, intrinsics, camera_to_world)
-            return View(record["index"], camera, record["pose"])
+            return View(self.key(index).view, camera, record["pose"])
 
     def key(self, index: int) -> FrameKey:
         """View and time that an entry of :attr:`views` shows.
@@ -288,7 +288,8 @@ class AssetReader:
         """
         record = self.views[index]
         with self._believing():
-            view, time = record["index"], record.get("time")
+            # Before there were times, an entry's place was its view's number.
+            view, time = record.get("view", record["index"]), record.get("time")
             if type(view) is not int or not (time is None or type(time) is int):
                 raise TypeError(f"view {view!r} at the time {time!r} is none")
             return FrameKey(view, time)

@@ -82,7 +82,7 @@ class DatasetWriter(FrameSink):
         self.doubts.update(check.name for check in frame.checks if check.status == "doubt")
         for name, data in color_files(frame, self._job, self._scratch):
             self._files.add(name, data)
-        self._views.append(view_record(frame, self._job))
+        self._views.append(view_record(frame, self._job, len(self._views)))
         self._specs = [frame.spec(name) for name in self._job.pixels.passes]
         self._write_seconds += time.perf_counter() - since
 

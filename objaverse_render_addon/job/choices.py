@@ -9,6 +9,9 @@ MissingPartPolicy = Literal["doubt", "fail"]
 MissingTexturePolicy = Literal["neutral", "random", "fail"]
 UncoloredPolicy = Literal["neutral", "random"]
 WitnessMode = Literal["auto", "off"]
+ViewsPerFrame = Literal["all", "one"]
+StillPolicy = Literal["doubt", "fail"]
+LeavingPolicy = Literal["doubt", "fail"]
 LightingMode = Literal["white", "xl", "hdri", "keep"]
 Pattern = Literal[
     "gs-lrm",

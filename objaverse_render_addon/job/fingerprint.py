@@ -36,6 +36,9 @@ def fingerprint_of(job: dict[str, Any], without: Iterable[str] = ()) -> str:
     for path in {*_MACHINE, *without}:
         section, _, name = path.rpartition(".")
         del (job[section] if section else job)[name]
+        if section and not job[section]:
+            # Of a section that came later nothing is left, as if it had not come.
+            del job[section]
     data = earlier_form(job)
     for section, key in _NAMED:
         if data[section][key] is not None:
@@ -48,7 +51,9 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
     lines: list[str] = []
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
+        if isinstance(before, dict) or isinstance(after, dict):
+            # A section that one of them knows nothing of says nothing.
+            before, after = (part if isinstance(part, dict) else {} for part in (before, after))
             lines += differences(before, after, f"{prefix}{key}.")
         elif before != after:
             lines.append(f"{prefix}{key}: {before} -> {after}")

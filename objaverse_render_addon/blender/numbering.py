@@ -85,16 +85,18 @@ class Numbering:
             if table is not None:
                 name = table.class_of(obj.name)
             else:
-                name, fixed = self._class_said(obj)
+                name, fixed = self._class_said(asset, obj)
                 if name is not None and fixed is not None:
                     self._class_ids[name] = fixed
             if name is not None:
                 self._class_of[number] = name
 
-    def _class_said(self, obj: Any) -> tuple[str | None, int | None]:
+    def _class_said(self, asset: Asset, obj: Any) -> tuple[str | None, int | None]:
         """An object's class, and its number where the file says one."""
         if self._pixels.classes == "collection":
-            users = [item.name for item in obj.users_collection if "objaverse" not in item]
+            ours = {asset.collection, asset.normalization.parts}
+            known = set(asset.contents["collections"]) - ours
+            users = [item.name for item in obj.users_collection if item in known]
             return (sorted(users)[0] if users else None), None
         if self._pixels.classes == "property":
             value = obj.get(self._pixels.class_property)
@@ -139,8 +141,8 @@ class Numbering:
                 said |= {"instancer": instancer, "number": list(path)}
             self._say("instance_index", number, **said)
 
-    def _say(self, name: str, number: int, **what: Any) -> None:
-        self.named.setdefault(name, {})[number] = what
+    def _say(self, kind: str, index: int, **what: Any) -> None:
+        self.named.setdefault(kind, {})[index] = what
 
     def record(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Of the wanted passes, ready for JSON."""

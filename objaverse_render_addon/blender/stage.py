@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -407,32 +408,47 @@ class Stage:
         """Give everything that renders at some times its number, where a pass wants it.
 
         Args:
-            times: Animation frames, all of the job's, so that the numbers are the same whichever
-                of them are rendered.
+            times: Frames of the timeline, all of the job's, so that the numbers are the same
+                whichever of them are rendered.
         """
         self._things.clear()
-        self.numbering.finish(
-            self._look_at(time, keys) for time in (times if self.numbering.lists else ())
-        )
+        if not self.numbering.lists:
+            times = ()
+        shown, found = self.frame, []
+        for frame in times:
+            if frame != self.frame:
+                self.set_time(frame)
+            found.append(self._look(keys))
+        if shown != self.frame:
+            self.set_time(shown)
+        self.numbering.finish(found)
 
-    def things(self, time: int) -> Things:
-        """What renders at an animation frame."""
-        if time not in self._things:
+    def things(self, frame: int) -> Things:
+        """What renders at a frame of the timeline, of the clip that is shown."""
+        if frame not in self._things:
             while len(self._things) >= _MOMENTS:
                 self._things.pop(next(iter(self._things)))
             ids, shapes = self.numbering.ids, self.numbering.follows
-            self._things[time] = self._look_at(time, lambda graph: things(graph, ids, shapes=shapes))
-        return self._things[time]
+            with self._clocks_at(frame):
+                self._things[frame] = self._onlooker.look(
+                    self.timeline.moment(frame), lambda graph: things(graph, ids, shapes=shapes)
+                )
+        return self._things[frame]
 
-    def _look_at(self, time: int, task: Callable[[Any], Any]) -> Any:
-        """What a task makes of the scene at an animation frame other than that which is shown."""
-        for clock in self._clocks.values():
-            clock.frame_current = time
+    @contextlib.contextmanager
+    def _clocks_at(self, frame: int) -> Iterator[None]:
+        """Let drivers that read the time read another for a while."""
+        before = [(clock, clock.frame_current, clock.frame_subframe)
+                  for clock in self._clocks.values()]  # fmt: skip
+        whole = math.floor(self.timeline.moment(frame))
         try:
-            return self._onlooker.look(time, task)
+            for clock, _, _ in before:
+                clock.frame_current = whole
+                clock.frame_subframe = self.timeline.moment(frame) - whole
+            yield
         finally:
-            for clock in self._clocks.values():
-                clock.frame_current = self.frame
+            for clock, current, subframe in before:
+                clock.frame_current, clock.frame_subframe = current, subframe
 
     @property
     def layer(self) -> Any:

@@ -17,6 +17,7 @@ Key = tuple[str, str, str, tuple[int, ...]]
 """Of an instance at every time: the instancer's name or none, the object's, what kind it is, and
 the numbers of the instance within each of its instancers."""
 _NO_NUMBER: Final = 2**31 - 1
+_NOTHING: Final = {"EMPTY", "ARMATURE", "LATTICE", "LIGHT", "CAMERA", "SPEAKER", "LIGHT_PROBE"}
 _SURFACES: Final = {"MESH", "CURVE", "SURFACE", "FONT", "META"}
 
 
@@ -76,6 +77,8 @@ def _shown(graph: Any) -> Iterator[tuple[Key, Any]]:
         if not (instance.show_self or instance.show_particles):
             continue
         obj = instance.object
+        if obj.type in _NOTHING:
+            continue
         parent = instance.parent.original.name_full if instance.parent is not None else ""
         path = tuple(int(number) for number in instance.persistent_id)
         numbers = tuple(number for number in path if number != _NO_NUMBER)

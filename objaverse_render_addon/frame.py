@@ -6,6 +6,7 @@ the pixel's centre; only RGB is antialiased.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .cameras import Camera, View
-from .motion import Moment, SurfacePoints, displacements
+from .motion import Moment, SurfacePoints, displacements, visibility
 from .passspec import MARKERS, MATERIAL_PASSES, PASSES, Pass
+from .timeline import Timeline
 
 __all__ = [
     "Bounds",
@@ -28,6 +30,7 @@ __all__ = [
     "Shot",
     "Tee",
     "assemble",
+    "linked",
     "mask_of",
     "unwritten",
 ]
@@ -100,15 +103,48 @@ class Shot:
             of the same number in each shot.
         time: Animation frame; ``None`` takes the one that the stage shows, which is then no part
             of the frame's key.
+        previous: What the frame before shows of the same view, see :func:`linked`.
+        next: What the next frame shows of it: where motion leads to.
     """
 
     view: View
     time: int | None = None
+    previous: Shot | None = None
+    next: Shot | None = None
 
     @property
     def key(self) -> FrameKey:
         """Which frame of its asset it will be."""
         return FrameKey(self.view.index, self.time)
+
+
+def linked(shots: Iterable[Shot], timeline: Timeline) -> list[Shot]:
+    """All shots of a job, each with those of the same view before and after it.
+
+    Flow, occlusion and scene flow refer to them. At the ends of a clip there is none. Where a frame
+    is seen from one view alone, so that the camera moves along, its shot is the next one's
+    neighbour whichever view it is.
+    """
+    shots = list(shots)
+    at: dict[int | None, dict[int, Shot]] = {}
+    for shot in shots:
+        at.setdefault(shot.time, {})[shot.view.index] = shot
+
+    def beside(shot: Shot, time: int | None) -> Shot | None:
+        there = at.get(time, {}) if time is not None else {}
+        only = next(iter(there.values())) if len(there) == 1 else None
+        return there.get(shot.view.index, only)
+
+    return [
+        shot
+        if shot.time is None
+        else dataclasses.replace(
+            shot,
+            previous=beside(shot, timeline.before(shot.time)),
+            next=beside(shot, timeline.after(shot.time)),
+        )
+        for shot in shots
+    ]
 
 
 @dataclass(slots=True)
@@ -133,6 +169,8 @@ class Frame:
         constants: (N, channels) all values that a material pass can have, where its materials are
             constant; known while rendering.
         checks: What the checks of :mod:`objaverse_render_addon.checks` found.
+        previous: Key of the frame that backward motion leads to; none where there is none.
+        next: Key of the frame that forward motion leads to.
         moment: What its passes are still to be made from; none once they are there.
     """
 
@@ -149,6 +187,8 @@ class Frame:
     unwritten: float | None = None
     constants: dict[str, Array] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
+    previous: FrameKey | None = None
+    next: FrameKey | None = None
     moment: Moment | None = None
 
     @property
@@ -361,6 +401,14 @@ class RawChannels:
         uv, depth = camera.project(self.surface.points + self.displacement(which))
         uv[~(depth > 0)] = np.nan
         return uv, depth
+
+    def occlusion(self, which: str) -> Array:
+        """(H, W) uint8: 0 seen, 1 hidden, 2 out of the picture, 3 not known."""
+        found = np.zeros(self.valid.shape, np.uint8)
+        uv, depth = self.target(which)
+        points = self.surface.points + self.displacement(which)
+        found[self.valid] = visibility(points, uv, depth, self.moment.other(which))
+        return found
 
     def _spread(self, values: Array) -> Array:
         """(M, n) of the object's pixels as (H, W, n) float32."""

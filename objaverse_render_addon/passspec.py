@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     Assemble = Callable[[RawChannels], npt.NDArray[Any]]
 
 __all__ = [
-    "DEFAULT_PASSES", "MARKERS", "MATERIAL_PASSES", "PASSES", "PASS_NAMES", "PICTURES", "Layer",
-    "Pass", "layers_for",
+    "DEFAULT_PASSES", "MARKERS", "MATERIAL_PASSES", "MOVING", "PASSES", "PASS_NAMES", "PICTURES",
+    "STILL_PASSES", "Layer", "Pass", "layers_for",
 ]  # fmt: skip
 
 Coloring = Literal[
-    "picture", "light", "ramp", "direction", "point", "mask", "reflectance", "pair", "ids"
+    "picture", "light", "ramp", "direction", "point", "mask", "reflectance", "pair", "ids", "flow",
+    "codes",
 ]
 """How a pass is shown to people, see :data:`objaverse_render_addon.dataset.coloring.COLORINGS`."""
 Values = Literal["continuous", "binary", "ids"]
@@ -81,6 +82,8 @@ class Pass:
         unit: Of the values.
         about: A few words for the metadata.
         invalid: The value where no object is.
+        unknown: What may stand on the object where the value cannot be known; none where it always
+            can.
         convention: A sentence for the metadata's ``conventions``, where ``about`` is not enough.
         letters: Channels of a dataset's EXR file, ``"XYZ"`` is ``name.X`` to ``name.Z``. Of a
             picture, those of a file of its own; without any it is a PNG file.
@@ -98,6 +101,7 @@ class Pass:
         limits: Least and greatest value that is possible on the object.
         coloring: How it is shown to people.
         channel_names: For the legend, where each channel is a quantity of its own.
+        codes: What its values stand for, from 0, where those are always the same few.
         label: In the panel.
         tip: In the panel, a sentence without full stop.
         short: On a narrow tab; the name in words where empty.
@@ -112,6 +116,7 @@ class Pass:
     unit: str
     about: str
     invalid: float = 0.0
+    unknown: float | None = None
     convention: str = ""
     letters: str = ""
     layers: tuple[Layer, ...] = ()
@@ -124,6 +129,7 @@ class Pass:
     limits: tuple[float, float] = (-math.inf, math.inf)
     coloring: Coloring
     channel_names: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
     label: str
     tip: str
     short: str = ""
@@ -479,12 +485,110 @@ PASSES: Final[dict[str, Pass]] = {
             tip="A number per class, named in the metadata",
             short="class id",
         ),
+        Pass(
+            name="flow_forward",
+            dtype="float32",
+            channels=2,
+            space="image",
+            unit="pixels",
+            about="where the surface point is in the next rendered frame of the same view, less "
+            "where it is here: u right, v down; nan where that is not known, as in a clip's last "
+            "frame",
+            letters="UV",
+            layers=(*_SURFACE, _POSITION),
+            assemble=lambda raw: raw.flow("next"),
+            reads="times",
+            unknown=math.nan,
+            coloring="flow",
+            channel_names=("right", "down"),
+            label="Forward Flow",
+            tip="Motion of the surface to the next rendered frame, in pixels: right and down",
+            short="flow",
+        ),
+        Pass(
+            name="flow_backward",
+            dtype="float32",
+            channels=2,
+            space="image",
+            unit="pixels",
+            about="the same to the rendered frame before; nan as in a clip's first frame",
+            letters="UV",
+            layers=(*_SURFACE, _POSITION),
+            assemble=lambda raw: raw.flow("previous"),
+            reads="times",
+            unknown=math.nan,
+            coloring="flow",
+            channel_names=("right", "down"),
+            label="Backward Flow",
+            tip="Motion of the surface to the rendered frame before, in pixels: right and down",
+            short="flow back",
+        ),
+        Pass(
+            name="occlusion_forward",
+            dtype="uint8",
+            channels=1,
+            space="image",
+            unit="0, 1, 2 or 3",
+            about="whether the next rendered frame of the same view shows the surface point: 0 it "
+            "does, 1 something is before it, 2 it is out of the picture, 3 it is not known",
+            letters="V",
+            layers=(*_SURFACE, _POSITION),
+            assemble=lambda raw: raw.occlusion("next"),
+            reads="sight",
+            values="ids",
+            limits=(0, 3),
+            coloring="codes",
+            codes=("seen", "hidden", "out of the picture", "not known"),
+            label="Forward Occlusion",
+            tip="Whether the next rendered frame shows the surface point: 0 it does",
+            short="hidden next",
+        ),
+        Pass(
+            name="occlusion_backward",
+            dtype="uint8",
+            channels=1,
+            space="image",
+            unit="0, 1, 2 or 3",
+            about="the same of the rendered frame before",
+            letters="V",
+            layers=(*_SURFACE, _POSITION),
+            assemble=lambda raw: raw.occlusion("previous"),
+            reads="sight",
+            values="ids",
+            limits=(0, 3),
+            coloring="codes",
+            codes=("seen", "hidden", "out of the picture", "not known"),
+            label="Backward Occlusion",
+            tip="Whether the rendered frame before shows the surface point: 0 it does",
+            short="hidden before",
+        ),
+        Pass(
+            name="scene_flow",
+            dtype="float32",
+            channels=3,
+            space="world",
+            unit="scene units",
+            about="where the surface point is at the time of the next rendered frame, less where it "
+            "is here, whatever the camera does; nan where that is not known",
+            letters="XYZ",
+            layers=(*_SURFACE, _POSITION),
+            assemble=lambda raw: raw.scene_flow("next"),
+            reads="times",
+            unknown=math.nan,
+            coloring="point",
+            label="Scene Flow",
+            tip="Motion of the surface in space to the next rendered frame",
+        ),
     )
 }
 
 PASS_NAMES: Final = tuple(PASSES)
 PICTURES: Final = frozenset(spec.name for spec in PASSES.values() if spec.is_picture)
 """Passes that are rendered with the light."""
+MOVING: Final = tuple(name for name, spec in PASSES.items() if spec.reads in ("times", "sight"))
+"""Passes that need frames of an animation."""
+STILL_PASSES: Final = tuple(name for name in PASSES if name not in MOVING)
+"""Passes that every job can have."""
 DEFAULT_PASSES: Final = tuple(spec.name for spec in PASSES.values() if spec.default)
 
 MARKERS: Final = tuple(

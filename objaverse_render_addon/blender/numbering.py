@@ -30,6 +30,9 @@ class Numbering:
     Attributes:
         classes: (last object index + 1,) uint16, class of each object.
         ids: Of instances; :meth:`number_instances` fills it.
+        lists: Whether things are wanted, see :mod:`.things`.
+        follows: Whether they are followed through time, shapes that change too.
+        sees: Whether it is asked what hides what.
         named: By pass, number to what it stands for: ``name``, ``asset``, and what else is known;
             ready for the metadata.
     """
@@ -40,7 +43,8 @@ class Numbering:
         self._objects = "use_pass_object_index" in flags
         self._materials = "use_pass_material_index" in flags
         reads = {PASSES[name].reads for name in pixels.passes}
-        self.follows = not reads.isdisjoint({"times", "sight"})
+        self.sees = "sight" in reads
+        self.follows = self.sees or "times" in reads
         self.lists = self.follows or "things" in reads
         self._classified = bool(reads - {"picture"})
         self._next_object = self._next_material = 1
@@ -146,8 +150,12 @@ class Numbering:
 
     def record(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Of the wanted passes, ready for JSON."""
-        return {
-            name: {str(number): what for number, what in self.named.get(name, {}).items()}
-            for name in self._pixels.passes
-            if PASSES[name].values == "ids"
-        }
+        found = {}
+        for name in self._pixels.passes:
+            spec = PASSES[name]
+            named = self.named.get(name) or {
+                number: {"name": text} for number, text in enumerate(spec.codes) if number
+            }
+            if spec.values == "ids":
+                found[name] = {str(number): what for number, what in named.items()}
+        return found

@@ -32,7 +32,7 @@ from .numbering import Numbering
 from .reach import Gate
 from .surface_numbers import can_deform, number_faces
 from .surfaces import Surfaces
-from .things import keys, things
+from .things import Still, keys, things
 
 __all__ = ["BOUNCES", "FILTER_WIDTH", "Stage", "Stopwatch"]
 
@@ -124,6 +124,7 @@ class Stage:
         self._together: tuple[Bounds, npt.NDArray[np.float64]] | None = None
         self.numbering = Numbering(job.pixels)
         self._things: dict[int, Things] = {}
+        self._still_meshes: Still = {}
 
     # --- Assets ---------------------------------------------------------------------------------
 
@@ -365,7 +366,7 @@ class Stage:
         kept = [text for text in self.warnings if not text.startswith(_OF_SETTINGS)]
         self.alpha = surfaces = Surfaces(job.engine.alpha_threshold, job.pixels.passes)
         self.numbering = Numbering(job.pixels)
-        self._things.clear()
+        self._still_meshes.clear()
         for asset in self.assets.values():
             asset.pass_edits.undo()
             of_the_view, converted = len(surfaces.of_the_view), len(surfaces.converted)
@@ -429,9 +430,12 @@ class Stage:
             while len(self._things) >= _MOMENTS:
                 self._things.pop(next(iter(self._things)))
             ids, shapes = self.numbering.ids, self.numbering.follows
+            still = self._still_meshes if self.numbering.sees else None
             with self._clocks_at(frame):
                 self._things[frame] = self._onlooker.look(
-                    self.timeline.moment(frame), lambda graph: things(graph, ids, shapes=shapes)
+                    self.timeline.moment(frame),
+                    lambda graph: things(graph, ids, shapes=shapes, still=still),
+                    elsewhen=frame != self.frame,
                 )
         return self._things[frame]
 

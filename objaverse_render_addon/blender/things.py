@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +11,7 @@ from mathutils.bvhtree import BVHTree
 from ..motion import Things, ThingsMesh
 from .surface_numbers import FACE, can_deform
 
-__all__ = ["Key", "keys", "things"]
+__all__ = ["Key", "Still", "keys", "things"]
 
 Key = tuple[str, str, str, tuple[int, ...]]
 """Of an instance at every time: the instancer's name or none, the object's, what kind it is, and
@@ -30,13 +30,20 @@ def keys(graph: Any) -> dict[Key, str]:
     return {key: instance.object.original.name for key, instance in _shown(graph)}
 
 
-def things(graph: Any, ids: dict[Key, int], *, shapes: bool) -> Things:
+Still = dict[tuple[int, int], ThingsMesh | None]
+"""Meshes whose shape cannot change, by what they are."""
+
+
+def things(
+    graph: Any, ids: dict[Key, int], *, shapes: bool, still: Still | None = None
+) -> Things:
     """What renders.
 
     Args:
         graph: As :func:`keys`.
         ids: Of every key.
         shapes: Whether meshes whose shape can change are wanted.
+        still: Where the others are wanted too, those that are known; takes in the rest.
     """
     found: dict[str, list[Any]] = {
         name: [] for name in ("ids", "objects", "places", "randoms", "matrices", "shapes")
@@ -55,7 +62,7 @@ def things(graph: Any, ids: dict[Key, int], *, shapes: bool) -> Things:
         if shapes and instance.show_self and obj.type in _SURFACES:
             whose = (obj.original.as_pointer(), obj.data.as_pointer())
             if whose not in known:
-                mesh = _mesh(obj)
+                mesh = _mesh(obj, still)
                 known[whose] = -1 if mesh is None else len(meshes)
                 meshes += [mesh] if mesh is not None else []
             shape = known[whose]
@@ -95,13 +102,22 @@ def _random(instance: Any) -> np.float32:
     return np.float32(number * (np.float32(1.0) / np.float32(0xFFFFFFFF)))
 
 
-def _mesh(obj: Any) -> ThingsMesh | None:
-    """An evaluated object's mesh, where its shape can change."""
+def _mesh(obj: Any, still: Still | None) -> ThingsMesh | None:
+    """An evaluated object's mesh, where its shape can change or all are wanted."""
     numbered = obj.type == "MESH" and obj.data.attributes.get(FACE) is not None
     if numbered:
         return _arrays(obj.data, numbered=True)
-    if not can_deform(obj.original):
+    if can_deform(obj.original):
+        return _made(obj)
+    if still is None:
         return None
+    key = (obj.original.as_pointer(), obj.original.data.as_pointer())
+    if key not in still:
+        still[key] = _made(obj)
+    return still[key]
+
+
+def _made(obj: Any) -> ThingsMesh | None:
     mesh = obj.to_mesh()
     if mesh is None:
         return None
@@ -111,17 +127,36 @@ def _mesh(obj: Any) -> ThingsMesh | None:
         obj.to_mesh_clear()
 
 
-def _finder(points: Any, triangles: Any) -> Callable[[Any], Any]:
-    """Finds the triangle that is nearest to each of some points."""
-    trees: list[Any] = []
+class _Tree:
+    """Finds triangles of a mesh; made when it is first asked, from any thread."""
 
-    def find(wanted: Any) -> Any:
-        if not trees:
-            trees.append(BVHTree.FromPolygons(points.tolist(), triangles.tolist()))
-        nearest = trees[0].find_nearest
+    def __init__(self, points: Any, triangles: Any) -> None:
+        self._arrays = points, triangles
+        self._tree: Any = None
+
+    def _made(self) -> Any:
+        if self._tree is None:
+            points, triangles = self._arrays
+            self._tree = BVHTree.FromPolygons(points.tolist(), triangles.tolist(), epsilon=0.0)
+        return self._tree
+
+    def find(self, wanted: Any) -> Any:
+        """See :class:`.motion.ThingsMesh`."""
+        nearest = self._made().find_nearest
         return np.array([nearest(point)[2] for point in wanted.tolist()], np.int64)
 
-    return find
+    def blocks(self, start: Any, ends: Any) -> Any:
+        """See :class:`.motion.ThingsMesh`."""
+        cast, origin = self._made().ray_cast, start.tolist()
+        ways = ends - start
+        lengths = np.linalg.norm(ways, axis=1)
+        return np.array(
+            [
+                cast(origin, way, length)[2] is not None
+                for way, length in zip(ways.tolist(), lengths.tolist(), strict=True)
+            ],
+            bool,
+        )
 
 
 def _arrays(mesh: Any, *, numbered: bool) -> ThingsMesh | None:
@@ -131,12 +166,14 @@ def _arrays(mesh: Any, *, numbered: bool) -> ThingsMesh | None:
     points = np.empty(len(mesh.vertices) * 3, np.float32)
     # The attribute is copied as it lies in memory, fifty times as fast as by the elements.
     mesh.attributes["position"].data.foreach_get("vector", points)
-    corners = np.empty(count * 3, np.int32)
-    mesh.loop_triangles.foreach_get("vertices", corners)
+    triangles = np.empty(count * 3, np.int32)
+    mesh.loop_triangles.foreach_get("vertices", triangles)
+    corners = np.empty(len(mesh.loops), np.int32)
+    mesh.attributes[".corner_vert"].data.foreach_get("value", corners)
     # A face of n corners has n - 2 triangles.
     totals = np.empty(len(mesh.polygons), np.int32)
     mesh.polygons.foreach_get("loop_total", totals)
     first = np.concatenate([[0], np.cumsum(totals - 2)]).astype(np.int32)
-    vertices, triangles = points.reshape(-1, 3), corners.reshape(-1, 3)
-    find = _finder(vertices, triangles)
-    return ThingsMesh(vertices, triangles, first, find, numbered=numbered)
+    points, triangles = points.reshape(-1, 3), triangles.reshape(-1, 3)
+    tree = _Tree(points, triangles)
+    return ThingsMesh(points, triangles, corners, first, tree.find, tree.blocks, numbered)

@@ -8,5 +8,8 @@ from __future__ import annotations
 from .moment import Elsewhen, Moment
 from .surface import SurfacePoints, displacements
 from .things import Things, ThingsMesh
+from .visibility import visibility
 
-__all__ = ["Elsewhen", "Moment", "SurfacePoints", "Things", "ThingsMesh", "displacements"]
+__all__ = [
+    "Elsewhen", "Moment", "SurfacePoints", "Things", "ThingsMesh", "displacements", "visibility",
+]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +24,12 @@ class Elsewhen:
     Attributes:
         camera: As Blender sees it.
         things: What renders then.
-        depth: (H, W) float32, planar, 0 where nothing is; where it is needed.
+        depth: Gives (H, W) float32, planar, 0 where nothing is; where it is needed.
     """
 
     camera: Camera
     things: Things
-    depth: Array | None = None
+    depth: Callable[[], Array] | None = None
 
 
 @dataclass(frozen=True)

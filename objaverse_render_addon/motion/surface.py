@@ -58,10 +58,12 @@ def displacements(seen: SurfacePoints, now: Things, then: Things) -> Floats:
     for one, other in _pairs(shapes, shapes_then):
         mine = (shapes == one) & (shapes_then == other)
         first, second = now.meshes[one], then.meshes[other]
-        if not first.has_topology_of(second):
-            continue
-        if np.array_equal(first.points, second.points):
+        if first is second or (
+            first.has_topology_of(second) and np.array_equal(first.points, second.points)
+        ):
             rigid |= mine
+            continue
+        if not first.has_topology_of(second):
             continue
         at = known[mine]
         found[at] = _deformed(seen, at, first, second, now, then, others[mine])
@@ -114,8 +116,9 @@ def _deformed(
     inverse = _inverses(now.matrices[used])[place]
     local = _apply(inverse, seen.points[at])
     triangles, weights = on_triangles(first, local, seen.faces[at])
-    was = _apply(before, _at(first, triangles, weights))
-    return _apply(after, _at(second, triangles, weights)) - was
+    corners = first.triangles[triangles]
+    was = _apply(before, _mixed(first.points[corners], weights))
+    return _apply(after, _mixed(second.points[corners], weights)) - was
 
 
 def _apply(matrices: Floats, points: Floats) -> Floats:
@@ -123,9 +126,8 @@ def _apply(matrices: Floats, points: Floats) -> Floats:
     return turned + matrices[:, :3, 3]
 
 
-def _at(mesh: ThingsMesh, triangles: Array, weights: Floats) -> Floats:
-    corners = mesh.points[mesh.triangles[triangles]].astype(np.float64)
-    found: Floats = np.einsum("nk,nki->ni", weights, corners)
+def _mixed(corners: Array, weights: Floats) -> Floats:
+    found: Floats = np.einsum("nk,nki->ni", weights, corners.astype(np.float64))
     return found
 
 

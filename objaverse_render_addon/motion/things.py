@@ -27,21 +27,37 @@ class ThingsMesh:
     Attributes:
         points: (V, 3) float32.
         triangles: (T, 3) int32, vertices, those of a face side by side and the faces in order.
+        corners: (C,) int32, vertices of the faces, one after the other.
         first: (F + 1,) int32, the first triangle of each face, and the number of triangles.
         find: Gives the triangle (M,) that is nearest to each of some points (M, 3); slow.
+        blocks: Says of the ways from a point (3,) to each of some others (M, 3) whether the mesh is
+            between them, (M,) bool; slow.
         numbered: Whether its pixels say which face they show.
     """
 
     points: Array
     triangles: Array
+    corners: Array
     first: Array
     find: Callable[[Array], Array]
+    blocks: Callable[[Array, Array], Array]
     numbered: bool = True
 
+    @cached_property
+    def ball(self) -> tuple[npt.NDArray[np.float64], float]:
+        """Centre (3,) and radius of a ball around it."""
+        center = (self.points.min(axis=0) + self.points.max(axis=0)).astype(np.float64) / 2
+        return center, float(np.linalg.norm(self.points - center, axis=1).max())
+
     def has_topology_of(self, other: ThingsMesh) -> bool:
-        """Whether a triangle of the one is the same piece of surface as that of the other."""
-        return len(self.points) == len(other.points) and np.array_equal(
-            self.triangles, other.triangles
+        """Whether a face of the one is the same piece of surface as that of the other.
+
+        Triangles need not be: Blender splits a face that is bent by where its corners are.
+        """
+        return (
+            len(self.points) == len(other.points)
+            and np.array_equal(self.corners, other.corners)
+            and np.array_equal(self.first, other.first)
         )
 
 
@@ -55,8 +71,9 @@ class Things:
         places: (N, 3) float32, where its origin stands.
         randoms: (N,) float32, Cycles' random number of an instance; nan where it is none.
         matrices: (N, 4, 4) float64, to world coordinates.
-        shapes: (N,) int64, which mesh it has; -1 where its shape cannot change.
-        meshes: Of those whose shape can.
+        shapes: (N,) int64, which mesh it has; -1 where it is not known and its shape cannot change.
+        meshes: Of those whose shape can, and where what hides what is asked for of all; one that
+            cannot is the same object at all times.
     """
 
     ids: Array

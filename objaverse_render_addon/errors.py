@@ -31,6 +31,7 @@ __all__ = [
     "InvalidGeometry",
     "InvalidJob",
     "InvalidList",
+    "LeavesPicture",
     "LedgerDamaged",
     "MissingDependency",
     "MissingLibraries",
@@ -50,6 +51,7 @@ __all__ = [
     "RenderFailed",
     "SandboxUnavailable",
     "SourceNotFound",
+    "StillAnimation",
     "TruncatedFile",
     "UnexpectedError",
     "UnknownRequest",
@@ -290,6 +292,20 @@ class ClippedPictures(RenderError):
 
     reason = "clipped-pictures"
     exit_code = 31
+
+
+class StillAnimation(RenderError):
+    """Frames were asked for, and they all show the same."""
+
+    reason = "still-animation"
+    exit_code = 35
+
+
+class LeavesPicture(RenderError):
+    """At some frame the object is in no view."""
+
+    reason = "leaves-picture"
+    exit_code = 36
 
 
 class CheckFailed(RenderError):

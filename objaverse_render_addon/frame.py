@@ -86,6 +86,10 @@ class FrameKey:
         """What its files' names begin with: ``003``, or ``003_0042`` where there are times."""
         return f"{self.view:03d}" if self.time is None else f"{self.view:03d}_{self.time:04d}"
 
+    def __str__(self) -> str:
+        """``view 3``, or ``view 3 at frame 42``."""
+        return f"view {self.view}" + ("" if self.time is None else f" at frame {self.time}")
+
     def stream(self, name: str) -> str:
         """Name of a stream of random numbers for :func:`.cameras.draw`, of this time alone.
 

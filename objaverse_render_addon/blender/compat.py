@@ -18,21 +18,26 @@ __all__ = [
     "animated_paths",
     "call_operator",
     "compositor_tree",
+    "curves_of",
     "engine_id",
     "file_output_path",
     "find_operator",
+    "fits",
     "has_denoiser",
     "has_nodes",
     "leave_extensions_alone",
     "make_file_output",
     "new_aov_output",
     "pass_socket",
+    "play_action",
     "relative_path_options",
     "remove_compositor_tree",
     "set_checked",
     "set_compositing",
     "set_file_output",
     "set_image_format",
+    "slot_of",
+    "slots_of",
 ]
 
 
@@ -84,6 +89,47 @@ def _curves(action: Any) -> list[Any]:
         for bag in strip.channelbags
         for curve in bag.fcurves
     ]
+
+
+def slots_of(action: Any) -> list[Any]:
+    """Its slots, one for each datablock that it animates; before Blender 4.4 none, once."""
+    return list(action.slots) if hasattr(action, "slots") else [None]
+
+
+def slot_of(user: Any) -> Any:
+    """Which slot of its action a datablock's animation data, or a strip, plays."""
+    return getattr(user, "action_slot", None)
+
+
+def curves_of(action: Any, slot: Any) -> list[Any]:
+    """The curves of one of an action's slots."""
+    if slot is None:
+        return _curves(action)
+    return [
+        curve
+        for layer in action.layers
+        for strip in layer.strips
+        for bag in strip.channelbags
+        if bag.slot_handle == slot.handle
+        for curve in bag.fcurves
+    ]
+
+
+def fits(action: Any, slot: Any, owner: Any) -> bool:
+    """Whether a slot of an action was made for datablocks of the owner's type."""
+    if slot is None:
+        return bool(action.id_root in (owner.id_type, "UNSPECIFIED"))
+    named = slot.target_id_type in (owner.id_type, "UNSPECIFIED")
+    ours = slot.name_display == owner.name
+    others = any(other.name_display == owner.name for other in action.slots)
+    return bool(named and (ours or not others))
+
+
+def play_action(data: Any, action: Any, slot: Any) -> None:
+    """Give a datablock's animation data an action to play, or none."""
+    data.action = action
+    if action is not None and slot is not None:
+        data.action_slot = slot
 
 
 def engine_id(name: str) -> str:

@@ -190,7 +190,7 @@ _USD = (
         "import_proxy": False,
         "import_guide": False,
         "import_render": True,
-        "set_frame_range": False,
+        "set_frame_range": True,
     },
 )
 _OPERATORS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {

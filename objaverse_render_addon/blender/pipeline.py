@@ -6,13 +6,15 @@ gives for each shot alone.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
-from ..errors import CheckFailed, ClippedPictures, EmptyPictures, Interrupted
+from ..errors import CheckFailed, ClippedPictures, EmptyPictures, Interrupted, LeavesPicture
 from ..frame import Check, Frame, FrameSink, Shot
+from ..words import how_many
 from .renderer import Renderer
 
 __all__ = ["deliver", "frames"]
@@ -98,7 +100,7 @@ def _give_frame(sink: FrameSink, frame: Frame, completed: Future[None]) -> None:
                     "--witness off renders it as it came in; please report this asset."
                 )
             raise CheckFailed(
-                f"view {frame.view.index} failed the check {check.name} ({check.value:g}).",
+                f"{frame.key} failed the check {check.name} ({check.value:g}).",
                 hint=hint,
             )
     sink.frame(frame)
@@ -116,13 +118,17 @@ def _overlapped(
         on_geometry: Called with each frame before its colour is rendered, and what ends when its
             geometry is complete, so that it can be written meanwhile.
     """
-    batch = max(1, min(len(shots), _GEOMETRY_BUDGET // renderer.shot_bytes))
+    most = max(1, _GEOMETRY_BUDGET // renderer.shot_bytes)
     recent: list[Frame] = []
-    usable = _Usefulness(renderer.key)
+    usable = _Usefulness(renderer)
+    done = 0
     with ThreadPoolExecutor(1, "decode") as decoder:
-        for start in range(0, len(shots), batch):
+        for batch in _batches(shots, most):
+            done += len(batch)
+            if recent and recent[0].time != batch[0].time:
+                recent = []
             begun, decoded = [], []
-            for frame, path in renderer.geometry(shots[start : start + batch]):
+            for frame, path in renderer.geometry(batch):
                 begun.append(frame)
                 decoded.append(decoder.submit(renderer.read_geometry, frame, path))
             for frame in begun:
@@ -134,24 +140,38 @@ def _overlapped(
                     # The last of the geometry was read while its colour was rendered.
                     for future in decoded:
                         usable.add(future.result())
-                    if useful and start + batch >= len(shots):
+                    if useful and done == len(shots):
                         usable.verdict()
                 yield frame, completed
                 # The first view and the one before are the witnesses for the next.
                 recent[1:] = [frame]
+    renderer.tidy()
+
+
+def _batches(shots: Sequence[Shot], most: int) -> Iterator[list[Shot]]:
+    """Shots of one time each, since to go to another time costs as much as a render."""
+    for _, together in itertools.groupby(shots, lambda shot: shot.time):
+        rest = list(together)
+        while rest:
+            yield rest[:most]
+            del rest[:most]
 
 
 class _Usefulness:
     """Whether an asset's views show enough of it to be of use."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, renderer: Renderer) -> None:
+        self._name, self._stage = renderer.key, renderer.stage
         self._views = self._empty = self._clipped = 0
+        self._seen: dict[int, bool] = {}
 
     def add(self, frame: Frame) -> None:
         """Count a frame that has its geometry."""
         self._views += 1
-        self._empty += not frame.passes["mask"].any()
+        seen = bool(frame.passes["mask"].any())
+        self._empty += not seen
+        if frame.timed:
+            self._seen[frame.time] = self._seen.get(frame.time, False) or seen
         box = frame.object_box
         if box is None:
             self._clipped += 1
@@ -163,12 +183,21 @@ class _Usefulness:
         self._clipped += area > 0 and max(inside_x, 0) * max(inside_y, 0) < 0.25 * area
 
     def verdict(self) -> None:
-        """Raise where no view is of use."""
+        """Raise where no view is of use; say at which frames there is nothing to see."""
         if self._empty == self._views:
             raise EmptyPictures(
                 f"{self._name}: none of the {self._views} views shows anything of the object.",
                 hint="Its faces may be fully transparent, or the cameras look elsewhere.",
             )
+        away = [time for time, seen in self._seen.items() if not seen]
+        if away:
+            text = f"at {how_many(len(away), 'frame')} of {len(self._seen)}, the first {away[0]}, "
+            text += f"no view shows anything of {self._name}."
+            if self._stage.job.time.leaving == "fail":
+                raise LeavesPicture(
+                    f"It leaves the picture: {text}", hint="Use other cameras, or --leaving doubt."
+                )
+            self._stage.warnings.append(f"leaves-picture: {text}")
         if self._clipped == self._views:
             raise ClippedPictures(
                 f"{self._name}: all {self._views} views cut off more than three quarters of the "

@@ -72,11 +72,10 @@ class _Rendered:
             self._load()
             return self._depth
 
-    def forget(self) -> None:
-        """Nobody wants the channels."""
-        with self._lock:
-            self._load()
-            self._channels = None
+    @property
+    def taken(self) -> bool:
+        """Whether the channels were read already."""
+        return self._depth is not None and self._channels is None
 
     def _load(self) -> None:
         if self._depth is None:
@@ -102,7 +101,9 @@ class Renderer:
         self.stage, self.key, self.scratch, self.witness = stage, key, scratch, witness
         self.job = stage.job
         self._before: Frame | None = None
-        self._rendered: dict[Path, _Rendered] = {}
+        self._unread: dict[Path, _Rendered] = {}
+        self._neighbours: dict[FrameKey, _Rendered] = {}
+        self._of_version = 0
         self._output = setup_passes(stage.scene, stage.layer, self.job.pixels.passes, scratch)
 
     def render(self, shot: Shot, witnesses: Iterable[Frame] = ()) -> Frame:
@@ -143,25 +144,42 @@ class Renderer:
         order = {one.key: one for ones in needed.values() for one in ones}
         if stage.numbering.sees:
             order = dict(sorted(order.items(), key=lambda item: item[1].time or 0))
-        rendered: dict[FrameKey, _Rendered] = {}
+        rendered = self._known(shots)
         waiting = deque(shots)
         with ExitStack() as undo:
             if stage.alpha.needed:
                 undo.enter_context(stage.alpha)
             stage.set_up_geometry()
             for shot in order.values():
-                rendered[shot.key] = self._shoot(shot)
+                if shot.key not in rendered or (shot.key in needed and rendered[shot.key].taken):
+                    rendered[shot.key] = self._shoot(shot)
                 while waiting and all(one.key in rendered for one in needed[waiting[0].key]):
                     done = waiting.popleft()
                     frame = self._frame(done, rendered)
-                    self._rendered[rendered[done.key].path] = rendered[done.key]
-                    yield frame, rendered[done.key].path
-        for key, one in rendered.items():
-            if key not in needed:
-                one.forget()
+                    mine = rendered[done.key]
+                    self._unread[mine.path] = mine
+                    yield frame, mine.path
         stage.watch.add("geometry", since)
         if not PICTURES.isdisjoint(self.job.pixels.passes):
             stage.set_up_color()
+
+    def _known(self, shots: list[Shot]) -> dict[FrameKey, _Rendered]:
+        """What was rendered for earlier shots, and is of use for some of these."""
+        if not self.stage.numbering.sees:
+            return {}
+        times = {one.time for shot in shots for one in (shot, shot.previous) if one is not None}
+        if self._of_version != self.stage.version:
+            times = set()
+        self._of_version = self.stage.version
+        for key in [key for key in self._neighbours if key.time not in times]:
+            self._neighbours.pop(key).path.unlink(missing_ok=True)
+        return self._neighbours
+
+    def tidy(self) -> None:
+        """Remove what was rendered for shots that did not come."""
+        for one in self._neighbours.values():
+            one.path.unlink(missing_ok=True)
+        self._neighbours = {}
 
     def _needed(self, shot: Shot) -> list[Shot]:
         if not self.stage.numbering.sees:
@@ -214,8 +232,7 @@ class Renderer:
     def read_geometry(self, frame: Frame, path: Path) -> Frame:
         """Fill a frame's passes but for colour; from any thread."""
         pixels = self.job.pixels
-        rendered = self._rendered.pop(path)
-        channels = rendered.channels()
+        channels = self._unread.pop(path).channels()
         frame.passes = assemble(
             channels, frame.camera, pixels.passes, pixels.normal_space, frame.moment
         )

@@ -12,7 +12,7 @@ import bpy
 
 from ..cameras import Rig, View, sample_views
 from ..errors import InvalidJob
-from ..frame import Shot
+from ..frame import Shot, linked
 from ..job import RenderJob
 from ..witness import Witness
 from ..words import how_many
@@ -72,7 +72,10 @@ class Session:
         if self.job.asset.normalize == "none":
             center = normalization.before.center.tolist()
             rig = Rig((center[0], center[1], center[2]), normalization.before.longest_edge / 2)
-        self.views: list[View] = sample_views(self.job, self.asset_id, normalization.points, rig)
+        self.views: list[View] = sample_views(
+            self.job, self.asset_id, normalization.points, rig,
+            max(1, len(self.stage.timeline.frames)),
+        )  # fmt: skip
         self.renderer = Renderer(
             self.stage, self.asset_id, self._scratch, self.witness
         )
@@ -87,31 +90,42 @@ class Session:
             InvalidJob: There is no such field or value, or it would need the file again.
         """
         job = self.job.with_values(dict(values)).resolved()
-        fixed = (job.asset, job.lighting, job.engine.device, job.engine.threads)
-        if fixed != (
-            self.job.asset, self.job.lighting, self.job.engine.device, self.job.engine.threads,
+        ours = self.job
+        if (job.asset, job.time, job.lighting, job.engine.device, job.engine.threads) != (
+            ours.asset, ours.time, ours.lighting, ours.engine.device, ours.engine.threads,
         ):  # fmt: skip
             raise InvalidJob(
-                "asset, lighting, engine.device and engine.threads belong to a scene from its "
-                "start.",
+                "asset, time, lighting, engine.device and engine.threads belong to a scene from "
+                "its start.",
                 hint="Open it again with another job.",
             )
         self.job = job
         self._settle()
 
     def shots(self, views: Iterable[int] | None = None) -> list[Shot]:
-        """Of some of the job's views, or of all.
+        """Of some of the job's views, or of all: each at all its times, one time after the other.
 
         Raises:
             InvalidJob: There is no view of this number.
         """
-        if views is None:
-            return [Shot(view) for view in self.views]
-        wanted = list(views)
+        wanted = list(range(len(self.views)) if views is None else views)
         for index in wanted:
             if not 0 <= index < len(self.views):
                 raise InvalidJob(f"There is no view {index}; the job has {len(self.views)}.")
-        return [Shot(self.views[index]) for index in wanted]
+        chosen = set(wanted)
+        if not self.stage.timeline.frames:
+            return [Shot(self.views[index]) for index in wanted]
+        # Neighbours in time are those of the whole job, whatever part of it is asked for.
+        shots = linked(self._all_shots(), self.stage.timeline)
+        return [shot for shot in shots if shot.view.index in chosen]
+
+    def _all_shots(self) -> list[Shot]:
+        times = self.stage.timeline.frames
+        if self.job.time.views_per_frame == "one":
+            # In turn, and again from the first where there are more frames.
+            count = len(self.views)
+            return [Shot(self.views[place % count], time) for place, time in enumerate(times)]
+        return [Shot(view, time) for time in times for view in self.views]
 
     @property
     def warnings(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,18 +16,21 @@ import numpy.typing as npt
 
 from ..assets.formats import inspect_file
 from ..cameras import Camera, View
+from ..errors import NoGeometry, StillAnimation
 from ..frame import Bounds
 from ..job import AssetRules, RenderJob
 from ..motion import Things
 from ..passspec import PASSES
 from ..timeline import Clip, Timeline
+from ..words import how_many
 from . import backfaces, bodies, compat, doubts, importers, lighting, materials
-from .asset import Asset, bring_in, link_rendered, shown_objects
+from .animation import Animation
+from .asset import Asset, Contents, bring_in, link_rendered, shown_objects
 from .camera import apply_camera, new_camera
 from .devices import Device, gpu_beside, select_device
 from .edits import Edits
 from .evaluated import Onlooker
-from .measuring import Measurement, bounds_of, measure
+from .measuring import Measurement, bounds_of, measure, together
 from .normalization import normalize
 from .numbering import Numbering
 from .reach import Gate
@@ -49,6 +53,10 @@ BOUNCES: Final = {
     "volume_bounces": 0,
 }
 
+STILL: Final = 1e-5
+"""Motion, as a share of the whole, below which an animation is called still."""
+_KNOWN_EXTENTS: Final = 64
+"""Frames whose bounds are remembered: their geometry is rendered before their colour."""
 _FEW: Final = 32
 """Constant values of materials that each pixel is held against."""
 
@@ -95,6 +103,10 @@ class Stage:
         filter_width: Of colour's pixel filter, in pixels, as Blender has it.
         timeline: The frames of what came first onto it, and what moments they show.
         frame: The animation frame that is shown, as the timeline counts.
+        version: Another as soon as something else is on it, or elsewhere.
+        animation: Of what came first onto it.
+        motion: The farthest that a vertex of it moves within the wanted frames, as a share of the
+            longest edge of the box of them all.
         constants: (N, channels) all values of a material pass, where they are few.
         numbering: What ids stand for.
     """
@@ -114,14 +126,17 @@ class Stage:
         self.denoised = False
         self.filter_width = FILTER_WIDTH
         self.timeline = Timeline((Clip(None, 0, 0, 0.0),))
+        self.animation: Animation | None = None
+        self.motion = 0.0
         self.frame = 0
+        self.version = 0
         self._scene: Any = None
         self._camera: Any = None
         self._source_world: Any = None
         self._onlooker: Any = None
         self._clocks: dict[str, Any] = {}
         self._still: dict[str, int] = {}
-        self._together: tuple[Bounds, npt.NDArray[np.float64]] | None = None
+        self._together: dict[int, tuple[Bounds, npt.NDArray[np.float64]]] = {}
         self.numbering = Numbering(job.pixels)
         self._things: dict[int, Things] = {}
         self._still_meshes: Still = {}
@@ -173,8 +188,7 @@ class Stage:
         # Only what renders is looked at, and evaluating the viewport too takes as long.
         collection.hide_viewport = True
         if alone:
-            self.frame = source.frame_current if rules.frame is None else rules.frame
-            self.timeline = Timeline((Clip(None, 0, self.frame, 0.0),))
+            self._begin_time(source, contents, kind, rules.frame)
         moving = bodies.rest(source, self.frame)
         rendered = link_rendered(source, contents, collection, keep)
         bpy.context.window.scene = self.scene
@@ -193,6 +207,64 @@ class Stage:
         self._changed()
         self.watch.add("prepare", since)
         return asset
+
+    def _begin_time(self, source: Any, contents: Contents, kind: str, still: int | None) -> None:
+        """Find out what moves in the first asset, and which of its frames are wanted."""
+        time = self.job.time
+        self.animation = animation = Animation(source, contents, kind)
+        spans = animation.spans(time.action)
+        self.frame = source.frame_current if still is None else still
+        if time.frames is None and time.action is not None and still is None:
+            self.frame = math.ceil(spans[0][1] - 1e-4)
+        if time.frames is None:
+            self.timeline = Timeline(
+                (Clip(time.action, 0, 0, 0.0),), animation.rate, actions=animation.names
+            )
+            return
+        self.timeline = Timeline.of(
+            spans, time.frames, rate=animation.rate, scale=time.scale, actions=animation.names
+        )
+        self.frame = self.timeline.frames[0]
+
+    def _of_all_frames(self, only: Iterable[Any], asset_id: str) -> Measurement | None:
+        """What some objects are at all wanted frames together; ``None`` where they stand still."""
+        frames = self.timeline.frames
+        if not frames:
+            return None
+        only, first = set(only), self.frame
+        start: Measurement | None = None
+        motion, empty = 0.0, 0
+
+        def measured() -> Iterator[Measurement]:
+            nonlocal start, motion, empty
+            for frame in frames:
+                self.set_time(frame)
+                try:
+                    found = self._measure(only)
+                except NoGeometry:
+                    empty += 1
+                    continue
+                if start is None:
+                    start = found
+                motion = max(motion, found.farthest_from(start))
+                yield found
+
+        whole = together(measured())
+        self.set_time(first)
+        self.motion = motion / max(whole.longest_edge, 1e-30)
+        if empty:
+            self.warnings.append(
+                f"not-always-there: at {how_many(empty, 'frame')} of {len(frames)} nothing of "
+                f"{asset_id} renders."
+            )
+        if self.motion < STILL and not empty and len(frames) > 1:
+            text = f"the faces of {asset_id} stand still in all {len(frames)} frames."
+            if self.job.time.still == "fail":
+                raise StillAnimation(
+                    f"Nothing moves: {text}", hint="Render it as a still, without --frames."
+                )
+            self.warnings.append(f"still-animation: {text}")
+        return whole
 
     def _normalized(
         self,
@@ -219,9 +291,11 @@ class Stage:
         culled = []
         if kind in backfaces.CULLED_FORMATS:
             culled = backfaces.cull_back_faces(edits, shown)
+        whole = self._of_all_frames(rendered, asset_id) if alone else None
         normalization = normalize(
-            collection, rules.normalize, None if alone else {*rendered}, self._measure,
-            may_instance=True,
+            collection, rules.normalize, None if alone else {*rendered},
+            self._measure if whole is None else self._measure_some,
+            may_instance=True, whole=whole,
         )  # fmt: skip
         asset = Asset(
             asset_id, kind, collection, contents, rendered, normalization, colored, edits=edits,
@@ -242,6 +316,10 @@ class Stage:
             "faces_rendered": before.faces,
             "frame": self.frame,
         }
+        if self.timeline.frames:
+            asset.record["time"] = {**self.timeline.record(), "motion": self.motion}
+            if self.job.time.motion_blur:
+                asset.record["time"]["shutter"] = self.job.time.shutter
         asset.warnings = list(normalization.warnings)
         if unread:
             asset.warnings.append(
@@ -266,11 +344,12 @@ class Stage:
             matrix: (4, 4) from its normalised coordinates to the stage's.
         """
         self.assets[asset_id].place(np.asarray(matrix, dtype=np.float64).tolist())
-        self._things.clear()
         self._changed()
 
     def _changed(self) -> None:
-        self._together = None
+        self._together = {}
+        self._things.clear()
+        self.version += 1
 
     @property
     def bounds(self) -> Bounds:
@@ -283,19 +362,48 @@ class Stage:
         return self._extent()[1]
 
     def _extent(self) -> tuple[Bounds, npt.NDArray[np.float64]]:
-        if self._together is None:
-            if len(self.assets) == 1:
-                (asset,) = self.assets.values()
-                if not asset.placed and asset.frame == self.frame:
-                    normal = asset.normalization
-                    self._together = normal.bounds, normal.points
-            if self._together is None:
-                together = self._measure()
-                self._together = bounds_of(together), together.points
-        return self._together
+        known = self._together.get(self.frame)
+        if known is None:
+            known = self._found_extent()
+            if len(self._together) >= _KNOWN_EXTENTS:
+                self._together.clear()
+            self._together[self.frame] = known
+        return known
+
+    def _found_extent(self) -> tuple[Bounds, npt.NDArray[np.float64]]:
+        if len(self.assets) == 1:
+            (asset,) = self.assets.values()
+            normal = asset.normalization
+            if not asset.placed and not self.timeline.frames and asset.frame == self.frame:
+                return normal.bounds, normal.points
+            if self.timeline.frames and not asset.placed:
+                try:
+                    now = self._measure()
+                except NoGeometry:
+                    # Nothing is there at this frame; the cameras stand where they do at others.
+                    return normal.bounds, normal.points
+                return bounds_of(now), now.points
+        now = self._measure()
+        return bounds_of(now), now.points
 
     def _look(self, task: Callable[[Any], Any]) -> Any:
         return self._onlooker.look(self.moment, task)
+
+    def _measure_some(self, only: Iterable[Any] | None = None) -> Measurement:
+        """At the first, the middle and the last frame: whether a part stays behind."""
+        frames, found = self.timeline.frames, []
+        for frame in sorted({frames[0], frames[len(frames) // 2], frames[-1]}):
+            self.set_time(frame)
+            with contextlib.suppress(NoGeometry):
+                found.append(self._measure(only))
+        self.set_time(frames[0])
+        if not found:
+            return self._measure(only)
+        return dataclasses.replace(
+            together(found),
+            places=np.concatenate([item.places for item in found]),
+            boxes=np.concatenate([item.boxes for item in found]),
+        )
 
     def _measure(self, only: Iterable[Any] | None = None) -> Measurement:
         measured: Measurement = self._look(lambda graph: measure(only, graph))
@@ -333,6 +441,8 @@ class Stage:
         Here alone a frame becomes a moment of Blender's time, which may lie between two of its
         frames.
         """
+        if self.animation is not None:
+            self.animation.play(self.timeline.clip_of(frame).action)
         self.frame = frame
         whole = math.floor(self.moment)
         part = self.moment - whole
@@ -344,7 +454,6 @@ class Stage:
             if still != frame and text not in self.warnings:
                 self.warnings.append(text)
         self.scene.render.use_motion_blur = False
-        self._changed()
 
     def light(self, key: str) -> None:
         """Light the stage as the job says.
@@ -403,7 +512,7 @@ class Stage:
         compat.set_checked(self.layer, pass_alpha_threshold=job.engine.alpha_threshold)
         if self._camera is None:
             self._camera = new_camera(self.scene)
-        self.number_instances([self.frame])
+        self.number_instances(self.timeline.frames or [self.frame])
 
     def number_instances(self, times: Iterable[int]) -> None:
         """Give everything that renders at some times its number, where a pass wants it.

@@ -172,6 +172,7 @@ class AssetReader:
     ) -> None:
         self.ref = asset if isinstance(asset, AssetRef) else _only(asset, storage_options)
         self._files = open_files(self.ref)
+        self._places: dict[FrameKey, int] | None = None
         try:
             data = self._metadata_bytes()
             self.metadata = parse_json(data, f"{self.ref}: {METADATA}")
@@ -293,6 +294,38 @@ class AssetReader:
             if type(view) is not int or not (time is None or type(time) is int):
                 raise TypeError(f"view {view!r} at the time {time!r} is none")
             return FrameKey(view, time)
+
+    @property
+    def times(self) -> list[int]:
+        """Animation frames that there are entries of, ascending; none where the asset is still."""
+        return sorted(
+            {key.time for key in map(self.key, range(len(self))) if key.time is not None}
+        )
+
+    def place(self, view: int, time: int | None = None) -> int:
+        """Place in :attr:`views` of a view at a time.
+
+        Raises:
+            KeyError: There is none.
+        """
+        if self._places is None:
+            self._places = {self.key(index): index for index in range(len(self))}
+        return self._places[FrameKey(view, time)]
+
+    def seconds(self, index: int) -> float:
+        """When an entry of :attr:`views` is, in seconds of how it plays; 0 where it is still.
+
+        Frame n is n frames after frame 0, at the file's frames per second: slow motion takes
+        longer.
+
+        Args:
+            index: Place in :attr:`views`, from 0.
+        """
+        time = self.key(index).time
+        if time is None:
+            return 0.0
+        with self._believing():
+            return time / _number(self.metadata["time"]["frame_rate"])
 
     def names(self) -> list[str]:
         """The asset's files."""

@@ -33,7 +33,7 @@ class AssetVerdict:
     Attributes:
         asset: Where it is.
         failed: Sentences; any of them makes the asset unusable.
-        doubts: Check name to the views that raised it.
+        doubts: Check name to the entries of ``views`` that raised it.
     """
 
     asset: str
@@ -62,11 +62,12 @@ def verify_asset(
             expected = reader.metadata["render_settings"]["num_views"]
             if verdict.views != expected or not verdict.views:
                 verdict.failed.append(f"{verdict.views} of {expected} views are in the metadata")
-            for index, check in _checks(reader, on_view):
+            for position, check in _checks(reader, on_view):
                 if check.status == "failed":
-                    verdict.failed.append(f"view {index}: {check.name} ({check.value:g})")
+                    key = reader.key(position)
+                    verdict.failed.append(f"{key}: {check.name} ({check.value:g})")
                 elif check.status == "doubt":
-                    verdict.doubts.setdefault(check.name, []).append(index)
+                    verdict.doubts.setdefault(check.name, []).append(position)
     except RenderError as error:
         verdict.failed.append(error.message)
     except (*BROKEN, OSError) as error:
@@ -99,18 +100,21 @@ def _checks(
     twins = _Twins()
     for position, record in enumerate(reader.views):
         view = reader.view(position)
+        if recent and recent[0].key.time != reader.key(position).time:
+            # What moved in between is witness to nothing.
+            recent = []
         arrays = reader.read(position)
         problems = list(_camera_checks(view, record))
         problems += _shape_checks(arrays, view.camera.width, view.camera.height)
         problems += _id_checks(arrays, names)
-        yield from ((view.index, check) for check in problems)
+        yield from ((position, check) for check in problems)
         if any(check.status == "failed" for check in problems):
             continue
         frame = _frame(reader, position, arrays, space)
         earlier = twins.of(position, arrays)
         again = [_frame(reader, one, reader.read(one), space) for one in earlier]
         for check in check_frame(frame, bounds, recent + again):
-            yield view.index, check
+            yield position, check
         recent[1:] = [frame]
         if on_view:
             on_view(position + 1, len(reader.views))

@@ -125,7 +125,8 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
         )  # fmt: skip
         worker.using(writer)
         sinks: list[FrameSink] = [writer]
-        total = len(session.views)
+        shots = session.shots()
+        total = len(shots)
         previews = None
         if request.previews:
             previews = Previews(Path(request.previews), request.asset_id, job, total)
@@ -133,7 +134,7 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
         sinks.append(_Told(request.asset_id, total, previews, turn))
         turn.send(Stage(request.asset_id, "render"))
         pipeline.deliver(
-            session.renderer, session.shots(), Tee(*sinks), useful=True, canceled=turn.canceled
+            session.renderer, shots, Tee(*sinks), useful=True, canceled=turn.canceled
         )
         worker.close(writer)
         if previews is not None:
@@ -159,11 +160,13 @@ class _Told(FrameSink):
 
     def __init__(self, asset_id: str, total: int, previews: Previews | None, turn: Turn) -> None:
         self._asset_id, self._total, self._previews, self._turn = asset_id, total, previews, turn
+        self._given = 0
 
-    def frame(self, frame: Frame) -> None:
+    def frame(self, _: Frame) -> None:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""
         newest = self._previews.newest if self._previews is not None else ""
-        self._turn.send(FrameDone(self._asset_id, frame.view.index, self._total, newest))
+        self._turn.send(FrameDone(self._asset_id, self._given, self._total, newest))
+        self._given += 1
 
 
 def open_scene(worker: Worker, request: Open, turn: Turn) -> Answer:

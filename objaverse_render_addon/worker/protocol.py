@@ -206,9 +206,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class FrameDone:
-    """A view was rendered, checked and written.
+    """A frame was rendered, checked and written.
 
     Attributes:
+        index: How many were before it.
+        total: How many there will be.
         preview: Path of its PNG, where previews were asked for.
     """
 

@@ -290,7 +290,7 @@ def test_flow_is_blenders_own_where_that_is_right(bodies: Path) -> None:
     with opened(bodies, scenes.lens(48, (96, 80)), "4:6", standing) as (session, frames):
         vector = vectors_of(session, frames[1])
         seen = frames[1].passes["mask"] == 1
-        forward = np.stack([-vector["X2"], vector["Y2"]], axis=-1)
+        forward = np.stack([-vector["Z"], vector["W"]], axis=-1)
         backward = np.stack([vector["X"], -vector["Y"]], axis=-1)
         for name, theirs in (("flow_forward", forward), ("flow_backward", backward)):
             error = np.abs(frames[1].passes[name] - theirs)[seen]
@@ -299,7 +299,7 @@ def test_flow_is_blenders_own_where_that_is_right(bodies: Path) -> None:
 
 
 def vectors_of(session: Any, frame: Frame) -> dict[str, Any]:
-    """Blender's Vector pass of a frame: X, Y to the one before, X2, Y2 to the next; y is up."""
+    """Blender's Vector pass of a frame: X, Y to the one before, Z, W to the next; y is up."""
     import bpy
 
     from objaverse_render_addon.blender import compat
@@ -310,18 +310,13 @@ def vectors_of(session: Any, frame: Frame) -> dict[str, Any]:
     stage.look(frame.view)
     stage.set_up_geometry()
     stage.layer.use_pass_vector = True
-    folder = session.renderer.scratch
-    tree = compat.compositor_tree(stage.scene)
-    source = next(node for node in tree.nodes if node.bl_idname == "CompositorNodeRLayers")
-    split = tree.nodes.new("CompositorNodeSeparateColor")
-    output = compat.make_file_output(tree, [(name, "FLOAT") for name in ("X", "Y", "X2", "Y2")])
-    tree.links.new(source.outputs["Vector"], split.inputs[0])
-    for socket, name in zip(split.outputs, ("X", "Y", "X2", "Y2"), strict=True):
-        tree.links.new(socket, output.inputs[name])
-    compat.set_file_output(output, folder, "vector")
-    path = compat.file_output_path(output, stage.scene)
-    bpy.ops.render.render()
+    # Not through the compositor, which loses the fourth number on 4.5 and 5.0.
+    compat.set_compositing(stage.scene, False)
+    compat.set_image_format(stage.scene.render.image_settings, multilayer=True)
+    path = session.renderer.scratch / "vector.exr"
+    stage.scene.render.filepath = str(path)
+    bpy.ops.render.render(write_still=True)
     channels = read_exr(path)
-    for left in folder.iterdir():
-        left.unlink()
-    return {name: channels[f"{name}.V"] for name in ("X", "Y", "X2", "Y2")}
+    path.unlink()
+    return {letter: next(data for name, data in channels.items()
+                         if name.endswith(f"Vector.{letter}")) for letter in "XYZW"}  # fmt: skip

@@ -63,7 +63,8 @@ DRAWN = RenderJob(
     engine=EngineSettings(
         engine="eevee", samples=3, denoise=False, device="optix", threads=2, alpha_threshold=0.75
     ),
-    pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world"),
+    pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world",
+                  classes="table", class_property="kind", class_table="classes.csv"),
     files=Files(geometry="exr", layout="folder"),
 )
 FROM_FILE = RenderJob(
@@ -601,7 +602,7 @@ def test_the_choices_of_a_field_are_those_of_its_type():
     fields = job_fields()
     assert fields["cameras.pattern"].choices == typing.get_args(choices.Pattern)
     assert fields["asset.normalize"].choices == typing.get_args(choices.Normalization)
-    assert sum(bool(field.choices) for field in fields.values()) == 16
+    assert sum(bool(field.choices) for field in fields.values()) == 17
 
 
 def test_a_setting_is_described_at_its_field_and_nowhere_else():

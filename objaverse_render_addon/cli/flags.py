@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ..errors import InvalidJob
 from ..job import PASS_NAMES, PATTERNS, RECIPES, JobField, RenderJob, job_fields, recipe_named
+from ..passspec import MOVING, STILL_PASSES
 
 __all__ = ["JOB_FLAGS", "add_job_flags", "flags_of", "job_of", "joined"]
 
@@ -33,9 +34,11 @@ def _resolution(text: str) -> list[int]:
 
 
 def _passes(text: str) -> list[str]:
-    if text == "all":
-        return list(PASS_NAMES)
-    return [name.strip().replace("-", "_") for name in text.split(",") if name.strip()]
+    found: list[str] = []
+    for part in text.split(","):
+        name = part.strip().replace("-", "_")
+        found += {"all": STILL_PASSES, "motion": MOVING}.get(name, (name,) if name else ())
+    return found
 
 
 def _background(text: str) -> list[float] | None:
@@ -78,7 +81,8 @@ _FORMS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
 # What the help says besides, where the words at the field cannot know it.
 _BESIDES: Final[dict[str, str]] = {
     "cameras.pattern": "; ".join(f"{name}, {item.about}" for name, item in PATTERNS.items()),
-    "pixels.passes": f"of {', '.join(PASS_NAMES)}, or all",
+    "pixels.passes": f"of {', '.join(PASS_NAMES)}; all are those that need no frames, motion those "
+    "that do",
     "lighting.background": "transparent, white, black, grey or #RRGGBB",
     "pixels.resolution": "one number for both",
 }
@@ -178,6 +182,7 @@ def job_of(options: argparse.Namespace) -> RenderJob:
     for path, mode, meaning in (
         ("lighting.hdri", "lighting.mode", "hdri"),
         ("cameras.file", "cameras.pattern", "file"),
+        ("pixels.class_table", "pixels.classes", "table"),
     ):
         if values.get(path):
             values.setdefault(mode, meaning)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidJob
-from ..passspec import DEFAULT_PASSES, PASS_NAMES
+from ..passspec import DEFAULT_PASSES, MOVING, PASS_NAMES, STILL_PASSES
 from .convert import check, check_fields, read, to_toml
 from .earlier import EARLIER_SECTIONS, current_form
 from .fingerprint import differences, fingerprint_of
@@ -36,6 +36,7 @@ __all__ = [
     "PASS_NAMES",
     "PATTERNS",
     "RECIPES",
+    "STILL_PASSES",
     "AssetRules",
     "CameraRules",
     "EngineSettings",

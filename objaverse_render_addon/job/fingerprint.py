@@ -19,7 +19,7 @@ __all__ = ["differences", "fingerprint_of", "pose_files"]
 
 _MACHINE: Final = ("engine.device", "engine.threads", "asset.witness")
 """How fast and how sure, not what."""
-_NAMED: Final = (("lighting", "hdri"), ("cameras", "file"))
+_NAMED: Final = (("lighting", "hdri"), ("cameras", "file"), ("pixels", "class_table"))
 _SPLITS: Final = ("train", "val", "test")
 
 
@@ -41,7 +41,7 @@ def fingerprint_of(job: dict[str, Any], without: Iterable[str] = ()) -> str:
             del job[section]
     data = earlier_form(job)
     for section, key in _NAMED:
-        if data[section][key] is not None:
+        if data[section].get(key) is not None:
             data[section] = {**data[section], key: _content(data[section][key])}
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 

@@ -71,7 +71,8 @@ def check_geometry(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -
     count = int(mask.sum())
     edge = bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
     checks.append(_graded("mask_not_empty", count, count == 0))
-    checks.append(_graded("object_in_frame", float(edge), edge))
+    if not _within(frame, bounds):
+        checks.append(_graded("object_in_frame", float(edge), edge))
     if depth is not None:
         stray = int((mask != (depth > 0)).sum())
         checks.append(_graded("mask_equals_depth", stray, False, stray > 0))
@@ -104,7 +105,9 @@ def check_color(frame: Frame, others: Iterable[Frame] = ()) -> list[Check]:
     if mask is None:
         return []
     checks = []
-    if "rgb" in frame.passes and frame.passes["rgb"].shape[-1] == 4:
+    if frame.blurred:
+        pass
+    elif "rgb" in frame.passes and frame.passes["rgb"].shape[-1] == 4:
         checks.append(_check_alpha(frame.passes["rgb"][..., 3] >= 128, mask))
     elif "rgb_linear" in frame.passes:
         checks.append(_check_alpha(frame.passes["rgb_linear"][..., 3] >= 0.5, mask))
@@ -113,6 +116,12 @@ def check_color(frame: Frame, others: Iterable[Frame] = ()) -> list[Check]:
         checks.append(_graded("rgb_not_uniform", spread, spread < 2))
         checks += _check_new_color(frame, others)
     return checks
+
+
+def _within(frame: Frame, bounds: Bounds) -> bool:
+    """Whether the camera stands within the box of what it sees, as in a room."""
+    place = frame.camera.camera_to_world[:3, 3]
+    return bool(((place > bounds.box_min) & (place < bounds.box_max)).all())
 
 
 def _check_finite(frame: Frame) -> Check:

@@ -164,6 +164,7 @@ class Frame:
             or not it is inside the image; ``None`` where some of it is behind the camera.
         normal_space: ``camera`` or ``world``: the axes of normals.
         opaque: Whether RGB is written over a background colour.
+        blurred: Whether RGB is blurred by what moves, so that it need not agree with the rest.
         bounds: Of what was on the stage.
         noise_seed: Of the path tracer, for RGB.
         view_dependent: Whether some surface is there from one side and not from another, so that
@@ -185,6 +186,7 @@ class Frame:
     object_box: tuple[float, float, float, float] | None = None
     normal_space: str = "camera"
     opaque: bool = False
+    blurred: bool = False
     bounds: Bounds | None = None
     noise_seed: int | None = None
     view_dependent: bool = False

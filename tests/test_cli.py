@@ -128,6 +128,7 @@ VALUES = [
     ("--frames", "1:9:2", "time.frames", "1:9:2"),
     ("--frames", "-4:4", "time.frames", "-4:4"),
     ("--action", "Walk", "time.action", "Walk"),
+    ("--scene-cameras", "A, B", "cameras.scene_cameras", "A, B"),
     ("--time-scale", "4", "time.scale", 4.0),
     ("--views-per-frame", "one", "time.views_per_frame", "one"),
     ("--motion-blur", None, "time.motion_blur", True),
@@ -190,6 +191,7 @@ def test_a_flag_sets_its_field_and_overrides_the_job_file(
     arguments = [flag] if text is None else [flag, text]
     implied = {
         "--hdri": {"lighting.mode": "hdri"}, "--camera-file": {"cameras.pattern": "file"},
+        "--scene-cameras": {"cameras.pattern": "scene", "lighting.mode": "keep"},
         "--time-scale": {"time.frames": "all"}, "--views-per-frame": {"time.frames": "all"},
         "--motion-blur": {"time.frames": "all"},
     }.get(flag, {})  # fmt: skip

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from analytic import MOMENT, (
+from analytic import (
+    MOMENT,
     LOPSIDED,
     NOTHING,
     Box,

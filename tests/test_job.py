@@ -38,7 +38,7 @@ from objaverse_render_addon.job import (
 
 PACKAGE = Path(objaverse_render_addon.__file__).parent
 
-# Every field, with a value that is not its default. Two jobs, since some exclude each other.
+# Every field, with a value that is not its default. Three jobs, since some exclude each other.
 DRAWN = RenderJob(
     seed=7,
     asset=AssetRules(
@@ -67,6 +67,7 @@ DRAWN = RenderJob(
                   classes="table", class_property="kind", class_table="classes.csv"),
     files=Files(geometry="exr", layout="folder"),
 )
+OF_SCENE = RenderJob(cameras=CameraRules(pattern="scene", scene_cameras="Left, Right"))
 FROM_FILE = RenderJob(
     cameras=CameraRules(pattern="file", file="poses.json", views=3),
     time=TimeRules(
@@ -77,7 +78,7 @@ FROM_FILE = RenderJob(
 
 
 FIELDS = leaves(RenderJob().to_dict())
-each_job = pytest.mark.parametrize("job", [RenderJob(), DRAWN, FROM_FILE, DRAWN.resolved()])
+each_job = pytest.mark.parametrize("job", [RenderJob(), DRAWN, FROM_FILE, OF_SCENE, DRAWN.resolved()])
 
 
 # --- Round trips ----------------------------------------------------------------------------
@@ -87,7 +88,7 @@ def test_the_example_jobs_change_every_field():
     defaults = leaves(RenderJob().to_dict())
     changed = {
         name
-        for job in (DRAWN, FROM_FILE)
+        for job in (DRAWN, FROM_FILE, OF_SCENE)
         for name, value in leaves(job.to_dict()).items()
         if value != defaults[name]
     }
@@ -239,6 +240,7 @@ WRONG = [
     ("cameras.fov", 171),
     ("cameras.framing", "crop"),
     ("cameras.only_northern_hemisphere", 1),
+    ("cameras.scene_cameras", "Left"),
     ("cameras.turns", 0),
     ("cameras.turns", math.nan),
     ("cameras.pixel_aspect", 0),
@@ -483,10 +485,12 @@ def test_the_fingerprint_ignores_device_threads_and_witness_and_only_those(field
         "lighting.hdri": {"lighting.mode": "hdri", "lighting.hdri": "other.exr"},
         "cameras.file": {"cameras.pattern": "file", "cameras.file": "other.json"},
         "cameras.pattern": {"cameras.pattern": "zero123"},
+        "cameras.scene_cameras": {"cameras.scene_cameras": "Left"},
     }.get(field, {field: leaves((FROM_FILE if of_time else DRAWN).to_dict())[field]})
     start = {
         "lighting.hdri": RenderJob(lighting=Lighting(mode="hdri", hdri="one.exr")),
         "cameras.file": FROM_FILE,
+        "cameras.scene_cameras": OF_SCENE,
     }.get(field, RenderJob(time=TimeRules(frames="all")) if of_time else RenderJob())
     changed = start.with_values(other)
     assert changed != start

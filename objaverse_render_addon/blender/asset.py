@@ -204,19 +204,22 @@ class Asset:
 
 
 def bring_in(
-    path: Path, kind: str, *, alone: bool, keep_lights: bool
+    path: Path, kind: str, *, alone: bool, keep_lights: bool, keep_cameras: bool = False
 ) -> tuple[Any, Contents, importers.Import]:
     """Import a file.
 
     Args:
         kind: Its format, as :func:`objaverse_render_addon.assets.formats.inspect_file` found it.
         alone: Whether Blender is empty; a .blend file is opened then, else appended.
+        keep_cameras: Whether cameras are wanted, where leaving them out is possible.
 
     Returns:
         The scene that it came into, all that came, and how.
     """
     if alone:
-        importer = importers.import_file(path, kind, keep_lights=keep_lights)
+        importer = importers.import_file(
+            path, kind, keep_lights=keep_lights, keep_cameras=keep_cameras
+        )
         return bpy.context.scene, Contents(), importer
     before = Contents()
     if kind == "blend":

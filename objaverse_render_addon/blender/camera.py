@@ -12,7 +12,7 @@ from ..cameras import Camera, blender_lens
 from ..errors import RenderFailed
 from .compat import set_checked
 
-__all__ = ["apply_camera", "new_camera", "read_camera"]
+__all__ = ["apply_camera", "new_camera", "pinhole_of", "read_camera"]
 
 
 def new_camera(scene: bpy.types.Scene) -> Any:
@@ -80,15 +80,23 @@ def read_camera(scene: bpy.types.Scene, obj: Any) -> Camera:
     depsgraph = bpy.context.evaluated_depsgraph_get()
     depsgraph.update()
     render = scene.render
-    width, height = render.resolution_x, render.resolution_y
-    evaluated = obj.evaluated_get(depsgraph)
+    return pinhole_of(
+        obj.evaluated_get(depsgraph), depsgraph, render.resolution_x, render.resolution_y,
+        render.pixel_aspect_x, render.pixel_aspect_y,
+    )  # fmt: skip
+
+
+def pinhole_of(
+    evaluated: Any, depsgraph: Any, width: int, height: int, scale_x: float, scale_y: float
+) -> Camera:
+    """Intrinsics and pose of an evaluated camera object, in pictures of a size.
+
+    Args:
+        scale_x, scale_y: Blender's pixel aspect.
+    """
     projection = np.array(
         evaluated.calc_matrix_camera(
-            depsgraph,
-            x=width,
-            y=height,
-            scale_x=render.pixel_aspect_x,
-            scale_y=render.pixel_aspect_y,
+            depsgraph, x=width, y=height, scale_x=scale_x, scale_y=scale_y
         ),
         dtype=np.float64,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
@@ -49,6 +49,7 @@ def deliver(
     *,
     useful: bool = False,
     canceled: Callable[[], bool] = lambda: False,
+    earlier: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Render shots and give their frames to a sink, in order, beside the next render.
 
@@ -56,6 +57,8 @@ def deliver(
         sink: Called from one thread; closed and aborted by the caller.
         useful: As :func:`frames`.
         canceled: Asked before each shot whether to end.
+        earlier: Entries of ``views`` of frames of the same asset that are there already, for
+            whether its pictures are of use.
 
     Raises:
         CheckFailed: A frame's data contradict themselves; it goes nowhere.
@@ -72,7 +75,7 @@ def deliver(
             pending.append(writer.submit(_give_geometry, sink, frame, checked))
 
         try:
-            for frame, completed in _overlapped(renderer, shots, geometry, useful):
+            for frame, completed in _overlapped(renderer, shots, geometry, useful, earlier):
                 pending.append(writer.submit(_give_frame, sink, frame, completed))
                 while pending and (pending[0].done() or len(pending) > _BACKLOG):
                     pending.popleft().result()
@@ -107,7 +110,11 @@ def _give_frame(sink: FrameSink, frame: Frame, completed: Future[None]) -> None:
 
 
 def _overlapped(
-    renderer: Renderer, shots: Sequence[Shot], on_geometry: _OnGeometry, useful: bool
+    renderer: Renderer,
+    shots: Sequence[Shot],
+    on_geometry: _OnGeometry,
+    useful: bool,
+    earlier: Sequence[Mapping[str, Any]] = (),
 ) -> Iterator[tuple[Frame, Future[None]]]:
     """Frames before they are complete, and what ends when they are.
 
@@ -121,6 +128,10 @@ def _overlapped(
     most = max(1, _GEOMETRY_BUDGET // renderer.shot_bytes)
     recent: list[Frame] = []
     usable = _Usefulness(renderer)
+    for record in earlier:
+        seen = record["checks"]["mask_not_empty"][0] == "ok"
+        size = record["width"], record["height"]
+        usable.count(record.get("time"), seen, record["object_box_px"], size)
     done = 0
     with ThreadPoolExecutor(1, "decode") as decoder:
         for batch in _batches(shots, most):
@@ -167,16 +178,25 @@ class _Usefulness:
 
     def add(self, frame: Frame) -> None:
         """Count a frame that has its geometry."""
-        self._views += 1
+        size = frame.camera.width, frame.camera.height
         seen = bool(frame.passes["mask"].any())
+        self.count(frame.key.time, seen, frame.object_box, size)
+
+    def count(
+        self, time: int | None, seen: bool, box: Sequence[float] | None, size: tuple[int, int]
+    ) -> None:
+        """Count a frame by what there is to know of it."""
+        self._views += 1
         self._empty += not seen
-        if frame.timed:
-            self._seen[frame.time] = self._seen.get(frame.time, False) or seen
-        box = frame.object_box
+        if time is not None:
+            self._seen[time] = self._seen.get(time, False) or seen
+        if self._stage.cameras is not None:
+            # In a room each sees a part; the file's author chose which.
+            return
         if box is None:
             self._clipped += 1
             return
-        width, height = frame.camera.width, frame.camera.height
+        width, height = size
         inside_x = min(box[2], width) - max(box[0], 0)
         inside_y = min(box[3], height) - max(box[1], 0)
         area = (box[2] - box[0]) * (box[3] - box[1])

@@ -191,6 +191,7 @@ class Renderer:
         stage = self.stage
         if shot.time is not None and shot.time != stage.frame:
             stage.set_time(shot.time)
+        stage.ride(None)
         seen = stage.look(shot.view)
         box = stage.box_in(seen.camera)
         self._set_border(seen.camera, box, 2)
@@ -207,6 +208,7 @@ class Renderer:
         frame.constants = stage.constants
         frame.normal_space = self.job.pixels.normal_space
         frame.opaque = self.job.lighting.background is not None
+        frame.blurred = self.job.time.motion_blur
         numbering = stage.numbering
         if numbering.follows:
             frame.previous = shot.previous.key if shot.previous else None
@@ -257,8 +259,12 @@ class Renderer:
         path = self.scratch / f"color-{frame.key.stem}.exr"
         if frame.time != stage.frame:
             stage.set_time(frame.time)
+        stage.ride(None)
         stage.look(frame.view)
-        self._set_border(frame.camera, frame.object_box, BOX_MARGIN)
+        if frame.blurred:
+            stage.ride(frame.view)
+        # What is blurred reaches beyond where it is.
+        self._set_border(frame.camera, None if frame.blurred else frame.object_box, BOX_MARGIN)
         seed = draw(self.job.seed, self.key, frame.key.stream("noise"), frame.view.index, 1)
         frame.noise_seed = int(seed[0] * 2**31)
         compat.set_checked(stage.scene.cycles, seed=frame.noise_seed)
@@ -285,7 +291,9 @@ class Renderer:
                 frame.passes["rgb_linear"] = half_floats(linear)
         frame.checks = checked if isinstance(checked, list) else checked.result()
         if frame.checks[0].status != "failed":
-            before = [self._before] if self._before is not None else []
+            # What was at another time may look the same, or not.
+            known = self._before is not None and self._before.key.time == frame.key.time
+            before = [self._before] if known and self._before is not None else []
             frame.checks = frame.checks + check_color(frame, before)
         self._before = frame
 

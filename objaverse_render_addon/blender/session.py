@@ -10,7 +10,8 @@ from typing import Any
 
 import bpy
 
-from ..cameras import Rig, View, sample_views
+from .. import __version__
+from ..cameras import Rig, View, keyed_views, sample_views
 from ..errors import InvalidJob
 from ..frame import Shot, linked
 from ..job import RenderJob
@@ -72,13 +73,29 @@ class Session:
         if self.job.asset.normalize == "none":
             center = normalization.before.center.tolist()
             rig = Rig((center[0], center[1], center[2]), normalization.before.longest_edge / 2)
-        self.views: list[View] = sample_views(
+        self._moving = self._views_over_time()
+        self.views: list[View] = next(iter(self._moving.values())) if self._moving else sample_views(
             self.job, self.asset_id, normalization.points, rig,
             max(1, len(self.stage.timeline.frames)),
         )  # fmt: skip
         self.renderer = Renderer(
             self.stage, self.asset_id, self._scratch, self.witness
         )
+
+    def _views_over_time(self) -> dict[int, list[View]]:
+        """Views that stand elsewhere at other times, by frame; nothing where they do not."""
+        stage, rules = self.stage, self.job.cameras
+        times = stage.timeline.frames or (stage.frame,)
+        if stage.cameras is not None:
+            moved = self.asset.normalization
+            return {at: stage.cameras.views(at, moved.scale, moved.translation) for at in times}
+        if rules.pattern == "file" and rules.file:
+            return keyed_views(rules.file, self.job.pixels.resolution, times, rules.views)
+        return {}
+
+    def _view(self, index: int, time: int) -> View:
+        """One of the views, where it is at a frame."""
+        return self._moving[time][index] if self._moving else self.views[index]
 
     def set(self, values: Mapping[str, Any]) -> None:
         """Change the job of the scene that is open.
@@ -91,6 +108,14 @@ class Session:
         """
         job = self.job.with_values(dict(values)).resolved()
         ours = self.job
+        if (self.stage.cameras is not None or job.cameras.pattern == "scene") and (
+            job.cameras, job.pixels.resolution
+        ) != (ours.cameras, ours.pixels.resolution):
+            raise InvalidJob(
+                "The file's own cameras, and the size of their pictures, belong to a scene from "
+                "its start.",
+                hint="Open it again with another job.",
+            )
         if (job.asset, job.time, job.lighting, job.engine.device, job.engine.threads) != (
             ours.asset, ours.time, ours.lighting, ours.engine.device, ours.engine.threads,
         ):  # fmt: skip
@@ -124,8 +149,11 @@ class Session:
         if self.job.time.views_per_frame == "one":
             # In turn, and again from the first where there are more frames.
             count = len(self.views)
-            return [Shot(self.views[place % count], time) for place, time in enumerate(times)]
-        return [Shot(view, time) for time in times for view in self.views]
+            return [
+                Shot(self._view(place % count, time), time) for place, time in enumerate(times)
+            ]
+        count = len(self.views)
+        return [Shot(self._view(index, time), time) for time in times for index in range(count)]
 
     @property
     def warnings(self) -> list[str]:
@@ -149,6 +177,11 @@ class Session:
             f"dropped-faces: Blender left out {how_many(dropped, 'face')} of the file that had no "
             "area, came twice or named vertices that are not there."
         ]
+
+    @property
+    def made_of(self) -> str:
+        """The program that renders; frames of two are not mixed."""
+        return f"{__version__}, Blender {bpy.app.version_string} {bpy.app.build_hash!r}"
 
     @property
     def device(self) -> str:

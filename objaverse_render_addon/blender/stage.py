@@ -34,6 +34,7 @@ from .measuring import Measurement, bounds_of, measure, together
 from .normalization import normalize
 from .numbering import Numbering
 from .reach import Gate
+from .scene_cameras import SceneCameras
 from .surface_numbers import can_deform, number_faces
 from .surfaces import Surfaces
 from .things import Still, keys, things
@@ -65,7 +66,7 @@ _MOMENTS: Final = 8
 
 _OF_SETTINGS: Final = (
     "unclear-materials:", "unclear-transparency:", "materials-out-of-range:", "back-faces-shown:",
-    "back-faces-differ:", "bumped-normals:", "not-denoised:",
+    "back-faces-differ:", "bumped-normals:", "not-denoised:", "camera-not-blurred:",
 )  # fmt: skip
 """Warnings that :meth:`Stage.settings` says anew each time."""
 
@@ -105,6 +106,7 @@ class Stage:
         frame: The animation frame that is shown, as the timeline counts.
         version: Another as soon as something else is on it, or elsewhere.
         animation: Of what came first onto it.
+        cameras: Its own, where the job wants them.
         motion: The farthest that a vertex of it moves within the wanted frames, as a share of the
             longest edge of the box of them all.
         constants: (N, channels) all values of a material pass, where they are few.
@@ -127,6 +129,7 @@ class Stage:
         self.filter_width = FILTER_WIDTH
         self.timeline = Timeline((Clip(None, 0, 0, 0.0),))
         self.animation: Animation | None = None
+        self.cameras: SceneCameras | None = None
         self.motion = 0.0
         self.frame = 0
         self.version = 0
@@ -171,7 +174,10 @@ class Stage:
         alone = self._scene is None
         gate = Gate(path, kind, folders, rules.missing_parts)
         with gate as file:
-            source, contents, importer = bring_in(file, kind, alone=alone, keep_lights=keep)
+            source, contents, importer = bring_in(
+                file, kind, alone=alone, keep_lights=keep,
+                keep_cameras=self.job.cameras.pattern == "scene",
+            )  # fmt: skip
         record: dict[str, Any] = {**contents.counts()}
         record["linked_files"] = sorted(map(gate.origin, contents.linked_files()))
         record["importer"] = importer.importer
@@ -191,6 +197,14 @@ class Stage:
             self._begin_time(source, contents, kind, rules.frame)
         moving = bodies.rest(source, self.frame)
         rendered = link_rendered(source, contents, collection, keep)
+        if alone and self.job.cameras.pattern == "scene":
+            cameras = self.job.cameras
+            self.cameras = SceneCameras(
+                source, contents["objects"], cameras.scene_cameras, cameras.views,
+                self.job.pixels.resolution,
+            )  # fmt: skip
+            self.cameras.link(collection)
+            self.warnings += self.cameras.warnings
         bpy.context.window.scene = self.scene
         # Its drivers go on to read the time from the scene that it came with.
         self._clocks[asset_id] = source
@@ -239,6 +253,8 @@ class Stage:
             nonlocal start, motion, empty
             for frame in frames:
                 self.set_time(frame)
+                if self.cameras is not None:
+                    self._look(lambda graph, at=frame: self.cameras.remember(at, graph))
                 try:
                     found = self._measure(only)
                 except NoGeometry:
@@ -257,7 +273,9 @@ class Stage:
                 f"not-always-there: at {how_many(empty, 'frame')} of {len(frames)} nothing of "
                 f"{asset_id} renders."
             )
-        if self.motion < STILL and not empty and len(frames) > 1:
+        # A camera that moves through a room shows other pictures.
+        still = self.motion < STILL and self.cameras is None
+        if still and not empty and len(frames) > 1:
             text = f"the faces of {asset_id} stand still in all {len(frames)} frames."
             if self.job.time.still == "fail":
                 raise StillAnimation(
@@ -291,7 +309,11 @@ class Stage:
         culled = []
         if kind in backfaces.CULLED_FORMATS:
             culled = backfaces.cull_back_faces(edits, shown)
+        if self.cameras is not None and not self.timeline.frames:
+            self._look(lambda graph: self.cameras.remember(self.frame, graph))
         whole = self._of_all_frames(rendered, asset_id) if alone else None
+        if self.cameras is not None:
+            self.cameras.unlink(collection)
         normalization = normalize(
             collection, rules.normalize, None if alone else {*rendered},
             self._measure if whole is None else self._measure_some,
@@ -316,6 +338,8 @@ class Stage:
             "faces_rendered": before.faces,
             "frame": self.frame,
         }
+        if self.cameras is not None:
+            asset.record["cameras"] = list(self.cameras.names)
         if self.timeline.frames:
             asset.record["time"] = {**self.timeline.record(), "motion": self.motion}
             if self.job.time.motion_blur:
@@ -453,7 +477,6 @@ class Stage:
             text = f"still-bodies: rigid bodies of {asset_id} stand as at frame {still} throughout."
             if still != frame and text not in self.warnings:
                 self.warnings.append(text)
-        self.scene.render.use_motion_blur = False
 
     def light(self, key: str) -> None:
         """Light the stage as the job says.
@@ -507,6 +530,13 @@ class Stage:
         if self.denoised and not compat.has_denoiser(self.scene.cycles):
             self.denoised = False
             kept.append("not-denoised: this Blender was built without OpenImageDenoise.")
+        if job.time.motion_blur and job.cameras.pattern in ("file", "scene"):
+            stands = job.cameras.pattern == "file" or job.asset.normalize != "none"
+            if stands:
+                kept.append(
+                    "camera-not-blurred: motion blur is of what moves; the camera stands while the "
+                    "shutter is open."
+                )
         self.warnings = kept
         # The clip makes alpha 0 or 1 where it can; where it cannot, this is the rule.
         compat.set_checked(self.layer, pass_alpha_threshold=job.engine.alpha_threshold)
@@ -576,8 +606,10 @@ class Stage:
         near = max(distance - bounds.radius, 0.0) * 0.5
         near = max(near, 1e-3 * bounds.radius)
         far = (distance + bounds.radius) * 4
+        if view.clip is not None:
+            near, far = view.clip
         camera = apply_camera(self.scene, self._camera, view.camera, near, far)
-        return View(view.index, camera, view.pose)
+        return dataclasses.replace(view, camera=camera)
 
     def box_in(self, camera: Camera) -> tuple[float, float, float, float] | None:
         """``[u_min, v_min, u_max, v_max]`` of what is on the stage, in pixels, wherever that is.
@@ -599,7 +631,8 @@ class Stage:
             scene.cycles, pixel_filter_type="BLACKMAN_HARRIS", filter_width=_TINY_FILTER
         )
         compat.set_checked(scene.cycles, seed=0)
-        compat.set_checked(scene.render, use_border=False)
+        # What is blurred has no truth.
+        compat.set_checked(scene.render, use_border=False, use_motion_blur=False)
         compat.set_compositing(scene, True)
 
     def set_up_color(self) -> None:
@@ -619,6 +652,28 @@ class Stage:
             self.filter_width = round(float(scene.render.filter_size), 6)
             compat.set_checked(scene.eevee, taa_render_samples=engine.samples)
         compat.set_image_format(scene.render.image_settings, multilayer=False)
+        if self.job.time.motion_blur:
+            compat.set_checked(
+                scene.render, use_motion_blur=True, motion_blur_position="CENTER",
+                # Blender counts in the file's frames.
+                motion_blur_shutter=self.job.time.shutter / self.timeline.scale,
+            )  # fmt: skip
+
+    def ride(self, view: View | None) -> None:
+        """Let Blender's camera go along with the file's own while the shutter is open.
+
+        Args:
+            view: Whose camera; ``None`` lets it stand where it was put.
+        """
+        camera = self._camera
+        camera.constraints.clear()
+        if view is None or self.cameras is None:
+            return
+        (asset,) = self.assets.values()
+        if asset.normalization.handle is None:
+            # Where the scene was moved, the file's own camera was not.
+            follow = camera.constraints.new("COPY_TRANSFORMS")
+            follow.target = self.cameras.object_of(view)
 
     def _set_up_render(self) -> None:
         """Everything that decides a pixel and that no job changes, set and read back."""

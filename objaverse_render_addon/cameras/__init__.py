@@ -13,6 +13,7 @@ Conventions, everywhere in this package:
 from __future__ import annotations
 
 from .camera import Camera, Rig, View, blender_lens, intrinsics_from_fov, look_at_pose
+from .files import keyed_views
 from .sampling import FRAME_MARGIN, draw, fitting_radius, sample_views
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "draw",
     "fitting_radius",
     "intrinsics_from_fov",
+    "keyed_views",
     "look_at_pose",
     "sample_views",
 ]

@@ -143,11 +143,14 @@ class View:
         pose: ``radius``, ``azimuth_degrees``, ``elevation_degrees``, ``fov_degrees`` (across the
             shorter side) as sampled; ``attempt`` where the view was drawn again,
             ``moved_from_radius`` where it was moved back. Empty for poses from a file.
+        clip: Nearest and farthest distance that it shows, scene units; ``None`` where that is all
+            that there is.
     """
 
     index: int
     camera: Camera
     pose: dict[str, float] = field(default_factory=dict)
+    clip: tuple[float, float] | None = None
 
 
 def intrinsics_from_fov(

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import InvalidJob
-from ..job import PASS_NAMES, PATTERNS, RECIPES, JobField, RenderJob, job_fields, recipe_named
+from ..job import (
+    PASS_NAMES,
+    PATTERNS,
+    RECIPES,
+    JobField,
+    Lighting,
+    RenderJob,
+    job_fields,
+    recipe_named,
+)
 from ..passspec import MOVING, STILL_PASSES
 
 __all__ = ["JOB_FLAGS", "add_job_flags", "flags_of", "job_of", "joined"]
@@ -183,6 +192,7 @@ def job_of(options: argparse.Namespace) -> RenderJob:
         ("lighting.hdri", "lighting.mode", "hdri"),
         ("cameras.file", "cameras.pattern", "file"),
         ("pixels.class_table", "pixels.classes", "table"),
+        ("cameras.scene_cameras", "cameras.pattern", "scene"),
     ):
         if values.get(path):
             values.setdefault(mode, meaning)
@@ -193,6 +203,9 @@ def job_of(options: argparse.Namespace) -> RenderJob:
         # A job file's or a recipe's ranges belong to the pattern that the flag overrides.
         for name in ("views", "radius", "elevation", "fov", "framing"):
             values.setdefault(f"cameras.{name}", None)
+    if values.get("cameras.pattern") == "scene" and job.lighting == Lighting():
+        # Its cameras see the scene in its own light.
+        values.setdefault("lighting.mode", "keep")
     _choose_time(job, values)
     try:
         return job.with_values(values)

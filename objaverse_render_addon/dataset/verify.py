@@ -129,6 +129,7 @@ def _frame(
         reader.view(position), time or 0, time is not None, arrays, tuple(box) if box else None
     )
     frame.view_dependent = bool(reader.metadata.get("materials", {}).get("view_dependent"))
+    frame.blurred = bool(reader.metadata["job"].get("time", {}).get("motion_blur"))
     frame.normal_space = "world" if space == "world" else "camera"
     return frame
 

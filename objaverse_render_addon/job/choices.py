@@ -26,6 +26,7 @@ Pattern = Literal[
     "zero123plus",
     "g-objaverse",
     "file",
+    "scene",
 ]
 Framing = Literal["allow", "fit", "resample"]
 ClassSource = Literal["name", "collection", "property", "table"]

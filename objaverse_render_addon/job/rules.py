@@ -292,6 +292,14 @@ class CameraRules:
         label="Camera File",
         name="camera_file",
     )
+    scene_cameras: str | None = setting(
+        None,
+        "names of the file's own cameras that are taken, separated by commas; implies the cameras "
+        "scene",
+        unset="all of them",
+        form="action",
+        younger=True,
+    )
     pixel_aspect: float = setting(
         1.0, "height of a pixel over its width", low=0.05, high=20
     )
@@ -305,11 +313,17 @@ class CameraRules:
 
     def __post_init__(self) -> None:
         # What a resolved job has of them, the file decides.
-        check_fields(self, "cameras.", ("radius", "fov") if self.pattern == "file" else ())
+        given = PATTERNS[self.pattern].given if self.pattern in PATTERNS else False
+        check_fields(self, "cameras.", ("radius", "fov") if given else ())
         check(self.turns != 0, "cameras.turns 0 makes no orbit.")
-        if self.pattern == "file":
-            self._check_file()
-        else:
+        check(
+            self.scene_cameras is None or self.pattern == "scene",
+            f"cameras.scene_cameras is given, but the pattern is {self.pattern}.",
+            "Use --cameras scene.",
+        )
+        if given:
+            self._check_given()
+        if self.pattern != "file":
             check(
                 self.file is None,
                 f"cameras.file is given, but the pattern is {self.pattern}.",
@@ -368,20 +382,22 @@ class CameraRules:
                 "cameras.elevation below the horizon leaves nothing of the northern hemisphere.",
             )
 
-    def _check_file(self) -> None:
+    def _check_given(self) -> None:
         check(
-            bool(self.file), "cameras.file has no path, but the pattern is file.",
+            bool(self.file) or self.pattern != "file",
+            "cameras.file has no path, but the pattern is file.",
             "Give --camera-file PATH.",
         )
         check(
             self.framing in (None, "allow"),
-            f"cameras.framing {self.framing}: poses from a file are taken as they are.",
+            f"cameras.framing {self.framing}: poses of the cameras {self.pattern} are taken as "
+            "they are.",
         )
         # What a resolved job holds is no wish of the user's.
         unused = {
-            "radius": PATTERNS["file"].radius,
-            "elevation": PATTERNS["file"].elevation,
-            "fov": PATTERNS["file"].fov,
+            "radius": PATTERNS[self.pattern].radius,
+            "elevation": PATTERNS[self.pattern].elevation,
+            "fov": PATTERNS[self.pattern].fov,
             "only_northern_hemisphere": False,
             "pixel_aspect": 1.0,
             "shift": (0.0, 0.0),
@@ -389,7 +405,7 @@ class CameraRules:
         for name, default in unused.items():
             check(
                 getattr(self, name) in (None, default),
-                f"cameras.{name} is given, but the file of poses decides it.",
+                f"cameras.{name} is given, but the cameras {self.pattern} decide it.",
             )
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..dataset import metadata
+from ..dataset.blocks import FRAMES, Blocks
 from ..dataset.previews import Previews
 from ..dataset.writer import DatasetWriter
 from ..errors import UnknownRequest
+from ..files import file_sha256
 from ..frame import Frame, FrameSink, Tee
 from ..job import RenderJob
 from .channel import described, store_arrays
@@ -117,25 +119,31 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
             found["engine"]["sandbox"] = os.environ.get(STANDS, "")
             return found
 
+        shots = session.shots()
+        total = len(shots)
+        blocks = None
+        if job.time.frames is not None and total > FRAMES:
+            made_of = (session.made_of, job.fingerprint(), file_sha256(Path(request.path)), total)
+            blocks = Blocks(Path(request.out), request.asset_id, repr(made_of), total)
+        earlier = blocks.views if blocks is not None else []
         # However the work was split up, the same data are the same files: the job as asked for.
         writer = DatasetWriter(
             Path(request.out), request.asset_id, job,
             path=Path(request.path), source=request.source, known=request.provenance,
-            scratch=worker.scratch, facts=facts, started=started,
+            scratch=worker.scratch, facts=facts, started=started, blocks=blocks,
         )  # fmt: skip
         worker.using(writer)
         sinks: list[FrameSink] = [writer]
-        shots = session.shots()
-        total = len(shots)
         previews = None
         if request.previews:
             previews = Previews(Path(request.previews), request.asset_id, job, total)
             sinks.append(previews)
-        sinks.append(_Told(request.asset_id, total, previews, turn))
+        sinks.append(_Told(request.asset_id, len(earlier), total, previews, turn))
         turn.send(Stage(request.asset_id, "render"))
         pipeline.deliver(
-            session.renderer, shots, Tee(*sinks), useful=True, canceled=turn.canceled
-        )
+            session.renderer, shots[len(earlier) :], Tee(*sinks), useful=True,
+            canceled=turn.canceled, earlier=earlier,
+        )  # fmt: skip
         worker.close(writer)
         if previews is not None:
             previews.close()
@@ -158,9 +166,11 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
 class _Told(FrameSink):
     """A sink that says what was done with a frame."""
 
-    def __init__(self, asset_id: str, total: int, previews: Previews | None, turn: Turn) -> None:
+    def __init__(
+        self, asset_id: str, given: int, total: int, previews: Previews | None, turn: Turn
+    ) -> None:
         self._asset_id, self._total, self._previews, self._turn = asset_id, total, previews, turn
-        self._given = 0
+        self._given = given
 
     def frame(self, _: Frame) -> None:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""

@@ -267,3 +267,37 @@ def test_a_dataset_has_times_and_reads_back(folder: Path, tmp_path: Path):
         inside = scenes.interior(np.isfinite(truth))
         assert np.abs(depth - truth)[inside].max() < 2e-3
     assert verify_asset(asset).failed == []
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_motion_blur_is_in_the_picture_and_nowhere_else(scale: float, folder: Path):
+    def glow(_: Any) -> None:
+        import bpy
+
+        bpy.data.objects["Box"].data.materials.append(scenes.emission((1, 1, 1)))
+
+    path = moving.write(folder / "blur.blend", "translating", glow)
+    # From above, what moves along X is smeared along the rows.
+    pose = scenes.look_at((1, 0.25, 8), (1, 0.25, 0), roll=-90)
+    file = scenes.camera_file(folder / "above.json", [pose], scenes.lens(40, (96, 80)))
+    values = {**file, **GEOMETRY, "pixels.passes": ["rgb", "depth", "mask"], "engine.samples": 64,
+              "time.frames": str(round(5 * scale)), "time.scale": scale,
+              "lighting.background": None}  # fmt: skip
+    (sharp,) = scenes.shoot(path, values)
+    (blurred,) = scenes.shoot(
+        path, {**values, "time.motion_blur": True, "time.shutter": 2.0 * scale}
+    )
+    for name in ("depth", "mask"):
+        np.testing.assert_array_equal(sharp.passes[name], blurred.passes[name])
+    alpha = [frame.passes["rgb"][..., 3].astype(float) / 255 for frame in (sharp, blurred)]
+    # It goes a quarter of a unit a frame; open for two frames, that is half a unit.
+    k = sharp.camera.intrinsics[0, 0]
+    along = 0 if np.ptp(np.nonzero(alpha[1].sum(0) > 0.5)[0]) == np.ptp(
+        np.nonzero(alpha[0].sum(0) > 0.5)[0]
+    ) else 1
+    wide = [np.count_nonzero((one > 0.02).any(axis=1 - along)) for one in alpha]
+    # The top of the box is 7.7 from the camera.
+    assert wide[1] - wide[0] == pytest.approx(0.5 * k / 7.7, abs=2.5)
+    assert alpha[1].sum() == pytest.approx(alpha[0].sum(), rel=0.03)
+    assert scenes.failed_checks(blurred) == []
+    assert not any(check.name == "alpha_agrees_with_mask" for check in blurred.checks)

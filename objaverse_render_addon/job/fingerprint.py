@@ -39,10 +39,10 @@ def fingerprint_of(job: dict[str, Any], without: Iterable[str] = ()) -> str:
         if section and not job[section]:
             # Of a section that came later nothing is left, as if it had not come.
             del job[section]
-    data = earlier_form(job)
     for section, key in _NAMED:
-        if data[section].get(key) is not None:
-            data[section] = {**data[section], key: _content(data[section][key])}
+        if job[section].get(key) is not None:
+            job[section] = {**job[section], key: _content(job[section][key])}
+    data = earlier_form(job)
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 

@@ -267,6 +267,9 @@ WRONG = [
     ("pixels.passes", ["rgb", "deph"]),
     ("pixels.passes", [1]),
     ("pixels.normal_space", "object"),
+    ("pixels.classes", "colour"),
+    ("pixels.class_property", 3),
+    ("pixels.class_table", "classes.csv"),
     ("files.geometry", "png"),
     ("files.layout", "rar"),
 ]
@@ -486,11 +489,14 @@ def test_the_fingerprint_ignores_device_threads_and_witness_and_only_those(field
         "cameras.file": {"cameras.pattern": "file", "cameras.file": "other.json"},
         "cameras.pattern": {"cameras.pattern": "zero123"},
         "cameras.scene_cameras": {"cameras.scene_cameras": "Left"},
+        "pixels.classes": {"pixels.classes": "collection"},
+        "pixels.class_table": {"pixels.class_table": "other.csv"},
     }.get(field, {field: leaves((FROM_FILE if of_time else DRAWN).to_dict())[field]})
     start = {
         "lighting.hdri": RenderJob(lighting=Lighting(mode="hdri", hdri="one.exr")),
         "cameras.file": FROM_FILE,
         "cameras.scene_cameras": OF_SCENE,
+        "pixels.class_table": RenderJob(pixels=Pixels(classes="table", class_table="one.csv")),
     }.get(field, RenderJob(time=TimeRules(frames="all")) if of_time else RenderJob())
     changed = start.with_values(other)
     assert changed != start

@@ -83,6 +83,13 @@ class RenderJob:
             "asked for.",
             "Give --frame or --frames.",
         )
+        moving = [name for name in self.pixels.passes if name in MOVING]
+        check(
+            not moving or self.time.frames is not None,
+            f"pixels.passes has {', '.join(moving)}, but there are no frames between which "
+            "something moves.",
+            "Add --frames all.",
+        )
         if self.engine.engine == "workbench":
             check(
                 self.lighting.mode != "hdri",

@@ -138,6 +138,7 @@ BY_MEANING = {
     "dataset.torch": "rgb",
     "dataset.turntable": "rgb",
     "dataset.verify": "depth distance mask normal object_index position rgb",
+    "motion.agreement": "depth instance_index mask object_index position scene_flow",
     "frame": "depth normal object_index position",
     "job.recipes": "albedo depth mask normal rgb roughness_metallic",
     "ui.panels.job": "semantic_index",

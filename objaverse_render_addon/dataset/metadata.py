@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from ..assets.embedded_license import embedded_license
 from ..files import file_sha256
-from ..frame import Bounds, Frame
+from ..frame import Bounds, Frame, FrameKey
 from ..job import RenderJob
-from ..passspec import PASSES, Pass
+from ..passspec import MOVING, PASSES, Pass
 from .layout import pass_file
 
 __all__ = ["CONVENTIONS", "SCHEMA_VERSION", "asset_record", "source_record", "view_record"]
@@ -33,6 +33,9 @@ CONVENTIONS: Final = {
     "fov_degrees": "across the shorter side of the image",
     "sampling": "rgb and rgb_linear are antialiased; all other passes are sampled once, at the "
     "pixel's centre, and are valid on exactly the mask's pixels",
+    "motion": "flow, scene flow and occlusion are of the frame that an entry of views names as its "
+    "next (forward) or previous (backward); nan, and occlusion 3, where there is none or the "
+    "surface cannot be followed there",
     "normalization": "normalised = scale * original + translation",
     **{spec.name: spec.convention for spec in PASSES.values() if spec.convention},
 }
@@ -69,6 +72,10 @@ def source_record(
     return record
 
 
+def _place(key: FrameKey | None) -> dict[str, int | None] | None:
+    return None if key is None else {"view": key.view, "time": key.time}
+
+
 def view_record(frame: Frame, job: RenderJob, index: int | None = None) -> dict[str, Any]:
     """One entry of ``views``: one view at one time, and it says both.
 
@@ -86,6 +93,11 @@ def view_record(frame: Frame, job: RenderJob, index: int | None = None) -> dict[
         "index": frame.view.index if index is None else index,
         "view": frame.view.index,
         **({"time": frame.time} if frame.timed else {}),
+        **(
+            {"previous": _place(frame.previous), "next": _place(frame.next)}
+            if set(MOVING) & set(job.pixels.passes)
+            else {}
+        ),
         **files,
         "width": camera.width,
         "height": camera.height,

@@ -18,7 +18,6 @@ import pytest
 
 from objaverse_render_addon.cameras import Camera, View
 from objaverse_render_addon.frame import Frame, Shot, linked
-from objaverse_render_addon.timeline import Timeline
 
 from . import scenes
 
@@ -159,11 +158,9 @@ def standing(_: int) -> Any:
     return scenes.look_at((0.8, -5.5, 4.5), (0.2, 0, 0), roll=10)
 
 
-def shots_of(session: Any, frames: str, pose: Any, lens: dict[str, float]) -> list[Shot]:
+def shots_of(session: Any, pose: Any, lens: dict[str, float]) -> list[Shot]:
     """One view through all frames, along a path of which the job itself knows nothing."""
     stage = session.stage
-    stage.timeline = Timeline.of([(None, 1, LAST)], frames)
-    stage.number_instances(stage.timeline.frames)
     size = int(lens["w"]), int(lens["h"])
     k = np.array([[lens["fl_x"], 0, lens["cx"]], [0, lens["fl_y"], lens["cy"]], [0, 0, 1]])
     return linked(
@@ -179,9 +176,10 @@ def opened(
     from objaverse_render_addon.blender import pipeline
 
     cameras = scenes.camera_file(path.parent / "cameras.json", [pose(1)], lens)
-    values = {"asset.normalize": "none", "pixels.passes": PASSES, **cameras, **values}
+    values = {"asset.normalize": "none", "pixels.passes": PASSES, "time.frames": frames,
+              **cameras, **values}  # fmt: skip
     session = scenes.open_scene(path, scenes.make_job(values))
-    shots = shots_of(session, frames, pose, lens)
+    shots = shots_of(session, pose, lens)
     yield session, list(pipeline.frames(session.renderer, shots))
     assert list(session.renderer.scratch.iterdir()) == []
 
@@ -320,3 +318,123 @@ def vectors_of(session: Any, frame: Frame) -> dict[str, Any]:
     path.unlink()
     return {letter: next(data for name, data in channels.items()
                          if name.endswith(f"Vector.{letter}")) for letter in "XYZW"}  # fmt: skip
+
+
+# --- As a data set --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def dataset(bodies: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two views through five frames, as the worker writes them, with motion blur in RGB."""
+    out = tmp_path_factory.mktemp("flow-set")
+    poses = [standing(1), orbiting(6)]
+    cameras = scenes.camera_file(out / "cameras.json", poses, scenes.lens(48, (96, 80)))
+    values = {
+        **cameras, "asset.normalize": "none", "time.frames": "1:13:3", "files.layout": "folder",
+        "time.motion_blur": True, "pixels.passes": ["rgb", *PASSES],
+    }  # fmt: skip
+    return scenes.write_asset(bodies, out / "data", values)
+
+
+def test_a_dataset_with_motion_reads_back_and_is_right(dataset: Path) -> None:
+    import json
+
+    from objaverse_render_addon.dataset.reader import AssetReader
+    from objaverse_render_addon.dataset.verify import verify_asset
+    from tests.test_schema import problems
+
+    said = json.loads((dataset / "metadata.json").read_text())
+    assert problems(said) == []
+    first, last = said["views"][0], said["views"][-1]
+    assert (first["previous"], first["next"]) == (None, {"view": 0, "time": 4})
+    assert (last["previous"], last["next"]) == ({"view": 1, "time": 10}, None)
+    assert {what["name"] for what in said["ids"]["instance_index"].values()} == {
+        body.name for body in BODIES
+    }
+    assert said["ids"]["instance_index"]["1"]["asset"] == "bodies"
+    verdict = verify_asset(dataset)
+    assert verdict.failed == []
+    assert not [name for name in verdict.doubts if "flow" in name or "occlusion" in name]
+    with AssetReader(dataset) as reader:
+        frame = reader.read(2, ["flow_forward"])["flow_forward"]
+        assert np.nanmax(np.abs(frame)) > 2 and frame.dtype == np.float32
+        assert reader.places_beside(2) == (0, 4)
+
+
+def _sign(flow: Any, _: Any) -> Any:
+    return -flow
+
+
+def _lost(flow: Any, _: Any) -> Any:
+    return flow * np.array([1, 0], np.float32)
+
+
+def _turned(flow: Any, _: Any) -> Any:
+    return flow * np.array([1, -1], np.float32)
+
+
+def _exchanged(flow: Any, _: Any) -> Any:
+    return flow[..., ::-1]
+
+
+def _stale(_: Any, earlier: Any) -> Any:
+    return earlier
+
+
+SPOILT = {"sign": _sign, "lost": _lost, "turned": _turned, "exchanged": _exchanged, "stale": _stale}
+KEPT = {
+    "all": set(PASSES),
+    "flow-alone": {"mask", "flow_forward", "flow_backward", "occlusion_forward",
+                   "occlusion_backward", "instance_index"},
+    "one-way": {"mask", "position", "instance_index", "flow_forward", "scene_flow"},
+}  # fmt: skip
+
+
+def spoilt(dataset: Path, folder: Path, keep: set[str]) -> Path:
+    """A copy with fewer passes."""
+    import json
+    import shutil
+
+    path = folder / "asset"
+    shutil.copytree(dataset, path)
+    said = json.loads((path / "metadata.json").read_text())
+    said["passes"] = {name: what for name, what in said["passes"].items() if name in keep}
+    said["render_settings"]["modalities"] = [name for name in PASSES if name in keep]
+    for view in said["views"]:
+        for name in ["image", *PASSES]:
+            if name not in keep:
+                view.pop(name, None)
+    (path / "metadata.json").write_text(json.dumps(said))
+    return path
+
+
+@pytest.mark.parametrize("kept", KEPT)
+@pytest.mark.parametrize("how", SPOILT)
+def test_verify_finds_flow_that_is_wrong(
+    dataset: Path, tmp_path: Path, how: str, kept: str
+) -> None:
+    from objaverse_render_addon.dataset.verify import verify_asset
+
+    path = spoilt(dataset, tmp_path, KEPT[kept])
+    assert verify_asset(path).failed == []
+    file, earlier = path / "000_0007_flow_forward.npy", path / "000_0004_flow_forward.npy"
+    seen = np.load(path / "000_0007_mask.npy") == 1
+    flow = SPOILT[how](np.load(file), np.load(earlier))
+    flow = np.where(seen[..., None], np.nan_to_num(flow), 0).astype(np.float32)
+    np.save(file, flow)
+    failed = verify_asset(path).failed
+    assert any("flow_" in line and "view 0 at frame 7" in line for line in failed), failed
+
+
+@pytest.mark.parametrize("kept", ["all", "flow-alone"])
+def test_verify_finds_directions_that_are_exchanged(
+    dataset: Path, tmp_path: Path, kept: str
+) -> None:
+    from objaverse_render_addon.dataset.verify import verify_asset
+
+    path = spoilt(dataset, tmp_path, KEPT[kept])
+    one, two = sorted(path.glob("000_0007_flow_*.npy"))
+    swap = np.load(one), np.load(two)
+    np.save(one, swap[1])
+    np.save(two, swap[0])
+    assert any("flow_" in line for line in verify_asset(path).failed)

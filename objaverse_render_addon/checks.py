@@ -126,9 +126,15 @@ def _within(frame: Frame, bounds: Bounds) -> bool:
 
 def _check_finite(frame: Frame) -> Check:
     finite = all(
-        np.isfinite(data).all() for data in frame.passes.values() if data.dtype.kind == "f"
+        not np.isinf(data).any() if _may_be_unknown(name) else np.isfinite(data).all()
+        for name, data in frame.passes.items()
+        if data.dtype.kind == "f"
     )
     return _graded("finite", float(finite), False, not finite)
+
+
+def _may_be_unknown(name: str) -> bool:
+    return name in PASSES and PASSES[name].unknown is not None
 
 
 def _check_limits(frame: Frame) -> Check:
@@ -136,6 +142,10 @@ def _check_limits(frame: Frame) -> Check:
     for name, data in frame.passes.items():
         if name in PASSES and data.size:
             low, high = PASSES[name].limits
+            if _may_be_unknown(name):
+                data = data[~np.isnan(data)]
+                if not data.size:
+                    continue
             low, high = min(low, PASSES[name].invalid), max(high, PASSES[name].invalid)
             beyond = max(beyond, low - float(data.min()), float(data.max()) - high)
     return _graded("values_in_limits", beyond, False, beyond > 1e-4)

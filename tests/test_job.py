@@ -63,7 +63,8 @@ DRAWN = RenderJob(
     engine=EngineSettings(
         engine="eevee", samples=3, denoise=False, device="optix", threads=2, alpha_threshold=0.75
     ),
-    pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world"),
+    pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world",
+                  classes="table", class_property="kind", class_table="classes.csv"),
     files=Files(
         geometry="exr", layout="folder", geometry_files=("voxels", "mesh"), geometry_points=1_000
     ),
@@ -278,6 +279,9 @@ WRONG = [
     ("pixels.passes", ["rgb", "deph"]),
     ("pixels.passes", [1]),
     ("pixels.normal_space", "object"),
+    ("pixels.classes", "colour"),
+    ("pixels.class_property", 3),
+    ("pixels.class_table", "classes.csv"),
     ("files.geometry", "png"),
     ("files.layout", "rar"),
     ("files.geometry_files", ["meshes"]),
@@ -504,6 +508,8 @@ def test_the_fingerprint_ignores_device_threads_and_witness_and_only_those(field
         "cameras.pattern": {"cameras.pattern": "zero123"},
         "cameras.ortho": {"cameras.projection": "orthographic", "cameras.ortho": 1.25},
         "cameras.scene_cameras": {"cameras.scene_cameras": "Left"},
+        "pixels.classes": {"pixels.classes": "collection"},
+        "pixels.class_table": {"pixels.class_table": "other.csv"},
     }.get(field)
     if other is None:
         usual = leaves(RenderJob().to_dict())[field]
@@ -514,6 +520,7 @@ def test_the_fingerprint_ignores_device_threads_and_witness_and_only_those(field
         "cameras.file": FROM_FILE,
         "cameras.ortho": RenderJob(cameras=CameraRules(projection="orthographic")),
         "cameras.scene_cameras": OF_SCENE,
+        "pixels.class_table": RenderJob(pixels=Pixels(classes="table", class_table="one.csv")),
     }.get(field, RenderJob(time=TimeRules(frames="all")) if of_time else RenderJob())
     changed = start.with_values(other)
     assert changed != start
@@ -629,7 +636,7 @@ def test_the_choices_of_a_field_are_those_of_its_type():
     fields = job_fields()
     assert fields["cameras.pattern"].choices == typing.get_args(choices.Pattern)
     assert fields["asset.normalize"].choices == typing.get_args(choices.Normalization)
-    assert sum(bool(field.choices) for field in fields.values()) == 18
+    assert sum(bool(field.choices) for field in fields.values()) == 19
 
 
 def test_a_setting_is_described_at_its_field_and_nowhere_else():

@@ -299,7 +299,7 @@ def file_output_path(node: Any, scene: bpy.types.Scene) -> Path:
 
 def pass_socket(node: Any, name: str) -> Any:
     """Output of a Render Layers node, by the name it has had since 5.0."""
-    old = {"Object Index": "IndexOB"}
+    old = {"Object Index": "IndexOB", "Material Index": "IndexMA"}
     return node.outputs.get(name) or node.outputs[old[name]]
 
 

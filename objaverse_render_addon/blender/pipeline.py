@@ -159,6 +159,7 @@ def _overlapped(
                 yield frame, completed
                 # The first view and the one before are the witnesses for the next.
                 recent[1:] = [frame]
+    renderer.tidy()
 
 
 def _batches(shots: Sequence[Shot], most: int) -> Iterator[list[Shot]]:

@@ -6,20 +6,23 @@ import contextlib
 import math
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import bpy
 import numpy as np
 
-from ..cameras import Camera, draw
+from ..cameras import Camera, View, draw
 from ..checks import check_color, check_geometry
 from ..dataset.images import cycles_seconds, encode_srgb8, half_floats, read_exr
 from ..errors import DiskFull, RenderError, RenderFailed
-from ..frame import Check, Frame, Shot, assemble, unwritten
+from ..frame import Bounds, Check, Frame, FrameKey, RawChannels, Shot, assemble, unwritten
+from ..motion import Elsewhen, Moment
 from ..passspec import PICTURES
 from ..witness import HeldSurface, Witness
 from . import compat
@@ -32,6 +35,52 @@ BOX_MARGIN: Final = 3
 """Pixels around the object's projected box that are rendered for RGB. The pixel filter needs
 1.5 of them; wider margins change nothing, with the denoiser or without (benchmarks/denoise.py)."""
 _NO_ROOM: Final = 1 << 20
+
+
+class _Rendered:
+    """A view's geometry in its file, which is gone as soon as it was read, from any thread.
+
+    Args:
+        read: Gives the channels of a file, and removes it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        view: View,
+        time: int,
+        bounds: Bounds,
+        box: tuple[float, float, float, float] | None,
+        read: Callable[[Path], dict[str, Any]],
+    ) -> None:
+        self.path, self.view, self.time, self.bounds, self.box = path, view, time, bounds, box
+        self._read, self._lock = read, Lock()
+        self._channels: dict[str, Any] | None = None
+        self._depth: Any = None
+
+    def channels(self) -> dict[str, Any]:
+        """All of them; once."""
+        with self._lock:
+            self._load()
+            assert self._channels is not None
+            channels, self._channels = self._channels, None
+            return channels
+
+    def depth(self) -> Any:
+        """(H, W) float32, planar, 0 where nothing is."""
+        with self._lock:
+            self._load()
+            return self._depth
+
+    @property
+    def taken(self) -> bool:
+        """Whether the channels were read already."""
+        return self._depth is not None and self._channels is None
+
+    def _load(self) -> None:
+        if self._depth is None:
+            self._channels = self._read(self.path)
+            self._depth = RawChannels(self._channels, self.view.camera, "world").depth
 
 
 class Renderer:
@@ -55,6 +104,9 @@ class Renderer:
         self._held = held
         self.job = stage.job
         self._before: Frame | None = None
+        self._unread: dict[Path, _Rendered] = {}
+        self._neighbours: dict[FrameKey, _Rendered] = {}
+        self._of_version = 0
         self._output = setup_passes(stage.scene, stage.layer, self.job.pixels.passes, scratch)
 
     def render(self, shot: Shot, witnesses: Iterable[Frame] = ()) -> Frame:
@@ -82,42 +134,114 @@ class Renderer:
     def geometry(self, shots: Iterable[Shot]) -> Iterator[tuple[Frame, Path]]:
         """Render the geometry of shots, one after the other.
 
+        What is before and after shots is rendered too where it has to be known what hides what, each
+        once: in the order of time, which takes longer to change than the view.
+
         Yields:
             A frame without arrays, and the file that :meth:`read_geometry` reads them from.
         """
         stage = self.stage
         since = time.perf_counter()
+        shots = list(shots)
+        needed = {shot.key: self._needed(shot) for shot in shots}
+        order = {one.key: one for ones in needed.values() for one in ones}
+        if stage.numbering.sees:
+            order = dict(sorted(order.items(), key=lambda item: item[1].time or 0))
+        rendered = self._known(shots)
+        waiting = deque(shots)
         with ExitStack() as undo:
             if stage.alpha.needed:
                 undo.enter_context(stage.alpha)
             stage.set_up_geometry()
-            for shot in shots:
-                if shot.time is not None and shot.time != stage.frame:
-                    stage.set_time(shot.time)
-                stage.ride(None)
-                seen = stage.look(shot.view)
-                box = stage.box_in(seen.camera)
-                self._set_border(seen.camera, box, 2)
-                set_output(self._output, self.scratch, f"geometry-{shot.key.stem}")
-                path = compat.file_output_path(self._output, stage.scene)
-                self._render(path)
-                frame = Frame(seen, stage.frame, shot.time is not None, bounds=stage.bounds)
-                frame.object_box = box
-                frame.view_dependent = bool(stage.alpha.of_the_view)
-                frame.constants = stage.constants
-                frame.normal_space = self.job.pixels.normal_space
-                frame.opaque = self.job.lighting.background is not None
-                frame.blurred = self.job.time.motion_blur
-                yield frame, path
+            for shot in order.values():
+                if shot.key not in rendered or (shot.key in needed and rendered[shot.key].taken):
+                    rendered[shot.key] = self._shoot(shot)
+                while waiting and all(one.key in rendered for one in needed[waiting[0].key]):
+                    done = waiting.popleft()
+                    frame = self._frame(done, rendered)
+                    mine = rendered[done.key]
+                    self._unread[mine.path] = mine
+                    yield frame, mine.path
         stage.watch.add("geometry", since)
         if not PICTURES.isdisjoint(self.job.pixels.passes):
             stage.set_up_color()
 
+    def _known(self, shots: list[Shot]) -> dict[FrameKey, _Rendered]:
+        """What was rendered for earlier shots, and is of use for some of these."""
+        if not self.stage.numbering.sees:
+            return {}
+        times = {one.time for shot in shots for one in (shot, shot.previous) if one is not None}
+        if self._of_version != self.stage.version:
+            times = set()
+        self._of_version = self.stage.version
+        for key in [key for key in self._neighbours if key.time not in times]:
+            self._neighbours.pop(key).path.unlink(missing_ok=True)
+        return self._neighbours
+
+    def tidy(self) -> None:
+        """Remove what was rendered for shots that did not come."""
+        for one in self._neighbours.values():
+            one.path.unlink(missing_ok=True)
+        self._neighbours = {}
+
+    def _needed(self, shot: Shot) -> list[Shot]:
+        if not self.stage.numbering.sees:
+            return [shot]
+        return [shot, *(one for one in (shot.previous, shot.next) if one is not None)]
+
+    def _shoot(self, shot: Shot) -> _Rendered:
+        """Render the geometry of a shot."""
+        stage = self.stage
+        if shot.time is not None and shot.time != stage.frame:
+            stage.set_time(shot.time)
+        stage.ride(None)
+        seen = stage.look(shot.view)
+        box = stage.box_in(seen.camera)
+        self._set_border(seen.camera, box, 2)
+        set_output(self._output, self.scratch, f"geometry-{shot.key.stem}")
+        path = compat.file_output_path(self._output, stage.scene)
+        self._render(path)
+        return _Rendered(path, seen, stage.frame, stage.bounds, box, self._read)
+
+    def _frame(self, shot: Shot, rendered: dict[FrameKey, _Rendered]) -> Frame:
+        stage, mine = self.stage, rendered[shot.key]
+        frame = Frame(mine.view, mine.time, shot.time is not None, bounds=mine.bounds)
+        frame.object_box = mine.box
+        frame.view_dependent = bool(stage.alpha.of_the_view)
+        frame.constants = stage.constants
+        frame.normal_space = self.job.pixels.normal_space
+        frame.opaque = self.job.lighting.background is not None
+        frame.blurred = self.job.time.motion_blur
+        numbering = stage.numbering
+        if numbering.follows:
+            frame.previous = shot.previous.key if shot.previous else None
+            frame.next = shot.next.key if shot.next else None
+        frame.moment = Moment(
+            numbering.classes,
+            stage.things(frame.time) if numbering.lists else None,
+            self._elsewhen(shot.previous, rendered),
+            self._elsewhen(shot.next, rendered),
+        )
+        return frame
+
+    def _elsewhen(
+        self, shot: Shot | None, rendered: dict[FrameKey, _Rendered]
+    ) -> Elsewhen | None:
+        if shot is None or shot.time is None or not self.stage.numbering.follows:
+            return None
+        one = rendered.get(shot.key)
+        camera = self.stage.look(shot.view).camera if one is None else one.view.camera
+        depth = one.depth if one is not None else None
+        return Elsewhen(camera, self.stage.things(shot.time), depth)
+
     def read_geometry(self, frame: Frame, path: Path) -> Frame:
         """Fill a frame's passes but for colour; from any thread."""
         pixels = self.job.pixels
-        channels = self._read(path)
-        frame.passes = assemble(channels, frame.camera, pixels.passes, pixels.normal_space)
+        channels = self._unread.pop(path).channels()
+        frame.passes = assemble(
+            channels, frame.camera, pixels.passes, pixels.normal_space, frame.moment
+        )
+        frame.moment = None
         frame.unwritten = unwritten(channels, frame.passes["mask"])
         return frame
 

@@ -14,7 +14,7 @@ from .. import __version__
 from ..cameras import Rig, View, keyed_views, sample_views
 from ..dataset.shape_files import ShapeFiles, held
 from ..errors import InvalidJob
-from ..frame import Shot
+from ..frame import Shot, linked
 from ..job import RenderJob
 from ..shape.distance import need_library
 from ..witness import HeldSurface, Witness
@@ -170,14 +170,23 @@ class Session:
         for index in wanted:
             if not 0 <= index < len(self.views):
                 raise InvalidJob(f"There is no view {index}; the job has {len(self.views)}.")
-        times = self.stage.timeline.frames
-        if not times:
+        chosen = set(wanted)
+        if not self.stage.timeline.frames:
             return [Shot(self.views[index]) for index in wanted]
+        # Neighbours in time are those of the whole job, whatever part of it is asked for.
+        shots = linked(self._all_shots(), self.stage.timeline)
+        return [shot for shot in shots if shot.view.index in chosen]
+
+    def _all_shots(self) -> list[Shot]:
+        times = self.stage.timeline.frames
         if self.job.time.views_per_frame == "one":
             # In turn, and again from the first where there are more frames.
-            turns = [(time, place % len(self.views)) for place, time in enumerate(times)]
-            return [Shot(self._view(view, time), time) for time, view in turns if view in wanted]
-        return [Shot(self._view(index, time), time) for time in times for index in wanted]
+            count = len(self.views)
+            return [
+                Shot(self._view(place % count, time), time) for place, time in enumerate(times)
+            ]
+        count = len(self.views)
+        return [Shot(self._view(index, time), time) for time in times for index in range(count)]
 
     @property
     def warnings(self) -> list[str]:
@@ -230,6 +239,7 @@ class Session:
             "bounds": normalization.bounds,
             "engine": self._engine_record(),
             "object_names": self.asset.object_names,
+            "ids": self.stage.numbering.record(),
             "warnings": self.warnings,
             "seconds": dict(self.stage.watch.seconds),
         }

@@ -19,6 +19,7 @@ from ..cameras import Camera, View
 from ..errors import NoGeometry, StillAnimation
 from ..frame import Bounds
 from ..job import AssetRules, RenderJob
+from ..motion import Things
 from ..passspec import PASSES
 from ..timeline import Clip, Timeline
 from ..words import how_many
@@ -31,9 +32,12 @@ from .edits import Edits
 from .evaluated import Onlooker
 from .measuring import Measurement, bounds_of, measure, together
 from .normalization import normalize
+from .numbering import Numbering
 from .reach import Gate
 from .scene_cameras import SceneCameras
+from .surface_numbers import can_deform, number_faces
 from .surfaces import Surfaces
+from .things import Still, keys, things
 
 __all__ = ["BOUNCES", "FILTER_WIDTH", "Stage", "Stopwatch"]
 
@@ -56,6 +60,9 @@ _KNOWN_EXTENTS: Final = 64
 """Frames whose bounds are remembered: their geometry is rendered before their colour."""
 _FEW: Final = 32
 """Constant values of materials that each pixel is held against."""
+
+_MOMENTS: Final = 8
+"""Times whose things are kept: before, now and after, and some more for views side by side."""
 
 _OF_SETTINGS: Final = (
     "unclear-materials:", "unclear-transparency:", "materials-out-of-range:", "back-faces-shown:",
@@ -97,11 +104,13 @@ class Stage:
         filter_width: Of colour's pixel filter, in pixels, as Blender has it.
         timeline: The frames of what came first onto it, and what moments they show.
         frame: The animation frame that is shown, as the timeline counts.
+        version: Another as soon as something else is on it, or elsewhere.
         animation: Of what came first onto it.
         cameras: Its own, where the job wants them.
         motion: The farthest that a vertex of it moves within the wanted frames, as a share of the
             longest edge of the box of them all.
         constants: (N, channels) all values of a material pass, where they are few.
+        numbering: What ids stand for.
     """
 
     def __init__(self, job: RenderJob) -> None:
@@ -123,6 +132,7 @@ class Stage:
         self.cameras: SceneCameras | None = None
         self.motion = 0.0
         self.frame = 0
+        self.version = 0
         self._scene: Any = None
         self._camera: Any = None
         self._source_world: Any = None
@@ -130,6 +140,9 @@ class Stage:
         self._clocks: dict[str, Any] = {}
         self._still: dict[str, int] = {}
         self._together: dict[int, tuple[Bounds, npt.NDArray[np.float64]]] = {}
+        self.numbering = Numbering(job.pixels)
+        self._things: dict[int, Things] = {}
+        self._still_meshes: Still = {}
 
     # --- Assets ---------------------------------------------------------------------------------
 
@@ -359,6 +372,8 @@ class Stage:
 
     def _changed(self) -> None:
         self._together = {}
+        self._things.clear()
+        self.version += 1
 
     @property
     def bounds(self) -> Bounds:
@@ -486,7 +501,8 @@ class Stage:
         self.job = job
         kept = [text for text in self.warnings if not text.startswith(_OF_SETTINGS)]
         self.alpha = surfaces = Surfaces(job.engine.alpha_threshold, job.pixels.passes)
-        first = 1
+        self.numbering = Numbering(job.pixels)
+        self._still_meshes.clear()
         for asset in self.assets.values():
             asset.pass_edits.undo()
             of_the_view, converted = len(surfaces.of_the_view), len(surfaces.converted)
@@ -495,9 +511,10 @@ class Stage:
                 "view_dependent": sorted(surfaces.of_the_view[of_the_view:]),
                 "specular_glossiness": sorted(surfaces.converted[converted:]),
             }
-            asset.object_names = {}
-            if "object_index" in job.pixels.passes:
-                first = asset.number_objects(first)
+            self.numbering.add(asset)
+            if self.numbering.follows:
+                for obj in filter(can_deform, asset.contents["objects"]):
+                    number_faces(asset.pass_edits, obj)
         for name, those in (
             ("unclear-materials", surfaces.unclear),
             ("unclear-transparency", surfaces.unclear_opacity),
@@ -529,6 +546,56 @@ class Stage:
         compat.set_checked(self.layer, pass_alpha_threshold=job.engine.alpha_threshold)
         if self._camera is None:
             self._camera = new_camera(self.scene)
+        self.number_instances(self.timeline.frames or [self.frame])
+
+    def number_instances(self, times: Iterable[int]) -> None:
+        """Give everything that renders at some times its number, where a pass wants it.
+
+        Args:
+            times: Frames of the timeline, all of the job's, so that the numbers are the same
+                whichever of them are rendered.
+        """
+        self._things.clear()
+        if not self.numbering.lists:
+            times = ()
+        shown, found = self.frame, []
+        for frame in times:
+            if frame != self.frame:
+                self.set_time(frame)
+            found.append(self._look(keys))
+        if shown != self.frame:
+            self.set_time(shown)
+        self.numbering.finish(found)
+
+    def things(self, frame: int) -> Things:
+        """What renders at a frame of the timeline, of the clip that is shown."""
+        if frame not in self._things:
+            while len(self._things) >= _MOMENTS:
+                self._things.pop(next(iter(self._things)))
+            ids, shapes = self.numbering.ids, self.numbering.follows
+            still = self._still_meshes if self.numbering.sees else None
+            with self._clocks_at(frame):
+                self._things[frame] = self._onlooker.look(
+                    self.timeline.moment(frame),
+                    lambda graph: things(graph, ids, shapes=shapes, still=still),
+                    elsewhen=frame != self.frame,
+                )
+        return self._things[frame]
+
+    @contextlib.contextmanager
+    def _clocks_at(self, frame: int) -> Iterator[None]:
+        """Let drivers that read the time read another for a while."""
+        before = [(clock, clock.frame_current, clock.frame_subframe)
+                  for clock in self._clocks.values()]  # fmt: skip
+        whole = math.floor(self.timeline.moment(frame))
+        try:
+            for clock, _, _ in before:
+                clock.frame_current = whole
+                clock.frame_subframe = self.timeline.moment(frame) - whole
+            yield
+        finally:
+            for clock, current, subframe in before:
+                clock.frame_current, clock.frame_subframe = current, subframe
 
     @property
     def layer(self) -> Any:

@@ -19,6 +19,7 @@ from ..job import (
     job_fields,
     recipe_named,
 )
+from ..passspec import MOVING
 
 __all__ = ["JOB_FLAGS", "add_job_flags", "flags_of", "job_of", "joined"]
 
@@ -42,9 +43,14 @@ def _resolution(text: str) -> list[int]:
 
 
 def _names(among: tuple[str, ...], text: str) -> list[str]:
-    if text in ("all", "none"):
-        return list(among) if text == "all" else []
-    return [name.strip().replace("-", "_") for name in text.split(",") if name.strip()]
+    groups = {"none": [], "all": [name for name in among if name not in MOVING]}
+    if set(MOVING) <= set(among):
+        groups["motion"] = [*MOVING]
+    found: list[str] = []
+    for part in text.split(","):
+        name = part.strip().replace("-", "_")
+        found += groups.get(name, [name] if name else [])
+    return found
 
 
 def _background(text: str) -> list[float] | None:
@@ -87,6 +93,7 @@ _FORMS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
 # What the help says besides, where the words at the field cannot know it.
 _BESIDES: Final[dict[str, str]] = {
     "cameras.pattern": "; ".join(f"{name}, {item.about}" for name, item in PATTERNS.items()),
+    "pixels.passes": "all are those that need no frames, motion those that do",
     "lighting.background": "transparent, white, black, grey or #RRGGBB",
     "pixels.resolution": "one number for both",
 }
@@ -193,6 +200,7 @@ def job_of(options: argparse.Namespace) -> RenderJob:
         ("lighting.hdri", "lighting.mode", "hdri"),
         ("cameras.file", "cameras.pattern", "file"),
         ("cameras.ortho", "cameras.projection", "orthographic"),
+        ("pixels.class_table", "pixels.classes", "table"),
         ("cameras.scene_cameras", "cameras.pattern", "scene"),
     ):
         if values.get(path):

@@ -325,6 +325,21 @@ class AssetReader:
             self._places = {self.key(index): index for index in range(len(self))}
         return self._places[FrameKey(view, time)]
 
+    def places_beside(self, index: int) -> tuple[int | None, int | None]:
+        """Places of the entries that backward and forward motion of an entry lead to.
+
+        Raises:
+            TruncatedFile: The metadata name one that is not there.
+        """
+        record = self.views[index]
+        found = [record.get("previous"), record.get("next")]
+        with self._believing():
+            before, after = (
+                None if one is None else self.place(int(one["view"]), int(one["time"]))
+                for one in found
+            )
+        return before, after
+
     def seconds(self, index: int) -> float:
         """When an entry of :attr:`views` is, in seconds of how it plays; 0 where it is still.
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidJob
-from ..passspec import DEFAULT_PASSES, PASS_NAMES
+from ..passspec import DEFAULT_PASSES, MOVING, PASS_NAMES, STILL_PASSES
 from .convert import check, check_fields, read, to_toml
 from .earlier import EARLIER_SECTIONS, current_form
 from .fingerprint import differences, fingerprint_of
@@ -36,6 +36,7 @@ __all__ = [
     "PASS_NAMES",
     "PATTERNS",
     "RECIPES",
+    "STILL_PASSES",
     "WHOLE_SPHERE",
     "AssetRules",
     "CameraRules",
@@ -82,6 +83,13 @@ class RenderJob:
             f"asset.frame {self.asset.frame} is one still, but time.frames {self.time.frames} are "
             "asked for.",
             "Give --frame or --frames.",
+        )
+        moving = [name for name in self.pixels.passes if name in MOVING]
+        check(
+            not moving or self.time.frames is not None,
+            f"pixels.passes has {', '.join(moving)}, but there are no frames between which "
+            "something moves.",
+            "Add --frames all.",
         )
         if self.engine.engine == "workbench":
             check(

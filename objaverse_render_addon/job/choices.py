@@ -32,6 +32,7 @@ Pattern = Literal[
 TestPattern = Literal["orbit", "ring", "fibonacci", "random"]
 ProjectionName = Literal["perspective", "orthographic", "panorama", "fisheye"]
 Framing = Literal["allow", "fit", "resample"]
+ClassSource = Literal["name", "collection", "property", "table"]
 NormalSpace = Literal["camera", "world"]
 GeometryFormat = Literal["npy", "npz", "exr"]
 GEOMETRY_FILES: Final = ("mesh", "points", "voxels", "sdf")

@@ -9,6 +9,7 @@ from ..passspec import DEFAULT_PASSES, PASS_NAMES
 from ..timeline import frame_range
 from .choices import (
     GEOMETRY_FILES,
+    ClassSource,
     DeviceName,
     EngineName,
     Framing,
@@ -506,9 +507,37 @@ class Pixels:
         DEFAULT_PASSES, "what is written for each view", form="names", among=PASS_NAMES
     )
     normal_space: NormalSpace = setting("camera", "axes of the normal pass")
+    classes: ClassSource = setting(
+        "name",
+        "where the classes of semantic_index come from: objects' names without .001, their "
+        "collections, a custom property, or a table of names",
+        younger=True,
+    )
+    class_property: str = setting(
+        "category_id", "custom property that says an object's class", younger=True
+    )
+    class_table: str | None = setting(
+        None,
+        "CSV or JSON of name patterns and their classes; implies the classes table",
+        unset="none",
+        form="path",
+        younger=True,
+    )
 
     def __post_init__(self) -> None:
         check_fields(self, "pixels.")
+        if self.classes == "table":
+            check(
+                bool(self.class_table),
+                "pixels.class_table has no table, but the classes are those of a table.",
+                "Give --class-table PATH.",
+            )
+        else:
+            check(
+                self.class_table is None,
+                f"pixels.class_table is given, but the classes come from {self.classes}.",
+                "Use --classes table.",
+            )
         check(
             bool(self.passes), "pixels.passes is empty.", f"Choose from {', '.join(PASS_NAMES)}."
         )

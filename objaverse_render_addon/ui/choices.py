@@ -101,6 +101,12 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "metal": ("Metal", "An Apple GPU"),
     },
     "pixels.passes": {spec.name: (spec.label, spec.tip) for spec in PASSES.values()},
+    "pixels.classes": {
+        "name": ("Object Names", "An object's name without .001"),
+        "collection": ("Collections", "The collection that an object is in"),
+        "property": ("Property", "A custom property of the object or its data"),
+        "table": ("Table", "A file that says which names are of which class"),
+    },
     "pixels.normal_space": {
         "camera": ("Camera", "+X right, +Y up, +Z towards the camera"),
         "world": ("World", "The world's axes"),

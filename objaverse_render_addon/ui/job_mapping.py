@@ -74,6 +74,8 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
     values["asset.frame"] = settings.frame if settings.use_frame else None
     hdri = settings.lighting == "hdri"
     values["lighting.hdri"] = bpy.path.abspath(settings.hdri) if hdri else None
+    table = settings.classes == "table"
+    values["pixels.class_table"] = bpy.path.abspath(settings.class_table) if table else None
     background = _tidy(settings.background) if settings.use_background else None
     values["lighting.background"] = background
     values["pixels.resolution"] = [settings.resolution_x, settings.resolution_y]
@@ -168,6 +170,7 @@ def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
         "use_frame": job.asset.frame is not None,
         "use_stereo": cameras.stereo is not None,
         "hdri": job.lighting.hdri or "",
+        "class_table": job.pixels.class_table or "",
         "use_background": job.lighting.background is not None,
         "resolution_x": job.pixels.resolution[0],
         "resolution_y": job.pixels.resolution[1],

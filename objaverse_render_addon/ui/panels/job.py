@@ -225,6 +225,12 @@ class OBJAVERSE_PT_passes(Panel, bpy.types.Panel):
         for item in settings.bl_rna.properties["passes"].enum_items_static:
             column.prop_enum(settings, "passes", item.identifier)
         split.prop(settings, "normal_space")
+        if "semantic_index" in settings.passes:
+            split.prop(settings, "classes")
+            if settings.classes == "property":
+                split.prop(settings, "class_property", text="Property")
+            elif settings.classes == "table":
+                split.prop(settings, "class_table", text="Table")
         split.prop(settings, "geometry")
         split.prop(settings, "alpha_threshold", slider=True)
         column = split.column(heading="Geometry Files", align=True)

@@ -401,7 +401,7 @@ class Stage:
         return low[0], low[1], high[0], high[1]
 
     def set_up_geometry(self) -> None:
-        """One sample at the pixel's centre, into the compositor's file."""
+        """One sample at the pixel's centre."""
         scene = self.scene
         scene.render.engine = "CYCLES"
         compat.set_checked(scene.cycles, samples=1, use_denoising=False)
@@ -410,7 +410,6 @@ class Stage:
         )
         compat.set_checked(scene.cycles, seed=0)
         compat.set_checked(scene.render, use_border=False)
-        compat.set_compositing(scene, True)
 
     def set_up_color(self) -> None:
         """The job's engine and samples, into the render's own file."""

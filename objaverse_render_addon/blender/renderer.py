@@ -73,6 +73,10 @@ class Renderer:
         self.read_color(frame, self.color(frame), checks)
         return frame
 
+    def forget(self) -> None:
+        """The scene has changed: what was rendered before is no witness of what comes."""
+        self._before = None
+
     @property
     def shot_bytes(self) -> int:
         """Of temporary images that the geometry of one shot takes."""

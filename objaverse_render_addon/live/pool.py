@@ -29,7 +29,9 @@ from ..worker.protocol import Change, Opened
 from ..worker.wall import Sandbox
 from .frames import LiveFrame
 from .host import Changes, OpenedScene, RenderOptions
+from .mapping import Maps
 from .scene import Scene, Snapshot
+from .vram import VramLimit
 from .session import Opens
 from .worker_lane import WorkerLane
 
@@ -98,18 +100,20 @@ def start(
                 f"No GPU has {max_vram / 2**20:,.0f} MiB free.", hint="Lower --max-vram."
             )
         places = fitting
+    look = VramLimit(max_vram) if max_vram else lambda _: None
     lanes = [
         WorkerLane(
             place, blender=None if blender is None else Path(blender),
             scratch=None if scratch is None else Path(scratch), max_memory=max_memory,
             sandbox=sandbox, modules=modules, folders=[Path(one).absolute() for one in folders],
+            look=look,
         )
         for place in places
     ]  # fmt: skip
-    return Pool(lanes, max_vram=max_vram)
+    return Pool(lanes)
 
 
-class Pool(Opens):
+class Pool(Maps):
     """Workers, and the scenes that are open in them.
 
     A scene is held by whichever worker it is needed in: several render one animation, and where one
@@ -120,9 +124,9 @@ class Pool(Opens):
         workers: Their number.
     """
 
-    def __init__(self, lanes: list[WorkerLane], *, max_vram: int = 0, owned: bool = True) -> None:
+    def __init__(self, lanes: list[WorkerLane], *, owned: bool = True) -> None:
         super().__init__(self)
-        self._lanes, self._owned, self._max_vram = lanes, owned, max_vram
+        self._lanes, self._owned = lanes, owned
         self._changed = threading.Condition()
         self._scenes: dict[int, Scene] = {}
         self._numbers = itertools.count(1)
@@ -206,6 +210,10 @@ class Pool(Opens):
 
     # --- Host ------------------------------------------------------------------------------------
 
+    def where(self, path: str) -> str:
+        """See :class:`.host.Host`."""
+        return str(Path(path).absolute())
+
     def open_scene(
         self,
         path: str,
@@ -218,11 +226,10 @@ class Pool(Opens):
         owner: str = "",
     ) -> OpenedScene:
         """See :class:`.host.Host`."""
-        full = str(Path(path).absolute()) if path else ""
         scene = Scene(
-            next(self._numbers), path, full, name or Path(path).stem or "stage", job,
-            tuple(str(Path(one).absolute()) for one in folders), owner=owner,
-        )  # fmt: skip
+            next(self._numbers), path, path, name or Path(path).stem or "stage", job,
+            tuple(folders), owner=owner,
+        )
         with self._lane(scene, time.monotonic() + timeout) as lane:
             scene.threads = lane.place.threads
             message = lane.bring(scene.snapshot(), timeout, on_stage)
@@ -348,66 +355,9 @@ class Pool(Opens):
 
     # --- Functions over workers ------------------------------------------------------------------
 
-    def imap(
-        self, function: Callable[[Pool, _T], _R], items: Iterable[_T], *, workers: int = 0
-    ) -> Iterator[_R]:
-        """What a function makes of each item, in their order, several at a time.
-
-        Args:
-            function: Gets a pool of one worker that is its own for the time, and an item. What it
-                raises is raised here, in the item's turn; the rest goes on until then.
-            items: Taken as they are needed.
-            workers: The most that work at it; all otherwise.
-        """
-        count = min(workers or self.workers, self.workers)
-
-        def one(item: _T) -> _R:
-            with self.lend() as client:
-                return function(client, item)
-
-        pending: deque[Future[_R]] = deque()
-        with ThreadPoolExecutor(count, "live-map") as threads:
-            try:
-                for item in items:
-                    pending.append(threads.submit(one, item))
-                    if len(pending) >= 2 * count:
-                        yield pending.popleft().result()
-                while pending:
-                    yield pending.popleft().result()
-            finally:
-                for future in pending:
-                    future.cancel()
-
-    def map(
-        self, function: Callable[[Pool, _T], _R], items: Iterable[_T], *, workers: int = 0
-    ) -> list[_R]:
-        """The same, all at once."""
-        return list(self.imap(function, items, workers=workers))
-
-    def starmap(
-        self, function: Callable[..., _R], items: Iterable[Sequence[Any]], *, workers: int = 0
-    ) -> list[_R]:
-        """The same, each item being the arguments behind the first."""
-        return self.map(lambda client, item: function(client, *item), items, workers=workers)
-
-    def apply(self, function: Callable[..., _R], *arguments: Any) -> _R:
-        """What a function makes of one worker's pool and some arguments."""
-        with self.lend() as client:
-            return function(client, *arguments)
-
-    def apply_async(self, function: Callable[..., _R], *arguments: Any) -> Future[_R]:
-        """The same, later; in a coroutine, ``await asyncio.wrap_future(…)`` it."""
-        return _later(lambda: self.apply(function, *arguments))
-
-    def map_async(
-        self, function: Callable[[Pool, _T], _R], items: Iterable[_T], *, workers: int = 0
-    ) -> Future[list[_R]]:
-        """As :meth:`map`, later; in a coroutine, ``await asyncio.wrap_future(…)`` it."""
-        return _later(lambda: self.map(function, items, workers=workers))
-
     @contextlib.contextmanager
     def lend(self) -> Iterator[Pool]:
-        """One worker as a pool of its own, which nobody else uses meanwhile."""
+        """See :class:`.mapping.Maps`."""
         with self._lane(None) as lane:
             yield _Lent(lane)
 
@@ -621,18 +571,3 @@ class _Lent(Pool):
 
     def _idle(self) -> int:
         return 1
-
-
-def _later(task: Callable[[], _R]) -> Future[_R]:
-    future: Future[_R] = Future()
-
-    def work() -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            future.set_result(task())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=work, name="live-later", daemon=True).start()
-    return future

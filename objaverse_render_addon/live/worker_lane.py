@@ -76,6 +76,7 @@ class WorkerLane:
         sandbox: Sandbox,
         modules: Sequence[str],
         folders: Sequence[Path],
+        look: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.ring: Ring | None = None
         if sys.platform != "win32":
@@ -86,7 +87,7 @@ class WorkerLane:
         )
         self.supervisor = Supervisor(
             place, blender=blender, scratch=scratch, max_memory=max_memory, recycle=_ENDLESS,
-            sandbox=sandbox, folders=folders,
+            sandbox=sandbox, folders=folders, look=look,
             ring=self.ring.descriptor if self.ring is not None else None,
         )  # fmt: skip
         self.busy = False

@@ -24,6 +24,7 @@ __all__ = [
     "RING",
     "SCRATCH",
     "Answer",
+    "Attach",
     "Buffer",
     "Call",
     "Cancel",
@@ -40,6 +41,7 @@ __all__ = [
     "Hello",
     "Inspect",
     "Message",
+    "More",
     "Open",
     "Opened",
     "Quit",
@@ -186,6 +188,9 @@ class Render:
             draws.
         state: What the scene has to be in; ``None`` for whatever it is in.
         slots: Where in the ring frames may be put; then they come there.
+        options: For a server that shares the shots out: ``workers``, ``timeout``, ``deadline``,
+            ``at_least`` (the oldest state that frames may show), and ``credit``, the number of
+            frames that it may send before it is told of :class:`More`.
     """
 
     kind: ClassVar[str] = "render"
@@ -196,6 +201,33 @@ class Render:
     lane: str = "exact"
     state: int | None = None
     slots: Slots | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """Of a server: so many frames more may come. Not answered; also says that one is there.
+
+    Attributes:
+        request: Id of the request whose frames they are.
+    """
+
+    kind: ClassVar[str] = "more"
+    request: int = 0
+    frames: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Of a server: look at a scene that another client has open; answered by Opened or Failed.
+
+    Attributes:
+        ticket: That the other one was given.
+    """
+
+    kind: ClassVar[str] = "attach"
+    session: int
+    ticket: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +298,8 @@ Request: TypeAlias = (
     | Set
     | Change
     | Render
+    | Attach
+    | More
     | Inspect
     | Call
     | Close
@@ -371,6 +405,10 @@ class Opened:
         record: What the metadata say of the scene.
         facts: All that they are made of, see ``Session.facts``.
         found: What edits that it was opened with brought, as in :class:`Changed`.
+        state: Number of the state that it is in.
+        job: Of a server: as it is now.
+        ticket: Of a server: lets others look at it (:class:`Attach`); empty where one may not
+            change it oneself.
     """
 
     kind: ClassVar[str] = "opened"
@@ -380,6 +418,9 @@ class Opened:
     record: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     found: list[dict[str, Any]] = field(default_factory=list)
+    state: int = 0
+    job: dict[str, Any] = field(default_factory=dict)
+    ticket: str = ""
 
 
 @dataclass(frozen=True, slots=True)

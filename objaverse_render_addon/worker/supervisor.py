@@ -67,6 +67,8 @@ class Supervisor:
         folders: Where assets will lie, as far as that is known: a worker that is shut in is
             replaced when one lies elsewhere.
         ring: Descriptor of a :class:`.ring.Ring` that workers put frames into.
+        look: Called ten times a second with the worker's process id while it has a request; what
+            it raises ends both.
 
     Attributes:
         started: Workers that there were: what one of them held open, the next does not.
@@ -83,8 +85,10 @@ class Supervisor:
         sandbox: Sandbox = "auto",
         folders: Iterable[Path] = (),
         ring: int | None = None,
+        look: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.place = place
+        self._look = look
         self.started = 0
         self._ring = ring
         self._blender, self._scratch = blender, scratch
@@ -186,6 +190,7 @@ class Supervisor:
         number = self._request
 
         def watch() -> None:
+            self._look(worker.pid)
             used = worker.memory if self._max_memory else 0
             if used > self._max_memory:
                 raise OutOfMemory(

@@ -142,9 +142,9 @@ def _overlapped(
             if recent and recent[0].time != batch[0].time:
                 recent = []
             begun, decoded = [], []
-            for frame, path in renderer.geometry(batch):
+            for frame, rendered in renderer.geometry(batch):
                 begun.append(frame)
-                decoded.append(decoder.submit(renderer.read_geometry, frame, path))
+                decoded.append(decoder.submit(renderer.read_geometry, frame, rendered))
             for frame in begun:
                 checked = decoder.submit(renderer.check_geometry, frame, list(recent))
                 on_geometry(frame, checked)

@@ -23,6 +23,7 @@ from . import (
     merge,
     render,
     search,
+    serve,
     sheet,
     stats,
     status,
@@ -37,7 +38,7 @@ __all__ = ["main"]
 
 # In the order of --help.
 _COMMANDS = (
-    render, status, merge, verify, stats, export, gallery, sheet, turntable, search,
+    render, serve, status, merge, verify, stats, export, gallery, sheet, turntable, search,
     info, download, attribution, install, doctor,
 )  # fmt: skip
 

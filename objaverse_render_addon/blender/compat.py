@@ -18,6 +18,7 @@ __all__ = [
     "animated_paths",
     "call_operator",
     "compositor_tree",
+    "cycles_engine",
     "engine_id",
     "file_output_path",
     "find_operator",
@@ -26,6 +27,7 @@ __all__ = [
     "leave_extensions_alone",
     "make_file_output",
     "new_aov_output",
+    "old_pass_name",
     "pass_socket",
     "relative_path_options",
     "remove_compositor_tree",
@@ -253,8 +255,21 @@ def file_output_path(node: Any, scene: bpy.types.Scene) -> Path:
 
 def pass_socket(node: Any, name: str) -> Any:
     """Output of a Render Layers node, by the name it has had since 5.0."""
-    old = {"Object Index": "IndexOB"}
-    return node.outputs.get(name) or node.outputs[old[name]]
+    return node.outputs.get(name) or node.outputs[old_pass_name(name)]
+
+
+def old_pass_name(name: str) -> str:
+    """What a pass was called before 5.0."""
+    return {"Object Index": "IndexOB"}.get(name, name)
+
+
+def cycles_engine() -> Any:
+    """Cycles' class of a render engine; ``None`` where it is built in otherwise."""
+    try:
+        from cycles import CyclesRender
+    except ImportError:
+        return None
+    return CyclesRender if hasattr(CyclesRender, "render") else None
 
 
 def new_aov_output(tree: Any, name: str) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import bpy
 import numpy as np
@@ -20,9 +20,9 @@ from ..checks import check_color, check_geometry
 from ..dataset.images import cycles_seconds, encode_srgb8, half_floats, read_exr
 from ..errors import DiskFull, RenderError, RenderFailed
 from ..frame import Check, Frame, Shot, assemble, unwritten
-from ..passspec import PICTURES
+from ..passspec import PICTURES, Layer, layers_for
 from ..witness import Witness
-from . import compat
+from . import capture, compat
 from .passes import set_output, setup_passes
 from .stage import Stage
 
@@ -32,6 +32,9 @@ BOX_MARGIN: Final = 3
 """Pixels around the object's projected box that are rendered for RGB. The pixel filter needs
 1.5 of them; wider margins change nothing, with the denoiser or without (benchmarks/denoise.py)."""
 _NO_ROOM: Final = 1 << 20
+
+Raw: TypeAlias = capture.Taken | Path
+"""What Blender rendered: its channels, or the file that they are in."""
 
 
 class Renderer:
@@ -70,17 +73,21 @@ class Renderer:
         self.read_color(frame, self.color(frame), checks)
         return frame
 
+    def forget(self) -> None:
+        """The scene has changed: what was rendered before is no witness of what comes."""
+        self._before = None
+
     @property
     def shot_bytes(self) -> int:
         """Of temporary images that the geometry of one shot takes."""
         width, height = self.job.pixels.resolution
         return width * height * 4 * (8 + 3 * len(self.job.pixels.passes))
 
-    def geometry(self, shots: Iterable[Shot]) -> Iterator[tuple[Frame, Path]]:
+    def geometry(self, shots: Iterable[Shot]) -> Iterator[tuple[Frame, Raw]]:
         """Render the geometry of shots, one after the other.
 
         Yields:
-            A frame without arrays, and the file that :meth:`read_geometry` reads them from.
+            A frame without arrays, and what :meth:`read_geometry` reads them from.
         """
         stage = self.stage
         since = time.perf_counter()
@@ -94,24 +101,33 @@ class Renderer:
                 seen = stage.look(shot.view)
                 box = stage.box_in(seen.camera)
                 self._set_border(seen.camera, box, 2)
-                set_output(self._output, self.scratch, f"geometry-{shot.key.stem}")
-                path = compat.file_output_path(self._output, stage.scene)
-                self._render(path)
+                raw = self._render_geometry(f"geometry-{shot.key.stem}")
                 frame = Frame(seen, stage.frame, shot.time is not None, bounds=stage.bounds)
                 frame.object_box = box
                 frame.view_dependent = bool(stage.alpha.of_the_view)
                 frame.constants = stage.constants
                 frame.normal_space = self.job.pixels.normal_space
                 frame.opaque = self.job.lighting.background is not None
-                yield frame, path
+                yield frame, raw
         stage.watch.add("geometry", since)
         if not PICTURES.isdisjoint(self.job.pixels.passes):
             stage.set_up_color()
 
-    def read_geometry(self, frame: Frame, path: Path) -> Frame:
+    def _render_geometry(self, stem: str) -> Raw:
+        scene = self.stage.scene
+        if capture.usable(scene):
+            compat.set_compositing(scene, False)
+            return self._take(layers_for(self.job.pixels.passes))
+        compat.set_compositing(scene, True)
+        set_output(self._output, self.scratch, stem)
+        path = compat.file_output_path(self._output, scene)
+        self._render(path)
+        return path
+
+    def read_geometry(self, frame: Frame, raw: Raw) -> Frame:
         """Fill a frame's passes but for colour; from any thread."""
         pixels = self.job.pixels
-        channels = self._read(path)
+        channels = self._read(raw)
         frame.passes = assemble(channels, frame.camera, pixels.passes, pixels.normal_space)
         frame.unwritten = unwritten(channels, frame.passes["mask"])
         return frame
@@ -124,13 +140,12 @@ class Renderer:
             checks += self.witness.checks(frame, frame.bounds)
         return checks
 
-    def color(self, frame: Frame) -> Path | None:
-        """Render a frame's colour; the file that :meth:`read_color` reads, if it is wanted."""
+    def color(self, frame: Frame) -> Raw | None:
+        """Render a frame's colour; what :meth:`read_color` reads, if it is wanted."""
         if PICTURES.isdisjoint(self.job.pixels.passes):
             return None
         since = time.perf_counter()
         stage = self.stage
-        path = self.scratch / f"color-{frame.key.stem}.exr"
         if frame.time != stage.frame:
             stage.set_time(frame.time)
         stage.look(frame.view)
@@ -138,21 +153,26 @@ class Renderer:
         seed = draw(self.job.seed, self.key, frame.key.stream("noise"), frame.view.index, 1)
         frame.noise_seed = int(seed[0] * 2**31)
         compat.set_checked(stage.scene.cycles, seed=frame.noise_seed)
-        stage.scene.render.filepath = str(path)
-        self._render(path)
+        raw: Raw
+        if capture.usable(stage.scene):
+            raw = self._take([capture.COMBINED])
+        else:
+            raw = self.scratch / f"color-{frame.key.stem}.exr"
+            stage.scene.render.filepath = str(raw)
+            self._render(raw)
         stage.watch.add("color", since)
-        return path
+        return raw
 
     def read_color(
-        self, frame: Frame, path: Path | None, checked: list[Check] | Future[list[Check]]
+        self, frame: Frame, raw: Raw | None, checked: list[Check] | Future[list[Check]]
     ) -> None:
         """Fill a frame's colour and its checks; from any thread.
 
         Args:
             checked: What its geometry's checks found, or will have found.
         """
-        if path is not None:
-            channels = self._read(path, timed=True)
+        if raw is not None:
+            channels = self._read(raw, timed=True)
             linear = np.stack([channels[name] for name in "RGBA"], axis=-1)
             wanted = self.job.pixels.passes
             if "rgb" in wanted:
@@ -165,8 +185,13 @@ class Renderer:
             frame.checks = frame.checks + check_color(frame, before)
         self._before = frame
 
-    def _read(self, path: Path, *, timed: bool = False) -> dict[str, Any]:
-        """A temporary image, which is gone then: the next asset uses the name again."""
+    def _read(self, raw: Raw, *, timed: bool = False) -> dict[str, Any]:
+        """The channels; a temporary image is gone then: the next asset uses the name again."""
+        if isinstance(raw, capture.Taken):
+            if timed:
+                self.stage.watch.count("cycles", raw.seconds)
+            return raw
+        path = raw
         try:
             channels = read_exr(path)
             if timed:
@@ -188,7 +213,15 @@ class Renderer:
                     hint="Choose another with --scratch.",
                 ) from error
 
+    def _take(self, layers: Iterable[Layer]) -> capture.Taken:
+        try:
+            return capture.take(self.stage.scene, layers)
+        except RuntimeError as error:
+            raise RenderFailed(f"Blender could not render: {str(error).strip()}.") from error
+
     def _render(self, path: Path) -> None:
+        # As in :func:`.capture.take`.
+        self.stage.scene.update_tag()
         try:
             bpy.ops.render.render(write_still=not self.stage.scene.render.use_compositing)
         except RuntimeError as error:

@@ -16,7 +16,9 @@ from ..frame import Shot
 from ..job import RenderJob
 from ..witness import Witness
 from ..words import how_many
+from .asset import Asset
 from .devices import Device, used_device
+from .editing import Editor
 from .renderer import Renderer
 from .stage import BOUNCES, Stage
 
@@ -27,7 +29,7 @@ class Session:
     """One asset of one job, open until the next one is.
 
     Args:
-        path: A local 3D file.
+        path: A local 3D file; ``None`` for a stage with nothing on it yet.
         job: Any job; it is resolved here.
         scratch: Folder for temporary images, best in memory.
         on_stage: Called with ``import`` and ``prepare`` as they begin.
@@ -42,7 +44,7 @@ class Session:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | None,
         asset_id: str,
         job: RenderJob,
         scratch: Path,
@@ -51,31 +53,52 @@ class Session:
     ) -> None:
         self.job = job.resolved()
         self.asset_id = asset_id
-        self._scratch = scratch
+        self.scratch = scratch
+        self.state = 0
         self.stage = Stage(self.job)
-        self.asset = self.stage.add(path, asset_id, self.job.asset, on_stage, folders)
+        self.asset: Asset | None = None
+        if path is None:
+            self.stage.stay_empty()
+        else:
+            self.asset = self.stage.add(path, asset_id, self.job.asset, on_stage, folders)
         since = time.perf_counter()
         self.stage.light(asset_id)
         self.witness: Witness | None = None
-        if self.job.asset.witness != "off":
+        if self.asset is not None and path is not None and self.job.asset.witness != "off":
             moved = self.asset.normalization
             self.witness = Witness(
                 path, self.asset.kind, moved.scale, moved.translation, self.job.seed
             )
-        self._settle()
+        self.settle()
+        self.editor = Editor(self)
         self.stage.watch.add("prepare", since)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Make materials, views and renderer what the job and the assets on the stage need."""
         self.stage.settings(self.job)
-        normalization = self.asset.normalization
-        rig = Rig()
-        if self.job.asset.normalize == "none":
-            center = normalization.before.center.tolist()
-            rig = Rig((center[0], center[1], center[2]), normalization.before.longest_edge / 2)
-        self.views: list[View] = sample_views(self.job, self.asset_id, normalization.points, rig)
+        rig, points = Rig(), self.stage.points
+        if self.asset is not None:
+            normalization = self.asset.normalization
+            points = normalization.points
+            if self.job.asset.normalize == "none":
+                center = normalization.before.center.tolist()
+                rig = Rig((center[0], center[1], center[2]), normalization.before.longest_edge / 2)
+        self.views: list[View] = sample_views(self.job, self.asset_id, points, rig)
         self.renderer = Renderer(
-            self.stage, self.asset_id, self._scratch, self.witness
+            self.stage, self.asset_id, self.scratch, self.witness
         )
+
+    def changed(self, *, geometry: bool) -> None:
+        """What is on the stage was changed.
+
+        Args:
+            geometry: Whether anything may be elsewhere now, or of another shape.
+        """
+        if geometry:
+            self.stage.edited()
+            # The file has it otherwise.
+            self.witness = self.renderer.witness = None
+        self.renderer.forget()
 
     def set(self, values: Mapping[str, Any]) -> None:
         """Change the job of the scene that is open.
@@ -97,7 +120,7 @@ class Session:
                 hint="Open it again with another job.",
             )
         self.job = job
-        self._settle()
+        self.settle()
 
     def shots(self, views: Iterable[int] | None = None) -> list[Shot]:
         """Of some of the job's views, or of all.
@@ -116,10 +139,8 @@ class Session:
     @property
     def warnings(self) -> list[str]:
         """``name: sentence`` each."""
-        return [
-            *self.asset.warnings, *self.stage.warnings, *self._dropped_faces(),
-            *self._other_device(),
-        ]  # fmt: skip
+        assets = [text for asset in self.stage.assets.values() for text in asset.warnings]
+        return [*assets, *self.stage.warnings, *self._dropped_faces(), *self._other_device()]
 
     def _other_device(self) -> list[str]:
         used, told = used_device(self.stage.scene), self.stage.device
@@ -144,21 +165,28 @@ class Session:
 
     def facts(self) -> dict[str, Any]:
         """What the metadata say of scene and engine, by the names of ``asset_record``."""
-        normalization = self.asset.normalization
-        return {
-            "scene": {
-                **self.asset.record,
-                **self.stage.record,
-                "witness": self._witness_record(),
-            },
-            "normalization": {
+        moved = {"method": "none", "scale": 1.0, "translation": [0.0, 0.0, 0.0]}
+        if self.asset is not None:
+            normalization = self.asset.normalization
+            moved = {
                 "method": normalization.method,
                 "scale": normalization.scale,
                 "translation": list(normalization.translation),
+            }
+        return {
+            "scene": {
+                **(self.asset.record if self.asset is not None else {}),
+                **self.stage.record,
+                "witness": self._witness_record(),
             },
-            "bounds": normalization.bounds,
+            "normalization": moved,
+            "bounds": self.stage.bounds if self.asset is None else normalization.bounds,
             "engine": self._engine_record(),
-            "object_names": self.asset.object_names,
+            "object_names": {
+                index: name
+                for asset in self.stage.assets.values()
+                for index, name in asset.object_names.items()
+            },
             "warnings": self.warnings,
             "seconds": dict(self.stage.watch.seconds),
         }
@@ -167,7 +195,7 @@ class Session:
         if self.witness is None:
             return {"read": False, "reason": "off"}
         record = self.witness.record
-        if record["read"]:
+        if record["read"] and self.asset is not None:
             record["faces_dropped"] = self.witness.dropped(self.asset.record["poly_count"])
         return record
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy.typing as npt
 
 from ..assets.formats import inspect_file
 from ..cameras import Camera, View
+from ..errors import NoGeometry
 from ..frame import Bounds
 from ..job import AssetRules, RenderJob
 from ..passspec import PASSES
@@ -44,6 +47,13 @@ BOUNCES: Final = {
 
 _FEW: Final = 32
 """Constant values of materials that each pixel is held against."""
+
+_CORNERS: Final = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
+_NOTHING: Final = (
+    Bounds((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), math.sqrt(3), exact=False),
+    _CORNERS,
+)
+"""Where a stage with nothing on it is looked at."""
 
 _OF_SETTINGS: Final = (
     "unclear-materials:", "unclear-transparency:", "materials-out-of-range:", "back-faces-shown:",
@@ -84,6 +94,7 @@ class Stage:
         denoised: Whether RGB is denoised; not every build of Blender can.
         filter_width: Of colour's pixel filter, in pixels, as Blender has it.
         frame: The animation frame that is shown.
+        source_world: Of the file that was the first on it.
         constants: (N, channels) all values of a material pass, where they are few.
     """
 
@@ -104,7 +115,7 @@ class Stage:
         self.frame = 0
         self._scene: Any = None
         self._camera: Any = None
-        self._source_world: Any = None
+        self.source_world: Any = None
         self._onlooker: Any = None
         self._clocks: dict[str, Any] = {}
         self._still: dict[str, int] = {}
@@ -149,7 +160,7 @@ class Stage:
         since = time.perf_counter()
         on_stage("prepare")
         if alone:
-            self._source_world = source.world
+            self.source_world = source.world
             self._make_scene(source.frame_current)
         collection = bpy.data.collections.new(asset_id)
         for scene in (self.scene, self._onlooker.scene):
@@ -235,6 +246,12 @@ class Stage:
             asset.warnings.append(f"missing-textures: {', '.join(missing['files'][:5])}")
         return asset
 
+    def stay_empty(self) -> None:
+        """Make the scene although there is no asset yet."""
+        self._make_scene(1)
+        self.frame = 1
+        bpy.context.window.scene = self.scene
+
     def remove(self, asset_id: str) -> None:
         """Take an asset off the stage."""
         self._clocks.pop(asset_id)
@@ -254,6 +271,12 @@ class Stage:
     def _changed(self) -> None:
         self._together = None
 
+    def edited(self) -> None:
+        """What is on it was moved, hidden or changed: it is measured again."""
+        for asset in self.assets.values():
+            asset.placed = True
+        self._changed()
+
     @property
     def bounds(self) -> Bounds:
         """Of everything on the stage."""
@@ -272,7 +295,11 @@ class Stage:
                     normal = asset.normalization
                     self._together = normal.bounds, normal.points
             if self._together is None:
-                together = self._measure()
+                try:
+                    together = self._measure()
+                except NoGeometry:
+                    self._together = _NOTHING
+                    return self._together
                 self._together = bounds_of(together), together.points
         return self._together
 
@@ -323,9 +350,9 @@ class Stage:
         Args:
             key: What random draws go by; an asset's id.
         """
-        record = lighting.light_scene(self.scene, self.job, key, self._source_world)
+        record = lighting.light_scene(self.scene, self.job, key, self.source_world)
         self.record["lighting"] = record
-        if self.job.lighting.mode == "keep" and not record["lights"] and not self._source_world:
+        if self.job.lighting.mode == "keep" and not record["lights"] and not self.source_world:
             self.warnings.append("no-light: the file has no lights and no world to keep.")
 
     def settings(self, job: RenderJob) -> None:
@@ -401,7 +428,7 @@ class Stage:
         return low[0], low[1], high[0], high[1]
 
     def set_up_geometry(self) -> None:
-        """One sample at the pixel's centre, into the compositor's file."""
+        """One sample at the pixel's centre."""
         scene = self.scene
         scene.render.engine = "CYCLES"
         compat.set_checked(scene.cycles, samples=1, use_denoising=False)
@@ -410,7 +437,6 @@ class Stage:
         )
         compat.set_checked(scene.cycles, seed=0)
         compat.set_checked(scene.render, use_border=False)
-        compat.set_compositing(scene, True)
 
     def set_up_color(self) -> None:
         """The job's engine and samples, into the render's own file."""

@@ -66,6 +66,10 @@ class Supervisor:
         sandbox: Whether workers are shut in (:mod:`.wall`).
         folders: Where assets will lie, as far as that is known: a worker that is shut in is
             replaced when one lies elsewhere.
+        ring: Descriptor of a :class:`.ring.Ring` that workers put frames into.
+
+    Attributes:
+        started: Workers that there were: what one of them held open, the next does not.
     """
 
     def __init__(
@@ -78,8 +82,11 @@ class Supervisor:
         recycle: int = RECYCLE,
         sandbox: Sandbox = "auto",
         folders: Iterable[Path] = (),
+        ring: int | None = None,
     ) -> None:
         self.place = place
+        self.started = 0
+        self._ring = ring
         self._blender, self._scratch = blender, scratch
         self._max_memory, self._recycle = max_memory, recycle
         self._sandbox = sandbox
@@ -109,8 +116,9 @@ class Supervisor:
             self._stamp = self._grounds.stamp()
             worker = WorkerProcess(
                 self._blender, self._scratch, self.place.environment, self._stopped,
-                sandbox=self._sandbox, grounds=self._grounds,
+                sandbox=self._sandbox, grounds=self._grounds, ring=self._ring,
             )  # fmt: skip
+            self.started += 1
             try:
                 self._check_device(worker)
             except BaseException:
@@ -208,6 +216,18 @@ class Supervisor:
         if worker is not None and number:
             self._canceled = time.monotonic() + grace
             worker.send(Cancel(number))
+
+    @property
+    def pid(self) -> int:
+        """Of the worker; 0 where there is none."""
+        worker = self._worker
+        return 0 if worker is None else worker.pid
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is a worker, and its process lives."""
+        worker = self._worker
+        return worker is not None and worker.lives
 
     def stop(self) -> None:
         """End the request in hand and its worker at once, from any thread, and start no other."""

@@ -24,10 +24,12 @@ from . import (
     render,
     search,
     sheet,
+    splats,
     stats,
     status,
     turntable,
     verify,
+    view,
 )
 from .common import complain
 from .flags import joined
@@ -37,7 +39,7 @@ __all__ = ["main"]
 
 # In the order of --help.
 _COMMANDS = (
-    render, status, merge, verify, stats, export, gallery, sheet, turntable, search,
+    render, status, merge, verify, stats, export, gallery, sheet, turntable, view, splats, search,
     info, download, attribution, install, doctor,
 )  # fmt: skip
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -92,8 +92,8 @@ class Ellipses:
     @classmethod
     def empty(cls, count: int) -> Ellipses:
         """Room for so many."""
-        return cls(*(np.zeros((count, n), np.float32) for n in (2, 3, 2)),
-                   np.zeros(count, np.float32), np.zeros((count, 3), np.float32))  # fmt: skip
+        centers, conics, reach, colors = (np.zeros((count, n), np.float32) for n in (2, 3, 2, 3))
+        return cls(centers, conics, reach, np.zeros(count, np.float32), colors)
 
 
 @lru_cache(maxsize=1)
@@ -177,7 +177,8 @@ def _in_pieces(
                 return False
             work(*arguments, *span)
         return not should_stop()
-    pool, pending, stopped = _threads(), [], False
+    pool, stopped = _threads(), False
+    pending: list[Future[None]] = []
     wide = pool._max_workers
     for span in spans:
         if should_stop():

@@ -238,4 +238,5 @@ def write_field(path: str | os.PathLike[str], field: Field) -> None:
     ]  # fmt: skip
     lines = ["ply", "format binary_little_endian 1.0", f"element vertex {count}"]
     header = "\n".join([*lines, *(f"property float {name}" for name in names), "end_header\n"])
-    write_whole(Path(path), header.encode() + np.concatenate(columns, axis=1).astype("<f4").tobytes())
+    rows = np.concatenate(columns, axis=1).astype("<f4")
+    write_whole(Path(path), header.encode() + rows.tobytes())

@@ -34,8 +34,8 @@ class OnGpu:
         from gsplat import rasterization
 
         self._torch, self._rasterize, self._degree = torch, rasterization, field.degree
-        self._arrays = [self._moved(array) for array in (
-            field.means, field.rotations, field.scales, field.opacities, field.harmonics)]  # fmt: skip
+        wanted = (field.means, field.rotations, field.scales, field.opacities, field.harmonics)
+        self._arrays = [self._moved(array) for array in wanted]
 
     def _moved(self, array: Any) -> Any:
         return self._torch.as_tensor(np.ascontiguousarray(array, np.float32), device="cuda")

@@ -154,7 +154,7 @@ def compare(
         error = None
         if "depth" in truth and both.any():
             error = float(np.median(np.abs(ours["depth"] - truth["depth"])[both]))
-        overlap = float(both.sum() / either.sum()) if either.any() else 1.0
+        overlap = float(both.sum()) / float(either.sum()) if either.any() else 1.0
         yield Likeness(index, psnr(composite(ours["rgb"], background), theirs), error, overlap)
 
 

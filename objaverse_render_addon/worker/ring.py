@@ -29,7 +29,6 @@ from .channel import described
 from .protocol import RING, Buffer, Slots
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
 __all__ = ["DESCRIPTOR", "Ring", "RingWriter", "room_for"]

@@ -58,9 +58,11 @@ class EarlierQueue:
             for index, level in enumerate(self._levels):
                 if stamp < self._newest_request:
                     break
-                drawn = self._backend.render(
-                    at_level(camera, level), level, lambda stamp=stamp: stamp < self._newest_request, {}
-                )
+
+                def invalidated(stamp: float = stamp) -> bool:
+                    return stamp < self._newest_request
+
+                drawn = self._backend.render(at_level(camera, level), level, invalidated, {})
                 if drawn is None:
                     break
                 with self._stamps:

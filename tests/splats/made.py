@@ -37,10 +37,9 @@ def drawn_plainly(field: Field, camera: Camera) -> tuple[np.ndarray, np.ndarray,
     rotation = to_camera[:3, :3]
     points = field.means @ rotation.T + to_camera[:3, 3]
     (fx, _, cx), (_, fy, cy), _ = camera.intrinsics
-    x_limits = np.array([-cx, camera.width - cx]) / fx + np.array([-1, 1]) * 0.15 * camera.width / fx
-    y_limits = (
-        np.array([-cy, camera.height - cy]) / fy + np.array([-1, 1]) * 0.15 * camera.height / fy
-    )
+    wide, high, beyond = camera.width, camera.height, np.array([-0.15, 0.15])
+    x_limits = (np.array([-cx, wide - cx]) + beyond * wide) / fx
+    y_limits = (np.array([-cy, high - cy]) + beyond * high) / fy
     v, u = np.mgrid[: camera.height, : camera.width] + 0.5
     color = np.zeros((*u.shape, 3))
     depth, through = np.zeros(u.shape), np.ones(u.shape)

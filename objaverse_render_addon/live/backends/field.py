@@ -18,7 +18,7 @@ class FieldBackend:
     """Draws a field; see :class:`.Backend`."""
 
     samples = 1
-    passes = ("rgb", "depth", "mask")
+    passes: tuple[str, ...] = ("rgb", "depth", "mask")
     workers = 2
 
     def __init__(self, field: Field) -> None:

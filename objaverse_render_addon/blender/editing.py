@@ -136,7 +136,7 @@ class Editor:
         raise self._nothing("object", name, [*self._stage.assets, *self._objects(), *self._lights])
 
     def _nothing(self, kind: str, name: str, there: Iterable[str]) -> InvalidEdit:
-        names = sorted(there)
+        names = sorted({*there})
         more = "" if len(names) <= _LISTED else f" and {len(names) - _LISTED} more"
         return InvalidEdit(
             f"There is no {kind} {name!r} on the stage.",
@@ -319,6 +319,9 @@ class Editor:
             for link in list(socket.links):
                 material.node_tree.links.remove(link)
             socket.default_value = value
+            if _plain(socket.name) == "base_color":
+                # What the raster lane draws.
+                material.diffuse_color = value
 
     def _set_world(self, edit: SetWorld) -> None:
         world = lighting.new_world(tuple(edit.color), edit.strength)

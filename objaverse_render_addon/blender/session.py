@@ -19,6 +19,7 @@ from ..words import how_many
 from .asset import Asset
 from .devices import Device, used_device
 from .editing import Editor
+from .raster import RasterLane
 from .renderer import Renderer
 from .stage import BOUNCES, Stage
 
@@ -37,6 +38,8 @@ class Session:
 
     Attributes:
         views: As sampled; frames carry the cameras as Blender sees them.
+        state: Number that whoever changes the scene gave what it is now.
+        geometry: How often what is on the stage was moved or made another.
 
     Raises:
         RenderError: Anything that is wrong with the file or impossible for the job.
@@ -54,7 +57,7 @@ class Session:
         self.job = job.resolved()
         self.asset_id = asset_id
         self.scratch = scratch
-        self.state = 0
+        self.state = self.geometry = 0
         self.stage = Stage(self.job)
         self.asset: Asset | None = None
         if path is None:
@@ -70,7 +73,7 @@ class Session:
                 path, self.asset.kind, moved.scale, moved.translation, self.job.seed
             )
         self.settle()
-        self.editor = Editor(self)
+        self.editor, self.raster = Editor(self), RasterLane(self)
         self.stage.watch.add("prepare", since)
 
     def settle(self) -> None:
@@ -96,6 +99,7 @@ class Session:
         """
         if geometry:
             self.stage.edited()
+            self.geometry += 1
             # The file has it otherwise.
             self.witness = self.renderer.witness = None
         self.renderer.forget()
@@ -156,6 +160,13 @@ class Session:
             f"dropped-faces: Blender left out {how_many(dropped, 'face')} of the file that had no "
             "area, came twice or named vertices that are not there."
         ]
+
+    def lane_record(self, lane: str) -> dict[str, Any]:
+        """How frames come about in a lane, for whoever gets one."""
+        if lane == "raster":
+            return self.raster.record
+        return {"name": "exact", "engine": self.job.engine.engine, "geometry": "cycles",
+                "device": self.stage.device.kind, "derived": []}  # fmt: skip
 
     @property
     def device(self) -> str:

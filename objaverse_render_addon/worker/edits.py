@@ -208,7 +208,8 @@ class SetMaterial(_Edit):
 
     def __post_init__(self) -> None:
         _Edit.__post_init__(self)
-        _check(isinstance(self.values, dict) and bool(self.values), self.edit, "values", self.values)
+        fine = isinstance(self.values, dict) and bool(self.values)
+        _check(fine, self.edit, "values", self.values)
         for key, value in self.values.items():
             _check(isinstance(key, str), self.edit, "values", key)
             if isinstance(value, list | tuple):

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 __all__ = [
+    "MODULES",
+    "NO_STATE",
     "PROTOCOL",
     "RING",
     "SCRATCH",
@@ -53,9 +55,13 @@ __all__ = [
     "ends",
 ]
 
-PROTOCOL = 2
+PROTOCOL = 3
 RING = "ring"
 """What a :class:`Buffer` says instead of a file, where its bytes are in a slot of the ring."""
+NO_STATE = -1
+"""Of a scene that was changed by half."""
+MODULES = "OBJAVERSE_RENDER_MODULES"
+"""Environment variable: modules whose functions may be called (:class:`Call`), with commas."""
 SCRATCH = "OBJAVERSE_RENDER_SCRATCH"
 """Environment variable that tells a worker its folder for temporary images from the start."""
 

@@ -202,7 +202,7 @@ class RingWriter:
             offset += buffer.size + -buffer.size % _ALIGNMENT
         if offset > slots.room:
             return None
-        memory = self._reach(slots)
+        memory = self._reach()
         while (slot := self._free(memory, slots)) is None:
             if canceled():
                 return None
@@ -215,7 +215,7 @@ class RingWriter:
         _HEAD.pack_into(memory, slot, _FULL, self._generation, self._generation)
         return buffers, slot, self._generation
 
-    def _reach(self, slots: Slots) -> mmap.mmap:
+    def _reach(self) -> mmap.mmap:
         size = os.fstat(self._descriptor).st_size
         if self._map is None or len(self._map) != size:
             self._map = mmap.mmap(self._descriptor, size)

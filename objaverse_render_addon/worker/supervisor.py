@@ -107,8 +107,9 @@ class Supervisor:
             MissingDependency, WorkerStartFailed, SandboxUnavailable, DeviceUnavailable: There is
                 none to be had.
         """
-        if self._worker is not None and not self._worker.scratch.is_dir():
-            # A session's end or a tidy-up took its folder: all it did would fail.
+        worker = self._worker
+        if worker is not None and not (worker.lives and worker.scratch.is_dir()):
+            # It died meanwhile; or a session's end or a tidy-up took its folder: all would fail.
             self.abandon()
         if request is not None and is_wanted(self._sandbox):
             self._admit(grounds_of(request))
@@ -222,6 +223,12 @@ class Supervisor:
         """Of the worker; 0 where there is none."""
         worker = self._worker
         return 0 if worker is None else worker.pid
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the worker takes; 0 where there is none, or the system does not say."""
+        worker = self._worker
+        return 0 if worker is None else worker.memory
 
     @property
     def holds(self) -> bool:

@@ -100,7 +100,7 @@ class Renderer:
                     stage.set_time(shot.time)
                 seen = stage.look(shot.view)
                 box = stage.box_in(seen.camera)
-                self._set_border(seen.camera, box, 2)
+                self.set_border(seen.camera, box, 2)
                 raw = self._render_geometry(f"geometry-{shot.key.stem}")
                 frame = Frame(seen, stage.frame, shot.time is not None, bounds=stage.bounds)
                 frame.object_box = box
@@ -149,7 +149,7 @@ class Renderer:
         if frame.time != stage.frame:
             stage.set_time(frame.time)
         stage.look(frame.view)
-        self._set_border(frame.camera, frame.object_box, BOX_MARGIN)
+        self.set_border(frame.camera, frame.object_box, BOX_MARGIN)
         seed = draw(self.job.seed, self.key, frame.key.stream("noise"), frame.view.index, 1)
         frame.noise_seed = int(seed[0] * 2**31)
         compat.set_checked(stage.scene.cycles, seed=frame.noise_seed)
@@ -233,7 +233,7 @@ class Renderer:
             self._blame_full_disk(failure)
             raise failure
 
-    def _set_border(
+    def set_border(
         self, camera: Camera, box: tuple[float, float, float, float] | None, margin: int
     ) -> None:
         """Render the object's box only; the film is transparent elsewhere anyway."""

@@ -20,6 +20,7 @@ from .asset import Asset
 from .devices import Device, used_device
 from .editing import Editor
 from .raster import RasterLane
+from .refining import Refining
 from .renderer import Renderer
 from .stage import BOUNCES, Stage
 
@@ -73,7 +74,7 @@ class Session:
                 path, self.asset.kind, moved.scale, moved.translation, self.job.seed
             )
         self.settle()
-        self.editor, self.raster = Editor(self), RasterLane(self)
+        self.editor, self.raster, self.refining = Editor(self), RasterLane(self), Refining(self)
         self.stage.watch.add("prepare", since)
 
     def settle(self) -> None:

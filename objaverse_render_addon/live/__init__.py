@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from .shots import look_at, orbit, perspective
 
 __all__ = [
-    "Connection", "LiveFrame", "Pool", "RenderQueue", "Session", "connect", "look_at", "orbit", "perspective",
-    "start",
+    "Connection", "LiveFrame", "Pool", "RenderQueue", "Session", "connect", "look_at", "orbit",
+    "perspective", "start",
 ]  # fmt: skip
 
 _HOME = {
-    "Connection": "remote", "RenderQueue": "queue", "LiveFrame": "frames", "Pool": "pool", "Session": "session",
+    "Connection": "remote", "LiveFrame": "frames", "Pool": "pool", "RenderQueue": "queue",
+    "Session": "session",
     "connect": "remote", "look_at": "shots", "orbit": "shots", "perspective": "shots",
     "start": "pool",
 }  # fmt: skip

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from analytic import write_asset
 from gallery_data import job_of
+from splats.made import camera_at, field_of
+
 from objaverse_render_addon.cameras import Camera
 from objaverse_render_addon.dataset.images import read_png
 from objaverse_render_addon.errors import MissingPass, OutputBusy, RenderError
@@ -26,7 +27,6 @@ from objaverse_render_addon.live.page.pictures import as_png, pixels_of
 from objaverse_render_addon.live.panes import open_panes
 from objaverse_render_addon.live.queue import RenderQueue
 from objaverse_render_addon.splats.field import write_field
-from splats.made import camera_at, field_of
 
 from .conftest import Page
 
@@ -362,8 +362,8 @@ def test_lossless_is_lossless(sources: tuple[str, str]) -> None:
 
 
 def test_what_cannot_be_shown_is_named(tmp_path: Path, sources: tuple[str, str]) -> None:
-    (tmp_path / "cube.obj").write_text("v 0 0 0")
-    for source in ("cube.obj", "nothing"):
+    (tmp_path / "cube.txt").write_text("v 0 0 0")
+    for source in ("cube.txt", "nothing"):
         with pytest.raises(RenderError, match=source):
             open_panes([sources[0], str(tmp_path / source)])
     with Viewer([]) as viewer, pytest.raises(OutputBusy, match=str(viewer.port)):

@@ -6,7 +6,7 @@ Differences are found by capability (RNA properties, operators), not by version 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ __all__ = [
     "play_action",
     "relative_path_options",
     "remove_compositor_tree",
+    "sample_range",
     "set_checked",
     "set_compositing",
     "set_file_output",
@@ -351,3 +352,24 @@ def leave_extensions_alone() -> None:
 
     if hasattr(addon_utils, "extensions_refresh"):
         addon_utils.extensions_refresh = lambda *_, **__: None
+
+
+@contextlib.contextmanager
+def sample_range(cycles: Any, first: int, count: int, total: int) -> Iterator[None]:
+    """Within it Cycles renders some of a picture's samples, undenoised.
+
+    The mean of all of them is the picture that has all at once. Blender has subsets since 4.4;
+    before, an offset alone, and there only one of its patterns goes on where it was left.
+    """
+    subset = hasattr(cycles, "use_sample_subset")
+    values = {"use_denoising": False, "sample_offset": first, "use_adaptive_sampling": False}
+    if subset:
+        values |= {"use_sample_subset": True, "sample_subset_length": count, "samples": total}
+    else:
+        values |= {"samples": count, "sampling_pattern": "TABULATED_SOBOL"}
+    before = {name: getattr(cycles, name) for name in values}
+    try:
+        set_checked(cycles, **values)
+        yield
+    finally:
+        set_checked(cycles, **before)

@@ -208,7 +208,7 @@ class Renderer:
         stage.ride(None)
         seen = stage.look(shot.view)
         box = stage.box_in(seen.camera)
-        self._set_border(seen.camera, box, 2)
+        self.set_border(seen.camera, box, 2)
         raw = self._render_geometry(f"geometry-{shot.key.stem}")
         return _Rendered(raw, seen, stage.frame, stage.bounds, box, self._read)
 
@@ -288,7 +288,7 @@ class Renderer:
         if frame.blurred:
             stage.ride(frame.view)
         # What is blurred reaches beyond where it is.
-        self._set_border(frame.camera, None if frame.blurred else frame.object_box, BOX_MARGIN)
+        self.set_border(frame.camera, None if frame.blurred else frame.object_box, BOX_MARGIN)
         seed = draw(self.job.seed, self.key, frame.key.stream("noise"), frame.view.index, 1)
         frame.noise_seed = int(seed[0] * 2**31)
         compat.set_checked(stage.scene.cycles, seed=frame.noise_seed)
@@ -374,7 +374,7 @@ class Renderer:
             self._blame_full_disk(failure)
             raise failure
 
-    def _set_border(
+    def set_border(
         self, camera: Camera, box: tuple[float, float, float, float] | None, margin: int
     ) -> None:
         """Render the object's box only; the film is transparent elsewhere anyway."""

@@ -24,6 +24,7 @@ from .devices import Device, used_device
 from .editing import Editor
 from .raster import RasterLane
 from .realizing import realized
+from .refining import Refining
 from .renderer import Renderer
 from .stage import BOUNCES, Stage
 
@@ -81,7 +82,7 @@ class Session:
         if self.job.files.geometry_files and self.asset is not None:
             self._realize(self.asset)
         self.settle()
-        self.editor, self.raster = Editor(self), RasterLane(self)
+        self.editor, self.raster, self.refining = Editor(self), RasterLane(self), Refining(self)
         self.stage.watch.add("prepare", since)
 
     def _realize(self, asset: Asset) -> None:

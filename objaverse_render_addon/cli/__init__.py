@@ -25,10 +25,12 @@ from . import (
     search,
     serve,
     sheet,
+    splats,
     stats,
     status,
     turntable,
     verify,
+    view,
 )
 from .common import complain
 from .flags import joined
@@ -38,7 +40,8 @@ __all__ = ["main"]
 
 # In the order of --help.
 _COMMANDS = (
-    render, serve, status, merge, verify, stats, export, gallery, sheet, turntable, search,
+    render, serve, status, merge, verify, stats, export, gallery, sheet, turntable, view, splats,
+    search,
     info, download, attribution, install, doctor,
 )  # fmt: skip
 

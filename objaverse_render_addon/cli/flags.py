@@ -21,7 +21,7 @@ from ..job import (
 )
 from ..passspec import MOVING
 
-__all__ = ["JOB_FLAGS", "add_job_flags", "flags_of", "job_of", "joined"]
+__all__ = ["JOB_FLAGS", "add_job_flags", "flags_of", "job_of", "joined", "resolution"]
 
 
 def _range(text: str) -> list[float]:
@@ -35,7 +35,8 @@ def _range(text: str) -> list[float]:
     return [values[0], values[-1]]
 
 
-def _resolution(text: str) -> list[int]:
+def resolution(text: str) -> list[int]:
+    """A size, ``W`` or ``WxH``, as an argument."""
     parts = text.lower().split("x")
     if len(parts) not in (1, 2) or not all(part.isdigit() for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is not W or WxH")
@@ -83,7 +84,7 @@ def _pair(text: str) -> list[float]:
 _FORMS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
     "range": (_range, "LOW:HIGH"),
     "pair": (_pair, "X,Y"),
-    "size": (_resolution, "W[xH]"),
+    "size": (resolution, "W[xH]"),
     "color": (_background, "COLOR"),
     "names": (str, "LIST"),
     "path": (str, "PATH"),

@@ -42,6 +42,7 @@ from .protocol import (
     Inspect,
     Open,
     Opened,
+    Refine,
     Render,
     RenderAsset,
     Rendered,
@@ -256,6 +257,41 @@ def render(worker: Worker, request: Render, turn: Turn) -> Answer:
     return Rendered(len(shots))
 
 
+def refine(worker: Worker, request: Refine, turn: Turn) -> Answer:
+    """Render a piece of a shot, and send what there is of it."""
+    session, shot = worker.opened(request.session), decode_shot(request.shot)
+    if request.count:
+        session.refining.add(shot, request.first, request.count)
+    if request.give:
+        frame = session.refining.frame() if request.count else session.refining.draft(shot)
+        arrays = {
+            name: frame.passes[name] for name in session.job.pixels.passes if name in frame.passes
+        }
+        lane = session.lane_record("exact" if request.count else "raster")
+        record = metadata.view_record(frame, session.job)
+        ready = FrameReady(frame.view.index, record, [], session.state, lane)
+        _send_arrays(worker, turn, ready, arrays, inline=request.inline)
+    return Rendered(int(request.give))
+
+
+def _send_arrays(
+    worker: Worker, turn: Turn, ready: FrameReady, arrays: dict[str, Any], *, inline: bool
+) -> None:
+    """Send a frame, its arrays behind it or in a file in memory."""
+    payloads: Sequence[memoryview] = ()
+    if inline:
+        import numpy as np
+
+        buffers = described(arrays)
+        payloads = [
+            np.ascontiguousarray(array, dtype=buffer.dtype).data.cast("B")
+            for buffer, array in zip(buffers, arrays.values(), strict=True)
+        ]
+    else:
+        buffers = store_arrays(arrays, worker.next_file())
+    turn.send(replace(ready, buffers=buffers), payloads)
+
+
 class _Sent(FrameSink):
     """A sink that sends frames to whoever asked."""
 
@@ -270,7 +306,6 @@ class _Sent(FrameSink):
             frame.view.index, metadata.view_record(frame, self._job), [], self._state,
             self._session.lane_record(self._request.lane),
         )  # fmt: skip
-        payloads: Sequence[memoryview] = ()
         slots, ring = self._request.slots, self._worker.ring
         if slots is not None and ring is not None:
             put = ring.write(arrays, slots, self._turn.canceled)
@@ -281,17 +316,7 @@ class _Sent(FrameSink):
                 return
             if self._turn.canceled():
                 raise Interrupted("Cancelled.")
-        if self._request.inline:
-            import numpy as np
-
-            buffers = described(arrays)
-            payloads = [
-                np.ascontiguousarray(array, dtype=buffer.dtype).data.cast("B")
-                for buffer, array in zip(buffers, arrays.values(), strict=True)
-            ]
-        else:
-            buffers = store_arrays(arrays, self._worker.next_file())
-        self._turn.send(replace(ready, buffers=buffers), payloads)
+        _send_arrays(self._worker, self._turn, ready, arrays, inline=self._request.inline)
 
 
 def inspect(worker: Worker, request: Inspect, _: Turn) -> Answer:
@@ -353,6 +378,7 @@ HANDLERS: Final[dict[type, Callable[[Worker, Any, Turn], Answer]]] = {
     Open: open_scene,
     Set: set_values,
     Render: render,
+    Refine: refine,
     Change: change,
     Inspect: inspect,
     Call: call,

@@ -46,6 +46,7 @@ __all__ = [
     "Open",
     "Opened",
     "Quit",
+    "Refine",
     "Render",
     "RenderAsset",
     "Rendered",
@@ -234,6 +235,29 @@ class Attach:
 
 
 @dataclass(frozen=True, slots=True)
+class Refine:
+    """Render a piece of a shot of an open scene; answered by FrameReady where it is wanted, then
+    Rendered or Failed.
+
+    Attributes:
+        shot: As in :class:`Render`.
+        first: Sample that it begins with; 0 begins the shot.
+        count: How many; 0 for a draft, which a rasterizer draws and which has the passes that it
+            can.
+        give: Whether the frame is sent, as all samples so far make it.
+        inline: As in :class:`Render`.
+    """
+
+    kind: ClassVar[str] = "refine"
+    session: int
+    shot: dict[str, Any]
+    first: int
+    count: int
+    give: bool = True
+    inline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Inspect:
     """Ask what is on the stage of an open scene; answered by Described or Failed."""
 
@@ -303,6 +327,7 @@ Request: TypeAlias = (
     | Render
     | Attach
     | More
+    | Refine
     | Inspect
     | Call
     | Close

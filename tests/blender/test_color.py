@@ -211,7 +211,7 @@ def test_rendering_the_objects_box_alone_changes_no_value(
         }
         with_border = scenes.shoot(path, values)
         with monkeypatch.context() as patch:
-            patch.setattr(Renderer, "_set_border", lambda *_: None)
+            patch.setattr(Renderer, "set_border", lambda *_: None)
             whole = scenes.shoot(path, values)
         for first, second in zip(with_border, whole, strict=True):
             for name, data in first.passes.items():

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..dataset import metadata
-from ..dataset.previews import Previews
 from ..dataset.writer import DatasetWriter
 from ..errors import UnknownRequest
 from ..frame import Frame, FrameSink, Tee
@@ -39,6 +38,7 @@ from .protocol import (
 
 if TYPE_CHECKING:
     from ..blender.session import Session
+    from ..dataset.previews import Previews
 
 __all__ = ["HANDLERS", "Turn", "Worker", "blenders_folder"]
 
@@ -128,6 +128,8 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
         total = len(session.views)
         previews = None
         if request.previews:
+            from ..dataset.previews import Previews
+
             previews = Previews(Path(request.previews), request.asset_id, job, total)
             sinks.append(previews)
         sinks.append(_Told(request.asset_id, total, previews, turn))

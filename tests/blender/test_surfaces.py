@@ -514,7 +514,7 @@ def test_of_a_closed_body_the_same_is_seen_whether_its_back_faces_are_there(
             else:
                 np.testing.assert_array_equal(data, other.passes[name])
     opened = scenes.open_scene(body(scenes.CUBE_FACES[:5]), scenes.make_job(values))
-    assert opened.asset.record["materials"]["single_sided"] == ["Material_0"]
+    assert opened.asset.record["materials"]["single_sided"] == ["Objaverse Neutral"]
 
 
 @pytest.mark.core

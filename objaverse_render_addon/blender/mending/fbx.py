@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import bpy
+
 from ...assets.repair.fbx import read_facts
 from .before import Before, principled
 
@@ -34,8 +36,11 @@ def _look_beside(image: Any, folder: Path) -> None:
         return
     beside = folder / image.filepath.replace("\\", "/").rpartition("/")[2]
     if beside.is_file():
-        image.filepath = str(beside)
-        image.reload()
+        # 5.0 never reads again what it once failed to read.
+        found = bpy.data.images.load(str(beside))
+        found.colorspace_settings.name = image.colorspace_settings.name
+        image.user_remap(found)
+        bpy.data.images.remove(image)
 
 
 def _of(block: Any, facts: dict[str, _Fact]) -> _Fact | None:

@@ -41,6 +41,7 @@ __all__ = [
     "set_image_format",
     "slot_of",
     "slots_of",
+    "usd_opacity_thresholds",
 ]
 
 
@@ -196,6 +197,36 @@ def gltf_decoders() -> set[str]:
 
         if draco.dll_exists(quiet=True):
             found.add("KHR_draco_mesh_compression")
+    return found
+
+
+def usd_opacity_thresholds(path: Path) -> dict[str, float] | None:
+    """``opacityThreshold`` of each material of a USD file, by its prim's name.
+
+    Returns:
+        ``None`` where this Blender's Python has no USD, as 4.2's, or the file no stage.
+    """
+    if not hasattr(bpy.utils, "expose_bundled_modules"):
+        return None
+    bpy.utils.expose_bundled_modules()
+    try:
+        from pxr import Tf, Usd, UsdShade
+    except ImportError:
+        return None
+    found = {}
+    try:
+        # Its prims are gone with it.
+        stage = Usd.Stage.Open(str(path))
+        for prim in stage.TraverseAll():
+            if not prim.IsA(UsdShade.Material):
+                continue
+            source = UsdShade.Material(prim).ComputeSurfaceSource()[0]
+            threshold = source.GetInput("opacityThreshold") if source else None
+            value = threshold.Get() if threshold else None
+            if value is not None:
+                found[prim.GetName()] = float(value)
+    except (Tf.ErrorException, ValueError, TypeError):
+        return None
     return found
 
 

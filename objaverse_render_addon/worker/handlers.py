@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..dataset import metadata
 from ..dataset.blocks import FRAMES, Blocks
-from ..dataset.previews import Previews
 from ..dataset.writer import DatasetWriter
 from ..errors import AccessRefused, Interrupted, StaleFrame, UnknownRequest
 from ..files import file_sha256
@@ -54,6 +53,7 @@ from .shots import decode_shot
 
 if TYPE_CHECKING:
     from ..blender.session import Session
+    from ..dataset.previews import Previews
 
 __all__ = ["HANDLERS", "Turn", "Worker", "blenders_folder"]
 
@@ -151,6 +151,8 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
         sinks: list[FrameSink] = [writer]
         previews = None
         if request.previews:
+            from ..dataset.previews import Previews
+
             previews = Previews(Path(request.previews), request.asset_id, job, total)
             sinks.append(previews)
         sinks.append(_Told(request.asset_id, len(earlier), total, previews, turn))

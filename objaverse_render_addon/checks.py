@@ -71,7 +71,8 @@ def check_geometry(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -
     count = int(mask.sum())
     edge = bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
     checks.append(_graded("mask_not_empty", count, count == 0))
-    checks.append(_graded("object_in_frame", float(edge), edge))
+    if not _within(frame, bounds):
+        checks.append(_graded("object_in_frame", float(edge), edge))
     if depth is not None:
         stray = int((mask != (depth > 0)).sum())
         checks.append(_graded("mask_equals_depth", stray, False, stray > 0))
@@ -103,8 +104,8 @@ def check_color(frame: Frame, others: Iterable[Frame] = ()) -> list[Check]:
     mask = mask_of(frame.passes, exact=True)
     if mask is None:
         return []
-    # Of several lights the worst.
-    alphas = [check for pictures in (frame.passes, *frame.relit)
+    # Of several lights the worst; what is blurred reaches beyond where it is.
+    alphas = [check for pictures in (frame.passes, *frame.relit) if not frame.blurred
               for check in _alpha_checks(pictures, mask)]  # fmt: skip
     checks = [max(alphas, key=lambda check: check.value)] if alphas else []
     if "rgb" in frame.passes and mask.any():
@@ -128,11 +129,23 @@ def check_groups(together: Array, parts: Iterable[Array]) -> Check:
     return _graded("lights_add_up", share, share > 5e-3)
 
 
+def _within(frame: Frame, bounds: Bounds) -> bool:
+    """Whether the camera stands within the box of what it sees, as in a room."""
+    place = frame.camera.camera_to_world[:3, 3]
+    return bool(((place > bounds.box_min) & (place < bounds.box_max)).all())
+
+
 def _check_finite(frame: Frame) -> Check:
     finite = all(
-        np.isfinite(data).all() for data in frame.passes.values() if data.dtype.kind == "f"
+        not np.isinf(data).any() if _may_be_unknown(name) else np.isfinite(data).all()
+        for name, data in frame.passes.items()
+        if data.dtype.kind == "f"
     )
     return _graded("finite", float(finite), False, not finite)
+
+
+def _may_be_unknown(name: str) -> bool:
+    return name in PASSES and PASSES[name].unknown is not None
 
 
 def _check_limits(frame: Frame) -> Check:
@@ -140,6 +153,10 @@ def _check_limits(frame: Frame) -> Check:
     for name, data in frame.passes.items():
         if name in PASSES and data.size:
             low, high = PASSES[name].limits
+            if _may_be_unknown(name):
+                data = data[~np.isnan(data)]
+                if not data.size:
+                    continue
             low, high = min(low, PASSES[name].invalid), max(high, PASSES[name].invalid)
             beyond = max(beyond, low - float(data.min()), float(data.max()) - high)
     return _graded("values_in_limits", beyond, False, beyond > 1e-4)

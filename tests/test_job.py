@@ -29,6 +29,7 @@ from objaverse_render_addon.job import (
     Lighting,
     Pixels,
     RenderJob,
+    TimeRules,
     choices,
     current_form,
     differences,
@@ -37,7 +38,7 @@ from objaverse_render_addon.job import (
 
 PACKAGE = Path(objaverse_render_addon.__file__).parent
 
-# Every field, with a value that is not its default. Two jobs, since some exclude each other.
+# Every field, with a value that is not its default. Three jobs, since some exclude each other.
 DRAWN = RenderJob(
     seed=7,
     asset=AssetRules(
@@ -63,10 +64,20 @@ DRAWN = RenderJob(
     engine=EngineSettings(
         engine="eevee", samples=3, denoise=False, device="optix", threads=2, alpha_threshold=0.75
     ),
-    pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world"),
-    files=Files(geometry="exr", layout="folder"),
+    pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world",
+                  classes="table", class_property="kind", class_table="classes.csv"),
+    files=Files(
+        geometry="exr", layout="folder", geometry_files=("voxels", "mesh"), geometry_points=1_000
+    ),
 )
-FROM_FILE = RenderJob(cameras=CameraRules(pattern="file", file="poses.json", views=3))
+OF_SCENE = RenderJob(cameras=CameraRules(pattern="scene", scene_cameras="Left, Right"))
+FROM_FILE = RenderJob(
+    cameras=CameraRules(pattern="file", file="poses.json", views=3),
+    time=TimeRules(
+        frames="-3:9:2", action="Walk", scale=2.5, views_per_frame="one", motion_blur=True,
+        shutter=0.25, still="fail", leaving="fail",
+    ),
+)  # fmt: skip
 PARALLEL = RenderJob(
     cameras=CameraRules(projection="orthographic", ortho=1.25, test_views=4, test_cameras="ring")
 )
@@ -75,7 +86,7 @@ LIT = RenderJob(
     lighting=Lighting(mode="file", lights="lights.toml", groups=True),
     pixels=Pixels(passes=("rgb_linear",)),
 )
-EXAMPLES = [LIT, DRAWN, FROM_FILE, PARALLEL, PAIRS]
+EXAMPLES = [LIT, DRAWN, FROM_FILE, OF_SCENE, PARALLEL, PAIRS]
 
 
 FIELDS = leaves(RenderJob().to_dict())
@@ -209,6 +220,17 @@ WRONG = [
     ("cameras.test_views", 0.5),
     ("cameras.test_cameras", "file"),
     ("asset.witness", "on"),
+    ("time.frames", "some"),
+    ("time.frames", "9:1"),
+    ("time.frames", "1:9:0"),
+    ("time.frames", "0:999999"),
+    ("time.action", 3),
+    ("time.scale", 0),
+    ("time.views_per_frame", "two"),
+    ("time.motion_blur", "yes"),
+    ("time.shutter", 0),
+    ("time.still", "skip"),
+    ("time.leaving", "skip"),
     ("lighting.mode", "dark"),
     ("lighting.per_view", 0),
     ("lighting.lights", 3),
@@ -240,6 +262,7 @@ WRONG = [
     ("cameras.fov", 171),
     ("cameras.framing", "crop"),
     ("cameras.only_northern_hemisphere", 1),
+    ("cameras.scene_cameras", "Left"),
     ("cameras.turns", 0),
     ("cameras.turns", math.nan),
     ("cameras.pixel_aspect", 0),
@@ -266,8 +289,13 @@ WRONG = [
     ("pixels.passes", ["rgb", "deph"]),
     ("pixels.passes", [1]),
     ("pixels.normal_space", "object"),
+    ("pixels.classes", "colour"),
+    ("pixels.class_property", 3),
+    ("pixels.class_table", "classes.csv"),
     ("files.geometry", "png"),
     ("files.layout", "rar"),
+    ("files.geometry_files", ["meshes"]),
+    ("files.geometry_points", 10),
 ]
 
 
@@ -490,6 +518,7 @@ def test_the_fingerprint_is_that_of_the_resolved_job():
 @pytest.mark.parametrize("field", list(FIELDS))
 def test_the_fingerprint_ignores_device_threads_and_witness_and_only_those(field: str):
     # Start from a job that has the field's neighbours, end at one that differs in it alone.
+    of_time = field.startswith("time.")
     other = {
         "lighting.mode": {"lighting.mode": "xl"},
         "lighting.hdri": {"lighting.mode": "hdri", "lighting.hdri": "other.exr"},
@@ -499,6 +528,9 @@ def test_the_fingerprint_ignores_device_threads_and_witness_and_only_those(field
         "lighting.lights": {"lighting.mode": "file", "lighting.lights": "other.toml"},
         "lighting.per_view": {"lighting.per_view": 3},
         "lighting.groups": {"lighting.groups": True},
+        "cameras.scene_cameras": {"cameras.scene_cameras": "Left"},
+        "pixels.classes": {"pixels.classes": "collection"},
+        "pixels.class_table": {"pixels.class_table": "other.csv"},
     }.get(field)
     if other is None:
         usual = leaves(RenderJob().to_dict())[field]
@@ -513,7 +545,9 @@ def test_the_fingerprint_ignores_device_threads_and_witness_and_only_those(field
         "lighting.groups": dataclasses.replace(
             LIT, lighting=Lighting(mode="file", lights="lights.toml")
         ),
-    }.get(field, RenderJob())
+        "cameras.scene_cameras": OF_SCENE,
+        "pixels.class_table": RenderJob(pixels=Pixels(classes="table", class_table="one.csv")),
+    }.get(field, RenderJob(time=TimeRules(frames="all")) if of_time else RenderJob())
     changed = start.with_values(other)
     assert changed != start
     same = changed.fingerprint() == start.fingerprint()
@@ -573,7 +607,7 @@ def test_a_job_of_an_earlier_version_is_the_same_job(
     job = RenderJob.from_dict(earlier[form])
     assert job.fingerprint() == earlier["fingerprint"]
     younger = {
-        f"{path}: None -> {field.default}"
+        f"{path}: None -> {list(field.default) if field.default == () else field.default}"
         for path, field in job_fields().items()
         if field.setting.younger
     }
@@ -628,7 +662,7 @@ def test_the_choices_of_a_field_are_those_of_its_type():
     fields = job_fields()
     assert fields["cameras.pattern"].choices == typing.get_args(choices.Pattern)
     assert fields["asset.normalize"].choices == typing.get_args(choices.Normalization)
-    assert sum(bool(field.choices) for field in fields.values()) == 17
+    assert sum(bool(field.choices) for field in fields.values()) == 21
 
 
 def test_a_setting_is_described_at_its_field_and_nowhere_else():

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from objaverse_render_addon.assets import repair
 from objaverse_render_addon.assets.repair import meshopt, ply
-from objaverse_render_addon.assets.repair.fbx import hidden_models
+from objaverse_render_addon.assets.repair.fbx import read_facts
 from objaverse_render_addon.assets.repair.model import Model, beside
 from objaverse_render_addon.assets.repair.polygon import triangulate
 from objaverse_render_addon.assets.repair.stl import FACETS, triangle_count
@@ -408,14 +408,15 @@ def test_damaged_files_are_failures_by_name_or_the_importers_business(
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200))
-def test_whatever_is_in_an_fbx_its_hidden_models_are_names(
+def test_whatever_is_in_an_fbx_its_facts_are_names_and_shares(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("fbx") / "a.fbx"
     for head in (b"", b"Kaydara FBX Binary  \0\x1a\0\xe8\x1c\0\0"):
         path.write_bytes(head + content)
-        hidden, unsure = hidden_models(path)
-        assert all(isinstance(name, str) for name in hidden | unsure)
+        facts = read_facts(path)
+        assert all(isinstance(name, str) for name in facts.hidden | facts.unsure)
+        assert all(0 <= value <= 1 for value in facts.opacities.values())
 
 
 def test_numbers_that_only_look_like_a_count_make_no_stl() -> None:

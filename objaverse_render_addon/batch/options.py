@@ -60,7 +60,7 @@ class Workers:
         blender: Program of an installed Blender; pip's ``bpy`` otherwise.
         workers: Processes that render; by what the machine has otherwise.
         gpus: Indices of the GPUs to render on; all that the job's device means otherwise.
-        timeout: Seconds that one asset may take.
+        timeout: Seconds that one asset may take; of animations each 32 frames.
         max_memory: Bytes that a worker may take; its share of 90 % of the machine's otherwise,
             0 for no limit.
         recycle: Assets after which a worker is replaced.

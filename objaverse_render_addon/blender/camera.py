@@ -68,15 +68,16 @@ def read_camera(scene: bpy.types.Scene, obj: Any) -> Camera:
     depsgraph = bpy.context.evaluated_depsgraph_get()
     depsgraph.update()
     render = scene.render
-    width, height = render.resolution_x, render.resolution_y
+    size = render.resolution_x, render.resolution_y
+    aspect = render.pixel_aspect_x, render.pixel_aspect_y
     evaluated = obj.evaluated_get(depsgraph)
-    projection, intrinsics = read_lens(evaluated, depsgraph, render, (width, height))
+    projection, intrinsics = read_lens(evaluated, depsgraph, size, aspect)
     pose = np.array(evaluated.matrix_world.normalized(), dtype=np.float64)
-    return Camera(width, height, intrinsics, pose, projection)
+    return Camera(*size, intrinsics, pose, projection)
 
 
 def read_lens(
-    obj: Any, depsgraph: Any, render: Any, size: tuple[int, int]
+    obj: Any, depsgraph: Any, size: tuple[int, int], aspect: tuple[float, float]
 ) -> tuple[str, npt.NDArray[np.float64]]:
     """Projection and intrinsics of a camera object.
 
@@ -85,17 +86,17 @@ def read_lens(
 
     Args:
         size: Width and height, pixels.
+        aspect: Blender's pixel aspect, x and y.
 
     Raises:
         CameraFileError: It is a lens of another kind.
     """
     data, (width, height) = obj.data, size
     if data.type == "PANO":
-        return _read_panorama(data, render, size)
+        return _read_panorama(data, size, aspect)
     matrix = np.array(
         obj.calc_matrix_camera(
-            depsgraph, x=width, y=height, scale_x=render.pixel_aspect_x,
-            scale_y=render.pixel_aspect_y,
+            depsgraph, x=width, y=height, scale_x=aspect[0], scale_y=aspect[1]
         ),
         dtype=np.float64,
     )  # fmt: skip
@@ -113,7 +114,7 @@ def read_lens(
 
 
 def _read_panorama(
-    data: Any, render: Any, size: tuple[int, int]
+    data: Any, size: tuple[int, int], aspect: tuple[float, float]
 ) -> tuple[str, npt.NDArray[np.float64]]:
     width, height = size
     center = width * (0.5 - data.shift_x), height * (0.5 + data.shift_y)
@@ -128,7 +129,7 @@ def _read_panorama(
     ):
         name = "fisheye"
         fx = -width / (data.sensor_width * data.fisheye_polynomial_k1)
-        focal = fx, fx * render.pixel_aspect_x / render.pixel_aspect_y
+        focal = fx, fx * aspect[0] / aspect[1]
     else:
         raise CameraFileError(
             f"The panorama of the camera {data.name} is {data.panorama_type.lower()}.",

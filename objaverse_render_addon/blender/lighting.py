@@ -14,7 +14,7 @@ from ..errors import InvalidJob
 from ..job import RenderJob
 from ..lights import Light
 
-__all__ = ["LightRig", "light_scene", "rescale_lights"]
+__all__ = ["LightRig", "add_image", "light_scene", "new_world", "rescale_lights"]
 
 # Name, rotation in degrees, the energies that one is drawn from (objaverse-xl blender_script.py).
 XL_SUNS: Final = (
@@ -48,7 +48,7 @@ def light_scene(
         record["lights"] = sorted(obj.name for obj in seen if obj.type == "LIGHT")
         return record
     if rules.mode == "xl":
-        scene.world = _new_world((XL_WORLD,) * 3, 1.0)
+        scene.world = new_world((XL_WORLD,) * 3, 1.0)
         record["suns"] = _add_suns(scene, job.seed, asset_id)
         record["world"] = XL_WORLD
     elif rules.mode == "file" or (rules.hdri and Path(rules.hdri).is_dir()):
@@ -56,11 +56,11 @@ def light_scene(
         record["of_views"] = rules.lights or rules.hdri
     elif rules.mode == "hdri":
         assert rules.hdri
-        scene.world = _new_world((1.0, 1.0, 1.0), rules.strength)
-        _add_image(scene.world, Path(rules.hdri))
+        scene.world = new_world((1.0, 1.0, 1.0), rules.strength)
+        add_image(scene.world, Path(rules.hdri))
         record["hdri"] = rules.hdri
     else:
-        scene.world = _new_world((1.0, 1.0, 1.0), rules.strength)
+        scene.world = new_world((1.0, 1.0, 1.0), rules.strength)
         # A uniform world needs no importance map, which takes time to build.
         scene.world.cycles.sampling_method = "NONE"
     return record
@@ -75,8 +75,8 @@ class LightRig:
 
     def __init__(self, scene: bpy.types.Scene, layer: Any) -> None:
         self._scene, self._layer = scene, layer
-        self._dark = _new_world((0.0, 0.0, 0.0), 0.0)
-        self._white = _new_world((1.0, 1.0, 1.0), 1.0)
+        self._dark = new_world((0.0, 0.0, 0.0), 0.0)
+        self._white = new_world((1.0, 1.0, 1.0), 1.0)
         for world in (self._dark, self._white):
             world.cycles.sampling_method = "NONE"
         self._skies: dict[str, bpy.types.World] = {}
@@ -139,8 +139,8 @@ class LightRig:
             bpy.data.worlds.remove(old)
             for image in images:
                 bpy.data.images.remove(image)
-        world = _new_world((1.0, 1.0, 1.0), 1.0)
-        _add_image(world, Path(path))
+        world = new_world((1.0, 1.0, 1.0), 1.0)
+        add_image(world, Path(path))
         nodes, links = world.node_tree.nodes, world.node_tree.links
         image = next(node for node in nodes if node.type == "TEX_ENVIRONMENT")
         background = next(node for node in nodes if node.type == "BACKGROUND")
@@ -166,7 +166,8 @@ def _set_sun(sun: Any, light: Light) -> None:
     sun.rotation_euler = (0.0, math.pi / 2 - elevation, azimuth)
 
 
-def _new_world(color: tuple[float, ...], strength: float) -> bpy.types.World:
+def new_world(color: tuple[float, ...], strength: float) -> bpy.types.World:
+    """A world of one colour (linear)."""
     world = bpy.data.worlds.new("Objaverse World")
     if world.node_tree is None:
         world.use_nodes = True
@@ -176,7 +177,12 @@ def _new_world(color: tuple[float, ...], strength: float) -> bpy.types.World:
     return world
 
 
-def _add_image(world: bpy.types.World, path: Path) -> None:
+def add_image(world: bpy.types.World, path: Path) -> None:
+    """Let a world of :func:`new_world` shine as an equirectangular image does.
+
+    Raises:
+        InvalidJob: It cannot be read.
+    """
     try:
         image = bpy.data.images.load(str(path.resolve()))
         broken = image.size[0] == 0

@@ -118,6 +118,7 @@ def normalize(
     *,
     may_instance: bool = False,
     rotation: Points = UPRIGHT,
+    whole: Measurement | None = None,
 ) -> Normalization:
     """Scale and centre an asset as a whole, and measure that every part of it went along.
 
@@ -131,13 +132,15 @@ def normalize(
         evaluate: Measures those of some objects, or all of the scene.
         rotation: (3, 3) that turns it before, as of :func:`turn_of`.
         may_instance: Whether the objects may be taken out of the collection for an instance.
+        whole: What is normalised, where that is more than the objects show now: all times.
 
     Raises:
         DegenerateGeometry: No extent, or numbers beyond 32-bit floats.
         NormalizationFailed: A constraint or a driver holds something back.
     """
     before = evaluate(only)
-    scale, translation, warnings = normalizing_transform(before, method)
+    whole = whole or before
+    scale, translation, warnings = normalizing_transform(whole, method)
     # What turns axes to axes turns a box to a box.
     translation = rotation @ translation
     matrix = np.eye(4)
@@ -164,8 +167,10 @@ def normalize(
                 hint="A constraint or driver holds something in place; apply it in Blender, or "
                 "use --normalize none.",
             )
+    if whole is not before:
+        after = whole.moved(matrix)
     return Normalization(
-        method, scale, tuple(translation.tolist()), before, bounds_of(after), after.points,
+        method, scale, tuple(translation.tolist()), whole, bounds_of(after), after.points,
         warnings, handle, parts, rotation,
     )  # fmt: skip
 

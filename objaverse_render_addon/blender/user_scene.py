@@ -246,7 +246,9 @@ def camera_of_object(
     """
     share = render.resolution_percentage / 100
     width, height = int(render.resolution_x * share), int(render.resolution_y * share)
-    projection, intrinsics = read_lens(obj, depsgraph, render, (width, height))
+    projection, intrinsics = read_lens(
+        obj, depsgraph, (width, height), (render.pixel_aspect_x, render.pixel_aspect_y)
+    )
     if projection == "orthographic":
         # Pixels per unit of the scene, so far.
         intrinsics[[0, 1], [0, 1]] *= float(np.cbrt(np.linalg.det(to_world[:3, :3])))

@@ -14,6 +14,7 @@ Conventions, everywhere in this package:
 from __future__ import annotations
 
 from .camera import Camera, Rig, View, blender_lens, look_at_pose
+from .files import keyed_views
 from .projection import PROJECTIONS, Projection, intrinsics_of
 from .sampling import FRAME_MARGIN, draw, fitting_radius, sample_views
 
@@ -28,6 +29,7 @@ __all__ = [
     "draw",
     "fitting_radius",
     "intrinsics_of",
+    "keyed_views",
     "look_at_pose",
     "sample_views",
 ]

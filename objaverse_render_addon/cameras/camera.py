@@ -193,6 +193,8 @@ class View:
             shows more. Empty for poses from a file.
         split: ``train`` or ``test``, where views are held out; empty where none are.
         eye: ``left`` or ``right`` of a pair, whose views follow one another; empty of others.
+        clip: Nearest and farthest distance that it shows, scene units; ``None`` where that is all
+            that there is.
     """
 
     index: int
@@ -200,6 +202,7 @@ class View:
     pose: dict[str, float] = field(default_factory=dict)
     split: str = ""
     eye: str = ""
+    clip: tuple[float, float] | None = None
 
 
 def look_at_pose(azimuth: float, elevation: float, radius: float, rig: Rig) -> Floats:

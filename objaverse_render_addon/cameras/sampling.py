@@ -246,7 +246,11 @@ def _placed(
 
 
 def sample_views(
-    job: RenderJob, asset_id: str, points: npt.NDArray[Any] | None = None, rig: Rig | None = None
+    job: RenderJob,
+    asset_id: str,
+    points: npt.NDArray[Any] | None = None,
+    rig: Rig | None = None,
+    frames: int = 1,
 ) -> list[View]:
     """The job's cameras for one asset.
 
@@ -254,6 +258,8 @@ def sample_views(
         points: (N, 3) points whose hull is the object's, in scene units. Needed where the
             framing is ``fit`` or ``resample``.
         rig: Centre and unit; the origin and 1 unless the asset is not normalised.
+        frames: Number of frames, each of which has a view of its own where the job says neither
+            how many views there are nor that all see every frame.
 
     Raises:
         CameraFileError: The pattern is ``file`` and the file is not usable.
@@ -264,6 +270,11 @@ def sample_views(
     if rules.pattern == "file":
         assert rules.file
         return views_from_file(rules.file, size, rules.views)
+    if rules.views is None:
+        pattern = PATTERNS[rules.pattern]
+        fixed = pattern.numbered or rules.pattern == "cube-faces"
+        job = job.with_values({"cameras.views": pattern.views if fixed else frames})
+        rules = job.cameras
     if rules.framing != "allow" and points is None:
         raise ValueError(f"framing {rules.framing} needs the object's points")
     views = list(_sampled(job, asset_id, points, rig, _Draw("camera")))

@@ -36,6 +36,8 @@ class PatternDefaults:
     about: str
     numbered: bool = False
     """Trainers know the views by their numbers: there are no more of them than ``views``."""
+    given: bool = False
+    """Poses and lenses come with a file, and are taken as they are."""
 
 
 # 2 atan(16 / 35): a 35 mm lens on a 32 mm sensor, as the Objaverse scripts set it. Rounded, so
@@ -180,5 +182,17 @@ PATTERNS: Final[dict[str, PatternDefaults]] = {
         framing="allow",
         drawn=False,
         about="poses from a transforms.json or a TOML file",
+        given=True,
+    ),
+    "scene": PatternDefaults(
+        views=0,
+        radius=(0.0, 0.0),
+        elevation=(-90.0, 90.0),
+        fov=(0.0, 0.0),
+        normalize="none",
+        framing="allow",
+        drawn=False,
+        about="the cameras of the file itself, as they move",
+        given=True,
     ),
 }

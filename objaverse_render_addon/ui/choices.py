@@ -11,7 +11,7 @@ from typing import Final, get_args
 
 from ..batch.queue.intake import IdSource
 from ..job import PATTERNS, job_fields
-from ..passspec import PASS_NAMES, PASSES
+from ..passspec import PASSES
 
 __all__ = ["flags", "has", "items"]
 
@@ -110,6 +110,12 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "metal": ("Metal", "An Apple GPU"),
     },
     "pixels.passes": {spec.name: (spec.label, spec.tip) for spec in PASSES.values()},
+    "pixels.classes": {
+        "name": ("Object Names", "An object's name without .001"),
+        "collection": ("Collections", "The collection that an object is in"),
+        "property": ("Property", "A custom property of the object or its data"),
+        "table": ("Table", "A file that says which names are of which class"),
+    },
     "pixels.normal_space": {
         "camera": ("Camera", "+X right, +Y up, +Z towards the camera"),
         "world": ("World", "The world's axes"),
@@ -118,6 +124,15 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "npy": ("NumPy Arrays", "One .npy file per pass and view"),
         "npz": ("Compressed Arrays", "One .npz file per pass and view, for Tar and Folder"),
         "exr": ("Multilayer EXR", "One lossless 32-bit EXR per view with all passes"),
+    },
+    "files.geometry_files": {
+        "mesh": ("Mesh", "The triangles that are rendered, as mesh.ply, and as mesh.glb with "
+                 "materials and textures"),
+        "points": ("Points", "Points on the surface and on its sharp edges, with normal, colour "
+                   "and part, as points.ply"),
+        "voxels": ("Voxels", "The cells of a 64³ grid that the surface meets, as voxels.ply"),
+        "sdf": ("Signed Distances", "A watertight mesh, and signed distances around it, as "
+                "watertight.ply and sdf.ply; needs point-cloud-utils in the Python that renders"),
     },
     "files.layout": {
         "zip": ("Archive", "One .zip per asset"),
@@ -135,11 +150,10 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
 
 def _allowed(path: str) -> tuple[str, ...]:
     """The values that the job's field takes."""
-    if path == "pixels.passes":
-        return PASS_NAMES
     if path == "ids":
         return get_args(IdSource)
-    return job_fields()[path].choices
+    field = job_fields()[path]
+    return field.setting.among or field.choices
 
 
 def has(path: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import bpy
 
 from ..errors import InvalidJob, RenderError
-from ..job import PASS_NAMES, PATTERNS, RenderJob, job_fields
+from ..job import PATTERNS, RenderJob, job_fields
 from .derived import OF_JOB
 from .properties import OBJAVERSE_PG_settings
 
@@ -28,6 +28,7 @@ FIELDS: Final = {
     for path, field in _SETTINGS.items()
     if not field.setting.form and path not in _SWITCHED
 }
+_LISTS: Final = [path for path, field in _SETTINGS.items() if field.setting.form == "names"]
 _PATHS: Final = {field.setting.name: path for path, field in _SETTINGS.items()}
 
 # Where things come from and go to, and what the viewport shows.
@@ -43,7 +44,6 @@ JOB_PROPERTIES: Final = tuple(
 def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
     """Job fields by dotted path."""
     values: dict[str, Any] = {path: getattr(settings, name) for name, path in FIELDS.items()}
-    names = [name for name in PASS_NAMES if name in settings.passes]
     if settings.pattern == "file":
         # Poses and lenses are the file's.
         values["cameras.framing"] = None
@@ -83,10 +83,15 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
     of_file = settings.lighting == "file"
     values["lighting.lights"] = bpy.path.abspath(settings.lights) if of_file else None
     values["lighting.groups"] = of_file and settings.light_groups
+    table = settings.classes == "table"
+    values["pixels.class_table"] = bpy.path.abspath(settings.class_table) if table else None
     background = _tidy(settings.background) if settings.use_background else None
     values["lighting.background"] = background
     values["pixels.resolution"] = [settings.resolution_x, settings.resolution_y]
-    values["pixels.passes"] = names
+    for path in _LISTS:
+        said = _SETTINGS[path].setting
+        chosen = getattr(settings, said.name)
+        values[path] = [name for name in said.among if name in chosen]
     return values
 
 
@@ -177,10 +182,14 @@ def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
         "hdri": job.lighting.hdri or "",
         "hdri_per_view": job.lighting.per_view or 1,
         "lights": job.lighting.lights or "",
+        "class_table": job.pixels.class_table or "",
         "use_background": job.lighting.background is not None,
         "resolution_x": job.pixels.resolution[0],
         "resolution_y": job.pixels.resolution[1],
-        "passes": set(job.pixels.passes),
+        **{
+            field.setting.name: set(data[path.split(".")[0]][path.split(".")[1]])
+            for path, field in ((path, _SETTINGS[path]) for path in _LISTS)
+        },
     }
     for name, value in values.items():
         _check_fits(settings, name, value)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from ...dataset.blocks import FRAMES
 from ...dataset.layout import remove_parts
 from ...errors import (
     DeviceUnavailable,
@@ -121,7 +122,9 @@ class LocalLane:
                 tell(received.message)
 
         try:
-            answer = supervisor.ask(request, self._timeout, on_answer).message
+            # However long an animation is: each block of its frames may take that long.
+            renew = FRAMES if request.job.get("time", {}).get("frames") else 0
+            answer = supervisor.ask(request, self._timeout, on_answer, renew).message
         except RenderError as error:
             remove_parts(Path(request.out), request.asset_id)
             if isinstance(error, Interrupted):

@@ -231,8 +231,19 @@ class OBJAVERSE_PT_passes(Panel, bpy.types.Panel):
         for item in settings.bl_rna.properties["passes"].enum_items_static:
             column.prop_enum(settings, "passes", item.identifier)
         split.prop(settings, "normal_space")
+        if "semantic_index" in settings.passes:
+            split.prop(settings, "classes")
+            if settings.classes == "property":
+                split.prop(settings, "class_property", text="Property")
+            elif settings.classes == "table":
+                split.prop(settings, "class_table", text="Table")
         split.prop(settings, "geometry")
         split.prop(settings, "alpha_threshold", slider=True)
+        column = split.column(heading="Geometry Files", align=True)
+        for item in settings.bl_rna.properties["geometry_files"].enum_items_static:
+            column.prop_enum(settings, "geometry_files", item.identifier)
+        if settings.geometry_files:
+            split.prop(settings, "geometry_points")
 
 
 class OBJAVERSE_PT_compositor(Panel, bpy.types.Panel):

@@ -180,7 +180,7 @@ def test_a_scale_belongs_to_the_rigs_unit():
         ({"fov": (20, 171)}, "170"),
         ({"projection": "panorama", "shift": (0.1, 0)}, "all around"),
         ({"projection": "fisheye", "stereo": 0.1}, "rectified"),
-        ({"pattern": "file", "file": "a.json", "projection": "fisheye"}, "the file of poses"),
+        ({"pattern": "file", "file": "a.json", "projection": "fisheye"}, "the cameras file decide"),
     ],
 )
 def test_lenses_that_cannot_be_are_refused(rules: dict[str, Any], said: str):

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import InvalidJob
-from ..job import PASS_NAMES, PATTERNS, RECIPES, JobField, Lighting, RenderJob, job_fields, recipe_named
+from ..job import (
+    PASS_NAMES,
+    PATTERNS,
+    RECIPES,
+    JobField,
+    Lighting,
+    RenderJob,
+    job_fields,
+    recipe_named,
+)
 
 __all__ = ["JOB_FLAGS", "add_job_flags", "flags_of", "job_of", "joined"]
 

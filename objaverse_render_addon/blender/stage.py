@@ -8,6 +8,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -248,6 +249,10 @@ class Stage:
         )
         self.frame = self.timeline.frames[0]
 
+    def _note_cameras(self) -> None:
+        if self.cameras is not None:
+            self._look(partial(self.cameras.remember, self.frame))
+
     def _of_all_frames(self, only: Iterable[Any], asset_id: str) -> Measurement | None:
         """What some objects are at all wanted frames together; ``None`` where they stand still."""
         frames = self.timeline.frames
@@ -261,8 +266,7 @@ class Stage:
             nonlocal start, motion, empty
             for frame in frames:
                 self.set_time(frame)
-                if self.cameras is not None:
-                    self._look(lambda graph, at=frame: self.cameras.remember(at, graph))
+                self._note_cameras()
                 try:
                     found = self._measure(only)
                 except NoGeometry:
@@ -317,8 +321,8 @@ class Stage:
         culled = []
         if kind in backfaces.CULLED_FORMATS:
             culled = backfaces.cull_back_faces(edits, shown)
-        if self.cameras is not None and not self.timeline.frames:
-            self._look(lambda graph: self.cameras.remember(self.frame, graph))
+        if not self.timeline.frames:
+            self._note_cameras()
         whole = self._of_all_frames(rendered, asset_id) if alone else None
         if self.cameras is not None:
             self.cameras.unlink(collection)

@@ -138,7 +138,8 @@ BY_MEANING = {
     "dataset.torch": "rgb",
     "dataset.turntable": "rgb",
     "dataset.verify": "depth distance mask normal object_index position rgb",
-    "motion.agreement": "depth instance_index mask object_index position scene_flow",
+    "motion.agreement": "depth flow_backward flow_forward instance_index mask object_index "
+    "position scene_flow",
     "frame": "depth normal object_index position",
     "job.recipes": "albedo depth mask normal rgb roughness_metallic",
     "ui.panels.job": "semantic_index",

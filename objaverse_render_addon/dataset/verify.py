@@ -191,8 +191,8 @@ def _id_checks(
 ) -> Iterator[Check]:
     """Whether the metadata name everything that is seen."""
     for name, data in arrays.items():
-        if PASSES[name].values == "ids" and data.dtype.kind == "u":
-            unknown = set(np.unique(data).tolist()) - names.get(name, set()) - {0}
+        if name in names and data.dtype.kind == "u":
+            unknown = set(np.unique(data).tolist()) - names[name] - {0}
             status: Any = "failed" if unknown else "ok"
             yield Check(f"{name}_named", status, float(min(unknown, default=0)))
 

@@ -247,6 +247,12 @@ def outcome(checks: list[Any]) -> dict[str, str]:
     return {check.name: check.status for check in checks if check.status != "ok"}
 
 
+TIME = {
+    "frame_rate": 24.0, "scale": 1.0, "frames": [1, 9], "actions": [], "motion": 0.5,
+    "clips": [{"action": None, "first": 1, "last": 9, "start": 1.0}],
+}  # fmt: skip
+
+
 def write_asset(
     out: Path,
     job: RenderJob,
@@ -265,7 +271,7 @@ def write_asset(
     record = metadata.asset_record(
         asset_id=asset_id,
         source={"file_identifier": "a.glb", "file_size": 3, "sha256": "0" * 64},
-        scene={},
+        scene={"time": TIME} if None not in times else {},
         normalization={"method": job.asset.normalize, "scale": 1.0, "translation": [0, 0, 0]},
         bounds=shape.bounds,
         job=job,
@@ -273,7 +279,7 @@ def write_asset(
         passes=[frame.spec(name) for name in job.pixels.passes],
         object_names={7: "thing"},
         ids={name: named for name, named in IDS.items() if name in job.pixels.passes},
-        views=[metadata.view_record(frame, job) for frame in frames],
+        views=[metadata.view_record(frame, job, index) for index, frame in enumerate(frames)],
         seconds={"total": 1.0},
         warnings=[],
         version="0",

@@ -78,7 +78,9 @@ FROM_FILE = RenderJob(
 
 
 FIELDS = leaves(RenderJob().to_dict())
-each_job = pytest.mark.parametrize("job", [RenderJob(), DRAWN, FROM_FILE, OF_SCENE, DRAWN.resolved()])
+each_job = pytest.mark.parametrize(
+    "job", [RenderJob(), DRAWN, FROM_FILE, OF_SCENE, DRAWN.resolved()]
+)
 
 
 # --- Round trips ----------------------------------------------------------------------------

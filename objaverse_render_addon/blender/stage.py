@@ -7,6 +7,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -240,6 +241,10 @@ class Stage:
         )
         self.frame = self.timeline.frames[0]
 
+    def _note_cameras(self) -> None:
+        if self.cameras is not None:
+            self._look(partial(self.cameras.remember, self.frame))
+
     def _of_all_frames(self, only: Iterable[Any], asset_id: str) -> Measurement | None:
         """What some objects are at all wanted frames together; ``None`` where they stand still."""
         frames = self.timeline.frames
@@ -253,8 +258,7 @@ class Stage:
             nonlocal start, motion, empty
             for frame in frames:
                 self.set_time(frame)
-                if self.cameras is not None:
-                    self._look(lambda graph, at=frame: self.cameras.remember(at, graph))
+                self._note_cameras()
                 try:
                     found = self._measure(only)
                 except NoGeometry:
@@ -309,8 +313,8 @@ class Stage:
         culled = []
         if kind in backfaces.CULLED_FORMATS:
             culled = backfaces.cull_back_faces(edits, shown)
-        if self.cameras is not None and not self.timeline.frames:
-            self._look(lambda graph: self.cameras.remember(self.frame, graph))
+        if not self.timeline.frames:
+            self._note_cameras()
         whole = self._of_all_frames(rendered, asset_id) if alone else None
         if self.cameras is not None:
             self.cameras.unlink(collection)

@@ -36,6 +36,7 @@ from .g_objaverse import GObjaverse
 from .gs_lrm import GsLrm, LongLrm, Lvsm
 from .hdf5 import Hdf5
 from .instantmesh import InstantMesh
+from .kubric import Kubric
 from .lgm import Lgm
 from .nerf_synthetic import NerfSynthetic
 from .nerfstudio import Nerfstudio
@@ -45,6 +46,8 @@ from .scene import Scene
 from .syncdreamer import SyncDreamer
 from .target import SceneFiles, Target
 from .trellis import Trellis, TrellisCond
+from .tum import Tum
+from .visionsim import Visionsim
 from .webdataset import WebDataset
 from .zero123 import ObjaverseXl, Zero123
 from .zero123plus import Zero123Plus
@@ -92,6 +95,9 @@ FORMATS: Final[dict[str, Format]] = {
         Coco(),
         Hdf5(),
         WebDataset(),
+        Visionsim(),
+        Kubric(),
+        Tum(),
     )
 }  # fmt: skip
 """Name to format, as ``--to`` calls it."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cameras import Camera
-from ...errors import CheckFailed, InvalidJob, MissingPass, TruncatedFile
+from ...errors import CheckFailed, FormatCannotHold, InvalidJob, MissingPass, TruncatedFile
 from ...frame import mask_of
 from ...passspec import MARKERS, PASSES
 from ..images import check_png, composite, encode_png
@@ -58,7 +58,9 @@ class Scene:
                 f"{', '.join(reader.passes)}.",
                 hint=f"Render with --passes {','.join([*reader.passes, *missing])}.",
             )
-        self._positions = self._chosen(len(reader.views))
+        self._positions = self._chosen(self._of_frame())
+        self.keys = [reader.key(position) for position in self._positions]
+        self._demand_a_place_for_time()
         self.numbers = self._checked_numbers()
         self.scale, self.center = self._similarity()
         self._last: tuple[int, dict[str, Array]] = (-1, {})
@@ -69,13 +71,70 @@ class Scene:
     def __len__(self) -> int:
         return len(self._positions)
 
-    def _chosen(self, count: int) -> list[int]:
+    def _of_frame(self) -> list[int]:
+        """Places in ``views`` of the animation frame that the options choose, or of all."""
+        places, frame = list(range(len(self.reader.views))), self.options.frame
+        if frame is None:
+            return places
+        found = [place for place in places if self.reader.key(place).time == frame]
+        if not found:
+            times = self.reader.times
+            there = f"has the frames {times[0]} to {times[-1]}" if times else "stands still"
+            raise InvalidJob(f"{self.asset_id} {there}, frame {frame} is asked for.")
+        return found
+
+    def _chosen(self, places: list[int]) -> list[int]:
         if self.options.views is None:
-            return list(range(count))
-        chosen = sorted(set(self.options.views))
+            return places
+        chosen, count = sorted(set(self.options.views)), len(places)
         if chosen[-1] >= count:
             raise InvalidJob(f"{self.asset_id} has {count} views, view {chosen[-1]} is asked for.")
-        return chosen
+        return [places[view] for view in chosen]
+
+    def _demand_a_place_for_time(self) -> None:
+        times = self.times
+        if len(times) > 1 and not self.form.has_time:
+            raise FormatCannotHold(
+                f"{self.asset_id} shows {len(times)} frames of an animation; {self.form.name} has "
+                "no place for time.",
+                hint=f"--frame {times[0]} exports one of them; nerfstudio, nerf-synthetic "
+                "(D-NeRF), kubric, tum, visionsim, hdf5, webdataset and coco hold all.",
+            )
+
+    @property
+    def times(self) -> list[int]:
+        """Animation frames that the views show, ascending; none of what stands still."""
+        return sorted({key.time for key in self.keys if key.time is not None})
+
+    def when(self, view: int) -> float:
+        """When a view is, from 0 at the first frame to 1 at the last; 0 of what stands still."""
+        times, time = self.times, self.keys[view].time
+        if time is None or len(times) < 2:
+            return 0.0
+        return (time - times[0]) / (times[-1] - times[0])
+
+    def seconds(self, view: int) -> float:
+        """When a view is, in seconds as it plays; of what stands still a second for each view."""
+        if self.keys[view].time is None:
+            return float(view)
+        return self.reader.seconds(self._positions[view])
+
+    @property
+    def sequences(self) -> dict[str, list[int]]:
+        """Views of one camera, one after the other, by the name of a folder below the scene's.
+
+        A camera that moves along is one, and so are the views of what stands still: its folder is
+        the scene's own.
+        """
+        times = [key.time for key in self.keys]
+        if None in times or len(set(times)) == len(times):
+            return {"": list(range(len(self)))}
+        cameras: dict[int, list[int]] = {}
+        for view, key in enumerate(self.keys):
+            cameras.setdefault(key.view, []).append(view)
+        if len(cameras) == 1:
+            return {"": list(range(len(self)))}
+        return {f"/{number:03d}": views for number, views in sorted(cameras.items())}
 
     def _checked_numbers(self) -> list[int]:
         numbers = [self.reader.views[position]["index"] for position in self._positions]

@@ -114,6 +114,7 @@ BY_MEANING = {
     "dataset.export.coco": "mask rgb",
     "dataset.export.colmap": "depth distance mask normal position rgb",
     "dataset.export.depthsplat": "depth mask rgb",
+    "dataset.export.flow": "flow_backward flow_forward occlusion_backward occlusion_forward rgb",
     "dataset.export.g_objaverse": "albedo depth normal rgb roughness_metallic",
     "dataset.export.gs_lrm": "rgb",
     "dataset.export.hdf5": "depth distance mask normal object_index rgb",
@@ -138,7 +139,7 @@ BY_MEANING = {
     "dataset.torch": "rgb",
     "dataset.turntable": "rgb",
     "dataset.verify": "depth distance mask normal object_index position rgb",
-    "motion.agreement": "depth flow_backward flow_forward instance_index mask object_index "
+    "dataset.agreement": "depth flow_backward flow_forward instance_index mask object_index "
     "position scene_flow",
     "frame": "depth normal object_index position",
     "job.recipes": "albedo depth mask normal rgb roughness_metallic",

@@ -15,8 +15,8 @@ from ..cameras import Rig, View, look_at_pose
 from ..checks import check_frame
 from ..errors import RenderError
 from ..frame import Bounds, Check, Frame
-from ..motion import agreement
 from ..passspec import MOVING, PASSES
+from .agreement import agreement
 from .guards import BROKEN
 from .parallel import mapped
 from .reader import AssetReader, AssetRef

@@ -438,3 +438,73 @@ def test_verify_finds_directions_that_are_exchanged(
     np.save(one, swap[1])
     np.save(two, swap[0])
     assert any("flow_" in line for line in verify_asset(path).failed)
+
+
+# --- As benchmarks keep it ------------------------------------------------------------------
+
+
+def _read_flo(path: Path) -> Any:
+    data = path.read_bytes()
+    assert np.frombuffer(data[:4], "<f4")[0] == np.float32(202021.25)
+    width, height = np.frombuffer(data[4:12], "<i4")
+    flow = np.frombuffer(data[12:], "<f4").reshape(height, width, 2)
+    return np.where(np.abs(flow) > 1e9, np.nan, flow)
+
+
+def _read_kitti(path: Path) -> Any:
+    import struct
+    import zlib
+
+    data, at, packed = path.read_bytes(), 8, b""
+    width, height, depth, kind = struct.unpack_from(">IIBB", data, 16)
+    assert (depth, kind) == (16, 2)
+    while at < len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        if data[at + 4 : at + 8] == b"IDAT":
+            packed += data[at + 8 : at + 8 + length]
+        at += length + 12
+    lines = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(height, -1)
+    rows = np.zeros((height, width * 6), np.uint8)
+    for row, line in enumerate(lines):
+        # Filters: none, or the difference to the line above.
+        assert line[0] in (0, 2)
+        rows[row] = line[1:] + (rows[row - 1] if line[0] and row else 0)
+    data = rows.view(">u2").reshape(height, width, 3).astype(np.float64)
+    flow = (data[..., :2] - 2**15) / 64
+    return np.where(data[..., 2:] > 0, flow, np.nan)
+
+
+def _read_flo5(path: Path) -> Any:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path) as file:
+        return file["flow"][()]
+
+
+@pytest.mark.parametrize(
+    ("name", "ending", "read", "step"),
+    [("sintel", "flo", _read_flo, 0.0), ("kitti-flow", "png", _read_kitti, 0.51 / 64),
+     ("spring", "flo5", _read_flo5, 0.0)],
+)  # fmt: skip
+def test_flow_files_hold_the_flow_of_their_picture(
+    dataset: Path, tmp_path: Path, name: str, ending: str, read: Any, step: float
+) -> None:
+    from objaverse_render_addon.dataset.export import Options, export
+
+    if name == "spring":
+        pytest.importorskip("h5py")
+    export(dataset.parent, tmp_path, name, Options())
+    for view in (0, 1):
+        home = tmp_path / f"bodies/{view:03d}"
+        assert len(list((home / "frames").iterdir())) == 5
+        for way, numbers in (("forward", [0, 1, 2, 3]), ("backward", [1, 2, 3, 4])):
+            files = sorted((home / f"flow_{way}").iterdir())
+            assert [file.name for file in files] == [f"{n:05d}.{ending}" for n in numbers]
+            hidden = sorted((home / f"occlusion_{way}").iterdir())
+            assert [file.name for file in hidden] == [f"{n:05d}.png" for n in numbers]
+            for number, file in zip(numbers, files, strict=True):
+                stem = f"{view:03d}_{1 + 3 * number:04d}"
+                seen = np.load(dataset / f"{stem}_mask.npy") == 1
+                stored = np.load(dataset / f"{stem}_flow_{way}.npy")
+                found = read(file)
+                assert np.array_equal(np.isfinite(found).all(axis=-1), seen)
+                assert np.abs(found - stored)[seen].max() <= step

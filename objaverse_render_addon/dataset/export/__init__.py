@@ -32,6 +32,7 @@ from .bop_webdataset import BopWebDataset
 from .coco import Coco
 from .colmap import Colmap
 from .depthsplat import DepthSplat
+from .flow import KittiFlow, Sintel, Spring
 from .g_objaverse import GObjaverse
 from .gs_lrm import GsLrm, LongLrm, Lvsm
 from .hdf5 import Hdf5
@@ -93,6 +94,9 @@ FORMATS: Final[dict[str, Format]] = {
         Bop(),
         BopWebDataset(),
         Coco(),
+        Sintel(),
+        KittiFlow(),
+        Spring(),
         Hdf5(),
         WebDataset(),
         Visionsim(),

@@ -41,11 +41,15 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
     """Job fields by dotted path."""
     values: dict[str, Any] = {path: getattr(settings, name) for name, path in FIELDS.items()}
     names = [name for name in PASS_NAMES if name in settings.passes]
-    if settings.pattern == "file":
+    given = PATTERNS[settings.pattern].given
+    if given:
         # Poses and lenses are the file's.
         values["cameras.framing"] = None
         values["cameras.views"] = settings.file_views or None
-        values["cameras.file"] = bpy.path.abspath(settings.camera_file)
+        if settings.pattern == "file":
+            values["cameras.file"] = bpy.path.abspath(settings.camera_file)
+        else:
+            values["cameras.scene_cameras"] = settings.scene_cameras.strip() or None
     else:
         low, high = settings.elevation
         if settings.pattern == "ring":
@@ -66,10 +70,19 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
         if _SETTINGS[path].kind is float:
             values[path] = _round(values[path])
     values["cameras.shift"] = _tidy(settings.shift)
-    if settings.pattern == "file":
+    if given:
         values["cameras.shift"], values["cameras.pixel_aspect"] = (0.0, 0.0), 1.0
         values["cameras.only_northern_hemisphere"] = False
-    values["asset.frame"] = settings.frame if settings.use_frame else None
+    values["time.frames"] = settings.frames.strip() or None
+    values["time.action"] = settings.action.strip() or None
+    if not settings.frames.strip():
+        # Slow motion and the like are of frames.
+        values |= {path: _SETTINGS[path].default for path in _OF_FRAMES}
+    moving = bool(values["time.frames"])
+    values["asset.frame"] = settings.frame if settings.use_frame and not moving else None
+    if moving and settings.views_per_frame == "one" and not given:
+        # A place for every frame; the file says how many there are.
+        values["cameras.views"] = None
     hdri = settings.lighting == "hdri"
     values["lighting.hdri"] = bpy.path.abspath(settings.hdri) if hdri else None
     table = settings.classes == "table"
@@ -79,6 +92,9 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
     values["pixels.resolution"] = [settings.resolution_x, settings.resolution_y]
     values["pixels.passes"] = names
     return values
+
+
+_OF_FRAMES: Final = ("time.scale", "time.views_per_frame", "time.motion_blur")
 
 
 def _round(value: float) -> float:
@@ -153,7 +169,7 @@ def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
         section, _, field = path.rpartition(".")
         values[name] = data[section][field] if section else data[field]
     values |= {"frame": job.asset.frame, "background": job.lighting.background}
-    if cameras.pattern == "file":
+    if PATTERNS[cameras.pattern].given:
         values |= {"views": None, "file_views": cameras.views or 0}
     else:
         values |= {name: getattr(cameras, name) for name in ("radius", "elevation", "fov")}
@@ -161,6 +177,9 @@ def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
     values |= {
         "shift": cameras.shift,
         "camera_file": cameras.file or "",
+        "scene_cameras": cameras.scene_cameras or "",
+        "frames": job.time.frames or "",
+        "action": job.time.action or "",
         "use_frame": job.asset.frame is not None,
         "hdri": job.lighting.hdri or "",
         "class_table": job.pixels.class_table or "",

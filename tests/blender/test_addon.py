@@ -233,6 +233,16 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
     "not normalised": {"asset.normalize": "none", "cameras.pattern": "hammersley"},
     "ring": {"cameras.pattern": "ring", "cameras.elevation": [-70, -70]},
     "faces": {"cameras.pattern": "cube-faces", "cameras.radius": [2, 9], "asset.frame": 0},
+    "its own cameras": {
+        "cameras.pattern": "scene", "cameras.scene_cameras": "Left, Right",
+        "asset.normalize": "none",
+    },
+    "frames": {
+        "time.frames": "1:48:2", "time.action": "Walk", "time.scale": 2.5, "time.shutter": 0.3,
+        "time.views_per_frame": "one", "time.motion_blur": True, "time.still": "fail",
+        "time.leaving": "fail", "cameras.pattern": "orbit",
+    },
+    "frames, of a few views": {"time.frames": "all", "cameras.pattern": "ring", "cameras.views": 3},
     "workbench": {"engine.engine": "workbench", "lighting.mode": "keep"},
     "far": {"cameras.radius": [0.0001, 1e6], "engine.alpha_threshold": 0.001},
 }
@@ -384,7 +394,8 @@ OF_FIELDS = {
     "frame": "asset.frame", "hdri": "lighting.hdri", "background": "lighting.background",
     "radius": "cameras.radius", "elevation": "cameras.elevation", "fov": "cameras.fov",
     "camera_file": "cameras.file", "shift": "cameras.shift", "resolution_x": "pixels.resolution",
-    "passes": "pixels.passes",
+    "passes": "pixels.passes", "frames": "time.frames", "action": "time.action",
+    "scene_cameras": "cameras.scene_cameras",
 }  # fmt: skip
 # Not of the job: where things come from and go to, switches of the above, and the preview.
 BESIDE = {

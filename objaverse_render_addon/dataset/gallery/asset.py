@@ -28,7 +28,7 @@ from ..coloring import (
 )
 from ..guards import RENDER_AGAIN
 from ..reader import AssetReader
-from ..turntable import turn_order
+from ..turntable import play_order, turn_order
 from .pictures import Sheets, encode
 from .script import plain, script
 
@@ -81,9 +81,16 @@ def asset_files(
     poses = np.array([view.camera.camera_to_world for view in views])
     shown = "rgb" if "rgb" in names else names[0]
     first = _best_view(poses[:, :3, 3] - center, views)
-    turn = turn_order(poses[:, :3, 3] - center, _TURN_FRAMES, first)
+    keys = [reader.key(index) for index in range(len(views))]
+    plays = len(reader.times) > 1
+    if plays:
+        turn = play_order(reader, keys[first].view, _TURN_FRAMES)
+        order = play_order(reader, keys[first].view)
+    else:
+        turn = turn_order(poses[:, :3, 3] - center, _TURN_FRAMES, first)
+        order = turn_order(poses[:, :3, 3] - center, None, first)
     frames: dict[int, npt.NDArray[np.uint8]] = {}
-    cloud = _Cloud(len(views))
+    cloud = _Cloud(sum(key.time == keys[first].time for key in keys))
     for index, view in enumerate(views):
         arrays = reader.read(index)
         mask = _mask(arrays, shown)
@@ -92,7 +99,9 @@ def asset_files(
             sheets[name].add(_picture(name, arrays[name], mask, spans.get(name), max(tile)))
         if index in turn:
             frames[index] = _picture(shown, arrays[shown], mask, spans.get(shown), CARD_SIZE)
-        cloud.add(arrays, mask, view.camera)
+        if keys[index].time == keys[first].time:
+            # Surfaces of several times are no surface.
+            cloud.add(arrays, mask, view.camera)
     files: dict[str, bytes] = {}
     for sheet in sheets.values():
         files.update(sheet.files)
@@ -113,7 +122,9 @@ def asset_files(
             for name in names
         ],
         "tile": list(tile),
-        "order": turn_order(poses[:, :3, 3] - center, None, first),
+        "order": order,
+        "pace": 1000 * (reader.seconds(order[-1]) - reader.seconds(order[0])) / (len(order) - 1)
+        if plays and len(order) > 1 else None,
         "first": first,
         "box": [list(bounds.box_min), list(bounds.box_max)],
         "sphere": [list(bounds.center), bounds.radius],
@@ -250,6 +261,8 @@ def _view_record(view: _View) -> dict[str, Any]:
     pose = record.get("pose")
     return {
         "index": plain(record.get("index")),
+        "view": plain(record.get("view")),
+        "time": plain(record.get("time")),
         "size": [camera.width, camera.height],
         "k": [float(camera.intrinsics[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2))],
         "pose": camera.camera_to_world[:3].ravel().tolist(),

@@ -127,6 +127,7 @@ BY_MEANING = {
     "dataset.export.scene": "depth normal position rgb",
     "dataset.export.surface": "depth distance mask normal position rgb",
     "dataset.export.syncdreamer": "rgb",
+    "dataset.export.tracks": "rgb",
     "dataset.export.trellis": "depth mask rgb",
     "dataset.export.webdataset": "mask normal rgb",
     "dataset.export.zero123": "rgb",

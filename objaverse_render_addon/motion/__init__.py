@@ -8,8 +8,9 @@ from __future__ import annotations
 from .moment import Elsewhen, Moment
 from .surface import SurfacePoints, displacements
 from .things import Things, ThingsMesh
+from .tracks import Tracks
 from .visibility import visibility
 
 __all__ = [
-    "Elsewhen", "Moment", "SurfacePoints", "Things", "ThingsMesh", "displacements", "visibility",
+    "Elsewhen", "Moment", "SurfacePoints", "Things", "ThingsMesh", "Tracks", "displacements", "visibility",
 ]  # fmt: skip

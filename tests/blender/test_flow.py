@@ -508,3 +508,87 @@ def test_flow_files_hold_the_flow_of_their_picture(
                 found = read(file)
                 assert np.array_equal(np.isfinite(found).all(axis=-1), seen)
                 assert np.abs(found - stored)[seen].max() <= step
+
+
+# --- Tracked points -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tracked(bodies: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("tracks")
+    cameras = scenes.camera_file(
+        out / "cameras.json", [standing(1), orbiting(6)], scenes.lens(48, (96, 80))
+    )
+    values = {
+        **cameras, "asset.normalize": "none", "time.frames": "1:13:3", "files.layout": "folder",
+        "pixels.passes": ["rgb", "mask"], "pixels.tracks": 500,
+    }  # fmt: skip
+    return scenes.write_asset(bodies, out / "data", values)
+
+
+def test_tracked_points_are_where_closed_formulas_have_them(tracked: Path) -> None:
+    import json
+
+    from objaverse_render_addon.dataset.reader import AssetReader
+    from objaverse_render_addon.dataset.verify import verify_asset
+    from tests.test_schema import problems
+
+    said = json.loads((tracked / "metadata.json").read_text())
+    assert problems(said) == []
+    assert verify_asset(tracked).failed == []
+    names = np.array(said["tracks"]["objects"])
+    assert set(names) == {body.name for body in BODIES} and len(names) == 500
+    wrong = hidden = 0
+    with AssetReader(tracked) as reader:
+        first = reader.tracks(0)
+        for place in range(len(reader.views)):
+            time, camera = reader.key(place).time, reader.view(place).camera
+            tracks = reader.tracks(place)
+            expected = np.full((500, 3), np.nan)
+            for body in BODIES:
+                mine = names == body.name
+                step = body.at(time) @ np.linalg.inv(body.at(1))
+                expected[mine] = first[mine, 2:5] @ step[:3, :3].T + step[:3, 3]
+                # On the surface, not only where the first frame says.
+                local = np.linalg.inv(body.at(time))
+                rest = expected[mine] @ local[:3, :3].T + local[:3, 3]
+                outside = np.maximum(body.low - rest, rest - body.high).max(axis=1)
+                assert np.abs(outside).max() < 1e-5
+            assert np.abs(tracks[:, 2:5] - expected).max() < 1e-5
+            uv, _ = camera.project(expected)
+            assert np.abs(tracks[:, :2] - uv).max() < 0.01
+            inside = ((uv >= 0) & (uv < (camera.width, camera.height))).all(axis=1)
+            eye = camera.camera_to_world[:3, 3]
+            blocked = np.any([body.blocks(eye, expected, time) for body in BODIES], axis=0)
+            wrong += int(((tracks[:, 5] == 1) != (inside & ~blocked)).sum())
+            hidden += int(blocked.sum())
+    assert hidden > 100
+    assert wrong <= 0.001 * 500 * len(reader.views)
+
+
+def test_tracks_in_the_shapes_of_tapvid_and_pointodyssey(tracked: Path, tmp_path: Path) -> None:
+    from objaverse_render_addon.dataset.export import Options, export
+    from objaverse_render_addon.dataset.reader import AssetReader
+
+    export(tracked.parent, tmp_path / "tapvid", "tapvid", Options())
+    export(tracked.parent, tmp_path / "odyssey", "pointodyssey", Options())
+    with AssetReader(tracked) as reader:
+        for view in (0, 1):
+            stored = np.stack([reader.tracks(reader.place(view, t)) for t in (1, 4, 7, 10, 13)])
+            found = np.load(tmp_path / f"tapvid/bodies/{view:03d}.npz")
+            assert found["video"].shape == (5, 80, 96, 3) and found["video"].dtype == np.uint8
+            assert found["points"].shape == (500, 5, 2) and found["occluded"].shape == (500, 5)
+            pixels = found["points"].transpose(1, 0, 2) * (96, 80)
+            assert np.allclose(pixels, stored[..., :2], atol=1e-3)
+            assert np.array_equal(found["occluded"].T, stored[..., 5] == 0)
+            home = tmp_path / f"odyssey/bodies/{view:03d}"
+            other = np.load(home / "anno.npz")
+            assert len(list((home / "rgbs").iterdir())) == 5
+            # What its loaders do: world to camera to pixels.
+            for frame in range(5):
+                world = np.column_stack([other["trajs_3d"][frame], np.ones(500)])
+                local = world @ other["extrinsics"][frame].T
+                uv = local[:, :3] @ other["intrinsics"][frame].T
+                uv = uv[:, :2] / uv[:, 2:]
+                assert np.abs(uv - other["trajs_2d"][frame]).max() < 0.01
+            assert other["valids"].all() and np.array_equal(other["visibs"], stored[..., 5] == 1)

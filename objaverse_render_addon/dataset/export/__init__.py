@@ -46,6 +46,7 @@ from .run import ExportOutcome, Report, export, export_asset, finish_export
 from .scene import Scene
 from .syncdreamer import SyncDreamer
 from .target import SceneFiles, Target
+from .tracks import PointOdyssey, TapVid
 from .trellis import Trellis, TrellisCond
 from .tum import Tum
 from .visionsim import Visionsim
@@ -94,6 +95,8 @@ FORMATS: Final[dict[str, Format]] = {
         Bop(),
         BopWebDataset(),
         Coco(),
+        TapVid(),
+        PointOdyssey(),
         Sintel(),
         KittiFlow(),
         Spring(),

@@ -289,6 +289,19 @@ class Scene:
             raise CheckFailed(f"{self.asset_id}: {name} of view {view} is not finite.")
         return data
 
+    @property
+    def has_tracks(self) -> bool:
+        """Whether points were followed."""
+        return all("tracks" in self.reader.views[position] for position in self._positions)
+
+    def tracks(self, view: int) -> Array:
+        """(N, 6), see :attr:`objaverse_render_addon.frame.Frame.tracks`; exported units."""
+        found = self.reader.tracks(self._positions[view])
+        assert found is not None
+        moved = found.copy()
+        moved[:, 2:5] = (found[:, 2:5] - self.center) * self.scale
+        return moved
+
     def has(self, name: str) -> bool:
         """Whether a pass is stored."""
         return name in self.reader.passes

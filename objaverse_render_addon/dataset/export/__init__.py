@@ -32,6 +32,7 @@ from .bop_webdataset import BopWebDataset
 from .coco import Coco
 from .colmap import Colmap
 from .depthsplat import DepthSplat
+from .flow import KittiFlow, Sintel, Spring
 from .g_objaverse import GObjaverse
 from .gs_lrm import GsLrm, LongLrm, Lvsm
 from .hdf5 import Hdf5
@@ -45,6 +46,7 @@ from .run import ExportOutcome, Report, export, export_asset, finish_export
 from .scene import Scene
 from .syncdreamer import SyncDreamer
 from .target import SceneFiles, Target
+from .tracks import PointOdyssey, TapVid
 from .trellis import Trellis, TrellisCond
 from .tum import Tum
 from .visionsim import Visionsim
@@ -95,6 +97,11 @@ FORMATS: Final[dict[str, Format]] = {
         Bop(),
         BopWebDataset(),
         Coco(),
+        TapVid(),
+        PointOdyssey(),
+        Sintel(),
+        KittiFlow(),
+        Spring(),
         Hdf5(),
         WebDataset(),
         Visionsim(),

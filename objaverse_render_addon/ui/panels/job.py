@@ -255,6 +255,7 @@ class OBJAVERSE_PT_passes(Panel, bpy.types.Panel):
         for item in settings.bl_rna.properties["passes"].enum_items_static:
             column.prop_enum(settings, "passes", item.identifier)
         split.prop(settings, "normal_space")
+        split.prop(settings, "tracks")
         if "semantic_index" in settings.passes:
             split.prop(settings, "classes")
             if settings.classes == "property":

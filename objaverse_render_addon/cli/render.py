@@ -9,7 +9,15 @@ from typing import Any
 from ..errors import InvalidJob, exit_code_of
 from ..job import RECIPES, CameraRules, RenderJob, recipe_named
 from ..words import how_many, redacted
-from .common import add_blender, add_sandbox, complain, number_from, reason_or_all, whole_from
+from .common import (
+    add_blender,
+    add_sandbox,
+    complain,
+    gpu_list,
+    number_from,
+    reason_or_all,
+    whole_from,
+)
 from .flags import add_job_flags, flags_of, job_of
 from .progress import JsonProgress, TerminalProgress
 from .terminal import say, show, show_text, warn

@@ -7,8 +7,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -24,7 +23,7 @@ from ..errors import (
     WorkerTimeout,
 )
 from ..job import RenderJob
-from ..worker.edits import Edit, encode_edit
+from ..stage_edits import Edit, encode_edit
 from ..worker.protocol import Change, Opened
 from ..worker.wall import Sandbox
 from .frames import LiveFrame
@@ -32,7 +31,6 @@ from .host import Changes, OpenedScene, RenderOptions
 from .mapping import Maps
 from .scene import Scene, Snapshot
 from .vram import VramLimit
-from .session import Opens
 from .worker_lane import WorkerLane
 
 __all__ = ["Pool", "start"]

@@ -25,8 +25,8 @@ from ..errors import (
     from_reason,
 )
 from ..job import RenderJob
+from ..stage_edits import Edit, encode_edit
 from ..worker.channel import Received, Sender, arrays_of, read_messages
-from ..worker.edits import Edit, encode_edit
 from ..worker.protocol import (
     PROTOCOL,
     Attach,
@@ -90,10 +90,7 @@ def connect(address: str = "unix", key: str = "", *, timeout: float = _CONNECT) 
             key = Path(key).read_text()
     where = parse_address(address)
     wire: _Wire
-    if where.encrypted:
-        wire = _EncryptedWire(where, key, timeout)
-    else:
-        wire = _StreamWire(where, key, timeout)
+    wire = _EncryptedWire(where, key) if where.encrypted else _StreamWire(where, key, timeout)
     return Connection(wire, address, timeout)
 
 
@@ -229,7 +226,7 @@ class Connection(Maps):
         on_answer: Callable[[Received], None] = lambda _: None,
     ) -> Received:
         for received in self._answers(request, timeout):
-            if ends(received.message):
+            if not isinstance(received.message, Unknown) and ends(received.message):
                 return received
             on_answer(received)
         raise self._gone()
@@ -429,7 +426,7 @@ def _reached(address: Address, timeout: float) -> socket.socket:
 class _EncryptedWire:
     """ZeroMQ with CURVE: one thread has the socket."""
 
-    def __init__(self, address: Address, key: str, timeout: float) -> None:
+    def __init__(self, address: Address, key: str) -> None:
         try:
             import zmq
         except ImportError as error:

@@ -432,7 +432,13 @@ class _Run:
     def _next(self, position: int) -> LiveFrame:
         with self._changed:
             while position not in self._done:
-                self._changed.wait(1.0)
+                left = 1.0 if self._until is None else self._until - time.monotonic()
+                if left <= 0:
+                    raise WorkerTimeout(
+                        f"Shot {position}: it was not there by the deadline.",
+                        hint="Allow more, or render less.",
+                    )
+                self._changed.wait(min(left, 1.0))
             found = self._done.pop(position)
             self._given = position + 1
             self._changed.notify_all()
@@ -504,7 +510,9 @@ class _Run:
                 if self._snapshot.job.engine.engine == "eevee":
                     timeout += _FIRST
                 if self._until is not None:
-                    timeout = min(timeout, self._until - time.monotonic())
+                    # What is late is cancelled; its worker has to end it soon, or ends with it.
+                    late = _GRACE if len(self._shots) > 1 else 0.0
+                    timeout = min(timeout, self._until - time.monotonic() + late)
                 if not lane.has(self._snapshot.scene):
                     lane.bring(self._snapshot, OPENING)
                 lane.render(self._snapshot, chunk, options.lane, timeout, came)

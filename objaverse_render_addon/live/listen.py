@@ -183,7 +183,8 @@ class _Streams:
     def _converse(self, connection: socket.socket, name: str) -> None:
         service = self._service
         connection.settimeout(service.limits.idle)
-        sender = Sender(connection.makefile("wb"))
+        reader, writer = connection.makefile("rb"), connection.makefile("wb")
+        sender = Sender(writer)
 
         def send(message: Message, number: int, payloads: Sequence[memoryview]) -> None:
             try:
@@ -199,7 +200,7 @@ class _Streams:
         misbehaved = False
         try:
             send(service.hello(), 0, ())
-            for received in read_messages(connection.makefile("rb"), service.limits.message):
+            for received in read_messages(reader, service.limits.message):
                 service.take(client, received)
                 if service.overdue(client):
                     break
@@ -207,6 +208,11 @@ class _Streams:
             misbehaved = True
         finally:
             service.leave(client, misbehaved=misbehaved)
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            for file in (reader, writer):
+                with contextlib.suppress(OSError, ValueError):
+                    file.close()
 
     def close(self) -> None:
         """See :class:`Listener`."""

@@ -390,17 +390,25 @@ class _StreamWire:
         except BaseException:
             self._socket.close()
             raise
-        self._sender = Sender(self._socket.makefile("wb"))
+        self._reader, self._writer = self._socket.makefile("rb"), self._socket.makefile("wb")
+        self._sender = Sender(self._writer)
 
     def send(self, message: Message, request: int) -> None:
         self._sender.send(message, request)
 
     def received(self) -> Iterator[Received]:
-        return read_messages(self._socket.makefile("rb"))
+        try:
+            yield from read_messages(self._reader)
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                self._reader.close()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError, ValueError):
+            self._writer.close()
+        # Its reader is closed by whoever reads, who hears of it now.
         self._socket.close()
 
 
@@ -438,8 +446,16 @@ class _EncryptedWire:
         self._zmq = zmq
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
-        self._socket.curve_serverkey = server
-        self._socket.curve_publickey, self._socket.curve_secretkey = public, secret
+        try:
+            self._socket.curve_serverkey = server
+            self._socket.curve_publickey, self._socket.curve_secretkey = public, secret
+        except zmq.ZMQError as error:
+            self._socket.close()
+            self._context.term()
+            raise AccessRefused(
+                "That is no key for an encrypted connection.",
+                hint="objaverse-render serve prints it.",
+            ) from error
         self._socket.setsockopt(zmq.LINGER, 500)
         self._socket.setsockopt(zmq.IDENTITY, b"c" + secrets.token_bytes(8))
         self._socket.setsockopt(zmq.IPV6, int(":" in address.host))

@@ -262,6 +262,8 @@ class Service:
                 client.running.pop(number, None)
             if not client.gone:
                 client.send(answer, number, ())
+            if isinstance(message, Quit) and isinstance(answer, Described):
+                self._on_stop()  # It has heard of it.
 
         threading.Thread(target=work, name="serve-request", daemon=True).start()
 
@@ -301,7 +303,6 @@ class Service:
         if isinstance(message, Quit):
             if not client.is_owner:
                 raise AccessRefused("Only its owner stops a server.")
-            threading.Thread(target=self._on_stop, daemon=True).start()
             return Described({})
         kind, why = getattr(message, "kind", "?"), getattr(message, "why", "")
         raise UnknownRequest(f"This server does not take the message {kind}. {why}".strip())

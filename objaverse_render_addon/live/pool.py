@@ -43,6 +43,8 @@ OPENING: Final = 300.0
 _GRACE: Final = 2.0
 """Seconds in which a cancelled render may end before its worker is ended."""
 _CHUNK: Final = 8
+_AT_ONCE: Final = 0.05
+_EXCUSED: Final = 4
 _FIRST: Final = 120.0
 """More seconds for the first frame of EEVEE, which compiles shaders."""
 _CHANGE: Final = 60.0
@@ -399,6 +401,7 @@ class _Run:
         self._changed = threading.Condition()
         self._done: dict[int, LiveFrame | Exception] = {}
         self._crashes: dict[int, int] = {}
+        self._excused = 0
         self._lanes: set[WorkerLane] = set()
         self._given = 0
         self._stopped = False
@@ -477,10 +480,14 @@ class _Run:
     def _work(self) -> None:
         while chunk := self._take():
             left = {index: (index, *rest) for index, *rest in chunk}
+            since = time.monotonic()
             try:
                 self._render(chunk, left)
             except WorkerCrashed as error:
-                self._crashed(error, left)
+                # One that went at once was dead before it was asked.
+                dead = time.monotonic() - since < _AT_ONCE and self._excused < _EXCUSED
+                self._excused += dead
+                self._crashed(error, left, charged=not dead)
             except Exception as error:
                 self._failed(error, left)
             finally:
@@ -520,15 +527,13 @@ class _Run:
                 with self._changed:
                     self._lanes.discard(lane)
 
-    def _crashed(self, error: WorkerCrashed, left: dict[int, Any]) -> None:
+    def _crashed(self, error: WorkerCrashed, left: dict[int, Any], *, charged: bool) -> None:
         """Try each shot once more that was not there yet; what it died of twice has failed."""
         with self._changed:
-            suspects = sorted(left)
-            for index in suspects[:1]:
-                self._crashes[index] = self._crashes.get(index, 0) + 1
-            if not suspects:
+            if not left:
                 return
-            first = suspects[0]
+            first = min(left)
+            self._crashes[first] = self._crashes.get(first, 0) + charged
             if self._crashes[first] > 1:
                 left.pop(first)
                 self._done[first] = WorkerCrashed(

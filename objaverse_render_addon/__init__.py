@@ -45,6 +45,7 @@ _FACE = (
     "ui.viewport.preview",
     "ui.viewport.look_through",
     "ui.viewport.results",
+    "ui.viewport.live_view",
     "ui.viewport.overlay",
     "ui.operators.dataset",
     "operators",

@@ -56,6 +56,7 @@ __all__ = [
     "UnsafeData",
     "UnsupportedExtension",
     "UnsupportedFormat",
+    "UploadFailed",
     "WorkerCrashed",
     "WorkerStartFailed",
     "WorkerTimeout",
@@ -346,6 +347,13 @@ class LedgerDamaged(RenderError):
 
     reason = "ledger-damaged"
     exit_code = 45
+
+
+class UploadFailed(RenderError):
+    """Where files are sent refuses them, or cannot be reached."""
+
+    reason = "upload-failed"
+    exit_code = 46
 
 
 class DuplicateAsset(RenderError):

@@ -21,6 +21,7 @@ from . import (
     info,
     install,
     merge,
+    publish,
     render,
     search,
     sheet,
@@ -37,7 +38,7 @@ __all__ = ["main"]
 
 # In the order of --help.
 _COMMANDS = (
-    render, status, merge, verify, stats, export, gallery, sheet, turntable, search,
+    render, status, merge, verify, stats, export, publish, gallery, sheet, turntable, search,
     info, download, attribution, install, doctor,
 )  # fmt: skip
 

@@ -35,6 +35,7 @@ from .depthsplat import DepthSplat
 from .g_objaverse import GObjaverse
 from .gs_lrm import GsLrm, LongLrm, Lvsm
 from .hdf5 import Hdf5
+from .huggingface import HuggingFace
 from .instantmesh import InstantMesh
 from .lgm import Lgm
 from .nerf_synthetic import NerfSynthetic
@@ -92,6 +93,7 @@ FORMATS: Final[dict[str, Format]] = {
         Coco(),
         Hdf5(),
         WebDataset(),
+        HuggingFace(),
     )
 }  # fmt: skip
 """Name to format, as ``--to`` calls it."""

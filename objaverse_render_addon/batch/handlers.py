@@ -87,6 +87,8 @@ def _handle(
     folder = state_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
     said: dict[str, Any] = {"file_identifier": file_identifier, "state": state}
+    if new_sha256:
+        said["sha256"] = new_sha256
     with locked(folder / f"{TOLD}.lock"):
         if rendered:
             expected = old_sha256 or (sha256 if state == "found" else "")

@@ -29,24 +29,30 @@ from typing import Final
 from .base import SPLITS, Format, Note, Options, Record
 from .bop import Bop
 from .bop_webdataset import BopWebDataset
+from .co3d import Dust3r, Vggt
 from .coco import Coco
 from .colmap import Colmap
 from .depthsplat import DepthSplat
 from .g_objaverse import GObjaverse
+from .gltf import Gltf
 from .gs_lrm import GsLrm, LongLrm, Lvsm
 from .hdf5 import Hdf5
 from .huggingface import HuggingFace
 from .instantmesh import InstantMesh
 from .lgm import Lgm
+from .mds import Mds
 from .nerf_synthetic import NerfSynthetic
 from .nerfstudio import Nerfstudio
 from .openlrm import OpenLrm
+from .rerun import Rerun
 from .run import ExportOutcome, Report, export, export_asset, finish_export
 from .scene import Scene
 from .syncdreamer import SyncDreamer
 from .target import SceneFiles, Target
 from .trellis import Trellis, TrellisCond
+from .usd import UsdScene
 from .webdataset import WebDataset
+from .yolo import Yolo
 from .zero123 import ObjaverseXl, Zero123
 from .zero123plus import Zero123Plus
 
@@ -88,12 +94,19 @@ FORMATS: Final[dict[str, Format]] = {
         Zero123(),
         ObjaverseXl(),
         GObjaverse(),
+        Dust3r(),
+        Vggt(),
         Bop(),
         BopWebDataset(),
         Coco(),
+        Yolo(),
         Hdf5(),
         WebDataset(),
         HuggingFace(),
+        Mds(),
+        Gltf(),
+        UsdScene(),
+        Rerun(),
     )
 }  # fmt: skip
 """Name to format, as ``--to`` calls it."""

@@ -84,7 +84,7 @@ class Geometries:
         said = [item.get("offset", "0") for item in inputs]
         if not all(text.strip().isdecimal() and len(text) < 5 for text in said):
             # To leave these faces out would be a part lost without a word.
-            raise ImportFailed(f"{self._path}: an offset of <{element.tag}> is no number.")
+            raise ImportFailed(f"{self._document.path}: an offset of <{element.tag}> is no number.")
         offsets = [int(text) for text in said]
         width = max(offsets, default=0) + 1
         vertex = next(

@@ -26,9 +26,7 @@ from objaverse_render_addon.errors import CameraFileError, InvalidJob
 from objaverse_render_addon.job import PATTERNS, CameraRules, Pixels, RenderJob
 
 DRAWN = [name for name, item in PATTERNS.items() if item.drawn]
-GIVEN = ("file", "scene")
-"""Whose cameras others decide."""
-PLACED = [name for name, item in PATTERNS.items() if not item.drawn and name not in GIVEN]
+PLACED = [name for name, item in PATTERNS.items() if not item.drawn and not item.given]
 RIGS = [name for name, item in PATTERNS.items() if item.numbered]
 """Whose views are known by their numbers, at set places."""
 POINTS = LOPSIDED.points

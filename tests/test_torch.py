@@ -206,7 +206,7 @@ def test_repeats_of_an_asset_have_other_views(zips: Dataset):
 
 def test_every_view_gets_its_turn(zips: Dataset):
     data = MultiView(zips[:1], inputs=1, targets=1, repeats=600)
-    counts = Counter(data._choose(zips[0], 6, repeat)[0] for repeat in range(600))
+    counts = Counter(data._choose(zips[0], list(range(6)), repeat)[0] for repeat in range(600))
     assert set(counts) == set(range(6))
     assert max(counts.values()) < 150 and min(counts.values()) > 60
 

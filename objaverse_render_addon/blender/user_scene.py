@@ -189,11 +189,17 @@ def is_imported(collection: Any) -> bool:
     return _RECORD in collection
 
 
-def save_asset(collection: Any, path: Path, frame: int) -> None:
-    """Write the asset alone, with all that it uses, into a .blend file for a worker."""
+def save_asset(collection: Any, path: Path, played: bpy.types.Scene) -> None:
+    """Write the asset alone, with all that it uses, into a .blend file for a worker.
+
+    Args:
+        played: The scene whose time it has.
+    """
     scene = bpy.data.scenes.new("Objaverse Asset")
     try:
-        scene.frame_current = frame
+        scene.frame_start, scene.frame_end = played.frame_start, played.frame_end
+        scene.frame_current = played.frame_current
+        scene.render.fps, scene.render.fps_base = played.render.fps, played.render.fps_base
         for obj in asset_objects(collection):
             if obj.mode == "EDIT":
                 # What is seen there is not in the mesh yet.

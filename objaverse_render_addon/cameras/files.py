@@ -199,12 +199,18 @@ def _turned(rotation: Floats, part: float) -> Floats:
     )
 
 
-def transforms_json(cameras: Sequence[Camera], names: Sequence[str]) -> bytes:
+def transforms_json(
+    cameras: Sequence[Camera],
+    names: Sequence[str],
+    keys: Sequence[tuple[int, int | None]] = (),
+) -> bytes:
     """A file of poses, as :func:`views_from_file` reads it: ``transforms.json`` of nerfstudio.
 
     Args:
         names: Of the cameras; what their pictures are called in the file.
+        keys: View and frame of each, where they move: as :func:`keyed_views` reads it.
     """
+    places: list[dict[str, Any]] = [{"view": view, "frame": time} for view, time in keys]
     frames = [
         {
             "file_path": name,
@@ -216,8 +222,9 @@ def transforms_json(cameras: Sequence[Camera], names: Sequence[str]) -> bytes:
             "cx": float(camera.intrinsics[0, 2]),
             "cy": float(camera.intrinsics[1, 2]),
             "transform_matrix": camera.camera_to_world.tolist(),
+            **place,
         }
-        for camera, name in zip(cameras, names, strict=True)
+        for camera, name, place in zip(cameras, names, places or [{}] * len(names), strict=True)
     ]
     return json.dumps({"frames": frames}, indent=1).encode()
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import CameraFileError
 from ..job import PATTERNS, CameraRules, RenderJob
 from .camera import Camera, Floats, Rig, View, look_at_pose
 from .files import views_from_file
@@ -270,6 +271,11 @@ def sample_views(
     if rules.pattern == "file":
         assert rules.file
         return views_from_file(rules.file, size, rules.views)
+    if rules.pattern == "scene":
+        raise CameraFileError(
+            "The cameras of a file are known as soon as it is opened to be rendered.",
+            hint="In the window, Use Scene Cameras takes those of the scene that is open.",
+        )
     if rules.views is None:
         pattern = PATTERNS[rules.pattern]
         fixed = pattern.numbered or rules.pattern == "cube-faces"

@@ -58,6 +58,8 @@ class MultiView(MapStyle):  # type: ignore[misc]
 
       * ``index``: (k,) int64, places among the asset's views.
       * ``light``: (k,) int64, where one is asked for: its place among the view's lights.
+      * ``time``: (k,) int64, the animation frames that they show; 0 of what stands still.
+      * ``seconds``: (k,) float32, when that is as it plays; 0 of what stands still.
       * ``intrinsics``: (k, 3, 3) float32, pixels; the first pixel's centre is (0.5, 0.5).
       * ``projection``: (k,) int64, the lens' place in :data:`.cameras.PROJECTIONS`; 0 is
         perspective. What the intrinsics' fx and fy are, that says.
@@ -80,6 +82,8 @@ class MultiView(MapStyle):  # type: ignore[misc]
         split: Of views, where some are held out for tests: ``train`` or ``test``; ``None`` takes
             all. Where none are, all are ``train``.
         repeats: Samples of each asset in an epoch, each with other views.
+        same_time: Of animations, take all views of a sample at one time, which is drawn; else they
+            are drawn among all times.
         seed: Of every choice.
 
     Raises:
@@ -99,6 +103,7 @@ class MultiView(MapStyle):  # type: ignore[misc]
         seed: int = 0,
         split: Literal["train", "test"] | None = "train",
         light: int | Literal["drawn"] | None = None,
+        same_time: bool = True,
     ) -> None:
         if torch is None:
             raise MissingDependency(
@@ -112,7 +117,8 @@ class MultiView(MapStyle):  # type: ignore[misc]
         self.data = data if isinstance(data, Dataset) else Dataset.open(data)
         self.inputs, self.targets = inputs, targets
         self.passes, self.background = tuple(passes), background
-        self.repeats, self.seed, self.split = repeats, seed, split
+        self.repeats, self.seed, self.same_time = repeats, seed, same_time
+        self.split = split
         self.light = light
         # Shared, so that workers that live on between epochs hear of the next one.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
@@ -145,7 +151,7 @@ class MultiView(MapStyle):  # type: ignore[misc]
     def sample(self, asset: AssetRef, repeat: int = 0) -> Sample:
         """The sample of an asset in the present epoch."""
         with asset.open() as reader:
-            chosen = self._choose(asset, self._places(reader), repeat)
+            chosen = self._choose(asset, self._places(reader, repeat), repeat)
             found: Sample = {"id": asset.id}
             for name, places in (
                 ("input", chosen[: self.inputs]), ("target", chosen[self.inputs :])
@@ -154,13 +160,19 @@ class MultiView(MapStyle):  # type: ignore[misc]
                     found[name] = self._views(reader, places)
             return found
 
-    def _places(self, reader: AssetReader) -> list[int]:
-        """Of the views of the split."""
-        return [
+    def _places(self, reader: AssetReader, repeat: int) -> list[int]:
+        """What a sample's views are drawn from: those of the split, at one time."""
+        places = [
             place
             for place, record in enumerate(reader.views)
             if self.split in (None, record.get("split") or "train")
         ]
+        times = reader.times
+        if not self.same_time or len(times) < 2:
+            return places
+        number = draw(self.seed, reader.id, "time", self.epoch, 1, repeat)[0]
+        time = times[int(number * len(times))]
+        return [place for place in places if reader.key(place).time == time]
 
     def _choose(self, asset: AssetRef, places: list[int], repeat: int) -> list[int]:
         wanted, views = self.inputs + self.targets, len(places)
@@ -168,10 +180,11 @@ class MultiView(MapStyle):  # type: ignore[misc]
             raise InvalidJob(
                 f"{asset} has {views} views; {self.inputs} inputs and {self.targets} targets are "
                 "asked for.",
-                hint="Ask for fewer, or filter the dataset.",
+                hint="Ask for fewer, or filter the dataset; of animations, same_time=False takes "
+                "views of several times.",
             )
         numbers = draw(self.seed, asset.id, "views", self.epoch, views, repeat)
-        return [places[number] for number in np.argsort(numbers, kind="stable")[:wanted]]
+        return [places[place] for place in np.argsort(numbers, kind="stable")[:wanted]]
 
     def _views(self, reader: AssetReader, places: Sequence[int]) -> dict[str, torch.Tensor]:
         cameras = [reader.view(place).camera for place in places]
@@ -185,6 +198,8 @@ class MultiView(MapStyle):  # type: ignore[misc]
         views = {
             "index": np.array(places, dtype=np.int64),
             **({} if None in lights else {"light": np.array(lights)}),
+            "time": np.array([reader.key(place).time or 0 for place in places], dtype=np.int64),
+            "seconds": np.array([reader.seconds(place) for place in places]),
             "intrinsics": np.stack([camera.intrinsics for camera in cameras]),
             "projection": np.array([_LENSES.index(camera.projection) for camera in cameras]),
             "camera_to_world": np.stack([camera.camera_to_world for camera in cameras]),

@@ -31,6 +31,7 @@ _PATTERN_NAMES: Final = {
     "g-objaverse": "G-Objaverse",
     "file": "From File",
     "six-around": "Six Around (Wonder3D)",
+    "scene": "Scene Cameras",
 }
 
 # Field of the job, to each value's name and description.
@@ -66,6 +67,18 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "asset.witness": {
         "auto": ("Second Reading", "Hold every view against the file, read without Blender"),
         "off": ("Off", "Trust the importer"),
+    },
+    "time.views_per_frame": {
+        "all": ("All Views", "Every frame is seen from all views at the same time"),
+        "one": ("One in Turn", "The camera moves along: each frame is seen from the next view"),
+    },
+    "time.still": {
+        "doubt": ("Say So", "Rendered, with a warning in the record"),
+        "fail": ("Refuse", "An asset whose frames all show the same fails"),
+    },
+    "time.leaving": {
+        "doubt": ("Say So", "Rendered, with a warning in the record"),
+        "fail": ("Refuse", "An asset that is out of every view at some frame fails"),
     },
     "cameras.pattern": {
         name: (title, f"{PATTERNS[name].about[0].upper()}{PATTERNS[name].about[1:]}")

@@ -44,11 +44,15 @@ JOB_PROPERTIES: Final = tuple(
 def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
     """Job fields by dotted path."""
     values: dict[str, Any] = {path: getattr(settings, name) for name, path in FIELDS.items()}
-    if settings.pattern == "file":
+    given = PATTERNS[settings.pattern].given
+    if given:
         # Poses and lenses are the file's.
         values["cameras.framing"] = None
         values["cameras.views"] = settings.file_views or None
-        values["cameras.file"] = bpy.path.abspath(settings.camera_file)
+        if settings.pattern == "file":
+            values["cameras.file"] = bpy.path.abspath(settings.camera_file)
+        else:
+            values["cameras.scene_cameras"] = settings.scene_cameras.strip() or None
     else:
         values["cameras.radius"] = _tidy(settings.radius)
         values["cameras.elevation"] = _tidy(settings.elevation)
@@ -70,12 +74,21 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
         if _SETTINGS[path].kind is float:
             values[path] = _round(values[path])
     values["cameras.shift"] = _tidy(settings.shift)
-    if settings.pattern == "file":
+    if given:
         values["cameras.shift"], values["cameras.pixel_aspect"] = (0.0, 0.0), 1.0
         values["cameras.only_northern_hemisphere"] = False
         values["cameras.projection"], values["cameras.test_views"] = "perspective", 0
     values["asset.front"] = settings.front if settings.use_front else None
-    values["asset.frame"] = settings.frame if settings.use_frame else None
+    values["time.frames"] = settings.frames.strip() or None
+    values["time.action"] = settings.action.strip() or None
+    if not settings.frames.strip():
+        # Slow motion and the like are of frames.
+        values |= {path: _SETTINGS[path].default for path in _OF_FRAMES}
+    moving = bool(values["time.frames"])
+    values["asset.frame"] = settings.frame if settings.use_frame and not moving else None
+    if moving and settings.views_per_frame == "one" and not given:
+        # A place for every frame; the file says how many there are.
+        values["cameras.views"] = None
     hdri = settings.lighting == "hdri"
     values["lighting.hdri"] = bpy.path.abspath(settings.hdri) if hdri else None
     several = hdri and settings.hdri_per_view > 1
@@ -93,6 +106,9 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
         chosen = getattr(settings, said.name)
         values[path] = [name for name in said.among if name in chosen]
     return values
+
+
+_OF_FRAMES: Final = ("time.scale", "time.views_per_frame", "time.motion_blur")
 
 
 def _round(value: float) -> float:
@@ -168,7 +184,7 @@ def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
         values[name] = data[section][field] if section else data[field]
     values |= {"frame": job.asset.frame, "background": job.lighting.background}
     values |= {"ortho": cameras.ortho, "stereo": cameras.stereo, "front": job.asset.front}
-    if cameras.pattern == "file":
+    if PATTERNS[cameras.pattern].given:
         values |= {"views": None, "file_views": cameras.views or 0}
     else:
         values |= {name: getattr(cameras, name) for name in ("radius", "elevation", "fov")}
@@ -176,6 +192,9 @@ def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
     values |= {
         "shift": cameras.shift,
         "camera_file": cameras.file or "",
+        "scene_cameras": cameras.scene_cameras or "",
+        "frames": job.time.frames or "",
+        "action": job.time.action or "",
         "use_frame": job.asset.frame is not None,
         "use_front": job.asset.front is not None,
         "use_stereo": cameras.stereo is not None,

@@ -31,7 +31,7 @@ def _changed(_: OBJAVERSE_PG_settings, context: bpy.types.Context) -> None:
 
 def _take_pattern_defaults(self: OBJAVERSE_PG_settings, context: bpy.types.Context) -> None:
     """A new pattern starts with its own ranges, as it does on the command line."""
-    if self.pattern == "file":
+    if PATTERNS[self.pattern].given:
         _changed(self, context)
         return
     job = RenderJob.from_dict(
@@ -61,7 +61,7 @@ def _defaults(name: str) -> frozenset[Any]:
     found = set()
     for pattern in PATTERNS:
         for normalize in HALF_EXTENT:
-            if pattern != "file":
+            if not PATTERNS[pattern].given:
                 fields = {"cameras": {"pattern": pattern}, "asset": {"normalize": normalize}}
                 value = getattr(RenderJob.from_dict(fields).resolved().cameras, name)
                 found.add(_plain(value) or 1)

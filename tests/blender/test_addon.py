@@ -245,6 +245,16 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
         "lighting.mode": "file", "lighting.lights": "/lights.toml", "lighting.groups": True,
         "pixels.passes": ["rgb", "rgb_linear"],
     },
+    "its own cameras": {
+        "cameras.pattern": "scene", "cameras.scene_cameras": "Left, Right",
+        "asset.normalize": "none",
+    },
+    "frames": {
+        "time.frames": "1:48:2", "time.action": "Walk", "time.scale": 2.5, "time.shutter": 0.3,
+        "time.views_per_frame": "one", "time.motion_blur": True, "time.still": "fail",
+        "time.leaving": "fail", "cameras.pattern": "orbit",
+    },
+    "frames, of a few views": {"time.frames": "all", "cameras.pattern": "ring", "cameras.views": 3},
     "workbench": {"engine.engine": "workbench", "lighting.mode": "keep"},
     "far": {"cameras.radius": [0.0001, 1e6], "engine.alpha_threshold": 0.001},
 }
@@ -399,6 +409,8 @@ OF_FIELDS = {
     "passes": "pixels.passes", "front": "asset.front", "ortho": "cameras.ortho",
     "stereo": "cameras.stereo", "lights": "lighting.lights",
     "hdri_per_view": "lighting.per_view",
+    "frames": "time.frames", "action": "time.action",
+    "scene_cameras": "cameras.scene_cameras",
 }  # fmt: skip
 # Not of the job: where things come from and go to, switches of the above, and the preview.
 BESIDE = {

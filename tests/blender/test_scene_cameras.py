@@ -205,7 +205,7 @@ def test_other_formats_bring_their_cameras(ending: str, tmp_path: Path):
     expected = scenes.look_at((1, -5, 3), (1, 0, 0))
     for frame in frames[::4]:
         np.testing.assert_allclose(frame.camera.camera_to_world, expected, atol=1e-4)
-        # glTF keeps the angle of the height, of the 1920x1080 pictures that the scene was saved for.
+        # glTF keeps the angle of the height, of the scene's own pictures of 1920x1080.
         tall = math.degrees(2 * math.atan(math.tan(math.radians(25)) * 9 / 16))
         assert frame.camera.fov[1] == pytest.approx(tall if ending == ".glb" else 50, abs=0.1)
 

@@ -44,6 +44,8 @@ class Options:
         seed: Of the split.
         masks: Write masks where a format takes them as "ignore what is outside".
         aesthetic_score: For TRELLIS, whose trainers leave out what has none; of every asset.
+        frame: Of animations, the one frame that is exported; ``None`` is all, where a format has a
+            place for time.
     """
 
     views: tuple[int, ...] | None = None
@@ -53,6 +55,7 @@ class Options:
     seed: int = 0
     masks: bool = False
     aesthetic_score: float | None = None
+    frame: int | None = None
 
     def __post_init__(self) -> None:
         if self.views is not None and (not self.views or min(self.views) < 0):
@@ -202,6 +205,7 @@ class Format:
         background: What trainers paint behind the object; sRGB in 0..1.
         may_keep_alpha: Whether trainers read pictures with and without alpha.
         projections: Lenses that it has a place for.
+        has_time: Whether it has a place for when a picture was taken; others refuse what moves.
         modules: Importable names that writing needs, from the pip extra ``extra``.
     """
 
@@ -214,6 +218,7 @@ class Format:
     background: ClassVar[tuple[float, float, float]] = (1.0, 1.0, 1.0)
     may_keep_alpha: ClassVar[bool] = False
     projections: ClassVar[tuple[str, ...]] = ("perspective",)
+    has_time: ClassVar[bool] = False
     modules: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
 

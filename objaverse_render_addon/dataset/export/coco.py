@@ -29,6 +29,8 @@ class Coco(Format):
         "python references/detection/train.py --dataset coco --data-path {target} "
         "--model maskrcnn_resnet50_fpn"
     )
+    # Each picture stands for itself.
+    has_time: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("rgb", "mask")
     projections: ClassVar[tuple[str, ...]] = tuple(PROJECTIONS)
     holds: ClassVar[tuple[str, ...]] = ("rgb", "mask")

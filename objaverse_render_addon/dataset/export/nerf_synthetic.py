@@ -19,13 +19,15 @@ class NerfSynthetic(Format):
 
     ``camera_angle_x`` is the horizontal angle in radians, shared by all frames; ``file_path`` has
     no extension; ``transform_matrix`` is camera to world with OpenGL axes. ``points3d.ply`` holds
-    points of the surface, where geometry is stored.
+    points of the surface, where geometry is stored. Of animations each frame has a ``time`` from 0
+    to 1, as D-NeRF has it.
     """
 
     name = "nerf-synthetic"
     about = "NeRF-synthetic, 3D Gaussian Splatting: transforms_{train,val,test}.json, points3d.ply"
     trains = "python train.py -s {target}/{key} --eval --white_background"
     holds = ("rgb", *GEOMETRY, "mask", "normal")
+    has_time = True
 
     def holds_out(self, split: str) -> bool:  # noqa: ARG002
         """See :class:`.Format`: splits are of views."""
@@ -47,6 +49,8 @@ class NerfSynthetic(Format):
                     out.add(f"{scene.key}/{path}.png", scene.rgba_png(view))
                 pose = scene.camera(view).camera_to_world.tolist()
                 frames.append({"file_path": f"./{path}", "transform_matrix": pose})
+                if scene.times:
+                    frames[-1]["time"] = scene.when(view)
             content = {"camera_angle_x": angle, "frames": frames}
             out.add_json(f"{scene.key}/transforms_{part}.json", content)
         if any(scene.has(name) for name in GEOMETRY):

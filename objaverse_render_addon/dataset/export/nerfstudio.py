@@ -41,7 +41,8 @@ class Nerfstudio(Format):
 
     ``transform_matrix`` is camera to world with OpenGL axes, ``file_path`` has its extension.
     The parser multiplies depth by 0.001, that of ``.npy`` files too, so depth is stored in
-    thousandths of a scene unit (float32, planar or along the ray as the pass, 0 is unknown).
+    thousandths of a scene unit (float32, planar or along the ray as the pass, 0 is unknown). ``time`` of
+    an animation goes from 0 at the first frame to 1 at the last.
     """
 
     name = "nerfstudio"
@@ -52,6 +53,7 @@ class Nerfstudio(Format):
     )
     holds = ("rgb", "depth", "mask")
     projections = tuple(_MODELS)
+    has_time = True
 
     def holds_out(self, split: str) -> bool:  # noqa: ARG002
         """See :class:`.Format`: splits are of views."""
@@ -69,6 +71,8 @@ class Nerfstudio(Format):
                 "transform_matrix": camera.camera_to_world.tolist(),
                 "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, "w": camera.width, "h": camera.height,
             }  # fmt: skip
+            if scene.times:
+                frame["time"] = scene.when(view)
             out.add(f"{scene.key}/{frame['file_path']}", scene.png(view))
             if scene.has("depth"):
                 frame["depth_file_path"] = f"depths/{number:03d}.npy"

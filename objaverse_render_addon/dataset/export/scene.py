@@ -59,7 +59,9 @@ class Scene:
                 f"{', '.join(reader.passes)}.",
                 hint=f"Render with --passes {','.join([*reader.passes, *missing])}.",
             )
-        self._positions = self._chosen(len(reader.views))
+        self._positions = self._chosen(self._of_frame())
+        self.keys = [reader.key(position) for position in self._positions]
+        self._demand_a_place_for_time()
         self._demand_projection()
         self.numbers = self._checked_numbers()
         self.scale, self.center = self._similarity()
@@ -74,21 +76,78 @@ class Scene:
     def __len__(self) -> int:
         return len(self._positions)
 
-    def _chosen(self, count: int) -> list[int]:
+    def _of_frame(self) -> list[int]:
+        """Places in ``views`` of the animation frame that the options choose, or of all."""
+        places, frame = list(range(len(self.reader.views))), self.options.frame
+        if frame is None:
+            return places
+        found = [place for place in places if self.reader.key(place).time == frame]
+        if not found:
+            times = self.reader.times
+            there = f"has the frames {times[0]} to {times[-1]}" if times else "stands still"
+            raise InvalidJob(f"{self.asset_id} {there}, frame {frame} is asked for.")
+        return found
+
+    def _chosen(self, places: list[int]) -> list[int]:
         if self.options.views is None:
-            kept = list(range(count))
+            kept = places
             if not self.form.holds_out(self.split):
                 kept = [place for place in kept if self.reader.views[place].get("split") != "test"]
                 if not kept:
                     raise InvalidJob(f"{self.asset_id}: all views are held out for tests.")
                 self.note("dropped", "views that are held out for tests: this format has no place "
                           "for them, and trainers would learn from them; --views names views to "
-                          "write (views)", count - len(kept))  # fmt: skip
+                          "write (views)", len(places) - len(kept))  # fmt: skip
             return kept
-        chosen = sorted(set(self.options.views))
+        chosen, count = sorted(set(self.options.views)), len(places)
         if chosen[-1] >= count:
             raise InvalidJob(f"{self.asset_id} has {count} views, view {chosen[-1]} is asked for.")
-        return chosen
+        return [places[view] for view in chosen]
+
+    def _demand_a_place_for_time(self) -> None:
+        times = self.times
+        if len(times) > 1 and not self.form.has_time:
+            raise FormatCannotHold(
+                f"{self.asset_id} shows {len(times)} frames of an animation; {self.form.name} has "
+                "no place for time.",
+                hint=f"--frame {times[0]} exports one of them; nerfstudio, nerf-synthetic "
+                "(D-NeRF), kubric, tum, visionsim, hdf5, webdataset and coco hold all.",
+            )
+
+    @property
+    def times(self) -> list[int]:
+        """Animation frames that the views show, ascending; none of what stands still."""
+        return sorted({key.time for key in self.keys if key.time is not None})
+
+    def when(self, view: int) -> float:
+        """When a view is, from 0 at the first frame to 1 at the last; 0 of what stands still."""
+        times, time = self.times, self.keys[view].time
+        if time is None or len(times) < 2:
+            return 0.0
+        return (time - times[0]) / (times[-1] - times[0])
+
+    def seconds(self, view: int) -> float:
+        """When a view is, in seconds as it plays; of what stands still a second for each view."""
+        if self.keys[view].time is None:
+            return float(view)
+        return self.reader.seconds(self._positions[view])
+
+    @property
+    def sequences(self) -> dict[str, list[int]]:
+        """Views of one camera, one after the other, by the name of a folder below the scene's.
+
+        A camera that moves along is one, and so are the views of what stands still: its folder is
+        the scene's own.
+        """
+        times = [key.time for key in self.keys]
+        if None in times or len(set(times)) == len(times):
+            return {"": list(range(len(self)))}
+        cameras: dict[int, list[int]] = {}
+        for view, key in enumerate(self.keys):
+            cameras.setdefault(key.view, []).append(view)
+        if len(cameras) == 1:
+            return {"": list(range(len(self)))}
+        return {f"/{number:03d}": views for number, views in sorted(cameras.items())}
 
     def _demand_projection(self) -> None:
         for position in self._positions:
@@ -279,9 +338,23 @@ class Scene:
             self._last[1].update(self.reader.read(self._positions[view], (name,)))
         data = self._last[1][name]
         self._check_size(view, name, data.shape)
-        if data.dtype.kind == "f" and not np.isfinite(data).all():
+        finite = np.isfinite(data) | (np.isnan(data) if PASSES[name].unknown is not None else False)
+        if data.dtype.kind == "f" and not finite.all():
             raise CheckFailed(f"{self.asset_id}: {name} of view {view} is not finite.")
         return data
+
+    @property
+    def has_tracks(self) -> bool:
+        """Whether points were followed."""
+        return all("tracks" in self.reader.views[position] for position in self._positions)
+
+    def tracks(self, view: int) -> Array:
+        """(N, 6), see :attr:`objaverse_render_addon.frame.Frame.tracks`; exported units."""
+        found = self.reader.tracks(self._positions[view])
+        assert found is not None
+        moved = found.copy()
+        moved[:, 2:5] = (found[:, 2:5] - self.center) * self.scale
+        return moved
 
     def has(self, name: str) -> bool:
         """Whether a pass is stored."""

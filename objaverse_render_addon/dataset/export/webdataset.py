@@ -61,6 +61,7 @@ class WebDataset(Format):
 
     name: ClassVar[str] = "webdataset"
     about: ClassVar[str] = "WebDataset shards, one sample per view"
+    has_time: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("rgb",)
     projections: ClassVar[tuple[str, ...]] = tuple(PROJECTIONS)
     holds: ClassVar[tuple[str, ...]] = PASS_NAMES
@@ -145,7 +146,9 @@ def _sample(scene: Scene, view: int) -> bytes:
         "json": json.dumps(
             {
                 "asset_id": scene.asset_id,
-                "view": number,
+                "view": scene.keys[view].view,
+                **({"time": scene.keys[view].time, "seconds": scene.seconds(view)}
+                   if scene.times else {}),
                 "width": camera.width,
                 "height": camera.height,
                 "projection": camera.projection,

@@ -87,7 +87,7 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
         run = BackgroundRun([], job, output_folder(settings))
         path = run.previews / f"{preview.asset_id(scene)}.blend"
         try:
-            user_scene.save_asset(settings.asset, path, scene.frame_current)
+            user_scene.save_asset(settings.asset, path, scene)
         except (OSError, RuntimeError) as error:
             run.discard()
             raise OutputNotWritable(

@@ -16,7 +16,7 @@ from ...job import PATTERNS
 from .. import background, preferences
 from ..job_mapping import JOB_PROPERTIES, to_job
 from ..reports import in_panel_words
-from ..viewport import preview
+from ..viewport import live_view, preview
 from ..viewport.look_through import is_looking
 from ..widgets import Panel, allow_online, columns, progress, text, warnings
 
@@ -46,7 +46,7 @@ class OBJAVERSE_OT_add_preset(AddPresetBase, bpy.types.Operator):
     preset_values: ClassVar = [
         f"settings.{name}"
         for name in sorted(JOB_PROPERTIES, key=lambda name: name != "pattern")
-        if name not in ("frame", "use_frame")
+        if name not in ("frame", "use_frame", "frames", "action", "scene_cameras")
     ]
 
 
@@ -107,10 +107,37 @@ class OBJAVERSE_PT_normalize(Panel, bpy.types.Panel):
         sub = row.row()
         sub.active = settings.use_frame
         sub.prop(settings, "frame", text="")
+        sub.enabled = not settings.frames
         split.prop(settings, "missing_textures", text="No Texture")
         split.prop(settings, "missing_parts", text="No Part")
         split.prop(settings, "uncolored", text="No Color")
         split.prop(settings, "witness", text="Witness")
+
+
+class OBJAVERSE_PT_time(Panel, bpy.types.Panel):
+    """When it is seen: frames of its animation."""
+
+    bl_label = "Time"
+    bl_order = 1
+    bl_options: ClassVar = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw."""
+        split = columns(self.layout)
+        settings = context.scene.objaverse
+        split.prop(settings, "frames", placeholder="Still; all, 12 or 1:48:2")
+        split.prop(settings, "action", placeholder="As saved; a name, or all")
+        column = split.column()
+        column.active = bool(settings.frames)
+        column.prop(settings, "views_per_frame", text="Cameras")
+        column.prop(settings, "time_scale")
+        row = column.row(heading="Motion Blur", align=True)
+        row.prop(settings, "motion_blur", text="")
+        sub = row.row()
+        sub.active = settings.motion_blur
+        sub.prop(settings, "shutter", text="")
+        column.prop(settings, "still")
+        column.prop(settings, "leaving", text="Leaves View")
 
 
 class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
@@ -126,6 +153,9 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
         split.prop(settings, "pattern")
         if settings.pattern == "file":
             split.prop(settings, "camera_file")
+            split.prop(settings, "file_views")
+        elif settings.pattern == "scene":
+            split.prop(settings, "scene_cameras", text="Named", placeholder="All of the file's")
             split.prop(settings, "file_views")
         else:
             numbered = PATTERNS[settings.pattern].numbered
@@ -166,6 +196,16 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
         end = row.row(align=True)
         end.enabled = looking
         end.operator(look, text="", icon="X").action = "STOP"
+        live = live_view.shown()
+        row = self.layout.row(align=True)
+        row.use_property_split = False
+        row.operator(
+            "objaverse.live_view", icon="PAUSE" if live else "PLAY", depress=live is not None
+        )
+        if live is not None:
+            row.prop(context.window_manager.objaverse_live, "shown_pass", text="")
+            text(context, self.layout, live.said, "ERROR" if live.trouble else "INFO",
+                 alert=bool(live.trouble))  # fmt: skip
         column = self.layout.column(align=True)
         column.operator("objaverse.sample_cameras", icon="OUTLINER_OB_CAMERA")
         column.operator("objaverse.use_scene_cameras", icon="CAMERA_DATA")
@@ -231,6 +271,7 @@ class OBJAVERSE_PT_passes(Panel, bpy.types.Panel):
         for item in settings.bl_rna.properties["passes"].enum_items_static:
             column.prop_enum(settings, "passes", item.identifier)
         split.prop(settings, "normal_space")
+        split.prop(settings, "tracks")
         if "semantic_index" in settings.passes:
             split.prop(settings, "classes")
             if settings.classes == "property":
@@ -301,6 +342,7 @@ CLASSES: Final = (
     OBJAVERSE_OT_add_preset,
     OBJAVERSE_PT_main,
     OBJAVERSE_PT_normalize,
+    OBJAVERSE_PT_time,
     OBJAVERSE_PT_cameras,
     OBJAVERSE_PT_lens,
     OBJAVERSE_PT_passes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ from ..cameras import Camera, View
 from ..errors import NoGeometry, StillAnimation
 from ..frame import Bounds
 from ..job import AssetRules, RenderJob
+from ..motion import Things
 from ..passspec import PASSES
 from ..timeline import Clip, Timeline
 from ..words import how_many
@@ -32,9 +34,12 @@ from .edits import Edits
 from .evaluated import Onlooker
 from .measuring import Measurement, bounds_of, measure, together
 from .normalization import normalize
+from .numbering import Numbering
 from .reach import Gate
 from .scene_cameras import SceneCameras
+from .surface_numbers import can_deform, number_faces
 from .surfaces import Surfaces
+from .things import Still, keys, things
 
 __all__ = ["BOUNCES", "FILTER_WIDTH", "Stage", "Stopwatch"]
 
@@ -57,6 +62,15 @@ _KNOWN_EXTENTS: Final = 64
 """Frames whose bounds are remembered: their geometry is rendered before their colour."""
 _FEW: Final = 32
 """Constant values of materials that each pixel is held against."""
+
+_MOMENTS: Final = 8
+"""Times whose things are kept: before, now and after, and some more for views side by side."""
+_CORNERS: Final = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
+_NOTHING: Final = (
+    Bounds((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), math.sqrt(3), exact=False),
+    _CORNERS,
+)
+"""Where a stage with nothing on it is looked at."""
 
 _OF_SETTINGS: Final = (
     "unclear-materials:", "unclear-transparency:", "materials-out-of-range:", "back-faces-shown:",
@@ -98,11 +112,14 @@ class Stage:
         filter_width: Of colour's pixel filter, in pixels, as Blender has it.
         timeline: The frames of what came first onto it, and what moments they show.
         frame: The animation frame that is shown, as the timeline counts.
+        version: Another as soon as something else is on it, or elsewhere.
         animation: Of what came first onto it.
         cameras: Its own, where the job wants them.
         motion: The farthest that a vertex of it moves within the wanted frames, as a share of the
             longest edge of the box of them all.
+        source_world: Of the file that was the first on it.
         constants: (N, channels) all values of a material pass, where they are few.
+        numbering: What ids stand for.
     """
 
     def __init__(self, job: RenderJob) -> None:
@@ -124,13 +141,17 @@ class Stage:
         self.cameras: SceneCameras | None = None
         self.motion = 0.0
         self.frame = 0
+        self.version = 0
         self._scene: Any = None
         self._camera: Any = None
-        self._source_world: Any = None
+        self.source_world: Any = None
         self._onlooker: Any = None
         self._clocks: dict[str, Any] = {}
         self._still: dict[str, int] = {}
         self._together: dict[int, tuple[Bounds, npt.NDArray[np.float64]]] = {}
+        self.numbering = Numbering(job.pixels)
+        self._things: dict[int, Things] = {}
+        self._still_meshes: Still = {}
 
     # --- Assets ---------------------------------------------------------------------------------
 
@@ -174,7 +195,7 @@ class Stage:
         since = time.perf_counter()
         on_stage("prepare")
         if alone:
-            self._source_world = source.world
+            self.source_world = source.world
             self._make_scene(source.frame_current)
         collection = bpy.data.collections.new(asset_id)
         for scene in (self.scene, self._onlooker.scene):
@@ -345,6 +366,12 @@ class Stage:
             asset.warnings.append(f"missing-textures: {', '.join(missing['files'][:5])}")
         return asset
 
+    def stay_empty(self) -> None:
+        """Make the scene although there is no asset yet."""
+        self._make_scene(1)
+        self.frame = 1
+        bpy.context.window.scene = self.scene
+
     def remove(self, asset_id: str) -> None:
         """Take an asset off the stage."""
         self._clocks.pop(asset_id)
@@ -363,6 +390,14 @@ class Stage:
 
     def _changed(self) -> None:
         self._together = {}
+        self._things.clear()
+        self.version += 1
+
+    def edited(self) -> None:
+        """What is on it was moved, hidden or changed: it is measured again."""
+        for asset in self.assets.values():
+            asset.placed = True
+        self._changed()
 
     @property
     def bounds(self) -> Bounds:
@@ -396,8 +431,15 @@ class Stage:
                     # Nothing is there at this frame; the cameras stand where they do at others.
                     return normal.bounds, normal.points
                 return bounds_of(now), now.points
-        now = self._measure()
+        try:
+            now = self._measure()
+        except NoGeometry:
+            return _NOTHING
         return bounds_of(now), now.points
+
+    def see(self, task: Callable[[Any], Any]) -> Any:
+        """What a task makes of the evaluated scene; see :data:`.evaluated.Look`."""
+        return self._look(task)
 
     def _look(self, task: Callable[[Any], Any]) -> Any:
         return self._onlooker.look(self.moment, task)
@@ -473,9 +515,9 @@ class Stage:
         Args:
             key: What random draws go by; an asset's id.
         """
-        record = lighting.light_scene(self.scene, self.job, key, self._source_world)
+        record = lighting.light_scene(self.scene, self.job, key, self.source_world)
         self.record["lighting"] = record
-        if self.job.lighting.mode == "keep" and not record["lights"] and not self._source_world:
+        if self.job.lighting.mode == "keep" and not record["lights"] and not self.source_world:
             self.warnings.append("no-light: the file has no lights and no world to keep.")
 
     def settings(self, job: RenderJob) -> None:
@@ -486,7 +528,8 @@ class Stage:
         self.job = job
         kept = [text for text in self.warnings if not text.startswith(_OF_SETTINGS)]
         self.alpha = surfaces = Surfaces(job.engine.alpha_threshold, job.pixels.passes)
-        first = 1
+        self.numbering = Numbering(job.pixels)
+        self._still_meshes.clear()
         for asset in self.assets.values():
             asset.pass_edits.undo()
             of_the_view, converted = len(surfaces.of_the_view), len(surfaces.converted)
@@ -495,9 +538,10 @@ class Stage:
                 "view_dependent": sorted(surfaces.of_the_view[of_the_view:]),
                 "specular_glossiness": sorted(surfaces.converted[converted:]),
             }
-            asset.object_names = {}
-            if "object_index" in job.pixels.passes:
-                first = asset.number_objects(first)
+            self.numbering.add(asset)
+            if self.numbering.follows:
+                for obj in filter(can_deform, asset.contents["objects"]):
+                    number_faces(asset.pass_edits, obj)
         for name, those in (
             ("unclear-materials", surfaces.unclear),
             ("unclear-transparency", surfaces.unclear_opacity),
@@ -529,6 +573,56 @@ class Stage:
         compat.set_checked(self.layer, pass_alpha_threshold=job.engine.alpha_threshold)
         if self._camera is None:
             self._camera = new_camera(self.scene)
+        self.number_instances(self.timeline.frames or [self.frame])
+
+    def number_instances(self, times: Iterable[int]) -> None:
+        """Give everything that renders at some times its number, where a pass wants it.
+
+        Args:
+            times: Frames of the timeline, all of the job's, so that the numbers are the same
+                whichever of them are rendered.
+        """
+        self._things.clear()
+        if not self.numbering.lists:
+            times = ()
+        shown, found = self.frame, []
+        for frame in times:
+            if frame != self.frame:
+                self.set_time(frame)
+            found.append(self._look(keys))
+        if shown != self.frame:
+            self.set_time(shown)
+        self.numbering.finish(found)
+
+    def things(self, frame: int) -> Things:
+        """What renders at a frame of the timeline, of the clip that is shown."""
+        if frame not in self._things:
+            while len(self._things) >= _MOMENTS:
+                self._things.pop(next(iter(self._things)))
+            ids, shapes = self.numbering.ids, self.numbering.follows
+            still = self._still_meshes if self.numbering.sees else None
+            with self._clocks_at(frame):
+                self._things[frame] = self._onlooker.look(
+                    self.timeline.moment(frame),
+                    lambda graph: things(graph, ids, shapes=shapes, still=still),
+                    elsewhen=frame != self.frame,
+                )
+        return self._things[frame]
+
+    @contextlib.contextmanager
+    def _clocks_at(self, frame: int) -> Iterator[None]:
+        """Let drivers that read the time read another for a while."""
+        before = [(clock, clock.frame_current, clock.frame_subframe)
+                  for clock in self._clocks.values()]  # fmt: skip
+        whole = math.floor(self.timeline.moment(frame))
+        try:
+            for clock, _, _ in before:
+                clock.frame_current = whole
+                clock.frame_subframe = self.timeline.moment(frame) - whole
+            yield
+        finally:
+            for clock, current, subframe in before:
+                clock.frame_current, clock.frame_subframe = current, subframe
 
     @property
     def layer(self) -> Any:
@@ -540,7 +634,9 @@ class Stage:
         bounds = self.bounds
         position = view.camera.camera_to_world[:3, 3]
         distance = float(np.linalg.norm(position - np.array(bounds.center)))
-        near = max(distance - bounds.radius, 0.0) * 0.5
+        # Off the axis, a planar depth is less than the distance.
+        (depth,) = view.camera.project(np.array([bounds.center]))[1].tolist()
+        near = max(depth - bounds.radius, 0.0) * 0.5
         near = max(near, 1e-3 * bounds.radius)
         far = (distance + bounds.radius) * 4
         if view.clip is not None:
@@ -551,8 +647,11 @@ class Stage:
     def box_in(self, camera: Camera) -> tuple[float, float, float, float] | None:
         """``[u_min, v_min, u_max, v_max]`` of what is on the stage, in pixels, wherever that is.
 
-        ``None`` where some of it is behind the camera.
+        ``None`` where some of it is behind the camera, and of lenses that bend straight edges:
+        there, points whose hull is the object's do not bound its picture.
         """
+        if camera.lens.radial:
+            return None
         uv, depth = camera.project(self.points)
         if not (depth > 1e-6).all():
             return None
@@ -560,7 +659,7 @@ class Stage:
         return low[0], low[1], high[0], high[1]
 
     def set_up_geometry(self) -> None:
-        """One sample at the pixel's centre, into the compositor's file."""
+        """One sample at the pixel's centre."""
         scene = self.scene
         scene.render.engine = "CYCLES"
         compat.set_checked(scene.cycles, samples=1, use_denoising=False)
@@ -570,7 +669,6 @@ class Stage:
         compat.set_checked(scene.cycles, seed=0)
         # What is blurred has no truth.
         compat.set_checked(scene.render, use_border=False, use_motion_blur=False)
-        compat.set_compositing(scene, True)
 
     def set_up_color(self) -> None:
         """The job's engine and samples, into the render's own file."""

@@ -19,7 +19,7 @@ __all__ = ["differences", "fingerprint_of", "pose_files"]
 
 _MACHINE: Final = ("engine.device", "engine.threads", "asset.witness")
 """How fast and how sure, not what."""
-_NAMED: Final = (("lighting", "hdri"), ("cameras", "file"))
+_NAMED: Final = (("lighting", "hdri"), ("cameras", "file"), ("pixels", "class_table"))
 _SPLITS: Final = ("train", "val", "test")
 
 
@@ -39,10 +39,10 @@ def fingerprint_of(job: dict[str, Any], without: Iterable[str] = ()) -> str:
         if section and not job[section]:
             # Of a section that came later nothing is left, as if it had not come.
             del job[section]
-    data = earlier_form(job)
     for section, key in _NAMED:
-        if data[section][key] is not None:
-            data[section] = {**data[section], key: _content(data[section][key])}
+        if job[section].get(key) is not None:
+            job[section] = {**job[section], key: _content(job[section][key])}
+    data = earlier_form(job)
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 

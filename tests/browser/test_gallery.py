@@ -18,7 +18,7 @@ from gallery_data import (
 )
 
 from objaverse_render_addon.dataset.gallery import build_gallery
-from objaverse_render_addon.passspec import PASS_NAMES
+from objaverse_render_addon.passspec import STILL_PASSES
 
 from .conftest import Page
 
@@ -271,9 +271,9 @@ def test_a_picture_keeps_its_shape(page: Page, tmp_path: Path, size: tuple[int, 
 
 def test_every_pass_has_its_picture_and_its_legend(page: Page, gallery: Path):
     page.open(gallery, "#asset=doubtful")
-    page.wait(f"document.querySelectorAll('.passes button').length === {len(PASS_NAMES)}")
+    page.wait(f"document.querySelectorAll('.passes button').length === {len(STILL_PASSES)}")
     kinds = {}
-    for number, name in enumerate(PASS_NAMES):
+    for number, name in enumerate(STILL_PASSES):
         # The first nine have a key each.
         page.keys(str(number + 1) if number < 9 else DOWN)
         assert page.fragment().get("pass", "rgb") == name

@@ -49,6 +49,7 @@ from .trellis import Trellis, TrellisCond
 from .tum import Tum
 from .visionsim import Visionsim
 from .webdataset import WebDataset
+from .wonder3d import Wonder3D
 from .zero123 import ObjaverseXl, Zero123
 from .zero123plus import Zero123Plus
 
@@ -83,6 +84,7 @@ FORMATS: Final[dict[str, Format]] = {
         OpenLrm(),
         InstantMesh(),
         Zero123Plus(),
+        Wonder3D(),
         Lgm(),
         Trellis(),
         TrellisCond(),

@@ -176,6 +176,9 @@ class Frame:
         checks: What the checks of :mod:`objaverse_render_addon.checks` found.
         previous: Key of the frame that backward motion leads to; none where there is none.
         next: Key of the frame that forward motion leads to.
+        tracks: (N, 6) float32, of points that are followed: u and v in pixels, x, y and z in world
+            axes and scene units, 1 where it is seen; nan where it is not there, u and v also where
+            it is behind the camera.
         moment: What its passes are still to be made from; none once they are there.
     """
 
@@ -195,6 +198,7 @@ class Frame:
     checks: list[Check] = field(default_factory=list)
     previous: FrameKey | None = None
     next: FrameKey | None = None
+    tracks: Array | None = None
     moment: Moment | None = None
 
     @property

@@ -32,7 +32,7 @@ __all__ = [
 
 Coloring = Literal[
     "picture", "light", "ramp", "direction", "point", "mask", "reflectance", "pair", "ids", "flow",
-    "codes",
+    "codes", "vector",
 ]
 """How a pass is shown to people, see :data:`objaverse_render_addon.dataset.coloring.COLORINGS`."""
 Values = Literal["continuous", "binary", "ids"]
@@ -590,7 +590,7 @@ PASSES: Final[dict[str, Pass]] = {
             assemble=lambda raw: raw.scene_flow("next"),
             reads="times",
             unknown=math.nan,
-            coloring="point",
+            coloring="vector",
             label="Scene Flow",
             tip="Motion of the surface in space to the next rendered frame",
         ),

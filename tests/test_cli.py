@@ -170,6 +170,7 @@ VALUES = [
     ("--resolution", "64X48", "pixels.resolution", [64, 48]),
     ("--passes", "rgb, object-index,", "pixels.passes", ["rgb", "object_index"]),
     ("--normal-space", "world", "pixels.normal_space", "world"),
+    ("--tracks", "12", "pixels.tracks", 12),
     ("--classes", "collection", "pixels.classes", "collection"),
     ("--class-property", "kind", "pixels.class_property", "kind"),
     ("--class-table", "classes.csv", "pixels.class_table", "classes.csv"),

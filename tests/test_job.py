@@ -64,7 +64,7 @@ DRAWN = RenderJob(
         engine="eevee", samples=3, denoise=False, device="optix", threads=2, alpha_threshold=0.75
     ),
     pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world",
-                  classes="table", class_property="kind", class_table="classes.csv"),
+                  tracks=7, classes="table", class_property="kind", class_table="classes.csv"),
     files=Files(
         geometry="exr", layout="folder", geometry_files=("voxels", "mesh"), geometry_points=1_000
     ),
@@ -279,6 +279,7 @@ WRONG = [
     ("pixels.passes", ["rgb", "deph"]),
     ("pixels.passes", [1]),
     ("pixels.normal_space", "object"),
+    ("pixels.tracks", -1),
     ("pixels.classes", "colour"),
     ("pixels.class_property", 3),
     ("pixels.class_table", "classes.csv"),

@@ -118,6 +118,7 @@ BY_MEANING = {
     "dataset.export.coco": "mask rgb",
     "dataset.export.colmap": "depth distance mask normal position rgb",
     "dataset.export.depthsplat": "depth mask rgb",
+    "dataset.export.flow": "flow_backward flow_forward occlusion_backward occlusion_forward rgb",
     "dataset.export.g_objaverse": "albedo depth normal rgb roughness_metallic",
     "dataset.export.gs_lrm": "rgb",
     "dataset.export.hdf5": "depth distance mask normal object_index rgb",
@@ -131,6 +132,7 @@ BY_MEANING = {
     "dataset.export.scene": "depth normal position rgb",
     "dataset.export.surface": "depth distance mask normal position rgb",
     "dataset.export.syncdreamer": "rgb",
+    "dataset.export.tracks": "rgb",
     "dataset.export.trellis": "depth mask rgb",
     "dataset.export.tum": "depth rgb",
     "dataset.export.visionsim": (
@@ -147,8 +149,11 @@ BY_MEANING = {
     "dataset.torch": "rgb",
     "dataset.turntable": "rgb",
     "dataset.verify": "depth distance mask normal object_index position rgb",
-    "motion.agreement": "depth instance_index mask object_index position scene_flow",
+    "dataset.agreement": "depth flow_backward flow_forward instance_index mask object_index "
+    "position scene_flow",
     "frame": "depth normal object_index position",
+    "blender.raster": "depth distance mask normal normal_geometric object_index position rgb",
+    "live.frames": "rgb",
     "job.recipes": "albedo depth mask normal rgb roughness_metallic",
     "ui.panels.job": "semantic_index",
     "ui.operators.dataset": "rgb",

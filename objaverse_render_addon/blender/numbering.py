@@ -32,6 +32,7 @@ class Numbering:
         ids: Of instances; :meth:`number_instances` fills it.
         lists: Whether things are wanted, see :mod:`.things`.
         follows: Whether they are followed through time, shapes that change too.
+        tracks: How many points of the surface are followed.
         sees: Whether it is asked what hides what.
         named: By pass, number to what it stands for: ``name``, ``asset``, and what else is known;
             ready for the metadata.
@@ -45,7 +46,8 @@ class Numbering:
         reads = {PASSES[name].reads for name in pixels.passes}
         self.sees = "sight" in reads
         self.follows = self.sees or "times" in reads
-        self.lists = self.follows or "things" in reads
+        self.tracks = pixels.tracks
+        self.lists = self.follows or "things" in reads or bool(self.tracks)
         self._classified = bool(reads - {"picture"})
         self._next_object = self._next_material = 1
         self._class_ids: dict[str, int] = {}

@@ -16,18 +16,21 @@ from typing import Any, Final, TypeAlias
 
 import bpy
 import numpy as np
+import numpy.typing as npt
 
 from ..cameras import Camera, View, draw
 from ..checks import check_color, check_geometry
 from ..dataset.images import cycles_seconds, encode_srgb8, half_floats, read_exr
 from ..errors import DiskFull, RenderError, RenderFailed
 from ..frame import Bounds, Check, Frame, FrameKey, RawChannels, Shot, assemble, unwritten
-from ..motion import Elsewhen, Moment
+from ..motion import Elsewhen, Moment, visibility
 from ..passspec import PICTURES, Layer, layers_for
 from ..witness import HeldSurface, Witness
 from . import capture, compat
 from .passes import set_output, setup_passes
 from .stage import Stage
+
+Array = npt.NDArray[Any]
 
 __all__ = ["BOX_MARGIN", "Renderer"]
 
@@ -114,6 +117,7 @@ class Renderer:
         self._held = held
         self.job = stage.job
         self._before: Frame | None = None
+        self._tracks = stage.tracks(key)
         self._neighbours: dict[FrameKey, _Rendered] = {}
         self._of_version = 0
         self._output = setup_passes(stage.scene, stage.layer, self.job.pixels.passes, scratch)
@@ -261,9 +265,22 @@ class Renderer:
         frame.passes = assemble(
             channels, frame.camera, pixels.passes, pixels.normal_space, frame.moment
         )
+        if self._tracks is not None:
+            frame.tracks = self._tracked(frame)
         frame.moment = None
         frame.unwritten = unwritten(channels, frame.passes["mask"])
         return frame
+
+    def _tracked(self, frame: Frame) -> Array:
+        """See :attr:`.Frame.tracks`."""
+        assert self._tracks is not None and frame.moment is not None
+        things, depth = frame.moment.things, frame.passes["depth"]
+        assert things is not None
+        points = self._tracks.at(things)
+        uv, away = frame.camera.project(points)
+        uv[~(away > 0)] = np.nan
+        seen = visibility(points, uv, away, Elsewhen(frame.camera, things, lambda: depth))
+        return np.column_stack([uv, points, seen == 0]).astype(np.float32)
 
     def check_geometry(self, frame: Frame, witnesses: list[Frame]) -> list[Check]:
         """Hold a frame against the stage and other frames; from any thread."""

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..assets.formats import inspect_file
-from ..cameras import Camera, View
+from ..cameras import Camera, View, draw
 from ..errors import NoGeometry, StillAnimation
 from ..frame import Bounds
 from ..job import AssetRules, RenderJob
-from ..motion import Things
+from ..motion import Things, Tracks
 from ..passspec import PASSES
 from ..timeline import Clip, Timeline
 from ..words import how_many
@@ -529,6 +529,7 @@ class Stage:
         kept = [text for text in self.warnings if not text.startswith(_OF_SETTINGS)]
         self.alpha = surfaces = Surfaces(job.engine.alpha_threshold, job.pixels.passes)
         self.numbering = Numbering(job.pixels)
+        self.record.pop("tracks", None)
         self._still_meshes.clear()
         for asset in self.assets.values():
             asset.pass_edits.undo()
@@ -599,8 +600,9 @@ class Stage:
         if frame not in self._things:
             while len(self._things) >= _MOMENTS:
                 self._things.pop(next(iter(self._things)))
-            ids, shapes = self.numbering.ids, self.numbering.follows
-            still = self._still_meshes if self.numbering.sees else None
+            ids, tracked = self.numbering.ids, bool(self.numbering.tracks)
+            shapes = self.numbering.follows or tracked
+            still = self._still_meshes if self.numbering.sees or tracked else None
             with self._clocks_at(frame):
                 self._things[frame] = self._onlooker.look(
                     self.timeline.moment(frame),
@@ -608,6 +610,29 @@ class Stage:
                     elsewhen=frame != self.frame,
                 )
         return self._things[frame]
+
+    def tracks(self, key: str) -> Tracks | None:
+        """Points of the surface as it is at the first frame, the same whichever are rendered.
+
+        Args:
+            key: What random draws go by; an asset's id.
+        """
+        count = self.numbering.tracks
+        if not count:
+            return None
+        shown, first = self.frame, (self.timeline.frames or [self.frame])[0]
+        if first != shown:
+            self.set_time(first)
+        random = draw(self.job.seed, key, "tracks", 0, 3 * count).reshape(count, 3)
+        chosen = Tracks.chosen(self.things(first), random)
+        if first != shown:
+            self.set_time(shown)
+        names = {number: key[1] for key, number in self.numbering.ids.items()}
+        self.record["tracks"] = {
+            "count": len(chosen.ids),
+            "objects": [names.get(number, "") for number in chosen.ids.tolist()],
+        }
+        return chosen
 
     @contextlib.contextmanager
     def _clocks_at(self, frame: int) -> Iterator[None]:

@@ -13,7 +13,7 @@ from ..passspec import PASSES, Pass
 from .images import encode_srgb8, srgb_curve
 
 __all__ = [
-    "COLORINGS", "RAMP", "Coloring", "Pixels", "Range", "colored", "coloring_of", "flow_colors",
+    "CODE_COLORS", "COLORINGS", "RAMP", "Coloring", "Pixels", "Range", "colored", "coloring_of", "flow_colors",
     "id_colors", "legend_of", "pick", "shrink", "value_range",
 ]  # fmt: skip
 
@@ -106,8 +106,7 @@ def legend_of(spec: Pass, span: Range | None) -> dict[str, Any]:
 
     Returns:
         ``legend`` (of :class:`Coloring`), ``span``, ``smooth``, ``ball`` (whether a ball of
-        directions helps), ``codes``: ``[value, name, [r, g, b]]`` of values that are few, and
-        ``bars``: ``[name, [r, g, b] at the upper end]`` per channel.
+        directions helps), ``wheel``: ``[r, g, b]`` of the directions of flow, and ``bars``: ``[name, [r, g, b] at the upper end]`` per channel.
     """
     kind = COLORINGS[spec.coloring]
     names: tuple[str, ...] = spec.channel_names
@@ -116,6 +115,8 @@ def legend_of(spec: Pass, span: Range | None) -> dict[str, Any]:
         names = ("+X right", "+Y up", "+Z to the camera") if camera else ("+X", "+Y", "+Z")
     if kind.legend == "wheel":
         names = ()
+    if spec.coloring == "vector" and span is not None:
+        span = (-_most(span), _most(span))
     # Two channels are shown in green and blue, as :func:`_pair` does.
     colors = [[255, 0, 0], [0, 255, 0], [0, 0, 255]][3 - len(names) :]
     return {
@@ -123,9 +124,7 @@ def legend_of(spec: Pass, span: Range | None) -> dict[str, Any]:
         "span": (-1.0, 1.0) if spec.coloring == "direction" else span,
         "smooth": kind.smooth,
         "ball": spec.coloring == "direction" and spec.space == "camera",
-        "codes": [
-            [number, name, CODE_COLORS[number].tolist()] for number, name in enumerate(spec.codes)
-        ],
+        "wheel": WHEEL.tolist() if kind.legend == "wheel" else [],
         "bars": [[name, color] for name, color in zip(names, colors, strict=True)],
     }
 
@@ -170,10 +169,18 @@ def _ids(data: Array, mask: npt.NDArray[np.bool_], _span: Range | None) -> Pixel
     return np.dstack([id_colors(data), mask.astype(np.uint8) * 255])
 
 
+def _vector(data: Array, mask: npt.NDArray[np.bool_], span: Range | None) -> Pixels:
+    """As directions, grey where nothing moves; black where it is not known."""
+    return _on_object(data / (2 * _most(span or value_range(data, mask))) + 0.5, mask)
+
+
+def _most(span: Range) -> float:
+    return max(abs(span[0]), abs(span[1]), 1e-9)
+
+
 def _flow(data: Array, mask: npt.NDArray[np.bool_], span: Range | None) -> Pixels:
     """Directions as hues and lengths as strength, white where nothing moves; grey if unknown."""
-    low, high = span or value_range(data, mask)
-    flow = data[mask] / max(abs(low), abs(high), 1e-9)
+    flow = data[mask] / _most(span or value_range(data, mask))
     known = np.isfinite(flow).all(axis=1)
     pixels = np.zeros((*mask.shape, 4), np.uint8)
     colors = np.full((len(flow), 3), 128, np.uint8)
@@ -209,6 +216,7 @@ COLORINGS: Final[dict[str, Coloring]] = {
     "mask": Coloring(_zero_or_one, "mask", exact=True, smooth=False),
     "reflectance": Coloring(_reflectance, "none"),
     "pair": Coloring(_pair, "pair"),
+    "vector": Coloring(_vector, "axes", ranged=True),
     "flow": Coloring(_flow, "wheel", ranged=True),
     "codes": Coloring(_codes, "codes", exact=True, smooth=False),
     "ids": Coloring(_ids, "ids", exact=True, smooth=False),

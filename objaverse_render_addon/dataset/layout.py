@@ -46,6 +46,7 @@ __all__ = [
     "remove_parts",
     "size_of",
     "tidy_parts",
+    "tracks_file",
 ]
 
 METADATA = "metadata.json"
@@ -73,6 +74,11 @@ def pass_file(key: FrameKey, name: str, geometry: str | None) -> str:
     return f"{key.stem}.exr" if geometry == "exr" else f"{key.stem}_{name}.{geometry or 'npy'}"
 
 
+def tracks_file(key: FrameKey) -> str:
+    """Name of the file that holds where a frame's tracked points are."""
+    return f"{key.stem}_tracks.npy"
+
+
 def color_file(
     frame: Frame, background: tuple[float, float, float] | None
 ) -> tuple[str, bytes]:
@@ -96,6 +102,10 @@ def color_files(frame: Frame, job: RenderJob, scratch: Path) -> Iterator[tuple[s
 def geometry_files(frame: Frame, job: RenderJob, scratch: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents of a view's other files; of a frame that needs no colour yet."""
     key = frame.key
+    if frame.tracks is not None:
+        buffer = io.BytesIO()
+        np.save(buffer, frame.tracks, allow_pickle=False)
+        yield tracks_file(key), buffer.getvalue()
     geometry = [name for name in job.pixels.passes if not PASSES[name].is_picture]
     if job.files.geometry == "exr":
         if geometry:

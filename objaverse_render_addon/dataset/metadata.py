@@ -18,7 +18,7 @@ from ..files import file_sha256
 from ..frame import Bounds, Frame, FrameKey
 from ..job import RenderJob
 from ..passspec import MOVING, PASSES, Pass
-from .layout import pass_file
+from .layout import pass_file, tracks_file
 
 __all__ = ["CONVENTIONS", "SCHEMA_VERSION", "asset_record", "source_record", "view_record"]
 
@@ -105,6 +105,7 @@ def view_record(frame: Frame, job: RenderJob, index: int | None = None) -> dict[
             if set(MOVING) & set(job.pixels.passes)
             else {}
         ),
+        **({} if frame.tracks is None else {"tracks": tracks_file(frame.key)}),
         **files,
         "width": camera.width,
         "height": camera.height,

@@ -325,6 +325,25 @@ class AssetReader:
             self._places = {self.key(index): index for index in range(len(self))}
         return self._places[FrameKey(view, time)]
 
+    def tracks(self, index: int) -> npt.NDArray[Any] | None:
+        """Where an entry's tracked points are: (N, 6) float32, see :attr:`.Frame.tracks`.
+
+        Returns:
+            ``None`` where no points are followed.
+
+        Raises:
+            TruncatedFile: The file is not there, or something else.
+        """
+        record = self.views[index]
+        if "tracks" not in record:
+            return None
+        with self._believing():
+            count = int(self.metadata["tracks"]["count"])
+            data = array_from_npy(self._bytes_of(str(record["tracks"]), 24 * count + 1024))
+            if data.shape != (count, 6) or data.dtype != np.float32:
+                raise ValueError(f"tracks of shape {data.shape} are none")
+            return data
+
     def places_beside(self, index: int) -> tuple[int | None, int | None]:
         """Places of the entries that backward and forward motion of an entry lead to.
 

@@ -15,8 +15,8 @@ from ..cameras import Rig, View, look_at_pose
 from ..checks import check_frame
 from ..errors import RenderError
 from ..frame import Bounds, Check, Frame
-from ..motion import agreement
 from ..passspec import MOVING, PASSES
+from .agreement import agreement
 from .guards import BROKEN
 from .parallel import mapped
 from .reader import AssetReader, AssetRef
@@ -200,8 +200,8 @@ def _id_checks(
 ) -> Iterator[Check]:
     """Whether the metadata name everything that is seen."""
     for name, data in arrays.items():
-        if PASSES[name].values == "ids" and data.dtype.kind == "u":
-            unknown = set(np.unique(data).tolist()) - names.get(name, set()) - {0}
+        if name in names and data.dtype.kind == "u":
+            unknown = set(np.unique(data).tolist()) - names[name] - {0}
             status: Any = "failed" if unknown else "ok"
             yield Check(f"{name}_named", status, float(min(unknown, default=0)))
 

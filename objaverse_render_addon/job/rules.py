@@ -507,6 +507,16 @@ class Pixels:
         DEFAULT_PASSES, "what is written for each view", form="names", among=PASS_NAMES
     )
     normal_space: NormalSpace = setting("camera", "axes of the normal pass")
+    tracks: int = setting(
+        0,
+        "points of the surface that are followed through all frames and views: where each is, in "
+        "pixels and in space, and whether it is seen",
+        low=0,
+        high=100_000,
+        usual=4096,
+        younger=True,
+        label="Tracked Points",
+    )
     classes: ClassSource = setting(
         "name",
         "where the classes of semantic_index come from: objects' names without .001, their "

@@ -5,13 +5,12 @@ Plain arithmetic over what :mod:`objaverse_render_addon.blender.things` takes ou
 
 from __future__ import annotations
 
-from .agreement import agreement
 from .moment import Elsewhen, Moment
 from .surface import SurfacePoints, displacements
 from .things import Things, ThingsMesh
+from .tracks import Tracks
 from .visibility import visibility
 
 __all__ = [
-    "Elsewhen", "Moment", "SurfacePoints", "Things", "ThingsMesh", "agreement", "displacements",
-    "visibility",
+    "Elsewhen", "Moment", "SurfacePoints", "Things", "ThingsMesh", "Tracks", "displacements", "visibility",
 ]  # fmt: skip

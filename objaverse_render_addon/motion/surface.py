@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +14,8 @@ __all__ = ["SurfacePoints", "displacements", "on_triangles"]
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
+_FEW_THINGS: Final = 16
+"""That move: their points are picked out thing by thing."""
 _FEW_CORNERS: Final = 64
 """Of a face; which triangle of one with more shows a point is looked for slowly."""
 
@@ -26,11 +28,14 @@ class SurfacePoints:
         points: (M, 3) float64, world.
         rows: (M,) int64, of the :class:`.Things` of that time; -1 where it is not known.
         faces: (M,) int64, from 1, of a mesh that changes its shape; 0 where it is not known.
+        places: Of a shape's points, what was found out already: corners (m, 3) of the triangles
+            that they are on, barycentric coordinates (m, 3) there, and where that is, (m, 3).
     """
 
     points: Floats
     rows: npt.NDArray[np.int64]
     faces: npt.NDArray[np.int64]
+    places: dict[int, tuple[Array, Floats, Floats]] = field(default_factory=dict)
 
 
 def displacements(seen: SurfacePoints, now: Things, then: Things) -> Floats:
@@ -48,49 +53,52 @@ def displacements(seen: SurfacePoints, now: Things, then: Things) -> Floats:
         topology.
     """
     found = np.full(seen.points.shape, np.nan)
-    partner = np.array([then.row_of_id.get(number, -1) for number in now.ids.tolist()] + [-1])
-    # -1 takes the last.
-    others = partner[seen.rows]
-    known = np.flatnonzero((seen.rows >= 0) & (others >= 0))
-    rows, others = seen.rows[known], others[known]
-    shapes, shapes_then = now.shapes[rows], then.shapes[others]
-    rigid = (shapes < 0) & (shapes_then < 0)
-    for one, other in _pairs(shapes, shapes_then):
-        mine = (shapes == one) & (shapes_then == other)
+    # What holds for all of a thing is found out once, not for each of its pixels.
+    count = len(now.ids)
+    used = np.flatnonzero(np.bincount(seen.rows[seen.rows >= 0], minlength=count))
+    partner = np.full(count + 1, -1)
+    partner[used] = [then.row_of_id.get(number, -1) for number in now.ids[used].tolist()]
+    carried = np.zeros(count + 1, bool)
+    bent: dict[tuple[int, int], list[int]] = {}
+    for row in used[partner[used] >= 0].tolist():
+        one, other = int(now.shapes[row]), int(then.shapes[partner[row]])
+        if one < 0 and other < 0:
+            carried[row] = True
+        elif one >= 0 and other >= 0:
+            first, second = now.meshes[one], then.meshes[other]
+            if first is second or first.is_still(second):
+                carried[row] = True
+            elif first.has_topology_of(second):
+                bent.setdefault((one, other), []).append(row)
+    at = np.flatnonzero(carried[seen.rows])
+    found[at] = _carried(seen.points[at], seen.rows[at], partner, now, then)
+    for (one, other), rows in bent.items():
+        mine = np.zeros(count + 1, bool)
+        mine[rows] = True
+        at = np.flatnonzero(mine[seen.rows])
         first, second = now.meshes[one], then.meshes[other]
-        if first is second or (
-            first.has_topology_of(second) and np.array_equal(first.points, second.points)
-        ):
-            rigid |= mine
-            continue
-        if not first.has_topology_of(second):
-            continue
-        at = known[mine]
-        found[at] = _deformed(seen, at, first, second, now, then, others[mine])
-    moved = known[rigid]
-    found[moved] = _carried(seen.points[moved], rows[rigid], others[rigid], now, then)
+        found[at] = _deformed(seen, at, one, first, second, now, then, partner[seen.rows[at]])
     return found
 
 
-def _pairs(one: Array, other: Array) -> list[tuple[int, int]]:
-    both = (one >= 0) & (other >= 0)
-    pairs = np.unique(np.stack([one[both], other[both]], axis=1), axis=0)
-    return [(int(first), int(second)) for first, second in pairs]
-
-
-def _carried(points: Floats, rows: Array, others: Array, now: Things, then: Things) -> Floats:
+def _carried(points: Floats, rows: Array, partner: Array, now: Things, then: Things) -> Floats:
     """Displacements of points that go along with matrices."""
-    used, place = np.unique(rows, return_inverse=True)
-    partner = np.zeros(len(used), np.int64)
-    partner[place] = others
-    before, after = now.matrices[used], then.matrices[partner]
-    still = (before == after).all(axis=(1, 2))
-    step = after @ _inverses(before) - np.eye(4)
-    step[still] = 0.0
-    if len(used) == 1:
-        return points @ step[0, :3, :3].T + step[0, :3, 3]
-    turned: Floats = np.einsum("nij,nj->ni", step[place, :3, :3], points)
-    return turned + step[place, :3, 3]
+    count = len(now.ids)
+    used = np.flatnonzero(np.bincount(rows, minlength=count))
+    before, after = now.matrices[used], then.matrices[partner[used]]
+    moves = np.flatnonzero(~(before == after).all(axis=(1, 2)))
+    found = np.zeros(points.shape)
+    if not len(moves):
+        return found
+    step = np.zeros((count, 4, 4))
+    step[used[moves]] = after[moves] @ _inverses(before[moves]) - np.eye(4)
+    for row in used[moves].tolist() if len(moves) <= _FEW_THINGS else ():
+        at = np.flatnonzero(rows == row)
+        found[at] = points[at] @ step[row, :3, :3].T + step[row, :3, 3]
+    if len(moves) > _FEW_THINGS:
+        each = step[rows]
+        found = np.einsum("nij,nj->ni", each[:, :3, :3], points) + each[:, :3, 3]
+    return found
 
 
 def _inverses(matrices: Floats) -> Floats:
@@ -107,21 +115,25 @@ def _inverses(matrices: Floats) -> Floats:
 
 
 def _deformed(
-    seen: SurfacePoints, at: Array, first: ThingsMesh, second: ThingsMesh, now: Things,
-    then: Things, others: Array,
+    seen: SurfacePoints, at: Array, shape: int, first: ThingsMesh, second: ThingsMesh,
+    now: Things, then: Things, others: Array,
 ) -> Floats:  # fmt: skip
     rows = seen.rows[at]
-    before, after = now.matrices[rows], then.matrices[others]
-    used, place = np.unique(rows, return_inverse=True)
-    inverse = _inverses(now.matrices[used])[place]
-    local = _apply(inverse, seen.points[at])
-    triangles, weights = on_triangles(first, local, seen.faces[at])
-    corners = first.triangles[triangles]
-    was = _apply(before, _mixed(first.points[corners], weights))
-    return _apply(after, _mixed(second.points[corners], weights)) - was
+    if shape not in seen.places:
+        used, place = np.unique(rows, return_inverse=True)
+        inverse = _inverses(now.matrices[used])[place]
+        local = _apply(inverse, seen.points[at])
+        triangles, weights = on_triangles(first, local, seen.faces[at])
+        corners = first.triangles[triangles]
+        was = _apply(now.matrices[rows], _mixed(first.points[corners], weights))
+        seen.places[shape] = corners, weights, was
+    corners, weights, was = seen.places[shape]
+    return _apply(then.matrices[others], _mixed(second.points[corners], weights)) - was
 
 
 def _apply(matrices: Floats, points: Floats) -> Floats:
+    if (matrices[0] == matrices[-1]).all() and (matrices == matrices[0]).all():
+        return np.asarray(points @ matrices[0, :3, :3].T + matrices[0, :3, 3])
     turned: Floats = np.einsum("nij,nj->ni", matrices[:, :3, :3], points)
     return turned + matrices[:, :3, 3]
 

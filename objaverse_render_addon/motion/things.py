@@ -49,6 +49,10 @@ class ThingsMesh:
         center = (self.points.min(axis=0) + self.points.max(axis=0)).astype(np.float64) / 2
         return center, float(np.linalg.norm(self.points - center, axis=1).max())
 
+    def is_still(self, other: ThingsMesh) -> bool:
+        """Whether it is the other, to the bit."""
+        return self.has_topology_of(other) and np.array_equal(self.points, other.points)
+
     def has_topology_of(self, other: ThingsMesh) -> bool:
         """Whether a face of the one is the same piece of surface as that of the other.
 

@@ -438,3 +438,157 @@ def test_verify_finds_directions_that_are_exchanged(
     np.save(one, swap[1])
     np.save(two, swap[0])
     assert any("flow_" in line for line in verify_asset(path).failed)
+
+
+# --- As benchmarks keep it ------------------------------------------------------------------
+
+
+def _read_flo(path: Path) -> Any:
+    data = path.read_bytes()
+    assert np.frombuffer(data[:4], "<f4")[0] == np.float32(202021.25)
+    width, height = np.frombuffer(data[4:12], "<i4")
+    flow = np.frombuffer(data[12:], "<f4").reshape(height, width, 2)
+    return np.where(np.abs(flow) > 1e9, np.nan, flow)
+
+
+def _read_kitti(path: Path) -> Any:
+    import struct
+    import zlib
+
+    data, at, packed = path.read_bytes(), 8, b""
+    width, height, depth, kind = struct.unpack_from(">IIBB", data, 16)
+    assert (depth, kind) == (16, 2)
+    while at < len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        if data[at + 4 : at + 8] == b"IDAT":
+            packed += data[at + 8 : at + 8 + length]
+        at += length + 12
+    lines = np.frombuffer(zlib.decompress(packed), np.uint8).reshape(height, -1)
+    rows = np.zeros((height, width * 6), np.uint8)
+    for row, line in enumerate(lines):
+        # Filters: none, or the difference to the line above.
+        assert line[0] in (0, 2)
+        rows[row] = line[1:] + (rows[row - 1] if line[0] and row else 0)
+    data = rows.view(">u2").reshape(height, width, 3).astype(np.float64)
+    flow = (data[..., :2] - 2**15) / 64
+    return np.where(data[..., 2:] > 0, flow, np.nan)
+
+
+def _read_flo5(path: Path) -> Any:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path) as file:
+        return file["flow"][()]
+
+
+@pytest.mark.parametrize(
+    ("name", "ending", "read", "step"),
+    [("sintel", "flo", _read_flo, 0.0), ("kitti-flow", "png", _read_kitti, 0.51 / 64),
+     ("spring", "flo5", _read_flo5, 0.0)],
+)  # fmt: skip
+def test_flow_files_hold_the_flow_of_their_picture(
+    dataset: Path, tmp_path: Path, name: str, ending: str, read: Any, step: float
+) -> None:
+    from objaverse_render_addon.dataset.export import Options, export
+
+    if name == "spring":
+        pytest.importorskip("h5py")
+    export(dataset.parent, tmp_path, name, Options())
+    for view in (0, 1):
+        home = tmp_path / f"bodies/{view:03d}"
+        assert len(list((home / "frames").iterdir())) == 5
+        for way, numbers in (("forward", [0, 1, 2, 3]), ("backward", [1, 2, 3, 4])):
+            files = sorted((home / f"flow_{way}").iterdir())
+            assert [file.name for file in files] == [f"{n:05d}.{ending}" for n in numbers]
+            hidden = sorted((home / f"occlusion_{way}").iterdir())
+            assert [file.name for file in hidden] == [f"{n:05d}.png" for n in numbers]
+            for number, file in zip(numbers, files, strict=True):
+                stem = f"{view:03d}_{1 + 3 * number:04d}"
+                seen = np.load(dataset / f"{stem}_mask.npy") == 1
+                stored = np.load(dataset / f"{stem}_flow_{way}.npy")
+                found = read(file)
+                assert np.array_equal(np.isfinite(found).all(axis=-1), seen)
+                assert np.abs(found - stored)[seen].max() <= step
+
+
+# --- Tracked points -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tracked(bodies: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("tracks")
+    cameras = scenes.camera_file(
+        out / "cameras.json", [standing(1), orbiting(6)], scenes.lens(48, (96, 80))
+    )
+    values = {
+        **cameras, "asset.normalize": "none", "time.frames": "1:13:3", "files.layout": "folder",
+        "pixels.passes": ["rgb", "mask"], "pixels.tracks": 500,
+    }  # fmt: skip
+    return scenes.write_asset(bodies, out / "data", values)
+
+
+def test_tracked_points_are_where_closed_formulas_have_them(tracked: Path) -> None:
+    import json
+
+    from objaverse_render_addon.dataset.reader import AssetReader
+    from objaverse_render_addon.dataset.verify import verify_asset
+    from tests.test_schema import problems
+
+    said = json.loads((tracked / "metadata.json").read_text())
+    assert problems(said) == []
+    assert verify_asset(tracked).failed == []
+    names = np.array(said["tracks"]["objects"])
+    assert set(names) == {body.name for body in BODIES} and len(names) == 500
+    wrong = hidden = 0
+    with AssetReader(tracked) as reader:
+        first = reader.tracks(0)
+        for place in range(len(reader.views)):
+            time, camera = reader.key(place).time, reader.view(place).camera
+            tracks = reader.tracks(place)
+            expected = np.full((500, 3), np.nan)
+            for body in BODIES:
+                mine = names == body.name
+                step = body.at(time) @ np.linalg.inv(body.at(1))
+                expected[mine] = first[mine, 2:5] @ step[:3, :3].T + step[:3, 3]
+                # On the surface, not only where the first frame says.
+                local = np.linalg.inv(body.at(time))
+                rest = expected[mine] @ local[:3, :3].T + local[:3, 3]
+                outside = np.maximum(body.low - rest, rest - body.high).max(axis=1)
+                assert np.abs(outside).max() < 1e-5
+            assert np.abs(tracks[:, 2:5] - expected).max() < 1e-5
+            uv, _ = camera.project(expected)
+            assert np.abs(tracks[:, :2] - uv).max() < 0.01
+            inside = ((uv >= 0) & (uv < (camera.width, camera.height))).all(axis=1)
+            eye = camera.camera_to_world[:3, 3]
+            blocked = np.any([body.blocks(eye, expected, time) for body in BODIES], axis=0)
+            wrong += int(((tracks[:, 5] == 1) != (inside & ~blocked)).sum())
+            hidden += int(blocked.sum())
+    assert hidden > 100
+    assert wrong <= 0.001 * 500 * len(reader.views)
+
+
+def test_tracks_in_the_shapes_of_tapvid_and_pointodyssey(tracked: Path, tmp_path: Path) -> None:
+    from objaverse_render_addon.dataset.export import Options, export
+    from objaverse_render_addon.dataset.reader import AssetReader
+
+    export(tracked.parent, tmp_path / "tapvid", "tapvid", Options())
+    export(tracked.parent, tmp_path / "odyssey", "pointodyssey", Options())
+    with AssetReader(tracked) as reader:
+        for view in (0, 1):
+            stored = np.stack([reader.tracks(reader.place(view, t)) for t in (1, 4, 7, 10, 13)])
+            found = np.load(tmp_path / f"tapvid/bodies/{view:03d}.npz")
+            assert found["video"].shape == (5, 80, 96, 3) and found["video"].dtype == np.uint8
+            assert found["points"].shape == (500, 5, 2) and found["occluded"].shape == (500, 5)
+            pixels = found["points"].transpose(1, 0, 2) * (96, 80)
+            assert np.allclose(pixels, stored[..., :2], atol=1e-3)
+            assert np.array_equal(found["occluded"].T, stored[..., 5] == 0)
+            home = tmp_path / f"odyssey/bodies/{view:03d}"
+            other = np.load(home / "anno.npz")
+            assert len(list((home / "rgbs").iterdir())) == 5
+            # What its loaders do: world to camera to pixels.
+            for frame in range(5):
+                world = np.column_stack([other["trajs_3d"][frame], np.ones(500)])
+                local = world @ other["extrinsics"][frame].T
+                uv = local[:, :3] @ other["intrinsics"][frame].T
+                uv = uv[:, :2] / uv[:, 2:]
+                assert np.abs(uv - other["trajs_2d"][frame]).max() < 0.01
+            assert other["valids"].all() and np.array_equal(other["visibs"], stored[..., 5] == 1)

@@ -284,6 +284,7 @@ def test_every_pass_has_its_picture_and_its_legend(page: Page, gallery: Path):
         "rgb": "none", "depth": "ramp", "normal": "axes", "mask": "mask", "albedo": "none",
         "roughness_metallic": "pair", "position": "axes", "object_index": "ids",
         "distance": "ramp", "normal_geometric": "axes", "rgb_linear": "none",
+        "uv": "pair", "instance_index": "ids", "material_index": "ids", "semantic_index": "ids",
     }  # fmt: skip
 
 

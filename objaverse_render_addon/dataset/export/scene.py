@@ -333,11 +333,23 @@ class Scene:
             self._last[1].update(self.reader.read(self._positions[view], (name,)))
         data = self._last[1][name]
         self._check_size(view, name, data.shape)
-        # What a pass may say that it does not know is no number either.
-        free = PASSES[name].unknown is not None
-        if data.dtype.kind == "f" and not free and not np.isfinite(data).all():
+        finite = np.isfinite(data) | (np.isnan(data) if PASSES[name].unknown is not None else False)
+        if data.dtype.kind == "f" and not finite.all():
             raise CheckFailed(f"{self.asset_id}: {name} of view {view} is not finite.")
         return data
+
+    @property
+    def has_tracks(self) -> bool:
+        """Whether points were followed."""
+        return all("tracks" in self.reader.views[position] for position in self._positions)
+
+    def tracks(self, view: int) -> Array:
+        """(N, 6), see :attr:`objaverse_render_addon.frame.Frame.tracks`; exported units."""
+        found = self.reader.tracks(self._positions[view])
+        assert found is not None
+        moved = found.copy()
+        moved[:, 2:5] = (found[:, 2:5] - self.center) * self.scale
+        return moved
 
     def has(self, name: str) -> bool:
         """Whether a pass is stored."""

@@ -15,7 +15,17 @@ from ...cameras import Camera
 from ...errors import TruncatedFile
 from ...frame import mask_of
 from ...passspec import MARKERS, PASSES, Pass
-from ..coloring import Range, colored, coloring_of, id_colors, legend_of, pick, shrink, value_range
+from ..coloring import (
+    CODE_COLORS,
+    Range,
+    colored,
+    coloring_of,
+    id_colors,
+    legend_of,
+    pick,
+    shrink,
+    value_range,
+)
 from ..guards import RENDER_AGAIN
 from ..reader import AssetReader
 from ..turntable import play_order, turn_order
@@ -104,7 +114,11 @@ def asset_files(
     seen = {
         "views": [_view_record(view) for view in views],
         "passes": [
-            {**_described(_spec(reader, name), spans.get(name)), **sheets[name].record}
+            {
+                **_described(_spec(reader, name), spans.get(name)),
+                **sheets[name].record,
+                "keys": _keys(reader, name),
+            }
             for name in names
         ],
         "tile": list(tile),
@@ -115,7 +129,6 @@ def asset_files(
         "box": [list(bounds.box_min), list(bounds.box_max)],
         "sphere": [list(bounds.center), bounds.radius],
         "cloud": cloud.encoded(),
-        "objects": _objects(reader) if "object_index" in names else [],
         "metadata": plain({k: v for k, v in reader.metadata.items() if k != "views"}),
     }
     files["detail.js"] = script("detail", key, plain_numbers(seen))
@@ -262,14 +275,24 @@ def _view_record(view: _View) -> dict[str, Any]:
     }
 
 
-def _objects(reader: AssetReader) -> list[list[Any]]:
-    """Id, name and colour of each object, at most so many as a legend can show."""
-    names = reader.metadata.get("object_names")
+def _keys(reader: AssetReader, name: str) -> list[list[Any]]:
+    """Number, name and colour of each id of a pass, at most so many as a legend can show."""
+    spec = PASSES[name]
+    if spec.codes:
+        colors = CODE_COLORS.tolist()
+        return [[number, text, colors[number]] for number, text in enumerate(spec.codes)]
+    if spec.values != "ids":
+        return []
+    ids = reader.metadata.get("ids")
+    named = ids.get(name) if isinstance(ids, dict) else None
+    if name == "object_index" and not named:
+        named = reader.metadata.get("object_names")
     found = []
-    for number, name in list(names.items())[:500] if isinstance(names, dict) else []:
-        if str(number).isascii() and str(number).isdigit() and len(str(number)) < 6:
+    for number, what in list(named.items())[:500] if isinstance(named, dict) else []:
+        if str(number).isascii() and str(number).isdigit() and len(str(number)) < 10:
+            said = what.get("name") if isinstance(what, dict) else what
             color = id_colors(np.array(int(number)))
-            found.append([int(number), plain(str(name)), color.tolist()])
+            found.append([int(number), plain(str(said)), color.tolist()])
     return sorted(found)
 
 

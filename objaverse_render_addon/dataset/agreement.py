@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from ..frame import Check, Frame
 from ..passspec import PASSES
-
-if TYPE_CHECKING:
-    from ..frame import Check, Frame
 
 __all__ = ["agreement"]
 
@@ -70,8 +68,6 @@ def agreement(frame: Frame, which: str, other: Frame) -> Iterator[Check]:
         the picture shows. Each only where the passes are there, and where enough of the surface
         moves that it could be found out.
     """
-    from ..frame import Check
-
     flow = frame.passes.get(f"flow_{which}")
     if flow is None:
         return

@@ -65,7 +65,7 @@ DRAWN = RenderJob(
     ),
     pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world",
                   tracks=7, classes="table", class_property="kind", class_table="classes.csv"),
-    files=Files(geometry="exr", layout="folder"),
+    files=Files(geometry="exr", layout="folder", rig=True),
 )
 OF_SCENE = RenderJob(cameras=CameraRules(pattern="scene", scene_cameras="Left, Right"))
 FROM_FILE = RenderJob(
@@ -275,6 +275,7 @@ WRONG = [
     ("pixels.class_table", "classes.csv"),
     ("files.geometry", "png"),
     ("files.layout", "rar"),
+    ("files.rig", 2),
 ]
 
 

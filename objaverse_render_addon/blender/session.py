@@ -19,6 +19,8 @@ from ..witness import Witness
 from ..words import how_many
 from .devices import Device, used_device
 from .renderer import Renderer
+from .rig import FILE as RIG
+from .rig import rig_of
 from .stage import BOUNCES, Stage
 
 __all__ = ["Session"]
@@ -209,10 +211,19 @@ class Session:
             "bounds": normalization.bounds,
             "engine": self._engine_record(),
             "object_names": self.asset.object_names,
+            "files": self._files(),
             "ids": self.stage.numbering.record(),
             "warnings": self.warnings,
             "seconds": dict(self.stage.watch.seconds),
         }
+
+    def _files(self) -> dict[str, bytes]:
+        """What lies beside the pictures."""
+        data = None
+        if self.job.files.rig:
+            frames = self.stage.timeline.frames or [self.stage.frame]
+            data = rig_of(self.stage, self.asset, frames)
+        return {} if data is None else {RIG: data}
 
     def _witness_record(self) -> dict[str, Any]:
         if self.witness is None:

@@ -414,6 +414,10 @@ class Stage:
         now = self._measure()
         return bounds_of(now), now.points
 
+    def look_at(self, task: Callable[[Any], Any]) -> Any:
+        """What a task makes of the evaluated dependency graph of the frame that is shown."""
+        return self._look(task)
+
     def _look(self, task: Callable[[Any], Any]) -> Any:
         return self._onlooker.look(self.moment, task)
 

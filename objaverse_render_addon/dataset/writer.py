@@ -111,6 +111,8 @@ class DatasetWriter(FrameSink):
         for name, data in self._blocks.files() if self._blocks is not None else ():
             self._files.add(name, data)
         facts = self._facts()
+        for name, data in facts.pop("files").items():
+            self._files.add(name, data)
         self.source = self._described.result()
         self._reader.shutdown()
         self.seconds = {**facts.pop("seconds"), "write": self._write_seconds}

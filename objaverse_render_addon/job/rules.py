@@ -522,6 +522,11 @@ class Files:
         "how an asset's files are kept together: zip, tar or folder per asset, or WebDataset "
         "shards",
     )
+    rig: bool = setting(
+        False,
+        "skeletons at every frame and the meshes' weights, in rig.npz beside the pictures",
+        younger=True,
+    )
 
     def __post_init__(self) -> None:
         check_fields(self, "files.")

@@ -211,19 +211,21 @@ class Session:
             "bounds": normalization.bounds,
             "engine": self._engine_record(),
             "object_names": self.asset.object_names,
-            "files": self._files(),
             "ids": self.stage.numbering.record(),
             "warnings": self.warnings,
             "seconds": dict(self.stage.watch.seconds),
         }
 
-    def _files(self) -> dict[str, bytes]:
-        """What lies beside the pictures."""
+    def files(self) -> dict[str, bytes]:
+        """Names and contents of what lies beside the pictures."""
         data = None
         if self.job.files.rig:
             frames = self.stage.timeline.frames or [self.stage.frame]
             data = rig_of(self.stage, self.asset, frames)
-        return {} if data is None else {RIG: data}
+        if data is None:
+            return {}
+        self.asset.record["rig"] = RIG
+        return {RIG: data}
 
     def _witness_record(self) -> dict[str, Any]:
         if self.witness is None:

@@ -52,6 +52,7 @@ _FACE = (
     "ui.background",
     "ui.commands",
     "ui.places",
+    "ui.manual",
 )
 
 

@@ -163,7 +163,7 @@ def _check_derived(
     if position is not None:
         away = np.linalg.norm(position[rows, columns] - points[few], axis=1)
         # Rays pass a hundredth of a pixel beside the centre.
-        slack = 0.1 * z / frame.camera.intrinsics[0, 0] + 2e-3 * bounds.radius
+        slack = 0.1 * frame.camera.pixel_width(z) + 2e-3 * bounds.radius
         stray = float(np.mean(away > slack))
         checks.append(_graded("position_agrees_with_depth", stray, stray > 0, stray > 0.01))
     if distance is not None:
@@ -223,6 +223,7 @@ def _of_other_cameras(frame: Frame, others: Iterable[Frame]) -> list[Frame]:
         and not (
             np.allclose(other.camera.camera_to_world, camera.camera_to_world, atol=1e-6)
             and np.allclose(other.camera.intrinsics, camera.intrinsics, atol=1e-6)
+            and other.camera.projection == camera.projection
         )
     ]  # fmt: skip
 
@@ -320,10 +321,10 @@ def _check_gradient(
     points, jump = {}, np.zeros(len(rows))
     for step in ((0, 1), (0, -1), (1, 0), (-1, 0)):
         at = rows + step[0], columns + step[1]
-        points[step] = camera.rays(at) * depth[at].astype(np.float64)[:, None]
+        points[step] = camera.local_points(depth, at)
         jump = np.maximum(jump, np.abs(depth[at] - center))
     # A larger step between two pixels is an edge of the object or too steep to tell.
-    smooth = jump < 3 * center / camera.intrinsics[0, 0]
+    smooth = jump < 3 * camera.pixel_width(center)
     if smooth.sum() < 64:
         return []
     across = (points[0, 1] - points[0, -1])[smooth]

@@ -14,10 +14,12 @@ from typing import ClassVar, Final
 from .words import one_line, without_secrets
 
 __all__ = [
+    "AccessRefused",
     "CameraFileError",
     "CheckFailed",
     "ChecksumMismatch",
     "ClippedPictures",
+    "ConnectionLost",
     "DegenerateGeometry",
     "DeviceUnavailable",
     "DiskFull",
@@ -28,6 +30,7 @@ __all__ = [
     "FormatCannotHold",
     "ImportFailed",
     "Interrupted",
+    "InvalidEdit",
     "InvalidGeometry",
     "InvalidJob",
     "InvalidList",
@@ -50,7 +53,9 @@ __all__ = [
     "RenderError",
     "RenderFailed",
     "SandboxUnavailable",
+    "SceneLost",
     "SourceNotFound",
+    "StaleFrame",
     "StillAnimation",
     "TruncatedFile",
     "UnexpectedError",
@@ -122,6 +127,12 @@ class CameraFileError(InvalidJob):
     """The file of camera poses cannot be read or understood."""
 
     reason = "camera-file"
+
+
+class InvalidEdit(InvalidJob):
+    """A change of an open scene says something impossible, or names what is not there."""
+
+    reason = "invalid-edit"
 
 
 class MissingDependency(RenderError):
@@ -432,6 +443,34 @@ class UnknownRequest(RenderError):
 
     reason = "unknown-request"
     exit_code = 54
+
+
+class SceneLost(RenderError):
+    """A scene cannot be brought back to its state after its worker died."""
+
+    reason = "scene-lost"
+    exit_code = 64
+
+
+class StaleFrame(RenderError):
+    """A frame shows another state of the scene than it was asked for."""
+
+    reason = "stale-frame"
+    exit_code = 65
+
+
+class AccessRefused(RenderError):
+    """A server does not let this client in, or not do that."""
+
+    reason = "access-refused"
+    exit_code = 66
+
+
+class ConnectionLost(RenderError):
+    """The other side of a connection went away, or cannot be reached."""
+
+    reason = "connection-lost"
+    exit_code = 67
 
 
 class Interrupted(RenderError):

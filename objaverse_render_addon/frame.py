@@ -211,6 +211,11 @@ class Frame:
         """The view's camera."""
         return self.view.camera
 
+    @property
+    def radial(self) -> bool:
+        """Whether its lens sees all around, so that there is no planar depth."""
+        return self.camera.lens.radial
+
     def spec(self, name: str) -> Pass:
         """The meaning of one of this frame's passes."""
         return PASSES[name].under(self)

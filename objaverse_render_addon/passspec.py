@@ -50,6 +50,10 @@ class Settings(Protocol):
     def opaque(self) -> bool:
         """Whether the picture is written over a background colour."""
 
+    @property
+    def radial(self) -> bool:
+        """Whether the lens sees all around, so that there is no planar depth."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -174,7 +178,7 @@ class Pass:
     def channel_counts(self) -> set[int]:
         """Numbers of channels that it can have."""
         return {
-            self.under(_Choice(space, opaque)).channels
+            self.under(_Choice(space, opaque, False)).channels
             for space, opaque in itertools.product(("camera", "world"), (False, True))
         }
 
@@ -188,6 +192,7 @@ class Pass:
 class _Choice:
     normal_space: str
     opaque: bool
+    radial: bool
 
 
 def _over_background(rgb: Pass, settings: Settings) -> Pass:
@@ -205,6 +210,13 @@ def _in_asked_axes(normal: Pass, settings: Settings) -> Pass:
         return normal
     about = normal.about.replace(_AXES, " in world axes")
     return dataclasses.replace(normal, space="world", about=about)
+
+
+def _along_the_ray(depth: Pass, settings: Settings) -> Pass:
+    if not settings.radial:
+        return depth
+    about = "distance along the ray: the lens sees all around, where no depth is planar"
+    return dataclasses.replace(depth, about=about)
 
 
 _OBJECT: Final = Layer("object_index", "FLOAT", "Object Index", "use_pass_object_index")
@@ -260,8 +272,9 @@ PASSES: Final[dict[str, Pass]] = {
             space="camera",
             unit="scene units",
             about="planar Z: distance along the viewing axis, not along the ray",
-            convention="planar Z in scene units: distance along the viewing axis; 0 where nothing "
-            "is",
+            convention="planar Z in scene units: distance along the viewing axis, of orthographic "
+            "cameras from their plane; of panoramas and fisheyes, which have no plane, distance "
+            "along the ray; 0 where nothing is",
             letters="Z",
             layers=(_DEPTH, _NORMAL),
             assemble=lambda raw: raw.depth,
@@ -271,7 +284,9 @@ PASSES: Final[dict[str, Pass]] = {
             limits=(0, math.inf),
             coloring="ramp",
             label="Depth",
-            tip="Planar Z in scene units, 0 where nothing is",
+            tip="Planar Z in scene units, 0 where nothing is; of lenses that see all around, along "
+            "the ray",
+            variant=_along_the_ray,
         ),
         Pass(
             name="normal",

@@ -15,17 +15,19 @@ from objaverse_render_addon.cameras import (
     Camera,
     Rig,
     View,
-    intrinsics_from_fov,
+    intrinsics_of,
     look_at_pose,
     sample_views,
 )
 from objaverse_render_addon.checks import check_frame
 from objaverse_render_addon.dataset import metadata
 from objaverse_render_addon.dataset.layout import METADATA, color_files, geometry_files, new_writer
+from objaverse_render_addon.dataset.shape_files import ShapeFiles
 from objaverse_render_addon.frame import Bounds, Frame, assemble
 from objaverse_render_addon.job import RenderJob
 from objaverse_render_addon.motion import Moment, Things
 from objaverse_render_addon.passspec import PASS_NAMES, STILL_PASSES
+from objaverse_render_addon.shape import Mesh
 
 NOTHING = 1e10
 """What Cycles writes as the depth of a pixel that shows nothing."""
@@ -53,8 +55,8 @@ class Sphere:
     def hit(self, origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         offset = origin - np.array(self.center)
         a = np.einsum("...i,...i", rays, rays)
-        b = rays @ offset
-        under = b**2 - a * (offset @ offset - self.radius**2)
+        b = np.einsum("...i,...i", rays, offset)
+        under = b**2 - a * (np.einsum("...i,...i", offset, offset) - self.radius**2)
         t = np.where(under >= 0, (-b - np.sqrt(np.maximum(under, 0))) / a, np.inf)
         points = offset + rays * np.where(np.isfinite(t), t, 0.0)[..., None]
         return t, points / self.radius
@@ -135,7 +137,7 @@ def camera_at(
     pixel_aspect: float = 1.0,
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> Camera:
-    k = intrinsics_from_fov(fov, *size, pixel_aspect, shift)
+    k = intrinsics_of("perspective", fov, size, pixel_aspect, shift)
     return Camera(*size, k, look_at_pose(azimuth, elevation, radius, Rig()))
 
 
@@ -155,8 +157,9 @@ IDS = {
 
 def channels_of(shape: Shape, camera: Camera) -> dict[str, np.ndarray]:
     """What Blender's multilayer EXR of this scene would hold."""
-    origin = camera.camera_to_world[:3, 3]
     rays = camera.rays() @ camera.camera_to_world[:3, :3].T
+    # Parallel rays each begin in a place of their own.
+    origin = camera.world_rays()[0]
     t, normals = shape.hit(origin, rays)
     seen = np.isfinite(t)
     position = origin + rays * np.where(seen, t, 0.0)[..., None]
@@ -221,7 +224,8 @@ def frame_of(
         passes["rgb_linear"] = light_of(picture_of(passes))
     # In the order of the registry, as everywhere.
     passes = {name: passes[name] for name in PASS_NAMES if name in passes}
-    frame = Frame(view or View(0, camera), passes=passes, object_box=box_of(shape, camera))
+    box = None if camera.lens.radial else box_of(shape, camera)
+    frame = Frame(view or View(0, camera), passes=passes, object_box=box)
     frame.normal_space = normal_space
     return frame
 
@@ -251,6 +255,23 @@ TIME = {
     "frame_rate": 24.0, "scale": 1.0, "frames": [1, 9], "actions": [], "motion": 0.5,
     "clips": [{"action": None, "first": 1, "last": 9, "start": 1.0}],
 }  # fmt: skip
+
+
+def mesh_of(shape: Shape) -> Mesh:
+    """The triangles of boxes, as the renderer writes them."""
+    boxes = shape.parts if isinstance(shape, Union) else (shape,)
+    corners = np.array(list(itertools.product((0, 1), repeat=3)))
+    quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    faces = np.array([face for a, b, c, d in quads for face in ((a, b, c), (a, c, d))], np.int32)
+    vertices = [np.array(box.low) + corners * np.subtract(box.high, box.low) for box in boxes]
+    count = 12 * len(boxes)
+    return Mesh(
+        np.concatenate(vertices).astype(np.float32),
+        np.concatenate([faces + 8 * number for number in range(len(boxes))]).astype(np.int32),
+        np.repeat(np.arange(1, len(boxes) + 1), 12).astype(np.int32),
+        np.zeros(count, np.int32), np.zeros(count, bool), np.zeros(count, bool),
+        {number + 1: f"box {number}" for number in range(len(boxes))}, ("plain",),
+    )  # fmt: skip
 
 
 def write_asset(
@@ -284,9 +305,18 @@ def write_asset(
         warnings=[],
         version="0",
     )
+    files: list[tuple[str, bytes]] = []
+    if job.files.geometry_files:
+        made = ShapeFiles(asset_id, mesh_of(shape), b"glTF\x02\0\0\0", job, shape.bounds)
+        for frame in frames:
+            made.look(frame)
+        files = list(made.files())
+        record["geometry"] = made.record()
     if change is not None:
         change(frames, record)
     writer = new_writer(out, asset_id, job.files.layout)
+    for name, data in files:
+        writer.add(name, data)
     for frame in frames:
         for name, data in color_files(frame, job, scratch):
             writer.add(name, data)

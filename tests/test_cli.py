@@ -185,6 +185,8 @@ VALUES = [
     ("--threads", "2", "engine.threads", 2),
     ("--alpha-threshold", "0.25", "engine.alpha_threshold", 0.25),
     ("--seed", "42", "seed", 42),
+    ("--geometry-files", "points,mesh", "files.geometry_files", ("mesh", "points")),
+    ("--geometry-points", "5000", "files.geometry_points", 5000),
 ]
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from analytic import (
-    MOMENT,
     LOPSIDED,
+    MOMENT,
     NOTHING,
     Box,
     Shape,

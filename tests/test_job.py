@@ -65,7 +65,10 @@ DRAWN = RenderJob(
     ),
     pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world",
                   tracks=7, classes="table", class_property="kind", class_table="classes.csv"),
-    files=Files(geometry="exr", layout="folder", rig=True),
+    files=Files(
+        geometry="exr", layout="folder", rig=True, geometry_files=("voxels", "mesh"),
+        geometry_points=1_000,
+    ),
 )
 OF_SCENE = RenderJob(cameras=CameraRules(pattern="scene", scene_cameras="Left, Right"))
 FROM_FILE = RenderJob(
@@ -75,12 +78,15 @@ FROM_FILE = RenderJob(
         shutter=0.25, still="fail", leaving="fail",
     ),
 )  # fmt: skip
+PARALLEL = RenderJob(
+    cameras=CameraRules(projection="orthographic", ortho=1.25, test_views=4, test_cameras="ring")
+)
+PAIRS = RenderJob(cameras=CameraRules(stereo=0.0625))
+EXAMPLES = [DRAWN, FROM_FILE, OF_SCENE, PARALLEL, PAIRS]
 
 
 FIELDS = leaves(RenderJob().to_dict())
-each_job = pytest.mark.parametrize(
-    "job", [RenderJob(), DRAWN, FROM_FILE, OF_SCENE, DRAWN.resolved()]
-)
+each_job = pytest.mark.parametrize("job", [RenderJob(), *EXAMPLES, DRAWN.resolved()])
 
 
 # --- Round trips ----------------------------------------------------------------------------
@@ -90,7 +96,7 @@ def test_the_example_jobs_change_every_field():
     defaults = leaves(RenderJob().to_dict())
     changed = {
         name
-        for job in (DRAWN, FROM_FILE, OF_SCENE)
+        for job in EXAMPLES
         for name, value in leaves(job.to_dict()).items()
         if value != defaults[name]
     }
@@ -202,6 +208,11 @@ WRONG = [
     ("asset.missing_textures", None),
     ("asset.missing_parts", "perhaps"),
     ("asset.uncolored", 0),
+    ("cameras.projection", "isometric"),
+    ("cameras.ortho", 0),
+    ("cameras.stereo", -0.1),
+    ("cameras.test_views", 0.5),
+    ("cameras.test_cameras", "file"),
     ("asset.witness", "on"),
     ("time.frames", "some"),
     ("time.frames", "9:1"),
@@ -276,6 +287,8 @@ WRONG = [
     ("files.geometry", "png"),
     ("files.layout", "rar"),
     ("files.rig", 2),
+    ("files.geometry_files", ["meshes"]),
+    ("files.geometry_points", 10),
 ]
 
 
@@ -332,7 +345,11 @@ def test_the_python_constructors_check_as_the_files_do(make: Any, field: str):
         ({"cameras": {"pattern": "file", "file": "a", "shift": [0.1, 0]}}, "cameras.shift"),
         ({"cameras": {"pattern": "ring", "framing": "resample"}}, "cameras.framing"),
         ({"cameras": {"pattern": "hammersley", "framing": "resample"}}, "cameras.framing"),
-        ({"cameras": {"pattern": "ring", "elevation": [0, 10]}}, "cameras.elevation"),
+        ({"cameras": {"projection": "panorama", "pixel_aspect": 2}}, "cameras.pixel_aspect"),
+        ({"cameras": {"ortho": 2}}, "cameras.ortho"),
+        ({"cameras": {"stereo": 0.1, "projection": "fisheye"}}, "cameras.stereo"),
+        ({"cameras": {"pattern": "file", "file": "a", "test_views": 2}}, "cameras.test_views"),
+        ({"cameras": {"projection": "panorama"}, "engine": {"engine": "eevee"}}, "engine.engine"),
         ({"cameras": {"pattern": "cube-faces", "views": 5}}, "cameras.views"),
         ({"cameras": {"pattern": "cube-faces", "elevation": 30}}, "cameras.elevation"),
         (
@@ -492,13 +509,19 @@ def test_the_fingerprint_ignores_device_threads_and_witness_and_only_those(field
         "lighting.hdri": {"lighting.mode": "hdri", "lighting.hdri": "other.exr"},
         "cameras.file": {"cameras.pattern": "file", "cameras.file": "other.json"},
         "cameras.pattern": {"cameras.pattern": "zero123"},
+        "cameras.ortho": {"cameras.projection": "orthographic", "cameras.ortho": 1.25},
         "cameras.scene_cameras": {"cameras.scene_cameras": "Left"},
         "pixels.classes": {"pixels.classes": "collection"},
         "pixels.class_table": {"pixels.class_table": "other.csv"},
-    }.get(field, {field: leaves((FROM_FILE if of_time else DRAWN).to_dict())[field]})
+    }.get(field)
+    if other is None:
+        usual = leaves(RenderJob().to_dict())[field]
+        found = [leaves(job.to_dict())[field] for job in EXAMPLES]
+        other = {field: next(value for value in found if value != usual)}
     start = {
         "lighting.hdri": RenderJob(lighting=Lighting(mode="hdri", hdri="one.exr")),
         "cameras.file": FROM_FILE,
+        "cameras.ortho": RenderJob(cameras=CameraRules(projection="orthographic")),
         "cameras.scene_cameras": OF_SCENE,
         "pixels.class_table": RenderJob(pixels=Pixels(classes="table", class_table="one.csv")),
     }.get(field, RenderJob(time=TimeRules(frames="all")) if of_time else RenderJob())
@@ -561,7 +584,7 @@ def test_a_job_of_an_earlier_version_is_the_same_job(
     job = RenderJob.from_dict(earlier[form])
     assert job.fingerprint() == earlier["fingerprint"]
     younger = {
-        f"{path}: None -> {field.default}"
+        f"{path}: None -> {list(field.default) if field.default == () else field.default}"
         for path, field in job_fields().items()
         if field.setting.younger
     }
@@ -616,7 +639,7 @@ def test_the_choices_of_a_field_are_those_of_its_type():
     fields = job_fields()
     assert fields["cameras.pattern"].choices == typing.get_args(choices.Pattern)
     assert fields["asset.normalize"].choices == typing.get_args(choices.Normalization)
-    assert sum(bool(field.choices) for field in fields.values()) == 17
+    assert sum(bool(field.choices) for field in fields.values()) == 19
 
 
 def test_a_setting_is_described_at_its_field_and_nowhere_else():

@@ -80,11 +80,15 @@ def test_the_checks_have_what_they_need():
 
 def test_a_pass_means_what_the_settings_make_of_it():
     class Settings:
-        normal_space, opaque = "world", True
+        normal_space, opaque, radial = "world", True, False
+
+    class AllAround(Settings):
+        radial = True
 
     assert PASSES["rgb"].under(Settings()).shape == "(H, W, 3)"
     assert PASSES["normal"].under(Settings()).space == "world"
     assert PASSES["depth"].under(Settings()) is PASSES["depth"]
+    assert "along the ray" in PASSES["depth"].under(AllAround()).about
     assert PASSES["rgb"].channel_counts() == {3, 4}
     assert PASSES["normal"].channel_counts() == {3}
 
@@ -147,7 +151,8 @@ BY_MEANING = {
     "ui.panels.job": "semantic_index",
     "ui.operators.dataset": "rgb",
     "ui.viewport.results": "rgb",
-    "witness": "depth",
+    "dataset.shape_files": "albedo depth rgb",
+    "witness.held": "depth",
 }
 # The same words for other things: a field of a file, a mesh attribute, a way to show things.
 OTHER_THINGS = {
@@ -156,6 +161,7 @@ OTHER_THINGS = {
     "blender.building": "material_index uv",
     "blender.materials": "material_index uv",
     "blender.measuring": "position",
+    "blender.realizing": "position",
     "blender.things": "position",
     "dataset.coloring": "mask",
 }

@@ -93,6 +93,9 @@ def _value(field: JobField) -> dict[str, Any]:
     said = field.setting
     if field.choices:
         return {"enum": list(field.choices)}
+    if said.form == "names" and field.path != "pixels.passes":
+        names = {"enum": list(said.among)}
+        return {"type": "array", "items": names, "uniqueItems": True}
     shared = {"range": "range", "size": "resolution", "names": "passes"}
     if said.form in shared:
         return {"$ref": f"#/$defs/{shared[said.form]}"}

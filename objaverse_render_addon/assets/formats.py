@@ -22,6 +22,7 @@ from ..errors import (
     WrongFormat,
 )
 from .archives import check_zip
+from .check_alembic import check_alembic
 
 __all__ = ["EXTENSIONS", "guess_extension", "inspect_file"]
 
@@ -215,6 +216,8 @@ def _check_whole(
         # Where the root is, which is written last; Blender's process dies of a file without it.
         if size < 16 or struct.unpack_from("<Q", head, 8)[0] + 8 > size:
             raise cut_off("its root lies beyond that")
+        if whole:
+            check_alembic(path, name)
     elif found == "usdc" and size < 88:
         raise cut_off("a usdc header alone needs 88")
 

@@ -74,6 +74,8 @@ class Workers:
             with its warnings, until it is overwritten.
         sandbox: Whether workers are shut in, so that they touch nothing but Blender, the assets'
             folders, ``scratch`` and the output: ``auto`` where the system can, ``on``, ``off``.
+        nice: How far workers stand back for other programs, as the command ``nice`` counts; not
+            on Windows.
     """
 
     blender: _Path | None = None
@@ -89,6 +91,7 @@ class Workers:
     address: str | None = None
     allow_outside: Sequence[_Path] = ()
     sandbox: Sandbox = "auto"
+    nice: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

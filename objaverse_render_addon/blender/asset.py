@@ -154,17 +154,23 @@ class Asset:
             FormatCannotHold: There are more objects than Blender has indices for.
         """
         self.object_names = {}
-        seen = [obj for obj in self.contents["objects"] if obj.type not in _HELPERS]
-        if first + len(seen) - 1 > _LAST_INDEX:
+        numbers = self.object_numbers(first)
+        if first + len(numbers) - 1 > _LAST_INDEX:
             raise FormatCannotHold(
-                f"{self.id} brings the objects to {first + len(seen) - 1:,}; Blender numbers "
+                f"{self.id} brings the objects to {first + len(numbers) - 1:,}; Blender numbers "
                 f"{_LAST_INDEX:,}.",
                 hint="Leave object_index out of the passes, or join objects.",
             )
-        for index, obj in enumerate(sorted(seen, key=lambda item: item.name_full), first):
+        for obj, index in numbers.items():
             obj.pass_index = index
             self.object_names[index] = obj.name
-        return first + len(seen)
+        return first + len(numbers)
+
+    def object_numbers(self, first: int = 1) -> dict[Any, int]:
+        """Its objects that can be seen, and the number of each: in the order of their names."""
+        seen = [obj for obj in self.contents["objects"] if obj.type not in _HELPERS]
+        ordered = sorted(seen, key=lambda item: item.name_full)
+        return {obj: index for index, obj in enumerate(ordered, first)}
 
     def number_materials(self, first: int) -> tuple[int, dict[int, str]]:
         """Give its materials their indices for the pass.

@@ -6,7 +6,7 @@ Differences are found by capability (RNA properties, operators), not by version 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ __all__ = [
     "call_operator",
     "compositor_tree",
     "curves_of",
+    "cycles_engine",
     "engine_id",
     "file_output_path",
     "find_operator",
@@ -28,16 +29,19 @@ __all__ = [
     "leave_extensions_alone",
     "make_file_output",
     "new_aov_output",
+    "old_pass_name",
     "pass_socket",
     "play_action",
     "relative_path_options",
     "remove_compositor_tree",
+    "sample_range",
     "set_checked",
     "set_compositing",
     "set_file_output",
     "set_image_format",
     "slot_of",
     "slots_of",
+    "usd_opacity_thresholds",
 ]
 
 
@@ -196,6 +200,36 @@ def gltf_decoders() -> set[str]:
     return found
 
 
+def usd_opacity_thresholds(path: Path) -> dict[str, float] | None:
+    """``opacityThreshold`` of each material of a USD file, by its prim's name.
+
+    Returns:
+        ``None`` where this Blender's Python has no USD, as 4.2's, or the file no stage.
+    """
+    if not hasattr(bpy.utils, "expose_bundled_modules"):
+        return None
+    bpy.utils.expose_bundled_modules()
+    try:
+        from pxr import Tf, Usd, UsdShade
+    except ImportError:
+        return None
+    found = {}
+    try:
+        # Its prims are gone with it.
+        stage = Usd.Stage.Open(str(path))
+        for prim in stage.TraverseAll():
+            if not prim.IsA(UsdShade.Material):
+                continue
+            source = UsdShade.Material(prim).ComputeSurfaceSource()[0]
+            threshold = source.GetInput("opacityThreshold") if source else None
+            value = threshold.Get() if threshold else None
+            if value is not None:
+                found[prim.GetName()] = float(value)
+    except (Tf.ErrorException, ValueError, TypeError):
+        return None
+    return found
+
+
 def has_denoiser(cycles: Any) -> bool:
     """Whether this build of Blender has OpenImageDenoise; distributions leave it out."""
     try:
@@ -299,8 +333,21 @@ def file_output_path(node: Any, scene: bpy.types.Scene) -> Path:
 
 def pass_socket(node: Any, name: str) -> Any:
     """Output of a Render Layers node, by the name it has had since 5.0."""
-    old = {"Object Index": "IndexOB", "Material Index": "IndexMA"}
-    return node.outputs.get(name) or node.outputs[old[name]]
+    return node.outputs.get(name) or node.outputs[old_pass_name(name)]
+
+
+def old_pass_name(name: str) -> str:
+    """What a pass was called before 5.0."""
+    return {"Object Index": "IndexOB", "Material Index": "IndexMA"}.get(name, name)
+
+
+def cycles_engine() -> Any:
+    """Cycles' class of a render engine; ``None`` where it is built in otherwise."""
+    try:
+        from cycles import CyclesRender
+    except ImportError:
+        return None
+    return CyclesRender if hasattr(CyclesRender, "render") else None
 
 
 def new_aov_output(tree: Any, name: str) -> Any:
@@ -336,3 +383,24 @@ def leave_extensions_alone() -> None:
 
     if hasattr(addon_utils, "extensions_refresh"):
         addon_utils.extensions_refresh = lambda *_, **__: None
+
+
+@contextlib.contextmanager
+def sample_range(cycles: Any, first: int, count: int, total: int) -> Iterator[None]:
+    """Within it Cycles renders some of a picture's samples, undenoised.
+
+    The mean of all of them is the picture that has all at once. Blender has subsets since 4.4;
+    before, an offset alone, and there only one of its patterns goes on where it was left.
+    """
+    subset = hasattr(cycles, "use_sample_subset")
+    values = {"use_denoising": False, "sample_offset": first, "use_adaptive_sampling": False}
+    if subset:
+        values |= {"use_sample_subset": True, "sample_subset_length": count, "samples": total}
+    else:
+        values |= {"samples": count, "sampling_pattern": "TABULATED_SOBOL"}
+    before = {name: getattr(cycles, name) for name in values}
+    try:
+        set_checked(cycles, **values)
+        yield
+    finally:
+        set_checked(cycles, **before)

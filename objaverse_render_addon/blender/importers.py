@@ -82,7 +82,7 @@ def import_file(
         except RuntimeError as error:
             # Operators report their failure by raising RuntimeError("Error: ...").
             raise _failure(path, str(error)) from error
-        warnings += mending.mend(path, kind, before)
+        warnings += mending.mend(prepared, kind, before)
     return Import(importer, warnings)
 
 
@@ -111,6 +111,18 @@ def _failure(path: Path, text: str) -> ImportFailed | UnsupportedFormat:
         return UnsupportedFormat(
             f"{path} was written on a big-endian computer, which Blender 5 does not read.",
             hint="Save it again with Blender 4.5 or older.",
+        )
+    if "ASCII FBX" in cause:
+        return UnsupportedFormat(
+            f"{path} is an FBX file of text, which Blender {bpy.app.version_string} does not read.",
+            hint="Use Blender 4.5 or newer, or export it as binary FBX.",
+        )
+    if "not a blend file" in cause:
+        # That it begins as one was seen before.
+        return UnsupportedFormat(
+            f"{path} was saved by a newer Blender than {bpy.app.version_string}, which cannot "
+            "read it.",
+            hint="Use that Blender, or a newer one.",
         )
     if traceback:
         return ImportFailed(

@@ -76,6 +76,8 @@ def normalizing_transform(before: Measurement, method: str) -> tuple[float, Poin
     if method == "sphere":
         center, radius = bounding_sphere(before.points)
         scale = 1.0 / radius
+    elif method == "diagonal":
+        scale = 2 * HALF_EXTENT[method] / float(np.linalg.norm(before.box_max - before.box_min))
     elif method != "none":
         scale = 2 * HALF_EXTENT[method] / edge
     translation = -scale * center if method != "none" else np.zeros(3)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
+from ..cameras import PROJECTIONS
 from ..errors import CheckFailed, ClippedPictures, EmptyPictures, Interrupted, LeavesPicture
 from ..frame import Check, Frame, FrameSink, Shot
 from ..words import how_many
@@ -131,7 +132,9 @@ def _overlapped(
     for record in earlier:
         seen = record["checks"]["mask_not_empty"][0] == "ok"
         size = record["width"], record["height"]
-        usable.count(record.get("time"), seen, record["object_box_px"], size)
+        lens = PROJECTIONS[record.get("projection", "perspective")]
+        box = record["object_box_px"]
+        usable.count(record.get("time"), seen, box, size, radial=lens.radial)
     done = 0
     with ThreadPoolExecutor(1, "decode") as decoder:
         for batch in _batches(shots, most):
@@ -139,9 +142,9 @@ def _overlapped(
             if recent and recent[0].time != batch[0].time:
                 recent = []
             begun, decoded = [], []
-            for frame, path in renderer.geometry(batch):
+            for frame, rendered in renderer.geometry(batch):
                 begun.append(frame)
-                decoded.append(decoder.submit(renderer.read_geometry, frame, path))
+                decoded.append(decoder.submit(renderer.read_geometry, frame, rendered))
             for frame in begun:
                 checked = decoder.submit(renderer.check_geometry, frame, list(recent))
                 on_geometry(frame, checked)
@@ -179,11 +182,17 @@ class _Usefulness:
     def add(self, frame: Frame) -> None:
         """Count a frame that has its geometry."""
         size = frame.camera.width, frame.camera.height
-        seen = bool(frame.passes["mask"].any())
-        self.count(frame.key.time, seen, frame.object_box, size)
+        seen, radial = bool(frame.passes["mask"].any()), frame.camera.lens.radial
+        self.count(frame.key.time, seen, frame.object_box, size, radial=radial)
 
     def count(
-        self, time: int | None, seen: bool, box: Sequence[float] | None, size: tuple[int, int]
+        self,
+        time: int | None,
+        seen: bool,
+        box: Sequence[float] | None,
+        size: tuple[int, int],
+        *,
+        radial: bool = False,
     ) -> None:
         """Count a frame by what there is to know of it."""
         self._views += 1
@@ -194,7 +203,8 @@ class _Usefulness:
             # In a room each sees a part; the file's author chose which.
             return
         if box is None:
-            self._clipped += 1
+            # Of a lens that sees all around there is none.
+            self._clipped += not radial
             return
         width, height = size
         inside_x = min(box[2], width) - max(box[0], 0)

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import bpy
 import numpy as np
@@ -24,9 +24,9 @@ from ..dataset.images import cycles_seconds, encode_srgb8, half_floats, read_exr
 from ..errors import DiskFull, RenderError, RenderFailed
 from ..frame import Bounds, Check, Frame, FrameKey, RawChannels, Shot, assemble, unwritten
 from ..motion import Elsewhen, Moment, visibility
-from ..passspec import PICTURES
-from ..witness import Witness
-from . import compat
+from ..passspec import PICTURES, Layer, layers_for
+from ..witness import HeldSurface, Witness
+from . import capture, compat
 from .passes import set_output, setup_passes
 from .stage import Stage
 
@@ -39,24 +39,28 @@ BOX_MARGIN: Final = 3
 1.5 of them; wider margins change nothing, with the denoiser or without (benchmarks/denoise.py)."""
 _NO_ROOM: Final = 1 << 20
 
+Raw: TypeAlias = capture.Taken | Path
+"""What Blender rendered: its channels, or the file that they are in."""
+
 
 class _Rendered:
-    """A view's geometry in its file, which is gone as soon as it was read, from any thread.
+    """A view's geometry until it is read, once, from any thread.
 
     Args:
-        read: Gives the channels of a file, and removes it.
+        read: Gives the channels; of a file, which is gone then.
     """
 
     def __init__(
         self,
-        path: Path,
+        raw: Raw,
         view: View,
         time: int,
         bounds: Bounds,
         box: tuple[float, float, float, float] | None,
-        read: Callable[[Path], dict[str, Any]],
+        read: Callable[[Raw], dict[str, Any]],
     ) -> None:
-        self.path, self.view, self.time, self.bounds, self.box = path, view, time, bounds, box
+        self._raw: Raw | None = raw
+        self.view, self.time, self.bounds, self.box = view, time, bounds, box
         self._read, self._lock = read, Lock()
         self._channels: dict[str, Any] | None = None
         self._depth: Any = None
@@ -80,9 +84,15 @@ class _Rendered:
         """Whether the channels were read already."""
         return self._depth is not None and self._channels is None
 
+    def drop(self) -> None:
+        """Nobody will read it."""
+        if isinstance(self._raw, Path):
+            self._raw.unlink(missing_ok=True)
+
     def _load(self) -> None:
         if self._depth is None:
-            self._channels = self._read(self.path)
+            assert self._raw is not None
+            self._channels, self._raw = self._read(self._raw), None
             self._depth = RawChannels(self._channels, self.view.camera, "world").depth
 
 
@@ -96,16 +106,18 @@ class Renderer:
         key: What the noise's seeds go by; an asset's id.
         scratch: Folder for temporary images, best in memory; emptied as they are read.
         witness: Of the one file on the stage.
+        held: The triangles that are written of it.
     """
 
     def __init__(
-        self, stage: Stage, key: str, scratch: Path, witness: Witness | None = None
+        self, stage: Stage, key: str, scratch: Path, witness: Witness | None = None,
+        held: HeldSurface | None = None,
     ) -> None:
         self.stage, self.key, self.scratch, self.witness = stage, key, scratch, witness
+        self._held = held
         self.job = stage.job
         self._before: Frame | None = None
         self._tracks = stage.tracks(key)
-        self._unread: dict[Path, _Rendered] = {}
         self._neighbours: dict[FrameKey, _Rendered] = {}
         self._of_version = 0
         self._output = setup_passes(stage.scene, stage.layer, self.job.pixels.passes, scratch)
@@ -120,11 +132,15 @@ class Renderer:
             RenderFailed: Blender refused a setting or wrote nothing.
             DiskFull: There is no room for temporary images.
         """
-        ((frame, path),) = self.geometry([shot])
-        self.read_geometry(frame, path)
+        ((frame, rendered),) = self.geometry([shot])
+        self.read_geometry(frame, rendered)
         checks = self.check_geometry(frame, list(witnesses))
         self.read_color(frame, self.color(frame), checks)
         return frame
+
+    def forget(self) -> None:
+        """The scene has changed: what was rendered before is no witness of what comes."""
+        self._before = None
 
     @property
     def shot_bytes(self) -> int:
@@ -132,14 +148,14 @@ class Renderer:
         width, height = self.job.pixels.resolution
         return width * height * 4 * (8 + 3 * len(self.job.pixels.passes))
 
-    def geometry(self, shots: Iterable[Shot]) -> Iterator[tuple[Frame, Path]]:
+    def geometry(self, shots: Iterable[Shot]) -> Iterator[tuple[Frame, _Rendered]]:
         """Render the geometry of shots, one after the other.
 
         What is before and after shots is rendered too where it has to be known what hides what, each
         once: in the order of time, which takes longer to change than the view.
 
         Yields:
-            A frame without arrays, and the file that :meth:`read_geometry` reads them from.
+            A frame without arrays, and what :meth:`read_geometry` reads them from.
         """
         stage = self.stage
         since = time.perf_counter()
@@ -160,9 +176,7 @@ class Renderer:
                 while waiting and all(one.key in rendered for one in needed[waiting[0].key]):
                     done = waiting.popleft()
                     frame = self._frame(done, rendered)
-                    mine = rendered[done.key]
-                    self._unread[mine.path] = mine
-                    yield frame, mine.path
+                    yield frame, rendered[done.key]
         stage.watch.add("geometry", since)
         if not PICTURES.isdisjoint(self.job.pixels.passes):
             stage.set_up_color()
@@ -176,13 +190,13 @@ class Renderer:
             times = set()
         self._of_version = self.stage.version
         for key in [key for key in self._neighbours if key.time not in times]:
-            self._neighbours.pop(key).path.unlink(missing_ok=True)
+            self._neighbours.pop(key).drop()
         return self._neighbours
 
     def tidy(self) -> None:
         """Remove what was rendered for shots that did not come."""
         for one in self._neighbours.values():
-            one.path.unlink(missing_ok=True)
+            one.drop()
         self._neighbours = {}
 
     def _needed(self, shot: Shot) -> list[Shot]:
@@ -198,11 +212,9 @@ class Renderer:
         stage.ride(None)
         seen = stage.look(shot.view)
         box = stage.box_in(seen.camera)
-        self._set_border(seen.camera, box, 2)
-        set_output(self._output, self.scratch, f"geometry-{shot.key.stem}")
-        path = compat.file_output_path(self._output, stage.scene)
-        self._render(path)
-        return _Rendered(path, seen, stage.frame, stage.bounds, box, self._read)
+        self.set_border(seen.camera, box, 2)
+        raw = self._render_geometry(f"geometry-{shot.key.stem}")
+        return _Rendered(raw, seen, stage.frame, stage.bounds, box, self._read)
 
     def _frame(self, shot: Shot, rendered: dict[FrameKey, _Rendered]) -> Frame:
         stage, mine = self.stage, rendered[shot.key]
@@ -235,10 +247,21 @@ class Renderer:
         depth = one.depth if one is not None else None
         return Elsewhen(camera, self.stage.things(shot.time), depth)
 
-    def read_geometry(self, frame: Frame, path: Path) -> Frame:
+    def _render_geometry(self, stem: str) -> Raw:
+        scene = self.stage.scene
+        if capture.usable(scene):
+            compat.set_compositing(scene, False)
+            return self._take(layers_for(self.job.pixels.passes))
+        compat.set_compositing(scene, True)
+        set_output(self._output, self.scratch, stem)
+        path = compat.file_output_path(self._output, scene)
+        self._render(path)
+        return path
+
+    def read_geometry(self, frame: Frame, rendered: _Rendered) -> Frame:
         """Fill a frame's passes but for colour; from any thread."""
         pixels = self.job.pixels
-        channels = self._unread.pop(path).channels()
+        channels = rendered.channels()
         frame.passes = assemble(
             channels, frame.camera, pixels.passes, pixels.normal_space, frame.moment
         )
@@ -265,15 +288,16 @@ class Renderer:
         checks = check_geometry(frame, frame.bounds, witnesses)
         if self.witness is not None and checks[0].status != "failed":
             checks += self.witness.checks(frame, frame.bounds)
+        if self._held is not None and checks[0].status != "failed":
+            checks += self._held.checks(frame, frame.bounds, "mesh")
         return checks
 
-    def color(self, frame: Frame) -> Path | None:
-        """Render a frame's colour; the file that :meth:`read_color` reads, if it is wanted."""
+    def color(self, frame: Frame) -> Raw | None:
+        """Render a frame's colour; what :meth:`read_color` reads, if it is wanted."""
         if PICTURES.isdisjoint(self.job.pixels.passes):
             return None
         since = time.perf_counter()
         stage = self.stage
-        path = self.scratch / f"color-{frame.key.stem}.exr"
         if frame.time != stage.frame:
             stage.set_time(frame.time)
         stage.ride(None)
@@ -281,25 +305,30 @@ class Renderer:
         if frame.blurred:
             stage.ride(frame.view)
         # What is blurred reaches beyond where it is.
-        self._set_border(frame.camera, None if frame.blurred else frame.object_box, BOX_MARGIN)
+        self.set_border(frame.camera, None if frame.blurred else frame.object_box, BOX_MARGIN)
         seed = draw(self.job.seed, self.key, frame.key.stream("noise"), frame.view.index, 1)
         frame.noise_seed = int(seed[0] * 2**31)
         compat.set_checked(stage.scene.cycles, seed=frame.noise_seed)
-        stage.scene.render.filepath = str(path)
-        self._render(path)
+        raw: Raw
+        if capture.usable(stage.scene):
+            raw = self._take([capture.COMBINED])
+        else:
+            raw = self.scratch / f"color-{frame.key.stem}.exr"
+            stage.scene.render.filepath = str(raw)
+            self._render(raw)
         stage.watch.add("color", since)
-        return path
+        return raw
 
     def read_color(
-        self, frame: Frame, path: Path | None, checked: list[Check] | Future[list[Check]]
+        self, frame: Frame, raw: Raw | None, checked: list[Check] | Future[list[Check]]
     ) -> None:
         """Fill a frame's colour and its checks; from any thread.
 
         Args:
             checked: What its geometry's checks found, or will have found.
         """
-        if path is not None:
-            channels = self._read(path, timed=True)
+        if raw is not None:
+            channels = self._read(raw, timed=True)
             linear = np.stack([channels[name] for name in "RGBA"], axis=-1)
             wanted = self.job.pixels.passes
             if "rgb" in wanted:
@@ -314,8 +343,13 @@ class Renderer:
             frame.checks = frame.checks + check_color(frame, before)
         self._before = frame
 
-    def _read(self, path: Path, *, timed: bool = False) -> dict[str, Any]:
-        """A temporary image, which is gone then: the next asset uses the name again."""
+    def _read(self, raw: Raw, *, timed: bool = False) -> dict[str, Any]:
+        """The channels; a temporary image is gone then: the next asset uses the name again."""
+        if isinstance(raw, capture.Taken):
+            if timed:
+                self.stage.watch.count("cycles", raw.seconds)
+            return raw
+        path = raw
         try:
             channels = read_exr(path)
             if timed:
@@ -337,7 +371,15 @@ class Renderer:
                     hint="Choose another with --scratch.",
                 ) from error
 
+    def _take(self, layers: Iterable[Layer]) -> capture.Taken:
+        try:
+            return capture.take(self.stage.scene, layers)
+        except RuntimeError as error:
+            raise RenderFailed(f"Blender could not render: {str(error).strip()}.") from error
+
     def _render(self, path: Path) -> None:
+        # As in :func:`.capture.take`.
+        self.stage.scene.update_tag()
         try:
             bpy.ops.render.render(write_still=not self.stage.scene.render.use_compositing)
         except RuntimeError as error:
@@ -349,7 +391,7 @@ class Renderer:
             self._blame_full_disk(failure)
             raise failure
 
-    def _set_border(
+    def set_border(
         self, camera: Camera, box: tuple[float, float, float, float] | None, margin: int
     ) -> None:
         """Render the object's box only; the film is transparent elsewhere anyway."""

@@ -69,7 +69,7 @@ def rig_of(stage: Stage, asset: Asset, frames: Sequence[int]) -> bytes | None:
     for frame in frames:
         if frame != stage.frame:
             stage.set_time(frame)
-        found = stage.look_at(lambda graph: [each.local_pose(graph) for each in skeletons])
+        found = stage.see(lambda graph: [each.local_pose(graph) for each in skeletons])
         poses.append(np.concatenate([above @ place @ joints for place, joints in found]))
         if not objects:
             objects = [above @ place for place, _ in found]

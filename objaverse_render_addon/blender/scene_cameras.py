@@ -15,7 +15,7 @@ import numpy as np
 from ..cameras import Camera, View
 from ..errors import CameraFileError
 from ..job.convert import suggest
-from .camera import pinhole_of
+from .camera import read_lens
 
 __all__ = ["SceneCameras"]
 
@@ -118,7 +118,9 @@ class SceneCameras:
         found = []
         for obj in self._cameras:
             evaluated = obj.evaluated_get(depsgraph)
-            camera = pinhole_of(evaluated, depsgraph, *self._size, *self._scale)
+            projection, intrinsics = read_lens(evaluated, depsgraph, self._size, self._scale)
+            pose = np.array(evaluated.matrix_world.normalized(), dtype=np.float64)
+            camera = Camera(*self._size, intrinsics, pose, projection)
             rotation = camera.camera_to_world[:3, :3]
             if np.linalg.det(rotation) < 0 or abs(np.linalg.det(rotation) - 1) > 1e-3:
                 raise CameraFileError(

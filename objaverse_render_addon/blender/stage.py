@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -64,6 +65,12 @@ _FEW: Final = 32
 
 _MOMENTS: Final = 8
 """Times whose things are kept: before, now and after, and some more for views side by side."""
+_CORNERS: Final = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
+_NOTHING: Final = (
+    Bounds((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), math.sqrt(3), exact=False),
+    _CORNERS,
+)
+"""Where a stage with nothing on it is looked at."""
 
 _OF_SETTINGS: Final = (
     "unclear-materials:", "unclear-transparency:", "materials-out-of-range:", "back-faces-shown:",
@@ -110,6 +117,7 @@ class Stage:
         cameras: Its own, where the job wants them.
         motion: The farthest that a vertex of it moves within the wanted frames, as a share of the
             longest edge of the box of them all.
+        source_world: Of the file that was the first on it.
         constants: (N, channels) all values of a material pass, where they are few.
         numbering: What ids stand for.
     """
@@ -136,7 +144,7 @@ class Stage:
         self.version = 0
         self._scene: Any = None
         self._camera: Any = None
-        self._source_world: Any = None
+        self.source_world: Any = None
         self._onlooker: Any = None
         self._clocks: dict[str, Any] = {}
         self._still: dict[str, int] = {}
@@ -187,7 +195,7 @@ class Stage:
         since = time.perf_counter()
         on_stage("prepare")
         if alone:
-            self._source_world = source.world
+            self.source_world = source.world
             self._make_scene(source.frame_current)
         collection = bpy.data.collections.new(asset_id)
         for scene in (self.scene, self._onlooker.scene):
@@ -358,6 +366,12 @@ class Stage:
             asset.warnings.append(f"missing-textures: {', '.join(missing['files'][:5])}")
         return asset
 
+    def stay_empty(self) -> None:
+        """Make the scene although there is no asset yet."""
+        self._make_scene(1)
+        self.frame = 1
+        bpy.context.window.scene = self.scene
+
     def remove(self, asset_id: str) -> None:
         """Take an asset off the stage."""
         self._clocks.pop(asset_id)
@@ -378,6 +392,12 @@ class Stage:
         self._together = {}
         self._things.clear()
         self.version += 1
+
+    def edited(self) -> None:
+        """What is on it was moved, hidden or changed: it is measured again."""
+        for asset in self.assets.values():
+            asset.placed = True
+        self._changed()
 
     @property
     def bounds(self) -> Bounds:
@@ -411,11 +431,14 @@ class Stage:
                     # Nothing is there at this frame; the cameras stand where they do at others.
                     return normal.bounds, normal.points
                 return bounds_of(now), now.points
-        now = self._measure()
+        try:
+            now = self._measure()
+        except NoGeometry:
+            return _NOTHING
         return bounds_of(now), now.points
 
-    def look_at(self, task: Callable[[Any], Any]) -> Any:
-        """What a task makes of the evaluated dependency graph of the frame that is shown."""
+    def see(self, task: Callable[[Any], Any]) -> Any:
+        """What a task makes of the evaluated scene; see :data:`.evaluated.Look`."""
         return self._look(task)
 
     def _look(self, task: Callable[[Any], Any]) -> Any:
@@ -492,9 +515,9 @@ class Stage:
         Args:
             key: What random draws go by; an asset's id.
         """
-        record = lighting.light_scene(self.scene, self.job, key, self._source_world)
+        record = lighting.light_scene(self.scene, self.job, key, self.source_world)
         self.record["lighting"] = record
-        if self.job.lighting.mode == "keep" and not record["lights"] and not self._source_world:
+        if self.job.lighting.mode == "keep" and not record["lights"] and not self.source_world:
             self.warnings.append("no-light: the file has no lights and no world to keep.")
 
     def settings(self, job: RenderJob) -> None:
@@ -638,7 +661,9 @@ class Stage:
         bounds = self.bounds
         position = view.camera.camera_to_world[:3, 3]
         distance = float(np.linalg.norm(position - np.array(bounds.center)))
-        near = max(distance - bounds.radius, 0.0) * 0.5
+        # Off the axis, a planar depth is less than the distance.
+        (depth,) = view.camera.project(np.array([bounds.center]))[1].tolist()
+        near = max(depth - bounds.radius, 0.0) * 0.5
         near = max(near, 1e-3 * bounds.radius)
         far = (distance + bounds.radius) * 4
         if view.clip is not None:
@@ -649,8 +674,11 @@ class Stage:
     def box_in(self, camera: Camera) -> tuple[float, float, float, float] | None:
         """``[u_min, v_min, u_max, v_max]`` of what is on the stage, in pixels, wherever that is.
 
-        ``None`` where some of it is behind the camera.
+        ``None`` where some of it is behind the camera, and of lenses that bend straight edges:
+        there, points whose hull is the object's do not bound its picture.
         """
+        if camera.lens.radial:
+            return None
         uv, depth = camera.project(self.points)
         if not (depth > 1e-6).all():
             return None
@@ -658,7 +686,7 @@ class Stage:
         return low[0], low[1], high[0], high[1]
 
     def set_up_geometry(self) -> None:
-        """One sample at the pixel's centre, into the compositor's file."""
+        """One sample at the pixel's centre."""
         scene = self.scene
         scene.render.engine = "CYCLES"
         compat.set_checked(scene.cycles, samples=1, use_denoising=False)
@@ -668,7 +696,6 @@ class Stage:
         compat.set_checked(scene.cycles, seed=0)
         # What is blurred has no truth.
         compat.set_checked(scene.render, use_border=False, use_motion_blur=False)
-        compat.set_compositing(scene, True)
 
     def set_up_color(self) -> None:
         """The job's engine and samples, into the render's own file."""

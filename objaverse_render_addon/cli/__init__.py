@@ -23,11 +23,14 @@ from . import (
     merge,
     render,
     search,
+    serve,
     sheet,
+    splats,
     stats,
     status,
     turntable,
     verify,
+    view,
 )
 from .common import complain
 from .flags import joined
@@ -37,7 +40,8 @@ __all__ = ["main"]
 
 # In the order of --help.
 _COMMANDS = (
-    render, status, merge, verify, stats, export, gallery, sheet, turntable, search,
+    render, serve, status, merge, verify, stats, export, gallery, sheet, turntable, view, splats,
+    search,
     info, download, attribution, install, doctor,
 )  # fmt: skip
 

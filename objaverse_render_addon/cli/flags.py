@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any, Final
 
 from ..errors import InvalidJob
 from ..job import (
-    PASS_NAMES,
     PATTERNS,
     RECIPES,
     JobField,
@@ -19,9 +19,9 @@ from ..job import (
     job_fields,
     recipe_named,
 )
-from ..passspec import MOVING, STILL_PASSES
+from ..passspec import MOVING
 
-__all__ = ["JOB_FLAGS", "add_job_flags", "flags_of", "job_of", "joined"]
+__all__ = ["JOB_FLAGS", "add_job_flags", "flags_of", "job_of", "joined", "resolution"]
 
 
 def _range(text: str) -> list[float]:
@@ -35,18 +35,22 @@ def _range(text: str) -> list[float]:
     return [values[0], values[-1]]
 
 
-def _resolution(text: str) -> list[int]:
+def resolution(text: str) -> list[int]:
+    """A size, ``W`` or ``WxH``, as an argument."""
     parts = text.lower().split("x")
     if len(parts) not in (1, 2) or not all(part.isdigit() for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is not W or WxH")
     return [int(parts[0]), int(parts[-1])]
 
 
-def _passes(text: str) -> list[str]:
+def _names(among: tuple[str, ...], text: str) -> list[str]:
+    groups = {"none": [], "all": [name for name in among if name not in MOVING]}
+    if set(MOVING) <= set(among):
+        groups["motion"] = [*MOVING]
     found: list[str] = []
     for part in text.split(","):
         name = part.strip().replace("-", "_")
-        found += {"all": STILL_PASSES, "motion": MOVING}.get(name, (name,) if name else ())
+        found += groups.get(name, [name] if name else [])
     return found
 
 
@@ -80,9 +84,9 @@ def _pair(text: str) -> list[float]:
 _FORMS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
     "range": (_range, "LOW:HIGH"),
     "pair": (_pair, "X,Y"),
-    "size": (_resolution, "W[xH]"),
+    "size": (resolution, "W[xH]"),
     "color": (_background, "COLOR"),
-    "names": (_passes, "LIST"),
+    "names": (str, "LIST"),
     "path": (str, "PATH"),
     "frames": (str, "all|N|A:B[:STEP]"),
     "action": (str, "NAME"),
@@ -90,8 +94,7 @@ _FORMS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
 # What the help says besides, where the words at the field cannot know it.
 _BESIDES: Final[dict[str, str]] = {
     "cameras.pattern": "; ".join(f"{name}, {item.about}" for name, item in PATTERNS.items()),
-    "pixels.passes": f"of {', '.join(PASS_NAMES)}; all are those that need no frames, motion those "
-    "that do",
+    "pixels.passes": "all are those that need no frames, motion those that do",
     "lighting.background": "transparent, white, black, grey or #RRGGBB",
     "pixels.resolution": "one number for both",
 }
@@ -107,6 +110,8 @@ def _default(field: JobField) -> str:
         return "yes" if value else "no"
     if field.setting.form == "size":
         return "x".join(map(str, value))
+    if value == ():
+        return "none"
     if isinstance(value, tuple):
         return ",".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -115,6 +120,8 @@ def _default(field: JobField) -> str:
 def _arguments(field: JobField) -> dict[str, Any]:
     """What argparse is told of a setting. Values that are not given leave the job as it is."""
     said, besides = field.setting, _BESIDES.get(field.path)
+    if said.among:
+        besides = f"of {', '.join(said.among)}, or all"
     about = f"{said.about}: {besides}" if besides else said.about
     arguments: dict[str, Any] = {
         "default": argparse.SUPPRESS,
@@ -128,6 +135,8 @@ def _arguments(field: JobField) -> dict[str, Any]:
         many = {"metavar": said.name.upper()} if len(field.choices) > _MANY_CHOICES else {}
         return arguments | {"choices": list(field.choices)} | many
     read, word = _FORMS.get(said.form, (field.kind, "N"))
+    if said.form == "names":
+        read = functools.partial(_names, said.among)
     return arguments | {"type": read, "metavar": word}
 
 
@@ -191,6 +200,7 @@ def job_of(options: argparse.Namespace) -> RenderJob:
     for path, mode, meaning in (
         ("lighting.hdri", "lighting.mode", "hdri"),
         ("cameras.file", "cameras.pattern", "file"),
+        ("cameras.ortho", "cameras.projection", "orthographic"),
         ("pixels.class_table", "pixels.classes", "table"),
         ("cameras.scene_cameras", "cameras.pattern", "scene"),
     ):

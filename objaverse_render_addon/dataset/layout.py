@@ -51,7 +51,7 @@ __all__ = [
 
 METADATA = "metadata.json"
 # Already compressed; deflating it again only costs time.
-_STORED = (".png", ".exr", ".npz")
+_STORED = (".png", ".exr", ".npz", ".glb")
 PARTS = ".parts"
 _Made = TypeVar("_Made")
 # zlib's fastest level: on float maps level 6 gains some 7 % for two thirds more work

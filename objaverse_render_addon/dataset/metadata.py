@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..assets.embedded_license import embedded_license
+from ..cameras import PROJECTIONS
 from ..files import file_sha256
 from ..frame import Bounds, Frame, FrameKey
 from ..job import RenderJob
@@ -30,7 +31,11 @@ CONVENTIONS: Final = {
     "looks along -Z",
     "intrinsics": "3x3 in pixels; origin at the image's top left corner, v downwards, centre of "
     "the first pixel at (0.5, 0.5)",
-    "fov_degrees": "across the shorter side of the image",
+    "projection": "; ".join(
+        f"{name}: fx and fy are {item.focal}" for name, item in PROJECTIONS.items()
+    )
+    + "; views that say nothing are perspective",
+    "fov_degrees": "across the shorter side of the image; 0 of orthographic cameras",
     "sampling": "rgb and rgb_linear are antialiased; all other passes are sampled once, at the "
     "pixel's centre, and are valid on exactly the mask's pixels",
     "motion": "flow, scene flow and occlusion are of the frame that an entry of views names as its "
@@ -93,6 +98,8 @@ def view_record(frame: Frame, job: RenderJob, index: int | None = None) -> dict[
         "index": frame.view.index if index is None else index,
         "view": frame.view.index,
         **({"time": frame.time} if frame.timed else {}),
+        **({"split": frame.view.split} if frame.view.split else {}),
+        **({"eye": frame.view.eye} if frame.view.eye else {}),
         **(
             {"previous": _place(frame.previous), "next": _place(frame.next)}
             if set(MOVING) & set(job.pixels.passes)
@@ -102,6 +109,7 @@ def view_record(frame: Frame, job: RenderJob, index: int | None = None) -> dict[
         **files,
         "width": camera.width,
         "height": camera.height,
+        "projection": camera.projection,
         "camera_to_world": camera.camera_to_world.tolist(),
         "intrinsics": camera.intrinsics.tolist(),
         "focal_length_px": float(camera.intrinsics[0, 0]),
@@ -131,6 +139,7 @@ def asset_record(
     seconds: dict[str, float],
     warnings: list[str],
     version: str,
+    geometry: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The whole of ``metadata.json``, ready for :func:`json.dumps`."""
     resolved = job.resolved()
@@ -174,6 +183,7 @@ def asset_record(
         "seed": resolved.seed,
         "job": resolved.to_dict(),
         "job_fingerprint": resolved.fingerprint(),
+        **({"geometry": geometry} if geometry is not None else {}),
         "views": views,
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
         "warnings": warnings,

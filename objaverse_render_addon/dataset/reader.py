@@ -26,7 +26,7 @@ from typing import Any, Final, overload
 import numpy as np
 import numpy.typing as npt
 
-from ..cameras import Camera, View
+from ..cameras import PROJECTIONS, Camera, View
 from ..errors import (
     DownloadFailed,
     DuplicateAsset,
@@ -45,6 +45,7 @@ from . import exr
 from .guards import RENDER_AGAIN, parse_json, too_large
 from .images import read_exr, read_foreign_exr, read_png
 from .layout import METADATA, arrays_from_channels
+from .shape_files import StoredShape
 from .storage import AssetRef, find_assets, open_files
 
 __all__ = ["AssetReader", "AssetRef", "Dataset", "find_assets", "read_metadata"]
@@ -260,6 +261,14 @@ class AssetReader:
                 bool(record["bounds_exact"]),
             )
 
+    @property
+    def geometry(self) -> StoredShape | None:
+        """Files of the object's surface; ``None`` where none were asked for."""
+        if "geometry" not in self.metadata:
+            return None
+        with self._believing():
+            return StoredShape(self)
+
     def view(self, index: int) -> View:
         """Camera and pose of a view.
 
@@ -278,8 +287,12 @@ class AssetReader:
             turned = abs(float(np.linalg.det(camera_to_world[:3, :3])))
             if not (min(intrinsics[0, 0], intrinsics[1, 1]) > 0 and turned > 1e-9):
                 raise ValueError(f"view {index} has a camera that sees nothing")
-            camera = Camera(width, height, intrinsics, camera_to_world)
-            return View(self.key(index).view, camera, record["pose"])
+            projection = record.get("projection", "perspective")
+            if projection not in PROJECTIONS:
+                raise ValueError(f"view {index} has a projection {projection!r:.40}")
+            camera = Camera(width, height, intrinsics, camera_to_world, projection)
+            split, eye = record.get("split", ""), record.get("eye", "")
+            return View(self.key(index).view, camera, record["pose"], split, eye)
 
     def key(self, index: int) -> FrameKey:
         """View and time that an entry of :attr:`views` shows.

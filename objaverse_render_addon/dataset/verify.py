@@ -20,6 +20,7 @@ from .agreement import agreement
 from .guards import BROKEN
 from .parallel import mapped
 from .reader import AssetReader, AssetRef
+from .shape_files import StoredShape
 
 __all__ = ["AssetVerdict", "verify_all", "verify_asset"]
 
@@ -63,7 +64,10 @@ def verify_asset(
             expected = reader.metadata["render_settings"]["num_views"]
             if verdict.views != expected or not verdict.views:
                 verdict.failed.append(f"{verdict.views} of {expected} views are in the metadata")
-            for position, check in _checks(reader, on_view):
+            shape = reader.geometry
+            if shape is not None:
+                verdict.failed += shape.problems()
+            for position, check in _checks(reader, shape, on_view):
                 if check.status == "failed":
                     key = reader.key(position)
                     verdict.failed.append(f"{key}: {check.name} ({check.value:g})")
@@ -92,7 +96,9 @@ def verify_all(assets: Iterable[AssetRef], jobs: int = 1) -> Iterator[AssetVerdi
 
 
 def _checks(
-    reader: AssetReader, on_view: Callable[[int, int], None] | None
+    reader: AssetReader,
+    shape: StoredShape | None,
+    on_view: Callable[[int, int], None] | None,
 ) -> Iterator[tuple[int, Check]]:
     bounds: Bounds = reader.bounds
     space = reader.metadata["passes"].get("normal", {}).get("space", "camera")
@@ -118,6 +124,9 @@ def _checks(
         again = [_frame(reader, one, reader.read(one), space) for one in earlier]
         for check in check_frame(frame, bounds, recent + again):
             yield position, check
+        if shape is not None and frame.key.time == reader.key(0).time:
+            # At other times the asset has moved on.
+            yield from ((position, check) for check in shape.checks(frame, bounds))
         for check in _motion_checks(reader, frame, position, space):
             yield position, check
         recent[1:] = [frame]

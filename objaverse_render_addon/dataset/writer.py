@@ -17,6 +17,7 @@ from ..passspec import Pass
 from .blocks import Blocks
 from .layout import METADATA, color_files, geometry_files, new_writer, size_of
 from .metadata import asset_record, source_record, view_record
+from .shape_files import ShapeFiles
 
 __all__ = ["DatasetWriter"]
 
@@ -35,6 +36,7 @@ class DatasetWriter(FrameSink):
             :func:`.metadata.asset_record`.
         started: When the work on the asset began, by :func:`time.perf_counter`.
         blocks: Where the frames of a long animation are kept until all are there.
+        shape: What files of its surface are made of; none where none are wanted.
 
     Attributes:
         doubts: Check to number of views that it was in doubt of.
@@ -56,8 +58,9 @@ class DatasetWriter(FrameSink):
         facts: Callable[[], dict[str, Any]],
         started: float,
         blocks: Blocks | None = None,
+        shape: ShapeFiles | None = None,
     ) -> None:
-        self._started = started
+        self._started, self._shape = started, shape
         self._asset_id, self._job, self._scratch = asset_id, job, scratch
         self._facts = facts
         self._files = new_writer(out, asset_id, job.files.layout)
@@ -94,6 +97,9 @@ class DatasetWriter(FrameSink):
         since = time.perf_counter()
         for name, data in color_files(frame, self._job, self._scratch):
             self._keep(name, data)
+        if self._shape is not None and frame.key.time == self._first(frame):
+            # At other times the asset has moved on.
+            self._shape.look(frame)
         record = view_record(frame, self._job, len(self._views))
         self._views.append(record)
         self._count_doubts(record)
@@ -101,6 +107,10 @@ class DatasetWriter(FrameSink):
             self._blocks.frame(record)
         self._specs = [frame.spec(name) for name in self._job.pixels.passes]
         self._write_seconds += time.perf_counter() - since
+
+    def _first(self, frame: Frame) -> int | None:
+        """Time of the asset's first view."""
+        return self._views[0].get("time") if self._views else frame.key.time
 
     def close(self) -> None:
         """Write the metadata and put the asset under its final name.
@@ -113,6 +123,14 @@ class DatasetWriter(FrameSink):
         facts = self._facts()
         for name, data in facts.pop("files").items():
             self._files.add(name, data)
+        if self._shape is not None:
+            since = time.perf_counter()
+            for name, data in self._shape.files():
+                self._files.add(name, data)
+            facts["seconds"]["geometry_files"] = (
+                facts["seconds"].get("geometry_files", 0.0) + time.perf_counter() - since
+            )
+            facts["geometry"] = self._shape.record()
         self.source = self._described.result()
         self._reader.shutdown()
         self.seconds = {**facts.pop("seconds"), "write": self._write_seconds}

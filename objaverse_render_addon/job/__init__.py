@@ -24,7 +24,7 @@ from ..passspec import DEFAULT_PASSES, MOVING, PASS_NAMES, STILL_PASSES
 from .convert import check, check_fields, read, to_toml
 from .earlier import EARLIER_SECTIONS, current_form
 from .fingerprint import differences, fingerprint_of
-from .patterns import HALF_EXTENT, PATTERNS, PatternDefaults
+from .patterns import HALF_EXTENT, PATTERNS, WHOLE_SPHERE, PatternDefaults
 from .recipes import RECIPES, Recipe, recipe_named
 from .rules import AssetRules, CameraRules, EngineSettings, Files, Lighting, Pixels, TimeRules
 from .settings import JobField, Setting, fields_of, section, setting
@@ -37,6 +37,7 @@ __all__ = [
     "PATTERNS",
     "RECIPES",
     "STILL_PASSES",
+    "WHOLE_SPHERE",
     "AssetRules",
     "CameraRules",
     "EngineSettings",
@@ -83,6 +84,12 @@ class RenderJob:
             "asked for.",
             "Give --frame or --frames.",
         )
+        check(
+            self.time.frames is None or not self.files.geometry_files,
+            f"files.geometry_files {','.join(self.files.geometry_files)} are of one still, but "
+            f"time.frames {self.time.frames} are asked for.",
+            "Render the shape with --frame N.",
+        )
         moving = [name for name in self.pixels.passes if name in MOVING]
         check(
             not moving or self.time.frames is not None,
@@ -96,6 +103,12 @@ class RenderJob:
                 "engine.engine workbench knows no image lighting.",
                 "Use --engine cycles or eevee.",
             )
+        check(
+            self.cameras.projection in ("perspective", "orthographic")
+            or self.engine.engine == "cycles",
+            f"engine.engine {self.engine.engine} knows no {self.cameras.projection}.",
+            "Use --engine cycles.",
+        )
 
     def resolved(self) -> RenderJob:
         """The same job with the defaults of its camera pattern and layout filled in."""
@@ -110,6 +123,9 @@ class RenderJob:
         # A camera that moves along has a place for every frame, and the file says how many.
         views = None if self.time.views_per_frame == "one" else (defaults.views or None)
         radius = cameras.radius or (defaults.radius[0] * unit, defaults.radius[1] * unit)
+        ortho = cameras.ortho
+        if ortho is None and cameras.projection == "orthographic":
+            ortho = WHOLE_SPHERE * HALF_EXTENT[normalize]
         return dataclasses.replace(
             self,
             asset=dataclasses.replace(asset, normalize=normalize),
@@ -120,6 +136,7 @@ class RenderJob:
                 elevation=(low, high),
                 fov=cameras.fov or defaults.fov,
                 framing=cameras.framing or defaults.framing,
+                ortho=ortho,
             ),
             files=dataclasses.replace(
                 files, geometry=files.geometry or ("npz" if compressed else "npy")

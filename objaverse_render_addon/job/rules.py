@@ -8,6 +8,7 @@ from ..errors import InvalidJob
 from ..passspec import DEFAULT_PASSES, PASS_NAMES
 from ..timeline import frame_range
 from .choices import (
+    GEOMETRY_FILES,
     ClassSource,
     DeviceName,
     EngineName,
@@ -21,7 +22,9 @@ from .choices import (
     Normalization,
     NormalSpace,
     Pattern,
+    ProjectionName,
     StillPolicy,
+    TestPattern,
     UncoloredPolicy,
     ViewsPerFrame,
     WitnessMode,
@@ -42,7 +45,7 @@ class AssetRules:
     normalize: Normalization | None = setting(
         None,
         "box or sphere that the asset fills before it is rendered, centred on the origin; cube is "
-        "[-1, 1]³",
+        "[-1, 1]³, diagonal a box whose diagonal is 1",
         unset="the camera pattern's own",
     )
     frame: int | None = setting(
@@ -270,9 +273,45 @@ class CameraRules:
         unset="the pattern's own",
         form="range",
         low=0.5,
-        high=170,
+        high=360,
         unit="degrees",
         label="Field of View",
+    )
+    projection: ProjectionName = setting(
+        "perspective",
+        "kind of lens: perspective, parallel rays, equirectangular all around, or equidistant "
+        "fisheye",
+        younger=True,
+    )
+    ortho: float | None = setting(
+        None,
+        "scene units that parallel rays take in across the picture's shorter side; implies the "
+        "projection orthographic",
+        unset="the sphere around the normalised asset",
+        low=0,
+        open_low=True,
+        high=1e6,
+        usual=10.0,
+        label="Orthographic Scale",
+        younger=True,
+    )
+    stereo: float | None = setting(
+        None,
+        "scene units between the two cameras of a rectified pair, in place of one camera",
+        unset="one camera",
+        low=0,
+        open_low=True,
+        high=1e6,
+        usual=1.0,
+        label="Stereo Baseline",
+        younger=True,
+    )
+    test_views: int = setting(
+        0, "number of views that are held out for tests, beside the others", low=0, high=100_000,
+        usual=256, younger=True,
+    )  # fmt: skip
+    test_cameras: TestPattern = setting(
+        "orbit", "from where the held-out views are taken, between the others", younger=True
     )
     framing: Framing | None = setting(
         None,
@@ -343,6 +382,7 @@ class CameraRules:
                 "cameras.only_northern_hemisphere is set, but cube-faces looks from below too.",
                 "Use ring or fibonacci for the northern hemisphere.",
             )
+        self._check_lens()
         defaults = PATTERNS[self.pattern]
         if defaults.numbered:
             check(
@@ -354,12 +394,6 @@ class CameraRules:
                 not self.only_northern_hemisphere,
                 f"cameras.only_northern_hemisphere is set, but {self.pattern} looks from below.",
                 "Use ring or fibonacci for the northern hemisphere.",
-            )
-        if self.pattern == "ring" and self.elevation is not None:
-            check(
-                self.elevation[0] == self.elevation[1],
-                "cameras.elevation of a ring is one number, not a range.",
-                "Use orbit to climb, or give one number.",
             )
         framing = self.framing or PATTERNS[self.pattern].framing
         if framing == "resample":
@@ -382,6 +416,29 @@ class CameraRules:
                 "cameras.elevation below the horizon leaves nothing of the northern hemisphere.",
             )
 
+    def _check_lens(self) -> None:
+        check(
+            self.ortho is None or self.projection == "orthographic",
+            f"cameras.ortho is given, but the projection is {self.projection}.",
+            "Use --projection orthographic.",
+        )
+        if self.projection == "perspective" and self.fov is not None:
+            check(
+                self.fov[1] <= 170,
+                f"cameras.fov {self.fov[1]:g} is more than the 170 degrees of a perspective lens.",
+                "Use --projection fisheye.",
+            )
+        check(
+            self.stereo is None or self.projection == "perspective",
+            f"cameras.stereo: a rectified pair is perspective, not {self.projection}.",
+        )
+        if self.projection == "panorama":
+            check(
+                self.shift == (0.0, 0.0) and self.pixel_aspect == 1.0,
+                "cameras.shift and cameras.pixel_aspect: a panorama is all around, with its "
+                "middle in the middle.",
+            )
+
     def _check_given(self) -> None:
         check(
             bool(self.file) or self.pattern != "file",
@@ -401,6 +458,10 @@ class CameraRules:
             "only_northern_hemisphere": False,
             "pixel_aspect": 1.0,
             "shift": (0.0, 0.0),
+            "projection": "perspective",
+            "ortho": None,
+            "stereo": None,
+            "test_views": 0,
         }
         for name, default in unused.items():
             check(
@@ -443,7 +504,7 @@ class Pixels:
         (512, 512), "width and height", form="size", low=4, high=16384, unit="pixels"
     )
     passes: tuple[str, ...] = setting(
-        DEFAULT_PASSES, "what is written for each view", form="names"
+        DEFAULT_PASSES, "what is written for each view", form="names", among=PASS_NAMES
     )
     normal_space: NormalSpace = setting("camera", "axes of the normal pass")
     tracks: int = setting(
@@ -490,15 +551,16 @@ class Pixels:
         check(
             bool(self.passes), "pixels.passes is empty.", f"Choose from {', '.join(PASS_NAMES)}."
         )
-        for name in self.passes:
-            if name not in PASS_NAMES:
-                raise InvalidJob(
-                    f"pixels.passes cannot have {name!r}.", hint=suggest(name, PASS_NAMES)
-                )
-        check(len(set(self.passes)) == len(self.passes), "pixels.passes has one of them twice.")
-        # A set in all but its type: another order is no other job.
-        ordered = tuple(name for name in PASS_NAMES if name in self.passes)
-        object.__setattr__(self, "passes", ordered)
+        object.__setattr__(self, "passes", _ordered("pixels.passes", self.passes, PASS_NAMES))
+
+
+def _ordered(path: str, names: tuple[str, ...], among: tuple[str, ...]) -> tuple[str, ...]:
+    """A set in all but its type: another order is no other job."""
+    for name in names:
+        if name not in among:
+            raise InvalidJob(f"{path} cannot have {name!r}.", hint=suggest(name, among))
+    check(len(set(names)) == len(names), f"{path} has one of them twice.")
+    return tuple(name for name in among if name in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -515,7 +577,7 @@ class Files:
         "files of depth, normal, mask and the other geometry: an array per pass, plain or "
         "compressed, or a multilayer EXR per view",
         unset="npz for tar and webdataset, otherwise npy",
-        label="Geometry Files",
+        label="Pass Files",
     )
     layout: Layout = setting(
         "zip",
@@ -527,6 +589,25 @@ class Files:
         "skeletons at every frame and the meshes' weights, in rig.npz beside the pictures",
         younger=True,
     )
+    geometry_files: tuple[str, ...] = setting(
+        (),
+        "files of the asset's surface beside its pictures, from what is rendered: its triangles "
+        "as PLY and GLB, points on it, voxels, signed distances",
+        form="names",
+        among=GEOMETRY_FILES,
+        younger=True,
+    )
+    geometry_points: int = setting(
+        100_000,
+        "points drawn on the surface by area, at most as many on its sharp edges, and samples of "
+        "signed distance",
+        low=100,
+        high=10_000_000,
+        usual=1_000_000,
+        younger=True,
+    )
 
     def __post_init__(self) -> None:
         check_fields(self, "files.")
+        files = _ordered("files.geometry_files", self.geometry_files, GEOMETRY_FILES)
+        object.__setattr__(self, "geometry_files", files)

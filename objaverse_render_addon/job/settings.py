@@ -38,6 +38,7 @@ class Setting:
         unit: Of the numbers; ``degrees``, ``pixels``, ``share``.
         label: In the panel; the field's name where nothing is said.
         name: The panel's property; the field's name where nothing is said.
+        among: Of ``names``, those that there are, in their order.
         younger: It came when there were datasets already. At its default it is no part of a
             fingerprint, and metadata need not have it: data of before are the same.
     """
@@ -53,6 +54,7 @@ class Setting:
     unit: Literal["", "degrees", "pixels", "share"] = ""
     label: str = ""
     name: str = ""
+    among: tuple[str, ...] = ()
     younger: bool = False
 
 

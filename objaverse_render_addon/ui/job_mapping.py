@@ -10,7 +10,7 @@ from typing import Any, Final
 import bpy
 
 from ..errors import InvalidJob, RenderError
-from ..job import PASS_NAMES, PATTERNS, RenderJob, job_fields
+from ..job import PATTERNS, RenderJob, job_fields
 from .derived import OF_JOB
 from .properties import OBJAVERSE_PG_settings
 
@@ -23,8 +23,9 @@ _SETTINGS: Final = {path: job_fields()[path] for path in OF_JOB}
 FIELDS: Final = {
     field.setting.name: path
     for path, field in _SETTINGS.items()
-    if not field.setting.form and path != "asset.frame"
+    if not field.setting.form and path not in ("asset.frame", "cameras.ortho", "cameras.stereo")
 }
+_LISTS: Final = [path for path, field in _SETTINGS.items() if field.setting.form == "names"]
 _PATHS: Final = {field.setting.name: path for path, field in _SETTINGS.items()}
 
 # Where things come from and go to, and what the viewport shows.
@@ -40,7 +41,6 @@ JOB_PROPERTIES: Final = tuple(
 def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
     """Job fields by dotted path."""
     values: dict[str, Any] = {path: getattr(settings, name) for name, path in FIELDS.items()}
-    names = [name for name in PASS_NAMES if name in settings.passes]
     given = PATTERNS[settings.pattern].given
     if given:
         # Poses and lenses are the file's.
@@ -51,12 +51,13 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
         else:
             values["cameras.scene_cameras"] = settings.scene_cameras.strip() or None
     else:
-        low, high = settings.elevation
-        if settings.pattern == "ring":
-            high = low
         values["cameras.radius"] = _tidy(settings.radius)
-        values["cameras.elevation"] = _tidy((low, high))
+        values["cameras.elevation"] = _tidy(settings.elevation)
         values["cameras.fov"] = _tidy(settings.fov)
+        if settings.projection == "orthographic":
+            values["cameras.ortho"] = _round(settings.ortho)
+        if settings.use_stereo:
+            values["cameras.stereo"] = _round(settings.stereo)
         if settings.pattern == "cube-faces":
             values["cameras.views"] = None
             values["cameras.elevation"] = None
@@ -73,6 +74,7 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
     if given:
         values["cameras.shift"], values["cameras.pixel_aspect"] = (0.0, 0.0), 1.0
         values["cameras.only_northern_hemisphere"] = False
+        values["cameras.projection"], values["cameras.test_views"] = "perspective", 0
     values["time.frames"] = settings.frames.strip() or None
     values["time.action"] = settings.action.strip() or None
     if not settings.frames.strip():
@@ -90,7 +92,10 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
     background = _tidy(settings.background) if settings.use_background else None
     values["lighting.background"] = background
     values["pixels.resolution"] = [settings.resolution_x, settings.resolution_y]
-    values["pixels.passes"] = names
+    for path in _LISTS:
+        said = _SETTINGS[path].setting
+        chosen = getattr(settings, said.name)
+        values[path] = [name for name in said.among if name in chosen]
     return values
 
 
@@ -169,6 +174,7 @@ def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
         section, _, field = path.rpartition(".")
         values[name] = data[section][field] if section else data[field]
     values |= {"frame": job.asset.frame, "background": job.lighting.background}
+    values |= {"ortho": cameras.ortho, "stereo": cameras.stereo}
     if PATTERNS[cameras.pattern].given:
         values |= {"views": None, "file_views": cameras.views or 0}
     else:
@@ -181,12 +187,16 @@ def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
         "frames": job.time.frames or "",
         "action": job.time.action or "",
         "use_frame": job.asset.frame is not None,
+        "use_stereo": cameras.stereo is not None,
         "hdri": job.lighting.hdri or "",
         "class_table": job.pixels.class_table or "",
         "use_background": job.lighting.background is not None,
         "resolution_x": job.pixels.resolution[0],
         "resolution_y": job.pixels.resolution[1],
-        "passes": set(job.pixels.passes),
+        **{
+            field.setting.name: set(data[path.split(".")[0]][path.split(".")[1]])
+            for path, field in ((path, _SETTINGS[path]) for path in _LISTS)
+        },
     }
     for name, value in values.items():
         _check_fits(settings, name, value)

@@ -26,7 +26,7 @@ from ...errors import (
 )
 from ...files import file_sha256
 from ...worker.channel import Received
-from ...worker.protocol import Done, Failed, FrameDone, RenderAsset, Stage
+from ...worker.protocol import NICE, Done, Failed, FrameDone, RenderAsset, Stage
 from ...worker.supervisor import Place, Supervisor
 from ..options import Workers
 
@@ -88,6 +88,9 @@ class LocalLane:
         options = options or Workers()
         self._timeout, self._previews = options.timeout, str(options.previews or "")
         self._allowed = [str(Path(one).expanduser().absolute()) for one in options.allow_outside]
+        if options.nice:
+            environment = {**place.environment, NICE: str(options.nice)}
+            place = replace(place, environment=environment)
         self._supervisor = Supervisor(
             place,
             blender=Path(options.blender) if options.blender else None,

@@ -51,6 +51,7 @@ from .trellis import Trellis, TrellisCond
 from .tum import Tum
 from .visionsim import Visionsim
 from .webdataset import WebDataset
+from .wonder3d import Wonder3D
 from .zero123 import ObjaverseXl, Zero123
 from .zero123plus import Zero123Plus
 
@@ -85,6 +86,7 @@ FORMATS: Final[dict[str, Format]] = {
         OpenLrm(),
         InstantMesh(),
         Zero123Plus(),
+        Wonder3D(),
         Lgm(),
         Trellis(),
         TrellisCond(),

@@ -104,6 +104,8 @@ class Options:
     def split_views(self, asset_id: str, count: int) -> dict[str, list[int]]:
         """The positions 0..count-1 in three parts, each in order, drawn by the seed.
 
+        For scenes none of whose views are held out; see :meth:`.Scene.split_views`.
+
         val and test get their share rounded, but at least one view each where there are three
         or more and their share is not 0; train gets the rest.
         """
@@ -203,6 +205,7 @@ class Format:
         background: What trainers paint behind the object; sRGB in 0..1.
         may_keep_alpha: Whether trainers read pictures with and without alpha.
         has_time: Whether it has a place for when a picture was taken; others refuse what moves.
+        projections: Lenses that it has a place for.
         modules: Importable names that writing needs, from the pip extra ``extra``.
     """
 
@@ -215,6 +218,7 @@ class Format:
     background: ClassVar[tuple[float, float, float]] = (1.0, 1.0, 1.0)
     may_keep_alpha: ClassVar[bool] = False
     has_time: ClassVar[bool] = False
+    projections: ClassVar[tuple[str, ...]] = ("perspective",)
     modules: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
 
@@ -222,6 +226,16 @@ class Format:
     def has_lists(self) -> bool:
         """Whether scenes are listed by split, rather than views within each scene."""
         return type(self).finish is not Format.finish
+
+    def holds_out(self, split: str) -> bool:  # noqa: ARG002
+        """Whether trainers know which views of a scene are held out.
+
+        Elsewhere such views are not written, for a trainer would learn from them.
+
+        Args:
+            split: Of the scene.
+        """
+        return False
 
     def key(self, asset_id: str, metadata: dict[str, Any]) -> str:  # noqa: ARG002
         """The scene's name in the target: unique, and safe as a file name."""

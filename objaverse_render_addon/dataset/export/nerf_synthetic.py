@@ -29,18 +29,24 @@ class NerfSynthetic(Format):
     holds = ("rgb", *GEOMETRY, "mask", "normal")
     has_time = True
 
+    def holds_out(self, split: str) -> bool:  # noqa: ARG002
+        """See :class:`.Format`: splits are of views."""
+        return True
+
     def write(self, scene: Scene, out: SceneFiles) -> dict[str, Any]:
         """See :class:`.Format`."""
         angle = shared_fov_x(scene)
         demand_one_size(scene)
-        split = scene.options.split_views(scene.asset_id, len(scene))
+        split = scene.split_views()
+        written: dict[int, str] = {}
         for part, views in split.items():
             if not views:
                 scene.note("differs", f"no view is in the split {part}: its list is empty")
             frames = []
             for view in views:
-                path = f"{part}/r_{scene.numbers[view]}"
-                out.add(f"{scene.key}/{path}.png", scene.rgba_png(view))
+                path = written.setdefault(view, f"{part}/r_{scene.numbers[view]}")
+                if path.startswith(f"{part}/"):
+                    out.add(f"{scene.key}/{path}.png", scene.rgba_png(view))
                 pose = scene.camera(view).camera_to_world.tolist()
                 frames.append({"file_path": f"./{path}", "transform_matrix": pose})
                 if scene.times:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from functools import cached_property
@@ -61,6 +62,7 @@ class Scene:
         self._positions = self._chosen(self._of_frame())
         self.keys = [reader.key(position) for position in self._positions]
         self._demand_a_place_for_time()
+        self._demand_projection()
         self.numbers = self._checked_numbers()
         self.scale, self.center = self._similarity()
         self._last: tuple[int, dict[str, Array]] = (-1, {})
@@ -85,7 +87,15 @@ class Scene:
 
     def _chosen(self, places: list[int]) -> list[int]:
         if self.options.views is None:
-            return places
+            kept = places
+            if not self.form.holds_out(self.split):
+                kept = [place for place in kept if self.reader.views[place].get("split") != "test"]
+                if not kept:
+                    raise InvalidJob(f"{self.asset_id}: all views are held out for tests.")
+                self.note("dropped", "views that are held out for tests: this format has no place "
+                          "for them, and trainers would learn from them; --views names views to "
+                          "write (views)", len(places) - len(kept))  # fmt: skip
+            return kept
         chosen, count = sorted(set(self.options.views)), len(places)
         if chosen[-1] >= count:
             raise InvalidJob(f"{self.asset_id} has {count} views, view {chosen[-1]} is asked for.")
@@ -135,6 +145,41 @@ class Scene:
         if len(cameras) == 1:
             return {"": list(range(len(self)))}
         return {f"/{number:03d}": views for number, views in sorted(cameras.items())}
+
+    def _demand_projection(self) -> None:
+        for position in self._positions:
+            projection = self.reader.views[position].get("projection", "perspective")
+            if projection not in self.form.projections:
+                raise FormatCannotHold(
+                    f"{self.asset_id}: view {self.reader.views[position]['index']} is {projection}; "
+                    f"{self.form.name} holds {' and '.join(self.form.projections)} cameras only.",
+                    hint="Export to nerfstudio or webdataset, which hold every lens, or render "
+                    "with --projection perspective.",
+                )
+
+    @property
+    def has_held_out(self) -> bool:
+        """Whether some of the views are held out for tests, and others are not."""
+        found = {self.view_split(view) for view in range(len(self))}
+        return "test" in found and len(found) > 1
+
+    def view_split(self, view: int) -> str | None:
+        """``test`` of a view that is held out, ``train`` of the others; ``None`` where none is."""
+        found: str | None = self.reader.views[self._positions[view]].get("split")
+        return found
+
+    def split_views(self) -> dict[str, list[int]]:
+        """The views in parts, each in order: ``train``, ``val`` and ``test``.
+
+        Views that were rendered to be held out are the test, and val too, since trainers watch
+        that while they learn from all the others. Where there are none, parts are drawn.
+        """
+        if not self.has_held_out:
+            return self.options.split_views(self.asset_id, len(self))
+        said = [self.view_split(view) for view in range(len(self))]
+        held_out = [view for view, split in enumerate(said) if split == "test"]
+        train = [view for view, split in enumerate(said) if split != "test"]
+        return {"train": train, "val": held_out, "test": held_out}
 
     def _checked_numbers(self) -> list[int]:
         numbers = [self.reader.views[position]["index"] for position in self._positions]
@@ -199,7 +244,11 @@ class Scene:
         if not (np.isfinite(pose).all() and np.isfinite(camera.intrinsics).all()):
             raise CheckFailed(f"{self.asset_id}: the camera of view {view} is not finite.")
         pose[:3, 3] = self.scale * (pose[:3, 3] - self.center)
-        return Camera(camera.width, camera.height, camera.intrinsics, pose)
+        intrinsics = camera.intrinsics
+        if camera.lens.parallel:
+            # In pixels per scene unit.
+            intrinsics = intrinsics / [[self.scale, 1, 1], [1, self.scale, 1], [1, 1, 1]]
+        return dataclasses.replace(camera, intrinsics=intrinsics, camera_to_world=pose)
 
     @property
     def cameras(self) -> list[Camera]:
@@ -307,7 +356,7 @@ class Scene:
         return name in self.reader.passes
 
     def depth(self, view: int) -> npt.NDArray[np.float32]:
-        """(H, W) float32, planar, exported units, 0 where nothing is."""
+        """(H, W) float32, as the pass, exported units, 0 where nothing is."""
         return (self.array(view, "depth") * np.float32(self.scale)).astype(np.float32, copy=False)
 
     def position(self, view: int) -> npt.NDArray[np.float32]:

@@ -164,7 +164,7 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
                 raise item.error
         if self.only == "ALL":
             state.items.clear()
-            names = labels(item.source for item in plans)
+            names = labels((item.source for item in plans), context)
             for item, label in zip(plans, names, strict=True):
                 entry = state.items.add()
                 entry.name, entry.source, entry.asset_id = label, item.source, item.asset_id

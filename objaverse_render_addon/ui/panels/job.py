@@ -159,8 +159,13 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
             split.prop(settings, "framing")
             if settings.pattern not in ("cube-faces", "ring") and not numbered:
                 split.prop(settings, "only_northern_hemisphere", text="Upper Half Only")
-            if settings.pattern == "orbit":
+            if settings.pattern == "orbit" or (
+                settings.test_views and settings.test_cameras == "orbit"
+            ):
                 split.prop(settings, "turns")
+            split.prop(settings, "test_views")
+            if settings.test_views:
+                split.prop(settings, "test_cameras", text="Test From")
         # Ranges, suns and stand-in colours are drawn with any pattern.
         split.prop(settings, "seed")
         error = _job_error(context)
@@ -195,11 +200,10 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
     def _ranges(self, layout: bpy.types.UILayout, settings: Any) -> None:
         if settings.pattern == "cube-faces":
             names: tuple[str, ...] = ("radius", "fov")
-        elif settings.pattern == "ring":
-            names = ("radius", "fov")
-            layout.prop(settings, "elevation", index=0, text="Elevation °")
         else:
             names = ("radius", "elevation", "fov")
+        if settings.projection in ("orthographic", "panorama"):
+            names = names[:-1]
         for name in names:
             column = layout.column(align=True)
             title = "FOV" if name == "fov" else settings.bl_rna.properties[name].name
@@ -209,7 +213,7 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
 
 
 class OBJAVERSE_PT_lens(Panel, bpy.types.Panel):
-    """Lenses that are not centred or pixels that are not square."""
+    """Lenses of another kind, not centred, in pairs; pixels that are not square."""
 
     bl_label = "Lens"
     bl_parent_id = "OBJAVERSE_PT_cameras"
@@ -219,6 +223,15 @@ class OBJAVERSE_PT_lens(Panel, bpy.types.Panel):
         """Draw."""
         split = columns(self.layout)
         settings = context.scene.objaverse
+        if not PATTERNS[settings.pattern].given:
+            split.prop(settings, "projection")
+            if settings.projection == "orthographic":
+                split.prop(settings, "ortho", text="Scale")
+            row = split.row(heading="Stereo", align=True)
+            row.prop(settings, "use_stereo", text="")
+            sub = row.row()
+            sub.active = settings.use_stereo
+            sub.prop(settings, "stereo", text="")
         column = split.column(align=True)
         column.prop(settings, "shift", index=0, text="Shift X")
         column.prop(settings, "shift", index=1, text="Y")
@@ -251,6 +264,11 @@ class OBJAVERSE_PT_passes(Panel, bpy.types.Panel):
                 split.prop(settings, "class_table", text="Table")
         split.prop(settings, "geometry")
         split.prop(settings, "alpha_threshold", slider=True)
+        column = split.column(heading="Geometry Files", align=True)
+        for item in settings.bl_rna.properties["geometry_files"].enum_items_static:
+            column.prop_enum(settings, "geometry_files", item.identifier)
+        if settings.geometry_files:
+            split.prop(settings, "geometry_points")
 
 
 class OBJAVERSE_PT_compositor(Panel, bpy.types.Panel):

@@ -63,6 +63,7 @@ __all__ = [
     "UnsafeData",
     "UnsupportedExtension",
     "UnsupportedFormat",
+    "UploadFailed",
     "WorkerCrashed",
     "WorkerStartFailed",
     "WorkerTimeout",
@@ -373,6 +374,13 @@ class LedgerDamaged(RenderError):
 
     reason = "ledger-damaged"
     exit_code = 45
+
+
+class UploadFailed(RenderError):
+    """Where files are sent refuses them, or cannot be reached."""
+
+    reason = "upload-failed"
+    exit_code = 46
 
 
 class DuplicateAsset(RenderError):

@@ -258,19 +258,33 @@ TIME = {
 
 
 def mesh_of(shape: Shape) -> Mesh:
-    """The triangles of boxes, as the renderer writes them."""
-    boxes = shape.parts if isinstance(shape, Union) else (shape,)
+    """Its triangles, as the renderer writes them."""
+    if isinstance(shape, Union):
+        parts = [mesh_of(part) for part in shape.parts]
+        first = np.cumsum([0, *(len(part.vertices) for part in parts)])
+        faces = [part.faces + start for part, start in zip(parts, first, strict=False)]
+        numbers = np.repeat(np.arange(1, len(parts) + 1), [len(some) for some in faces])
+        vertices = np.concatenate([part.vertices for part in parts])
+        return _plain_mesh(vertices, np.concatenate(faces), numbers)
+    if isinstance(shape, Sphere):
+        import trimesh
+
+        ball = trimesh.creation.icosphere(subdivisions=4, radius=shape.radius)
+        places = ball.vertices + np.array(shape.center)
+        return _plain_mesh(places, ball.faces, np.ones(len(ball.faces)))
     corners = np.array(list(itertools.product((0, 1), repeat=3)))
     quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
     faces = np.array([face for a, b, c, d in quads for face in ((a, b, c), (a, c, d))], np.int32)
-    vertices = [np.array(box.low) + corners * np.subtract(box.high, box.low) for box in boxes]
-    count = 12 * len(boxes)
+    vertices = np.array(shape.low) + corners * np.subtract(shape.high, shape.low)
+    return _plain_mesh(vertices, faces, np.ones(12))
+
+
+def _plain_mesh(vertices: Any, faces: Any, part: Any) -> Mesh:
+    nothing = np.zeros(len(faces), bool)
+    names = {int(number): f"part {number:g}" for number in np.unique(part)}
     return Mesh(
-        np.concatenate(vertices).astype(np.float32),
-        np.concatenate([faces + 8 * number for number in range(len(boxes))]).astype(np.int32),
-        np.repeat(np.arange(1, len(boxes) + 1), 12).astype(np.int32),
-        np.zeros(count, np.int32), np.zeros(count, bool), np.zeros(count, bool),
-        {number + 1: f"box {number}" for number in range(len(boxes))}, ("plain",),
+        np.asarray(vertices, np.float32), np.asarray(faces, np.int32), np.asarray(part, np.int32),
+        np.zeros(len(faces), np.int32), nothing, nothing, names, ("plain",),
     )  # fmt: skip
 
 

@@ -93,7 +93,7 @@ def dataset(folder: Path) -> None:
     from jobs import written as sections
     from test_gallery import data_in
 
-    from objaverse_render_addon.cli.flags import _passes
+    from objaverse_render_addon.cli.flags import _names
     from objaverse_render_addon.dataset.export import Options, export
     from objaverse_render_addon.dataset.gallery.build import build_gallery
     from objaverse_render_addon.dataset.reader import AssetReader
@@ -104,7 +104,7 @@ def dataset(folder: Path) -> None:
     from objaverse_render_addon.passspec import layers_for
 
     assert PASS_NAMES[-2:] == ("st", "quarter")
-    assert {"st", "quarter", "rgb"} < set(_passes("all"))
+    assert {"st", "quarter", "rgb"} < set(_names(PASS_NAMES, "all"))
     assert [layer.name for layer in layers_for(["st", "quarter"])] == ["depth", "normal", "st"]
     written = analytic.channels_of
 

@@ -147,6 +147,8 @@ BY_MEANING = {
     "dataset.agreement": "depth flow_backward flow_forward instance_index mask object_index "
     "position scene_flow",
     "frame": "depth normal object_index position",
+    "blender.raster": "depth distance mask normal normal_geometric object_index position rgb",
+    "live.frames": "rgb",
     "job.recipes": "albedo depth mask normal rgb roughness_metallic",
     "ui.panels.job": "semantic_index",
     "ui.operators.dataset": "rgb",

@@ -218,7 +218,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, layout: str):
         assert isinstance(shape, StoredShape)
         assert shape.names == ["mesh.ply", "mesh.glb", "points.ply", "voxels.ply"]
         mesh, found = shape.mesh(), shape.points()
-        assert mesh.parts == {1: "box 0", 2: "box 1"}
+        assert mesh.parts == {1: "part 1", 2: "part 2"}
         assert np.array_equal(mesh.vertices, mesh_of(LOPSIDED).vertices)
         assert shape.record["points"]["color_from"] == "albedo"
         assert (found.colors[found.seen == 0] == 0).all()

@@ -72,7 +72,9 @@ def inspect_file(path: Path, name: str = "", *, whole: bool = False) -> str:
         extension, (extension,)
     )
     if found not in allowed and not (
-        extension == "obj" and found in ("", "text", "utf-16")
+        extension == "obj"
+        and found in ("", "text", "utf-16")
+        and head.count(0) <= len(head) // 2
     ):
         what = _NAMES.get(found, f"a {found} file") if found else "something unknown"
         raise WrongFormat(

@@ -393,7 +393,9 @@ def sample_range(cycles: Any, first: int, count: int, total: int) -> Iterator[No
     before, an offset alone, and there only one of its patterns goes on where it was left.
     """
     subset = hasattr(cycles, "use_sample_subset")
-    values = {"use_denoising": False, "sample_offset": first, "use_adaptive_sampling": False}
+    values: dict[str, Any] = {
+        "use_denoising": False, "sample_offset": first, "use_adaptive_sampling": False,
+    }  # fmt: skip
     if subset:
         values |= {"use_sample_subset": True, "sample_subset_length": count, "samples": total}
     else:

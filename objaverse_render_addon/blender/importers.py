@@ -12,6 +12,7 @@ import bpy
 
 from ..assets import repair
 from ..assets.check_finite import check_finite
+from ..assets.repair.basisu import can_decode
 from ..assets.repair.gltf import DRACO, MESHOPT
 from ..assets.repair.model import Model
 from ..assets.text import clean
@@ -233,9 +234,10 @@ def readable_formats() -> dict[str, str]:
             found[kind] = str(compat.find_operator(*paths).idname_py())
         except UnsupportedFormat:
             found[kind] = ""
-    found["dae"] = found["dae"] or "own reader"
+    found["dae"] = "own reader"
     decoders = compat.gltf_decoders()
     draco = "DracoPy" if importlib.util.find_spec("DracoPy") else ""
     found["glb, Draco"] = found["glb"] if DRACO in decoders else draco
+    found["glb, KTX2"] = "opengl-basisu" if can_decode() else ""
     found["glb, meshopt"] = found["glb"] if decoders.issuperset(MESHOPT) else "own reader"
     return found

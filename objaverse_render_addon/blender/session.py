@@ -122,12 +122,12 @@ class Session:
                 center = normalization.before.center.tolist()
                 rig = Rig((center[0], center[1], center[2]), normalization.before.longest_edge / 2)
         self._moving = self._views_over_time()
-        frames = max(1, len(self.stage.timeline.frames))
-        self.views: list[View] = (
-            next(iter(self._moving.values()))
-            if self._moving
-            else sample_views(self.job, self.asset_id, points, rig, frames)
-        )
+        self.views: list[View]
+        if self._moving:
+            self.views = next(iter(self._moving.values()))
+        else:
+            frames = max(1, len(self.stage.timeline.frames))
+            self.views = sample_views(self.job, self.asset_id, points, rig, frames)
         self.renderer = Renderer(
             self.stage, self.asset_id, self.scratch, self.witness, self._held
         )

@@ -21,6 +21,7 @@ from . import (
     info,
     install,
     merge,
+    publish,
     render,
     search,
     serve,
@@ -40,8 +41,8 @@ __all__ = ["main"]
 
 # In the order of --help.
 _COMMANDS = (
-    render, serve, status, merge, verify, stats, export, gallery, sheet, turntable, view, splats,
-    search,
+    render, serve, status, merge, verify, stats, export, publish, gallery, sheet, turntable, view,
+    splats, search,
     info, download, attribution, install, doctor,
 )  # fmt: skip
 

@@ -192,6 +192,7 @@ def beside(asset: str, suffix: str) -> Path:
 
 
 def gpu_list(text: str) -> list[int] | None:
+    """Numbers of GPUs, as an argument; ``None`` for all."""
     if text == "all":
         return None
     parts = text.split(",")

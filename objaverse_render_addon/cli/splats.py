@@ -24,8 +24,8 @@ gsplat, nerfstudio and others write it. It is drawn on the processor, or by gspl
 Poses are those of the field's own world: train with what `export nerfstudio` wrote, and it is ours.
 
 The folder has transforms.json, images/NNN.png with alpha, and depths/NNN.npy in thousandths of a
-scene unit. --against holds the field against a finished asset instead: PSNR over a white background,
-the median error of depth, and how far the silhouettes overlap.
+scene unit. --against holds the field against a finished asset instead: PSNR over a white
+background, the median error of depth, and how far the silhouettes overlap.
 """
 
 

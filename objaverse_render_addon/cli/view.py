@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from typing import Any
 
 from .common import add_blender, whole_from
@@ -24,8 +25,10 @@ examples:
 A page opens in the browser: drag to turn, wheel to come nearer, F to fly with W A S D Q E, 1 to 9
 for other passes, [ and ] for the dataset's cameras, C copies the pose, P saves the picture. From a
 dataset's own cameras it shows what is stored, to the last bit; from elsewhere the points that the
-views saw. A 3D file is drawn by Blender at once and path traced at rest. On another machine: ssh -L 8123:127.0.0.1:8123 and --port 8123 there; the server listens
-on this machine alone, and the address has a token.
+views saw. A 3D file is drawn by Blender at once and path traced at rest.
+
+On another machine: ssh -L 8123:127.0.0.1:8123 and --port 8123 there. The server listens on its own
+machine alone, and the address has a token.
 """
 
 
@@ -85,8 +88,10 @@ def _view(options: argparse.Namespace) -> int:
         blender=options.blender,
     )  # fmt: skip
     with Viewer(panes, options.port) as viewer:
-        say(f"{viewer.address}\nCtrl+C ends it.")
+        say(viewer.address)
+        say("Ctrl+C ends it.")
         if not options.no_open:
             webbrowser.open(viewer.address)
-        viewer.wait()
+        with contextlib.suppress(KeyboardInterrupt):
+            viewer.wait()
     return 0

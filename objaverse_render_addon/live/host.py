@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from ..cameras import Camera
 from ..job import RenderJob
-from ..worker.edits import Edit
+from ..stage_edits import Edit
 from .frames import LiveFrame
 
 __all__ = ["Changes", "Host", "Lane", "OpenedScene", "RenderOptions"]

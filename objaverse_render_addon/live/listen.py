@@ -183,7 +183,8 @@ class _Streams:
     def _converse(self, connection: socket.socket, name: str) -> None:
         service = self._service
         connection.settimeout(service.limits.idle)
-        sender = Sender(connection.makefile("wb"))
+        reader, writer = connection.makefile("rb"), connection.makefile("wb")
+        sender = Sender(writer)
 
         def send(message: Message, number: int, payloads: Sequence[memoryview]) -> None:
             try:
@@ -199,7 +200,7 @@ class _Streams:
         misbehaved = False
         try:
             send(service.hello(), 0, ())
-            for received in read_messages(connection.makefile("rb"), service.limits.message):
+            for received in read_messages(reader, service.limits.message):
                 service.take(client, received)
                 if service.overdue(client):
                     break
@@ -207,6 +208,11 @@ class _Streams:
             misbehaved = True
         finally:
             service.leave(client, misbehaved=misbehaved)
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            for file in (reader, writer):
+                with contextlib.suppress(OSError, ValueError):
+                    file.close()
 
     def close(self) -> None:
         """See :class:`Listener`."""
@@ -289,7 +295,8 @@ class _Encrypted:
         self._authenticator.configure_curve_callback("*", credentials_provider=_LetIn(keys))
         self._socket = self._context.socket(zmq.ROUTER)
         public, secret = keys.server_pair()
-        self._socket.curve_publickey, self._socket.curve_secretkey = public.encode(), secret.encode()
+        self._socket.curve_publickey = public.encode()
+        self._socket.curve_secretkey = secret.encode()
         self._socket.curve_server = True
         self._socket.setsockopt(zmq.MAXMSGSIZE, service.limits.message)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
@@ -304,7 +311,8 @@ class _Encrypted:
         except zmq.ZMQError as error:
             self._end()
             raise OSError(error.errno, str(error)) from error
-        port = int(self._socket.getsockopt(zmq.LAST_ENDPOINT).rpartition(b":")[2])
+        endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        port = int(endpoint.rpartition(":")[2])
         self.address = Address(None, address.host, port, encrypted=True)
         self._clients: dict[bytes, Client] = {}
         self._banned: deque[bytes] = deque(maxlen=4096)
@@ -342,10 +350,10 @@ class _Encrypted:
         zmq = self._zmq
         for _ in range(64):
             try:
-                identity, *parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                head, *parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            identity = identity.bytes
+            identity = head.bytes
             if identity in self._banned:
                 continue
             try:
@@ -375,7 +383,7 @@ class _Encrypted:
             self._service.join(client)
             send(self._service.hello(), 0, ())
         found = decode(parts[0].bytes.decode(errors="replace"))
-        if found is None or getattr(found[1], "buffers", ()):
+        if found is None or hasattr(found[1], "buffers"):
             raise Misbehaved("that is no message")
         self._service.take(client, Received(*found))
 

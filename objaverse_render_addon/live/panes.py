@@ -52,7 +52,7 @@ def open_panes(
             path = Path(source)
             if path.suffix.lower() == ".ply" and is_field(path):
                 pane = _of_field(path, levels())
-            elif path.is_file() and path.suffix.lower() in EXTENSIONS:
+            elif path.is_file() and path.suffix.lower()[1:] in EXTENSIONS:
                 pane = _of_file(path, job or RenderJob(), blender, workers, levels())
             else:
                 pane = _of_dataset(source, asset, levels())

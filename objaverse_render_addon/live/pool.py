@@ -23,7 +23,7 @@ from ..errors import (
     WorkerTimeout,
 )
 from ..job import RenderJob
-from ..worker.edits import Edit, encode_edit
+from ..stage_edits import Edit, encode_edit
 from ..worker.protocol import Change, Opened
 from ..worker.wall import Sandbox
 from .frames import LiveFrame
@@ -43,6 +43,8 @@ OPENING: Final = 300.0
 _GRACE: Final = 2.0
 """Seconds in which a cancelled render may end before its worker is ended."""
 _CHUNK: Final = 8
+_AT_ONCE: Final = 0.05
+_EXCUSED: Final = 4
 _FIRST: Final = 120.0
 """More seconds for the first frame of EEVEE, which compiles shaders."""
 _CHANGE: Final = 60.0
@@ -399,6 +401,7 @@ class _Run:
         self._changed = threading.Condition()
         self._done: dict[int, LiveFrame | Exception] = {}
         self._crashes: dict[int, int] = {}
+        self._excused = 0
         self._lanes: set[WorkerLane] = set()
         self._given = 0
         self._stopped = False
@@ -432,7 +435,13 @@ class _Run:
     def _next(self, position: int) -> LiveFrame:
         with self._changed:
             while position not in self._done:
-                self._changed.wait(1.0)
+                left = 1.0 if self._until is None else self._until - time.monotonic()
+                if left <= 0:
+                    raise WorkerTimeout(
+                        f"Shot {position}: it was not there by the deadline.",
+                        hint="Allow more, or render less.",
+                    )
+                self._changed.wait(min(left, 1.0))
             found = self._done.pop(position)
             self._given = position + 1
             self._changed.notify_all()
@@ -471,10 +480,14 @@ class _Run:
     def _work(self) -> None:
         while chunk := self._take():
             left = {index: (index, *rest) for index, *rest in chunk}
+            since = time.monotonic()
             try:
                 self._render(chunk, left)
             except WorkerCrashed as error:
-                self._crashed(error, left)
+                # One that went at once was dead before it was asked.
+                dead = time.monotonic() - since < _AT_ONCE and self._excused < _EXCUSED
+                self._excused += dead
+                self._crashed(error, left, charged=not dead)
             except Exception as error:
                 self._failed(error, left)
             finally:
@@ -504,7 +517,9 @@ class _Run:
                 if self._snapshot.job.engine.engine == "eevee":
                     timeout += _FIRST
                 if self._until is not None:
-                    timeout = min(timeout, self._until - time.monotonic())
+                    # What is late is cancelled; its worker has to end it soon, or ends with it.
+                    late = _GRACE if len(self._shots) > 1 else 0.0
+                    timeout = min(timeout, self._until - time.monotonic() + late)
                 if not lane.has(self._snapshot.scene):
                     lane.bring(self._snapshot, OPENING)
                 lane.render(self._snapshot, chunk, options.lane, timeout, came)
@@ -512,15 +527,13 @@ class _Run:
                 with self._changed:
                     self._lanes.discard(lane)
 
-    def _crashed(self, error: WorkerCrashed, left: dict[int, Any]) -> None:
+    def _crashed(self, error: WorkerCrashed, left: dict[int, Any], *, charged: bool) -> None:
         """Try each shot once more that was not there yet; what it died of twice has failed."""
         with self._changed:
-            suspects = sorted(left)
-            for index in suspects[:1]:
-                self._crashes[index] = self._crashes.get(index, 0) + 1
-            if not suspects:
+            if not left:
                 return
-            first = suspects[0]
+            first = min(left)
+            self._crashes[first] = self._crashes.get(first, 0) + charged
             if self._crashes[first] > 1:
                 left.pop(first)
                 self._done[first] = WorkerCrashed(

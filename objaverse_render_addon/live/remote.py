@@ -25,8 +25,8 @@ from ..errors import (
     from_reason,
 )
 from ..job import RenderJob
+from ..stage_edits import Edit, encode_edit
 from ..worker.channel import Received, Sender, arrays_of, read_messages
-from ..worker.edits import Edit, encode_edit
 from ..worker.protocol import (
     PROTOCOL,
     Attach,
@@ -90,10 +90,7 @@ def connect(address: str = "unix", key: str = "", *, timeout: float = _CONNECT) 
             key = Path(key).read_text()
     where = parse_address(address)
     wire: _Wire
-    if where.encrypted:
-        wire = _EncryptedWire(where, key, timeout)
-    else:
-        wire = _StreamWire(where, key, timeout)
+    wire = _EncryptedWire(where, key) if where.encrypted else _StreamWire(where, key, timeout)
     return Connection(wire, address, timeout)
 
 
@@ -229,7 +226,7 @@ class Connection(Maps):
         on_answer: Callable[[Received], None] = lambda _: None,
     ) -> Received:
         for received in self._answers(request, timeout):
-            if ends(received.message):
+            if not isinstance(received.message, Unknown) and ends(received.message):
                 return received
             on_answer(received)
         raise self._gone()
@@ -393,17 +390,25 @@ class _StreamWire:
         except BaseException:
             self._socket.close()
             raise
-        self._sender = Sender(self._socket.makefile("wb"))
+        self._reader, self._writer = self._socket.makefile("rb"), self._socket.makefile("wb")
+        self._sender = Sender(self._writer)
 
     def send(self, message: Message, request: int) -> None:
         self._sender.send(message, request)
 
     def received(self) -> Iterator[Received]:
-        return read_messages(self._socket.makefile("rb"))
+        try:
+            yield from read_messages(self._reader)
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                self._reader.close()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError, ValueError):
+            self._writer.close()
+        # Its reader is closed by whoever reads, who hears of it now.
         self._socket.close()
 
 
@@ -429,7 +434,7 @@ def _reached(address: Address, timeout: float) -> socket.socket:
 class _EncryptedWire:
     """ZeroMQ with CURVE: one thread has the socket."""
 
-    def __init__(self, address: Address, key: str, timeout: float) -> None:
+    def __init__(self, address: Address, key: str) -> None:
         try:
             import zmq
         except ImportError as error:
@@ -441,8 +446,16 @@ class _EncryptedWire:
         self._zmq = zmq
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
-        self._socket.curve_serverkey = server
-        self._socket.curve_publickey, self._socket.curve_secretkey = public, secret
+        try:
+            self._socket.curve_serverkey = server
+            self._socket.curve_publickey, self._socket.curve_secretkey = public, secret
+        except zmq.ZMQError as error:
+            self._socket.close()
+            self._context.term()
+            raise AccessRefused(
+                "That is no key for an encrypted connection.",
+                hint="objaverse-render serve prints it.",
+            ) from error
         self._socket.setsockopt(zmq.LINGER, 500)
         self._socket.setsockopt(zmq.IDENTITY, b"c" + secrets.token_bytes(8))
         self._socket.setsockopt(zmq.IPV6, int(":" in address.host))

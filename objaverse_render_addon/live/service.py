@@ -36,8 +36,8 @@ from ..errors import (
 )
 from ..job import RenderJob
 from ..passspec import PASSES
+from ..stage_edits import AddAsset, AddMesh, SetWorld, decode_edit
 from ..worker.channel import Received, described
-from ..worker.edits import AddAsset, AddMesh, SetWorld, decode_edit
 from ..worker.protocol import (
     PROTOCOL,
     Attach,
@@ -262,6 +262,8 @@ class Service:
                 client.running.pop(number, None)
             if not client.gone:
                 client.send(answer, number, ())
+            if isinstance(message, Quit) and isinstance(answer, Described):
+                self._on_stop()  # It has heard of it.
 
         threading.Thread(target=work, name="serve-request", daemon=True).start()
 
@@ -301,7 +303,6 @@ class Service:
         if isinstance(message, Quit):
             if not client.is_owner:
                 raise AccessRefused("Only its owner stops a server.")
-            threading.Thread(target=self._on_stop, daemon=True).start()
             return Described({})
         kind, why = getattr(message, "kind", "?"), getattr(message, "why", "")
         raise UnknownRequest(f"This server does not take the message {kind}. {why}".strip())
@@ -494,7 +495,8 @@ class Service:
         if at_least is not None and type(at_least) is not int:
             raise InvalidEdit(f"at_least is no number of a state: {at_least!r}.")
         return RenderOptions(
-            message.lane, int(number("workers", 0, self.pool.workers)),
+            "raster" if message.lane == "raster" else "exact",
+            int(number("workers", 0, self.pool.workers)),
             number("timeout", 600.0, most), number("deadline", most, most), at_least,
         )  # fmt: skip
 

@@ -17,7 +17,7 @@ from ..frame import FrameSink
 from ..job import RenderJob
 from ..job.convert import suggest
 from ..job.settings import fields_of
-from ..worker.edits import (
+from ..stage_edits import (
     AddAsset,
     AddLight,
     AddMesh,
@@ -111,7 +111,8 @@ class Opens:
         opened = self._host.open_scene(
             "" if path is None else self._host.where(str(path)), made,
             name=name or ("stage" if path is None else Path(path).stem),
-            folders=[self._host.where(str(folder)) for folder in folders], timeout=timeout, on_stage=on_stage,
+            folders=[self._host.where(str(folder)) for folder in folders],
+            timeout=timeout, on_stage=on_stage,
         )  # fmt: skip
         return Session(self._host, opened, camera)
 
@@ -273,7 +274,7 @@ class Session:
         """Make several changes at once, in one state.
 
         Args:
-            edits: See :mod:`..worker.edits`.
+            edits: See :mod:`..stage_edits`.
             settings: As :meth:`set`.
 
         Returns:
@@ -378,7 +379,7 @@ class Session:
         angle: float | None = None,
         matrix: npt.ArrayLike | None = None,
     ) -> int:
-        """Put a light on the stage; see :class:`..worker.edits.AddLight`."""
+        """Put a light on the stage; see :class:`..stage_edits.AddLight`."""
         self.change(
             AddLight(name=name, kind=kind, energy=energy, color=list(color), size=size, angle=angle,
                      matrix=None if matrix is None else _rows(matrix))

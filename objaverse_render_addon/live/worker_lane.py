@@ -13,6 +13,7 @@ import numpy as np
 
 from ..cameras import Camera
 from ..errors import (
+    AccessRefused,
     InvalidEdit,
     RenderError,
     SceneLost,
@@ -195,6 +196,8 @@ class WorkerLane:
         state = snapshot.state + 1
         try:
             answer = self.ask(Call(self._session, function, arguments, state), timeout)
+        except AccessRefused:
+            raise  # It was not called.
         except BaseException:
             self.scene = None
             raise

@@ -89,10 +89,11 @@ def read_messages(stream: IO[bytes], longest: int = -1) -> Iterator[Received]:
                 raise ValueError("that is no message")
             continue
         request, message = found
-        if longest >= 0 and getattr(message, "buffers", ()):
+        buffers: Sequence[Buffer] = getattr(message, "buffers", ())
+        if longest >= 0 and buffers:
             raise ValueError("arrays are not taken")
         payloads: dict[str, bytes] = {}
-        for buffer in getattr(message, "buffers", ()):
+        for buffer in buffers:
             if buffer.file:
                 continue
             data = _read_payload(stream)

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from ..dataset import metadata
 from ..dataset.blocks import FRAMES, Blocks
 from ..dataset.writer import DatasetWriter
-from ..errors import AccessRefused, Interrupted, StaleFrame, UnknownRequest
+from ..errors import AccessRefused, Interrupted, InvalidEdit, StaleFrame, UnknownRequest
 from ..files import file_sha256
 from ..frame import Frame, FrameSink, Tee
 from ..job import RenderJob
+from ..stage_edits import Place, SetLight, SetTime, Show
 from .channel import described, store_arrays
 from .confine import STANDS
-from .edits import Place, SetLight, SetTime, Show
 from .protocol import (
     MODULES,
     NO_STATE,
@@ -220,10 +220,15 @@ def change(worker: Worker, request: Change, _: Turn) -> Answer:
     """Change what is on the stage."""
     session = worker.opened(request.session)
     # Until all is done, in none that has a number.
-    session.state = NO_STATE
-    if request.values:
-        session.set(request.values)
-    found = session.editor.apply(request.edits)
+    before, session.state = session.state, NO_STATE
+    try:
+        if request.values:
+            session.set(request.values)
+        found = session.editor.apply(request.edits)
+    except InvalidEdit:
+        if len(request.edits) == 1 and not request.values:
+            session.state = before  # It was refused, and nothing was done.
+        raise
     session.state = request.state
     light = not request.values and all(edit.get("edit") in _LIGHT for edit in request.edits)
     if light:

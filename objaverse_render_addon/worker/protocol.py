@@ -147,8 +147,8 @@ class Change:
     """Change what is on the stage of an open scene; answered by Changed or Failed.
 
     Attributes:
-        edits: One after the other, see :mod:`.edits`. Where one fails, those before it stay, and
-            the scene is in no state that has a number.
+        edits: One after the other, see :mod:`..stage_edits`. Where one fails, those before it
+            stay, and the scene is in no state that has a number.
         values: Of its job, as in :class:`Set`; before the edits.
         state: Number of the state that the scene is in then. Whoever changes it counts; every
             frame says the number of the state that it shows.

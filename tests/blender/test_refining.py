@@ -130,7 +130,7 @@ def test_at_rest_it_is_the_rendered_view_to_the_bit(cube: Path, opened: SceneBac
     from live.promises import Lent
 
     with RenderQueue(Lent(opened), levels) as queue:
-        number = queue.update_camera(camera, {"index": 2})
+        number = queue.update_camera(camera, {"view": 2})
         picture = queue.wait(60, at_least=number, last=True)
     for name in ("rgb", "rgb_linear", "depth", "normal"):
         assert np.array_equal(picture.drawn.passes[name], truth.passes[name]), name

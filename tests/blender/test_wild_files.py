@@ -5,6 +5,7 @@ Each input is made here; what is right follows from arithmetic, or another reade
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
 import zipfile
@@ -823,8 +824,54 @@ def test_extensions_that_are_not_known_are_named(tmp_path: Path) -> None:
     assert "glTF 1.0" in error.message
 
 
+# 8 x 8 pixels of SRGB, from the encoder of Basis Universal 2.10: as ETC1S, to a step of its
+# quantisation, and as UASTC.
+ETC1S = (
+    "q0tUWCAyMLsNChoKAAAAAAEAAAAIAAAACAAAAAAAAAAAAAAAAQAAAAEAAAABAAAAaAAAACwAAACUAAAAJAAA"
+    "ALgAAAAAAAAAgwAAAAAAAAA7AQAAAAAAAAEAAAAAAAAAAAAAAAAAAAAsAAAAAAAAAAIAKACjAQIAAwMAAAgA"
+    "AAAAAAAAAAA/AAAAAAAAAAAA/////x8AAABLVFh3cml0ZXIAQmFzaXMgVW5pdmVyc2FsIDIuMTAAAAEAAQAr"
+    "AAAABQAAACsAAAAAAAAAAAAAAAAAAAABAAAAAAAAAAAAAAABwAQAAAAAAADiA5gSAAAAAACCmhdsBAATAAAA"
+    "AAAAiABgAgAAAAAAAEEG/P///wcUwEQAAAAAAAASIQCYAAAAAAAAQAgBEwEAAAAAAEgbAWACQAAAAAAAEQgA"
+    "AA=="
+)
+UASTC = (
+    "q0tUWCAyMLsNChoKAAAAAAEAAAAIAAAACAAAAAAAAAAAAAAAAQAAAAEAAAAAAAAAaAAAACwAAACUAAAALAAA"
+    "AAAAAAAAAAAAAAAAAAAAAADAAAAAAAAAAEAAAAAAAAAAQAAAAAAAAAAsAAAAAAAAAAIAKACmAQIAAwMAABAA"
+    "AAAAAAAAAAB/AAAAAAAAAAAA/////x8AAABLVFh3cml0ZXIAQmFzaXMgVW5pdmVyc2FsIDIuMTAAAAQAAAB/"
+    "fwAAl5cP6D+27gAAAAAAAAAAAJeXD+g/tu4AAAAAAAAAAACXlw/oP7buAAAAAAAAAAAAl5cP6D+27gAAAAAA"
+    "AAAAAA=="
+)
+
+
 @pytest.mark.core
-def test_ktx2_is_named_or_its_other_picture_used(tmp_path: Path) -> None:
+def test_ktx2_is_decoded_or_missing(tmp_path: Path) -> None:
+    document, chunk = scenes.glb_document(CUBE, FACES)
+    document["materials"] = [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}]
+    document["meshes"][0]["primitives"][0]["material"] = 0
+    document["extensionsUsed"] = document["extensionsRequired"] = ["KHR_texture_basisu"]
+    data = base64.b64decode(UASTC)
+    (tmp_path / "bark.ktx2").write_bytes(data)
+    for image, there in (
+        ({"uri": f"data:image/ktx2;base64,{ETC1S}"}, True),
+        ({"uri": f"data:image/ktx2;base64,{UASTC}"}, True),
+        ({"uri": "bark.ktx2"}, True),
+        ({"uri": "gone.ktx2"}, False),
+        ({"uri": f"data:image/ktx2;base64,{ETC1S[:200]}", "name": "bark"}, False),
+    ):
+        document["images"] = [{**image, "mimeType": "image/ktx2"}]
+        document["textures"] = [{"extensions": {"KHR_texture_basisu": {"source": 0}}}]
+        look = Look(glb(tmp_path / "basis.glb", document, chunk), tmp_path)
+        look.assert_color(LINEAR if there else (0.5, 0.5, 0.5), 0.006)
+        assert look.said("missing-textures") != there
+
+
+@pytest.mark.core
+def test_ktx2_is_named_or_its_other_picture_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from objaverse_render_addon.assets.repair import basisu as decoder
+
+    monkeypatch.setattr(decoder, "can_decode", lambda: False)
     document, chunk = scenes.glb_document(CUBE, FACES)
     picture(tmp_path / "tex.png", flat())
     document["images"] = [{"uri": "data:image/ktx2;base64,q0tUWCAyMLs=", "name": "bark"},

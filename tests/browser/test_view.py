@@ -7,7 +7,11 @@ import base64
 import http.client
 import io
 import json
+import signal
+import subprocess
+import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -207,7 +211,9 @@ def test_two_fingers_and_one(page: Page, viewer: Viewer) -> None:
       const at = (type, id, x, y) => pane.dispatchEvent(new PointerEvent(type,
         {pointerId: id, pointerType: 'touch', clientX: x, clientY: y, bubbles: true}));
       at('pointerdown', 1, 200, 300); at('pointerdown', 2, 260, 300);
-      for (let i = 1; i <= 10; i++) { at('pointermove', 1, 200 - 6 * i, 300); at('pointermove', 2, 260 + 6 * i, 300); }
+      for (let i = 1; i <= 10; i++) {
+        at('pointermove', 1, 200 - 6 * i, 300); at('pointermove', 2, 260 + 6 * i, 300);
+      }
       at('pointerup', 1, 140, 300); at('pointerup', 2, 320, 300);
     """
     page.run(touch)
@@ -225,7 +231,8 @@ def test_the_page_is_never_more_than_two_pictures_behind(
     look(page, viewer)
     page.run("window.held = []; const say = WebSocket.prototype.send;"
              "WebSocket.prototype.send = function (text) {"
-             " if (text.includes('seen') && window.held) window.held.push(() => say.call(this, text));"
+             " if (text.includes('seen') && window.held)"
+             " window.held.push(() => say.call(this, text));"
              " else say.call(this, text); }")  # fmt: skip
     for _ in range(6):
         drag(page, 15, 0)
@@ -277,14 +284,15 @@ def ask(viewer: Viewer, path: str, **headers: str) -> tuple[int, bytes, Any]:
 
 def test_only_who_has_the_address_may_look(viewer: Viewer) -> None:
     assert ask(viewer, "/")[0] == 403
-    assert ask(viewer, f"/?token={viewer.token[:-1]}x")[0] == 403
-    status, body, headers = ask(viewer, f"/?token={viewer.token}")
+    assert ask(viewer, f"/{viewer.token[:-1]}x/")[0] == 403
+    status, body, headers = ask(viewer, f"/{viewer.token}/")
     assert status == 200 and b"Live view" in body and viewer.token.encode() not in body
     assert "default-src 'none'" in headers["Content-Security-Policy"]
-    assert ask(viewer, f"/?token={viewer.token}", Host="evil.example:80")[0] == 403
-    assert ask(viewer, "/view.js")[0] == 200
-    assert ask(viewer, "/../server.py")[0] == 404
-    assert ask(viewer, "/socket")[0] == 403
+    assert ask(viewer, f"/{viewer.token}/", Host="evil.example:80")[0] == 403
+    assert ask(viewer, f"/{viewer.token}/view.js")[0] == 200
+    assert ask(viewer, "/view.js")[0] == 403
+    assert ask(viewer, f"/{viewer.token}/../server.py")[0] == 404
+    assert ask(viewer, f"/{viewer.token}/socket")[0] == 403
 
 
 def test_another_site_cannot_listen(viewer: Viewer) -> None:
@@ -292,7 +300,7 @@ def test_another_site_cannot_listen(viewer: Viewer) -> None:
     from websockets.exceptions import InvalidStatus
 
     async def tries(origin: str | None, token: str) -> Any:
-        where = f"ws://127.0.0.1:{viewer.port}/socket?token={token}"
+        where = f"ws://127.0.0.1:{viewer.port}/{token}/socket"
         async with connect(where, origin=origin, compression=None) as socket:  # type: ignore[arg-type]
             return json.loads(await socket.recv())
 
@@ -326,7 +334,7 @@ def test_what_is_no_message_ends_that_page_alone(viewer: Viewer) -> None:
     from websockets.exceptions import ConnectionClosed
 
     origin = f"http://127.0.0.1:{viewer.port}"
-    where = f"ws://127.0.0.1:{viewer.port}/socket?token={viewer.token}"
+    where = f"ws://127.0.0.1:{viewer.port}/{viewer.token}/socket"
 
     async def all_of_it() -> None:
         async with connect(where, origin=origin, compression=None) as good:  # type: ignore[arg-type]
@@ -353,12 +361,25 @@ def test_what_is_no_message_ends_that_page_alone(viewer: Viewer) -> None:
     asyncio.run(all_of_it())
 
 
-def test_lossless_is_lossless(sources: tuple[str, str]) -> None:
+def test_lossless_is_lossless() -> None:
     with RenderQueue(FieldBackend(field_of(200))) as queue:
         queue.update_camera(camera_at(0))
         picture = queue.wait(30, last=True)
     data = as_png(pixels_of(picture, "rgb"))
     assert np.array_equal(read_png(data), picture.drawn.passes["rgb"])
+
+
+def test_the_command_prints_an_address_that_opens_and_ends_in_peace(
+    sources: tuple[str, str],
+) -> None:
+    command = [sys.executable, "-m", "objaverse_render_addon.cli", "view", "--no-open", *sources]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        with urllib.request.urlopen(address) as answer:
+            assert b"Live view" in answer.read()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
 
 
 def test_what_cannot_be_shown_is_named(tmp_path: Path, sources: tuple[str, str]) -> None:

@@ -204,8 +204,8 @@ class Format:
             takes any.
         background: What trainers paint behind the object; sRGB in 0..1.
         may_keep_alpha: Whether trainers read pictures with and without alpha.
-        has_time: Whether it has a place for when a picture was taken; others refuse what moves.
         projections: Lenses that it has a place for.
+        has_time: Whether it has a place for when a picture was taken; others refuse what moves.
         modules: Importable names that writing needs, from the pip extra ``extra``.
     """
 
@@ -217,8 +217,8 @@ class Format:
     half_edge: ClassVar[float | None] = None
     background: ClassVar[tuple[float, float, float]] = (1.0, 1.0, 1.0)
     may_keep_alpha: ClassVar[bool] = False
-    has_time: ClassVar[bool] = False
     projections: ClassVar[tuple[str, ...]] = ("perspective",)
+    has_time: ClassVar[bool] = False
     modules: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
 

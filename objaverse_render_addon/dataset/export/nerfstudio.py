@@ -52,8 +52,8 @@ class Nerfstudio(Format):
         "--center-method none --auto-scale-poses False"
     )
     holds = ("rgb", "depth", "mask")
-    has_time = True
     projections = tuple(_MODELS)
+    has_time = True
 
     def holds_out(self, split: str) -> bool:  # noqa: ARG002
         """See :class:`.Format`: splits are of views."""

@@ -41,8 +41,9 @@ class SceneBackend:
     denoised and checked. Blender cannot be stopped within that last render nor within a sample:
     with two workers another picture begins meanwhile.
 
-    ``scene`` may have ``index``, the number of the job's view that it is (its noise), ``time``,
-    an animation frame, and ``values``, dotted paths of the job to other values.
+    ``scene`` may have ``values``, dotted paths of the job to other values; ``time``, an animation
+    frame; and ``view``, the number of the job's view that the camera is, whose noise it has then,
+    and which the last level shows as the job itself has it.
 
     Args:
         path: A 3D file.
@@ -111,12 +112,13 @@ class SceneBackend:
             values = dict(scene.get("values", {}))
             engine = self.job.with_values(values).engine
             worker.set(values)
-            shot = encode_shot(int(scene.get("index", 0)), camera, scene.get("time"))
+            view = scene.get("view")
+            shot = encode_shot(0 if view is None else int(view), camera, scene.get("time"))
             if level.samples == 0 and (drawn := worker.draft(shot)) is not None:
                 return None if should_stop() else drawn
             cycles, last = engine.engine == "cycles", level.samples >= self.samples
             if not cycles or (last and self.exact):
-                return None if should_stop() else worker.whole(shot, self.samples)
+                return None if should_stop() else worker.whole(shot, view, self.samples)
             return worker.refined(shot, max(level.samples, 1), should_stop)
 
     @contextmanager
@@ -197,10 +199,14 @@ class _Worker:
             return None
         return Drawn(arrays, 0)
 
-    def whole(self, shot: dict[str, Any], samples: int) -> Drawn:
+    def whole(self, shot: dict[str, Any], view: int | None, samples: int) -> Drawn:
         """As a data set has it."""
         self._shot = {}
-        request = Render(self.opened(), shots=[shot])
+        session = self.opened()
+        if view is not None and shot["time"] is None:
+            request = Render(session, views=[view])
+        else:
+            request = Render(session, shots=[shot])
         return Drawn(self._frame(request), samples)
 
     def refined(

@@ -61,7 +61,8 @@ class StoredBackend:
             / camera.intrinsics[0, 0]
             for camera in self.cameras
         ]
-        self._points = FieldBackend(field_of_points(cloud, max([voxel or 0.0, float(np.median(pixel))])))
+        spacing = max(voxel or 0.0, float(np.median(pixel)))
+        self._points = FieldBackend(field_of_points(cloud, spacing))
         first = [name for name in ("rgb", "depth", "mask") if name in (*stored, "rgb", "depth")]
         self.passes = tuple(dict.fromkeys([*first, *stored]))
 

@@ -3,8 +3,8 @@
 From the page, as text, one JSON object each:
 
 * ``camera``: ``number`` (counted by the page), ``width``, ``height``, ``intrinsics`` (nine numbers)
-  and ``camera_to_world`` (sixteen), both row by row, OpenGL axes; ``panes`` that it is for, all where
-  left out.
+  and ``camera_to_world`` (sixteen), both row by row, OpenGL axes; ``panes`` that it is for, all
+  where left out.
 * ``show``: ``pane`` and the name of a ``pass``.
 * ``seen``: ``pane``: one picture arrived and is on the screen.
 

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, Final, Self
-from urllib.parse import parse_qs, urlsplit
 
 from ...cameras import Camera
 from ...errors import MissingDependency, OutputBusy, RenderError
@@ -29,10 +28,10 @@ _AHEAD: Final = 2
 _REST: Final = 0.25
 """Seconds without another camera, after which the last picture comes without loss."""
 _FILES: Final = {
-    "/": ("index.html", "text/html"),
-    "/view.js": ("view.js", "text/javascript"),
-    "/motion.js": ("motion.js", "text/javascript"),
-    "/view.css": ("view.css", "text/css"),
+    "": ("index.html", "text/html"),
+    "view.js": ("view.js", "text/javascript"),
+    "motion.js": ("motion.js", "text/javascript"),
+    "view.css": ("view.css", "text/css"),
 }
 _LOCAL: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _POLICY: Final = "default-src 'none'; script-src 'self'; style-src 'self'; img-src blob: data:; "
@@ -133,7 +132,7 @@ class Viewer:
     @property
     def address(self) -> str:
         """What a browser opens."""
-        return f"http://127.0.0.1:{self.port}/?token={self.token}"
+        return f"http://127.0.0.1:{self.port}/{self.token}/"
 
     def wait(self) -> None:
         """Until it is closed, or interrupted."""
@@ -186,25 +185,23 @@ class Viewer:
 
     def _request(self, connection: Any, request: Any) -> Any:
         """The page's files; ``None`` for what is a websocket, and may be."""
-        split = urlsplit(request.path)
         host = request.headers.get("Host", "")
         if host.rpartition(":")[0] not in _LOCAL and host not in _LOCAL:
             # Somebody's name that leads here: another page would read ours.
             return _answer(connection, http.HTTPStatus.FORBIDDEN, "Not this name.")
-        token = parse_qs(split.query).get("token", [""])[0]
-        known = hmac.compare_digest(token.encode(), self.token.encode())
-        if split.path == "/socket":
-            if not known or request.headers.get("Origin") not in (f"http://{host}",):
-                return _answer(connection, http.HTTPStatus.FORBIDDEN, "Not you.")
-            return None
-        if split.path not in _FILES:
-            return _answer(connection, http.HTTPStatus.NOT_FOUND, "There is no such page.")
-        if split.path == "/" and not known:
+        token, _, name = request.path.partition("?")[0].lstrip("/").partition("/")
+        if not hmac.compare_digest(token.encode(), self.token.encode()):
             return _answer(
                 connection, http.HTTPStatus.FORBIDDEN,
                 "The address has a token that is printed where the viewer was started.",
             )  # fmt: skip
-        name, kind = _FILES[split.path]
+        if name == "socket":
+            if request.headers.get("Origin") != f"http://{host}":
+                return _answer(connection, http.HTTPStatus.FORBIDDEN, "Not from another page.")
+            return None
+        if name not in _FILES:
+            return _answer(connection, http.HTTPStatus.NOT_FOUND, "There is no such page.")
+        name, kind = _FILES[name]
         body = (resources.files(__package__) / "files" / name).read_bytes()
         return _answer(connection, http.HTTPStatus.OK, body, kind, f"connect-src ws://{host}")
 

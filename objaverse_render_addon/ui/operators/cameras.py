@@ -15,7 +15,7 @@ from ...timeline import frame_range
 from ...words import how_many
 from ..job_mapping import to_job
 from ..reports import fail
-from ..viewport import look_through, overlay, preview, results
+from ..viewport import live_view, look_through, overlay, preview, results
 from .common import output_folder
 
 __all__ = ["CLASSES"]
@@ -197,10 +197,37 @@ class OBJAVERSE_OT_look_through_camera(bpy.types.Operator):
             bpy.ops.ed.undo_push(message=self.bl_label)
 
 
+class OBJAVERSE_OT_live_view(bpy.types.Operator):
+    """Render the chosen view beside your work, better and better, and follow every setting"""
+
+    bl_idname = "objaverse.live_view"
+    bl_label = "Live View"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether there is an asset."""
+        if context.scene.objaverse.asset is None:
+            cls.poll_message_set("Import an asset first, or choose its collection")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Begin or end."""
+        if live_view.shown() is not None:
+            live_view.stop()
+            return {"FINISHED"}
+        try:
+            live_view.start(context)
+        except RenderError as error:
+            return fail(self, error)
+        return {"FINISHED"}
+
+
 CLASSES: Final = (
     OBJAVERSE_OT_sample_cameras,
     OBJAVERSE_OT_use_scene_cameras,
     OBJAVERSE_OT_preview_cameras,
     OBJAVERSE_OT_frame_rig,
     OBJAVERSE_OT_look_through_camera,
+    OBJAVERSE_OT_live_view,
 )

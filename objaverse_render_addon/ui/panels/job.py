@@ -16,7 +16,7 @@ from ...job import PATTERNS
 from .. import background, preferences
 from ..job_mapping import JOB_PROPERTIES, to_job
 from ..reports import in_panel_words
-from ..viewport import preview
+from ..viewport import live_view, preview
 from ..viewport.look_through import is_looking
 from ..widgets import Panel, allow_online, columns, progress, text, warnings
 
@@ -190,6 +190,16 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
         end = row.row(align=True)
         end.enabled = looking
         end.operator(look, text="", icon="X").action = "STOP"
+        live = live_view.shown()
+        row = self.layout.row(align=True)
+        row.use_property_split = False
+        row.operator(
+            "objaverse.live_view", icon="PAUSE" if live else "PLAY", depress=live is not None
+        )
+        if live is not None:
+            row.prop(context.window_manager.objaverse_live, "shown_pass", text="")
+            text(context, self.layout, live.said, "ERROR" if live.trouble else "INFO",
+                 alert=bool(live.trouble))  # fmt: skip
         column = self.layout.column(align=True)
         column.operator("objaverse.sample_cameras", icon="OUTLINER_OB_CAMERA")
         column.operator("objaverse.use_scene_cameras", icon="CAMERA_DATA")

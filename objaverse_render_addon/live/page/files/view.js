@@ -3,7 +3,6 @@
 import { Motion, frustum, seen } from "./motion.js";
 
 const $ = (id) => document.getElementById(id);
-const token = new URLSearchParams(location.search).get("token") || "";
 const MOST = 1280;  // Pixels of a picture's longer side.
 
 let socket, motion, panes = [], cameras = [], chosen = -1;
@@ -18,7 +17,7 @@ function say(text, bad = false) {
 // --- The line -----------------------------------------------------------------------------------
 
 function connect() {
-  socket = new WebSocket(`ws://${location.host}/socket?token=${encodeURIComponent(token)}`);
+  socket = new WebSocket(`ws://${location.host}${location.pathname}socket`);
   socket.binaryType = "arraybuffer";
   socket.onmessage = ({ data }) => (typeof data === "string" ? told(JSON.parse(data)) : came(data));
   socket.onclose = ({ code, reason }) => {

@@ -151,8 +151,8 @@ class Renderer:
     def geometry(self, shots: Iterable[Shot]) -> Iterator[tuple[Frame, _Rendered]]:
         """Render the geometry of shots, one after the other.
 
-        What is before and after shots is rendered too where it has to be known what hides what, each
-        once: in the order of time, which takes longer to change than the view.
+        What is before and after shots is rendered too where it has to be known what hides what,
+        each once: in the order of time, which takes longer to change than the view.
 
         Yields:
             A frame without arrays, and what :meth:`read_geometry` reads them from.

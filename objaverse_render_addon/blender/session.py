@@ -288,10 +288,10 @@ class Session:
 
     def files(self) -> dict[str, bytes]:
         """Names and contents of what lies beside the pictures."""
-        data = None
-        if self.job.files.rig:
-            frames = self.stage.timeline.frames or [self.stage.frame]
-            data = rig_of(self.stage, self.asset, frames)
+        if self.asset is None or not self.job.files.rig:
+            return {}
+        frames = self.stage.timeline.frames or [self.stage.frame]
+        data = rig_of(self.stage, self.asset, frames)
         if data is None:
             return {}
         self.asset.record["rig"] = RIG

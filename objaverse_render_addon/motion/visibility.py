@@ -1,4 +1,4 @@
-"""Whether points of a surface are seen at another time: the depth there, and rays where it is odd."""
+"""Whether points of a surface are seen at another time: by the depth there, or by rays."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ an armature moves, so that where a point goes, and what hides it, can be worked 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -227,7 +228,7 @@ def test_flow_scene_flow_and_occlusion_are_those_of_closed_formulas(
                     continue
                 points, then = where(BODIES, frame, names, key.time)
                 camera = cameras[key.time]
-                target, depth = camera.project(then)
+                target, _ = camera.project(then)
                 expected = target - frame.camera.project(points)[0]
                 assert np.abs(flow - expected).max() < 1e-3
                 # The flow that the eye sees, of the pixel's very centre.
@@ -260,7 +261,7 @@ def test_what_stands_still_has_zero_flow_to_the_bit(bodies: Path) -> None:
 
 def test_warping_a_frame_with_flow_gives_the_next_frames_positions(bodies: Path) -> None:
     with opened(bodies, scenes.lens(48, (160, 160)), "1:13:3", orbiting) as (_, frames):
-        for now, then in zip(frames, frames[1:], strict=False):
+        for now, then in itertools.pairwise(frames):
             visible = (now.passes["occlusion_forward"] == 0) & (now.passes["mask"] == 1)
             rows, columns = np.nonzero(visible)
             flow = now.passes["flow_forward"][visible]

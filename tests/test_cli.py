@@ -181,6 +181,7 @@ VALUES = [
     ("--passes", "rgb, object-index,", "pixels.passes", ["rgb", "object_index"]),
     ("--normal-space", "world", "pixels.normal_space", "world"),
     ("--tracks", "12", "pixels.tracks", 12),
+    ("--rig", None, "files.rig", True),
     ("--classes", "collection", "pixels.classes", "collection"),
     ("--class-property", "kind", "pixels.class_property", "kind"),
     ("--class-table", "classes.csv", "pixels.class_table", "classes.csv"),

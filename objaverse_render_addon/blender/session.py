@@ -26,6 +26,8 @@ from .raster import RasterLane
 from .realizing import realized
 from .refining import Refining
 from .renderer import Renderer
+from .rig import FILE as RIG
+from .rig import rig_of
 from .stage import BOUNCES, Stage
 
 __all__ = ["Session"]
@@ -286,6 +288,17 @@ class Session:
             "warnings": self.warnings,
             "seconds": dict(self.stage.watch.seconds),
         }
+
+    def files(self) -> dict[str, bytes]:
+        """Names and contents of what lies beside the pictures."""
+        if self.asset is None or not self.job.files.rig:
+            return {}
+        frames = self.stage.timeline.frames or [self.stage.frame]
+        data = rig_of(self.stage, self.asset, frames)
+        if data is None:
+            return {}
+        self.asset.record["rig"] = RIG
+        return {RIG: data}
 
     def _witness_record(self) -> dict[str, Any]:
         if self.witness is None:

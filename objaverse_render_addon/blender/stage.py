@@ -616,7 +616,9 @@ class Stage:
             with self._clocks_at(frame):
                 self._things[frame] = self._onlooker.look(
                     self.timeline.moment(frame),
-                    lambda graph: things(graph, ids, shapes=shapes, still=still),
+                    lambda graph: things(
+                        graph, ids, shapes=shapes, still=still, see_through=self.alpha.see_through
+                    ),
                     elsewhen=frame != self.frame,
                 )
         return self._things[frame]

@@ -129,7 +129,8 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
         session = _open(worker, request, turn)
 
         def facts() -> dict[str, Any]:
-            found = session.facts()
+            files = session.files()
+            found = {**session.facts(), "files": files}
             found["engine"]["sandbox"] = os.environ.get(STANDS, "")
             return found
 

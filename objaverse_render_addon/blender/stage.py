@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ..assets.formats import inspect_file
 from ..cameras import Camera, View
+from ..cameras.bounding import bounding_sphere, outermost
 from ..errors import NoGeometry
 from ..frame import Bounds
 from ..job import AssetRules, RenderJob
@@ -271,10 +272,14 @@ class Stage:
     def _changed(self) -> None:
         self._together = None
 
-    def edited(self) -> None:
-        """What is on it was moved, hidden or changed: it is measured again."""
-        for asset in self.assets.values():
-            asset.placed = True
+    def edited(self, *, unknown: bool = False) -> None:
+        """What is on it was moved, hidden or changed.
+
+        Args:
+            unknown: Whether somebody else did it, so that no asset is known to be whole.
+        """
+        for asset in self.assets.values() if unknown else ():
+            asset.whole = False
         self._changed()
 
     @property
@@ -289,19 +294,36 @@ class Stage:
 
     def _extent(self) -> tuple[Bounds, npt.NDArray[np.float64]]:
         if self._together is None:
-            if len(self.assets) == 1:
-                (asset,) = self.assets.values()
-                if not asset.placed and asset.frame == self.frame:
-                    normal = asset.normalization
-                    self._together = normal.bounds, normal.points
-            if self._together is None:
-                try:
-                    together = self._measure()
-                except NoGeometry:
-                    self._together = _NOTHING
-                    return self._together
-                self._together = bounds_of(together), together.points
+            self._together = self._known() or self._measured()
         return self._together
+
+    def _known(self) -> tuple[Bounds, npt.NDArray[np.float64]] | None:
+        """From what each asset was measured as, where it was only moved since: that is fast."""
+        shown = [one for one in self.assets.values() if not one.collection.hide_render]
+        if not all(asset.whole and asset.frame == self.frame for asset in shown):
+            return None
+        if not shown:
+            return _NOTHING
+        normal = shown[0].normalization
+        if len(shown) == 1 and not shown[0].placed:
+            return normal.bounds, normal.points
+        clouds = []
+        for asset in shown:
+            stands = np.eye(4) if asset.stands is None else np.array(asset.stands)
+            clouds.append(asset.normalization.points @ stands[:3, :3].T + stands[:3, 3])
+        exact = all(asset.normalization.bounds.exact for asset in shown)
+        return _around(np.concatenate(clouds), exact=exact)
+
+    def _measured(self) -> tuple[Bounds, npt.NDArray[np.float64]]:
+        if not all(asset.whole for asset in self.assets.values()):
+            # Parts of assets were moved, maybe for every frame: the boxes of the parts will do.
+            corners = self._look(_corners_of)
+            return _around(corners, exact=False) if len(corners) else _NOTHING
+        try:
+            together = self._measure()
+        except NoGeometry:
+            return _NOTHING
+        return bounds_of(together), together.points
 
     def _look(self, task: Callable[[Any], Any]) -> Any:
         return self._onlooker.look(self.frame, task)
@@ -505,3 +527,26 @@ class Stage:
                 denoising_prefilter="FAST",
                 denoising_quality="FAST",
             )
+
+
+def _around(
+    points: npt.NDArray[np.float64], *, exact: bool
+) -> tuple[Bounds, npt.NDArray[np.float64]]:
+    """Bounds of points that are a hull to within 0.2 % of its radius."""
+    few = points if len(points) <= 1000 else outermost(points)
+    center, radius = bounding_sphere(few)
+    low, high = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return Bounds(tuple(low), tuple(high), tuple(center.tolist()), 1.002 * radius, exact), points
+
+
+def _corners_of(graph: Any) -> npt.NDArray[np.float64]:
+    """(N, 3) corners of the boxes of all that renders, world coordinates."""
+    corners = []
+    for instance in graph.object_instances:
+        obj = instance.object
+        if (instance.show_self or instance.show_particles) and obj.visible_camera:
+            if obj.type in ("EMPTY", "LIGHT", "CAMERA", "ARMATURE"):
+                continue
+            stands = np.array(instance.matrix_world)
+            corners.append(np.array(obj.bound_box) @ stands[:3, :3].T + stands[:3, 3])
+    return np.concatenate(corners) if corners else np.empty((0, 3))

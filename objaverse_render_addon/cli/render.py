@@ -86,7 +86,7 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
     group.add_argument(
         "--timeout", type=number_from(0, above=True), default=300.0, metavar="S",
-        help="per asset (default: 300)",
+        help="per asset, of animations per 32 frames (default: 300)",
     )
     group.add_argument(
         "--max-memory", type=number_from(0), metavar="GIB",

@@ -2,7 +2,8 @@
 
 :func:`start` starts workers on this machine, :func:`connect` reaches those of a server
 (``objaverse-render serve``). Both give something that opens scenes (:class:`.session.Session`).
-No Blender is needed in this process.
+:class:`.queue.RenderQueue` gives pictures while a camera moves, of scenes, finished assets and
+trained fields; :mod:`.page` shows them in a browser. No Blender is needed in this process.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .frames import LiveFrame
     from .pool import Pool, start
+    from .queue import RenderQueue
     from .remote import Connection, connect
     from .session import Session
     from .shots import look_at, orbit, perspective
 
 __all__ = [
-    "Connection", "LiveFrame", "Pool", "Session", "connect", "look_at", "orbit", "perspective",
-    "start",
+    "Connection", "LiveFrame", "Pool", "RenderQueue", "Session", "connect", "look_at", "orbit",
+    "perspective", "start",
 ]  # fmt: skip
 
 _HOME = {
-    "Connection": "remote", "LiveFrame": "frames", "Pool": "pool", "Session": "session",
+    "Connection": "remote", "LiveFrame": "frames", "Pool": "pool", "RenderQueue": "queue",
+    "Session": "session",
     "connect": "remote", "look_at": "shots", "orbit": "shots", "perspective": "shots",
     "start": "pool",
 }  # fmt: skip

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..cameras import Camera, intrinsics_from_fov
+from ..cameras import Camera, intrinsics_of
 from ..errors import InvalidEdit, InvalidJob, StaleFrame
 from ..frame import FrameSink
 from ..job import RenderJob
@@ -256,7 +256,7 @@ class Session:
         if intrinsics is not None:
             matrix = np.array(intrinsics, dtype=np.float64)
         elif fov is not None:
-            matrix = intrinsics_from_fov(fov, width, height, 1.0, shift)
+            matrix = intrinsics_of("perspective", fov, (width, height), 1.0, shift)
         else:
             matrix = np.array([
                 [focal_px, 0, width * (0.5 + shift[0])],

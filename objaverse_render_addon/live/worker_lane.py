@@ -305,3 +305,4 @@ class _Meant:
 
     normal_space: str
     opaque: bool
+    radial: bool = False

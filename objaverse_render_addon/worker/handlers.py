@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..dataset import metadata
-from ..dataset.previews import Previews
+from ..dataset.blocks import FRAMES, Blocks
 from ..dataset.writer import DatasetWriter
 from ..errors import AccessRefused, Interrupted, InvalidEdit, StaleFrame, UnknownRequest
+from ..files import file_sha256
 from ..frame import Frame, FrameSink, Tee
 from ..job import RenderJob
 from ..stage_edits import Place, SetLight, SetTime, Show
@@ -40,6 +41,7 @@ from .protocol import (
     Inspect,
     Open,
     Opened,
+    Refine,
     Render,
     RenderAsset,
     Rendered,
@@ -51,6 +53,7 @@ from .shots import decode_shot
 
 if TYPE_CHECKING:
     from ..blender.session import Session
+    from ..dataset.previews import Previews
 
 __all__ = ["HANDLERS", "Turn", "Worker", "blenders_folder"]
 
@@ -130,24 +133,34 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
             found["engine"]["sandbox"] = os.environ.get(STANDS, "")
             return found
 
+        shots = session.shots()
+        total = len(shots)
+        blocks = None
+        if job.time.frames is not None and total > FRAMES:
+            made_of = (session.made_of, job.fingerprint(), file_sha256(Path(request.path)), total)
+            blocks = Blocks(Path(request.out), request.asset_id, repr(made_of), total)
+        earlier = blocks.views if blocks is not None else []
         # However the work was split up, the same data are the same files: the job as asked for.
         writer = DatasetWriter(
             Path(request.out), request.asset_id, job,
             path=Path(request.path), source=request.source, known=request.provenance,
-            scratch=worker.scratch, facts=facts, started=started,
+            scratch=worker.scratch, facts=facts, started=started, blocks=blocks,
+            shape=session.shape,
         )  # fmt: skip
         worker.using(writer)
         sinks: list[FrameSink] = [writer]
-        total = len(session.views)
         previews = None
         if request.previews:
+            from ..dataset.previews import Previews
+
             previews = Previews(Path(request.previews), request.asset_id, job, total)
             sinks.append(previews)
-        sinks.append(_Told(request.asset_id, total, previews, turn))
+        sinks.append(_Told(request.asset_id, len(earlier), total, previews, turn))
         turn.send(Stage(request.asset_id, "render"))
         pipeline.deliver(
-            session.renderer, session.shots(), Tee(*sinks), useful=True, canceled=turn.canceled
-        )
+            session.renderer, shots[len(earlier) :], Tee(*sinks), useful=True,
+            canceled=turn.canceled, earlier=earlier,
+        )  # fmt: skip
         worker.close(writer)
         if previews is not None:
             previews.close()
@@ -170,13 +183,17 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
 class _Told(FrameSink):
     """A sink that says what was done with a frame."""
 
-    def __init__(self, asset_id: str, total: int, previews: Previews | None, turn: Turn) -> None:
+    def __init__(
+        self, asset_id: str, given: int, total: int, previews: Previews | None, turn: Turn
+    ) -> None:
         self._asset_id, self._total, self._previews, self._turn = asset_id, total, previews, turn
+        self._given = given
 
-    def frame(self, frame: Frame) -> None:
+    def frame(self, _: Frame) -> None:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""
         newest = self._previews.newest if self._previews is not None else ""
-        self._turn.send(FrameDone(self._asset_id, frame.view.index, self._total, newest))
+        self._turn.send(FrameDone(self._asset_id, self._given, self._total, newest))
+        self._given += 1
 
 
 def open_scene(worker: Worker, request: Open, turn: Turn) -> Answer:
@@ -247,6 +264,41 @@ def render(worker: Worker, request: Render, turn: Turn) -> Answer:
     return Rendered(len(shots))
 
 
+def refine(worker: Worker, request: Refine, turn: Turn) -> Answer:
+    """Render a piece of a shot, and send what there is of it."""
+    session, shot = worker.opened(request.session), decode_shot(request.shot)
+    if request.count:
+        session.refining.add(shot, request.first, request.count)
+    if request.give:
+        frame = session.refining.frame() if request.count else session.refining.draft(shot)
+        arrays = {
+            name: frame.passes[name] for name in session.job.pixels.passes if name in frame.passes
+        }
+        lane = session.lane_record("exact" if request.count else "raster")
+        record = metadata.view_record(frame, session.job)
+        ready = FrameReady(frame.view.index, record, [], session.state, lane)
+        _send_arrays(worker, turn, ready, arrays, inline=request.inline)
+    return Rendered(int(request.give))
+
+
+def _send_arrays(
+    worker: Worker, turn: Turn, ready: FrameReady, arrays: dict[str, Any], *, inline: bool
+) -> None:
+    """Send a frame, its arrays behind it or in a file in memory."""
+    payloads: Sequence[memoryview] = ()
+    if inline:
+        import numpy as np
+
+        buffers = described(arrays)
+        payloads = [
+            np.ascontiguousarray(array, dtype=buffer.dtype).data.cast("B")
+            for buffer, array in zip(buffers, arrays.values(), strict=True)
+        ]
+    else:
+        buffers = store_arrays(arrays, worker.next_file())
+    turn.send(replace(ready, buffers=buffers), payloads)
+
+
 class _Sent(FrameSink):
     """A sink that sends frames to whoever asked."""
 
@@ -261,7 +313,6 @@ class _Sent(FrameSink):
             frame.view.index, metadata.view_record(frame, self._job), [], self._state,
             self._session.lane_record(self._request.lane),
         )  # fmt: skip
-        payloads: Sequence[memoryview] = ()
         slots, ring = self._request.slots, self._worker.ring
         if slots is not None and ring is not None:
             put = ring.write(arrays, slots, self._turn.canceled)
@@ -272,17 +323,7 @@ class _Sent(FrameSink):
                 return
             if self._turn.canceled():
                 raise Interrupted("Cancelled.")
-        if self._request.inline:
-            import numpy as np
-
-            buffers = described(arrays)
-            payloads = [
-                np.ascontiguousarray(array, dtype=buffer.dtype).data.cast("B")
-                for buffer, array in zip(buffers, arrays.values(), strict=True)
-            ]
-        else:
-            buffers = store_arrays(arrays, self._worker.next_file())
-        self._turn.send(replace(ready, buffers=buffers), payloads)
+        _send_arrays(self._worker, self._turn, ready, arrays, inline=self._request.inline)
 
 
 def inspect(worker: Worker, request: Inspect, _: Turn) -> Answer:
@@ -344,6 +385,7 @@ HANDLERS: Final[dict[type, Callable[[Worker, Any, Turn], Answer]]] = {
     Open: open_scene,
     Set: set_values,
     Render: render,
+    Refine: refine,
     Change: change,
     Inspect: inspect,
     Call: call,

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, TypeAlias
 
 __all__ = [
     "MODULES",
+    "NICE",
     "NO_STATE",
     "PROTOCOL",
     "RING",
@@ -45,6 +46,7 @@ __all__ = [
     "Open",
     "Opened",
     "Quit",
+    "Refine",
     "Render",
     "RenderAsset",
     "Rendered",
@@ -66,6 +68,8 @@ MODULES = "OBJAVERSE_RENDER_MODULES"
 """Environment variable: modules whose functions may be called (:class:`Call`), with commas."""
 SCRATCH = "OBJAVERSE_RENDER_SCRATCH"
 """Environment variable that tells a worker its folder for temporary images from the start."""
+NICE = "OBJAVERSE_RENDER_NICE"
+"""Environment variable that tells a worker how far to stand back for other programs."""
 
 
 # --- Requests -----------------------------------------------------------------------------------
@@ -231,6 +235,29 @@ class Attach:
 
 
 @dataclass(frozen=True, slots=True)
+class Refine:
+    """Render a piece of a shot of an open scene; answered by FrameReady where it is wanted, then
+    Rendered or Failed.
+
+    Attributes:
+        shot: As in :class:`Render`.
+        first: Sample that it begins with; 0 begins the shot.
+        count: How many; 0 for a draft, which a rasterizer draws and which has the passes that it
+            can.
+        give: Whether the frame is sent, as all samples so far make it.
+        inline: As in :class:`Render`.
+    """
+
+    kind: ClassVar[str] = "refine"
+    session: int
+    shot: dict[str, Any]
+    first: int
+    count: int
+    give: bool = True
+    inline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Inspect:
     """Ask what is on the stage of an open scene; answered by Described or Failed."""
 
@@ -300,6 +327,7 @@ Request: TypeAlias = (
     | Render
     | Attach
     | More
+    | Refine
     | Inspect
     | Call
     | Close
@@ -343,9 +371,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class FrameDone:
-    """A view was rendered, checked and written.
+    """A frame was rendered, checked and written.
 
     Attributes:
+        index: How many were before it.
+        total: How many there will be.
         preview: Path of its PNG, where previews were asked for.
     """
 

@@ -151,11 +151,13 @@ class Supervisor:
         request: Request,
         timeout: float,
         on_answer: Callable[[Received], None] = lambda _: None,
+        renew: int = 0,
     ) -> Received:
         """Have a request answered.
 
         Args:
             timeout: Seconds that it may take.
+            renew: Answers before the last for which it may take as long again; never where 0.
             on_answer: Called with the answers before the last.
 
         Returns:
@@ -169,7 +171,7 @@ class Supervisor:
         self._canceled = None
         try:
             self._request = worker.send(request)
-            answer = self._converse(worker, timeout, on_answer)
+            answer = self._converse(worker, timeout, on_answer, renew)
         except RenderError:
             self.abandon()
             raise
@@ -184,9 +186,13 @@ class Supervisor:
         return answer
 
     def _converse(
-        self, worker: WorkerProcess, timeout: float, on_answer: Callable[[Received], None]
+        self,
+        worker: WorkerProcess,
+        timeout: float,
+        on_answer: Callable[[Received], None],
+        renew: int,
     ) -> Received:
-        deadline = time.monotonic() + timeout
+        deadline, progress = time.monotonic() + timeout, 0
         number = self._request
 
         def watch() -> None:
@@ -211,6 +217,9 @@ class Supervisor:
             if ends(answer.message):
                 return answer
             on_answer(answer)
+            progress += 1
+            if renew and progress % renew == 0:
+                deadline = time.monotonic() + timeout
 
     def cancel(self, grace: float = _GRACE) -> None:
         """End the request in hand, from any thread; the worker stays if it can.

@@ -149,14 +149,15 @@ class Session:
         """One of the views, where it is at a frame."""
         return self._moving[time][index] if self._moving else self.views[index]
 
-    def changed(self, *, geometry: bool) -> None:
+    def changed(self, *, geometry: bool, unknown: bool = False) -> None:
         """What is on the stage was changed.
 
         Args:
             geometry: Whether anything may be elsewhere now, or of another shape.
+            unknown: Whether nobody here knows what.
         """
         if geometry:
-            self.stage.edited()
+            self.stage.edited(unknown=unknown)
             self.geometry += 1
             # The file has it otherwise.
             self.witness = self.renderer.witness = None

@@ -350,7 +350,7 @@ def call(worker: Worker, request: Call, __: Turn) -> Answer:
         raise UnknownRequest(f"{module} has no function {name}.")
     session.state = NO_STATE
     result = function(session, **request.arguments)
-    session.changed(geometry=True)
+    session.changed(geometry=True, unknown=True)
     session.state = request.state
     return Described({"result": _plain(result)})
 

@@ -63,14 +63,15 @@ class Backend(Protocol):
     threads at once; ``workers`` says how many it bears.
 
     Attributes:
-        samples: The most that a pixel gets; 1 where samples mean nothing.
         passes: Names of what it can draw.
         workers: Threads that may call :meth:`render` at once.
     """
 
-    samples: int
     passes: tuple[str, ...]
     workers: int
+
+    def samples(self, scene: Mapping[str, Any]) -> int:
+        """The most that a pixel gets; 1 where samples mean nothing."""
 
     def render(
         self,

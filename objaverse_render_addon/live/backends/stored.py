@@ -38,7 +38,6 @@ class StoredBackend:
         MissingPass: Nothing is stored that says where the surface is.
     """
 
-    samples = 1
     workers = 1
 
     def __init__(self, asset: AssetReader) -> None:
@@ -72,6 +71,11 @@ class StoredBackend:
         space = self._asset.metadata.get("passes", {}).get("normal", {}).get("space", "camera")
         for index, camera in enumerate(self.cameras):
             yield Sighting(index, camera, self._asset.read(index, names), str(space))
+
+    def samples(self, scene: Mapping[str, Any]) -> int:
+        """See :class:`.Backend`."""
+        del scene
+        return 1
 
     def render(
         self,

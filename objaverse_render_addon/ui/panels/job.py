@@ -16,8 +16,7 @@ from ...job import PATTERNS
 from .. import background, preferences
 from ..job_mapping import JOB_PROPERTIES, to_job
 from ..reports import in_panel_words
-from ..viewport import preview
-from ..viewport import live_view
+from ..viewport import live_view, preview
 from ..viewport.look_through import is_looking
 from ..widgets import Panel, allow_online, columns, progress, text, warnings
 

@@ -2,7 +2,7 @@
 #
 #   make demo          render a sample asset, and say where its contact sheet lies
 #   make test          run the whole test suite
-#   make test-long     run the tests that take minutes each
+#   make test-long     what takes minutes: hundreds of kills, hostile inputs, ten thousand frames
 #   make test-matrix   run the core tests on every supported Blender, 4.2 to 5.2
 #   make test-torch    run the tests that need PyTorch, where it can be installed
 #   make test-window   try the extension in installed Blenders, with mouse and keys (Linux, as root)

@@ -34,6 +34,7 @@ __all__ = [
     "InvalidGeometry",
     "InvalidJob",
     "InvalidList",
+    "LeavesPicture",
     "LedgerDamaged",
     "MissingDependency",
     "MissingLibraries",
@@ -55,12 +56,14 @@ __all__ = [
     "SceneLost",
     "SourceNotFound",
     "StaleFrame",
+    "StillAnimation",
     "TruncatedFile",
     "UnexpectedError",
     "UnknownRequest",
     "UnsafeData",
     "UnsupportedExtension",
     "UnsupportedFormat",
+    "UploadFailed",
     "WorkerCrashed",
     "WorkerStartFailed",
     "WorkerTimeout",
@@ -303,6 +306,20 @@ class ClippedPictures(RenderError):
     exit_code = 31
 
 
+class StillAnimation(RenderError):
+    """Frames were asked for, and they all show the same."""
+
+    reason = "still-animation"
+    exit_code = 35
+
+
+class LeavesPicture(RenderError):
+    """At some frame the object is in no view."""
+
+    reason = "leaves-picture"
+    exit_code = 36
+
+
 class CheckFailed(RenderError):
     """The written data contradict themselves."""
 
@@ -357,6 +374,13 @@ class LedgerDamaged(RenderError):
 
     reason = "ledger-damaged"
     exit_code = 45
+
+
+class UploadFailed(RenderError):
+    """Where files are sent refuses them, or cannot be reached."""
+
+    reason = "upload-failed"
+    exit_code = 46
 
 
 class DuplicateAsset(RenderError):

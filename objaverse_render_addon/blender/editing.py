@@ -14,7 +14,7 @@ from mathutils import Matrix
 
 from ..errors import InvalidEdit
 from ..job import AssetRules
-from ..worker.edits import (
+from ..stage_edits import (
     AddAsset,
     AddLight,
     AddMesh,
@@ -59,7 +59,7 @@ class Editor:
         """Make some changes, one after the other.
 
         Args:
-            edits: As :func:`..worker.edits.encode_edit` writes them.
+            edits: As :func:`..stage_edits.encode_edit` writes them.
 
         Returns:
             What each brought.

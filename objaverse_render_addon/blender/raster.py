@@ -129,7 +129,7 @@ class RasterLane:
         job = self._session.job
         frame = Frame(seen, normal_space=job.pixels.normal_space)
         frame.opaque = job.lighting.background is not None
-        channels = self._shoot(seen.camera, flat=False)
+        channels = self._shoot(flat=False)
         raw = channels["Depth.Z"]
         valid = np.isfinite(raw) & (raw > 0) & (raw < _BEYOND)
         depth = np.where(valid, raw, np.float32(0)).astype(np.float32)
@@ -151,11 +151,11 @@ class RasterLane:
         if "distance" in wanted:
             passes["distance"] = (depth * seen.camera.stretch()).astype(np.float32)
         if "object_index" in wanted:
-            passes["object_index"] = self._ids(seen.camera, valid)
+            passes["object_index"] = self._ids(valid)
         frame.passes = passes
         return frame
 
-    def _ids(self, camera: Camera, valid: npt.NDArray[np.bool_]) -> Array:
+    def _ids(self, valid: npt.NDArray[np.bool_]) -> Array:
         colored = []
         for asset in self._stage.assets.values():
             for obj in asset.contents["objects"]:
@@ -164,7 +164,7 @@ class RasterLane:
                     digits = (obj.pass_index >> 16, obj.pass_index >> 8 & 255, obj.pass_index & 255)
                     obj.color = (*(digit / 255 for digit in digits), 1.0)
         try:
-            channels = self._shoot(camera, flat=True)
+            channels = self._shoot(flat=True)
         finally:
             # Materials may look at the colour of their object.
             for obj, color in colored:
@@ -175,7 +175,7 @@ class RasterLane:
         ids = (red << 16) + (green << 8) + blue
         return np.where(valid, ids, 0).astype(np.uint16)
 
-    def _shoot(self, camera: Camera, *, flat: bool) -> dict[str, Array]:
+    def _shoot(self, *, flat: bool) -> dict[str, Array]:
         scene, source = self._scene, self._stage.scene
         render, shading = scene.render, scene.display.shading
         for name in ("resolution_x", "resolution_y", "pixel_aspect_x", "pixel_aspect_y"):

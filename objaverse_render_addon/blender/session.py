@@ -10,16 +10,20 @@ from typing import Any
 
 import bpy
 
-from ..cameras import Rig, View, sample_views
+from .. import __version__
+from ..cameras import Rig, View, keyed_views, sample_views
+from ..dataset.shape_files import ShapeFiles, held
 from ..errors import InvalidJob
-from ..frame import Shot
+from ..frame import Shot, linked
 from ..job import RenderJob
-from ..witness import Witness
+from ..shape.distance import need_library
+from ..witness import HeldSurface, Witness
 from ..words import how_many
 from .asset import Asset
 from .devices import Device, used_device
 from .editing import Editor
 from .raster import RasterLane
+from .realizing import realized
 from .refining import Refining
 from .renderer import Renderer
 from .stage import BOUNCES, Stage
@@ -73,9 +77,37 @@ class Session:
             self.witness = Witness(
                 path, self.asset.kind, moved.scale, moved.translation, self.job.seed
             )
+        self.shape: ShapeFiles | None = None
+        self._held: HeldSurface | None = None
+        if self.job.files.geometry_files and self.asset is not None:
+            self._realize(self.asset)
         self.settle()
         self.editor, self.raster, self.refining = Editor(self), RasterLane(self), Refining(self)
         self.stage.watch.add("prepare", since)
+
+    def _realize(self, asset: Asset) -> None:
+        """Take the surface's triangles, as they are rendered."""
+        since = time.perf_counter()
+        if "sdf" in self.job.files.geometry_files:
+            need_library()
+        bounds = asset.normalization.bounds
+        with realized(asset, self.stage.see) as found:
+            glb = None
+            if "mesh" in self.job.files.geometry_files:
+                path = self.scratch / "mesh.glb"
+                try:
+                    found.write_glb(path)
+                    glb = path.read_bytes()
+                finally:
+                    path.unlink(missing_ok=True)
+            self._held = held(found.mesh, self.job.seed)
+            self.shape = ShapeFiles(self.asset_id, found.mesh, glb, self.job, bounds)
+        if found.mesh.unmeshed:
+            self.stage.warnings.append(
+                f"not-in-mesh: {', '.join(found.mesh.unmeshed)} of the asset renders and is in no "
+                "file of its surface."
+            )
+        self.stage.watch.add("geometry_files", since)
 
     def settle(self) -> None:
         """Make materials, views and renderer what the job and the assets on the stage need."""
@@ -87,10 +119,31 @@ class Session:
             if self.job.asset.normalize == "none":
                 center = normalization.before.center.tolist()
                 rig = Rig((center[0], center[1], center[2]), normalization.before.longest_edge / 2)
-        self.views: list[View] = sample_views(self.job, self.asset_id, points, rig)
+        self._moving = self._views_over_time()
+        self.views: list[View]
+        if self._moving:
+            self.views = next(iter(self._moving.values()))
+        else:
+            frames = max(1, len(self.stage.timeline.frames))
+            self.views = sample_views(self.job, self.asset_id, points, rig, frames)
         self.renderer = Renderer(
-            self.stage, self.asset_id, self.scratch, self.witness
+            self.stage, self.asset_id, self.scratch, self.witness, self._held
         )
+
+    def _views_over_time(self) -> dict[int, list[View]]:
+        """Views that stand elsewhere at other times, by frame; nothing where they do not."""
+        stage, rules = self.stage, self.job.cameras
+        times = stage.timeline.frames or (stage.frame,)
+        if stage.cameras is not None and self.asset is not None:
+            moved = self.asset.normalization
+            return {at: stage.cameras.views(at, moved.scale, moved.translation) for at in times}
+        if rules.pattern == "file" and rules.file:
+            return keyed_views(rules.file, self.job.pixels.resolution, times, rules.views)
+        return {}
+
+    def _view(self, index: int, time: int) -> View:
+        """One of the views, where it is at a frame."""
+        return self._moving[time][index] if self._moving else self.views[index]
 
     def changed(self, *, geometry: bool) -> None:
         """What is on the stage was changed.
@@ -115,31 +168,53 @@ class Session:
             InvalidJob: There is no such field or value, or it would need the file again.
         """
         job = self.job.with_values(dict(values)).resolved()
-        fixed = (job.asset, job.lighting, job.engine.device, job.engine.threads)
-        if fixed != (
-            self.job.asset, self.job.lighting, self.job.engine.device, self.job.engine.threads,
+        ours = self.job
+        if (self.stage.cameras is not None or job.cameras.pattern == "scene") and (
+            job.cameras, job.pixels.resolution
+        ) != (ours.cameras, ours.pixels.resolution):
+            raise InvalidJob(
+                "The file's own cameras, and the size of their pictures, belong to a scene from "
+                "its start.",
+                hint="Open it again with another job.",
+            )
+        if (job.asset, job.time, job.lighting, job.engine.device, job.engine.threads) != (
+            ours.asset, ours.time, ours.lighting, ours.engine.device, ours.engine.threads,
         ):  # fmt: skip
             raise InvalidJob(
-                "asset, lighting, engine.device and engine.threads belong to a scene from its "
-                "start.",
+                "asset, time, lighting, engine.device and engine.threads belong to a scene from "
+                "its start.",
                 hint="Open it again with another job.",
             )
         self.job = job
         self.settle()
 
     def shots(self, views: Iterable[int] | None = None) -> list[Shot]:
-        """Of some of the job's views, or of all.
+        """Of some of the job's views, or of all: each at all its times, one time after the other.
 
         Raises:
             InvalidJob: There is no view of this number.
         """
-        if views is None:
-            return [Shot(view) for view in self.views]
-        wanted = list(views)
+        wanted = list(range(len(self.views)) if views is None else views)
         for index in wanted:
             if not 0 <= index < len(self.views):
                 raise InvalidJob(f"There is no view {index}; the job has {len(self.views)}.")
-        return [Shot(self.views[index]) for index in wanted]
+        chosen = set(wanted)
+        if not self.stage.timeline.frames:
+            return [Shot(self.views[index]) for index in wanted]
+        # Neighbours in time are those of the whole job, whatever part of it is asked for.
+        shots = linked(self._all_shots(), self.stage.timeline)
+        return [shot for shot in shots if shot.view.index in chosen]
+
+    def _all_shots(self) -> list[Shot]:
+        times = self.stage.timeline.frames
+        if self.job.time.views_per_frame == "one":
+            # In turn, and again from the first where there are more frames.
+            count = len(self.views)
+            return [
+                Shot(self._view(place % count, time), time) for place, time in enumerate(times)
+            ]
+        count = len(self.views)
+        return [Shot(self._view(index, time), time) for time in times for index in range(count)]
 
     @property
     def warnings(self) -> list[str]:
@@ -168,6 +243,11 @@ class Session:
             return self.raster.record
         return {"name": "exact", "engine": self.job.engine.engine, "geometry": "cycles",
                 "device": self.stage.device.kind, "derived": []}  # fmt: skip
+
+    @property
+    def made_of(self) -> str:
+        """The program that renders; frames of two are not mixed."""
+        return f"{__version__}, Blender {bpy.app.version_string} {bpy.app.build_hash!r}"
 
     @property
     def device(self) -> str:
@@ -199,6 +279,7 @@ class Session:
                 for asset in self.stage.assets.values()
                 for index, name in asset.object_names.items()
             },
+            "ids": self.stage.numbering.record(),
             "warnings": self.warnings,
             "seconds": dict(self.stage.watch.seconds),
         }

@@ -21,8 +21,10 @@ from . import (
     info,
     install,
     merge,
+    publish,
     render,
     search,
+    serve,
     sheet,
     splats,
     stats,
@@ -39,7 +41,8 @@ __all__ = ["main"]
 
 # In the order of --help.
 _COMMANDS = (
-    render, status, merge, verify, stats, export, gallery, sheet, turntable, view, splats, search,
+    render, serve, status, merge, verify, stats, export, publish, gallery, sheet, turntable, view,
+    splats, search,
     info, download, attribution, install, doctor,
 )  # fmt: skip
 

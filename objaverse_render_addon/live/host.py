@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from ..cameras import Camera
 from ..job import RenderJob
-from ..worker.edits import Edit
+from ..stage_edits import Edit
 from .frames import LiveFrame
 
 __all__ = ["Changes", "Host", "Lane", "OpenedScene", "RenderOptions"]
@@ -25,6 +25,7 @@ class OpenedScene:
         views: Number of views of its job.
         facts: What the metadata of a data set would say of it.
         writable: Whether this side may change it.
+        ticket: Lets others look at it, where it is a server's.
     """
 
     id: int
@@ -34,6 +35,7 @@ class OpenedScene:
     warnings: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     writable: bool = True
+    ticket: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,9 @@ class RenderOptions:
 
 class Host(Protocol):
     """Has scenes open. Safe to use from any thread."""
+
+    def where(self, path: str) -> str:
+        """A path of this process's as the workers find it."""
 
     def open_scene(
         self,

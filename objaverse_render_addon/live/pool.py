@@ -7,8 +7,7 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -24,13 +23,14 @@ from ..errors import (
     WorkerTimeout,
 )
 from ..job import RenderJob
-from ..worker.edits import Edit, encode_edit
+from ..stage_edits import Edit, encode_edit
 from ..worker.protocol import Change, Opened
 from ..worker.wall import Sandbox
 from .frames import LiveFrame
 from .host import Changes, OpenedScene, RenderOptions
+from .mapping import Maps
 from .scene import Scene, Snapshot
-from .session import Opens
+from .vram import VramLimit
 from .worker_lane import WorkerLane
 
 __all__ = ["Pool", "start"]
@@ -43,6 +43,8 @@ OPENING: Final = 300.0
 _GRACE: Final = 2.0
 """Seconds in which a cancelled render may end before its worker is ended."""
 _CHUNK: Final = 8
+_AT_ONCE: Final = 0.05
+_EXCUSED: Final = 4
 _FIRST: Final = 120.0
 """More seconds for the first frame of EEVEE, which compiles shaders."""
 _CHANGE: Final = 60.0
@@ -98,18 +100,20 @@ def start(
                 f"No GPU has {max_vram / 2**20:,.0f} MiB free.", hint="Lower --max-vram."
             )
         places = fitting
+    look = VramLimit(max_vram) if max_vram else lambda _: None
     lanes = [
         WorkerLane(
             place, blender=None if blender is None else Path(blender),
             scratch=None if scratch is None else Path(scratch), max_memory=max_memory,
             sandbox=sandbox, modules=modules, folders=[Path(one).absolute() for one in folders],
+            look=look,
         )
         for place in places
     ]  # fmt: skip
-    return Pool(lanes, max_vram=max_vram)
+    return Pool(lanes)
 
 
-class Pool(Opens):
+class Pool(Maps):
     """Workers, and the scenes that are open in them.
 
     A scene is held by whichever worker it is needed in: several render one animation, and where one
@@ -120,9 +124,9 @@ class Pool(Opens):
         workers: Their number.
     """
 
-    def __init__(self, lanes: list[WorkerLane], *, max_vram: int = 0, owned: bool = True) -> None:
+    def __init__(self, lanes: list[WorkerLane], *, owned: bool = True) -> None:
         super().__init__(self)
-        self._lanes, self._owned, self._max_vram = lanes, owned, max_vram
+        self._lanes, self._owned = lanes, owned
         self._changed = threading.Condition()
         self._scenes: dict[int, Scene] = {}
         self._numbers = itertools.count(1)
@@ -206,6 +210,10 @@ class Pool(Opens):
 
     # --- Host ------------------------------------------------------------------------------------
 
+    def where(self, path: str) -> str:
+        """See :class:`.host.Host`."""
+        return str(Path(path).absolute())
+
     def open_scene(
         self,
         path: str,
@@ -218,11 +226,10 @@ class Pool(Opens):
         owner: str = "",
     ) -> OpenedScene:
         """See :class:`.host.Host`."""
-        full = str(Path(path).absolute()) if path else ""
         scene = Scene(
-            next(self._numbers), path, full, name or Path(path).stem or "stage", job,
-            tuple(str(Path(one).absolute()) for one in folders), owner=owner,
-        )  # fmt: skip
+            next(self._numbers), path, path, name or Path(path).stem or "stage", job,
+            tuple(folders), owner=owner,
+        )
         with self._lane(scene, time.monotonic() + timeout) as lane:
             scene.threads = lane.place.threads
             message = lane.bring(scene.snapshot(), timeout, on_stage)
@@ -348,66 +355,9 @@ class Pool(Opens):
 
     # --- Functions over workers ------------------------------------------------------------------
 
-    def imap(
-        self, function: Callable[[Pool, _T], _R], items: Iterable[_T], *, workers: int = 0
-    ) -> Iterator[_R]:
-        """What a function makes of each item, in their order, several at a time.
-
-        Args:
-            function: Gets a pool of one worker that is its own for the time, and an item. What it
-                raises is raised here, in the item's turn; the rest goes on until then.
-            items: Taken as they are needed.
-            workers: The most that work at it; all otherwise.
-        """
-        count = min(workers or self.workers, self.workers)
-
-        def one(item: _T) -> _R:
-            with self.lend() as client:
-                return function(client, item)
-
-        pending: deque[Future[_R]] = deque()
-        with ThreadPoolExecutor(count, "live-map") as threads:
-            try:
-                for item in items:
-                    pending.append(threads.submit(one, item))
-                    if len(pending) >= 2 * count:
-                        yield pending.popleft().result()
-                while pending:
-                    yield pending.popleft().result()
-            finally:
-                for future in pending:
-                    future.cancel()
-
-    def map(
-        self, function: Callable[[Pool, _T], _R], items: Iterable[_T], *, workers: int = 0
-    ) -> list[_R]:
-        """The same, all at once."""
-        return list(self.imap(function, items, workers=workers))
-
-    def starmap(
-        self, function: Callable[..., _R], items: Iterable[Sequence[Any]], *, workers: int = 0
-    ) -> list[_R]:
-        """The same, each item being the arguments behind the first."""
-        return self.map(lambda client, item: function(client, *item), items, workers=workers)
-
-    def apply(self, function: Callable[..., _R], *arguments: Any) -> _R:
-        """What a function makes of one worker's pool and some arguments."""
-        with self.lend() as client:
-            return function(client, *arguments)
-
-    def apply_async(self, function: Callable[..., _R], *arguments: Any) -> Future[_R]:
-        """The same, later; in a coroutine, ``await asyncio.wrap_future(…)`` it."""
-        return _later(lambda: self.apply(function, *arguments))
-
-    def map_async(
-        self, function: Callable[[Pool, _T], _R], items: Iterable[_T], *, workers: int = 0
-    ) -> Future[list[_R]]:
-        """As :meth:`map`, later; in a coroutine, ``await asyncio.wrap_future(…)`` it."""
-        return _later(lambda: self.map(function, items, workers=workers))
-
     @contextlib.contextmanager
     def lend(self) -> Iterator[Pool]:
-        """One worker as a pool of its own, which nobody else uses meanwhile."""
+        """See :class:`.mapping.Maps`."""
         with self._lane(None) as lane:
             yield _Lent(lane)
 
@@ -451,6 +401,7 @@ class _Run:
         self._changed = threading.Condition()
         self._done: dict[int, LiveFrame | Exception] = {}
         self._crashes: dict[int, int] = {}
+        self._excused = 0
         self._lanes: set[WorkerLane] = set()
         self._given = 0
         self._stopped = False
@@ -484,7 +435,13 @@ class _Run:
     def _next(self, position: int) -> LiveFrame:
         with self._changed:
             while position not in self._done:
-                self._changed.wait(1.0)
+                left = 1.0 if self._until is None else self._until - time.monotonic()
+                if left <= 0:
+                    raise WorkerTimeout(
+                        f"Shot {position}: it was not there by the deadline.",
+                        hint="Allow more, or render less.",
+                    )
+                self._changed.wait(min(left, 1.0))
             found = self._done.pop(position)
             self._given = position + 1
             self._changed.notify_all()
@@ -523,10 +480,14 @@ class _Run:
     def _work(self) -> None:
         while chunk := self._take():
             left = {index: (index, *rest) for index, *rest in chunk}
+            since = time.monotonic()
             try:
                 self._render(chunk, left)
             except WorkerCrashed as error:
-                self._crashed(error, left)
+                # One that went at once was dead before it was asked.
+                dead = time.monotonic() - since < _AT_ONCE and self._excused < _EXCUSED
+                self._excused += dead
+                self._crashed(error, left, charged=not dead)
             except Exception as error:
                 self._failed(error, left)
             finally:
@@ -556,7 +517,9 @@ class _Run:
                 if self._snapshot.job.engine.engine == "eevee":
                     timeout += _FIRST
                 if self._until is not None:
-                    timeout = min(timeout, self._until - time.monotonic())
+                    # What is late is cancelled; its worker has to end it soon, or ends with it.
+                    late = _GRACE if len(self._shots) > 1 else 0.0
+                    timeout = min(timeout, self._until - time.monotonic() + late)
                 if not lane.has(self._snapshot.scene):
                     lane.bring(self._snapshot, OPENING)
                 lane.render(self._snapshot, chunk, options.lane, timeout, came)
@@ -564,15 +527,13 @@ class _Run:
                 with self._changed:
                     self._lanes.discard(lane)
 
-    def _crashed(self, error: WorkerCrashed, left: dict[int, Any]) -> None:
+    def _crashed(self, error: WorkerCrashed, left: dict[int, Any], *, charged: bool) -> None:
         """Try each shot once more that was not there yet; what it died of twice has failed."""
         with self._changed:
-            suspects = sorted(left)
-            for index in suspects[:1]:
-                self._crashes[index] = self._crashes.get(index, 0) + 1
-            if not suspects:
+            if not left:
                 return
-            first = suspects[0]
+            first = min(left)
+            self._crashes[first] = self._crashes.get(first, 0) + charged
             if self._crashes[first] > 1:
                 left.pop(first)
                 self._done[first] = WorkerCrashed(
@@ -621,18 +582,3 @@ class _Lent(Pool):
 
     def _idle(self) -> int:
         return 1
-
-
-def _later(task: Callable[[], _R]) -> Future[_R]:
-    future: Future[_R] = Future()
-
-    def work() -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            future.set_result(task())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=work, name="live-later", daemon=True).start()
-    return future

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..job import RenderJob
-from ..worker.edits import Edit, Remove, encode_edit
+from ..stage_edits import Edit, Remove, encode_edit
 from ..worker.protocol import Change, Open
 
 __all__ = ["Scene", "Snapshot"]

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..cameras import Camera, intrinsics_from_fov
+from ..cameras import Camera, intrinsics_of
 from ..errors import InvalidEdit, InvalidJob, StaleFrame
 from ..frame import FrameSink
 from ..job import RenderJob
 from ..job.convert import suggest
 from ..job.settings import fields_of
-from ..worker.edits import (
+from ..stage_edits import (
     AddAsset,
     AddLight,
     AddMesh,
@@ -109,8 +109,10 @@ class Opens:
             values = {"asset.normalize": "none", "lighting.mode": "keep", **values}
         made = (job or RenderJob()).with_values(values) if values else job or RenderJob()
         opened = self._host.open_scene(
-            "" if path is None else str(path), made, name=name,
-            folders=[str(folder) for folder in folders], timeout=timeout, on_stage=on_stage,
+            "" if path is None else self._host.where(str(path)), made,
+            name=name or ("stage" if path is None else Path(path).stem),
+            folders=[self._host.where(str(folder)) for folder in folders],
+            timeout=timeout, on_stage=on_stage,
         )  # fmt: skip
         return Session(self._host, opened, camera)
 
@@ -129,6 +131,9 @@ class Session:
         camera: Where :meth:`frame` looks from unless it is told.
         time: Animation frame at which the stage stands, as it was set here; ``None`` as opened.
         state: Number of the newest state.
+        writable: Whether it may be changed from here.
+        ticket: What lets other clients of the same server look at it
+            (:meth:`.remote.Connection.attach`); empty where there is none.
     """
 
     def __init__(self, host: Host, opened: OpenedScene, camera: Camera | None = None) -> None:
@@ -136,7 +141,7 @@ class Session:
         self.state = opened.state
         self._job = opened.job
         self._warnings, self._facts = list(opened.warnings), opened.facts
-        self.writable = opened.writable
+        self.writable, self.ticket = opened.writable, opened.ticket
         self.time: int | None = None
         self.camera = camera or self._first_camera()
 
@@ -251,7 +256,7 @@ class Session:
         if intrinsics is not None:
             matrix = np.array(intrinsics, dtype=np.float64)
         elif fov is not None:
-            matrix = intrinsics_from_fov(fov, width, height, 1.0, shift)
+            matrix = intrinsics_of("perspective", fov, (width, height), 1.0, shift)
         else:
             matrix = np.array([
                 [focal_px, 0, width * (0.5 + shift[0])],
@@ -269,7 +274,7 @@ class Session:
         """Make several changes at once, in one state.
 
         Args:
-            edits: See :mod:`..worker.edits`.
+            edits: See :mod:`..stage_edits`.
             settings: As :meth:`set`.
 
         Returns:
@@ -334,9 +339,9 @@ class Session:
             ``objects``, their names, and ``warnings``.
         """
         edit = AddAsset(
-            name=name or Path(path).stem, path=_there(path), normalize=normalize,
+            name=name or Path(path).stem, path=self._host.where(str(path)), normalize=normalize,
             matrix=None if matrix is None else _rows(matrix),
-            folders=[_there(folder) for folder in folders],
+            folders=[self._host.where(str(folder)) for folder in folders],
         )  # fmt: skip
         return self.change(edit, timeout=timeout)[0]
 
@@ -374,7 +379,7 @@ class Session:
         angle: float | None = None,
         matrix: npt.ArrayLike | None = None,
     ) -> int:
-        """Put a light on the stage; see :class:`..worker.edits.AddLight`."""
+        """Put a light on the stage; see :class:`..stage_edits.AddLight`."""
         self.change(
             AddLight(name=name, kind=kind, energy=energy, color=list(color), size=size, angle=angle,
                      matrix=None if matrix is None else _rows(matrix))
@@ -421,7 +426,7 @@ class Session:
         """Light the stage evenly from everywhere, or as an equirectangular image does."""
         self.change(
             SetWorld(color=list(color), strength=strength,
-                     hdri=None if hdri is None else _there(hdri))
+                     hdri=None if hdri is None else self._host.where(str(hdri)))
         )  # fmt: skip
         return self.state
 
@@ -568,10 +573,3 @@ def _rows(matrix: npt.ArrayLike) -> list[list[float]]:
     if found.shape != (4, 4):
         raise InvalidEdit(f"A matrix is (4, 4), not {found.shape}.")
     return [[float(number) for number in row] for row in found]
-
-
-def _there(path: str | Path) -> str:
-    """A path on the workers' machine: an address of this process's folder where it is relative."""
-    return str(Path(path).absolute())
-
-

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..cameras import Camera, Rig, intrinsics_from_fov, look_at_pose
+from ..cameras import Camera, Rig, intrinsics_of, look_at_pose
 from ..errors import InvalidEdit
 from ..frame import Shot
 
@@ -33,7 +33,7 @@ def perspective(
         raise InvalidEdit("A camera's pose is (4, 4) numbers.")
     if not 0 < fov < 180:
         raise InvalidEdit(f"A field of view of {fov} degrees is none.")
-    return Camera(*size, intrinsics_from_fov(fov, *size, 1.0, (0.0, 0.0)), matrix)
+    return Camera(*size, intrinsics_of("perspective", fov, size), matrix)
 
 
 def look_at(

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..cameras import Camera
 from ..errors import (
+    AccessRefused,
     InvalidEdit,
     RenderError,
     SceneLost,
@@ -76,6 +77,7 @@ class WorkerLane:
         sandbox: Sandbox,
         modules: Sequence[str],
         folders: Sequence[Path],
+        look: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.ring: Ring | None = None
         if sys.platform != "win32":
@@ -86,7 +88,7 @@ class WorkerLane:
         )
         self.supervisor = Supervisor(
             place, blender=blender, scratch=scratch, max_memory=max_memory, recycle=_ENDLESS,
-            sandbox=sandbox, folders=folders,
+            sandbox=sandbox, folders=folders, look=look,
             ring=self.ring.descriptor if self.ring is not None else None,
         )  # fmt: skip
         self.busy = False
@@ -194,6 +196,8 @@ class WorkerLane:
         state = snapshot.state + 1
         try:
             answer = self.ask(Call(self._session, function, arguments, state), timeout)
+        except AccessRefused:
+            raise  # It was not called.
         except BaseException:
             self.scene = None
             raise
@@ -301,3 +305,4 @@ class _Meant:
 
     normal_space: str
     opaque: bool
+    radial: bool = False

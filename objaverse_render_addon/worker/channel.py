@@ -70,15 +70,30 @@ class Sender:
             self._stream.flush()
 
 
-def read_messages(stream: IO[bytes]) -> Iterator[Received]:
-    """Everything that comes, until the stream ends or is cut off within an array."""
-    while line := stream.readline():
+def read_messages(stream: IO[bytes], longest: int = -1) -> Iterator[Received]:
+    """Everything that comes, until the stream ends or is cut off within an array.
+
+    Args:
+        longest: Bytes of a line of a peer that is not trusted: it may say no more at once, nothing
+            but messages, and send no arrays.
+
+    Raises:
+        ValueError: The peer does not keep to that.
+    """
+    while line := stream.readline(longest):
+        if longest >= 0 and not line.endswith(b"\n"):
+            raise ValueError("a message is too long, or cut off")
         found = decode(line.decode(errors="replace"))
         if found is None:
+            if longest >= 0:
+                raise ValueError("that is no message")
             continue
         request, message = found
+        buffers: Sequence[Buffer] = getattr(message, "buffers", ())
+        if longest >= 0 and buffers:
+            raise ValueError("arrays are not taken")
         payloads: dict[str, bytes] = {}
-        for buffer in getattr(message, "buffers", ()):
+        for buffer in buffers:
             if buffer.file:
                 continue
             data = _read_payload(stream)

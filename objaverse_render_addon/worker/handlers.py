@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..dataset import metadata
-from ..dataset.previews import Previews
+from ..dataset.blocks import FRAMES, Blocks
 from ..dataset.writer import DatasetWriter
-from ..errors import AccessRefused, Interrupted, StaleFrame, UnknownRequest
+from ..errors import AccessRefused, Interrupted, InvalidEdit, StaleFrame, UnknownRequest
+from ..files import file_sha256
 from ..frame import Frame, FrameSink, Tee
 from ..job import RenderJob
+from ..stage_edits import Place, SetLight, SetTime, Show
 from .channel import described, store_arrays
 from .confine import STANDS
-from .edits import Place, SetLight, SetTime, Show
 from .protocol import (
     MODULES,
     NO_STATE,
@@ -52,6 +53,7 @@ from .shots import decode_shot
 
 if TYPE_CHECKING:
     from ..blender.session import Session
+    from ..dataset.previews import Previews
 
 __all__ = ["HANDLERS", "Turn", "Worker", "blenders_folder"]
 
@@ -131,24 +133,34 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
             found["engine"]["sandbox"] = os.environ.get(STANDS, "")
             return found
 
+        shots = session.shots()
+        total = len(shots)
+        blocks = None
+        if job.time.frames is not None and total > FRAMES:
+            made_of = (session.made_of, job.fingerprint(), file_sha256(Path(request.path)), total)
+            blocks = Blocks(Path(request.out), request.asset_id, repr(made_of), total)
+        earlier = blocks.views if blocks is not None else []
         # However the work was split up, the same data are the same files: the job as asked for.
         writer = DatasetWriter(
             Path(request.out), request.asset_id, job,
             path=Path(request.path), source=request.source, known=request.provenance,
-            scratch=worker.scratch, facts=facts, started=started,
+            scratch=worker.scratch, facts=facts, started=started, blocks=blocks,
+            shape=session.shape,
         )  # fmt: skip
         worker.using(writer)
         sinks: list[FrameSink] = [writer]
-        total = len(session.views)
         previews = None
         if request.previews:
+            from ..dataset.previews import Previews
+
             previews = Previews(Path(request.previews), request.asset_id, job, total)
             sinks.append(previews)
-        sinks.append(_Told(request.asset_id, total, previews, turn))
+        sinks.append(_Told(request.asset_id, len(earlier), total, previews, turn))
         turn.send(Stage(request.asset_id, "render"))
         pipeline.deliver(
-            session.renderer, session.shots(), Tee(*sinks), useful=True, canceled=turn.canceled
-        )
+            session.renderer, shots[len(earlier) :], Tee(*sinks), useful=True,
+            canceled=turn.canceled, earlier=earlier,
+        )  # fmt: skip
         worker.close(writer)
         if previews is not None:
             previews.close()
@@ -171,13 +183,17 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
 class _Told(FrameSink):
     """A sink that says what was done with a frame."""
 
-    def __init__(self, asset_id: str, total: int, previews: Previews | None, turn: Turn) -> None:
+    def __init__(
+        self, asset_id: str, given: int, total: int, previews: Previews | None, turn: Turn
+    ) -> None:
         self._asset_id, self._total, self._previews, self._turn = asset_id, total, previews, turn
+        self._given = given
 
-    def frame(self, frame: Frame) -> None:
+    def frame(self, _: Frame) -> None:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""
         newest = self._previews.newest if self._previews is not None else ""
-        self._turn.send(FrameDone(self._asset_id, frame.view.index, self._total, newest))
+        self._turn.send(FrameDone(self._asset_id, self._given, self._total, newest))
+        self._given += 1
 
 
 def open_scene(worker: Worker, request: Open, turn: Turn) -> Answer:
@@ -203,10 +219,15 @@ def change(worker: Worker, request: Change, _: Turn) -> Answer:
     """Change what is on the stage."""
     session = worker.opened(request.session)
     # Until all is done, in none that has a number.
-    session.state = NO_STATE
-    if request.values:
-        session.set(request.values)
-    found = session.editor.apply(request.edits)
+    before, session.state = session.state, NO_STATE
+    try:
+        if request.values:
+            session.set(request.values)
+        found = session.editor.apply(request.edits)
+    except InvalidEdit:
+        if len(request.edits) == 1 and not request.values:
+            session.state = before  # It was refused, and nothing was done.
+        raise
     session.state = request.state
     light = not request.values and all(edit.get("edit") in _LIGHT for edit in request.edits)
     if light:

@@ -179,7 +179,9 @@ class WorkerProcess:
         # It removes the folder if this process is gone before it was asked anything. Blender makes
         # one of its own for temporary files as it starts, which stays if it is killed.
         scratch = dict.fromkeys((SCRATCH, "TMPDIR", "TEMP", "TMP"), str(self.scratch))
-        environment = {**harmless(os.environ), **scratch, **more}
+        # NumPy's products are small here, and its threads take as long as the work where they wait.
+        threads = {"OPENBLAS_NUM_THREADS": "1"}
+        environment = {**threads, **harmless(os.environ), **scratch, **more}
         package = Path(__file__).resolve().parent.parent
         if blender is None:
             if importlib.util.find_spec("bpy") is None:

@@ -19,11 +19,13 @@ from typing import Any, ClassVar, TypeAlias
 
 __all__ = [
     "MODULES",
+    "NICE",
     "NO_STATE",
     "PROTOCOL",
     "RING",
     "SCRATCH",
     "Answer",
+    "Attach",
     "Buffer",
     "Call",
     "Cancel",
@@ -40,6 +42,7 @@ __all__ = [
     "Hello",
     "Inspect",
     "Message",
+    "More",
     "Open",
     "Opened",
     "Quit",
@@ -65,6 +68,8 @@ MODULES = "OBJAVERSE_RENDER_MODULES"
 """Environment variable: modules whose functions may be called (:class:`Call`), with commas."""
 SCRATCH = "OBJAVERSE_RENDER_SCRATCH"
 """Environment variable that tells a worker its folder for temporary images from the start."""
+NICE = "OBJAVERSE_RENDER_NICE"
+"""Environment variable that tells a worker how far to stand back for other programs."""
 
 
 # --- Requests -----------------------------------------------------------------------------------
@@ -142,8 +147,8 @@ class Change:
     """Change what is on the stage of an open scene; answered by Changed or Failed.
 
     Attributes:
-        edits: One after the other, see :mod:`.edits`. Where one fails, those before it stay, and
-            the scene is in no state that has a number.
+        edits: One after the other, see :mod:`..stage_edits`. Where one fails, those before it
+            stay, and the scene is in no state that has a number.
         values: Of its job, as in :class:`Set`; before the edits.
         state: Number of the state that the scene is in then. Whoever changes it counts; every
             frame says the number of the state that it shows.
@@ -187,6 +192,9 @@ class Render:
             draws.
         state: What the scene has to be in; ``None`` for whatever it is in.
         slots: Where in the ring frames may be put; then they come there.
+        options: For a server that shares the shots out: ``workers``, ``timeout``, ``deadline``,
+            ``at_least`` (the oldest state that frames may show), and ``credit``, the number of
+            frames that it may send before it is told of :class:`More`.
     """
 
     kind: ClassVar[str] = "render"
@@ -197,6 +205,33 @@ class Render:
     lane: str = "exact"
     state: int | None = None
     slots: Slots | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """Of a server: so many frames more may come. Not answered; also says that one is there.
+
+    Attributes:
+        request: Id of the request whose frames they are.
+    """
+
+    kind: ClassVar[str] = "more"
+    request: int = 0
+    frames: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Of a server: look at a scene that another client has open; answered by Opened or Failed.
+
+    Attributes:
+        ticket: That the other one was given.
+    """
+
+    kind: ClassVar[str] = "attach"
+    session: int
+    ticket: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +325,8 @@ Request: TypeAlias = (
     | Set
     | Change
     | Render
+    | Attach
+    | More
     | Refine
     | Inspect
     | Call
@@ -334,9 +371,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class FrameDone:
-    """A view was rendered, checked and written.
+    """A frame was rendered, checked and written.
 
     Attributes:
+        index: How many were before it.
+        total: How many there will be.
         preview: Path of its PNG, where previews were asked for.
     """
 
@@ -396,6 +435,10 @@ class Opened:
         record: What the metadata say of the scene.
         facts: All that they are made of, see ``Session.facts``.
         found: What edits that it was opened with brought, as in :class:`Changed`.
+        state: Number of the state that it is in.
+        job: Of a server: as it is now.
+        ticket: Of a server: lets others look at it (:class:`Attach`); empty where one may not
+            change it oneself.
     """
 
     kind: ClassVar[str] = "opened"
@@ -405,6 +448,9 @@ class Opened:
     record: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     found: list[dict[str, Any]] = field(default_factory=list)
+    state: int = 0
+    job: dict[str, Any] = field(default_factory=dict)
+    ticket: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ gives it back when the last array that shows it is gone.
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import struct
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import OutOfMemory, WorkerCrashed
 from .channel import described
+from .memory import available_bytes
 from .protocol import RING, Buffer, Slots
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ _HEAD: Final = struct.Struct("<QQQ")
 """State, generation before and after."""
 _FREE, _WRITING, _FULL = 0, 1, 2
 _NAP: Final = 0.0005
+_LEFT: Final = 64 << 20
+"""Bytes of memory that are left to others."""
 
 
 def room_for(sizes: Sequence[int]) -> int:
@@ -96,7 +100,10 @@ class Ring:
         if size < self._size and not self._held:
             os.ftruncate(self.descriptor, size)
         elif size > self._size:
+            there = available_bytes()
             try:
+                if 0 <= there < size - self._size + _LEFT:
+                    raise OSError(errno.ENOMEM, f"{there / 2**20:,.0f} MiB are free")
                 if hasattr(os, "posix_fallocate"):
                     os.posix_fallocate(self.descriptor, 0, size)
                 else:

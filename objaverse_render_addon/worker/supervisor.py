@@ -67,6 +67,8 @@ class Supervisor:
         folders: Where assets will lie, as far as that is known: a worker that is shut in is
             replaced when one lies elsewhere.
         ring: Descriptor of a :class:`.ring.Ring` that workers put frames into.
+        look: Called ten times a second with the worker's process id while it has a request; what
+            it raises ends both.
 
     Attributes:
         started: Workers that there were: what one of them held open, the next does not.
@@ -83,8 +85,10 @@ class Supervisor:
         sandbox: Sandbox = "auto",
         folders: Iterable[Path] = (),
         ring: int | None = None,
+        look: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.place = place
+        self._look = look
         self.started = 0
         self._ring = ring
         self._blender, self._scratch = blender, scratch
@@ -147,11 +151,13 @@ class Supervisor:
         request: Request,
         timeout: float,
         on_answer: Callable[[Received], None] = lambda _: None,
+        renew: int = 0,
     ) -> Received:
         """Have a request answered.
 
         Args:
             timeout: Seconds that it may take.
+            renew: Answers before the last for which it may take as long again; never where 0.
             on_answer: Called with the answers before the last.
 
         Returns:
@@ -165,7 +171,7 @@ class Supervisor:
         self._canceled = None
         try:
             self._request = worker.send(request)
-            answer = self._converse(worker, timeout, on_answer)
+            answer = self._converse(worker, timeout, on_answer, renew)
         except RenderError:
             self.abandon()
             raise
@@ -180,12 +186,17 @@ class Supervisor:
         return answer
 
     def _converse(
-        self, worker: WorkerProcess, timeout: float, on_answer: Callable[[Received], None]
+        self,
+        worker: WorkerProcess,
+        timeout: float,
+        on_answer: Callable[[Received], None],
+        renew: int,
     ) -> Received:
-        deadline = time.monotonic() + timeout
+        deadline, progress = time.monotonic() + timeout, 0
         number = self._request
 
         def watch() -> None:
+            self._look(worker.pid)
             used = worker.memory if self._max_memory else 0
             if used > self._max_memory:
                 raise OutOfMemory(
@@ -206,6 +217,9 @@ class Supervisor:
             if ends(answer.message):
                 return answer
             on_answer(answer)
+            progress += 1
+            if renew and progress % renew == 0:
+                deadline = time.monotonic() + timeout
 
     def cancel(self, grace: float = _GRACE) -> None:
         """End the request in hand, from any thread; the worker stays if it can.

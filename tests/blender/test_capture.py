@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from objaverse_render_addon.passspec import PASS_NAMES
+from objaverse_render_addon.passspec import STILL_PASSES
 
 from . import scenes
 
 # Odd sizes, so that borders begin anywhere; enough views that they do.
 VALUES = {
     "cameras.pattern": "fibonacci", "cameras.views": 12, "pixels.resolution": [83, 61],
-    "pixels.passes": list(PASS_NAMES), "engine.samples": 3, "lighting.mode": "xl",
+    "pixels.passes": list(STILL_PASSES), "engine.samples": 3, "lighting.mode": "xl",
 }  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def test_arrays_equal_those_of_files_to_the_bit(
     written = scenes.shoot(path, values)
     assert len(taken) == len(written) == 12
     for one, other in zip(taken, written, strict=True):
-        assert one.passes.keys() == other.passes.keys() == set(PASS_NAMES)
+        assert one.passes.keys() == other.passes.keys() == set(STILL_PASSES)
         for name, array in one.passes.items():
             assert array.tobytes() == other.passes[name].tobytes(), (one.view.index, name)
         assert one.checks == other.checks

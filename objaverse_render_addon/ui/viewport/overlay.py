@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 import numpy.typing as npt
 
+from ..widgets import overlapped
 from . import live_view, preview, results
 from .overlay_geometry import CURRENT, number_places, pick, picture_planes, rig_lines
 
@@ -40,12 +41,7 @@ def bring_into_view(context: bpy.types.Context, points: npt.NDArray[np.float64])
         return
     space = area.spaces.active
     view, region = space.region_3d, next(r for r in area.regions if r.type == "WINDOW")
-    # Sidebar and toolbar lie over the viewport, unless they are set to stand beside it.
-    over = context.preferences.system.use_region_overlap
-    left, right = (
-        sum(r.width for r in area.regions if over and r.type == kind and r.width > 1)
-        for kind in ("TOOLS", "UI")
-    )
+    left, right = overlapped(context, area)
     size = np.array([region.width, region.height], dtype=np.float64)
     free = size - (left + right, 0)
     clip = np.c_[points, np.ones(len(points))] @ np.array(view.perspective_matrix).T
@@ -58,7 +54,7 @@ def bring_into_view(context: bpy.types.Context, points: npt.NDArray[np.float64])
     radius = max(1e-6, float(np.max(np.linalg.norm(points - (low + high) / 2, axis=1))))
     # The viewport shows twice its 36 mm sensor across its longer side.
     pixel = 72.0 / space.lens / float(np.max(size))
-    half = 0.5 * pixel * max(64.0, float(free.min()))
+    half = 0.5 * pixel * max(64.0, float(np.min(free)))
     distance = 1.05 * radius / np.sin(np.arctan(half))
     if view.view_perspective == "CAMERA":
         view.view_perspective = "PERSP"

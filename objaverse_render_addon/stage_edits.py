@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
 
-from ..errors import InvalidEdit
-from ..job.choices import Normalization
+from .errors import InvalidEdit
+from .job.choices import Normalization
 
 __all__ = [
     "AddAsset", "AddLight", "AddMesh", "Edit", "LightKind", "Place", "Remove", "SetLight",

@@ -1,6 +1,6 @@
 """How soon is a first picture, how many come under a flood of updates, what does progression cost?
 
-    python benchmarks/live_view.py [FILE.glb] [FIELD.ply]
+python benchmarks/live_view.py [FILE.glb] [FIELD.ply]
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ import statistics
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from objaverse_render_addon.cameras import Camera, Rig, intrinsics_from_fov, look_at_pose
+from objaverse_render_addon.cameras import Camera, Rig, intrinsics_of, look_at_pose
 from objaverse_render_addon.job import RenderJob
 from objaverse_render_addon.live.backends import Backend
 from objaverse_render_addon.live.backends.field import FieldBackend
@@ -27,7 +28,7 @@ SAMPLES = 32
 
 
 def camera_at(number: float) -> Camera:
-    lens = intrinsics_from_fov(45.0, *SIZE, 1.0, (0.0, 0.0))
+    lens = intrinsics_of("perspective", 45.0, SIZE)
     return Camera(*SIZE, lens, look_at_pose(number % 360, 20.0, 2.0, Rig()))
 
 
@@ -66,7 +67,7 @@ def flood(name: str, backend: Backend) -> None:
                 else:
                     time.sleep(2e-4)
             places = [(picture.update, picture.index) for picture in seen]
-            back = sum(b <= a for a, b in zip(places, places[1:], strict=False))
+            back = sum(b <= a for a, b in pairwise(places))
             size = f"{seen[-1].camera.width}x{seen[-1].camera.height}" if seen else "none"
             print(f"  {rate} updates/s: {len(seen) / 2:.0f} pictures/s of {size}, {back} go back")
             watcher.close()

@@ -107,7 +107,7 @@ class StoredBackend:
 
 def _key(camera: Camera) -> tuple[Any, ...]:
     lens, pose = camera.intrinsics.round(6), camera.camera_to_world.round(9) + 0.0
-    return camera.width, camera.height, lens.tobytes(), pose.tobytes()
+    return camera.projection, camera.width, camera.height, lens.tobytes(), pose.tobytes()
 
 
 def field_of_points(cloud: PointCloud, spacing: float) -> Field:

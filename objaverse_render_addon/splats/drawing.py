@@ -174,7 +174,9 @@ def draw(
         np.zeros((camera.height, camera.width), np.float32),
     )
     count = len(starts) - 1
-    pieces = [(at, min(at + _PIECE, count)) for at in range(0, count, _PIECE)]
+    # The smallest pictures have few tiles, for all threads.
+    size = max(1, min(_PIECE, count // 8))
+    pieces = [(at, min(at + size, count)) for at in range(0, count, size)]
     arguments = (ellipses, field.opacities, starts, lists, pixels)
     return pixels if _in_pieces(paint, arguments, pieces, should_stop, fast) else None
 

@@ -1,9 +1,9 @@
 """What a queue draws with.
 
 A backend gives one picture of one camera at one level, in pieces between which it asks whether
-it is still wanted. Three are here: :mod:`.scene` (Blender), :mod:`.field` (Gaussian splats), and
-:mod:`.remote` (a program of its own that speaks our messages). One suite of tests holds them all to
-:class:`Backend`'s promises.
+it is still wanted. Four are here: :mod:`.scene` (Blender), :mod:`.field` (Gaussian splats),
+:mod:`.stored` (finished assets) and :mod:`.program` (a program of its own). One suite of tests
+holds them all to :class:`Backend`'s promises.
 """
 
 from __future__ import annotations

@@ -162,6 +162,15 @@ BY_MEANING = {
     "ui.viewport.results": "rgb",
     "dataset.shape_files": "albedo depth rgb",
     "witness.held": "depth",
+    "blender.refining": "rgb rgb_linear",
+    "cli.view": "depth mask normal rgb",
+    "live.backends": "depth rgb",
+    "live.backends.field": "depth mask rgb",
+    "live.backends.scene": "depth rgb",
+    "live.backends.stored": "depth distance mask normal position rgb",
+    "live.page.pictures": "rgb",
+    "splats.pictures": "depth mask rgb",
+    "ui.viewport.live_view": "depth mask normal rgb",
 }
 # The same words for other things: a field of a file, a mesh attribute, a way to show things.
 OTHER_THINGS = {

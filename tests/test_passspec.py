@@ -142,6 +142,11 @@ BY_MEANING = {
     "job.recipes": "albedo depth mask normal rgb roughness_metallic",
     "ui.operators.dataset": "rgb",
     "ui.viewport.results": "rgb",
+    "dataset.export.co3d": "depth mask rgb",
+    "dataset.export.huggingface": "depth mask normal rgb",
+    "dataset.export.mds": "depth mask normal rgb",
+    "dataset.export.rerun": "depth mask rgb",
+    "dataset.export.yolo": "mask rgb",
     "dataset.shape_files": "albedo depth rgb",
     "witness.held": "depth",
 }

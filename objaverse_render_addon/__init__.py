@@ -47,6 +47,7 @@ _FACE = (
     "ui.viewport.preview",
     "ui.viewport.look_through",
     "ui.viewport.results",
+    "ui.viewport.live_view",
     "ui.viewport.overlay",
     "ui.operators.dataset",
     "operators",
@@ -54,6 +55,7 @@ _FACE = (
     "ui.background",
     "ui.commands",
     "ui.places",
+    "ui.manual",
 )
 
 

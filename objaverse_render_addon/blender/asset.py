@@ -172,6 +172,31 @@ class Asset:
         ordered = sorted(seen, key=lambda item: item.name_full)
         return {obj: index for index, obj in enumerate(ordered, first)}
 
+    def number_materials(self, first: int) -> tuple[int, dict[int, str]]:
+        """Give its materials their indices for the pass.
+
+        Args:
+            first: Index of the first.
+
+        Returns:
+            Index of the next asset's first, and index to name.
+
+        Raises:
+            FormatCannotHold: There are more materials than Blender has indices for.
+        """
+        unique = {material.name_full: material for material in self.materials}
+        if first + len(unique) - 1 > _LAST_INDEX:
+            raise FormatCannotHold(
+                f"{self.id} brings the materials to {first + len(unique) - 1:,}; Blender numbers "
+                f"{_LAST_INDEX:,}.",
+                hint="Leave material_index out of the passes, or join materials.",
+            )
+        names = {}
+        for index, name in enumerate(sorted(unique), first):
+            unique[name].pass_index = index
+            names[index] = unique[name].name
+        return first + len(unique), names
+
     def remove(self) -> None:
         """Take it off its stage, with all that came with it."""
         self.pass_edits.undo()
@@ -185,19 +210,22 @@ class Asset:
 
 
 def bring_in(
-    path: Path, kind: str, *, alone: bool, keep_lights: bool
+    path: Path, kind: str, *, alone: bool, keep_lights: bool, keep_cameras: bool = False
 ) -> tuple[Any, Contents, importers.Import]:
     """Import a file.
 
     Args:
         kind: Its format, as :func:`objaverse_render_addon.assets.formats.inspect_file` found it.
         alone: Whether Blender is empty; a .blend file is opened then, else appended.
+        keep_cameras: Whether cameras are wanted, where leaving them out is possible.
 
     Returns:
         The scene that it came into, all that came, and how.
     """
     if alone:
-        importer = importers.import_file(path, kind, keep_lights=keep_lights)
+        importer = importers.import_file(
+            path, kind, keep_lights=keep_lights, keep_cameras=keep_cameras
+        )
         return bpy.context.scene, Contents(), importer
     before = Contents()
     if kind == "blend":

@@ -24,11 +24,14 @@ from . import (
     publish,
     render,
     search,
+    serve,
     sheet,
+    splats,
     stats,
     status,
     turntable,
     verify,
+    view,
 )
 from .common import complain
 from .flags import joined
@@ -38,7 +41,8 @@ __all__ = ["main"]
 
 # In the order of --help.
 _COMMANDS = (
-    render, status, merge, verify, stats, export, publish, gallery, sheet, turntable, search,
+    render, serve, status, merge, verify, stats, export, publish, gallery, sheet, turntable, view,
+    splats, search,
     info, download, attribution, install, doctor,
 )  # fmt: skip
 

@@ -369,8 +369,7 @@ class StoredShape:
         columns, rows = uv[inside].astype(np.int64).T
         around = _around(np.where(depth > 0, depth, np.inf).astype(np.float64))
         front = np.min([plane[rows, columns] for plane in around], axis=0)
-        lens = frame.camera.intrinsics
-        pixel = z[inside] / float(min(lens[0, 0], lens[1, 1]))
+        pixel = frame.camera.pixel_width(z[inside])
         free = z[inside] < front - 2 * slack - 3 * pixel
         if free.sum() >= _FEW:
             wrong = float(np.mean(distances[inside][free] < -slack))
@@ -400,7 +399,7 @@ def _astray(
     beside = np.isnan(planes).all(axis=0)
     nearest = np.min(np.where(np.isnan(planes), np.inf, planes), axis=0)
     # Within a pixel the surface may come as much nearer as that is wide, and at an edge some more.
-    pixel = z[inside] / float(min(frame.camera.intrinsics[0, 0], frame.camera.intrinsics[1, 1]))
+    pixel = frame.camera.pixel_width(z[inside])
     before = z[inside] < nearest - 0.01 * bounds.radius - 3 * pixel
     return float(np.mean(beside | before))
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-Normalization = Literal["cube", "unit-cube", "sphere", "none"]
+Normalization = Literal["cube", "unit-cube", "sphere", "none", "diagonal"]
 MissingPartPolicy = Literal["doubt", "fail"]
 MissingTexturePolicy = Literal["neutral", "random", "fail"]
 UncoloredPolicy = Literal["neutral", "random"]
 WitnessMode = Literal["auto", "off"]
+ViewsPerFrame = Literal["all", "one"]
+StillPolicy = Literal["doubt", "fail"]
+LeavingPolicy = Literal["doubt", "fail"]
 LightingMode = Literal["white", "xl", "hdri", "keep"]
 Pattern = Literal[
     "gs-lrm",
@@ -22,9 +25,14 @@ Pattern = Literal[
     "syncdreamer-input",
     "zero123plus",
     "g-objaverse",
+    "six-around",
     "file",
+    "scene",
 ]
+TestPattern = Literal["orbit", "ring", "fibonacci", "random"]
+ProjectionName = Literal["perspective", "orthographic", "panorama", "fisheye"]
 Framing = Literal["allow", "fit", "resample"]
+ClassSource = Literal["name", "collection", "property", "table"]
 NormalSpace = Literal["camera", "world"]
 GeometryFormat = Literal["npy", "npz", "exr"]
 GEOMETRY_FILES: Final = ("mesh", "points", "voxels", "sdf")

@@ -33,12 +33,14 @@ from .co3d import Dust3r, Vggt
 from .coco import Coco
 from .colmap import Colmap
 from .depthsplat import DepthSplat
+from .flow import KittiFlow, Sintel, Spring
 from .g_objaverse import GObjaverse
 from .gltf import Gltf
 from .gs_lrm import GsLrm, LongLrm, Lvsm
 from .hdf5 import Hdf5
 from .huggingface import HuggingFace
 from .instantmesh import InstantMesh
+from .kubric import Kubric
 from .lgm import Lgm
 from .mds import Mds
 from .nerf_synthetic import NerfSynthetic
@@ -49,9 +51,13 @@ from .run import ExportOutcome, Report, export, export_asset, finish_export
 from .scene import Scene
 from .syncdreamer import SyncDreamer
 from .target import SceneFiles, Target
+from .tracks import PointOdyssey, TapVid
 from .trellis import Trellis, TrellisCond
+from .tum import Tum
 from .usd import UsdScene
+from .visionsim import Visionsim
 from .webdataset import WebDataset
+from .wonder3d import Wonder3D
 from .yolo import Yolo
 from .zero123 import ObjaverseXl, Zero123
 from .zero123plus import Zero123Plus
@@ -87,6 +93,7 @@ FORMATS: Final[dict[str, Format]] = {
         OpenLrm(),
         InstantMesh(),
         Zero123Plus(),
+        Wonder3D(),
         Lgm(),
         Trellis(),
         TrellisCond(),
@@ -100,6 +107,11 @@ FORMATS: Final[dict[str, Format]] = {
         BopWebDataset(),
         Coco(),
         Yolo(),
+        TapVid(),
+        PointOdyssey(),
+        Sintel(),
+        KittiFlow(),
+        Spring(),
         Hdf5(),
         WebDataset(),
         HuggingFace(),
@@ -107,6 +119,9 @@ FORMATS: Final[dict[str, Format]] = {
         Gltf(),
         UsdScene(),
         Rerun(),
+        Visionsim(),
+        Kubric(),
+        Tum(),
     )
 }  # fmt: skip
 """Name to format, as ``--to`` calls it."""

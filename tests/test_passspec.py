@@ -168,7 +168,7 @@ OTHER_THINGS = {
     "blender.building": "material_index uv",
     "blender.materials": "material_index uv",
     "blender.measuring": "position",
-    "blender.realizing": "position",
+    "blender.realizing": "material_index position",
     "blender.things": "position",
     "dataset.coloring": "mask",
 }

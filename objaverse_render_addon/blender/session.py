@@ -104,7 +104,9 @@ class Session:
                 finally:
                     path.unlink(missing_ok=True)
             self._held = held(found.mesh, self.job.seed)
-            self.shape = ShapeFiles(self.asset_id, found.mesh, glb, self.job, bounds)
+            self.shape = ShapeFiles(
+                self.asset_id, found.mesh, glb, self.job, bounds, self.stage.frame
+            )
         if found.mesh.unmeshed:
             self.stage.warnings.append(
                 f"not-in-mesh: {', '.join(found.mesh.unmeshed)} of the asset renders and is in no "
@@ -130,7 +132,8 @@ class Session:
             frames = max(1, len(self.stage.timeline.frames))
             self.views = sample_views(self.job, self.asset_id, points, rig, frames)
         self.renderer = Renderer(
-            self.stage, self.asset_id, self.scratch, self.witness, self._held
+            self.stage, self.asset_id, self.scratch, self.witness, self._held,
+            self.shape.frame if self.shape is not None else 0,
         )
 
     def _views_over_time(self) -> dict[int, list[View]]:

@@ -22,7 +22,14 @@ from objaverse_render_addon.cli.flags import JOB_FLAGS
 from objaverse_render_addon.dataset.layout import METADATA
 from objaverse_render_addon.dataset.sheet import contact_sheet
 from objaverse_render_addon.errors import InvalidJob
-from objaverse_render_addon.job import CameraRules, Files, Pixels, RenderJob
+from objaverse_render_addon.job import (
+    PASS_NAMES,
+    STILL_PASSES,
+    CameraRules,
+    Files,
+    Pixels,
+    RenderJob,
+)
 from objaverse_render_addon.words import how_many
 from objaverse_render_addon.worker import process
 
@@ -125,6 +132,16 @@ def test_a_job_file_is_printed_as_the_same_job(capsys, tmp_path: Path, job: Rend
 VALUES = [
     ("--normalize", "sphere", "asset.normalize", "sphere"),
     ("--frame", "-3", "asset.frame", -3),
+    ("--frames", "1:9:2", "time.frames", "1:9:2"),
+    ("--frames", "-4:4", "time.frames", "-4:4"),
+    ("--action", "Walk", "time.action", "Walk"),
+    ("--scene-cameras", "A, B", "cameras.scene_cameras", "A, B"),
+    ("--time-scale", "4", "time.scale", 4.0),
+    ("--views-per-frame", "one", "time.views_per_frame", "one"),
+    ("--motion-blur", None, "time.motion_blur", True),
+    ("--shutter", "0.25", "time.shutter", 0.25),
+    ("--still", "fail", "time.still", "fail"),
+    ("--leaving", "fail", "time.leaving", "fail"),
     ("--missing-textures", "fail", "asset.missing_textures", "fail"),
     ("--missing-parts", "fail", "asset.missing_parts", "fail"),
     ("--uncolored", "random", "asset.uncolored", "random"),
@@ -153,6 +170,10 @@ VALUES = [
     ("--resolution", "64X48", "pixels.resolution", [64, 48]),
     ("--passes", "rgb, object-index,", "pixels.passes", ["rgb", "object_index"]),
     ("--normal-space", "world", "pixels.normal_space", "world"),
+    ("--tracks", "12", "pixels.tracks", 12),
+    ("--classes", "collection", "pixels.classes", "collection"),
+    ("--class-property", "kind", "pixels.class_property", "kind"),
+    ("--class-table", "classes.csv", "pixels.class_table", "classes.csv"),
     ("--geometry", "exr", "files.geometry", "exr"),
     ("--layout", "folder", "files.layout", "folder"),
     ("--engine", "eevee", "engine.engine", "eevee"),
@@ -163,6 +184,8 @@ VALUES = [
     ("--threads", "2", "engine.threads", 2),
     ("--alpha-threshold", "0.25", "engine.alpha_threshold", 0.25),
     ("--seed", "42", "seed", 42),
+    ("--geometry-files", "points,mesh", "files.geometry_files", ("mesh", "points")),
+    ("--geometry-points", "5000", "files.geometry_points", 5000),
 ]
 
 
@@ -177,7 +200,10 @@ def test_a_flag_sets_its_field_and_overrides_the_job_file(
 ):
     arguments = [flag] if text is None else [flag, text]
     implied = {
-        "--hdri": {"lighting.mode": "hdri"}, "--camera-file": {"cameras.pattern": "file"}
+        "--hdri": {"lighting.mode": "hdri"}, "--camera-file": {"cameras.pattern": "file"},
+        "--scene-cameras": {"cameras.pattern": "scene", "lighting.mode": "keep"},
+        "--time-scale": {"time.frames": "all"}, "--views-per-frame": {"time.frames": "all"},
+        "--motion-blur": {"time.frames": "all"}, "--class-table": {"pixels.classes": "table"},
     }.get(flag, {})  # fmt: skip
     expected = {path: value, **implied}
     job = RenderJob().with_values(expected).resolved()
@@ -189,7 +215,17 @@ def test_a_flag_sets_its_field_and_overrides_the_job_file(
 
 def test_all_passes_have_a_short_name(capsys, tmp_path: Path):
     job = printed_job(capsys, tmp_path, "--passes", "all")
-    assert len(job.pixels.passes) == 11
+    assert job.pixels.passes == STILL_PASSES
+    job = printed_job(capsys, tmp_path, "--passes", "all,motion", "--frames", "all")
+    assert job.pixels.passes == PASS_NAMES
+    job = printed_job(capsys, tmp_path, "--passes", "rgb,flow-forward", "--frames", "1:9:2")
+    assert job.pixels.passes == ("rgb", "flow_forward")
+
+
+def test_motion_without_frames_is_refused_with_the_way_out():
+    with pytest.raises(InvalidJob, match=r"flow_forward.* no frames") as caught:
+        RenderJob().with_values({"pixels.passes": ["rgb", "flow_forward"]})
+    assert "--frames" in str(caught.value.hint)
 
 
 def test_a_flag_takes_a_background_or_a_mode_of_the_job_file_back(capsys, tmp_path: Path):

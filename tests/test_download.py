@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import sys
@@ -667,6 +668,34 @@ def test_a_server_that_trickles_is_left_and_no_thread_waits_for_it(server, tmp_p
         server.orders["/0"] = [slowly(1, 0.02)] * 9
         download(session, f"{server.endpoint}/0", tmp_path / "x")
     assert len(server.ranges("/0")) == 10
+
+
+@pytest.mark.parametrize("line", [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK\r\nX-Slow: "])
+def test_headers_that_trickle_hold_no_thread(server, tmp_path, monkeypatch, line: bytes):
+    """Each byte comes in time for the socket, and the last never."""
+    monkeypatch.setattr(downloads, "STALLED", 0.4)
+    answered = threading.Event()
+
+    def trickling(handler, _):
+        handler.close_connection = True
+        with contextlib.suppress(OSError):
+            for byte in line + b"x" * 60_000:
+                handler.wfile.write(bytes([byte]))
+                time.sleep(0.01)
+        answered.set()
+
+    server.files["/x"] = glb()
+    server.orders["/x"] = [trickling] * 9
+    start = time.monotonic()
+    with pytest.raises(DownloadFailed, match="next to nothing came"):
+        download(new_session(), f"{server.endpoint}/x", tmp_path / "x")
+    deadline = start + 20
+    while time.monotonic() < deadline and (_readers() or not answered.is_set()):
+        time.sleep(0.05)
+    # The server, too, has been hung up on.
+    assert not _readers() and answered.is_set()
+    server.orders["/x"] = []
+    assert download(new_session(), f"{server.endpoint}/x", tmp_path / "x").read_bytes() == glb()
 
 
 def _readers() -> list[threading.Thread]:

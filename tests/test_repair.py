@@ -23,7 +23,7 @@ from objaverse_render_addon.assets.repair.fbx import read_facts
 from objaverse_render_addon.assets.repair.model import Model, beside
 from objaverse_render_addon.assets.repair.polygon import triangulate
 from objaverse_render_addon.assets.repair.stl import FACETS, triangle_count
-from objaverse_render_addon.errors import RenderError
+from objaverse_render_addon.errors import ImportFailed, RenderError
 
 RNG = np.random.default_rng(0)
 
@@ -367,6 +367,15 @@ WHOLE: dict[str, list[Callable[[], bytes]]] = {
     "obj": [lambda: OBJ],
     "dae": [lambda: DAE],
 }
+
+
+@pytest.mark.parametrize("offset", ["-1", "x", "", "99999999"])
+def test_faces_of_a_collada_file_are_not_lost_without_a_word(tmp_path: Path, offset: str) -> None:
+    path = tmp_path / "a.dae"
+    assert DAE.count(b'offset="0"') >= 1
+    path.write_bytes(DAE.replace(b'offset="0"', f'offset="{offset}"'.encode()))
+    with pytest.raises(ImportFailed, match=r"a\.dae.* is no number"):
+        repair.prepare(path, "dae", tmp_path, [])
 
 
 @settings(max_examples=300, deadline=None)

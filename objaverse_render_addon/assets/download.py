@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -52,12 +52,11 @@ class Session:
 
     def __init__(self, endpoint: str | None = None, per_host: int = PER_HOST) -> None:
         import requests
-        from requests.adapters import HTTPAdapter
 
         self._hub = urlsplit(hub_endpoint(endpoint))
         self._session = requests.Session()
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=max(per_host, 1)))
+            self._session.mount(scheme, _adapter()(pool_maxsize=max(per_host, 1)))
         self._per_host, self._guard = max(per_host, 1), threading.Lock()
         self._turns: dict[str, threading.BoundedSemaphore] = {}
         self._not_before: dict[str, float] = {}
@@ -146,7 +145,10 @@ def download(
     """
     name = redacted(url)
 
-    def opener(have: int, validator: str) -> AbstractContextManager[Stream]:
+    def opener(
+        have: int, validator: str, leave_by: Callable[[Callable[[], None]], None]
+    ) -> AbstractContextManager[Stream]:
+        _connections.opened = lambda connection: leave_by(functools.partial(_hang_up, connection))
         return _answer(session, url, name, have, validator, gone)
 
     turn = functools.partial(session.turn, url, wishes.get("cancel"))
@@ -200,7 +202,6 @@ def _answer(
                 "" if encoded else _validator(answer),
                 _published(answer, session),
                 answer.iter_content(CHUNK),
-                functools.partial(_hang_up, answer),
             )
     except requests.exceptions.SSLError as error:
         if "CERTIFICATE_VERIFY_FAILED" not in str(error):
@@ -217,13 +218,46 @@ def _answer(
         raise TransferBroken(_cause(error)) from error
 
 
-def _hang_up(answer: requests.Response) -> None:
-    """Close the connection under whoever reads from it: no timeout ends what trickles."""
-    with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):
-        if hasattr(answer.raw, "shutdown"):  # Since urllib3 2.3.
-            answer.raw.shutdown()
-        else:
-            answer.raw._fp.fp.raw._sock.shutdown(socket.SHUT_RDWR)
+_connections: Final = threading.local()
+"""``opened``, of a thread: told of each connection that is about to be read from."""
+
+
+@functools.cache
+def _adapter() -> Any:
+    """What ``requests`` connects with; its connections tell of themselves."""
+    from requests.adapters import HTTPAdapter
+    from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+
+    def telling(kind: Any) -> Any:
+        class Telling(kind.ConnectionCls):  # type: ignore[misc]
+            def getresponse(self, *arguments: Any, **settings: Any) -> Any:
+                # Before the first line of the answer, which may come a byte at a time.
+                opened = getattr(_connections, "opened", None)
+                if opened is not None:
+                    opened(self.sock)
+                return super().getresponse(*arguments, **settings)
+
+        return type(kind.__name__, (kind,), {"ConnectionCls": Telling})
+
+    pools = {"http": telling(HTTPConnectionPool), "https": telling(HTTPSConnectionPool)}
+
+    class Adapter(HTTPAdapter):
+        def init_poolmanager(self, *arguments: Any, **settings: Any) -> None:
+            super().init_poolmanager(*arguments, **settings)
+            self.poolmanager.pool_classes_by_scheme = pools
+
+        def proxy_manager_for(self, *arguments: Any, **settings: Any) -> Any:
+            manager = super().proxy_manager_for(*arguments, **settings)
+            manager.pool_classes_by_scheme = pools
+            return manager
+
+    return Adapter
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """Close it under whoever reads from it: no timeout ends what trickles."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 _HINTS: Final = {

@@ -22,6 +22,7 @@ from ..errors import (
     WrongFormat,
 )
 from .archives import check_zip
+from .check_alembic import check_alembic
 
 __all__ = ["EXTENSIONS", "guess_extension", "inspect_file"]
 
@@ -71,7 +72,9 @@ def inspect_file(path: Path, name: str = "", *, whole: bool = False) -> str:
         extension, (extension,)
     )
     if found not in allowed and not (
-        extension == "obj" and found in ("", "text", "utf-16")
+        extension == "obj"
+        and found in ("", "text", "utf-16")
+        and head.count(0) <= len(head) // 2
     ):
         what = _NAMES.get(found, f"a {found} file") if found else "something unknown"
         raise WrongFormat(
@@ -215,6 +218,8 @@ def _check_whole(
         # Where the root is, which is written last; Blender's process dies of a file without it.
         if size < 16 or struct.unpack_from("<Q", head, 8)[0] + 8 > size:
             raise cut_off("its root lies beyond that")
+        if whole:
+            check_alembic(path, name)
     elif found == "usdc" and size < 88:
         raise cut_off("a usdc header alone needs 88")
 

@@ -43,7 +43,7 @@ def copy(
     name = redacted(url)
 
     @contextlib.contextmanager
-    def opener(have: int, validator: str) -> Iterator[Stream]:
+    def opener(have: int, validator: str, _: object) -> Iterator[Stream]:
         try:
             system, path = _open(url, name)
             info = system.info(path)

@@ -81,12 +81,14 @@ class Stream:
     validator: str
     sha256: str
     chunks: Iterator[bytes]
-    abort: Callable[[], None] = lambda: None
-    """Lets whoever waits for the next chunk, in another thread, go at once."""
 
 
-Opener = Callable[[int, str], AbstractContextManager[Stream]]
-"""Opens the file at a position, given the validator of what is there already."""
+Opener = Callable[[int, str, Callable[[Callable[[], None]], None]], AbstractContextManager[Stream]]
+"""Opens the file at a position, given the validator of what is there already.
+
+What the third argument is given lets whoever waits for the other side, in another thread, go at
+once.
+"""
 
 
 class TransferOptions(TypedDict, total=False):
@@ -355,11 +357,10 @@ def _pumped(
     """The stream, then its chunks.
 
     A thread of their own reads them, for no blocking call to a network can be relied on to
-    return: the caller leaves when it is told to or when nothing comes, and the thread follows
-    once its socket gives up.
+    return: the caller leaves when it is told to or when nothing comes, and lets the thread go.
     """
     items: queue.Queue[Any] = queue.Queue(8)
-    streams: list[Stream] = []
+    exits: list[Callable[[], None]] = []
     left = threading.Event()
     end = object()
 
@@ -370,11 +371,15 @@ def _pumped(
                 return
         raise _Left
 
+    def leave_by(way: Callable[[], None]) -> None:
+        exits.append(way)
+        if left.is_set():
+            way()
+
     def pump() -> None:
         with contextlib.suppress(_Left):
             try:
-                with opener(have, validator) as stream:
-                    streams.append(stream)
+                with opener(have, validator, leave_by) as stream:
                     put(stream)
                     for chunk in stream.chunks:
                         put(chunk)
@@ -397,8 +402,10 @@ def _pumped(
                 item = None
             if cancel is not None and cancel.is_set():
                 raise _stopped(what)
+            if item is end or isinstance(item, BaseException):
+                # The connection may be somebody else's by now.
+                exits.clear()
             if item is end:
-                streams.clear()
                 return
             if isinstance(item, BaseException):
                 raise item
@@ -409,5 +416,5 @@ def _pumped(
                 raise TransferBroken(f"next to nothing came for {STALLED:g} seconds", stalled=True)
     finally:
         left.set()
-        for stream in streams:
-            stream.abort()
+        for way in list(exits):
+            way()

@@ -8,6 +8,7 @@ from typing import Final
 from ..cameras.files import views_from_file
 from ..errors import InvalidJob
 from ..job import RenderJob
+from ..job.classes import ClassTable
 
 __all__ = ["check_files"]
 
@@ -16,7 +17,7 @@ def check_files(job: RenderJob) -> None:
     """See whether the files that a job names can be used.
 
     Raises:
-        InvalidJob: The image for light cannot be read.
+        InvalidJob: The image for light, or the table of classes, cannot be read.
         CameraFileError: The poses cannot be read or understood, or are too few.
     """
     hdri, poses = job.lighting.hdri, job.cameras.file
@@ -26,6 +27,8 @@ def check_files(job: RenderJob) -> None:
             raise InvalidJob(
                 f"The HDRI {hdri} cannot be read: {problem}.", hint="Give an .hdr or .exr image."
             )
+    if job.pixels.class_table is not None:
+        ClassTable.read(job.pixels.class_table)
     if poses is not None:
         views_from_file(poses, job.pixels.resolution, job.cameras.views)
 

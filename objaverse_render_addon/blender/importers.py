@@ -55,7 +55,9 @@ class Import(NamedTuple):
     warnings: list[str]
 
 
-def import_file(path: Path, kind: str, *, keep_lights: bool = False) -> Import:
+def import_file(
+    path: Path, kind: str, *, keep_lights: bool = False, keep_cameras: bool = False
+) -> Import:
     """Import ``path`` into the empty scene; a .blend file is opened instead.
 
     Args:
@@ -77,7 +79,7 @@ def import_file(path: Path, kind: str, *, keep_lights: bool = False) -> Import:
         check_finite(prepared, kind, path)
         before = mending.Before()
         try:
-            importer = _import(prepared, kind, keep_lights)
+            importer = _import(prepared, kind, keep_lights, keep_cameras)
         except RuntimeError as error:
             # Operators report their failure by raising RuntimeError("Error: ...").
             raise _failure(path, str(error)) from error
@@ -179,7 +181,7 @@ def append_scene(path: Path) -> Any:
     return target.scenes[0]
 
 
-def _import(path: Path, kind: str, keep_lights: bool) -> str:
+def _import(path: Path, kind: str, keep_lights: bool, keep_cameras: bool) -> str:
     name = str(path)
     if kind == "blend":
         operator = bpy.ops.wm.open_mainfile
@@ -189,7 +191,9 @@ def _import(path: Path, kind: str, keep_lights: bool) -> str:
     paths, arguments = _OPERATORS[kind]
     operator = compat.find_operator(*paths)
     if kind.startswith("usd"):
-        arguments = {**arguments, "import_lights": keep_lights}
+        arguments = {
+            **arguments, "import_lights": keep_lights, "import_cameras": keep_cameras,
+        }  # fmt: skip
     result = compat.call_operator(operator, filepath=name, **arguments)
     if "FINISHED" not in result:
         raise ImportFailed(f"{path}: the importer gave up without saying why.")
@@ -204,12 +208,11 @@ _GLTF = (
 _USD = (
     ("wm.usd_import",),
     {
-        "import_cameras": False,
         # Stand-ins and guides are not what the file's author renders.
         "import_proxy": False,
         "import_guide": False,
         "import_render": True,
-        "set_frame_range": False,
+        "set_frame_range": True,
     },
 )
 _OPERATORS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {

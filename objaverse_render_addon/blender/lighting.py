@@ -13,7 +13,7 @@ from ..cameras import draw
 from ..errors import InvalidJob
 from ..job import RenderJob
 
-__all__ = ["light_scene", "rescale_lights"]
+__all__ = ["add_image", "light_scene", "new_world", "rescale_lights"]
 
 # Name, rotation in degrees, the energies that one is drawn from (objaverse-xl blender_script.py).
 XL_SUNS: Final = (
@@ -47,22 +47,23 @@ def light_scene(
         record["lights"] = sorted(obj.name for obj in seen if obj.type == "LIGHT")
         return record
     if rules.mode == "xl":
-        scene.world = _new_world((XL_WORLD,) * 3, 1.0)
+        scene.world = new_world((XL_WORLD,) * 3, 1.0)
         record["suns"] = _add_suns(scene, job.seed, asset_id)
         record["world"] = XL_WORLD
     elif rules.mode == "hdri":
         assert rules.hdri
-        scene.world = _new_world((1.0, 1.0, 1.0), rules.strength)
-        _add_image(scene.world, Path(rules.hdri))
+        scene.world = new_world((1.0, 1.0, 1.0), rules.strength)
+        add_image(scene.world, Path(rules.hdri))
         record["hdri"] = rules.hdri
     else:
-        scene.world = _new_world((1.0, 1.0, 1.0), rules.strength)
+        scene.world = new_world((1.0, 1.0, 1.0), rules.strength)
         # A uniform world needs no importance map, which takes time to build.
         scene.world.cycles.sampling_method = "NONE"
     return record
 
 
-def _new_world(color: tuple[float, ...], strength: float) -> bpy.types.World:
+def new_world(color: tuple[float, ...], strength: float) -> bpy.types.World:
+    """A world of one colour (linear)."""
     world = bpy.data.worlds.new("Objaverse World")
     if world.node_tree is None:
         world.use_nodes = True
@@ -72,7 +73,12 @@ def _new_world(color: tuple[float, ...], strength: float) -> bpy.types.World:
     return world
 
 
-def _add_image(world: bpy.types.World, path: Path) -> None:
+def add_image(world: bpy.types.World, path: Path) -> None:
+    """Let a world of :func:`new_world` shine as an equirectangular image does.
+
+    Raises:
+        InvalidJob: It cannot be read.
+    """
     try:
         image = bpy.data.images.load(str(path.resolve()))
         broken = image.size[0] == 0

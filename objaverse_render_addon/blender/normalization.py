@@ -76,6 +76,8 @@ def normalizing_transform(before: Measurement, method: str) -> tuple[float, Poin
     if method == "sphere":
         center, radius = bounding_sphere(before.points)
         scale = 1.0 / radius
+    elif method == "diagonal":
+        scale = 2 * HALF_EXTENT[method] / float(np.linalg.norm(before.box_max - before.box_min))
     elif method != "none":
         scale = 2 * HALF_EXTENT[method] / edge
     translation = -scale * center if method != "none" else np.zeros(3)
@@ -89,6 +91,7 @@ def normalize(
     evaluate: Callable[[set[Any] | None], Measurement] = measure,
     *,
     may_instance: bool = False,
+    whole: Measurement | None = None,
 ) -> Normalization:
     """Scale and centre an asset as a whole, and measure that every part of it went along.
 
@@ -101,13 +104,15 @@ def normalize(
         only: Objects that are moved; all of the collection, and all that renders, otherwise.
         evaluate: Measures those of some objects, or all of the scene.
         may_instance: Whether the objects may be taken out of the collection for an instance.
+        whole: What is normalised, where that is more than the objects show now: all times.
 
     Raises:
         DegenerateGeometry: No extent, or numbers beyond 32-bit floats.
         NormalizationFailed: A constraint or a driver holds something back.
     """
     before = evaluate(only)
-    scale, translation, warnings = normalizing_transform(before, method)
+    whole = whole or before
+    scale, translation, warnings = normalizing_transform(whole, method)
     if before.unclear:
         warnings.append(
             f"unclear-displacement: {', '.join(before.unclear[:5])} displace a surface by what is "
@@ -130,8 +135,10 @@ def normalize(
                 hint="A constraint or driver holds something in place; apply it in Blender, or "
                 "use --normalize none.",
             )
+    if whole is not before:
+        after = whole.moved(scale, translation)
     return Normalization(
-        method, scale, tuple(translation.tolist()), before, bounds_of(after), after.points,
+        method, scale, tuple(translation.tolist()), whole, bounds_of(after), after.points,
         warnings, handle, parts,
     )  # fmt: skip
 

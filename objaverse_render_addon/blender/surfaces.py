@@ -8,8 +8,8 @@ from typing import Any
 
 import bpy
 
-from ..passspec import MATERIAL_PASSES
-from . import compat, surface_normals
+from ..passspec import MATERIAL_PASSES, layers_for
+from . import compat, surface_normals, surface_numbers
 from .edits import Edits
 from .shader_sockets import Value, clamped, feed
 from .shader_values import Kind, ShaderValues, surface_input
@@ -60,6 +60,8 @@ class Surfaces:
         wanted = set(passes)
         self._passes: list[Any] = [name for name in MATERIAL_PASSES if name in wanted]
         self._normals = surface_normals.LAYER in wanted
+        written = {layer.output for layer in layers_for(wanted) if not layer.flag}
+        self._numbers = not written.isdisjoint(surface_numbers.LAYERS)
         self.unclear: list[str] = []
         self.unclear_opacity: list[str] = []
         self.out_of_range: list[str] = []
@@ -93,6 +95,8 @@ class Surfaces:
             if surface is None or surface.is_linked or not _has_volume(tree):
                 for name in self._passes:
                     self._write(edits, material, values, surface, name, solid)
+                if self._numbers:
+                    surface_numbers.write(edits, tree, solid)
                 if self._normals:
                     surface_normals.write(edits, tree, solid)
                     self._note(self.bumped, material, surface_normals.is_bumped(material))

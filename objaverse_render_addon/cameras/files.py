@@ -11,7 +11,7 @@ import math
 import re
 import struct
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from ..job.fingerprint import pose_files
 from ..words import how_many
 from .camera import Camera, Floats, View
 
-__all__ = ["transforms_json", "views_from_file"]
+__all__ = ["keyed_views", "transforms_json", "views_from_file"]
 
 _DISTORTION: Final = re.compile(r"[kps]\d|omega|distortion_params")
 # Of models with perspective projection; all but the first four are zero for a pinhole.
@@ -89,12 +89,118 @@ def views_from_file(path: str, size: tuple[int, int], count: int | None = None) 
     return views
 
 
-def transforms_json(cameras: Sequence[Camera], names: Sequence[str]) -> bytes:
+def keyed_views(
+    path: str, size: tuple[int, int], times: Iterable[int], count: int | None = None
+) -> dict[int, list[View]]:
+    """The cameras of a file of poses that says at which frame each stands: they move in between.
+
+    Of a ``transforms.json`` (or TOML) whose frames have a number ``frame``, as the user counts,
+    and, where there are several cameras, a number ``view``. Between two keyframes the position
+    and the lens go straight, and the rotation takes the shortest way at an even speed; before the
+    first and after the last the camera stands.
+
+    Args:
+        times: Frames that are wanted.
+        count: Take the first so many views.
+
+    Returns:
+        Frame to views; nothing where the file names no frames.
+
+    Raises:
+        CameraFileError: As :func:`views_from_file`; or only some of the poses have a frame, or two
+            of a view have the same.
+    """
+    files = pose_files(path)
+    if any(file.suffix.lower() not in (".json", ".toml") for file in files):
+        return {}
+    keys: dict[int, dict[float, Camera]] = {}
+    places = list(_places(files))
+    if all(frame is None for frame, _ in places):
+        return {}
+    for index, ((frame, view), camera) in enumerate(
+        zip(places, _transforms(files, size), strict=True)
+    ):
+        known = keys.setdefault(view, {})
+        if frame is None or frame in known:
+            what = "has no frame" if frame is None else f"has frame {frame:g} of view {view} again"
+            raise CameraFileError(
+                f"Camera file {path}, frame {index} {what}.",
+                hint="Give each pose a number frame, and each camera's a number view.",
+            )
+        known[frame] = camera
+    if count is not None and count > len(keys):
+        raise CameraFileError(
+            f"Camera file {path} has {how_many(len(keys), 'view')}; views asked for: {count}."
+        )
+    chosen = sorted(keys)[:count]
+    return {
+        time: [View(index, _between(keys[view], time)) for index, view in enumerate(chosen)]
+        for time in times
+    }
+
+
+def _places(files: list[Path]) -> Iterator[tuple[float | None, int]]:
+    """Frame and view of each pose, as the files say them."""
+    for path in files:
+        for index, frame in enumerate(_frames(path)[1]):
+            time, view = frame.get("frame"), frame.get("view", 0)
+            with _naming(f"{path}, frame {index}"):
+                if isinstance(time, bool) or not isinstance(time, int | float | None):
+                    raise ValueError(f"frame {time!r} is no number")
+                if type(view) is not int:
+                    raise ValueError(f"view {view!r} is no whole number")
+            yield None if time is None else float(time), view
+
+
+def _between(keys: dict[float, Camera], time: float) -> Camera:
+    """A moving camera at a time."""
+    before = max((key for key in keys if key <= time), default=min(keys))
+    after = min((key for key in keys if key >= time), default=max(keys))
+    first, last = keys[before], keys[after]
+    if first is last:
+        return first
+    part = (time - before) / (after - before)
+    pose = np.eye(4)
+    pose[:3, 3] = first.camera_to_world[:3, 3] * (1 - part) + last.camera_to_world[:3, 3] * part
+    start = first.camera_to_world[:3, :3]
+    pose[:3, :3] = start @ _turned(start.T @ last.camera_to_world[:3, :3], part)
+    intrinsics = first.intrinsics * (1 - part) + last.intrinsics * part
+    return Camera(first.width, first.height, intrinsics, pose)
+
+
+def _turned(rotation: Floats, part: float) -> Floats:
+    """A part of a rotation (3, 3), about its own axis (Rodrigues' formula)."""
+    angle = math.acos(max(-1.0, min(1.0, (float(np.trace(rotation)) - 1) / 2)))
+    if angle < 1e-12:
+        return np.eye(3)
+    # Of half a turn the difference of the off-diagonal is zero; the axis is in the sum.
+    symmetric = (rotation + rotation.T) / 2 - math.cos(angle) * np.eye(3)
+    axis = symmetric[:, int(np.argmax(np.diag(symmetric)))]
+    axis = axis / np.linalg.norm(axis)
+    twist = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0],
+                      rotation[1, 0] - rotation[0, 1]])  # fmt: skip
+    if float(axis @ twist) < 0:
+        axis = -axis
+    x, y, z = axis
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    turn = part * angle
+    return np.asarray(
+        np.eye(3) + math.sin(turn) * cross + (1 - math.cos(turn)) * (cross @ cross)
+    )
+
+
+def transforms_json(
+    cameras: Sequence[Camera],
+    names: Sequence[str],
+    keys: Sequence[tuple[int, int | None]] = (),
+) -> bytes:
     """A file of poses, as :func:`views_from_file` reads it: ``transforms.json`` of nerfstudio.
 
     Args:
         names: Of the cameras; what their pictures are called in the file.
+        keys: View and frame of each, where they move: as :func:`keyed_views` reads it.
     """
+    places: list[dict[str, Any]] = [{"view": view, "frame": time} for view, time in keys]
     frames = [
         {
             "file_path": name,
@@ -105,8 +211,9 @@ def transforms_json(cameras: Sequence[Camera], names: Sequence[str]) -> bytes:
             "cx": float(camera.intrinsics[0, 2]),
             "cy": float(camera.intrinsics[1, 2]),
             "transform_matrix": camera.camera_to_world.tolist(),
+            **place,
         }
-        for camera, name in zip(cameras, names, strict=True)
+        for camera, name, place in zip(cameras, names, places or [{}] * len(names), strict=True)
     ]
     return json.dumps({"camera_model": "PINHOLE", "frames": frames}, indent=1).encode()
 
@@ -141,22 +248,31 @@ class _Shape(ValueError):
 # --- transforms.json ------------------------------------------------------------------------
 
 
+def _frames(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The whole of a file, and its frames."""
+    try:
+        text = _read(path).decode("utf-8")
+        toml = path.suffix.lower() == ".toml"
+        data = tomllib.loads(text) if toml else json.loads(text)
+    except OSError as error:
+        raise CameraFileError(
+            f"Camera file {path} cannot be read: {error.strerror or error}.",
+            hint="Give a file or folder of poses, see docs/cameras.md.",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise CameraFileError(f"Camera file {path} cannot be read: {error}.") from error
+    frames = data.get("frames") if isinstance(data, dict) else None
+    if not isinstance(frames, list) or not frames:
+        raise CameraFileError(f"Camera file {path} has no frames.")
+    for index, frame in enumerate(frames):
+        if not isinstance(frame, dict):
+            raise CameraFileError(f"Camera file {path}, frame {index}: it is no table.")
+    return data, frames
+
+
 def _transforms(files: list[Path], size: tuple[int, int]) -> Iterator[Camera]:
     for path in files:
-        try:
-            text = _read(path).decode("utf-8")
-            toml = path.suffix.lower() == ".toml"
-            data = tomllib.loads(text) if toml else json.loads(text)
-        except OSError as error:
-            raise CameraFileError(
-                f"Camera file {path} cannot be read: {error.strerror or error}.",
-                hint="Give a file or folder of poses, see docs/cameras.md.",
-            ) from error
-        except (ValueError, RecursionError) as error:
-            raise CameraFileError(f"Camera file {path} cannot be read: {error}.") from error
-        frames = data.get("frames") if isinstance(data, dict) else None
-        if not isinstance(frames, list) or not frames:
-            raise CameraFileError(f"Camera file {path} has no frames.")
+        data, frames = _frames(path)
         for index, frame in enumerate(frames):
             with _naming(f"{path}, frame {index}"):
                 camera = _camera_from_frame({**data, **frame}, size)

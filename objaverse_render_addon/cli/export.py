@@ -61,6 +61,10 @@ def add(commands: Any) -> None:
         "--aesthetic-score", type=number_from(0), metavar="N",
         help="of every asset, for trainers that leave out what has none (trellis)",
     )
+    parser.add_argument(
+        "--frame", type=int, metavar="N",
+        help="of animations, this frame alone (default: all, where a format has a place for time)",
+    )
     parser.add_argument("--jobs", type=whole_from(1), default=1, metavar="N", help="assets at once")
     parser.add_argument("--overwrite", action="store_true", help="write again what is whole")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
@@ -120,6 +124,7 @@ def _export(options: argparse.Namespace) -> int:
         seed=options.seed,
         masks=options.masks,
         aesthetic_score=options.aesthetic_score,
+        frame=options.frame,
     )
     with _Progress(options.quiet, options.json) as progress:
         report = export(

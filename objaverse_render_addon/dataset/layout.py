@@ -34,6 +34,7 @@ from ..passspec import PASSES
 from .images import composite, encode_png, write_exr
 
 __all__ = [
+    "PARTS",
     "AssetWriter",
     "asset_path",
     "color_file",
@@ -45,12 +46,13 @@ __all__ = [
     "remove_parts",
     "size_of",
     "tidy_parts",
+    "tracks_file",
 ]
 
 METADATA = "metadata.json"
 # Already compressed; deflating it again only costs time.
-_STORED = (".png", ".exr", ".npz")
-_PARTS = ".parts"
+_STORED = (".png", ".exr", ".npz", ".glb")
+PARTS = ".parts"
 _Made = TypeVar("_Made")
 # zlib's fastest level: on float maps level 6 gains some 7 % for two thirds more work
 # (docs/formats.md has the table).
@@ -70,6 +72,11 @@ def pass_file(key: FrameKey, name: str, geometry: str | None) -> str:
     if PASSES[name].is_picture:
         return f"{key.stem}_{name}.exr"
     return f"{key.stem}.exr" if geometry == "exr" else f"{key.stem}_{name}.{geometry or 'npy'}"
+
+
+def tracks_file(key: FrameKey) -> str:
+    """Name of the file that holds where a frame's tracked points are."""
+    return f"{key.stem}_tracks.npy"
 
 
 def color_file(
@@ -95,6 +102,10 @@ def color_files(frame: Frame, job: RenderJob, scratch: Path) -> Iterator[tuple[s
 def geometry_files(frame: Frame, job: RenderJob, scratch: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents of a view's other files; of a frame that needs no colour yet."""
     key = frame.key
+    if frame.tracks is not None:
+        buffer = io.BytesIO()
+        np.save(buffer, frame.tracks, allow_pickle=False)
+        yield tracks_file(key), buffer.getvalue()
     geometry = [name for name in job.pixels.passes if not PASSES[name].is_picture]
     if job.files.geometry == "exr":
         if geometry:
@@ -205,7 +216,7 @@ def remove_parts(out: Path, asset_id: str) -> None:
     ours = re.compile(re.escape(asset_id) + r"\.\d+(\.zip|\.tar|\.old)?")
     left = []
     with contextlib.suppress(OSError):  # The folder is not there, or taken away just now.
-        left = [part for part in (out / _PARTS).iterdir() if ours.fullmatch(part.name)]
+        left = [part for part in (out / PARTS).iterdir() if ours.fullmatch(part.name)]
     for part in left:
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
@@ -216,12 +227,12 @@ def remove_parts(out: Path, asset_id: str) -> None:
 def tidy_parts(out: Path) -> None:
     """Take the folder of what is not whole away, if it is empty; a run does when it ends."""
     with contextlib.suppress(OSError):
-        (out / _PARTS).rmdir()
+        (out / PARTS).rmdir()
 
 
 def _begin(out: Path, name: str, make: Callable[[Path], _Made]) -> tuple[Path, _Made]:
     """Path of a part, named after this process, and what ``make`` made there."""
-    part = out / _PARTS / name
+    part = out / PARTS / name
     for wait in (0.01, 0.1, 0.5):
         try:
             return part, _make_in(part, make)

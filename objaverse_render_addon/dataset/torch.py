@@ -56,6 +56,8 @@ class MultiView(MapStyle):  # type: ignore[misc]
     * ``input`` and ``target``: the chosen views, k of them each, as a dictionary of tensors
 
       * ``index``: (k,) int64, places among the asset's views.
+      * ``time``: (k,) int64, the animation frames that they show; 0 of what stands still.
+      * ``seconds``: (k,) float32, when that is as it plays; 0 of what stands still.
       * ``intrinsics``: (k, 3, 3) float32, pixels; the first pixel's centre is (0.5, 0.5).
       * ``camera_to_world``: (k, 4, 4) float32, OpenGL camera axes (+Y up, looking along -Z).
       * ``world_to_camera``: (k, 4, 4) float32, OpenCV camera axes (+Y down, looking along +Z).
@@ -72,6 +74,8 @@ class MultiView(MapStyle):  # type: ignore[misc]
         passes: What to read.
         background: sRGB colour in 0…1 that ``rgb`` is laid over, or ``None``.
         repeats: Samples of each asset in an epoch, each with other views.
+        same_time: Of animations, take all views of a sample at one time, which is drawn; else they
+            are drawn among all times.
         seed: Of every choice.
 
     Raises:
@@ -89,6 +93,7 @@ class MultiView(MapStyle):  # type: ignore[misc]
         background: tuple[float, float, float] | None = (1.0, 1.0, 1.0),
         repeats: int = 1,
         seed: int = 0,
+        same_time: bool = True,
     ) -> None:
         if torch is None:
             raise MissingDependency(
@@ -102,7 +107,7 @@ class MultiView(MapStyle):  # type: ignore[misc]
         self.data = data if isinstance(data, Dataset) else Dataset.open(data)
         self.inputs, self.targets = inputs, targets
         self.passes, self.background = tuple(passes), background
-        self.repeats, self.seed = repeats, seed
+        self.repeats, self.seed, self.same_time = repeats, seed, same_time
         # Shared, so that workers that live on between epochs hear of the next one.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
@@ -134,7 +139,7 @@ class MultiView(MapStyle):  # type: ignore[misc]
     def sample(self, asset: AssetRef, repeat: int = 0) -> Sample:
         """The sample of an asset in the present epoch."""
         with asset.open() as reader:
-            chosen = self._choose(asset, len(reader), repeat)
+            chosen = self._choose(asset, self._places(reader, repeat), repeat)
             found: Sample = {"id": asset.id}
             for name, places in (
                 ("input", chosen[: self.inputs]), ("target", chosen[self.inputs :])
@@ -143,16 +148,27 @@ class MultiView(MapStyle):  # type: ignore[misc]
                     found[name] = self._views(reader, places)
             return found
 
-    def _choose(self, asset: AssetRef, views: int, repeat: int) -> list[int]:
-        wanted = self.inputs + self.targets
+    def _places(self, reader: AssetReader, repeat: int) -> list[int]:
+        """What a sample's views are drawn from: all entries, or those of one time."""
+        places = list(range(len(reader)))
+        times = reader.times
+        if not self.same_time or len(times) < 2:
+            return places
+        number = draw(self.seed, reader.id, "time", self.epoch, 1, repeat)[0]
+        time = times[int(number * len(times))]
+        return [place for place in places if reader.key(place).time == time]
+
+    def _choose(self, asset: AssetRef, places: list[int], repeat: int) -> list[int]:
+        wanted, views = self.inputs + self.targets, len(places)
         if views < wanted:
             raise InvalidJob(
                 f"{asset} has {views} views; {self.inputs} inputs and {self.targets} targets are "
                 "asked for.",
-                hint="Ask for fewer, or filter the dataset.",
+                hint="Ask for fewer, or filter the dataset; of animations, same_time=False takes "
+                "views of several times.",
             )
         numbers = draw(self.seed, asset.id, "views", self.epoch, views, repeat)
-        return [int(place) for place in np.argsort(numbers, kind="stable")[:wanted]]
+        return [places[place] for place in np.argsort(numbers, kind="stable")[:wanted]]
 
     def _views(self, reader: AssetReader, places: Sequence[int]) -> dict[str, torch.Tensor]:
         cameras = [reader.view(place).camera for place in places]
@@ -163,6 +179,8 @@ class MultiView(MapStyle):  # type: ignore[misc]
                     stacks.setdefault(key, []).append(planes)
         views = {
             "index": np.array(places, dtype=np.int64),
+            "time": np.array([reader.key(place).time or 0 for place in places], dtype=np.int64),
+            "seconds": np.array([reader.seconds(place) for place in places]),
             "intrinsics": np.stack([camera.intrinsics for camera in cameras]),
             "camera_to_world": np.stack([camera.camera_to_world for camera in cameras]),
             "world_to_camera": np.stack([camera.world_to_camera_opencv for camera in cameras]),

@@ -233,6 +233,16 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
     "not normalised": {"asset.normalize": "none", "cameras.pattern": "hammersley"},
     "ring": {"cameras.pattern": "ring", "cameras.elevation": [-70, -70]},
     "faces": {"cameras.pattern": "cube-faces", "cameras.radius": [2, 9], "asset.frame": 0},
+    "its own cameras": {
+        "cameras.pattern": "scene", "cameras.scene_cameras": "Left, Right",
+        "asset.normalize": "none",
+    },
+    "frames": {
+        "time.frames": "1:48:2", "time.action": "Walk", "time.scale": 2.5, "time.shutter": 0.3,
+        "time.views_per_frame": "one", "time.motion_blur": True, "time.still": "fail",
+        "time.leaving": "fail", "cameras.pattern": "orbit",
+    },
+    "frames, of a few views": {"time.frames": "all", "cameras.pattern": "ring", "cameras.views": 3},
     "workbench": {"engine.engine": "workbench", "lighting.mode": "keep"},
     "far": {"cameras.radius": [0.0001, 1e6], "engine.alpha_threshold": 0.001},
 }
@@ -384,7 +394,8 @@ OF_FIELDS = {
     "frame": "asset.frame", "hdri": "lighting.hdri", "background": "lighting.background",
     "radius": "cameras.radius", "elevation": "cameras.elevation", "fov": "cameras.fov",
     "camera_file": "cameras.file", "shift": "cameras.shift", "resolution_x": "pixels.resolution",
-    "passes": "pixels.passes",
+    "passes": "pixels.passes", "frames": "time.frames", "action": "time.action",
+    "scene_cameras": "cameras.scene_cameras",
 }  # fmt: skip
 # Not of the job: where things come from and go to, switches of the above, and the preview.
 BESIDE = {
@@ -711,7 +722,8 @@ def test_what_is_said_of_an_asset_is_of_the_one_that_is_chosen(bpy: Any, tmp_pat
     with pytest.raises(RuntimeError):
         bpy.ops.objaverse.import_asset(filepath=str(tmp_path / "missing.glb"))
     said = draw_panels().said
-    assert "1 meshes" in said and "missing.glb" in said
+    # A long path is cut at the sidebar's width.
+    assert "1 meshes" in said and "missing.glb" in said.replace(" ", "")
     own = bpy.data.collections.new("Mine")
     bpy.context.scene.collection.children.link(own)
     settings.asset = own
@@ -1394,3 +1406,28 @@ def test_passes_that_only_materials_fill_are_not_promised_to_the_scenes_own_rend
     assert {"depth", "normal"} <= found <= {"depth", "normal", ""}
     said = capfd.readouterr()
     assert "do not: Mask, Albedo, Roughness and Metallic" in said.out + said.err
+
+
+def test_every_button_and_setting_has_its_place_in_the_manual(bpy: Any) -> None:
+    from objaverse_render_addon.ui import manual
+
+    page = manual.PAGE.read_text(encoding="utf-8")
+    find = bpy.types.WM_OT_doc_view_manual._lookup_rna_url
+    names = [f"bpy.ops.objaverse.{name}" for name in dir(bpy.ops.objaverse)]
+    manager = bpy.context.window_manager
+    for group in (bpy.context.scene.objaverse, manager.objaverse, manager.objaverse_dataset):
+        of = group.bl_rna
+        names += [f"bpy.types.{of.identifier}.{one.identifier}" for one in of.properties]
+    for name in names:
+        address = find(name, verbose=False)
+        assert address is not None and address.startswith(manual.PAGE.as_uri()), name
+        assert f'id="{address.partition("#")[2]}"' in page, (name, address)
+    assert find("bpy.ops.objaverse.render_asset", verbose=False).endswith("#rendering")
+    assert find("bpy.types.OBJAVERSE_PG_settings.radius", verbose=False).endswith("#cameras-row")
+    assert "#" in find("bpy.types.OBJAVERSE_AP_preferences.device", verbose=False)
+
+
+def test_the_manual_is_what_its_page_in_the_docs_says() -> None:
+    tool = [sys.executable, str(ROOT / "tools/write_manual.py"), "--check"]
+    done = subprocess.run(tool, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -79,6 +79,7 @@ def _materials(place: Path, real: Path, found: Look) -> None:
         return
     found.seen.add(place)
     data = real.read_bytes()
+    refused = False
 
     def one(match: re.Match[bytes]) -> bytes:
         rest = os.fsdecode(match[2].strip(bytes(range(33))))
@@ -91,12 +92,15 @@ def _materials(place: Path, real: Path, found: Look) -> None:
         answers = [_may_stay(name, place.parent, found) for name in names]
         if all(answers):
             return match[0]
+        nonlocal refused
+        refused = True
         name = base_name(names[-1]) or "missing"
         options = words[: len(words) - len(names[-1].split())] if rest.startswith("-") else []
         return match[1] + os.fsencode(" ".join([*options, name]))
 
     changed = _MAP.sub(one, data)
-    if changed != data:
+    if refused:
+        # Even where the name is the same: only in a copy of the folder is it not there.
         found.copies[place] = changed
 
 

@@ -33,6 +33,8 @@ _LONGEST: Final = 4096
 _PRIM: Final = re.compile(r"(?:\.\.)?(?:/[A-Za-z_]\w*)*/?")
 _TEMPLATE: Final = b"templateAssetPath"
 _ARGUMENTS: Final = ":SDF_FORMAT_ARGS:"
+_THERE: Final = ("leads", "is hidden", "is no regular", "is larger")
+"""How refusals begin of what is there, and not for the asset."""
 _QUOTED: Final = re.compile(rb"(?<=[\"'])[^\"']*(?=[\"'])")
 
 
@@ -112,7 +114,7 @@ def _layer(place: Path, real: Path, found: Look) -> None:
                 _layer(where, path, found)
                 continue
             found.seen.add(where)
-            changes, missing = _package(path, path, found)
+            changes, missing = _package(path, path, path.parent, found)
             if changes:
                 found.missing.update(missing)
                 found.copies[where] = _packed(_members(path, changes))
@@ -337,7 +339,7 @@ def _lz4_stored(data: bytes) -> bytes:
 
 def scan_package(path: Path, found: Look) -> None:
     """Ask for each asset path of a package's layers; the package is their whole world."""
-    changes, missing = _package(path, path, found)
+    changes, missing = _package(path, path, path.parent, found)
     if not changes:
         return
     found.missing.update(missing)
@@ -351,14 +353,22 @@ def scan_package(path: Path, found: Look) -> None:
 class _Package:
     """The world of a layer in a package."""
 
-    def __init__(self, layer: str, there: set[str], found: Look, missing: dict[str, str]) -> None:
-        self._base, self._there = posixpath.dirname(layer), there
+    def __init__(
+        self, layer: str, there: set[str], home: Path, found: Look, missing: dict[str, str]
+    ) -> None:
+        self._base, self._there, self._home = posixpath.dirname(layer), there, home
         self._found, self._missing = found, missing
 
     def allows(self, reference: str, sure: bool) -> bool:
         name = posixpath.normpath(posixpath.join(self._base, reference))
         if name in self._there or posixpath.normpath(reference) in self._there:
             return True
+        # What is not in the package, Blender looks for beside it.
+        for spelling in dict.fromkeys((name, reference)):
+            part = self._found.reach.resolve(spelling, self._home)
+            if part.refused.startswith(_THERE) and (sure or not (self._home / spelling).is_dir()):
+                self.refuse(reference, part.refused)
+                return False
         # Whether it is in a folder that the user allows, or no path at all.
         part = self._found.reach.resolve(reference, Path("/"))
         if part.path is not None:
@@ -377,7 +387,7 @@ class _Package:
 
 
 def _package(
-    source: Path | bytes, where: Path, found: Look
+    source: Path | bytes, where: Path, home: Path, found: Look
 ) -> tuple[dict[str, bytes], dict[str, str]]:
     """A package's layers that have to be changed, and what is missing in it."""
     missing: dict[str, str] = {}
@@ -389,11 +399,11 @@ def _package(
                 continue
             data = archive.read(name)
             if data.startswith(b"PK\x03\x04"):
-                inner, more = _package(data, where / name, found)
+                inner, more = _package(data, where / name, home, found)
                 missing.update(more)
                 changed = _packed(_members(data, inner)) if inner else data
             else:
-                changed = _changed(data, _Package(name, there, found, missing), where / name)
+                changed = _changed(data, _Package(name, there, home, found, missing), where / name)
             if changed != data:
                 changes[name] = changed
     if not there:

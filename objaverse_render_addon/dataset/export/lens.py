@@ -20,9 +20,11 @@ __all__ = [
     "demand_square_pixels",
     "demand_unshifted",
     "fov_x",
+    "lens_numbers",
     "pinhole",
     "shared_fov_x",
     "shared_lens",
+    "shared_projection",
     "tell_distances",
     "tell_lost_lens",
     "viewpoints",
@@ -33,7 +35,33 @@ SAME = 1e-6
 
 
 def pinhole(camera: Camera) -> tuple[float, float, float, float]:
-    """Pixels: fx, fy, cx, cy; the first pixel's centre is (0.5, 0.5)."""
+    """Pixels: fx, fy, cx, cy; the first pixel's centre is (0.5, 0.5).
+
+    Raises:
+        FormatCannotHold: It is no pinhole.
+    """
+    if camera.projection != "perspective":
+        raise FormatCannotHold(f"A camera is {camera.projection}, which is no pinhole.")
+    return lens_numbers(camera)
+
+
+def shared_projection(scene: Scene) -> str:
+    """The kind of lens that all views have.
+
+    Raises:
+        FormatCannotHold: They differ.
+    """
+    kinds = sorted({camera.projection for camera in scene.cameras})
+    if len(kinds) > 1:
+        raise FormatCannotHold(
+            f"{scene.asset_id}: its views are {' and '.join(kinds)}; {scene.form.name} holds one "
+            "kind of lens."
+        )
+    return kinds[0]
+
+
+def lens_numbers(camera: Camera) -> tuple[float, float, float, float]:
+    """fx, fy, cx, cy of any lens; what fx and fy are, its projection says."""
     (fx, skew, cx), (_, fy, cy), _ = camera.intrinsics.tolist()
     if skew:
         raise FormatCannotHold("The pixels are skewed, which no format here holds.")
@@ -52,7 +80,7 @@ def demand_unshifted(scene: Scene) -> None:
         FormatCannotHold: Naming the first view where it is not.
     """
     for view, camera in enumerate(scene.cameras):
-        _, _, cx, cy = pinhole(camera)
+        _, _, cx, cy = lens_numbers(camera)
         middle = camera.width / 2, camera.height / 2
         if max(abs(cx - middle[0]), abs(cy - middle[1])) > SAME * max(camera.width, camera.height):
             raise FormatCannotHold(
@@ -69,7 +97,7 @@ def demand_square_pixels(scene: Scene) -> None:
         FormatCannotHold: Naming the first view where they differ.
     """
     for view, camera in enumerate(scene.cameras):
-        fx, fy, _, _ = pinhole(camera)
+        fx, fy, _, _ = lens_numbers(camera)
         if abs(fx / fy - 1) > SAME:
             raise FormatCannotHold(
                 f"{scene.asset_id}: the pixels of view {view} are {fx / fy:g} times as high as "

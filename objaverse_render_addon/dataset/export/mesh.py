@@ -1,4 +1,4 @@
-"""The mesh that was rendered, where its source is still at hand and proves to be it."""
+"""The mesh that was rendered: as it was stored, or its source where that proves to be it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ...files import file_sha256
 from .scene import Scene
 
-__all__ = ["Mesh", "NotTheMesh", "ply_text", "source_file", "source_mesh"]
+__all__ = ["Mesh", "NotTheMesh", "ply_text", "rendered_mesh", "source_file", "source_mesh"]
 
 Array = npt.NDArray[Any]
 
@@ -43,6 +43,20 @@ class Mesh:
     vertices: Array
     normals: Array
     faces: Array
+
+
+def rendered_mesh(scene: Scene) -> Mesh:
+    """The mesh that was stored beside the pictures, or the one of the source.
+
+    Raises:
+        NotTheMesh: Neither is there.
+    """
+    shape = scene.reader.geometry
+    if shape is None or "mesh.ply" not in shape.names:
+        return source_mesh(scene)
+    stored = shape.mesh()
+    vertices, faces = stored.vertices.astype(np.float64), stored.faces.astype(np.int64)
+    return Mesh(scene.scale * (vertices - scene.center), _normals(vertices, faces), faces)
 
 
 def source_mesh(scene: Scene) -> Mesh:

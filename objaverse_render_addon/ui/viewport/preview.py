@@ -23,6 +23,7 @@ from ...cameras import Rig, View, sample_views
 from ...cameras.bounding import outermost
 from ...errors import RenderError
 from ...job import HALF_EXTENT, RenderJob
+from ...timeline import frame_range
 from ...words import how_many
 from .. import preferences
 from ..job_mapping import to_job
@@ -156,10 +157,11 @@ def rig_or_error(context: bpy.types.Context, *, remeasure: bool = True) -> RigSt
     measured = _measured
     assert measured is not None
     name = asset_id(scene)
-    key = (job, _files(job), name, measured.key)
+    frames = _frames(scene, job)
+    key = (job, _files(job), name, measured.key, frames)
     if _state is None or _state[0] != key:
         try:
-            _state = key, _make(job.resolved(), name, measured)
+            _state = key, _make(job.resolved(), name, measured, frames)
         except RenderError as error:
             _state = key, error
     state = _state[1]
@@ -168,8 +170,15 @@ def rig_or_error(context: bpy.types.Context, *, remeasure: bool = True) -> RigSt
     return state
 
 
-def _make(job: RenderJob, name: str, measured: _Measured) -> RigState:
-    views = sample_views(job, name, measured.points, measured.rig)
+def _frames(scene: bpy.types.Scene, job: RenderJob) -> int:
+    """How many frames a camera that moves along goes by; a file's own range is the scene's here."""
+    wanted = frame_range(job.time.frames) if job.time.frames else None
+    whole = range(scene.frame_start, scene.frame_end + 1)
+    return max(1, len(whole if wanted is None else wanted))
+
+
+def _make(job: RenderJob, name: str, measured: _Measured, frames: int) -> RigState:
+    views = sample_views(job, name, measured.points, measured.rig, frames)
     cropped = frozenset(v.index for v in views if is_cropped(v.camera, measured.points))
     method = measured.key[1]
     half = 0.0 if method in ("none", "sphere") else HALF_EXTENT[method]

@@ -81,10 +81,11 @@ class Geometries:
         positions: Matrix,
     ) -> Primitive | None:
         inputs = element.findall("input")
-        try:
-            offsets = [int(item.get("offset", "0")) for item in inputs]
-        except ValueError:
-            return None
+        said = [item.get("offset", "0") for item in inputs]
+        if not all(text.strip().isdecimal() and len(text) < 5 for text in said):
+            # To leave these faces out would be a part lost without a word.
+            raise ImportFailed(f"{self._document.path}: an offset of <{element.tag}> is no number.")
+        offsets = [int(text) for text in said]
         width = max(offsets, default=0) + 1
         vertex = next(
             (at for item, at in zip(inputs, offsets, strict=True)

@@ -6,7 +6,6 @@
 #   make test-matrix   run the core tests on every supported Blender, 4.2 to 5.2
 #   make test-torch    run the tests that need PyTorch, where it can be installed
 #   make test-window   try the extension in installed Blenders, with mouse and keys (Linux, as root)
-#   make test-long     what takes minutes: the whole matrix of hostile inputs
 #   make fuzz          look for damaged files that do not end by name, ten minutes at a time
 #   make lint          check style and types
 #   make extension     build the extension for Blender into dist/

@@ -2,10 +2,10 @@
 #
 #   make demo          render a sample asset, and say where its contact sheet lies
 #   make test          run the whole test suite
+#   make test-long     what takes minutes: hundreds of kills, hostile inputs, ten thousand frames
 #   make test-matrix   run the core tests on every supported Blender, 4.2 to 5.2
 #   make test-torch    run the tests that need PyTorch, where it can be installed
 #   make test-window   try the extension in installed Blenders, with mouse and keys (Linux, as root)
-#   make test-long     what takes minutes: the whole matrix of hostile inputs
 #   make fuzz          look for damaged files that do not end by name, ten minutes at a time
 #   make lint          check style and types
 #   make extension     build the extension for Blender into dist/
@@ -27,7 +27,7 @@ PYTHON_5.2 = 3.13
 INPUTS = pyproject.toml tools/environment.sh tools/system_libraries.py
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test fuzz test-long test-matrix test-torch test-window lint extension clean
+.PHONY: help demo test test-long fuzz test-matrix test-torch test-window lint extension clean
 .DELETE_ON_ERROR:
 
 help:

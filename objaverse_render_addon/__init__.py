@@ -1,7 +1,7 @@
 """Render 3D assets into verified multi-view datasets; also an extension for Blender.
 
 The public Python API is :class:`RenderJob`, :func:`render` with its :class:`RunOptions` and what
-they return; it needs no
+they return, and :func:`handlers` for ``objaverse.xl``; it needs no
 Blender in this process. ``register`` and ``unregister`` are Blender's.
 """
 
@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .batch.handlers import handlers
     from .batch.options import RunOptions
     from .batch.run import AssetResult, Report, render
     from .errors import RenderError
     from .job import RenderJob
 
 __version__ = "0.1.0"
-__all__ = ["AssetResult", "RenderError", "RenderJob", "Report", "RunOptions", "render"]
+__all__ = ["AssetResult", "RenderError", "RenderJob", "Report", "RunOptions", "handlers", "render"]
 
 _HOME = {
     "AssetResult": "batch.run",
@@ -24,6 +25,7 @@ _HOME = {
     "RenderJob": "job",
     "RunOptions": "batch.options",
     "Report": "batch.run",
+    "handlers": "batch.handlers",
     "render": "batch.run",
 }
 
@@ -45,6 +47,7 @@ _FACE = (
     "ui.viewport.preview",
     "ui.viewport.look_through",
     "ui.viewport.results",
+    "ui.viewport.live_view",
     "ui.viewport.overlay",
     "ui.operators.dataset",
     "operators",
@@ -52,6 +55,7 @@ _FACE = (
     "ui.background",
     "ui.commands",
     "ui.places",
+    "ui.manual",
 )
 
 

@@ -6,7 +6,7 @@ be known a doubt; docs/checks.md says which is which.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from .frame import Bounds, Check, Frame, mask_of
 from .passspec import MATERIAL_PASSES, PASSES
 
-__all__ = ["check_color", "check_frame", "check_geometry"]
+__all__ = ["check_color", "check_frame", "check_geometry", "check_groups"]
 
 Array = npt.NDArray[Any]
 _WITNESSES: Final = 4_000
@@ -71,7 +71,8 @@ def check_geometry(frame: Frame, bounds: Bounds, others: Iterable[Frame] = ()) -
     count = int(mask.sum())
     edge = bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
     checks.append(_graded("mask_not_empty", count, count == 0))
-    checks.append(_graded("object_in_frame", float(edge), edge))
+    if not _within(frame, bounds):
+        checks.append(_graded("object_in_frame", float(edge), edge))
     if depth is not None:
         stray = int((mask != (depth > 0)).sum())
         checks.append(_graded("mask_equals_depth", stray, False, stray > 0))
@@ -103,11 +104,10 @@ def check_color(frame: Frame, others: Iterable[Frame] = ()) -> list[Check]:
     mask = mask_of(frame.passes, exact=True)
     if mask is None:
         return []
-    checks = []
-    if "rgb" in frame.passes and frame.passes["rgb"].shape[-1] == 4:
-        checks.append(_check_alpha(frame.passes["rgb"][..., 3] >= 128, mask))
-    elif "rgb_linear" in frame.passes:
-        checks.append(_check_alpha(frame.passes["rgb_linear"][..., 3] >= 0.5, mask))
+    # Of several lights the worst; what is blurred reaches beyond where it is.
+    alphas = [check for pictures in (frame.passes, *frame.relit) if not frame.blurred
+              for check in _alpha_checks(pictures, mask)]  # fmt: skip
+    checks = [max(alphas, key=lambda check: check.value)] if alphas else []
     if "rgb" in frame.passes and mask.any():
         spread = float(np.ptp(frame.passes["rgb"][mask][:, :3], axis=0).max())
         checks.append(_graded("rgb_not_uniform", spread, spread < 2))
@@ -115,11 +115,37 @@ def check_color(frame: Frame, others: Iterable[Frame] = ()) -> list[Check]:
     return checks
 
 
+def check_groups(together: Array, parts: Iterable[Array]) -> Check:
+    """Whether the lights of one render add up to it.
+
+    Args:
+        together: (H, W, 4) linear, premultiplied, under all lights.
+        parts: Each light's, alike.
+    """
+    total = np.sum([part[..., :3].astype(np.float64) for part in parts], axis=0)
+    error = float(np.abs(together[..., :3] - total).max())
+    share = error / max(1e-6, float(np.abs(together[..., :3]).max()))
+    # What shines by itself is nobody's light.
+    return _graded("lights_add_up", share, share > 5e-3)
+
+
+def _within(frame: Frame, bounds: Bounds) -> bool:
+    """Whether the camera stands within the box of what it sees, as in a room."""
+    place = frame.camera.camera_to_world[:3, 3]
+    return bool(((place > bounds.box_min) & (place < bounds.box_max)).all())
+
+
 def _check_finite(frame: Frame) -> Check:
     finite = all(
-        np.isfinite(data).all() for data in frame.passes.values() if data.dtype.kind == "f"
+        not np.isinf(data).any() if _may_be_unknown(name) else np.isfinite(data).all()
+        for name, data in frame.passes.items()
+        if data.dtype.kind == "f"
     )
     return _graded("finite", float(finite), False, not finite)
+
+
+def _may_be_unknown(name: str) -> bool:
+    return name in PASSES and PASSES[name].unknown is not None
 
 
 def _check_limits(frame: Frame) -> Check:
@@ -127,6 +153,10 @@ def _check_limits(frame: Frame) -> Check:
     for name, data in frame.passes.items():
         if name in PASSES and data.size:
             low, high = PASSES[name].limits
+            if _may_be_unknown(name):
+                data = data[~np.isnan(data)]
+                if not data.size:
+                    continue
             low, high = min(low, PASSES[name].invalid), max(high, PASSES[name].invalid)
             beyond = max(beyond, low - float(data.min()), float(data.max()) - high)
     return _graded("values_in_limits", beyond, False, beyond > 1e-4)
@@ -144,7 +174,7 @@ def _check_derived(
     if position is not None:
         away = np.linalg.norm(position[rows, columns] - points[few], axis=1)
         # Rays pass a hundredth of a pixel beside the centre.
-        slack = 0.1 * z / frame.camera.intrinsics[0, 0] + 2e-3 * bounds.radius
+        slack = 0.1 * frame.camera.pixel_width(z) + 2e-3 * bounds.radius
         stray = float(np.mean(away > slack))
         checks.append(_graded("position_agrees_with_depth", stray, stray > 0, stray > 0.01))
     if distance is not None:
@@ -204,6 +234,7 @@ def _of_other_cameras(frame: Frame, others: Iterable[Frame]) -> list[Frame]:
         and not (
             np.allclose(other.camera.camera_to_world, camera.camera_to_world, atol=1e-6)
             and np.allclose(other.camera.intrinsics, camera.intrinsics, atol=1e-6)
+            and other.camera.projection == camera.projection
         )
     ]  # fmt: skip
 
@@ -301,10 +332,10 @@ def _check_gradient(
     points, jump = {}, np.zeros(len(rows))
     for step in ((0, 1), (0, -1), (1, 0), (-1, 0)):
         at = rows + step[0], columns + step[1]
-        points[step] = camera.rays(at) * depth[at].astype(np.float64)[:, None]
+        points[step] = camera.local_points(depth, at)
         jump = np.maximum(jump, np.abs(depth[at] - center))
     # A larger step between two pixels is an edge of the object or too steep to tell.
-    smooth = jump < 3 * center / camera.intrinsics[0, 0]
+    smooth = jump < 3 * camera.pixel_width(center)
     if smooth.sum() < 64:
         return []
     across = (points[0, 1] - points[0, -1])[smooth]
@@ -389,6 +420,14 @@ def _share_seen(
                 np.minimum(nearest, framed.take(at + (step + along)), out=nearest)
         right &= z[inside] > nearest - 0.02 * bounds.radius
     return float(np.mean(right))
+
+
+def _alpha_checks(pictures: Mapping[str, Array], mask: npt.NDArray[np.bool_]) -> list[Check]:
+    if "rgb" in pictures and pictures["rgb"].shape[-1] == 4:
+        return [_check_alpha(pictures["rgb"][..., 3] >= 128, mask)]
+    if "rgb_linear" in pictures:
+        return [_check_alpha(pictures["rgb_linear"][..., 3] >= 0.5, mask)]
+    return []
 
 
 def _check_alpha(opaque: npt.NDArray[np.bool_], mask: npt.NDArray[np.bool_]) -> Check:

@@ -14,10 +14,12 @@ from typing import ClassVar, Final
 from .words import one_line, without_secrets
 
 __all__ = [
+    "AccessRefused",
     "CameraFileError",
     "CheckFailed",
     "ChecksumMismatch",
     "ClippedPictures",
+    "ConnectionLost",
     "DegenerateGeometry",
     "DeviceUnavailable",
     "DiskFull",
@@ -28,9 +30,11 @@ __all__ = [
     "FormatCannotHold",
     "ImportFailed",
     "Interrupted",
+    "InvalidEdit",
     "InvalidGeometry",
     "InvalidJob",
     "InvalidList",
+    "LeavesPicture",
     "LedgerDamaged",
     "MissingDependency",
     "MissingLibraries",
@@ -49,13 +53,17 @@ __all__ = [
     "RenderError",
     "RenderFailed",
     "SandboxUnavailable",
+    "SceneLost",
     "SourceNotFound",
+    "StaleFrame",
+    "StillAnimation",
     "TruncatedFile",
     "UnexpectedError",
     "UnknownRequest",
     "UnsafeData",
     "UnsupportedExtension",
     "UnsupportedFormat",
+    "UploadFailed",
     "WorkerCrashed",
     "WorkerStartFailed",
     "WorkerTimeout",
@@ -120,6 +128,12 @@ class CameraFileError(InvalidJob):
     """The file of camera poses cannot be read or understood."""
 
     reason = "camera-file"
+
+
+class InvalidEdit(InvalidJob):
+    """A change of an open scene says something impossible, or names what is not there."""
+
+    reason = "invalid-edit"
 
 
 class MissingDependency(RenderError):
@@ -292,6 +306,20 @@ class ClippedPictures(RenderError):
     exit_code = 31
 
 
+class StillAnimation(RenderError):
+    """Frames were asked for, and they all show the same."""
+
+    reason = "still-animation"
+    exit_code = 35
+
+
+class LeavesPicture(RenderError):
+    """At some frame the object is in no view."""
+
+    reason = "leaves-picture"
+    exit_code = 36
+
+
 class CheckFailed(RenderError):
     """The written data contradict themselves."""
 
@@ -346,6 +374,13 @@ class LedgerDamaged(RenderError):
 
     reason = "ledger-damaged"
     exit_code = 45
+
+
+class UploadFailed(RenderError):
+    """Where files are sent refuses them, or cannot be reached."""
+
+    reason = "upload-failed"
+    exit_code = 46
 
 
 class DuplicateAsset(RenderError):
@@ -416,6 +451,34 @@ class UnknownRequest(RenderError):
 
     reason = "unknown-request"
     exit_code = 54
+
+
+class SceneLost(RenderError):
+    """A scene cannot be brought back to its state after its worker died."""
+
+    reason = "scene-lost"
+    exit_code = 64
+
+
+class StaleFrame(RenderError):
+    """A frame shows another state of the scene than it was asked for."""
+
+    reason = "stale-frame"
+    exit_code = 65
+
+
+class AccessRefused(RenderError):
+    """A server does not let this client in, or not do that."""
+
+    reason = "access-refused"
+    exit_code = 66
+
+
+class ConnectionLost(RenderError):
+    """The other side of a connection went away, or cannot be reached."""
+
+    reason = "connection-lost"
+    exit_code = 67
 
 
 class Interrupted(RenderError):

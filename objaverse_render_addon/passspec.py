@@ -26,15 +26,17 @@ if TYPE_CHECKING:
     Assemble = Callable[[RawChannels], npt.NDArray[Any]]
 
 __all__ = [
-    "DEFAULT_PASSES", "MARKERS", "MATERIAL_PASSES", "PASSES", "PASS_NAMES", "PICTURES", "Layer",
-    "Pass", "layers_for",
+    "DEFAULT_PASSES", "MARKERS", "MATERIAL_PASSES", "MOVING", "PASSES", "PASS_NAMES", "PICTURES",
+    "STILL_PASSES", "Layer", "Pass", "layers_for",
 ]  # fmt: skip
 
 Coloring = Literal[
-    "picture", "light", "ramp", "direction", "point", "mask", "reflectance", "pair", "ids"
+    "picture", "light", "ramp", "direction", "point", "mask", "reflectance", "pair", "ids", "flow",
+    "codes", "vector",
 ]
 """How a pass is shown to people, see :data:`objaverse_render_addon.dataset.coloring.COLORINGS`."""
 Values = Literal["continuous", "binary", "ids"]
+Reads = Literal["picture", "classes", "things", "times", "sight"]
 
 
 class Settings(Protocol):
@@ -47,6 +49,10 @@ class Settings(Protocol):
     @property
     def opaque(self) -> bool:
         """Whether the picture is written over a background colour."""
+
+    @property
+    def radial(self) -> bool:
+        """Whether the lens sees all around, so that there is no planar depth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +86,16 @@ class Pass:
         unit: Of the values.
         about: A few words for the metadata.
         invalid: The value where no object is.
+        unknown: What may stand on the object where the value cannot be known; none where it always
+            can.
         convention: A sentence for the metadata's ``conventions``, where ``about`` is not enough.
         letters: Channels of a dataset's EXR file, ``"XYZ"`` is ``name.X`` to ``name.Z``. Of a
             picture, those of a file of its own; without any it is a PNG file.
         layers: What Blender has to write for it.
         assemble: The array, from what Blender wrote. ``None`` for a picture: it is rendered with
             the light, and antialiased.
+        reads: What it needs beside the picture itself: ``classes`` of objects, the ``things`` that
+            render, those at the ``times`` before and after too, or also the ``sight`` at those.
         always: Whether it is computed for every view, stored or not, since the checks need it.
         default: Whether a job has it that says nothing of passes.
         marks_object: Whether it differs from ``invalid`` wherever the object is, so that it can
@@ -95,6 +105,7 @@ class Pass:
         limits: Least and greatest value that is possible on the object.
         coloring: How it is shown to people.
         channel_names: For the legend, where each channel is a quantity of its own.
+        codes: What its values stand for, from 0, where those are always the same few.
         label: In the panel.
         tip: In the panel, a sentence without full stop.
         short: On a narrow tab; the name in words where empty.
@@ -109,10 +120,12 @@ class Pass:
     unit: str
     about: str
     invalid: float = 0.0
+    unknown: float | None = None
     convention: str = ""
     letters: str = ""
     layers: tuple[Layer, ...] = ()
     assemble: Assemble | None = None
+    reads: Reads = "picture"
     always: bool = False
     default: bool = False
     marks_object: bool = False
@@ -120,6 +133,7 @@ class Pass:
     limits: tuple[float, float] = (-math.inf, math.inf)
     coloring: Coloring
     channel_names: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
     label: str
     tip: str
     short: str = ""
@@ -164,7 +178,7 @@ class Pass:
     def channel_counts(self) -> set[int]:
         """Numbers of channels that it can have."""
         return {
-            self.under(_Choice(space, opaque)).channels
+            self.under(_Choice(space, opaque, False)).channels
             for space, opaque in itertools.product(("camera", "world"), (False, True))
         }
 
@@ -178,6 +192,7 @@ class Pass:
 class _Choice:
     normal_space: str
     opaque: bool
+    radial: bool
 
 
 def _over_background(rgb: Pass, settings: Settings) -> Pass:
@@ -197,6 +212,20 @@ def _in_asked_axes(normal: Pass, settings: Settings) -> Pass:
     return dataclasses.replace(normal, space="world", about=about)
 
 
+def _along_the_ray(depth: Pass, settings: Settings) -> Pass:
+    if not settings.radial:
+        return depth
+    about = "distance along the ray: the lens sees all around, where no depth is planar"
+    return dataclasses.replace(depth, about=about)
+
+
+_OBJECT: Final = Layer("object_index", "FLOAT", "Object Index", "use_pass_object_index")
+_POSITION: Final = Layer("position", "VECTOR", "Position", "use_pass_position")
+_SURFACE: Final = (
+    _OBJECT,
+    Layer("instance_place", "RGBA", "instance_place"),
+    Layer("surface_number", "RGBA", "surface_number"),
+)
 _DEPTH: Final = Layer("depth", "FLOAT", "Depth", "use_pass_z")
 _NORMAL: Final = Layer("normal", "VECTOR", "Normal", "use_pass_normal")
 
@@ -243,8 +272,9 @@ PASSES: Final[dict[str, Pass]] = {
             space="camera",
             unit="scene units",
             about="planar Z: distance along the viewing axis, not along the ray",
-            convention="planar Z in scene units: distance along the viewing axis; 0 where nothing "
-            "is",
+            convention="planar Z in scene units: distance along the viewing axis, of orthographic "
+            "cameras from their plane; of panoramas and fisheyes, which have no plane, distance "
+            "along the ray; 0 where nothing is",
             letters="Z",
             layers=(_DEPTH, _NORMAL),
             assemble=lambda raw: raw.depth,
@@ -254,7 +284,9 @@ PASSES: Final[dict[str, Pass]] = {
             limits=(0, math.inf),
             coloring="ramp",
             label="Depth",
-            tip="Planar Z in scene units, 0 where nothing is",
+            tip="Planar Z in scene units, 0 where nothing is; of lenses that see all around, along "
+            "the ray",
+            variant=_along_the_ray,
         ),
         Pass(
             name="normal",
@@ -356,7 +388,7 @@ PASSES: Final[dict[str, Pass]] = {
             unit="scene units",
             about="surface point",
             letters="XYZ",
-            layers=(Layer("position", "VECTOR", "Position", "use_pass_position"),),
+            layers=(_POSITION,),
             assemble=lambda raw: raw.on_object(raw.planes("position", "XYZ"), "float32"),
             coloring="point",
             label="Position",
@@ -370,7 +402,7 @@ PASSES: Final[dict[str, Pass]] = {
             unit="id",
             about="ids are named in the metadata",
             letters="V",
-            layers=(Layer("object_index", "FLOAT", "Object Index", "use_pass_object_index"),),
+            layers=(_OBJECT,),
             assemble=lambda raw: raw.on_object(raw.planes("object_index", "V").round(), "uint16"),
             marks_object=True,
             values="ids",
@@ -396,12 +428,182 @@ PASSES: Final[dict[str, Pass]] = {
             label="Distance",
             tip="Euclidean distance from the camera along the ray",
         ),
+        Pass(
+            name="uv",
+            dtype="float32",
+            channels=2,
+            space="texture",
+            unit="of the texture",
+            about="texture coordinates of the map that renders: u right, v up, 0 to 1 across the "
+            "texture, beyond where it repeats; 0 where a surface has none",
+            letters="UV",
+            layers=(Layer("uv", "VECTOR", "UV", "use_pass_uv"),),
+            assemble=lambda raw: raw.on_object(raw.planes("uv", "XY"), "float32"),
+            coloring="pair",
+            channel_names=("u", "v"),
+            label="UV",
+            tip="Texture coordinates, u to the right and v up",
+        ),
+        Pass(
+            name="instance_index",
+            dtype="uint32",
+            channels=1,
+            space="image",
+            unit="id",
+            about="a number for every object and for every instance of one (of collections, "
+            "geometry nodes, particles), the same at all times; ids are named in the metadata",
+            letters="V",
+            layers=_SURFACE,
+            assemble=lambda raw: raw.instances,
+            reads="things",
+            marks_object=True,
+            values="ids",
+            limits=(0, 2**32 - 1),
+            coloring="ids",
+            label="Instance Index",
+            tip="A number per object and per instance of one, named in the metadata",
+            short="instance id",
+        ),
+        Pass(
+            name="material_index",
+            dtype="uint16",
+            channels=1,
+            space="image",
+            unit="id",
+            about="a number for every material; ids are named in the metadata",
+            letters="V",
+            layers=(Layer("material_index", "FLOAT", "Material Index", "use_pass_material_index"),),
+            assemble=lambda raw: raw.on_object(raw.planes("material_index", "V").round(), "uint16"),
+            values="ids",
+            limits=(0, 32767),
+            coloring="ids",
+            label="Material Index",
+            tip="A number per material, named in the metadata",
+            short="material id",
+        ),
+        Pass(
+            name="semantic_index",
+            dtype="uint16",
+            channels=1,
+            space="image",
+            unit="id",
+            about="a number for every class, 0 where an object has none; ids are named in the "
+            "metadata",
+            letters="V",
+            layers=(_OBJECT,),
+            assemble=lambda raw: raw.classes,
+            reads="classes",
+            values="ids",
+            limits=(0, 65535),
+            coloring="ids",
+            label="Semantic Index",
+            tip="A number per class, named in the metadata",
+            short="class id",
+        ),
+        Pass(
+            name="flow_forward",
+            dtype="float32",
+            channels=2,
+            space="image",
+            unit="pixels",
+            about="where the surface point is in the next rendered frame of the same view, less "
+            "where it is here: u right, v down; nan where that is not known, as in a clip's last "
+            "frame",
+            letters="UV",
+            layers=(*_SURFACE, _POSITION),
+            assemble=lambda raw: raw.flow("next"),
+            reads="times",
+            unknown=math.nan,
+            coloring="flow",
+            channel_names=("right", "down"),
+            label="Forward Flow",
+            tip="Motion of the surface to the next rendered frame, in pixels: right and down",
+            short="flow",
+        ),
+        Pass(
+            name="flow_backward",
+            dtype="float32",
+            channels=2,
+            space="image",
+            unit="pixels",
+            about="the same to the rendered frame before; nan as in a clip's first frame",
+            letters="UV",
+            layers=(*_SURFACE, _POSITION),
+            assemble=lambda raw: raw.flow("previous"),
+            reads="times",
+            unknown=math.nan,
+            coloring="flow",
+            channel_names=("right", "down"),
+            label="Backward Flow",
+            tip="Motion of the surface to the rendered frame before, in pixels: right and down",
+            short="flow back",
+        ),
+        Pass(
+            name="occlusion_forward",
+            dtype="uint8",
+            channels=1,
+            space="image",
+            unit="0, 1, 2 or 3",
+            about="whether the next rendered frame of the same view shows the surface point: 0 it "
+            "does, 1 something is before it, 2 it is out of the picture, 3 it is not known",
+            letters="V",
+            layers=(*_SURFACE, _POSITION),
+            assemble=lambda raw: raw.occlusion("next"),
+            reads="sight",
+            values="ids",
+            limits=(0, 3),
+            coloring="codes",
+            codes=("seen", "hidden", "out of the picture", "not known"),
+            label="Forward Occlusion",
+            tip="Whether the next rendered frame shows the surface point: 0 it does",
+            short="hidden next",
+        ),
+        Pass(
+            name="occlusion_backward",
+            dtype="uint8",
+            channels=1,
+            space="image",
+            unit="0, 1, 2 or 3",
+            about="the same of the rendered frame before",
+            letters="V",
+            layers=(*_SURFACE, _POSITION),
+            assemble=lambda raw: raw.occlusion("previous"),
+            reads="sight",
+            values="ids",
+            limits=(0, 3),
+            coloring="codes",
+            codes=("seen", "hidden", "out of the picture", "not known"),
+            label="Backward Occlusion",
+            tip="Whether the rendered frame before shows the surface point: 0 it does",
+            short="hidden before",
+        ),
+        Pass(
+            name="scene_flow",
+            dtype="float32",
+            channels=3,
+            space="world",
+            unit="scene units",
+            about="where the surface point is at the time of the next rendered frame, less where "
+            "it is here, whatever the camera does; nan where that is not known",
+            letters="XYZ",
+            layers=(*_SURFACE, _POSITION),
+            assemble=lambda raw: raw.scene_flow("next"),
+            reads="times",
+            unknown=math.nan,
+            coloring="vector",
+            label="Scene Flow",
+            tip="Motion of the surface in space to the next rendered frame",
+        ),
     )
 }
 
 PASS_NAMES: Final = tuple(PASSES)
 PICTURES: Final = frozenset(spec.name for spec in PASSES.values() if spec.is_picture)
 """Passes that are rendered with the light."""
+MOVING: Final = tuple(name for name, spec in PASSES.items() if spec.reads in ("times", "sight"))
+"""Passes that need frames of an animation."""
+STILL_PASSES: Final = tuple(name for name in PASSES if name not in MOVING)
+"""Passes that every job can have."""
 DEFAULT_PASSES: Final = tuple(spec.name for spec in PASSES.values() if spec.default)
 
 MARKERS: Final = tuple(

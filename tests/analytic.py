@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +16,19 @@ from objaverse_render_addon.cameras import (
     Camera,
     Rig,
     View,
-    intrinsics_from_fov,
+    intrinsics_of,
     look_at_pose,
     sample_views,
 )
 from objaverse_render_addon.checks import check_frame
 from objaverse_render_addon.dataset import metadata
 from objaverse_render_addon.dataset.layout import METADATA, color_files, geometry_files, new_writer
+from objaverse_render_addon.dataset.shape_files import ShapeFiles
 from objaverse_render_addon.frame import Bounds, Frame, assemble
 from objaverse_render_addon.job import RenderJob
-from objaverse_render_addon.passspec import PASS_NAMES
+from objaverse_render_addon.motion import Moment, Things
+from objaverse_render_addon.passspec import PASS_NAMES, STILL_PASSES
+from objaverse_render_addon.shape import Mesh
 
 NOTHING = 1e10
 """What Cycles writes as the depth of a pixel that shows nothing."""
@@ -52,8 +56,8 @@ class Sphere:
     def hit(self, origin: np.ndarray, rays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         offset = origin - np.array(self.center)
         a = np.einsum("...i,...i", rays, rays)
-        b = rays @ offset
-        under = b**2 - a * (offset @ offset - self.radius**2)
+        b = np.einsum("...i,...i", rays, offset)
+        under = b**2 - a * (np.einsum("...i,...i", offset, offset) - self.radius**2)
         t = np.where(under >= 0, (-b - np.sqrt(np.maximum(under, 0))) / a, np.inf)
         points = offset + rays * np.where(np.isfinite(t), t, 0.0)[..., None]
         return t, points / self.radius
@@ -134,14 +138,29 @@ def camera_at(
     pixel_aspect: float = 1.0,
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> Camera:
-    k = intrinsics_from_fov(fov, *size, pixel_aspect, shift)
+    k = intrinsics_of("perspective", fov, size, pixel_aspect, shift)
     return Camera(*size, k, look_at_pose(azimuth, elevation, radius, Rig()))
+
+
+THINGS = Things(
+    np.array([3], np.uint32), np.array([7]), np.zeros((1, 3), np.float32),
+    np.full(1, np.nan, np.float32), np.eye(4)[None], np.full(1, -1),
+)  # fmt: skip
+"""Object 7, which is instance 3 and of class 5."""
+MOMENT = Moment(np.array([0] * 7 + [5], np.uint16), THINGS)
+IDS = {
+    "object_index": {"7": {"name": "thing", "class": "thing", "asset": "asset"}},
+    "instance_index": {"3": {"name": "thing", "object_index": 7, "asset": "asset"}},
+    "material_index": {"2": {"name": "paint", "asset": "asset"}},
+    "semantic_index": {"5": {"name": "thing"}},
+}
 
 
 def channels_of(shape: Shape, camera: Camera) -> dict[str, np.ndarray]:
     """What Blender's multilayer EXR of this scene would hold."""
-    origin = camera.camera_to_world[:3, 3]
     rays = camera.rays() @ camera.camera_to_world[:3, :3].T
+    # Parallel rays each begin in a place of their own.
+    origin = camera.world_rays()[0]
     t, normals = shape.hit(origin, rays)
     seen = np.isfinite(t)
     position = origin + rays * np.where(seen, t, 0.0)[..., None]
@@ -149,6 +168,11 @@ def channels_of(shape: Shape, camera: Camera) -> dict[str, np.ndarray]:
     planes = {
         "depth.V": np.where(seen, t, NOTHING),
         "object_index.V": seen * 7.0,
+        "material_index.V": seen * 2.0,
+        "uv.X": position[..., 0],
+        "uv.Y": position[..., 1],
+        **{f"instance_place.{letter}": 0.0 * seen for letter in "RGB"},
+        **{f"surface_number.{letter}": 0.0 * seen for letter in "RG"},
         **{f"normal.{letter}": normals[..., i] for i, letter in enumerate("XYZ")},
         **{f"position.{letter}": position[..., i] for i, letter in enumerate("XYZ")},
         **{
@@ -189,19 +213,20 @@ def light_of(picture: np.ndarray) -> np.ndarray:
 def frame_of(
     shape: Shape,
     camera: Camera,
-    wanted: tuple[str, ...] = PASS_NAMES,
+    wanted: tuple[str, ...] = STILL_PASSES,
     normal_space: str = "camera",
     view: View | None = None,
 ) -> Frame:
     """A view as a perfect renderer would hand it to the checks."""
-    passes = assemble(channels_of(shape, camera), camera, wanted, normal_space)
+    passes = assemble(channels_of(shape, camera), camera, wanted, normal_space, MOMENT)
     if "rgb" in wanted:
         passes["rgb"] = picture_of(passes)
     if "rgb_linear" in wanted:
         passes["rgb_linear"] = light_of(picture_of(passes))
     # In the order of the registry, as everywhere.
     passes = {name: passes[name] for name in PASS_NAMES if name in passes}
-    frame = Frame(view or View(0, camera), passes=passes, object_box=box_of(shape, camera))
+    box = None if camera.lens.radial else box_of(shape, camera)
+    frame = Frame(view or View(0, camera), passes=passes, object_box=box)
     frame.normal_space = normal_space
     return frame
 
@@ -227,6 +252,46 @@ def outcome(checks: list[Any]) -> dict[str, str]:
     return {check.name: check.status for check in checks if check.status != "ok"}
 
 
+_TEXT = b'{"asset": {"version": "2.0"}, "scene": 0, "scenes": [{}]}'
+_TEXT += b" " * (-len(_TEXT) % 4)
+_EMPTY_GLB = struct.pack("<4sIIII", b"glTF", 2, 20 + len(_TEXT), len(_TEXT), 0x4E4F534A) + _TEXT
+TIME = {
+    "frame_rate": 24.0, "scale": 1.0, "frames": [1, 9], "actions": [], "motion": 0.5,
+    "clips": [{"action": None, "first": 1, "last": 9, "start": 1.0}],
+}  # fmt: skip
+
+
+def mesh_of(shape: Shape) -> Mesh:
+    """Its triangles, as the renderer writes them."""
+    if isinstance(shape, Union):
+        parts = [mesh_of(part) for part in shape.parts]
+        first = np.cumsum([0, *(len(part.vertices) for part in parts)])
+        faces = [part.faces + start for part, start in zip(parts, first, strict=False)]
+        numbers = np.repeat(np.arange(1, len(parts) + 1), [len(some) for some in faces])
+        vertices = np.concatenate([part.vertices for part in parts])
+        return _plain_mesh(vertices, np.concatenate(faces), numbers)
+    if isinstance(shape, Sphere):
+        import trimesh
+
+        ball = trimesh.creation.icosphere(subdivisions=4, radius=shape.radius)
+        places = ball.vertices + np.array(shape.center)
+        return _plain_mesh(places, ball.faces, np.ones(len(ball.faces)))
+    corners = np.array(list(itertools.product((0, 1), repeat=3)))
+    quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    faces = np.array([face for a, b, c, d in quads for face in ((a, b, c), (a, c, d))], np.int32)
+    vertices = np.array(shape.low) + corners * np.subtract(shape.high, shape.low)
+    return _plain_mesh(vertices, faces, np.ones(12))
+
+
+def _plain_mesh(vertices: Any, faces: Any, part: Any) -> Mesh:
+    nothing = np.zeros(len(faces), bool)
+    names = {int(number): f"part {number:g}" for number in np.unique(part)}
+    return Mesh(
+        np.asarray(vertices, np.float32), np.asarray(faces, np.int32), np.asarray(part, np.int32),
+        np.zeros(len(faces), np.int32), nothing, nothing, names, ("plain",),
+    )  # fmt: skip
+
+
 def write_asset(
     out: Path,
     job: RenderJob,
@@ -245,21 +310,31 @@ def write_asset(
     record = metadata.asset_record(
         asset_id=asset_id,
         source={"file_identifier": "a.glb", "file_size": 3, "sha256": "0" * 64},
-        scene={},
+        scene={"time": TIME} if None not in times else {},
         normalization={"method": job.asset.normalize, "scale": 1.0, "translation": [0, 0, 0]},
         bounds=shape.bounds,
         job=job,
         engine={"engine": "numpy"},
         passes=[frame.spec(name) for name in job.pixels.passes],
         object_names={7: "thing"},
-        views=[metadata.view_record(frame, job) for frame in frames],
+        ids={name: named for name, named in IDS.items() if name in job.pixels.passes},
+        views=[metadata.view_record(frame, job, index) for index, frame in enumerate(frames)],
         seconds={"total": 1.0},
         warnings=[],
         version="0",
     )
+    files: list[tuple[str, bytes]] = []
+    if job.files.geometry_files:
+        made = ShapeFiles(asset_id, mesh_of(shape), _EMPTY_GLB, job, shape.bounds)
+        for frame in frames:
+            made.look(frame)
+        files = list(made.files())
+        record["geometry"] = made.record()
     if change is not None:
         change(frames, record)
     writer = new_writer(out, asset_id, job.files.layout)
+    for name, data in files:
+        writer.add(name, data)
     for frame in frames:
         for name, data in color_files(frame, job, scratch):
             writer.add(name, data)

@@ -14,7 +14,7 @@ from objaverse_render_addon.cameras import Camera
 from objaverse_render_addon.dataset.export import Options, Report, export
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.frame import Frame
-from objaverse_render_addon.job import PASS_NAMES, CameraRules, Lighting, RenderJob
+from objaverse_render_addon.job import STILL_PASSES, CameraRules, Lighting, RenderJob
 
 Change = Callable[[list[Frame], dict[str, Any]], None]
 
@@ -31,7 +31,7 @@ def stored(
     **output: Any,
 ) -> AssetReader:
     """A finished asset in a folder of assets, open."""
-    chosen = {"resolution": (64, 64), "layout": "folder", "passes": PASS_NAMES} | output
+    chosen = {"resolution": (64, 64), "layout": "folder", "passes": STILL_PASSES} | output
     job = RenderJob(
         cameras=CameraRules(pattern=pattern, views=views, **(cameras or {})),
         lighting=Lighting(background=background),

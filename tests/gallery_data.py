@@ -11,7 +11,7 @@ from analytic import LOPSIDED, Shape, write_asset
 from jobs import written
 
 from objaverse_render_addon.dataset.gallery import build
-from objaverse_render_addon.job import PASS_NAMES, CameraRules, RenderJob
+from objaverse_render_addon.job import STILL_PASSES, CameraRules, RenderJob
 
 HARM = "<img src=x onerror='window.harmed=1'>"
 ENDS = "</script><script>window.harmed=2</script>\u2028\u2029"
@@ -20,7 +20,7 @@ HOSTILE_ID = "\"><img src=x onerror=harmed=4>&'`${harmed=5}"
 
 
 def job_of(views: int = 6, size: tuple[int, int] = (72, 64), **output: Any) -> RenderJob:
-    output = {"layout": "folder", "passes": PASS_NAMES, "resolution": size} | output
+    output = {"layout": "folder", "passes": STILL_PASSES, "resolution": size} | output
     cameras = CameraRules(pattern="ring", views=views, elevation=(20.0, 20.0))
     return RenderJob(cameras=cameras, **written(**output))
 

@@ -19,15 +19,15 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 ENTRY = """
         Pass(
-            name="uv",
+            name="st",
             dtype="float32",
             channels=2,
             space="texture",
             unit="0..1",
             about="texture coordinates",
             letters="UV",
-            layers=(Layer("uv", "VECTOR", "UV", "use_pass_uv"),),
-            assemble=lambda raw: raw.on_object(raw.planes("uv", "XY"), "float32"),
+            layers=(Layer("st", "VECTOR", "UV", "use_pass_uv"),),
+            assemble=lambda raw: raw.on_object(raw.planes("st", "XY"), "float32"),
             limits=(0, 1),
             coloring="pair",
             channel_names=("u", "v"),
@@ -43,9 +43,9 @@ ENTRY = """
             unit="id",
             about="quarter of the texture, from 1",
             letters="V",
-            layers=(Layer("uv", "VECTOR", "UV", "use_pass_uv"),),
+            layers=(Layer("st", "VECTOR", "UV", "use_pass_uv"),),
             assemble=lambda raw: raw.on_object(
-                1 + (raw.planes("uv", "X") > 0.5) + 2 * (raw.planes("uv", "Y") > 0.5), "uint16"
+                1 + (raw.planes("st", "X") > 0.5) + 2 * (raw.planes("st", "Y") > 0.5), "uint16"
             ),
             values="ids",
             limits=(1, 4),
@@ -93,7 +93,7 @@ def dataset(folder: Path) -> None:
     from jobs import written as sections
     from test_gallery import data_in
 
-    from objaverse_render_addon.cli.flags import _passes
+    from objaverse_render_addon.cli.flags import _names
     from objaverse_render_addon.dataset.export import Options, export
     from objaverse_render_addon.dataset.gallery.build import build_gallery
     from objaverse_render_addon.dataset.reader import AssetReader
@@ -103,52 +103,52 @@ def dataset(folder: Path) -> None:
     from objaverse_render_addon.job import PASS_NAMES, CameraRules, RenderJob
     from objaverse_render_addon.passspec import layers_for
 
-    assert PASS_NAMES[-2:] == ("uv", "quarter")
-    assert _passes("all") == list(PASS_NAMES)
-    assert [layer.name for layer in layers_for(["uv", "quarter"])] == ["depth", "normal", "uv"]
+    assert PASS_NAMES[-2:] == ("st", "quarter")
+    assert {"st", "quarter", "rgb"} < set(_names(PASS_NAMES, "all"))
+    assert [layer.name for layer in layers_for(["st", "quarter"])] == ["depth", "normal", "st"]
     written = analytic.channels_of
 
     def with_uv(shape: Any, camera: Any) -> dict[str, Any]:
         channels = written(shape, camera)
         for letter, axis in (("X", 1), ("Y", 0)):
             ramp = np.linspace(0, 1, channels["depth.V"].shape[axis], dtype=np.float32)
-            channels[f"uv.{letter}"] = np.broadcast_to(
+            channels[f"st.{letter}"] = np.broadcast_to(
                 ramp if axis else ramp[:, None], channels["depth.V"].shape
             )
         return channels
 
     analytic.channels_of = with_uv
     for geometry in ("npy", "npz", "exr"):
-        passes = ("rgb", "depth", "uv", "quarter")
+        passes = ("rgb", "depth", "st", "quarter")
         output = sections(resolution=(40, 32), layout="folder", passes=passes, geometry=geometry)
         job = RenderJob(cameras=CameraRules(pattern="ring", views=3), **output)
         path = analytic.write_asset(folder / geometry, job)
         assert verify_asset(path).failed == []
         with AssetReader(path) as reader:
             arrays = reader.read(1)
-            assert reader.metadata["passes"]["uv"]["about"] == "texture coordinates"
+            assert reader.metadata["passes"]["st"]["about"] == "texture coordinates"
             assert reader.views[1]["quarter"] == ("001.exr" if geometry == "exr" else
                                                   f"001_quarter.{geometry}")  # fmt: skip
         seen = arrays["depth"] > 0
-        assert arrays["uv"].shape == (32, 40, 2) and arrays["uv"].dtype == np.float32
-        assert np.allclose(arrays["uv"][..., 0], np.where(seen, np.linspace(0, 1, 40), 0))
+        assert arrays["st"].shape == (32, 40, 2) and arrays["st"].dtype == np.float32
+        assert np.allclose(arrays["st"][..., 0], np.where(seen, np.linspace(0, 1, 40), 0))
         assert arrays["quarter"].dtype == np.uint16
         right, lower = np.arange(40) >= 20, np.arange(32)[:, None] >= 16
         assert np.array_equal(arrays["quarter"], np.where(seen, 1 + right + 2 * lower, 0))
-    picture = picture_of("uv", arrays)
+    picture = picture_of("st", arrays)
     assert (picture[~seen] == 40).all()
-    assert np.allclose(picture[seen][:, 1:], 255 * arrays["uv"][seen], atol=1)
+    assert np.allclose(picture[seen][:, 1:], 255 * arrays["st"][seen], atol=1)
     assert len(np.unique(picture_of("quarter", arrays)[seen], axis=0)) == 4
     data = folder / "npy"
     assert contact_sheet(data / "asset", folder / "sheet.png", size=40)[0] == 4 + 4 * 44
-    assert turntable(data / "asset", folder / "turn.webp", name="uv")[1:] == (40, 32)
+    assert turntable(data / "asset", folder / "turn.webp", name="st")[1:] == (40, 32)
     # An impossible value is found by what the entry says.
-    bad = np.load(data / "asset/001_uv.npy")
+    bad = np.load(data / "asset/001_st.npy")
     bad[seen] += 2
     shutil.copytree(data, folder / "bad")
-    np.save(folder / "bad/asset/001_uv.npy", bad)
+    np.save(folder / "bad/asset/001_st.npy", bad)
     failed = verify_asset(folder / "bad/asset").failed
-    assert [line.split(" (")[0] for line in failed] == ["view 1: uv_in_limits"], failed
+    assert [line.split(" (")[0] for line in failed] == ["view 1: st_in_limits"], failed
     export(data, folder / "webdataset", "webdataset", Options())
     import tarfile
 
@@ -157,14 +157,14 @@ def dataset(folder: Path) -> None:
         packed = archive.extractfile("asset-001.npz")
         assert packed is not None
         with zipfile.ZipFile(io.BytesIO(packed.read())) as archive_of_arrays:
-            assert sorted(archive_of_arrays.namelist()) == ["depth.npy", "quarter.npy", "uv.npy"]
-            uv = np.load(io.BytesIO(archive_of_arrays.read("uv.npy")))
-            assert np.array_equal(uv, np.load(data / "asset/001_uv.npy"))
+            assert sorted(archive_of_arrays.namelist()) == ["depth.npy", "quarter.npy", "st.npy"]
+            uv = np.load(io.BytesIO(archive_of_arrays.read("st.npy")))
+            assert np.array_equal(uv, np.load(data / "asset/001_st.npy"))
     page = build_gallery(data).page.parent
     (detail,) = page.glob("*/**/detail.js")
     passes = {item["name"]: item for item in data_in(detail)["passes"]}
-    assert passes["uv"]["tab"] == "texture"
-    assert passes["uv"]["bars"] == [["u", [0, 255, 0]], ["v", [0, 0, 255]]]
+    assert passes["st"]["tab"] == "texture"
+    assert passes["st"]["bars"] == [["u", [0, 255, 0]], ["v", [0, 0, 255]]]
     assert (passes["quarter"]["legend"], passes["quarter"]["smooth"]) == ("ids", False)
     # Schema and page follow with one command.
     root = Path(sys.modules["objaverse_render_addon"].__file__ or "").parent.parent
@@ -173,8 +173,8 @@ def dataset(folder: Path) -> None:
     subprocess.run(tool, check=True)
     subprocess.run([*tool, "--check"], check=True)
     page_of_passes = (root / "docs/formats.md").read_text(encoding="utf-8")
-    assert "| `uv` | float32 | (H, W, 2) | texture |" in page_of_passes
-    assert "| `uv` | `uv.U`, `uv.V` |" in page_of_passes
+    assert "| `st` | float32 | (H, W, 2) | texture |" in page_of_passes
+    assert "| `st` | `st.U`, `st.V` |" in page_of_passes
     schema = json.loads(
         (root / "objaverse_render_addon/dataset/metadata.schema.json").read_text(encoding="utf-8")
     )
@@ -189,9 +189,9 @@ def tensors(folder: Path) -> None:
 
     from objaverse_render_addon.dataset.torch import MultiView
 
-    data = MultiView(folder / "npy", inputs=2, targets=0, passes=("uv", "quarter"))
+    data = MultiView(folder / "npy", inputs=2, targets=0, passes=("st", "quarter"))
     sample = data[0]["input"]
-    assert sample["uv"].shape == (2, 2, 32, 40) and sample["uv"].dtype == torch.float32
+    assert sample["st"].shape == (2, 2, 32, 40) and sample["st"].dtype == torch.float32
     assert sample["quarter"].shape == (2, 1, 32, 40) and sample["quarter"].dtype == torch.int64
 
 
@@ -210,13 +210,13 @@ def blender(folder: Path) -> None:
             loop.uv = uv
     pose = scenes.look_at((0.3, -0.8, 4))
     cameras = scenes.camera_file(folder / "above.json", [pose], scenes.lens(45, (48, 32)))
-    passes = ["position", "uv", "quarter"]
+    passes = ["position", "st", "quarter"]
     (frame,) = scenes.shoot(folder / "plane.blend", {**cameras, "pixels.passes": passes})
     seen = frame.passes["mask"] == 1
     assert 0.3 < seen.mean() < 0.9
     expected = (frame.passes["position"][seen][:, :2] + 1) / 2
-    assert np.abs(frame.passes["uv"][seen] - expected).max() < 1e-4
-    assert not frame.passes["uv"][~seen].any()
+    assert np.abs(frame.passes["st"][seen] - expected).max() < 1e-4
+    assert not frame.passes["st"][~seen].any()
     quarter = 1 + (expected[:, 0] > 0.5) + 2 * (expected[:, 1] > 0.5)
     assert np.array_equal(frame.passes["quarter"][seen], quarter)
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
@@ -224,12 +224,12 @@ def blender(folder: Path) -> None:
     settings = bpy.context.scene.objaverse
     choices = settings.bl_rna.properties["passes"].enum_items_static
     items = {item.identifier: item for item in choices}
-    assert items["uv"].name == "Texture Coordinates"
-    assert items["uv"].description == "Where on its texture a point is"
-    settings.passes = {"uv", "rgb"}
+    assert items["st"].name == "Texture Coordinates"
+    assert items["st"].description == "Where on its texture a point is"
+    settings.passes = {"st", "rgb"}
     from objaverse_render_addon.ui.job_mapping import to_job
 
-    assert to_job(settings).pixels.passes == ("rgb", "uv")
+    assert to_job(settings).pixels.passes == ("rgb", "st")
     objaverse_render_addon.unregister()
 
 

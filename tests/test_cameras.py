@@ -18,7 +18,7 @@ from objaverse_render_addon.cameras import (
     blender_lens,
     draw,
     fitting_radius,
-    intrinsics_from_fov,
+    intrinsics_of,
     look_at_pose,
     sample_views,
 )
@@ -26,7 +26,7 @@ from objaverse_render_addon.errors import CameraFileError, InvalidJob
 from objaverse_render_addon.job import PATTERNS, CameraRules, Pixels, RenderJob
 
 DRAWN = [name for name, item in PATTERNS.items() if item.drawn]
-PLACED = [name for name, item in PATTERNS.items() if not item.drawn and name != "file"]
+PLACED = [name for name, item in PATTERNS.items() if not item.drawn and not item.given]
 RIGS = [name for name, item in PATTERNS.items() if item.numbered]
 """Whose views are known by their numbers, at set places."""
 POINTS = LOPSIDED.points
@@ -160,7 +160,9 @@ def test_angles_distances_and_lenses_stay_in_their_ranges(pattern: str):
 
 @each_pattern
 def test_no_two_views_are_the_same(pattern: str):
-    counts = {"cube-faces": (6,), "zero123plus": (2, 7), "g-objaverse": (2, 24)}
+    counts = {
+        "cube-faces": (6,), "zero123plus": (2, 7), "g-objaverse": (2, 24), "six-around": (2, 6),
+    }  # fmt: skip
     for count in counts.get(pattern, (2, 12, 48)):
         found = matrices(views_of(pattern, views=count, framing="allow")).reshape(count, 16)
         distance = np.linalg.norm(found[:, None] - found[None], axis=2)
@@ -303,7 +305,7 @@ def test_fit_moves_no_camera_further_than_needed_and_none_forward(pattern: str):
 
 
 def test_the_fitting_distance_of_a_sphere_is_the_known_one():
-    k = intrinsics_from_fov(40, 100, 100, 1.0, (0, 0))
+    k = intrinsics_of("perspective", 40, (100, 100))
     points = Sphere(radius=0.5).points
     radius = fitting_radius(points, 33.0, 12.0, k, (100, 100), Rig())
     half = math.atan((1 - FRAME_MARGIN) * math.tan(math.radians(20)))
@@ -555,7 +557,8 @@ def test_world_to_camera_is_the_inverse():
 @each_lens
 def test_blenders_lens_settings_mean_the_same_camera(lens: dict):
     camera = camera_at(**lens)
-    settings = blender_lens(camera)
+    lens_settings, pixels = blender_lens(camera)
+    settings = lens_settings | pixels
     # BKE_camera_params_compute_viewplane with the sensor fitted horizontally.
     width, height = camera.width, camera.height
     aspect = settings["pixel_aspect_y"] / settings["pixel_aspect_x"]
@@ -680,8 +683,8 @@ def with_entry(row: int, column: int, value: Any) -> list[list[Any]]:
 BROKEN = {
     "distortion k1": (changed(k1=0.1), "distortion"),
     "distortion p2": (changed(p2=-0.001), "distortion"),
-    "fisheye": (changed(camera_model="OPENCV_FISHEYE"), "OPENCV_FISHEYE"),
-    "instant-ngp fisheye": (changed(is_fisheye=True), "no pinhole"),
+    "fisheye": (changed(camera_model="FISHEYE624"), "FISHEYE624"),
+    "instant-ngp fisheye": (changed(is_fisheye=True, k1=0.1), "distortion"),
     "scaled": (changed(transform_matrix=(np.diag([2, 2, 2, 1]) @ POSE).tolist()), "rotation"),
     "mirrored": (changed(transform_matrix=(np.diag([-1, 1, 1, 1]) @ POSE).tolist()), "rotation"),
     "transposed": (changed(transform_matrix=np.transpose(POSE).tolist()), "transposed"),

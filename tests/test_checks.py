@@ -12,7 +12,7 @@ from analytic import LOPSIDED, Box, Shape, Sphere, box_of, camera_at, frame_of, 
 from objaverse_render_addon.cameras import Camera, View
 from objaverse_render_addon.checks import check_frame
 from objaverse_render_addon.frame import Bounds, Frame
-from objaverse_render_addon.job import PASS_NAMES
+from objaverse_render_addon.job import STILL_PASSES
 
 # --- Checking what is right -----------------------------------------------------------------
 
@@ -57,7 +57,7 @@ def test_every_check_is_made_where_there_is_something_to_check():
     assert len(checks) == len(ALL_CHECKS)
 
 
-@pytest.mark.parametrize("missing", PASS_NAMES)
+@pytest.mark.parametrize("missing", STILL_PASSES)
 def test_a_view_without_one_of_the_passes_is_checked_by_the_others(missing: str):
     frame = frame_of(LOPSIDED, camera_at())
     del frame.passes[missing]

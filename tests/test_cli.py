@@ -22,7 +22,14 @@ from objaverse_render_addon.cli.flags import JOB_FLAGS
 from objaverse_render_addon.dataset.layout import METADATA
 from objaverse_render_addon.dataset.sheet import contact_sheet
 from objaverse_render_addon.errors import InvalidJob
-from objaverse_render_addon.job import CameraRules, Files, Pixels, RenderJob
+from objaverse_render_addon.job import (
+    PASS_NAMES,
+    STILL_PASSES,
+    CameraRules,
+    Files,
+    Pixels,
+    RenderJob,
+)
 from objaverse_render_addon.words import how_many
 from objaverse_render_addon.worker import process
 
@@ -124,13 +131,28 @@ def test_a_job_file_is_printed_as_the_same_job(capsys, tmp_path: Path, job: Rend
 
 VALUES = [
     ("--normalize", "sphere", "asset.normalize", "sphere"),
+    ("--up", "-Y", "asset.up", "-Y"),
+    ("--front", "-X", "asset.front", "-X"),
     ("--frame", "-3", "asset.frame", -3),
+    ("--frames", "1:9:2", "time.frames", "1:9:2"),
+    ("--frames", "-4:4", "time.frames", "-4:4"),
+    ("--action", "Walk", "time.action", "Walk"),
+    ("--scene-cameras", "A, B", "cameras.scene_cameras", "A, B"),
+    ("--time-scale", "4", "time.scale", 4.0),
+    ("--views-per-frame", "one", "time.views_per_frame", "one"),
+    ("--motion-blur", None, "time.motion_blur", True),
+    ("--shutter", "0.25", "time.shutter", 0.25),
+    ("--still", "fail", "time.still", "fail"),
+    ("--leaving", "fail", "time.leaving", "fail"),
     ("--missing-textures", "fail", "asset.missing_textures", "fail"),
     ("--missing-parts", "fail", "asset.missing_parts", "fail"),
     ("--uncolored", "random", "asset.uncolored", "random"),
     ("--witness", "off", "asset.witness", "off"),
     ("--lighting", "keep", "lighting.mode", "keep"),
     ("--hdri", "sky.exr", "lighting.hdri", "sky.exr"),
+    ("--hdri-per-view", "3", "lighting.per_view", 3),
+    ("--lights", "lights.toml", "lighting.lights", "lights.toml"),
+    ("--light-groups", None, "lighting.groups", True),
     ("--light-strength", "0.5", "lighting.strength", 0.5),
     ("--background", "#336699", "lighting.background", [0.2, 0.4, 0.6]),
     ("--background", "grey", "lighting.background", [0.5, 0.5, 0.5]),
@@ -149,10 +171,20 @@ VALUES = [
     ("--camera-file", "poses.json", "cameras.file", "poses.json"),
     ("--pixel-aspect", "1.5", "cameras.pixel_aspect", 1.5),
     ("--shift", "-0.1,0.2", "cameras.shift", [-0.1, 0.2]),
+    ("--projection", "fisheye", "cameras.projection", "fisheye"),
+    ("--ortho", "1.5", "cameras.ortho", 1.5),
+    ("--stereo", "0.25", "cameras.stereo", 0.25),
+    ("--test-views", "4", "cameras.test_views", 4),
+    ("--test-cameras", "ring", "cameras.test_cameras", "ring"),
     ("--resolution", "64", "pixels.resolution", [64, 64]),
     ("--resolution", "64X48", "pixels.resolution", [64, 48]),
     ("--passes", "rgb, object-index,", "pixels.passes", ["rgb", "object_index"]),
     ("--normal-space", "world", "pixels.normal_space", "world"),
+    ("--tracks", "12", "pixels.tracks", 12),
+    ("--rig", None, "files.rig", True),
+    ("--classes", "collection", "pixels.classes", "collection"),
+    ("--class-property", "kind", "pixels.class_property", "kind"),
+    ("--class-table", "classes.csv", "pixels.class_table", "classes.csv"),
     ("--geometry", "exr", "files.geometry", "exr"),
     ("--layout", "folder", "files.layout", "folder"),
     ("--engine", "eevee", "engine.engine", "eevee"),
@@ -163,6 +195,8 @@ VALUES = [
     ("--threads", "2", "engine.threads", 2),
     ("--alpha-threshold", "0.25", "engine.alpha_threshold", 0.25),
     ("--seed", "42", "seed", 42),
+    ("--geometry-files", "points,mesh", "files.geometry_files", ("mesh", "points")),
+    ("--geometry-points", "5000", "files.geometry_points", 5000),
 ]
 
 
@@ -176,8 +210,22 @@ def test_a_flag_sets_its_field_and_overrides_the_job_file(
     capsys, tmp_path: Path, flag: str, text: str | None, path: str, value: object
 ):
     arguments = [flag] if text is None else [flag, text]
+    arguments += {
+        "--hdri-per-view": ["--hdri", "sky.exr"],
+        "--light-groups": ["--lights", "lights.toml", "--passes", "rgb-linear"],
+    }.get(flag, [])  # fmt: skip
     implied = {
-        "--hdri": {"lighting.mode": "hdri"}, "--camera-file": {"cameras.pattern": "file"}
+        "--hdri": {"lighting.mode": "hdri"}, "--camera-file": {"cameras.pattern": "file"},
+        "--ortho": {"cameras.projection": "orthographic"},
+        "--lights": {"lighting.mode": "file"},
+        "--hdri-per-view": {"lighting.mode": "hdri", "lighting.hdri": "sky.exr"},
+        "--light-groups": {
+            "lighting.mode": "file", "lighting.lights": "lights.toml",
+            "pixels.passes": ["rgb_linear"],
+        },
+        "--scene-cameras": {"cameras.pattern": "scene", "lighting.mode": "keep"},
+        "--time-scale": {"time.frames": "all"}, "--views-per-frame": {"time.frames": "all"},
+        "--motion-blur": {"time.frames": "all"}, "--class-table": {"pixels.classes": "table"},
     }.get(flag, {})  # fmt: skip
     expected = {path: value, **implied}
     job = RenderJob().with_values(expected).resolved()
@@ -189,7 +237,17 @@ def test_a_flag_sets_its_field_and_overrides_the_job_file(
 
 def test_all_passes_have_a_short_name(capsys, tmp_path: Path):
     job = printed_job(capsys, tmp_path, "--passes", "all")
-    assert len(job.pixels.passes) == 11
+    assert job.pixels.passes == STILL_PASSES
+    job = printed_job(capsys, tmp_path, "--passes", "all,motion", "--frames", "all")
+    assert job.pixels.passes == PASS_NAMES
+    job = printed_job(capsys, tmp_path, "--passes", "rgb,flow-forward", "--frames", "1:9:2")
+    assert job.pixels.passes == ("rgb", "flow_forward")
+
+
+def test_motion_without_frames_is_refused_with_the_way_out():
+    with pytest.raises(InvalidJob, match=r"flow_forward.* no frames") as caught:
+        RenderJob().with_values({"pixels.passes": ["rgb", "flow_forward"]})
+    assert "--frames" in str(caught.value.hint)
 
 
 def test_a_flag_takes_a_background_or_a_mode_of_the_job_file_back(capsys, tmp_path: Path):
@@ -261,7 +319,7 @@ def typed_flags() -> list[tuple[str, str]]:
         for name, parser in (commands.choices or {}).items()
         for flag in parser._actions
         if flag.option_strings and flag.type not in (None, Path)
-        and not flag.dest.startswith("job:") and flag.dest != "seed"
+        and not flag.dest.startswith("job:") and flag.dest not in ("seed", "frame")
     ]  # fmt: skip
 
 

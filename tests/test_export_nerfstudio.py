@@ -11,7 +11,7 @@ from analytic import write_asset
 from jobs import written
 
 from objaverse_render_addon.dataset.export import export
-from objaverse_render_addon.job import PASS_NAMES, CameraRules, RenderJob
+from objaverse_render_addon.job import STILL_PASSES, CameraRules, RenderJob
 
 pytest.importorskip("nerfstudio", reason="nerfstudio is not installed")
 # Its own imports and indexing warn.
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def job_of(**cameras: Any) -> RenderJob:
-    output = written(resolution=(64, 48), layout="folder", passes=PASS_NAMES)
+    output = written(resolution=(64, 48), layout="folder", passes=STILL_PASSES)
     return RenderJob(cameras=CameraRules(**({"views": 5} | cameras)), **output)
 
 

@@ -33,7 +33,7 @@ from export_readers import (
 from objaverse_render_addon.dataset.export import FORMATS, Options, Report, Scene, export
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.errors import FormatCannotHold, MissingPass
-from objaverse_render_addon.job import PASS_NAMES, CameraRules, Files, Lighting, Pixels, RenderJob
+from objaverse_render_addon.job import STILL_PASSES, CameraRules, Files, Lighting, Pixels, RenderJob
 
 VIEWS = 6
 
@@ -89,7 +89,7 @@ def skip_without_torch(name: str) -> None:
 def job_of(
     resolution: tuple[int, int] = (64, 64),
     background: Any = None,
-    passes: Any = PASS_NAMES,
+    passes: Any = STILL_PASSES,
     **cameras: Any,
 ) -> RenderJob:
     rules = {"pattern": "ring", "views": VIEWS, "fov": 50.0, "radius": 3.5} | cameras

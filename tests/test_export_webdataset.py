@@ -17,7 +17,7 @@ from PIL import Image
 from objaverse_render_addon.dataset.export import Options, export
 from objaverse_render_addon.dataset.export import webdataset as module
 from objaverse_render_addon.errors import OutputNotWritable
-from objaverse_render_addon.job import PASS_NAMES
+from objaverse_render_addon.job import STILL_PASSES
 
 ALL = (1.0, 0.0, 0.0)
 
@@ -61,7 +61,7 @@ def test_everything_that_is_stored_comes_back(tmp_path: Path):
         with Image.open(io.BytesIO(files["mask.png"])) as image:
             assert np.array_equal(np.asarray(image), arrays["mask"] * 255)
         packed = np.load(io.BytesIO(files["npz"]))
-        assert sorted(packed) == sorted(set(PASS_NAMES) - {"rgb", "mask"})
+        assert sorted(packed) == sorted(set(STILL_PASSES) - {"rgb", "mask"})
         for pass_name in packed:
             assert packed[pass_name].dtype == arrays[pass_name].dtype
             assert (packed[pass_name] == arrays[pass_name]).all()

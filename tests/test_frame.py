@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from analytic import (
     LOPSIDED,
+    MOMENT,
     NOTHING,
     Box,
     Shape,
@@ -15,9 +16,9 @@ from analytic import (
 
 from objaverse_render_addon.cameras import Camera
 from objaverse_render_addon.frame import assemble
-from objaverse_render_addon.passspec import PASS_NAMES, PASSES, PICTURES
+from objaverse_render_addon.passspec import MOVING, PASS_NAMES, PASSES, PICTURES, STILL_PASSES
 
-WITHOUT_RGB = tuple(name for name in PASS_NAMES if name not in PICTURES)
+WITHOUT_RGB = tuple(name for name in STILL_PASSES if name not in PICTURES)
 
 
 # --- Assembling -----------------------------------------------------------------------------
@@ -41,6 +42,7 @@ TOP = Camera(2, 2, np.array([[2.0, 0, 1], [0, 2, 1], [0, 0, 1]]), np.eye(4))
 
 def test_every_pass_has_a_meaning():
     assert tuple(PASSES) == PASS_NAMES
+    assert set(PASS_NAMES) == {*STILL_PASSES, *MOVING} and set(STILL_PASSES).isdisjoint(MOVING)
 
 
 @pytest.mark.parametrize("nothing", [NOTHING, np.inf, np.nan, 0.0, -1.0])
@@ -71,7 +73,7 @@ def test_shortened_normals_are_unit_again():
 @pytest.mark.parametrize("shape", [Sphere(), Box(), LOPSIDED], ids=["sphere", "box", "lopsided"])
 @pytest.mark.parametrize("space", ["camera", "world"])
 def test_mask_depth_and_normal_say_the_same(shape: Shape, space: str):
-    passes = assemble(channels_of(shape, camera_at()), camera_at(), WITHOUT_RGB, space)
+    passes = assemble(channels_of(shape, camera_at()), camera_at(), WITHOUT_RGB, space, MOMENT)
     length = np.linalg.norm(passes["normal"], axis=-1)
     assert 0 < passes["mask"].mean() < 1
     assert np.array_equal(passes["mask"] == 1, passes["depth"] > 0)
@@ -95,7 +97,8 @@ def test_normals_are_in_the_axes_that_were_asked_for():
 
 
 def test_every_pass_has_the_dtype_and_channels_of_its_specification():
-    passes = assemble(channels_of(LOPSIDED, camera_at()), camera_at(), WITHOUT_RGB, "camera")
+    passes = assemble(channels_of(LOPSIDED, camera_at()), camera_at(), WITHOUT_RGB,
+                      "camera", MOMENT)  # fmt: skip
     assert set(passes) == set(WITHOUT_RGB)
     for name, data in passes.items():
         spec = PASSES[name]
@@ -111,7 +114,7 @@ def test_mask_depth_and_normal_are_there_also_when_nobody_asks():
 
 def test_position_and_distance_are_those_of_the_surface():
     camera = camera_at(fov=80, radius=2.5)
-    passes = assemble(channels_of(Sphere(), camera), camera, WITHOUT_RGB, "camera")
+    passes = assemble(channels_of(Sphere(), camera), camera, WITHOUT_RGB, "camera", MOMENT)
     mask = passes["mask"] == 1
     assert np.allclose(np.linalg.norm(passes["position"][mask], axis=1), 1, atol=1e-5)
     away = passes["position"][mask] - camera.camera_to_world[:3, 3]
@@ -127,7 +130,7 @@ def test_object_ids_are_rounded():
 
 def test_material_passes_take_the_channels_they_mean():
     camera = camera_at()
-    passes = assemble(channels_of(Sphere(), camera), camera, WITHOUT_RGB, "camera")
+    passes = assemble(channels_of(Sphere(), camera), camera, WITHOUT_RGB, "camera", MOMENT)
     assert passes["albedo"][48, 48].tolist() == [0.25, 0.5, 0.75]
     assert passes["roughness_metallic"][48, 48].tolist() == [0.5, 0.5]
 

@@ -29,6 +29,7 @@ from objaverse_render_addon.job import (
     Lighting,
     Pixels,
     RenderJob,
+    TimeRules,
     choices,
     current_form,
     differences,
@@ -37,15 +38,16 @@ from objaverse_render_addon.job import (
 
 PACKAGE = Path(objaverse_render_addon.__file__).parent
 
-# Every field, with a value that is not its default. Two jobs, since some exclude each other.
+# Every field, with a value that is not its default. Three jobs, since some exclude each other.
 DRAWN = RenderJob(
     seed=7,
     asset=AssetRules(
         normalize="sphere", frame=-12, missing_textures="fail", missing_parts="fail",
-        uncolored="random", witness="off",
+        uncolored="random", witness="off", up="Y", front="-X",
     ),
     lighting=Lighting(
-        mode="hdri", hdri='C:\\hdri\\"dawn"\x7f ☀.exr', strength=0.25, background=(0.1, 0.5, 1.0)
+        mode="hdri", hdri='C:\\hdri\\"dawn"\x7f ☀.exr', strength=0.25, background=(0.1, 0.5, 1.0),
+        per_view=3,
     ),
     cameras=CameraRules(
         pattern="zero123",
@@ -62,14 +64,34 @@ DRAWN = RenderJob(
     engine=EngineSettings(
         engine="eevee", samples=3, denoise=False, device="optix", threads=2, alpha_threshold=0.75
     ),
-    pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world"),
-    files=Files(geometry="exr", layout="folder"),
+    pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world",
+                  tracks=7, classes="table", class_property="kind", class_table="classes.csv"),
+    files=Files(
+        geometry="exr", layout="folder", rig=True, geometry_files=("voxels", "mesh"),
+        geometry_points=1_000,
+    ),
 )
-FROM_FILE = RenderJob(cameras=CameraRules(pattern="file", file="poses.json", views=3))
+OF_SCENE = RenderJob(cameras=CameraRules(pattern="scene", scene_cameras="Left, Right"))
+FROM_FILE = RenderJob(
+    cameras=CameraRules(pattern="file", file="poses.json", views=3),
+    time=TimeRules(
+        frames="-3:9:2", action="Walk", scale=2.5, views_per_frame="one", motion_blur=True,
+        shutter=0.25, still="fail", leaving="fail",
+    ),
+)  # fmt: skip
+PARALLEL = RenderJob(
+    cameras=CameraRules(projection="orthographic", ortho=1.25, test_views=4, test_cameras="ring")
+)
+PAIRS = RenderJob(cameras=CameraRules(stereo=0.0625))
+LIT = RenderJob(
+    lighting=Lighting(mode="file", lights="lights.toml", groups=True),
+    pixels=Pixels(passes=("rgb_linear",)),
+)
+EXAMPLES = [LIT, DRAWN, FROM_FILE, OF_SCENE, PARALLEL, PAIRS]
 
 
 FIELDS = leaves(RenderJob().to_dict())
-each_job = pytest.mark.parametrize("job", [RenderJob(), DRAWN, FROM_FILE, DRAWN.resolved()])
+each_job = pytest.mark.parametrize("job", [RenderJob(), *EXAMPLES, DRAWN.resolved()])
 
 
 # --- Round trips ----------------------------------------------------------------------------
@@ -79,7 +101,7 @@ def test_the_example_jobs_change_every_field():
     defaults = leaves(RenderJob().to_dict())
     changed = {
         name
-        for job in (DRAWN, FROM_FILE)
+        for job in EXAMPLES
         for name, value in leaves(job.to_dict()).items()
         if value != defaults[name]
     }
@@ -191,8 +213,29 @@ WRONG = [
     ("asset.missing_textures", None),
     ("asset.missing_parts", "perhaps"),
     ("asset.uncolored", 0),
+    ("asset.up", "W"),
+    ("asset.front", "+Y"),
+    ("cameras.projection", "isometric"),
+    ("cameras.ortho", 0),
+    ("cameras.stereo", -0.1),
+    ("cameras.test_views", 0.5),
+    ("cameras.test_cameras", "file"),
     ("asset.witness", "on"),
+    ("time.frames", "some"),
+    ("time.frames", "9:1"),
+    ("time.frames", "1:9:0"),
+    ("time.frames", "0:999999"),
+    ("time.action", 3),
+    ("time.scale", 0),
+    ("time.views_per_frame", "two"),
+    ("time.motion_blur", "yes"),
+    ("time.shutter", 0),
+    ("time.still", "skip"),
+    ("time.leaving", "skip"),
     ("lighting.mode", "dark"),
+    ("lighting.per_view", 0),
+    ("lighting.lights", 3),
+    ("lighting.groups", "all"),
     ("lighting.strength", -0.1),
     ("lighting.strength", math.inf),
     ("lighting.strength", math.nan),
@@ -220,6 +263,7 @@ WRONG = [
     ("cameras.fov", 171),
     ("cameras.framing", "crop"),
     ("cameras.only_northern_hemisphere", 1),
+    ("cameras.scene_cameras", "Left"),
     ("cameras.turns", 0),
     ("cameras.turns", math.nan),
     ("cameras.pixel_aspect", 0),
@@ -246,8 +290,15 @@ WRONG = [
     ("pixels.passes", ["rgb", "deph"]),
     ("pixels.passes", [1]),
     ("pixels.normal_space", "object"),
+    ("pixels.tracks", -1),
+    ("pixels.classes", "colour"),
+    ("pixels.class_property", 3),
+    ("pixels.class_table", "classes.csv"),
     ("files.geometry", "png"),
     ("files.layout", "rar"),
+    ("files.rig", 2),
+    ("files.geometry_files", ["meshes"]),
+    ("files.geometry_points", 10),
 ]
 
 
@@ -304,7 +355,19 @@ def test_the_python_constructors_check_as_the_files_do(make: Any, field: str):
         ({"cameras": {"pattern": "file", "file": "a", "shift": [0.1, 0]}}, "cameras.shift"),
         ({"cameras": {"pattern": "ring", "framing": "resample"}}, "cameras.framing"),
         ({"cameras": {"pattern": "hammersley", "framing": "resample"}}, "cameras.framing"),
-        ({"cameras": {"pattern": "ring", "elevation": [0, 10]}}, "cameras.elevation"),
+        ({"cameras": {"projection": "panorama", "pixel_aspect": 2}}, "cameras.pixel_aspect"),
+        ({"cameras": {"ortho": 2}}, "cameras.ortho"),
+        ({"lighting": {"lights": "a.toml"}}, "lighting.lights"),
+        ({"lighting": {"mode": "file"}}, "lighting.lights"),
+        ({"lighting": {"per_view": 2}}, "lighting.per_view"),
+        ({"lighting": {"groups": True}}, "lighting.groups"),
+        (
+            {"lighting": {"mode": "file", "lights": "a.toml", "groups": True}}, "lighting.groups"
+        ),
+        ({"asset": {"up": "Y", "front": "-Y"}}, "asset.front"),
+        ({"cameras": {"stereo": 0.1, "projection": "fisheye"}}, "cameras.stereo"),
+        ({"cameras": {"pattern": "file", "file": "a", "test_views": 2}}, "cameras.test_views"),
+        ({"cameras": {"projection": "panorama"}, "engine": {"engine": "eevee"}}, "engine.engine"),
         ({"cameras": {"pattern": "cube-faces", "views": 5}}, "cameras.views"),
         ({"cameras": {"pattern": "cube-faces", "elevation": 30}}, "cameras.elevation"),
         (
@@ -458,16 +521,36 @@ def test_the_fingerprint_is_that_of_the_resolved_job():
 @pytest.mark.parametrize("field", list(FIELDS))
 def test_the_fingerprint_ignores_device_threads_and_witness_and_only_those(field: str):
     # Start from a job that has the field's neighbours, end at one that differs in it alone.
+    of_time = field.startswith("time.")
     other = {
         "lighting.mode": {"lighting.mode": "xl"},
         "lighting.hdri": {"lighting.mode": "hdri", "lighting.hdri": "other.exr"},
         "cameras.file": {"cameras.pattern": "file", "cameras.file": "other.json"},
         "cameras.pattern": {"cameras.pattern": "zero123"},
-    }.get(field, {field: leaves(DRAWN.to_dict())[field]})
+        "cameras.ortho": {"cameras.projection": "orthographic", "cameras.ortho": 1.25},
+        "lighting.lights": {"lighting.mode": "file", "lighting.lights": "other.toml"},
+        "lighting.per_view": {"lighting.per_view": 3},
+        "lighting.groups": {"lighting.groups": True},
+        "cameras.scene_cameras": {"cameras.scene_cameras": "Left"},
+        "pixels.classes": {"pixels.classes": "collection"},
+        "pixels.class_table": {"pixels.class_table": "other.csv"},
+    }.get(field)
+    if other is None:
+        usual = leaves(RenderJob().to_dict())[field]
+        found = [leaves(job.to_dict())[field] for job in EXAMPLES]
+        other = {field: next(value for value in found if value != usual)}
     start = {
         "lighting.hdri": RenderJob(lighting=Lighting(mode="hdri", hdri="one.exr")),
         "cameras.file": FROM_FILE,
-    }.get(field, RenderJob())
+        "cameras.ortho": RenderJob(cameras=CameraRules(projection="orthographic")),
+        "lighting.lights": RenderJob(lighting=Lighting(mode="file", lights="one.toml")),
+        "lighting.per_view": RenderJob(lighting=Lighting(mode="hdri", hdri="one.exr")),
+        "lighting.groups": dataclasses.replace(
+            LIT, lighting=Lighting(mode="file", lights="lights.toml")
+        ),
+        "cameras.scene_cameras": OF_SCENE,
+        "pixels.class_table": RenderJob(pixels=Pixels(classes="table", class_table="one.csv")),
+    }.get(field, RenderJob(time=TimeRules(frames="all")) if of_time else RenderJob())
     changed = start.with_values(other)
     assert changed != start
     same = changed.fingerprint() == start.fingerprint()
@@ -527,7 +610,7 @@ def test_a_job_of_an_earlier_version_is_the_same_job(
     job = RenderJob.from_dict(earlier[form])
     assert job.fingerprint() == earlier["fingerprint"]
     younger = {
-        f"{path}: None -> {field.default}"
+        f"{path}: None -> {list(field.default) if field.default == () else field.default}"
         for path, field in job_fields().items()
         if field.setting.younger
     }
@@ -582,7 +665,7 @@ def test_the_choices_of_a_field_are_those_of_its_type():
     fields = job_fields()
     assert fields["cameras.pattern"].choices == typing.get_args(choices.Pattern)
     assert fields["asset.normalize"].choices == typing.get_args(choices.Normalization)
-    assert sum(bool(field.choices) for field in fields.values()) == 13
+    assert sum(bool(field.choices) for field in fields.values()) == 21
 
 
 def test_a_setting_is_described_at_its_field_and_nowhere_else():

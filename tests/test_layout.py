@@ -35,7 +35,7 @@ from objaverse_render_addon.dataset.layout import (
 from objaverse_render_addon.dataset.reader import read_metadata
 from objaverse_render_addon.errors import DiskFull, OutputNotWritable
 from objaverse_render_addon.frame import FrameKey
-from objaverse_render_addon.job import PASS_NAMES, Lighting, RenderJob
+from objaverse_render_addon.job import STILL_PASSES, Lighting, RenderJob
 from objaverse_render_addon.passspec import PICTURES
 
 FULL = Path("/dev/full")
@@ -331,11 +331,11 @@ def files_of(job: RenderJob, tmp_path: Path, background=None, index: int = 7) ->
 
 
 def test_each_pass_has_a_file_of_its_own(tmp_path: Path):
-    files = files_of(writing(passes=PASS_NAMES), tmp_path)
-    assert list(files) == [pass_file(FrameKey(7), name, "npy") for name in PASS_NAMES]
+    files = files_of(writing(passes=STILL_PASSES), tmp_path)
+    assert list(files) == [pass_file(FrameKey(7), name, "npy") for name in STILL_PASSES]
     assert list(files)[:3] == ["007.png", "007_rgb_linear.exr", "007_depth.npy"]
     expected = frame_of(LOPSIDED, camera_at(size=(37, 24))).passes
-    for name in PASS_NAMES:
+    for name in STILL_PASSES:
         data = files[pass_file(FrameKey(7), name, "npy")]
         if name == "rgb_linear":
             (tmp_path / "a.exr").write_bytes(data)
@@ -364,14 +364,14 @@ def test_only_the_passes_that_are_asked_for_are_written(tmp_path: Path):
 
 
 def test_geometry_comes_back_from_one_exr_exactly(tmp_path: Path):
-    files = files_of(writing(passes=PASS_NAMES, geometry="exr"), tmp_path)
+    files = files_of(writing(passes=STILL_PASSES, geometry="exr"), tmp_path)
     assert list(files) == ["007.png", "007_rgb_linear.exr", "007.exr"]
     (tmp_path / "a.exr").write_bytes(files["007.exr"])
     channels = read_exr(tmp_path / "a.exr")
     assert {"depth.Z", "normal.X", "mask.V", "roughness_metallic.M"} < set(channels)
     found = arrays_from_channels(channels)
     expected = frame_of(LOPSIDED, camera_at(size=(37, 24))).passes
-    assert set(found) == set(PASS_NAMES) - PICTURES
+    assert set(found) == set(STILL_PASSES) - PICTURES
     for name, data in found.items():
         assert data.dtype == expected[name].dtype, name
         assert np.array_equal(data, expected[name]), name

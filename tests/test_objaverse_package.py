@@ -21,6 +21,8 @@ from objaverse_server import Server, serving, sha256
 
 from objaverse_render_addon.assets import xl
 from objaverse_render_addon.assets.resolve import Resolver
+from objaverse_render_addon.dataset.reader import AssetReader
+from objaverse_render_addon.dataset.verify import verify_asset
 from objaverse_render_addon.errors import OnlineAccessDenied
 
 pytestmark = pytest.mark.skipif(
@@ -93,6 +95,124 @@ def package(server: Server, home: Path, expression: str, hub: Path | None = None
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.rpartition("RESULT ")[2])
+
+
+# --- Its callbacks --------------------------------------------------------------------------
+
+RENDERING = """
+from objaverse_render_addon import RenderJob, RunOptions, handlers
+job = RenderJob().with_values({
+    "cameras.views": 2, "pixels.resolution": [32, 32], "engine.samples": 1,
+    "pixels.passes": ["rgb", "depth", "mask"], "engine.device": "cpu",
+})
+ours = handlers(job, os.environ["TEST_OUT"], RunOptions.of(timeout=240))
+"""
+
+
+def rendered(
+    server: Server, home: Path, monkeypatch: pytest.MonkeyPatch, table: str, processes: int = 1
+) -> tuple[Path, list[dict[str, Any]]]:
+    """What the package's download leaves in our output, and what was told of it."""
+    out = home / "data"
+    monkeypatch.setenv("TEST_OUT", str(out))
+    before = PACKAGE.replace("result = eval", f"{RENDERING}\nresult = eval")
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", before)
+    package(
+        server, home,
+        f"len(objaverse.xl.download_objects({table}, processes={processes}, **ours) or ())",
+    )  # fmt: skip
+    told = [json.loads(line) for line in lines_of(out)]
+    return out, told
+
+
+needs_blender = pytest.mark.skipif(
+    importlib.util.find_spec("bpy") is None, reason="rendering needs bpy"
+)
+
+
+@needs_blender
+def test_its_download_renders_what_it_fetches(server, home, monkeypatch, tmp_path):
+    from blender import scenes
+
+    cube = scenes.write_glb(tmp_path / "hat.glb", scenes.CUBE_VERTICES, scenes.CUBE_FACES)
+    table = catalogue(server, "smithsonian", (HAT, cube.read_bytes()))
+    server.files["/content/document/3d_package:a/resources/hat.glb"] = cube.read_bytes()
+    out, told = rendered(server, home, monkeypatch, table)
+    name = xl_name(HAT)
+    assert told == [
+        {"file_identifier": HAT, "state": "found", "asset_id": name, "status": "done"}
+    ]
+    with AssetReader(out / f"{name}.zip") as reader:
+        assert len(reader) == 2
+        assert reader.metadata["file_identifier"] == HAT
+        assert reader.metadata["objaverse_xl"] == {
+            "state": "found", "expected_sha256": sha256(cube.read_bytes()),
+        }  # fmt: skip
+        assert reader.read(0)["mask"].any()
+    assert verify_asset(out / f"{name}.zip").ok
+
+
+@needs_blender
+def test_what_changed_is_marked_and_what_is_broken_fails_alone(
+    server, home, monkeypatch, tmp_path
+):
+    from blender import scenes
+
+    cube = scenes.write_glb(tmp_path / "hat.glb", scenes.CUBE_VERTICES, scenes.CUBE_FACES)
+    broken = HAT.replace("hat", "broken")
+    table = catalogue(server, "smithsonian", (HAT, b"what it was"), (broken, b"glTF no more"))
+    base = "/content/document/3d_package:a/resources/"
+    server.files |= {f"{base}hat.glb": cube.read_bytes(), f"{base}broken.glb": b"glTF no more"}
+    out, told = rendered(server, home, monkeypatch, table, processes=2)
+    by_name = {line["file_identifier"]: line for line in told}
+    assert by_name[HAT]["state"] == "modified"
+    assert by_name[HAT]["status"] == "done"
+    assert by_name[broken]["status"] == "failed"
+    assert by_name[broken]["reason"] in ("truncated-file", "wrong-format", "import-failed")
+    with AssetReader(out / f"{xl_name(HAT)}.zip") as reader:
+        assert reader.metadata["objaverse_xl"]["state"] == "modified"
+
+
+def lines_of(out: Path) -> list[str]:
+    return (out / ".state/objaverse-xl.jsonl").read_text().splitlines()
+
+
+def xl_name(identifier: str) -> str:
+    from objaverse_render_addon.assets.sources import Source, classify
+
+    return Source(identifier, classify(identifier)).name
+
+
+def test_a_file_in_a_repository_reads_all_of_it(tmp_path):
+    from objaverse_render_addon.batch.handlers import _repository
+
+    commit = "a" * 40
+    path = tmp_path / "repos/owner/name/models/car/scene.gltf"
+    identifier = f"https://github.com/owner/name/blob/{commit}/models/car/scene.gltf"
+    assert _repository(path, identifier) == tmp_path / "repos/owner/name"
+    assert _repository(tmp_path / "elsewhere.gltf", identifier) is None
+    assert _repository(path, HAT) is None
+
+
+def test_they_go_to_other_processes_and_refuse_a_bad_job_at_once(tmp_path):
+    import pickle
+
+    from objaverse_render_addon import RenderJob, handlers
+    from objaverse_render_addon.errors import InvalidJob
+
+    made = handlers(RenderJob(), tmp_path / "out")
+    kinds = "found", "modified", "missing", "new"
+    assert set(made) == {f"handle_{kind}_object" for kind in kinds}
+    again = pickle.loads(pickle.dumps(made))
+    again["handle_missing_object"](file_identifier=HAT, sha256="0" * 64, metadata={})
+    again["handle_new_object"](
+        local_path="x", file_identifier=HAT, sha256="0" * 64, metadata={}
+    )
+    lines = [json.loads(line) for line in lines_of(tmp_path / "out")]
+    assert [line["state"] for line in lines] == ["missing", "new"]
+    bad = RenderJob().with_values({"lighting.mode": "hdri", "lighting.hdri": "none.exr"})
+    with pytest.raises(InvalidJob, match=r"none\.exr"):
+        handlers(bad, tmp_path / "out")
 
 
 def asked(server: Server, end: str) -> int:

@@ -72,19 +72,23 @@ def test_the_checks_have_what_they_need():
     assert [layer.name for layer in layers_for(())] == ["depth", "normal"]
     assert {layer.name for layer in layers_for(PASS_NAMES)} == {
         "depth", "normal", "normal_geometric", "albedo", "roughness_metallic", "position",
-        "object_index",
+        "object_index", "uv", "material_index", "instance_place", "surface_number",
     }  # fmt: skip
     assert DEFAULT_PASSES == ("rgb", "depth", "normal", "mask")
-    assert MARKERS == ("mask", "depth", "distance", "object_index", "normal")
+    assert MARKERS == ("mask", "depth", "distance", "object_index", "instance_index", "normal")
 
 
 def test_a_pass_means_what_the_settings_make_of_it():
     class Settings:
-        normal_space, opaque = "world", True
+        normal_space, opaque, radial = "world", True, False
+
+    class AllAround(Settings):
+        radial = True
 
     assert PASSES["rgb"].under(Settings()).shape == "(H, W, 3)"
     assert PASSES["normal"].under(Settings()).space == "world"
     assert PASSES["depth"].under(Settings()) is PASSES["depth"]
+    assert "along the ray" in PASSES["depth"].under(AllAround()).about
     assert PASSES["rgb"].channel_counts() == {3, 4}
     assert PASSES["normal"].channel_counts() == {3}
 
@@ -100,10 +104,10 @@ def test_the_schema_and_the_page_are_those_of_the_passes():
 # Modules that use passes by what they mean. A new one is fine where it does, too: a check of the
 # depth, a format that wants normals. What only says what a pass *is* belongs into its entry.
 BY_MEANING = {
+    "blender.numbering": "instance_index material_index object_index semantic_index",
     "blender.pipeline": "mask",
     "blender.renderer": "mask rgb rgb_linear",
     "blender.shader_values": "albedo roughness_metallic",
-    "blender.stage": "object_index",
     "blender.surface_normals": "normal_geometric",
     "blender.surfaces": "albedo",
     "checks": "depth distance normal position rgb rgb_linear",
@@ -114,10 +118,12 @@ BY_MEANING = {
     "dataset.export.coco": "mask rgb",
     "dataset.export.colmap": "depth distance mask normal position rgb",
     "dataset.export.depthsplat": "depth mask rgb",
+    "dataset.export.flow": "flow_backward flow_forward occlusion_backward occlusion_forward rgb",
     "dataset.export.g_objaverse": "albedo depth normal rgb roughness_metallic",
     "dataset.export.gs_lrm": "rgb",
     "dataset.export.hdf5": "depth distance mask normal object_index rgb",
     "dataset.export.instantmesh": "depth mask normal rgb",
+    "dataset.export.kubric": "depth distance mask normal object_index rgb",
     "dataset.export.lgm": "rgb",
     "dataset.export.mesh": "depth",
     "dataset.export.nerf_synthetic": "mask normal rgb",
@@ -126,9 +132,15 @@ BY_MEANING = {
     "dataset.export.scene": "depth normal position rgb",
     "dataset.export.surface": "depth distance mask normal position rgb",
     "dataset.export.syncdreamer": "rgb",
+    "dataset.export.tracks": "rgb",
     "dataset.export.trellis": "depth mask rgb",
+    "dataset.export.tum": "depth rgb",
+    "dataset.export.visionsim": (
+        "depth flow_backward flow_forward mask normal object_index rgb"
+    ),
     "dataset.export.webdataset": "mask normal rgb",
     "dataset.export.zero123": "rgb",
+    "dataset.export.wonder3d": "mask normal rgb",
     "dataset.export.zero123plus": "rgb",
     "dataset.gallery.asset": "depth object_index rgb",
     "dataset.layout": "rgb",
@@ -137,18 +149,43 @@ BY_MEANING = {
     "dataset.stats": "depth distance",
     "dataset.torch": "rgb",
     "dataset.turntable": "rgb",
-    "dataset.verify": "depth distance mask normal object_index position rgb",
-    "frame": "depth normal",
-    "job.recipes": "albedo depth mask normal rgb roughness_metallic",
+    "dataset.verify": "depth distance mask normal object_index position rgb rgb_linear",
+    "dataset.agreement": "depth flow_backward flow_forward instance_index mask object_index "
+    "position scene_flow",
+    "frame": "depth normal object_index position",
+    "blender.raster": "depth distance mask normal normal_geometric object_index position rgb",
+    "live.frames": "rgb",
+    "job": "rgb_linear",
+    "job.recipes": "albedo depth mask normal position rgb roughness_metallic",
+    "ui.panels.job": "semantic_index",
     "ui.operators.dataset": "rgb",
     "ui.viewport.results": "rgb",
-    "witness": "depth",
+    "dataset.export.co3d": "depth mask rgb",
+    "dataset.export.huggingface": "depth mask normal rgb",
+    "dataset.export.mds": "depth mask normal rgb",
+    "dataset.export.rerun": "depth mask rgb",
+    "dataset.export.yolo": "mask rgb",
+    "dataset.shape_files": "albedo depth rgb",
+    "witness.held": "depth",
+    "blender.refining": "rgb rgb_linear",
+    "cli.view": "depth mask normal rgb",
+    "live.backends": "depth rgb",
+    "live.backends.field": "depth mask rgb",
+    "live.backends.scene": "depth rgb",
+    "live.backends.stored": "depth distance mask normal position rgb",
+    "live.page.pictures": "rgb",
+    "splats.pictures": "depth mask rgb",
+    "ui.viewport.live_view": "depth mask normal rgb",
 }
 # The same words for other things: a field of a file, a mesh attribute, a way to show things.
 OTHER_THINGS = {
     "assets.repair.stl": "normal",
-    "blender.backfaces": "position",
+    "blender.backfaces": "material_index position",
+    "blender.building": "material_index uv",
+    "blender.materials": "material_index uv",
     "blender.measuring": "position",
+    "blender.realizing": "material_index position",
+    "blender.things": "position",
     "dataset.coloring": "mask",
 }
 

@@ -23,8 +23,12 @@ from objaverse_render_addon.worker.channel import (
 from objaverse_render_addon.worker.protocol import (
     PROTOCOL,
     REQUESTS,
+    Attach,
     Buffer,
+    Call,
     Cancel,
+    Change,
+    Changed,
     Close,
     Closed,
     Describe,
@@ -34,7 +38,9 @@ from objaverse_render_addon.worker.protocol import (
     FrameDone,
     FrameReady,
     Hello,
+    Inspect,
     Message,
+    More,
     Open,
     Opened,
     Quit,
@@ -42,6 +48,7 @@ from objaverse_render_addon.worker.protocol import (
     RenderAsset,
     Rendered,
     Set,
+    Slots,
     Stage,
     Unknown,
     decode,
@@ -59,8 +66,14 @@ MESSAGES: list[Message] = [
         provenance={"license": None, "tags": ["chair", 3]},
     ),
     Open("a.glb", "/in/a.glb", "a", RenderJob().to_dict(), threads=2),
+    Change(3, [{"edit": "show", "name": "a", "visible": False}], 7, {"engine.samples": 4}),
+    Inspect(3),
+    Call(3, "mine.step", {"force": 1.5}, 8),
+    Attach(3, "ticket"),
+    More(4, 2),
+    Changed(3, 7, [{}], ["one"], {"object_names": {"1": "a"}}),
     Set(3, {"engine.samples": 4}),
-    Render(3, [0, 2], inline=True),
+    Render(3, [0, 2], inline=True, slots=Slots(0, 8192, 4), state=7),
     Close(3),
     Describe(),
     Cancel(4),
@@ -148,7 +161,7 @@ def test_a_path_that_is_no_unicode_survives():
 
 def test_one_answer_ends_each_request():
     last = {type(message).__name__ for message in MESSAGES if ends(message)}
-    assert last == {"Done", "Failed", "Opened", "Rendered", "Closed", "Described"}
+    assert last == {"Done", "Failed", "Opened", "Changed", "Rendered", "Closed", "Described"}
 
 
 ARRAYS = {

@@ -39,14 +39,14 @@ from objaverse_render_addon.errors import (
     TruncatedFile,
     UnsafeData,
 )
-from objaverse_render_addon.job import PASS_NAMES, CameraRules, RenderJob
+from objaverse_render_addon.job import STILL_PASSES, CameraRules, RenderJob
 
 IDS = ["chair", "lamp", "rocket"]
 each_layout = pytest.mark.parametrize("layout", LAYOUTS)
 
 
 def job_of(**output: Any) -> RenderJob:
-    output = {"resolution": (40, 32), "layout": "folder", "passes": PASS_NAMES} | output
+    output = {"resolution": (40, 32), "layout": "folder", "passes": STILL_PASSES} | output
     return RenderJob(cameras=CameraRules(pattern="ring", views=2), **written(**output))
 
 
@@ -96,7 +96,7 @@ def test_every_layout_gives_the_same_arrays_cameras_and_metadata(
                     reader.view(index).camera.intrinsics, original.view(index).camera.intrinsics
                 )
                 ours, theirs = reader.read(index), original.read(index)
-                assert list(ours) == list(theirs) == list(PASS_NAMES)
+                assert list(ours) == list(theirs) == list(STILL_PASSES)
                 for name in ours:
                     assert ours[name].dtype == theirs[name].dtype
                     assert np.array_equal(ours[name], theirs[name])

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from objaverse_render_addon.assets import repair
 from objaverse_render_addon.assets.repair import meshopt, ply
-from objaverse_render_addon.assets.repair.fbx import hidden_models
+from objaverse_render_addon.assets.repair.fbx import read_facts
 from objaverse_render_addon.assets.repair.model import Model, beside
 from objaverse_render_addon.assets.repair.polygon import triangulate
 from objaverse_render_addon.assets.repair.stl import FACETS, triangle_count
-from objaverse_render_addon.errors import RenderError
+from objaverse_render_addon.errors import ImportFailed, RenderError
 
 RNG = np.random.default_rng(0)
 
@@ -369,6 +369,15 @@ WHOLE: dict[str, list[Callable[[], bytes]]] = {
 }
 
 
+@pytest.mark.parametrize("offset", ["-1", "x", "", "99999999"])
+def test_faces_of_a_collada_file_are_not_lost_without_a_word(tmp_path: Path, offset: str) -> None:
+    path = tmp_path / "a.dae"
+    assert DAE.count(b'offset="0"') >= 1
+    path.write_bytes(DAE.replace(b'offset="0"', f'offset="{offset}"'.encode()))
+    with pytest.raises(ImportFailed, match=r"a\.dae.* is no number"):
+        repair.prepare(path, "dae", tmp_path, [])
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from([(kind, i) for kind, files in WHOLE.items() for i in range(len(files))]),
        st.data())  # fmt: skip
@@ -399,14 +408,15 @@ def test_damaged_files_are_failures_by_name_or_the_importers_business(
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200))
-def test_whatever_is_in_an_fbx_its_hidden_models_are_names(
+def test_whatever_is_in_an_fbx_its_facts_are_names_and_shares(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("fbx") / "a.fbx"
     for head in (b"", b"Kaydara FBX Binary  \0\x1a\0\xe8\x1c\0\0"):
         path.write_bytes(head + content)
-        hidden, unsure = hidden_models(path)
-        assert all(isinstance(name, str) for name in hidden | unsure)
+        facts = read_facts(path)
+        assert all(isinstance(name, str) for name in facts.hidden | facts.unsure)
+        assert all(0 <= value <= 1 for value in facts.opacities.values())
 
 
 def test_numbers_that_only_look_like_a_count_make_no_stl() -> None:

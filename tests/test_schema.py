@@ -15,11 +15,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from objaverse_render_addon import checks, witness
+from objaverse_render_addon import checks
 from objaverse_render_addon.assets.formats import EXTENSIONS
 from objaverse_render_addon.dataset.metadata import SCHEMA_VERSION
 from objaverse_render_addon.dataset.reader import read_metadata
 from objaverse_render_addon.job import PATTERNS, RenderJob
+from objaverse_render_addon.witness.held import SURFACE_CHECKS
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = json.loads(
@@ -30,6 +31,7 @@ VARIANTS = {
     "default": [],
     "everything": [
         "--geometry=exr", "--layout=folder", "--passes=all", "--normal-space=world",
+        "--geometry-files=all", "--geometry-points=500",
     ],
     "other light and cameras": [
         "--lighting=xl", "--cameras=orbit", "--background=white", "--missing-textures=random",
@@ -81,10 +83,11 @@ def test_the_schema_has_the_names_of_the_code() -> None:
     assert definitions["pattern"]["enum"] == list(PATTERNS)
     assert SCHEMA["properties"]["file_type"]["enum"] == list(EXTENSIONS)
     # What the schema calls a check is one; that no other is written, the variants below show.
-    text = "".join(
-        Path(module.__file__).read_text(encoding="utf-8") for module in (checks, witness)
-    )
-    assert [name for name in definitions["check"]["enum"] if f'"{name}"' not in text] == []
+    text = Path(checks.__file__).read_text(encoding="utf-8")
+    both = {f"{held}_{name}" for held in ("witness", "mesh") for name in SURFACE_CHECKS}
+    named = [name for name in definitions["check"]["enum"] if name not in both]
+    assert [name for name in named if f'"{name}"' not in text] == []
+    assert both <= {*definitions["check"]["enum"]}
 
 
 @pytest.mark.core

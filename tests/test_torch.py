@@ -17,6 +17,13 @@ from stored import LAYOUTS, store
 torch = pytest.importorskip("torch", reason="PyTorch is not here; `make test-torch` has it")
 from torch.utils.data import DataLoader  # noqa: E402
 
+from objaverse_render_addon.cameras import (  # noqa: E402
+    PROJECTIONS,
+    Camera,
+    Rig,
+    intrinsics_of,
+    look_at_pose,
+)
 from objaverse_render_addon.dataset.reader import Dataset  # noqa: E402
 from objaverse_render_addon.dataset.torch import (  # noqa: E402
     MultiView,
@@ -25,7 +32,7 @@ from objaverse_render_addon.dataset.torch import (  # noqa: E402
     rays,
 )
 from objaverse_render_addon.errors import InvalidJob, RenderError  # noqa: E402
-from objaverse_render_addon.job import PASS_NAMES, CameraRules, Files, Pixels, RenderJob  # noqa: E402
+from objaverse_render_addon.job import STILL_PASSES, CameraRules, Files, Pixels, RenderJob  # noqa: E402
 
 IDS = [f"a{index:02d}" for index in range(11)]
 
@@ -34,7 +41,7 @@ IDS = [f"a{index:02d}" for index in range(11)]
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     job = RenderJob(
         cameras=CameraRules(pattern="gs-lrm", views=6),
-        pixels=Pixels(resolution=(20, 16), passes=PASS_NAMES), files=Files(layout="folder"),
+        pixels=Pixels(resolution=(20, 16), passes=STILL_PASSES), files=Files(layout="folder"),
     )
     out = tmp_path_factory.mktemp("folders")
     return [write_asset(out, job, name) for name in IDS]
@@ -72,7 +79,7 @@ def chosen(sample: dict[str, Any]) -> tuple[str, tuple[int, ...], tuple[int, ...
 
 
 def test_a_sample_has_the_stored_arrays_and_cameras(stored: Path):
-    data = MultiView(stored, inputs=3, targets=2, passes=PASS_NAMES, background=None)
+    data = MultiView(stored, inputs=3, targets=2, passes=STILL_PASSES, background=None)
     assert len(data) == len(IDS)
     sample = data[4]
     with data.data[4].open() as reader:
@@ -136,6 +143,33 @@ def test_rays_are_those_of_the_reader(zips: Dataset):
         assert np.allclose(one, other, atol=1e-12)
 
 
+@pytest.mark.parametrize("projection", PROJECTIONS)
+def test_rays_of_every_lens_are_those_of_its_camera(projection: str):
+    opening = 2.0 if projection == "orthographic" else 120.0
+    shift = (0.0, 0.0) if projection == "panorama" else (0.1, -0.2)
+    k = intrinsics_of(projection, opening, (20, 16), 1.0, shift)
+    camera = Camera(20, 16, k, look_at_pose(30, 20, 2, Rig()), projection)
+    ours = rays(torch.tensor(k), torch.tensor(camera.camera_to_world), 16, 20, projection)
+    for one, other in zip(ours, camera.world_rays(), strict=True):
+        assert np.allclose(one, other, atol=1e-12)
+
+
+def test_held_out_views_are_no_training_samples(tmp_path: Path):
+    job = RenderJob(
+        cameras=CameraRules(pattern="ring", views=4, test_views=3),
+        pixels=Pixels(resolution=(16, 16)),
+    )
+    write_asset(tmp_path / "data", job)
+    chosen = {}
+    for split, count in (("train", 4), ("test", 3), (None, 7)):
+        data = MultiView(tmp_path / "data", inputs=count, targets=0, split=split)
+        chosen[split] = set(data[0]["input"]["index"].tolist())
+        assert set(data[0]["input"]["projection"].tolist()) == {0}
+    assert chosen == {"train": {0, 1, 2, 3}, "test": {4, 5, 6}, None: set(range(7))}
+    with pytest.raises(InvalidJob, match="4 views"):
+        MultiView(tmp_path / "data", inputs=5, targets=0)[0]
+
+
 def test_too_few_views_are_named(zips: Dataset):
     with pytest.raises(InvalidJob, match="6 views"):
         MultiView(zips, inputs=6, targets=1)[0]
@@ -172,7 +206,7 @@ def test_repeats_of_an_asset_have_other_views(zips: Dataset):
 
 def test_every_view_gets_its_turn(zips: Dataset):
     data = MultiView(zips[:1], inputs=1, targets=1, repeats=600)
-    counts = Counter(data._choose(zips[0], 6, repeat)[0] for repeat in range(600))
+    counts = Counter(data._choose(zips[0], list(range(6)), repeat)[0] for repeat in range(600))
     assert set(counts) == set(range(6))
     assert max(counts.values()) < 150 and min(counts.values()) > 60
 

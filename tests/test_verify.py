@@ -22,13 +22,13 @@ from objaverse_render_addon.dataset.storage import find_assets
 from objaverse_render_addon.dataset.verify import AssetVerdict, verify_all, verify_asset
 from objaverse_render_addon.errors import SourceNotFound, TruncatedFile, WorkerCrashed
 from objaverse_render_addon.frame import Frame
-from objaverse_render_addon.job import PASS_NAMES, CameraRules, Lighting, RenderJob
+from objaverse_render_addon.job import STILL_PASSES, CameraRules, Lighting, RenderJob
 
 
 def job_of(
     pattern: str = "ring", views: int = 3, background: Any = None, **output: Any
 ) -> RenderJob:
-    output = {"resolution": (72, 64), "layout": "folder", "passes": PASS_NAMES} | output
+    output = {"resolution": (72, 64), "layout": "folder", "passes": STILL_PASSES} | output
     return RenderJob(
         cameras=CameraRules(pattern=pattern, views=views),
         lighting=Lighting(background=background),
@@ -103,7 +103,7 @@ def test_progress_is_told(asset: Path):
 
 def test_what_was_written_is_read_back(asset: Path):
     with AssetReader(asset) as reader:
-        assert reader.passes == list(PASS_NAMES)
+        assert reader.passes == list(STILL_PASSES)
         assert reader.bounds == LOPSIDED.bounds
         view = reader.view(1)
         assert view.index == 1

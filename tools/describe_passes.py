@@ -32,6 +32,7 @@ class Settings:
     flag: str
     normal_space: str = "camera"
     opaque: bool = False
+    radial: bool = False
 
 
 OTHERS = (
@@ -66,7 +67,7 @@ def schema(text: str) -> str:
         }
         for spec in PASSES.values()
     }
-    first = [key for key in ("index", "time") if key in rest]
+    first = [key for key in ("index", "time", "split", "eye") if key in rest]
     definitions["view"]["properties"] = {key: rest.pop(key) for key in first} | files | rest
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 

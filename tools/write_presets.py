@@ -26,7 +26,7 @@ def preset(recipe: Recipe) -> str:
     for path in sorted(recipe.values, key=lambda path: path != "cameras.pattern"):
         section, _, field = path.partition(".")
         said, value = job_fields()[path].setting, job[section][field]
-        if said.form == "color":
+        if said.form == "color" or path == "cameras.stereo":
             lines.append(f"settings.use_{said.name} = {value is not None}")
         if value is None:
             continue

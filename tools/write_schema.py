@@ -57,7 +57,8 @@ def current(schema: dict[str, Any]) -> dict[str, Any]:
     }
     now = sorted({home for homes in EARLIER_SECTIONS.values() for home in homes.values()})
     job = schema["properties"]["job"]
-    job["required"] = [name for name in (*plain, *sections) if name not in now]
+    later = {name for name, table in sections.items() if not table["required"]}
+    job["required"] = [name for name in (*plain, *sections) if name not in {*now, *later}]
     job["oneOf"] = [
         {"required": now, "not": {"anyOf": [{"required": [old]} for old in EARLIER_SECTIONS]}},
         {
@@ -91,7 +92,10 @@ def _table(values: dict[str, Any], young: Iterable[str] = ()) -> dict[str, Any]:
 def _value(field: JobField) -> dict[str, Any]:
     said = field.setting
     if field.choices:
-        return {"enum": list(field.choices)}
+        return {"enum": [*field.choices, *([None] if _stays_open(field) else [])]}
+    if said.form == "names" and field.path != "pixels.passes":
+        names = {"enum": list(said.among)}
+        return {"type": "array", "items": names, "uniqueItems": True}
     shared = {"range": "range", "size": "resolution", "names": "passes"}
     if said.form in shared:
         return {"$ref": f"#/$defs/{shared[said.form]}"}

@@ -37,6 +37,7 @@ __all__ = [
     "known_of_file",
     "look_up",
     "private_folder",
+    "titles",
 ]
 
 _ORDER: Final = {
@@ -104,6 +105,23 @@ def known_of_file(name: str, folder: str | Path | None = None) -> dict[str, Any]
         return {}
     with catalogue:
         return catalogue.provenance(uid)
+
+
+def titles(sources: Iterable[str], folder: str | Path | None = None) -> dict[str, str]:
+    """What those of the sources are called that Objaverse names by identifier: source to title.
+
+    Empty where there is no index; files of the cache, ``<uid>.glb``, count too.
+    """
+    found = {source: as_uid(Path(source).stem) or as_uid(source) for source in sources}
+    uids = {source: uid for source, uid in found.items() if uid is not None}
+    if not uids:
+        return {}
+    catalogue = Catalogue.existing(Path(folder).expanduser() if folder else None)
+    if catalogue is None:
+        return {}
+    with catalogue:
+        entries = {source: catalogue.get(uid) for source, uid in uids.items()}
+    return {source: entry.title for source, entry in entries.items() if entry is not None}
 
 
 class Catalogue:

@@ -8,7 +8,6 @@ import struct
 from pathlib import Path
 from typing import Any, Final
 
-from .catalogue import known_of_file
 from .licenses import license_of
 from .text import clean
 
@@ -24,6 +23,9 @@ def license_line(path: Path, folder: str | Path | None = None) -> str:
     Args:
         folder: Of the catalogue's index, which knows the files that the cache named.
     """
+    # A worker wants the rest of this module alone, and the catalogue is a third of its imports.
+    from .catalogue import known_of_file
+
     known = known_of_file(path.name, folder)
     if known:
         said = {"license": known["license"], "author": known["metadata"]["author"]}

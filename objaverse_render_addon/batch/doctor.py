@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .. import __version__
+from ..assets.repair.basisu import INSTALL
 from ..errors import RenderError
 from ..worker.process import WorkerProcess, scratch_root
 from ..worker.protocol import Describe, Described
@@ -17,7 +18,7 @@ from ..worker.wall import Sandbox
 
 __all__ = ["examine"]
 
-_PACKAGES: Final = ("bpy", "numpy", "OpenEXR", "pillow", "tqdm", "DracoPy")
+_PACKAGES: Final = ("bpy", "numpy", "OpenEXR", "pillow", "tqdm", "DracoPy", "opengl-basisu")
 
 
 def examine(
@@ -64,6 +65,8 @@ def examine(
         facts["formats"] = {name: reader or "no importer" for name, reader in formats.items()}
         if not formats.get("glb, Draco"):
             problems["Draco"] = "compressed glTF is refused: python -m pip install DracoPy"
+        if not formats.get("glb, KTX2"):
+            problems["KTX2"] = f"its textures are missing: {INSTALL}"
     except RenderError as error:
         problems[error.reason] = str(error)
     if problems:

@@ -60,7 +60,7 @@ class Workers:
         blender: Program of an installed Blender; pip's ``bpy`` otherwise.
         workers: Processes that render; by what the machine has otherwise.
         gpus: Indices of the GPUs to render on; all that the job's device means otherwise.
-        timeout: Seconds that one asset may take.
+        timeout: Seconds that one asset may take; of animations each 32 frames.
         max_memory: Bytes that a worker may take; its share of 90 % of the machine's otherwise,
             0 for no limit.
         recycle: Assets after which a worker is replaced.
@@ -74,6 +74,8 @@ class Workers:
             with its warnings, until it is overwritten.
         sandbox: Whether workers are shut in, so that they touch nothing but Blender, the assets'
             folders, ``scratch`` and the output: ``auto`` where the system can, ``on``, ``off``.
+        nice: How far workers stand back for other programs, as the command ``nice`` counts; not
+            on Windows.
     """
 
     blender: _Path | None = None
@@ -89,6 +91,7 @@ class Workers:
     address: str | None = None
     allow_outside: Sequence[_Path] = ()
     sandbox: Sandbox = "auto"
+    nice: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

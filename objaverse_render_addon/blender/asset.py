@@ -101,6 +101,8 @@ class Asset:
         pass_edits: Changes of its materials for the passes that are wanted now.
         frame: Animation frame at which it was normalised.
         placed: Whether it was moved after it was normalised.
+        stands: (4, 4) where it was placed as a whole; ``None`` where it was not.
+        whole: Whether none of its parts was moved or hidden.
     """
 
     id: str
@@ -117,6 +119,8 @@ class Asset:
     pass_edits: Edits = field(default_factory=Edits)
     frame: int = 0
     placed: bool = False
+    stands: Any = None
+    whole: bool = True
 
     @property
     def lights(self) -> list[Any]:
@@ -136,10 +140,12 @@ class Asset:
         if handle is None:
             raise ValueError(f"{self.id} stands where its file has it (normalize none)")
         method = Matrix.LocRotScale(
-            self.normalization.translation, None, (self.normalization.scale,) * 3
+            self.normalization.translation,
+            Matrix(self.normalization.rotation.tolist()).to_quaternion(),
+            (self.normalization.scale,) * 3,
         )
         handle.matrix_world = Matrix(matrix) @ method
-        self.placed = True
+        self.placed, self.stands = True, matrix
 
     def number_objects(self, first: int) -> int:
         """Give its objects their indices for the pass.
@@ -154,17 +160,48 @@ class Asset:
             FormatCannotHold: There are more objects than Blender has indices for.
         """
         self.object_names = {}
-        seen = [obj for obj in self.contents["objects"] if obj.type not in _HELPERS]
-        if first + len(seen) - 1 > _LAST_INDEX:
+        numbers = self.object_numbers(first)
+        if first + len(numbers) - 1 > _LAST_INDEX:
             raise FormatCannotHold(
-                f"{self.id} brings the objects to {first + len(seen) - 1:,}; Blender numbers "
+                f"{self.id} brings the objects to {first + len(numbers) - 1:,}; Blender numbers "
                 f"{_LAST_INDEX:,}.",
                 hint="Leave object_index out of the passes, or join objects.",
             )
-        for index, obj in enumerate(sorted(seen, key=lambda item: item.name_full), first):
+        for obj, index in numbers.items():
             obj.pass_index = index
             self.object_names[index] = obj.name
-        return first + len(seen)
+        return first + len(numbers)
+
+    def object_numbers(self, first: int = 1) -> dict[Any, int]:
+        """Its objects that can be seen, and the number of each: in the order of their names."""
+        seen = [obj for obj in self.contents["objects"] if obj.type not in _HELPERS]
+        ordered = sorted(seen, key=lambda item: item.name_full)
+        return {obj: index for index, obj in enumerate(ordered, first)}
+
+    def number_materials(self, first: int) -> tuple[int, dict[int, str]]:
+        """Give its materials their indices for the pass.
+
+        Args:
+            first: Index of the first.
+
+        Returns:
+            Index of the next asset's first, and index to name.
+
+        Raises:
+            FormatCannotHold: There are more materials than Blender has indices for.
+        """
+        unique = {material.name_full: material for material in self.materials}
+        if first + len(unique) - 1 > _LAST_INDEX:
+            raise FormatCannotHold(
+                f"{self.id} brings the materials to {first + len(unique) - 1:,}; Blender numbers "
+                f"{_LAST_INDEX:,}.",
+                hint="Leave material_index out of the passes, or join materials.",
+            )
+        names = {}
+        for index, name in enumerate(sorted(unique), first):
+            unique[name].pass_index = index
+            names[index] = unique[name].name
+        return first + len(unique), names
 
     def remove(self) -> None:
         """Take it off its stage, with all that came with it."""
@@ -179,19 +216,22 @@ class Asset:
 
 
 def bring_in(
-    path: Path, kind: str, *, alone: bool, keep_lights: bool
+    path: Path, kind: str, *, alone: bool, keep_lights: bool, keep_cameras: bool = False
 ) -> tuple[Any, Contents, importers.Import]:
     """Import a file.
 
     Args:
         kind: Its format, as :func:`objaverse_render_addon.assets.formats.inspect_file` found it.
         alone: Whether Blender is empty; a .blend file is opened then, else appended.
+        keep_cameras: Whether cameras are wanted, where leaving them out is possible.
 
     Returns:
         The scene that it came into, all that came, and how.
     """
     if alone:
-        importer = importers.import_file(path, kind, keep_lights=keep_lights)
+        importer = importers.import_file(
+            path, kind, keep_lights=keep_lights, keep_cameras=keep_cameras
+        )
         return bpy.context.scene, Contents(), importer
     before = Contents()
     if kind == "blend":

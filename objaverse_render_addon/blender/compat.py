@@ -6,7 +6,7 @@ Differences are found by capability (RNA properties, operators), not by version 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,30 @@ __all__ = [
     "animated_paths",
     "call_operator",
     "compositor_tree",
+    "curves_of",
+    "cycles_engine",
     "engine_id",
     "file_output_path",
     "find_operator",
+    "fits",
     "has_denoiser",
     "has_nodes",
     "leave_extensions_alone",
     "make_file_output",
     "new_aov_output",
+    "old_pass_name",
     "pass_socket",
+    "play_action",
     "relative_path_options",
     "remove_compositor_tree",
+    "sample_range",
     "set_checked",
     "set_compositing",
     "set_file_output",
     "set_image_format",
+    "slot_of",
+    "slots_of",
+    "usd_opacity_thresholds",
 ]
 
 
@@ -84,6 +93,47 @@ def _curves(action: Any) -> list[Any]:
         for bag in strip.channelbags
         for curve in bag.fcurves
     ]
+
+
+def slots_of(action: Any) -> list[Any]:
+    """Its slots, one for each datablock that it animates; before Blender 4.4 none, once."""
+    return list(action.slots) if hasattr(action, "slots") else [None]
+
+
+def slot_of(user: Any) -> Any:
+    """Which slot of its action a datablock's animation data, or a strip, plays."""
+    return getattr(user, "action_slot", None)
+
+
+def curves_of(action: Any, slot: Any) -> list[Any]:
+    """The curves of one of an action's slots."""
+    if slot is None:
+        return _curves(action)
+    return [
+        curve
+        for layer in action.layers
+        for strip in layer.strips
+        for bag in strip.channelbags
+        if bag.slot_handle == slot.handle
+        for curve in bag.fcurves
+    ]
+
+
+def fits(action: Any, slot: Any, owner: Any) -> bool:
+    """Whether a slot of an action was made for datablocks of the owner's type."""
+    if slot is None:
+        return bool(action.id_root in (owner.id_type, "UNSPECIFIED"))
+    named = slot.target_id_type in (owner.id_type, "UNSPECIFIED")
+    ours = slot.name_display == owner.name
+    others = any(other.name_display == owner.name for other in action.slots)
+    return bool(named and (ours or not others))
+
+
+def play_action(data: Any, action: Any, slot: Any) -> None:
+    """Give a datablock's animation data an action to play, or none."""
+    data.action = action
+    if action is not None and slot is not None:
+        data.action_slot = slot
 
 
 def engine_id(name: str) -> str:
@@ -147,6 +197,36 @@ def gltf_decoders() -> set[str]:
 
         if draco.dll_exists(quiet=True):
             found.add("KHR_draco_mesh_compression")
+    return found
+
+
+def usd_opacity_thresholds(path: Path) -> dict[str, float] | None:
+    """``opacityThreshold`` of each material of a USD file, by its prim's name.
+
+    Returns:
+        ``None`` where this Blender's Python has no USD, as 4.2's, or the file no stage.
+    """
+    if not hasattr(bpy.utils, "expose_bundled_modules"):
+        return None
+    bpy.utils.expose_bundled_modules()
+    try:
+        from pxr import Tf, Usd, UsdShade
+    except ImportError:
+        return None
+    found = {}
+    try:
+        # Its prims are gone with it.
+        stage = Usd.Stage.Open(str(path))
+        for prim in stage.TraverseAll():
+            if not prim.IsA(UsdShade.Material):
+                continue
+            source = UsdShade.Material(prim).ComputeSurfaceSource()[0]
+            threshold = source.GetInput("opacityThreshold") if source else None
+            value = threshold.Get() if threshold else None
+            if value is not None:
+                found[prim.GetName()] = float(value)
+    except (Tf.ErrorException, ValueError, TypeError):
+        return None
     return found
 
 
@@ -253,8 +333,21 @@ def file_output_path(node: Any, scene: bpy.types.Scene) -> Path:
 
 def pass_socket(node: Any, name: str) -> Any:
     """Output of a Render Layers node, by the name it has had since 5.0."""
-    old = {"Object Index": "IndexOB"}
-    return node.outputs.get(name) or node.outputs[old[name]]
+    return node.outputs.get(name) or node.outputs[old_pass_name(name)]
+
+
+def old_pass_name(name: str) -> str:
+    """What a pass was called before 5.0."""
+    return {"Object Index": "IndexOB", "Material Index": "IndexMA"}.get(name, name)
+
+
+def cycles_engine() -> Any:
+    """Cycles' class of a render engine; ``None`` where it is built in otherwise."""
+    try:
+        from cycles import CyclesRender
+    except ImportError:
+        return None
+    return CyclesRender if hasattr(CyclesRender, "render") else None
 
 
 def new_aov_output(tree: Any, name: str) -> Any:
@@ -290,3 +383,26 @@ def leave_extensions_alone() -> None:
 
     if hasattr(addon_utils, "extensions_refresh"):
         addon_utils.extensions_refresh = lambda *_, **__: None
+
+
+@contextlib.contextmanager
+def sample_range(cycles: Any, first: int, count: int, total: int) -> Iterator[None]:
+    """Within it Cycles renders some of a picture's samples, undenoised.
+
+    The mean of all of them is the picture that has all at once. Blender has subsets since 4.4;
+    before, an offset alone, and there only one of its patterns goes on where it was left.
+    """
+    subset = hasattr(cycles, "use_sample_subset")
+    values: dict[str, Any] = {
+        "use_denoising": False, "sample_offset": first, "use_adaptive_sampling": False,
+    }  # fmt: skip
+    if subset:
+        values |= {"use_sample_subset": True, "sample_subset_length": count, "samples": total}
+    else:
+        values |= {"samples": count, "sampling_pattern": "TABULATED_SOBOL"}
+    before = {name: getattr(cycles, name) for name in values}
+    try:
+        set_checked(cycles, **values)
+        yield
+    finally:
+        set_checked(cycles, **before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ Look = Callable[[Callable[[Any], Any]], Any]
 """Gives a task the evaluated dependency graph of what renders, and what the task makes of it.
 The task must not change anything."""
 _T = TypeVar("_T")
-_look: Callable[[Any], None] | None = None
+_look: Callable[[Any, Any], None] | None = None
 
 
 class _Engine(bpy.types.RenderEngine):
@@ -27,7 +28,7 @@ class _Engine(bpy.types.RenderEngine):
 
     def update(self, _: Any, depsgraph: Any) -> None:
         if _look is not None:
-            _look(depsgraph)
+            _look(self, depsgraph)
 
     def render(self, depsgraph: Any) -> None:
         pass
@@ -50,8 +51,12 @@ class Onlooker:
             use_sequencer=False, use_simplify=False, use_persistent_data=False,
         )  # fmt: skip
 
-    def look(self, frame: int, task: Callable[[Any], _T]) -> _T:
-        """What ``task`` makes of the evaluated dependency graph at an animation frame.
+    def look(self, moment: float, task: Callable[[Any], _T], *, elsewhen: bool = False) -> _T:
+        """What ``task`` makes of the evaluated dependency graph at a moment of its time.
+
+        Args:
+            elsewhen: Whether that is another than what was given to Blender last: a new graph
+                leaves what is animated as it found it.
 
         Raises:
             RenderFailed: Blender did not come to show the scene.
@@ -61,13 +66,17 @@ class Onlooker:
         results: list[_T] = []
         failures: list[Exception] = []
 
-        def look(depsgraph: Any) -> None:
+        whole = math.floor(moment)
+
+        def look(engine: Any, depsgraph: Any) -> None:
             try:
+                if elsewhen:
+                    engine.frame_set(whole, moment - whole)
                 results.append(task(depsgraph))
             except Exception as error:
                 failures.append(error)
 
-        self.scene.frame_current = frame
+        self.scene.frame_current, self.scene.frame_subframe = whole, moment - whole
         _look = look
         try:
             bpy.ops.render.render(scene=self.scene.name)

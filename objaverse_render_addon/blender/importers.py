@@ -12,6 +12,7 @@ import bpy
 
 from ..assets import repair
 from ..assets.check_finite import check_finite
+from ..assets.repair.basisu import can_decode
 from ..assets.repair.gltf import DRACO, MESHOPT
 from ..assets.repair.model import Model
 from ..assets.text import clean
@@ -54,7 +55,9 @@ class Import(NamedTuple):
     warnings: list[str]
 
 
-def import_file(path: Path, kind: str, *, keep_lights: bool = False) -> Import:
+def import_file(
+    path: Path, kind: str, *, keep_lights: bool = False, keep_cameras: bool = False
+) -> Import:
     """Import ``path`` into the empty scene; a .blend file is opened instead.
 
     Args:
@@ -76,11 +79,17 @@ def import_file(path: Path, kind: str, *, keep_lights: bool = False) -> Import:
         check_finite(prepared, kind, path)
         before = mending.Before()
         try:
-            importer = _import(prepared, kind, keep_lights)
+            importer = _import(prepared, kind, keep_lights, keep_cameras)
         except RuntimeError as error:
             # Operators report their failure by raising RuntimeError("Error: ...").
             raise _failure(path, str(error)) from error
-        warnings += mending.mend(path, kind, before)
+        if kind == "blend" and bpy.data.version[:2] > bpy.app.version[:2]:
+            theirs = ".".join(map(str, bpy.data.version[:2]))
+            warnings.append(
+                f"newer-blend: saved by Blender {theirs}; what {bpy.app.version_string} does not "
+                "know of it is left out."
+            )
+        warnings += mending.mend(prepared, kind, before)
     return Import(importer, warnings)
 
 
@@ -109,6 +118,18 @@ def _failure(path: Path, text: str) -> ImportFailed | UnsupportedFormat:
         return UnsupportedFormat(
             f"{path} was written on a big-endian computer, which Blender 5 does not read.",
             hint="Save it again with Blender 4.5 or older.",
+        )
+    if "ASCII FBX" in cause:
+        return UnsupportedFormat(
+            f"{path} is an FBX file of text, which Blender {bpy.app.version_string} does not read.",
+            hint="Use Blender 4.5 or newer, or export it as binary FBX.",
+        )
+    if "not a blend file" in cause:
+        # That it begins as one was seen before.
+        return UnsupportedFormat(
+            f"{path} was saved by a newer Blender than {bpy.app.version_string}, which cannot "
+            "read it.",
+            hint="Use that Blender, or a newer one.",
         )
     if traceback:
         return ImportFailed(
@@ -160,7 +181,7 @@ def append_scene(path: Path) -> Any:
     return target.scenes[0]
 
 
-def _import(path: Path, kind: str, keep_lights: bool) -> str:
+def _import(path: Path, kind: str, keep_lights: bool, keep_cameras: bool) -> str:
     name = str(path)
     if kind == "blend":
         operator = bpy.ops.wm.open_mainfile
@@ -170,7 +191,9 @@ def _import(path: Path, kind: str, keep_lights: bool) -> str:
     paths, arguments = _OPERATORS[kind]
     operator = compat.find_operator(*paths)
     if kind.startswith("usd"):
-        arguments = {**arguments, "import_lights": keep_lights}
+        arguments = {
+            **arguments, "import_lights": keep_lights, "import_cameras": keep_cameras,
+        }  # fmt: skip
     result = compat.call_operator(operator, filepath=name, **arguments)
     if "FINISHED" not in result:
         raise ImportFailed(f"{path}: the importer gave up without saying why.")
@@ -185,12 +208,11 @@ _GLTF = (
 _USD = (
     ("wm.usd_import",),
     {
-        "import_cameras": False,
         # Stand-ins and guides are not what the file's author renders.
         "import_proxy": False,
         "import_guide": False,
         "import_render": True,
-        "set_frame_range": False,
+        "set_frame_range": True,
     },
 )
 _OPERATORS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
@@ -218,9 +240,10 @@ def readable_formats() -> dict[str, str]:
             found[kind] = str(compat.find_operator(*paths).idname_py())
         except UnsupportedFormat:
             found[kind] = ""
-    found["dae"] = found["dae"] or "own reader"
+    found["dae"] = "own reader"
     decoders = compat.gltf_decoders()
     draco = "DracoPy" if importlib.util.find_spec("DracoPy") else ""
     found["glb, Draco"] = found["glb"] if DRACO in decoders else draco
+    found["glb, KTX2"] = "opengl-basisu" if can_decode() else ""
     found["glb, meshopt"] = found["glb"] if decoders.issuperset(MESHOPT) else "own reader"
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,7 +15,7 @@ from ..cameras.bounding import bounding_sphere, outermost
 from ..errors import InvalidGeometry, NoGeometry
 from ..frame import Bounds
 
-__all__ = ["Measurement", "bounds_of", "measure"]
+__all__ = ["Measurement", "bounds_of", "measure", "together"]
 
 Points = npt.NDArray[np.float64]
 _Local = npt.NDArray[np.float32]
@@ -70,6 +71,29 @@ class Measurement:
         local = np.stack([self.boxes[:, picks[axis], axis] for axis in range(3)], axis=-1)
         turned: Points = np.einsum("nij,nkj->nki", self.places[:, :3, :3], local)
         return turned + self.places[:, None, :3, 3]
+
+
+    def farthest_from(self, other: Measurement) -> float:
+        """How far any point is from where it is in another measurement of the same things."""
+        boxes = float(
+            max(np.abs(self.box_min - other.box_min).max(),
+                np.abs(self.box_max - other.box_max).max())
+        )  # fmt: skip
+        if len(self.points) != len(other.points):
+            return max(boxes, self.longest_edge)
+        return max(boxes, float(np.abs(self.points - other.points).max()))
+
+    def moved(self, matrix: Points) -> Measurement:
+        """The same of what is moved, scaled and turned from axes to axes; ``places`` stay.
+
+        Args:
+            matrix: (4, 4).
+        """
+        points = self.points @ matrix[:3, :3].T + matrix[:3, 3]
+        ends = np.array([self.box_min, self.box_max]) @ matrix[:3, :3].T + matrix[:3, 3]
+        return dataclasses.replace(
+            self, points=points, box_min=ends.min(axis=0), box_max=ends.max(axis=0)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +168,31 @@ def measure(only: Iterable[Any] | None = None, depsgraph: Any = None) -> Measure
         points, np.min(lows, axis=0), np.max(highs, axis=0), faces, exact,
         np.array(places), np.array(boxes, dtype=np.float64), tuple(sorted(unclear)),
     )  # fmt: skip
+
+
+def together(measured: Iterable[Measurement]) -> Measurement:
+    """What holds all of several measurements of the same things, at several times.
+
+    Raises:
+        NoGeometry: There is nothing at any time.
+    """
+    whole: Measurement | None = None
+    for other in measured:
+        if whole is None:
+            whole = other
+            continue
+        whole = Measurement(
+            _few(np.concatenate([whole.points, other.points])),
+            np.minimum(whole.box_min, other.box_min), np.maximum(whole.box_max, other.box_max),
+            max(whole.faces, other.faces), whole.exact and other.exact,
+            whole.places, whole.boxes, tuple(sorted({*whole.unclear, *other.unclear})),
+        )  # fmt: skip
+    if whole is None:
+        raise NoGeometry(
+            "At no frame has anything in the file a face that renders.",
+            hint="It may hold only edges, hidden or empty objects.",
+        )
+    return whole
 
 
 def bounds_of(measured: Measurement) -> Bounds:

@@ -6,13 +6,16 @@ gives for each shot alone.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
-from ..errors import CheckFailed, ClippedPictures, EmptyPictures, Interrupted
+from ..cameras import PROJECTIONS
+from ..errors import CheckFailed, ClippedPictures, EmptyPictures, Interrupted, LeavesPicture
 from ..frame import Check, Frame, FrameSink, Shot
+from ..words import how_many
 from .renderer import Renderer
 
 __all__ = ["deliver", "frames"]
@@ -47,6 +50,7 @@ def deliver(
     *,
     useful: bool = False,
     canceled: Callable[[], bool] = lambda: False,
+    earlier: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Render shots and give their frames to a sink, in order, beside the next render.
 
@@ -54,6 +58,8 @@ def deliver(
         sink: Called from one thread; closed and aborted by the caller.
         useful: As :func:`frames`.
         canceled: Asked before each shot whether to end.
+        earlier: Entries of ``views`` of frames of the same asset that are there already, for
+            whether its pictures are of use.
 
     Raises:
         CheckFailed: A frame's data contradict themselves; it goes nowhere.
@@ -70,7 +76,7 @@ def deliver(
             pending.append(writer.submit(_give_geometry, sink, frame, checked))
 
         try:
-            for frame, completed in _overlapped(renderer, shots, geometry, useful):
+            for frame, completed in _overlapped(renderer, shots, geometry, useful, earlier):
                 pending.append(writer.submit(_give_frame, sink, frame, completed))
                 while pending and (pending[0].done() or len(pending) > _BACKLOG):
                     pending.popleft().result()
@@ -98,14 +104,18 @@ def _give_frame(sink: FrameSink, frame: Frame, completed: Future[None]) -> None:
                     "--witness off renders it as it came in; please report this asset."
                 )
             raise CheckFailed(
-                f"view {frame.view.index} failed the check {check.name} ({check.value:g}).",
+                f"{frame.key} failed the check {check.name} ({check.value:g}).",
                 hint=hint,
             )
     sink.frame(frame)
 
 
 def _overlapped(
-    renderer: Renderer, shots: Sequence[Shot], on_geometry: _OnGeometry, useful: bool
+    renderer: Renderer,
+    shots: Sequence[Shot],
+    on_geometry: _OnGeometry,
+    useful: bool,
+    earlier: Sequence[Mapping[str, Any]] = (),
 ) -> Iterator[tuple[Frame, Future[None]]]:
     """Frames before they are complete, and what ends when they are.
 
@@ -116,15 +126,25 @@ def _overlapped(
         on_geometry: Called with each frame before its colour is rendered, and what ends when its
             geometry is complete, so that it can be written meanwhile.
     """
-    batch = max(1, min(len(shots), _GEOMETRY_BUDGET // renderer.shot_bytes))
+    most = max(1, _GEOMETRY_BUDGET // renderer.shot_bytes)
     recent: list[Frame] = []
-    usable = _Usefulness(renderer.key)
+    usable = _Usefulness(renderer)
+    for record in earlier:
+        seen = record["checks"]["mask_not_empty"][0] == "ok"
+        size = record["width"], record["height"]
+        lens = PROJECTIONS[record.get("projection", "perspective")]
+        box = record["object_box_px"]
+        usable.count(record.get("time"), seen, box, size, radial=lens.radial)
+    done = 0
     with ThreadPoolExecutor(1, "decode") as decoder:
-        for start in range(0, len(shots), batch):
+        for batch in _batches(shots, most):
+            done += len(batch)
+            if recent and recent[0].time != batch[0].time:
+                recent = []
             begun, decoded = [], []
-            for frame, path in renderer.geometry(shots[start : start + batch]):
+            for frame, rendered in renderer.geometry(batch):
                 begun.append(frame)
-                decoded.append(decoder.submit(renderer.read_geometry, frame, path))
+                decoded.append(decoder.submit(renderer.read_geometry, frame, rendered))
             for frame in begun:
                 checked = decoder.submit(renderer.check_geometry, frame, list(recent))
                 on_geometry(frame, checked)
@@ -134,41 +154,80 @@ def _overlapped(
                     # The last of the geometry was read while its colour was rendered.
                     for future in decoded:
                         usable.add(future.result())
-                    if useful and start + batch >= len(shots):
+                    if useful and done == len(shots):
                         usable.verdict()
                 yield frame, completed
                 # The first view and the one before are the witnesses for the next.
                 recent[1:] = [frame]
+    renderer.tidy()
+
+
+def _batches(shots: Sequence[Shot], most: int) -> Iterator[list[Shot]]:
+    """Shots of one time each, since to go to another time costs as much as a render."""
+    for _, together in itertools.groupby(shots, lambda shot: shot.time):
+        rest = list(together)
+        while rest:
+            yield rest[:most]
+            del rest[:most]
 
 
 class _Usefulness:
     """Whether an asset's views show enough of it to be of use."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, renderer: Renderer) -> None:
+        self._name, self._stage = renderer.key, renderer.stage
         self._views = self._empty = self._clipped = 0
+        self._seen: dict[int, bool] = {}
 
     def add(self, frame: Frame) -> None:
         """Count a frame that has its geometry."""
+        size = frame.camera.width, frame.camera.height
+        seen, radial = bool(frame.passes["mask"].any()), frame.camera.lens.radial
+        self.count(frame.key.time, seen, frame.object_box, size, radial=radial)
+
+    def count(
+        self,
+        time: int | None,
+        seen: bool,
+        box: Sequence[float] | None,
+        size: tuple[int, int],
+        *,
+        radial: bool = False,
+    ) -> None:
+        """Count a frame by what there is to know of it."""
         self._views += 1
-        self._empty += not frame.passes["mask"].any()
-        box = frame.object_box
-        if box is None:
-            self._clipped += 1
+        self._empty += not seen
+        if time is not None:
+            self._seen[time] = self._seen.get(time, False) or seen
+        if self._stage.cameras is not None:
+            # In a room each sees a part; the file's author chose which.
             return
-        width, height = frame.camera.width, frame.camera.height
+        if box is None:
+            # Of a lens that sees all around there is none.
+            self._clipped += not radial
+            return
+        width, height = size
         inside_x = min(box[2], width) - max(box[0], 0)
         inside_y = min(box[3], height) - max(box[1], 0)
         area = (box[2] - box[0]) * (box[3] - box[1])
         self._clipped += area > 0 and max(inside_x, 0) * max(inside_y, 0) < 0.25 * area
 
     def verdict(self) -> None:
-        """Raise where no view is of use."""
+        """Raise where no view is of use; say at which frames there is nothing to see."""
         if self._empty == self._views:
             raise EmptyPictures(
                 f"{self._name}: none of the {self._views} views shows anything of the object.",
                 hint="Its faces may be fully transparent, or the cameras look elsewhere.",
             )
+        away = [time for time, seen in self._seen.items() if not seen]
+        if away:
+            text = f"at {how_many(len(away), 'frame')} of {len(self._seen)}, the first {away[0]}, "
+            text += f"no view shows anything of {self._name}."
+            if self._stage.job.time.leaving == "fail":
+                raise LeavesPicture(
+                    f"It leaves the picture: {text}", hint="Use other cameras, or --leaving doubt."
+                )
+            self._stage.warnings.append(f"leaves-picture: {text}")
         if self._clipped == self._views:
             raise ClippedPictures(
                 f"{self._name}: all {self._views} views cut off more than three quarters of the "

@@ -6,25 +6,32 @@ import contextlib
 import math
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from threading import Lock
+from typing import Any, Final, TypeAlias
 
 import bpy
 import numpy as np
+import numpy.typing as npt
 
-from ..cameras import Camera, draw
-from ..checks import check_color, check_geometry
+from ..cameras import Camera, View, draw
+from ..checks import check_color, check_geometry, check_groups
 from ..dataset.images import cycles_seconds, encode_srgb8, half_floats, read_exr
 from ..errors import DiskFull, RenderError, RenderFailed
-from ..frame import Check, Frame, Shot, assemble, unwritten
-from ..passspec import PICTURES
-from ..witness import Witness
-from . import compat
+from ..frame import Bounds, Check, Frame, FrameKey, RawChannels, Shot, assemble, unwritten
+from ..lights import Light, lights_of
+from ..motion import Elsewhen, Moment, visibility
+from ..passspec import PICTURES, Layer, layers_for
+from ..witness import HeldSurface, Witness
+from . import capture, compat
 from .passes import set_output, setup_passes
 from .stage import Stage
+
+Array = npt.NDArray[Any]
 
 __all__ = ["BOX_MARGIN", "Renderer"]
 
@@ -32,6 +39,62 @@ BOX_MARGIN: Final = 3
 """Pixels around the object's projected box that are rendered for RGB. The pixel filter needs
 1.5 of them; wider margins change nothing, with the denoiser or without (benchmarks/denoise.py)."""
 _NO_ROOM: Final = 1 << 20
+
+Raw: TypeAlias = capture.Taken | Path
+"""What Blender rendered: its channels, or the file that they are in."""
+
+
+class _Rendered:
+    """A view's geometry until it is read, once, from any thread.
+
+    Args:
+        read: Gives the channels; of a file, which is gone then.
+    """
+
+    def __init__(
+        self,
+        raw: Raw,
+        view: View,
+        time: int,
+        bounds: Bounds,
+        box: tuple[float, float, float, float] | None,
+        read: Callable[[Raw], dict[str, Any]],
+    ) -> None:
+        self._raw: Raw | None = raw
+        self.view, self.time, self.bounds, self.box = view, time, bounds, box
+        self._read, self._lock = read, Lock()
+        self._channels: dict[str, Any] | None = None
+        self._depth: Any = None
+
+    def channels(self) -> dict[str, Any]:
+        """All of them; once."""
+        with self._lock:
+            self._load()
+            assert self._channels is not None
+            channels, self._channels = self._channels, None
+            return channels
+
+    def depth(self) -> Any:
+        """(H, W) float32, planar, 0 where nothing is."""
+        with self._lock:
+            self._load()
+            return self._depth
+
+    @property
+    def taken(self) -> bool:
+        """Whether the channels were read already."""
+        return self._depth is not None and self._channels is None
+
+    def drop(self) -> None:
+        """Nobody will read it."""
+        if isinstance(self._raw, Path):
+            self._raw.unlink(missing_ok=True)
+
+    def _load(self) -> None:
+        if self._depth is None:
+            assert self._raw is not None
+            self._channels, self._raw = self._read(self._raw), None
+            self._depth = RawChannels(self._channels, self.view.camera, "world").depth
 
 
 class Renderer:
@@ -44,14 +107,21 @@ class Renderer:
         key: What the noise's seeds go by; an asset's id.
         scratch: Folder for temporary images, best in memory; emptied as they are read.
         witness: Of the one file on the stage.
+        held: The triangles that are written of it.
+        held_at: Animation frame that they are of.
     """
 
     def __init__(
-        self, stage: Stage, key: str, scratch: Path, witness: Witness | None = None
+        self, stage: Stage, key: str, scratch: Path, witness: Witness | None = None,
+        held: HeldSurface | None = None, held_at: int = 0,
     ) -> None:
         self.stage, self.key, self.scratch, self.witness = stage, key, scratch, witness
+        self._held, self._held_at = held, held_at
         self.job = stage.job
         self._before: Frame | None = None
+        self._tracks = stage.tracks(key)
+        self._neighbours: dict[FrameKey, _Rendered] = {}
+        self._of_version = 0
         self._output = setup_passes(stage.scene, stage.layer, self.job.pixels.passes, scratch)
 
     def render(self, shot: Shot, witnesses: Iterable[Frame] = ()) -> Frame:
@@ -64,11 +134,15 @@ class Renderer:
             RenderFailed: Blender refused a setting or wrote nothing.
             DiskFull: There is no room for temporary images.
         """
-        ((frame, path),) = self.geometry([shot])
-        self.read_geometry(frame, path)
+        ((frame, rendered),) = self.geometry([shot])
+        self.read_geometry(frame, rendered)
         checks = self.check_geometry(frame, list(witnesses))
         self.read_color(frame, self.color(frame), checks)
         return frame
+
+    def forget(self) -> None:
+        """The scene has changed: what was rendered before is no witness of what comes."""
+        self._before = None
 
     @property
     def shot_bytes(self) -> int:
@@ -76,45 +150,139 @@ class Renderer:
         width, height = self.job.pixels.resolution
         return width * height * 4 * (8 + 3 * len(self.job.pixels.passes))
 
-    def geometry(self, shots: Iterable[Shot]) -> Iterator[tuple[Frame, Path]]:
+    def geometry(self, shots: Iterable[Shot]) -> Iterator[tuple[Frame, _Rendered]]:
         """Render the geometry of shots, one after the other.
 
+        What is before and after shots is rendered too where it has to be known what hides what,
+        each once: in the order of time, which takes longer to change than the view.
+
         Yields:
-            A frame without arrays, and the file that :meth:`read_geometry` reads them from.
+            A frame without arrays, and what :meth:`read_geometry` reads them from.
         """
         stage = self.stage
         since = time.perf_counter()
+        shots = list(shots)
+        needed = {shot.key: self._needed(shot) for shot in shots}
+        order = {one.key: one for ones in needed.values() for one in ones}
+        if stage.numbering.sees:
+            order = dict(sorted(order.items(), key=lambda item: item[1].time or 0))
+        rendered = self._known(shots)
+        waiting = deque(shots)
         with ExitStack() as undo:
             if stage.alpha.needed:
                 undo.enter_context(stage.alpha)
             stage.set_up_geometry()
-            for shot in shots:
-                if shot.time is not None and shot.time != stage.frame:
-                    stage.set_time(shot.time)
-                seen = stage.look(shot.view)
-                box = stage.box_in(seen.camera)
-                self._set_border(seen.camera, box, 2)
-                set_output(self._output, self.scratch, f"geometry-{shot.key.stem}")
-                path = compat.file_output_path(self._output, stage.scene)
-                self._render(path)
-                frame = Frame(seen, stage.frame, shot.time is not None, bounds=stage.bounds)
-                frame.object_box = box
-                frame.view_dependent = bool(stage.alpha.of_the_view)
-                frame.constants = stage.constants
-                frame.normal_space = self.job.pixels.normal_space
-                frame.opaque = self.job.lighting.background is not None
-                yield frame, path
+            for shot in order.values():
+                if shot.key not in rendered or (shot.key in needed and rendered[shot.key].taken):
+                    rendered[shot.key] = self._shoot(shot)
+                while waiting and all(one.key in rendered for one in needed[waiting[0].key]):
+                    done = waiting.popleft()
+                    frame = self._frame(done, rendered)
+                    yield frame, rendered[done.key]
         stage.watch.add("geometry", since)
         if not PICTURES.isdisjoint(self.job.pixels.passes):
             stage.set_up_color()
 
-    def read_geometry(self, frame: Frame, path: Path) -> Frame:
+    def _known(self, shots: list[Shot]) -> dict[FrameKey, _Rendered]:
+        """What was rendered for earlier shots, and is of use for some of these."""
+        if not self.stage.numbering.sees:
+            return {}
+        times = {one.time for shot in shots for one in (shot, shot.previous) if one is not None}
+        if self._of_version != self.stage.version:
+            times = set()
+        self._of_version = self.stage.version
+        for key in [key for key in self._neighbours if key.time not in times]:
+            self._neighbours.pop(key).drop()
+        return self._neighbours
+
+    def tidy(self) -> None:
+        """Remove what was rendered for shots that did not come."""
+        for one in self._neighbours.values():
+            one.drop()
+        self._neighbours = {}
+
+    def _needed(self, shot: Shot) -> list[Shot]:
+        if not self.stage.numbering.sees:
+            return [shot]
+        return [shot, *(one for one in (shot.previous, shot.next) if one is not None)]
+
+    def _shoot(self, shot: Shot) -> _Rendered:
+        """Render the geometry of a shot."""
+        stage = self.stage
+        if shot.time is not None and shot.time != stage.frame:
+            stage.set_time(shot.time)
+        stage.ride(None)
+        seen = stage.look(shot.view)
+        box = stage.box_in(seen.camera)
+        self.set_border(seen.camera, box, 2)
+        raw = self._render_geometry(f"geometry-{shot.key.stem}")
+        return _Rendered(raw, seen, stage.frame, stage.bounds, box, self._read)
+
+    def _frame(self, shot: Shot, rendered: dict[FrameKey, _Rendered]) -> Frame:
+        stage, mine = self.stage, rendered[shot.key]
+        frame = Frame(mine.view, mine.time, shot.time is not None, bounds=mine.bounds)
+        frame.object_box = mine.box
+        frame.view_dependent = bool(stage.alpha.of_the_view)
+        frame.constants = stage.constants
+        frame.normal_space = self.job.pixels.normal_space
+        frame.opaque = self.job.lighting.background is not None
+        frame.blurred = self.job.time.motion_blur
+        numbering = stage.numbering
+        if numbering.follows:
+            frame.previous = shot.previous.key if shot.previous else None
+            frame.next = shot.next.key if shot.next else None
+        frame.moment = Moment(
+            numbering.classes,
+            stage.things(frame.time) if numbering.lists else None,
+            self._elsewhen(shot.previous, rendered),
+            self._elsewhen(shot.next, rendered),
+        )
+        return frame
+
+    def _elsewhen(
+        self, shot: Shot | None, rendered: dict[FrameKey, _Rendered]
+    ) -> Elsewhen | None:
+        if shot is None or shot.time is None or not self.stage.numbering.follows:
+            return None
+        one = rendered.get(shot.key)
+        camera = self.stage.look(shot.view).camera if one is None else one.view.camera
+        depth = one.depth if one is not None else None
+        return Elsewhen(camera, self.stage.things(shot.time), depth)
+
+    def _render_geometry(self, stem: str) -> Raw:
+        scene = self.stage.scene
+        if capture.usable(scene):
+            compat.set_compositing(scene, False)
+            return self._take(layers_for(self.job.pixels.passes))
+        compat.set_compositing(scene, True)
+        set_output(self._output, self.scratch, stem)
+        path = compat.file_output_path(self._output, scene)
+        self._render(path)
+        return path
+
+    def read_geometry(self, frame: Frame, rendered: _Rendered) -> Frame:
         """Fill a frame's passes but for colour; from any thread."""
         pixels = self.job.pixels
-        channels = self._read(path)
-        frame.passes = assemble(channels, frame.camera, pixels.passes, pixels.normal_space)
+        channels = rendered.channels()
+        frame.passes = assemble(
+            channels, frame.camera, pixels.passes, pixels.normal_space, frame.moment
+        )
+        if self._tracks is not None:
+            frame.tracks = self._tracked(frame)
+        frame.moment = None
         frame.unwritten = unwritten(channels, frame.passes["mask"])
         return frame
+
+    def _tracked(self, frame: Frame) -> Array:
+        """See :attr:`.Frame.tracks`."""
+        assert self._tracks is not None and frame.moment is not None
+        things, depth = frame.moment.things, frame.passes["depth"]
+        assert things is not None
+        points = self._tracks.at(things)
+        uv, away = frame.camera.project(points)
+        uv[~(away > 0)] = np.nan
+        seen = visibility(points, uv, away, Elsewhen(frame.camera, things, lambda: depth))
+        return np.column_stack([uv, points, seen == 0]).astype(np.float32)
 
     def check_geometry(self, frame: Frame, witnesses: list[Frame]) -> list[Check]:
         """Hold a frame against the stage and other frames; from any thread."""
@@ -122,51 +290,98 @@ class Renderer:
         checks = check_geometry(frame, frame.bounds, witnesses)
         if self.witness is not None and checks[0].status != "failed":
             checks += self.witness.checks(frame, frame.bounds)
+        if self._held is not None and frame.time == self._held_at and checks[0].status != "failed":
+            checks += self._held.checks(frame, frame.bounds, "mesh")
         return checks
 
-    def color(self, frame: Frame) -> Path | None:
-        """Render a frame's colour; the file that :meth:`read_color` reads, if it is wanted."""
+    def color(self, frame: Frame) -> list[Raw]:
+        """Render a frame's colour; what :meth:`read_color` reads, if it is wanted.
+
+        One for each light, or one with all their light groups.
+        """
         if PICTURES.isdisjoint(self.job.pixels.passes):
-            return None
+            return []
         since = time.perf_counter()
         stage = self.stage
-        path = self.scratch / f"color-{frame.key.stem}.exr"
         if frame.time != stage.frame:
             stage.set_time(frame.time)
+        stage.ride(None)
         stage.look(frame.view)
-        self._set_border(frame.camera, frame.object_box, BOX_MARGIN)
+        if frame.blurred:
+            stage.ride(frame.view)
+        # What is blurred reaches beyond where it is.
+        self.set_border(frame.camera, None if frame.blurred else frame.object_box, BOX_MARGIN)
         seed = draw(self.job.seed, self.key, frame.key.stream("noise"), frame.view.index, 1)
         frame.noise_seed = int(seed[0] * 2**31)
         compat.set_checked(stage.scene.cycles, seed=frame.noise_seed)
-        stage.scene.render.filepath = str(path)
-        self._render(path)
+        taken = [self._color(frame, place, those) for place, those in self._lights(frame)]
         stage.watch.add("color", since)
+        return taken
+
+    def _lights(self, frame: Frame) -> list[tuple[int, list[Light]]]:
+        """What shines in each render of a view; nothing where the stage's own light does."""
+        if self.stage.rig is None:
+            return [(0, [])]
+        lights = lights_of(self.job, self.key, frame.view.index)
+        frame.lights = [light.record(frame.camera) for light in lights]
+        frame.grouped = self.job.lighting.groups
+        if frame.grouped:
+            return [(0, lights)]
+        return [(place, [light]) for place, light in enumerate(lights)]
+
+    def _color(self, frame: Frame, place: int, lights: list[Light]) -> Raw:
+        scene = self.stage.scene
+        if self.stage.rig is not None:
+            groups = [f"light{number}" for number in range(len(lights))] if frame.grouped else []
+            self.stage.rig.shine(lights, groups)
+        # Blender gives the parts of a render in a file only.
+        if capture.usable(scene) and not frame.grouped:
+            return self._take([capture.COMBINED])
+        path = self.scratch / f"color-{frame.key.stem}-{place}.exr"
+        scene.render.filepath = str(path)
+        self._render(path)
         return path
 
     def read_color(
-        self, frame: Frame, path: Path | None, checked: list[Check] | Future[list[Check]]
+        self, frame: Frame, taken: list[Raw], checked: list[Check] | Future[list[Check]]
     ) -> None:
         """Fill a frame's colour and its checks; from any thread.
 
         Args:
             checked: What its geometry's checks found, or will have found.
         """
-        if path is not None:
-            channels = self._read(path, timed=True)
-            linear = np.stack([channels[name] for name in "RGBA"], axis=-1)
-            wanted = self.job.pixels.passes
-            if "rgb" in wanted:
-                frame.passes["rgb"] = encode_srgb8(linear)
-            if "rgb_linear" in wanted:
-                frame.passes["rgb_linear"] = half_floats(linear)
+        read = [self._read(raw, timed=True) for raw in taken]
+        summed: list[Check] = []
+        if frame.grouped and read:
+            together, parts = light_groups(read[0], len(frame.lights))
+            frame.passes |= self._pictures(together)
+            frame.relit = [self._pictures(part) for part in parts]
+            summed = [check_groups(together, parts)]
+        else:
+            found = [self._pictures(channels_as_picture(channels)) for channels in read]
+            frame.passes |= found[0] if found else {}
+            frame.relit = found if frame.lights else []
         frame.checks = checked if isinstance(checked, list) else checked.result()
         if frame.checks[0].status != "failed":
-            before = [self._before] if self._before is not None else []
-            frame.checks = frame.checks + check_color(frame, before)
+            # What was at another time may look the same, or not.
+            known = self._before is not None and self._before.key.time == frame.key.time
+            before = [self._before] if known and self._before is not None else []
+            frame.checks = frame.checks + check_color(frame, before) + summed
         self._before = frame
 
-    def _read(self, path: Path, *, timed: bool = False) -> dict[str, Any]:
-        """A temporary image, which is gone then: the next asset uses the name again."""
+    def _pictures(self, linear: npt.NDArray[np.float32]) -> dict[str, Any]:
+        """The wanted pictures of light (H, W, 4), premultiplied."""
+        made = {"rgb": encode_srgb8, "rgb_linear": half_floats}
+        wanted = self.job.pixels.passes
+        return {name: encode(linear) for name, encode in made.items() if name in wanted}
+
+    def _read(self, raw: Raw, *, timed: bool = False) -> dict[str, Any]:
+        """The channels; a temporary image is gone then: the next asset uses the name again."""
+        if isinstance(raw, capture.Taken):
+            if timed:
+                self.stage.watch.count("cycles", raw.seconds)
+            return raw
+        path = raw
         try:
             channels = read_exr(path)
             if timed:
@@ -188,7 +403,15 @@ class Renderer:
                     hint="Choose another with --scratch.",
                 ) from error
 
+    def _take(self, layers: Iterable[Layer]) -> capture.Taken:
+        try:
+            return capture.take(self.stage.scene, layers)
+        except RuntimeError as error:
+            raise RenderFailed(f"Blender could not render: {str(error).strip()}.") from error
+
     def _render(self, path: Path) -> None:
+        # As in :func:`.capture.take`.
+        self.stage.scene.update_tag()
         try:
             bpy.ops.render.render(write_still=not self.stage.scene.render.use_compositing)
         except RuntimeError as error:
@@ -200,7 +423,7 @@ class Renderer:
             self._blame_full_disk(failure)
             raise failure
 
-    def _set_border(
+    def set_border(
         self, camera: Camera, box: tuple[float, float, float, float] | None, margin: int
     ) -> None:
         """Render the object's box only; the film is transparent elsewhere anyway."""
@@ -227,3 +450,29 @@ class Renderer:
             border_max_y=1 - top / height,
             use_border=True,
         )
+
+
+def channels_as_picture(channels: dict[str, Any], layer: str = "") -> npt.NDArray[np.float32]:
+    """(H, W, 4) of the channels R, G, B and A, or of those of a layer in a file of many."""
+    ends = [f"{layer}.{letter}" if layer else letter for letter in "RGBA"]
+    names = [next(name for name in channels if name.endswith(end)) for end in ends]
+    return np.stack([channels[name] for name in names], axis=-1)
+
+
+def light_groups(
+    channels: dict[str, Any], count: int
+) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[np.float32]]]:
+    """The picture of a render, and the part of each light group in it; (H, W, 4) premultiplied.
+
+    What the object itself shines with is in no group.
+    """
+    together = channels_as_picture(channels, ".Combined")
+    parts = []
+    for number in range(count):
+        names = [
+            next(name for name in channels if name.endswith(f".Combined_light{number}.{letter}"))
+            for letter in "RGB"
+        ]
+        planes = [channels[name] for name in names]
+        parts.append(np.stack([*planes, together[..., 3]], axis=-1))
+    return together, parts

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import itertools
+import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,20 +17,30 @@ import numpy as np
 import numpy.typing as npt
 
 from ..assets.formats import inspect_file
-from ..cameras import Camera, View
+from ..cameras import Camera, View, draw
+from ..cameras.bounding import bounding_sphere, outermost
+from ..errors import NoGeometry, StillAnimation
 from ..frame import Bounds
 from ..job import AssetRules, RenderJob
+from ..motion import Things, Tracks
 from ..passspec import PASSES
+from ..timeline import Clip, Timeline
+from ..words import how_many
 from . import backfaces, bodies, compat, doubts, importers, lighting, materials
-from .asset import Asset, bring_in, link_rendered, shown_objects
+from .animation import Animation
+from .asset import Asset, Contents, bring_in, link_rendered, shown_objects
 from .camera import apply_camera, new_camera
 from .devices import Device, gpu_beside, select_device
 from .edits import Edits
 from .evaluated import Onlooker
-from .measuring import Measurement, bounds_of, measure
-from .normalization import normalize
+from .measuring import Measurement, bounds_of, measure, together
+from .normalization import normalize, turn_of
+from .numbering import Numbering
 from .reach import Gate
+from .scene_cameras import SceneCameras
+from .surface_numbers import can_deform, number_faces
 from .surfaces import Surfaces
+from .things import Still, keys, things
 
 __all__ = ["BOUNCES", "FILTER_WIDTH", "Stage", "Stopwatch"]
 
@@ -42,12 +57,25 @@ BOUNCES: Final = {
     "volume_bounces": 0,
 }
 
+STILL: Final = 1e-5
+"""Motion, as a share of the whole, below which an animation is called still."""
+_KNOWN_EXTENTS: Final = 64
+"""Frames whose bounds are remembered: their geometry is rendered before their colour."""
 _FEW: Final = 32
 """Constant values of materials that each pixel is held against."""
 
+_MOMENTS: Final = 8
+"""Times whose things are kept: before, now and after, and some more for views side by side."""
+_CORNERS: Final = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
+_NOTHING: Final = (
+    Bounds((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), math.sqrt(3), exact=False),
+    _CORNERS,
+)
+"""Where a stage with nothing on it is looked at."""
+
 _OF_SETTINGS: Final = (
     "unclear-materials:", "unclear-transparency:", "materials-out-of-range:", "back-faces-shown:",
-    "back-faces-differ:", "bumped-normals:", "not-denoised:",
+    "back-faces-differ:", "bumped-normals:", "not-denoised:", "camera-not-blurred:",
 )  # fmt: skip
 """Warnings that :meth:`Stage.settings` says anew each time."""
 
@@ -83,8 +111,17 @@ class Stage:
         device: What Cycles was told to render on.
         denoised: Whether RGB is denoised; not every build of Blender can.
         filter_width: Of colour's pixel filter, in pixels, as Blender has it.
-        frame: The animation frame that is shown.
+        timeline: The frames of what came first onto it, and what moments they show.
+        frame: The animation frame that is shown, as the timeline counts.
+        version: Another as soon as something else is on it, or elsewhere.
+        animation: Of what came first onto it.
+        cameras: Its own, where the job wants them.
+        motion: The farthest that a vertex of it moves within the wanted frames, as a share of the
+            longest edge of the box of them all.
+        source_world: Of the file that was the first on it.
+        rig: Of several lights for one view; none where one light is all views'.
         constants: (N, channels) all values of a material pass, where they are few.
+        numbering: What ids stand for.
     """
 
     def __init__(self, job: RenderJob) -> None:
@@ -101,14 +138,23 @@ class Stage:
         self.device = Device("CPU", ())
         self.denoised = False
         self.filter_width = FILTER_WIDTH
+        self.timeline = Timeline((Clip(None, 0, 0, 0.0),))
+        self.animation: Animation | None = None
+        self.cameras: SceneCameras | None = None
+        self.motion = 0.0
         self.frame = 0
+        self.version = 0
         self._scene: Any = None
         self._camera: Any = None
-        self._source_world: Any = None
+        self.source_world: Any = None
         self._onlooker: Any = None
         self._clocks: dict[str, Any] = {}
         self._still: dict[str, int] = {}
-        self._together: tuple[Bounds, npt.NDArray[np.float64]] | None = None
+        self.rig: lighting.LightRig | None = None
+        self._together: dict[int, tuple[Bounds, npt.NDArray[np.float64]]] = {}
+        self.numbering = Numbering(job.pixels)
+        self._things: dict[int, Things] = {}
+        self._still_meshes: Still = {}
 
     # --- Assets ---------------------------------------------------------------------------------
 
@@ -140,7 +186,10 @@ class Stage:
         alone = self._scene is None
         gate = Gate(path, kind, folders, rules.missing_parts)
         with gate as file:
-            source, contents, importer = bring_in(file, kind, alone=alone, keep_lights=keep)
+            source, contents, importer = bring_in(
+                file, kind, alone=alone, keep_lights=keep,
+                keep_cameras=self.job.cameras.pattern == "scene",
+            )  # fmt: skip
         record: dict[str, Any] = {**contents.counts()}
         record["linked_files"] = sorted(map(gate.origin, contents.linked_files()))
         record["importer"] = importer.importer
@@ -149,7 +198,7 @@ class Stage:
         since = time.perf_counter()
         on_stage("prepare")
         if alone:
-            self._source_world = source.world
+            self.source_world = source.world
             self._make_scene(source.frame_current)
         collection = bpy.data.collections.new(asset_id)
         for scene in (self.scene, self._onlooker.scene):
@@ -157,9 +206,17 @@ class Stage:
         # Only what renders is looked at, and evaluating the viewport too takes as long.
         collection.hide_viewport = True
         if alone:
-            self.frame = source.frame_current if rules.frame is None else rules.frame
+            self._begin_time(source, contents, kind, rules.frame)
         moving = bodies.rest(source, self.frame)
         rendered = link_rendered(source, contents, collection, keep)
+        if alone and self.job.cameras.pattern == "scene":
+            cameras = self.job.cameras
+            self.cameras = SceneCameras(
+                source, contents["objects"], cameras.scene_cameras, cameras.views,
+                self.job.pixels.resolution,
+            )  # fmt: skip
+            self.cameras.link(collection)
+            self.warnings += self.cameras.warnings
         bpy.context.window.scene = self.scene
         # Its drivers go on to read the time from the scene that it came with.
         self._clocks[asset_id] = source
@@ -176,6 +233,71 @@ class Stage:
         self._changed()
         self.watch.add("prepare", since)
         return asset
+
+    def _begin_time(self, source: Any, contents: Contents, kind: str, still: int | None) -> None:
+        """Find out what moves in the first asset, and which of its frames are wanted."""
+        time = self.job.time
+        self.animation = animation = Animation(source, contents, kind)
+        spans = animation.spans(time.action)
+        self.frame = source.frame_current if still is None else still
+        if time.frames is None and time.action is not None and still is None:
+            self.frame = math.ceil(spans[0][1] - 1e-4)
+        if time.frames is None:
+            self.timeline = Timeline(
+                (Clip(time.action, 0, 0, 0.0),), animation.rate, actions=animation.names
+            )
+            return
+        self.timeline = Timeline.of(
+            spans, time.frames, rate=animation.rate, scale=time.scale, actions=animation.names
+        )
+        self.frame = self.timeline.frames[0]
+
+    def _note_cameras(self) -> None:
+        if self.cameras is not None:
+            self._look(partial(self.cameras.remember, self.frame))
+
+    def _of_all_frames(self, only: Iterable[Any], asset_id: str) -> Measurement | None:
+        """What some objects are at all wanted frames together; ``None`` where they stand still."""
+        frames = self.timeline.frames
+        if not frames:
+            return None
+        only, first = set(only), self.frame
+        start: Measurement | None = None
+        motion, empty = 0.0, 0
+
+        def measured() -> Iterator[Measurement]:
+            nonlocal start, motion, empty
+            for frame in frames:
+                self.set_time(frame)
+                self._note_cameras()
+                try:
+                    found = self._measure(only)
+                except NoGeometry:
+                    empty += 1
+                    continue
+                if start is None:
+                    start = found
+                motion = max(motion, found.farthest_from(start))
+                yield found
+
+        whole = together(measured())
+        self.set_time(first)
+        self.motion = motion / max(whole.longest_edge, 1e-30)
+        if empty:
+            self.warnings.append(
+                f"not-always-there: at {how_many(empty, 'frame')} of {len(frames)} nothing of "
+                f"{asset_id} renders."
+            )
+        # A camera that moves through a room shows other pictures.
+        still = self.motion < STILL and self.cameras is None
+        if still and not empty and len(frames) > 1:
+            text = f"the faces of {asset_id} stand still in all {len(frames)} frames."
+            if self.job.time.still == "fail":
+                raise StillAnimation(
+                    f"Nothing moves: {text}", hint="Render it as a still, without --frames."
+                )
+            self.warnings.append(f"still-animation: {text}")
+        return whole
 
     def _normalized(
         self,
@@ -202,9 +324,15 @@ class Stage:
         culled = []
         if kind in backfaces.CULLED_FORMATS:
             culled = backfaces.cull_back_faces(edits, shown)
+        if not self.timeline.frames:
+            self._note_cameras()
+        whole = self._of_all_frames(rendered, asset_id) if alone else None
+        if self.cameras is not None:
+            self.cameras.unlink(collection)
         normalization = normalize(
-            collection, rules.normalize, None if alone else {*rendered}, self._measure,
-            may_instance=True,
+            collection, rules.normalize, None if alone else {*rendered},
+            self._measure if whole is None else self._measure_some,
+            may_instance=True, whole=whole, rotation=turn_of(*rules.axes),
         )  # fmt: skip
         asset = Asset(
             asset_id, kind, collection, contents, rendered, normalization, colored, edits=edits,
@@ -225,6 +353,12 @@ class Stage:
             "faces_rendered": before.faces,
             "frame": self.frame,
         }
+        if self.cameras is not None:
+            asset.record["cameras"] = list(self.cameras.names)
+        if self.timeline.frames:
+            asset.record["time"] = {**self.timeline.record(), "motion": self.motion}
+            if self.job.time.motion_blur:
+                asset.record["time"]["shutter"] = self.job.time.shutter
         asset.warnings = list(normalization.warnings)
         if unread:
             asset.warnings.append(
@@ -234,6 +368,12 @@ class Stage:
         if missing["count"]:
             asset.warnings.append(f"missing-textures: {', '.join(missing['files'][:5])}")
         return asset
+
+    def stay_empty(self) -> None:
+        """Make the scene although there is no asset yet."""
+        self._make_scene(1)
+        self.frame = 1
+        bpy.context.window.scene = self.scene
 
     def remove(self, asset_id: str) -> None:
         """Take an asset off the stage."""
@@ -252,7 +392,19 @@ class Stage:
         self._changed()
 
     def _changed(self) -> None:
-        self._together = None
+        self._together = {}
+        self._things.clear()
+        self.version += 1
+
+    def edited(self, *, unknown: bool = False) -> None:
+        """What is on it was moved, hidden or changed.
+
+        Args:
+            unknown: Whether somebody else did it, so that no asset is known to be whole.
+        """
+        for asset in self.assets.values() if unknown else ():
+            asset.whole = False
+        self._changed()
 
     @property
     def bounds(self) -> Bounds:
@@ -265,19 +417,77 @@ class Stage:
         return self._extent()[1]
 
     def _extent(self) -> tuple[Bounds, npt.NDArray[np.float64]]:
-        if self._together is None:
-            if len(self.assets) == 1:
-                (asset,) = self.assets.values()
-                if not asset.placed and asset.frame == self.frame:
-                    normal = asset.normalization
-                    self._together = normal.bounds, normal.points
-            if self._together is None:
-                together = self._measure()
-                self._together = bounds_of(together), together.points
-        return self._together
+        known = self._together.get(self.frame)
+        if known is None:
+            known = self._found_extent()
+            if len(self._together) >= _KNOWN_EXTENTS:
+                self._together.clear()
+            self._together[self.frame] = known
+        return known
+
+    def _found_extent(self) -> tuple[Bounds, npt.NDArray[np.float64]]:
+        if not self.timeline.frames:
+            return self._known() or self._measured()
+        alone = next(iter(self.assets.values())) if len(self.assets) == 1 else None
+        if alone is not None and not alone.placed and alone.whole:
+            try:
+                now = self._measure()
+            except NoGeometry:
+                # Nothing is there at this frame; the cameras stand where they do at others.
+                return alone.normalization.bounds, alone.normalization.points
+            return bounds_of(now), now.points
+        return self._measured()
+
+    def see(self, task: Callable[[Any], Any]) -> Any:
+        """What a task makes of the evaluated scene; see :data:`.evaluated.Look`."""
+        return self._look(task)
+
+    def _known(self) -> tuple[Bounds, npt.NDArray[np.float64]] | None:
+        """From what each asset was measured as, where it was only moved since: that is fast."""
+        shown = [one for one in self.assets.values() if not one.collection.hide_render]
+        if not all(asset.whole and asset.frame == self.frame for asset in shown):
+            return None
+        if not shown:
+            return _NOTHING
+        normal = shown[0].normalization
+        if len(shown) == 1 and not shown[0].placed:
+            return normal.bounds, normal.points
+        clouds = []
+        for asset in shown:
+            stands = np.eye(4) if asset.stands is None else np.array(asset.stands)
+            clouds.append(asset.normalization.points @ stands[:3, :3].T + stands[:3, 3])
+        exact = all(asset.normalization.bounds.exact for asset in shown)
+        return _around(np.concatenate(clouds), exact=exact)
+
+    def _measured(self) -> tuple[Bounds, npt.NDArray[np.float64]]:
+        if not all(asset.whole for asset in self.assets.values()):
+            # Parts of assets were moved, maybe for every frame: the boxes of the parts will do.
+            corners = self._look(_corners_of)
+            return _around(corners, exact=False) if len(corners) else _NOTHING
+        try:
+            together = self._measure()
+        except NoGeometry:
+            return _NOTHING
+        return bounds_of(together), together.points
 
     def _look(self, task: Callable[[Any], Any]) -> Any:
-        return self._onlooker.look(self.frame, task)
+        return self._onlooker.look(self.moment, task)
+
+    def _measure_some(self, only: Iterable[Any] | None = None) -> Measurement:
+        """At the first, the middle and the last frame: whether a part stays behind."""
+        frames, found = self.timeline.frames, []
+        for frame in sorted({frames[0], frames[len(frames) // 2], frames[-1]}):
+            self.set_time(frame)
+            with contextlib.suppress(NoGeometry):
+                found.append(self._measure(only))
+        self.set_time(frames[0])
+        if not found:
+            return self._measure(only)
+        return dataclasses.replace(
+            together(found),
+            places=np.concatenate([item.places for item in found]),
+            boxes=np.concatenate([item.boxes for item in found]),
+        )
 
     def _measure(self, only: Iterable[Any] | None = None) -> Measurement:
         measured: Measurement = self._look(lambda graph: measure(only, graph))
@@ -304,18 +514,29 @@ class Stage:
                 "its driver may be too old."
             )
 
+    @property
+    def moment(self) -> float:
+        """What the frame shows, in the file's own frames."""
+        return self.timeline.moment(self.frame)
+
     def set_time(self, frame: int) -> None:
-        """Stop time at an animation frame."""
+        """Stop time at a frame of the timeline.
+
+        Here alone a frame becomes a moment of Blender's time, which may lie between two of its
+        frames.
+        """
+        if self.animation is not None:
+            self.animation.play(self.timeline.clip_of(frame).action)
+        self.frame = frame
+        whole = math.floor(self.moment)
+        part = self.moment - whole
         for clock in self._clocks.values():
-            clock.frame_current = frame
-        self.scene.frame_set(frame)
+            clock.frame_current, clock.frame_subframe = whole, part
+        self.scene.frame_set(whole, subframe=part)
         for asset_id, still in self._still.items():
             text = f"still-bodies: rigid bodies of {asset_id} stand as at frame {still} throughout."
             if still != frame and text not in self.warnings:
                 self.warnings.append(text)
-        self.scene.render.use_motion_blur = False
-        self.frame = frame
-        self._changed()
 
     def light(self, key: str) -> None:
         """Light the stage as the job says.
@@ -323,9 +544,11 @@ class Stage:
         Args:
             key: What random draws go by; an asset's id.
         """
-        record = lighting.light_scene(self.scene, self.job, key, self._source_world)
+        record = lighting.light_scene(self.scene, self.job, key, self.source_world)
+        if "of_views" in record:
+            self.rig = lighting.LightRig(self.scene, self.layer)
         self.record["lighting"] = record
-        if self.job.lighting.mode == "keep" and not record["lights"] and not self._source_world:
+        if self.job.lighting.mode == "keep" and not record["lights"] and not self.source_world:
             self.warnings.append("no-light: the file has no lights and no world to keep.")
 
     def settings(self, job: RenderJob) -> None:
@@ -336,7 +559,9 @@ class Stage:
         self.job = job
         kept = [text for text in self.warnings if not text.startswith(_OF_SETTINGS)]
         self.alpha = surfaces = Surfaces(job.engine.alpha_threshold, job.pixels.passes)
-        first = 1
+        self.numbering = Numbering(job.pixels)
+        self.record.pop("tracks", None)
+        self._still_meshes.clear()
         for asset in self.assets.values():
             asset.pass_edits.undo()
             of_the_view, converted = len(surfaces.of_the_view), len(surfaces.converted)
@@ -345,9 +570,10 @@ class Stage:
                 "view_dependent": sorted(surfaces.of_the_view[of_the_view:]),
                 "specular_glossiness": sorted(surfaces.converted[converted:]),
             }
-            asset.object_names = {}
-            if "object_index" in job.pixels.passes:
-                first = asset.number_objects(first)
+            self.numbering.add(asset)
+            if self.numbering.follows:
+                for obj in filter(can_deform, asset.contents["objects"]):
+                    number_faces(asset.pass_edits, obj)
         for name, those in (
             ("unclear-materials", surfaces.unclear),
             ("unclear-transparency", surfaces.unclear_opacity),
@@ -364,14 +590,103 @@ class Stage:
             if 0 < len(values) <= _FEW
         }
         self.denoised = job.engine.denoise and job.engine.engine == "cycles"
+        if job.lighting.groups and self.denoised:
+            self.denoised = False
+            kept.append(
+                "not-denoised: parts of one render add up as they were traced only; more samples "
+                "make light groups clean."
+            )
         if self.denoised and not compat.has_denoiser(self.scene.cycles):
             self.denoised = False
             kept.append("not-denoised: this Blender was built without OpenImageDenoise.")
+        if job.time.motion_blur and job.cameras.pattern in ("file", "scene"):
+            stands = job.cameras.pattern == "file" or job.asset.normalize != "none"
+            if stands:
+                kept.append(
+                    "camera-not-blurred: motion blur is of what moves; the camera stands while the "
+                    "shutter is open."
+                )
         self.warnings = kept
         # The clip makes alpha 0 or 1 where it can; where it cannot, this is the rule.
         compat.set_checked(self.layer, pass_alpha_threshold=job.engine.alpha_threshold)
         if self._camera is None:
             self._camera = new_camera(self.scene)
+        self.number_instances(self.timeline.frames or [self.frame])
+
+    def number_instances(self, times: Iterable[int]) -> None:
+        """Give everything that renders at some times its number, where a pass wants it.
+
+        Args:
+            times: Frames of the timeline, all of the job's, so that the numbers are the same
+                whichever of them are rendered.
+        """
+        self._things.clear()
+        if not self.numbering.lists:
+            times = ()
+        shown, found = self.frame, []
+        for frame in times:
+            if frame != self.frame:
+                self.set_time(frame)
+            found.append(self._look(keys))
+        if shown != self.frame:
+            self.set_time(shown)
+        self.numbering.finish(found)
+
+    def things(self, frame: int) -> Things:
+        """What renders at a frame of the timeline, of the clip that is shown."""
+        if frame not in self._things:
+            while len(self._things) >= _MOMENTS:
+                self._things.pop(next(iter(self._things)))
+            ids, tracked = self.numbering.ids, bool(self.numbering.tracks)
+            shapes = self.numbering.follows or tracked
+            still = self._still_meshes if self.numbering.sees or tracked else None
+            with self._clocks_at(frame):
+                self._things[frame] = self._onlooker.look(
+                    self.timeline.moment(frame),
+                    lambda graph: things(
+                        graph, ids, shapes=shapes, still=still, see_through=self.alpha.see_through
+                    ),
+                    elsewhen=frame != self.frame,
+                )
+        return self._things[frame]
+
+    def tracks(self, key: str) -> Tracks | None:
+        """Points of the surface as it is at the first frame, the same whichever are rendered.
+
+        Args:
+            key: What random draws go by; an asset's id.
+        """
+        count = self.numbering.tracks
+        if not count:
+            return None
+        shown, first = self.frame, (self.timeline.frames or [self.frame])[0]
+        if first != shown:
+            self.set_time(first)
+        random = draw(self.job.seed, key, "tracks", 0, 3 * count).reshape(count, 3)
+        chosen = Tracks.chosen(self.things(first), random)
+        if first != shown:
+            self.set_time(shown)
+        names = {number: key[1] for key, number in self.numbering.ids.items()}
+        self.record["tracks"] = {
+            "count": len(chosen.ids),
+            "objects": [names.get(number, "") for number in chosen.ids.tolist()],
+        }
+        return chosen
+
+    @contextlib.contextmanager
+    def _clocks_at(self, frame: int) -> Iterator[None]:
+        """Let drivers that read the time read another for a while."""
+        before = [(clock, clock.frame_current, clock.frame_subframe)
+                  for clock in self._clocks.values()]  # fmt: skip
+        whole = math.floor(self.timeline.moment(frame))
+        try:
+            for clock, _, _ in before:
+                clock.frame_current = whole
+                clock.frame_subframe = self.timeline.moment(frame) - whole
+            yield
+        finally:
+            for clock, current, subframe in before:
+                clock.frame_current, clock.frame_subframe = current, subframe
 
     @property
     def layer(self) -> Any:
@@ -383,17 +698,24 @@ class Stage:
         bounds = self.bounds
         position = view.camera.camera_to_world[:3, 3]
         distance = float(np.linalg.norm(position - np.array(bounds.center)))
-        near = max(distance - bounds.radius, 0.0) * 0.5
+        # Off the axis, a planar depth is less than the distance.
+        (depth,) = view.camera.project(np.array([bounds.center]))[1].tolist()
+        near = max(depth - bounds.radius, 0.0) * 0.5
         near = max(near, 1e-3 * bounds.radius)
         far = (distance + bounds.radius) * 4
+        if view.clip is not None:
+            near, far = view.clip
         camera = apply_camera(self.scene, self._camera, view.camera, near, far)
-        return View(view.index, camera, view.pose)
+        return dataclasses.replace(view, camera=camera)
 
     def box_in(self, camera: Camera) -> tuple[float, float, float, float] | None:
         """``[u_min, v_min, u_max, v_max]`` of what is on the stage, in pixels, wherever that is.
 
-        ``None`` where some of it is behind the camera.
+        ``None`` where some of it is behind the camera, and of lenses that bend straight edges:
+        there, points whose hull is the object's do not bound its picture.
         """
+        if camera.lens.radial:
+            return None
         uv, depth = camera.project(self.points)
         if not (depth > 1e-6).all():
             return None
@@ -401,7 +723,7 @@ class Stage:
         return low[0], low[1], high[0], high[1]
 
     def set_up_geometry(self) -> None:
-        """One sample at the pixel's centre, into the compositor's file."""
+        """One sample at the pixel's centre."""
         scene = self.scene
         scene.render.engine = "CYCLES"
         compat.set_checked(scene.cycles, samples=1, use_denoising=False)
@@ -409,8 +731,8 @@ class Stage:
             scene.cycles, pixel_filter_type="BLACKMAN_HARRIS", filter_width=_TINY_FILTER
         )
         compat.set_checked(scene.cycles, seed=0)
-        compat.set_checked(scene.render, use_border=False)
-        compat.set_compositing(scene, True)
+        # What is blurred has no truth.
+        compat.set_checked(scene.render, use_border=False, use_motion_blur=False)
 
     def set_up_color(self) -> None:
         """The job's engine and samples, into the render's own file."""
@@ -428,7 +750,31 @@ class Stage:
             compat.set_checked(scene.render, filter_size=FILTER_WIDTH)
             self.filter_width = round(float(scene.render.filter_size), 6)
             compat.set_checked(scene.eevee, taa_render_samples=engine.samples)
-        compat.set_image_format(scene.render.image_settings, multilayer=False)
+        compat.set_image_format(
+            scene.render.image_settings, multilayer=self.job.lighting.groups
+        )
+        if self.job.time.motion_blur:
+            compat.set_checked(
+                scene.render, use_motion_blur=True, motion_blur_position="CENTER",
+                # Blender counts in the file's frames.
+                motion_blur_shutter=self.job.time.shutter / self.timeline.scale,
+            )  # fmt: skip
+
+    def ride(self, view: View | None) -> None:
+        """Let Blender's camera go along with the file's own while the shutter is open.
+
+        Args:
+            view: Whose camera; ``None`` lets it stand where it was put.
+        """
+        camera = self._camera
+        camera.constraints.clear()
+        if view is None or self.cameras is None:
+            return
+        (asset,) = self.assets.values()
+        if asset.normalization.handle is None:
+            # Where the scene was moved, the file's own camera was not.
+            follow = camera.constraints.new("COPY_TRANSFORMS")
+            follow.target = self.cameras.object_of(view)
 
     def _set_up_render(self) -> None:
         """Everything that decides a pixel and that no job changes, set and read back."""
@@ -479,3 +825,26 @@ class Stage:
                 denoising_prefilter="FAST",
                 denoising_quality="FAST",
             )
+
+
+def _around(
+    points: npt.NDArray[np.float64], *, exact: bool
+) -> tuple[Bounds, npt.NDArray[np.float64]]:
+    """Bounds of points that are a hull to within 0.2 % of its radius."""
+    few = points if len(points) <= 1000 else outermost(points)
+    center, radius = bounding_sphere(few)
+    low, high = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return Bounds(tuple(low), tuple(high), tuple(center.tolist()), 1.002 * radius, exact), points
+
+
+def _corners_of(graph: Any) -> npt.NDArray[np.float64]:
+    """(N, 3) corners of the boxes of all that renders, world coordinates."""
+    corners = []
+    for instance in graph.object_instances:
+        obj = instance.object
+        if (instance.show_self or instance.show_particles) and obj.visible_camera:
+            if obj.type in ("EMPTY", "LIGHT", "CAMERA", "ARMATURE"):
+                continue
+            stands = np.array(instance.matrix_world)
+            corners.append(np.array(obj.bound_box) @ stands[:3, :3].T + stands[:3, 3])
+    return np.concatenate(corners) if corners else np.empty((0, 3))

@@ -17,8 +17,9 @@ from mathutils import Matrix, Vector
 from ..assets.formats import inspect_file
 from ..cameras import Camera, View, blender_lens
 from ..dataset.metadata import source_record
-from ..errors import CameraFileError, NoGeometry
+from ..errors import NoGeometry
 from . import importers
+from .camera import read_lens
 from .materials import missing_textures
 from .normalization import NORMALIZER, Normalization, normalize
 from .reach import Gate
@@ -63,8 +64,9 @@ def import_into_scene(scene: bpy.types.Scene, path: Path, *, keep_lights: bool) 
     active = bpy.context.view_layer.objects.active
 
     def select_as_before() -> None:
-        for obj in selected:
-            obj.select_set(True)
+        for obj in scene.objects:
+            # Some importers leave selected what they brought.
+            obj.select_set(obj in selected)
         bpy.context.view_layer.objects.active = active
 
     try:
@@ -182,11 +184,22 @@ def normalize_asset(collection: Any, method: str) -> Normalization:
     return normalize(collection, method, asset_objects(collection))
 
 
-def save_asset(collection: Any, path: Path, frame: int) -> None:
-    """Write the asset alone, with all that it uses, into a .blend file for a worker."""
+def is_imported(collection: Any) -> bool:
+    """Whether :func:`import_into_scene` made it; the user's own collections are not."""
+    return _RECORD in collection
+
+
+def save_asset(collection: Any, path: Path, played: bpy.types.Scene) -> None:
+    """Write the asset alone, with all that it uses, into a .blend file for a worker.
+
+    Args:
+        played: The scene whose time it has.
+    """
     scene = bpy.data.scenes.new("Objaverse Asset")
     try:
-        scene.frame_current = frame
+        scene.frame_start, scene.frame_end = played.frame_start, played.frame_end
+        scene.frame_current = played.frame_current
+        scene.render.fps, scene.render.fps_base = played.render.fps, played.render.fps_base
         for obj in asset_objects(collection):
             if obj.mode == "EDIT":
                 # What is seen there is not in the mesh yet.
@@ -205,14 +218,15 @@ def place_camera(obj: Any, camera: Camera, to_world: npt.NDArray[np.float64]) ->
     Args:
         to_world: (4, 4) similarity from normalised coordinates to the scene's world.
     """
-    lens = blender_lens(camera)
+    lens, _ = blender_lens(camera)
     data = obj.data
-    data.type, data.sensor_fit, data.lens_unit = "PERSP", "HORIZONTAL", "FOV"
-    data.angle = lens["angle"]
-    data.shift_x, data.shift_y = lens["shift_x"], lens["shift_y"]
     scale = float(np.cbrt(np.linalg.det(to_world[:3, :3])))
+    data.sensor_fit, data.lens_unit = "HORIZONTAL", "FOV"
+    for name, value in lens.items():
+        setattr(data, name, value * scale if name == "ortho_scale" else value)
     pose = camera.camera_to_world.copy()
     pose[:3, 3] = to_world[:3, :3] @ pose[:3, 3] + to_world[:3, 3]
+    pose[:3, :3] = to_world[:3, :3] / scale @ pose[:3, :3]
     distance = float(np.linalg.norm(camera.camera_to_world[:3, 3]))
     data.clip_start = max(1e-6, 1e-3 * scale)
     data.clip_end = (distance + 4.0) * 4.0 * scale
@@ -234,34 +248,22 @@ def camera_of_object(
         to_world: (4, 4) similarity from normalised coordinates to the scene's world.
 
     Raises:
-        CameraFileError: It has no perspective.
+        CameraFileError: Its lens is of another kind than views have.
     """
-    if obj.data.type != "PERSP":
-        raise CameraFileError(
-            f"The camera {obj.name} is {obj.data.type.lower()}.",
-            hint="Only perspective cameras have the intrinsics of a view.",
-        )
     share = render.resolution_percentage / 100
     width, height = int(render.resolution_x * share), int(render.resolution_y * share)
-    projection = np.array(
-        obj.calc_matrix_camera(
-            depsgraph, x=width, y=height, scale_x=render.pixel_aspect_x,
-            scale_y=render.pixel_aspect_y,
-        )
-    )  # fmt: skip
-    # From clip space to pixels from the upper left corner.
-    intrinsics = np.array(
-        [
-            [projection[0, 0] * width / 2, 0.0, (1 - projection[0, 2]) * width / 2],
-            [0.0, projection[1, 1] * height / 2, (1 + projection[1, 2]) * height / 2],
-            [0.0, 0.0, 1.0],
-        ]
+    projection, intrinsics = read_lens(
+        obj, depsgraph, (width, height), (render.pixel_aspect_x, render.pixel_aspect_y)
     )
+    if projection == "orthographic":
+        # Pixels per unit of the scene, so far.
+        intrinsics[[0, 1], [0, 1]] *= float(np.cbrt(np.linalg.det(to_world[:3, :3])))
     place, turn, _ = obj.evaluated_get(depsgraph).matrix_world.decompose()
     pose = np.eye(4)
-    pose[:3, :3] = np.array(turn.to_matrix())
+    inverse = np.linalg.inv(to_world)[:3, :3]
+    pose[:3, :3] = inverse / np.cbrt(np.linalg.det(inverse)) @ np.array(turn.to_matrix())
     pose[:3, 3] = np.linalg.solve(to_world, [*place, 1.0])[:3]
-    return Camera(width, height, intrinsics, pose)
+    return Camera(width, height, intrinsics, pose, projection)
 
 
 def add_camera_objects(

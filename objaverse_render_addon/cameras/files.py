@@ -1,17 +1,17 @@
 """Poses that others wrote: ``transforms.json``, NeRF-synthetic, COLMAP.
 
-What Blender's cameras cannot do (lens distortion, fisheyes, skew) is refused by name, never left
-out.
+What Blender's cameras cannot do (lens distortion, skew) is refused by name, never left out.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
 import struct
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +24,10 @@ from ..job.fingerprint import pose_files
 from ..words import how_many
 from .camera import Camera, Floats, View
 
-__all__ = ["transforms_json", "views_from_file"]
+__all__ = ["keyed_views", "transforms_json", "views_from_file"]
 
 _DISTORTION: Final = re.compile(r"[kps]\d|omega|distortion_params")
-# Of models with perspective projection; all but the first four are zero for a pinhole.
+# Of models that COLMAP has; all but the first four are zero without distortion.
 _PARAMETERS: Final = {
     "SIMPLE_PINHOLE": "f cx cy",
     "PINHOLE": "fx fy cx cy",
@@ -35,7 +35,12 @@ _PARAMETERS: Final = {
     "RADIAL": "f cx cy k1 k2",
     "OPENCV": "fx fy cx cy k1 k2 p1 p2",
     "FULL_OPENCV": "fx fy cx cy k1 k2 p1 p2 k3 k4 k5 k6",
+    "OPENCV_FISHEYE": "fx fy cx cy k1 k2 k3 k4",
 }
+# Of models without perspective; without distortion OpenCV's fisheye is the equidistant one.
+_PROJECTIONS: Final = {
+    "OPENCV_FISHEYE": "fisheye", "EQUIRECTANGULAR": "panorama", "ORTHOPHOTO": "orthographic",
+}  # fmt: skip
 # COLMAP's numbers of its models in binary files, and how many parameters each has: those of
 # src/colmap/sensor/models.h. All have to be known to find the next camera.
 _MODELS: Final = {
@@ -89,26 +94,149 @@ def views_from_file(path: str, size: tuple[int, int], count: int | None = None) 
     return views
 
 
-def transforms_json(cameras: Sequence[Camera], names: Sequence[str]) -> bytes:
+def keyed_views(
+    path: str, size: tuple[int, int], times: Iterable[int], count: int | None = None
+) -> dict[int, list[View]]:
+    """The cameras of a file of poses that says at which frame each stands: they move in between.
+
+    Of a ``transforms.json`` (or TOML) whose frames have a number ``frame``, as the user counts,
+    and, where there are several cameras, a number ``view``. Between two keyframes the position
+    and the lens go straight, and the rotation takes the shortest way at an even speed; before the
+    first and after the last the camera stands.
+
+    Args:
+        times: Frames that are wanted.
+        count: Take the first so many views.
+
+    Returns:
+        Frame to views; nothing where the file names no frames.
+
+    Raises:
+        CameraFileError: As :func:`views_from_file`; or only some of the poses have a frame, or two
+            of a view have the same.
+    """
+    files = pose_files(path)
+    if any(file.suffix.lower() not in (".json", ".toml") for file in files):
+        return {}
+    keys: dict[int, dict[float, Camera]] = {}
+    places = list(_places(files))
+    if all(frame is None for frame, _ in places):
+        return {}
+    for index, ((frame, view), camera) in enumerate(
+        zip(places, _transforms(files, size), strict=True)
+    ):
+        known = keys.setdefault(view, {})
+        if frame is None or frame in known:
+            what = "has no frame" if frame is None else f"has frame {frame:g} of view {view} again"
+            raise CameraFileError(
+                f"Camera file {path}, frame {index} {what}.",
+                hint="Give each pose a number frame, and each camera's a number view.",
+            )
+        known[frame] = camera
+    if count is not None and count > len(keys):
+        raise CameraFileError(
+            f"Camera file {path} has {how_many(len(keys), 'view')}; views asked for: {count}."
+        )
+    chosen = sorted(keys)[:count]
+    return {
+        time: [View(index, _between(keys[view], time)) for index, view in enumerate(chosen)]
+        for time in times
+    }
+
+
+def _places(files: list[Path]) -> Iterator[tuple[float | None, int]]:
+    """Frame and view of each pose, as the files say them."""
+    for path in files:
+        for index, frame in enumerate(_frames(path)[1]):
+            time, view = frame.get("frame"), frame.get("view", 0)
+            with _naming(f"{path}, frame {index}"):
+                if isinstance(time, bool) or not isinstance(time, int | float | None):
+                    raise ValueError(f"frame {time!r} is no number")
+                if type(view) is not int:
+                    raise ValueError(f"view {view!r} is no whole number")
+            yield None if time is None else float(time), view
+
+
+def _between(keys: dict[float, Camera], time: float) -> Camera:
+    """A moving camera at a time."""
+    before = max((key for key in keys if key <= time), default=min(keys))
+    after = min((key for key in keys if key >= time), default=max(keys))
+    first, last = keys[before], keys[after]
+    if first is last:
+        return first
+    part = (time - before) / (after - before)
+    pose = np.eye(4)
+    pose[:3, 3] = first.camera_to_world[:3, 3] * (1 - part) + last.camera_to_world[:3, 3] * part
+    start = first.camera_to_world[:3, :3]
+    pose[:3, :3] = start @ _turned(start.T @ last.camera_to_world[:3, :3], part)
+    intrinsics = first.intrinsics * (1 - part) + last.intrinsics * part
+    if first.projection != last.projection:
+        raise CameraFileError(
+            f"A moving camera is {first.projection} at first and {last.projection} later.",
+            hint="Give all its frames one camera_model.",
+        )
+    return dataclasses.replace(first, intrinsics=intrinsics, camera_to_world=pose)
+
+
+def _turned(rotation: Floats, part: float) -> Floats:
+    """A part of a rotation (3, 3), about its own axis (Rodrigues' formula)."""
+    angle = math.acos(max(-1.0, min(1.0, (float(np.trace(rotation)) - 1) / 2)))
+    if angle < 1e-12:
+        return np.eye(3)
+    # Of half a turn the difference of the off-diagonal is zero; the axis is in the sum.
+    symmetric = (rotation + rotation.T) / 2 - math.cos(angle) * np.eye(3)
+    axis = symmetric[:, int(np.argmax(np.diag(symmetric)))]
+    axis = axis / np.linalg.norm(axis)
+    twist = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0],
+                      rotation[1, 0] - rotation[0, 1]])  # fmt: skip
+    if float(axis @ twist) < 0:
+        axis = -axis
+    x, y, z = axis
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    turn = part * angle
+    return np.asarray(
+        np.eye(3) + math.sin(turn) * cross + (1 - math.cos(turn)) * (cross @ cross)
+    )
+
+
+def transforms_json(
+    cameras: Sequence[Camera],
+    names: Sequence[str],
+    keys: Sequence[tuple[int, int | None]] = (),
+) -> bytes:
     """A file of poses, as :func:`views_from_file` reads it: ``transforms.json`` of nerfstudio.
 
     Args:
         names: Of the cameras; what their pictures are called in the file.
+        keys: View and frame of each, where they move: as :func:`keyed_views` reads it.
     """
+    places: list[dict[str, Any]] = [{"view": view, "frame": time} for view, time in keys]
     frames = [
         {
             "file_path": name,
+            "camera_model": _MODEL_OF[camera.projection],
             "w": camera.width,
             "h": camera.height,
-            "fl_x": float(camera.intrinsics[0, 0]),
-            "fl_y": float(camera.intrinsics[1, 1]),
+            "fl_x": float(camera.intrinsics[0, 0]) * _focal_unit(camera.projection),
+            "fl_y": float(camera.intrinsics[1, 1]) * _focal_unit(camera.projection),
             "cx": float(camera.intrinsics[0, 2]),
             "cy": float(camera.intrinsics[1, 2]),
             "transform_matrix": camera.camera_to_world.tolist(),
+            **place,
         }
-        for camera, name in zip(cameras, names, strict=True)
+        for camera, name, place in zip(cameras, names, places or [{}] * len(names), strict=True)
     ]
-    return json.dumps({"camera_model": "PINHOLE", "frames": frames}, indent=1).encode()
+    return json.dumps({"frames": frames}, indent=1).encode()
+
+
+_MODEL_OF: Final = {"perspective": "PINHOLE"} | {
+    projection: model for model, projection in _PROJECTIONS.items()
+}
+
+
+def _focal_unit(projection: str) -> float:
+    """Focal lengths of panoramas are in such files per half a turn, not per radian."""
+    return math.pi if projection == "panorama" else 1.0
 
 
 def _read(path: Path) -> bytes:
@@ -141,22 +269,31 @@ class _Shape(ValueError):
 # --- transforms.json ------------------------------------------------------------------------
 
 
+def _frames(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The whole of a file, and its frames."""
+    try:
+        text = _read(path).decode("utf-8")
+        toml = path.suffix.lower() == ".toml"
+        data = tomllib.loads(text) if toml else json.loads(text)
+    except OSError as error:
+        raise CameraFileError(
+            f"Camera file {path} cannot be read: {error.strerror or error}.",
+            hint="Give a file or folder of poses, see docs/cameras.md.",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise CameraFileError(f"Camera file {path} cannot be read: {error}.") from error
+    frames = data.get("frames") if isinstance(data, dict) else None
+    if not isinstance(frames, list) or not frames:
+        raise CameraFileError(f"Camera file {path} has no frames.")
+    for index, frame in enumerate(frames):
+        if not isinstance(frame, dict):
+            raise CameraFileError(f"Camera file {path}, frame {index}: it is no table.")
+    return data, frames
+
+
 def _transforms(files: list[Path], size: tuple[int, int]) -> Iterator[Camera]:
     for path in files:
-        try:
-            text = _read(path).decode("utf-8")
-            toml = path.suffix.lower() == ".toml"
-            data = tomllib.loads(text) if toml else json.loads(text)
-        except OSError as error:
-            raise CameraFileError(
-                f"Camera file {path} cannot be read: {error.strerror or error}.",
-                hint="Give a file or folder of poses, see docs/cameras.md.",
-            ) from error
-        except (ValueError, RecursionError) as error:
-            raise CameraFileError(f"Camera file {path} cannot be read: {error}.") from error
-        frames = data.get("frames") if isinstance(data, dict) else None
-        if not isinstance(frames, list) or not frames:
-            raise CameraFileError(f"Camera file {path} has no frames.")
+        data, frames = _frames(path)
         for index, frame in enumerate(frames):
             with _naming(f"{path}, frame {index}"):
                 camera = _camera_from_frame({**data, **frame}, size)
@@ -168,8 +305,10 @@ def _camera_from_frame(frame: dict[str, Any], size: tuple[int, int]) -> Camera:
         if _DISTORTION.fullmatch(name) and (any(value) if isinstance(value, list) else value):
             raise ValueError(f"lens distortion ({name}) cannot be rendered; undistort it first")
     model = str(frame.get("camera_model", "PINHOLE"))
-    if frame.get("is_fisheye") or model not in _PARAMETERS:
-        raise ValueError(f"the camera model {model} is no pinhole")
+    if frame.get("is_fisheye"):
+        model = "OPENCV_FISHEYE"
+    if model not in (*_PARAMETERS, *_PROJECTIONS):
+        raise ValueError(f"the camera model {model} is none that can be rendered")
     matrix = np.array(frame["transform_matrix"], dtype=np.float64)
     if matrix.shape == (3, 4):
         matrix = np.vstack([matrix, [0.0, 0.0, 0.0, 1.0]])
@@ -191,7 +330,12 @@ def _camera_from_frame(frame: dict[str, Any], size: tuple[int, int]) -> Camera:
     else:
         raise ValueError("neither camera_angle_x nor fl_x says what the lens is")
     cx, cy = float(frame.get("cx", width / 2)), float(frame.get("cy", height / 2))
-    return _pinhole((fx, fy, cx, cy), (width, height), size, matrix)
+    projection = _PROJECTIONS.get(model, "perspective")
+    if projection != "perspective" and "fl_x" not in frame:
+        raise ValueError(f"fl_x does not say what the lens of the {model} is")
+    unit = _focal_unit(projection)
+    lens = fx / unit, fy / unit, cx, cy
+    return _scaled(lens, (width, height), size, matrix, projection)
 
 
 def _focal(frame: dict[str, Any], name: str, pixels: float) -> float:
@@ -201,11 +345,12 @@ def _focal(frame: dict[str, Any], name: str, pixels: float) -> float:
     return 0.5 * pixels / math.tan(0.5 * angle)
 
 
-def _pinhole(
+def _scaled(
     lens: tuple[float, float, float, float],
     said: tuple[float, float],
     size: tuple[int, int],
     camera_to_world: Floats,
+    projection: str,
 ) -> Camera:
     """A camera with fx, fy, cx, cy of pictures of one size, scaled to another."""
     sx, sy = size[0] / said[0], size[1] / said[1]
@@ -222,7 +367,7 @@ def _pinhole(
     if not (fx > 0 and fy > 0 and np.isfinite([fx, fy, cx, cy]).all()):
         raise ValueError("the focal length is not positive, or the principal point no number")
     intrinsics = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=np.float64)
-    return Camera(*size, intrinsics, camera_to_world)
+    return Camera(*size, intrinsics, camera_to_world, projection)
 
 
 # --- COLMAP ---------------------------------------------------------------------------------
@@ -237,11 +382,11 @@ class _Lens:
     size: tuple[int, int]
     parameters: tuple[float, ...]
 
-    def pinhole(self) -> tuple[float, float, float, float]:
+    def numbers(self) -> tuple[float, float, float, float]:
         """Fx, fy, cx, cy."""
         names = _PARAMETERS.get(self.model)
         if names is None:
-            raise ValueError(f"the camera model {self.model} is no pinhole")
+            raise ValueError(f"the camera model {self.model} is none that can be rendered")
         named = dict(zip(names.split(), self.parameters, strict=True))
         for name, value in named.items():
             if _DISTORTION.fullmatch(name) and value:
@@ -289,7 +434,10 @@ def _colmap(files: list[Path], size: tuple[int, int]) -> Iterator[Camera]:
             if pose.camera not in lenses:
                 raise ValueError(f"there is no camera {pose.camera}")
             lens = lenses[pose.camera]
-            camera = _pinhole(lens.pinhole(), lens.size, size, pose.camera_to_world())
+            projection = _PROJECTIONS.get(lens.model, "perspective")
+            camera = _scaled(
+                lens.numbers(), lens.size, size, pose.camera_to_world(), projection
+            )
         yield camera
 
 

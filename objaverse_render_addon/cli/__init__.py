@@ -21,13 +21,17 @@ from . import (
     info,
     install,
     merge,
+    publish,
     render,
     search,
+    serve,
     sheet,
+    splats,
     stats,
     status,
     turntable,
     verify,
+    view,
 )
 from .common import complain
 from .flags import joined
@@ -37,7 +41,8 @@ __all__ = ["main"]
 
 # In the order of --help.
 _COMMANDS = (
-    render, status, merge, verify, stats, export, gallery, sheet, turntable, search,
+    render, serve, status, merge, verify, stats, export, publish, gallery, sheet, turntable, view,
+    splats, search,
     info, download, attribution, install, doctor,
 )  # fmt: skip
 

@@ -21,6 +21,7 @@ __all__ = [
     "beside",
     "complain",
     "counted",
+    "gpu_list",
     "new_bar",
     "number_from",
     "readable_size",
@@ -188,3 +189,13 @@ def beside(asset: str, suffix: str) -> Path:
     name = name.removesuffix(".zip").removesuffix(".tar") + suffix
     parent = Path(asset).parent
     return parent / name if "://" not in asset and parent.is_dir() else Path(name)
+
+
+def gpu_list(text: str) -> list[int] | None:
+    """Numbers of GPUs, as an argument; ``None`` for all."""
+    if text == "all":
+        return None
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither all nor a list as 0,1")
+    return [int(part) for part in parts]

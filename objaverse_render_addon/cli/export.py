@@ -25,6 +25,13 @@ clips, quantises, rescales or drops is printed, and written to export.json in th
 _COLORS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "grey": (0.5, 0.5, 0.5)}
 
 
+def _frame(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no frame, as 12 or -3") from error
+
+
 def add(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser(
@@ -60,6 +67,10 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--aesthetic-score", type=number_from(0), metavar="N",
         help="of every asset, for trainers that leave out what has none (trellis)",
+    )
+    parser.add_argument(
+        "--frame", type=_frame, metavar="N",
+        help="of animations, this frame alone (default: all, where a format has a place for time)",
     )
     parser.add_argument("--jobs", type=whole_from(1), default=1, metavar="N", help="assets at once")
     parser.add_argument("--overwrite", action="store_true", help="write again what is whole")
@@ -120,6 +131,7 @@ def _export(options: argparse.Namespace) -> int:
         seed=options.seed,
         masks=options.masks,
         aesthetic_score=options.aesthetic_score,
+        frame=options.frame,
     )
     with _Progress(options.quiet, options.json) as progress:
         report = export(

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ..errors import InvalidJob
-from ..job import PASS_NAMES, PATTERNS, RECIPES, JobField, RenderJob, job_fields, recipe_named
+from ..job import (
+    PATTERNS,
+    RECIPES,
+    JobField,
+    Lighting,
+    RenderJob,
+    job_fields,
+    recipe_named,
+)
+from ..passspec import MOVING
 
-__all__ = ["JOB_FLAGS", "add_job_flags", "flags_of", "job_of", "joined"]
+__all__ = ["JOB_FLAGS", "add_job_flags", "flags_of", "job_of", "joined", "resolution"]
 
 
 def _range(text: str) -> list[float]:
@@ -25,17 +35,23 @@ def _range(text: str) -> list[float]:
     return [values[0], values[-1]]
 
 
-def _resolution(text: str) -> list[int]:
+def resolution(text: str) -> list[int]:
+    """A size, ``W`` or ``WxH``, as an argument."""
     parts = text.lower().split("x")
     if len(parts) not in (1, 2) or not all(part.isdigit() for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is not W or WxH")
     return [int(parts[0]), int(parts[-1])]
 
 
-def _passes(text: str) -> list[str]:
-    if text == "all":
-        return list(PASS_NAMES)
-    return [name.strip().replace("-", "_") for name in text.split(",") if name.strip()]
+def _names(among: tuple[str, ...], text: str) -> list[str]:
+    groups = {"none": [], "all": [name for name in among if name not in MOVING]}
+    if set(MOVING) <= set(among):
+        groups["motion"] = [*MOVING]
+    found: list[str] = []
+    for part in text.split(","):
+        name = part.strip().replace("-", "_")
+        found += groups.get(name, [name] if name else [])
+    return found
 
 
 def _background(text: str) -> list[float] | None:
@@ -68,18 +84,24 @@ def _pair(text: str) -> list[float]:
 _FORMS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
     "range": (_range, "LOW:HIGH"),
     "pair": (_pair, "X,Y"),
-    "size": (_resolution, "W[xH]"),
+    "size": (resolution, "W[xH]"),
     "color": (_background, "COLOR"),
-    "names": (_passes, "LIST"),
+    "names": (str, "LIST"),
     "path": (str, "PATH"),
+    "frames": (str, "all|N|A:B[:STEP]"),
+    "action": (str, "NAME"),
 }
 # What the help says besides, where the words at the field cannot know it.
 _BESIDES: Final[dict[str, str]] = {
     "cameras.pattern": "; ".join(f"{name}, {item.about}" for name, item in PATTERNS.items()),
-    "pixels.passes": f"of {', '.join(PASS_NAMES)}, or all",
+    "pixels.passes": "all are those that need no frames, motion those that do",
     "lighting.background": "transparent, white, black, grey or #RRGGBB",
     "pixels.resolution": "one number for both",
 }
+# What a path alone gives a meaning to, and its value without.
+_WITH: Final[dict[str, tuple[str, Any]]] = {
+    "lighting.hdri": ("lighting.per_view", None), "lighting.lights": ("lighting.groups", False),
+}  # fmt: skip
 # Longer than this, choices are no word for a value.
 _MANY_CHOICES: Final = 8
 
@@ -92,6 +114,8 @@ def _default(field: JobField) -> str:
         return "yes" if value else "no"
     if field.setting.form == "size":
         return "x".join(map(str, value))
+    if value == ():
+        return "none"
     if isinstance(value, tuple):
         return ",".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -100,6 +124,8 @@ def _default(field: JobField) -> str:
 def _arguments(field: JobField) -> dict[str, Any]:
     """What argparse is told of a setting. Values that are not given leave the job as it is."""
     said, besides = field.setting, _BESIDES.get(field.path)
+    if said.among:
+        besides = f"of {', '.join(said.among)}, or all"
     about = f"{said.about}: {besides}" if besides else said.about
     arguments: dict[str, Any] = {
         "default": argparse.SUPPRESS,
@@ -113,6 +139,8 @@ def _arguments(field: JobField) -> dict[str, Any]:
         many = {"metavar": said.name.upper()} if len(field.choices) > _MANY_CHOICES else {}
         return arguments | {"choices": list(field.choices)} | many
     read, word = _FORMS.get(said.form, (field.kind, "N"))
+    if said.form == "names":
+        read = functools.partial(_names, said.among)
     return arguments | {"type": read, "metavar": word}
 
 
@@ -129,16 +157,18 @@ JOB_FLAGS: Final = _flags()
 
 
 def joined(arguments: Sequence[str]) -> list[str]:
-    """``--elevation -30:60`` as ``--elevation=-30:60``: argparse takes -30:60 for a flag."""
+    """``--elevation -30:60`` as ``--elevation=-30:60``: argparse takes that for a flag."""
     pairs = {
         flag
         for flags in JOB_FLAGS.values()
-        for flag, _, settings in flags
+        for flag, path, settings in flags
         if settings.get("type") in (_range, _pair)
+        or path == "time.frames"
+        or any(choice.startswith("-") for choice in settings.get("choices", ()))
     }
     joined: list[str] = []
     for argument in arguments:
-        if joined and joined[-1] in pairs and re.match(r"-[\d.]", argument):
+        if joined and joined[-1] in pairs and re.match(r"-[\d.XYZ]", argument):
             joined[-1] += f"={argument}"
         else:
             joined.append(argument)
@@ -175,17 +205,27 @@ def job_of(options: argparse.Namespace) -> RenderJob:
     }
     for path, mode, meaning in (
         ("lighting.hdri", "lighting.mode", "hdri"),
+        ("lighting.lights", "lighting.mode", "file"),
         ("cameras.file", "cameras.pattern", "file"),
+        ("cameras.ortho", "cameras.projection", "orthographic"),
+        ("pixels.class_table", "pixels.classes", "table"),
+        ("cameras.scene_cameras", "cameras.pattern", "scene"),
     ):
         if values.get(path):
             values.setdefault(mode, meaning)
         elif values.get(mode, meaning) != meaning:
-            # The job file's path belongs to the mode that the flag overrides.
+            # What is of the job file's mode goes with it, when the flag overrides that.
             values[path] = None
+            if path in _WITH:
+                values.setdefault(*_WITH[path])
     if values.get("cameras.pattern", job.cameras.pattern) != job.cameras.pattern:
         # A job file's or a recipe's ranges belong to the pattern that the flag overrides.
         for name in ("views", "radius", "elevation", "fov", "framing"):
             values.setdefault(f"cameras.{name}", None)
+    if values.get("cameras.pattern") == "scene" and job.lighting == Lighting():
+        # Its cameras see the scene in its own light.
+        values.setdefault("lighting.mode", "keep")
+    _choose_time(job, values)
     try:
         return job.with_values(values)
     except InvalidJob as error:
@@ -194,6 +234,23 @@ def job_of(options: argparse.Namespace) -> RenderJob:
         for path, flag in flags.items():
             message = message.replace(f"{path} ", f"{flag} ")
         raise type(error)(message, hint=error.hint) from error
+
+
+def _choose_time(job: RenderJob, values: dict[str, Any]) -> None:
+    """Slow motion, motion blur and the like mean all frames; a still overrides frames."""
+    if values.get("time.frames"):
+        values.setdefault("asset.frame", None)
+    elif values.get("asset.frame") is not None:
+        for path in ("frames", *_OF_FRAMES):
+            values.setdefault(f"time.{path}", job_fields()[f"time.{path}"].default)
+    elif job.time.frames is None and (
+        values.get("time.action") == "all"
+        or any(values.get(f"time.{path}") for path in _OF_FRAMES)
+    ):
+        values["time.frames"] = "all"
+
+
+_OF_FRAMES: Final = ("scale", "views_per_frame", "motion_blur")
 
 
 def flags_of(values: Mapping[str, Any]) -> str:

@@ -9,7 +9,15 @@ from typing import Any
 from ..errors import InvalidJob, exit_code_of
 from ..job import RECIPES, CameraRules, RenderJob, recipe_named
 from ..words import how_many, redacted
-from .common import add_blender, add_sandbox, complain, number_from, reason_or_all, whole_from
+from .common import (
+    add_blender,
+    add_sandbox,
+    complain,
+    gpu_list,
+    number_from,
+    reason_or_all,
+    whole_from,
+)
 from .flags import add_job_flags, flags_of, job_of
 from .progress import JsonProgress, TerminalProgress
 from .terminal import say, show, show_text, warn
@@ -73,12 +81,12 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
         help="processes that render (default: auto, by cores, memory and GPUs)",
     )  # fmt: skip
     group.add_argument(
-        "--gpus", type=_gpus, metavar="LIST",
+        "--gpus", type=gpu_list, metavar="LIST",
         help="numbers of the GPUs to render on, as 0,1 (default: all, if --device allows)",
     )  # fmt: skip
     group.add_argument(
         "--timeout", type=number_from(0, above=True), default=300.0, metavar="S",
-        help="per asset (default: 300)",
+        help="per asset, of animations per 32 frames (default: 300)",
     )
     group.add_argument(
         "--max-memory", type=number_from(0), metavar="GIB",
@@ -183,15 +191,6 @@ def _workers(text: str) -> int | None:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a number from 1")
     return int(text)
-
-
-def _gpus(text: str) -> list[int] | None:
-    if text == "all":
-        return None
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither all nor a list as 0,1")
-    return [int(part) for part in parts]
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -328,7 +327,10 @@ def _show_plan(plans: list[Any], job: RenderJob) -> int:
         else:
             show(f"{item.action:7s}{redacted(item.source)} -> {item.path}")
     count = sum(item.action == "render" for item in plans)
-    views = "all views" if cameras.views is None else how_many(cameras.views, "view")
+    views = "all views"
+    if cameras.views is not None:
+        eyes = 1 if cameras.stereo is None else 2
+        views = how_many(eyes * (cameras.views + cameras.test_views), "view")
     show(
         f"{count} of {how_many(len(plans), 'asset')} to render: {views} each ({cameras.pattern}), "
         f"{width}x{height}, {', '.join(resolved.pixels.passes)}"

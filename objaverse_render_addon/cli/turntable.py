@@ -17,6 +17,7 @@ examples:
   objaverse-render turntable data/chair.zip
   objaverse-render turntable data/chair.zip -o chair.mp4 --background white
   objaverse-render turntable data/chair.zip -o chair.gif --pass depth --size 320 --seconds 2
+  objaverse-render turntable data/walk.zip -o walk.mp4 --view 3
 """
 
 
@@ -26,7 +27,8 @@ def add(commands: Any) -> None:
         "turntable",
         help="make an animation of a finished asset",
         description="The views of an asset one after the other, by azimuth where the cameras "
-        "stand around it, as WebP, GIF or MP4.",
+        "stand around it, as WebP, GIF or MP4. Of an asset whose frames were rendered: its "
+        "animation, as one view sees it.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -40,10 +42,16 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--size", type=whole_from(1), help="longer side in pixels (default: as rendered)"
     )
-    parser.add_argument("--views", type=whole_from(1), help="at most so many (default: all)")
     parser.add_argument(
-        "--seconds", type=number_from(0, above=True), default=3.0,
-        help="of one turn (default: 3)",
+        "--views", type=whole_from(1), help="at most so many pictures (default: all)"
+    )
+    parser.add_argument(
+        "--view", type=whole_from(0), default=0, metavar="N",
+        help="whose animation is played (default: 0)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seconds", type=number_from(0, above=True),
+        help="of one turn (default: 3), or of the animation (default: as it plays)",
     )  # fmt: skip
     parser.add_argument(
         "--background", default="none",
@@ -65,6 +73,7 @@ def _turntable(options: argparse.Namespace) -> int:
         views=options.views,
         seconds=options.seconds,
         background=parse_background(options.background),
+        view=options.view,
     )
     say(f"{target} ({how_many(frames, 'frame')}, {width}x{height})")
     return 0

@@ -13,8 +13,8 @@ from ..passspec import PASSES, Pass
 from .images import encode_srgb8, srgb_curve
 
 __all__ = [
-    "COLORINGS", "RAMP", "Coloring", "Pixels", "Range", "colored", "coloring_of", "id_colors",
-    "legend_of", "pick", "shrink", "value_range",
+    "CODE_COLORS", "COLORINGS", "RAMP", "Coloring", "Pixels", "Range", "colored", "coloring_of",
+    "flow_colors", "id_colors", "legend_of", "pick", "shrink", "value_range",
 ]  # fmt: skip
 
 Pixels = npt.NDArray[np.uint8]
@@ -29,6 +29,29 @@ RAMP: Final = np.array(
     dtype=np.float64,
 )  # fmt: skip
 
+CODE_COLORS: Final = np.array(
+    [(70, 70, 70), (230, 90, 60), (70, 120, 220), (240, 200, 60)], np.uint8
+)
+"""Of the values 0, 1, 2 … of a pass that has few."""
+
+
+def _wheel() -> npt.NDArray[np.float64]:
+    """(55, 3) the colours of the directions of flow, 0..255.
+
+    Baker et al., "A Database and Evaluation Methodology for Optical Flow", 2011: the wheel of the
+    Middlebury benchmark, from red (right) through yellow (down) and on.
+    """
+    corners = [(255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 255, 255), (0, 0, 255), (255, 0, 255)]
+    steps = [15, 6, 4, 11, 13, 6]
+    colors = []
+    for index, count in enumerate(steps):
+        here, there = np.array(corners[index]), np.array(corners[(index + 1) % 6])
+        colors += [here + np.floor(255 * step / count) * np.sign(there - here)
+                   for step in range(count)]  # fmt: skip
+    return np.array(colors, np.float64)
+
+
+WHEEL: Final = _wheel()
 Array = npt.NDArray[Any]
 
 
@@ -55,7 +78,7 @@ class Coloring:
     Attributes:
         paint: (H, W, 4) uint8 of the array, the mask and the range, see :func:`colored`.
         legend: What explains the colours: ``none``, ``ramp``, ``axes``, ``pair``, ``mask``,
-            ``ids``.
+            ``ids``, ``wheel``, ``codes``.
         ranged: Whether the colours depend on a range of values, which pictures that are compared
             have to share.
         exact: Whether a colour stands for a number, so that it must not be stored with loss.
@@ -83,13 +106,18 @@ def legend_of(spec: Pass, span: Range | None) -> dict[str, Any]:
 
     Returns:
         ``legend`` (of :class:`Coloring`), ``span``, ``smooth``, ``ball`` (whether a ball of
-        directions helps) and ``bars``: ``[name, [r, g, b] at the upper end]`` per channel.
+        directions helps), ``wheel``: ``[r, g, b]`` of the directions of flow, and
+        ``bars``: ``[name, [r, g, b] at the upper end]`` per channel.
     """
     kind = COLORINGS[spec.coloring]
     names: tuple[str, ...] = spec.channel_names
     if kind.legend == "axes":
         camera = spec.space == "camera"
         names = ("+X right", "+Y up", "+Z to the camera") if camera else ("+X", "+Y", "+Z")
+    if kind.legend == "wheel":
+        names = ()
+    if spec.coloring == "vector" and span is not None:
+        span = (-_most(span), _most(span))
     # Two channels are shown in green and blue, as :func:`_pair` does.
     colors = [[255, 0, 0], [0, 255, 0], [0, 0, 255]][3 - len(names) :]
     return {
@@ -97,6 +125,7 @@ def legend_of(spec: Pass, span: Range | None) -> dict[str, Any]:
         "span": (-1.0, 1.0) if spec.coloring == "direction" else span,
         "smooth": kind.smooth,
         "ball": spec.coloring == "direction" and spec.space == "camera",
+        "wheel": WHEEL.tolist() if kind.legend == "wheel" else [],
         "bars": [[name, color] for name, color in zip(names, colors, strict=True)],
     }
 
@@ -141,6 +170,44 @@ def _ids(data: Array, mask: npt.NDArray[np.bool_], _span: Range | None) -> Pixel
     return np.dstack([id_colors(data), mask.astype(np.uint8) * 255])
 
 
+def _vector(data: Array, mask: npt.NDArray[np.bool_], span: Range | None) -> Pixels:
+    """As directions, grey where nothing moves; black where it is not known."""
+    return _on_object(data / (2 * _most(span or value_range(data, mask))) + 0.5, mask)
+
+
+def _most(span: Range) -> float:
+    return max(abs(span[0]), abs(span[1]), 1e-9)
+
+
+def _flow(data: Array, mask: npt.NDArray[np.bool_], span: Range | None) -> Pixels:
+    """Directions as hues and lengths as strength, white where nothing moves; grey if unknown."""
+    flow = data[mask] / _most(span or value_range(data, mask))
+    known = np.isfinite(flow).all(axis=1)
+    pixels = np.zeros((*mask.shape, 4), np.uint8)
+    colors = np.full((len(flow), 3), 128, np.uint8)
+    colors[known] = flow_colors(flow[known])
+    pixels[mask, :3], pixels[mask, 3] = colors, 255
+    return pixels
+
+
+def flow_colors(flow: Array) -> Pixels:
+    """(…, 2) of length 0 to 1, right and down, as (…, 3) uint8; what is longer is darker."""
+    length = np.linalg.norm(flow, axis=-1)
+    turn = np.arctan2(-flow[..., 1], -flow[..., 0]) / np.pi
+    place = (turn + 1) / 2 * (len(WHEEL) - 1)
+    below = np.floor(place).astype(int)
+    part = (place - below)[..., None]
+    hue = (WHEEL[below] * (1 - part) + WHEEL[(below + 1) % len(WHEEL)] * part) / 255
+    strength = length[..., None]
+    color = np.where(strength <= 1, 1 - strength * (1 - hue), hue * 0.75)
+    return np.asarray(np.floor(255 * color), np.uint8)
+
+
+def _codes(data: Array, mask: npt.NDArray[np.bool_], _span: Range | None) -> Pixels:
+    some = np.minimum(data, len(CODE_COLORS) - 1).astype(int)
+    return np.dstack([CODE_COLORS[some], mask.astype(np.uint8) * 255])
+
+
 COLORINGS: Final[dict[str, Coloring]] = {
     "picture": Coloring(_picture, "none"),
     "light": Coloring(_light, "none"),
@@ -150,6 +217,9 @@ COLORINGS: Final[dict[str, Coloring]] = {
     "mask": Coloring(_zero_or_one, "mask", exact=True, smooth=False),
     "reflectance": Coloring(_reflectance, "none"),
     "pair": Coloring(_pair, "pair"),
+    "vector": Coloring(_vector, "axes", ranged=True),
+    "flow": Coloring(_flow, "wheel", ranged=True),
+    "codes": Coloring(_codes, "codes", exact=True, smooth=False),
     "ids": Coloring(_ids, "ids", exact=True, smooth=False),
 }
 

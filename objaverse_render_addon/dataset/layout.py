@@ -34,6 +34,7 @@ from ..passspec import PASSES
 from .images import composite, encode_png, write_exr
 
 __all__ = [
+    "PARTS",
     "AssetWriter",
     "asset_path",
     "color_file",
@@ -45,12 +46,13 @@ __all__ = [
     "remove_parts",
     "size_of",
     "tidy_parts",
+    "tracks_file",
 ]
 
 METADATA = "metadata.json"
 # Already compressed; deflating it again only costs time.
-_STORED = (".png", ".exr", ".npz")
-_PARTS = ".parts"
+_STORED = (".png", ".exr", ".npz", ".glb")
+PARTS = ".parts"
 _Made = TypeVar("_Made")
 # zlib's fastest level: on float maps level 6 gains some 7 % for two thirds more work
 # (docs/formats.md has the table).
@@ -63,42 +65,58 @@ def asset_path(out: Path, asset_id: str, layout: str) -> Path:
     return out / f"{asset_id}{suffix}"
 
 
-def pass_file(key: FrameKey, name: str, geometry: str | None) -> str:
-    """Name of the file that holds a pass of a frame; plain arrays where nothing else is said."""
-    if PASSES[name].is_png:
-        return f"{key.stem}.png"
+def pass_file(
+    key: FrameKey, name: str, geometry: str | None, light: int | None = None
+) -> str:
+    """Name of the file that holds a pass of a frame; plain arrays where nothing else is said.
+
+    Args:
+        light: Place of the light, of a picture that is not the view's own.
+    """
     if PASSES[name].is_picture:
-        return f"{key.stem}_{name}.exr"
+        stem = key.stem if light is None else f"{key.stem}_light{light}"
+        return f"{stem}.png" if PASSES[name].is_png else f"{stem}_{name}.exr"
     return f"{key.stem}.exr" if geometry == "exr" else f"{key.stem}_{name}.{geometry or 'npy'}"
 
 
+def tracks_file(key: FrameKey) -> str:
+    """Name of the file that holds where a frame's tracked points are."""
+    return f"{key.stem}_tracks.npy"
+
+
 def color_file(
-    frame: Frame, background: tuple[float, float, float] | None
+    frame: Frame, background: tuple[float, float, float] | None, light: int | None = None
 ) -> tuple[str, bytes]:
     """Name and content of a view's picture, without the asset's folder."""
-    pixels = frame.passes["rgb"]
+    pixels = frame.passes["rgb"] if light is None else frame.relit[light]["rgb"]
     if background is not None:
         pixels = composite(pixels, background)
-    return pass_file(frame.key, "rgb", None), encode_png(pixels)
+    return pass_file(frame.key, "rgb", None, light), encode_png(pixels)
 
 
 def color_files(frame: Frame, job: RenderJob, scratch: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents of a view's pictures."""
-    for name in job.pixels.passes:
-        if PASSES[name].is_png:
-            yield color_file(frame, job.lighting.background)
-        elif PASSES[name].is_picture:
-            file = pass_file(frame.key, name, None)
-            yield file, _exr_bytes(frame, [name], scratch / f"write-{file}")
+    for light in (None, *frame.lit_anew()):
+        arrays = frame.passes if light is None else frame.relit[light]
+        for name in job.pixels.passes:
+            if PASSES[name].is_png:
+                yield color_file(frame, job.lighting.background, light)
+            elif PASSES[name].is_picture:
+                file = pass_file(frame.key, name, None, light)
+                yield file, _exr_bytes(arrays, [name], scratch / f"write-{file}")
 
 
 def geometry_files(frame: Frame, job: RenderJob, scratch: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents of a view's other files; of a frame that needs no colour yet."""
     key = frame.key
+    if frame.tracks is not None:
+        buffer = io.BytesIO()
+        np.save(buffer, frame.tracks, allow_pickle=False)
+        yield tracks_file(key), buffer.getvalue()
     geometry = [name for name in job.pixels.passes if not PASSES[name].is_picture]
     if job.files.geometry == "exr":
         if geometry:
-            data = _exr_bytes(frame, geometry, scratch / f"write-{key.stem}.exr")
+            data = _exr_bytes(frame.passes, geometry, scratch / f"write-{key.stem}.exr")
             yield pass_file(key, geometry[0], "exr"), data
         return
     for name in geometry:
@@ -110,9 +128,11 @@ def geometry_files(frame: Frame, job: RenderJob, scratch: Path) -> Iterator[tupl
         yield pass_file(key, name, job.files.geometry), data
 
 
-def _exr_bytes(frame: Frame, names: list[str], scratch: Path) -> bytes:
+def _exr_bytes(
+    arrays: dict[str, npt.NDArray[Any]], names: list[str], scratch: Path
+) -> bytes:
     try:
-        write_exr(scratch, _channels(frame, names), {"comments": "See metadata.json"})
+        write_exr(scratch, _channels(arrays, names), {"comments": "See metadata.json"})
         return scratch.read_bytes()
     finally:
         scratch.unlink(missing_ok=True)
@@ -127,10 +147,12 @@ def _compressed(name: str, data: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _channels(frame: Frame, names: list[str]) -> dict[str, npt.NDArray[Any]]:
+def _channels(
+    arrays: dict[str, npt.NDArray[Any]], names: list[str]
+) -> dict[str, npt.NDArray[Any]]:
     channels = {}
     for name in names:
-        data = frame.passes[name]
+        data = arrays[name]
         if data.dtype.kind == "u":
             data = data.astype(np.uint32)
         for position, channel in enumerate(PASSES[name].exr_channels):
@@ -205,7 +227,7 @@ def remove_parts(out: Path, asset_id: str) -> None:
     ours = re.compile(re.escape(asset_id) + r"\.\d+(\.zip|\.tar|\.old)?")
     left = []
     with contextlib.suppress(OSError):  # The folder is not there, or taken away just now.
-        left = [part for part in (out / _PARTS).iterdir() if ours.fullmatch(part.name)]
+        left = [part for part in (out / PARTS).iterdir() if ours.fullmatch(part.name)]
     for part in left:
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
@@ -216,12 +238,12 @@ def remove_parts(out: Path, asset_id: str) -> None:
 def tidy_parts(out: Path) -> None:
     """Take the folder of what is not whole away, if it is empty; a run does when it ends."""
     with contextlib.suppress(OSError):
-        (out / _PARTS).rmdir()
+        (out / PARTS).rmdir()
 
 
 def _begin(out: Path, name: str, make: Callable[[Path], _Made]) -> tuple[Path, _Made]:
     """Path of a part, named after this process, and what ``make`` made there."""
-    part = out / _PARTS / name
+    part = out / PARTS / name
     for wait in (0.01, 0.1, 0.5):
         try:
             return part, _make_in(part, make)

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..assets.embedded_license import embedded_license
+from ..cameras import PROJECTIONS
 from ..files import file_sha256
-from ..frame import Bounds, Frame
+from ..frame import Bounds, Frame, FrameKey
 from ..job import RenderJob
-from ..passspec import PASSES, Pass
-from .layout import pass_file
+from ..passspec import MOVING, PASSES, Pass
+from .layout import pass_file, tracks_file
 
 __all__ = ["CONVENTIONS", "SCHEMA_VERSION", "asset_record", "source_record", "view_record"]
 
@@ -30,10 +31,17 @@ CONVENTIONS: Final = {
     "looks along -Z",
     "intrinsics": "3x3 in pixels; origin at the image's top left corner, v downwards, centre of "
     "the first pixel at (0.5, 0.5)",
-    "fov_degrees": "across the shorter side of the image",
+    "projection": "; ".join(
+        f"{name}: fx and fy are {item.focal}" for name, item in PROJECTIONS.items()
+    )
+    + "; views that say nothing are perspective",
+    "fov_degrees": "across the shorter side of the image; 0 of orthographic cameras",
     "sampling": "rgb and rgb_linear are antialiased; all other passes are sampled once, at the "
     "pixel's centre, and are valid on exactly the mask's pixels",
-    "normalization": "normalised = scale * original + translation",
+    "motion": "flow, scene flow and occlusion are of the frame that an entry of views names as its "
+    "next (forward) or previous (backward); nan, and occlusion 3, where there is none or the "
+    "surface cannot be followed there",
+    "normalization": "normalised = scale * rotation @ original + translation",
     **{spec.name: spec.convention for spec in PASSES.values() if spec.convention},
 }
 
@@ -69,8 +77,16 @@ def source_record(
     return record
 
 
-def view_record(frame: Frame, job: RenderJob) -> dict[str, Any]:
-    """One entry of ``views``."""
+def _place(key: FrameKey | None) -> dict[str, int | None] | None:
+    return None if key is None else {"view": key.view, "time": key.time}
+
+
+def view_record(frame: Frame, job: RenderJob, index: int | None = None) -> dict[str, Any]:
+    """One entry of ``views``: one view at one time, and it says both.
+
+    Args:
+        index: Its place among all entries; the view's number where each shows the same time.
+    """
     camera = frame.camera
     files = {
         PASSES[name].record_key: pass_file(frame.key, name, job.files.geometry)
@@ -78,12 +94,32 @@ def view_record(frame: Frame, job: RenderJob) -> dict[str, Any]:
     }
     horizontal, vertical = camera.fov
     box = frame.object_box
+    lights = []
+    for place, said in enumerate(frame.lights):
+        own = place if place in frame.lit_anew() else None
+        pictures = {
+            PASSES[name].record_key: pass_file(frame.key, name, None, own)
+            for name in job.pixels.passes
+            if PASSES[name].is_picture
+        }
+        lights.append({**said, **pictures})
     return {
-        "index": frame.view.index,
+        "index": frame.view.index if index is None else index,
+        "view": frame.view.index,
         **({"time": frame.time} if frame.timed else {}),
+        **({"split": frame.view.split} if frame.view.split else {}),
+        **({"eye": frame.view.eye} if frame.view.eye else {}),
+        **(
+            {"previous": _place(frame.previous), "next": _place(frame.next)}
+            if set(MOVING) & set(job.pixels.passes)
+            else {}
+        ),
+        **({} if frame.tracks is None else {"tracks": tracks_file(frame.key)}),
         **files,
+        **({"lights": lights} if lights else {}),
         "width": camera.width,
         "height": camera.height,
+        "projection": camera.projection,
         "camera_to_world": camera.camera_to_world.tolist(),
         "intrinsics": camera.intrinsics.tolist(),
         "focal_length_px": float(camera.intrinsics[0, 0]),
@@ -108,13 +144,16 @@ def asset_record(
     engine: dict[str, Any],
     passes: list[Pass],
     object_names: dict[int, str],
+    ids: dict[str, dict[str, dict[str, Any]]],
     views: list[dict[str, Any]],
     seconds: dict[str, float],
     warnings: list[str],
     version: str,
+    geometry: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The whole of ``metadata.json``, ready for :func:`json.dumps`."""
     resolved = job.resolved()
+    license_name = source.get("license")
     summary: dict[str, Counter[str]] = {}
     for view in views:
         for name, (status, _) in view["checks"].items():
@@ -144,9 +183,17 @@ def asset_record(
         "conventions": CONVENTIONS,
         "passes": {spec.name: spec.record() for spec in passes},
         "object_names": {str(index): name for index, name in object_names.items()},
+        "ids": {
+            name: {
+                number: {**what, **({"license": license_name} if "asset" in what else {})}
+                for number, what in named.items()
+            }
+            for name, named in ids.items()
+        },
         "seed": resolved.seed,
         "job": resolved.to_dict(),
         "job_fingerprint": resolved.fingerprint(),
+        **({"geometry": geometry} if geometry is not None else {}),
         "views": views,
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
         "warnings": warnings,

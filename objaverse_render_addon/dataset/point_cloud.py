@@ -199,12 +199,10 @@ def _points_of(sighting: Sighting) -> tuple[PointCloud, Array]:
         np.full(len(rows), sighting.view, np.int32),
         np.stack([columns, rows], axis=1).astype(np.int32),
     )
-    area = depth[rows, columns].astype(np.float64) ** 2
-    area /= camera.intrinsics[0, 0] * camera.intrinsics[1, 1]
+    area = camera.pixel_area(depth[rows, columns], (rows, columns))
     if "normal" in passes:
-        towards = pose[:3, 3] - points
-        towards /= np.linalg.norm(towards, axis=1, keepdims=True)
-        area /= np.maximum(np.einsum("ij,ij->i", normals, towards), _STEEPEST)
+        slope = np.einsum("ij,ij->i", normals, camera.towards(points))
+        area /= np.maximum(slope, _STEEPEST)
     return cloud, area
 
 

@@ -22,7 +22,7 @@ class Previews(FrameSink):
 
     Args:
         folder: Where the pictures go.
-        total: Number of views that will come.
+        total: Number of frames that will come.
 
     Attributes:
         newest: Path of the last view's PNG; empty where colour is not rendered.
@@ -32,6 +32,7 @@ class Previews(FrameSink):
     def __init__(self, folder: Path, asset_id: str, job: RenderJob, total: int) -> None:
         self._folder, self._asset_id, self._job = folder, asset_id, job
         self._shown = set(sheet.spread(total, _ROWS))
+        self._given = 0
         self._rows: list[list[Any]] = []
         self.newest = ""
         self.sheet = ""
@@ -44,7 +45,8 @@ class Previews(FrameSink):
             target = self._folder / f"{self._asset_id}-{name}"
             target.write_bytes(data)
             self.newest = str(target)
-        if frame.view.index in self._shown:
+        self._given += 1
+        if self._given - 1 in self._shown:
             cells = [name for name in passes if name in frame.passes]
             self._rows.append(
                 [sheet.shrink(sheet.picture_of(name, frame.passes), _CELL, name) for name in cells]

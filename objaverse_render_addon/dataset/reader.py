@@ -26,7 +26,7 @@ from typing import Any, Final, overload
 import numpy as np
 import numpy.typing as npt
 
-from ..cameras import Camera, View
+from ..cameras import PROJECTIONS, Camera, View
 from ..errors import (
     DownloadFailed,
     DuplicateAsset,
@@ -45,6 +45,7 @@ from . import exr
 from .guards import RENDER_AGAIN, parse_json, too_large
 from .images import read_exr, read_foreign_exr, read_png
 from .layout import METADATA, arrays_from_channels
+from .shape_files import StoredShape
 from .storage import AssetRef, find_assets, open_files
 
 __all__ = ["AssetReader", "AssetRef", "Dataset", "find_assets", "read_metadata"]
@@ -172,6 +173,7 @@ class AssetReader:
     ) -> None:
         self.ref = asset if isinstance(asset, AssetRef) else _only(asset, storage_options)
         self._files = open_files(self.ref)
+        self._places: dict[FrameKey, int] | None = None
         try:
             data = self._metadata_bytes()
             self.metadata = parse_json(data, f"{self.ref}: {METADATA}")
@@ -259,6 +261,14 @@ class AssetReader:
                 bool(record["bounds_exact"]),
             )
 
+    @property
+    def geometry(self) -> StoredShape | None:
+        """Files of the object's surface; ``None`` where none were asked for."""
+        if "geometry" not in self.metadata:
+            return None
+        with self._believing():
+            return StoredShape(self)
+
     def view(self, index: int) -> View:
         """Camera and pose of a view.
 
@@ -277,8 +287,12 @@ class AssetReader:
             turned = abs(float(np.linalg.det(camera_to_world[:3, :3])))
             if not (min(intrinsics[0, 0], intrinsics[1, 1]) > 0 and turned > 1e-9):
                 raise ValueError(f"view {index} has a camera that sees nothing")
-            camera = Camera(width, height, intrinsics, camera_to_world)
-            return View(record["index"], camera, record["pose"])
+            projection = record.get("projection", "perspective")
+            if projection not in PROJECTIONS:
+                raise ValueError(f"view {index} has a projection {projection!r:.40}")
+            camera = Camera(width, height, intrinsics, camera_to_world, projection)
+            split, eye = record.get("split", ""), record.get("eye", "")
+            return View(self.key(index).view, camera, record["pose"], split, eye)
 
     def key(self, index: int) -> FrameKey:
         """View and time that an entry of :attr:`views` shows.
@@ -288,10 +302,77 @@ class AssetReader:
         """
         record = self.views[index]
         with self._believing():
-            view, time = record["index"], record.get("time")
+            # Before there were times, an entry's place was its view's number.
+            view, time = record.get("view", record["index"]), record.get("time")
             if type(view) is not int or not (time is None or type(time) is int):
                 raise TypeError(f"view {view!r} at the time {time!r} is none")
             return FrameKey(view, time)
+
+    @property
+    def times(self) -> list[int]:
+        """Animation frames that there are entries of, ascending; none where the asset is still."""
+        return sorted(
+            {key.time for key in map(self.key, range(len(self))) if key.time is not None}
+        )
+
+    def place(self, view: int, time: int | None = None) -> int:
+        """Place in :attr:`views` of a view at a time.
+
+        Raises:
+            KeyError: There is none.
+        """
+        if self._places is None:
+            self._places = {self.key(index): index for index in range(len(self))}
+        return self._places[FrameKey(view, time)]
+
+    def tracks(self, index: int) -> npt.NDArray[Any] | None:
+        """Where an entry's tracked points are: (N, 6) float32, see :attr:`.Frame.tracks`.
+
+        Returns:
+            ``None`` where no points are followed.
+
+        Raises:
+            TruncatedFile: The file is not there, or something else.
+        """
+        record = self.views[index]
+        if "tracks" not in record:
+            return None
+        with self._believing():
+            count = int(self.metadata["tracks"]["count"])
+            data = array_from_npy(self._bytes_of(str(record["tracks"]), 24 * count + 1024))
+            if data.shape != (count, 6) or data.dtype != np.float32:
+                raise ValueError(f"tracks of shape {data.shape} are none")
+            return data
+
+    def places_beside(self, index: int) -> tuple[int | None, int | None]:
+        """Places of the entries that backward and forward motion of an entry lead to.
+
+        Raises:
+            TruncatedFile: The metadata name one that is not there.
+        """
+        record = self.views[index]
+        found = [record.get("previous"), record.get("next")]
+        with self._believing():
+            before, after = (
+                None if one is None else self.place(int(one["view"]), int(one["time"]))
+                for one in found
+            )
+        return before, after
+
+    def seconds(self, index: int) -> float:
+        """When an entry of :attr:`views` is, in seconds of how it plays; 0 where it is still.
+
+        Frame n is n frames after frame 0, at the file's frames per second: slow motion takes
+        longer.
+
+        Args:
+            index: Place in :attr:`views`, from 0.
+        """
+        time = self.key(index).time
+        if time is None:
+            return 0.0
+        with self._believing():
+            return time / _number(self.metadata["time"]["frame_rate"])
 
     def names(self) -> list[str]:
         """The asset's files."""
@@ -306,12 +387,23 @@ class AssetReader:
         """
         return self._bytes_of(name, _LARGEST_PICTURE * 8)
 
-    def read(self, index: int, passes: Iterable[str] | None = None) -> dict[str, npt.NDArray[Any]]:
+    def lights(self, index: int) -> list[dict[str, Any]]:
+        """What the metadata say of a view's lights, where it has several; else nothing."""
+        with self._believing():
+            found = self.views[index].get("lights", [])
+            if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+                raise TypeError("lights is no list of objects")
+            return found
+
+    def read(
+        self, index: int, passes: Iterable[str] | None = None, light: int | None = None
+    ) -> dict[str, npt.NDArray[Any]]:
         """The passes of a view, with dtypes and meaning of the metadata's ``passes``.
 
         Args:
             index: Place in :attr:`views`, from 0.
             passes: Names; all by default.
+            light: Place among :meth:`lights` whose pictures are read, instead of the view's own.
 
         Returns:
             Name to array: (H, W) or (H, W, channels), rows from top to bottom.
@@ -320,10 +412,19 @@ class AssetReader:
             TruncatedFile: A file is missing or damaged.
             UnsafeData: A file claims a size that the view cannot have.
             UnsupportedFormat: An EXR file that another program wrote has pixels of another kind.
-            MissingPass: It is not stored.
+            MissingPass: It is not stored, or there is no such light.
             MissingDependency: A file that another program wrote cannot be read in this Python.
         """
         record = self.views[index]
+        if light is not None:
+            lights = self.lights(index)
+            if not 0 <= light < len(lights):
+                raise MissingPass(
+                    f"{self.ref}, view {index} has no light {light}.",
+                    hint=f"It has {how_many(len(lights), 'light')} of its own.",
+                )
+            keys = {spec.record_key for spec in PASSES.values() if spec.is_picture}
+            record = record | {key: lights[light].get(key) for key in keys}
         size = self._size(record)
         found: dict[str, npt.NDArray[Any]] = {}
         layered: dict[str, dict[str, npt.NDArray[Any]]] = {}

@@ -1,4 +1,4 @@
-"""Turntables: an asset's views as an animation that goes once around it."""
+"""Turntables: an asset's views as an animation that goes once around it, or its own animation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .guards import believing
 from .images import composite
 from .reader import AssetReader
 
-__all__ = ["BACKGROUNDS", "FORMATS", "parse_background", "turn_order", "turntable"]
+__all__ = ["BACKGROUNDS", "FORMATS", "parse_background", "play_order", "turn_order", "turntable"]
 
 FORMATS: Final = (".webp", ".gif", ".mp4")
 BACKGROUNDS: Final = {
@@ -76,6 +76,28 @@ def turn_order(directions: npt.NDArray[Any], count: int | None = None, first: in
     return sorted((int(index) for index in chosen), key=lambda index: (from_first[index], index))
 
 
+def play_order(reader: AssetReader, view: int = 0, count: int | None = None) -> list[int]:
+    """Places in ``views`` of an animation, one frame after the other, as one view sees it.
+
+    Where a camera moves along, every frame has one view, and that is shown.
+
+    Raises:
+        InvalidJob: There is no such view.
+    """
+    keys = [reader.key(place) for place in range(len(reader))]
+    times = [key.time for key in keys if key.time is not None]
+    along = len(set(times)) == len(times)
+    shown = [place for place, key in enumerate(keys) if along or key.view == view]
+    if not shown:
+        there = sorted({key.view for key in keys})
+        raise InvalidJob(f"{reader.ref} has no view {view}; it has {there[0]} to {there[-1]}.")
+    shown.sort(key=lambda place: keys[place].time or 0)
+    total = len(shown)
+    if count is None or count >= total:
+        return shown
+    return [shown[round(i * (total - 1) / max(1, count - 1))] for i in range(count)]
+
+
 def _turn(azimuth: npt.NDArray[Any]) -> float:
     """Degrees of the circle that the azimuths cover: all but their widest gap."""
     if len(azimuth) < 2:
@@ -110,10 +132,13 @@ def turntable(
     name: str = "rgb",
     size: int | None = None,
     views: int | None = None,
-    seconds: float = 3.0,
+    seconds: float | None = None,
     background: Color | None = None,
+    view: int = 0,
 ) -> tuple[int, int, int]:
     """Write a looping animation of one pass.
+
+    Of an asset whose frames were rendered it plays those, as one view sees them.
 
     Args:
         asset: A finished asset.
@@ -121,14 +146,16 @@ def turntable(
         name: Of the pass.
         size: Longer side in pixels; the views' own where not given.
         views: At most so many.
-        seconds: Of one turn.
+        seconds: Of one turn, 3 where nothing is said; or of the whole animation, by its own frames
+            per second where nothing is said.
+        view: Whose animation is played.
         background: sRGB, 0 to 255; ``None`` is transparent, which ``.mp4`` does not have (white).
 
     Returns:
         Frames, width, height.
 
     Raises:
-        InvalidJob: The format or the pass is none.
+        InvalidJob: The format or the pass is none, or there is no such view.
         SourceNotFound: There is no finished asset, or no view in it.
         MissingDependency: Pillow, or for ``.mp4`` PyAV, is not installed.
     """
@@ -140,9 +167,16 @@ def turntable(
             raise InvalidJob(f"{asset} has no {name}.", hint=f"It has {', '.join(reader.passes)}.")
         if not reader.views:
             raise SourceNotFound(f"{asset} has no views.")
-        center = np.array(reader.bounds.center)
-        poses = np.array([record["camera_to_world"] for record in reader.views], np.float64)
-        order = turn_order(poses[:, :3, 3] - center, views)
+        if len(reader.times) > 1:
+            order = play_order(reader, view, views)
+            lasts = reader.seconds(order[-1]) - reader.seconds(order[0])
+            # The last frame is seen as long as the others.
+            lasts *= len(order) / max(1, len(order) - 1)
+        else:
+            center = np.array(reader.bounds.center)
+            poses = np.array([record["camera_to_world"] for record in reader.views], np.float64)
+            order, lasts = turn_order(poses[:, :3, 3] - center, views), 3.0
+        seconds = seconds or lasts or 3.0
         if suffix == ".mp4" and background is None:
             background = BACKGROUNDS["white"]
         pictures = _pictures(reader, order, name, size, background)

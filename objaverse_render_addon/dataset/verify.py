@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cameras import Rig, View, look_at_pose
-from ..checks import check_frame
+from ..checks import check_frame, check_groups
 from ..errors import RenderError
 from ..frame import Bounds, Check, Frame
-from ..passspec import PASSES
+from ..passspec import MOVING, PASSES
+from .agreement import agreement
 from .guards import BROKEN
 from .parallel import mapped
 from .reader import AssetReader, AssetRef
+from .shape_files import StoredShape
 
 __all__ = ["AssetVerdict", "verify_all", "verify_asset"]
 
@@ -33,7 +35,7 @@ class AssetVerdict:
     Attributes:
         asset: Where it is.
         failed: Sentences; any of them makes the asset unusable.
-        doubts: Check name to the views that raised it.
+        doubts: Check name to the entries of ``views`` that raised it.
     """
 
     asset: str
@@ -62,11 +64,15 @@ def verify_asset(
             expected = reader.metadata["render_settings"]["num_views"]
             if verdict.views != expected or not verdict.views:
                 verdict.failed.append(f"{verdict.views} of {expected} views are in the metadata")
-            for index, check in _checks(reader, on_view):
+            shape = reader.geometry
+            if shape is not None:
+                verdict.failed += shape.problems()
+            for position, check in _checks(reader, shape, on_view):
                 if check.status == "failed":
-                    verdict.failed.append(f"view {index}: {check.name} ({check.value:g})")
+                    key = reader.key(position)
+                    verdict.failed.append(f"{key}: {check.name} ({check.value:g})")
                 elif check.status == "doubt":
-                    verdict.doubts.setdefault(check.name, []).append(index)
+                    verdict.doubts.setdefault(check.name, []).append(position)
     except RenderError as error:
         verdict.failed.append(error.message)
     except (*BROKEN, OSError) as error:
@@ -90,30 +96,90 @@ def verify_all(assets: Iterable[AssetRef], jobs: int = 1) -> Iterator[AssetVerdi
 
 
 def _checks(
-    reader: AssetReader, on_view: Callable[[int, int], None] | None
+    reader: AssetReader,
+    shape: StoredShape | None,
+    on_view: Callable[[int, int], None] | None,
 ) -> Iterator[tuple[int, Check]]:
     bounds: Bounds = reader.bounds
     space = reader.metadata["passes"].get("normal", {}).get("space", "camera")
-    names = {int(index) for index in reader.metadata["object_names"]}
+    names = {"object_index": {int(index) for index in reader.metadata["object_names"]}}
+    for name, named in reader.metadata.get("ids", {}).items():
+        names[name] = {int(index) for index in named}
     recent: list[Frame] = []
     twins = _Twins()
     for position, record in enumerate(reader.views):
         view = reader.view(position)
+        if recent and recent[0].key.time != reader.key(position).time:
+            # What moved in between is witness to nothing.
+            recent = []
         arrays = reader.read(position)
         problems = list(_camera_checks(view, record))
         problems += _shape_checks(arrays, view.camera.width, view.camera.height)
         problems += _id_checks(arrays, names)
-        yield from ((view.index, check) for check in problems)
+        yield from ((position, check) for check in problems)
         if any(check.status == "failed" for check in problems):
             continue
         frame = _frame(reader, position, arrays, space)
         earlier = twins.of(position, arrays)
         again = [_frame(reader, one, reader.read(one), space) for one in earlier]
+        yield from _light_checks(reader, position, frame)
         for check in check_frame(frame, bounds, recent + again):
-            yield view.index, check
+            yield position, check
+        if shape is not None and frame.key.time == reader.key(0).time:
+            # At other times the asset has moved on.
+            yield from ((position, check) for check in shape.checks(frame, bounds))
+        for check in _motion_checks(reader, frame, position, space):
+            yield position, check
         recent[1:] = [frame]
         if on_view:
             on_view(position + 1, len(reader.views))
+
+
+def _light_checks(
+    reader: AssetReader, position: int, frame: Frame
+) -> Iterator[tuple[int, Check]]:
+    """The pictures under each of several lights; they become part of the frame."""
+    names = [name for name in reader.passes if PASSES[name].is_picture]
+    frame.lights = reader.lights(position)
+    grouped = bool(reader.metadata["job"]["lighting"].get("groups"))
+    for place in range(len(frame.lights) if names else 0):
+        arrays = reader.read(position, names, light=place)
+        camera = frame.view.camera
+        for check in _shape_checks(arrays, camera.width, camera.height):
+            yield frame.view.index, check
+        frame.relit.append(arrays)
+    if grouped and "rgb_linear" in names:
+        parts = [pictures["rgb_linear"] for pictures in frame.relit]
+        yield frame.view.index, check_groups(frame.passes["rgb_linear"], parts)
+
+
+def _motion_checks(
+    reader: AssetReader, frame: Frame, position: int, space: str
+) -> Iterator[Check]:
+    """Motion against the frames that it leads to, and that it is not another frame's."""
+    if not set(MOVING) & set(frame.passes):
+        return
+    before, after = reader.places_beside(position)
+    for which, there in (("forward", after), ("backward", before)):
+        if there is None:
+            flow = frame.passes.get(f"flow_{which}")
+            if flow is not None:
+                told = int(np.isfinite(flow[flow != 0]).sum())
+                yield Check(f"flow_leads_nowhere_{which}", "failed" if told else "ok", told)
+            continue
+        other = _frame(reader, there, reader.read(there), space)
+        yield from agreement(frame, which, other)
+        name = f"flow_{which}"
+        if name in frame.passes and name in other.passes:
+            mine, theirs = frame.passes[name], other.passes[name]
+            # To the bit, though what is seen differs: one of them was not made anew.
+            stale = bool(np.nan_to_num(mine).any()) and np.array_equal(mine, theirs)
+            moved = any(
+                shown in frame.passes
+                and not np.array_equal(frame.passes[shown], other.passes.get(shown))
+                for shown in ("depth", "position", "mask")
+            )
+            yield Check(f"{name}_is_new", "failed" if stale and moved else "ok", float(stale))
 
 
 def _frame(
@@ -125,6 +191,7 @@ def _frame(
         reader.view(position), time or 0, time is not None, arrays, tuple(box) if box else None
     )
     frame.view_dependent = bool(reader.metadata.get("materials", {}).get("view_dependent"))
+    frame.blurred = bool(reader.metadata["job"].get("time", {}).get("motion_blur"))
     frame.normal_space = "world" if space == "world" else "camera"
     return frame
 
@@ -147,12 +214,15 @@ class _Twins:
         return found - {position, position - 1, 0}
 
 
-def _id_checks(arrays: dict[str, npt.NDArray[Any]], names: set[int]) -> Iterator[Check]:
-    """Whether the metadata name every object that is seen."""
-    if "object_index" in arrays and arrays["object_index"].dtype.kind == "u":
-        unknown = set(np.unique(arrays["object_index"]).tolist()) - names - {0}
-        status: Any = "failed" if unknown else "ok"
-        yield Check("object_index_named", status, float(min(unknown, default=0)))
+def _id_checks(
+    arrays: dict[str, npt.NDArray[Any]], names: Mapping[str, set[int]]
+) -> Iterator[Check]:
+    """Whether the metadata name everything that is seen."""
+    for name, data in arrays.items():
+        if name in names and data.dtype.kind == "u":
+            unknown = set(np.unique(data).tolist()) - names[name] - {0}
+            status: Any = "failed" if unknown else "ok"
+            yield Check(f"{name}_named", status, float(min(unknown, default=0)))
 
 
 def _camera_checks(view: View, record: dict[str, Any]) -> Iterator[Check]:

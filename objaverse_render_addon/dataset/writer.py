@@ -14,8 +14,10 @@ from .. import __version__
 from ..frame import Frame, FrameSink
 from ..job import RenderJob
 from ..passspec import Pass
+from .blocks import Blocks
 from .layout import METADATA, color_files, geometry_files, new_writer, size_of
 from .metadata import asset_record, source_record, view_record
+from .shape_files import ShapeFiles
 
 __all__ = ["DatasetWriter"]
 
@@ -33,6 +35,8 @@ class DatasetWriter(FrameSink):
         facts: Gives, at the end, what the metadata say of scene and engine, by the names of
             :func:`.metadata.asset_record`.
         started: When the work on the asset began, by :func:`time.perf_counter`.
+        blocks: Where the frames of a long animation are kept until all are there.
+        shape: What files of its surface are made of; none where none are wanted.
 
     Attributes:
         doubts: Check to number of views that it was in doubt of.
@@ -53,18 +57,23 @@ class DatasetWriter(FrameSink):
         scratch: Path,
         facts: Callable[[], dict[str, Any]],
         started: float,
+        blocks: Blocks | None = None,
+        shape: ShapeFiles | None = None,
     ) -> None:
-        self._started = started
+        self._started, self._shape = started, shape
         self._asset_id, self._job, self._scratch = asset_id, job, scratch
         self._facts = facts
         self._files = new_writer(out, asset_id, job.files.layout)
         # Reading a large file once more for its checksum takes longer than a view.
         self._reader = ThreadPoolExecutor(1, "checksum")
         self._described = self._reader.submit(source_record, path, source, known)
-        self._views: list[dict[str, Any]] = []
+        self._blocks = blocks
+        self._views: list[dict[str, Any]] = list(blocks.views) if blocks is not None else []
         self._specs: list[Pass] = []
         self._write_seconds = 0.0
         self.doubts: Counter[str] = Counter()
+        for view in self._views:
+            self._count_doubts(view)
         self.final: Path | None = None
         self.source: dict[str, Any] = {}
         self.seconds: dict[str, float] = {}
@@ -73,18 +82,35 @@ class DatasetWriter(FrameSink):
         """See :class:`objaverse_render_addon.frame.FrameSink`."""
         since = time.perf_counter()
         for name, data in geometry_files(frame, self._job, self._scratch):
-            self._files.add(name, data)
+            self._keep(name, data)
         self._write_seconds += time.perf_counter() - since
+
+    def _keep(self, name: str, data: bytes) -> None:
+        (self._files if self._blocks is None else self._blocks).add(name, data)
+
+    def _count_doubts(self, view: Mapping[str, Any]) -> None:
+        checks = view["checks"].items()
+        self.doubts.update(name for name, (status, _) in checks if status == "doubt")
 
     def frame(self, frame: Frame) -> None:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""
         since = time.perf_counter()
-        self.doubts.update(check.name for check in frame.checks if check.status == "doubt")
         for name, data in color_files(frame, self._job, self._scratch):
-            self._files.add(name, data)
-        self._views.append(view_record(frame, self._job))
+            self._keep(name, data)
+        if self._shape is not None and frame.key.time == self._first(frame):
+            # At other times the asset has moved on.
+            self._shape.look(frame)
+        record = view_record(frame, self._job, len(self._views))
+        self._views.append(record)
+        self._count_doubts(record)
+        if self._blocks is not None:
+            self._blocks.frame(record)
         self._specs = [frame.spec(name) for name in self._job.pixels.passes]
         self._write_seconds += time.perf_counter() - since
+
+    def _first(self, frame: Frame) -> int | None:
+        """Time of the asset's first view."""
+        return self._views[0].get("time") if self._views else frame.key.time
 
     def close(self) -> None:
         """Write the metadata and put the asset under its final name.
@@ -92,7 +118,19 @@ class DatasetWriter(FrameSink):
         Raises:
             OutputNotWritable, DiskFull: It cannot be written; nothing is left of it.
         """
+        for name, data in self._blocks.files() if self._blocks is not None else ():
+            self._files.add(name, data)
         facts = self._facts()
+        for name, data in facts.pop("files").items():
+            self._files.add(name, data)
+        if self._shape is not None:
+            since = time.perf_counter()
+            for name, data in self._shape.files():
+                self._files.add(name, data)
+            facts["seconds"]["geometry_files"] = (
+                facts["seconds"].get("geometry_files", 0.0) + time.perf_counter() - since
+            )
+            facts["geometry"] = self._shape.record()
         self.source = self._described.result()
         self._reader.shutdown()
         self.seconds = {**facts.pop("seconds"), "write": self._write_seconds}
@@ -110,9 +148,11 @@ class DatasetWriter(FrameSink):
         text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False)
         self._files.add(METADATA, text.encode())
         self.final = self._files.commit()
+        if self._blocks is not None:
+            self._blocks.remove()
 
     def abort(self) -> None:
-        """See :class:`objaverse_render_addon.frame.FrameSink`."""
+        """See :class:`objaverse_render_addon.frame.FrameSink`; blocks of frames stay."""
         self._files.abort()
         self._reader.shutdown(wait=False, cancel_futures=True)
 

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidJob
-from ..passspec import DEFAULT_PASSES, PASS_NAMES
+from ..passspec import DEFAULT_PASSES, MOVING, PASS_NAMES, STILL_PASSES
 from .convert import check, check_fields, read, to_toml
 from .earlier import EARLIER_SECTIONS, current_form
 from .fingerprint import differences, fingerprint_of
-from .patterns import HALF_EXTENT, PATTERNS, PatternDefaults
+from .patterns import HALF_EXTENT, PATTERNS, WHOLE_SPHERE, PatternDefaults
 from .recipes import RECIPES, Recipe, recipe_named
-from .rules import AssetRules, CameraRules, EngineSettings, Files, Lighting, Pixels
+from .rules import AssetRules, CameraRules, EngineSettings, Files, Lighting, Pixels, TimeRules
 from .settings import JobField, Setting, fields_of, section, setting
 
 __all__ = [
@@ -36,6 +36,8 @@ __all__ = [
     "PASS_NAMES",
     "PATTERNS",
     "RECIPES",
+    "STILL_PASSES",
+    "WHOLE_SPHERE",
     "AssetRules",
     "CameraRules",
     "EngineSettings",
@@ -47,6 +49,7 @@ __all__ = [
     "Recipe",
     "RenderJob",
     "Setting",
+    "TimeRules",
     "current_form",
     "differences",
     "job_fields",
@@ -66,6 +69,7 @@ class RenderJob:
         0, "start of every random draw; the same seed, the same data", low=0, high=2**63 - 1
     )
     asset: AssetRules = section(AssetRules, "what goes in")
+    time: TimeRules = section(TimeRules, "time")
     lighting: Lighting = section(Lighting, "light")
     cameras: CameraRules = section(CameraRules, "cameras")
     engine: EngineSettings = section(EngineSettings, "engine")
@@ -74,12 +78,48 @@ class RenderJob:
 
     def __post_init__(self) -> None:
         check_fields(self, "")
+        check(
+            self.time.frames is None or self.asset.frame is None,
+            f"asset.frame {self.asset.frame} is one still, but time.frames {self.time.frames} are "
+            "asked for.",
+            "Give --frame or --frames.",
+        )
+        check(
+            self.time.frames is None or not self.files.geometry_files,
+            f"files.geometry_files {','.join(self.files.geometry_files)} are of one still, but "
+            f"time.frames {self.time.frames} are asked for.",
+            "Render the shape with --frame N.",
+        )
+        moving = [name for name in self.pixels.passes if name in MOVING]
+        check(
+            not moving or self.time.frames is not None,
+            f"pixels.passes has {', '.join(moving)}, but there are no frames between which "
+            "something moves.",
+            "Add --frames all.",
+        )
         if self.engine.engine == "workbench":
             check(
                 self.lighting.mode != "hdri",
                 "engine.engine workbench knows no image lighting.",
                 "Use --engine cycles or eevee.",
             )
+        if self.lighting.groups:
+            check(
+                self.engine.engine == "cycles" and "rgb_linear" in self.pixels.passes,
+                "lighting.groups are Cycles' and add up in linear light alone.",
+                "Use --engine cycles, and --passes with rgb_linear.",
+            )
+        check(
+            self.engine.engine != "workbench" or self.lighting.mode != "file",
+            "engine.engine workbench knows no lights of a file.",
+            "Use --engine cycles or eevee.",
+        )
+        check(
+            self.cameras.projection in ("perspective", "orthographic")
+            or self.engine.engine == "cycles",
+            f"engine.engine {self.engine.engine} knows no {self.cameras.projection}.",
+            "Use --engine cycles.",
+        )
 
     def resolved(self) -> RenderJob:
         """The same job with the defaults of its camera pattern and layout filled in."""
@@ -91,17 +131,23 @@ class RenderJob:
         low, high = cameras.elevation or defaults.elevation
         if cameras.only_northern_hemisphere:
             low = max(low, 0.0)
+        # A camera that moves along has a place for every frame, and the file says how many.
+        views = None if self.time.views_per_frame == "one" else (defaults.views or None)
         radius = cameras.radius or (defaults.radius[0] * unit, defaults.radius[1] * unit)
+        ortho = cameras.ortho
+        if ortho is None and cameras.projection == "orthographic":
+            ortho = WHOLE_SPHERE * HALF_EXTENT[normalize]
         return dataclasses.replace(
             self,
             asset=dataclasses.replace(asset, normalize=normalize),
             cameras=dataclasses.replace(
                 cameras,
-                views=cameras.views if cameras.views is not None else (defaults.views or None),
+                views=cameras.views if cameras.views is not None else views,
                 radius=radius,
                 elevation=(low, high),
                 fov=cameras.fov or defaults.fov,
                 framing=cameras.framing or defaults.framing,
+                ortho=ortho,
             ),
             files=dataclasses.replace(
                 files, geometry=files.geometry or ("npz" if compressed else "npy")

@@ -19,7 +19,9 @@ __all__ = ["differences", "fingerprint_of", "pose_files"]
 
 _MACHINE: Final = ("engine.device", "engine.threads", "asset.witness")
 """How fast and how sure, not what."""
-_NAMED: Final = (("lighting", "hdri"), ("cameras", "file"))
+_NAMED: Final = (
+    ("lighting", "hdri"), ("lighting", "lights"), ("cameras", "file"), ("pixels", "class_table"),
+)  # fmt: skip
 _SPLITS: Final = ("train", "val", "test")
 
 
@@ -36,10 +38,13 @@ def fingerprint_of(job: dict[str, Any], without: Iterable[str] = ()) -> str:
     for path in {*_MACHINE, *without}:
         section, _, name = path.rpartition(".")
         del (job[section] if section else job)[name]
-    data = earlier_form(job)
+        if section and not job[section]:
+            # Of a section that came later nothing is left, as if it had not come.
+            del job[section]
     for section, key in _NAMED:
-        if data[section][key] is not None:
-            data[section] = {**data[section], key: _content(data[section][key])}
+        if job[section].get(key) is not None:
+            job[section] = {**job[section], key: _content(job[section][key])}
+    data = earlier_form(job)
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
@@ -48,7 +53,9 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
     lines: list[str] = []
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
+        if isinstance(before, dict) or isinstance(after, dict):
+            # A section that one of them knows nothing of says nothing.
+            before, after = (part if isinstance(part, dict) else {} for part in (before, after))
             lines += differences(before, after, f"{prefix}{key}.")
         elif before != after:
             lines.append(f"{prefix}{key}: {before} -> {after}")
@@ -60,6 +67,13 @@ def _content(path: str) -> str:
     digest = hashlib.sha256()
     try:
         if Path(path).is_dir():
+            images = sorted(
+                file for file in Path(path).iterdir() if file.suffix.lower() in (".hdr", ".exr")
+            )
+            for file in images:
+                digest.update(f"{file.name}\0{file_sha256(file)}\0".encode())
+            if images:
+                return digest.hexdigest()
             for file in pose_files(path):
                 digest.update(f"{file.relative_to(path)}\0".encode() + file.read_bytes())
             return digest.hexdigest()

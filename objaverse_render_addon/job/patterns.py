@@ -8,10 +8,13 @@ from typing import Final
 
 from .choices import Framing, Normalization
 
-__all__ = ["HALF_EXTENT", "PATTERNS", "PatternDefaults"]
+__all__ = ["HALF_EXTENT", "PATTERNS", "WHOLE_SPHERE", "PatternDefaults"]
 
-HALF_EXTENT: Final[dict[str, float]] = {"cube": 1.0, "unit-cube": 0.5, "sphere": 1.0, "none": 1.0}
-"""Half the longest edge (for ``sphere`` the radius) of the asset after normalisation. With
+HALF_EXTENT: Final[dict[str, float]] = {
+    "cube": 1.0, "unit-cube": 0.5, "sphere": 1.0, "none": 1.0, "diagonal": 0.5,
+}  # fmt: skip
+"""Half the longest edge (for ``sphere`` the radius, for ``diagonal`` half the box's diagonal) of
+the asset after normalisation. With
 ``none`` the rig itself is scaled, so that a radius counts in half longest edges there too."""
 
 
@@ -33,6 +36,8 @@ class PatternDefaults:
     about: str
     numbered: bool = False
     """Trainers know the views by their numbers: there are no more of them than ``views``."""
+    given: bool = False
+    """Poses and lenses come with a file, and are taken as they are."""
 
 
 # 2 atan(16 / 35): a 35 mm lens on a 32 mm sensor, as the Objaverse scripts set it. Rounded, so
@@ -40,6 +45,8 @@ class PatternDefaults:
 _OBJAVERSE_FOV = round(math.degrees(2 * math.atan(16 / 35)), 4)
 # The distance from which the sphere around a full [-1, 1] cube fills a 45 degree view.
 _WHOLE_CUBE = (4.53, 4.53)
+WHOLE_SPHERE: Final = 3.54
+"""What an orthographic lens takes in for the sphere around a full [-1, 1] cube, with a margin."""
 
 PATTERNS: Final[dict[str, PatternDefaults]] = {
     "gs-lrm": PatternDefaults(
@@ -155,6 +162,17 @@ PATTERNS: Final[dict[str, PatternDefaults]] = {
         about="the rig of G-buffer Objaverse: two rings, the top and the bottom",
         numbered=True,
     ),
+    "six-around": PatternDefaults(
+        views=6,
+        radius=(1.8, 1.8),
+        elevation=(0.0, 0.0),
+        fov=(40.0, 40.0),
+        normalize="unit-cube",
+        framing="allow",
+        drawn=False,
+        about="front, front right, right, back, left and front left at one height",
+        numbered=True,
+    ),
     "file": PatternDefaults(
         views=0,
         radius=(0.0, 0.0),
@@ -164,5 +182,17 @@ PATTERNS: Final[dict[str, PatternDefaults]] = {
         framing="allow",
         drawn=False,
         about="poses from a transforms.json or a TOML file",
+        given=True,
+    ),
+    "scene": PatternDefaults(
+        views=0,
+        radius=(0.0, 0.0),
+        elevation=(-90.0, 90.0),
+        fov=(0.0, 0.0),
+        normalize="none",
+        framing="allow",
+        drawn=False,
+        about="the cameras of the file itself, as they move",
+        given=True,
     ),
 }

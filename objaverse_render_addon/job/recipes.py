@@ -18,7 +18,7 @@ __all__ = ["FROM_PATTERN", "RECIPES", "SHARED", "Recipe", "recipe_named"]
 
 FROM_PATTERN: Final = (
     "asset.normalize", "cameras.views", "cameras.radius", "cameras.elevation", "cameras.fov",
-    "cameras.framing", "cameras.file",
+    "cameras.framing", "cameras.file", "cameras.ortho",
 )  # fmt: skip
 """What a recipe that does not say them leaves to its camera pattern."""
 
@@ -28,11 +28,17 @@ SHARED: Final[dict[str, Any]] = {
     "asset.uncolored": "neutral",
     "lighting.mode": "white",
     "lighting.hdri": None,
+    "lighting.per_view": None,
+    "lighting.lights": None,
+    "lighting.groups": False,
     "lighting.strength": 1.0,
     "lighting.background": None,
     "cameras.only_northern_hemisphere": False,
     "cameras.shift": (0.0, 0.0),
     "cameras.pixel_aspect": 1.0,
+    "cameras.projection": "perspective",
+    "cameras.stereo": None,
+    "cameras.test_views": 0,
     "engine.engine": "cycles",
     "engine.samples": 64,
     "engine.denoise": True,
@@ -135,6 +141,21 @@ RECIPES: Final[dict[str, Recipe]] = {
     "g-objaverse": _recipe(
         "G-Objaverse", "g-objaverse", "G-Objaverse's rig: 40 views with material", "g-objaverse",
         pixels__passes=("rgb", "depth", "normal", "mask", "albedo", "roughness_metallic"),
+    ),
+    "wonder3d": _recipe(
+        "Wonder3D", "wonder3d", "Wonder3D: six orthographic sides with normals", "six-around",
+        asset__normalize="diagonal", cameras__projection="orthographic", cameras__ortho=1.35,
+        cameras__radius=(2.0, 2.0), pixels__passes=("rgb", "normal", "mask"),
+    ),
+    "era3d": _recipe(
+        "Era3D", "wonder3d", "Era3D's targets: Wonder3D's six orthographic sides", "six-around",
+        asset__normalize="diagonal", cameras__projection="orthographic", cameras__ortho=1.35,
+        cameras__radius=(2.0, 2.0), pixels__passes=("rgb", "normal", "mask"),
+    ),
+    "mv-adapter": _recipe(
+        "MV-Adapter", "webdataset", "MV-Adapter: six orthographic sides, 1.1 wide", "six-around",
+        cameras__projection="orthographic", cameras__ortho=1.1,
+        pixels__resolution=(768, 768), pixels__passes=("rgb", "normal", "mask", "position"),
     ),
     "objaverse-xl": _recipe(
         "Objaverse-XL", "objaverse-xl", "the scripts of Objaverse-XL: 12 random views, four suns",

@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from ..errors import InvalidJob
 from ..passspec import DEFAULT_PASSES, PASS_NAMES
+from ..timeline import frame_range
 from .choices import (
+    GEOMETRY_FILES,
+    Axis,
+    ClassSource,
     DeviceName,
     EngineName,
     Framing,
     GeometryFormat,
     Layout,
+    LeavingPolicy,
     LightingMode,
     MissingPartPolicy,
     MissingTexturePolicy,
     Normalization,
     NormalSpace,
     Pattern,
+    ProjectionName,
+    StillPolicy,
+    TestPattern,
     UncoloredPolicy,
+    ViewsPerFrame,
     WitnessMode,
 )
 from .convert import check, check_fields, suggest
 from .patterns import PATTERNS
 from .settings import setting
 
-__all__ = ["AssetRules", "CameraRules", "EngineSettings", "Files", "Lighting", "Pixels"]
+__all__ = [
+    "AssetRules", "CameraRules", "EngineSettings", "Files", "Lighting", "Pixels", "TimeRules",
+]  # fmt: skip
+
+
+# Where -Y goes when Z is brought upwards from that axis the short way.
+_FRONTS: Final = {"Z": "-Y", "-Z": "Y", "Y": "Z", "-Y": "-Z", "X": "-Y", "-X": "-Y"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +51,22 @@ class AssetRules:
     normalize: Normalization | None = setting(
         None,
         "box or sphere that the asset fills before it is rendered, centred on the origin; cube is "
-        "[-1, 1]³",
+        "[-1, 1]³, diagonal a box whose diagonal is 1",
         unset="the camera pattern's own",
+    )
+    up: Axis = setting(
+        "Z",
+        "axis of the asset, as it was imported, that is turned upwards",
+        label="Up Axis",
+        younger=True,
+    )
+    front: Axis | None = setting(
+        None,
+        "axis of the asset, as it was imported, that is turned to the front, which ring and orbit "
+        "see first",
+        unset="where a turn of -Y goes with up",
+        label="Front Axis",
+        younger=True,
     )
     frame: int | None = setting(
         None,
@@ -66,6 +96,110 @@ class AssetRules:
 
     def __post_init__(self) -> None:
         check_fields(self, "asset.")
+        check(
+            self.front is None or self.front[-1] != self.up[-1],
+            f"asset.front {self.front} lies along asset.up {self.up}.",
+            "Give two different axes.",
+        )
+
+    @property
+    def axes(self) -> tuple[str, str]:
+        """Up and front, where nothing is open: each axis with its sign."""
+        return self.up, self.front or _FRONTS[self.up]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeRules:
+    """Which moments of an animation are rendered. Without ``frames`` the asset stands still, at
+    ``asset.frame``.
+
+    Frames are whole numbers as the user counts; :mod:`objaverse_render_addon.timeline` says which
+    moment of the file each shows.
+    """
+
+    frames: str | None = setting(
+        None,
+        "animation frames that are rendered: all of the file's, one N, or A:B or A:B:STEP with "
+        "both ends",
+        unset="the asset stands still",
+        form="frames",
+        younger=True,
+        label="Frames",
+        name="frames",
+    )
+    action: str | None = setting(
+        None,
+        "name of the action that is played, or all: each of the file's, one after the other",
+        unset="as saved",
+        form="action",
+        younger=True,
+    )
+    scale: float = setting(
+        1.0,
+        "how many times slower it plays: at 4 there are four frames for each of the file's",
+        flag="--time-scale",
+        low=1e-3,
+        high=1e3,
+        usual=10.0,
+        younger=True,
+        label="Slow Motion",
+        name="time_scale",
+    )
+    views_per_frame: ViewsPerFrame = setting(
+        "all",
+        "whether every frame is seen from all views at the same time, or from one each in turn, so "
+        "that the camera moves along",
+        younger=True,
+    )
+    motion_blur: bool = setting(
+        False, "blur what moves in RGB, never in other passes", younger=True
+    )
+    shutter: float = setting(
+        0.5,
+        "how long the shutter is open for motion blur, in frames, around the frame",
+        low=0,
+        open_low=True,
+        high=100,
+        usual=2.0,
+        younger=True,
+    )
+    still: StillPolicy = setting(
+        "doubt",
+        "what becomes of an asset whose frames all show the same: it is rendered and says so, or "
+        "it fails",
+        flag="--still",
+        younger=True,
+        label="Nothing Moves",
+    )
+    leaving: LeavingPolicy = setting(
+        "doubt",
+        "what becomes of an asset that is out of every view at some frame: it is rendered and says "
+        "so, or it fails",
+        younger=True,
+        label="Leaves the Picture",
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self, "time.")
+        if self.frames is not None:
+            text = "".join(self.frames.split())
+            try:
+                frame_range(text)
+            except ValueError as error:
+                raise InvalidJob(
+                    f"time.frames {self.frames!r} {error}.",
+                    hint="--frames all, --frames 12, --frames 1:48 or --frames 1:48:4.",
+                ) from error
+            object.__setattr__(self, "frames", text)
+            return
+        check(self.action != "all", "time.action all plays actions, but no frames are asked for.",
+              "Add --frames all.")  # fmt: skip
+        for name, default in (("scale", 1.0), ("views_per_frame", "all"), ("motion_blur", False)):
+            check(
+                getattr(self, name) == default,
+                f"time.{name} is given, but no frames are asked for.",
+                "Add --frames all.",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +207,8 @@ class Lighting:
     """Light and background.
 
     Of the modes, ``white`` is uniform white from everywhere, ``xl`` the four seeded suns of the
-    Objaverse-XL scripts, ``hdri`` an equirectangular image, ``keep`` the file's own.
+    Objaverse-XL scripts, ``hdri`` an equirectangular image, or a folder of them, ``keep`` the
+    file's own, ``file`` the lights of a file, a picture for each.
     """
 
     mode: LightingMode = setting(
@@ -86,7 +221,8 @@ class Lighting:
     )
     hdri: str | None = setting(
         None,
-        "equirectangular .hdr or .exr image; implies the lighting hdri",
+        "equirectangular .hdr or .exr image, or a folder of them, from which each view draws its "
+        "own; implies the lighting hdri",
         unset="no image",
         form="path",
         label="HDRI",
@@ -98,6 +234,35 @@ class Lighting:
         low=0,
         usual=5.0,
         name="light_strength",
+    )
+    per_view: int | None = setting(
+        None,
+        "images that each view draws from the folder, and turns, a picture for each",
+        unset="one",
+        flag="--hdri-per-view",
+        low=1,
+        high=1000,
+        usual=8,
+        label="HDRIs per View",
+        name="hdri_per_view",
+        younger=True,
+    )
+    lights: str | None = setting(
+        None,
+        "TOML or JSON file of lights, each of which gives every view a picture; implies the "
+        "lighting file",
+        unset="none",
+        form="path",
+        younger=True,
+    )
+    groups: bool = setting(
+        False,
+        "let all lights of the file shine at once, and write each one's part, as a light group of "
+        "Cycles",
+        flag="--light-groups",
+        label="Light Groups",
+        name="light_groups",
+        younger=True,
     )
     background: tuple[float, float, float] | None = setting(
         None,
@@ -123,6 +288,21 @@ class Lighting:
                 f"lighting.hdri is given, but the lighting is {self.mode}.",
                 "Use --lighting hdri.",
             )
+        check(
+            (self.mode == "file") == (self.lights is not None),
+            f"lighting.lights is {self.lights or 'not given'}, but the lighting is {self.mode}.",
+            "Give --lights FILE.",
+        )
+        check(
+            self.per_view is None or self.mode == "hdri",
+            "lighting.per_view counts images of a folder, but the lighting is not hdri.",
+            "Give --hdri FOLDER.",
+        )
+        check(
+            not self.groups or self.mode == "file",
+            "lighting.groups are of the lights of a file.",
+            "Give --lights FILE.",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,9 +349,45 @@ class CameraRules:
         unset="the pattern's own",
         form="range",
         low=0.5,
-        high=170,
+        high=360,
         unit="degrees",
         label="Field of View",
+    )
+    projection: ProjectionName = setting(
+        "perspective",
+        "kind of lens: perspective, parallel rays, equirectangular all around, or equidistant "
+        "fisheye",
+        younger=True,
+    )
+    ortho: float | None = setting(
+        None,
+        "scene units that parallel rays take in across the picture's shorter side; implies the "
+        "projection orthographic",
+        unset="the sphere around the normalised asset",
+        low=0,
+        open_low=True,
+        high=1e6,
+        usual=10.0,
+        label="Orthographic Scale",
+        younger=True,
+    )
+    stereo: float | None = setting(
+        None,
+        "scene units between the two cameras of a rectified pair, in place of one camera",
+        unset="one camera",
+        low=0,
+        open_low=True,
+        high=1e6,
+        usual=1.0,
+        label="Stereo Baseline",
+        younger=True,
+    )
+    test_views: int = setting(
+        0, "number of views that are held out for tests, beside the others", low=0, high=100_000,
+        usual=256, younger=True,
+    )  # fmt: skip
+    test_cameras: TestPattern = setting(
+        "orbit", "from where the held-out views are taken, between the others", younger=True
     )
     framing: Framing | None = setting(
         None,
@@ -191,6 +407,14 @@ class CameraRules:
         label="Camera File",
         name="camera_file",
     )
+    scene_cameras: str | None = setting(
+        None,
+        "names of the file's own cameras that are taken, separated by commas; implies the cameras "
+        "scene",
+        unset="all of them",
+        form="action",
+        younger=True,
+    )
     pixel_aspect: float = setting(
         1.0, "height of a pixel over its width", low=0.05, high=20
     )
@@ -204,11 +428,17 @@ class CameraRules:
 
     def __post_init__(self) -> None:
         # What a resolved job has of them, the file decides.
-        check_fields(self, "cameras.", ("radius", "fov") if self.pattern == "file" else ())
+        given = PATTERNS[self.pattern].given if self.pattern in PATTERNS else False
+        check_fields(self, "cameras.", ("radius", "fov") if given else ())
         check(self.turns != 0, "cameras.turns 0 makes no orbit.")
-        if self.pattern == "file":
-            self._check_file()
-        else:
+        check(
+            self.scene_cameras is None or self.pattern == "scene",
+            f"cameras.scene_cameras is given, but the pattern is {self.pattern}.",
+            "Use --cameras scene.",
+        )
+        if given:
+            self._check_given()
+        if self.pattern != "file":
             check(
                 self.file is None,
                 f"cameras.file is given, but the pattern is {self.pattern}.",
@@ -228,6 +458,7 @@ class CameraRules:
                 "cameras.only_northern_hemisphere is set, but cube-faces looks from below too.",
                 "Use ring or fibonacci for the northern hemisphere.",
             )
+        self._check_lens()
         defaults = PATTERNS[self.pattern]
         if defaults.numbered:
             check(
@@ -239,12 +470,6 @@ class CameraRules:
                 not self.only_northern_hemisphere,
                 f"cameras.only_northern_hemisphere is set, but {self.pattern} looks from below.",
                 "Use ring or fibonacci for the northern hemisphere.",
-            )
-        if self.pattern == "ring" and self.elevation is not None:
-            check(
-                self.elevation[0] == self.elevation[1],
-                "cameras.elevation of a ring is one number, not a range.",
-                "Use orbit to climb, or give one number.",
             )
         framing = self.framing or PATTERNS[self.pattern].framing
         if framing == "resample":
@@ -267,28 +492,57 @@ class CameraRules:
                 "cameras.elevation below the horizon leaves nothing of the northern hemisphere.",
             )
 
-    def _check_file(self) -> None:
+    def _check_lens(self) -> None:
         check(
-            bool(self.file), "cameras.file has no path, but the pattern is file.",
+            self.ortho is None or self.projection == "orthographic",
+            f"cameras.ortho is given, but the projection is {self.projection}.",
+            "Use --projection orthographic.",
+        )
+        if self.projection == "perspective" and self.fov is not None:
+            check(
+                self.fov[1] <= 170,
+                f"cameras.fov {self.fov[1]:g} is more than the 170 degrees of a perspective lens.",
+                "Use --projection fisheye.",
+            )
+        check(
+            self.stereo is None or self.projection == "perspective",
+            f"cameras.stereo: a rectified pair is perspective, not {self.projection}.",
+        )
+        if self.projection == "panorama":
+            check(
+                self.shift == (0.0, 0.0) and self.pixel_aspect == 1.0,
+                "cameras.shift and cameras.pixel_aspect: a panorama is all around, with its "
+                "middle in the middle.",
+            )
+
+    def _check_given(self) -> None:
+        check(
+            bool(self.file) or self.pattern != "file",
+            "cameras.file has no path, but the pattern is file.",
             "Give --camera-file PATH.",
         )
         check(
             self.framing in (None, "allow"),
-            f"cameras.framing {self.framing}: poses from a file are taken as they are.",
+            f"cameras.framing {self.framing}: poses of the cameras {self.pattern} are taken as "
+            "they are.",
         )
         # What a resolved job holds is no wish of the user's.
         unused = {
-            "radius": PATTERNS["file"].radius,
-            "elevation": PATTERNS["file"].elevation,
-            "fov": PATTERNS["file"].fov,
+            "radius": PATTERNS[self.pattern].radius,
+            "elevation": PATTERNS[self.pattern].elevation,
+            "fov": PATTERNS[self.pattern].fov,
             "only_northern_hemisphere": False,
             "pixel_aspect": 1.0,
             "shift": (0.0, 0.0),
+            "projection": "perspective",
+            "ortho": None,
+            "stereo": None,
+            "test_views": 0,
         }
         for name, default in unused.items():
             check(
                 getattr(self, name) in (None, default),
-                f"cameras.{name} is given, but the file of poses decides it.",
+                f"cameras.{name} is given, but the cameras {self.pattern} decide it.",
             )
 
 
@@ -326,24 +580,63 @@ class Pixels:
         (512, 512), "width and height", form="size", low=4, high=16384, unit="pixels"
     )
     passes: tuple[str, ...] = setting(
-        DEFAULT_PASSES, "what is written for each view", form="names"
+        DEFAULT_PASSES, "what is written for each view", form="names", among=PASS_NAMES
     )
     normal_space: NormalSpace = setting("camera", "axes of the normal pass")
+    tracks: int = setting(
+        0,
+        "points of the surface that are followed through all frames and views: where each is, in "
+        "pixels and in space, and whether it is seen",
+        low=0,
+        high=100_000,
+        usual=4096,
+        younger=True,
+        label="Tracked Points",
+    )
+    classes: ClassSource = setting(
+        "name",
+        "where the classes of semantic_index come from: objects' names without .001, their "
+        "collections, a custom property, or a table of names",
+        younger=True,
+    )
+    class_property: str = setting(
+        "category_id", "custom property that says an object's class", younger=True
+    )
+    class_table: str | None = setting(
+        None,
+        "CSV or JSON of name patterns and their classes; implies the classes table",
+        unset="none",
+        form="path",
+        younger=True,
+    )
 
     def __post_init__(self) -> None:
         check_fields(self, "pixels.")
+        if self.classes == "table":
+            check(
+                bool(self.class_table),
+                "pixels.class_table has no table, but the classes are those of a table.",
+                "Give --class-table PATH.",
+            )
+        else:
+            check(
+                self.class_table is None,
+                f"pixels.class_table is given, but the classes come from {self.classes}.",
+                "Use --classes table.",
+            )
         check(
             bool(self.passes), "pixels.passes is empty.", f"Choose from {', '.join(PASS_NAMES)}."
         )
-        for name in self.passes:
-            if name not in PASS_NAMES:
-                raise InvalidJob(
-                    f"pixels.passes cannot have {name!r}.", hint=suggest(name, PASS_NAMES)
-                )
-        check(len(set(self.passes)) == len(self.passes), "pixels.passes has one of them twice.")
-        # A set in all but its type: another order is no other job.
-        ordered = tuple(name for name in PASS_NAMES if name in self.passes)
-        object.__setattr__(self, "passes", ordered)
+        object.__setattr__(self, "passes", _ordered("pixels.passes", self.passes, PASS_NAMES))
+
+
+def _ordered(path: str, names: tuple[str, ...], among: tuple[str, ...]) -> tuple[str, ...]:
+    """A set in all but its type: another order is no other job."""
+    for name in names:
+        if name not in among:
+            raise InvalidJob(f"{path} cannot have {name!r}.", hint=suggest(name, among))
+    check(len(set(names)) == len(names), f"{path} has one of them twice.")
+    return tuple(name for name in among if name in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -360,13 +653,37 @@ class Files:
         "files of depth, normal, mask and the other geometry: an array per pass, plain or "
         "compressed, or a multilayer EXR per view",
         unset="npz for tar and webdataset, otherwise npy",
-        label="Geometry Files",
+        label="Pass Files",
     )
     layout: Layout = setting(
         "zip",
         "how an asset's files are kept together: zip, tar or folder per asset, or WebDataset "
         "shards",
     )
+    rig: bool = setting(
+        False,
+        "skeletons at every frame and the meshes' weights, in rig.npz beside the pictures",
+        younger=True,
+    )
+    geometry_files: tuple[str, ...] = setting(
+        (),
+        "files of the asset's surface beside its pictures, from what is rendered: its triangles "
+        "as PLY and GLB, points on it, voxels, signed distances",
+        form="names",
+        among=GEOMETRY_FILES,
+        younger=True,
+    )
+    geometry_points: int = setting(
+        100_000,
+        "points drawn on the surface by area, at most as many on its sharp edges, and samples of "
+        "signed distance",
+        low=100,
+        high=10_000_000,
+        usual=1_000_000,
+        younger=True,
+    )
 
     def __post_init__(self) -> None:
         check_fields(self, "files.")
+        files = _ordered("files.geometry_files", self.geometry_files, GEOMETRY_FILES)
+        object.__setattr__(self, "geometry_files", files)

@@ -16,7 +16,7 @@ __all__ = ["JobField", "Setting", "fields_of", "section", "setting"]
 
 _T = TypeVar("_T")
 
-Form = Literal["", "range", "pair", "size", "color", "names", "path"]
+Form = Literal["", "range", "pair", "size", "color", "names", "path", "frames", "action"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,8 @@ class Setting:
         flag: Of the command line; the field's name where nothing is said.
         form: How it is typed and shown, where the type alone does not say: ``range`` low and high,
             ``pair`` along x and y, ``size`` width and height in pixels, ``color`` sRGB in 0..1,
-            ``names`` some of a list, ``path`` of a file.
+            ``names`` some of a list, ``path`` of a file, ``frames`` of an animation, ``action`` a
+            name of one.
         low: Smallest number.
         high: Largest number.
         open_low: ``low`` itself is too small.
@@ -37,6 +38,7 @@ class Setting:
         unit: Of the numbers; ``degrees``, ``pixels``, ``share``.
         label: In the panel; the field's name where nothing is said.
         name: The panel's property; the field's name where nothing is said.
+        among: Of ``names``, those that there are, in their order.
         younger: It came when there were datasets already. At its default it is no part of a
             fingerprint, and metadata need not have it: data of before are the same.
     """
@@ -52,6 +54,7 @@ class Setting:
     unit: Literal["", "degrees", "pixels", "share"] = ""
     label: str = ""
     name: str = ""
+    among: tuple[str, ...] = ()
     younger: bool = False
 
 

@@ -17,7 +17,7 @@ import bpy
 
 from ..errors import Interrupted, RenderError
 from .reports import fail
-from .widgets import progress, redraw
+from .widgets import clear_status_bar, progress, redraw
 
 __all__ = [
     "BackgroundOperator",
@@ -81,6 +81,7 @@ def end(context: bpy.types.Context, kind: str) -> None:
         operator, job = _running.pop(kind)
         operator.ended(context, job)
         redraw()
+        clear_status_bar()
 
 
 def end_all(context: bpy.types.Context) -> None:

@@ -52,6 +52,8 @@ def property_of(path: str, **own: Any) -> Any:
         return EnumProperty(items=items(path), **words)
     if said.form == "path":
         return StringProperty(subtype="FILE_PATH", **words | {"options": RELATIVE})
+    if kind is str:
+        return StringProperty(**words)
     if kind is bool:
         return BoolProperty(**words)
     words = _limits(field) | words

@@ -10,7 +10,7 @@ from typing import Any, Final
 import bpy
 
 from ..errors import InvalidJob, RenderError
-from ..job import PASS_NAMES, PATTERNS, RenderJob, job_fields
+from ..job import PATTERNS, RenderJob, job_fields
 from .derived import OF_JOB
 from .properties import OBJAVERSE_PG_settings
 
@@ -18,13 +18,17 @@ __all__ = ["FIELDS", "JOB_PROPERTIES", "from_job", "to_job"]
 
 _SETTINGS: Final = {path: job_fields()[path] for path in OF_JOB}
 
+_SWITCHED: Final = (
+    "asset.frame", "asset.front", "cameras.ortho", "cameras.stereo", "lighting.per_view",
+)  # fmt: skip
 # Property to field of the job, where a value means the same in both. What is a range, a pair or
 # behind a switch is dealt with one by one below.
 FIELDS: Final = {
     field.setting.name: path
     for path, field in _SETTINGS.items()
-    if not field.setting.form and path != "asset.frame"
+    if not field.setting.form and path not in _SWITCHED
 }
+_LISTS: Final = [path for path, field in _SETTINGS.items() if field.setting.form == "names"]
 _PATHS: Final = {field.setting.name: path for path, field in _SETTINGS.items()}
 
 # Where things come from and go to, and what the viewport shows.
@@ -40,19 +44,23 @@ JOB_PROPERTIES: Final = tuple(
 def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
     """Job fields by dotted path."""
     values: dict[str, Any] = {path: getattr(settings, name) for name, path in FIELDS.items()}
-    names = [name for name in PASS_NAMES if name in settings.passes]
-    if settings.pattern == "file":
+    given = PATTERNS[settings.pattern].given
+    if given:
         # Poses and lenses are the file's.
         values["cameras.framing"] = None
         values["cameras.views"] = settings.file_views or None
-        values["cameras.file"] = bpy.path.abspath(settings.camera_file)
+        if settings.pattern == "file":
+            values["cameras.file"] = bpy.path.abspath(settings.camera_file)
+        else:
+            values["cameras.scene_cameras"] = settings.scene_cameras.strip() or None
     else:
-        low, high = settings.elevation
-        if settings.pattern == "ring":
-            high = low
         values["cameras.radius"] = _tidy(settings.radius)
-        values["cameras.elevation"] = _tidy((low, high))
+        values["cameras.elevation"] = _tidy(settings.elevation)
         values["cameras.fov"] = _tidy(settings.fov)
+        if settings.projection == "orthographic":
+            values["cameras.ortho"] = _round(settings.ortho)
+        if settings.use_stereo:
+            values["cameras.stereo"] = _round(settings.stereo)
         if settings.pattern == "cube-faces":
             values["cameras.views"] = None
             values["cameras.elevation"] = None
@@ -66,17 +74,41 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
         if _SETTINGS[path].kind is float:
             values[path] = _round(values[path])
     values["cameras.shift"] = _tidy(settings.shift)
-    if settings.pattern == "file":
+    if given:
         values["cameras.shift"], values["cameras.pixel_aspect"] = (0.0, 0.0), 1.0
         values["cameras.only_northern_hemisphere"] = False
-    values["asset.frame"] = settings.frame if settings.use_frame else None
+        values["cameras.projection"], values["cameras.test_views"] = "perspective", 0
+    values["asset.front"] = settings.front if settings.use_front else None
+    values["time.frames"] = settings.frames.strip() or None
+    values["time.action"] = settings.action.strip() or None
+    if not settings.frames.strip():
+        # Slow motion and the like are of frames.
+        values |= {path: _SETTINGS[path].default for path in _OF_FRAMES}
+    moving = bool(values["time.frames"])
+    values["asset.frame"] = settings.frame if settings.use_frame and not moving else None
+    if moving and settings.views_per_frame == "one" and not given:
+        # A place for every frame; the file says how many there are.
+        values["cameras.views"] = None
     hdri = settings.lighting == "hdri"
     values["lighting.hdri"] = bpy.path.abspath(settings.hdri) if hdri else None
+    several = hdri and settings.hdri_per_view > 1
+    values["lighting.per_view"] = settings.hdri_per_view if several else None
+    of_file = settings.lighting == "file"
+    values["lighting.lights"] = bpy.path.abspath(settings.lights) if of_file else None
+    values["lighting.groups"] = of_file and settings.light_groups
+    table = settings.classes == "table"
+    values["pixels.class_table"] = bpy.path.abspath(settings.class_table) if table else None
     background = _tidy(settings.background) if settings.use_background else None
     values["lighting.background"] = background
     values["pixels.resolution"] = [settings.resolution_x, settings.resolution_y]
-    values["pixels.passes"] = names
+    for path in _LISTS:
+        said = _SETTINGS[path].setting
+        chosen = getattr(settings, said.name)
+        values[path] = [name for name in said.among if name in chosen]
     return values
+
+
+_OF_FRAMES: Final = ("time.scale", "time.views_per_frame", "time.motion_blur")
 
 
 def _round(value: float) -> float:
@@ -151,7 +183,8 @@ def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
         section, _, field = path.rpartition(".")
         values[name] = data[section][field] if section else data[field]
     values |= {"frame": job.asset.frame, "background": job.lighting.background}
-    if cameras.pattern == "file":
+    values |= {"ortho": cameras.ortho, "stereo": cameras.stereo, "front": job.asset.front}
+    if PATTERNS[cameras.pattern].given:
         values |= {"views": None, "file_views": cameras.views or 0}
     else:
         values |= {name: getattr(cameras, name) for name in ("radius", "elevation", "fov")}
@@ -159,12 +192,23 @@ def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
     values |= {
         "shift": cameras.shift,
         "camera_file": cameras.file or "",
+        "scene_cameras": cameras.scene_cameras or "",
+        "frames": job.time.frames or "",
+        "action": job.time.action or "",
         "use_frame": job.asset.frame is not None,
+        "use_front": job.asset.front is not None,
+        "use_stereo": cameras.stereo is not None,
         "hdri": job.lighting.hdri or "",
+        "hdri_per_view": job.lighting.per_view or 1,
+        "lights": job.lighting.lights or "",
+        "class_table": job.pixels.class_table or "",
         "use_background": job.lighting.background is not None,
         "resolution_x": job.pixels.resolution[0],
         "resolution_y": job.pixels.resolution[1],
-        "passes": set(job.pixels.passes),
+        **{
+            field.setting.name: set(data[path.split(".")[0]][path.split(".")[1]])
+            for path, field in ((path, _SETTINGS[path]) for path in _LISTS)
+        },
     }
     for name, value in values.items():
         _check_fits(settings, name, value)

@@ -11,6 +11,7 @@ from .derived import property_of
 
 __all__ = ["ADDON", "get", "register", "unregister"]
 
+_NICE: Final = 10
 ADDON: Final = (__package__ or "").removesuffix(".ui")
 """The name that Blender knows the add-on by; as an extension it is longer than the package's."""
 
@@ -72,6 +73,8 @@ def options(context: bpy.types.Context) -> dict[str, Any]:
     values: dict[str, Any] = {
         "blender": bpy.app.binary_path or None,
         "online": bpy.app.online_access,
+        # The window is somebody's; without one the machine is the render's.
+        "nice": 0 if bpy.app.background else _NICE,
     }
     preferences = get(context)
     if preferences is not None:

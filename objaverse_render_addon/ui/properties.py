@@ -13,7 +13,7 @@ from typing import Any, Final
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, PointerProperty, StringProperty
 
-from ..job import HALF_EXTENT, PATTERNS, RenderJob
+from ..job import HALF_EXTENT, PATTERNS, WHOLE_SPHERE, RenderJob
 from .choices import items
 from .derived import OF_JOB, RELATIVE, properties_of
 
@@ -31,7 +31,7 @@ def _changed(_: OBJAVERSE_PG_settings, context: bpy.types.Context) -> None:
 
 def _take_pattern_defaults(self: OBJAVERSE_PG_settings, context: bpy.types.Context) -> None:
     """A new pattern starts with its own ranges, as it does on the command line."""
-    if self.pattern == "file":
+    if PATTERNS[self.pattern].given:
         _changed(self, context)
         return
     job = RenderJob.from_dict(
@@ -61,7 +61,7 @@ def _defaults(name: str) -> frozenset[Any]:
     found = set()
     for pattern in PATTERNS:
         for normalize in HALF_EXTENT:
-            if pattern != "file":
+            if not PATTERNS[pattern].given:
                 fields = {"cameras": {"pattern": pattern}, "asset": {"normalize": normalize}}
                 value = getattr(RenderJob.from_dict(fields).resolved().cameras, name)
                 found.add(_plain(value) or 1)
@@ -95,7 +95,8 @@ def _keep_order(name: str) -> Callable[[OBJAVERSE_PG_settings, bpy.types.Context
 
 def _keep_current_view(self: OBJAVERSE_PG_settings, context: bpy.types.Context) -> None:
     """A view that is no longer there cannot be the current one."""
-    self.current_view = min(self.current_view, self.views - 1)
+    eyes = 2 if self.use_stereo else 1
+    self.current_view = min(self.current_view, eyes * (self.views + self.test_views) - 1)
     _changed(self, context)
 
 
@@ -145,6 +146,14 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
     use_background: _Bool(
         name="Background", description="Fill the background with a colour instead of transparency"
     )
+    use_front: _Bool(
+        name="Set Front",
+        description="Turn an axis of the asset to the front, other than goes with what is up",
+    )
+    use_stereo: _Bool(
+        name="Stereo Pair",
+        description="Two cameras side by side for each view, the left one first",
+    )
     output_dir: _String(
         name="Output Folder",
         description="Folder that finished assets go to; // is relative to the saved file",
@@ -173,12 +182,17 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
 # What is the job's, its fields describe. Here is what only the panel knows.
 _OWN: Final[dict[str, dict[str, Any]]] = {
     "asset.frame": {"default": 1},
+    "asset.front": {"default": "-Y"},
+    "lighting.per_view": {"default": 1},
     "lighting.background": {"default": (1.0, 1.0, 1.0)},
     "cameras.pattern": {"update": _take_pattern_defaults},
     "cameras.views": {"update": _keep_current_view},
+    "cameras.test_views": {"update": _keep_current_view},
     "cameras.radius": {"update": _keep_order("radius")},
     "cameras.elevation": {"update": _keep_order("elevation")},
     "cameras.fov": {"update": _keep_order("fov")},
+    "cameras.ortho": {"default": WHOLE_SPHERE},
+    "cameras.stereo": {"default": 0.1},
 }
 
 

@@ -8,7 +8,18 @@ from typing import Any, ClassVar
 
 import bpy
 
-__all__ = ["Panel", "allow_online", "areas", "columns", "progress", "redraw", "text", "warnings"]
+__all__ = [
+    "Panel",
+    "allow_online",
+    "areas",
+    "clear_status_bar",
+    "columns",
+    "overlapped",
+    "progress",
+    "redraw",
+    "text",
+    "warnings",
+]
 
 
 class Panel:
@@ -76,7 +87,27 @@ def areas(*kinds: str) -> Iterator[Any]:
                 yield area
 
 
+def overlapped(context: bpy.types.Context, area: bpy.types.Area) -> tuple[int, int]:
+    """Pixels of a viewport that toolbar (left) and sidebar (right) lie over.
+
+    None, where the user has set them to stand beside it.
+    """
+    if not context.preferences.system.use_region_overlap:
+        return 0, 0
+    left, right = (
+        sum(region.width for region in area.regions if region.type == kind and region.width > 1)
+        for kind in ("TOOLS", "UI")
+    )
+    return left, right
+
+
 def redraw() -> None:
-    """Draw panels, viewports, pictures and the status bar anew."""
+    """Draw panels, viewports and pictures anew."""
     for area in areas("VIEW_3D", "IMAGE_EDITOR"):
         area.tag_redraw()
+
+
+def clear_status_bar() -> None:
+    """Draw the status bar anew, which is no screen's area: what ended would stay in it."""
+    for window in bpy.context.window_manager.windows:
+        window.workspace.status_text_set(None)

@@ -16,14 +16,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..cameras.bounding import outermost
-from ..frame import Bounds, Check, Frame, mask_of
+from ..frame import Bounds, Check, Frame
 from . import gltf, meshes
-from .surface import NotRead, Surface
+from .held import HeldSurface
+from .surface import NotRead
 
-__all__ = ["Witness"]
-
-Array = npt.NDArray[Any]
+__all__ = ["HeldSurface", "Witness"]
 
 _READERS: Final = {
     "glb": gltf.read, "gltf": gltf.read, "obj": meshes.read_obj, "ply": meshes.read_ply,
@@ -31,16 +29,6 @@ _READERS: Final = {
 }  # fmt: skip
 _MOST: Final = 256 << 20
 """Bytes of a file that is read."""
-_LOOKED_FOR: Final = 1_000
-"""Points of the file that are looked for in a view: shares to within a percent or two."""
-_FILLING: Final = 60_000
-"""Points that fill the cells; some three for each cell that a simple surface goes through."""
-_VERTICES: Final = 30_000
-_CELLS: Final = 24
-"""Along the longest edge of the object."""
-_FEW: Final = 32
-_THICK: Final = 4
-"""Pixels that an object has to be thick in a picture, front and back together, on average."""
 
 
 class Witness:
@@ -51,13 +39,16 @@ class Witness:
         scale: Of the normalisation.
         translation: (3,) of the normalisation.
         seed: Of the choice of points.
+        rotation: (3, 3) of the normalisation.
     """
 
     def __init__(
-        self, path: Path, kind: str, scale: float, translation: tuple[float, ...], seed: int
+        self, path: Path, kind: str, scale: float, translation: tuple[float, ...], seed: int,
+        rotation: npt.NDArray[np.float64] | None = None,
     ) -> None:
         self._path, self._kind, self._seed = path, kind, seed
-        self._scale, self._translation = scale, np.array(translation)
+        self._linear = scale * (np.eye(3) if rotation is None else rotation)
+        self._translation = np.array(translation)
         self.not_read = ""
 
     @property
@@ -77,47 +68,15 @@ class Witness:
         return max(0, self._geometry.faces - imported) if self._geometry is not None else 0
 
     def checks(self, frame: Frame, bounds: Bounds) -> list[Check]:
-        """Hold a view against the file: none of the checks where it was not read.
+        """Hold a view against the file; see :meth:`.HeldSurface.checks`.
 
-        - ``witness_box``: pixels between the boxes of the file's projected geometry and of what
-          was rendered.
-        - ``witness_missing``: share of the file's surface that nothing is drawn for, and nothing
-          before it, anywhere near.
-        - ``witness_extra``: share of the seen surface that the file has nothing near.
+        None of the checks where it was not read.
         """
-        geometry, depth = self._geometry, frame.passes.get("depth")
-        mask = mask_of(frame.passes, exact=True)
-        if geometry is None or depth is None or mask is None:
-            return []
-        found: list[Check] = []
-        uv, z = frame.camera.project(geometry.hull)
-        if frame.object_box is None or not (z > 1e-6).all():
-            size = float(max(mask.shape))
-        else:
-            box = np.array([*uv.min(axis=0), *uv.max(axis=0)])
-            size = float(max(box[2] - box[0], box[3] - box[1]))
-            gap = float(np.abs(box - np.array(frame.object_box)).max())
-            found.append(
-                _graded("witness_box", gap, gap > 2 + 0.02 * size,
-                        bounds.exact and gap > 3 + 0.2 * size)
-            )  # fmt: skip
-        share = _missing(geometry, frame, np.where(mask, depth, np.inf), size, bounds)
-        if share is not None:
-            found.append(
-                _graded("witness_missing", share, share > 0.02, bounds.exact and share > 0.2)
-            )
-        if mask.any():
-            at = np.nonzero(mask)
-            step = max(1, len(at[0]) // 2_000) | 1
-            points = frame.camera.unproject(depth, (at[0][::step], at[1][::step]))
-            extra = float(np.mean(~geometry.near(points)))
-            found.append(
-                _graded("witness_extra", extra, extra > 0.02, bounds.exact and extra > 0.2)
-            )
-        return found
+        geometry = self._geometry
+        return [] if geometry is None else geometry.checks(frame, bounds, "witness")
 
     @cached_property
-    def _geometry(self) -> _Geometry | None:
+    def _geometry(self) -> HeldSurface | None:
         try:
             reader = _READERS.get(self._kind)
             if reader is None:
@@ -125,7 +84,7 @@ class Witness:
             if self._path.stat().st_size > _MOST:
                 raise NotRead("large")
             surface = reader(self._path)
-            return _Geometry(surface, self._scale, self._translation, self._seed)
+            return HeldSurface(surface, self._linear, self._translation, self._seed)
         except NotRead as why:
             self.not_read = str(why)
         except (
@@ -135,103 +94,3 @@ class Witness:
             # What is wrong with the file is the importer's to say.
             self.not_read = f"not understood: {type(error).__name__}"
         return None
-
-
-class _Geometry:
-    """A file's surface in normalised units, as points and as cells of space."""
-
-    def __init__(
-        self, surface: Surface, scale: float, translation: Array, seed: int
-    ) -> None:
-        corners = surface.corners * scale + translation
-        self.faces, self.triangles = surface.faces, len(corners)
-        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        areas = np.linalg.norm(normals, axis=1)
-        random = np.random.default_rng(seed)
-        vertices = corners.reshape(-1, 3)
-        if len(vertices) > _VERTICES:
-            # Of a dense mesh some vertices will do, with those that stick out.
-            some = random.integers(len(vertices), size=_VERTICES)
-            vertices = np.concatenate([vertices[some], outermost(vertices, 6)])
-        self.hull = outermost(vertices, 128)
-        total = float(areas.sum())
-        if not total > 0:
-            raise NotRead("no area")
-        chosen = random.choice(len(corners), _FILLING, p=areas / total)
-        first, second = np.sqrt(random.random(_FILLING)), random.random(_FILLING)
-        weights = np.stack([1 - first, first * (1 - second), first * second], axis=1)
-        points = np.einsum("ij,ijk->ik", weights, corners[chosen])
-        self.points = points[:_LOOKED_FOR]
-        few = chosen[:_LOOKED_FOR]
-        self.may_vanish, self.one_sided = surface.may_vanish[few], surface.one_sided[few]
-        self.normals = normals[few] / areas[few, None]
-        # Each point stands for as much of the surface.
-        self.area = total / 2 / _LOOKED_FOR
-        self._low: Array = self.hull.min(axis=0)
-        self._edge = max(float(np.max(self.hull.max(axis=0) - self._low)) / _CELLS, 1e-12)
-        filled: Array = np.zeros((_CELLS + 5,) * 3, dtype=bool)
-        filled[tuple(self._cell(np.concatenate([points, vertices])).T)] = True
-        for axis in range(3):
-            filled = filled | np.roll(filled, 1, axis) | np.roll(filled, -1, axis)
-        self._filled = filled
-
-    def _cell(self, points: Array) -> Array:
-        # Two more on each side: what is beyond falls into the outermost, which stays empty.
-        cells = np.floor((points - self._low) / self._edge) + 2
-        return np.asarray(np.clip(np.nan_to_num(cells), 0, _CELLS + 4), dtype=np.int64)
-
-    def near(self, points: Array) -> Array:
-        """(N,) whether the file has something within a cell or two of points (N, 3)."""
-        return np.asarray(self._filled[tuple(self._cell(points).T)])
-
-
-def _missing(
-    geometry: _Geometry, frame: Frame, depth: Array, size: float, bounds: Bounds
-) -> float | None:
-    """Share of points that should be seen and that nothing is drawn at or before.
-
-    Args:
-        depth: (H, W) infinite where nothing is.
-        size: Of the object, pixels.
-
-    Returns:
-        ``None`` where too little is in frame and sure to be drawn.
-    """
-    camera = frame.camera
-    uv, z = camera.project(geometry.points)
-    towards = camera.camera_to_world[:3, 3] - geometry.points
-    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
-    slope = np.einsum("ij,ij->i", towards, geometry.normals)
-    with np.errstate(invalid="ignore"):
-        expected = (
-            (z > 1e-6)
-            & (uv[:, 0] >= 0) & (uv[:, 1] >= 0)
-            & (uv[:, 0] < camera.width) & (uv[:, 1] < camera.height)
-            & ~geometry.may_vanish
-            & ((slope > 0) | ~geometry.one_sided)
-        )  # fmt: skip
-    if expected.sum() < _FEW:
-        return None
-    # What is seen edge-on may lie between the pixels' centres: a point counts by what it covers.
-    focal = float(camera.intrinsics[0, 0])
-    pixels = geometry.area * np.abs(slope[expected]) * (focal / z[expected]) ** 2
-    if pixels.sum() < _THICK * size:
-        return None
-    # Wires thinner than a pixel are drawn here and there only, so a neighbourhood counts.
-    block = max(2, round(0.02 * size))
-    height, width = depth.shape
-    rows, columns = -(-height // block), -(-width // block)
-    padded = np.full((rows * block, columns * block), np.inf, dtype=np.float64)
-    padded[:height, :width] = depth
-    nearest = np.full((rows + 2, columns + 2), np.inf)
-    nearest[1:-1, 1:-1] = padded.reshape(rows, block, columns, block).min(axis=(1, 3))
-    column, row = (uv[expected] // block).astype(np.int64).T
-    around = np.min(
-        [nearest[row + down, column + right] for down in range(3) for right in range(3)], axis=0
-    )
-    lost = around > z[expected] + 0.02 * bounds.radius
-    return float(pixels[lost].sum() / pixels.sum())
-
-
-def _graded(name: str, value: float, doubt: bool, failed: bool) -> Check:
-    return Check(name, "failed" if failed else "doubt" if doubt else "ok", round(value, 6))

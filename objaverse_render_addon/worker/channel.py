@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from .protocol import Buffer, Message, Unknown, decode, encode
+from .protocol import RING, Buffer, Message, Unknown, decode, encode
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,15 +70,30 @@ class Sender:
             self._stream.flush()
 
 
-def read_messages(stream: IO[bytes]) -> Iterator[Received]:
-    """Everything that comes, until the stream ends or is cut off within an array."""
-    while line := stream.readline():
+def read_messages(stream: IO[bytes], longest: int = -1) -> Iterator[Received]:
+    """Everything that comes, until the stream ends or is cut off within an array.
+
+    Args:
+        longest: Bytes of a line of a peer that is not trusted: it may say no more at once, nothing
+            but messages, and send no arrays.
+
+    Raises:
+        ValueError: The peer does not keep to that.
+    """
+    while line := stream.readline(longest):
+        if longest >= 0 and not line.endswith(b"\n"):
+            raise ValueError("a message is too long, or cut off")
         found = decode(line.decode(errors="replace"))
         if found is None:
+            if longest >= 0:
+                raise ValueError("that is no message")
             continue
         request, message = found
+        buffers: Sequence[Buffer] = getattr(message, "buffers", ())
+        if longest >= 0 and buffers:
+            raise ValueError("arrays are not taken")
         payloads: dict[str, bytes] = {}
-        for buffer in getattr(message, "buffers", ()):
+        for buffer in buffers:
             if buffer.file:
                 continue
             data = _read_payload(stream)
@@ -130,10 +145,13 @@ def store_arrays(arrays: Mapping[str, npt.NDArray[Any]], path: Path) -> list[Buf
     return buffers
 
 
-def arrays_of(received: Received) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of a message, without a copy, writable where they came in a file.
+def arrays_of(received: Received, shown: Any = None) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a message, without a copy, writable where they came in a file or the ring.
 
     The file is removed; its memory is given back when the last of the arrays is.
+
+    Args:
+        shown: Bytes of the ring's slot that the message names (:meth:`.ring.Ring.take`).
 
     Raises:
         ValueError: They are not of the size that the message says.
@@ -143,9 +161,15 @@ def arrays_of(received: Received) -> dict[str, npt.NDArray[Any]]:
 
     arrays: dict[str, Any] = {}
     mapped: dict[str, np.memmap[Any, Any]] = {}
+    whole: npt.NDArray[np.uint8] | None = None
     for buffer in getattr(received.message, "buffers", ()):
         shape = tuple(buffer.shape)
-        if buffer.file:
+        if buffer.file == RING:
+            if whole is None:
+                whole = np.asarray(shown)
+            data = whole[buffer.offset : buffer.offset + buffer.size]
+            arrays[buffer.name] = data.view(buffer.dtype).reshape(shape)
+        elif buffer.file:
             if buffer.file not in mapped:
                 mapped[buffer.file] = np.memmap(buffer.file, np.uint8, "c")
             data = mapped[buffer.file][buffer.offset : buffer.offset + buffer.size]

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import importlib
 import os
 import platform
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..dataset import metadata
-from ..dataset.previews import Previews
+from ..dataset.blocks import FRAMES, Blocks
 from ..dataset.writer import DatasetWriter
-from ..errors import UnknownRequest
+from ..errors import AccessRefused, Interrupted, InvalidEdit, StaleFrame, UnknownRequest
+from ..files import file_sha256
 from ..frame import Frame, FrameSink, Tee
 from ..job import RenderJob
+from ..stage_edits import Place, SetLight, SetTime, Show
 from .channel import described, store_arrays
 from .confine import STANDS
 from .protocol import (
+    MODULES,
+    NO_STATE,
     Answer,
+    Call,
+    Change,
+    Changed,
     Close,
     Closed,
     Describe,
@@ -28,17 +38,22 @@ from .protocol import (
     Done,
     FrameDone,
     FrameReady,
+    Inspect,
     Open,
     Opened,
+    Refine,
     Render,
     RenderAsset,
     Rendered,
     Set,
     Stage,
 )
+from .ring import DESCRIPTOR, RingWriter
+from .shots import decode_shot
 
 if TYPE_CHECKING:
     from ..blender.session import Session
+    from ..dataset.previews import Previews
 
 __all__ = ["HANDLERS", "Turn", "Worker", "blenders_folder"]
 
@@ -66,6 +81,7 @@ class Worker:
         self.scratch = scratch
         self.session: Session | None = None
         self.session_id = 0
+        self.ring = RingWriter(int(os.environ[DESCRIPTOR])) if DESCRIPTOR in os.environ else None
         self._sinks: list[FrameSink] = []
         self._sent = 0
 
@@ -113,28 +129,39 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
         session = _open(worker, request, turn)
 
         def facts() -> dict[str, Any]:
-            found = session.facts()
+            files = session.files()
+            found = {**session.facts(), "files": files}
             found["engine"]["sandbox"] = os.environ.get(STANDS, "")
             return found
 
+        shots = session.shots()
+        total = len(shots)
+        blocks = None
+        if job.time.frames is not None and total > FRAMES:
+            made_of = (session.made_of, job.fingerprint(), file_sha256(Path(request.path)), total)
+            blocks = Blocks(Path(request.out), request.asset_id, repr(made_of), total)
+        earlier = blocks.views if blocks is not None else []
         # However the work was split up, the same data are the same files: the job as asked for.
         writer = DatasetWriter(
             Path(request.out), request.asset_id, job,
             path=Path(request.path), source=request.source, known=request.provenance,
-            scratch=worker.scratch, facts=facts, started=started,
+            scratch=worker.scratch, facts=facts, started=started, blocks=blocks,
+            shape=session.shape,
         )  # fmt: skip
         worker.using(writer)
         sinks: list[FrameSink] = [writer]
-        total = len(session.views)
         previews = None
         if request.previews:
+            from ..dataset.previews import Previews
+
             previews = Previews(Path(request.previews), request.asset_id, job, total)
             sinks.append(previews)
-        sinks.append(_Told(request.asset_id, total, previews, turn))
+        sinks.append(_Told(request.asset_id, len(earlier), total, previews, turn))
         turn.send(Stage(request.asset_id, "render"))
         pipeline.deliver(
-            session.renderer, session.shots(), Tee(*sinks), useful=True, canceled=turn.canceled
-        )
+            session.renderer, shots[len(earlier) :], Tee(*sinks), useful=True,
+            canceled=turn.canceled, earlier=earlier,
+        )  # fmt: skip
         worker.close(writer)
         if previews is not None:
             previews.close()
@@ -157,23 +184,29 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
 class _Told(FrameSink):
     """A sink that says what was done with a frame."""
 
-    def __init__(self, asset_id: str, total: int, previews: Previews | None, turn: Turn) -> None:
+    def __init__(
+        self, asset_id: str, given: int, total: int, previews: Previews | None, turn: Turn
+    ) -> None:
         self._asset_id, self._total, self._previews, self._turn = asset_id, total, previews, turn
+        self._given = given
 
-    def frame(self, frame: Frame) -> None:
+    def frame(self, _: Frame) -> None:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""
         newest = self._previews.newest if self._previews is not None else ""
-        self._turn.send(FrameDone(self._asset_id, frame.view.index, self._total, newest))
+        self._turn.send(FrameDone(self._asset_id, self._given, self._total, newest))
+        self._given += 1
 
 
 def open_scene(worker: Worker, request: Open, turn: Turn) -> Answer:
     """Hold a scene open for what comes."""
     try:
         session = _open(worker, request, turn)
+        found = session.editor.apply(request.edits)
+        session.state = request.state
     except BaseException:
         _close(worker)
         raise
-    return _opened(session, turn.number)
+    return replace(_opened(session, turn.number), found=found)
 
 
 def set_values(worker: Worker, request: Set, _: Turn) -> Answer:
@@ -183,41 +216,143 @@ def set_values(worker: Worker, request: Set, _: Turn) -> Answer:
     return _opened(session, request.session)
 
 
+def change(worker: Worker, request: Change, _: Turn) -> Answer:
+    """Change what is on the stage."""
+    session = worker.opened(request.session)
+    # Until all is done, in none that has a number.
+    before, session.state = session.state, NO_STATE
+    try:
+        if request.values:
+            session.set(request.values)
+        found = session.editor.apply(request.edits)
+    except InvalidEdit:
+        if len(request.edits) == 1 and not request.values:
+            session.state = before  # It was refused, and nothing was done.
+        raise
+    session.state = request.state
+    light = not request.values and all(edit.get("edit") in _LIGHT for edit in request.edits)
+    if light:
+        return Changed(request.session, request.state, found)
+    return Changed(
+        request.session, request.state, found, session.warnings, _plain(session.facts())
+    )
+
+
+_LIGHT: Final = frozenset((Place.edit, Show.edit, SetLight.edit, SetTime.edit))
+"""Edits that change no facts; they come by the hundred a second."""
+
+
 def render(worker: Worker, request: Render, turn: Turn) -> Answer:
     """Render views of the open scene and send their arrays."""
     from ..blender import pipeline
 
     session = worker.opened(request.session)
-    shots = session.shots(request.views)
-    pipeline.deliver(
-        session.renderer, shots, _Sent(worker, session.job, request.inline, turn),
-        canceled=turn.canceled,
-    )  # fmt: skip
+    if request.state is not None and request.state != session.state:
+        raise StaleFrame(
+            f"The scene is in state {session.state}, and {request.state} was asked for."
+        )
+    if request.shots is not None:
+        shots = [decode_shot(shot) for shot in request.shots]
+    else:
+        shots = session.shots(request.views)
+    sink = _Sent(worker, session, request, turn)
+    if request.lane == "raster":
+        session.raster.deliver(shots, sink, turn.canceled)
+    elif request.lane == "exact":
+        pipeline.deliver(session.renderer, shots, sink, canceled=turn.canceled)
+    else:
+        raise UnknownRequest(f"There is no lane {request.lane!r}.", hint="exact or raster.")
     return Rendered(len(shots))
+
+
+def refine(worker: Worker, request: Refine, turn: Turn) -> Answer:
+    """Render a piece of a shot, and send what there is of it."""
+    session, shot = worker.opened(request.session), decode_shot(request.shot)
+    if request.count:
+        session.refining.add(shot, request.first, request.count)
+    if request.give:
+        frame = session.refining.frame() if request.count else session.refining.draft(shot)
+        arrays = {
+            name: frame.passes[name] for name in session.job.pixels.passes if name in frame.passes
+        }
+        lane = session.lane_record("exact" if request.count else "raster")
+        record = metadata.view_record(frame, session.job)
+        ready = FrameReady(frame.view.index, record, [], session.state, lane)
+        _send_arrays(worker, turn, ready, arrays, inline=request.inline)
+    return Rendered(int(request.give))
+
+
+def _send_arrays(
+    worker: Worker, turn: Turn, ready: FrameReady, arrays: dict[str, Any], *, inline: bool
+) -> None:
+    """Send a frame, its arrays behind it or in a file in memory."""
+    payloads: Sequence[memoryview] = ()
+    if inline:
+        import numpy as np
+
+        buffers = described(arrays)
+        payloads = [
+            np.ascontiguousarray(array, dtype=buffer.dtype).data.cast("B")
+            for buffer, array in zip(buffers, arrays.values(), strict=True)
+        ]
+    else:
+        buffers = store_arrays(arrays, worker.next_file())
+    turn.send(replace(ready, buffers=buffers), payloads)
 
 
 class _Sent(FrameSink):
     """A sink that sends frames to whoever asked."""
 
-    def __init__(self, worker: Worker, job: RenderJob, inline: bool, turn: Turn) -> None:
-        self._worker, self._job, self._inline, self._turn = worker, job, inline, turn
+    def __init__(self, worker: Worker, session: Session, request: Render, turn: Turn) -> None:
+        self._worker, self._session, self._turn = worker, session, turn
+        self._job, self._request, self._state = session.job, request, session.state
 
     def frame(self, frame: Frame) -> None:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""
         arrays = {name: frame.passes[name] for name in self._job.pixels.passes}
-        record = metadata.view_record(frame, self._job)
-        payloads: Sequence[memoryview] = ()
-        if self._inline:
-            import numpy as np
+        for place in frame.lit_anew():
+            arrays |= {f"{name}@{place}": data for name, data in frame.relit[place].items()}
+        ready = FrameReady(
+            frame.view.index, metadata.view_record(frame, self._job), [], self._state,
+            self._session.lane_record(self._request.lane),
+        )  # fmt: skip
+        slots, ring = self._request.slots, self._worker.ring
+        if slots is not None and ring is not None:
+            put = ring.write(arrays, slots, self._turn.canceled)
+            if put is not None:
+                buffers, slot, generation = put
+                ready = replace(ready, buffers=buffers, slot=slot, generation=generation)
+                self._turn.send(ready)
+                return
+            if self._turn.canceled():
+                raise Interrupted("Cancelled.")
+        _send_arrays(self._worker, self._turn, ready, arrays, inline=self._request.inline)
 
-            buffers = described(arrays)
-            payloads = [
-                np.ascontiguousarray(array, dtype=buffer.dtype).data.cast("B")
-                for buffer, array in zip(buffers, arrays.values(), strict=True)
-            ]
-        else:
-            buffers = store_arrays(arrays, self._worker.next_file())
-        self._turn.send(FrameReady(frame.view.index, record, buffers), payloads)
+
+def inspect(worker: Worker, request: Inspect, _: Turn) -> Answer:
+    """What is on the stage."""
+    return Described(_plain(worker.opened(request.session).editor.inspect()))
+
+
+def call(worker: Worker, request: Call, __: Turn) -> Answer:
+    """Call a function of a module that was allowed when this process was started."""
+    session = worker.opened(request.session)
+    module, _, name = request.function.rpartition(".")
+    allowed = [one for one in os.environ.get(MODULES, "").split(",") if one]
+    if module not in allowed or not name.isidentifier() or name.startswith("_"):
+        raise AccessRefused(
+            f"{request.function} may not be called here.",
+            hint=f"Allowed are functions of {', '.join(allowed)}." if allowed else
+            "No module is allowed; whoever starts the workers can allow some by name.",
+        )  # fmt: skip
+    function = getattr(importlib.import_module(module), name, None)
+    if not callable(function):
+        raise UnknownRequest(f"{module} has no function {name}.")
+    session.state = NO_STATE
+    result = function(session, **request.arguments)
+    session.changed(geometry=True, unknown=True)
+    session.state = request.state
+    return Described({"result": _plain(result)})
 
 
 def close(worker: Worker, request: Close, _: Turn) -> Answer:
@@ -253,6 +388,10 @@ HANDLERS: Final[dict[type, Callable[[Worker, Any, Turn], Answer]]] = {
     Open: open_scene,
     Set: set_values,
     Render: render,
+    Refine: refine,
+    Change: change,
+    Inspect: inspect,
+    Call: call,
     Close: close,
     Describe: describe,
 }
@@ -266,7 +405,7 @@ def _open(worker: Worker, request: RenderAsset | Open, turn: Turn) -> Session:
     if not job.engine.threads and request.threads:
         job = job.with_values({"engine.threads": request.threads})
     worker.session = Session(
-        Path(request.path), request.asset_id, job, worker.scratch,
+        Path(request.path) if request.path else None, request.asset_id, job, worker.scratch,
         lambda name: turn.send(Stage(request.asset_id, name)), request.folders,
     )  # fmt: skip
     worker.session_id = turn.number
@@ -274,8 +413,19 @@ def _open(worker: Worker, request: RenderAsset | Open, turn: Turn) -> Session:
 
 
 def _opened(session: Session, number: int) -> Opened:
-    facts = session.facts()
-    return Opened(number, len(session.views), session.warnings, facts["scene"])
+    facts = _plain(session.facts())
+    return Opened(number, len(session.views), session.warnings, facts["scene"], facts)
+
+
+def _plain(data: Any) -> Any:
+    """Ready for JSON."""
+    if dataclasses.is_dataclass(data) and not isinstance(data, type):
+        return _plain(dataclasses.asdict(data))
+    if isinstance(data, dict):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_plain(one) for one in data]
+    return data.tolist() if hasattr(data, "tolist") else data
 
 
 def _close(worker: Worker) -> None:

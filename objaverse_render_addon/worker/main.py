@@ -33,6 +33,7 @@ from .channel import Received, Sender, read_messages
 from .confine import STANDS
 from .handlers import HANDLERS, Worker, blenders_folder
 from .protocol import (
+    NICE,
     PROTOCOL,
     REQUESTS,
     SCRATCH,
@@ -137,6 +138,9 @@ def main() -> None:
         process.leave(0)
 
     threading.Thread(target=listen, daemon=True).start()
+    if hasattr(os, "nice"):
+        # Before Blender starts threads, which keep what they were started with.
+        os.nice(int(os.environ.get(NICE, "0")))
     import bpy
 
     from ..blender import importers

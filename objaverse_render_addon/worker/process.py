@@ -32,6 +32,7 @@ from .channel import Received, Sender, read_messages
 from .guardian import WorkerFolder
 from .memory import resident_bytes
 from .protocol import PROTOCOL, SCRATCH, Hello, Quit, Request
+from .ring import DESCRIPTOR
 from .wall import Grounds, Sandbox
 
 __all__ = ["START_TIMEOUT", "WorkerProcess", "harmless", "scratch_root"]
@@ -93,6 +94,7 @@ class WorkerProcess:
         stopped: Set it, from any thread, to wait for the start no longer.
         sandbox: Whether it is shut in (:mod:`.wall`): where that can be, always, or never.
         grounds: What it may touch then, beside Blender and its own folder.
+        ring: Descriptor of a :class:`.ring.Ring` that it puts frames into.
 
     Attributes:
         hello: What it said of itself.
@@ -114,7 +116,9 @@ class WorkerProcess:
         *,
         sandbox: Sandbox = "auto",
         grounds: Grounds | None = None,
+        ring: int | None = None,
     ) -> None:
+        self._ring = ring
         inside = (grounds or Grounds()) if wall.is_wanted(sandbox) else None
         base = scratch or scratch_root()
         try:
@@ -175,7 +179,9 @@ class WorkerProcess:
         # It removes the folder if this process is gone before it was asked anything. Blender makes
         # one of its own for temporary files as it starts, which stays if it is killed.
         scratch = dict.fromkeys((SCRATCH, "TMPDIR", "TEMP", "TMP"), str(self.scratch))
-        environment = {**harmless(os.environ), **scratch, **more}
+        # NumPy's products are small here, and its threads take as long as the work where they wait.
+        threads = {"OPENBLAS_NUM_THREADS": "1"}
+        environment = {**threads, **harmless(os.environ), **scratch, **more}
         package = Path(__file__).resolve().parent.parent
         if blender is None:
             if importlib.util.find_spec("bpy") is None:
@@ -212,6 +218,9 @@ class WorkerProcess:
             if sys.platform == "win32"
             else {"start_new_session": True}
         )
+        if self._ring is not None:
+            environment[DESCRIPTOR] = str(self._ring)
+            extra["pass_fds"] = (self._ring,)
         with self._log.open("wb") as log:
             try:
                 return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
@@ -294,6 +303,11 @@ class WorkerProcess:
                 if left <= 0.1:
                     raise
             meanwhile()
+
+    @property
+    def lives(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
 
     @property
     def memory(self) -> int:

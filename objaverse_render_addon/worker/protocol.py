@@ -18,11 +18,19 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 __all__ = [
+    "MODULES",
+    "NICE",
+    "NO_STATE",
     "PROTOCOL",
+    "RING",
     "SCRATCH",
     "Answer",
+    "Attach",
     "Buffer",
+    "Call",
     "Cancel",
+    "Change",
+    "Changed",
     "Close",
     "Closed",
     "Describe",
@@ -32,24 +40,36 @@ __all__ = [
     "FrameDone",
     "FrameReady",
     "Hello",
+    "Inspect",
     "Message",
+    "More",
     "Open",
     "Opened",
     "Quit",
+    "Refine",
     "Render",
     "RenderAsset",
     "Rendered",
     "Request",
     "Set",
+    "Slots",
     "Stage",
     "decode",
     "encode",
     "ends",
 ]
 
-PROTOCOL = 2
+PROTOCOL = 3
+RING = "ring"
+"""What a :class:`Buffer` says instead of a file, where its bytes are in a slot of the ring."""
+NO_STATE = -1
+"""Of a scene that was changed by half."""
+MODULES = "OBJAVERSE_RENDER_MODULES"
+"""Environment variable: modules whose functions may be called (:class:`Call`), with commas."""
 SCRATCH = "OBJAVERSE_RENDER_SCRATCH"
 """Environment variable that tells a worker its folder for temporary images from the start."""
+NICE = "OBJAVERSE_RENDER_NICE"
+"""Environment variable that tells a worker how far to stand back for other programs."""
 
 
 # --- Requests -----------------------------------------------------------------------------------
@@ -92,6 +112,9 @@ class Open:
     The request's id is the session's name. A worker holds one session: what was open is closed.
 
     Attributes:
+        path: The file, on the worker's machine; empty for a stage with nothing on it.
+        edits: What is to be changed at once, as in :class:`Change`.
+        state: Number of the state that the scene is in then; see :class:`Change`.
         folders: Folders that the asset may read from beside its own.
     """
 
@@ -102,6 +125,8 @@ class Open:
     job: dict[str, Any]
     threads: int = 0
     folders: list[str] = field(default_factory=list)
+    edits: list[dict[str, Any]] = field(default_factory=list)
+    state: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +143,143 @@ class Set:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """Change what is on the stage of an open scene; answered by Changed or Failed.
+
+    Attributes:
+        edits: One after the other, see :mod:`..stage_edits`. Where one fails, those before it
+            stay, and the scene is in no state that has a number.
+        values: Of its job, as in :class:`Set`; before the edits.
+        state: Number of the state that the scene is in then. Whoever changes it counts; every
+            frame says the number of the state that it shows.
+    """
+
+    kind: ClassVar[str] = "change"
+    session: int
+    edits: list[dict[str, Any]]
+    state: int
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Where in the ring frames may be put.
+
+    Attributes:
+        start: Offset of the first slot.
+        room: Bytes of each, with the page that it begins with.
+    """
+
+    start: int
+    room: int
+    count: int
+
+    def offsets(self) -> range:
+        """Of the slots."""
+        return range(self.start, self.start + self.room * self.count, max(self.room, 1))
+
+
+@dataclass(frozen=True, slots=True)
 class Render:
     """Render views of an open scene; answered by FrameReady each, then Rendered or Failed.
 
     Attributes:
         views: Numbers of views of the session's job; all of them where it is ``None``.
         inline: Whether arrays follow their message as bytes; else they come in files in memory.
+        shots: Cameras instead of views: ``index``, ``width``, ``height``, ``intrinsics`` (3, 3),
+            ``camera_to_world`` (4, 4), and ``time``, an animation frame or ``None``.
+        lane: How: ``exact``, as data sets are rendered, or ``raster``, from what a rasterizer
+            draws.
+        state: What the scene has to be in; ``None`` for whatever it is in.
+        slots: Where in the ring frames may be put; then they come there.
+        options: For a server that shares the shots out: ``workers``, ``timeout``, ``deadline``,
+            ``at_least`` (the oldest state that frames may show), and ``credit``, the number of
+            frames that it may send before it is told of :class:`More`.
     """
 
     kind: ClassVar[str] = "render"
     session: int
     views: list[int] | None = None
     inline: bool = False
+    shots: list[dict[str, Any]] | None = None
+    lane: str = "exact"
+    state: int | None = None
+    slots: Slots | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """Of a server: so many frames more may come. Not answered; also says that one is there.
+
+    Attributes:
+        request: Id of the request whose frames they are.
+    """
+
+    kind: ClassVar[str] = "more"
+    request: int = 0
+    frames: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Of a server: look at a scene that another client has open; answered by Opened or Failed.
+
+    Attributes:
+        ticket: That the other one was given.
+    """
+
+    kind: ClassVar[str] = "attach"
+    session: int
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refine:
+    """Render a piece of a shot of an open scene; answered by FrameReady where it is wanted, then
+    Rendered or Failed.
+
+    Attributes:
+        shot: As in :class:`Render`.
+        first: Sample that it begins with; 0 begins the shot.
+        count: How many; 0 for a draft, which a rasterizer draws and which has the passes that it
+            can.
+        give: Whether the frame is sent, as all samples so far make it.
+        inline: As in :class:`Render`.
+    """
+
+    kind: ClassVar[str] = "refine"
+    session: int
+    shot: dict[str, Any]
+    first: int
+    count: int
+    give: bool = True
+    inline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect:
+    """Ask what is on the stage of an open scene; answered by Described or Failed."""
+
+    kind: ClassVar[str] = "inspect"
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Have a function called beside an open scene; answered by Described or Failed.
+
+    Attributes:
+        function: Dotted name; its module is one that the worker was told to allow when it started.
+        arguments: By name; plain data.
+        state: Number of the state that the scene is in then.
+    """
+
+    kind: ClassVar[str] = "call"
+    session: int
+    function: str
+    arguments: dict[str, Any]
+    state: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +319,22 @@ class Quit:
     kind: ClassVar[str] = "quit"
 
 
-Request: TypeAlias = RenderAsset | Open | Set | Render | Close | Describe | Cancel | Quit
+Request: TypeAlias = (
+    RenderAsset
+    | Open
+    | Set
+    | Change
+    | Render
+    | Attach
+    | More
+    | Refine
+    | Inspect
+    | Call
+    | Close
+    | Describe
+    | Cancel
+    | Quit
+)
 
 
 # --- Answers ------------------------------------------------------------------------------------
@@ -206,9 +371,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class FrameDone:
-    """A view was rendered, checked and written.
+    """A frame was rendered, checked and written.
 
     Attributes:
+        index: How many were before it.
+        total: How many there will be.
         preview: Path of its PNG, where previews were asked for.
     """
 
@@ -266,6 +433,12 @@ class Opened:
     Attributes:
         views: Number of views of its job.
         record: What the metadata say of the scene.
+        facts: All that they are made of, see ``Session.facts``.
+        found: What edits that it was opened with brought, as in :class:`Changed`.
+        state: Number of the state that it is in.
+        job: Of a server: as it is now.
+        ticket: Of a server: lets others look at it (:class:`Attach`); empty where one may not
+            change it oneself.
     """
 
     kind: ClassVar[str] = "opened"
@@ -273,6 +446,28 @@ class Opened:
     views: int
     warnings: list[str] = field(default_factory=list)
     record: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    found: list[dict[str, Any]] = field(default_factory=list)
+    state: int = 0
+    job: dict[str, Any] = field(default_factory=dict)
+    ticket: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The scene is in another state.
+
+    Attributes:
+        found: What each edit brought: the names of what came, or what was replaced.
+        facts: As in :class:`Opened`, where they may be others now.
+    """
+
+    kind: ClassVar[str] = "changed"
+    session: int
+    state: int
+    found: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,8 +477,9 @@ class Buffer:
     Attributes:
         dtype: As numpy writes it, with its byte order (``<f4``).
         file: Path of the file in memory that holds the bytes of all of the message's arrays;
-            whoever reads it removes it. Empty where the bytes follow the message.
-        offset: Of its bytes in the file.
+            whoever reads it removes it. Empty where the bytes follow the message, :data:`RING`
+            where they are in a slot of the ring.
+        offset: Of its bytes in the file or slot.
     """
 
     name: str
@@ -308,12 +504,19 @@ class FrameReady:
     Attributes:
         view: Its record, as in the metadata.
         buffers: One for each pass, of the dtype and shape that the pass has.
+        state: Number of the state of the scene that it shows.
+        lane: How it was rendered, and which passes were computed from others.
+        slot: Offset of the slot in the ring that its arrays are in, and that slot's generation.
     """
 
     kind: ClassVar[str] = "frame-ready"
     index: int
     view: dict[str, Any]
     buffers: list[Buffer]
+    state: int = 0
+    lane: dict[str, Any] = field(default_factory=dict)
+    slot: int = -1
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +550,7 @@ Answer: TypeAlias = (
     | Done
     | Failed
     | Opened
+    | Changed
     | FrameReady
     | Rendered
     | Closed
@@ -354,7 +558,7 @@ Answer: TypeAlias = (
 )
 Message: TypeAlias = Request | Answer
 
-_LAST = (Done, Failed, Opened, Rendered, Closed, Described)
+_LAST = (Done, Failed, Opened, Changed, Rendered, Closed, Described)
 
 
 def ends(answer: Message) -> bool:
@@ -407,6 +611,8 @@ def decode(line: str) -> tuple[int, Message | Unknown] | None:
     try:
         if "buffers" in known:
             values["buffers"] = [Buffer(**buffer) for buffer in values["buffers"]]
+        if values.get("slots") is not None:
+            values["slots"] = Slots(**values["slots"])
         message: Message = cls(**values)
     except (TypeError, KeyError) as error:  # A field is missing.
         return request, Unknown(str(kind), str(error))

@@ -66,6 +66,12 @@ class Supervisor:
         sandbox: Whether workers are shut in (:mod:`.wall`).
         folders: Where assets will lie, as far as that is known: a worker that is shut in is
             replaced when one lies elsewhere.
+        ring: Descriptor of a :class:`.ring.Ring` that workers put frames into.
+        look: Called ten times a second with the worker's process id while it has a request; what
+            it raises ends both.
+
+    Attributes:
+        started: Workers that there were: what one of them held open, the next does not.
     """
 
     def __init__(
@@ -78,8 +84,13 @@ class Supervisor:
         recycle: int = RECYCLE,
         sandbox: Sandbox = "auto",
         folders: Iterable[Path] = (),
+        ring: int | None = None,
+        look: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.place = place
+        self._look = look
+        self.started = 0
+        self._ring = ring
         self._blender, self._scratch = blender, scratch
         self._max_memory, self._recycle = max_memory, recycle
         self._sandbox = sandbox
@@ -100,8 +111,9 @@ class Supervisor:
             MissingDependency, WorkerStartFailed, SandboxUnavailable, DeviceUnavailable: There is
                 none to be had.
         """
-        if self._worker is not None and not self._worker.scratch.is_dir():
-            # A session's end or a tidy-up took its folder: all it did would fail.
+        worker = self._worker
+        if worker is not None and not (worker.lives and worker.scratch.is_dir()):
+            # It died meanwhile; or a session's end or a tidy-up took its folder: all would fail.
             self.abandon()
         if request is not None and is_wanted(self._sandbox):
             self._admit(grounds_of(request))
@@ -109,8 +121,9 @@ class Supervisor:
             self._stamp = self._grounds.stamp()
             worker = WorkerProcess(
                 self._blender, self._scratch, self.place.environment, self._stopped,
-                sandbox=self._sandbox, grounds=self._grounds,
+                sandbox=self._sandbox, grounds=self._grounds, ring=self._ring,
             )  # fmt: skip
+            self.started += 1
             try:
                 self._check_device(worker)
             except BaseException:
@@ -138,11 +151,13 @@ class Supervisor:
         request: Request,
         timeout: float,
         on_answer: Callable[[Received], None] = lambda _: None,
+        renew: int = 0,
     ) -> Received:
         """Have a request answered.
 
         Args:
             timeout: Seconds that it may take.
+            renew: Answers before the last for which it may take as long again; never where 0.
             on_answer: Called with the answers before the last.
 
         Returns:
@@ -156,7 +171,7 @@ class Supervisor:
         self._canceled = None
         try:
             self._request = worker.send(request)
-            answer = self._converse(worker, timeout, on_answer)
+            answer = self._converse(worker, timeout, on_answer, renew)
         except RenderError:
             self.abandon()
             raise
@@ -171,12 +186,17 @@ class Supervisor:
         return answer
 
     def _converse(
-        self, worker: WorkerProcess, timeout: float, on_answer: Callable[[Received], None]
+        self,
+        worker: WorkerProcess,
+        timeout: float,
+        on_answer: Callable[[Received], None],
+        renew: int,
     ) -> Received:
-        deadline = time.monotonic() + timeout
+        deadline, progress = time.monotonic() + timeout, 0
         number = self._request
 
         def watch() -> None:
+            self._look(worker.pid)
             used = worker.memory if self._max_memory else 0
             if used > self._max_memory:
                 raise OutOfMemory(
@@ -197,6 +217,9 @@ class Supervisor:
             if ends(answer.message):
                 return answer
             on_answer(answer)
+            progress += 1
+            if renew and progress % renew == 0:
+                deadline = time.monotonic() + timeout
 
     def cancel(self, grace: float = _GRACE) -> None:
         """End the request in hand, from any thread; the worker stays if it can.
@@ -208,6 +231,24 @@ class Supervisor:
         if worker is not None and number:
             self._canceled = time.monotonic() + grace
             worker.send(Cancel(number))
+
+    @property
+    def pid(self) -> int:
+        """Of the worker; 0 where there is none."""
+        worker = self._worker
+        return 0 if worker is None else worker.pid
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the worker takes; 0 where there is none, or the system does not say."""
+        worker = self._worker
+        return 0 if worker is None else worker.memory
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is a worker, and its process lives."""
+        worker = self._worker
+        return worker is not None and worker.lives
 
     def stop(self) -> None:
         """End the request in hand and its worker at once, from any thread, and start no other."""

@@ -8,6 +8,7 @@ reaches no network.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import json
@@ -18,10 +19,12 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
-from ..errors import SandboxUnavailable
-from .protocol import Open, RenderAsset, Request
+from ..errors import RenderError, SandboxUnavailable
+from ..job import RenderJob
+from ..lights import light_files
+from .protocol import Change, Open, RenderAsset, Request
 
 __all__ = ["Grounds", "Sandbox", "available", "gathered", "grounds_of", "is_wanted", "launcher"]
 
@@ -106,16 +109,27 @@ def _number(path: Path) -> tuple[int, int] | None:
 
 def grounds_of(request: Request) -> Grounds:
     """What a request needs; folders to write to are made."""
+    if isinstance(request, Change):
+        return Grounds(tuple(dict.fromkeys(_edited(request.edits))))
     if not isinstance(request, RenderAsset | Open):
         return Grounds()
-    path = Path(request.path).absolute()
-    reads = [path.parent, path.resolve().parent]
+    reads = []
+    if request.path:
+        path = Path(request.path).absolute()
+        reads += [path.parent, path.resolve().parent]
+    if isinstance(request, Open):
+        reads += _edited(request.edits)
     for folder in request.folders:
         reads += [Path(folder), Path(folder).resolve()]
-    for section, name in (("lighting", "hdri"), ("cameras", "file")):
+    for section, name in (("lighting", "hdri"), ("lighting", "lights"), ("cameras", "file")):
         file = request.job.get(section, {}).get(name)
         if file:
             reads.append(Path(file).expanduser().resolve())
+    if request.job.get("lighting", {}).get("lights"):
+        # What its lights name lies wherever they say.
+        with contextlib.suppress(RenderError):
+            job = RenderJob.from_dict(request.job)
+            reads += [path.expanduser().resolve() for path in light_files(job)]
     writes = []
     if isinstance(request, RenderAsset):
         for folder in filter(None, (request.out, request.previews)):
@@ -126,6 +140,19 @@ def grounds_of(request: Request) -> Grounds:
                 continue  # The worker says so, by name.
             writes.append(made.resolve())
     return Grounds(tuple(dict.fromkeys(reads)), tuple(writes))
+
+
+def _edited(edits: Iterable[Mapping[str, Any]]) -> list[Path]:
+    """Folders that edits of a scene read from."""
+    found = []
+    for edit in edits:
+        for name in ("path", "hdri"):
+            if isinstance(edit.get(name), str):
+                path = Path(edit[name]).absolute()
+                found += [path.parent, path.resolve().parent]
+        for folder in edit.get("folders") or ():
+            found += [Path(folder), Path(folder).resolve()]
+    return found
 
 
 def gathered(folders: Iterable[Path], most: int = _MOST) -> tuple[Path, ...]:

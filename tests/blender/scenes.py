@@ -63,6 +63,32 @@ def shoot(path: Path, values: dict[str, Any] | None = None) -> list[Frame]:
     return frames_of(open_scene(path, make_job(values)))
 
 
+def write_asset(path: Path, out: Path, values: dict[str, Any] | None = None) -> Path:
+    """A file as a finished asset, by what the worker does, in this process."""
+    from objaverse_render_addon.worker import handlers
+    from objaverse_render_addon.worker.protocol import Done, RenderAsset
+
+    class Turn:
+        number = 1
+
+        def send(self, *_: Any) -> None:
+            pass
+
+        def canceled(self) -> bool:
+            return False
+
+    worker = handlers.Worker(Path(tempfile.mkdtemp(prefix="objaverse-test-")))
+    request = RenderAsset(
+        path.name, str(path), path.stem, make_job(values).to_dict(), str(out)
+    )
+    try:
+        done = handlers.render_asset(worker, request, Turn())
+    finally:
+        worker.abort()
+    assert isinstance(done, Done)
+    return Path(done.path)
+
+
 def failed_checks(frame: Frame) -> list[str]:
     return [check.name for check in frame.checks if check.status == "failed"]
 

@@ -204,12 +204,19 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
         "asset.missing_parts": "fail",
         "asset.uncolored": "random",
         "asset.witness": "off",
+        "asset.up": "-Y",
+        "asset.front": "X",
         "lighting.mode": "hdri",
         "lighting.hdri": "/images/sky.exr",
+        "lighting.per_view": 3,
         "lighting.strength": 1.7,
         "lighting.background": [0.1, 0.25, 0.333],
         "cameras.pattern": "zero123",
         "cameras.views": 17,
+        "cameras.projection": "orthographic",
+        "cameras.ortho": 1.7,
+        "cameras.test_views": 5,
+        "cameras.test_cameras": "fibonacci",
         "cameras.radius": [1.25, 3.7],
         "cameras.elevation": [-12.5, 33.3],
         "cameras.fov": [31.7, 64.2],
@@ -233,6 +240,21 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
     "not normalised": {"asset.normalize": "none", "cameras.pattern": "hammersley"},
     "ring": {"cameras.pattern": "ring", "cameras.elevation": [-70, -70]},
     "faces": {"cameras.pattern": "cube-faces", "cameras.radius": [2, 9], "asset.frame": 0},
+    "pairs": {"cameras.stereo": 0.2},
+    "lights": {
+        "lighting.mode": "file", "lighting.lights": "/lights.toml", "lighting.groups": True,
+        "pixels.passes": ["rgb", "rgb_linear"],
+    },
+    "its own cameras": {
+        "cameras.pattern": "scene", "cameras.scene_cameras": "Left, Right",
+        "asset.normalize": "none",
+    },
+    "frames": {
+        "time.frames": "1:48:2", "time.action": "Walk", "time.scale": 2.5, "time.shutter": 0.3,
+        "time.views_per_frame": "one", "time.motion_blur": True, "time.still": "fail",
+        "time.leaving": "fail", "cameras.pattern": "orbit",
+    },
+    "frames, of a few views": {"time.frames": "all", "cameras.pattern": "ring", "cameras.views": 3},
     "workbench": {"engine.engine": "workbench", "lighting.mode": "keep"},
     "far": {"cameras.radius": [0.0001, 1e6], "engine.alpha_threshold": 0.001},
 }
@@ -328,7 +350,7 @@ def test_a_job_beyond_the_panel_is_refused_by_its_field(
     [
         ("[engine]\nsamples = 'many'", "engine.samples"), ("[engine]\nsample = 3", "samples"),
         ("[cameras]\npattern = 'rings'", "cameras.pattern"), ("seed = ", "job.toml"),
-        ("[cameras]\npattern = 'ring'\nelevation = [1, 2]", "cameras.elevation"),
+        ("[cameras]\northo = 2", "cameras.ortho"),
         (None, "job.toml"),
     ],
 )  # fmt: skip
@@ -384,11 +406,16 @@ OF_FIELDS = {
     "frame": "asset.frame", "hdri": "lighting.hdri", "background": "lighting.background",
     "radius": "cameras.radius", "elevation": "cameras.elevation", "fov": "cameras.fov",
     "camera_file": "cameras.file", "shift": "cameras.shift", "resolution_x": "pixels.resolution",
-    "passes": "pixels.passes",
+    "passes": "pixels.passes", "front": "asset.front", "ortho": "cameras.ortho",
+    "stereo": "cameras.stereo", "lights": "lighting.lights",
+    "hdri_per_view": "lighting.per_view",
+    "frames": "time.frames", "action": "time.action",
+    "scene_cameras": "cameras.scene_cameras",
 }  # fmt: skip
 # Not of the job: where things come from and go to, switches of the above, and the preview.
 BESIDE = {
-    "source", "asset", "use_frame", "use_background", "resolution_y", "output_dir", "overwrite",
+    "source", "asset", "use_frame", "use_front", "use_stereo", "use_background", "resolution_y",
+    "output_dir", "overwrite",
     "sources", "ids", "current_view", "file_views",
 }  # fmt: skip
 
@@ -457,9 +484,11 @@ def test_every_field_of_a_job_can_be_set_in_the_window(bpy: Any) -> None:
     drawn: set[str] = set()
     by_pattern: dict[str, set[str]] = {}
     for pattern in PATTERNS:
-        for light in ("white", "xl", "hdri", "keep"):
+        for light in ("white", "xl", "hdri", "keep", "file"):
             for engine in ("cycles", "eevee", "workbench"):
                 settings.pattern, settings.lighting, settings.engine = pattern, light, engine
+                settings.projection = "orthographic" if light == "xl" else "perspective"
+                settings.test_views = 2 if light == "hdri" else 0
                 found = draw_panels().drawn
                 drawn |= found
                 by_pattern[pattern] = by_pattern.get(pattern, found) & found
@@ -711,7 +740,8 @@ def test_what_is_said_of_an_asset_is_of_the_one_that_is_chosen(bpy: Any, tmp_pat
     with pytest.raises(RuntimeError):
         bpy.ops.objaverse.import_asset(filepath=str(tmp_path / "missing.glb"))
     said = draw_panels().said
-    assert "1 meshes" in said and "missing.glb" in said
+    # A long path is cut at the sidebar's width.
+    assert "1 meshes" in said and "missing.glb" in said.replace(" ", "")
     own = bpy.data.collections.new("Mine")
     bpy.context.scene.collection.children.link(own)
     settings.asset = own
@@ -1394,3 +1424,28 @@ def test_passes_that_only_materials_fill_are_not_promised_to_the_scenes_own_rend
     assert {"depth", "normal"} <= found <= {"depth", "normal", ""}
     said = capfd.readouterr()
     assert "do not: Mask, Albedo, Roughness and Metallic" in said.out + said.err
+
+
+def test_every_button_and_setting_has_its_place_in_the_manual(bpy: Any) -> None:
+    from objaverse_render_addon.ui import manual
+
+    page = manual.PAGE.read_text(encoding="utf-8")
+    find = bpy.types.WM_OT_doc_view_manual._lookup_rna_url
+    names = [f"bpy.ops.objaverse.{name}" for name in dir(bpy.ops.objaverse)]
+    manager = bpy.context.window_manager
+    for group in (bpy.context.scene.objaverse, manager.objaverse, manager.objaverse_dataset):
+        of = group.bl_rna
+        names += [f"bpy.types.{of.identifier}.{one.identifier}" for one in of.properties]
+    for name in names:
+        address = find(name, verbose=False)
+        assert address is not None and address.startswith(manual.PAGE.as_uri()), name
+        assert f'id="{address.partition("#")[2]}"' in page, (name, address)
+    assert find("bpy.ops.objaverse.render_asset", verbose=False).endswith("#rendering")
+    assert find("bpy.types.OBJAVERSE_PG_settings.radius", verbose=False).endswith("#cameras-row")
+    assert "#" in find("bpy.types.OBJAVERSE_AP_preferences.device", verbose=False)
+
+
+def test_the_manual_is_what_its_page_in_the_docs_says() -> None:
+    tool = [sys.executable, str(ROOT / "tools/write_manual.py"), "--check"]
+    done = subprocess.run(tool, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

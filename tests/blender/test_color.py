@@ -211,7 +211,7 @@ def test_rendering_the_objects_box_alone_changes_no_value(
         }
         with_border = scenes.shoot(path, values)
         with monkeypatch.context() as patch:
-            patch.setattr(Renderer, "_set_border", lambda *_: None)
+            patch.setattr(Renderer, "set_border", lambda *_: None)
             whole = scenes.shoot(path, values)
         for first, second in zip(with_border, whole, strict=True):
             for name, data in first.passes.items():
@@ -299,10 +299,10 @@ def test_an_image_that_is_not_whole_does_not_stay_for_the_next_asset(tmp_path: P
 
 def test_exr_output_holds_the_same_arrays_as_npy(tmp_path: Path) -> None:
     from objaverse_render_addon.dataset.layout import arrays_from_channels, geometry_files
-    from objaverse_render_addon.passspec import PASS_NAMES, PICTURES
+    from objaverse_render_addon.passspec import PICTURES, STILL_PASSES
 
     path = soft_scene(tmp_path / "soft.blend")
-    values = {**scenes.ring(tmp_path), "pixels.passes": list(PASS_NAMES)}
+    values = {**scenes.ring(tmp_path), "pixels.passes": list(STILL_PASSES)}
     (frame,) = scenes.shoot(path, values)
     job = scenes.make_job({**values, "files.geometry": "exr"})
     files = dict(geometry_files(frame, job, tmp_path))
@@ -310,7 +310,7 @@ def test_exr_output_holds_the_same_arrays_as_npy(tmp_path: Path) -> None:
     exr.write_bytes(files["000.exr"])
     from_exr = arrays_from_channels(read_exr(exr))
     files = dict(geometry_files(frame, scenes.make_job(values), tmp_path))
-    for name in PASS_NAMES:
+    for name in STILL_PASSES:
         if name in PICTURES:
             continue
         from_npy = np.load(io.BytesIO(files[f"000_{name}.npy"]), allow_pickle=False)

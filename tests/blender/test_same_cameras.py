@@ -21,7 +21,7 @@ from . import scenes
 GOLDEN = Path(__file__).with_name("golden_cameras.json")
 
 JOBS: dict[str, dict[str, Any]] = {
-    **{name: {"cameras.pattern": name} for name in PATTERNS if name != "file"},
+    **{name: {"cameras.pattern": name} for name in PATTERNS if not PATTERNS[name].given},
     "resampled": {"cameras.pattern": "gs-lrm", "cameras.framing": "resample", "seed": 11},
     "portrait": {"pixels.resolution": [24, 40], "cameras.pixel_aspect": 1.25},
     "shifted": {"pixels.resolution": [40, 24], "cameras.shift": [0.1, -0.07], "seed": 2**40 + 7},

@@ -491,6 +491,33 @@ def test_back_faces_of_single_sided_gltf_materials_are_not_there(tmp_path: Path)
 
 
 @pytest.mark.core
+def test_of_a_closed_body_the_same_is_seen_whether_its_back_faces_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Why its materials are left as they are; a lid that is missing changes that."""
+    from objaverse_render_addon.blender import backfaces
+
+    def body(faces: list[tuple[int, ...]]) -> Path:
+        return scenes.write_glb(
+            tmp_path / "body.glb", faces=faces, change=lambda d: d.update(materials=[{}])
+        )
+
+    values = {**scenes.ring(tmp_path, count=2), "engine.samples": 4, "pixels.passes": PASSES}
+    shown = scenes.shoot(body(scenes.CUBE_FACES), values)
+    with monkeypatch.context() as patch:
+        patch.setattr(backfaces, "_inward_slots", lambda _, slots: (np.zeros(slots, bool), False))
+        culled = scenes.shoot(body(scenes.CUBE_FACES), values)
+    for one, other in zip(shown, culled, strict=True):
+        for name, data in one.passes.items():
+            if name == "rgb":
+                assert np.abs(data.astype(int) - other.passes[name]).max() <= 2
+            else:
+                np.testing.assert_array_equal(data, other.passes[name])
+    opened = scenes.open_scene(body(scenes.CUBE_FACES[:5]), scenes.make_job(values))
+    assert opened.asset.record["materials"]["single_sided"] == ["Objaverse Neutral"]
+
+
+@pytest.mark.core
 def test_engines_agree_on_back_faces(tmp_path: Path) -> None:
     path = tmp_path / "game.blend"
     with scenes.new_blend(path):

@@ -5,6 +5,8 @@ Each input is made here; what is right follows from arithmetic, or another reade
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import struct
 import zipfile
@@ -823,8 +825,54 @@ def test_extensions_that_are_not_known_are_named(tmp_path: Path) -> None:
     assert "glTF 1.0" in error.message
 
 
+# 8 x 8 pixels of SRGB, from the encoder of Basis Universal 2.10: as ETC1S, to a step of its
+# quantisation, and as UASTC.
+ETC1S = (
+    "q0tUWCAyMLsNChoKAAAAAAEAAAAIAAAACAAAAAAAAAAAAAAAAQAAAAEAAAABAAAAaAAAACwAAACUAAAAJAAA"
+    "ALgAAAAAAAAAgwAAAAAAAAA7AQAAAAAAAAEAAAAAAAAAAAAAAAAAAAAsAAAAAAAAAAIAKACjAQIAAwMAAAgA"
+    "AAAAAAAAAAA/AAAAAAAAAAAA/////x8AAABLVFh3cml0ZXIAQmFzaXMgVW5pdmVyc2FsIDIuMTAAAAEAAQAr"
+    "AAAABQAAACsAAAAAAAAAAAAAAAAAAAABAAAAAAAAAAAAAAABwAQAAAAAAADiA5gSAAAAAACCmhdsBAATAAAA"
+    "AAAAiABgAgAAAAAAAEEG/P///wcUwEQAAAAAAAASIQCYAAAAAAAAQAgBEwEAAAAAAEgbAWACQAAAAAAAEQgA"
+    "AA=="
+)
+UASTC = (
+    "q0tUWCAyMLsNChoKAAAAAAEAAAAIAAAACAAAAAAAAAAAAAAAAQAAAAEAAAAAAAAAaAAAACwAAACUAAAALAAA"
+    "AAAAAAAAAAAAAAAAAAAAAADAAAAAAAAAAEAAAAAAAAAAQAAAAAAAAAAsAAAAAAAAAAIAKACmAQIAAwMAABAA"
+    "AAAAAAAAAAB/AAAAAAAAAAAA/////x8AAABLVFh3cml0ZXIAQmFzaXMgVW5pdmVyc2FsIDIuMTAAAAQAAAB/"
+    "fwAAl5cP6D+27gAAAAAAAAAAAJeXD+g/tu4AAAAAAAAAAACXlw/oP7buAAAAAAAAAAAAl5cP6D+27gAAAAAA"
+    "AAAAAA=="
+)
+
+
 @pytest.mark.core
-def test_ktx2_is_named_or_its_other_picture_used(tmp_path: Path) -> None:
+def test_ktx2_is_decoded_or_missing(tmp_path: Path) -> None:
+    document, chunk = scenes.glb_document(CUBE, FACES)
+    document["materials"] = [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}]
+    document["meshes"][0]["primitives"][0]["material"] = 0
+    document["extensionsUsed"] = document["extensionsRequired"] = ["KHR_texture_basisu"]
+    data = base64.b64decode(UASTC)
+    (tmp_path / "bark.ktx2").write_bytes(data)
+    for image, there in (
+        ({"uri": f"data:image/ktx2;base64,{ETC1S}"}, True),
+        ({"uri": f"data:image/ktx2;base64,{UASTC}"}, True),
+        ({"uri": "bark.ktx2"}, True),
+        ({"uri": "gone.ktx2"}, False),
+        ({"uri": f"data:image/ktx2;base64,{ETC1S[:200]}", "name": "bark"}, False),
+    ):
+        document["images"] = [{**image, "mimeType": "image/ktx2"}]
+        document["textures"] = [{"extensions": {"KHR_texture_basisu": {"source": 0}}}]
+        look = Look(glb(tmp_path / "basis.glb", document, chunk), tmp_path)
+        look.assert_color(LINEAR if there else (0.5, 0.5, 0.5), 0.006)
+        assert look.said("missing-textures") != there
+
+
+@pytest.mark.core
+def test_ktx2_is_named_or_its_other_picture_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from objaverse_render_addon.assets.repair import basisu as decoder
+
+    monkeypatch.setattr(decoder, "can_decode", lambda: False)
     document, chunk = scenes.glb_document(CUBE, FACES)
     picture(tmp_path / "tex.png", flat())
     document["images"] = [{"uri": "data:image/ktx2;base64,q0tUWCAyMLs=", "name": "bark"},
@@ -876,7 +924,7 @@ def test_one_scene_shows_and_nothing_that_is_hidden(tmp_path: Path) -> None:
     assert look.faces == 36
 
 
-# --- FBX and USDZ -----------------------------------------------------------------------------
+# --- FBX and USD -----------------------------------------------------------------------------
 
 
 Node = tuple[str, list[Any], list[Any]]
@@ -939,6 +987,8 @@ def fbx_binary(nodes: list[Node], at: int = 27, version: int = 7400) -> bytes:
                 raw = value.tobytes()
                 body += value.dtype.char.encode() + struct.pack("<III", len(value), 0, len(raw))
                 body += raw
+            elif isinstance(value, bytes):
+                body += b"R" + struct.pack("<I", len(value)) + value
             elif isinstance(value, str):
                 raw = value.replace("|", "\0\1").encode()
                 body += b"S" + struct.pack("<I", len(raw)) + raw
@@ -960,7 +1010,7 @@ def fbx_binary(nodes: list[Node], at: int = 27, version: int = 7400) -> bytes:
 
 @pytest.mark.core
 def test_what_an_fbx_hides_is_hidden(tmp_path: Path) -> None:
-    from objaverse_render_addon.assets.repair.fbx import hidden_models
+    from objaverse_render_addon.assets.repair.fbx import Facts, read_facts
 
     path = tmp_path / "hidden.fbx"
     for changes, hidden in (
@@ -968,11 +1018,11 @@ def test_what_an_fbx_hides_is_hidden(tmp_path: Path) -> None:
     ):  # fmt: skip
         nodes = fbx(**changes)
         path.write_text("; FBX 7.4.0 project file\n" + fbx_text(nodes))
-        assert hidden_models(path) == (hidden, set())
+        assert read_facts(path) == Facts(hidden)
         path.write_bytes(fbx_binary(nodes, version=7500))
-        assert hidden_models(path) == (hidden, set())
+        assert read_facts(path) == Facts(hidden)
         path.write_bytes(fbx_binary(nodes))
-        assert hidden_models(path) == (hidden, set())
+        assert read_facts(path) == Facts(hidden)
         look = Look(path, tmp_path)
         assert look.faces == (6 if hidden else 12)
         assert np.allclose(look.size / look.size.max(), 1, atol=1e-5)
@@ -981,6 +1031,195 @@ def test_what_an_fbx_hides_is_hidden(tmp_path: Path) -> None:
     look = Look(path, tmp_path)
     assert look.said("not-imported")
     assert look.faces == 12
+
+
+def glass_fbx(texture: dict[str, Any] | None = None, **said: Any) -> list[Node]:
+    """A red box, and a green one whose material says something of its transparency, beside it.
+
+    Args:
+        texture: Of the red one's colour: ``RelativeFilename``, ``FileName``, ``Content``.
+    """
+    nodes = fbx()
+
+    def said_as(name: str, *values: float) -> Node:
+        kind = "Color" if len(values) > 1 else "Number"
+        return ("P", [name, kind, "", "A", *map(float, values)], [])
+
+    def material(number: int, name: str, color: Any, *more: Node) -> Node:
+        return ("Material", [number, f"{name}|Material", ""], [
+            ("ShadingModel", ["phong"], []),
+            ("Properties70", [], [said_as("DiffuseColor", *color), *more]),
+        ])  # fmt: skip
+
+    green = [said_as(name, *np.atleast_1d(value).tolist()) for name, value in said.items()]
+    objects, links = nodes[2][2], nodes[3][2]
+    objects += [material(41, "Red", RED), material(42, "Green", GREEN, *green)]
+    links += [("C", ["OO", 41, 11], []), ("C", ["OO", 42, 12], [])]
+    for model, x in zip(objects[2:4], (-4.0, 4.0), strict=True):
+        place = ("P", ["Lcl Translation", "Lcl Translation", "", "A", x, 0.0, 0.0], [])
+        model[2][1][2].append(place)
+    if texture is not None:
+        objects[0][2].append(("LayerElementUV", [0], [
+            ("Name", ["UVMap"], []), ("MappingInformationType", ["ByVertice"], []),
+            ("ReferenceInformationType", ["Direct"], []),
+            ("UV", [np.tile([0.5, 0.5], len(CUBE)).astype("<f8")], []),
+        ]))  # fmt: skip
+        objects[0][2].append(("Layer", [0], [("LayerElement", [], [
+            ("Type", ["LayerElementUV"], []), ("TypedIndex", [0], []),
+        ])]))  # fmt: skip
+        names = [(key, [value], []) for key, value in texture.items() if key != "Content"]
+        objects.append(("Texture", [51, "Picture|Texture", ""], [("Type", ["T"], []), *names]))
+        content = [("Content", [texture["Content"]], [])] if "Content" in texture else []
+        objects.append(("Video", [52, "Picture|Video", "Clip"], [*names, *content]))
+        links += [("C", ["OP", 51, 41, "DiffuseColor"], []), ("C", ["OO", 52, 51], [])]
+    return nodes
+
+
+@pytest.mark.core
+def test_opacity_of_an_fbx_is_its_properties(tmp_path: Path) -> None:
+    """By what Maya, 3ds Max, Blender and assimp write for the same."""
+    from objaverse_render_addon.assets.repair.fbx import read_facts
+
+    white, black, path = (1, 1, 1), (0, 0, 0), tmp_path / "glass.fbx"
+    for said, opacity in (
+        ({}, None),
+        ({"TransparencyFactor": 1, "TransparentColor": black}, 1.0),
+        ({"TransparencyFactor": 1}, 1.0),
+        ({"TransparencyFactor": 1, "TransparentColor": white}, 0.0),
+        ({"TransparencyFactor": 0, "TransparentColor": white, "Opacity": 1}, 1.0),
+        ({"TransparencyFactor": 1, "TransparentColor": white, "Opacity": 0}, 0.0),
+        ({"Opacity": 0.2}, 0.2),
+        ({"TransparencyFactor": 0.8, "TransparentColor": GREEN, "Opacity": 0.2}, 0.2),
+        ({"TransparencyFactor": 0.25, "TransparentColor": white}, 0.75),
+        ({"TransparencyFactor": 0.25}, 0.75),
+    ):
+        nodes = glass_fbx(**said)
+        path.write_text("; FBX 7.4.0 project file\n" + fbx_text(nodes))
+        found = [read_facts(path)]
+        path.write_bytes(fbx_binary(nodes))
+        found.append(read_facts(path))
+        expected = {} if opacity is None else {"Green": pytest.approx(opacity)}
+        assert [facts.opacities for facts in found] == [expected] * 2, said
+        look = Look(path, tmp_path)
+        if opacity is None or opacity >= 0.5:
+            assert look.colors() == {RED, GREEN}, said
+        else:
+            assert look.colors() == {RED}, said
+        assert look.said("clear-materials") == (opacity == 0), said
+        alpha = look.frame.passes["rgb"][..., 3]
+        seen = alpha[(look.frame.passes["mask"] == 0) & (alpha > 0)]
+        if opacity == 0.2:
+            # Once or twice through it: up to 1 - 0.8².
+            assert 0.19 < np.median(seen) / 255 < 0.37
+
+
+@pytest.mark.core
+def test_textures_of_an_fbx_are_found_or_counted(tmp_path: Path) -> None:
+    from PIL import Image
+
+    picture(tmp_path / "there.png", flat())
+    beside = tmp_path / "textures"
+    beside.mkdir()
+    picture(beside / "below.png", flat())
+    data = io.BytesIO()
+    Image.fromarray(np.asarray(flat(), np.uint8)).save(data, "PNG")
+    path = tmp_path / "model" / "box.fbx"
+    path.parent.mkdir()
+    picture(path.parent / "near.png", flat())
+    gone = {"FileName": "C:\\art\\gone.png", "RelativeFilename": "gone.png"}
+    for texture, there in (
+        ({"FileName": "C:\\art\\near.png", "RelativeFilename": "..\\art\\near.png"}, True),
+        ({"FileName": "C:\\art\\near.png", "RelativeFilename": "near.png"}, True),
+        ({**gone, "Content": data.getvalue()}, True),
+        (gone, False),
+        ({**gone, "Content": b"no picture at all"}, False),
+        ({"FileName": "near.psd", "RelativeFilename": "near.psd"}, False),
+    ):  # fmt: skip
+        path.write_bytes(fbx_binary(glass_fbx(texture)))
+        look = Look(path, tmp_path)
+        expected = LINEAR if there else (0.5, 0.5, 0.5)
+        red = look.albedo[look.albedo[:, 1] < 0.9]
+        assert np.abs(red - expected).max() < 0.004, (texture, look.colors())
+        assert look.said("missing-textures") != there, texture
+        assert look.session.asset.record["missing_textures"]["count"] == (0 if there else 1)
+
+
+def usd_text(materials: dict[str, str], bare: str = "") -> str:
+    """Boxes in rows of three, each of its material; one without a material last."""
+    points = ", ".join(str(tuple(row)) for row in CUBE.tolist())
+    indices = ", ".join(str(i) for face in FACES for i in face)
+
+    def box(number: int, head: str, more: str) -> str:
+        return f'''
+            def Mesh "Box{number}" {head} {{
+                int[] faceVertexCounts = [4, 4, 4, 4, 4, 4]
+                int[] faceVertexIndices = [{indices}]
+                point3f[] points = [{points}]
+                texCoord2f[] primvars:st = [(0.5, 0.5)] (interpolation = "constant")
+                uniform token subdivisionScheme = "none"
+                {more}
+                double3 xformOp:translate = ({2 * (number % 3)}, 0, {2 * (number // 3)})
+                uniform token[] xformOpOrder = ["xformOp:translate"]
+            }}'''
+
+    text = ""
+    for number, (name, said) in enumerate(materials.items()):
+        binding = '(prepend apiSchemas = ["MaterialBindingAPI"])'
+        text += box(number, binding, f"rel material:binding = </World/{name}>")
+        text += f'''
+            def Material "{name}" {{
+                token outputs:surface.connect = </World/{name}/Shader.outputs:surface>
+                def Shader "Shader" {{
+                    uniform token info:id = "UsdPreviewSurface"
+                    color3f inputs:diffuseColor = ({(number + 1) / 10}, 0, 0)
+                    {said.replace("PICTURE", f"</World/{name}/Picture.outputs:r>")}
+                    token outputs:surface
+                }}
+                def Shader "Picture" {{
+                    uniform token info:id = "UsdUVTexture"
+                    asset inputs:file = @grey.png@
+                    token inputs:sourceColorSpace = "raw"
+                    float outputs:r
+                }}
+            }}'''
+    if bare:
+        text += box(len(materials), "", bare)
+    return f'#usda 1.0\n(defaultPrim = "World"\nupAxis = "Z")\ndef Xform "World" {{{text}\n}}\n'
+
+
+@pytest.mark.core
+def test_opacity_of_usd_is_presence_from_its_threshold_on(tmp_path: Path) -> None:
+    """UsdPreviewSurface: cut off below ``opacityThreshold``, opaque from it on; else a share."""
+    import bpy
+
+    picture(tmp_path / "grey.png", flat((102, 102, 102)))  # 0.4
+    path = tmp_path / "glass.usda"
+    path.write_text(usd_text({
+        "Opaque": "",
+        "Thin": "float inputs:opacity = 0.2",
+        "Half": "float inputs:opacity = 0.6",
+        "Cut": "float inputs:opacity = 0.6\nfloat inputs:opacityThreshold = 0.7",
+        "Kept": "float inputs:opacity = 0.4\nfloat inputs:opacityThreshold = 0.3",
+        "Picture": "float inputs:opacity.connect = PICTURE",
+        "PictureKept": "float inputs:opacity.connect = PICTURE\n"
+                       "float inputs:opacityThreshold = 0.3",
+        "PictureCut": "float inputs:opacity.connect = PICTURE\n"
+                      "float inputs:opacityThreshold = 0.7",
+    }, "color3f[] primvars:displayColor = [(0, 0.9, 0)]\n"
+       "float[] primvars:displayOpacity = [0.2]"))  # fmt: skip
+    look = Look(path, tmp_path)
+    seen = {round(float(color[0]), 1) for color in look.albedo}
+    if hasattr(bpy.utils, "expose_bundled_modules"):
+        assert seen == {0.1, 0.3, 0.5, 0.7}
+        assert not look.said("not-imported")
+    else:
+        # 4.2 has no USD in its Python, and its importer does not read the threshold.
+        assert seen == {0.1, 0.3, 0.4}
+        assert look.said("not-imported")
+    assert look.albedo[:, 1].max() < 0.01
+    path.write_text(usd_text({}, 'color3f[] primvars:displayColor = [(0, 0.9, 0)]\n'
+                             "float[] primvars:displayOpacity = [0.8]"))  # fmt: skip
+    Look(path, tmp_path).assert_color((0, 0.9, 0))
 
 
 @pytest.mark.core
@@ -1016,6 +1255,13 @@ def test_no_traceback_is_anybodys_message() -> None:
     assert "Open the file" not in error.hint
     unknown = _failure(Path("a.glb"), "Error: Extension ACME_x is not available on this addon")
     assert isinstance(unknown, UnsupportedExtension)
+    for text in (
+        "Error: Loading \"a.blend\" failed: Failed to read blend file 'a.blend', not a blend file",
+        "Error: ASCII FBX files are not supported 'a.fbx'",
+    ):
+        error = _failure(Path("a"), text)
+        assert isinstance(error, UnsupportedFormat)
+        assert error.hint.startswith("Use ")
 
 
 def test_a_big_endian_blend_is_named(tmp_path: Path) -> None:
@@ -1030,3 +1276,28 @@ def test_a_big_endian_blend_is_named(tmp_path: Path) -> None:
     error = failure(path, tmp_path)
     assert isinstance(error, UnsupportedFormat)
     assert "big-endian" in error.message
+
+
+@pytest.mark.core
+def test_what_a_newer_blender_saved_is_a_doubt(tmp_path: Path) -> None:
+    import bpy
+
+    path = tmp_path / "newer.blend"
+    with scenes.new_blend(path):
+        scenes.add_cube()
+    assert not Look(path, tmp_path).said("newer-blend")
+    major, minor = bpy.app.version[:2]
+    # The head's format changed with 5.0.
+    head = "BLENDER17-01v{:04}" if major >= 5 else "BLENDER-v{:03}"
+    data = path.read_bytes()
+    if data.startswith(b"\x28\xb5\x2f\xfd"):
+        zstandard = pytest.importorskip("zstandard")
+        source = io.BytesIO(data)
+        reader = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
+        data = reader.read()
+    mine = head.format(100 * major + minor).encode()
+    assert data.startswith(mine)
+    path.write_bytes(head.format(100 * major + minor + 1).encode() + data[len(mine) :])
+    look = Look(path, tmp_path)
+    assert look.said("newer-blend")
+    assert look.faces == 6

@@ -18,7 +18,7 @@ from gallery_data import (
 )
 
 from objaverse_render_addon.dataset.gallery import build_gallery
-from objaverse_render_addon.passspec import PASS_NAMES
+from objaverse_render_addon.passspec import STILL_PASSES
 
 from .conftest import Page
 
@@ -271,9 +271,9 @@ def test_a_picture_keeps_its_shape(page: Page, tmp_path: Path, size: tuple[int, 
 
 def test_every_pass_has_its_picture_and_its_legend(page: Page, gallery: Path):
     page.open(gallery, "#asset=doubtful")
-    page.wait(f"document.querySelectorAll('.passes button').length === {len(PASS_NAMES)}")
+    page.wait(f"document.querySelectorAll('.passes button').length === {len(STILL_PASSES)}")
     kinds = {}
-    for number, name in enumerate(PASS_NAMES):
+    for number, name in enumerate(STILL_PASSES):
         # The first nine have a key each.
         page.keys(str(number + 1) if number < 9 else DOWN)
         assert page.fragment().get("pass", "rgb") == name
@@ -284,6 +284,7 @@ def test_every_pass_has_its_picture_and_its_legend(page: Page, gallery: Path):
         "rgb": "none", "depth": "ramp", "normal": "axes", "mask": "mask", "albedo": "none",
         "roughness_metallic": "pair", "position": "axes", "object_index": "ids",
         "distance": "ramp", "normal_geometric": "axes", "rgb_linear": "none",
+        "uv": "pair", "instance_index": "ids", "material_index": "ids", "semantic_index": "ids",
     }  # fmt: skip
 
 

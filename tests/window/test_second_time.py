@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 
 from .conftest import Debian
 from .desk import Desk
 from .test_window import IDLE, SETTINGS, STATE, put, wait_until_idle
 
+FRAME = """
+def frame():
+    from bpy_extras.view3d_utils import location_3d_to_region_2d
+    window, area, region = next(regions('WINDOW'))
+    camera, eye = bpy.context.scene.camera, area.spaces.active.region_3d
+    corners = camera.data.view_frame(scene=bpy.context.scene)
+    return [[region.x + at.x, region.y + at.y] for at in
+            (location_3d_to_region_2d(region, eye, camera.matrix_world @ corner)
+             for corner in corners)]
+"""
 LOOK = "[list(row) for row in bpy.context.scene.camera.matrix_world]"
 
 
@@ -31,6 +42,10 @@ def test_the_second_import_is_of_the_second_file(desk: Desk, folders: Debian) ->
         name = path.partition("/")[2].removesuffix(".glb")
         desk.until(f"{SETTINGS}.asset and {SETTINGS}.asset.name == {name!r}", 60, name)
         assert desk.ask(f"{SETTINGS}.source") == f"{folders.home}/{path}"
+    layer = "bpy.context.view_layer.layer_collection.children"
+    assert desk.ask(f"[[each.name, each.hide_viewport] for each in {layer}][-2:]") == [
+        ["chair", True], ["violin", False],
+    ]  # fmt: skip
 
 
 def test_a_second_batch_is_of_the_second_folder(desk: Desk, folders: Debian) -> None:
@@ -45,6 +60,7 @@ def test_a_second_batch_is_of_the_second_folder(desk: Desk, folders: Debian) -> 
     # Blender saves automatically only while no operator waits for events.
     assert desk.ask("len(bpy.context.window_manager.windows[0].modal_operators)") == 0
     wait_until_idle(desk, folders, 240)
+    assert desk.ask(f"{STATE}.failure") == ""
     assert desk.ask(f"[i.state for i in {STATE}.items]") == ["done", "done"]
     assert desk.ask(f"{STATE}.status") == "Batch: 2 done"
     # One of it again, which sets the button's argument.
@@ -64,6 +80,14 @@ def test_a_look_follows_what_is_typed_and_floods_no_history(desk: Desk) -> None:
     rig = "objaverse.preview_cameras()"
     desk.press("objaverse.look_through_camera(action='INDEX')", 0.81, rig)
     desk.until("bpy.context.scene.camera.name == 'Objaverse Look'", 60, "the camera")
+    # All of the picture is seen, and not behind the sidebar.
+    desk.ask(FRAME)
+    desk.drawn()
+    x, y, width, height = desk.viewport()
+    at = np.array(desk.ask("frame()"))
+    assert at[:, 0].min() >= x and at[:, 0].max() <= x + width
+    assert desk.size[1] - y - height <= at[:, 1].min() and at[:, 1].max() <= desk.size[1] - y
+    assert np.ptp(at, axis=0).max() > 0.7 * min(width, height)
     before = desk.ask(LOOK)
     desk.enter("current_view", "7")
     desk.until(lambda: desk.ask(LOOK) != before, 20, "the other view")

@@ -43,6 +43,6 @@ def prepare(
         return stl.prepare(path, folder, warnings)
     if kind == "usdz":
         return usdz.prepare(path, folder, warnings)
-    if kind == "dae" and ("dae" not in native or dae.is_misread(path)):
+    if kind == "dae" and not ("dae" in native and dae.is_animated(path)):
         return dae.read(path, warnings)
     return path

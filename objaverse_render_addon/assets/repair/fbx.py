@@ -1,14 +1,15 @@
-"""FBX: which models are hidden, which Blender's importer does not ask."""
+"""FBX: what Blender's importer does not ask: which models are hidden, how opaque materials are."""
 
 from __future__ import annotations
 
 import re
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["hidden_models"]
+__all__ = ["Facts", "read_facts"]
 
 _MAGIC: Final = b"Kaydara FBX Binary"
 _SIZES: Final = {"Y": 2, "C": 1, "B": 1, "I": 4, "F": 4, "D": 8, "L": 8}
@@ -20,19 +21,74 @@ _HIDING: Final = ("Visibility", "Show")
 _Node = tuple[str, list[Any], list[Any]]
 
 
-def hidden_models(path: Path) -> tuple[set[str], set[str]]:
-    """Names of models that are hidden, themselves or by one above them.
+@dataclass
+class Facts:
+    """What a file says of its models and materials, by name.
 
-    Returns:
-        Those that always are, and those whose visibility is animated.
+    Attributes:
+        hidden: Models that are hidden, themselves or by one above them.
+        unsure: Models whose visibility is animated.
+        opacities: Material to its opacity, 0..1, where it says one; not of names that come twice
+            and differ.
     """
+
+    hidden: set[str] = field(default_factory=set)
+    unsure: set[str] = field(default_factory=set)
+    opacities: dict[str, float] = field(default_factory=dict)
+
+
+def read_facts(path: Path) -> Facts:
+    """What a file says; nothing where it is malformed: whether it can be read is the importer's."""
     data = path.read_bytes()
     try:
         nodes = _binary(data) if data.startswith(_MAGIC) else _text(data)
-        return _hidden(nodes)
-    except (struct.error, IndexError, ValueError, RecursionError, TypeError):
-        # Malformed: whether it can be read is for the importer to say.
-        return set(), set()
+        hidden, unsure = _hidden(nodes)
+        return Facts(hidden, unsure, _opacities(nodes))
+    except (struct.error, IndexError, ValueError, RecursionError, TypeError, OverflowError):
+        return Facts()
+
+
+def _opacities(nodes: list[_Node]) -> dict[str, float]:
+    found: dict[str, set[float]] = {}
+    for section, _, items in nodes:
+        for kind, values, inside in items if section == "Objects" else ():
+            opacity = _opacity(_properties(inside)) if kind == "Material" and values else None
+            if opacity is not None:
+                found.setdefault(_name(values), set()).add(opacity)
+    return {name: values.pop() for name, values in found.items() if len(values) == 1}
+
+
+def _opacity(said: dict[str, list[float]]) -> float | None:
+    """Opacity of a material by its properties.
+
+    The format has transparency as ``TransparentColor`` times ``TransparencyFactor``; ``Opacity``,
+    where there is one, is what the program that wrote it means by them (Blender writes the base
+    color as the color, 3ds Max white beside a factor of 0). A factor of 0 or 1 alone is what
+    writers of both meanings have for an opaque material.
+    """
+    if "Opacity" in said:
+        opacity = said["Opacity"][0]
+    elif "TransparencyFactor" in said:
+        factor = said["TransparencyFactor"][0]
+        if "TransparentColor" in said:
+            color = said["TransparentColor"]
+            opacity = 1 - factor * sum(color) / len(color)
+        else:
+            opacity = 1.0 if factor in (0, 1) else 1 - factor
+    else:
+        return None
+    return min(max(float(opacity), 0.0), 1.0) if opacity == opacity else None
+
+
+def _properties(items: list[Any]) -> dict[str, list[float]]:
+    """Those that are numbers, by name."""
+    found = {}
+    for kind, _, inside in items:
+        for _, values, _ in inside if kind in ("Properties70", "Properties60") else ():
+            numbers = [float(item) for item in values[1:] if isinstance(item, (int, float))]
+            if values and isinstance(values[0], str) and numbers:
+                found[values[0]] = numbers
+    return found
 
 
 def _hidden(nodes: list[_Node]) -> tuple[set[str], set[str]]:
@@ -74,12 +130,7 @@ def _name(values: list[Any]) -> str:
 
 
 def _is_hidden(items: list[Any]) -> bool:
-    for kind, _, inside in items:
-        if kind in ("Properties70", "Properties60"):
-            for _, values, _ in inside:
-                if values and values[0] in _HIDING and values[-1] in (0, 0.0, False):
-                    return True
-    return False
+    return any(_properties(items).get(name, [1.0])[-1] == 0 for name in _HIDING)
 
 
 # --- Binary -----------------------------------------------------------------------------------
@@ -110,11 +161,13 @@ def _records(
 
 
 def _wanted(names: tuple[str, ...]) -> bool:
-    wanted = ("Objects", "Model", ("Properties70", "Properties60"), ("P", "Property"))
+    wanted = (
+        ("Objects",), ("Model", "Material"), ("Properties70", "Properties60"), ("P", "Property")
+    )
     if names[0] == "Connections":
         return len(names) <= 2
     return len(names) <= 4 and all(
-        name == one or name in one for name, one in zip(names, wanted, strict=False)
+        name in some for name, some in zip(names, wanted, strict=False)
     )
 
 

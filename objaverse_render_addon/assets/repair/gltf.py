@@ -18,7 +18,7 @@ import numpy as np
 
 from ...errors import ImportFailed, UnsupportedExtension, UnsupportedFormat
 from ..text import clean
-from . import meshopt
+from . import basisu, meshopt
 
 __all__ = ["DRACO", "MESHOPT", "prepare"]
 
@@ -155,6 +155,16 @@ class _Document:
         view = self.json["bufferViews"][index]
         start = view.get("byteOffset", 0)
         return self.buffer(view["buffer"])[start : start + view["byteLength"]]
+
+    def picture(self, image: dict[str, Any]) -> bytes:
+        """The bytes of an image; none where its file is not there."""
+        if "bufferView" in image:
+            return self.view(image["bufferView"])
+        uri = image["uri"]
+        if uri.startswith("data:"):
+            return base64.b64decode(uri.partition(",")[2])
+        path = self.path.parent / unquote(uri)
+        return path.read_bytes() if path.is_file() else b""
 
     def add(self, data: bytes) -> int:
         """Index of a new buffer view on some bytes."""
@@ -388,7 +398,10 @@ def _fill(document: _Document, accessor: dict[str, Any], values: Any) -> None:
 
 
 def _replace_basisu(document: _Document) -> bool:
-    """Textures that nothing here decodes: the other picture of the same, or a missing one."""
+    """KTX2 textures, which the importer does not read: the other picture of the same, or as PNG.
+
+    What cannot be decoded is a missing texture.
+    """
     textures = [
         item
         for item in _get(document.json, "textures", [])
@@ -397,19 +410,30 @@ def _replace_basisu(document: _Document) -> bool:
     if not textures:
         return False
     alone = [item for item in textures if "source" not in item]
-    if alone and BASISU in _get(document.json, "extensionsRequired", []):
+    able = basisu.can_decode()
+    if alone and not able and BASISU in _get(document.json, "extensionsRequired", []):
         raise UnsupportedExtension(
-            f"{document.path} needs the glTF extension {BASISU}, whose textures cannot be decoded.",
-            hint="Convert its KTX2 textures to PNG, for example with gltf-transform.",
+            f"{document.path} needs the glTF extension {BASISU}, which this Blender cannot decode.",
+            hint=f"{basisu.INSTALL}, or convert its KTX2 textures to PNG, for example with "
+            "gltf-transform.",
         )
+    pictures: set[int] = set()
     for texture in textures:
         source = texture["extensions"].pop(BASISU).get("source")
         if texture in alone:
             texture["source"] = source
-            image = document.json["images"][source]
-            if "uri" not in image or image["uri"].startswith("data:"):
-                # A file that is not there is counted among the missing textures by its name.
-                image.pop("bufferView", None)
-                image["uri"] = quote(f"{clean(image.get('name', '')) or f'image {source}'}.ktx2")
+            pictures.add(source)
+    for source in pictures:
+        image = document.json["images"][source]
+        name = quote(f"{clean(image.get('name', '')) or f'image {source}'}.ktx2")
+        inside = "uri" not in image or image["uri"].startswith("data:")
+        png = basisu.decoded(document.picture(image)) if able else None
+        if png is not None:
+            image.pop("uri", None)
+            image["bufferView"], image["mimeType"] = document.add(png), "image/png"
+        elif inside:
+            # A file that is not there is counted among the missing textures by its name.
+            image.pop("bufferView", None)
+            image["uri"] = name
     _drop_extension(document.json, BASISU)
     return True

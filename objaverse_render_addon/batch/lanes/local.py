@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from ...assets.reach import MOST_BYTES
+from ...dataset.blocks import FRAMES
 from ...dataset.layout import remove_parts
 from ...errors import (
     DeviceUnavailable,
@@ -26,7 +27,7 @@ from ...errors import (
 )
 from ...files import file_sha256
 from ...worker.channel import Received
-from ...worker.protocol import Done, Failed, FrameDone, RenderAsset, Stage
+from ...worker.protocol import NICE, Done, Failed, FrameDone, RenderAsset, Stage
 from ...worker.supervisor import Place, Supervisor
 from ..options import Workers
 
@@ -88,6 +89,9 @@ class LocalLane:
         options = options or Workers()
         self._timeout, self._previews = options.timeout, str(options.previews or "")
         self._allowed = [str(Path(one).expanduser().absolute()) for one in options.allow_outside]
+        if options.nice:
+            environment = {**place.environment, NICE: str(options.nice)}
+            place = replace(place, environment=environment)
         self._supervisor = Supervisor(
             place,
             blender=Path(options.blender) if options.blender else None,
@@ -119,7 +123,9 @@ class LocalLane:
                 tell(received.message)
 
         try:
-            answer = supervisor.ask(request, self._timeout, on_answer).message
+            # However long an animation is: each block of its frames may take that long.
+            renew = FRAMES if request.job.get("time", {}).get("frames") else 0
+            answer = supervisor.ask(request, self._timeout, on_answer, renew).message
         except RenderError as error:
             remove_parts(Path(request.out), request.asset_id)
             if isinstance(error, Interrupted):

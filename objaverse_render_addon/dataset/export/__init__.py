@@ -29,23 +29,36 @@ from typing import Final
 from .base import SPLITS, Format, Note, Options, Record
 from .bop import Bop
 from .bop_webdataset import BopWebDataset
+from .co3d import Dust3r, Vggt
 from .coco import Coco
 from .colmap import Colmap
 from .depthsplat import DepthSplat
+from .flow import KittiFlow, Sintel, Spring
 from .g_objaverse import GObjaverse
+from .gltf import Gltf
 from .gs_lrm import GsLrm, LongLrm, Lvsm
 from .hdf5 import Hdf5
+from .huggingface import HuggingFace
 from .instantmesh import InstantMesh
+from .kubric import Kubric
 from .lgm import Lgm
+from .mds import Mds
 from .nerf_synthetic import NerfSynthetic
 from .nerfstudio import Nerfstudio
 from .openlrm import OpenLrm
+from .rerun import Rerun
 from .run import ExportOutcome, Report, export, export_asset, finish_export
 from .scene import Scene
 from .syncdreamer import SyncDreamer
 from .target import SceneFiles, Target
+from .tracks import PointOdyssey, TapVid
 from .trellis import Trellis, TrellisCond
+from .tum import Tum
+from .usd import UsdScene
+from .visionsim import Visionsim
 from .webdataset import WebDataset
+from .wonder3d import Wonder3D
+from .yolo import Yolo
 from .zero123 import ObjaverseXl, Zero123
 from .zero123plus import Zero123Plus
 
@@ -80,6 +93,7 @@ FORMATS: Final[dict[str, Format]] = {
         OpenLrm(),
         InstantMesh(),
         Zero123Plus(),
+        Wonder3D(),
         Lgm(),
         Trellis(),
         TrellisCond(),
@@ -87,11 +101,27 @@ FORMATS: Final[dict[str, Format]] = {
         Zero123(),
         ObjaverseXl(),
         GObjaverse(),
+        Dust3r(),
+        Vggt(),
         Bop(),
         BopWebDataset(),
         Coco(),
+        Yolo(),
+        TapVid(),
+        PointOdyssey(),
+        Sintel(),
+        KittiFlow(),
+        Spring(),
         Hdf5(),
         WebDataset(),
+        HuggingFace(),
+        Mds(),
+        Gltf(),
+        UsdScene(),
+        Rerun(),
+        Visionsim(),
+        Kubric(),
+        Tum(),
     )
 }  # fmt: skip
 """Name to format, as ``--to`` calls it."""

@@ -44,6 +44,8 @@ class Options:
         seed: Of the split.
         masks: Write masks where a format takes them as "ignore what is outside".
         aesthetic_score: For TRELLIS, whose trainers leave out what has none; of every asset.
+        frame: Of animations, the one frame that is exported; ``None`` is all, where a format has a
+            place for time.
     """
 
     views: tuple[int, ...] | None = None
@@ -53,6 +55,7 @@ class Options:
     seed: int = 0
     masks: bool = False
     aesthetic_score: float | None = None
+    frame: int | None = None
 
     def __post_init__(self) -> None:
         if self.views is not None and (not self.views or min(self.views) < 0):
@@ -100,6 +103,8 @@ class Options:
 
     def split_views(self, asset_id: str, count: int) -> dict[str, list[int]]:
         """The positions 0..count-1 in three parts, each in order, drawn by the seed.
+
+        For scenes none of whose views are held out; see :meth:`.Scene.split_views`.
 
         val and test get their share rounded, but at least one view each where there are three
         or more and their share is not 0; train gets the rest.
@@ -199,6 +204,8 @@ class Format:
             takes any.
         background: What trainers paint behind the object; sRGB in 0..1.
         may_keep_alpha: Whether trainers read pictures with and without alpha.
+        projections: Lenses that it has a place for.
+        has_time: Whether it has a place for when a picture was taken; others refuse what moves.
         modules: Importable names that writing needs, from the pip extra ``extra``.
     """
 
@@ -210,6 +217,8 @@ class Format:
     half_edge: ClassVar[float | None] = None
     background: ClassVar[tuple[float, float, float]] = (1.0, 1.0, 1.0)
     may_keep_alpha: ClassVar[bool] = False
+    projections: ClassVar[tuple[str, ...]] = ("perspective",)
+    has_time: ClassVar[bool] = False
     modules: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
 
@@ -217,6 +226,16 @@ class Format:
     def has_lists(self) -> bool:
         """Whether scenes are listed by split, rather than views within each scene."""
         return type(self).finish is not Format.finish
+
+    def holds_out(self, split: str) -> bool:  # noqa: ARG002
+        """Whether trainers know which views of a scene are held out.
+
+        Elsewhere such views are not written, for a trainer would learn from them.
+
+        Args:
+            split: Of the scene.
+        """
+        return False
 
     def key(self, asset_id: str, metadata: dict[str, Any]) -> str:  # noqa: ARG002
         """The scene's name in the target: unique, and safe as a file name."""

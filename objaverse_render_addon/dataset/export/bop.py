@@ -26,7 +26,7 @@ from ..images import encode_png
 from .base import Format, Options, Record
 from .lens import demand_one_size, pinhole
 from .masks import box_of, run_lengths
-from .mesh import NotTheMesh, ply_text, source_mesh
+from .mesh import NotTheMesh, ply_text, rendered_mesh
 from .scene import Scene
 from .surface import surface_of
 from .target import PRIVATE, SceneFiles, Target
@@ -228,7 +228,7 @@ def _info(scene: Scene, mask: Array, depth: Array, projected: Any) -> dict[str, 
 def _model(scene: Scene, out: SceneFiles) -> dict[str, float]:
     """Size and diameter, as in ``models_info.json``; and the mesh, where there is one."""
     try:
-        mesh = source_mesh(scene)
+        mesh = rendered_mesh(scene)
     except NotTheMesh as reason:
         scene.note("dropped", f"models/ has the object's size and no .ply: {reason}")
         scene.note("differs", "the diameter is of the points that the views see")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
+from ...cameras import PROJECTIONS
 from .base import SPLITS, Format, Options, Record
 from .masks import box_of, polygons, run_lengths
 from .scene import Scene
@@ -28,7 +29,10 @@ class Coco(Format):
         "python references/detection/train.py --dataset coco --data-path {target} "
         "--model maskrcnn_resnet50_fpn"
     )
+    # Each picture stands for itself.
+    has_time: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("rgb", "mask")
+    projections: ClassVar[tuple[str, ...]] = tuple(PROJECTIONS)
     holds: ClassVar[tuple[str, ...]] = ("rgb", "mask")
 
     def places(self, key: str, split: str) -> tuple[str, ...]:

@@ -64,6 +64,10 @@ class Colmap(Format):
     needs: ClassVar[tuple[str, ...]] = ("rgb",)
     holds: ClassVar[tuple[str, ...]] = ("rgb", "mask", "depth", "position", "distance", "normal")
 
+    def holds_out(self, split: str) -> bool:  # noqa: ARG002
+        """See :class:`.Format`: splits are of views."""
+        return True
+
     def write(self, scene: Scene, out: SceneFiles) -> dict[str, Any]:
         """Pictures, masks, and the model in both encodings."""
         digits = max(3, len(str(max(scene.numbers))))
@@ -104,10 +108,9 @@ class Colmap(Format):
         out.add(f"{folder}/points3D.ply", write_ply(cloud))
         return {}
 
-
     def _split(self, scene: Scene, out: SceneFiles, names: list[str]) -> None:
         """The lists that nerfstudio's parser looks for."""
-        split = scene.options.split_views(scene.asset_id, len(scene))
+        split = scene.split_views()
         if not all(split.values()):
             scene.note("differs", "too few views or shares of 0 for three splits: there are no "
                        "lists of them, and trainers split by themselves")  # fmt: skip
@@ -115,6 +118,13 @@ class Colmap(Format):
         for part, views in split.items():
             lines = "".join(f"{names[view]}\n" for view in views)
             out.add(f"{scene.key}/{part}_list.txt", lines.encode())
+        if set(split["val"]) == set(split["test"]):
+            # What 3D Gaussian Splatting reads where no number says every how many.
+            lines = "".join(f"{names[view]}\n" for view in split["test"])
+            out.add(f"{scene.key}/sparse/0/test.txt", lines.encode())
+            scene.note("differs", "views that are held out are named in test.txt and in the lists "
+                       "that nerfstudio reads; gsplat and 3D Gaussian Splatting hold out every "
+                       "eighth view whatever these say (views)", len(split["test"]))  # fmt: skip
 
 
 def quaternion(rotation: Array) -> tuple[float, float, float, float]:
@@ -187,12 +197,10 @@ def _seen(scene: Scene, view: int, cloud: PointCloud) -> Array:
     columns, rows = uv[found].astype(np.int64).T
     mask = scene.mask(view)
     surface = scene.depth(view) if scene.has("depth") else _planar(scene, view)
-    away = camera.camera_to_world[:3, 3] - cloud.points[found]
-    away /= np.linalg.norm(away, axis=1, keepdims=True)
-    facing = np.einsum("ij,ij->i", cloud.normals[found], away)
+    facing = np.einsum("ij,ij->i", cloud.normals[found], camera.towards(cloud.points[found]))
     # Without normals any slope is possible; 0.3 is 73 degrees.
     facing = np.where(cloud.normals[found].any(axis=1), facing, 0.3)
-    slack = depth[found] / camera.intrinsics[0, 0] / np.clip(facing, 0.1, 1.0)
+    slack = camera.pixel_width(depth[found]) / np.clip(facing, 0.1, 1.0)
     near = np.abs(surface[rows, columns] - depth[found]) <= slack
     shown = mask[rows, columns] & near & (facing > 0)
     found = found[shown | (cloud.views[found] == view)]

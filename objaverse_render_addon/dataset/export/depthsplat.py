@@ -63,6 +63,10 @@ class DepthSplat(Format):
         """See :class:`.Format`."""
         return (_pending(key),)
 
+    def holds_out(self, split: str) -> bool:
+        """See :class:`.Format`: of scenes that are tested on, an index says them."""
+        return split != "train"
+
     def write(self, scene: Scene, out: SceneFiles) -> dict[str, Any]:
         """See :class:`.Format`."""
         import torch
@@ -89,7 +93,7 @@ class DepthSplat(Format):
         if scene.split == "val":
             scene.note("differs", "the loaders know no split val; its scenes are in test")
         stage = "train" if scene.split == "train" else "test"
-        return {"stage": stage, "size": [width, height]}
+        return {"stage": stage, "size": [width, height], "evaluation": _evaluation(scene)}
 
     def command(self, target: Path, records: list[Record]) -> str:
         """See :class:`.Format`; with what lets the loaders take these pictures and views."""
@@ -130,6 +134,13 @@ class DepthSplat(Format):
         for stage in STAGES:
             index = {key: chunk for chunk, scenes in chunks[stage].items() for key in scenes}
             target.write_json(f"{stage}/index.json", dict(sorted(index.items())))
+        held_out = {
+            record.key: record.data["evaluation"]
+            for record in records
+            if record.data.get("evaluation")
+        }
+        if held_out:
+            target.write_json("evaluation_index.json", held_out)
         _settle(target, chunks, records)
 
     def _groups(
@@ -151,6 +162,18 @@ class DepthSplat(Format):
             size += more
         if group:
             yield name, group
+
+
+def _evaluation(scene: Scene) -> dict[str, list[int]] | None:
+    """Places of two views to start from, and of those that are held out, if any are."""
+    split = scene.split_views()
+    if not scene.has_held_out:
+        return None
+    train, count = split["train"], len(split["train"])
+    if count < 2:
+        scene.note("differs", "fewer than two views are not held out: none to start from")
+        return None
+    return {"context": [train[count // 4], train[(3 * count) // 4]], "target": split["test"]}
 
 
 def _whole(side: int) -> int:
@@ -207,6 +230,7 @@ def _normalization(scene: Scene) -> dict[str, Any]:
     record = scene.metadata["normalization"]
     return {
         "scale": float(record["scale"]),
+        "rotation": [list(map(float, row)) for row in record.get("rotation", np.eye(3).tolist())],
         "translation": [float(value) for value in record["translation"]],
         "bbox_min": [float(value) for value in record["bbox_min"]],
         "bbox_max": [float(value) for value in record["bbox_max"]],

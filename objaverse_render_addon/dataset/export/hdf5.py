@@ -32,6 +32,7 @@ class Hdf5(Format):
     about: ClassVar[str] = "one HDF5 file per view, in the layout of BlenderProc (needs h5py)"
     needs: ClassVar[tuple[str, ...]] = ("rgb",)
     holds: ClassVar[tuple[str, ...]] = PASS_NAMES
+    has_time: ClassVar[bool] = True
     modules: ClassVar[tuple[str, ...]] = ("h5py",)
     extra: ClassVar[str] = "hdf5"
 
@@ -90,7 +91,12 @@ class Hdf5(Format):
             names = {"1": scene.asset_id}
         objects = [{"idx": int(index), "name": str(name), "category_id": 1}
                    for index, name in names.items()]  # fmt: skip
+        time = scene.keys[view].time
+        moment = {} if time is None else {
+            "time": {"frame": time, "seconds": scene.seconds(view), "view": scene.keys[view].view}
+        }  # fmt: skip
         return {
+            **moment,
             "camera_pose": {
                 "cam_K": [fx, 0.0, cx - 0.5, 0.0, fy, cy - 0.5, 0.0, 0.0, 1.0],
                 "cam_R_w2c": matrix[:3, :3].flatten().tolist(),

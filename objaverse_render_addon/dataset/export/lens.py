@@ -20,9 +20,11 @@ __all__ = [
     "demand_square_pixels",
     "demand_unshifted",
     "fov_x",
+    "lens_numbers",
     "pinhole",
     "shared_fov_x",
     "shared_lens",
+    "shared_projection",
     "tell_distances",
     "tell_lost_lens",
     "viewpoints",
@@ -33,7 +35,33 @@ SAME = 1e-6
 
 
 def pinhole(camera: Camera) -> tuple[float, float, float, float]:
-    """Pixels: fx, fy, cx, cy; the first pixel's centre is (0.5, 0.5)."""
+    """Pixels: fx, fy, cx, cy; the first pixel's centre is (0.5, 0.5).
+
+    Raises:
+        FormatCannotHold: It is no pinhole.
+    """
+    if camera.projection != "perspective":
+        raise FormatCannotHold(f"A camera is {camera.projection}, which is no pinhole.")
+    return lens_numbers(camera)
+
+
+def shared_projection(scene: Scene) -> str:
+    """The kind of lens that all views have.
+
+    Raises:
+        FormatCannotHold: They differ.
+    """
+    kinds = sorted({camera.projection for camera in scene.cameras})
+    if len(kinds) > 1:
+        raise FormatCannotHold(
+            f"{scene.asset_id}: its views are {' and '.join(kinds)}; {scene.form.name} holds one "
+            "kind of lens."
+        )
+    return kinds[0]
+
+
+def lens_numbers(camera: Camera) -> tuple[float, float, float, float]:
+    """fx, fy, cx, cy of any lens; what fx and fy are, its projection says."""
     (fx, skew, cx), (_, fy, cy), _ = camera.intrinsics.tolist()
     if skew:
         raise FormatCannotHold("The pixels are skewed, which no format here holds.")
@@ -52,7 +80,7 @@ def demand_unshifted(scene: Scene) -> None:
         FormatCannotHold: Naming the first view where it is not.
     """
     for view, camera in enumerate(scene.cameras):
-        _, _, cx, cy = pinhole(camera)
+        _, _, cx, cy = lens_numbers(camera)
         middle = camera.width / 2, camera.height / 2
         if max(abs(cx - middle[0]), abs(cy - middle[1])) > SAME * max(camera.width, camera.height):
             raise FormatCannotHold(
@@ -69,7 +97,7 @@ def demand_square_pixels(scene: Scene) -> None:
         FormatCannotHold: Naming the first view where they differ.
     """
     for view, camera in enumerate(scene.cameras):
-        fx, fy, _, _ = pinhole(camera)
+        fx, fy, _, _ = lens_numbers(camera)
         if abs(fx / fy - 1) > SAME:
             raise FormatCannotHold(
                 f"{scene.asset_id}: the pixels of view {view} are {fx / fy:g} times as high as "
@@ -114,14 +142,18 @@ def demand_square_pictures(scene: Scene) -> int:
     return width
 
 
-def shared_fov_x(scene: Scene) -> float:
-    """The horizontal angle of view in radians that all views share; the lens is centred.
+def shared_fov_x(scene: Scene, views: Sequence[int] | None = None) -> float:
+    """The horizontal angle of view in radians that views share; the lens is centred.
+
+    Args:
+        views: All of the scene's where nothing is said.
 
     Raises:
         FormatCannotHold: The lenses differ, or one angle does not describe them.
     """
     demand_centered(scene)
-    angles: Sequence[float] = [fov_x(camera) for camera in scene.cameras]
+    cameras = scene.cameras if views is None else [scene.camera(view) for view in views]
+    angles: Sequence[float] = [fov_x(camera) for camera in cameras]
     if max(angles) - min(angles) > SAME * max(angles):
         raise FormatCannotHold(
             f"{scene.asset_id}: its views have fields of view from "
@@ -132,17 +164,23 @@ def shared_fov_x(scene: Scene) -> float:
     return angles[0]
 
 
-def shared_lens(scene: Scene) -> tuple[float, float, float, float]:
-    """The lens that all views share: fx, fy, cx, cy in pixels.
+def shared_lens(
+    scene: Scene, views: Sequence[int] | None = None
+) -> tuple[float, float, float, float]:
+    """The lens that views share: fx, fy, cx, cy in pixels.
+
+    Args:
+        views: All of the scene's where nothing is said.
 
     Raises:
         FormatCannotHold: They differ.
     """
-    lenses = [pinhole(camera) for camera in scene.cameras]
-    for view, lens in enumerate(lenses):
+    views = range(len(scene)) if views is None else views
+    lenses = [pinhole(scene.camera(view)) for view in views]
+    for view, lens in zip(views, lenses, strict=True):
         if any(abs(a - b) > SAME * abs(b) for a, b in zip(lens, lenses[0], strict=True)):
             raise FormatCannotHold(
-                f"{scene.asset_id}: view {view} has another lens (fx {lens[0]:g}) than view 0 "
+                f"{scene.asset_id}: view {view} has another lens (fx {lens[0]:g}) than view {views[0]} "
                 f"(fx {lenses[0][0]:g}); {scene.form.name} holds one for all.",
                 hint="Render with one --fov, or export to nerfstudio, which holds one per view.",
             )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["box_of", "polygons", "run_lengths"]
+__all__ = ["box_of", "one_outline", "polygons", "run_lengths"]
 
 Mask = npt.NDArray[np.bool_]
 Edge = tuple[int, int, int, int]
@@ -49,6 +49,28 @@ def polygons(mask: Mask) -> list[list[int]] | None:
     if any(_area(loop) < 0 for loop in loops):
         return None
     return [[number for corner in loop for number in corner] for loop in loops]
+
+
+def one_outline(mask: Mask) -> tuple[list[tuple[int, int]], bool]:
+    """One outline (x, y) for all of the mask, which fills to exactly it by the even-odd rule.
+
+    Parts and holes hang together by bridges without width, each between the two corners that are
+    nearest to each other.
+
+    Returns:
+        The outline, empty where the mask is, and whether it has bridges.
+    """
+    loops = [np.array(loop) for loop in _outlines(mask)]
+    if not loops:
+        return [], False
+    whole, bridged = loops.pop(0), bool(loops)
+    while loops:
+        gaps = [np.abs(whole[:, None] - loop[None]).sum(axis=2) for loop in loops]
+        nearest = min(range(len(loops)), key=lambda index: gaps[index].min())
+        here, there = np.unravel_index(gaps[nearest].argmin(), gaps[nearest].shape)
+        turned = np.roll(loops.pop(nearest), -int(there), axis=0)
+        whole = np.concatenate([whole[: here + 1], turned, turned[:1], whole[here:]])
+    return [(int(x), int(y)) for x, y in whole], bridged
 
 
 def _outlines(mask: Mask) -> list[list[tuple[int, int]]]:

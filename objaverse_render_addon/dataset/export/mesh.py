@@ -1,4 +1,4 @@
-"""The mesh that was rendered, where its source is still at hand and proves to be it."""
+"""The mesh that was rendered: as it was stored, or its source where that proves to be it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ...files import file_sha256
 from .scene import Scene
 
-__all__ = ["Mesh", "NotTheMesh", "ply_text", "source_file", "source_mesh"]
+__all__ = ["Mesh", "NotTheMesh", "ply_text", "rendered_mesh", "source_file", "source_mesh"]
 
 Array = npt.NDArray[Any]
 
@@ -45,6 +45,20 @@ class Mesh:
     faces: Array
 
 
+def rendered_mesh(scene: Scene) -> Mesh:
+    """The mesh that was stored beside the pictures, or the one of the source.
+
+    Raises:
+        NotTheMesh: Neither is there.
+    """
+    shape = scene.reader.geometry
+    if shape is None or "mesh.ply" not in shape.names:
+        return source_mesh(scene)
+    stored = shape.mesh()
+    vertices, faces = stored.vertices.astype(np.float64), stored.faces.astype(np.int64)
+    return Mesh(scene.scale * (vertices - scene.center), _normals(vertices, faces), faces)
+
+
 def source_mesh(scene: Scene) -> Mesh:
     """Read the asset's source with trimesh, normalise it as the renderer did, and compare.
 
@@ -75,6 +89,7 @@ def source_mesh(scene: Scene) -> Mesh:
         raise NotTheMesh(f"the source has no faces, or more than {_MOST_FACES}")
     turn = _AXES[scene.metadata["file_type"]]
     said = scene.metadata["normalization"]
+    turn = np.array(said.get("rotation", np.eye(3))) @ turn
     vertices = said["scale"] * (vertices @ turn.T) + np.array(said["translation"])
     _compare(scene, vertices)
     return Mesh(scene.scale * (vertices - scene.center), _normals(vertices, faces), faces)

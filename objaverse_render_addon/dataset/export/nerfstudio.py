@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Final
 
 import numpy as np
 
+from ...cameras import Camera
 from ..images import encode_png
 from ..point_cloud import write_ply
 from .base import Format
-from .lens import pinhole
+from .lens import lens_numbers, shared_projection
 from .scene import Scene
 from .surface import GEOMETRY, surface_of
 from .target import SceneFiles
 
 __all__ = ["Nerfstudio"]
+
+
+_MODELS: Final = {
+    "perspective": "PINHOLE", "orthographic": "ORTHOPHOTO", "panorama": "EQUIRECTANGULAR",
+    "fisheye": "OPENCV_FISHEYE",
+}  # fmt: skip
+"""As the parser calls them; its fisheye without distortion is the equidistant one."""
+
+
+def _lens(camera: Camera) -> tuple[float, float, float, float]:
+    fx, fy, cx, cy = lens_numbers(camera)
+    if camera.projection == "panorama":
+        # The parser's azimuth is pi times u - cx over fx, its elevation pi times cy - v over fy.
+        return math.pi * fx, math.pi * fy, cx, cy
+    return fx, fy, cx, cy
 
 
 class Nerfstudio(Format):
@@ -24,16 +41,23 @@ class Nerfstudio(Format):
 
     ``transform_matrix`` is camera to world with OpenGL axes, ``file_path`` has its extension.
     The parser multiplies depth by 0.001, that of ``.npy`` files too, so depth is stored in
-    thousandths of a scene unit (float32, planar, 0 is unknown).
+    thousandths of a scene unit (float32, planar or along the ray as the pass, 0 is unknown).
+    ``time`` of an animation goes from 0 at the first frame to 1 at the last.
     """
 
     name = "nerfstudio"
-    about = "nerfstudio, instant-ngp: transforms.json per asset, any pinhole camera, depth"
+    about = "nerfstudio, instant-ngp: transforms.json per asset, any camera, depth"
     trains = (
         "ns-train nerfacto --data {target}/{key} nerfstudio-data --orientation-method none "
         "--center-method none --auto-scale-poses False"
     )
     holds = ("rgb", "depth", "mask")
+    projections = tuple(_MODELS)
+    has_time = True
+
+    def holds_out(self, split: str) -> bool:  # noqa: ARG002
+        """See :class:`.Format`: splits are of views."""
+        return True
 
     def write(self, scene: Scene, out: SceneFiles) -> dict[str, Any]:
         """See :class:`.Format`."""
@@ -41,12 +65,14 @@ class Nerfstudio(Format):
         masks = scene.options.masks
         for view, number in enumerate(scene.numbers):
             camera = scene.camera(view)
-            fx, fy, cx, cy = pinhole(camera)
+            fx, fy, cx, cy = _lens(camera)
             frame: dict[str, Any] = {
                 "file_path": f"images/{number:03d}.png",
                 "transform_matrix": camera.camera_to_world.tolist(),
                 "fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, "w": camera.width, "h": camera.height,
             }  # fmt: skip
+            if scene.times:
+                frame["time"] = scene.when(view)
             out.add(f"{scene.key}/{frame['file_path']}", scene.png(view))
             if scene.has("depth"):
                 frame["depth_file_path"] = f"depths/{number:03d}.npy"
@@ -64,9 +90,9 @@ class Nerfstudio(Format):
         if not masks and scene.has("mask"):
             scene.note("dropped", "masks are not written (--masks writes them): training would "
                        "ignore all pixels beside the object, alpha tells them apart")  # fmt: skip
-        split = scene.options.split_views(scene.asset_id, len(scene))
+        split = scene.split_views()
         transforms: dict[str, Any] = {
-            "camera_model": "PINHOLE",
+            "camera_model": _MODELS[shared_projection(scene)],
             "orientation_override": "none",
             "frames": frames,
         }

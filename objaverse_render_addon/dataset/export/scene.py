@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from functools import cached_property
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cameras import Camera
-from ...errors import CheckFailed, InvalidJob, MissingPass, TruncatedFile
+from ...errors import CheckFailed, FormatCannotHold, InvalidJob, MissingPass, TruncatedFile
 from ...frame import mask_of
 from ...passspec import MARKERS, PASSES
 from ..images import check_png, composite, encode_png
@@ -58,10 +59,16 @@ class Scene:
                 f"{', '.join(reader.passes)}.",
                 hint=f"Render with --passes {','.join([*reader.passes, *missing])}.",
             )
-        self._positions = self._chosen(len(reader.views))
+        self._positions = self._chosen(self._of_frame())
+        self.keys = [reader.key(position) for position in self._positions]
+        self._demand_a_place_for_time()
+        self._demand_projection()
         self.numbers = self._checked_numbers()
         self.scale, self.center = self._similarity()
         self._last: tuple[int, dict[str, Array]] = (-1, {})
+        lit = sum(len(reader.lights(position)) > 1 for position in self._positions)
+        self.note("dropped", "pictures under other lights than the first, or under each of several "
+                  "light groups, are left out (views)", lit)  # fmt: skip
         dropped = ", ".join(name for name in reader.passes if name not in form.holds)
         if dropped:
             self.note("dropped", f"stored, but {form.name} has no place for: {dropped}")
@@ -69,13 +76,114 @@ class Scene:
     def __len__(self) -> int:
         return len(self._positions)
 
-    def _chosen(self, count: int) -> list[int]:
+    def _of_frame(self) -> list[int]:
+        """Places in ``views`` of the animation frame that the options choose, or of all."""
+        places, frame = list(range(len(self.reader.views))), self.options.frame
+        if frame is None:
+            return places
+        found = [place for place in places if self.reader.key(place).time == frame]
+        if not found:
+            times = self.reader.times
+            there = f"has the frames {times[0]} to {times[-1]}" if times else "stands still"
+            raise InvalidJob(f"{self.asset_id} {there}, frame {frame} is asked for.")
+        return found
+
+    def _chosen(self, places: list[int]) -> list[int]:
         if self.options.views is None:
-            return list(range(count))
-        chosen = sorted(set(self.options.views))
+            kept = places
+            if not self.form.holds_out(self.split):
+                kept = [place for place in kept if self.reader.views[place].get("split") != "test"]
+                if not kept:
+                    raise InvalidJob(f"{self.asset_id}: all views are held out for tests.")
+                self.note("dropped", "views that are held out for tests: this format has no place "
+                          "for them, and trainers would learn from them; --views names views to "
+                          "write (views)", len(places) - len(kept))  # fmt: skip
+            return kept
+        chosen, count = sorted(set(self.options.views)), len(places)
         if chosen[-1] >= count:
             raise InvalidJob(f"{self.asset_id} has {count} views, view {chosen[-1]} is asked for.")
-        return chosen
+        return [places[view] for view in chosen]
+
+    def _demand_a_place_for_time(self) -> None:
+        times = self.times
+        if len(times) > 1 and not self.form.has_time:
+            raise FormatCannotHold(
+                f"{self.asset_id} shows {len(times)} frames of an animation; {self.form.name} has "
+                "no place for time.",
+                hint=f"--frame {times[0]} exports one of them; nerfstudio, nerf-synthetic "
+                "(D-NeRF), kubric, tum, visionsim, hdf5, webdataset and coco hold all.",
+            )
+
+    @property
+    def times(self) -> list[int]:
+        """Animation frames that the views show, ascending; none of what stands still."""
+        return sorted({key.time for key in self.keys if key.time is not None})
+
+    def when(self, view: int) -> float:
+        """When a view is, from 0 at the first frame to 1 at the last; 0 of what stands still."""
+        times, time = self.times, self.keys[view].time
+        if time is None or len(times) < 2:
+            return 0.0
+        return (time - times[0]) / (times[-1] - times[0])
+
+    def seconds(self, view: int) -> float:
+        """When a view is, in seconds as it plays; of what stands still a second for each view."""
+        if self.keys[view].time is None:
+            return float(view)
+        return self.reader.seconds(self._positions[view])
+
+    @property
+    def sequences(self) -> dict[str, list[int]]:
+        """Views of one camera, one after the other, by the name of a folder below the scene's.
+
+        A camera that moves along is one, and so are the views of what stands still: its folder is
+        the scene's own.
+        """
+        times = [key.time for key in self.keys]
+        if None in times or len(set(times)) == len(times):
+            return {"": list(range(len(self)))}
+        cameras: dict[int, list[int]] = {}
+        for view, key in enumerate(self.keys):
+            cameras.setdefault(key.view, []).append(view)
+        if len(cameras) == 1:
+            return {"": list(range(len(self)))}
+        return {f"/{number:03d}": views for number, views in sorted(cameras.items())}
+
+    def _demand_projection(self) -> None:
+        for position in self._positions:
+            projection = self.reader.views[position].get("projection", "perspective")
+            if projection not in self.form.projections:
+                raise FormatCannotHold(
+                    f"{self.asset_id}: view {self.reader.views[position]['index']} is "
+                    f"{projection}; {self.form.name} holds "
+                    f"{' and '.join(self.form.projections)} cameras only.",
+                    hint="Export to nerfstudio or webdataset, which hold every lens, or render "
+                    "with --projection perspective.",
+                )
+
+    @property
+    def has_held_out(self) -> bool:
+        """Whether some of the views are held out for tests, and others are not."""
+        found = {self.view_split(view) for view in range(len(self))}
+        return "test" in found and len(found) > 1
+
+    def view_split(self, view: int) -> str | None:
+        """``test`` of a view that is held out, ``train`` of the others; ``None`` where none is."""
+        found: str | None = self.reader.views[self._positions[view]].get("split")
+        return found
+
+    def split_views(self) -> dict[str, list[int]]:
+        """The views in parts, each in order: ``train``, ``val`` and ``test``.
+
+        Views that were rendered to be held out are the test, and val too, since trainers watch
+        that while they learn from all the others. Where there are none, parts are drawn.
+        """
+        if not self.has_held_out:
+            return self.options.split_views(self.asset_id, len(self))
+        said = [self.view_split(view) for view in range(len(self))]
+        held_out = [view for view, split in enumerate(said) if split == "test"]
+        train = [view for view, split in enumerate(said) if split != "test"]
+        return {"train": train, "val": held_out, "test": held_out}
 
     def _checked_numbers(self) -> list[int]:
         numbers = [self.reader.views[position]["index"] for position in self._positions]
@@ -140,7 +248,12 @@ class Scene:
         if not (np.isfinite(pose).all() and np.isfinite(camera.intrinsics).all()):
             raise CheckFailed(f"{self.asset_id}: the camera of view {view} is not finite.")
         pose[:3, 3] = self.scale * (pose[:3, 3] - self.center)
-        return Camera(camera.width, camera.height, camera.intrinsics, pose)
+        intrinsics = camera.intrinsics
+        if camera.lens.parallel:
+            # In pixels per scene unit.
+            intrinsics = intrinsics.copy()
+            intrinsics[[0, 1], [0, 1]] /= self.scale
+        return dataclasses.replace(camera, intrinsics=intrinsics, camera_to_world=pose)
 
     @property
     def cameras(self) -> list[Camera]:
@@ -225,16 +338,30 @@ class Scene:
             self._last[1].update(self.reader.read(self._positions[view], (name,)))
         data = self._last[1][name]
         self._check_size(view, name, data.shape)
-        if data.dtype.kind == "f" and not np.isfinite(data).all():
+        finite = np.isfinite(data) | (np.isnan(data) if PASSES[name].unknown is not None else False)
+        if data.dtype.kind == "f" and not finite.all():
             raise CheckFailed(f"{self.asset_id}: {name} of view {view} is not finite.")
         return data
+
+    @property
+    def has_tracks(self) -> bool:
+        """Whether points were followed."""
+        return all("tracks" in self.reader.views[position] for position in self._positions)
+
+    def tracks(self, view: int) -> Array:
+        """(N, 6), see :attr:`objaverse_render_addon.frame.Frame.tracks`; exported units."""
+        found = self.reader.tracks(self._positions[view])
+        assert found is not None
+        moved = found.copy()
+        moved[:, 2:5] = (found[:, 2:5] - self.center) * self.scale
+        return moved
 
     def has(self, name: str) -> bool:
         """Whether a pass is stored."""
         return name in self.reader.passes
 
     def depth(self, view: int) -> npt.NDArray[np.float32]:
-        """(H, W) float32, planar, exported units, 0 where nothing is."""
+        """(H, W) float32, as the pass, exported units, 0 where nothing is."""
         return (self.array(view, "depth") * np.float32(self.scale)).astype(np.float32, copy=False)
 
     def position(self, view: int) -> npt.NDArray[np.float32]:

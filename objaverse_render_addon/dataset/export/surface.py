@@ -32,6 +32,8 @@ def surface_of(scene: Scene, count: int = DEFAULT_COUNT) -> PointCloud:
     if not shows_surface(scene):
         scene.note("dropped", "no depth is stored, so the point cloud is empty")
         return PointCloud.joined([])
+    if len(scene.times) > 1:
+        scene.note("differs", "the point cloud is the surface at the first frame")
     cloud = sample(_sightings(scene), count=count, seed=scene.options.seed)
     if not len(cloud):
         scene.note("dropped", "no view shows the object, so the point cloud is empty")
@@ -40,6 +42,8 @@ def surface_of(scene: Scene, count: int = DEFAULT_COUNT) -> PointCloud:
 
 def _sightings(scene: Scene) -> Iterator[Sighting]:
     for view in range(len(scene)):
+        if scene.times and scene.keys[view].time != scene.times[0]:
+            continue
         passes = {"mask": scene.mask(view).astype("u1")}
         if scene.has("depth"):
             passes["depth"] = scene.depth(view)

@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...errors import CheckFailed
+from ...shape import ply, voxels
 from ..images import encode_png
 from .base import Format, Options, Record
 from .lens import demand_centered, demand_square_pictures, fov_x, viewpoints
-from .mesh import NotTheMesh, ply_text, source_file, source_mesh
+from .mesh import Mesh, NotTheMesh, ply_text, rendered_mesh, source_file
 from .scene import Scene
 from .target import SceneFiles, Target
 
@@ -71,6 +72,9 @@ class _Renders(Format):
             frames.append(frame)
         record = scene.metadata["normalization"]
         offset = (np.array(record["translation"], np.float64) - scene.center) * scene.scale
+        if not np.array_equal(record.get("rotation", np.eye(3)), np.eye(3)):
+            scene.note("dropped", "the asset was turned (--up, --front): scale and offset are "
+                       "right for its turned axes only")  # fmt: skip
         transforms = {
             "aabb": [[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]],
             "scale": float(record["scale"]) * scene.scale,
@@ -94,7 +98,7 @@ class _Renders(Format):
                     continue
                 flags = {name: name == self.flag for name in _FLAGS}
                 score = {"aesthetic_score": options.aesthetic_score}
-                row = {"sha256": record.key, "num_voxels": 0, **score, **record.data, **flags}
+                row = {"sha256": record.key, "num_voxels": 0, **score, **flags, **record.data}
                 rows.writerow(row)
             name = "metadata.csv" if split == "train" else f"metadata_{split}.csv"
             target.write(name, text.getvalue().encode())
@@ -119,7 +123,8 @@ class Trellis(_Renders):
     ``transform_matrix``, camera to world with OpenGL axes; the object fills [-0.5, 0.5]. Depth is
     16 bits between ``depth.min`` and ``depth.max``, which are the camera's distance from the
     centre -/+ half the cube's diagonal; 65535 is where nothing is. ``mesh.ply`` is the source's
-    mesh in the same place, where that is at hand (:mod:`.mesh`).
+    mesh in the same place, where that is at hand (:mod:`.mesh`), and ``voxels/<sha256>.ply`` the
+    centres of the cells that it meets, as ``voxelize.py`` writes them.
     """
 
     name = "trellis"
@@ -138,6 +143,10 @@ class Trellis(_Renders):
     folder = "renders"
     flag = "rendered"
 
+    def places(self, key: str, split: str) -> tuple[str, ...]:
+        """See :class:`.Format`."""
+        return (*super().places(key, split), f"voxels/{key}.ply")
+
     def write(self, scene: Scene, out: SceneFiles) -> dict[str, Any]:
         """See :class:`.Format`."""
         data = super().write(scene, out)
@@ -148,11 +157,18 @@ class Trellis(_Renders):
                 "whatever min_aesthetic_score is; --aesthetic-score 6 fills the column",
             )
         try:
-            mesh = source_mesh(scene)
+            mesh = rendered_mesh(scene)
         except NotTheMesh as reason:
-            scene.note("dropped", f"mesh.ply is not written, and voxelize.py needs it: {reason}")
+            scene.note(
+                "dropped",
+                f"mesh.ply is not written, and voxelize.py needs it: {reason}; "
+                "--geometry-files mesh stores it with the pictures",
+            )
         else:
             out.add(f"{self.folder}/{scene.key}/{MESH}", ply_text(mesh, 1.0))
+            cells = _voxels(mesh)
+            out.add(f"voxels/{scene.key}.ply", ply.write(cells))
+            data |= {"voxelized": True, "num_voxels": len(cells["x"])}
         return data
 
 
@@ -178,6 +194,13 @@ class TrellisCond(_Renders):
             round(float(missing), 6),
         )
         return super().write(scene, out)
+
+
+def _voxels(mesh: Mesh) -> dict[str, Any]:
+    """Centres of the cells of 64³ in the unit cube that triangles meet: ``x y z`` float32."""
+    cells = voxels.occupied(mesh.vertices[mesh.faces], np.full(3, -0.5), 1.0)
+    centers = ((cells + 0.5) / voxels.RESOLUTION - 0.5).astype(np.float32)
+    return dict(zip("xyz", centers.T, strict=True))
 
 
 def _depth_png(scene: Scene, view: int, radius: float) -> bytes:

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
+from ...cameras import PROJECTIONS
 from ...errors import OutputNotWritable
 from ...files import replacing
 from ...passspec import PASS_NAMES
@@ -60,12 +61,18 @@ class WebDataset(Format):
 
     name: ClassVar[str] = "webdataset"
     about: ClassVar[str] = "WebDataset shards, one sample per view"
+    has_time: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("rgb",)
+    projections: ClassVar[tuple[str, ...]] = tuple(PROJECTIONS)
     holds: ClassVar[tuple[str, ...]] = PASS_NAMES
 
     def places(self, key: str, split: str) -> tuple[str, ...]:  # noqa: ARG002
         """Where the asset waits to be packed."""
         return (f"{STAGE}/{key}",)
+
+    def holds_out(self, split: str) -> bool:  # noqa: ARG002
+        """See :class:`.Format`: each view says its own."""
+        return True
 
     def write(self, scene: Scene, out: SceneFiles) -> dict[str, Any]:
         """Pieces of tar archives, none larger than a shard unless a single view is."""
@@ -139,9 +146,13 @@ def _sample(scene: Scene, view: int) -> bytes:
         "json": json.dumps(
             {
                 "asset_id": scene.asset_id,
-                "view": number,
+                "view": scene.keys[view].view,
+                **({"time": scene.keys[view].time, "seconds": scene.seconds(view)}
+                   if scene.times else {}),
                 "width": camera.width,
                 "height": camera.height,
+                "projection": camera.projection,
+                "split": scene.view_split(view),
                 "intrinsics": camera.intrinsics.tolist(),
                 "camera_to_world": camera.camera_to_world.tolist(),
                 "world_to_camera_opencv": camera.world_to_camera_opencv.tolist(),

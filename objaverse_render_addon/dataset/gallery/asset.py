@@ -15,10 +15,20 @@ from ...cameras import Camera
 from ...errors import TruncatedFile
 from ...frame import mask_of
 from ...passspec import MARKERS, PASSES, Pass
-from ..coloring import Range, colored, coloring_of, id_colors, legend_of, pick, shrink, value_range
+from ..coloring import (
+    CODE_COLORS,
+    Range,
+    colored,
+    coloring_of,
+    id_colors,
+    legend_of,
+    pick,
+    shrink,
+    value_range,
+)
 from ..guards import RENDER_AGAIN
 from ..reader import AssetReader
-from ..turntable import turn_order
+from ..turntable import play_order, turn_order
 from .pictures import Sheets, encode
 from .script import plain, script
 
@@ -71,9 +81,16 @@ def asset_files(
     poses = np.array([view.camera.camera_to_world for view in views])
     shown = "rgb" if "rgb" in names else names[0]
     first = _best_view(poses[:, :3, 3] - center, views)
-    turn = turn_order(poses[:, :3, 3] - center, _TURN_FRAMES, first)
+    keys = [reader.key(index) for index in range(len(views))]
+    plays = len(reader.times) > 1
+    if plays:
+        turn = play_order(reader, keys[first].view, _TURN_FRAMES)
+        order = play_order(reader, keys[first].view)
+    else:
+        turn = turn_order(poses[:, :3, 3] - center, _TURN_FRAMES, first)
+        order = turn_order(poses[:, :3, 3] - center, None, first)
     frames: dict[int, npt.NDArray[np.uint8]] = {}
-    cloud = _Cloud(len(views))
+    cloud = _Cloud(sum(key.time == keys[first].time for key in keys))
     for index, view in enumerate(views):
         arrays = reader.read(index)
         mask = _mask(arrays, shown)
@@ -82,7 +99,9 @@ def asset_files(
             sheets[name].add(_picture(name, arrays[name], mask, spans.get(name), max(tile)))
         if index in turn:
             frames[index] = _picture(shown, arrays[shown], mask, spans.get(shown), CARD_SIZE)
-        cloud.add(arrays, mask, view.camera)
+        if keys[index].time == keys[first].time:
+            # Surfaces of several times are no surface.
+            cloud.add(arrays, mask, view.camera)
     files: dict[str, bytes] = {}
     for sheet in sheets.values():
         files.update(sheet.files)
@@ -95,16 +114,21 @@ def asset_files(
     seen = {
         "views": [_view_record(view) for view in views],
         "passes": [
-            {**_described(_spec(reader, name), spans.get(name)), **sheets[name].record}
+            {
+                **_described(_spec(reader, name), spans.get(name)),
+                **sheets[name].record,
+                "keys": _keys(reader, name),
+            }
             for name in names
         ],
         "tile": list(tile),
-        "order": turn_order(poses[:, :3, 3] - center, None, first),
+        "order": order,
+        "pace": 1000 * (reader.seconds(order[-1]) - reader.seconds(order[0])) / (len(order) - 1)
+        if plays and len(order) > 1 else None,
         "first": first,
         "box": [list(bounds.box_min), list(bounds.box_max)],
         "sphere": [list(bounds.center), bounds.radius],
         "cloud": cloud.encoded(),
-        "objects": _objects(reader) if "object_index" in names else [],
         "metadata": plain({k: v for k, v in reader.metadata.items() if k != "views"}),
     }
     files["detail.js"] = script("detail", key, plain_numbers(seen))
@@ -237,9 +261,13 @@ def _view_record(view: _View) -> dict[str, Any]:
     pose = record.get("pose")
     return {
         "index": plain(record.get("index")),
+        "view": plain(record.get("view")),
+        "time": plain(record.get("time")),
         "size": [camera.width, camera.height],
         "k": [float(camera.intrinsics[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2))],
         "pose": camera.camera_to_world[:3].ravel().tolist(),
+        "lens": camera.projection,
+        "split": plain(record.get("split") or ""),
         "fov": [horizontal, vertical],
         "sampled": plain(pose) if isinstance(pose, dict) else {},
         "checks": plain(record.get("checks") or {}),
@@ -249,14 +277,24 @@ def _view_record(view: _View) -> dict[str, Any]:
     }
 
 
-def _objects(reader: AssetReader) -> list[list[Any]]:
-    """Id, name and colour of each object, at most so many as a legend can show."""
-    names = reader.metadata.get("object_names")
+def _keys(reader: AssetReader, name: str) -> list[list[Any]]:
+    """Number, name and colour of each id of a pass, at most so many as a legend can show."""
+    spec = PASSES[name]
+    if spec.codes:
+        colors = CODE_COLORS.tolist()
+        return [[number, text, colors[number]] for number, text in enumerate(spec.codes)]
+    if spec.values != "ids":
+        return []
+    ids = reader.metadata.get("ids")
+    named = ids.get(name) if isinstance(ids, dict) else None
+    if name == "object_index" and not named:
+        named = reader.metadata.get("object_names")
     found = []
-    for number, name in list(names.items())[:500] if isinstance(names, dict) else []:
-        if str(number).isascii() and str(number).isdigit() and len(str(number)) < 6:
+    for number, what in list(named.items())[:500] if isinstance(named, dict) else []:
+        if str(number).isascii() and str(number).isdigit() and len(str(number)) < 10:
+            said = what.get("name") if isinstance(what, dict) else what
             color = id_colors(np.array(int(number)))
-            found.append([int(number), plain(str(name)), color.tolist()])
+            found.append([int(number), plain(str(said)), color.tolist()])
     return sorted(found)
 
 

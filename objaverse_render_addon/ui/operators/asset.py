@@ -9,6 +9,7 @@ import bpy
 from bpy.props import BoolProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
+from ...assets.catalogue import titles
 from ...assets.embedded_license import license_line
 from ...assets.formats import EXTENSIONS
 from ...assets.sources import classify
@@ -46,6 +47,12 @@ class OBJAVERSE_OT_import_asset(BackgroundOperator, bpy.types.Operator, ImportHe
         name="Ask",
         description="Ask for a file, whatever the panel names",
         options={"HIDDEN", "SKIP_SAVE"},
+    )
+    hide_former: BoolProperty(
+        name="Hide Former Asset",
+        description="Hide the asset that was imported before, which would stand in the new one",
+        default=True,
+        options={"SKIP_SAVE"},
     )
     filter_glob: StringProperty(
         default=";".join(f"*.{name}" for name in EXTENSIONS), options={"HIDDEN", "SKIP_SAVE"}
@@ -92,6 +99,12 @@ class OBJAVERSE_OT_import_asset(BackgroundOperator, bpy.types.Operator, ImportHe
             imported = user_scene.import_into_scene(context.scene, path, keep_lights=keep)
         except RenderError as error:
             return self.failed(context, error)
+        called = titles([str(path)], preferences.options(context).get("download_dir"))
+        if called:
+            (imported.collection.name,) = called.values()
+        former = settings.asset
+        if self.hide_former and former is not None and user_scene.is_imported(former):
+            _hide(context, former)
         settings.source, settings.asset = str(self.filepath or path), imported.collection
         settings.current_view = 0
         overlay.bring_into_view(context, user_scene.corners(imported.collection))
@@ -136,6 +149,16 @@ class OBJAVERSE_OT_use_collection(bpy.types.Operator):
         preview.invalidate()
         self.report({"INFO"}, f"{found.name} is the asset")
         return {"FINISHED"}
+
+
+def _hide(context: bpy.types.Context, collection: Any) -> None:
+    """Close a collection's eye in the outliner."""
+    found = [context.view_layer.layer_collection]
+    while found:
+        here = found.pop()
+        if here.collection == collection:
+            here.hide_viewport = True
+        found += here.children
 
 
 def _collection(context: bpy.types.Context) -> Any:

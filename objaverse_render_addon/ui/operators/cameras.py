@@ -11,9 +11,11 @@ from ...blender import user_scene
 from ...cameras.files import transforms_json
 from ...errors import OutputNotWritable, RenderError
 from ...files import write_whole
+from ...timeline import frame_range
 from ...words import how_many
+from ..job_mapping import to_job
 from ..reports import fail
-from ..viewport import look_through, overlay, preview, results
+from ..viewport import live_view, look_through, overlay, preview, results
 from .common import output_folder
 
 __all__ = ["CLASSES"]
@@ -37,8 +39,17 @@ class OBJAVERSE_OT_sample_cameras(bpy.types.Operator):
         return {"FINISHED"}
 
 
+def _times(scene: bpy.types.Scene) -> list[int]:
+    """The frames that are rendered, of the scene's own time; none of a still."""
+    job = to_job(scene.objaverse)
+    if job.time.frames is None or job.time.scale != 1:
+        return []
+    wanted = frame_range(job.time.frames)
+    return list(range(scene.frame_start, scene.frame_end + 1) if wanted is None else wanted)
+
+
 class OBJAVERSE_OT_use_scene_cameras(bpy.types.Operator):
-    """Render from the scene's own cameras, as they stand now: the selected ones, else all"""
+    """Render from the scene's own cameras, selected ones or all, as they move if frames are set"""
 
     bl_idname = "objaverse.use_scene_cameras"
     bl_label = "Use Scene Cameras"
@@ -57,19 +68,29 @@ class OBJAVERSE_OT_use_scene_cameras(bpy.types.Operator):
         if not chosen:
             self.report({"ERROR"}, "The scene has no camera. Add one with Add, Camera")
             return {"CANCELLED"}
-        target = output_folder(settings) / "scene-cameras.json"
+        target, now = output_folder(settings) / "scene-cameras.json", scene.frame_current
         try:
             to_world = preview.around_asset(context)
-            depsgraph = context.evaluated_depsgraph_get()
-            cameras = [
-                user_scene.camera_of_object(obj, render, depsgraph, to_world) for obj in chosen
-            ]
+            times = _times(scene)
+            cameras, names, keys = [], [], []
+            for time in times or [now]:
+                if times:
+                    scene.frame_set(time)
+                depsgraph = context.evaluated_depsgraph_get()
+                for view, obj in enumerate(chosen):
+                    cameras.append(user_scene.camera_of_object(obj, render, depsgraph, to_world))
+                    names.append(obj.name)
+                    keys.append((view, time))
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(target, transforms_json(cameras, [obj.name for obj in chosen]))
+            data = transforms_json(cameras, names, keys if times else ())
+            write_whole(target, data)
         except OSError as error:
             return fail(self, OutputNotWritable(f"{target}: {error.strerror}."))
         except RenderError as error:
             return fail(self, error)
+        finally:
+            if scene.frame_current != now:
+                scene.frame_set(now)
         settings.pattern, settings.camera_file, settings.file_views = "file", str(target), 0
         settings.resolution_x, settings.resolution_y = cameras[0].width, cameras[0].height
         settings.current_view = 0
@@ -176,10 +197,37 @@ class OBJAVERSE_OT_look_through_camera(bpy.types.Operator):
             bpy.ops.ed.undo_push(message=self.bl_label)
 
 
+class OBJAVERSE_OT_live_view(bpy.types.Operator):
+    """Render the chosen view beside your work, better and better, and follow every setting"""
+
+    bl_idname = "objaverse.live_view"
+    bl_label = "Live View"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether there is an asset."""
+        if context.scene.objaverse.asset is None:
+            cls.poll_message_set("Import an asset first, or choose its collection")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Begin or end."""
+        if live_view.shown() is not None:
+            live_view.stop()
+            return {"FINISHED"}
+        try:
+            live_view.start(context)
+        except RenderError as error:
+            return fail(self, error)
+        return {"FINISHED"}
+
+
 CLASSES: Final = (
     OBJAVERSE_OT_sample_cameras,
     OBJAVERSE_OT_use_scene_cameras,
     OBJAVERSE_OT_preview_cameras,
     OBJAVERSE_OT_frame_rig,
     OBJAVERSE_OT_look_through_camera,
+    OBJAVERSE_OT_live_view,
 )

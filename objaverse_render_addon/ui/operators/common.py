@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 
+from ...assets.catalogue import titles
 from ...errors import SourceNotFound
+from .. import preferences
 
-__all__ = ["NeedsAsset", "asset_of_line", "labels", "output_folder"]
+__all__ = ["NeedsAsset", "asset_of_line", "has_output", "labels", "output_folder"]
 
 
 def output_folder(settings: Any) -> Path:
@@ -22,13 +24,28 @@ def output_folder(settings: Any) -> Path:
     return Path(bpy.path.abspath(folder))
 
 
-def labels(sources: Iterable[str]) -> list[str]:
-    """Names for the list's lines: as much of each path's end as it takes to tell them apart."""
-    parts = [PurePath(source).parts for source in sources]
+def labels(sources: Iterable[str], context: bpy.types.Context) -> list[str]:
+    """Names for the list's lines: what Objaverse calls its own, and of other paths as much of the
+    end as it takes to tell them apart.
+    """
+    named = [*sources]
+    called = titles(named, preferences.options(context).get("download_dir"))
+    parts = [PurePath(source).parts for source in named]
     longest, count = max(map(len, parts), default=1), 1
     while count < longest and len({each[-count:] for each in parts}) < len({*parts}):
         count += 1
-    return ["/".join(each[-count:]) for each in parts]
+    return [
+        called.get(source) or "/".join(each[-count:])
+        for source, each in zip(named, parts, strict=True)
+    ]
+
+
+def has_output(operator: Any, context: bpy.types.Context) -> bool:
+    """For an operator's poll: whether the output folder is there, or why it cannot be used."""
+    if output_folder(context.scene.objaverse).is_dir():
+        return True
+    operator.poll_message_set("The output folder is not there yet: render something first")
+    return False
 
 
 def asset_of_line(context: bpy.types.Context, index: int = -1) -> Path:

@@ -11,7 +11,7 @@ from ...batch.background import BackgroundJob
 from ...dataset.gallery import build_gallery, open_gallery
 from ...errors import Interrupted
 from ..background import BackgroundOperator, CancelOperator
-from .common import output_folder
+from .common import has_output, output_folder
 
 __all__ = ["CLASSES"]
 
@@ -46,6 +46,11 @@ class OBJAVERSE_OT_open_gallery(BackgroundOperator, bpy.types.Operator):
     in_the_way = "The gallery is being made; wait for it or cancel it"
     cancelled_by = "objaverse.cancel_gallery"
     outlives_file = True
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether there is a folder, and none is being made."""
+        return has_output(cls, context) and super().poll(context)
 
     def begin(self, context: bpy.types.Context) -> _MakeGallery:
         """Make the output folder's page; a script has no use for a browser."""

@@ -16,7 +16,7 @@ from ...words import how_many
 from .. import run_state
 from ..background import current
 from ..reports import fail, in_panel_words
-from .common import asset_of_line, labels, output_folder
+from .common import asset_of_line, has_output, labels, output_folder
 
 __all__ = ["CLASSES"]
 
@@ -45,7 +45,8 @@ class OBJAVERSE_OT_list_output(bpy.types.Operator):
             return fail(self, error)
         state = context.window_manager.objaverse
         state.items.clear()
-        for line, name in zip(lines, labels(line.source for line in lines), strict=True):
+        names = labels((line.source for line in lines), context)
+        for line, name in zip(lines, names, strict=True):
             item = state.items.add()
             item.name, item.source, item.asset_id = name, line.source, line.asset_id
             item.state, item.result = line.state, str(line.path or "")
@@ -115,13 +116,14 @@ class OBJAVERSE_OT_open_output(bpy.types.Operator):
     bl_idname = "objaverse.open_output"
     bl_label = "Open Output Folder"
 
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether it is there."""
+        return has_output(cls, context)
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Open it."""
-        folder = output_folder(context.scene.objaverse)
-        if not folder.is_dir():
-            self.report({"ERROR"}, f"{folder} is not there yet; render something first")
-            return {"CANCELLED"}
-        bpy.ops.wm.path_open(filepath=str(folder))
+        bpy.ops.wm.path_open(filepath=str(output_folder(context.scene.objaverse)))
         return {"FINISHED"}
 
 

@@ -88,7 +88,7 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
         run = BackgroundRun([], job, output_folder(settings))
         path = run.previews / f"{preview.asset_id(scene)}.blend"
         try:
-            user_scene.save_asset(settings.asset, path, scene.frame_current)
+            user_scene.save_asset(settings.asset, path, scene)
         except (OSError, RuntimeError) as error:
             run.discard()
             raise OutputNotWritable(
@@ -163,7 +163,7 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
                 raise item.error
         if self.only == "ALL":
             state.items.clear()
-            names = labels(item.source for item in plans)
+            names = labels((item.source for item in plans), context)
             for item, label in zip(plans, names, strict=True):
                 entry = state.items.add()
                 entry.name, entry.source, entry.asset_id = label, item.source, item.asset_id

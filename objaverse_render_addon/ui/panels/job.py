@@ -16,7 +16,7 @@ from ...job import PATTERNS
 from .. import background, preferences
 from ..job_mapping import JOB_PROPERTIES, to_job
 from ..reports import in_panel_words
-from ..viewport import preview
+from ..viewport import live_view, preview
 from ..viewport.look_through import is_looking
 from ..widgets import Panel, allow_online, columns, progress, text, warnings
 
@@ -46,7 +46,7 @@ class OBJAVERSE_OT_add_preset(AddPresetBase, bpy.types.Operator):
     preset_values: ClassVar = [
         f"settings.{name}"
         for name in sorted(JOB_PROPERTIES, key=lambda name: name != "pattern")
-        if name not in ("frame", "use_frame")
+        if name not in ("frame", "use_frame", "frames", "action", "scene_cameras")
     ]
 
 
@@ -96,15 +96,48 @@ class OBJAVERSE_PT_normalize(Panel, bpy.types.Panel):
         row.operator("objaverse.normalize", icon="FULLSCREEN_EXIT")
         if settings.asset is not None and is_normalized(settings.asset):
             row.operator("objaverse.normalize", text="", icon="LOOP_BACK").undo = True
+        split.prop(settings, "up")
+        row = split.row(heading="Front", align=True)
+        row.prop(settings, "use_front", text="")
+        sub = row.row()
+        sub.active = settings.use_front
+        sub.prop(settings, "front", text="")
         row = split.row(heading="Frame", align=True)
         row.prop(settings, "use_frame", text="")
         sub = row.row()
         sub.active = settings.use_frame
         sub.prop(settings, "frame", text="")
+        sub.enabled = not settings.frames
         split.prop(settings, "missing_textures", text="No Texture")
         split.prop(settings, "missing_parts", text="No Part")
         split.prop(settings, "uncolored", text="No Color")
         split.prop(settings, "witness", text="Witness")
+
+
+class OBJAVERSE_PT_time(Panel, bpy.types.Panel):
+    """When it is seen: frames of its animation."""
+
+    bl_label = "Time"
+    bl_order = 1
+    bl_options: ClassVar = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw."""
+        split = columns(self.layout)
+        settings = context.scene.objaverse
+        split.prop(settings, "frames", placeholder="Still; all, 12 or 1:48:2")
+        split.prop(settings, "action", placeholder="As saved; a name, or all")
+        column = split.column()
+        column.active = bool(settings.frames)
+        column.prop(settings, "views_per_frame", text="Cameras")
+        column.prop(settings, "time_scale")
+        row = column.row(heading="Motion Blur", align=True)
+        row.prop(settings, "motion_blur", text="")
+        sub = row.row()
+        sub.active = settings.motion_blur
+        sub.prop(settings, "shutter", text="")
+        column.prop(settings, "still")
+        column.prop(settings, "leaving", text="Leaves View")
 
 
 class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
@@ -121,6 +154,9 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
         if settings.pattern == "file":
             split.prop(settings, "camera_file")
             split.prop(settings, "file_views")
+        elif settings.pattern == "scene":
+            split.prop(settings, "scene_cameras", text="Named", placeholder="All of the file's")
+            split.prop(settings, "file_views")
         else:
             numbered = PATTERNS[settings.pattern].numbered
             if settings.pattern != "cube-faces" and not numbered:
@@ -129,8 +165,13 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
             split.prop(settings, "framing")
             if settings.pattern not in ("cube-faces", "ring") and not numbered:
                 split.prop(settings, "only_northern_hemisphere", text="Upper Half Only")
-            if settings.pattern == "orbit":
+            if settings.pattern == "orbit" or (
+                settings.test_views and settings.test_cameras == "orbit"
+            ):
                 split.prop(settings, "turns")
+            split.prop(settings, "test_views")
+            if settings.test_views:
+                split.prop(settings, "test_cameras", text="Test From")
         # Ranges, suns and stand-in colours are drawn with any pattern.
         split.prop(settings, "seed")
         error = _job_error(context)
@@ -155,6 +196,16 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
         end = row.row(align=True)
         end.enabled = looking
         end.operator(look, text="", icon="X").action = "STOP"
+        live = live_view.shown()
+        row = self.layout.row(align=True)
+        row.use_property_split = False
+        row.operator(
+            "objaverse.live_view", icon="PAUSE" if live else "PLAY", depress=live is not None
+        )
+        if live is not None:
+            row.prop(context.window_manager.objaverse_live, "shown_pass", text="")
+            text(context, self.layout, live.said, "ERROR" if live.trouble else "INFO",
+                 alert=bool(live.trouble))  # fmt: skip
         column = self.layout.column(align=True)
         column.operator("objaverse.sample_cameras", icon="OUTLINER_OB_CAMERA")
         column.operator("objaverse.use_scene_cameras", icon="CAMERA_DATA")
@@ -165,11 +216,10 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
     def _ranges(self, layout: bpy.types.UILayout, settings: Any) -> None:
         if settings.pattern == "cube-faces":
             names: tuple[str, ...] = ("radius", "fov")
-        elif settings.pattern == "ring":
-            names = ("radius", "fov")
-            layout.prop(settings, "elevation", index=0, text="Elevation °")
         else:
             names = ("radius", "elevation", "fov")
+        if settings.projection in ("orthographic", "panorama"):
+            names = names[:-1]
         for name in names:
             column = layout.column(align=True)
             title = "FOV" if name == "fov" else settings.bl_rna.properties[name].name
@@ -179,7 +229,7 @@ class OBJAVERSE_PT_cameras(Panel, bpy.types.Panel):
 
 
 class OBJAVERSE_PT_lens(Panel, bpy.types.Panel):
-    """Lenses that are not centred or pixels that are not square."""
+    """Lenses of another kind, not centred, in pairs; pixels that are not square."""
 
     bl_label = "Lens"
     bl_parent_id = "OBJAVERSE_PT_cameras"
@@ -189,6 +239,15 @@ class OBJAVERSE_PT_lens(Panel, bpy.types.Panel):
         """Draw."""
         split = columns(self.layout)
         settings = context.scene.objaverse
+        if not PATTERNS[settings.pattern].given:
+            split.prop(settings, "projection")
+            if settings.projection == "orthographic":
+                split.prop(settings, "ortho", text="Scale")
+            row = split.row(heading="Stereo", align=True)
+            row.prop(settings, "use_stereo", text="")
+            sub = row.row()
+            sub.active = settings.use_stereo
+            sub.prop(settings, "stereo", text="")
         column = split.column(align=True)
         column.prop(settings, "shift", index=0, text="Shift X")
         column.prop(settings, "shift", index=1, text="Y")
@@ -212,8 +271,20 @@ class OBJAVERSE_PT_passes(Panel, bpy.types.Panel):
         for item in settings.bl_rna.properties["passes"].enum_items_static:
             column.prop_enum(settings, "passes", item.identifier)
         split.prop(settings, "normal_space")
+        split.prop(settings, "tracks")
+        if "semantic_index" in settings.passes:
+            split.prop(settings, "classes")
+            if settings.classes == "property":
+                split.prop(settings, "class_property", text="Property")
+            elif settings.classes == "table":
+                split.prop(settings, "class_table", text="Table")
         split.prop(settings, "geometry")
         split.prop(settings, "alpha_threshold", slider=True)
+        column = split.column(heading="Geometry Files", align=True)
+        for item in settings.bl_rna.properties["geometry_files"].enum_items_static:
+            column.prop_enum(settings, "geometry_files", item.identifier)
+        if settings.geometry_files:
+            split.prop(settings, "geometry_points")
 
 
 class OBJAVERSE_PT_compositor(Panel, bpy.types.Panel):
@@ -245,6 +316,10 @@ class OBJAVERSE_PT_lighting(Panel, bpy.types.Panel):
         split.prop(settings, "lighting", text="Light")
         if settings.lighting == "hdri":
             split.prop(settings, "hdri")
+            split.prop(settings, "hdri_per_view", text="Per View")
+        if settings.lighting == "file":
+            split.prop(settings, "lights", text="File")
+            split.prop(settings, "light_groups")
         if settings.lighting in ("white", "hdri"):
             split.prop(settings, "light_strength")
         row = split.row(heading="Background", align=True)
@@ -267,6 +342,7 @@ CLASSES: Final = (
     OBJAVERSE_OT_add_preset,
     OBJAVERSE_PT_main,
     OBJAVERSE_PT_normalize,
+    OBJAVERSE_PT_time,
     OBJAVERSE_PT_cameras,
     OBJAVERSE_PT_lens,
     OBJAVERSE_PT_passes,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Final
 
 import bpy
 
 from ...blender import user_scene
 from ...cameras import blender_lens
 from .. import properties
-from ..widgets import areas, redraw
+from ..widgets import areas, overlapped, redraw
 from . import preview
 
 __all__ = ["is_looking", "look", "register", "stop", "unregister"]
@@ -19,8 +20,11 @@ _LOOK_RECORD = "objaverse_look"
 _DELAY = 0.02  # seconds
 _GLANCE = 0.3  # seconds
 
-# Where each viewport stood before it looked through a view.
-_eyes: dict[int, tuple[str, Any]] = {}
+_OF_CAMERA_VIEW: Final = ("view_camera_zoom", "view_camera_offset")
+_MARGIN: Final = 0.94
+
+# How each viewport stood before it looked through a view.
+_eyes: dict[int, dict[str, Any]] = {}
 
 
 def is_looking(scene: bpy.types.Scene) -> bool:
@@ -41,15 +45,39 @@ def look(context: bpy.types.Context, state: preview.RigState) -> None:
     _place(scene, state)
     for area in _viewports(context):
         eye = area.spaces.active.region_3d
-        if eye.view_perspective != "CAMERA":
+        if area.as_pointer() not in _eyes:
             # Blender turns the viewport's own rotation with the camera.
-            where = eye.view_location.copy(), eye.view_rotation.copy(), eye.view_distance
-            _eyes[area.as_pointer()] = eye.view_perspective, where
-            eye.view_perspective = "CAMERA"
-
-
+            _eyes[area.as_pointer()] = {
+                "view_location": eye.view_location.copy(),
+                "view_rotation": eye.view_rotation.copy(),
+                "view_distance": eye.view_distance,
+                "view_perspective": eye.view_perspective,
+                "view_camera_zoom": eye.view_camera_zoom,
+                "view_camera_offset": list(eye.view_camera_offset),
+            }
+        eye.view_perspective = "CAMERA"
+        _frame(context, area)
     if not bpy.app.background and not bpy.app.timers.is_registered(_left):
         bpy.app.timers.register(_left, first_interval=_GLANCE)
+
+
+def _frame(context: bpy.types.Context, area: bpy.types.Area) -> None:
+    """Move the picture's frame to where nothing lies over it.
+
+    Of a camera whose sensor fits horizontally the frame is ``f`` of the region's width wide, with
+    ``f = (sqrt(2) + zoom / 50)^2 / 4``, and moved by twice the offset, measured in frames:
+    ``BKE_camera_params_from_view3d`` in Blender's source.
+    """
+    eye, render = area.spaces.active.region_3d, context.scene.render
+    region = next(region for region in area.regions if region.type == "WINDOW")
+    left, right = overlapped(context, area)
+    shape = render.resolution_y * render.pixel_aspect_y
+    shape /= render.resolution_x * render.pixel_aspect_x
+    free = max(32, region.width - left - right)
+    share = _MARGIN * min(free, region.height / shape) / max(1, region.width)
+    eye.view_camera_zoom = min(600.0, max(-30.0, 50 * (2 * math.sqrt(share) - math.sqrt(2))))
+    aside = (right - left) / (4 * share * max(1, region.width))
+    eye.view_camera_offset = min(1.0, max(-1.0, aside)), 0.0
 
 
 def _left() -> float | None:
@@ -76,10 +104,11 @@ def _place(scene: bpy.types.Scene, state: preview.RigState) -> None:
         scene.collection.objects.link(camera)
     view = state.views[min(scene.objaverse.current_view, len(state.views) - 1)]
     user_scene.place_camera(camera, view.camera, state.to_world)
-    lens = blender_lens(view.camera)
+    _, pixels = blender_lens(view.camera)
     render.resolution_x, render.resolution_y = view.camera.width, view.camera.height
     render.resolution_percentage = 100
-    render.pixel_aspect_x, render.pixel_aspect_y = lens["pixel_aspect_x"], lens["pixel_aspect_y"]
+    for name, value in pixels.items():
+        setattr(render, name, value)
     scene.camera = camera
 
 
@@ -130,10 +159,12 @@ def stop(context: bpy.types.Context) -> None:
             blocks.remove(blocks[LOOK_CAMERA])
     for area in _viewports(context):
         eye = area.spaces.active.region_3d
-        if eye.view_perspective == "CAMERA":
-            eye.view_perspective, where = _eyes.get(area.as_pointer(), ("PERSP", None))
-            if where is not None:
-                eye.view_location, eye.view_rotation, eye.view_distance = where
+        before = _eyes.get(area.as_pointer(), {"view_perspective": "PERSP"})
+        if eye.view_perspective != "CAMERA":
+            # Whoever turned it away stays where they are now.
+            before = {name: before[name] for name in _OF_CAMERA_VIEW if name in before}
+        for name, value in before.items():
+            setattr(eye, name, value)
     _eyes.clear()
 
 

@@ -9,7 +9,8 @@ import bpy
 import numpy as np
 import numpy.typing as npt
 
-from . import preview, results
+from ..widgets import overlapped
+from . import live_view, preview, results
 from .overlay_geometry import CURRENT, number_places, pick, picture_planes, rig_lines
 
 __all__ = ["bring_into_view", "register", "set_visible", "show_picture", "unregister"]
@@ -20,6 +21,7 @@ _pictures: tuple[Any, ...] | None = None
 _large: tuple[Any, Any] | None = None
 _hovered: int | None = None
 _picture: tuple[str, Any] | None = None
+_live: tuple[int, Any] | None = None
 
 
 def set_visible(context: bpy.types.Context, visible: bool) -> None:
@@ -39,12 +41,7 @@ def bring_into_view(context: bpy.types.Context, points: npt.NDArray[np.float64])
         return
     space = area.spaces.active
     view, region = space.region_3d, next(r for r in area.regions if r.type == "WINDOW")
-    # Sidebar and toolbar lie over the viewport, unless they are set to stand beside it.
-    over = context.preferences.system.use_region_overlap
-    left, right = (
-        sum(r.width for r in area.regions if over and r.type == kind and r.width > 1)
-        for kind in ("TOOLS", "UI")
-    )
+    left, right = overlapped(context, area)
     size = np.array([region.width, region.height], dtype=np.float64)
     free = size - (left + right, 0)
     clip = np.c_[points, np.ones(len(points))] @ np.array(view.perspective_matrix).T
@@ -57,7 +54,7 @@ def bring_into_view(context: bpy.types.Context, points: npt.NDArray[np.float64])
     radius = max(1e-6, float(np.max(np.linalg.norm(points - (low + high) / 2, axis=1))))
     # The viewport shows twice its 36 mm sensor across its longer side.
     pixel = 72.0 / space.lens / float(np.max(size))
-    half = 0.5 * pixel * max(64.0, float(free.min()))
+    half = 0.5 * pixel * max(64.0, float(np.min(free)))
     distance = 1.05 * radius / np.sin(np.arctan(half))
     if view.view_perspective == "CAMERA":
         view.view_perspective = "PERSP"
@@ -237,15 +234,33 @@ def _draw_numbers() -> None:
 
 
 def _draw_picture() -> None:
-    """A rendered view lower left, over the viewport: of the run, else of what is shown."""
-    global _picture, _large
+    """A rendered view lower left, over the viewport: of the run, else live, else of what is shown.
+
+    Who looks through a view sees the live picture where it belongs.
+    """
+    global _picture, _large, _live
     context = bpy.context
+    live = live_view.shown()
     shown = results.shown()
     image = bpy.data.images.get(_picture[0]) if _picture is not None else None
     import gpu
 
     if image is not None and image.size[0]:
         _draw_corner(context, gpu.texture.from_image(image), tuple(image.size), linear=True)
+    elif live is not None:
+        if live.pixels is None:
+            _draw_lines(context, live.caption(), 40 * context.preferences.system.ui_scale)
+            return
+        if _live is None or _live[0] != live.version:
+            _live = live.version, _texture(live.pixels[::-1])
+        height, width = live.pixels.shape[:2]
+        frame = live_view.frame_in(context)
+        if frame is not None:
+            _draw_in_frame(_live[1], frame)
+            _draw_lines(context, live.caption(), 30 * context.preferences.system.ui_scale)
+        else:
+            top = _draw_corner(context, _live[1], (width, height), linear=False)
+            _draw_lines(context, live.caption(), top)
     elif shown is not None:
         if shown.large is None:
             _large = None
@@ -256,6 +271,16 @@ def _draw_picture() -> None:
         height, width = shown.large.shape[:2]
         top = _draw_corner(context, _large[1], (width, height), linear=False)
         _draw_lines(context, results.caption(context), top)
+
+
+def _draw_in_frame(texture: Any, frame: tuple[float, float, float, float]) -> None:
+    """Draw a picture over the camera's frame: left, bottom, width, height."""
+    import gpu
+    from gpu_extras.presets import draw_texture_2d
+
+    gpu.state.blend_set("ALPHA_PREMULT")
+    draw_texture_2d(texture, frame[:2], frame[2], frame[3])
+    gpu.state.blend_set("NONE")
 
 
 def _draw_corner(
@@ -383,8 +408,8 @@ def register() -> None:
 
 def unregister() -> None:
     """Remove both."""
-    global _batch, _picture, _pictures, _large, _hovered
-    _batch = _picture = _pictures = _large = _hovered = None
+    global _batch, _picture, _pictures, _large, _live, _hovered
+    _batch = _picture = _pictures = _large = _live = _hovered = None
     while _handles:
         bpy.types.SpaceView3D.draw_handler_remove(_handles.pop(), "WINDOW")
     for cls in reversed(_CLASSES):

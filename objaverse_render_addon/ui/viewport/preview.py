@@ -17,12 +17,13 @@ import numpy.typing as npt
 
 from ...assets.sources import safe_name
 from ...blender.measuring import measure
-from ...blender.normalization import normalizing_transform
+from ...blender.normalization import normalizing_transform, turn_of
 from ...blender.user_scene import asset_objects
 from ...cameras import Rig, View, sample_views
 from ...cameras.bounding import outermost
 from ...errors import RenderError
-from ...job import HALF_EXTENT, RenderJob
+from ...job import HALF_EXTENT, AssetRules, RenderJob
+from ...timeline import frame_range
 from ...words import how_many
 from .. import preferences
 from ..job_mapping import to_job
@@ -90,7 +91,10 @@ def asset_id(scene: bpy.types.Scene) -> str:
 
 
 def _key(settings: Any) -> tuple[Any, ...]:
-    return (settings.asset.name if settings.asset else None, settings.normalize)
+    return (
+        settings.asset.name if settings.asset else None, settings.normalize, settings.up,
+        settings.front if settings.use_front else None,
+    )  # fmt: skip
 
 
 def _files(job: RenderJob) -> tuple[int, ...]:
@@ -112,13 +116,15 @@ def _measure(scene: bpy.types.Scene) -> _Measured:
         return _Measured(_key(settings), corners * half, np.eye(4), Rig())
     before = measure(objects)
     scale, translation, _ = normalizing_transform(before, settings.normalize)
+    rules = AssetRules(up=settings.up, front=settings.front if settings.use_front else None)
+    turn = turn_of(*rules.axes)
     to_world = np.eye(4)
-    to_world[:3, :3] /= scale
+    to_world[:3, :3] = turn.T / scale
     to_world[:3, 3] = -translation / scale
-    points = outermost(before.points, _POINTS) * scale + translation
+    points = (outermost(before.points, _POINTS) * scale + translation) @ turn.T
     rig = Rig()
     if settings.normalize == "none":
-        x, y, z = before.center.tolist()
+        x, y, z = (turn @ before.center).tolist()
         rig = Rig((x, y, z), before.longest_edge / 2)
     return _Measured(_key(settings), points, to_world, rig)
 
@@ -156,10 +162,11 @@ def rig_or_error(context: bpy.types.Context, *, remeasure: bool = True) -> RigSt
     measured = _measured
     assert measured is not None
     name = asset_id(scene)
-    key = (job, _files(job), name, measured.key)
+    frames = _frames(scene, job)
+    key = (job, _files(job), name, measured.key, frames)
     if _state is None or _state[0] != key:
         try:
-            _state = key, _make(job.resolved(), name, measured)
+            _state = key, _make(job.resolved(), name, measured, frames)
         except RenderError as error:
             _state = key, error
     state = _state[1]
@@ -168,8 +175,15 @@ def rig_or_error(context: bpy.types.Context, *, remeasure: bool = True) -> RigSt
     return state
 
 
-def _make(job: RenderJob, name: str, measured: _Measured) -> RigState:
-    views = sample_views(job, name, measured.points, measured.rig)
+def _frames(scene: bpy.types.Scene, job: RenderJob) -> int:
+    """How many frames a camera that moves along goes by; a file's own range is the scene's here."""
+    wanted = frame_range(job.time.frames) if job.time.frames else None
+    whole = range(scene.frame_start, scene.frame_end + 1)
+    return max(1, len(whole if wanted is None else wanted))
+
+
+def _make(job: RenderJob, name: str, measured: _Measured, frames: int) -> RigState:
+    views = sample_views(job, name, measured.points, measured.rig, frames)
     cropped = frozenset(v.index for v in views if is_cropped(v.camera, measured.points))
     method = measured.key[1]
     half = 0.0 if method in ("none", "sphere") else HALF_EXTENT[method]
@@ -204,7 +218,14 @@ def facts(context: bpy.types.Context) -> list[str]:
         return [in_panel_words(error)]
     view = state.views[min(context.scene.objaverse.current_view, len(state.views) - 1)]
     pose, camera = view.pose, view.camera
-    said = [f"View {view.index}: {camera.width} × {camera.height}, FOV {min(camera.fov):.1f}°"]
+    lens = f"FOV {min(camera.fov):.1f}°"
+    if "ortho_scale" in pose:
+        lens = f"orthographic, {pose['ortho_scale']:.3g} across"
+    elif camera.projection != "perspective":
+        lens = f"{camera.projection}, {lens}"
+    said = [f"View {view.index}: {camera.width} × {camera.height}, {lens}"]
+    if view.split == "test":
+        said[0] += ", held out"
     if "azimuth_degrees" in pose:
         said.append(
             f"Radius {pose['radius']:.3g}, elevation {pose['elevation_degrees']:.1f}°, azimuth "
@@ -213,6 +234,9 @@ def facts(context: bpy.types.Context) -> list[str]:
     moved = sum("moved_from_radius" in each.pose for each in state.views)
     if moved:
         said.append(f"{how_many(moved, 'view')} moved back until the object is in frame")
+    wider = sum("widened_from_scale" in each.pose for each in state.views)
+    if wider:
+        said.append(f"{how_many(wider, 'view')} widened until the object is in frame")
     if state.cropped:
         said.append(f"{how_many(len(state.cropped), 'view')} cropping the object, drawn red")
     return said

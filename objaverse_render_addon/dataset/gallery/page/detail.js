@@ -183,7 +183,9 @@ const detail = (() => {
       angle(pose.azimuth_degrees) && `azimuth ${angle(pose.azimuth_degrees)}`,
       angle(pose.elevation_degrees) && `elevation ${angle(pose.elevation_degrees)}`,
     ].filter(Boolean);
-    parts.caption.textContent = [`view ${view} of ${total}`, ...where].join(" · ");
+    const moving = typeof record.time === "number";
+    const which = moving ? `view ${record.view} at frame ${record.time}` : `view ${view} of ${total}`;
+    parts.caption.textContent = [which, ...where].join(" · ");
     for (const { tab, canvas, pass: p } of parts.tabs) {
       tab.setAttribute("aria-selected", String(p === pass));
       tab.tabIndex = p === pass ? 0 : -1;
@@ -239,7 +241,9 @@ const detail = (() => {
     const order = seen.order.length > 1 ? seen.order : seen.views.map((_, index) => index);
     let at = Math.max(0, order.indexOf(view));
     parts.play.textContent = "❚❚";
-    const pause = Math.max(still.matches ? 600 : 70, 2600 / order.length);
+    // An animation plays as fast as it is, where pictures can keep up.
+    const pace = typeof seen.pace === "number" ? Math.max(40, seen.pace) : 2600 / order.length;
+    const pause = Math.max(still.matches ? 600 : seen.pace ? 40 : 70, pace);
     playing = setInterval(() => {
       at = (at + 1) % order.length;
       choose(order[at], pass.name, false);

@@ -70,7 +70,8 @@ const pictures = (() => {
 
   function legend(seen, pass, view, ramp) {
     const facts = make("p", { class: "about" }, `${pass.about} · ${pass.unit} · ${pass.space}`);
-    const kinds = { ramp: rampLegend, axes: axesLegend, pair: pairLegend, mask: maskLegend, ids: idLegend };
+    const kinds = { ramp: rampLegend, axes: axesLegend, pair: pairLegend, mask: maskLegend, ids: idLegend,
+      codes: idLegend, wheel: wheelLegend };
     const drawn = kinds[pass.legend]?.(seen, pass, view, ramp);
     return make("div", { class: `legend ${pass.legend}` }, drawn, facts);
   }
@@ -163,9 +164,39 @@ const pictures = (() => {
       make("span", {}, swatch([0, 0, 0]), "0 nothing"));
   }
 
-  function idLegend(seen) {
+  // The directions of flow around the middle: where a colour stands, there it moves.
+  function wheelLegend(seen, pass) {
+    const side = 96;
+    const canvas = make("canvas", { width: side, height: side, class: "ball", "aria-hidden": "true" });
+    const context = canvas.getContext("2d");
+    const image = context.createImageData(side, side);
+    const last = pass.wheel.length - 1;
+    for (let row = 0; row < side; row++) {
+      for (let column = 0; column < side; column++) {
+        const x = ((column + 0.5) / side) * 2 - 1;
+        const y = ((row + 0.5) / side) * 2 - 1;
+        const length = Math.hypot(x, y);
+        const place = ((Math.atan2(-y, -x) / Math.PI + 1) / 2) * last;
+        const below = pass.wheel[Math.floor(place)];
+        const above = pass.wheel[(Math.floor(place) + 1) % pass.wheel.length];
+        const part = place - Math.floor(place);
+        const at = 4 * (row * side + column);
+        image.data.set(below.map((value, i) =>
+          255 - length * (255 - (value * (1 - part) + above[i] * part))), at);
+        image.data[at + 3] = 255 * Math.min(1, Math.max(0, ((1 - length) * side) / 4));
+      }
+    }
+    context.putImageData(image, 0, 0);
+    const most = Math.max(...(pass.span ?? [0, 0]).map(Math.abs));
+    const text = make("div", { class: "keys-of" },
+      make("span", {}, `white stands still, the rim moves ${dom.number(most, 2)} ${pass.unit}`),
+      make("span", {}, swatch([128, 128, 128]), "not known"));
+    return make("div", { class: "row" }, canvas, text);
+  }
+
+  function idLegend(seen, pass) {
     return make("div", { class: "keys-of" },
-      ...seen.objects.map(([number, name, color]) =>
+      ...pass.keys.map(([number, name, color]) =>
         make("span", { title: name }, swatch(color), `${number} ${name}`)));
   }
 

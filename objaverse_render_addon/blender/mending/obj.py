@@ -1,62 +1,34 @@
-"""What importers leave undone in what they brought in."""
+"""OBJ: opacity maps, and vertex colours beside materials."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import bpy
 import numpy as np
 
-from ..assets.repair.fbx import hidden_models
+from .before import Before, principled
 
-__all__ = ["Before", "mend"]
-
-
-class Before:
-    """What was there before an import."""
-
-    def __init__(self) -> None:
-        self._known = {
-            kind: set(getattr(bpy.data, kind)) for kind in ("objects", "materials", "images")
-        }
-
-    def new(self, kind: str) -> list[Any]:
-        """What has come since, of a kind."""
-        return [item for item in getattr(bpy.data, kind) if item not in self._known[kind]]
+__all__ = ["mend"]
 
 
-def mend(path: Path, kind: str, before: Before) -> list[str]:
-    """Complete what an importer made of a file.
-
-    Args:
-        path: The file, for what the importer did not ask it.
-
-    Returns:
-        Warnings, ``name: sentence`` each.
-    """
-    if kind == "obj":
-        for image in before.new("images"):
-            # A repaired copy refers to its original's files by a way around.
-            if ".." in image.filepath and not image.filepath.startswith("//"):
-                image.filepath = os.path.normpath(image.filepath)
-        for material in before.new("materials"):
-            _use_opacity_map(material)
-        return _use_vertex_colors(before.new("objects"))
-    if kind == "fbx":
-        return _hide(path, before.new("objects"))
-    return []
-
-
-# --- OBJ --------------------------------------------------------------------------------------
+def mend(before: Before) -> list[str]:
+    """See :func:`objaverse_render_addon.blender.mending.mend`."""
+    for image in before.new("images"):
+        # A repaired copy refers to its original's files by a way around.
+        if ".." in image.filepath and not image.filepath.startswith("//"):
+            image.filepath = os.path.normpath(image.filepath)
+    for material in before.new("materials"):
+        _use_opacity_map(material)
+    return _use_vertex_colors(before.new("objects"))
 
 
 def _use_opacity_map(material: Any) -> None:
     """``map_d`` is a picture of opacity; only where it has an alpha channel is that its alpha."""
     tree = material.node_tree
-    shader = _shader(tree)
+    shader = principled(material)
     if shader is None or not shader.inputs["Alpha"].is_linked:
         return
     node = shader.inputs["Alpha"].links[0].from_node
@@ -120,7 +92,7 @@ def _use_vertex_colors(objects: Iterable[Any]) -> list[str]:
 
 
 def _is_neutral(material: Any) -> bool:
-    shader = _shader(material.node_tree)
+    shader = principled(material)
     if shader is None or shader.inputs["Base Color"].is_linked:
         return False
     color = tuple(shader.inputs["Base Color"].default_value)[:3]
@@ -133,25 +105,5 @@ def _colored(material: Any, attribute: str) -> Any:
     tree = copy.node_tree
     node = tree.nodes.new("ShaderNodeVertexColor")
     node.layer_name = attribute
-    tree.links.new(node.outputs["Color"], _shader(tree).inputs["Base Color"])
+    tree.links.new(node.outputs["Color"], principled(copy).inputs["Base Color"])
     return copy
-
-
-def _shader(tree: Any) -> Any:
-    nodes = tree.nodes if tree is not None else ()
-    return next((node for node in nodes if node.type == "BSDF_PRINCIPLED"), None)
-
-
-# --- FBX --------------------------------------------------------------------------------------
-
-
-def _hide(path: Path, objects: Iterable[Any]) -> list[str]:
-    hidden, unsure = hidden_models(path)
-    for obj in objects:
-        # Blender cuts names off, and counts those that are there already.
-        if obj.name in hidden or obj.name.rpartition(".")[0] in hidden:
-            obj.hide_render = True
-    if not unsure:
-        return []
-    names = ", ".join(repr(name) for name in sorted(unsure)[:5])
-    return [f"not-imported: the animated visibility of {names}."]

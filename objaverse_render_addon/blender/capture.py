@@ -1,0 +1,132 @@
+"""Cycles' passes as arrays, without a file and without the compositor.
+
+Blender keeps what it rendered to itself where it has no window: the Viewer node and the image
+"Render Result" are empty. While Cycles' engine still renders, though, Blender's own
+``RenderEngine.get_result`` gives all passes as they are about to be stored, the same bits that an
+uncompressed EXR would hold.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import bpy
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import RenderFailed
+from ..passspec import Layer
+from . import compat
+
+__all__ = ["COMBINED", "Taken", "take", "usable"]
+
+Array = npt.NDArray[np.float32]
+
+COMBINED = Layer("", "RGBA", "Combined")
+"""The picture: its channels are ``R``, ``G``, ``B`` and ``A``."""
+_BEYOND = 1e10
+"""What Blender gives a depth where it did not render."""
+_LETTERS = {"FLOAT": "V", "VECTOR": "XYZ", "RGBA": "RGBA"}
+
+
+class Taken(dict[str, Array]):
+    """(H, W) float32 by ``layer.channel``, rows from top to bottom.
+
+    Attributes:
+        seconds: That Cycles took.
+    """
+
+    seconds: float = 0.0
+
+
+def usable(scene: Any) -> bool:
+    """Whether :func:`take` gets a scene's passes: only whole ones, of Cycles itself."""
+    render, cycles = scene.render, scene.cycles
+    if render.engine != "CYCLES" or compat.cycles_engine() is None:
+        return False
+    # Of more than a tile Cycles keeps its pixels in a file until it is done.
+    size = max(render.resolution_x, render.resolution_y) * render.resolution_percentage // 100
+    return not (cycles.use_auto_tile and size > cycles.tile_size)
+
+
+def take(scene: Any, layers: Iterable[Layer]) -> Taken:
+    """Render a scene's first view layer, and take some of its passes.
+
+    What lies outside the border of a render is what Blender writes there: depths are 1e10, all
+    else is 0.
+
+    Raises:
+        RuntimeError: As ``bpy.ops.render.render`` does.
+        RenderFailed: Blender rendered and gave nothing.
+    """
+    wanted, taken = list(layers), Taken()
+    engine = compat.cycles_engine()
+    rendering = engine.render
+
+    def render(self: Any, depsgraph: Any) -> None:
+        since = time.perf_counter()
+        rendering(self, depsgraph)
+        taken.seconds += time.perf_counter() - since
+        # Onlookers and previews are rendered by other engines; whatever is, is this scene's.
+        _read(self.get_result(), scene, wanted, taken)
+
+    engine.render = render
+    try:
+        # Of Cycles' own settings, as samples and seed, Blender does not notice that they changed:
+        # what persistent data keeps would be rendered with the old ones.
+        scene.update_tag()
+        bpy.ops.render.render(scene=scene.name)
+    finally:
+        # Left in place, it would be in the way as Blender ends.
+        engine.render = rendering
+    if not taken:
+        raise RenderFailed("Cycles rendered, but gave nothing.")
+    return taken
+
+
+def _read(result: Any, scene: Any, wanted: list[Layer], taken: Taken) -> None:
+    width, height = result.resolution_x, result.resolution_y
+    full, at = _border(scene, width, height)
+    passes = {one.name: one for one in result.layers[0].passes}
+    for layer in wanted:
+        found = passes.get(layer.output) or passes.get(compat.old_pass_name(layer.output))
+        if found is None:
+            raise RenderFailed(f"Cycles rendered no {layer.output} pass; it has {sorted(passes)}.")
+        flat = np.empty(width * height * found.channels, dtype=np.float32)
+        found.rect.foreach_get(flat)
+        pixels = flat.reshape(height, width, found.channels)[::-1]
+        for index, letter in enumerate(_LETTERS[layer.socket]):
+            plane = pixels[..., index]
+            if at is not None:
+                around = np.full(full, _BEYOND if found.channel_id == "Z" else 0, np.float32)
+                around[at] = plane
+                plane = around
+            taken[f"{layer.name}.{letter}".lstrip(".")] = plane
+
+
+def _border(
+    scene: Any, width: int, height: int
+) -> tuple[tuple[int, int], tuple[slice, slice] | None]:
+    """(H, W) of the whole picture, and where in it a rendered rectangle lies."""
+    render = scene.render
+    across = render.resolution_x * render.resolution_percentage // 100
+    down = render.resolution_y * render.resolution_percentage // 100
+    if not render.use_border or render.use_crop_to_border:
+        if (width, height) != (across, down):
+            raise RenderFailed(f"Cycles gave {width}x{height} pixels instead of {across}x{down}.")
+        return (down, across), None
+    # As Blender cuts it (render_init_from_main in its sources), in 32-bit floats.
+    left, right, low, high = (
+        int(np.float32(share) * np.float32(pixels))
+        for share, pixels in (
+            (render.border_min_x, across), (render.border_max_x, across),
+            (render.border_min_y, down), (render.border_max_y, down),
+        )
+    )  # fmt: skip
+    if (width, height) != (right - left, high - low):
+        raise RenderFailed(
+            f"Cycles gave {width}x{height} pixels of a border of {right - left}x{high - low}."
+        )
+    return (down, across), (slice(down - high, down - low), slice(left, right))

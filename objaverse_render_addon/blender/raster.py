@@ -1,0 +1,321 @@
+"""The raster lane: pictures and geometry at live rates, drawn by Blender's Workbench.
+
+It needs neither a window nor a GPU. Without antialiasing its depth is that of the pixel's centre,
+and equals Cycles' to a hundred-thousandth; ids are drawn as flat colours, three digits to the base
+of 256 in red, green and blue, which half floats hold exactly enough. Position, distance and normals
+are computed from depth. Colour is Workbench's own, textures under studio light, not the scene's.
+
+What it cannot see it says (:attr:`RasterLane.record`): surfaces are opaque, displacement of shaders
+and culling of back faces are left out. Before a scene's first frame it is held against Cycles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import bpy
+import numpy as np
+import numpy.typing as npt
+
+from ..cameras import Camera, View
+from ..checks import check_geometry
+from ..dataset.images import encode_srgb8, read_exr
+from ..errors import Interrupted, InvalidJob, RenderFailed
+from ..frame import Frame, FrameSink, Shot
+from ..passspec import layers_for
+from . import capture, compat
+
+if TYPE_CHECKING:
+    from .session import Session
+
+__all__ = ["RASTER_PASSES", "RasterLane", "normals_of"]
+
+Array = npt.NDArray[Any]
+
+RASTER_PASSES: Final = (
+    "rgb", "depth", "normal", "normal_geometric", "mask", "position", "object_index", "distance",
+)  # fmt: skip
+_DERIVED: Final = ("normal", "normal_geometric", "position", "distance")
+_BEYOND: Final = 1e9
+_PROBE: Final = (96, 72)
+_AGREES: Final = 1e-3
+"""Relative difference of depth, at the median, from which the lane is not to be believed."""
+_FLAT: Final = {
+    "show_object_outline": False, "show_cavity": False, "show_shadows": False, "show_xray": False,
+    "show_specular_highlight": False, "show_backface_culling": False, "use_dof": False,
+    "background_type": "THEME",
+}  # fmt: skip
+
+
+class RasterLane:
+    """Draws the stage of a session, in a scene of its own, so that Cycles' stays as it is."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._stage = session, session.stage
+        self._path = session.scratch / "raster.exr"
+        self._scene: Any = None
+        self._seconds: list[float] = []
+        self._agreed: tuple[int, int] | None = None
+        self._facts: dict[str, Any] = {}
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What frames of this lane are, for whoever gets one."""
+        derived = [name for name in self._session.job.pixels.passes if name in _DERIVED]
+        return {
+            "name": "raster", "engine": "workbench", "geometry": "workbench", "derived": derived,
+            "ignores": ["transparency", "shader displacement", "back-face culling", "scene lights"],
+            **self._facts,
+        }  # fmt: skip
+
+    def deliver(
+        self, shots: Sequence[Shot], sink: FrameSink, canceled: Callable[[], bool]
+    ) -> None:
+        """As :func:`.pipeline.deliver`, drawn.
+
+        Raises:
+            InvalidJob: A pass is wanted that cannot be drawn.
+            RenderFailed: What is drawn is not what Cycles sees.
+            Interrupted: It was cancelled.
+        """
+        wanted = self._session.job.pixels.passes
+        beyond = [name for name in wanted if name not in RASTER_PASSES]
+        if beyond:
+            raise InvalidJob(
+                f"The raster lane has no pass {', '.join(beyond)}.",
+                hint=f"It has {', '.join(RASTER_PASSES)}; the lane exact has all.",
+            )
+        for shot in shots:
+            if canceled():
+                raise Interrupted("Cancelled.")
+            frame = self.frame(shot)
+            sink.geometry(frame)
+            sink.frame(frame)
+
+    def frame(self, shot: Shot) -> Frame:
+        """A complete, checked frame."""
+        self._prepare()
+        stage, wanted = self._stage, self._session.job.pixels.passes
+        if shot.time is not None and shot.time != stage.frame:
+            stage.set_time(shot.time)
+        seen = stage.look(shot.view)
+        self._check_agreement(seen)
+        since = time.perf_counter()
+        frame = self._draw(seen, wanted)
+        self._seconds = [*self._seconds[-2:], time.perf_counter() - since]
+        self._facts["milliseconds"] = round(1e3 * min(self._seconds), 1)
+        frame.time, frame.timed = stage.frame, shot.time is not None
+        frame.bounds = stage.bounds
+        frame.object_box = stage.box_in(seen.camera)
+        frame.checks = check_geometry(frame, stage.bounds, [])
+        return frame
+
+    def _prepare(self) -> None:
+        if self._scene is None:
+            self._scene = _new_scene()
+        there = self._scene.collection.children
+        wanted = {asset.collection for asset in self._stage.assets.values()}
+        for child in [child for child in there if child not in wanted]:
+            there.unlink(child)
+        for child in wanted:
+            if child.name not in there:
+                there.link(child)
+        self._scene.camera = self._stage.scene.camera
+
+    def _draw(self, seen: View, wanted: Sequence[str]) -> Frame:
+        job = self._session.job
+        frame = Frame(seen, normal_space=job.pixels.normal_space)
+        frame.opaque = job.lighting.background is not None
+        channels = self._shoot(flat=False)
+        raw = channels["Depth.Z"]
+        valid = np.isfinite(raw) & (raw > 0) & (raw < _BEYOND)
+        depth = np.where(valid, raw, np.float32(0)).astype(np.float32)
+        passes: dict[str, Array] = {"depth": depth, "mask": valid.astype(np.uint8)}
+        if "rgb" in wanted:
+            linear = np.stack([channels[f"Combined.{letter}"] for letter in "RGBA"], axis=-1)
+            passes["rgb"] = encode_srgb8(linear)
+        if "position" in wanted or "normal" in wanted or "normal_geometric" in wanted:
+            points = seen.camera.unproject(depth)
+            if "position" in wanted:
+                passes["position"] = np.where(valid[..., None], points, 0).astype(np.float32)
+            if "normal" in wanted or "normal_geometric" in wanted:
+                normals = normals_of(points, valid, seen.camera)
+                if frame.normal_space != "world":
+                    normals = normals @ seen.camera.camera_to_world[:3, :3].astype(np.float32)
+                for name in ("normal", "normal_geometric"):
+                    if name in wanted:
+                        passes[name] = normals
+        if "distance" in wanted:
+            passes["distance"] = (depth * seen.camera.stretch()).astype(np.float32)
+        if "object_index" in wanted:
+            passes["object_index"] = self._ids(valid)
+        frame.passes = passes
+        return frame
+
+    def _ids(self, valid: npt.NDArray[np.bool_]) -> Array:
+        colored = []
+        for asset in self._stage.assets.values():
+            for obj in asset.contents["objects"]:
+                if obj.pass_index:
+                    colored.append((obj, tuple(obj.color)))
+                    digits = (obj.pass_index >> 16, obj.pass_index >> 8 & 255, obj.pass_index & 255)
+                    obj.color = (*(digit / 255 for digit in digits), 1.0)
+        try:
+            channels = self._shoot(flat=True)
+        finally:
+            # Materials may look at the colour of their object.
+            for obj, color in colored:
+                obj.color = color
+        red, green, blue = (
+            np.rint(channels[f"Combined.{letter}"] * 255).astype(np.uint32) for letter in "RGB"
+        )
+        ids = (red << 16) + (green << 8) + blue
+        return np.where(valid, ids, 0).astype(np.uint16)
+
+    def _shoot(self, *, flat: bool) -> dict[str, Array]:
+        scene, source = self._scene, self._stage.scene
+        render, shading = scene.render, scene.display.shading
+        for name in ("resolution_x", "resolution_y", "pixel_aspect_x", "pixel_aspect_y"):
+            if getattr(render, name) != getattr(source.render, name):
+                setattr(render, name, getattr(source.render, name))
+        kind = ("FLAT", "OBJECT") if flat else ("STUDIO", "TEXTURE")
+        if (shading.light, shading.color_type) != kind:
+            compat.set_checked(shading, light=kind[0], color_type=kind[1])
+        if scene.frame_current != self._stage.frame:
+            scene.frame_set(self._stage.frame)
+        scene.update_tag()
+        render.filepath = str(self._path)
+        try:
+            bpy.ops.render.render(write_still=True, scene=scene.name)
+        except RuntimeError as error:
+            raise RenderFailed(f"Blender could not draw: {str(error).strip()}.") from error
+        try:
+            channels = read_exr(self._path)
+        finally:
+            self._path.unlink(missing_ok=True)
+        # Layers are called by the view layer's name before theirs.
+        return {".".join(name.split(".")[-2:]): plane for name, plane in channels.items()}
+
+    def _check_agreement(self, seen: View) -> None:
+        """Hold the first frame of what is on the stage against Cycles, in small."""
+        key = len(self._stage.assets), self._session.geometry
+        if self._agreed == key:
+            return
+        factor = min(1.0, _PROBE[0] / seen.camera.width, _PROBE[1] / seen.camera.height)
+        stage = self._stage
+        stage.set_up_geometry()
+        compat.set_compositing(stage.scene, False)
+        if not capture.usable(stage.scene):
+            return
+        try:
+            self._compare(stage.look(View(seen.index, _scaled(seen.camera, factor))))
+        finally:
+            stage.look(seen)
+        self._agreed = key
+
+    def _compare(self, view: View) -> None:
+        layers = [layer for layer in layers_for([]) if layer.name == "depth"]
+        exact = capture.take(self._stage.scene, layers)["depth.V"]
+        since = time.perf_counter()
+        drawn = self._draw(view, ("depth",)).passes["depth"]
+        self._facts |= {"probe_milliseconds": round(1e3 * (time.perf_counter() - since), 1)}
+        self._facts |= _drawn_by()
+        here, there = drawn > 0, (exact > 0) & (exact < _BEYOND)
+        both = here & there
+        off = float(np.mean(here != there))
+        error = float(np.median(np.abs(drawn[both] / exact[both] - 1))) if both.any() else 0.0
+        self._facts |= {"depth_error": error, "coverage_error": round(off, 5)}
+        if error > _AGREES or off > 0.05:
+            raise RenderFailed(
+                f"The raster lane does not see what Cycles sees: {off:.1%} of the pixels are of "
+                f"the object in one alone, depths differ by {error:.2g}.",
+                hint="Transparent or displaced surfaces are why, mostly; take the lane exact.",
+            )
+
+
+def normals_of(
+    points: Array, valid: npt.NDArray[np.bool_], camera: Camera
+) -> npt.NDArray[np.float32]:
+    """Normals of the surface that world points (H, W, 3) lie on, in world axes.
+
+    Of both neighbours along an axis the one nearer in depth counts, so that edges of objects are
+    not rounded off; a pixel without any looks at the camera.
+
+    Returns:
+        (H, W, 3) float32, unit length towards the camera where ``valid``, 0 elsewhere.
+    """
+    position = camera.camera_to_world[:3, 3]
+    across, down = (_step(points, valid, axis) for axis in (1, 0))
+    normal = np.cross(down, across)
+    length = np.linalg.norm(normal, axis=-1, keepdims=True)
+    towards = position - points
+    alone = length[..., 0] < 1e-20
+    normal[alone] = towards[alone]
+    length[alone] = np.linalg.norm(towards[alone], axis=-1, keepdims=True)
+    normal /= np.maximum(length, 1e-30)
+    behind = np.einsum("ijk,ijk->ij", normal, towards) < 0
+    normal[behind] *= -1
+    return np.where(valid[..., None], normal, 0).astype(np.float32)
+
+
+def _step(points: Array, valid: npt.NDArray[np.bool_], axis: int) -> Array:
+    """From each point to its neighbour along an axis, by the shorter of both ways."""
+    steps = np.diff(points, axis=axis)
+    ends = [slice(None)] * 2, [slice(None)] * 2
+    ends[0][axis], ends[1][axis] = slice(None, -1), slice(1, None)
+    first, second = tuple(ends[0]), tuple(ends[1])
+    usable = valid[first] & valid[second]
+    size = np.where(usable, np.einsum("ijk,ijk->ij", steps, steps), np.inf)
+    ahead = np.full(valid.shape, np.inf)
+    back = np.full(valid.shape, np.inf)
+    ahead[first], back[second] = size, size
+    found = np.zeros(points.shape)
+    forward, backward = np.zeros(points.shape), np.zeros(points.shape)
+    forward[first], backward[second] = steps, steps
+    take = (ahead <= back) & np.isfinite(ahead)
+    found[take] = forward[take]
+    take = (back < ahead) & np.isfinite(back)
+    found[take] = backward[take]
+    return found
+
+
+def _scaled(camera: Camera, factor: float) -> Camera:
+    width = max(4, round(camera.width * factor))
+    height = max(4, round(camera.height * factor))
+    matrix = camera.intrinsics.copy()
+    matrix[0] *= width / camera.width
+    matrix[1] *= height / camera.height
+    return dataclasses.replace(camera, width=width, height=height, intrinsics=matrix)
+
+
+def _new_scene() -> Any:
+    scene = bpy.data.scenes.new("Objaverse Raster")
+    render = scene.render
+    render.engine = compat.engine_id("workbench")
+    compat.set_checked(
+        render, film_transparent=True, use_sequencer=False, use_simplify=False, use_border=False,
+        use_persistent_data=True, dither_intensity=0.0, resolution_percentage=100, use_stamp=False,
+        use_freestyle=False, use_file_extension=True, use_overwrite=True, use_multiview=False,
+    )  # fmt: skip
+    compat.set_compositing(scene, False)
+    compat.set_checked(scene.display_settings, display_device="sRGB")
+    compat.set_checked(scene.view_settings, view_transform="Standard", look="None")
+    compat.set_checked(scene.display, render_aa="OFF")
+    compat.set_checked(scene.display.shading, **_FLAT)
+    compat.set_checked(scene.view_layers[0], use_pass_z=True, use_pass_combined=True)
+    compat.set_image_format(render.image_settings, multilayer=True)
+    return scene
+
+
+def _drawn_by() -> dict[str, Any]:
+    with contextlib.suppress(Exception):  # Its absence is no reason not to draw.
+        import gpu
+
+        return {
+            "backend": gpu.platform.backend_type_get(), "renderer": gpu.platform.renderer_get()
+        }  # fmt: skip
+    return {"backend": "", "renderer": ""}

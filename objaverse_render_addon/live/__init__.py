@@ -1,0 +1,40 @@
+"""Blender held open: scenes that are changed and looked at while they stay where they are.
+
+:func:`start` starts workers on this machine, :func:`connect` reaches those of a server
+(``objaverse-render serve``). Both give something that opens scenes (:class:`.session.Session`).
+:class:`.queue.RenderQueue` gives pictures while a camera moves, of scenes, finished assets and
+trained fields; :mod:`.page` shows them in a browser. No Blender is needed in this process.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .frames import LiveFrame
+    from .pool import Pool, start
+    from .queue import RenderQueue
+    from .remote import Connection, connect
+    from .session import Session
+    from .shots import look_at, orbit, perspective
+
+__all__ = [
+    "Connection", "LiveFrame", "Pool", "RenderQueue", "Session", "connect", "look_at", "orbit",
+    "perspective", "start",
+]  # fmt: skip
+
+_HOME = {
+    "Connection": "remote", "LiveFrame": "frames", "Pool": "pool", "RenderQueue": "queue",
+    "Session": "session",
+    "connect": "remote", "look_at": "shots", "orbit": "shots", "perspective": "shots",
+    "start": "pool",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    # Whoever shows pictures alone needs no workers, and the other way round.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)

@@ -1,0 +1,520 @@
+"""A server's workers, from elsewhere: no Blender here, and ZeroMQ for what is encrypted alone."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import queue
+import secrets
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from .. import __version__
+from ..cameras import Camera
+from ..errors import (
+    AccessRefused,
+    ConnectionLost,
+    MissingDependency,
+    WorkerTimeout,
+    from_reason,
+)
+from ..job import RenderJob
+from ..stage_edits import Edit, encode_edit
+from ..worker.channel import Received, Sender, arrays_of, read_messages
+from ..worker.protocol import (
+    PROTOCOL,
+    Attach,
+    Call,
+    Cancel,
+    Change,
+    Changed,
+    Close,
+    Describe,
+    Described,
+    Failed,
+    FrameReady,
+    Hello,
+    Inspect,
+    Message,
+    More,
+    Open,
+    Opened,
+    Quit,
+    Render,
+    Rendered,
+    Request,
+    Stage,
+    Unknown,
+    decode,
+    encode,
+    ends,
+)
+from ..worker.shots import encode_shot
+from .frames import LiveFrame, frame_of
+from .host import Changes, OpenedScene, RenderOptions
+from .keys import curve_parts, prove
+from .listen import Address, parse_address
+from .mapping import Maps
+from .session import Session
+
+__all__ = ["Connection", "connect"]
+
+_CONNECT: Final = 15.0
+_HEARTBEAT: Final = 10.0
+_CREDIT: Final = 4
+_SLACK: Final = 30.0
+"""Seconds that a server may answer late."""
+
+
+def connect(address: str = "unix", key: str = "", *, timeout: float = _CONNECT) -> Connection:
+    """Reach a server that ``objaverse-render serve`` runs.
+
+    Args:
+        address: As the server prints it: ``unix:PATH``, ``tcp://127.0.0.1:PORT`` (through an SSH
+            tunnel too), ``curve://HOST:PORT``.
+        key: As the server prints it; a path of a file that holds it. None on a private socket.
+        timeout: Seconds to wait for the server.
+
+    Raises:
+        ConnectionLost: Nobody answers there.
+        AccessRefused: The key is not taken, or the server speaks another version.
+    """
+    with contextlib.suppress(OSError):
+        if key and len(key) < 1000 and Path(key).is_file():
+            key = Path(key).read_text()
+    where = parse_address(address)
+    wire: _Wire
+    wire = _EncryptedWire(where, key) if where.encrypted else _StreamWire(where, key, timeout)
+    return Connection(wire, address, timeout)
+
+
+class _Wire(Protocol):
+    def send(self, message: Message, request: int) -> None: ...
+
+    def received(self) -> Iterator[Received]: ...
+
+    def close(self) -> None: ...
+
+
+class Connection(Maps):
+    """A server's workers; see :class:`.pool.Pool` for those of this machine.
+
+    Safe to use from any thread, in the process that made it.
+
+    Attributes:
+        hello: What the server said of itself.
+        address: Where it is.
+    """
+
+    def __init__(self, wire: _Wire, address: str, timeout: float = _CONNECT) -> None:
+        super().__init__(self)
+        self._wire, self.address = wire, address
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, queue.SimpleQueue[Received | None]] = {}
+        self._guard = threading.Lock()
+        self._names: dict[int, dict[int, str]] = {}
+        self._jobs: dict[int, RenderJob] = {}
+        self._lost = ""
+        self._closed = threading.Event()
+        self._pid = os.getpid()
+        greeting: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
+        self._waiting[0] = greeting
+        threading.Thread(target=self._listen, name="live-remote", daemon=True).start()
+        self._send(More(), 0)
+        try:
+            first = greeting.get(timeout=timeout)
+        except queue.Empty:
+            self.close()
+            raise ConnectionLost(
+                f"{address} does not answer.",
+                hint="Is the server there, and is the key one of its? A wrong one gets no answer.",
+            ) from None
+        if first is None or not isinstance(first.message, Hello):
+            self.close()
+            raise ConnectionLost(f"What answers at {address} is no server of objaverse-render.")
+        self.hello = first.message
+        if self.hello.protocol != PROTOCOL:
+            self.close()
+            raise AccessRefused(
+                f"The server at {address} has version {self.hello.version}, which speaks protocol "
+                f"{self.hello.protocol}; this is version {__version__}, protocol {PROTOCOL}.",
+                hint="Install the same version on both sides.",
+            )
+        threading.Thread(target=self._beat, name="live-heartbeat", daemon=True).start()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Go; the server closes this side's scenes."""
+        self._closed.set()
+        self._wire.close()
+
+    def status(self) -> dict[str, Any]:
+        """What the server says of itself."""
+        answer = self._ask(Describe(), 30).message
+        assert isinstance(answer, Described)
+        return answer.facts
+
+    def stop_server(self) -> None:
+        """End the server; its owner alone may."""
+        self._ask(Quit(), 30)
+
+    @property
+    def workers(self) -> int:
+        """Their number."""
+        return int(self.status()["workers"])
+
+    def attach(self, scene: int, ticket: str) -> Session:
+        """Look at a scene that another client has open.
+
+        Args:
+            scene: Its :attr:`.session.Session.id`.
+            ticket: Its :attr:`.session.Session.ticket`.
+        """
+        return Session(self, self._opened(self._ask(Attach(scene, ticket), 60), writable=False))
+
+    # --- Messages --------------------------------------------------------------------------------
+
+    def _send(self, message: Message, number: int) -> None:
+        if os.getpid() != self._pid:
+            raise ConnectionLost(
+                "This connection belongs to the process that this one was forked from.",
+                hint="Connect again here.",
+            )
+        try:
+            self._wire.send(message, number)
+        except (OSError, ValueError) as error:
+            raise self._gone() from error
+
+    def _gone(self) -> ConnectionLost:
+        why = "It was closed." if self._closed.is_set() else (self._lost or "The server went away.")
+        return ConnectionLost(f"{self.address}: {why}", hint="Connect and open the scene again.")
+
+    def _listen(self) -> None:
+        try:
+            for received in self._wire.received():
+                with self._guard:
+                    waiting = self._waiting.get(received.request)
+                if waiting is not None:
+                    waiting.put(received)
+        except (OSError, ValueError) as error:
+            self._lost = f"{error}."
+        with self._guard:
+            self._closed.set()
+            for waiting in self._waiting.values():
+                waiting.put(None)
+
+    def _beat(self) -> None:
+        while not self._closed.wait(_HEARTBEAT):
+            with contextlib.suppress(ConnectionLost):
+                self._send(More(), 0)
+
+    def _ask(
+        self,
+        request: Request,
+        timeout: float,
+        on_answer: Callable[[Received], None] = lambda _: None,
+    ) -> Received:
+        for received in self._answers(request, timeout):
+            if not isinstance(received.message, Unknown) and ends(received.message):
+                return received
+            on_answer(received)
+        raise self._gone()
+
+    def _answers(self, request: Request, timeout: float) -> Iterator[Received]:
+        """All answers to a request, which is cancelled where they are not all taken."""
+        number, until = next(self._numbers), time.monotonic() + timeout
+        waiting: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
+        with self._guard:
+            if self._closed.is_set():
+                raise self._gone()
+            self._waiting[number] = waiting
+        ended = False
+        try:
+            self._send(request, number)
+            while not ended:
+                try:
+                    received = waiting.get(timeout=max(0.0, until - time.monotonic()))
+                except queue.Empty:
+                    raise WorkerTimeout(f"{self.address} did not answer in time.") from None
+                if received is None:
+                    ended = True
+                    raise self._gone()
+                message = received.message
+                if isinstance(message, Unknown):
+                    raise ConnectionLost(f"{self.address} answered nonsense: {message.why}.")
+                ended = ends(message)
+                if isinstance(message, Failed):
+                    raise from_reason(message.reason, message.message, message.hint)
+                yield received
+        finally:
+            with self._guard:
+                self._waiting.pop(number, None)
+            if not ended:
+                with contextlib.suppress(ConnectionLost):
+                    self._send(Cancel(number), 0)
+
+    # --- Host ------------------------------------------------------------------------------------
+
+    def where(self, path: str) -> str:
+        """See :class:`.host.Host`: as the server finds it, from its own folder."""
+        return path
+
+    def _opened(self, received: Received, *, writable: bool) -> OpenedScene:
+        message = received.message
+        assert isinstance(message, Opened)
+        job = RenderJob.from_dict(message.job)
+        self._jobs[message.session] = job
+        self._learn(message.session, message.facts)
+        return OpenedScene(
+            message.session, message.state, job, message.views, message.warnings, message.facts,
+            writable, message.ticket,
+        )  # fmt: skip
+
+    def _learn(self, scene: int, facts: Mapping[str, Any]) -> None:
+        if facts:
+            names = facts.get("object_names", {})
+            self._names[scene] = {int(key): name for key, name in names.items()}
+
+    def open_scene(
+        self,
+        path: str,
+        job: RenderJob,
+        *,
+        name: str,
+        folders: Sequence[str],
+        timeout: float,
+        on_stage: Callable[[str], None],
+    ) -> OpenedScene:
+        """See :class:`.host.Host`."""
+
+        def told(received: Received) -> None:
+            if isinstance(received.message, Stage):
+                on_stage(received.message.name)
+
+        request = Open(path, path, name, job.to_dict(), folders=list(folders))
+        return self._opened(self._ask(request, timeout + _SLACK, told), writable=True)
+
+    def change_scene(
+        self, scene: int, edits: Sequence[Edit], values: Mapping[str, Any], timeout: float
+    ) -> Changes:
+        """See :class:`.host.Host`."""
+        request = Change(scene, [encode_edit(edit) for edit in edits], 0, dict(values))
+        message = self._ask(request, timeout + _SLACK).message
+        assert isinstance(message, Changed)
+        if values:
+            self._jobs[scene] = self._jobs[scene].with_values(dict(values))
+        self._learn(scene, message.facts)
+        return Changes(message.state, message.found, message.warnings, message.facts)
+
+    def call_in_scene(
+        self, scene: int, function: str, arguments: Mapping[str, Any], timeout: float
+    ) -> Any:
+        """See :class:`.host.Host`."""
+        request = Call(scene, function, dict(arguments), 0)
+        message = self._ask(request, timeout + _SLACK).message
+        assert isinstance(message, Described)
+        return message.facts["result"]
+
+    def inspect_scene(self, scene: int, timeout: float) -> dict[str, Any]:
+        """See :class:`.host.Host`."""
+        message = self._ask(Inspect(scene), timeout + _SLACK).message
+        assert isinstance(message, Described)
+        return message.facts
+
+    def close_scene(self, scene: int) -> None:
+        """See :class:`.host.Host`."""
+        self._jobs.pop(scene, None)
+        self._names.pop(scene, None)
+        with contextlib.suppress(ConnectionLost):
+            self._ask(Close(scene), 60)
+
+    def render_scene(
+        self, scene: int, shots: Sequence[tuple[Camera, int | None]], options: RenderOptions
+    ) -> Iterator[LiveFrame]:
+        """See :class:`.host.Host`."""
+        if not shots:
+            return
+        times = [time for _, time in shots]
+        request = Render(
+            scene,
+            shots=[encode_shot(index, *shot) for index, shot in enumerate(shots)],
+            lane=options.lane, inline=True,
+            options={"workers": options.workers, "timeout": options.timeout,
+                     "deadline": options.deadline, "at_least": options.at_least,
+                     "credit": _CREDIT},
+        )  # fmt: skip
+        limit = options.deadline or options.timeout * len(shots)
+        answers = self._answers(request, limit + _SLACK)
+        job, names = self._jobs[scene], self._names.get(scene, {})
+        try:
+            for received in answers:
+                message = received.message
+                if isinstance(message, Rendered):
+                    return
+                if not isinstance(message, FrameReady):
+                    continue
+                self._send(More(received.request, 1), 0)
+                yield frame_of(
+                    message.view, arrays_of(received), job, state=message.state,
+                    lane=message.lane, object_names=names, time=times[message.index],
+                )  # fmt: skip
+        finally:
+            answers.close()  # type: ignore[attr-defined]
+
+
+class _StreamWire:
+    """A socket of the system."""
+
+    def __init__(self, address: Address, key: str, timeout: float) -> None:
+        self._socket = _reached(address, timeout)
+        try:
+            self._socket.settimeout(timeout)
+            if address.path is None:
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                prove(self._socket, key)
+            self._socket.settimeout(None)
+        except OSError as error:
+            self._socket.close()
+            raise ConnectionLost(f"{address}: {error}.") from error
+        except BaseException:
+            self._socket.close()
+            raise
+        self._reader, self._writer = self._socket.makefile("rb"), self._socket.makefile("wb")
+        self._sender = Sender(self._writer)
+
+    def send(self, message: Message, request: int) -> None:
+        self._sender.send(message, request)
+
+    def received(self) -> Iterator[Received]:
+        try:
+            yield from read_messages(self._reader)
+        finally:
+            with contextlib.suppress(OSError, ValueError):
+                self._reader.close()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError, ValueError):
+            self._writer.close()
+        # Its reader is closed by whoever reads, who hears of it now.
+        self._socket.close()
+
+
+def _reached(address: Address, timeout: float) -> socket.socket:
+    try:
+        if address.path is None:
+            return socket.create_connection((address.host, address.port), timeout)
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        made.settimeout(timeout)
+        try:
+            made.connect(str(address.path))
+        except OSError:
+            made.close()
+            raise
+        return made
+    except OSError as error:
+        raise ConnectionLost(
+            f"Nobody answers at {address}: {error.strerror or error}.",
+            hint="Start one with: objaverse-render serve",
+        ) from error
+
+
+class _EncryptedWire:
+    """ZeroMQ with CURVE: one thread has the socket."""
+
+    def __init__(self, address: Address, key: str) -> None:
+        try:
+            import zmq
+        except ImportError as error:
+            raise MissingDependency(
+                f"{address} needs ZeroMQ.",
+                hint='Install it with: pip install "objaverse-render-addon[remote-live]"',
+            ) from error
+        _, server, public, secret = curve_parts(key)
+        self._zmq = zmq
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        try:
+            self._socket.curve_serverkey = server
+            self._socket.curve_publickey, self._socket.curve_secretkey = public, secret
+        except zmq.ZMQError as error:
+            self._socket.close()
+            self._context.term()
+            raise AccessRefused(
+                "That is no key for an encrypted connection.",
+                hint="objaverse-render serve prints it.",
+            ) from error
+        self._socket.setsockopt(zmq.LINGER, 500)
+        self._socket.setsockopt(zmq.IDENTITY, b"c" + secrets.token_bytes(8))
+        self._socket.setsockopt(zmq.IPV6, int(":" in address.host))
+        self._socket.setsockopt(zmq.HEARTBEAT_IVL, 5000)
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        self._socket.connect(f"tcp://{host}:{address.port}")
+        self._waiting: deque[bytes] = deque()
+        self._found: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
+        self._wake, self._woken = socket.socketpair()
+        self._woken.setblocking(False)
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="live-zmq", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        zmq = self._zmq
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._woken.fileno(), zmq.POLLIN)
+        while not self._closed:
+            for ready, _ in poller.poll(1000):
+                if ready is not self._socket:
+                    with contextlib.suppress(BlockingIOError):
+                        self._woken.recv(4096)
+                    continue
+                line, *parts = self._socket.recv_multipart(copy=False)
+                found = decode(line.bytes.decode(errors="replace"))
+                if found is None:
+                    continue
+                request, message = found
+                buffers = getattr(message, "buffers", ())
+                # A frame of ZeroMQ keeps its memory for as long as arrays show it.
+                payloads: dict[str, Any] = {
+                    buffer.name: part.buffer for buffer, part in zip(buffers, parts, strict=False)
+                }
+                if len(payloads) == len(buffers):
+                    self._found.put(Received(request, message, payloads))
+            while self._waiting:
+                self._socket.send(self._waiting.popleft())
+        self._socket.close()
+        self._context.term()
+        self._found.put(None)
+
+    def send(self, message: Message, request: int) -> None:
+        if self._closed:
+            raise OSError("the connection is closed")
+        self._waiting.append(encode(message, request).encode())
+        self._wake.send(b"x")
+
+    def received(self) -> Iterator[Received]:
+        while (found := self._found.get()) is not None:
+            yield found
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            with contextlib.suppress(OSError):
+                self._wake.send(b"x")
+            if threading.current_thread() is not self._thread:
+                self._thread.join(5)
+            self._wake.close()
+            self._woken.close()

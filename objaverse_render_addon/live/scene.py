@@ -1,0 +1,134 @@
+"""What brings a scene to its state, on any worker: how it was opened, what was changed since."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..job import RenderJob
+from ..stage_edits import Edit, Remove, encode_edit
+from ..worker.protocol import Change, Open
+
+__all__ = ["Scene", "Snapshot"]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A scene in one state.
+
+    Attributes:
+        job: With all that was set since.
+        values: Dotted paths of the job to values, and the state since when.
+        edits: Each with the state that it made, in their order.
+    """
+
+    scene: Scene
+    state: int
+    job: RenderJob
+    values: Mapping[str, tuple[int, Any]]
+    edits: Sequence[tuple[int, dict[str, Any]]]
+    object_names: Mapping[int, str]
+
+    def opening(self) -> Open:
+        """What opens it in this state."""
+        scene = self.scene
+        return Open(
+            scene.source, scene.path, scene.asset_id, self.job.to_dict(), scene.threads,
+            list(scene.folders), [edit for _, edit in self.edits], self.state,
+        )  # fmt: skip
+
+    def since(self, session: int, state: int) -> Change | None:
+        """What brings an open scene from an earlier state to this one; ``None`` where nothing."""
+        if state == self.state:
+            return None
+        return Change(
+            session,
+            [edit for made, edit in self.edits if made > state],
+            self.state,
+            {name: value for name, (made, value) in self.values.items() if made > state},
+        )
+
+
+@dataclass(eq=False)
+class Scene:
+    """An open scene, wherever it is open.
+
+    Attributes:
+        source: What the user calls the file.
+        path: On the workers' machine; empty for a stage with nothing on it.
+        job: As it was opened.
+        state: Number of the newest state; it only grows.
+        lost: Why a worker that did not have it open in state ``lost_since`` cannot bring it to
+            its newest one; empty where any can.
+        owner: Who may change it.
+    """
+
+    id: int
+    source: str
+    path: str
+    asset_id: str
+    job: RenderJob
+    folders: Sequence[str] = ()
+    threads: int = 0
+    owner: str = ""
+    state: int = 0
+    lost: str = ""
+    lost_since: int = 0
+    views: int = 0
+    warnings: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    writing: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._edits: list[tuple[int, tuple[str, ...], dict[str, Any]]] = []
+        self._values: dict[str, tuple[int, Any]] = {}
+        self._now = self.job
+        self._names: dict[int, str] = {}
+        self._guard = threading.Lock()
+
+    def snapshot(self) -> Snapshot:
+        """The newest state."""
+        with self._guard:
+            return Snapshot(
+                self, self.state, self._now, dict(self._values),
+                [(state, edit) for state, _, edit in self._edits], self._names,
+            )  # fmt: skip
+
+    def learned(self, facts: dict[str, Any], warnings: list[str]) -> None:
+        """A worker says what is known of it."""
+        with self._guard:
+            self.facts, self.warnings = facts, warnings
+            names = facts.get("object_names", {})
+            self._names = {int(key): name for key, name in names.items()}
+
+    def changed(self, state: int, edits: Sequence[Edit], values: Mapping[str, Any]) -> None:
+        """It is in another state now.
+
+        Raises:
+            InvalidJob: Its job cannot have these values.
+        """
+        with self._guard:
+            if values:
+                self._now = self._now.with_values(dict(values))
+            for edit in edits:
+                self._add(state, edit)
+            self._values.update({name: (state, value) for name, value in values.items()})
+            self.state = state
+
+    def _add(self, state: int, edit: Edit) -> None:
+        target = edit.target
+        kept = [one for one in self._edits if one[1] != target]
+        if isinstance(edit, Remove):
+            # Where it was added since, that and all that was done with it is of no use any more.
+            gone = edit.name
+            kept = [one for one in kept if one[1][1] != gone]
+            edit = dataclasses.replace(edit, missing_ok=True)
+        self._edits = [*kept, (state, target, encode_edit(edit))]
+
+    @property
+    def length(self) -> int:
+        """Edits that are kept."""
+        return len(self._edits)

@@ -1,0 +1,508 @@
+"""A pool of workers for clients: who may do what, and how much of it.
+
+It speaks the workers' own protocol (:mod:`..worker.protocol`), and knows nothing of how a client is
+reached (:mod:`.listen`). Everything that a client says is data that is checked before anything is
+allocated; what it may read are the folders that the server's owner named, what it may call are
+modules that the owner named. A client that does not keep to the rules is dropped alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import platform
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from .. import __version__
+from ..cameras import Camera
+from ..dataset.metadata import view_record
+from ..errors import (
+    AccessRefused,
+    ConnectionLost,
+    Interrupted,
+    InvalidEdit,
+    InvalidJob,
+    RenderError,
+    UnexpectedError,
+    UnknownRequest,
+)
+from ..job import RenderJob
+from ..passspec import PASSES
+from ..stage_edits import AddAsset, AddMesh, SetWorld, decode_edit
+from ..worker.channel import Received, described
+from ..worker.protocol import (
+    PROTOCOL,
+    Attach,
+    Call,
+    Cancel,
+    Change,
+    Changed,
+    Close,
+    Closed,
+    Describe,
+    Described,
+    Failed,
+    FrameReady,
+    Hello,
+    Inspect,
+    Message,
+    More,
+    Open,
+    Opened,
+    Quit,
+    Render,
+    Rendered,
+    Request,
+    Set,
+    Stage,
+    Unknown,
+)
+from ..worker.shots import decode_shot
+from .host import RenderOptions
+from .pool import Pool
+
+__all__ = ["Client", "Limits", "Misbehaved", "Service"]
+
+Send: TypeAlias = Callable[[Message, int, Sequence[memoryview]], None]
+
+_KINDS: Final = sorted(
+    one.kind for one in (
+        Attach, Call, Cancel, Change, Close, Describe, Inspect, More, Open, Quit, Render, Set
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may take of a server.
+
+    Attributes:
+        message: Bytes of what it says at once.
+        pixels: Of one frame.
+        array: Bytes of one frame's arrays.
+        shots: Of one request.
+        scenes: Open at a time.
+        requests: In hand at a time.
+        credit: Frames on their way to it.
+        session: Seconds that it may stay.
+        idle: Seconds in which it has to be heard of.
+        answer: Seconds that one request may take.
+    """
+
+    message: int = 8 << 20
+    pixels: int = 4096 * 4096
+    array: int = 1 << 30
+    shots: int = 100_000
+    scenes: int = 8
+    requests: int = 8
+    credit: int = 16
+    session: float = 7 * 24 * 3600.0
+    idle: float = 60.0
+    answer: float = 3600.0
+
+
+class Misbehaved(Exception):
+    """A client does not keep to the rules, and is to be dropped."""
+
+
+@dataclass(eq=False)
+class Client:
+    """One connection.
+
+    Attributes:
+        name: Whose key it has; ``owner`` on the private socket.
+        is_owner: Whether it may stop the server.
+        send: Sends it an answer, of a request, with arrays; from any thread.
+    """
+
+    name: str
+    send: Send
+    is_owner: bool = False
+    since: float = field(default_factory=time.monotonic)
+    heard: float = field(default_factory=time.monotonic)
+    gone: bool = False
+    scenes: set[int] = field(default_factory=set)
+    views: set[int] = field(default_factory=set)
+    running: dict[int, _Turn] = field(default_factory=dict)
+
+
+class _Turn:
+    """A request in hand: whether it is wanted still, and how many frames may go out."""
+
+    def __init__(self, credit: int) -> None:
+        self._changed = threading.Condition()
+        self._credit, self.canceled = credit, False
+
+    def more(self, frames: int) -> None:
+        with self._changed:
+            self._credit += frames
+            self._changed.notify_all()
+
+    def cancel(self) -> None:
+        with self._changed:
+            self.canceled = True
+            self._changed.notify_all()
+
+    def spend(self, until: float) -> None:
+        """Wait until a frame may go out."""
+        with self._changed:
+            while self._credit <= 0 and not self.canceled:
+                if time.monotonic() > until:
+                    raise ConnectionLost("The client did not take its frames in time.")
+                self._changed.wait(0.5)
+            if self.canceled:
+                raise Interrupted("Cancelled.")
+            self._credit -= 1
+
+
+class Service:
+    """Answers clients out of a pool.
+
+    Args:
+        roots: Folders that clients may open files from.
+        on_stop: Called when the owner asks the server to end.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        roots: Sequence[Path],
+        limits: Limits = Limits(),
+        on_stop: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.pool, self.limits = pool, limits
+        self._roots = [Path(root).resolve() for root in roots]
+        self._on_stop = on_stop
+        self._guard = threading.Lock()
+        self._clients: set[Client] = set()
+        self._tickets: dict[int, str] = {}
+        self._names = itertools.count(1)
+        self.dropped = 0
+
+    def hello(self) -> Hello:
+        """What a client is greeted with."""
+        return Hello(
+            PROTOCOL, __version__, "", platform.python_version(), os.getpid(), _KINDS, "server"
+        )  # fmt: skip
+
+    def join(self, client: Client) -> None:
+        """A client is there."""
+        with self._guard:
+            self._clients.add(client)
+
+    def leave(self, client: Client, *, misbehaved: bool = False) -> None:
+        """It is gone: what it asked for is cancelled, and its scenes are closed."""
+        with self._guard:
+            if client not in self._clients:
+                return
+            self._clients.discard(client)
+            self.dropped += misbehaved
+            client.gone = True
+            turns, scenes = list(client.running.values()), list(client.scenes)
+        for turn in turns:
+            turn.cancel()
+        for scene in scenes:
+            self._tickets.pop(scene, None)
+            self.pool.close_scene(scene)
+
+    def overdue(self, client: Client) -> str:
+        """Why it may not stay any longer; empty where it may."""
+        now = time.monotonic()
+        if now - client.heard > self.limits.idle:
+            return "nothing was heard of it"
+        if now - client.since > self.limits.session:
+            return "its time is over"
+        return ""
+
+    def take(self, client: Client, received: Received) -> None:
+        """A client said something; what it asks for is done in a thread of its own.
+
+        Raises:
+            Misbehaved: It is to be dropped.
+        """
+        client.heard = time.monotonic()
+        number, message = received.request, received.message
+        if isinstance(message, More):
+            if type(message.frames) is not int or not 0 <= message.frames <= self.limits.credit:
+                raise Misbehaved("it takes more frames than it may")
+            turn = client.running.get(message.request) if type(message.request) is int else None
+            if turn is not None and message.frames:
+                turn.more(message.frames)
+            return
+        if isinstance(message, Cancel):
+            turn = client.running.get(message.request) if type(message.request) is int else None
+            if turn is not None:
+                turn.cancel()
+            return
+        if number <= 0 or number in client.running:
+            raise Misbehaved("it numbers its requests wrongly")
+        with self._guard:
+            if len(client.running) >= self.limits.requests:
+                raise Misbehaved("it asks for too much at a time")
+            options = message.options if isinstance(message, Render) else {}
+            credit = options.get("credit", 1) if isinstance(options, dict) else 1
+            if type(credit) is not int or not 0 <= credit <= self.limits.credit:
+                credit = 1
+            turn = client.running[number] = _Turn(credit)
+
+        def work() -> None:
+            try:
+                answer = self._answer(client, message, number, turn)
+            except Exception as error:
+                answer = _failed(error)
+            finally:
+                client.running.pop(number, None)
+            if not client.gone:
+                client.send(answer, number, ())
+            if isinstance(message, Quit) and isinstance(answer, Described):
+                self._on_stop()  # It has heard of it.
+
+        threading.Thread(target=work, name="serve-request", daemon=True).start()
+
+    # --- Requests --------------------------------------------------------------------------------
+
+    def _answer(
+        self, client: Client, message: Request | Message | Unknown, number: int, turn: _Turn
+    ) -> Message:
+        if isinstance(message, Open):
+            return self._open(client, message, number)
+        if isinstance(message, Attach):
+            return self._attach(client, message)
+        if isinstance(message, Set):
+            message = Change(message.session, [], 0, message.values)
+        if isinstance(message, Change):
+            return self._change(client, message)
+        if isinstance(message, Render):
+            return self._render(client, message, number, turn)
+        if isinstance(message, Inspect):
+            return Described(self.pool.inspect_scene(self._may_see(client, message.session)))
+        if isinstance(message, Call):
+            scene = self._may_change(client, message.session)
+            if not isinstance(message.function, str) or not isinstance(message.arguments, dict):
+                raise InvalidEdit("A call has a function's name and arguments by name.")
+            result = self.pool.call_in_scene(scene, message.function, message.arguments)
+            return Described({"result": result})
+        if isinstance(message, Close):
+            scene = self._may_see(client, message.session)
+            if scene in client.scenes:
+                self._tickets.pop(scene, None)
+                self.pool.close_scene(scene)
+            client.scenes.discard(scene)
+            client.views.discard(scene)
+            return Closed(message.session)
+        if isinstance(message, Describe):
+            return Described(self.status(client))
+        if isinstance(message, Quit):
+            if not client.is_owner:
+                raise AccessRefused("Only its owner stops a server.")
+            return Described({})
+        kind, why = getattr(message, "kind", "?"), getattr(message, "why", "")
+        raise UnknownRequest(f"This server does not take the message {kind}. {why}".strip())
+
+    def status(self, client: Client) -> dict[str, Any]:
+        """Plain data; of other clients only its owner hears."""
+        facts: dict[str, Any] = {
+            "version": __version__, "protocol": PROTOCOL, "pid": os.getpid(),
+            "workers": self.pool.workers, "roots": [str(root) for root in self._roots],
+        }  # fmt: skip
+        if client.is_owner:
+            with self._guard:
+                clients = [
+                    {"name": one.name, "scenes": sorted(one.scenes), "requests": len(one.running)}
+                    for one in self._clients
+                ]
+            facts |= {"pool": self.pool.status(), "clients": clients, "dropped": self.dropped}
+        return facts
+
+    def _confined(self, path: object) -> str:
+        """A file that clients may have opened, with its links followed.
+
+        Raises:
+            AccessRefused: It is none.
+        """
+        if not isinstance(path, str) or "\0" in path:
+            raise InvalidEdit("A path is text.")
+        for root in self._roots:
+            found = (root / path).resolve()
+            if found.is_relative_to(root) and (found.exists() or len(self._roots) == 1):
+                return str(found)
+        raise AccessRefused(
+            f"{path} is not in a folder that this server opens files from.",
+            hint="Its owner names them with --root.",
+        )
+
+    def _job(self, data: object) -> RenderJob:
+        if not isinstance(data, dict):
+            raise InvalidJob("A job is a table.")
+        job = RenderJob.from_dict(data)
+        for path, value in (
+            ("lighting.hdri", job.lighting.hdri), ("cameras.file", job.cameras.file)
+        ):  # fmt: skip
+            if value is not None:
+                job = job.with_values({path: self._confined(value)})
+        self._check_pixels(*job.pixels.resolution, job)
+        return job
+
+    def _check_pixels(self, width: int, height: int, job: RenderJob) -> None:
+        pixels = width * height
+        channels = sum(PASSES[name].channels * 4 for name in job.pixels.passes)
+        if pixels > self.limits.pixels or pixels * channels > self.limits.array:
+            raise AccessRefused(
+                f"Frames of {width} x {height} pixels are more than this server gives.",
+                hint=f"It gives {self.limits.pixels:,} pixels and {self.limits.array >> 20:,} MiB.",
+            )
+
+    def _may_see(self, client: Client, scene: object) -> int:
+        if type(scene) is not int or scene not in client.scenes | client.views:
+            raise UnknownRequest(f"The scene {scene!r} is not open.", hint="Open or attach it.")
+        return scene
+
+    def _may_change(self, client: Client, scene: object) -> int:
+        found = self._may_see(client, scene)
+        if found not in client.scenes:
+            raise AccessRefused(
+                f"The scene {found} is another client's, to be looked at.",
+                hint="Open the file yourself to change it.",
+            )
+        return found
+
+    def _open(self, client: Client, message: Open, number: int) -> Message:
+        if len(client.scenes) >= self.limits.scenes:
+            raise AccessRefused(
+                f"{self.limits.scenes} scenes are open, and more are not given to one client.",
+                hint="Close one.",
+            )
+        path = self._confined(message.path) if message.path else ""
+        if not isinstance(message.folders, list) or not isinstance(message.asset_id, str):
+            raise InvalidEdit("A scene has a name and a list of folders.")
+        folders = [self._confined(folder) for folder in message.folders]
+        name = message.asset_id[:255] or "stage"
+        opened = self.pool.open_scene(
+            path, self._job(message.job), name=name, folders=folders, owner=client.name,
+            on_stage=lambda stage: client.send(Stage(name, stage), number, ()),
+        )  # fmt: skip
+        with self._guard:
+            if client.gone:
+                self.pool.close_scene(opened.id)
+                raise Interrupted("The client is gone.")
+            client.scenes.add(opened.id)
+            self._tickets[opened.id] = secrets.token_urlsafe(18)
+        return self._opened(opened.id, self._tickets[opened.id])
+
+    def _opened(self, scene: int, ticket: str) -> Opened:
+        found = self.pool.opened(scene)
+        return Opened(
+            found.id, found.views, found.warnings, found.facts.get("scene", {}), found.facts, [],
+            found.state, found.job.to_dict(), ticket,
+        )  # fmt: skip
+
+    def _attach(self, client: Client, message: Attach) -> Message:
+        known = self._tickets.get(message.session) if type(message.session) is int else None
+        right = known is not None and isinstance(message.ticket, str)
+        if not right or not secrets.compare_digest(str(known), message.ticket):
+            raise AccessRefused("There is no such scene, or the ticket is not its.")
+        client.views.add(message.session)
+        return self._opened(message.session, "")
+
+    def _change(self, client: Client, message: Change) -> Message:
+        scene = self._may_change(client, message.session)
+        if not isinstance(message.edits, list) or not isinstance(message.values, dict):
+            raise InvalidEdit("A change has a list of edits and a table of values.")
+        edits = []
+        for data in message.edits:
+            if not isinstance(data, dict):
+                raise InvalidEdit("An edit is a table.")
+            edit = decode_edit(data)
+            if isinstance(edit, AddAsset):
+                edit = replace(
+                    edit, path=self._confined(edit.path),
+                    folders=[self._confined(folder) for folder in edit.folders],
+                )  # fmt: skip
+            elif isinstance(edit, SetWorld) and edit.hdri is not None:
+                edit = replace(edit, hdri=self._confined(edit.hdri))
+            elif isinstance(edit, AddMesh) and len(edit.vertices) > self.limits.message:
+                raise AccessRefused("That mesh is larger than this server takes.")
+            edits.append(edit)
+        values = dict(message.values)
+        if values:
+            job = self._job(self.pool.opened(scene).job.with_values(values).to_dict())
+            for path, value in (
+                ("lighting.hdri", job.lighting.hdri), ("cameras.file", job.cameras.file)
+            ):  # fmt: skip
+                values |= {path: value} if path in values else {}
+        made = self.pool.change_scene(scene, edits, values)
+        return Changed(scene, made.state, made.found, made.warnings, made.facts)
+
+    def _render(self, client: Client, message: Render, number: int, turn: _Turn) -> Message:
+        scene = self._may_see(client, message.session)
+        if not isinstance(message.shots, list) or not 0 < len(message.shots) <= self.limits.shots:
+            raise InvalidEdit(f"A request has 1 to {self.limits.shots:,} shots.")
+        job = self.pool.opened(scene).job
+        shots: list[tuple[Camera, int | None]] = []
+        for data in message.shots:
+            if not isinstance(data, dict):
+                raise InvalidEdit("A shot is a table.")
+            shot = decode_shot(data)
+            self._check_pixels(shot.view.camera.width, shot.view.camera.height, job)
+            shots.append((shot.view.camera, shot.time))
+        options = self._options(message)
+        until = time.monotonic() + self.limits.answer
+        frames = self.pool.render_scene(scene, shots, options)
+        count = 0
+        try:
+            for frame in frames:
+                turn.spend(min(until, time.monotonic() + self.limits.idle))
+                if client.gone:
+                    raise Interrupted("The client is gone.")
+                arrays = frame.passes
+                buffers = described(arrays)
+                ready = FrameReady(
+                    frame.position, view_record(frame, job), buffers, frame.state, frame.lane,
+                )  # fmt: skip
+                payloads = [
+                    np.ascontiguousarray(array, dtype=buffer.dtype).data.cast("B")
+                    for buffer, array in zip(buffers, arrays.values(), strict=True)
+                ]
+                client.send(ready, number, payloads)
+                count += 1
+        finally:
+            frames.close()  # type: ignore[attr-defined]
+        return Rendered(count)
+
+    def _options(self, message: Render) -> RenderOptions:
+        given = message.options if isinstance(message.options, dict) else {}
+        if message.lane not in ("exact", "raster"):
+            raise UnknownRequest(f"There is no lane {message.lane!r}.", hint="exact or raster.")
+
+        def number(name: str, default: float, most: float) -> float:
+            value = given.get(name)
+            if value is None:
+                return default
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+                raise InvalidEdit(f"{name} is no number: {value!r}.")
+            return min(float(value), most)
+
+        most = self.limits.answer
+        at_least = given.get("at_least")
+        if at_least is not None and type(at_least) is not int:
+            raise InvalidEdit(f"at_least is no number of a state: {at_least!r}.")
+        return RenderOptions(
+            "raster" if message.lane == "raster" else "exact",
+            int(number("workers", 0, self.pool.workers)),
+            number("timeout", 600.0, most), number("deadline", most, most), at_least,
+        )  # fmt: skip
+
+
+def _failed(error: Exception) -> Failed:
+    if not isinstance(error, RenderError):
+        # What it was is the owner's to know.
+        error = UnexpectedError(f"The server could not do that ({type(error).__name__}).")
+    return Failed("", error.reason, error.message, error.hint)

@@ -1,0 +1,308 @@
+"""One worker at a time that has a scene open, and the ring that its frames come through."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ..cameras import Camera
+from ..errors import (
+    AccessRefused,
+    InvalidEdit,
+    RenderError,
+    SceneLost,
+    WorkerCrashed,
+    from_reason,
+)
+from ..passspec import PASSES
+from ..worker.channel import Received, arrays_of
+from ..worker.protocol import (
+    MODULES,
+    Call,
+    Change,
+    Changed,
+    Close,
+    Described,
+    Failed,
+    FrameReady,
+    Inspect,
+    Message,
+    Opened,
+    Render,
+    Request,
+    Stage,
+)
+from ..worker.ring import Ring, room_for
+from ..worker.shots import encode_shot
+from ..worker.supervisor import Place, Supervisor
+from ..worker.wall import Sandbox
+from .frames import LiveFrame, frame_of
+from .scene import Scene, Snapshot
+
+__all__ = ["WorkerLane"]
+
+_SLOTS: Final = 4
+_ENDLESS: Final = 1 << 30
+"""Requests after which a worker is replaced; here it is for its memory alone."""
+
+Shots = Sequence[tuple[int, Camera, int | None]]
+
+
+class WorkerLane:
+    """Used by one thread at a time, but for :meth:`cancel`.
+
+    Args:
+        modules: Names of modules whose functions may be called in the worker.
+        folders: That it may read from.
+
+    Attributes:
+        busy: Whether somebody uses it; its pool's.
+        used: When it was used last, by the pool's count.
+        copied: Frames that came as copies, since too many are still looked at.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        blender: Path | None,
+        scratch: Path | None,
+        max_memory: int,
+        sandbox: Sandbox,
+        modules: Sequence[str],
+        folders: Sequence[Path],
+        look: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self.ring: Ring | None = None
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):
+                self.ring = Ring()
+        self.place = place = replace(
+            place, environment={**place.environment, MODULES: ",".join(modules)}
+        )
+        self.supervisor = Supervisor(
+            place, blender=blender, scratch=scratch, max_memory=max_memory, recycle=_ENDLESS,
+            sandbox=sandbox, folders=folders, look=look,
+            ring=self.ring.descriptor if self.ring is not None else None,
+        )  # fmt: skip
+        self.busy = False
+        self.used = 0
+        self.copied = 0
+        self.scene: Scene | None = None
+        self._session = self._state = self._started = 0
+
+    def has(self, scene: Scene) -> bool:
+        """Whether the scene is open here, in whatever state."""
+        held = self.supervisor.holds and self.supervisor.started == self._started
+        return self.scene is scene and held
+
+    # --- One request -----------------------------------------------------------------------------
+
+    def ask(
+        self,
+        request: Request,
+        timeout: float,
+        on_answer: Callable[[Received], None] = lambda _: None,
+    ) -> Received:
+        """A request's last answer.
+
+        Raises:
+            RenderError: What the worker says, as itself; WorkerCrashed, WorkerTimeout, OutOfMemory
+                where it is gone.
+        """
+        answer = self.supervisor.ask(request, max(timeout, 0.001), on_answer)
+        message = answer.message
+        if isinstance(message, Failed):
+            raise from_reason(message.reason, message.message, message.hint, message.log)
+        return answer
+
+    def bring(
+        self,
+        snapshot: Snapshot,
+        timeout: float,
+        on_stage: Callable[[str], None] = lambda _: None,
+    ) -> Message | None:
+        """Have the scene open here, in that state; what the worker said where it was not."""
+        scene = snapshot.scene
+        if self.has(scene) and self._state <= snapshot.state:
+            change = snapshot.since(self._session, self._state)
+            # A worker that may not read what comes is replaced; then all is to be done again.
+            self.supervisor.start(change)
+            if self.has(scene):
+                if change is None:
+                    return None
+                return self._ask_change(change, timeout, alone=False)
+        if scene.lost and snapshot.state >= scene.lost_since:
+            raise SceneLost(
+                f"{scene.source or 'The scene'} cannot be brought back: {scene.lost}",
+                hint="Open it again.",
+            )
+        self.scene = None
+
+        def told(received: Received) -> None:
+            if isinstance(received.message, Stage):
+                on_stage(received.message.name)
+
+        received = self.ask(snapshot.opening(), timeout, told)
+        message = received.message
+        if not isinstance(message, Opened):
+            raise WorkerCrashed("The worker answered something else than what it was asked.")
+        self.scene, self._session, self._state = scene, message.session, snapshot.state
+        self._started = self.supervisor.started
+        return message
+
+    def change(self, snapshot: Snapshot, change: Change, timeout: float) -> Changed:
+        """Bring the scene from a snapshot's state to the next one.
+
+        Raises:
+            InvalidEdit: The scene is in the snapshot's state still, whatever the worker did.
+        """
+        for _ in range(2):
+            self.bring(snapshot, timeout)
+            change = Change(self._session, change.edits, change.state, change.values)
+            self.supervisor.start(change)
+            if self.has(snapshot.scene):
+                break
+        alone = len(change.edits) == 1 and not change.values
+        return self._ask_change(change, timeout, alone=alone)
+
+    def _ask_change(self, change: Change, timeout: float, *, alone: bool) -> Changed:
+        try:
+            answer = self.ask(change, timeout)
+        except InvalidEdit:
+            if not alone:
+                self.scene = None
+            raise
+        except BaseException:
+            # It may have been done by half: the next to use it opens the scene anew.
+            self.scene = None
+            raise
+        self._state = change.state
+        if not isinstance(answer.message, Changed):
+            raise WorkerCrashed("The worker answered something else than what it was asked.")
+        return answer.message
+
+    def call(
+        self, snapshot: Snapshot, function: str, arguments: dict[str, Any], timeout: float
+    ) -> Any:
+        """Call a function beside the scene, which is in the next state then."""
+        self.bring(snapshot, timeout)
+        state = snapshot.state + 1
+        try:
+            answer = self.ask(Call(self._session, function, arguments, state), timeout)
+        except AccessRefused:
+            raise  # It was not called.
+        except BaseException:
+            self.scene = None
+            raise
+        self._state = state
+        assert isinstance(answer.message, Described)
+        return answer.message.facts["result"]
+
+    def inspect(self, snapshot: Snapshot, timeout: float) -> dict[str, Any]:
+        """What is on the scene's stage."""
+        self.bring(snapshot, timeout)
+        answer = self.ask(Inspect(self._session), timeout)
+        assert isinstance(answer.message, Described)
+        return answer.message.facts
+
+    def close_scene(self, scene: Scene) -> None:
+        """Forget it, if it is open here."""
+        if self.has(scene):
+            with contextlib.suppress(RenderError):
+                self.ask(Close(self._session), 30)
+        self.scene = None
+
+    # --- Frames ----------------------------------------------------------------------------------
+
+    def render(
+        self,
+        snapshot: Snapshot,
+        shots: Shots,
+        lane: str,
+        timeout: float,
+        on_frame: Callable[[LiveFrame], None],
+    ) -> None:
+        """Frames of shots, each given to ``on_frame`` as it comes.
+
+        Args:
+            shots: Position, camera and animation frame of each.
+        """
+        self.bring(snapshot, timeout)
+        slots = None
+        if self.ring is not None:
+            slots = self.ring.fit(_room(snapshot, shots), _SLOTS)
+        times = {index: time for index, _, time in shots}
+
+        def ready(received: Received) -> None:
+            message = received.message
+            if not isinstance(message, FrameReady):
+                return
+            frame = frame_of(
+                message.view, self._arrays(received, message), snapshot.job,
+                state=message.state, lane=message.lane, object_names=snapshot.object_names,
+                time=times.get(message.index),
+            )  # fmt: skip
+            on_frame(frame)
+
+        self.ask(
+            Render(
+                self._session,
+                shots=[encode_shot(*shot) for shot in shots],
+                lane=lane, state=snapshot.state, slots=slots,
+            ),
+            timeout,
+            ready,
+        )  # fmt: skip
+
+    def _arrays(self, received: Received, message: FrameReady) -> dict[str, Any]:
+        if message.slot < 0:
+            return arrays_of(received)
+        assert self.ring is not None
+        shown = self.ring.take(message.slot, message.generation)
+        arrays = arrays_of(received, shown)
+        del shown
+        if not self.ring.free:
+            # The worker must never have to wait for whoever looks at the frames.
+            self.copied += 1
+            return {name: array.copy() for name, array in arrays.items()}
+        return arrays
+
+    def cancel(self, grace: float) -> None:
+        """End the request in hand, from any thread; after the grace, with its worker."""
+        with contextlib.suppress(RenderError):
+            self.supervisor.cancel(grace)
+
+    def stop(self) -> None:
+        """End everything at once, from any thread."""
+        self.supervisor.stop()
+
+    def close(self) -> None:
+        """End the worker."""
+        self.supervisor.abandon()
+        if self.ring is not None:
+            self.ring.close()
+
+
+def _room(snapshot: Snapshot, shots: Shots) -> int:
+    """Bytes of a slot that holds any of the frames."""
+    job = snapshot.job
+    meant = _Meant(job.pixels.normal_space, job.lighting.background is not None)
+    specs = [PASSES[name].under(meant) for name in job.pixels.passes]
+    pixels = max(camera.width * camera.height for _, camera, _ in shots)
+    return room_for([pixels * spec.channels * np.dtype(spec.dtype).itemsize for spec in specs])
+
+
+@dataclass(frozen=True, slots=True)
+class _Meant:
+    """What passes may mean something else under (:class:`.passspec.Settings`)."""
+
+    normal_space: str
+    opaque: bool
+    radial: bool = False

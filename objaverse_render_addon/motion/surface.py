@@ -1,0 +1,194 @@
+"""Points of a surface, followed to another time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from .things import Things, ThingsMesh
+
+__all__ = ["SurfacePoints", "displacements", "on_triangles"]
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+_FEW_THINGS: Final = 16
+"""That move: their points are picked out thing by thing."""
+_FEW_CORNERS: Final = 64
+"""Of a face; which triangle of one with more shows a point is looked for slowly."""
+
+
+@dataclass(frozen=True)
+class SurfacePoints:
+    """Points that are on the surface at a time.
+
+    Attributes:
+        points: (M, 3) float64, world.
+        rows: (M,) int64, of the :class:`.Things` of that time; -1 where it is not known.
+        faces: (M,) int64, from 1, of a mesh that changes its shape; 0 where it is not known.
+        places: Of a shape's points, what was found out already: corners (m, 3) of the triangles
+            that they are on, barycentric coordinates (m, 3) there, and where that is, (m, 3).
+    """
+
+    points: Floats
+    rows: npt.NDArray[np.int64]
+    faces: npt.NDArray[np.int64]
+    places: dict[int, tuple[Array, Floats, Floats]] = field(default_factory=dict)
+
+
+def displacements(seen: SurfacePoints, now: Things, then: Things) -> Floats:
+    """How far the same points of the surface are from where they were.
+
+    Things that keep their shape move as their matrices do. On those that do not, a point keeps its
+    triangle and its place in it. What did not move at all gets zeros to the bit.
+
+    Args:
+        now: What rendered when the points were seen.
+        then: At the other time.
+
+    Returns:
+        (M, 3) float64, scene units, world axes; nan where the thing is not there, or has another
+        topology.
+    """
+    found = np.full(seen.points.shape, np.nan)
+    # What holds for all of a thing is found out once, not for each of its pixels.
+    count = len(now.ids)
+    used = np.flatnonzero(np.bincount(seen.rows[seen.rows >= 0], minlength=count))
+    partner = np.full(count + 1, -1)
+    partner[used] = [then.row_of_id.get(number, -1) for number in now.ids[used].tolist()]
+    carried = np.zeros(count + 1, bool)
+    bent: dict[tuple[int, int], list[int]] = {}
+    for row in used[partner[used] >= 0].tolist():
+        one, other = int(now.shapes[row]), int(then.shapes[partner[row]])
+        if one < 0 and other < 0:
+            carried[row] = True
+        elif one >= 0 and other >= 0:
+            first, second = now.meshes[one], then.meshes[other]
+            if first is second or first.is_still(second):
+                carried[row] = True
+            elif first.has_topology_of(second):
+                bent.setdefault((one, other), []).append(row)
+    at = np.flatnonzero(carried[seen.rows])
+    found[at] = _carried(seen.points[at], seen.rows[at], partner, now, then)
+    for (one, other), rows in bent.items():
+        mine = np.zeros(count + 1, bool)
+        mine[rows] = True
+        at = np.flatnonzero(mine[seen.rows])
+        first, second = now.meshes[one], then.meshes[other]
+        found[at] = _deformed(seen, at, one, first, second, now, then, partner[seen.rows[at]])
+    return found
+
+
+def _carried(points: Floats, rows: Array, partner: Array, now: Things, then: Things) -> Floats:
+    """Displacements of points that go along with matrices."""
+    count = len(now.ids)
+    used = np.flatnonzero(np.bincount(rows, minlength=count))
+    before, after = now.matrices[used], then.matrices[partner[used]]
+    moves = np.flatnonzero(~(before == after).all(axis=(1, 2)))
+    found = np.zeros(points.shape)
+    if not len(moves):
+        return found
+    step = np.zeros((count, 4, 4))
+    step[used[moves]] = after[moves] @ _inverses(before[moves]) - np.eye(4)
+    for row in used[moves].tolist() if len(moves) <= _FEW_THINGS else ():
+        at = np.flatnonzero(rows == row)
+        found[at] = points[at] @ step[row, :3, :3].T + step[row, :3, 3]
+    if len(moves) > _FEW_THINGS:
+        each = step[rows]
+        found = np.einsum("nij,nj->ni", each[:, :3, :3], points) + each[:, :3, 3]
+    return found
+
+
+def _inverses(matrices: Floats) -> Floats:
+    """(n, 4, 4); of flat ones that which leaves what is in their plane as it is."""
+    flat = np.linalg.det(matrices[:, :3, :3]) == 0
+    found = np.empty_like(matrices)
+    found[~flat] = np.linalg.inv(matrices[~flat])
+    for index in np.flatnonzero(flat):
+        linear = np.linalg.pinv(matrices[index, :3, :3])
+        found[index] = np.eye(4)
+        found[index, :3, :3] = linear
+        found[index, :3, 3] = -linear @ matrices[index, :3, 3]
+    return found
+
+
+def _deformed(
+    seen: SurfacePoints, at: Array, shape: int, first: ThingsMesh, second: ThingsMesh,
+    now: Things, then: Things, others: Array,
+) -> Floats:  # fmt: skip
+    rows = seen.rows[at]
+    if shape not in seen.places:
+        used, place = np.unique(rows, return_inverse=True)
+        inverse = _inverses(now.matrices[used])[place]
+        local = _apply(inverse, seen.points[at])
+        triangles, weights = on_triangles(first, local, seen.faces[at])
+        corners = first.triangles[triangles]
+        was = _apply(now.matrices[rows], _mixed(first.points[corners], weights))
+        seen.places[shape] = corners, weights, was
+    corners, weights, was = seen.places[shape]
+    return _apply(then.matrices[others], _mixed(second.points[corners], weights)) - was
+
+
+def _apply(matrices: Floats, points: Floats) -> Floats:
+    if (matrices[0] == matrices[-1]).all() and (matrices == matrices[0]).all():
+        return np.asarray(points @ matrices[0, :3, :3].T + matrices[0, :3, 3])
+    turned: Floats = np.einsum("nij,nj->ni", matrices[:, :3, :3], points)
+    return turned + matrices[:, :3, 3]
+
+
+def _mixed(corners: Array, weights: Floats) -> Floats:
+    found: Floats = np.einsum("nk,nki->ni", weights, corners.astype(np.float64))
+    return found
+
+
+def on_triangles(
+    mesh: ThingsMesh, points: Floats, faces: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Triangles (M,) that points are on, and their barycentric coordinates (M, 3) there.
+
+    Args:
+        points: (M, 3), on the mesh but for rounding, in its coordinates.
+        faces: (M,), from 1; 0 where it is not known.
+    """
+    triangles = np.full(len(points), -1, np.int64)
+    weights = np.zeros((len(points), 3))
+    told = (faces > 0) & (faces < len(mesh.first)) if mesh.numbered else np.zeros(len(points), bool)
+    index = np.flatnonzero(told)
+    start = mesh.first[faces[index] - 1].astype(np.int64)
+    count = mesh.first[faces[index]] - start
+    most = int(count.max(initial=0))
+    fits = count <= _FEW_CORNERS
+    index, start, count = index[fits], start[fits], count[fits]
+    best = np.full(len(index), -np.inf)
+    for step in range(min(most, _FEW_CORNERS)):
+        has = np.flatnonzero(count > step)
+        candidate = start[has] + step
+        tried = _barycentric(mesh, candidate, points[index[has]])
+        inside = tried.min(axis=1)
+        better = inside > best[has]
+        chosen = has[better]
+        best[chosen] = inside[better]
+        triangles[index[chosen]] = candidate[better]
+        weights[index[chosen]] = tried[better]
+    left = np.flatnonzero(triangles < 0)
+    if len(left):
+        triangles[left] = mesh.find(points[left])
+        weights[left] = _barycentric(mesh, triangles[left], points[left])
+    return triangles, weights
+
+
+def _barycentric(mesh: ThingsMesh, triangles: Array, points: Floats) -> Floats:
+    """(M, 3) of the points' feet on the planes of triangles; the first corner of a flat one."""
+    corners = mesh.points[mesh.triangles[triangles]].astype(np.float64)
+    one, two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    to = points - corners[:, 0]
+    normal = np.cross(one, two)
+    square = np.einsum("ni,ni->n", normal, normal)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        second = np.einsum("ni,ni->n", np.cross(to, two), normal) / square
+        third = np.einsum("ni,ni->n", np.cross(one, to), normal) / square
+    weights = np.stack([1 - second - third, second, third], axis=1)
+    weights[square == 0] = (1.0, 0.0, 0.0)
+    return weights

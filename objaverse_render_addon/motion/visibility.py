@@ -1,0 +1,129 @@
+"""Whether points of a surface are seen at another time: by the depth there, or by rays."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from .moment import Elsewhen
+
+__all__ = ["HIDDEN", "OUTSIDE", "SEEN", "UNKNOWN", "visibility"]
+
+SEEN, HIDDEN, OUTSIDE, UNKNOWN = 0, 1, 2, 3
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+_EXACT: Final = 1e-5
+"""Relative error of a depth."""
+
+
+def visibility(
+    points: Floats, uv: Floats, depth: Floats, then: Elsewhen | None
+) -> npt.NDArray[np.uint8]:
+    """Of each point: 0 it is seen, 1 something is before it, 2 out of the picture, 3 not known.
+
+    Where the four pixels around a point show one smooth surface at its depth it is seen, and where
+    all around it show things far before it, it is hidden. What is left, along outlines and folds,
+    is decided by a ray from the camera.
+
+    Args:
+        points: (M, 3) where they are then, world; nan where that is not known.
+        uv: (M, 2) pixels there; nan behind the camera.
+        depth: (M,) planar, there.
+        then: The view at the other time, with its depth.
+    """
+    found = np.full(len(points), UNKNOWN, np.uint8)
+    if then is None or then.depth is None:
+        return found
+    known = np.isfinite(points).all(axis=1)
+    width, height = then.camera.width, then.camera.height
+    with np.errstate(invalid="ignore"):
+        inside = (
+            known & (depth > 0) & (uv[:, 0] >= 0) & (uv[:, 0] < width) & (uv[:, 1] >= 0)
+            & (uv[:, 1] < height)
+        )  # fmt: skip
+    found[known & ~inside] = OUTSIDE
+    at = np.flatnonzero(inside)
+    seen, hidden, unsure, before = _by_depth(then.depth(), uv[at], depth[at], then)
+    found[at[seen]], found[at[hidden]] = SEEN, HIDDEN
+    left = at[unsure]
+    if len(left):
+        blocked = _by_rays(points[left], depth[left], before[unsure], then)
+        found[left] = np.where(blocked, HIDDEN, SEEN)
+    return found
+
+
+def _by_depth(
+    depths: Array, uv: Floats, depth: Floats, then: Elsewhen
+) -> tuple[npt.NDArray[np.bool_], ...]:
+    """Which points are seen, which are hidden, which are neither for certain, and before which
+    one of the four pixels around shows something.
+    """
+    height, width = depths.shape
+    padded = np.full((height + 4, width + 4), np.nan)
+    padded[2:-2, 2:-2] = np.where(depths > 0, depths, np.inf)
+    corner = np.floor(uv - 0.5).astype(np.int64)
+    part = uv - 0.5 - corner
+    columns, rows = corner[:, 0] + 2, corner[:, 1] + 2
+    around = np.stack(
+        [padded[rows + y, columns + x] for y in range(-1, 3) for x in range(-1, 3)], axis=1
+    ).reshape(-1, 4, 4)
+    four = around[:, 1:3, 1:3]
+    footprint = depth / min(then.camera.intrinsics[0, 0], then.camera.intrinsics[1, 1])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # The inverse of depth is linear across a plane's picture.
+        inverse = 1.0 / four
+        row = inverse[:, 0] * (1 - part[:, 1:]) + inverse[:, 1] * part[:, 1:]
+        here = 1.0 / (row[:, 0] * (1 - part[:, 0]) + row[:, 1] * part[:, 0])
+        spread = np.ptp(four.reshape(-1, 4), axis=1)
+        near = np.abs(here - depth) <= 0.02 * spread + _EXACT * depth
+        seen = near & (spread < 3 * footprint)
+        farthest = np.nanmax(around.reshape(-1, 16), axis=1)
+        nearest = np.nanmin(around.reshape(-1, 16), axis=1)
+        hidden = (depth - farthest > 4 * footprint) & (farthest - nearest < depth - farthest)
+        before = (four.reshape(-1, 4) < (depth - 2 * footprint)[:, None]).any(axis=1)
+    return seen, hidden & ~seen, ~(seen | hidden), before
+
+
+def _by_rays(
+    points: Floats, depth: Floats, before: npt.NDArray[np.bool_], then: Elsewhen
+) -> npt.NDArray[np.bool_]:
+    """Whether something is between the camera and each point.
+
+    Of what can be seen through, it counts only where the picture shows something before the point.
+    """
+    things, camera = then.things, then.camera
+    eye = camera.camera_to_world[:3, 3]
+    blocked = np.zeros(len(points), bool)
+    # A ray ends a little before its point, which is on a surface itself.
+    footprint = depth / min(camera.intrinsics[0, 0], camera.intrinsics[1, 1])
+    share = 1 - (2 * _EXACT + 0.02 * footprint / depth)
+    for row in np.flatnonzero(things.shapes >= 0):
+        mesh = things.meshes[things.shapes[row]]
+        left = np.flatnonzero(~blocked if mesh.solid else ~blocked & before)
+        some = left[_meets(mesh.ball, things.matrices[row], eye, points[left])]
+        if not len(some):
+            continue
+        matrix = things.matrices[row]
+        if np.linalg.det(matrix[:3, :3]) == 0:
+            continue
+        inverse = np.linalg.inv(matrix)
+        start = inverse[:3, :3] @ eye + inverse[:3, 3]
+        ends = points[some] @ inverse[:3, :3].T + inverse[:3, 3]
+        blocked[some] = mesh.blocks(start, start + (ends - start) * share[some, None])
+    return blocked
+
+
+def _meets(
+    ball: tuple[Floats, float], matrix: Floats, eye: Floats, points: Floats
+) -> npt.NDArray[np.bool_]:
+    """Which of the rays from the eye to points come near a mesh's ball."""
+    center = matrix[:3, :3] @ ball[0] + matrix[:3, 3]
+    radius = ball[1] * float(np.linalg.norm(matrix[:3, :3], 2)) * (1 + 1e-4)
+    along = points - eye
+    square = np.einsum("ni,ni->n", along, along)
+    share = np.clip((along @ (center - eye)) / np.maximum(square, 1e-30), 0, 1)
+    away = eye + along * share[:, None] - center
+    return np.asarray(np.einsum("ni,ni->n", away, away) <= radius**2)

@@ -1,0 +1,418 @@
+"""Open scenes while workers, clients and servers die under them."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from objaverse_render_addon import live
+from objaverse_render_addon.errors import (
+    ConnectionLost,
+    InvalidJob,
+    RenderError,
+    WorkerCrashed,
+    WorkerTimeout,
+)
+from objaverse_render_addon.live.server import Server
+from objaverse_render_addon.worker.memory import resident_bytes
+
+from . import scenes
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+QUICK: dict[str, Any] = {
+    "resolution": (48, 48), "samples": 1, "denoise": False, "device": "cpu",
+    "passes": ("rgb", "depth", "object_index"),
+}  # fmt: skip
+SHOTS = live.orbit(10, size=(48, 48))
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Path:
+    return scenes.write_glb(tmp_path / "box.glb")
+
+
+def left_over(pid: int) -> list[str]:
+    """What a process of this number left in memory or among temporary files."""
+    return [
+        str(path) for folder in ("/dev/shm", "/tmp") for path in Path(folder).glob(f"*render-{pid}-*")
+    ]  # fmt: skip
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def gone(pids: list[int], within: float) -> bool:
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        if not any(map(alive, pids)):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def kills(box: Path, count: int, seed: int) -> None:
+    """Workers are killed at any time; every frame comes once and whole, or fails by name."""
+    rng = np.random.default_rng(seed)
+    with live.start(2, device="cpu") as pool, pool.open(box, **QUICK) as session:
+        matrix = np.eye(4)
+        session.place("box", matrix)
+        right = [frame.copy() for frame in session.render(SHOTS)]
+        stop, done = threading.Event(), 0
+
+        def killer() -> None:
+            nonlocal done
+            while not stop.is_set() and done < count:
+                time.sleep(float(rng.uniform(0.02, 1.2)))
+                pids = pool.pids
+                if pids:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pids[int(rng.integers(len(pids)))], signal.SIGKILL)
+                        done += 1
+
+        thread = threading.Thread(target=killer, daemon=True)
+        thread.start()
+        ended = failed = 0
+        try:
+            while thread.is_alive():
+                came: list[int] = []
+                try:
+                    for frame in session.render(SHOTS, timeout=60):
+                        came.append(frame.position)
+                        for name, array in right[frame.position].passes.items():
+                            assert np.array_equal(array, frame[name]), "torn, or another's"
+                        assert frame.state == session.state
+                    assert came == list(range(len(SHOTS)))
+                except WorkerCrashed as error:
+                    assert error.message.startswith("Shot "), error
+                    assert came == list(range(len(came)))
+                    failed += 1
+                ended += 1
+                with contextlib.suppress(WorkerCrashed):
+                    session.place("box", matrix)
+        finally:
+            stop.set()
+            thread.join()
+        assert done >= count
+        assert failed < ended, "some have to come through"
+        since = time.monotonic()
+        for pid in pool.pids:
+            os.kill(pid, signal.SIGKILL)
+        assert session.frame()["depth"].any()
+        back = time.monotonic() - since
+        assert back < 20, f"it took {back:.1f} s to come back"
+        pids = pool.pids
+    gc.collect()
+    assert gone(pids, 10)
+    assert left_over(os.getpid()) == []
+
+
+def test_a_killed_worker_costs_no_frame_and_tears_none(box: Path) -> None:
+    kills(box, 5, 1)
+
+
+@pytest.mark.long
+def test_three_hundred_kills(box: Path) -> None:
+    kills(box, 300, 2)
+
+
+def test_a_shot_that_kills_twice_fails_by_its_number(box: Path, tmp_path: Path) -> None:
+    """Each time that its scene is open the worker goes; the next shots have another."""
+    with live.start(1, device="cpu") as pool, pool.open(box, **QUICK) as session:
+        session.frame()
+        stop = threading.Event()
+
+        def killer() -> None:
+            while not stop.wait(0.005):
+                for pid in pool.pids:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+
+        thread = threading.Thread(target=killer, daemon=True)
+        thread.start()
+        try:
+            with pytest.raises(RenderError) as caught:
+                list(session.render(SHOTS))
+        finally:
+            stop.set()
+            thread.join()
+        assert caught.value.message.startswith("Shot 0: "), caught.value
+        assert session.frame()["depth"].any()
+
+
+def test_a_worker_that_hangs_is_ended_and_replaced(box: Path) -> None:
+    with live.start(1, device="cpu") as pool, pool.open(box, **QUICK) as session:
+        session.place("box", np.eye(4))
+        before = session.frame().copy()
+        (pid,) = pool.pids
+        os.kill(pid, signal.SIGSTOP)
+        since = time.monotonic()
+        with pytest.raises(WorkerTimeout):
+            session.frame(timeout=0.5)
+        assert time.monotonic() - since < 5
+        after = session.frame()
+        assert after.state == 1
+        assert np.array_equal(before["depth"], after["depth"])
+        assert gone([pid], 5)
+
+
+def test_a_long_render_is_cancelled_with_its_worker(box: Path) -> None:
+    with live.start(1, device="cpu") as pool, pool.open(box, **QUICK) as session:
+        session.set(samples=65536, resolution=(512, 512))
+        frames = session.render(live.orbit(2, size=(512, 512)), deadline=1.0)
+        since = time.monotonic()
+        with pytest.raises(WorkerTimeout, match="Shot 0"):
+            next(frames)
+        assert time.monotonic() - since < 12
+        session.set(samples=1)
+        assert session.frame(timeout=60)["depth"].any()
+
+
+SERVE = (
+    "import sys\n"
+    "from pathlib import Path\n"
+    "from objaverse_render_addon import live\n"
+    "from objaverse_render_addon.live.server import Server\n"
+    "if __name__ == '__main__':\n"
+    "    folder = Path(sys.argv[1])\n"
+    "    with live.start(1, device='cpu') as pool, Server(\n"
+    "        pool, roots=[folder], keys=folder / 'keys', private=folder / 'own.sock'\n"
+    "    ) as server:\n"
+    "        print(server.addresses[0], flush=True)\n"
+    "        server.wait()\n"
+)
+
+
+@contextlib.contextmanager
+def server_process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    script = tmp_path / "serve.py"
+    script.write_text(SERVE)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        process.stdout.readline()
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_killed_server_leaves_nothing_and_is_said_to_its_clients(
+    box: Path, tmp_path: Path
+) -> None:
+    address = f"unix:{tmp_path / 'own.sock'}"
+    with server_process(tmp_path) as process, live.connect(address) as client:
+        session = client.open("box.glb", **QUICK)
+        assert session.frame()["depth"].any()
+        pids = [worker["pid"] for worker in client.status()["pool"]["workers"]]
+        waiting = session.render_async(live.orbit(400, size=(48, 48)))
+        time.sleep(0.3)
+        process.kill()
+        with pytest.raises(ConnectionLost):
+            waiting.result(20)
+        with pytest.raises(ConnectionLost):
+            session.frame()
+        assert gone(pids, 15)
+        until = time.monotonic() + 12
+        while left_over(process.pid) and time.monotonic() < until:
+            time.sleep(0.2)
+        assert left_over(process.pid) == []
+    with server_process(tmp_path), live.connect(address) as client:
+        assert client.open("box.glb", **QUICK).frame()["depth"].any(), "its socket is taken over"
+
+
+CLIENT = (
+    "import os, sys\n"
+    "from objaverse_render_addon import live\n"
+    "client = live.connect(sys.argv[1])\n"
+    "session = client.open('box.glb', resolution=(48, 48), samples=1, denoise=False)\n"
+    "kept = []\n"
+    "for frame in session.render(live.orbit(500, size=(48, 48))):\n"
+    "    kept.append(frame)\n"
+    "    print(len(kept), flush=True)\n"
+)
+
+
+def test_a_killed_client_harms_no_other_and_its_scene_is_closed(box: Path, tmp_path: Path) -> None:
+    with live.start(2, device="cpu") as pool, Server(
+        pool, roots=[tmp_path], keys=tmp_path / "keys", private=tmp_path / "own.sock"
+    ) as server:
+        address = server.addresses[0]
+        with live.connect(address) as good, good.open("box.glb", **QUICK) as session:
+            first = session.frame().copy()
+            bad = subprocess.Popen(
+                [sys.executable, "-c", CLIENT, address], stdout=subprocess.PIPE, text=True
+            )
+            for _ in range(3):
+                bad.stdout.readline()
+            os.kill(bad.pid, signal.SIGKILL)
+            bad.wait()
+            bad.stdout.close()
+            assert np.array_equal(session.frame()["depth"], first["depth"])
+            until = time.monotonic() + 15
+            while len(pool.status()["scenes"]) > 1 and time.monotonic() < until:
+                time.sleep(0.1)
+            assert [one["id"] for one in pool.status()["scenes"]] == [session.id]
+        assert server.service.dropped == 0
+
+
+@pytest.mark.parametrize("scheme", ["unix", "tcp", "curve"])
+def test_frames_from_afar_are_those_of_here(box: Path, tmp_path: Path, scheme: str) -> None:
+    pytest.importorskip("zmq")
+    with live.start(2, device="cpu") as pool, Server(
+        pool, ["tcp://127.0.0.1:0", "curve://127.0.0.1:0"], roots=[tmp_path],
+        keys=tmp_path / "keys", private=tmp_path / "own.sock",
+    ) as server:  # fmt: skip
+        _, address, key = next(one for one in server.keys if one[1].startswith(scheme))
+        with pool.open(box, **QUICK) as here, live.connect(address, key) as client:
+            with client.open("box.glb", **QUICK) as there:
+                matrix = np.eye(4)
+                matrix[0, 3] = 0.4
+                for session in (here, there):
+                    session.place("box", matrix)
+                    session.set(passes=("depth", "rgb", "normal"))
+                ours, theirs = (list(one.render(SHOTS)) for one in (here, there))
+                for one, other in zip(ours, theirs, strict=True):
+                    assert (one.position, one.state) == (other.position, other.state)
+                    assert one.passes.keys() == other.passes.keys()
+                    for name, array in one.passes.items():
+                        assert np.array_equal(array, other[name]), name
+                    assert one.checks == other.checks
+                # Another client looks on, and changes nothing.
+                with live.connect(address, key) as second:
+                    reader = second.attach(there.id, there.ticket)
+                    assert np.array_equal(reader.frame(SHOTS[2])["depth"], ours[2]["depth"])
+                    with pytest.raises(RenderError, match="looked at"):
+                        reader.place("box", np.eye(4))
+                    waiting = reader.frame_async(SHOTS[2], at_least=3, timeout=20)
+                    there.place("box", np.eye(4))
+                    assert waiting.result(20).state == 3
+                assert there.inspect()["assets"].keys() == {"box"}
+                frames = there.render(live.orbit(200, size=(48, 48)))
+                next(frames)
+                frames.close()
+                assert there.frame()["depth"].any()
+
+
+def test_two_clients_at_once_never_get_each_others_pictures(box: Path, tmp_path: Path) -> None:
+    with live.start(1, device="cpu") as pool, Server(
+        pool, roots=[tmp_path], keys=tmp_path / "keys", private=tmp_path / "own.sock"
+    ) as server:
+        results: dict[int, list[float]] = {}
+
+        def look(which: int) -> None:
+            with live.connect(server.addresses[0]) as client:
+                with client.open("box.glb", **QUICK) as session:
+                    session.look_at((0, -9, 0), fov=30)
+                    seen = []
+                    for step in range(5):
+                        matrix = np.eye(4) * [0.5, 0.5, 0.5, 1]
+                        matrix[0, 3] = 1.0 if which else -1.0
+                        matrix[2, 3] = step * 0.1
+                        state = session.place("box", matrix)
+                        frame = session.frame()
+                        assert frame.state == state == step + 1
+                        columns = np.nonzero(frame["depth"].any(axis=0))[0]
+                        seen.append(float(columns.mean()))
+                    results[which] = seen
+
+        threads = [threading.Thread(target=look, args=(which,)) for which in (0, 1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        assert max(results[0]) < 24 < min(results[1])
+
+
+def test_the_raster_lane_sees_what_cycles_sees_and_refuses_what_it_cannot(
+    box: Path, tmp_path: Path
+) -> None:
+    passes = ("rgb", "depth", "normal", "mask", "position", "object_index", "distance")
+    with live.start(1, device="cpu") as pool:
+        with pool.open(box, **{**QUICK, "passes": passes, "resolution": (96, 64)}) as session:
+            for step, color in enumerate(((1, 0, 0), (0, 1, 0))):
+                matrix = np.eye(4) * 0.4
+                matrix[:, 3] = 1.4 - 3 * step, 0.2, 0.3, 1
+                session.add_mesh(f"cube{step}", scenes.CUBE_VERTICES, scenes.CUBE_FACES,
+                                 color=color, matrix=matrix)  # fmt: skip
+            session.look_at((4, -5, 3))
+            exact, drawn = session.frame(), session.frame(lane="raster")
+            assert drawn.lane["name"] == "raster" and drawn.state == exact.state
+            assert set(drawn.lane["derived"]) == {"normal", "position", "distance"}
+            assert drawn.lane["milliseconds"] > 0 and "transparency" in drawn.lane["ignores"]
+            inside = scenes.interior(exact["mask"]) & (drawn["mask"] > 0)
+            assert np.abs(drawn["depth"][inside] / exact["depth"][inside] - 1).max() < 1e-4
+            assert (drawn["object_index"] == exact["object_index"])[inside].mean() > 0.9999
+            assert {*np.unique(drawn["object_index"])} == {*np.unique(exact["object_index"])}
+            assert len(np.unique(drawn["object_index"])) >= 3
+            assert np.abs(drawn["position"] - exact["position"])[inside].max() < 1e-3
+            flat = np.einsum("ijk,ijk->ij", drawn["normal"], exact["normal"])[inside]
+            assert np.median(flat) > 0.9999 and np.quantile(flat, 0.2) > 0.99
+            assert [check.name for check in drawn.checks if check.status == "failed"] == []
+            # Cycles' own renders are as they were.
+            again = session.frame()
+            assert all(np.array_equal(exact[name], again[name]) for name in passes)
+            session.place("cube0", np.eye(4))
+            assert session.frame(lane="raster").state == session.state
+            session.set(passes=("albedo",))
+            with pytest.raises(InvalidJob, match="albedo"):
+                session.frame(lane="raster")
+        path = tmp_path / "glass.blend"
+        with scenes.new_blend(path):
+            scenes.add_cube(material=scenes.principled(**{"Alpha": 0.0}))
+            scenes.add_cube(center=(3, 0, 0), size=0.4)
+        with pool.open(path, **{**QUICK, "passes": ("depth",)}) as session:
+            with pytest.raises(RenderError, match="not see what Cycles sees"):
+                session.frame(lane="raster")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("lane", ["exact", "raster"])
+def test_ten_thousand_frames_leave_memory_descriptors_and_threads_as_they_were(
+    box: Path, lane: str
+) -> None:
+    shots = live.orbit(100, size=(32, 32))
+    with live.start(2, device="cpu") as pool:
+        took, begun = [], {}
+        for turn in range(100):
+            since = time.perf_counter()
+            if turn % 5 == 0:
+                session = pool.open(box, **{**QUICK, "resolution": (32, 32)})
+            for frame in session.render(shots, lane=lane):
+                assert frame["depth"].any()
+            took.append(time.perf_counter() - since)
+            if turn % 5 == 4:
+                session.close()
+            if turn == 9:
+                begun = state_of(pool)
+        ended = state_of(pool)
+        assert ended["descriptors"] <= begun["descriptors"] + 2
+        assert ended["threads"] <= begun["threads"] + 2
+        assert ended["memory"] - begun["memory"] < 60 << 20
+        assert max(ended["workers"]) - max(begun["workers"]) < 60 << 20
+        assert np.median(took[-10:]) < 1.25 * np.median(took[5:15])
+
+
+def state_of(pool: live.Pool) -> dict[str, Any]:
+    gc.collect()
+    return {
+        "descriptors": len(os.listdir("/proc/self/fd")), "threads": threading.active_count(),
+        "memory": resident_bytes(), "workers": [resident_bytes(pid) for pid in pool.pids],
+    }  # fmt: skip

@@ -1,0 +1,391 @@
+"""The viewer as a person meets it, in a real browser."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import http.client
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from analytic import write_asset
+from gallery_data import job_of
+from splats.made import camera_at, field_of
+
+from objaverse_render_addon.cameras import Camera
+from objaverse_render_addon.dataset.images import read_png
+from objaverse_render_addon.errors import MissingPass, OutputBusy, RenderError
+from objaverse_render_addon.live.backends.field import FieldBackend
+from objaverse_render_addon.live.page import Pane, Viewer
+from objaverse_render_addon.live.page.pictures import as_png, pixels_of
+from objaverse_render_addon.live.panes import open_panes
+from objaverse_render_addon.live.queue import RenderQueue
+from objaverse_render_addon.splats.field import write_field
+
+from .conftest import Page
+
+pytest.importorskip("websockets", reason="NOT TESTED: websockets is not installed")
+
+SHOWN = "document.querySelector('.level').textContent.length > 0"
+AT_REST = "document.querySelector('.samples').textContent === 'exact'"
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    folder = tmp_path_factory.mktemp("view")
+    write_field(folder / "field.ply", field_of(3000, 2, size=0.03))
+    asset = write_asset(folder, job_of(views=6), "thing")
+    return str(folder / "field.ply"), str(asset)
+
+
+@pytest.fixture
+def viewer(sources: tuple[str, str]) -> Iterator[Viewer]:
+    with Viewer(open_panes([sources[1], sources[0]])) as viewer:
+        yield viewer
+
+
+def look(page: Page, viewer: Viewer) -> None:
+    page.driver.get(viewer.address)
+    page.wait("document.documentElement.dataset.ready !== undefined")
+    page.wait(AT_REST)
+
+
+def pixels(page: Page, pane: int = 0) -> Any:
+    code = "document.querySelectorAll('.picture')[arguments[0]].toDataURL('image/png')"
+    data = base64.b64decode(page.js(code, pane).split(",")[1])
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
+
+
+def drag(page: Page, dx: int, dy: int, selector: str = ".pane") -> None:
+    from selenium.webdriver import ActionChains
+
+    chain = ActionChains(page.driver, duration=60).move_to_element(page.find(selector))
+    chain.click_and_hold().move_by_offset(dx, dy).release().perform()
+
+
+def test_pictures_arrive_move_and_come_to_rest(page: Page, viewer: Viewer) -> None:
+    look(page, viewer)
+    before = [pixels(page, pane) for pane in (0, 1)]
+    assert all(picture[..., 3].max() == 255 for picture in before)
+    drag(page, 120, 30)
+    page.wait("!document.querySelector('.facts').classList.contains('late')")
+    page.wait(AT_REST)
+    after = [pixels(page, pane) for pane in (0, 1)]
+    assert all(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    assert "ms" in page.text(".age")
+    page.keys("r")
+    page.until(lambda: np.array_equal(pixels(page), before[0]), "home again, to the bit")
+
+
+def test_at_rest_it_is_lossless_and_the_datas_own(
+    page: Page, viewer: Viewer, sources: tuple[str, str]
+) -> None:
+    from objaverse_render_addon.dataset.reader import AssetReader
+
+    look(page, viewer)
+    assert page.js("document.querySelectorAll('#cameras option').length") == 7
+    page.keys("]", "]")
+    page.wait("document.getElementById('cameras').value === '1'")
+    page.wait("document.querySelector('.picture').width === 72")
+    page.wait(AT_REST)
+    with AssetReader(sources[1]) as asset:
+        truth = asset.read(1, ["rgb"])["rgb"]
+        cameras = [asset.view(index).camera for index in range(6)]
+    shown = pixels(page)
+    opaque = truth[..., 3] == 255
+    assert opaque.any() and np.array_equal(shown[opaque], truth[opaque])
+    # The other pane has the same camera.
+    drawn = viewer.panes[1].queue._shared.backend.render(  # type: ignore[call-arg]
+        cameras[1], None, lambda: False, {}
+    )
+    page.until(lambda: pixels(page, 1).shape == (64, 72, 4))
+    solid = drawn.passes["rgb"][..., 3] == 255
+    assert solid.sum() > 20
+    page.until(lambda: np.array_equal(pixels(page, 1)[solid], drawn.passes["rgb"][solid]))
+
+
+def test_passes_by_key_and_by_hand(page: Page, viewer: Viewer) -> None:
+    look(page, viewer)
+    color = pixels(page)
+    page.find(".pane").click()
+    page.keys("2")
+    page.until(lambda: not np.array_equal(pixels(page), color), "depth")
+    assert page.js("document.querySelector('.pass').value") == "depth"
+    page.keys("1")
+    page.until(lambda: np.array_equal(pixels(page), color), "colour again")
+
+
+def test_a_frustum_is_jumped_to_by_a_click(page: Page, viewer: Viewer) -> None:
+    look(page, viewer)
+    for _ in range(14):
+        page.run(
+            "document.querySelector('.pane').dispatchEvent("
+            "new WheelEvent('wheel', {deltaY: 80, cancelable: true}))"
+        )
+    page.wait(AT_REST)
+    lines = "document.querySelector('.lines')"
+    page.wait(f"{lines}.getContext('2d').getImageData(0, 0, {lines}.width, {lines}.height)"
+              ".data.some((value) => value > 0)")  # fmt: skip
+    found = page.js(
+        """(() => {
+          const c = document.querySelector('.lines'), box = c.getBoundingClientRect();
+          const data = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+          for (let i = 3; i < data.length; i += 4) if (data[i] > 100) {
+            const at = (i - 3) / 4;
+            return [box.left + at % c.width, box.top + Math.floor(at / c.width)];
+          }})()"""
+    )
+    from selenium.webdriver import ActionChains
+
+    for dx, dy in [(0, 4), (4, 8), (-4, 8), (0, 12), (8, 12), (-8, 12)]:
+        chain = ActionChains(page.driver)
+        chain.w3c_actions.pointer_action.move_to_location(int(found[0]) + dx, int(found[1]) + dy)
+        chain.click().perform()
+        if page.js("document.getElementById('cameras').value") != "-1":
+            break
+    assert page.js("document.getElementById('cameras').value") != "-1"
+    page.wait("document.querySelector('.picture').width === 72")
+    drag(page, 30, 0)
+    page.wait("document.getElementById('cameras').value === '-1'")
+    # What this test itself reads.
+    assert all("willReadFrequently" in text for text in page.complaints())
+
+
+def test_keys_fly_and_the_pose_is_a_camera_file(
+    page: Page, viewer: Viewer, tmp_path: Path
+) -> None:
+    from objaverse_render_addon.cameras.files import views_from_file
+
+    look(page, viewer)
+    page.find("#copy").click()
+    page.wait("document.documentElement.dataset.copied !== undefined")
+
+    def pose() -> Camera:
+        page.keys("c")
+        text = page.js("document.documentElement.dataset.copied")
+        (tmp_path / "pose.json").write_text(text)
+        frame = json.loads(text)["frames"][0]
+        size = (frame["w"], frame["h"])
+        return views_from_file(str(tmp_path / "pose.json"), size)[0].camera
+
+    before = pose()
+    page.keys("f")
+    page.run(
+        "document.querySelector('.pane').dispatchEvent("
+        "new KeyboardEvent('keydown', {key: 'w', bubbles: true}))"
+    )
+    time.sleep(0.3)
+    page.run("dispatchEvent(new KeyboardEvent('keyup', {key: 'w'}))")
+    after = pose()
+    moved = after.camera_to_world[:3, 3] - before.camera_to_world[:3, 3]
+    forward = -before.camera_to_world[:3, 2]
+    assert moved @ forward > 0.02
+    assert np.abs(moved - (moved @ forward) * forward).max() < 1e-6
+    np.testing.assert_allclose(after.camera_to_world[:3, :3], before.camera_to_world[:3, :3])
+    # What is shown is what that pose gives.
+    page.wait(AT_REST)
+    page.until(lambda: viewer.panes[1].queue.progress.busy is False)
+    shown = viewer.panes[1].queue.watch().get_image()
+    assert shown is not None
+    np.testing.assert_allclose(shown.camera.camera_to_world, after.camera_to_world, atol=1e-12)
+
+
+def test_two_fingers_and_one(page: Page, viewer: Viewer) -> None:
+    look(page, viewer)
+    before = pixels(page)
+    touch = """
+      const pane = document.querySelector('.pane');
+      pane.setPointerCapture = () => {};
+      const at = (type, id, x, y) => pane.dispatchEvent(new PointerEvent(type,
+        {pointerId: id, pointerType: 'touch', clientX: x, clientY: y, bubbles: true}));
+      at('pointerdown', 1, 200, 300); at('pointerdown', 2, 260, 300);
+      for (let i = 1; i <= 10; i++) {
+        at('pointermove', 1, 200 - 6 * i, 300); at('pointermove', 2, 260 + 6 * i, 300);
+      }
+      at('pointerup', 1, 140, 300); at('pointerup', 2, 320, 300);
+    """
+    page.run(touch)
+    page.until(lambda: not np.array_equal(pixels(page), before), "nearer")
+    page.wait(AT_REST)
+    near = pixels(page)
+    background = near[0, 0, :3]
+    share = [np.mean((picture[..., :3] != background).any(axis=-1)) for picture in (before, near)]
+    assert share[1] > share[0]
+
+
+def test_the_page_is_never_more_than_two_pictures_behind(
+    page: Page, viewer: Viewer
+) -> None:
+    look(page, viewer)
+    page.run("window.held = []; const say = WebSocket.prototype.send;"
+             "WebSocket.prototype.send = function (text) {"
+             " if (text.includes('seen') && window.held)"
+             " window.held.push(() => say.call(this, text));"
+             " else say.call(this, text); }")  # fmt: skip
+    for _ in range(6):
+        drag(page, 15, 0)
+    time.sleep(0.5)
+    held = page.js("window.held.length")
+    assert 1 <= held <= 2 * len(viewer.panes)
+    page.run("const all = window.held; window.held = null; all.forEach((one) => one());")
+    page.wait(AT_REST)
+    page.wait("!document.querySelector('.facts').classList.contains('late')")
+
+
+def test_the_end_of_the_viewer_is_seen(page: Page, sources: tuple[str, str]) -> None:
+    viewer = Viewer(open_panes([sources[0]]))
+    try:
+        look(page, viewer)
+    finally:
+        viewer.close()
+    page.wait("document.body.classList.contains('lost')")
+    assert "ended" in page.text("#said")
+    page.driver.get("about:blank")
+    page.complaints()  # It may say that nobody answers.
+
+
+def test_a_failure_of_the_backend_is_on_the_page(page: Page) -> None:
+    class Breaks(FieldBackend):
+        def render(self, camera: Any, *rest: Any) -> Any:
+            if camera.camera_to_world[0, 3] > 0:
+                raise MissingPass("The glass is broken.")
+            return super().render(camera, *rest)
+
+    backend = Breaks(field_of(300))
+    with Viewer([Pane("breaks", RenderQueue(backend), backend.passes)]) as viewer:
+        page.driver.get(viewer.address)
+        page.wait("document.querySelector('.problem')?.hidden === false")
+        assert "The glass is broken." in page.text(".problem")
+        drag(page, 400, 0)
+        page.wait("document.querySelector('.problem').hidden")
+
+
+# --- Who may look ---------------------------------------------------------------------------------
+
+
+def ask(viewer: Viewer, path: str, **headers: str) -> tuple[int, bytes, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", viewer.port, timeout=10)
+    connection.request("GET", path, headers=headers)
+    response = connection.getresponse()
+    return response.status, response.read(), response.headers
+
+
+def test_only_who_has_the_address_may_look(viewer: Viewer) -> None:
+    assert ask(viewer, "/")[0] == 403
+    assert ask(viewer, f"/{viewer.token[:-1]}x/")[0] == 403
+    status, body, headers = ask(viewer, f"/{viewer.token}/")
+    assert status == 200 and b"Live view" in body and viewer.token.encode() not in body
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert ask(viewer, f"/{viewer.token}/", Host="evil.example:80")[0] == 403
+    assert ask(viewer, f"/{viewer.token}/view.js")[0] == 200
+    assert ask(viewer, "/view.js")[0] == 403
+    assert ask(viewer, f"/{viewer.token}/../server.py")[0] == 404
+    assert ask(viewer, f"/{viewer.token}/socket")[0] == 403
+
+
+def test_another_site_cannot_listen(viewer: Viewer) -> None:
+    from websockets.asyncio.client import connect
+    from websockets.exceptions import InvalidStatus
+
+    async def tries(origin: str | None, token: str) -> Any:
+        where = f"ws://127.0.0.1:{viewer.port}/{token}/socket"
+        async with connect(where, origin=origin, compression=None) as socket:  # type: ignore[arg-type]
+            return json.loads(await socket.recv())
+
+    own = f"http://127.0.0.1:{viewer.port}"
+    for origin, token in [
+        ("http://evil.example", viewer.token), (None, viewer.token), (own, "x"), (own, ""),
+        ("http://127.0.0.1:1", viewer.token), ("null", viewer.token),
+    ]:  # fmt: skip
+        with pytest.raises(InvalidStatus, match="403"):
+            asyncio.run(tries(origin, token))
+    assert asyncio.run(tries(own, viewer.token))["kind"] == "hello"
+
+
+GOOD: dict[str, Any] = {
+    "kind": "camera", "number": 1, "width": 32, "height": 24,
+    "intrinsics": camera_at(0, (32, 24)).intrinsics.ravel().tolist(),
+    "camera_to_world": camera_at(0, (32, 24)).camera_to_world.ravel().tolist(),
+}  # fmt: skip
+WRONG: list[Any] = [
+    "", "[]", "{}", "null", '{"kind": "eval"}', "[" * 5000, '{"kind": "seen", "pane": 99}',
+    '{"kind": "show", "pane": 0, "pass": "no"}', '{"kind": "seen", "pane": -1}',
+    GOOD | {"width": 10**9}, GOOD | {"width": 0}, GOOD | {"width": 4096, "height": 4096},
+    GOOD | {"intrinsics": [0] * 9}, GOOD | {"camera_to_world": [float("nan")] * 16},
+    GOOD | {"camera_to_world": [1] * 16}, GOOD | {"number": True}, GOOD | {"panes": [5]},
+    GOOD | {"camera_to_world": [10**400] * 16}, "x" * 100_000, b"\xff\xfe",
+]  # fmt: skip
+
+
+def test_what_is_no_message_ends_that_page_alone(viewer: Viewer) -> None:
+    from websockets.asyncio.client import connect
+    from websockets.exceptions import ConnectionClosed
+
+    origin = f"http://127.0.0.1:{viewer.port}"
+    where = f"ws://127.0.0.1:{viewer.port}/{viewer.token}/socket"
+
+    async def all_of_it() -> None:
+        async with connect(where, origin=origin, compression=None) as good:  # type: ignore[arg-type]
+            await good.recv()
+            for wrong in WRONG:
+                text = wrong if isinstance(wrong, str | bytes) else json.dumps(wrong)
+                async with connect(where, origin=origin, compression=None) as bad:  # type: ignore[arg-type]
+                    await bad.recv()
+                    await bad.send(text)
+                    with pytest.raises(ConnectionClosed):
+                        while True:
+                            await asyncio.wait_for(bad.recv(), 10)
+                    assert bad.close_code in (1007, 1008, 1009), text[:80]
+            await good.send(json.dumps(GOOD))
+            header: dict[str, Any] = {}
+            while not header.get("exact"):
+                data = await asyncio.wait_for(good.recv(), 20)
+                assert isinstance(data, bytes)
+                length = int.from_bytes(data[:4], "little")
+                header = json.loads(data[4 : 4 + length])
+                await good.send(json.dumps({"kind": "seen", "pane": header["pane"]}))
+            assert (header["width"], header["height"], header["camera"]) == (32, 24, 1)
+
+    asyncio.run(all_of_it())
+
+
+def test_lossless_is_lossless() -> None:
+    with RenderQueue(FieldBackend(field_of(200))) as queue:
+        queue.update_camera(camera_at(0))
+        picture = queue.wait(30, last=True)
+    data = as_png(pixels_of(picture, "rgb"))
+    assert np.array_equal(read_png(data), picture.drawn.passes["rgb"])
+
+
+def test_the_command_prints_an_address_that_opens_and_ends_in_peace(
+    sources: tuple[str, str],
+) -> None:
+    command = [sys.executable, "-m", "objaverse_render_addon.cli", "view", "--no-open", *sources]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        with urllib.request.urlopen(address) as answer:
+            assert b"Live view" in answer.read()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+
+
+def test_what_cannot_be_shown_is_named(tmp_path: Path, sources: tuple[str, str]) -> None:
+    (tmp_path / "cube.txt").write_text("v 0 0 0")
+    for source in ("cube.txt", "nothing"):
+        with pytest.raises(RenderError, match=source):
+            open_panes([sources[0], str(tmp_path / source)])
+    with Viewer([]) as viewer, pytest.raises(OutputBusy, match=str(viewer.port)):
+        Viewer([], viewer.port)

@@ -801,7 +801,9 @@ def packages(ground: Ground) -> Iterator[Case]:
         file = home / f"{trick}.zip"
         _zip(file, member, glb)
         if trick != "plain":
-            yield Case(f"zip-{trick}", f"zip://{member}::file://{file}", portable=False)
+            source = f"zip://{member}::file://{file}"
+            # What is in it may come out of it, under a name of its own.
+            yield Case(f"zip-{trick}", source, silent=True, portable=False)
     _zip(home / "link.zip", "link.glb", str(ground.outside / "secret.glb").encode(), 0o120777)
     yield Case("zip-link", f"zip://link.glb::file://{home / 'link.zip'}", portable=False)
     for kind, what in {

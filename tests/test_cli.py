@@ -181,6 +181,7 @@ VALUES = [
     ("--passes", "rgb, object-index,", "pixels.passes", ["rgb", "object_index"]),
     ("--normal-space", "world", "pixels.normal_space", "world"),
     ("--tracks", "12", "pixels.tracks", 12),
+    ("--rig", None, "files.rig", True),
     ("--classes", "collection", "pixels.classes", "collection"),
     ("--class-property", "kind", "pixels.class_property", "kind"),
     ("--class-table", "classes.csv", "pixels.class_table", "classes.csv"),
@@ -318,7 +319,7 @@ def typed_flags() -> list[tuple[str, str]]:
         for name, parser in (commands.choices or {}).items()
         for flag in parser._actions
         if flag.option_strings and flag.type not in (None, Path)
-        and not flag.dest.startswith("job:") and flag.dest != "seed"
+        and not flag.dest.startswith("job:") and flag.dest not in ("seed", "frame")
     ]  # fmt: skip
 
 

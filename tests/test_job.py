@@ -67,7 +67,8 @@ DRAWN = RenderJob(
     pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world",
                   tracks=7, classes="table", class_property="kind", class_table="classes.csv"),
     files=Files(
-        geometry="exr", layout="folder", geometry_files=("voxels", "mesh"), geometry_points=1_000
+        geometry="exr", layout="folder", rig=True, geometry_files=("voxels", "mesh"),
+        geometry_points=1_000,
     ),
 )
 OF_SCENE = RenderJob(cameras=CameraRules(pattern="scene", scene_cameras="Left, Right"))
@@ -295,6 +296,7 @@ WRONG = [
     ("pixels.class_table", "classes.csv"),
     ("files.geometry", "png"),
     ("files.layout", "rar"),
+    ("files.rig", 2),
     ("files.geometry_files", ["meshes"]),
     ("files.geometry_points", 10),
 ]

@@ -123,6 +123,7 @@ BY_MEANING = {
     "dataset.export.gs_lrm": "rgb",
     "dataset.export.hdf5": "depth distance mask normal object_index rgb",
     "dataset.export.instantmesh": "depth mask normal rgb",
+    "dataset.export.kubric": "depth distance mask normal object_index rgb",
     "dataset.export.lgm": "rgb",
     "dataset.export.mesh": "depth",
     "dataset.export.nerf_synthetic": "mask normal rgb",
@@ -133,6 +134,10 @@ BY_MEANING = {
     "dataset.export.syncdreamer": "rgb",
     "dataset.export.tracks": "rgb",
     "dataset.export.trellis": "depth mask rgb",
+    "dataset.export.tum": "depth rgb",
+    "dataset.export.visionsim": (
+        "depth flow_backward flow_forward mask normal object_index rgb"
+    ),
     "dataset.export.webdataset": "mask normal rgb",
     "dataset.export.zero123": "rgb",
     "dataset.export.wonder3d": "mask normal rgb",
@@ -155,8 +160,22 @@ BY_MEANING = {
     "ui.panels.job": "semantic_index",
     "ui.operators.dataset": "rgb",
     "ui.viewport.results": "rgb",
+    "dataset.export.co3d": "depth mask rgb",
+    "dataset.export.huggingface": "depth mask normal rgb",
+    "dataset.export.mds": "depth mask normal rgb",
+    "dataset.export.rerun": "depth mask rgb",
+    "dataset.export.yolo": "mask rgb",
     "dataset.shape_files": "albedo depth rgb",
     "witness.held": "depth",
+    "blender.refining": "rgb rgb_linear",
+    "cli.view": "depth mask normal rgb",
+    "live.backends": "depth rgb",
+    "live.backends.field": "depth mask rgb",
+    "live.backends.scene": "depth rgb",
+    "live.backends.stored": "depth distance mask normal position rgb",
+    "live.page.pictures": "rgb",
+    "splats.pictures": "depth mask rgb",
+    "ui.viewport.live_view": "depth mask normal rgb",
 }
 # The same words for other things: a field of a file, a mesh attribute, a way to show things.
 OTHER_THINGS = {
@@ -165,7 +184,7 @@ OTHER_THINGS = {
     "blender.building": "material_index uv",
     "blender.materials": "material_index uv",
     "blender.measuring": "position",
-    "blender.realizing": "position",
+    "blender.realizing": "material_index position",
     "blender.things": "position",
     "dataset.coloring": "mask",
 }

@@ -101,6 +101,8 @@ class Asset:
         pass_edits: Changes of its materials for the passes that are wanted now.
         frame: Animation frame at which it was normalised.
         placed: Whether it was moved after it was normalised.
+        stands: (4, 4) where it was placed as a whole; ``None`` where it was not.
+        whole: Whether none of its parts was moved or hidden.
     """
 
     id: str
@@ -117,6 +119,8 @@ class Asset:
     pass_edits: Edits = field(default_factory=Edits)
     frame: int = 0
     placed: bool = False
+    stands: Any = None
+    whole: bool = True
 
     @property
     def lights(self) -> list[Any]:
@@ -141,7 +145,7 @@ class Asset:
             (self.normalization.scale,) * 3,
         )
         handle.matrix_world = Matrix(matrix) @ method
-        self.placed = True
+        self.placed, self.stands = True, matrix
 
     def number_objects(self, first: int) -> int:
         """Give its objects their indices for the pass.

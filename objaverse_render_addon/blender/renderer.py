@@ -108,14 +108,15 @@ class Renderer:
         scratch: Folder for temporary images, best in memory; emptied as they are read.
         witness: Of the one file on the stage.
         held: The triangles that are written of it.
+        held_at: Animation frame that they are of.
     """
 
     def __init__(
         self, stage: Stage, key: str, scratch: Path, witness: Witness | None = None,
-        held: HeldSurface | None = None,
+        held: HeldSurface | None = None, held_at: int = 0,
     ) -> None:
         self.stage, self.key, self.scratch, self.witness = stage, key, scratch, witness
-        self._held = held
+        self._held, self._held_at = held, held_at
         self.job = stage.job
         self._before: Frame | None = None
         self._tracks = stage.tracks(key)
@@ -289,7 +290,7 @@ class Renderer:
         checks = check_geometry(frame, frame.bounds, witnesses)
         if self.witness is not None and checks[0].status != "failed":
             checks += self.witness.checks(frame, frame.bounds)
-        if self._held is not None and checks[0].status != "failed":
+        if self._held is not None and frame.time == self._held_at and checks[0].status != "failed":
             checks += self._held.checks(frame, frame.bounds, "mesh")
         return checks
 

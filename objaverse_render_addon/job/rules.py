@@ -660,6 +660,11 @@ class Files:
         "how an asset's files are kept together: zip, tar or folder per asset, or WebDataset "
         "shards",
     )
+    rig: bool = setting(
+        False,
+        "skeletons at every frame and the meshes' weights, in rig.npz beside the pictures",
+        younger=True,
+    )
     geometry_files: tuple[str, ...] = setting(
         (),
         "files of the asset's surface beside its pictures, from what is rendered: its triangles "

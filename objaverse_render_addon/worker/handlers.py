@@ -129,7 +129,8 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
         session = _open(worker, request, turn)
 
         def facts() -> dict[str, Any]:
-            found = session.facts()
+            files = session.files()
+            found = {**session.facts(), "files": files}
             found["engine"]["sandbox"] = os.environ.get(STANDS, "")
             return found
 
@@ -349,7 +350,7 @@ def call(worker: Worker, request: Call, __: Turn) -> Answer:
         raise UnknownRequest(f"{module} has no function {name}.")
     session.state = NO_STATE
     result = function(session, **request.arguments)
-    session.changed(geometry=True)
+    session.changed(geometry=True, unknown=True)
     session.state = request.state
     return Described({"result": _plain(result)})
 

@@ -39,11 +39,15 @@ class FakeBackend:
         samples: int = 4,
         workers: int = 4,
     ) -> None:
-        self.samples, self.workers = samples, workers
+        self._samples, self.workers = samples, workers
         self._piece, self._pieces = piece, pieces
         self.began: list[Level] = []
         self.stopped = 0
         self.closed = 0
+
+    def samples(self, scene: Mapping[str, Any]) -> int:
+        del scene
+        return self._samples
 
     def render(
         self,

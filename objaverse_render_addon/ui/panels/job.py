@@ -239,7 +239,7 @@ class OBJAVERSE_PT_lens(Panel, bpy.types.Panel):
         """Draw."""
         split = columns(self.layout)
         settings = context.scene.objaverse
-        if settings.pattern != "file":
+        if not PATTERNS[settings.pattern].given:
             split.prop(settings, "projection")
             if settings.projection == "orthographic":
                 split.prop(settings, "ortho", text="Scale")

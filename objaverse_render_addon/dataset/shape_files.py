@@ -36,7 +36,7 @@ MESH, GLB, POINTS, VOXELS = "mesh.ply", "mesh.glb", "points.ply", "voxels.ply"
 WATERTIGHT, DISTANCES = "watertight.ply", "sdf.ply"
 _FRAME: Final = (
     "frame: right-handed, Z up, the normalised world of metadata.json (normalised = scale * "
-    "original + translation)"
+    "rotation @ original + translation)"
 )
 _FLOATS: Final = "precision: 32-bit floats"
 _LOOKED_AT: Final = 20_000

@@ -298,7 +298,7 @@ def typed_flags() -> list[tuple[str, str]]:
         for name, parser in (commands.choices or {}).items()
         for flag in parser._actions
         if flag.option_strings and flag.type not in (None, Path)
-        and not flag.dest.startswith("job:") and flag.dest != "seed"
+        and not flag.dest.startswith("job:") and flag.dest not in ("seed", "frame")
     ]  # fmt: skip
 
 

@@ -123,6 +123,7 @@ BY_MEANING = {
     "dataset.export.gs_lrm": "rgb",
     "dataset.export.hdf5": "depth distance mask normal object_index rgb",
     "dataset.export.instantmesh": "depth mask normal rgb",
+    "dataset.export.kubric": "depth distance mask normal object_index rgb",
     "dataset.export.lgm": "rgb",
     "dataset.export.mesh": "depth",
     "dataset.export.nerf_synthetic": "mask normal rgb",
@@ -133,6 +134,10 @@ BY_MEANING = {
     "dataset.export.syncdreamer": "rgb",
     "dataset.export.tracks": "rgb",
     "dataset.export.trellis": "depth mask rgb",
+    "dataset.export.tum": "depth rgb",
+    "dataset.export.visionsim": (
+        "depth flow_backward flow_forward mask normal object_index rgb"
+    ),
     "dataset.export.webdataset": "mask normal rgb",
     "dataset.export.zero123": "rgb",
     "dataset.export.zero123plus": "rgb",

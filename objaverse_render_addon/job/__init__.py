@@ -103,6 +103,17 @@ class RenderJob:
                 "engine.engine workbench knows no image lighting.",
                 "Use --engine cycles or eevee.",
             )
+        if self.lighting.groups:
+            check(
+                self.engine.engine == "cycles" and "rgb_linear" in self.pixels.passes,
+                "lighting.groups are Cycles' and add up in linear light alone.",
+                "Use --engine cycles, and --passes with rgb_linear.",
+            )
+        check(
+            self.engine.engine != "workbench" or self.lighting.mode != "file",
+            "engine.engine workbench knows no lights of a file.",
+            "Use --engine cycles or eevee.",
+        )
         check(
             self.cameras.projection in ("perspective", "orthographic")
             or self.engine.engine == "cycles",

@@ -310,6 +310,8 @@ class _Sent(FrameSink):
     def frame(self, frame: Frame) -> None:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""
         arrays = {name: frame.passes[name] for name in self._job.pixels.passes}
+        for place in frame.lit_anew():
+            arrays |= {f"{name}@{place}": data for name, data in frame.relit[place].items()}
         ready = FrameReady(
             frame.view.index, metadata.view_record(frame, self._job), [], self._state,
             self._session.lane_record(self._request.lane),
@@ -348,7 +350,7 @@ def call(worker: Worker, request: Call, __: Turn) -> Answer:
         raise UnknownRequest(f"{module} has no function {name}.")
     session.state = NO_STATE
     result = function(session, **request.arguments)
-    session.changed(geometry=True)
+    session.changed(geometry=True, unknown=True)
     session.state = request.state
     return Described({"result": _plain(result)})
 

@@ -89,6 +89,11 @@ class RasterLane:
                 hint=f"It has {', '.join(RASTER_PASSES)}; the lane exact has all.",
             )
         for shot in shots:
+            projection = shot.view.camera.projection
+            if projection != "perspective":
+                raise InvalidJob(
+                    f"The raster lane has no {projection} cameras.", hint="Take the lane exact."
+                )
             if canceled():
                 raise Interrupted("Cancelled.")
             frame = self.frame(shot)
@@ -288,7 +293,7 @@ def _scaled(camera: Camera, factor: float) -> Camera:
     matrix = camera.intrinsics.copy()
     matrix[0] *= width / camera.width
     matrix[1] *= height / camera.height
-    return Camera(width, height, matrix, camera.camera_to_world)
+    return Camera(width, height, matrix, camera.camera_to_world, camera.projection)
 
 
 def _new_scene() -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from ..cameras import Camera, intrinsics_from_fov
+from ..cameras import Camera, intrinsics_of
 from ..errors import InvalidJob
 
 __all__ = ["Adaptive", "Given", "Level", "Plan", "at_level", "read_levels"]
@@ -41,7 +41,7 @@ def at_level(camera: Camera, level: Level) -> Camera:
     if level.fov is not None:
         focal = 0.5 * level.height / math.tan(math.radians(level.fov) / 2)
         fov = 2 * math.degrees(math.atan(0.5 * min(level.width, level.height) / focal))
-        lens = intrinsics_from_fov(fov, level.width, level.height, 1.0, (0.0, 0.0))
+        lens = intrinsics_of("perspective", fov, (level.width, level.height))
         return Camera(level.width, level.height, lens, camera.camera_to_world)
     if (level.width, level.height) == (camera.width, camera.height):
         return camera

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..cameras import Camera, Rig, intrinsics_from_fov, look_at_pose
+from ..cameras import Camera, Rig, intrinsics_of, look_at_pose
 from .drawing import BLUR, NEAR, Pixels, Prepared, draw
 from .field import Field
 
@@ -84,7 +84,7 @@ def _difference() -> float:
         rng.uniform(0.1, 0.9, 64).astype(np.float32),
         (rng.normal(size=(64, 16, 3)) * 0.3).astype(np.float32),
     )
-    lens = intrinsics_from_fov(50.0, 96, 64, 1.0, (0.0, 0.0))
+    lens = intrinsics_of("perspective", 50.0, (96, 64))
     camera = Camera(96, 64, lens, look_at_pose(30, 20, 1.6, Rig()))
     ours, theirs = draw(Prepared(field), camera), OnGpu(field).draw(camera)
     assert ours is not None

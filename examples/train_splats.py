@@ -1,14 +1,14 @@
 """Train a field of 3D Gaussians on what you rendered, in a minute on a processor, and look at it.
 
     pip install 'objaverse-render-addon[bpy,view]' torch
-    objaverse-render render chair.glb --out data --views 40 --cameras fibonacci \\
-        --resolution 64 --samples 64 --passes rgb,depth,normal,mask
+    objaverse-render render chair.glb --out data --views 40 --cameras fibonacci --resolution 64
     python examples/train_splats.py data -o chair.ply
     objaverse-render view data chair.ply
 
-Everything is dense and in plain PyTorch: each Gaussian is evaluated at each pixel, and autograd does
-the rest. That is the whole method in a page, right for small pictures; for large ones take gsplat or
-nerfstudio with what `objaverse-render export nerfstudio` writes, and look at their .ply the same way.
+Everything is dense and in plain PyTorch: each Gaussian is evaluated at each pixel, and autograd
+does the rest. That is the whole method in a page, right for small pictures; for large ones take
+gsplat or nerfstudio with what `objaverse-render export nerfstudio` writes, and look at their .ply
+the same way.
 
 Every eighth view is held out; at the end the field is drawn with this package's own rasteriser and
 compared with those.

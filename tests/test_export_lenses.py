@@ -1,4 +1,4 @@
-"""Lenses and held-out views in every export: written as the trainers read them, or refused by name."""
+"""Lenses and held-out views in every export: as the trainers read them, or refused by name."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_wonder3d_tells_other_sides(tmp_path: Path) -> None:
 
 # --- Held-out views -------------------------------------------------------------------------
 
-HELD_OUT = {"test_views": 3}
+HELD_OUT: dict[str, Any] = {"test_views": 3}
 
 
 def test_nerf_synthetics_test_is_what_was_held_out(tmp_path: Path) -> None:
@@ -178,10 +178,7 @@ def test_depthsplat_tests_on_what_was_held_out(tmp_path: Path) -> None:
 def test_elsewhere_no_trainer_learns_from_them(to: str, tmp_path: Path) -> None:
     for module in FORMATS[to].modules:
         pytest.importorskip(module)
-    if to == "wonder3d":
-        cameras = {**HELD_OUT, **WONDER}
-    else:
-        cameras = {**HELD_OUT, "fov": 40.0}
+    cameras = HELD_OUT | (WONDER if to == "wonder3d" else {"fov": 40.0})
     stored(tmp_path / "data", pattern="ring", views=8, cameras=cameras)
     report = export(tmp_path / "data", tmp_path / "out", to)
     (outcome,) = report.outcomes

@@ -140,7 +140,9 @@ class Asset:
         if handle is None:
             raise ValueError(f"{self.id} stands where its file has it (normalize none)")
         method = Matrix.LocRotScale(
-            self.normalization.translation, None, (self.normalization.scale,) * 3
+            self.normalization.translation,
+            Matrix(self.normalization.rotation.tolist()).to_quaternion(),
+            (self.normalization.scale,) * 3,
         )
         handle.matrix_world = Matrix(matrix) @ method
         self.placed, self.stands = True, matrix

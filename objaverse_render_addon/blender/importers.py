@@ -83,6 +83,12 @@ def import_file(
         except RuntimeError as error:
             # Operators report their failure by raising RuntimeError("Error: ...").
             raise _failure(path, str(error)) from error
+        if kind == "blend" and bpy.data.version[:2] > bpy.app.version[:2]:
+            theirs = ".".join(map(str, bpy.data.version[:2]))
+            warnings.append(
+                f"newer-blend: saved by Blender {theirs}; what {bpy.app.version_string} does not "
+                "know of it is left out."
+            )
         warnings += mending.mend(prepared, kind, before)
     return Import(importer, warnings)
 

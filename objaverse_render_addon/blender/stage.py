@@ -34,7 +34,7 @@ from .devices import Device, gpu_beside, select_device
 from .edits import Edits
 from .evaluated import Onlooker
 from .measuring import Measurement, bounds_of, measure, together
-from .normalization import normalize
+from .normalization import normalize, turn_of
 from .numbering import Numbering
 from .reach import Gate
 from .scene_cameras import SceneCameras
@@ -119,6 +119,7 @@ class Stage:
         motion: The farthest that a vertex of it moves within the wanted frames, as a share of the
             longest edge of the box of them all.
         source_world: Of the file that was the first on it.
+        rig: Of several lights for one view; none where one light is all views'.
         constants: (N, channels) all values of a material pass, where they are few.
         numbering: What ids stand for.
     """
@@ -149,6 +150,7 @@ class Stage:
         self._onlooker: Any = None
         self._clocks: dict[str, Any] = {}
         self._still: dict[str, int] = {}
+        self.rig: lighting.LightRig | None = None
         self._together: dict[int, tuple[Bounds, npt.NDArray[np.float64]]] = {}
         self.numbering = Numbering(job.pixels)
         self._things: dict[int, Things] = {}
@@ -330,7 +332,7 @@ class Stage:
         normalization = normalize(
             collection, rules.normalize, None if alone else {*rendered},
             self._measure if whole is None else self._measure_some,
-            may_instance=True, whole=whole,
+            may_instance=True, whole=whole, rotation=turn_of(*rules.axes),
         )  # fmt: skip
         asset = Asset(
             asset_id, kind, collection, contents, rendered, normalization, colored, edits=edits,
@@ -543,6 +545,8 @@ class Stage:
             key: What random draws go by; an asset's id.
         """
         record = lighting.light_scene(self.scene, self.job, key, self.source_world)
+        if "of_views" in record:
+            self.rig = lighting.LightRig(self.scene, self.layer)
         self.record["lighting"] = record
         if self.job.lighting.mode == "keep" and not record["lights"] and not self.source_world:
             self.warnings.append("no-light: the file has no lights and no world to keep.")
@@ -586,6 +590,12 @@ class Stage:
             if 0 < len(values) <= _FEW
         }
         self.denoised = job.engine.denoise and job.engine.engine == "cycles"
+        if job.lighting.groups and self.denoised:
+            self.denoised = False
+            kept.append(
+                "not-denoised: parts of one render add up as they were traced only; more samples "
+                "make light groups clean."
+            )
         if self.denoised and not compat.has_denoiser(self.scene.cycles):
             self.denoised = False
             kept.append("not-denoised: this Blender was built without OpenImageDenoise.")
@@ -633,7 +643,9 @@ class Stage:
             with self._clocks_at(frame):
                 self._things[frame] = self._onlooker.look(
                     self.timeline.moment(frame),
-                    lambda graph: things(graph, ids, shapes=shapes, still=still),
+                    lambda graph: things(
+                        graph, ids, shapes=shapes, still=still, see_through=self.alpha.see_through
+                    ),
                     elsewhen=frame != self.frame,
                 )
         return self._things[frame]
@@ -738,7 +750,9 @@ class Stage:
             compat.set_checked(scene.render, filter_size=FILTER_WIDTH)
             self.filter_width = round(float(scene.render.filter_size), 6)
             compat.set_checked(scene.eevee, taa_render_samples=engine.samples)
-        compat.set_image_format(scene.render.image_settings, multilayer=False)
+        compat.set_image_format(
+            scene.render.image_settings, multilayer=self.job.lighting.groups
+        )
         if self.job.time.motion_blur:
             compat.set_checked(
                 scene.render, use_motion_blur=True, motion_blur_position="CENTER",

@@ -48,7 +48,7 @@ def at_level(camera: Camera, level: Level) -> Camera:
     lens = camera.intrinsics.copy()
     lens[0] *= level.width / camera.width
     lens[1] *= level.height / camera.height
-    return Camera(level.width, level.height, lens, camera.camera_to_world)
+    return replace(camera, width=level.width, height=level.height, intrinsics=lens)
 
 
 class Plan(Protocol):

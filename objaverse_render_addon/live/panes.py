@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ..assets.formats import EXTENSIONS
-from ..cameras import Camera
 from ..dataset.reader import Dataset
 from ..errors import SourceNotFound, UnsupportedFormat
 from ..job import RenderJob
@@ -99,7 +98,8 @@ def _of_dataset(source: str, asset: str | None, levels: Plan) -> Pane:
     except BaseException:
         reader.close()
         raise
-    cameras: Sequence[Camera] = backend.cameras
+    # The page knows pinholes alone.
+    cameras = [camera for camera in backend.cameras if camera.projection == "perspective"]
     return Pane(
         f"{reader.id}: {len(cameras)} views", RenderQueue(backend, levels), backend.passes,
         cameras, bounds.center, bounds.radius,

@@ -485,7 +485,7 @@ class RenderQueue:
                 failed = isinstance(shared.order.answer, Exception)
                 if not (failed and shared.order.settled):
                     return newest.number
-            levels = tuple(shared.plan.levels(camera, shared.backend.samples))
+            levels = tuple(shared.plan.levels(camera, shared.backend.samples(kept)))
             number = shared.order.update(camera, kept, levels, shared.threads.clock())
             shared.changed.notify_all()
         return number
@@ -558,7 +558,7 @@ def _check(camera: Camera) -> None:
 
 def _same(one: Camera, other: Camera) -> bool:
     return (
-        (one.width, one.height) == (other.width, other.height)
+        (one.width, one.height, one.projection) == (other.width, other.height, other.projection)
         and np.array_equal(one.camera_to_world, other.camera_to_world)
         and np.array_equal(one.intrinsics, other.intrinsics)
     )

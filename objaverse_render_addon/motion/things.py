@@ -32,6 +32,7 @@ class ThingsMesh:
         find: Gives the triangle (M,) that is nearest to each of some points (M, 3); slow.
         blocks: Says of the ways from a point (3,) to each of some others (M, 3) whether the mesh is
             between them, (M,) bool; slow.
+        solid: Whether all of its surface is there from everywhere: no cut-outs, no culled back.
         numbered: Whether its pixels say which face they show.
     """
 
@@ -42,6 +43,7 @@ class ThingsMesh:
     find: Callable[[Array], Array]
     blocks: Callable[[Array, Array], Array]
     numbered: bool = True
+    solid: bool = True
 
     @cached_property
     def ball(self) -> tuple[npt.NDArray[np.float64], float]:

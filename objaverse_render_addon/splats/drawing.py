@@ -22,9 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cameras import Camera
+from ..errors import InvalidJob
 from .field import Field, Floats32
 
-__all__ = ["NEAR", "Pixels", "Prepared", "draw", "has_numba"]
+__all__ = ["NEAR", "Pixels", "Prepared", "check_lens", "draw", "has_numba"]
 
 TILE: Final = 16
 NEAR: Final = 0.01
@@ -120,6 +121,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
+def check_lens(camera: Camera) -> None:
+    """Raise InvalidJob for a camera that Gaussians are not drawn for."""
+    if camera.projection != "perspective":
+        raise InvalidJob(
+            f"Fields of Gaussians are drawn in perspective; this camera is {camera.projection}."
+        )
+
+
 def draw(
     field: Prepared,
     camera: Camera,
@@ -136,7 +145,11 @@ def draw(
 
     Returns:
         ``None`` where it was stopped.
+
+    Raises:
+        InvalidJob: The camera has no perspective lens.
     """
+    check_lens(camera)
     fast = has_numba() if numba is None else numba
     ellipses = Ellipses.empty(len(field))
     view = _View.of(camera)
@@ -161,7 +174,9 @@ def draw(
         np.zeros((camera.height, camera.width), np.float32),
     )
     count = len(starts) - 1
-    pieces = [(at, min(at + _PIECE, count)) for at in range(0, count, _PIECE)]
+    # The smallest pictures have few tiles, for all threads.
+    size = max(1, min(_PIECE, count // 8))
+    pieces = [(at, min(at + size, count)) for at in range(0, count, size)]
     arguments = (ellipses, field.opacities, starts, lists, pixels)
     return pixels if _in_pieces(paint, arguments, pieces, should_stop, fast) else None
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..cameras import Camera, Rig, intrinsics_of, look_at_pose
-from .drawing import BLUR, NEAR, Pixels, Prepared, draw
+from .drawing import BLUR, NEAR, Pixels, Prepared, check_lens, draw
 from .field import Field
 
 __all__ = ["OnGpu", "on_gpu"]
@@ -42,6 +42,7 @@ class OnGpu:
 
     def draw(self, camera: Camera) -> Pixels:
         """As :func:`.drawing.draw`."""
+        check_lens(camera)
         means, rotations, scales, opacities, harmonics = self._arrays
         with self._torch.no_grad():
             colors, alphas, _ = self._rasterize(

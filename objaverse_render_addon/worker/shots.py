@@ -55,7 +55,7 @@ def decode_shot(data: Mapping[str, Any]) -> Shot:
     if intrinsics[0, 0] <= 0 or intrinsics[1, 1] <= 0:
         raise InvalidEdit(f"The intrinsics of shot {index} have no focal length.")
     projection = data.get("projection", "perspective")
-    if projection not in PROJECTIONS:
+    if not isinstance(projection, str) or projection not in PROJECTIONS:
         raise InvalidEdit(
             f"Shot {index} cannot have the projection {projection!r}.",
             hint=f"There are {', '.join(PROJECTIONS)}.",

@@ -198,12 +198,14 @@ def _ply(path: Path, name: str, _: int) -> None:
     path.write_bytes(head + b"\ncomment TextureFile " + name.encode() + b"\n" + rest)
 
 
-def _usd(head: str = "", prim: str = "", texture: str = "{}") -> Write:
+def _usd(head: str = "", prim: str = "") -> Write:
+    """A layer with ``NAME`` in it; a texture of this name otherwise."""
+
     def write(path: Path, name: str, _: int) -> None:
         path.write_text(
             hostile.usd_text(
-                texture.format(name) if not (head or prim) else "",
-                head.replace("{}", name), prim.replace("{}", name),
+                "" if head or prim else name,
+                head.replace("NAME", name), prim.replace("NAME", name),
             )
         )  # fmt: skip
 
@@ -227,7 +229,7 @@ def _usd_part(path: Path, name: str, _: int) -> None:
 
 def _usdz(prim: str = "") -> Write:
     def write(path: Path, name: str, _: int) -> None:
-        text = hostile.usd_text("" if prim else name, prim=prim.replace("{}", name))
+        text = hostile.usd_text("" if prim else name, prim=prim.replace("NAME", name))
         hostile.write_usdz(path, text)
 
     return write
@@ -258,7 +260,7 @@ class Templates:
         """A copy of the secret, at a path that is long enough for every other."""
         folder = self._folder / ("x" * (_ROOM // 2))
         folder.mkdir(exist_ok=True)
-        path = folder / f"{'x' * (_ROOM // 2)}.{extension}"
+        path = folder / f"{'x' * (_ROOM // 2)}_L.{extension}"
         if not path.exists() and self._ground.secret(extension).exists():
             shutil.copyfile(self._ground.secret(extension), path)
         return path
@@ -332,13 +334,16 @@ def blend_sequence(path: str) -> None:
 
 
 def blend_stereo(path: str) -> None:
+    """Each eye has a path of its own, whatever the image says."""
     import bpy
 
-    bpy.context.scene.render.use_multiview = True
-    bpy.context.scene.render.views_format = "STEREO_3D"
-    image = _file_image(path)
-    image.use_multiview = True
-    image.views_format = "INDIVIDUAL"
+    shutil.copyfile(path, path.replace("_L.png", "_R.png"))
+    render = bpy.context.scene.render
+    render.use_multiview, render.views_format = True, "STEREO_3D"
+    bpy.ops.image.open(filepath=path, relative_path=False, use_multiview=True)
+    (image,) = bpy.data.images
+    image.use_multiview, image.views_format = True, "INDIVIDUAL"
+    image.filepath = "//good.png"
     _shown(image)
 
 
@@ -423,7 +428,11 @@ def blend_light(path: str) -> None:
     material, tree, _ = scenes.new_material()
     node = tree.nodes.new("ShaderNodeTexIES")
     node.mode, node.filepath = "EXTERNAL", path
-    scenes.add_cube().data.materials.append(material)
+    shader = tree.nodes.new("ShaderNodeEmission")
+    tree.links.new(node.outputs[0], shader.inputs["Strength"])
+    output = next(item for item in tree.nodes if item.type == "OUTPUT_MATERIAL")
+    tree.links.new(shader.outputs[0], output.inputs[0])
+    scenes.add_cube(material=material)
 
 
 def blend_script(path: str) -> None:
@@ -561,27 +570,27 @@ def carriers(templates: Templates) -> dict[str, Carrier]:
         "obj-map": Carrier("obj", "png", _obj_map),
         "ply-comment": Carrier("ply", "png", _ply, silent=True),
         "usd-reference": Carrier(
-            "usda", "usda", _usd(prim='def Xform "R" (references = @{}@) {}')
+            "usda", "usda", _usd(prim='def Xform "R" (references = @NAME@) {}')
         ),
-        "usd-payload": Carrier("usda", "usda", _usd(prim='def Xform "R" (payload = @{}@) {}')),
-        "usd-sublayer": Carrier("usda", "usda", _usd(head="subLayers = [@{}@]")),
+        "usd-payload": Carrier("usda", "usda", _usd(prim='def Xform "R" (payload = @NAME@) {}')),
+        "usd-sublayer": Carrier("usda", "usda", _usd(head="subLayers = [@NAME@]")),
         "usd-texture": Carrier("usda", "png", _usd()),
         "usd-volume": Carrier(
-            "usda", "vdb", _usd(prim='def OpenVDBAsset "V" { asset filePath = @{}@ }')
+            "usda", "vdb", _usd(prim='def OpenVDBAsset "V" {\nasset filePath = @NAME@\n}')
         ),
         "usd-light": Carrier(
             "usda", "png",
-            _usd(prim='def DomeLight "L" { asset inputs:texture:file = @@@{}@@@ }'),
+            _usd(prim='def DomeLight "L" {\nasset inputs:texture:file = @@@NAME@@@\n}'),
         ),
         "usd-clips": Carrier(
             "usda", "usda",
             _usd(prim='def Xform "R" (clips = { dictionary default = '
-                 '{ asset[] assetPaths = [@./a.usda@, @{}@] } }) {}'),
+                 '{ asset[] assetPaths = [@./a.usda@, @NAME@] } }) {}'),
         ),
         "usd-part": Carrier("usda", "png", _usd_part),
         "usd-materialx": Carrier("usda", "png", _usd_material),
         "usdz-texture": Carrier("usdz", "png", _usdz()),
-        "usdz-reference": Carrier("usdz", "usda", _usdz('def Xform "R" (references = @{}@) {}')),
+        "usdz-reference": Carrier("usdz", "usda", _usdz('def Xform "R" (references = @NAME@) {}')),
         "dae-image": Carrier("dae", "png", _dae_image),
         "dae-geometry": Carrier("dae", "dae", _dae_geometry),
         "fbx-texture": Carrier("fbx", "png", templates.fbx),

@@ -414,3 +414,18 @@ def test_a_shots_lens_is_the_one_that_was_asked_for(pool: live.Pool, box: Path) 
         assert np.abs(frame["depth"][frame["mask"] > 0] - 7).max() < 1e-3
         with pytest.raises(InvalidJob, match="orthographic"):
             session.frame(camera, lane="raster")
+
+
+def test_motion_of_single_shots_is_refused_and_never_zero(pool: live.Pool, tmp_path: Path) -> None:
+    path = tmp_path / "moving.blend"
+    with scenes.new_blend(path):
+        obj = scenes.add_cube()
+        obj.keyframe_insert("location", frame=1)
+        obj.location = (1, 0, 0)
+        obj.keyframe_insert("location", frame=11)
+    values = {**QUICK, "passes": ("depth", "flow_forward"), "frames": "1:11"}
+    with (
+        pool.open(path, whole=True, **values) as session,
+        pytest.raises(InvalidJob, match="flow_forward are between frames"),
+    ):
+        session.frame(time=5)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from objaverse_render_addon.assets.reach import Reach
 from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.reader import AssetReader
@@ -438,3 +439,43 @@ def test_a_worker_is_told_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
         worker.kill()
 
 
+
+
+@pytest.mark.core
+def test_the_window_lets_read_what_its_scene_uses_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import bpy
+
+    from objaverse_render_addon.blender.reach import places_in_use
+
+    home = tmp_path / "home"
+    folders = {name: tmp_path / name for name in ("textures", "caches", "parts", "unused")}
+    for folder in (home, *folders.values()):
+        folder.mkdir()
+    monkeypatch.setattr(Path, "home", lambda: home)
+    hostile.picture(home / "wood.png")
+    hostile.picture(folders["textures"] / "stone.png")
+    (folders["caches"] / "wave.pc2").write_bytes(b"POINTCACHE2\0")
+    scenes.write_obj(folders["parts"] / "part.obj", scenes.CUBE_VERTICES, scenes.CUBE_FACES)
+
+    def fill() -> None:
+        for name in (home / "wood.png", folders["textures"] / "stone.png"):
+            with_image(str(name))()
+        modifier = bpy.data.objects[0].modifiers.new("Cache", "MESH_CACHE")
+        modifier.filepath = str(folders["caches"] / "wave.pc2")
+        if hasattr(bpy.types, "GeometryNodeImportOBJ"):
+            with_nodes("OBJ", str(folders["parts"] / "part.obj"))()
+
+    blend(tmp_path / "unused" / "scene.blend", fill)
+    wanted = {str(home / "wood.png"), str(folders["textures"]), str(folders["caches"])}
+    if hasattr(bpy.types, "GeometryNodeImportOBJ"):
+        wanted.add(str(folders["parts"]))
+    assert set(places_in_use()) == wanted
+    # A worker that is allowed these reads them all, and a file beside the one in the home not.
+    (home / "secret.png").write_bytes((home / "wood.png").read_bytes())
+    with_image(str(home / "secret.png"))()
+    reach = Reach.of(tmp_path / "other" / "copy.blend", places_in_use())
+    assert reach.resolve(str(home / "wood.png"), tmp_path).path == home / "wood.png"
+    reach = Reach.of(tmp_path / "other" / "copy.blend", wanted)
+    assert reach.resolve(str(home / "secret.png"), tmp_path).refused

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from objaverse_render_addon.cameras import Camera, intrinsics_from_fov, look_at_pose
+from objaverse_render_addon.cameras import Camera, intrinsics_of, look_at_pose
 from objaverse_render_addon.cameras.camera import Rig
 from objaverse_render_addon.live.backends import Drawn
 from objaverse_render_addon.live.levels import Level
@@ -18,7 +18,7 @@ def camera_of(number: float, width: int = 64, height: int = 48) -> Camera:
     """One camera for each number."""
     pose = look_at_pose(number * 7.3 % 360, 20.0, 2.0 + number % 1000 * 1e-3, Rig())
     return Camera(
-        width, height, intrinsics_from_fov(50.0, width, height, 1.0, (0.0, 0.0)), pose
+        width, height, intrinsics_of("perspective", 50.0, (width, height)), pose
     )
 
 
@@ -39,11 +39,15 @@ class FakeBackend:
         samples: int = 4,
         workers: int = 4,
     ) -> None:
-        self.samples, self.workers = samples, workers
+        self._samples, self.workers = samples, workers
         self._piece, self._pieces = piece, pieces
         self.began: list[Level] = []
         self.stopped = 0
         self.closed = 0
+
+    def samples(self, scene: Mapping[str, Any]) -> int:
+        del scene
+        return self._samples
 
     def render(
         self,

@@ -44,7 +44,7 @@ class Promises:
         return drawn
 
     def test_a_picture_has_the_camera_s_size_and_its_passes(self, backend: Backend) -> None:
-        for level in (Level(32, 24, 0), Level(33, 17, 1), Level(64, 48, backend.samples)):
+        for level in (Level(32, 24, 0), Level(33, 17, 1), Level(64, 48, backend.samples({}))):
             drawn = self.draw(backend, 1, level)
             shape = (level.height, level.width)
             assert {"rgb", "depth"} <= set(drawn.passes) <= set(backend.passes)
@@ -66,7 +66,7 @@ class Promises:
     def test_it_asks_and_stops_and_is_none_the_worse(self, backend: Backend) -> None:
         before = self.draw(backend, 3)
         asked = []
-        level = Level(320, 240, backend.samples)
+        level = Level(320, 240, backend.samples({}))
 
         def stop() -> bool:
             asked.append(time.perf_counter())
@@ -94,7 +94,7 @@ class Promises:
 
     @pytest.mark.parametrize("rate", [125, 1000])
     def test_a_queue_over_it_keeps_its_promises(self, backend: Backend, rate: int) -> None:
-        levels = Given([Level(16, 12, 0), Level(32, 24, 0), Level(32, 24, backend.samples)])
+        levels = Given([Level(16, 12, 0), Level(32, 24, 0), Level(32, 24, backend.samples({}))])
         seen: list[Picture] = []
         with RenderQueue(Lent(backend), levels, workers=2) as queue:
             queue.watch(callback=seen.append)  # type: ignore[arg-type]
@@ -107,7 +107,7 @@ class Promises:
             last = queue.wait(60, at_least=number, last=True)
         places = [(picture.update, picture.index) for picture in seen]
         assert places == sorted(set(places)) and flooded >= 1
-        assert last.update == number and last.samples == backend.samples
-        truth = self.draw(backend, number % 40 + 1, Level(32, 24, backend.samples))
+        assert last.update == number and last.samples == backend.samples({})
+        truth = self.draw(backend, number % 40 + 1, Level(32, 24, backend.samples({})))
         assert np.array_equal(last.drawn.image, truth.image)
         assert np.array_equal(last.drawn.depth, truth.depth)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from analytic import write_asset
+from gallery_data import job_of
 from splats.made import field_of
 
+from objaverse_render_addon.dataset.reader import AssetReader
+from objaverse_render_addon.errors import RenderError, WorkerStartFailed
 from objaverse_render_addon.live.backends import Backend
 from objaverse_render_addon.live.backends.field import FieldBackend
+from objaverse_render_addon.live.backends.program import ProgramBackend
+from objaverse_render_addon.live.backends.stored import StoredBackend
+from objaverse_render_addon.live.levels import Level
+from objaverse_render_addon.splats.field import write_field
 
-from .fake import FakeBackend
+from .fake import FakeBackend, camera_of
 from .promises import Promises
 
 
@@ -18,6 +28,62 @@ class TestFake(Promises):
     @pytest.fixture
     def backend(self) -> Iterator[Backend]:
         yield FakeBackend()
+
+
+PROGRAM = Path(__file__).parents[2] / "examples" / "draw_program.py"
+
+
+class TestProgram(Promises):
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> Iterator[Backend]:
+        write_field(tmp_path / "field.ply", field_of(3000))
+        command = [sys.executable, str(PROGRAM), "field", str(tmp_path / "field.ply")]
+        backend = ProgramBackend(command, 60)
+        yield backend
+        backend.close()
+
+
+class TestStored(Promises):
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> Iterator[Backend]:
+        backend = StoredBackend(AssetReader(write_asset(tmp_path, job_of(views=6), "thing")))
+        yield backend
+        backend.close()
+
+
+SAYS = """
+import sys, json
+print(json.dumps({"ready": {"passes": ["rgb", "depth"]}}), flush=True)
+for line in sys.stdin:
+    number = json.loads(line)["draw"]
+    print(%s, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ('json.dumps({"failed": number, "message": "no glass"})', "no glass"),
+        ('json.dumps({"drawn": number, "arrays": []})', "were asked for"),
+        ('"nonsense"', "has ended"),
+        ('json.dumps({"drawn": number, "arrays": [{"name": "rgb", "dtype": "object", '
+         '"shape": [1]}]})', "has ended"),
+        ('exec("import os; os._exit(3)")', "has ended"),
+    ],
+)  # fmt: skip
+def test_a_program_that_draws_wrongly_is_named(answer: str, error: str) -> None:
+    backend = ProgramBackend([sys.executable, "-c", SAYS % answer], 60)
+    try:
+        with pytest.raises(RenderError, match=error):
+            backend.render(camera_of(1), Level(64, 48), lambda: False, {})
+    finally:
+        backend.close()
+
+
+def test_a_program_that_is_none_is_named() -> None:
+    for command in (["/nowhere/python"], [sys.executable, "-c", "print('hello')"]):
+        with pytest.raises(WorkerStartFailed):
+            ProgramBackend(command, 30)
 
 
 class TestField(Promises):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from objaverse_render_addon.cameras import Camera, Rig, intrinsics_from_fov, look_at_pose
+from objaverse_render_addon.cameras import Camera, Rig, intrinsics_of, look_at_pose
 from objaverse_render_addon.splats.field import Field
 
 
@@ -27,7 +27,7 @@ def field_of(count: int, degree: int = 3, seed: int = 1, size: float = 0.05) -> 
 
 
 def camera_at(azimuth: float, size: tuple[int, int] = (83, 61), radius: float = 1.4) -> Camera:
-    lens = intrinsics_from_fov(52.0, *size, 1.0, (0.04, -0.03))
+    lens = intrinsics_of("perspective", 52.0, size, 1.0, (0.04, -0.03))
     return Camera(*size, lens, look_at_pose(azimuth, 25.0, radius, Rig()))
 
 

@@ -6,12 +6,14 @@ import io
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from objaverse_render_addon.errors import (
+    InvalidJob,
     RenderError,
     SourceNotFound,
     TruncatedFile,
@@ -64,6 +66,11 @@ def test_nothing_and_what_lies_behind(numba: bool) -> None:
         drawn = draw(Prepared(empty), camera_at(45), numba=numba)
         assert drawn is not None
         assert not drawn.alpha.any() and not drawn.depth.any()
+
+
+def test_other_lenses_are_refused_by_name() -> None:
+    with pytest.raises(InvalidJob, match="fisheye"):
+        draw(Prepared(field_of(5)), replace(camera_at(0), projection="fisheye"))
 
 
 @pytest.mark.parametrize("numba", WAYS)

@@ -1,9 +1,9 @@
 """What a queue draws with.
 
 A backend gives one picture of one camera at one level, in pieces between which it asks whether
-it is still wanted. Three are here: :mod:`.scene` (Blender), :mod:`.field` (Gaussian splats), and
-:mod:`.remote` (a program of its own that speaks our messages). One suite of tests holds them all to
-:class:`Backend`'s promises.
+it is still wanted. Four are here: :mod:`.scene` (Blender), :mod:`.field` (Gaussian splats),
+:mod:`.stored` (finished assets) and :mod:`.program` (a program of its own). One suite of tests
+holds them all to :class:`Backend`'s promises.
 """
 
 from __future__ import annotations
@@ -63,14 +63,15 @@ class Backend(Protocol):
     threads at once; ``workers`` says how many it bears.
 
     Attributes:
-        samples: The most that a pixel gets; 1 where samples mean nothing.
         passes: Names of what it can draw.
         workers: Threads that may call :meth:`render` at once.
     """
 
-    samples: int
     passes: tuple[str, ...]
     workers: int
+
+    def samples(self, scene: Mapping[str, Any]) -> int:
+        """The most that a pixel gets; 1 where samples mean nothing."""
 
     def render(
         self,

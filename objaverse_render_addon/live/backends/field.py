@@ -17,13 +17,17 @@ __all__ = ["FieldBackend"]
 class FieldBackend:
     """Draws a field; see :class:`.Backend`."""
 
-    samples = 1
     passes: tuple[str, ...] = ("rgb", "depth", "mask")
     workers = 2
 
     def __init__(self, field: Field) -> None:
         self.field = field
         self._paint = Painter(field)
+
+    def samples(self, scene: Mapping[str, Any]) -> int:
+        """See :class:`.Backend`."""
+        del scene
+        return 1
 
     def render(
         self,

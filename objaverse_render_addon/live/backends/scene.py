@@ -75,8 +75,6 @@ class SceneBackend:
         self.job = job.resolved()
         self.exact = exact
         self.workers = workers
-        engine = self.job.engine
-        self.samples = engine.samples if engine.engine == "cycles" else 2
         self.passes = tuple(sorted(self.job.pixels.passes, key=lambda name: name != "rgb"))
         if not {"rgb", "depth"} <= set(self.passes):
             raise InvalidJob("What is looked at needs the passes rgb and depth.")
@@ -98,6 +96,11 @@ class SceneBackend:
             self._free.put(worker)
         self.facts = self._all[0].facts
 
+    def samples(self, scene: Mapping[str, Any]) -> int:
+        """See :class:`.Backend`; other engines have a draft and a picture."""
+        engine = self.job.with_values(dict(scene.get("values", {}))).engine
+        return engine.samples if engine.engine == "cycles" else 2
+
     def render(
         self,
         camera: Camera,
@@ -116,9 +119,9 @@ class SceneBackend:
             shot = encode_shot(0 if view is None else int(view), camera, scene.get("time"))
             if level.samples == 0 and (drawn := worker.draft(shot)) is not None:
                 return None if should_stop() else drawn
-            cycles, last = engine.engine == "cycles", level.samples >= self.samples
+            cycles, last = engine.engine == "cycles", level.samples >= self.samples(scene)
             if not cycles or (last and self.exact):
-                return None if should_stop() else worker.whole(shot, view, self.samples)
+                return None if should_stop() else worker.whole(shot, view, level.samples)
             return worker.refined(shot, max(level.samples, 1), should_stop)
 
     @contextmanager

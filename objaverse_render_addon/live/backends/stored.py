@@ -38,7 +38,6 @@ class StoredBackend:
         MissingPass: Nothing is stored that says where the surface is.
     """
 
-    samples = 1
     workers = 1
 
     def __init__(self, asset: AssetReader) -> None:
@@ -73,6 +72,11 @@ class StoredBackend:
         for index, camera in enumerate(self.cameras):
             yield Sighting(index, camera, self._asset.read(index, names), str(space))
 
+    def samples(self, scene: Mapping[str, Any]) -> int:
+        """See :class:`.Backend`."""
+        del scene
+        return 1
+
     def render(
         self,
         camera: Camera,
@@ -103,7 +107,7 @@ class StoredBackend:
 
 def _key(camera: Camera) -> tuple[Any, ...]:
     lens, pose = camera.intrinsics.round(6), camera.camera_to_world.round(9) + 0.0
-    return camera.width, camera.height, lens.tobytes(), pose.tobytes()
+    return camera.projection, camera.width, camera.height, lens.tobytes(), pose.tobytes()
 
 
 def field_of_points(cloud: PointCloud, spacing: float) -> Field:

@@ -28,7 +28,7 @@ from ...live.backends.scene import SceneBackend
 from ...live.levels import Adaptive
 from ...live.queue import Picture, RenderQueue
 from ...passspec import PASSES
-from .. import preferences, properties
+from .. import preferences
 from ..reports import in_panel_words
 from ..widgets import areas, redraw
 from . import look_through, preview
@@ -37,7 +37,9 @@ __all__ = ["frame_in", "register", "shown", "start", "stop", "tick", "unregister
 
 IMAGE: Final = "Objaverse Live View"
 _PASSES: Final = ("rgb", "depth", "normal", "mask")
+_ITEMS: Final = [(name, PASSES[name].label, PASSES[name].about) for name in _PASSES]
 _INTERVAL: Final = 0.03  # seconds
+_GLANCE: Final = 0.1  # seconds
 _REST: Final = 120.0
 """Seconds without a change after which the worker is ended."""
 _BEHIND: Final = (0.17, 0.19, 0.24)
@@ -66,7 +68,8 @@ class LiveView:
         self._opened: list[SceneBackend | Exception] = []
         self._folder: Path | None = None
         self._closed = False
-        self._dirty = True
+        self._asked: tuple[RenderJob, int] | None = None
+        self._looked = 0.0
         self._changed = time.monotonic()
         self._base: dict[str, Any] = {}
         self._open(context)
@@ -109,7 +112,7 @@ class LiveView:
         self._closed = False
         self._opening = threading.Thread(target=work, daemon=True)
         self._opening.start()
-        self._dirty = True
+        self._asked = None
 
     def _end(self) -> None:
         """End the worker, without waiting for it."""
@@ -137,10 +140,6 @@ class LiveView:
 
     # --- What the panel means -------------------------------------------------------------------
 
-    def changed(self) -> None:
-        """Some setting is another."""
-        self._dirty, self._changed = True, time.monotonic()
-
     def tick(self, context: bpy.types.Context) -> None:
         """Ask for what is meant now, take what has come."""
         try:
@@ -158,21 +157,27 @@ class LiveView:
                 raise came if isinstance(came, RenderError) else RuntimeError(str(came))
             self._opened = []
             self._queue = RenderQueue(came, Adaptive(_RATE))
-            self._dirty = True
-        if self._queue is not None and time.monotonic() - self._changed > _REST:
-            self._end()
-        if not self._dirty or self._opening is not None:
+            self._looked = 0.0
+        now = time.monotonic()
+        if self._opening is not None or now - self._looked < _GLANCE:
             return
+        self._looked = now
+        if self._queue is not None and now - self._changed > _REST:
+            self._end()
         state = preview.rig(context, may_measure=True)
         if state is None:
             return
+        number = min(context.scene.objaverse.current_view, len(state.views) - 1)
+        if self._asked == (state.job, number):
+            return
+        self._changed = now
         job = _with_passes(state.job)
         values = _differences(self._base, job.to_dict())
         if self._queue is None or any(path.startswith(_FIXED) for path in values):
             self._open(context)
             return
-        self._dirty = False
-        view = state.views[min(context.scene.objaverse.current_view, len(state.views) - 1)]
+        self._asked = state.job, number
+        view = state.views[number]
         self._queue.update_camera(view.camera, {"view": view.index, "values": values})
 
     def _take(self, context: bpy.types.Context) -> None:
@@ -326,11 +331,6 @@ def frame_in(context: bpy.types.Context) -> tuple[float, float, float, float] | 
     return float(left), float(bottom), float(right - left), float(top - bottom)
 
 
-def _follow(_: bpy.types.Context) -> None:
-    if _live is not None:
-        _live.changed()
-
-
 def _other_pass(_: Any, context: bpy.types.Context) -> None:
     if _live is not None:
         _live.show(context)
@@ -341,7 +341,7 @@ class OBJAVERSE_PG_live(bpy.types.PropertyGroup):
 
     shown_pass: EnumProperty(
         name="Pass",
-        items=[(name, PASSES[name].label, PASSES[name].about) for name in _PASSES],
+        items=_ITEMS,
         update=_other_pass,
         options=set(),
         description="What the live view shows",
@@ -354,17 +354,15 @@ def _on_load(*_: Any) -> None:
 
 
 def register() -> None:
-    """Hang the state on the window manager, and follow the panel."""
+    """Hang the state on the window manager."""
     bpy.utils.register_class(OBJAVERSE_PG_live)
     bpy.types.WindowManager.objaverse_live = PointerProperty(type=OBJAVERSE_PG_live)
     bpy.app.handlers.load_pre.append(_on_load)
-    properties.on_change.append(_follow)
 
 
 def unregister() -> None:
     """Leave nothing behind."""
     stop()
-    properties.on_change.remove(_follow)
     bpy.app.handlers.load_pre.remove(_on_load)
     if bpy.app.timers.is_registered(tick):
         bpy.app.timers.unregister(tick)

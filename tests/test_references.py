@@ -235,3 +235,27 @@ def test_damage_in_compression_and_archives_is_named(folder: Path) -> None:
     package.write_bytes(data)
     with pytest.raises(WrongFormat, match=package.name):
         inspect_file(package)
+
+
+@pytest.mark.parametrize("name", ["out.png", "pipe.png", "huge.bin"])
+def test_what_lies_beside_and_is_not_the_assets_is_not_there_in_its_copy(
+    folder: Path, name: str
+) -> None:
+    """The name stays the same, so only the place can change."""
+    if name == "pipe.png":
+        os.mkfifo(folder / name)
+    path = folder / "a.obj"
+    path.write_text("mtllib a.mtl\nv 0 0 0\n")
+    (folder / "a.mtl").write_text(f"newmtl m\nmap_Kd {name}\n")
+    found = look(path, "obj", Reach.of(path))
+    assert list(found.missing) == [name]
+    copy = found.room(path, folder.parent / "room")
+    assert copy != path and (copy.parent / "a.mtl").is_file()
+    assert not os.path.lexists(copy.parent / name)
+    # A package looks for what it lacks beside it.
+    package = folder / "a.usdz"
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("root.usda", f"#usda 1.0\ndef Shader \"T\" {{ asset file = @{name}@ }}")
+    found = look(package, "usdz", Reach.of(package))
+    assert list(found.missing) == [name]
+    assert b"@" + name.encode() not in found.copies[folder / "a" / "root.usda"]

@@ -247,7 +247,7 @@ class Gate:
         domain.cache_directory = str(folder)
 
     def _point_cache(self, cache: Any, owner: Any) -> None:
-        if cache is None:
+        if cache is None or (cache.use_external and cache.filepath.startswith(str(self._room))):
             return
         if cache.use_external:
             base, name = self._base(cache.filepath, owner)

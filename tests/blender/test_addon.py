@@ -233,6 +233,8 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
         "pixels.normal_space": "world",
         "files.geometry": "exr",
         "files.layout": "folder",
+        "files.geometry_files": ["voxels", "mesh"],
+        "files.geometry_points": 5_000,
     },
     "north": {"cameras.pattern": "orbit", "cameras.only_northern_hemisphere": True},
     "poses": {"cameras.pattern": "file", "cameras.file": "/poses.json", "cameras.views": 3},
@@ -411,6 +413,7 @@ OF_FIELDS = {
     "hdri_per_view": "lighting.per_view",
     "frames": "time.frames", "action": "time.action",
     "scene_cameras": "cameras.scene_cameras",
+    "geometry_files": "files.geometry_files",
 }  # fmt: skip
 # Not of the job: where things come from and go to, switches of the above, and the preview.
 BESIDE = {
@@ -489,6 +492,7 @@ def test_every_field_of_a_job_can_be_set_in_the_window(bpy: Any) -> None:
                 settings.pattern, settings.lighting, settings.engine = pattern, light, engine
                 settings.projection = "orthographic" if light == "xl" else "perspective"
                 settings.test_views = 2 if light == "hdri" else 0
+                settings.geometry_files = {"mesh"} if light == "hdri" else set()
                 found = draw_panels().drawn
                 drawn |= found
                 by_pattern[pattern] = by_pattern.get(pattern, found) & found
@@ -566,7 +570,10 @@ def test_the_built_in_protocols_say_what_they_are_named_after(bpy: Any) -> None:
                 bpy.ops.script.execute_preset(filepath=before, menu_idname="OBJAVERSE_PT_presets")
             bpy.ops.script.execute_preset(filepath=path, menu_idname="OBJAVERSE_PT_presets")
             job = meaning(to_job(settings))
-            for key in ("cameras.turns", "engine.alpha_threshold", "asset.witness"):
+            for key in (
+                "cameras.turns", "engine.alpha_threshold", "asset.witness", "files.geometry_files",
+                "files.geometry_points",
+            ):  # fmt: skip
                 # No part of any of these protocols.
                 job[key] = wanted[key]
             assert job == wanted, (before, name)

@@ -180,8 +180,8 @@ def shared_lens(
     for view, lens in zip(views, lenses, strict=True):
         if any(abs(a - b) > SAME * abs(b) for a, b in zip(lens, lenses[0], strict=True)):
             raise FormatCannotHold(
-                f"{scene.asset_id}: view {view} has another lens (fx {lens[0]:g}) than view {views[0]} "
-                f"(fx {lenses[0][0]:g}); {scene.form.name} holds one for all.",
+                f"{scene.asset_id}: view {view} has another lens (fx {lens[0]:g}) than view "
+                f"{views[0]} (fx {lenses[0][0]:g}); {scene.form.name} holds one for all.",
                 hint="Render with one --fov, or export to nerfstudio, which holds one per view.",
             )
     return lenses[0]

@@ -181,7 +181,8 @@ class Frame:
         previous: Key of the frame that backward motion leads to; none where there is none.
         next: Key of the frame that forward motion leads to.
         tracks: (N, 6) float32, of points that are followed: u and v in pixels, x, y and z in world
-            axes and scene units, 1 where it is seen; nan where it is not there, u and v also where
+            axes and scene units, 1 where it is seen, 0 where not and nan where that is not
+            known; nan where it is not there, u and v also where
             it is behind the camera.
         moment: What its passes are still to be made from; none once they are there.
     """

@@ -25,6 +25,7 @@ from ..errors import DiskFull, RenderError, RenderFailed
 from ..frame import Bounds, Check, Frame, FrameKey, RawChannels, Shot, assemble, unwritten
 from ..lights import Light, lights_of
 from ..motion import Elsewhen, Moment, visibility
+from ..motion.visibility import SEEN, UNKNOWN
 from ..passspec import PICTURES, Layer, layers_for
 from ..witness import HeldSurface, Witness
 from . import capture, compat
@@ -282,7 +283,8 @@ class Renderer:
         uv, away = frame.camera.project(points)
         uv[~(away > 0)] = np.nan
         seen = visibility(points, uv, away, Elsewhen(frame.camera, things, lambda: depth))
-        return np.column_stack([uv, points, seen == 0]).astype(np.float32)
+        told = np.where((seen == UNKNOWN) & np.isfinite(points[:, 0]), np.nan, seen == SEEN)
+        return np.column_stack([uv, points, told]).astype(np.float32)
 
     def check_geometry(self, frame: Frame, witnesses: list[Frame]) -> list[Check]:
         """Hold a frame against the stage and other frames; from any thread."""

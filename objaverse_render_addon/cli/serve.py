@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,7 @@ def _run(options: argparse.Namespace) -> int:
                 if key:
                     show(f"  key: {key}")
             say("Stop it with Ctrl+C, or with: objaverse-render serve stop")
+        sys.stdout.flush()  # Whoever started it may wait for this, behind a pipe.
         while not server.wait(0.5):
             pass
     return 0

@@ -6,7 +6,7 @@ be known a doubt; docs/checks.md says which is which.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from .frame import Bounds, Check, Frame, mask_of
 from .passspec import MATERIAL_PASSES, PASSES
 
-__all__ = ["check_color", "check_frame", "check_geometry"]
+__all__ = ["check_color", "check_frame", "check_geometry", "check_groups"]
 
 Array = npt.NDArray[Any]
 _WITNESSES: Final = 4_000
@@ -104,18 +104,29 @@ def check_color(frame: Frame, others: Iterable[Frame] = ()) -> list[Check]:
     mask = mask_of(frame.passes, exact=True)
     if mask is None:
         return []
-    checks = []
-    if frame.blurred:
-        pass
-    elif "rgb" in frame.passes and frame.passes["rgb"].shape[-1] == 4:
-        checks.append(_check_alpha(frame.passes["rgb"][..., 3] >= 128, mask))
-    elif "rgb_linear" in frame.passes:
-        checks.append(_check_alpha(frame.passes["rgb_linear"][..., 3] >= 0.5, mask))
+    # Of several lights the worst; what is blurred reaches beyond where it is.
+    alphas = [check for pictures in (frame.passes, *frame.relit) if not frame.blurred
+              for check in _alpha_checks(pictures, mask)]  # fmt: skip
+    checks = [max(alphas, key=lambda check: check.value)] if alphas else []
     if "rgb" in frame.passes and mask.any():
         spread = float(np.ptp(frame.passes["rgb"][mask][:, :3], axis=0).max())
         checks.append(_graded("rgb_not_uniform", spread, spread < 2))
         checks += _check_new_color(frame, others)
     return checks
+
+
+def check_groups(together: Array, parts: Iterable[Array]) -> Check:
+    """Whether the lights of one render add up to it.
+
+    Args:
+        together: (H, W, 4) linear, premultiplied, under all lights.
+        parts: Each light's, alike.
+    """
+    total = np.sum([part[..., :3].astype(np.float64) for part in parts], axis=0)
+    error = float(np.abs(together[..., :3] - total).max())
+    share = error / max(1e-6, float(np.abs(together[..., :3]).max()))
+    # What shines by itself is nobody's light.
+    return _graded("lights_add_up", share, share > 5e-3)
 
 
 def _within(frame: Frame, bounds: Bounds) -> bool:
@@ -409,6 +420,14 @@ def _share_seen(
                 np.minimum(nearest, framed.take(at + (step + along)), out=nearest)
         right &= z[inside] > nearest - 0.02 * bounds.radius
     return float(np.mean(right))
+
+
+def _alpha_checks(pictures: Mapping[str, Array], mask: npt.NDArray[np.bool_]) -> list[Check]:
+    if "rgb" in pictures and pictures["rgb"].shape[-1] == 4:
+        return [_check_alpha(pictures["rgb"][..., 3] >= 128, mask)]
+    if "rgb_linear" in pictures:
+        return [_check_alpha(pictures["rgb_linear"][..., 3] >= 0.5, mask)]
+    return []
 
 
 def _check_alpha(opaque: npt.NDArray[np.bool_], mask: npt.NDArray[np.bool_]) -> Check:

@@ -173,6 +173,10 @@ class Frame:
             where there is none, or where that is not known.
         constants: (N, channels) all values that a material pass can have, where its materials are
             constant; known while rendering.
+        lights: Of several for one view, what the metadata say of each.
+        relit: The pictures under each of them, by name. Without light groups the first ones are
+            those of ``passes``, too; with groups those have all lights together.
+        grouped: Whether the lights are parts of one render.
         checks: What the checks of :mod:`objaverse_render_addon.checks` found.
         previous: Key of the frame that backward motion leads to; none where there is none.
         next: Key of the frame that forward motion leads to.
@@ -195,6 +199,9 @@ class Frame:
     view_dependent: bool = False
     unwritten: float | None = None
     constants: dict[str, Array] = field(default_factory=dict)
+    lights: list[dict[str, Any]] = field(default_factory=list)
+    relit: list[dict[str, Array]] = field(default_factory=list)
+    grouped: bool = False
     checks: list[Check] = field(default_factory=list)
     previous: FrameKey | None = None
     next: FrameKey | None = None
@@ -210,6 +217,10 @@ class Frame:
     def camera(self) -> Camera:
         """The view's camera."""
         return self.view.camera
+
+    def lit_anew(self) -> list[int]:
+        """Places of the lights whose pictures are not those of ``passes``."""
+        return [place for place in range(len(self.lights)) if place or self.grouped]
 
     @property
     def radial(self) -> bool:

@@ -583,8 +583,8 @@ PASSES: Final[dict[str, Pass]] = {
             channels=3,
             space="world",
             unit="scene units",
-            about="where the surface point is at the time of the next rendered frame, less where it "
-            "is here, whatever the camera does; nan where that is not known",
+            about="where the surface point is at the time of the next rendered frame, less where "
+            "it is here, whatever the camera does; nan where that is not known",
             letters="XYZ",
             layers=(*_SURFACE, _POSITION),
             assemble=lambda raw: raw.scene_flow("next"),

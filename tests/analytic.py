@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -251,6 +252,9 @@ def outcome(checks: list[Any]) -> dict[str, str]:
     return {check.name: check.status for check in checks if check.status != "ok"}
 
 
+_TEXT = b'{"asset": {"version": "2.0"}, "scene": 0, "scenes": [{}]}'
+_TEXT += b" " * (-len(_TEXT) % 4)
+_EMPTY_GLB = struct.pack("<4sIIII", b"glTF", 2, 20 + len(_TEXT), len(_TEXT), 0x4E4F534A) + _TEXT
 TIME = {
     "frame_rate": 24.0, "scale": 1.0, "frames": [1, 9], "actions": [], "motion": 0.5,
     "clips": [{"action": None, "first": 1, "last": 9, "start": 1.0}],
@@ -321,7 +325,7 @@ def write_asset(
     )
     files: list[tuple[str, bytes]] = []
     if job.files.geometry_files:
-        made = ShapeFiles(asset_id, mesh_of(shape), b"glTF\x02\0\0\0", job, shape.bounds)
+        made = ShapeFiles(asset_id, mesh_of(shape), _EMPTY_GLB, job, shape.bounds)
         for frame in frames:
             made.look(frame)
         files = list(made.files())

@@ -12,8 +12,8 @@ from analytic import camera_at, write_asset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from objaverse_render_addon.cameras import Camera
-from objaverse_render_addon.cameras.files import pose_files, views_from_file
+from objaverse_render_addon.cameras import PROJECTIONS, Camera, intrinsics_of
+from objaverse_render_addon.cameras.files import pose_files, transforms_json, views_from_file
 from objaverse_render_addon.dataset.export import export
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.errors import CameraFileError
@@ -164,10 +164,35 @@ def test_distortion_is_refused_by_its_name(tmp_path: Path, write: Any, place: in
 
 
 @each_writer
-def test_a_fisheye_is_refused_by_its_name(tmp_path: Path, write: Any):
+def test_a_fisheye_without_distortion_is_the_equidistant_one(tmp_path: Path, write: Any):
     write(tmp_path, "OPENCV_FISHEYE" if write is write_text else 5, (0.0,) * 4)
-    with pytest.raises(CameraFileError, match="OPENCV_FISHEYE"):
+    views = views_from_file(str(tmp_path), SIZE)
+    assert {view.camera.projection for view in views} == {"fisheye"}
+    assert np.allclose(views[0].camera.intrinsics, CAMERAS[0].intrinsics)
+    write(tmp_path, "OPENCV_FISHEYE" if write is write_text else 5, (0.0, 0.1, 0.0, 0.0))
+    with pytest.raises(CameraFileError, match=r"distortion \(k2\)"):
         views_from_file(str(tmp_path), SIZE)
+
+
+@each_writer
+def test_another_model_is_refused_by_its_name(tmp_path: Path, write: Any):
+    write(tmp_path, "FOV" if write is write_text else 7, (0.0,))
+    with pytest.raises(CameraFileError, match="FOV"):
+        views_from_file(str(tmp_path), SIZE)
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS)
+def test_every_lens_goes_through_a_file_and_back(tmp_path: Path, projection: str):
+    opening = 2.5 if projection == "orthographic" else 120.0
+    off = (0.0, 0.0) if projection == "panorama" else (0.1, -0.2)
+    k = intrinsics_of(projection, opening, SIZE, 1.0, off)
+    camera = Camera(*SIZE, k, CAMERAS[0].camera_to_world, projection)
+    path = tmp_path / "poses.json"
+    path.write_bytes(transforms_json([camera, CAMERAS[0]], ["a", "b"]))
+    one, other = (view.camera for view in views_from_file(str(path), SIZE))
+    assert (one.projection, other.projection) == (projection, "perspective")
+    assert np.allclose(one.intrinsics, k)
+    assert np.allclose(one.camera_to_world, camera.camera_to_world)
 
 
 @each_writer

@@ -683,8 +683,8 @@ def with_entry(row: int, column: int, value: Any) -> list[list[Any]]:
 BROKEN = {
     "distortion k1": (changed(k1=0.1), "distortion"),
     "distortion p2": (changed(p2=-0.001), "distortion"),
-    "fisheye": (changed(camera_model="OPENCV_FISHEYE"), "OPENCV_FISHEYE"),
-    "instant-ngp fisheye": (changed(is_fisheye=True), "no pinhole"),
+    "fisheye": (changed(camera_model="FISHEYE624"), "FISHEYE624"),
+    "instant-ngp fisheye": (changed(is_fisheye=True, k1=0.1), "distortion"),
     "scaled": (changed(transform_matrix=(np.diag([2, 2, 2, 1]) @ POSE).tolist()), "rotation"),
     "mirrored": (changed(transform_matrix=(np.diag([-1, 1, 1, 1]) @ POSE).tolist()), "rotation"),
     "transposed": (changed(transform_matrix=np.transpose(POSE).tolist()), "transposed"),

@@ -131,6 +131,8 @@ def test_a_job_file_is_printed_as_the_same_job(capsys, tmp_path: Path, job: Rend
 
 VALUES = [
     ("--normalize", "sphere", "asset.normalize", "sphere"),
+    ("--up", "-Y", "asset.up", "-Y"),
+    ("--front", "-X", "asset.front", "-X"),
     ("--frame", "-3", "asset.frame", -3),
     ("--frames", "1:9:2", "time.frames", "1:9:2"),
     ("--frames", "-4:4", "time.frames", "-4:4"),
@@ -148,6 +150,9 @@ VALUES = [
     ("--witness", "off", "asset.witness", "off"),
     ("--lighting", "keep", "lighting.mode", "keep"),
     ("--hdri", "sky.exr", "lighting.hdri", "sky.exr"),
+    ("--hdri-per-view", "3", "lighting.per_view", 3),
+    ("--lights", "lights.toml", "lighting.lights", "lights.toml"),
+    ("--light-groups", None, "lighting.groups", True),
     ("--light-strength", "0.5", "lighting.strength", 0.5),
     ("--background", "#336699", "lighting.background", [0.2, 0.4, 0.6]),
     ("--background", "grey", "lighting.background", [0.5, 0.5, 0.5]),
@@ -166,11 +171,17 @@ VALUES = [
     ("--camera-file", "poses.json", "cameras.file", "poses.json"),
     ("--pixel-aspect", "1.5", "cameras.pixel_aspect", 1.5),
     ("--shift", "-0.1,0.2", "cameras.shift", [-0.1, 0.2]),
+    ("--projection", "fisheye", "cameras.projection", "fisheye"),
+    ("--ortho", "1.5", "cameras.ortho", 1.5),
+    ("--stereo", "0.25", "cameras.stereo", 0.25),
+    ("--test-views", "4", "cameras.test_views", 4),
+    ("--test-cameras", "ring", "cameras.test_cameras", "ring"),
     ("--resolution", "64", "pixels.resolution", [64, 64]),
     ("--resolution", "64X48", "pixels.resolution", [64, 48]),
     ("--passes", "rgb, object-index,", "pixels.passes", ["rgb", "object_index"]),
     ("--normal-space", "world", "pixels.normal_space", "world"),
     ("--tracks", "12", "pixels.tracks", 12),
+    ("--rig", None, "files.rig", True),
     ("--classes", "collection", "pixels.classes", "collection"),
     ("--class-property", "kind", "pixels.class_property", "kind"),
     ("--class-table", "classes.csv", "pixels.class_table", "classes.csv"),
@@ -199,8 +210,19 @@ def test_a_flag_sets_its_field_and_overrides_the_job_file(
     capsys, tmp_path: Path, flag: str, text: str | None, path: str, value: object
 ):
     arguments = [flag] if text is None else [flag, text]
+    arguments += {
+        "--hdri-per-view": ["--hdri", "sky.exr"],
+        "--light-groups": ["--lights", "lights.toml", "--passes", "rgb-linear"],
+    }.get(flag, [])  # fmt: skip
     implied = {
         "--hdri": {"lighting.mode": "hdri"}, "--camera-file": {"cameras.pattern": "file"},
+        "--ortho": {"cameras.projection": "orthographic"},
+        "--lights": {"lighting.mode": "file"},
+        "--hdri-per-view": {"lighting.mode": "hdri", "lighting.hdri": "sky.exr"},
+        "--light-groups": {
+            "lighting.mode": "file", "lighting.lights": "lights.toml",
+            "pixels.passes": ["rgb_linear"],
+        },
         "--scene-cameras": {"cameras.pattern": "scene", "lighting.mode": "keep"},
         "--time-scale": {"time.frames": "all"}, "--views-per-frame": {"time.frames": "all"},
         "--motion-blur": {"time.frames": "all"}, "--class-table": {"pixels.classes": "table"},
@@ -297,7 +319,7 @@ def typed_flags() -> list[tuple[str, str]]:
         for name, parser in (commands.choices or {}).items()
         for flag in parser._actions
         if flag.option_strings and flag.type not in (None, Path)
-        and not flag.dest.startswith("job:") and flag.dest != "seed"
+        and not flag.dest.startswith("job:") and flag.dest not in ("seed", "frame")
     ]  # fmt: skip
 
 

@@ -68,7 +68,7 @@ WITH_RECIPE = [page for page in PAGES if ours(page, "render")]
 
 @pytest.mark.parametrize("page", [page for page in WITH_RECIPE if page not in (
     # These have tests of their own, with more scenes or the whole number of views.
-    "depthsplat", "lgm", "zero123plus", "instantmesh", "trellis",
+    "depthsplat", "lgm", "zero123plus", "instantmesh", "trellis", "dust3r", "vggt",
 )])  # fmt: skip
 def test_a_pages_own_recipe_is_what_its_trainer_takes_for_granted(page: str) -> None:
     run(page, names_of(page), side=24)

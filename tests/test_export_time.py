@@ -105,7 +105,8 @@ def test_nerfstudio_and_dnerf_have_time_from_0_to_1(tmp_path: Path):
 
 @pytest.mark.parametrize("views", [1, 2])
 def test_visionsim_has_its_layout_and_right_intrinsics(views: int, tmp_path: Path):
-    reader = moving(tmp_path, views, shift=(0.05, -0.02))
+    # Each camera may have a lens of its own.
+    reader = moving(tmp_path, views, shift=(0.05, -0.02), fov=(40, 60))
     home = exported(tmp_path, "visionsim")
     folders = [home] if views == 1 else [home / "000", home / "001"]
     for number, folder in enumerate(folders):

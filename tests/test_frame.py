@@ -97,7 +97,8 @@ def test_normals_are_in_the_axes_that_were_asked_for():
 
 
 def test_every_pass_has_the_dtype_and_channels_of_its_specification():
-    passes = assemble(channels_of(LOPSIDED, camera_at()), camera_at(), WITHOUT_RGB, "camera", MOMENT)
+    passes = assemble(channels_of(LOPSIDED, camera_at()), camera_at(), WITHOUT_RGB,
+                      "camera", MOMENT)  # fmt: skip
     assert set(passes) == set(WITHOUT_RGB)
     for name, data in passes.items():
         spec = PASSES[name]

@@ -43,10 +43,11 @@ DRAWN = RenderJob(
     seed=7,
     asset=AssetRules(
         normalize="sphere", frame=-12, missing_textures="fail", missing_parts="fail",
-        uncolored="random", witness="off",
+        uncolored="random", witness="off", up="Y", front="-X",
     ),
     lighting=Lighting(
-        mode="hdri", hdri='C:\\hdri\\"dawn"\x7f ☀.exr', strength=0.25, background=(0.1, 0.5, 1.0)
+        mode="hdri", hdri='C:\\hdri\\"dawn"\x7f ☀.exr', strength=0.25, background=(0.1, 0.5, 1.0),
+        per_view=3,
     ),
     cameras=CameraRules(
         pattern="zero123",
@@ -66,7 +67,8 @@ DRAWN = RenderJob(
     pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world",
                   tracks=7, classes="table", class_property="kind", class_table="classes.csv"),
     files=Files(
-        geometry="exr", layout="folder", geometry_files=("voxels", "mesh"), geometry_points=1_000
+        geometry="exr", layout="folder", rig=True, geometry_files=("voxels", "mesh"),
+        geometry_points=1_000,
     ),
 )
 OF_SCENE = RenderJob(cameras=CameraRules(pattern="scene", scene_cameras="Left, Right"))
@@ -81,7 +83,11 @@ PARALLEL = RenderJob(
     cameras=CameraRules(projection="orthographic", ortho=1.25, test_views=4, test_cameras="ring")
 )
 PAIRS = RenderJob(cameras=CameraRules(stereo=0.0625))
-EXAMPLES = [DRAWN, FROM_FILE, OF_SCENE, PARALLEL, PAIRS]
+LIT = RenderJob(
+    lighting=Lighting(mode="file", lights="lights.toml", groups=True),
+    pixels=Pixels(passes=("rgb_linear",)),
+)
+EXAMPLES = [LIT, DRAWN, FROM_FILE, OF_SCENE, PARALLEL, PAIRS]
 
 
 FIELDS = leaves(RenderJob().to_dict())
@@ -207,6 +213,8 @@ WRONG = [
     ("asset.missing_textures", None),
     ("asset.missing_parts", "perhaps"),
     ("asset.uncolored", 0),
+    ("asset.up", "W"),
+    ("asset.front", "+Y"),
     ("cameras.projection", "isometric"),
     ("cameras.ortho", 0),
     ("cameras.stereo", -0.1),
@@ -225,6 +233,9 @@ WRONG = [
     ("time.still", "skip"),
     ("time.leaving", "skip"),
     ("lighting.mode", "dark"),
+    ("lighting.per_view", 0),
+    ("lighting.lights", 3),
+    ("lighting.groups", "all"),
     ("lighting.strength", -0.1),
     ("lighting.strength", math.inf),
     ("lighting.strength", math.nan),
@@ -285,6 +296,7 @@ WRONG = [
     ("pixels.class_table", "classes.csv"),
     ("files.geometry", "png"),
     ("files.layout", "rar"),
+    ("files.rig", 2),
     ("files.geometry_files", ["meshes"]),
     ("files.geometry_points", 10),
 ]
@@ -345,6 +357,14 @@ def test_the_python_constructors_check_as_the_files_do(make: Any, field: str):
         ({"cameras": {"pattern": "hammersley", "framing": "resample"}}, "cameras.framing"),
         ({"cameras": {"projection": "panorama", "pixel_aspect": 2}}, "cameras.pixel_aspect"),
         ({"cameras": {"ortho": 2}}, "cameras.ortho"),
+        ({"lighting": {"lights": "a.toml"}}, "lighting.lights"),
+        ({"lighting": {"mode": "file"}}, "lighting.lights"),
+        ({"lighting": {"per_view": 2}}, "lighting.per_view"),
+        ({"lighting": {"groups": True}}, "lighting.groups"),
+        (
+            {"lighting": {"mode": "file", "lights": "a.toml", "groups": True}}, "lighting.groups"
+        ),
+        ({"asset": {"up": "Y", "front": "-Y"}}, "asset.front"),
         ({"cameras": {"stereo": 0.1, "projection": "fisheye"}}, "cameras.stereo"),
         ({"cameras": {"pattern": "file", "file": "a", "test_views": 2}}, "cameras.test_views"),
         ({"cameras": {"projection": "panorama"}, "engine": {"engine": "eevee"}}, "engine.engine"),
@@ -508,6 +528,9 @@ def test_the_fingerprint_ignores_device_threads_and_witness_and_only_those(field
         "cameras.file": {"cameras.pattern": "file", "cameras.file": "other.json"},
         "cameras.pattern": {"cameras.pattern": "zero123"},
         "cameras.ortho": {"cameras.projection": "orthographic", "cameras.ortho": 1.25},
+        "lighting.lights": {"lighting.mode": "file", "lighting.lights": "other.toml"},
+        "lighting.per_view": {"lighting.per_view": 3},
+        "lighting.groups": {"lighting.groups": True},
         "cameras.scene_cameras": {"cameras.scene_cameras": "Left"},
         "pixels.classes": {"pixels.classes": "collection"},
         "pixels.class_table": {"pixels.class_table": "other.csv"},
@@ -520,6 +543,11 @@ def test_the_fingerprint_ignores_device_threads_and_witness_and_only_those(field
         "lighting.hdri": RenderJob(lighting=Lighting(mode="hdri", hdri="one.exr")),
         "cameras.file": FROM_FILE,
         "cameras.ortho": RenderJob(cameras=CameraRules(projection="orthographic")),
+        "lighting.lights": RenderJob(lighting=Lighting(mode="file", lights="one.toml")),
+        "lighting.per_view": RenderJob(lighting=Lighting(mode="hdri", hdri="one.exr")),
+        "lighting.groups": dataclasses.replace(
+            LIT, lighting=Lighting(mode="file", lights="lights.toml")
+        ),
         "cameras.scene_cameras": OF_SCENE,
         "pixels.class_table": RenderJob(pixels=Pixels(classes="table", class_table="one.csv")),
     }.get(field, RenderJob(time=TimeRules(frames="all")) if of_time else RenderJob())
@@ -637,7 +665,7 @@ def test_the_choices_of_a_field_are_those_of_its_type():
     fields = job_fields()
     assert fields["cameras.pattern"].choices == typing.get_args(choices.Pattern)
     assert fields["asset.normalize"].choices == typing.get_args(choices.Normalization)
-    assert sum(bool(field.choices) for field in fields.values()) == 19
+    assert sum(bool(field.choices) for field in fields.values()) == 21
 
 
 def test_a_setting_is_described_at_its_field_and_nowhere_else():

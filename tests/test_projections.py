@@ -82,7 +82,8 @@ def test_what_a_pixel_shows_projects_back_onto_its_centre(projection: str, shift
     centers = np.stack([columns + 0.5, rows + 0.5], axis=-1)
     (fx, _, cx), (_, fy, cy), _ = camera.intrinsics
     # Further from a fisheye's axis than what is behind there is nothing.
-    seen = np.hypot(*((centers - [cx, cy]) / [fx, fy]).T).T < math.pi
+    angle = np.hypot(*((centers - [cx, cy]) / [fx, fy]).T).T
+    seen = angle < math.pi
     if projection != "fisheye":
         seen[:] = True
     uv, again = camera.project(camera.unproject(depth)[seen])
@@ -179,7 +180,7 @@ def test_a_scale_belongs_to_the_rigs_unit():
         ({"fov": (20, 171)}, "170"),
         ({"projection": "panorama", "shift": (0.1, 0)}, "all around"),
         ({"projection": "fisheye", "stereo": 0.1}, "rectified"),
-        ({"pattern": "file", "file": "a.json", "projection": "fisheye"}, "the file of poses"),
+        ({"pattern": "file", "file": "a.json", "projection": "fisheye"}, "the cameras file decide"),
     ],
 )
 def test_lenses_that_cannot_be_are_refused(rules: dict[str, Any], said: str):

@@ -17,6 +17,13 @@ from stored import LAYOUTS, store
 torch = pytest.importorskip("torch", reason="PyTorch is not here; `make test-torch` has it")
 from torch.utils.data import DataLoader  # noqa: E402
 
+from objaverse_render_addon.cameras import (  # noqa: E402
+    PROJECTIONS,
+    Camera,
+    Rig,
+    intrinsics_of,
+    look_at_pose,
+)
 from objaverse_render_addon.dataset.reader import Dataset  # noqa: E402
 from objaverse_render_addon.dataset.torch import (  # noqa: E402
     MultiView,
@@ -134,6 +141,33 @@ def test_rays_are_those_of_the_reader(zips: Dataset):
     ours = rays(torch.tensor(camera.intrinsics), torch.tensor(camera.camera_to_world), 16, 20)
     for one, other in zip(ours, theirs, strict=True):
         assert np.allclose(one, other, atol=1e-12)
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS)
+def test_rays_of_every_lens_are_those_of_its_camera(projection: str):
+    opening = 2.0 if projection == "orthographic" else 120.0
+    shift = (0.0, 0.0) if projection == "panorama" else (0.1, -0.2)
+    k = intrinsics_of(projection, opening, (20, 16), 1.0, shift)
+    camera = Camera(20, 16, k, look_at_pose(30, 20, 2, Rig()), projection)
+    ours = rays(torch.tensor(k), torch.tensor(camera.camera_to_world), 16, 20, projection)
+    for one, other in zip(ours, camera.world_rays(), strict=True):
+        assert np.allclose(one, other, atol=1e-12)
+
+
+def test_held_out_views_are_no_training_samples(tmp_path: Path):
+    job = RenderJob(
+        cameras=CameraRules(pattern="ring", views=4, test_views=3),
+        pixels=Pixels(resolution=(16, 16)),
+    )
+    write_asset(tmp_path / "data", job)
+    chosen = {}
+    for split, count in (("train", 4), ("test", 3), (None, 7)):
+        data = MultiView(tmp_path / "data", inputs=count, targets=0, split=split)
+        chosen[split] = set(data[0]["input"]["index"].tolist())
+        assert set(data[0]["input"]["projection"].tolist()) == {0}
+    assert chosen == {"train": {0, 1, 2, 3}, "test": {4, 5, 6}, None: set(range(7))}
+    with pytest.raises(InvalidJob, match="4 views"):
+        MultiView(tmp_path / "data", inputs=5, targets=0)[0]
 
 
 def test_too_few_views_are_named(zips: Dataset):

@@ -92,7 +92,7 @@ def _table(values: dict[str, Any], young: Iterable[str] = ()) -> dict[str, Any]:
 def _value(field: JobField) -> dict[str, Any]:
     said = field.setting
     if field.choices:
-        return {"enum": list(field.choices)}
+        return {"enum": [*field.choices, *([None] if _stays_open(field) else [])]}
     if said.form == "names" and field.path != "pixels.passes":
         names = {"enum": list(said.among)}
         return {"type": "array", "items": names, "uniqueItems": True}

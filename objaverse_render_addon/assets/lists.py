@@ -24,6 +24,8 @@ _SOURCE_COLUMNS: Final = ("fileidentifier", "path", "file", "url", "uid", "sourc
 _FIELDS: Final = {
     "frame": ("asset.frame", int),
     "normalize": ("asset.normalize", str),
+    "up": ("asset.up", str),
+    "front": ("asset.front", str),
     "missing-textures": ("asset.missing_textures", str),
     "missing-parts": ("asset.missing_parts", str),
     "uncolored": ("asset.uncolored", str),

@@ -9,6 +9,7 @@ from ..cameras.files import views_from_file
 from ..errors import InvalidJob
 from ..job import RenderJob
 from ..job.classes import ClassTable
+from ..lights import check_groups, light_files, lights_of
 
 __all__ = ["check_files"]
 
@@ -20,15 +21,17 @@ def check_files(job: RenderJob) -> None:
         InvalidJob: The image for light, or the table of classes, cannot be read.
         CameraFileError: The poses cannot be read or understood, or are too few.
     """
-    hdri, poses = job.lighting.hdri, job.cameras.file
-    if hdri is not None:
-        problem = _unreadable(Path(hdri))
+    poses = job.cameras.file
+    for path in light_files(job):
+        problem = "" if str(path) == job.lighting.lights else _unreadable(path)
         if problem:
             raise InvalidJob(
-                f"The HDRI {hdri} cannot be read: {problem}.", hint="Give an .hdr or .exr image."
+                f"The HDRI {path} cannot be read: {problem}.", hint="Give an .hdr or .exr image."
             )
     if job.pixels.class_table is not None:
         ClassTable.read(job.pixels.class_table)
+    if job.lighting.groups:
+        check_groups(lights_of(job, "", 0))
     if poses is not None:
         views_from_file(poses, job.pixels.resolution, job.cameras.views)
 

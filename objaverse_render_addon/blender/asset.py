@@ -101,6 +101,8 @@ class Asset:
         pass_edits: Changes of its materials for the passes that are wanted now.
         frame: Animation frame at which it was normalised.
         placed: Whether it was moved after it was normalised.
+        stands: (4, 4) where it was placed as a whole; ``None`` where it was not.
+        whole: Whether none of its parts was moved or hidden.
     """
 
     id: str
@@ -117,6 +119,8 @@ class Asset:
     pass_edits: Edits = field(default_factory=Edits)
     frame: int = 0
     placed: bool = False
+    stands: Any = None
+    whole: bool = True
 
     @property
     def lights(self) -> list[Any]:
@@ -136,10 +140,12 @@ class Asset:
         if handle is None:
             raise ValueError(f"{self.id} stands where its file has it (normalize none)")
         method = Matrix.LocRotScale(
-            self.normalization.translation, None, (self.normalization.scale,) * 3
+            self.normalization.translation,
+            Matrix(self.normalization.rotation.tolist()).to_quaternion(),
+            (self.normalization.scale,) * 3,
         )
         handle.matrix_world = Matrix(matrix) @ method
-        self.placed = True
+        self.placed, self.stands = True, matrix
 
     def number_objects(self, first: int) -> int:
         """Give its objects their indices for the pass.

@@ -152,13 +152,13 @@ class Editor:
             self._stand(obj, matrix)
             for one in self._stage.assets.values():
                 if obj in one.contents["objects"]:
-                    one.placed = True
+                    one.whole = False
         elif asset.normalization.handle is not None:
             asset.place(edit.matrix)
         else:
             for root, home in self._rooted(asset):
                 self._stand(root, matrix @ home)
-            asset.placed = True
+            asset.placed, asset.stands = True, edit.matrix
 
     def _rooted(self, asset: Asset) -> list[tuple[Any, Any]]:
         if asset.id not in self._roots:
@@ -201,7 +201,8 @@ class Editor:
             raise InvalidEdit(f"The visibility of {edit.name} is animated.")
         shown.hide_render = not edit.visible
         for one in self._stage.assets.values():
-            one.placed |= asset is one or shown in one.contents["objects"]
+            if asset is None and shown in one.contents["objects"]:
+                one.whole = False
 
     def _add_asset(self, edit: AddAsset) -> dict[str, Any]:
         self._free(edit.name)

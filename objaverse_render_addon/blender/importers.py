@@ -82,7 +82,14 @@ def import_file(
             importer = _import(prepared, kind, keep_lights, keep_cameras)
         except RuntimeError as error:
             # Operators report their failure by raising RuntimeError("Error: ...").
-            raise _failure(path, str(error)) from error
+            said = str(error).replace(str(prepared), str(path))
+            raise _failure(path, said) from error
+        if kind == "blend" and bpy.data.version[:2] > bpy.app.version[:2]:
+            theirs = ".".join(map(str, bpy.data.version[:2]))
+            warnings.append(
+                f"newer-blend: saved by Blender {theirs}; what {bpy.app.version_string} does not "
+                "know of it is left out."
+            )
         warnings += mending.mend(prepared, kind, before)
     return Import(importer, warnings)
 

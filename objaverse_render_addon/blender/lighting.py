@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,8 +12,9 @@ import bpy
 from ..cameras import draw
 from ..errors import InvalidJob
 from ..job import RenderJob
+from ..lights import Light
 
-__all__ = ["add_image", "light_scene", "new_world", "rescale_lights"]
+__all__ = ["LightRig", "add_image", "light_scene", "new_world", "rescale_lights"]
 
 # Name, rotation in degrees, the energies that one is drawn from (objaverse-xl blender_script.py).
 XL_SUNS: Final = (
@@ -50,6 +51,9 @@ def light_scene(
         scene.world = new_world((XL_WORLD,) * 3, 1.0)
         record["suns"] = _add_suns(scene, job.seed, asset_id)
         record["world"] = XL_WORLD
+    elif rules.mode == "file" or (rules.hdri and Path(rules.hdri).is_dir()):
+        # Each view brings its own.
+        record["of_views"] = rules.lights or rules.hdri
     elif rules.mode == "hdri":
         assert rules.hdri
         scene.world = new_world((1.0, 1.0, 1.0), rules.strength)
@@ -60,6 +64,106 @@ def light_scene(
         # A uniform world needs no importance map, which takes time to build.
         scene.world.cycles.sampling_method = "NONE"
     return record
+
+
+class LightRig:
+    """The lights that views bring with them: switched on one by one, or all at once as groups.
+
+    Args:
+        layer: The view layer that renders, which gets a light group for each.
+    """
+
+    def __init__(self, scene: bpy.types.Scene, layer: Any) -> None:
+        self._scene, self._layer = scene, layer
+        self._dark = new_world((0.0, 0.0, 0.0), 0.0)
+        self._white = new_world((1.0, 1.0, 1.0), 1.0)
+        for world in (self._dark, self._white):
+            world.cycles.sampling_method = "NONE"
+        self._skies: dict[str, bpy.types.World] = {}
+        self._suns: list[Any] = []
+
+    def shine(self, lights: Sequence[Light], groups: Sequence[str] = ()) -> None:
+        """Let these lights shine, and no others.
+
+        Args:
+            groups: Light group of each, where they are told apart.
+        """
+        for name in groups:
+            if name not in self._layer.lightgroups:
+                self._layer.lightgroups.add(name=name)
+        named = groups or [""] * len(lights)
+        world = self._dark
+        suns = [(light, name) for light, name in zip(lights, named, strict=True)
+                if not light.is_world]  # fmt: skip
+        for light, name in zip(lights, named, strict=True):
+            if light.is_world:
+                world = self._world(light)
+                world.lightgroup = name
+        self._scene.world = world
+        while len(self._suns) < len(suns):
+            data = bpy.data.lights.new("Objaverse sun", "SUN")
+            sun = bpy.data.objects.new(data.name, data)
+            self._scene.collection.objects.link(sun)
+            self._suns.append(sun)
+        for number, sun in enumerate(self._suns):
+            sun.hide_render = number >= len(suns)
+            if number < len(suns):
+                light, sun.lightgroup = suns[number]
+                _set_sun(sun, light)
+
+    def _world(self, light: Light) -> bpy.types.World:
+        if light.kind == "white":
+            world = self._white
+        else:
+            assert light.hdri
+            world = self._skies.pop(light.hdri, None) or self._new_sky(light.hdri)
+            # The one used last is the last to go.
+            self._skies[light.hdri] = world
+            turn = next(node for node in world.node_tree.nodes if node.type == "MAPPING")
+            # What is looked up for a direction turns the other way.
+            turn.inputs["Rotation"].default_value[2] = -math.radians(light.rotation)
+        background = next(node for node in world.node_tree.nodes if node.type == "BACKGROUND")
+        background.inputs["Strength"].default_value = light.strength
+        tint = background.inputs["Color"]
+        if light.kind == "white":
+            tint.default_value = (*light.color, 1.0)
+        else:
+            gain = next(node for node in world.node_tree.nodes if node.type == "VECT_MATH")
+            gain.inputs[1].default_value = light.color
+        return world
+
+    def _new_sky(self, path: str) -> bpy.types.World:
+        while len(self._skies) >= _MOST_SKIES:
+            old = self._skies.pop(next(iter(self._skies)))
+            images = [node.image for node in old.node_tree.nodes if node.type == "TEX_ENVIRONMENT"]
+            bpy.data.worlds.remove(old)
+            for image in images:
+                bpy.data.images.remove(image)
+        world = new_world((1.0, 1.0, 1.0), 1.0)
+        add_image(world, Path(path))
+        nodes, links = world.node_tree.nodes, world.node_tree.links
+        image = next(node for node in nodes if node.type == "TEX_ENVIRONMENT")
+        background = next(node for node in nodes if node.type == "BACKGROUND")
+        turn, place = nodes.new("ShaderNodeMapping"), nodes.new("ShaderNodeTexCoord")
+        links.new(place.outputs["Generated"], turn.inputs["Vector"])
+        links.new(turn.outputs["Vector"], image.inputs["Vector"])
+        gain = nodes.new("ShaderNodeVectorMath")
+        gain.operation = "MULTIPLY"
+        links.new(image.outputs["Color"], gain.inputs[0])
+        links.new(gain.outputs["Vector"], background.inputs["Color"])
+        return world
+
+
+_MOST_SKIES: Final = 8
+"""Images for light that are kept in memory."""
+
+
+def _set_sun(sun: Any, light: Light) -> None:
+    sun.data.energy, sun.data.angle = light.strength, math.radians(light.angle)
+    sun.data.color = light.color
+    azimuth, elevation = math.radians(light.azimuth), math.radians(light.elevation)
+    # A sun shines along its -Z: upright over the pole, then tilted and turned.
+    sun.rotation_euler = (0.0, math.pi / 2 - elevation, azimuth)
 
 
 def new_world(color: tuple[float, ...], strength: float) -> bpy.types.World:

@@ -83,12 +83,17 @@ class Measurement:
             return max(boxes, self.longest_edge)
         return max(boxes, float(np.abs(self.points - other.points).max()))
 
-    def moved(self, scale: float, translation: Points) -> Measurement:
-        """The same of what is scaled about the origin and then moved; ``places`` stay."""
+    def moved(self, matrix: Points) -> Measurement:
+        """The same of what is moved, scaled and turned from axes to axes; ``places`` stay.
+
+        Args:
+            matrix: (4, 4).
+        """
+        points = self.points @ matrix[:3, :3].T + matrix[:3, 3]
+        ends = np.array([self.box_min, self.box_max]) @ matrix[:3, :3].T + matrix[:3, 3]
         return dataclasses.replace(
-            self, points=self.points * scale + translation,
-            box_min=self.box_min * scale + translation, box_max=self.box_max * scale + translation,
-        )  # fmt: skip
+            self, points=points, box_min=ends.min(axis=0), box_max=ends.max(axis=0)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from ..frame import Bounds
 from ..job import HALF_EXTENT
 from .measuring import Measurement, bounds_of, measure
 
-__all__ = ["Normalization", "normalize", "normalizing_transform"]
+__all__ = ["UPRIGHT", "Normalization", "normalize", "normalizing_transform", "turn_of"]
 
 Points = npt.NDArray[np.float64]
 
@@ -29,9 +29,10 @@ _NEAREST: Final = 8
 
 @dataclass(frozen=True)
 class Normalization:
-    """``normalised = scale * original + translation``, and what came of it.
+    """``normalised = scale * rotation @ original + translation``, and what came of it.
 
     Attributes:
+        rotation: (3, 3), axes to axes.
         bounds: Of the normalised asset.
         points: (N, 3) of the normalised asset, as :attr:`Measurement.points`.
         handle: The empty that moves it; none where it stands as it is.
@@ -47,6 +48,31 @@ class Normalization:
     warnings: list[str] = field(default_factory=list)
     handle: Any = None
     parts: Any = None
+    rotation: Points = field(default_factory=lambda: np.eye(3))
+
+    @property
+    def center(self) -> Points:
+        """(3,) of the box as it was, after the turn."""
+        return np.asarray(self.rotation @ self.before.center)
+
+
+UPRIGHT: Final = np.eye(3)
+"""The turn of an asset that stays as it was imported."""
+
+
+def turn_of(up: str, front: str) -> Points:
+    """(3, 3) rotation that brings an axis upwards, to +Z, and another to the front, to -Y.
+
+    Args:
+        up, front: ``X``, ``-Z`` …; not along each other.
+    """
+    upwards, ahead = (_axis(name) for name in (up, front))
+    rows = np.stack([np.cross(upwards, ahead), -ahead, upwards])
+    return np.asarray(rows)
+
+
+def _axis(name: str) -> Points:
+    return np.asarray(np.eye(3)["XYZ".index(name[-1])] * (-1.0 if name[0] == "-" else 1.0))
 
 
 def normalizing_transform(before: Measurement, method: str) -> tuple[float, Points, list[str]]:
@@ -91,6 +117,7 @@ def normalize(
     evaluate: Callable[[set[Any] | None], Measurement] = measure,
     *,
     may_instance: bool = False,
+    rotation: Points = UPRIGHT,
     whole: Measurement | None = None,
 ) -> Normalization:
     """Scale and centre an asset as a whole, and measure that every part of it went along.
@@ -103,6 +130,7 @@ def normalize(
         collection: What the empty is put into.
         only: Objects that are moved; all of the collection, and all that renders, otherwise.
         evaluate: Measures those of some objects, or all of the scene.
+        rotation: (3, 3) that turns it before, as of :func:`turn_of`.
         may_instance: Whether the objects may be taken out of the collection for an instance.
         whole: What is normalised, where that is more than the objects show now: all times.
 
@@ -113,22 +141,26 @@ def normalize(
     before = evaluate(only)
     whole = whole or before
     scale, translation, warnings = normalizing_transform(whole, method)
+    # What turns axes to axes turns a box to a box.
+    translation = rotation @ translation
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = scale * rotation, translation
     if before.unclear:
         warnings.append(
             f"unclear-displacement: {', '.join(before.unclear[:5])} displace a surface by what is "
             "computed; it may reach beyond its bounds."
         )
     handle, parts, after = None, None, before
-    if method != "none":
+    if method != "none" or not np.array_equal(rotation, UPRIGHT):
         objects = list(collection.objects) if only is None else list(only)
-        handle = _new_handle(collection, scale, translation)
+        handle = _new_handle(collection, matrix)
         undo = _adopt(handle, objects)
         after = evaluate(only)
-        if may_instance and _deviation(before, after, scale, translation) > _slack(before, scale):
+        if may_instance and _deviation(before, after, matrix) > _slack(before, scale):
             undo()
             parts = _instance(collection, handle)
             after = evaluate(None if only is None else {handle})
-        error = _deviation(before, after, scale, translation)
+        error = _deviation(before, after, matrix)
         if error > _slack(before, scale):
             raise NormalizationFailed(
                 f"After normalisation a part of the asset is {error:.3g} units off its place.",
@@ -136,10 +168,10 @@ def normalize(
                 "use --normalize none.",
             )
     if whole is not before:
-        after = whole.moved(scale, translation)
+        after = whole.moved(matrix)
     return Normalization(
         method, scale, tuple(translation.tolist()), whole, bounds_of(after), after.points,
-        warnings, handle, parts,
+        warnings, handle, parts, rotation,
     )  # fmt: skip
 
 
@@ -148,16 +180,16 @@ def _slack(before: Measurement, scale: float) -> float:
     return max(1e-3, 1e-6 * size * scale)
 
 
-def _deviation(
-    before: Measurement, after: Measurement, scale: float, translation: Points
-) -> float:
+def _deviation(before: Measurement, after: Measurement, matrix: Points) -> float:
     """How far anything, or the box of all, is from where it should be."""
     if len(before.places) != len(after.places):
         return math.inf
     was, now = (np.array([one.box_min, one.box_max]) for one in (before, after))
-    whole = float(np.abs(now - (was * scale + translation)).max())
-    wanted, found = before.corners * scale + translation, after.corners
+    moved = was @ matrix[:3, :3].T + matrix[:3, 3]
+    whole = float(np.abs(now - [moved.min(axis=0), moved.max(axis=0)]).max())
+    wanted, found = before.corners @ matrix[:3, :3].T + matrix[:3, 3], after.corners
     each = float(np.abs(found - wanted).max())
+    scale = float(np.cbrt(np.linalg.det(matrix[:3, :3])))
     # An instance of all lists its parts in another order than the parts themselves.
     return max(whole, each if each <= _slack(before, scale) else _unmatched(wanted, found))
 
@@ -175,11 +207,10 @@ def _unmatched(wanted: Points, found: Points) -> float:
     return worst
 
 
-def _new_handle(collection: Any, scale: float, translation: Points) -> Any:
+def _new_handle(collection: Any, matrix: Points) -> Any:
     handle = bpy.data.objects.new(NORMALIZER, None)
     collection.objects.link(handle)
-    handle.location = translation.tolist()
-    handle.scale = (scale, scale, scale)
+    handle.matrix_basis = Matrix(matrix.tolist())
     return handle
 
 

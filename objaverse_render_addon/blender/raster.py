@@ -12,6 +12,7 @@ and culling of back faces are left out. Before a scene's first frame it is held 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -89,6 +90,11 @@ class RasterLane:
                 hint=f"It has {', '.join(RASTER_PASSES)}; the lane exact has all.",
             )
         for shot in shots:
+            projection = shot.view.camera.projection
+            if projection != "perspective":
+                raise InvalidJob(
+                    f"The raster lane has no {projection} cameras.", hint="Take the lane exact."
+                )
             if canceled():
                 raise Interrupted("Cancelled.")
             frame = self.frame(shot)
@@ -288,7 +294,7 @@ def _scaled(camera: Camera, factor: float) -> Camera:
     matrix = camera.intrinsics.copy()
     matrix[0] *= width / camera.width
     matrix[1] *= height / camera.height
-    return Camera(width, height, matrix, camera.camera_to_world)
+    return dataclasses.replace(camera, width=width, height=height, intrinsics=matrix)
 
 
 def _new_scene() -> Any:

@@ -28,7 +28,7 @@ from ..assets.references.look import ABSENT, missing_parts
 from ..assets.text import clean
 from ..errors import RenderError, UnsafeData
 
-__all__ = ["Gate"]
+__all__ = ["Gate", "places_in_use"]
 
 _MOST_CACHE: Final = 4 << 30
 _DIGITS: Final = re.compile(r"\d+(?=\D*$)")
@@ -123,7 +123,8 @@ class Gate:
         for block in sorted(blocks, key=lambda item: (item.id_type, item.name_full)):
             if block.id_type == "IMAGE":
                 self._image(block)
-            elif block.id_type == "FONT":
+                continue  # It may be another one by now.
+            if block.id_type == "FONT":
                 self._font(block)
             elif block.id_type in ("SOUND", "MOVIECLIP", "VOLUME", "CACHEFILE"):
                 if not getattr(block, "packed_file", None):
@@ -141,6 +142,8 @@ class Gate:
             return
         if not image.filepath:
             return
+        if image.is_multiview or image.use_multiview:
+            image = self._one_eyed(image)
         names = [image.filepath]
         if image.source in ("SEQUENCE", "TILED"):
             names += self._siblings(image)
@@ -155,6 +158,21 @@ class Gate:
                 image.pack()
             else:
                 image.filepath = moved
+
+    @staticmethod
+    def _one_eyed(image: Any) -> Any:
+        """The image without its views, each of which has a file of its own that nobody may ask
+        for; what is rendered has one eye.
+        """
+        plain = bpy.data.images.new(image.name, 1, 1)
+        plain.source, plain.alpha_mode = image.source, image.alpha_mode
+        plain.colorspace_settings.name = image.colorspace_settings.name
+        plain.filepath = image.filepath
+        if image.library is not None:
+            plain.filepath = bpy.path.abspath(image.filepath, library=image.library)
+        image.user_remap(plain)
+        bpy.data.images.remove(image)
+        return plain
 
     def _siblings(self, image: Any) -> list[str]:
         """The files of a sequence or of tiles."""
@@ -207,7 +225,12 @@ class Gate:
             canvas = getattr(modifier, "canvas_settings", None)
             for surface in getattr(canvas, "canvas_surfaces", ()):
                 surface.image_output_path = str(self._folder())
-                self._point_cache(surface.point_cache, obj)
+                cache = surface.point_cache
+                self._point_cache(cache, obj)
+                if not cache.is_baked and not cache.use_external:
+                    # It is written to disk whatever it says, unless it is somebody else's.
+                    cache.use_disk_cache = cache.use_external = True
+                    cache.filepath = str(self._folder())
         for system in obj.particle_systems:
             self._point_cache(system.point_cache, obj)
 
@@ -243,12 +266,8 @@ class Gate:
                 continue
             for name in _path_names(node):
                 self._property(node, name, owner)
-            reads = node.bl_idname.startswith("GeometryNodeImport")
-            for socket in node.inputs:
-                if (reads and socket.bl_idname.startswith("NodeSocketString")) or (
-                    socket.bl_idname == "NodeSocketStringFilePath" and node.type != "GROUP"
-                ):
-                    self._socket(tree, node, socket, owner)
+            for socket in _path_sockets(node):
+                self._socket(tree, node, socket, owner)
 
     def _socket(self, tree: Any, node: Any, socket: Any, owner: Any) -> None:
         if socket.is_linked:
@@ -346,6 +365,49 @@ def _path_names(owner: Any) -> list[str]:
 
 
 _known_names: dict[str, list[str]] = {}
+
+
+def _path_sockets(node: Any) -> list[Any]:
+    """Inputs of a node that are paths of what it reads."""
+    reads = node.bl_idname.startswith("GeometryNodeImport")
+    return [
+        socket for socket in node.inputs
+        if (reads and socket.bl_idname.startswith("NodeSocketString"))
+        or (socket.bl_idname == "NodeSocketStringFilePath" and node.type != "GROUP")
+    ]  # fmt: skip
+
+
+def places_in_use() -> list[str]:
+    """Folders of the files that the open scene refers to: what its owner lets a copy of it read.
+
+    Of a file that lies in somebody's home, or above that, it is the file alone.
+    """
+    names = set(bpy.utils.blend_paths(absolute=True))
+    names |= {bpy.path.abspath(name, library=library) for name, library in _further_paths()}
+    found = {Path(os.path.normpath(name)) for name in names}
+    home = Path.home()
+    places = set()
+    for path in found:
+        folder = path if path.is_dir() else path.parent
+        places.add(path if home.is_relative_to(folder) or folder == folder.parent else folder)
+    return sorted(str(place) for place in places if place.is_absolute() and place.exists())
+
+
+def _further_paths() -> Iterator[tuple[str, Any]]:
+    """Paths of modifiers and nodes, which Blender does not list, and the library they are from."""
+    for block in bpy.data.user_map():
+        owners: list[tuple[Any, str]] = []
+        if block.id_type == "OBJECT":
+            for modifier in block.modifiers:
+                for one in (modifier, *getattr(modifier, "bakes", ())):
+                    owners += [(one, name) for name in _path_names(one)]
+        tree = block if block.id_type == "NODETREE" else getattr(block, "node_tree", None)
+        for node in tree.nodes if tree is not None else ():
+            owners += [(node, name) for name in _path_names(node)]
+            owners += [(socket, "default_value") for socket in _path_sockets(node)]
+        for owner, name in owners:
+            if value := getattr(owner, name):
+                yield value, block.library
 
 
 def _nothing(value: str) -> str:

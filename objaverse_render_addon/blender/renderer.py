@@ -19,10 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cameras import Camera, View, draw
-from ..checks import check_color, check_geometry
+from ..checks import check_color, check_geometry, check_groups
 from ..dataset.images import cycles_seconds, encode_srgb8, half_floats, read_exr
 from ..errors import DiskFull, RenderError, RenderFailed
 from ..frame import Bounds, Check, Frame, FrameKey, RawChannels, Shot, assemble, unwritten
+from ..lights import Light, lights_of
 from ..motion import Elsewhen, Moment, visibility
 from ..passspec import PICTURES, Layer, layers_for
 from ..witness import HeldSurface, Witness
@@ -107,14 +108,15 @@ class Renderer:
         scratch: Folder for temporary images, best in memory; emptied as they are read.
         witness: Of the one file on the stage.
         held: The triangles that are written of it.
+        held_at: Animation frame that they are of.
     """
 
     def __init__(
         self, stage: Stage, key: str, scratch: Path, witness: Witness | None = None,
-        held: HeldSurface | None = None,
+        held: HeldSurface | None = None, held_at: int = 0,
     ) -> None:
         self.stage, self.key, self.scratch, self.witness = stage, key, scratch, witness
-        self._held = held
+        self._held, self._held_at = held, held_at
         self.job = stage.job
         self._before: Frame | None = None
         self._tracks = stage.tracks(key)
@@ -151,8 +153,8 @@ class Renderer:
     def geometry(self, shots: Iterable[Shot]) -> Iterator[tuple[Frame, _Rendered]]:
         """Render the geometry of shots, one after the other.
 
-        What is before and after shots is rendered too where it has to be known what hides what, each
-        once: in the order of time, which takes longer to change than the view.
+        What is before and after shots is rendered too where it has to be known what hides what,
+        each once: in the order of time, which takes longer to change than the view.
 
         Yields:
             A frame without arrays, and what :meth:`read_geometry` reads them from.
@@ -288,14 +290,17 @@ class Renderer:
         checks = check_geometry(frame, frame.bounds, witnesses)
         if self.witness is not None and checks[0].status != "failed":
             checks += self.witness.checks(frame, frame.bounds)
-        if self._held is not None and checks[0].status != "failed":
+        if self._held is not None and frame.time == self._held_at and checks[0].status != "failed":
             checks += self._held.checks(frame, frame.bounds, "mesh")
         return checks
 
-    def color(self, frame: Frame) -> Raw | None:
-        """Render a frame's colour; what :meth:`read_color` reads, if it is wanted."""
+    def color(self, frame: Frame) -> list[Raw]:
+        """Render a frame's colour; what :meth:`read_color` reads, if it is wanted.
+
+        One for each light, or one with all their light groups.
+        """
         if PICTURES.isdisjoint(self.job.pixels.passes):
-            return None
+            return []
         since = time.perf_counter()
         stage = self.stage
         if frame.time != stage.frame:
@@ -309,39 +314,66 @@ class Renderer:
         seed = draw(self.job.seed, self.key, frame.key.stream("noise"), frame.view.index, 1)
         frame.noise_seed = int(seed[0] * 2**31)
         compat.set_checked(stage.scene.cycles, seed=frame.noise_seed)
-        raw: Raw
-        if capture.usable(stage.scene):
-            raw = self._take([capture.COMBINED])
-        else:
-            raw = self.scratch / f"color-{frame.key.stem}.exr"
-            stage.scene.render.filepath = str(raw)
-            self._render(raw)
+        taken = [self._color(frame, place, those) for place, those in self._lights(frame)]
         stage.watch.add("color", since)
-        return raw
+        return taken
+
+    def _lights(self, frame: Frame) -> list[tuple[int, list[Light]]]:
+        """What shines in each render of a view; nothing where the stage's own light does."""
+        if self.stage.rig is None:
+            return [(0, [])]
+        lights = lights_of(self.job, self.key, frame.view.index)
+        frame.lights = [light.record(frame.camera) for light in lights]
+        frame.grouped = self.job.lighting.groups
+        if frame.grouped:
+            return [(0, lights)]
+        return [(place, [light]) for place, light in enumerate(lights)]
+
+    def _color(self, frame: Frame, place: int, lights: list[Light]) -> Raw:
+        scene = self.stage.scene
+        if self.stage.rig is not None:
+            groups = [f"light{number}" for number in range(len(lights))] if frame.grouped else []
+            self.stage.rig.shine(lights, groups)
+        # Blender gives the parts of a render in a file only.
+        if capture.usable(scene) and not frame.grouped:
+            return self._take([capture.COMBINED])
+        path = self.scratch / f"color-{frame.key.stem}-{place}.exr"
+        scene.render.filepath = str(path)
+        self._render(path)
+        return path
 
     def read_color(
-        self, frame: Frame, raw: Raw | None, checked: list[Check] | Future[list[Check]]
+        self, frame: Frame, taken: list[Raw], checked: list[Check] | Future[list[Check]]
     ) -> None:
         """Fill a frame's colour and its checks; from any thread.
 
         Args:
             checked: What its geometry's checks found, or will have found.
         """
-        if raw is not None:
-            channels = self._read(raw, timed=True)
-            linear = np.stack([channels[name] for name in "RGBA"], axis=-1)
-            wanted = self.job.pixels.passes
-            if "rgb" in wanted:
-                frame.passes["rgb"] = encode_srgb8(linear)
-            if "rgb_linear" in wanted:
-                frame.passes["rgb_linear"] = half_floats(linear)
+        read = [self._read(raw, timed=True) for raw in taken]
+        summed: list[Check] = []
+        if frame.grouped and read:
+            together, parts = light_groups(read[0], len(frame.lights))
+            frame.passes |= self._pictures(together)
+            frame.relit = [self._pictures(part) for part in parts]
+            summed = [check_groups(together, parts)]
+        else:
+            found = [self._pictures(channels_as_picture(channels)) for channels in read]
+            frame.passes |= found[0] if found else {}
+            frame.relit = found if frame.lights else []
         frame.checks = checked if isinstance(checked, list) else checked.result()
         if frame.checks[0].status != "failed":
             # What was at another time may look the same, or not.
             known = self._before is not None and self._before.key.time == frame.key.time
             before = [self._before] if known and self._before is not None else []
-            frame.checks = frame.checks + check_color(frame, before)
+            frame.checks = frame.checks + check_color(frame, before) + summed
         self._before = frame
+
+    def _pictures(self, linear: npt.NDArray[np.float32]) -> dict[str, Any]:
+        """The wanted pictures of light (H, W, 4), premultiplied."""
+        made = {"rgb": encode_srgb8, "rgb_linear": half_floats}
+        wanted = self.job.pixels.passes
+        return {name: encode(linear) for name, encode in made.items() if name in wanted}
 
     def _read(self, raw: Raw, *, timed: bool = False) -> dict[str, Any]:
         """The channels; a temporary image is gone then: the next asset uses the name again."""
@@ -418,3 +450,29 @@ class Renderer:
             border_max_y=1 - top / height,
             use_border=True,
         )
+
+
+def channels_as_picture(channels: dict[str, Any], layer: str = "") -> npt.NDArray[np.float32]:
+    """(H, W, 4) of the channels R, G, B and A, or of those of a layer in a file of many."""
+    ends = [f"{layer}.{letter}" if layer else letter for letter in "RGBA"]
+    names = [next(name for name in channels if name.endswith(end)) for end in ends]
+    return np.stack([channels[name] for name in names], axis=-1)
+
+
+def light_groups(
+    channels: dict[str, Any], count: int
+) -> tuple[npt.NDArray[np.float32], list[npt.NDArray[np.float32]]]:
+    """The picture of a render, and the part of each light group in it; (H, W, 4) premultiplied.
+
+    What the object itself shines with is in no group.
+    """
+    together = channels_as_picture(channels, ".Combined")
+    parts = []
+    for number in range(count):
+        names = [
+            next(name for name in channels if name.endswith(f".Combined_light{number}.{letter}"))
+            for letter in "RGB"
+        ]
+        planes = [channels[name] for name in names]
+        parts.append(np.stack([*planes, together[..., 3]], axis=-1))
+    return together, parts

@@ -6,11 +6,13 @@ left out: what is blurred has no truth.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..cameras import Camera, View
 from ..errors import CameraFileError
@@ -131,13 +133,28 @@ class SceneCameras:
             found.append(_Seen(camera, (float(data.clip_start), float(data.clip_end))))
         self._seen[frame] = found
 
-    def views(self, frame: int, scale: float, translation: Sequence[float]) -> list[View]:
-        """The views at a frame, in normalised units."""
+    def views(
+        self, frame: int, scale: float, translation: Sequence[float],
+        turn: npt.NDArray[np.float64] | None = None,
+    ) -> list[View]:
+        """The views at a frame, in normalised units.
+
+        Args:
+            scale, translation, turn: Of the normalisation; the turn is (3, 3).
+        """
+        turn = np.eye(3) if turn is None else turn
         views = []
         for index, seen in enumerate(self._seen[frame]):
             pose = seen.camera.camera_to_world.copy()
+            pose[:3] = turn @ pose[:3]
             pose[:3, 3] = scale * pose[:3, 3] + translation
-            camera = Camera(*self._size, seen.camera.intrinsics, pose)
+            intrinsics = seen.camera.intrinsics.copy()
+            if seen.camera.lens.parallel:
+                # In pixels per unit.
+                intrinsics[[0, 1], [0, 1]] /= scale
+            camera = dataclasses.replace(
+                seen.camera, intrinsics=intrinsics, camera_to_world=pose
+            )
             near, far = (scale * distance for distance in seen.clip)
             views.append(View(index, camera, clip=(near, far)))
         return views

@@ -26,6 +26,8 @@ from .raster import RasterLane
 from .realizing import realized
 from .refining import Refining
 from .renderer import Renderer
+from .rig import FILE as RIG
+from .rig import rig_of
 from .stage import BOUNCES, Stage
 
 __all__ = ["Session"]
@@ -75,7 +77,8 @@ class Session:
         if self.asset is not None and path is not None and self.job.asset.witness != "off":
             moved = self.asset.normalization
             self.witness = Witness(
-                path, self.asset.kind, moved.scale, moved.translation, self.job.seed
+                path, self.asset.kind, moved.scale, moved.translation, self.job.seed,
+                moved.rotation,
             )
         self.shape: ShapeFiles | None = None
         self._held: HeldSurface | None = None
@@ -101,7 +104,9 @@ class Session:
                 finally:
                     path.unlink(missing_ok=True)
             self._held = held(found.mesh, self.job.seed)
-            self.shape = ShapeFiles(self.asset_id, found.mesh, glb, self.job, bounds)
+            self.shape = ShapeFiles(
+                self.asset_id, found.mesh, glb, self.job, bounds, self.stage.frame
+            )
         if found.mesh.unmeshed:
             self.stage.warnings.append(
                 f"not-in-mesh: {', '.join(found.mesh.unmeshed)} of the asset renders and is in no "
@@ -117,7 +122,7 @@ class Session:
             normalization = self.asset.normalization
             points = normalization.points
             if self.job.asset.normalize == "none":
-                center = normalization.before.center.tolist()
+                center = normalization.center.tolist()
                 rig = Rig((center[0], center[1], center[2]), normalization.before.longest_edge / 2)
         self._moving = self._views_over_time()
         self.views: list[View]
@@ -127,7 +132,8 @@ class Session:
             frames = max(1, len(self.stage.timeline.frames))
             self.views = sample_views(self.job, self.asset_id, points, rig, frames)
         self.renderer = Renderer(
-            self.stage, self.asset_id, self.scratch, self.witness, self._held
+            self.stage, self.asset_id, self.scratch, self.witness, self._held,
+            self.shape.frame if self.shape is not None else 0,
         )
 
     def _views_over_time(self) -> dict[int, list[View]]:
@@ -136,7 +142,8 @@ class Session:
         times = stage.timeline.frames or (stage.frame,)
         if stage.cameras is not None and self.asset is not None:
             moved = self.asset.normalization
-            return {at: stage.cameras.views(at, moved.scale, moved.translation) for at in times}
+            to_normal = moved.scale, moved.translation, moved.rotation
+            return {at: stage.cameras.views(at, *to_normal) for at in times}
         if rules.pattern == "file" and rules.file:
             return keyed_views(rules.file, self.job.pixels.resolution, times, rules.views)
         return {}
@@ -145,14 +152,15 @@ class Session:
         """One of the views, where it is at a frame."""
         return self._moving[time][index] if self._moving else self.views[index]
 
-    def changed(self, *, geometry: bool) -> None:
+    def changed(self, *, geometry: bool, unknown: bool = False) -> None:
         """What is on the stage was changed.
 
         Args:
             geometry: Whether anything may be elsewhere now, or of another shape.
+            unknown: Whether nobody here knows what.
         """
         if geometry:
-            self.stage.edited()
+            self.stage.edited(unknown=unknown)
             self.geometry += 1
             # The file has it otherwise.
             self.witness = self.renderer.witness = None
@@ -263,6 +271,7 @@ class Session:
             moved = {
                 "method": normalization.method,
                 "scale": normalization.scale,
+                "rotation": normalization.rotation.tolist(),
                 "translation": list(normalization.translation),
             }
         return {
@@ -283,6 +292,17 @@ class Session:
             "warnings": self.warnings,
             "seconds": dict(self.stage.watch.seconds),
         }
+
+    def files(self) -> dict[str, bytes]:
+        """Names and contents of what lies beside the pictures."""
+        if self.asset is None or not self.job.files.rig:
+            return {}
+        frames = self.stage.timeline.frames or [self.stage.frame]
+        data = rig_of(self.stage, self.asset, frames)
+        if data is None:
+            return {}
+        self.asset.record["rig"] = RIG
+        return {RIG: data}
 
     def _witness_record(self) -> dict[str, Any]:
         if self.witness is None:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ..assets.formats import inspect_file
 from ..cameras import Camera, View, draw
+from ..cameras.bounding import bounding_sphere, outermost
 from ..errors import NoGeometry, StillAnimation
 from ..frame import Bounds
 from ..job import AssetRules, RenderJob
@@ -33,7 +34,7 @@ from .devices import Device, gpu_beside, select_device
 from .edits import Edits
 from .evaluated import Onlooker
 from .measuring import Measurement, bounds_of, measure, together
-from .normalization import normalize
+from .normalization import normalize, turn_of
 from .numbering import Numbering
 from .reach import Gate
 from .scene_cameras import SceneCameras
@@ -118,6 +119,7 @@ class Stage:
         motion: The farthest that a vertex of it moves within the wanted frames, as a share of the
             longest edge of the box of them all.
         source_world: Of the file that was the first on it.
+        rig: Of several lights for one view; none where one light is all views'.
         constants: (N, channels) all values of a material pass, where they are few.
         numbering: What ids stand for.
     """
@@ -148,6 +150,7 @@ class Stage:
         self._onlooker: Any = None
         self._clocks: dict[str, Any] = {}
         self._still: dict[str, int] = {}
+        self.rig: lighting.LightRig | None = None
         self._together: dict[int, tuple[Bounds, npt.NDArray[np.float64]]] = {}
         self.numbering = Numbering(job.pixels)
         self._things: dict[int, Things] = {}
@@ -329,7 +332,7 @@ class Stage:
         normalization = normalize(
             collection, rules.normalize, None if alone else {*rendered},
             self._measure if whole is None else self._measure_some,
-            may_instance=True, whole=whole,
+            may_instance=True, whole=whole, rotation=turn_of(*rules.axes),
         )  # fmt: skip
         asset = Asset(
             asset_id, kind, collection, contents, rendered, normalization, colored, edits=edits,
@@ -393,10 +396,14 @@ class Stage:
         self._things.clear()
         self.version += 1
 
-    def edited(self) -> None:
-        """What is on it was moved, hidden or changed: it is measured again."""
-        for asset in self.assets.values():
-            asset.placed = True
+    def edited(self, *, unknown: bool = False) -> None:
+        """What is on it was moved, hidden or changed.
+
+        Args:
+            unknown: Whether somebody else did it, so that no asset is known to be whole.
+        """
+        for asset in self.assets.values() if unknown else ():
+            asset.whole = False
         self._changed()
 
     @property
@@ -419,27 +426,49 @@ class Stage:
         return known
 
     def _found_extent(self) -> tuple[Bounds, npt.NDArray[np.float64]]:
-        if len(self.assets) == 1:
-            (asset,) = self.assets.values()
-            normal = asset.normalization
-            if not asset.placed and not self.timeline.frames and asset.frame == self.frame:
-                return normal.bounds, normal.points
-            if self.timeline.frames and not asset.placed:
-                try:
-                    now = self._measure()
-                except NoGeometry:
-                    # Nothing is there at this frame; the cameras stand where they do at others.
-                    return normal.bounds, normal.points
-                return bounds_of(now), now.points
-        try:
-            now = self._measure()
-        except NoGeometry:
-            return _NOTHING
-        return bounds_of(now), now.points
+        if not self.timeline.frames:
+            return self._known() or self._measured()
+        alone = next(iter(self.assets.values())) if len(self.assets) == 1 else None
+        if alone is not None and not alone.placed and alone.whole:
+            try:
+                now = self._measure()
+            except NoGeometry:
+                # Nothing is there at this frame; the cameras stand where they do at others.
+                return alone.normalization.bounds, alone.normalization.points
+            return bounds_of(now), now.points
+        return self._measured()
 
     def see(self, task: Callable[[Any], Any]) -> Any:
         """What a task makes of the evaluated scene; see :data:`.evaluated.Look`."""
         return self._look(task)
+
+    def _known(self) -> tuple[Bounds, npt.NDArray[np.float64]] | None:
+        """From what each asset was measured as, where it was only moved since: that is fast."""
+        shown = [one for one in self.assets.values() if not one.collection.hide_render]
+        if not all(asset.whole and asset.frame == self.frame for asset in shown):
+            return None
+        if not shown:
+            return _NOTHING
+        normal = shown[0].normalization
+        if len(shown) == 1 and not shown[0].placed:
+            return normal.bounds, normal.points
+        clouds = []
+        for asset in shown:
+            stands = np.eye(4) if asset.stands is None else np.array(asset.stands)
+            clouds.append(asset.normalization.points @ stands[:3, :3].T + stands[:3, 3])
+        exact = all(asset.normalization.bounds.exact for asset in shown)
+        return _around(np.concatenate(clouds), exact=exact)
+
+    def _measured(self) -> tuple[Bounds, npt.NDArray[np.float64]]:
+        if not all(asset.whole for asset in self.assets.values()):
+            # Parts of assets were moved, maybe for every frame: the boxes of the parts will do.
+            corners = self._look(_corners_of)
+            return _around(corners, exact=False) if len(corners) else _NOTHING
+        try:
+            together = self._measure()
+        except NoGeometry:
+            return _NOTHING
+        return bounds_of(together), together.points
 
     def _look(self, task: Callable[[Any], Any]) -> Any:
         return self._onlooker.look(self.moment, task)
@@ -516,6 +545,8 @@ class Stage:
             key: What random draws go by; an asset's id.
         """
         record = lighting.light_scene(self.scene, self.job, key, self.source_world)
+        if "of_views" in record:
+            self.rig = lighting.LightRig(self.scene, self.layer)
         self.record["lighting"] = record
         if self.job.lighting.mode == "keep" and not record["lights"] and not self.source_world:
             self.warnings.append("no-light: the file has no lights and no world to keep.")
@@ -559,6 +590,12 @@ class Stage:
             if 0 < len(values) <= _FEW
         }
         self.denoised = job.engine.denoise and job.engine.engine == "cycles"
+        if job.lighting.groups and self.denoised:
+            self.denoised = False
+            kept.append(
+                "not-denoised: parts of one render add up as they were traced only; more samples "
+                "make light groups clean."
+            )
         if self.denoised and not compat.has_denoiser(self.scene.cycles):
             self.denoised = False
             kept.append("not-denoised: this Blender was built without OpenImageDenoise.")
@@ -606,7 +643,9 @@ class Stage:
             with self._clocks_at(frame):
                 self._things[frame] = self._onlooker.look(
                     self.timeline.moment(frame),
-                    lambda graph: things(graph, ids, shapes=shapes, still=still),
+                    lambda graph: things(
+                        graph, ids, shapes=shapes, still=still, see_through=self.alpha.see_through
+                    ),
                     elsewhen=frame != self.frame,
                 )
         return self._things[frame]
@@ -711,7 +750,9 @@ class Stage:
             compat.set_checked(scene.render, filter_size=FILTER_WIDTH)
             self.filter_width = round(float(scene.render.filter_size), 6)
             compat.set_checked(scene.eevee, taa_render_samples=engine.samples)
-        compat.set_image_format(scene.render.image_settings, multilayer=False)
+        compat.set_image_format(
+            scene.render.image_settings, multilayer=self.job.lighting.groups
+        )
         if self.job.time.motion_blur:
             compat.set_checked(
                 scene.render, use_motion_blur=True, motion_blur_position="CENTER",
@@ -784,3 +825,26 @@ class Stage:
                 denoising_prefilter="FAST",
                 denoising_quality="FAST",
             )
+
+
+def _around(
+    points: npt.NDArray[np.float64], *, exact: bool
+) -> tuple[Bounds, npt.NDArray[np.float64]]:
+    """Bounds of points that are a hull to within 0.2 % of its radius."""
+    few = points if len(points) <= 1000 else outermost(points)
+    center, radius = bounding_sphere(few)
+    low, high = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    return Bounds(tuple(low), tuple(high), tuple(center.tolist()), 1.002 * radius, exact), points
+
+
+def _corners_of(graph: Any) -> npt.NDArray[np.float64]:
+    """(N, 3) corners of the boxes of all that renders, world coordinates."""
+    corners = []
+    for instance in graph.object_instances:
+        obj = instance.object
+        if (instance.show_self or instance.show_particles) and obj.visible_camera:
+            if obj.type in ("EMPTY", "LIGHT", "CAMERA", "ARMATURE"):
+                continue
+            stands = np.array(instance.matrix_world)
+            corners.append(np.array(obj.bound_box) @ stands[:3, :3].T + stands[:3, 3])
+    return np.concatenate(corners) if corners else np.empty((0, 3))

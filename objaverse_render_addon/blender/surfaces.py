@@ -50,6 +50,7 @@ class Surfaces:
         unclear_opacity: Names of those whose opacity could not be read.
         out_of_range: Names of those that have constants outside of 0..1.
         of_the_view: Names of those that are there from one side and not from another.
+        see_through: Names of those that are not there everywhere, or not from everywhere.
         converted: Names of those whose specular-glossiness was converted.
         bumped: Names of those whose displacement turns the geometric normals too.
         constants: Pass to all values (r, g, b) that its materials write, where all are constant.
@@ -66,6 +67,7 @@ class Surfaces:
         self.unclear_opacity: list[str] = []
         self.out_of_range: list[str] = []
         self.of_the_view: list[str] = []
+        self.see_through: list[str] = []
         self.converted: list[str] = []
         self.bumped: list[str] = []
         self.constants: dict[str, set[tuple[float, ...]]] = {name: set() for name in self._passes}
@@ -90,6 +92,7 @@ class Surfaces:
             solid = self._solid(edits, tree, opacity)
             if solid != 1.0 or opacity != 1.0:
                 self._clips.append(_Clip(tree, surface, solid))
+                self._note(self.see_through, material, True)
             self._note(self.of_the_view, material, values.of_the_view)
             self._note(self.unclear_opacity, material, values.unclear)
             if surface is None or surface.is_linked or not _has_volume(tree):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -35,7 +36,12 @@ Still = dict[tuple[int, int], ThingsMesh | None]
 
 
 def things(
-    graph: Any, ids: dict[Key, int], *, shapes: bool, still: Still | None = None
+    graph: Any,
+    ids: dict[Key, int],
+    *,
+    shapes: bool,
+    still: Still | None = None,
+    see_through: Collection[str] = (),
 ) -> Things:
     """What renders.
 
@@ -43,6 +49,7 @@ def things(
         graph: As :func:`keys`.
         ids: Of every key.
         shapes: Whether meshes whose shape can change are wanted.
+        see_through: Materials that are not there everywhere, or not from everywhere.
         still: Where the others are wanted too, those that are known; takes in the rest.
     """
     found: dict[str, list[Any]] = {
@@ -63,6 +70,15 @@ def things(
             whose = (obj.original.as_pointer(), obj.data.as_pointer())
             if whose not in known:
                 mesh = _mesh(obj, still)
+                if mesh is not None and see_through:
+                    solid = all(
+                        slot.material is None or slot.material.original.name not in see_through
+                        for slot in obj.material_slots
+                    )
+                    if not solid and mesh.solid:
+                        mesh = dataclasses.replace(mesh, solid=False)
+                        if still is not None and still.get(_original(obj)) is not None:
+                            still[_original(obj)] = mesh
                 known[whose] = -1 if mesh is None else len(meshes)
                 meshes += [mesh] if mesh is not None else []
             shape = known[whose]
@@ -111,10 +127,14 @@ def _mesh(obj: Any, still: Still | None) -> ThingsMesh | None:
         return _made(obj)
     if still is None:
         return None
-    key = (obj.original.as_pointer(), obj.original.data.as_pointer())
+    key = _original(obj)
     if key not in still:
         still[key] = _made(obj)
     return still[key]
+
+
+def _original(obj: Any) -> tuple[int, int]:
+    return obj.original.as_pointer(), obj.original.data.as_pointer()
 
 
 def _made(obj: Any) -> ThingsMesh | None:
@@ -174,6 +194,6 @@ def _arrays(mesh: Any, *, numbered: bool) -> ThingsMesh | None:
     totals = np.empty(len(mesh.polygons), np.int32)
     mesh.polygons.foreach_get("loop_total", totals)
     first = np.concatenate([[0], np.cumsum(totals - 2)]).astype(np.int32)
-    points, triangles = points.reshape(-1, 3), triangles.reshape(-1, 3)
-    tree = _Tree(points, triangles)
-    return ThingsMesh(points, triangles, corners, first, tree.find, tree.blocks, numbered)
+    vertices, three = points.reshape(-1, 3), triangles.reshape(-1, 3)
+    tree = _Tree(vertices, three)
+    return ThingsMesh(vertices, three, corners, first, tree.find, tree.blocks, numbered)

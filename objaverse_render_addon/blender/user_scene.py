@@ -226,6 +226,7 @@ def place_camera(obj: Any, camera: Camera, to_world: npt.NDArray[np.float64]) ->
         setattr(data, name, value * scale if name == "ortho_scale" else value)
     pose = camera.camera_to_world.copy()
     pose[:3, 3] = to_world[:3, :3] @ pose[:3, 3] + to_world[:3, 3]
+    pose[:3, :3] = to_world[:3, :3] / scale @ pose[:3, :3]
     distance = float(np.linalg.norm(camera.camera_to_world[:3, 3]))
     data.clip_start = max(1e-6, 1e-3 * scale)
     data.clip_end = (distance + 4.0) * 4.0 * scale
@@ -259,7 +260,8 @@ def camera_of_object(
         intrinsics[[0, 1], [0, 1]] *= float(np.cbrt(np.linalg.det(to_world[:3, :3])))
     place, turn, _ = obj.evaluated_get(depsgraph).matrix_world.decompose()
     pose = np.eye(4)
-    pose[:3, :3] = np.array(turn.to_matrix())
+    inverse = np.linalg.inv(to_world)[:3, :3]
+    pose[:3, :3] = inverse / np.cbrt(np.linalg.det(inverse)) @ np.array(turn.to_matrix())
     pose[:3, 3] = np.linalg.solve(to_world, [*place, 1.0])[:3]
     return Camera(width, height, intrinsics, pose, projection)
 

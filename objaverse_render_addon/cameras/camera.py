@@ -94,10 +94,11 @@ class Camera:
         return np.stack([u, v]).T, depth
 
     def _centers(self, at: SomePixels | None) -> tuple[Floats, Floats]:
-        """u and v of all pixels' centres, as a column and a row; (N,) each of some."""
+        """U and v of all pixels' centres, as a column and a row; (N,) each of some."""
         if at is not None:
-            return np.asarray(at[1] + 0.5), np.asarray(at[0] + 0.5)
-        return np.arange(self.width)[None, :] + 0.5, np.arange(self.height)[:, None] + 0.5
+            return at[1] + np.float64(0.5), at[0] + np.float64(0.5)
+        column, row = (np.arange(count, dtype=np.float64) for count in (self.width, self.height))
+        return column[None, :] + 0.5, row[:, None] + 0.5
 
     def rays(self, at: SomePixels | None = None) -> Floats:
         """Directions through the pixel centres in camera axes, scaled to depth 1.

@@ -1,11 +1,11 @@
 """Poses that others wrote: ``transforms.json``, NeRF-synthetic, COLMAP.
 
-What Blender's cameras cannot do (lens distortion, fisheyes, skew) is refused by name, never left
-out.
+What Blender's cameras cannot do (lens distortion, skew) is refused by name, never left out.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -27,7 +27,7 @@ from .camera import Camera, Floats, View
 __all__ = ["keyed_views", "transforms_json", "views_from_file"]
 
 _DISTORTION: Final = re.compile(r"[kps]\d|omega|distortion_params")
-# Of models with perspective projection; all but the first four are zero for a pinhole.
+# Of models that COLMAP has; all but the first four are zero without distortion.
 _PARAMETERS: Final = {
     "SIMPLE_PINHOLE": "f cx cy",
     "PINHOLE": "fx fy cx cy",
@@ -35,7 +35,12 @@ _PARAMETERS: Final = {
     "RADIAL": "f cx cy k1 k2",
     "OPENCV": "fx fy cx cy k1 k2 p1 p2",
     "FULL_OPENCV": "fx fy cx cy k1 k2 p1 p2 k3 k4 k5 k6",
+    "OPENCV_FISHEYE": "fx fy cx cy k1 k2 k3 k4",
 }
+# Of models without perspective; without distortion OpenCV's fisheye is the equidistant one.
+_PROJECTIONS: Final = {
+    "OPENCV_FISHEYE": "fisheye", "EQUIRECTANGULAR": "panorama", "ORTHOPHOTO": "orthographic",
+}  # fmt: skip
 # COLMAP's numbers of its models in binary files, and how many parameters each has: those of
 # src/colmap/sensor/models.h. All have to be known to find the next camera.
 _MODELS: Final = {
@@ -165,7 +170,12 @@ def _between(keys: dict[float, Camera], time: float) -> Camera:
     start = first.camera_to_world[:3, :3]
     pose[:3, :3] = start @ _turned(start.T @ last.camera_to_world[:3, :3], part)
     intrinsics = first.intrinsics * (1 - part) + last.intrinsics * part
-    return Camera(first.width, first.height, intrinsics, pose)
+    if first.projection != last.projection:
+        raise CameraFileError(
+            f"A moving camera is {first.projection} at first and {last.projection} later.",
+            hint="Give all its frames one camera_model.",
+        )
+    return dataclasses.replace(first, intrinsics=intrinsics, camera_to_world=pose)
 
 
 def _turned(rotation: Floats, part: float) -> Floats:
@@ -204,10 +214,11 @@ def transforms_json(
     frames = [
         {
             "file_path": name,
+            "camera_model": _MODEL_OF[camera.projection],
             "w": camera.width,
             "h": camera.height,
-            "fl_x": float(camera.intrinsics[0, 0]),
-            "fl_y": float(camera.intrinsics[1, 1]),
+            "fl_x": float(camera.intrinsics[0, 0]) * _focal_unit(camera.projection),
+            "fl_y": float(camera.intrinsics[1, 1]) * _focal_unit(camera.projection),
             "cx": float(camera.intrinsics[0, 2]),
             "cy": float(camera.intrinsics[1, 2]),
             "transform_matrix": camera.camera_to_world.tolist(),
@@ -215,7 +226,17 @@ def transforms_json(
         }
         for camera, name, place in zip(cameras, names, places or [{}] * len(names), strict=True)
     ]
-    return json.dumps({"camera_model": "PINHOLE", "frames": frames}, indent=1).encode()
+    return json.dumps({"frames": frames}, indent=1).encode()
+
+
+_MODEL_OF: Final = {"perspective": "PINHOLE"} | {
+    projection: model for model, projection in _PROJECTIONS.items()
+}
+
+
+def _focal_unit(projection: str) -> float:
+    """Focal lengths of panoramas are in such files per half a turn, not per radian."""
+    return math.pi if projection == "panorama" else 1.0
 
 
 def _read(path: Path) -> bytes:
@@ -284,8 +305,10 @@ def _camera_from_frame(frame: dict[str, Any], size: tuple[int, int]) -> Camera:
         if _DISTORTION.fullmatch(name) and (any(value) if isinstance(value, list) else value):
             raise ValueError(f"lens distortion ({name}) cannot be rendered; undistort it first")
     model = str(frame.get("camera_model", "PINHOLE"))
-    if frame.get("is_fisheye") or model not in _PARAMETERS:
-        raise ValueError(f"the camera model {model} is no pinhole")
+    if frame.get("is_fisheye"):
+        model = "OPENCV_FISHEYE"
+    if model not in (*_PARAMETERS, *_PROJECTIONS):
+        raise ValueError(f"the camera model {model} is none that can be rendered")
     matrix = np.array(frame["transform_matrix"], dtype=np.float64)
     if matrix.shape == (3, 4):
         matrix = np.vstack([matrix, [0.0, 0.0, 0.0, 1.0]])
@@ -307,7 +330,12 @@ def _camera_from_frame(frame: dict[str, Any], size: tuple[int, int]) -> Camera:
     else:
         raise ValueError("neither camera_angle_x nor fl_x says what the lens is")
     cx, cy = float(frame.get("cx", width / 2)), float(frame.get("cy", height / 2))
-    return _pinhole((fx, fy, cx, cy), (width, height), size, matrix)
+    projection = _PROJECTIONS.get(model, "perspective")
+    if projection != "perspective" and "fl_x" not in frame:
+        raise ValueError(f"fl_x does not say what the lens of the {model} is")
+    unit = _focal_unit(projection)
+    lens = fx / unit, fy / unit, cx, cy
+    return _scaled(lens, (width, height), size, matrix, projection)
 
 
 def _focal(frame: dict[str, Any], name: str, pixels: float) -> float:
@@ -317,11 +345,12 @@ def _focal(frame: dict[str, Any], name: str, pixels: float) -> float:
     return 0.5 * pixels / math.tan(0.5 * angle)
 
 
-def _pinhole(
+def _scaled(
     lens: tuple[float, float, float, float],
     said: tuple[float, float],
     size: tuple[int, int],
     camera_to_world: Floats,
+    projection: str,
 ) -> Camera:
     """A camera with fx, fy, cx, cy of pictures of one size, scaled to another."""
     sx, sy = size[0] / said[0], size[1] / said[1]
@@ -338,7 +367,7 @@ def _pinhole(
     if not (fx > 0 and fy > 0 and np.isfinite([fx, fy, cx, cy]).all()):
         raise ValueError("the focal length is not positive, or the principal point no number")
     intrinsics = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=np.float64)
-    return Camera(*size, intrinsics, camera_to_world)
+    return Camera(*size, intrinsics, camera_to_world, projection)
 
 
 # --- COLMAP ---------------------------------------------------------------------------------
@@ -353,11 +382,11 @@ class _Lens:
     size: tuple[int, int]
     parameters: tuple[float, ...]
 
-    def pinhole(self) -> tuple[float, float, float, float]:
+    def numbers(self) -> tuple[float, float, float, float]:
         """Fx, fy, cx, cy."""
         names = _PARAMETERS.get(self.model)
         if names is None:
-            raise ValueError(f"the camera model {self.model} is no pinhole")
+            raise ValueError(f"the camera model {self.model} is none that can be rendered")
         named = dict(zip(names.split(), self.parameters, strict=True))
         for name, value in named.items():
             if _DISTORTION.fullmatch(name) and value:
@@ -405,7 +434,10 @@ def _colmap(files: list[Path], size: tuple[int, int]) -> Iterator[Camera]:
             if pose.camera not in lenses:
                 raise ValueError(f"there is no camera {pose.camera}")
             lens = lenses[pose.camera]
-            camera = _pinhole(lens.pinhole(), lens.size, size, pose.camera_to_world())
+            projection = _PROJECTIONS.get(lens.model, "perspective")
+            camera = _scaled(
+                lens.numbers(), lens.size, size, pose.camera_to_world(), projection
+            )
         yield camera
 
 

@@ -1,7 +1,7 @@
 """How a lens maps directions to pixels, both ways: one closed form for each projection.
 
-In camera axes x is right, y up, and the camera looks along -z; ``fx``, ``fy``, ``cx``, ``cy`` are the
-intrinsics' numbers. :data:`PROJECTIONS` says of each what its focal length and its depth are.
+In camera axes x is right, y up, and the camera looks along -z; ``fx``, ``fy``, ``cx``, ``cy`` are
+the intrinsics' numbers. :data:`PROJECTIONS` says of each what its focal length and its depth are.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ FRAME_MARGIN: Final = 0.02
 """Share of the half image that ``fit`` and ``resample`` leave free at each side."""
 RESAMPLE_ATTEMPTS: Final = 64
 _BETWEEN: Final = (3.0 - math.sqrt(5.0)) / 2
-"""Share of a step by which held-out views stand off the pattern's own places: by the golden section,
-so that they never fall on one that any other number of views has."""
+"""Share of a step by which held-out views stand off the pattern's own places: by the golden
+section, so that they never fall on one that any other number of views has."""
 _SIX_AROUND: Final = (0.0, 45.0, 90.0, 180.0, 270.0, 315.0)
 """Degrees from the front, counter-clockwise: Wonder3D's, Era3D's and MV-Adapter's six views."""
 
@@ -79,12 +79,12 @@ def fitting_radius(
     if projection == "panorama":
         return 0.0
     if projection == "orthographic":
-        along = (points - pose[:3, 3]) @ pose[:3, 2]
-        return float(along.max() + FRAME_MARGIN * np.ptp(along))
+        along = np.asarray((points - pose[:3, 3]) @ pose[:3, 2])
+        return float(np.max(along) + FRAME_MARGIN * np.ptp(along))
     if projection == "fisheye":
         return _fisheye_radius(points, pose, intrinsics, size)
     directions = _sides(intrinsics, size) @ pose[:3, :3].T
-    reach = (directions @ points.T).max(axis=1)
+    reach = np.max(directions @ points.T, axis=1)
     return float(np.max(reach - directions @ pose[:3, 3]))
 
 
@@ -114,7 +114,8 @@ def _fisheye_radius(
     widest = 1.0 / np.maximum(towards.max(axis=1), 1e-9)
     with np.errstate(divide="ignore"):
         back = np.where(widest < math.pi, aside / np.tan(widest), -np.inf)
-    return max(0.0, float(np.max(h + back, initial=0.0, where=aside > 0)))
+    along = np.where(aside > 0, h + back, 0.0)
+    return max(0.0, float(along.max(initial=0.0)))
 
 
 def fitting_scale(
@@ -129,7 +130,7 @@ def fitting_scale(
     pose = look_at_pose(azimuth, elevation, 0.0, rig)
     local = (np.asarray(points, dtype=np.float64) - pose[:3, 3]) @ pose[:3, :3]
     local[:, 2] = 0.0
-    return float((local @ _sides(intrinsics, size).T).max())
+    return float(np.max(local @ _sides(intrinsics, size).T))
 
 
 def _between(bounds: tuple[float, float], share: float) -> float:

@@ -25,6 +25,13 @@ clips, quantises, rescales or drops is printed, and written to export.json in th
 _COLORS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0), "grey": (0.5, 0.5, 0.5)}
 
 
+def _frame(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no frame, as 12 or -3") from error
+
+
 def add(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser(
@@ -62,7 +69,7 @@ def add(commands: Any) -> None:
         help="of every asset, for trainers that leave out what has none (trellis)",
     )
     parser.add_argument(
-        "--frame", type=int, metavar="N",
+        "--frame", type=_frame, metavar="N",
         help="of animations, this frame alone (default: all, where a format has a place for time)",
     )
     parser.add_argument("--jobs", type=whole_from(1), default=1, metavar="N", help="assets at once")

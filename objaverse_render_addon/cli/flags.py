@@ -98,6 +98,10 @@ _BESIDES: Final[dict[str, str]] = {
     "lighting.background": "transparent, white, black, grey or #RRGGBB",
     "pixels.resolution": "one number for both",
 }
+# What a path alone gives a meaning to, and its value without.
+_WITH: Final[dict[str, tuple[str, Any]]] = {
+    "lighting.hdri": ("lighting.per_view", None), "lighting.lights": ("lighting.groups", False),
+}  # fmt: skip
 # Longer than this, choices are no word for a value.
 _MANY_CHOICES: Final = 8
 
@@ -153,16 +157,18 @@ JOB_FLAGS: Final = _flags()
 
 
 def joined(arguments: Sequence[str]) -> list[str]:
-    """``--elevation -30:60`` as ``--elevation=-30:60``: argparse takes -30:60 for a flag."""
+    """``--elevation -30:60`` as ``--elevation=-30:60``: argparse takes that for a flag."""
     pairs = {
         flag
         for flags in JOB_FLAGS.values()
         for flag, path, settings in flags
-        if settings.get("type") in (_range, _pair) or path == "time.frames"
+        if settings.get("type") in (_range, _pair)
+        or path == "time.frames"
+        or any(choice.startswith("-") for choice in settings.get("choices", ()))
     }
     joined: list[str] = []
     for argument in arguments:
-        if joined and joined[-1] in pairs and re.match(r"-[\d.]", argument):
+        if joined and joined[-1] in pairs and re.match(r"-[\d.XYZ]", argument):
             joined[-1] += f"={argument}"
         else:
             joined.append(argument)
@@ -199,6 +205,7 @@ def job_of(options: argparse.Namespace) -> RenderJob:
     }
     for path, mode, meaning in (
         ("lighting.hdri", "lighting.mode", "hdri"),
+        ("lighting.lights", "lighting.mode", "file"),
         ("cameras.file", "cameras.pattern", "file"),
         ("cameras.ortho", "cameras.projection", "orthographic"),
         ("pixels.class_table", "pixels.classes", "table"),
@@ -207,8 +214,10 @@ def job_of(options: argparse.Namespace) -> RenderJob:
         if values.get(path):
             values.setdefault(mode, meaning)
         elif values.get(mode, meaning) != meaning:
-            # The job file's path belongs to the mode that the flag overrides.
+            # What is of the job file's mode goes with it, when the flag overrides that.
             values[path] = None
+            if path in _WITH:
+                values.setdefault(*_WITH[path])
     if values.get("cameras.pattern", job.cameras.pattern) != job.cameras.pattern:
         # A job file's or a recipe's ranges belong to the pattern that the flag overrides.
         for name in ("views", "radius", "elevation", "fov", "framing"):

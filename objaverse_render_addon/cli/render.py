@@ -327,7 +327,10 @@ def _show_plan(plans: list[Any], job: RenderJob) -> int:
         else:
             show(f"{item.action:7s}{redacted(item.source)} -> {item.path}")
     count = sum(item.action == "render" for item in plans)
-    views = "all views" if cameras.views is None else how_many(cameras.views, "view")
+    views = "all views"
+    if cameras.views is not None:
+        eyes = 1 if cameras.stereo is None else 2
+        views = how_many(eyes * (cameras.views + cameras.test_views), "view")
     show(
         f"{count} of {how_many(len(plans), 'asset')} to render: {views} each ({cameras.pattern}), "
         f"{width}x{height}, {', '.join(resolved.pixels.passes)}"

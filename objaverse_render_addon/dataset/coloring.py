@@ -13,8 +13,8 @@ from ..passspec import PASSES, Pass
 from .images import encode_srgb8, srgb_curve
 
 __all__ = [
-    "CODE_COLORS", "COLORINGS", "RAMP", "Coloring", "Pixels", "Range", "colored", "coloring_of", "flow_colors",
-    "id_colors", "legend_of", "pick", "shrink", "value_range",
+    "CODE_COLORS", "COLORINGS", "RAMP", "Coloring", "Pixels", "Range", "colored", "coloring_of",
+    "flow_colors", "id_colors", "legend_of", "pick", "shrink", "value_range",
 ]  # fmt: skip
 
 Pixels = npt.NDArray[np.uint8]
@@ -106,7 +106,8 @@ def legend_of(spec: Pass, span: Range | None) -> dict[str, Any]:
 
     Returns:
         ``legend`` (of :class:`Coloring`), ``span``, ``smooth``, ``ball`` (whether a ball of
-        directions helps), ``wheel``: ``[r, g, b]`` of the directions of flow, and ``bars``: ``[name, [r, g, b] at the upper end]`` per channel.
+        directions helps), ``wheel``: ``[r, g, b]`` of the directions of flow, and
+        ``bars``: ``[name, [r, g, b] at the upper end]`` per channel.
     """
     kind = COLORINGS[spec.coloring]
     names: tuple[str, ...] = spec.channel_names

@@ -65,12 +65,17 @@ def asset_path(out: Path, asset_id: str, layout: str) -> Path:
     return out / f"{asset_id}{suffix}"
 
 
-def pass_file(key: FrameKey, name: str, geometry: str | None) -> str:
-    """Name of the file that holds a pass of a frame; plain arrays where nothing else is said."""
-    if PASSES[name].is_png:
-        return f"{key.stem}.png"
+def pass_file(
+    key: FrameKey, name: str, geometry: str | None, light: int | None = None
+) -> str:
+    """Name of the file that holds a pass of a frame; plain arrays where nothing else is said.
+
+    Args:
+        light: Place of the light, of a picture that is not the view's own.
+    """
     if PASSES[name].is_picture:
-        return f"{key.stem}_{name}.exr"
+        stem = key.stem if light is None else f"{key.stem}_light{light}"
+        return f"{stem}.png" if PASSES[name].is_png else f"{stem}_{name}.exr"
     return f"{key.stem}.exr" if geometry == "exr" else f"{key.stem}_{name}.{geometry or 'npy'}"
 
 
@@ -80,23 +85,25 @@ def tracks_file(key: FrameKey) -> str:
 
 
 def color_file(
-    frame: Frame, background: tuple[float, float, float] | None
+    frame: Frame, background: tuple[float, float, float] | None, light: int | None = None
 ) -> tuple[str, bytes]:
     """Name and content of a view's picture, without the asset's folder."""
-    pixels = frame.passes["rgb"]
+    pixels = frame.passes["rgb"] if light is None else frame.relit[light]["rgb"]
     if background is not None:
         pixels = composite(pixels, background)
-    return pass_file(frame.key, "rgb", None), encode_png(pixels)
+    return pass_file(frame.key, "rgb", None, light), encode_png(pixels)
 
 
 def color_files(frame: Frame, job: RenderJob, scratch: Path) -> Iterator[tuple[str, bytes]]:
     """Names and contents of a view's pictures."""
-    for name in job.pixels.passes:
-        if PASSES[name].is_png:
-            yield color_file(frame, job.lighting.background)
-        elif PASSES[name].is_picture:
-            file = pass_file(frame.key, name, None)
-            yield file, _exr_bytes(frame, [name], scratch / f"write-{file}")
+    for light in (None, *frame.lit_anew()):
+        arrays = frame.passes if light is None else frame.relit[light]
+        for name in job.pixels.passes:
+            if PASSES[name].is_png:
+                yield color_file(frame, job.lighting.background, light)
+            elif PASSES[name].is_picture:
+                file = pass_file(frame.key, name, None, light)
+                yield file, _exr_bytes(arrays, [name], scratch / f"write-{file}")
 
 
 def geometry_files(frame: Frame, job: RenderJob, scratch: Path) -> Iterator[tuple[str, bytes]]:
@@ -109,7 +116,7 @@ def geometry_files(frame: Frame, job: RenderJob, scratch: Path) -> Iterator[tupl
     geometry = [name for name in job.pixels.passes if not PASSES[name].is_picture]
     if job.files.geometry == "exr":
         if geometry:
-            data = _exr_bytes(frame, geometry, scratch / f"write-{key.stem}.exr")
+            data = _exr_bytes(frame.passes, geometry, scratch / f"write-{key.stem}.exr")
             yield pass_file(key, geometry[0], "exr"), data
         return
     for name in geometry:
@@ -121,9 +128,11 @@ def geometry_files(frame: Frame, job: RenderJob, scratch: Path) -> Iterator[tupl
         yield pass_file(key, name, job.files.geometry), data
 
 
-def _exr_bytes(frame: Frame, names: list[str], scratch: Path) -> bytes:
+def _exr_bytes(
+    arrays: dict[str, npt.NDArray[Any]], names: list[str], scratch: Path
+) -> bytes:
     try:
-        write_exr(scratch, _channels(frame, names), {"comments": "See metadata.json"})
+        write_exr(scratch, _channels(arrays, names), {"comments": "See metadata.json"})
         return scratch.read_bytes()
     finally:
         scratch.unlink(missing_ok=True)
@@ -138,10 +147,12 @@ def _compressed(name: str, data: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _channels(frame: Frame, names: list[str]) -> dict[str, npt.NDArray[Any]]:
+def _channels(
+    arrays: dict[str, npt.NDArray[Any]], names: list[str]
+) -> dict[str, npt.NDArray[Any]]:
     channels = {}
     for name in names:
-        data = frame.passes[name]
+        data = arrays[name]
         if data.dtype.kind == "u":
             data = data.astype(np.uint32)
         for position, channel in enumerate(PASSES[name].exr_channels):

@@ -41,7 +41,7 @@ CONVENTIONS: Final = {
     "motion": "flow, scene flow and occlusion are of the frame that an entry of views names as its "
     "next (forward) or previous (backward); nan, and occlusion 3, where there is none or the "
     "surface cannot be followed there",
-    "normalization": "normalised = scale * original + translation",
+    "normalization": "normalised = scale * rotation @ original + translation",
     **{spec.name: spec.convention for spec in PASSES.values() if spec.convention},
 }
 
@@ -94,6 +94,15 @@ def view_record(frame: Frame, job: RenderJob, index: int | None = None) -> dict[
     }
     horizontal, vertical = camera.fov
     box = frame.object_box
+    lights = []
+    for place, said in enumerate(frame.lights):
+        own = place if place in frame.lit_anew() else None
+        pictures = {
+            PASSES[name].record_key: pass_file(frame.key, name, None, own)
+            for name in job.pixels.passes
+            if PASSES[name].is_picture
+        }
+        lights.append({**said, **pictures})
     return {
         "index": frame.view.index if index is None else index,
         "view": frame.view.index,
@@ -107,6 +116,7 @@ def view_record(frame: Frame, job: RenderJob, index: int | None = None) -> dict[
         ),
         **({} if frame.tracks is None else {"tracks": tracks_file(frame.key)}),
         **files,
+        **({"lights": lights} if lights else {}),
         "width": camera.width,
         "height": camera.height,
         "projection": camera.projection,

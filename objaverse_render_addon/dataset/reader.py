@@ -387,12 +387,23 @@ class AssetReader:
         """
         return self._bytes_of(name, _LARGEST_PICTURE * 8)
 
-    def read(self, index: int, passes: Iterable[str] | None = None) -> dict[str, npt.NDArray[Any]]:
+    def lights(self, index: int) -> list[dict[str, Any]]:
+        """What the metadata say of a view's lights, where it has several; else nothing."""
+        with self._believing():
+            found = self.views[index].get("lights", [])
+            if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+                raise TypeError("lights is no list of objects")
+            return found
+
+    def read(
+        self, index: int, passes: Iterable[str] | None = None, light: int | None = None
+    ) -> dict[str, npt.NDArray[Any]]:
         """The passes of a view, with dtypes and meaning of the metadata's ``passes``.
 
         Args:
             index: Place in :attr:`views`, from 0.
             passes: Names; all by default.
+            light: Place among :meth:`lights` whose pictures are read, instead of the view's own.
 
         Returns:
             Name to array: (H, W) or (H, W, channels), rows from top to bottom.
@@ -401,10 +412,19 @@ class AssetReader:
             TruncatedFile: A file is missing or damaged.
             UnsafeData: A file claims a size that the view cannot have.
             UnsupportedFormat: An EXR file that another program wrote has pixels of another kind.
-            MissingPass: It is not stored.
+            MissingPass: It is not stored, or there is no such light.
             MissingDependency: A file that another program wrote cannot be read in this Python.
         """
         record = self.views[index]
+        if light is not None:
+            lights = self.lights(index)
+            if not 0 <= light < len(lights):
+                raise MissingPass(
+                    f"{self.ref}, view {index} has no light {light}.",
+                    hint=f"It has {how_many(len(lights), 'light')} of its own.",
+                )
+            keys = {spec.record_key for spec in PASSES.values() if spec.is_picture}
+            record = record | {key: lights[light].get(key) for key in keys}
         size = self._size(record)
         found: dict[str, npt.NDArray[Any]] = {}
         layered: dict[str, dict[str, npt.NDArray[Any]]] = {}

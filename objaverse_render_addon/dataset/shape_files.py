@@ -36,7 +36,7 @@ MESH, GLB, POINTS, VOXELS = "mesh.ply", "mesh.glb", "points.ply", "voxels.ply"
 WATERTIGHT, DISTANCES = "watertight.ply", "sdf.ply"
 _FRAME: Final = (
     "frame: right-handed, Z up, the normalised world of metadata.json (normalised = scale * "
-    "original + translation)"
+    "rotation @ original + translation)"
 )
 _FLOATS: Final = "precision: 32-bit floats"
 _LOOKED_AT: Final = 20_000
@@ -75,11 +75,14 @@ class ShapeFiles:
         mesh: As rendered.
         glb: The GLB file; none where it is not wanted.
         job: Resolved.
+        frame: Animation frame that it is of; at others a moving asset is another one.
     """
 
     def __init__(
-        self, asset_id: str, mesh: Mesh, glb: bytes | None, job: RenderJob, bounds: Bounds
+        self, asset_id: str, mesh: Mesh, glb: bytes | None, job: RenderJob, bounds: Bounds,
+        frame: int = 0,
     ) -> None:
+        self.frame = frame
         self._asset_id, self._mesh, self._glb = asset_id, mesh, glb
         self._job, self._bounds = job, bounds
         self._wanted = job.files.geometry_files
@@ -92,6 +95,8 @@ class ShapeFiles:
     def look(self, frame: Frame) -> None:
         """Take up what a complete frame shows."""
         if self._points is None or "points" not in self._wanted:
+            return
+        if frame.timed and frame.time != self.frame:
             return
         if "albedo" in frame.passes:
             solid = np.pad(frame.passes["albedo"], ((0, 0), (0, 0), (0, 1)), constant_values=1)
@@ -111,6 +116,7 @@ class ShapeFiles:
             "materials": list(mesh.materials),
             "unmeshed": list(mesh.unmeshed),
             "unsure_share": _unsure(mesh),
+            "frame": self.frame,
             "files": {},
         }
         for name, data in self._contents(mesh, bounds):
@@ -174,6 +180,7 @@ class ShapeFiles:
         self._record["sdf"] = {
             "samples": len(field.points),
             "negative": "inside",
+            "skin": distance.SKIN * longest,
             "mean_error": field.mean_error,
             "largest_error": field.largest_error,
         }
@@ -328,6 +335,8 @@ class StoredShape:
         - ``sdf_sign``: share of the samples in plain sight, before the surface, that count as
           inside.
         """
+        if frame.timed and frame.time != self.record["frame"]:
+            return
         depth = frame.passes.get("depth")
         if self._held is not None:
             yield from self._held.checks(frame, bounds, "mesh")
@@ -354,12 +363,12 @@ class StoredShape:
         self, frame: Frame, depth: Array, seen: Array, whole: bool, unsure: float
     ) -> Iterator[Check]:
         samples, distances, _ = self._samples
-        error = float(self.record["sdf"]["largest_error"])
         few = seen[:: max(1, len(seen) // 500)]
         nearest = np.full(len(samples), np.inf)
         for point in few:
             np.minimum(nearest, np.linalg.norm(samples - point, axis=1), out=nearest)
-        slack = error + 1e-4
+        # What is seen is outside, and so as near to the watertight mesh as its skin is thick.
+        slack = 4 * float(self.record["sdf"]["skin"])
         beyond = float(np.mean(np.abs(distances) > nearest + slack))
         yield _graded("sdf_on_surface", beyond, 0.001, whole)
         uv, z = frame.camera.project(samples)

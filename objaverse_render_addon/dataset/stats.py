@@ -179,6 +179,7 @@ def _metadata(found: Statistics, record: Mapping[str, Any]) -> None:
     resolution = settings.get("resolution")
     if isinstance(resolution, list):
         resolution = "×".join(str(side) for side in resolution[:2])
+    files = _table(_table(record.get("geometry")).get("files"))
     generator, normalization = _table(record.get("generator")), _table(record.get("normalization"))
     for name, value in (
         ("camera pattern", settings.get("camera_distribution")),
@@ -191,6 +192,7 @@ def _metadata(found: Statistics, record: Mapping[str, Any]) -> None:
         ("normalisation", normalization.get("method")),
         ("lighting", _table(record.get("lighting")).get("mode")),
         ("generator", generator.get("version")),
+        ("geometry files", ", ".join(sorted(files)) or "none"),
     ):
         found.kinds[name] = Counter([_text("unknown" if value is None else value)])
     names = {_text(str(entry).partition(":")[0]) for entry in _list(record.get("warnings"))}

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..cameras import draw
+from ..cameras import PROJECTIONS, draw
 from ..errors import InvalidJob, MissingDependency, RenderError
 from ..passspec import PASSES
 from .images import over
@@ -44,6 +44,7 @@ __all__ = ["MultiView", "MultiViewStream", "RankSampler", "rays"]
 
 Uneven = Literal["keep", "drop", "repeat"]
 Sample = dict[str, Any]
+_LENSES = tuple(PROJECTIONS)
 
 
 class MultiView(MapStyle):  # type: ignore[misc]
@@ -56,9 +57,12 @@ class MultiView(MapStyle):  # type: ignore[misc]
     * ``input`` and ``target``: the chosen views, k of them each, as a dictionary of tensors
 
       * ``index``: (k,) int64, places among the asset's views.
+      * ``light``: (k,) int64, where one is asked for: its place among the view's lights.
       * ``time``: (k,) int64, the animation frames that they show; 0 of what stands still.
       * ``seconds``: (k,) float32, when that is as it plays; 0 of what stands still.
       * ``intrinsics``: (k, 3, 3) float32, pixels; the first pixel's centre is (0.5, 0.5).
+      * ``projection``: (k,) int64, the lens' place in :data:`.cameras.PROJECTIONS`; 0 is
+        perspective. What the intrinsics' fx and fy are, that says.
       * ``camera_to_world``: (k, 4, 4) float32, OpenGL camera axes (+Y up, looking along -Z).
       * ``world_to_camera``: (k, 4, 4) float32, OpenCV camera axes (+Y down, looking along +Z).
       * ``rgb``: (k, 3, H, W) float32, sRGB in 0…1, over ``background``; (k, 4, H, W) with
@@ -73,6 +77,10 @@ class MultiView(MapStyle):  # type: ignore[misc]
         targets: Views of ``target``; 0 leaves it out.
         passes: What to read.
         background: sRGB colour in 0…1 that ``rgb`` is laid over, or ``None``.
+        light: Of views with several: the place of the one whose pictures are read, ``drawn`` for
+            one per view by the seed, or ``None`` for the view's own pictures.
+        split: Of views, where some are held out for tests: ``train`` or ``test``; ``None`` takes
+            all. Where none are, all are ``train``.
         repeats: Samples of each asset in an epoch, each with other views.
         same_time: Of animations, take all views of a sample at one time, which is drawn; else they
             are drawn among all times.
@@ -93,6 +101,8 @@ class MultiView(MapStyle):  # type: ignore[misc]
         background: tuple[float, float, float] | None = (1.0, 1.0, 1.0),
         repeats: int = 1,
         seed: int = 0,
+        split: Literal["train", "test"] | None = "train",
+        light: int | Literal["drawn"] | None = None,
         same_time: bool = True,
     ) -> None:
         if torch is None:
@@ -108,6 +118,8 @@ class MultiView(MapStyle):  # type: ignore[misc]
         self.inputs, self.targets = inputs, targets
         self.passes, self.background = tuple(passes), background
         self.repeats, self.seed, self.same_time = repeats, seed, same_time
+        self.split = split
+        self.light = light
         # Shared, so that workers that live on between epochs hear of the next one.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
 
@@ -149,8 +161,12 @@ class MultiView(MapStyle):  # type: ignore[misc]
             return found
 
     def _places(self, reader: AssetReader, repeat: int) -> list[int]:
-        """What a sample's views are drawn from: all entries, or those of one time."""
-        places = list(range(len(reader)))
+        """What a sample's views are drawn from: those of the split, at one time."""
+        places = [
+            place
+            for place, record in enumerate(reader.views)
+            if self.split in (None, record.get("split") or "train")
+        ]
         times = reader.times
         if not self.same_time or len(times) < 2:
             return places
@@ -173,15 +189,19 @@ class MultiView(MapStyle):  # type: ignore[misc]
     def _views(self, reader: AssetReader, places: Sequence[int]) -> dict[str, torch.Tensor]:
         cameras = [reader.view(place).camera for place in places]
         stacks: dict[str, list[npt.NDArray[Any]]] = {}
+        lights: list[int | None] = []
         for place in places:
-            for name, data in reader.read(place, self.passes).items():
+            lights.append(self._light(reader, place))
+            for name, data in reader.read(place, self.passes, light=lights[-1]).items():
                 for key, planes in self._planes(name, data):
                     stacks.setdefault(key, []).append(planes)
         views = {
             "index": np.array(places, dtype=np.int64),
+            **({} if None in lights else {"light": np.array(lights)}),
             "time": np.array([reader.key(place).time or 0 for place in places], dtype=np.int64),
             "seconds": np.array([reader.seconds(place) for place in places]),
             "intrinsics": np.stack([camera.intrinsics for camera in cameras]),
+            "projection": np.array([_LENSES.index(camera.projection) for camera in cameras]),
             "camera_to_world": np.stack([camera.camera_to_world for camera in cameras]),
             "world_to_camera": np.stack([camera.world_to_camera_opencv for camera in cameras]),
         } | {name: np.stack(arrays) for name, arrays in stacks.items()}
@@ -191,6 +211,13 @@ class MultiView(MapStyle):  # type: ignore[misc]
             )
             for name, data in views.items()
         }
+
+    def _light(self, reader: AssetReader, place: int) -> int | None:
+        """Whose pictures of a view are read."""
+        count = len(reader.lights(place))
+        if self.light != "drawn" or not count:
+            return None if self.light == "drawn" else self.light
+        return int(draw(self.seed, reader.id, "light", self.epoch, place + 1)[place] * count)
 
     def _planes(
         self, name: str, data: npt.NDArray[Any]
@@ -354,16 +381,24 @@ def _mine(
 
 
 def rays(
-    intrinsics: torch.Tensor, camera_to_world: torch.Tensor, height: int, width: int
+    intrinsics: torch.Tensor,
+    camera_to_world: torch.Tensor,
+    height: int,
+    width: int,
+    projection: str = "perspective",
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Rays through the pixel centres in world axes, on the tensors' device.
 
     Args:
         intrinsics: (..., 3, 3), pixels.
         camera_to_world: (..., 4, 4), OpenGL camera axes.
+        projection: The lens of all of them, one of :data:`.cameras.PROJECTIONS`.
 
     Returns:
         Origins (..., H, W, 3) in scene units, directions (..., H, W, 3) of unit length.
+
+    Raises:
+        InvalidJob: There is no such lens.
     """
     options = {"dtype": intrinsics.dtype, "device": intrinsics.device}
     v, u = torch.meshgrid(
@@ -371,8 +406,23 @@ def rays(
     )
     (fx, _, cx), (_, fy, cy) = (intrinsics[..., i, :, None, None].unbind(-3) for i in (0, 1))
     x, y = (u - cx) / fx, (cy - v) / fy
-    local = torch.stack([x, y, -torch.ones_like(x)], dim=-1)
-    rotation = camera_to_world[..., None, None, :3, :3]
+    zero, one = torch.zeros_like(x), torch.ones_like(x)
+    start = torch.stack([zero, zero, zero], dim=-1)
+    if projection == "orthographic":
+        start = torch.stack([x, y, zero], dim=-1)
+        local = torch.stack([zero, zero, -one], dim=-1)
+    elif projection == "panorama":
+        local = torch.stack([y.cos() * x.sin(), y.sin(), -y.cos() * x.cos()], dim=-1)
+    elif projection == "fisheye":
+        angle = torch.hypot(x, y)
+        stretch = torch.sinc(angle / torch.pi)
+        local = torch.stack([stretch * x, stretch * y, -angle.cos()], dim=-1)
+    elif projection == "perspective":
+        local = torch.stack([x, y, -one], dim=-1)
+    else:
+        raise InvalidJob(f"There is no projection {projection!r}.")
+    pose = camera_to_world[..., None, None, :3, :]
+    rotation = pose[..., :3]
     directions = (rotation @ local[..., None])[..., 0]
     directions = directions / directions.norm(dim=-1, keepdim=True)
-    return camera_to_world[..., None, None, :3, 3].expand_as(directions), directions
+    return (rotation @ start[..., None])[..., 0] + pose[..., 3], directions

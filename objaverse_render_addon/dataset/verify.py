@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cameras import Rig, View, look_at_pose
-from ..checks import check_frame
+from ..checks import check_frame, check_groups
 from ..errors import RenderError
 from ..frame import Bounds, Check, Frame
 from ..passspec import MOVING, PASSES
@@ -122,6 +122,7 @@ def _checks(
         frame = _frame(reader, position, arrays, space)
         earlier = twins.of(position, arrays)
         again = [_frame(reader, one, reader.read(one), space) for one in earlier]
+        yield from _light_checks(reader, position, frame)
         for check in check_frame(frame, bounds, recent + again):
             yield position, check
         if shape is not None and frame.key.time == reader.key(0).time:
@@ -132,6 +133,24 @@ def _checks(
         recent[1:] = [frame]
         if on_view:
             on_view(position + 1, len(reader.views))
+
+
+def _light_checks(
+    reader: AssetReader, position: int, frame: Frame
+) -> Iterator[tuple[int, Check]]:
+    """The pictures under each of several lights; they become part of the frame."""
+    names = [name for name in reader.passes if PASSES[name].is_picture]
+    frame.lights = reader.lights(position)
+    grouped = bool(reader.metadata["job"]["lighting"].get("groups"))
+    for place in range(len(frame.lights) if names else 0):
+        arrays = reader.read(position, names, light=place)
+        camera = frame.view.camera
+        for check in _shape_checks(arrays, camera.width, camera.height):
+            yield frame.view.index, check
+        frame.relit.append(arrays)
+    if grouped and "rgb_linear" in names:
+        parts = [pictures["rgb_linear"] for pictures in frame.relit]
+        yield frame.view.index, check_groups(frame.passes["rgb_linear"], parts)
 
 
 def _motion_checks(

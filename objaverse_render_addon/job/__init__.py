@@ -84,6 +84,12 @@ class RenderJob:
             "asked for.",
             "Give --frame or --frames.",
         )
+        check(
+            self.time.frames is None or not self.files.geometry_files,
+            f"files.geometry_files {','.join(self.files.geometry_files)} are of one still, but "
+            f"time.frames {self.time.frames} are asked for.",
+            "Render the shape with --frame N.",
+        )
         moving = [name for name in self.pixels.passes if name in MOVING]
         check(
             not moving or self.time.frames is not None,
@@ -97,6 +103,17 @@ class RenderJob:
                 "engine.engine workbench knows no image lighting.",
                 "Use --engine cycles or eevee.",
             )
+        if self.lighting.groups:
+            check(
+                self.engine.engine == "cycles" and "rgb_linear" in self.pixels.passes,
+                "lighting.groups are Cycles' and add up in linear light alone.",
+                "Use --engine cycles, and --passes with rgb_linear.",
+            )
+        check(
+            self.engine.engine != "workbench" or self.lighting.mode != "file",
+            "engine.engine workbench knows no lights of a file.",
+            "Use --engine cycles or eevee.",
+        )
         check(
             self.cameras.projection in ("perspective", "orthographic")
             or self.engine.engine == "cycles",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 Normalization = Literal["cube", "unit-cube", "sphere", "none", "diagonal"]
+Axis = Literal["X", "Y", "Z", "-X", "-Y", "-Z"]
 MissingPartPolicy = Literal["doubt", "fail"]
 MissingTexturePolicy = Literal["neutral", "random", "fail"]
 UncoloredPolicy = Literal["neutral", "random"]
@@ -12,7 +13,7 @@ WitnessMode = Literal["auto", "off"]
 ViewsPerFrame = Literal["all", "one"]
 StillPolicy = Literal["doubt", "fail"]
 LeavingPolicy = Literal["doubt", "fail"]
-LightingMode = Literal["white", "xl", "hdri", "keep"]
+LightingMode = Literal["white", "xl", "hdri", "keep", "file"]
 Pattern = Literal[
     "gs-lrm",
     "objaverse-xl",

@@ -19,7 +19,9 @@ __all__ = ["differences", "fingerprint_of", "pose_files"]
 
 _MACHINE: Final = ("engine.device", "engine.threads", "asset.witness")
 """How fast and how sure, not what."""
-_NAMED: Final = (("lighting", "hdri"), ("cameras", "file"), ("pixels", "class_table"))
+_NAMED: Final = (
+    ("lighting", "hdri"), ("lighting", "lights"), ("cameras", "file"), ("pixels", "class_table"),
+)  # fmt: skip
 _SPLITS: Final = ("train", "val", "test")
 
 
@@ -65,6 +67,13 @@ def _content(path: str) -> str:
     digest = hashlib.sha256()
     try:
         if Path(path).is_dir():
+            images = sorted(
+                file for file in Path(path).iterdir() if file.suffix.lower() in (".hdr", ".exr")
+            )
+            for file in images:
+                digest.update(f"{file.name}\0{file_sha256(file)}\0".encode())
+            if images:
+                return digest.hexdigest()
             for file in pose_files(path):
                 digest.update(f"{file.relative_to(path)}\0".encode() + file.read_bytes())
             return digest.hexdigest()

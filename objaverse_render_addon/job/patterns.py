@@ -13,7 +13,7 @@ __all__ = ["HALF_EXTENT", "PATTERNS", "WHOLE_SPHERE", "PatternDefaults"]
 HALF_EXTENT: Final[dict[str, float]] = {
     "cube": 1.0, "unit-cube": 0.5, "sphere": 1.0, "none": 1.0, "diagonal": 0.5,
 }  # fmt: skip
-"""Half the longest edge (for ``sphere`` the radius, for ``diagonal`` half the diagonal of the box) of
+"""Half the longest edge (for ``sphere`` the radius, for ``diagonal`` half the box's diagonal) of
 the asset after normalisation. With
 ``none`` the rig itself is scaled, so that a radius counts in half longest edges there too."""
 
@@ -46,7 +46,7 @@ _OBJAVERSE_FOV = round(math.degrees(2 * math.atan(16 / 35)), 4)
 # The distance from which the sphere around a full [-1, 1] cube fills a 45 degree view.
 _WHOLE_CUBE = (4.53, 4.53)
 WHOLE_SPHERE: Final = 3.54
-"""What an orthographic lens takes in for the sphere around a full [-1, 1] cube, with some to spare."""
+"""What an orthographic lens takes in for the sphere around a full [-1, 1] cube, with a margin."""
 
 PATTERNS: Final[dict[str, PatternDefaults]] = {
     "gs-lrm": PatternDefaults(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from ..errors import InvalidJob
 from ..passspec import DEFAULT_PASSES, PASS_NAMES
 from ..timeline import frame_range
 from .choices import (
     GEOMETRY_FILES,
+    Axis,
     ClassSource,
     DeviceName,
     EngineName,
@@ -38,6 +40,10 @@ __all__ = [
 ]  # fmt: skip
 
 
+# Where -Y goes when Z is brought upwards from that axis the short way.
+_FRONTS: Final = {"Z": "-Y", "-Z": "Y", "Y": "Z", "-Y": "-Z", "X": "-Y", "-X": "-Y"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetRules:
     """How an asset is brought into the scene."""
@@ -47,6 +53,20 @@ class AssetRules:
         "box or sphere that the asset fills before it is rendered, centred on the origin; cube is "
         "[-1, 1]³, diagonal a box whose diagonal is 1",
         unset="the camera pattern's own",
+    )
+    up: Axis = setting(
+        "Z",
+        "axis of the asset, as it was imported, that is turned upwards",
+        label="Up Axis",
+        younger=True,
+    )
+    front: Axis | None = setting(
+        None,
+        "axis of the asset, as it was imported, that is turned to the front, which ring and orbit "
+        "see first",
+        unset="where a turn of -Y goes with up",
+        label="Front Axis",
+        younger=True,
     )
     frame: int | None = setting(
         None,
@@ -76,6 +96,16 @@ class AssetRules:
 
     def __post_init__(self) -> None:
         check_fields(self, "asset.")
+        check(
+            self.front is None or self.front[-1] != self.up[-1],
+            f"asset.front {self.front} lies along asset.up {self.up}.",
+            "Give two different axes.",
+        )
+
+    @property
+    def axes(self) -> tuple[str, str]:
+        """Up and front, where nothing is open: each axis with its sign."""
+        return self.up, self.front or _FRONTS[self.up]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +207,8 @@ class Lighting:
     """Light and background.
 
     Of the modes, ``white`` is uniform white from everywhere, ``xl`` the four seeded suns of the
-    Objaverse-XL scripts, ``hdri`` an equirectangular image, ``keep`` the file's own.
+    Objaverse-XL scripts, ``hdri`` an equirectangular image, or a folder of them, ``keep`` the
+    file's own, ``file`` the lights of a file, a picture for each.
     """
 
     mode: LightingMode = setting(
@@ -190,7 +221,8 @@ class Lighting:
     )
     hdri: str | None = setting(
         None,
-        "equirectangular .hdr or .exr image; implies the lighting hdri",
+        "equirectangular .hdr or .exr image, or a folder of them, from which each view draws its "
+        "own; implies the lighting hdri",
         unset="no image",
         form="path",
         label="HDRI",
@@ -202,6 +234,35 @@ class Lighting:
         low=0,
         usual=5.0,
         name="light_strength",
+    )
+    per_view: int | None = setting(
+        None,
+        "images that each view draws from the folder, and turns, a picture for each",
+        unset="one",
+        flag="--hdri-per-view",
+        low=1,
+        high=1000,
+        usual=8,
+        label="HDRIs per View",
+        name="hdri_per_view",
+        younger=True,
+    )
+    lights: str | None = setting(
+        None,
+        "TOML or JSON file of lights, each of which gives every view a picture; implies the "
+        "lighting file",
+        unset="none",
+        form="path",
+        younger=True,
+    )
+    groups: bool = setting(
+        False,
+        "let all lights of the file shine at once, and write each one's part, as a light group of "
+        "Cycles",
+        flag="--light-groups",
+        label="Light Groups",
+        name="light_groups",
+        younger=True,
     )
     background: tuple[float, float, float] | None = setting(
         None,
@@ -227,6 +288,21 @@ class Lighting:
                 f"lighting.hdri is given, but the lighting is {self.mode}.",
                 "Use --lighting hdri.",
             )
+        check(
+            (self.mode == "file") == (self.lights is not None),
+            f"lighting.lights is {self.lights or 'not given'}, but the lighting is {self.mode}.",
+            "Give --lights FILE.",
+        )
+        check(
+            self.per_view is None or self.mode == "hdri",
+            "lighting.per_view counts images of a folder, but the lighting is not hdri.",
+            "Give --hdri FOLDER.",
+        )
+        check(
+            not self.groups or self.mode == "file",
+            "lighting.groups are of the lights of a file.",
+            "Give --lights FILE.",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -430,13 +506,14 @@ class CameraRules:
             )
         check(
             self.stereo is None or self.projection == "perspective",
-            f"cameras.stereo: a rectified pair is perspective, not {self.projection}.",
+            f"cameras.stereo is given, but the projection is {self.projection}; a rectified pair is "
+            "perspective.",
         )
         if self.projection == "panorama":
             check(
                 self.shift == (0.0, 0.0) and self.pixel_aspect == 1.0,
-                "cameras.shift and cameras.pixel_aspect: a panorama is all around, with its "
-                "middle in the middle.",
+                "cameras.shift or cameras.pixel_aspect is given, but a panorama is all around, with "
+                "its middle in the middle.",
             )
 
     def _check_given(self) -> None:
@@ -583,6 +660,11 @@ class Files:
         "zip",
         "how an asset's files are kept together: zip, tar or folder per asset, or WebDataset "
         "shards",
+    )
+    rig: bool = setting(
+        False,
+        "skeletons at every frame and the meshes' weights, in rig.npz beside the pictures",
+        younger=True,
     )
     geometry_files: tuple[str, ...] = setting(
         (),

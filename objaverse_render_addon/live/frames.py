@@ -105,6 +105,7 @@ def frame_of(
         view["width"], view["height"],
         np.array(view["intrinsics"], dtype=np.float64),
         np.array(view["camera_to_world"], dtype=np.float64),
+        view.get("projection", "perspective"),
     )  # fmt: skip
     box = view["object_box_px"]
     return LiveFrame(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -230,7 +231,11 @@ class Session:
         old = self.camera
         made = perspective(camera_to_world, size=(old.width, old.height), fov=fov or 50.0)
         intrinsics = made.intrinsics if fov is not None else old.intrinsics
-        self.camera = Camera(old.width, old.height, intrinsics, made.camera_to_world)
+        # A field of view is a perspective lens's; without one the lens stays what it is.
+        projection = old.projection if fov is None else "perspective"
+        self.camera = Camera(
+            old.width, old.height, intrinsics, made.camera_to_world, projection
+        )
         return self.camera
 
     def lens(
@@ -565,7 +570,7 @@ def _resized(camera: Camera, width: int, height: int) -> Camera:
     matrix[1, 1] *= scale
     matrix[0, 2] *= width / camera.width
     matrix[1, 2] *= height / camera.height
-    return Camera(width, height, matrix, camera.camera_to_world)
+    return dataclasses.replace(camera, width=width, height=height, intrinsics=matrix)
 
 
 def _rows(matrix: npt.ArrayLike) -> list[list[float]]:

@@ -12,5 +12,6 @@ from .tracks import Tracks
 from .visibility import visibility
 
 __all__ = [
-    "Elsewhen", "Moment", "SurfacePoints", "Things", "ThingsMesh", "Tracks", "displacements", "visibility",
+    "Elsewhen", "Moment", "SurfacePoints", "Things", "ThingsMesh", "Tracks", "displacements",
+    "visibility",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whether points of a surface are seen at another time: the depth there, and rays where it is odd."""
+"""Whether points of a surface are seen at another time: by the depth there, or by rays."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ def visibility(
 ) -> npt.NDArray[np.uint8]:
     """Of each point: 0 it is seen, 1 something is before it, 2 out of the picture, 3 not known.
 
+    Of an orthographic camera it is not known.
+
     Where the four pixels around a point show one smooth surface at its depth it is seen, and where
     all around it show things far before it, it is hidden. What is left, along outlines and folds,
     is decided by a ray from the camera.
@@ -35,7 +37,8 @@ def visibility(
         then: The view at the other time, with its depth.
     """
     found = np.full(len(points), UNKNOWN, np.uint8)
-    if then is None or then.depth is None:
+    if then is None or then.depth is None or then.camera.lens.parallel:
+        # Of parallel rays none of what follows holds.
         return found
     known = np.isfinite(points).all(axis=1)
     width, height = then.camera.width, then.camera.height
@@ -46,19 +49,21 @@ def visibility(
         )  # fmt: skip
     found[known & ~inside] = OUTSIDE
     at = np.flatnonzero(inside)
-    seen, hidden, unsure = _by_depth(then.depth(), uv[at], depth[at], then)
+    seen, hidden, unsure, before = _by_depth(then.depth(), uv[at], depth[at], then)
     found[at[seen]], found[at[hidden]] = SEEN, HIDDEN
     left = at[unsure]
     if len(left):
-        blocked = _by_rays(points[left], depth[left], then)
+        blocked = _by_rays(points[left], depth[left], before[unsure], then)
         found[left] = np.where(blocked, HIDDEN, SEEN)
     return found
 
 
 def _by_depth(
     depths: Array, uv: Floats, depth: Floats, then: Elsewhen
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Which points are seen, which are hidden, and which are neither for certain."""
+) -> tuple[npt.NDArray[np.bool_], ...]:
+    """Which points are seen, which are hidden, which are neither for certain, and before which
+    one of the four pixels around shows something.
+    """
     height, width = depths.shape
     padded = np.full((height + 4, width + 4), np.nan)
     padded[2:-2, 2:-2] = np.where(depths > 0, depths, np.inf)
@@ -81,11 +86,17 @@ def _by_depth(
         farthest = np.nanmax(around.reshape(-1, 16), axis=1)
         nearest = np.nanmin(around.reshape(-1, 16), axis=1)
         hidden = (depth - farthest > 4 * footprint) & (farthest - nearest < depth - farthest)
-    return seen, hidden & ~seen, ~(seen | hidden)
+        before = (four.reshape(-1, 4) < (depth - 2 * footprint)[:, None]).any(axis=1)
+    return seen, hidden & ~seen, ~(seen | hidden), before
 
 
-def _by_rays(points: Floats, depth: Floats, then: Elsewhen) -> npt.NDArray[np.bool_]:
-    """Whether something is between the camera and each point."""
+def _by_rays(
+    points: Floats, depth: Floats, before: npt.NDArray[np.bool_], then: Elsewhen
+) -> npt.NDArray[np.bool_]:
+    """Whether something is between the camera and each point.
+
+    Of what can be seen through, it counts only where the picture shows something before the point.
+    """
     things, camera = then.things, then.camera
     eye = camera.camera_to_world[:3, 3]
     blocked = np.zeros(len(points), bool)
@@ -94,7 +105,7 @@ def _by_rays(points: Floats, depth: Floats, then: Elsewhen) -> npt.NDArray[np.bo
     share = 1 - (2 * _EXACT + 0.02 * footprint / depth)
     for row in np.flatnonzero(things.shapes >= 0):
         mesh = things.meshes[things.shapes[row]]
-        left = np.flatnonzero(~blocked)
+        left = np.flatnonzero(~blocked if mesh.solid else ~blocked & before)
         some = left[_meets(mesh.ball, things.matrices[row], eye, points[left])]
         if not len(some):
             continue

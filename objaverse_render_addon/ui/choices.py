@@ -43,6 +43,14 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "none": ("None", "The asset stays as it is; the cameras move around it instead"),
         "diagonal": ("Diagonal", "The box's diagonal is 1 long, as Wonder3D has it"),
     },
+    "asset.up": {
+        "Z": ("Z", "As it was imported"),
+        **{name: (name, f"{name} is turned upwards") for name in ("Y", "X", "-Z", "-Y", "-X")},
+    },
+    "asset.front": {
+        "-Y": ("-Y", "As it was imported"),
+        **{name: (name, f"{name} is turned to the front") for name in ("Z", "X", "-X", "Y", "-Z")},
+    },
     "asset.missing_textures": {
         "neutral": ("Neutral Grey", "A neutral grey, with a warning in the record"),
         "random": ("Random Colors", "A seeded random colour for each, as Objaverse-XL does"),
@@ -98,6 +106,7 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "xl": ("Objaverse-XL Suns", "The four seeded suns of the Objaverse-XL scripts"),
         "hdri": ("HDRI", "Light from an equirectangular image"),
         "keep": ("Keep", "The asset's own lights and world"),
+        "file": ("From File", "Lights of a file, a picture for each"),
     },
     "engine.engine": {
         "cycles": ("Cycles", "Path tracing; also computes all geometry passes"),

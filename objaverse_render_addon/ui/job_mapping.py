@@ -18,12 +18,15 @@ __all__ = ["FIELDS", "JOB_PROPERTIES", "from_job", "to_job"]
 
 _SETTINGS: Final = {path: job_fields()[path] for path in OF_JOB}
 
+_SWITCHED: Final = (
+    "asset.frame", "asset.front", "cameras.ortho", "cameras.stereo", "lighting.per_view",
+)  # fmt: skip
 # Property to field of the job, where a value means the same in both. What is a range, a pair or
 # behind a switch is dealt with one by one below.
 FIELDS: Final = {
     field.setting.name: path
     for path, field in _SETTINGS.items()
-    if not field.setting.form and path not in ("asset.frame", "cameras.ortho", "cameras.stereo")
+    if not field.setting.form and path not in _SWITCHED
 }
 _LISTS: Final = [path for path, field in _SETTINGS.items() if field.setting.form == "names"]
 _PATHS: Final = {field.setting.name: path for path, field in _SETTINGS.items()}
@@ -75,6 +78,7 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
         values["cameras.shift"], values["cameras.pixel_aspect"] = (0.0, 0.0), 1.0
         values["cameras.only_northern_hemisphere"] = False
         values["cameras.projection"], values["cameras.test_views"] = "perspective", 0
+    values["asset.front"] = settings.front if settings.use_front else None
     values["time.frames"] = settings.frames.strip() or None
     values["time.action"] = settings.action.strip() or None
     if not settings.frames.strip():
@@ -87,6 +91,11 @@ def _job_values(settings: OBJAVERSE_PG_settings) -> dict[str, Any]:
         values["cameras.views"] = None
     hdri = settings.lighting == "hdri"
     values["lighting.hdri"] = bpy.path.abspath(settings.hdri) if hdri else None
+    several = hdri and settings.hdri_per_view > 1
+    values["lighting.per_view"] = settings.hdri_per_view if several else None
+    of_file = settings.lighting == "file"
+    values["lighting.lights"] = bpy.path.abspath(settings.lights) if of_file else None
+    values["lighting.groups"] = of_file and settings.light_groups
     table = settings.classes == "table"
     values["pixels.class_table"] = bpy.path.abspath(settings.class_table) if table else None
     background = _tidy(settings.background) if settings.use_background else None
@@ -174,7 +183,7 @@ def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
         section, _, field = path.rpartition(".")
         values[name] = data[section][field] if section else data[field]
     values |= {"frame": job.asset.frame, "background": job.lighting.background}
-    values |= {"ortho": cameras.ortho, "stereo": cameras.stereo}
+    values |= {"ortho": cameras.ortho, "stereo": cameras.stereo, "front": job.asset.front}
     if PATTERNS[cameras.pattern].given:
         values |= {"views": None, "file_views": cameras.views or 0}
     else:
@@ -187,8 +196,11 @@ def from_job(settings: OBJAVERSE_PG_settings, job: RenderJob) -> None:
         "frames": job.time.frames or "",
         "action": job.time.action or "",
         "use_frame": job.asset.frame is not None,
+        "use_front": job.asset.front is not None,
         "use_stereo": cameras.stereo is not None,
         "hdri": job.lighting.hdri or "",
+        "hdri_per_view": job.lighting.per_view or 1,
+        "lights": job.lighting.lights or "",
         "class_table": job.pixels.class_table or "",
         "use_background": job.lighting.background is not None,
         "resolution_x": job.pixels.resolution[0],

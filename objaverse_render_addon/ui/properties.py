@@ -146,6 +146,10 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
     use_background: _Bool(
         name="Background", description="Fill the background with a colour instead of transparency"
     )
+    use_front: _Bool(
+        name="Set Front",
+        description="Turn an axis of the asset to the front, other than goes with what is up",
+    )
     use_stereo: _Bool(
         name="Stereo Pair",
         description="Two cameras side by side for each view, the left one first",
@@ -178,6 +182,8 @@ class OBJAVERSE_PG_settings(bpy.types.PropertyGroup):
 # What is the job's, its fields describe. Here is what only the panel knows.
 _OWN: Final[dict[str, dict[str, Any]]] = {
     "asset.frame": {"default": 1},
+    "asset.front": {"default": "-Y"},
+    "lighting.per_view": {"default": 1},
     "lighting.background": {"default": (1.0, 1.0, 1.0)},
     "cameras.pattern": {"update": _take_pattern_defaults},
     "cameras.views": {"update": _keep_current_view},

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from ..frame import Bounds, Check, Frame
 from . import gltf, meshes
@@ -38,13 +39,16 @@ class Witness:
         scale: Of the normalisation.
         translation: (3,) of the normalisation.
         seed: Of the choice of points.
+        rotation: (3, 3) of the normalisation.
     """
 
     def __init__(
-        self, path: Path, kind: str, scale: float, translation: tuple[float, ...], seed: int
+        self, path: Path, kind: str, scale: float, translation: tuple[float, ...], seed: int,
+        rotation: npt.NDArray[np.float64] | None = None,
     ) -> None:
         self._path, self._kind, self._seed = path, kind, seed
-        self._scale, self._translation = scale, np.array(translation)
+        self._linear = scale * (np.eye(3) if rotation is None else rotation)
+        self._translation = np.array(translation)
         self.not_read = ""
 
     @property
@@ -80,7 +84,7 @@ class Witness:
             if self._path.stat().st_size > _MOST:
                 raise NotRead("large")
             surface = reader(self._path)
-            return HeldSurface(surface, self._scale, self._translation, self._seed)
+            return HeldSurface(surface, self._linear, self._translation, self._seed)
         except NotRead as why:
             self.not_read = str(why)
         except (

@@ -35,15 +35,16 @@ class HeldSurface:
 
     Args:
         surface: In the units of where it is from.
-        scale: From there to normalised units.
+        scale: From there to normalised units, or (3, 3) with a turn.
         translation: (3,) of the same.
         seed: Of the choice of points.
     """
 
     def __init__(
-        self, surface: Surface, scale: float, translation: Array, seed: int
+        self, surface: Surface, scale: float | Array, translation: Array, seed: int
     ) -> None:
-        corners = surface.corners * scale + translation
+        linear = scale * np.eye(3) if isinstance(scale, float) else scale
+        corners = surface.corners @ linear.T + translation
         self.faces, self.triangles = surface.faces, len(corners)
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         areas = np.linalg.norm(normals, axis=1)

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from ..dataset import metadata
 from ..dataset.blocks import FRAMES, Blocks
 from ..dataset.writer import DatasetWriter
-from ..errors import AccessRefused, Interrupted, InvalidEdit, StaleFrame, UnknownRequest
+from ..errors import AccessRefused, Interrupted, InvalidEdit, InvalidJob, StaleFrame, UnknownRequest
 from ..files import file_sha256
 from ..frame import Frame, FrameSink, Tee
 from ..job import RenderJob
+from ..passspec import MOVING
 from ..stage_edits import Place, SetLight, SetTime, Show
 from .channel import described, store_arrays
 from .confine import STANDS
@@ -129,7 +130,8 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
         session = _open(worker, request, turn)
 
         def facts() -> dict[str, Any]:
-            found = session.facts()
+            files = session.files()
+            found = {**session.facts(), "files": files}
             found["engine"]["sandbox"] = os.environ.get(STANDS, "")
             return found
 
@@ -252,6 +254,14 @@ def render(worker: Worker, request: Render, turn: Turn) -> Answer:
         )
     if request.shots is not None:
         shots = [decode_shot(shot) for shot in request.shots]
+        moving = [name for name in session.job.pixels.passes if name in MOVING]
+        if moving:
+            # Where a camera of one's own stands before and after, nobody knows.
+            raise InvalidJob(
+                f"{', '.join(moving)} are between frames of the job's own views, and single shots "
+                "have none.",
+                hint="objaverse-render render --frames writes them.",
+            )
     else:
         shots = session.shots(request.views)
     sink = _Sent(worker, session, request, turn)
@@ -309,6 +319,8 @@ class _Sent(FrameSink):
     def frame(self, frame: Frame) -> None:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""
         arrays = {name: frame.passes[name] for name in self._job.pixels.passes}
+        for place in frame.lit_anew():
+            arrays |= {f"{name}@{place}": data for name, data in frame.relit[place].items()}
         ready = FrameReady(
             frame.view.index, metadata.view_record(frame, self._job), [], self._state,
             self._session.lane_record(self._request.lane),
@@ -347,7 +359,7 @@ def call(worker: Worker, request: Call, __: Turn) -> Answer:
         raise UnknownRequest(f"{module} has no function {name}.")
     session.state = NO_STATE
     result = function(session, **request.arguments)
-    session.changed(geometry=True)
+    session.changed(geometry=True, unknown=True)
     session.state = request.state
     return Described({"result": _plain(result)})
 

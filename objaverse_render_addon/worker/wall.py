@@ -8,6 +8,7 @@ reaches no network.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import json
@@ -20,7 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from ..errors import SandboxUnavailable
+from ..errors import RenderError, SandboxUnavailable
+from ..job import RenderJob
+from ..lights import light_files
 from .protocol import Change, Open, RenderAsset, Request
 
 __all__ = ["Grounds", "Sandbox", "available", "gathered", "grounds_of", "is_wanted", "launcher"]
@@ -45,15 +48,16 @@ _FACTS: Final = (
     "cmdline", "cpuinfo", "devices", "driver", "filesystems", "loadavg", "meminfo", "modules",
     "stat", "sys", "uptime", "version",
 )  # fmt: skip
+_DEV: Final = Path("/dev")
 _DEVICES: Final = (
-    "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/dri", "/dev/kfd",
-    "/dev/dxg", "/dev/nvidia-caps",
-)  # fmt: skip
+    "null", "zero", "full", "random", "urandom", "dri", "kfd", "dxg", "nvidia-caps",
+)
 # Where drivers keep what they compiled for a GPU; it takes them minutes each time otherwise.
 _CACHES: Final = (
     ".nv", ".cache/nvidia", ".cache/mesa_shader_cache", ".cache/mesa_shader_cache_db",
     ".cache/neo_compiler_cache", ".cache/cycles",
 )  # fmt: skip
+_OPTIX: Final = Path("/var/tmp")
 # Variables that name files which Blender or its libraries read.
 _NAMING: Final = ("OCIO", "LD_LIBRARY_PATH", "BLENDER_SYSTEM_SCRIPTS", "BLENDER_SYSTEM_DATAFILES",
                   "BLENDER_SYSTEM_EXTENSIONS", "BLENDER_SYSTEM_RESOURCES")  # fmt: skip
@@ -117,10 +121,15 @@ def grounds_of(request: Request) -> Grounds:
         reads += _edited(request.edits)
     for folder in request.folders:
         reads += [Path(folder), Path(folder).resolve()]
-    for section, name in (("lighting", "hdri"), ("cameras", "file")):
+    for section, name in (("lighting", "hdri"), ("lighting", "lights"), ("cameras", "file")):
         file = request.job.get(section, {}).get(name)
         if file:
             reads.append(Path(file).expanduser().resolve())
+    if request.job.get("lighting", {}).get("lights"):
+        # What its lights name lies wherever they say.
+        with contextlib.suppress(RenderError):
+            job = RenderJob.from_dict(request.job)
+            reads += [path.expanduser().resolve() for path in light_files(job)]
     writes = []
     if isinstance(request, RenderAsset):
         for folder in filter(None, (request.out, request.previews)):
@@ -224,7 +233,7 @@ def launcher(
             *map(str, _named(environment)),
             *(one for path in grounds.reads for one in _reading(path)),
         ],
-        "use": [*_DEVICES, *map(str, Path("/dev").glob("nvidia*"))],
+        "use": [*(str(_DEV / name) for name in _DEVICES), *map(str, _DEV.glob("nvidia*"))],
         "write": [str(scratch), *map(str, grounds.writes), *map(str, _caches())],
     }  # fmt: skip
     path = scratch / "wall.json"
@@ -273,11 +282,11 @@ def _reading(path: Path) -> list[str]:
 
 
 def _caches() -> list[Path]:
-    if not any(Path("/dev").glob("nvidia*")) and not Path("/dev/dri").is_dir():
+    if not any(_DEV.glob("nvidia*")) and not (_DEV / "dri").is_dir():
         return []
     own = [Path.home() / name for name in _CACHES]
-    own.append(Path("/var/tmp") / f"OptixCache_{os.environ.get('USER', '')}")
-    if Path("/dev/nvidiactl").exists():
+    own.append(_OPTIX / f"OptixCache_{os.environ.get('USER', '')}")
+    if (_DEV / "nvidiactl").exists():
         for path in (own[0], own[-1]):
             try:
                 path.mkdir(mode=0o700, exist_ok=True)

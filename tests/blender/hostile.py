@@ -25,32 +25,46 @@ from . import scenes
 MAGENTA = (255, 0, 255)
 
 
-@contextmanager
-def watched(*folders: Path) -> Iterator[list[str]]:
-    """Names of all that anybody opens, reads, makes or changes in the folders (inotify)."""
-    if sys.platform != "linux":
-        yield []
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    descriptor = libc.inotify_init1(os.O_NONBLOCK)
-    # IN_ACCESS, IN_MODIFY, IN_OPEN, IN_CREATE
-    mask = 0x1 | 0x2 | 0x20 | 0x100
-    for folder in folders:
-        assert libc.inotify_add_watch(descriptor, os.fsencode(folder), mask) >= 0
-    seen: list[str] = []
-    try:
-        yield seen
+class Seen(list[str]):
+    """Names of what somebody opened, read, made or changed."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+
+    def now(self) -> list[str]:
+        """All until now."""
         try:
-            data = os.read(descriptor, 1 << 20)
+            data = os.read(self._descriptor, 1 << 20)
         except BlockingIOError:
-            data = b""
+            return self
         while data:
             _, flags, _, length = struct.unpack_from("iIII", data)
-            name = data[16 : 16 + length].rstrip(b"\0").decode()
             # Whoever lists a folder opens it; that is no file.
             if not flags & 0x40000000:
-                seen.append(name)
+                self.append(data[16 : 16 + length].rstrip(b"\0").decode())
             data = data[16 + length :]
+        return self.now()
+
+
+@contextmanager
+def watched(*folders: Path) -> Iterator[Seen]:
+    """What anybody does with the files in the folders (inotify)."""
+    if sys.platform != "linux":
+        descriptor, writer = os.pipe()
+        os.close(writer)
+    else:
+        libc = ctypes.CDLL(None, use_errno=True)
+        descriptor = libc.inotify_init1(os.O_NONBLOCK)
+        # IN_ACCESS, IN_MODIFY, IN_OPEN, IN_CREATE
+        mask = 0x1 | 0x2 | 0x20 | 0x100
+        for folder in folders:
+            assert libc.inotify_add_watch(descriptor, os.fsencode(folder), mask) >= 0
+    seen = Seen(descriptor)
+    try:
+        yield seen
+        if sys.platform == "linux":
+            seen.now()
     finally:
         os.close(descriptor)
 

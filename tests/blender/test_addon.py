@@ -204,12 +204,19 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
         "asset.missing_parts": "fail",
         "asset.uncolored": "random",
         "asset.witness": "off",
+        "asset.up": "-Y",
+        "asset.front": "X",
         "lighting.mode": "hdri",
         "lighting.hdri": "/images/sky.exr",
+        "lighting.per_view": 3,
         "lighting.strength": 1.7,
         "lighting.background": [0.1, 0.25, 0.333],
         "cameras.pattern": "zero123",
         "cameras.views": 17,
+        "cameras.projection": "orthographic",
+        "cameras.ortho": 1.7,
+        "cameras.test_views": 5,
+        "cameras.test_cameras": "fibonacci",
         "cameras.radius": [1.25, 3.7],
         "cameras.elevation": [-12.5, 33.3],
         "cameras.fov": [31.7, 64.2],
@@ -233,6 +240,11 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
     "not normalised": {"asset.normalize": "none", "cameras.pattern": "hammersley"},
     "ring": {"cameras.pattern": "ring", "cameras.elevation": [-70, -70]},
     "faces": {"cameras.pattern": "cube-faces", "cameras.radius": [2, 9], "asset.frame": 0},
+    "pairs": {"cameras.stereo": 0.2},
+    "lights": {
+        "lighting.mode": "file", "lighting.lights": "/lights.toml", "lighting.groups": True,
+        "pixels.passes": ["rgb", "rgb_linear"],
+    },
     "its own cameras": {
         "cameras.pattern": "scene", "cameras.scene_cameras": "Left, Right",
         "asset.normalize": "none",
@@ -338,7 +350,7 @@ def test_a_job_beyond_the_panel_is_refused_by_its_field(
     [
         ("[engine]\nsamples = 'many'", "engine.samples"), ("[engine]\nsample = 3", "samples"),
         ("[cameras]\npattern = 'rings'", "cameras.pattern"), ("seed = ", "job.toml"),
-        ("[cameras]\npattern = 'ring'\nelevation = [1, 2]", "cameras.elevation"),
+        ("[cameras]\northo = 2", "cameras.ortho"),
         (None, "job.toml"),
     ],
 )  # fmt: skip
@@ -394,12 +406,16 @@ OF_FIELDS = {
     "frame": "asset.frame", "hdri": "lighting.hdri", "background": "lighting.background",
     "radius": "cameras.radius", "elevation": "cameras.elevation", "fov": "cameras.fov",
     "camera_file": "cameras.file", "shift": "cameras.shift", "resolution_x": "pixels.resolution",
-    "passes": "pixels.passes", "frames": "time.frames", "action": "time.action",
+    "passes": "pixels.passes", "front": "asset.front", "ortho": "cameras.ortho",
+    "stereo": "cameras.stereo", "lights": "lighting.lights",
+    "hdri_per_view": "lighting.per_view",
+    "frames": "time.frames", "action": "time.action",
     "scene_cameras": "cameras.scene_cameras",
 }  # fmt: skip
 # Not of the job: where things come from and go to, switches of the above, and the preview.
 BESIDE = {
-    "source", "asset", "use_frame", "use_background", "resolution_y", "output_dir", "overwrite",
+    "source", "asset", "use_frame", "use_front", "use_stereo", "use_background", "resolution_y",
+    "output_dir", "overwrite",
     "sources", "ids", "current_view", "file_views",
 }  # fmt: skip
 
@@ -468,9 +484,11 @@ def test_every_field_of_a_job_can_be_set_in_the_window(bpy: Any) -> None:
     drawn: set[str] = set()
     by_pattern: dict[str, set[str]] = {}
     for pattern in PATTERNS:
-        for light in ("white", "xl", "hdri", "keep"):
+        for light in ("white", "xl", "hdri", "keep", "file"):
             for engine in ("cycles", "eevee", "workbench"):
                 settings.pattern, settings.lighting, settings.engine = pattern, light, engine
+                settings.projection = "orthographic" if light == "xl" else "perspective"
+                settings.test_views = 2 if light == "hdri" else 0
                 found = draw_panels().drawn
                 drawn |= found
                 by_pattern[pattern] = by_pattern.get(pattern, found) & found

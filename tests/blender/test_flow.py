@@ -6,6 +6,7 @@ an armature moves, so that where a point goes, and what hides it, can be worked 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -227,7 +228,7 @@ def test_flow_scene_flow_and_occlusion_are_those_of_closed_formulas(
                     continue
                 points, then = where(BODIES, frame, names, key.time)
                 camera = cameras[key.time]
-                target, depth = camera.project(then)
+                target, _ = camera.project(then)
                 expected = target - frame.camera.project(points)[0]
                 assert np.abs(flow - expected).max() < 1e-3
                 # The flow that the eye sees, of the pixel's very centre.
@@ -260,7 +261,7 @@ def test_what_stands_still_has_zero_flow_to_the_bit(bodies: Path) -> None:
 
 def test_warping_a_frame_with_flow_gives_the_next_frames_positions(bodies: Path) -> None:
     with opened(bodies, scenes.lens(48, (160, 160)), "1:13:3", orbiting) as (_, frames):
-        for now, then in zip(frames, frames[1:], strict=False):
+        for now, then in itertools.pairwise(frames):
             visible = (now.passes["occlusion_forward"] == 0) & (now.passes["mask"] == 1)
             rows, columns = np.nonzero(visible)
             flow = now.passes["flow_forward"][visible]
@@ -592,3 +593,47 @@ def test_tracks_in_the_shapes_of_tapvid_and_pointodyssey(tracked: Path, tmp_path
                 uv = uv[:, :2] / uv[:, 2:]
                 assert np.abs(uv - other["trajs_2d"][frame]).max() < 0.01
             assert other["valids"].all() and np.array_equal(other["visibs"], stored[..., 5] == 1)
+
+
+# --- Skeletons ------------------------------------------------------------------------------
+
+
+def test_a_rig_moves_its_skin_as_blender_does(bodies: Path, tmp_path: Path) -> None:
+    cameras = scenes.camera_file(tmp_path / "c.json", [standing(1)], scenes.lens(48, (32, 32)))
+    for normalize in ("none", "cube"):
+        asset = scenes.write_asset(
+            bodies, tmp_path / normalize,
+            {**cameras, "asset.normalize": normalize, "time.frames": "1:13:6", "files.rig": True,
+             "files.layout": "folder", "pixels.passes": ["mask", "position", "object_index"]},
+        )  # fmt: skip
+        rig = np.load(asset / "rig.npz")
+        assert rig["names"].tolist() == ["Rig", "Rig/Stays", "Rig/Turns"]
+        assert rig["parents"].tolist() == [-1, 0, 0]
+        assert rig["frames"].tolist() == [1, 7, 13]
+        assert rig["rest"].shape == (3, 4, 4) and rig["pose"].shape == (3, 3, 4, 4)
+        assert str(rig["mesh_00_name"]) == "Plate"
+        weights, joints = rig["mesh_00_weights"], rig["mesh_00_joints"]
+        assert np.allclose(weights.sum(axis=1), 1) and np.isin(joints, (1, 2)).all()
+        vertices = np.column_stack([rig["mesh_00_vertices"], np.ones(8)])
+        moved_as_said = []
+        for place in range(3):
+            step = rig["pose"][place] @ np.linalg.inv(rig["rest"])
+            each = np.einsum("vkij,vj->vki", step[joints], vertices)
+            moved_as_said.append((weights[..., None] * each).sum(axis=1)[:, :3])
+        if normalize == "none":
+            rest = scenes.CUBE_VERTICES * (BODIES[2].high - BODIES[2].low)
+            rest = rest + (BODIES[2].high + BODIES[2].low) / 2
+            for place, frame in enumerate((1, 7, 13)):
+                at = plate_at(frame)
+                expected = rest @ at[:3, :3].T + at[:3, 3]
+                assert np.abs(moved_as_said[place] - expected).max() < 1e-5
+        else:
+            import json
+
+            said = json.loads((asset / "metadata.json").read_text())
+            scale, shift = said["normalization"]["scale"], said["normalization"]["translation"]
+            at = plate_at(13)
+            rest = scenes.CUBE_VERTICES * (BODIES[2].high - BODIES[2].low)
+            rest = rest + (BODIES[2].high + BODIES[2].low) / 2
+            expected = (rest @ at[:3, :3].T + at[:3, 3]) * scale + shift
+            assert np.abs(moved_as_said[2] - expected).max() < 1e-5

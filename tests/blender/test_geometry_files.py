@@ -168,6 +168,24 @@ def test_a_skinned_asset_is_posed_as_it_is_seen(tmp_path: Path, frame: int) -> N
     check(rigged(tmp_path / "asset.glb"), tmp_path / "out", **{"asset.frame": frame})
 
 
+@pytest.mark.core
+def test_of_a_moving_asset_the_files_are_held_against_their_own_frame(tmp_path: Path) -> None:
+    source = rigged(tmp_path / "asset.glb")
+    with written(source, tmp_path / "out", **{"time.frames": "1:11:5"}) as reader:
+        shape = reader.geometry
+        assert shape is not None
+        checked = {
+            record["time"]
+            for record in reader.views
+            if any(name.startswith("mesh_") for name in record["checks"])
+        }
+        assert checked == {shape.record["frame"]}
+        assert {record["time"] for record in reader.views} == {1, 6, 11}
+    verdict = verify_asset(tmp_path / "out/asset")
+    assert verdict.failed == []
+    assert [name for name in verdict.doubts if name.startswith(("mesh", "points", "vox"))] == []
+
+
 def written(source: Path, out: Path, **values: Any) -> AssetReader:
     """The asset as a worker writes it, in this process."""
     from objaverse_render_addon.blender import pipeline

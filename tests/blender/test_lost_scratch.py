@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,34 @@ def test_what_was_killed_all_at_once_is_swept_by_the_next_run(tmp_path: Path) ->
                         "--scratch", str(scratch))  # fmt: skip
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_node_of_a_cluster_that_was_killed_leaves_a_folder_that_the_next_one_removes(
+    tmp_path: Path,
+) -> None:
+    from objaverse_render_addon.worker.guardian import WorkerFolder
+
+    scratch = tmp_path / "scratch"
+    node = (
+        "import sys, time; from pathlib import Path\n"
+        "from objaverse_render_addon.batch.lanes.ray import NodeSettings, make_node_lane\n"
+        "from objaverse_render_addon.batch.options import Workers\n"
+        "lane = make_node_lane(NodeSettings(sys.argv[1], 'zip', Workers(scratch=sys.argv[2])))\n"
+        "print('there', flush=True); time.sleep(600)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", node, str(tmp_path / "out"), str(scratch)],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stdout.readline() == "there\n"
+    assert len([path for path in scratch.iterdir() if path.is_dir()]) == 1
+    # While it lives, nobody takes it.
+    WorkerFolder(scratch).remove()
+    assert len([path for path in scratch.iterdir() if path.is_dir()]) == 1
+    process.kill()
+    process.communicate()
+    WorkerFolder(scratch).remove()
     assert list(scratch.iterdir()) == []
 
 

@@ -283,7 +283,7 @@ def test_another_protocol_is_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_module, "PROTOCOL", 999)
-    with pytest.raises(WorkerStartFailed, match=r"protocol 2; this is .* protocol 999"):
+    with pytest.raises(WorkerStartFailed, match=r"protocol 3; this is .* protocol 999"):
         process_module.WorkerProcess(scratch=tmp_path)
     assert list(tmp_path.iterdir()) == []
 

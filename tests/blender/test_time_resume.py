@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -116,3 +117,33 @@ def test_frames_render_the_same_after_others(tmp_path: Path):
         for name, data in before.passes.items():
             assert (data == after.passes[name]).all(), name
         assert before.checks == after.checks
+
+
+@pytest.mark.long
+def test_memory_and_pace_stay_over_two_thousand_frames(tmp_path: Path):
+    import resource
+
+    from objaverse_render_addon.blender import pipeline
+
+    def used() -> int:
+        pages = Path("/proc/self/statm")
+        if not pages.is_file():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return int(pages.read_text().split()[1]) * resource.getpagesize() >> 10
+
+    path = moving.write(tmp_path / "box.blend", "skinned")
+    job = scenes.make_job({
+        "time.frames": "all", "time.scale": 250, "cameras.pattern": "ring", "cameras.views": 1,
+        "pixels.resolution": [32, 32],
+    })  # fmt: skip
+    session = scenes.open_scene(path, job)
+    shots = session.shots()
+    assert len(shots) == 2001
+    marks = []
+    for number, _ in enumerate(pipeline.frames(session.renderer, shots)):
+        if number % 250 == 0:
+            marks.append((time.monotonic(), used()))
+    # The first quarter warms caches up.
+    assert marks[-1][1] - marks[2][1] < 30_000, [kilobytes for _, kilobytes in marks]
+    paces = [later - sooner for (sooner, _), (later, _) in itertools.pairwise(marks)]
+    assert sorted(paces[-3:])[1] < 2 * sorted(paces[1:4])[1], paces

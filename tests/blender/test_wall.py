@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -251,6 +253,69 @@ def test_where_there_is_no_wall_it_says_so(
     assert any("docs/security.md" in text for text in told["auto"])
     assert not any("docs/security.md" in text for text in told["off"])
     assert "no Landlock" in examine()["sandbox"]["workers"]
+
+
+# A program that tries what a driver does, in the place of a worker.
+DRIVER = """
+import json, os, sys
+dev, home = sys.argv[1:]
+def attempt(action):
+    try:
+        action()
+    except OSError as error:
+        return type(error).__name__
+    return "done"
+print(json.dumps({
+    "card": attempt(lambda: open(f"{dev}/nvidia0", "r+b").close()),
+    "control": attempt(lambda: open(f"{dev}/nvidiactl", "r+b").close()),
+    "capabilities": attempt(lambda: os.listdir(f"{dev}/nvidia-caps")),
+    "render": attempt(lambda: open(f"{dev}/dri/renderD128", "r+b").close()),
+    "amd": attempt(lambda: open(f"{dev}/kfd", "r+b").close()),
+    "compiled": attempt(lambda: open(f"{home}/.nv/compiled", "w").close()),
+    "mesa": attempt(lambda: open(f"{home}/.cache/mesa_shader_cache/compiled", "w").close()),
+    "disk": attempt(lambda: open(f"{dev}/sda", "rb").close()),
+    "made": attempt(lambda: open(f"{dev}/dri/made", "w").close()),
+    "home": attempt(lambda: open(f"{home}/notes", "r").close()),
+    "linked": attempt(lambda: open(f"{home}/.cache/cycles/compiled", "w").close()),
+    "other": attempt(lambda: open(f"{home}/.cache/other/compiled", "w").close()),
+}))
+"""
+
+
+@needs_landlock
+def test_drivers_reach_their_devices_and_what_they_compiled_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With files in the place of devices, which this machine need not have."""
+    dev, home, scratch = tmp_path / "dev", tmp_path / "home", tmp_path / "scratch"
+    for folder in (
+        dev / "dri", dev / "nvidia-caps", home / ".cache" / "mesa_shader_cache",
+        home / ".cache" / "other", scratch, tmp_path / "elsewhere",
+    ):  # fmt: skip
+        folder.mkdir(parents=True)
+    for name in ("nvidia0", "nvidiactl", "nvidia-uvm", "dri/renderD128", "kfd", "sda"):
+        (dev / name).touch()
+    (home / "notes").touch()
+    (home / ".cache" / "cycles").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.setattr(wall, "_DEV", dev)
+    monkeypatch.setattr(wall, "_OPTIX", tmp_path)
+    monkeypatch.setenv("HOME", str(home))
+    program = wall.absolute(sys.executable)
+    before = wall.launcher(program, {}, scratch, Grounds())
+    # Where drivers keep what they compile is there before them, and its owner's alone.
+    assert (home / ".nv").stat().st_mode & 0o777 == 0o700
+    done = subprocess.run(
+        [*before, program, "-I", "-S", "-c", DRIVER, str(dev), str(home)],
+        capture_output=True, text=True, check=True, env={"PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    said = json.loads(done.stdout)
+    refused = {"disk", "made", "home", "linked", "other"}
+    assert {name for name, answer in said.items() if answer == "PermissionError"} == refused, said
+    assert {said[name] for name in said.keys() - refused} == {"done"}, said
+    assert not any((tmp_path / "elsewhere").iterdir())
+    # Without a card there is nothing to keep.
+    monkeypatch.setattr(wall, "_DEV", tmp_path / "elsewhere")
+    assert wall._caches() == []
 
 
 def test_many_folders_become_few_and_never_a_home(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ Each input is made here; what is right follows from arithmetic, or another reade
 from __future__ import annotations
 
 import base64
+import io
 import json
 import struct
 import zipfile
@@ -1114,8 +1115,6 @@ def test_opacity_of_an_fbx_is_its_properties(tmp_path: Path) -> None:
 
 @pytest.mark.core
 def test_textures_of_an_fbx_are_found_or_counted(tmp_path: Path) -> None:
-    import io
-
     from PIL import Image
 
     picture(tmp_path / "there.png", flat())
@@ -1256,6 +1255,13 @@ def test_no_traceback_is_anybodys_message() -> None:
     assert "Open the file" not in error.hint
     unknown = _failure(Path("a.glb"), "Error: Extension ACME_x is not available on this addon")
     assert isinstance(unknown, UnsupportedExtension)
+    for text in (
+        "Error: Loading \"a.blend\" failed: Failed to read blend file 'a.blend', not a blend file",
+        "Error: ASCII FBX files are not supported 'a.fbx'",
+    ):
+        error = _failure(Path("a"), text)
+        assert isinstance(error, UnsupportedFormat)
+        assert error.hint.startswith("Use ")
 
 
 def test_a_big_endian_blend_is_named(tmp_path: Path) -> None:
@@ -1270,3 +1276,28 @@ def test_a_big_endian_blend_is_named(tmp_path: Path) -> None:
     error = failure(path, tmp_path)
     assert isinstance(error, UnsupportedFormat)
     assert "big-endian" in error.message
+
+
+@pytest.mark.core
+def test_what_a_newer_blender_saved_is_a_doubt(tmp_path: Path) -> None:
+    import bpy
+
+    path = tmp_path / "newer.blend"
+    with scenes.new_blend(path):
+        scenes.add_cube()
+    assert not Look(path, tmp_path).said("newer-blend")
+    major, minor = bpy.app.version[:2]
+    # The head's format changed with 5.0.
+    head = "BLENDER17-01v{:04}" if major >= 5 else "BLENDER-v{:03}"
+    data = path.read_bytes()
+    if data.startswith(b"\x28\xb5\x2f\xfd"):
+        zstandard = pytest.importorskip("zstandard")
+        source = io.BytesIO(data)
+        reader = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
+        data = reader.read()
+    mine = head.format(100 * major + minor).encode()
+    assert data.startswith(mine)
+    path.write_bytes(head.format(100 * major + minor + 1).encode() + data[len(mine) :])
+    look = Look(path, tmp_path)
+    assert look.said("newer-blend")
+    assert look.faces == 6

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from ...assets.reach import MOST_BYTES
 from ...dataset.blocks import FRAMES
 from ...dataset.layout import remove_parts
 from ...errors import (
@@ -160,9 +161,10 @@ class LocalLane:
 
 def sha256_of(path: Path) -> str | None:
     """Of a file, for those who look for what became of it; ``None`` where it cannot be read."""
-    # A pipe or a device may never end, and no error of a name may get in an asset's way.
+    # A pipe or a device may never end, nor may a file with nothing but a size, and no error of a
+    # name may get in an asset's way.
     with contextlib.suppress(OSError, ValueError):
-        if path.is_file():
+        if path.is_file() and path.stat().st_size <= MOST_BYTES:
             return file_sha256(path)
     return None
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +29,7 @@ from ...errors import (
     from_reason,
 )
 from ...job import RenderJob
+from ...worker.guardian import WorkerFolder
 from ...worker.process import scratch_root
 from ...worker.protocol import Done, RenderAsset, Stage
 from ...worker.supervisor import Place
@@ -68,14 +67,14 @@ class _NodeLane:
     def __init__(self, settings: NodeSettings) -> None:
         workers = settings.workers
         base = Path(workers.scratch) if workers.scratch else scratch_root()
-        base.mkdir(parents=True, exist_ok=True)
-        self._folder = Path(tempfile.mkdtemp(prefix="objaverse-render-node-", dir=base))
+        # Where Ray or the machine ends this process, whoever comes next removes it.
+        self._own = WorkerFolder(base)
         self._settings = settings
-        self._store = open_store(settings.out, settings.layout, self._folder)
+        self._store = open_store(settings.out, settings.layout, self._own.path)
         self._resolver = settings.fetching.resolver()
         self._stop = threading.Event()
         self._lane = LocalLane(
-            _place(settings.threads), replace(workers, scratch=self._folder, previews=None),
+            _place(settings.threads), replace(workers, scratch=self._own.path, previews=None),
             [self._resolver.folder.absolute()],
         )  # fmt: skip
 
@@ -112,7 +111,7 @@ class _NodeLane:
         """See :class:`.lanes.Lane`."""
         self._lane.close()
         self._resolver.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._own.remove()
 
 
 def _place(threads: int) -> Place:

@@ -133,7 +133,7 @@ class Vggt(_Co3d):
     name = "vggt"
     about = "VGGT: CO3D as its training reads it, depth as half floats, annotations as .jgz"
     trains = (
-        "python launch.py --config default "
+        "python launch.py --config default  "
         "# with CO3D_DIR {target} and CO3D_ANNOTATION_DIR {target}/annotations"
     )
     masks = "depth_masks"

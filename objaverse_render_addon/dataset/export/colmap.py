@@ -124,8 +124,7 @@ class Colmap(Format):
             out.add(f"{scene.key}/sparse/0/test.txt", lines.encode())
             scene.note("differs", "views that are held out are named in test.txt and in the lists "
                        "that nerfstudio reads; gsplat and 3D Gaussian Splatting hold out every "
-                       "eighth view unless told otherwise (gsplat --test-every, 3DGS --llffhold "
-                       "0), and gsplat would train on these (views)", len(split["test"]))  # fmt: skip
+                       "eighth view whatever these say (views)", len(split["test"]))  # fmt: skip
 
 
 def quaternion(rotation: Array) -> tuple[float, float, float, float]:

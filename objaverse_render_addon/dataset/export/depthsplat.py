@@ -230,6 +230,7 @@ def _normalization(scene: Scene) -> dict[str, Any]:
     record = scene.metadata["normalization"]
     return {
         "scale": float(record["scale"]),
+        "rotation": [list(map(float, row)) for row in record.get("rotation", np.eye(3).tolist())],
         "translation": [float(value) for value in record["translation"]],
         "bbox_min": [float(value) for value in record["bbox_min"]],
         "bbox_max": [float(value) for value in record["bbox_max"]],

@@ -1,4 +1,4 @@
-"""Optical flow as benchmarks keep it: ``.flo`` (Middlebury, Sintel), KITTI's PNG, Spring's ``.flo5``.
+"""Optical flow as benchmarks keep it: ``.flo`` (Middlebury, Sintel), KITTI's PNG, ``.flo5``.
 
 Formats: https://vision.middlebury.edu/flow/code/flow-code/README.txt,
 https://www.cvlibs.net/datasets/kitti/eval_flow.php (its development kit),

@@ -46,9 +46,9 @@ class Kubric(Format):
     def write(self, scene: Scene, out: SceneFiles) -> dict[str, Any]:
         """See :class:`.Format`."""
         width, height = demand_one_size(scene)
-        angle = shared_fov_x(scene)
-        focal = 0.5 * _SENSOR / math.tan(0.5 * angle)
         for folder, views in scene.sequences.items():
+            angle = shared_fov_x(scene, views)
+            focal = 0.5 * _SENSOR / math.tan(0.5 * angle)
             home = scene.key + folder
             poses = [scene.camera(view).camera_to_world for view in views]
             for number, view in enumerate(views):

@@ -142,14 +142,18 @@ def demand_square_pictures(scene: Scene) -> int:
     return width
 
 
-def shared_fov_x(scene: Scene) -> float:
-    """The horizontal angle of view in radians that all views share; the lens is centred.
+def shared_fov_x(scene: Scene, views: Sequence[int] | None = None) -> float:
+    """The horizontal angle of view in radians that views share; the lens is centred.
+
+    Args:
+        views: All of the scene's where nothing is said.
 
     Raises:
         FormatCannotHold: The lenses differ, or one angle does not describe them.
     """
     demand_centered(scene)
-    angles: Sequence[float] = [fov_x(camera) for camera in scene.cameras]
+    cameras = scene.cameras if views is None else [scene.camera(view) for view in views]
+    angles: Sequence[float] = [fov_x(camera) for camera in cameras]
     if max(angles) - min(angles) > SAME * max(angles):
         raise FormatCannotHold(
             f"{scene.asset_id}: its views have fields of view from "
@@ -160,17 +164,23 @@ def shared_fov_x(scene: Scene) -> float:
     return angles[0]
 
 
-def shared_lens(scene: Scene) -> tuple[float, float, float, float]:
-    """The lens that all views share: fx, fy, cx, cy in pixels.
+def shared_lens(
+    scene: Scene, views: Sequence[int] | None = None
+) -> tuple[float, float, float, float]:
+    """The lens that views share: fx, fy, cx, cy in pixels.
+
+    Args:
+        views: All of the scene's where nothing is said.
 
     Raises:
         FormatCannotHold: They differ.
     """
-    lenses = [pinhole(camera) for camera in scene.cameras]
-    for view, lens in enumerate(lenses):
+    views = range(len(scene)) if views is None else views
+    lenses = [pinhole(scene.camera(view)) for view in views]
+    for view, lens in zip(views, lenses, strict=True):
         if any(abs(a - b) > SAME * abs(b) for a, b in zip(lens, lenses[0], strict=True)):
             raise FormatCannotHold(
-                f"{scene.asset_id}: view {view} has another lens (fx {lens[0]:g}) than view 0 "
+                f"{scene.asset_id}: view {view} has another lens (fx {lens[0]:g}) than view {views[0]} "
                 f"(fx {lenses[0][0]:g}); {scene.form.name} holds one for all.",
                 hint="Render with one --fov, or export to nerfstudio, which holds one per view.",
             )

@@ -89,6 +89,7 @@ def source_mesh(scene: Scene) -> Mesh:
         raise NotTheMesh(f"the source has no faces, or more than {_MOST_FACES}")
     turn = _AXES[scene.metadata["file_type"]]
     said = scene.metadata["normalization"]
+    turn = np.array(said.get("rotation", np.eye(3))) @ turn
     vertices = said["scale"] * (vertices @ turn.T) + np.array(said["translation"])
     _compare(scene, vertices)
     return Mesh(scene.scale * (vertices - scene.center), _normals(vertices, faces), faces)

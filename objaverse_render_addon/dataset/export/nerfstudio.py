@@ -41,8 +41,8 @@ class Nerfstudio(Format):
 
     ``transform_matrix`` is camera to world with OpenGL axes, ``file_path`` has its extension.
     The parser multiplies depth by 0.001, that of ``.npy`` files too, so depth is stored in
-    thousandths of a scene unit (float32, planar or along the ray as the pass, 0 is unknown). ``time`` of
-    an animation goes from 0 at the first frame to 1 at the last.
+    thousandths of a scene unit (float32, planar or along the ray as the pass, 0 is unknown).
+    ``time`` of an animation goes from 0 at the first frame to 1 at the last.
     """
 
     name = "nerfstudio"

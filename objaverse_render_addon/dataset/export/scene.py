@@ -66,6 +66,9 @@ class Scene:
         self.numbers = self._checked_numbers()
         self.scale, self.center = self._similarity()
         self._last: tuple[int, dict[str, Array]] = (-1, {})
+        lit = sum(len(reader.lights(position)) > 1 for position in self._positions)
+        self.note("dropped", "pictures under other lights than the first, or under each of several "
+                  "light groups, are left out (views)", lit)  # fmt: skip
         dropped = ", ".join(name for name in reader.passes if name not in form.holds)
         if dropped:
             self.note("dropped", f"stored, but {form.name} has no place for: {dropped}")
@@ -151,8 +154,9 @@ class Scene:
             projection = self.reader.views[position].get("projection", "perspective")
             if projection not in self.form.projections:
                 raise FormatCannotHold(
-                    f"{self.asset_id}: view {self.reader.views[position]['index']} is {projection}; "
-                    f"{self.form.name} holds {' and '.join(self.form.projections)} cameras only.",
+                    f"{self.asset_id}: view {self.reader.views[position]['index']} is "
+                    f"{projection}; {self.form.name} holds "
+                    f"{' and '.join(self.form.projections)} cameras only.",
                     hint="Export to nerfstudio or webdataset, which hold every lens, or render "
                     "with --projection perspective.",
                 )
@@ -247,7 +251,8 @@ class Scene:
         intrinsics = camera.intrinsics
         if camera.lens.parallel:
             # In pixels per scene unit.
-            intrinsics = intrinsics / [[self.scale, 1, 1], [1, self.scale, 1], [1, 1, 1]]
+            intrinsics = intrinsics.copy()
+            intrinsics[[0, 1], [0, 1]] /= self.scale
         return dataclasses.replace(camera, intrinsics=intrinsics, camera_to_world=pose)
 
     @property

@@ -109,5 +109,6 @@ class PointOdyssey(_Tracks):
 
 def _npz(data: dict[str, Array]) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **data)
+    named: Any = data
+    np.savez_compressed(buffer, **named)
     return buffer.getvalue()

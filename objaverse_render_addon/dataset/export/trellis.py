@@ -72,6 +72,9 @@ class _Renders(Format):
             frames.append(frame)
         record = scene.metadata["normalization"]
         offset = (np.array(record["translation"], np.float64) - scene.center) * scene.scale
+        if not np.array_equal(record.get("rotation", np.eye(3)), np.eye(3)):
+            scene.note("dropped", "the asset was turned (--up, --front): scale and offset are "
+                       "right for its turned axes only")  # fmt: skip
         transforms = {
             "aabb": [[-0.5, -0.5, -0.5], [0.5, 0.5, 0.5]],
             "scale": float(record["scale"]) * scene.scale,

@@ -36,11 +36,11 @@ class Tum(Format):
     def write(self, scene: Scene, out: SceneFiles) -> dict[str, Any]:
         """See :class:`.Format`."""
         demand_one_size(scene)
-        fx, fy, cx, cy = shared_lens(scene)
         if not scene.times:
             scene.note("differs", "nothing moves: timestamps count the views, a second for each")
         for folder, views in scene.sequences.items():
             home = scene.key + folder
+            fx, fy, cx, cy = shared_lens(scene, views)
             lists: dict[str, list[str]] = {"rgb": [], "depth": [], "groundtruth": []}
             for view in views:
                 stamp = f"{scene.seconds(view):.6f}"

@@ -34,8 +34,8 @@ class Visionsim(Format):
     on, ``info.json``; below ``<key>/NNN`` for each of several cameras.
 
     Depth is planar. Normals are camera axes (+X right, +Y up, +Z towards the camera). Flow has R, G
-    forward and B, A backward, pixels, x to the right and y down. Segmentation has the object's
-    number.
+    forward and B, A backward, pixels, x to the right and y down, nan where it is not known.
+    Segmentation has the object's number.
     """
 
     name: ClassVar[str] = "visionsim"
@@ -48,8 +48,8 @@ class Visionsim(Format):
     def write(self, scene: Scene, out: SceneFiles) -> dict[str, Any]:
         """See :class:`.Format`."""
         demand_one_size(scene)
-        shared_lens(scene)
         for folder, views in scene.sequences.items():
+            shared_lens(scene, views)
             home = scene.key + folder
             frames = []
             for number, view in enumerate(views):
@@ -110,7 +110,7 @@ class Visionsim(Format):
         flows = [name for name in ("flow_forward", "flow_backward") if scene.has(name)]
         if flows:
             height, width = scene.camera(view).height, scene.camera(view).width
-            none = np.zeros((height, width, 2), np.float32)
+            none = np.full((height, width, 2), np.nan, np.float32)
             both = [scene.array(view, name) if name in flows else none
                     for name in ("flow_forward", "flow_backward")]  # fmt: skip
             found["flow"] = _colors(np.concatenate(both, axis=-1), "RGBA")

@@ -266,6 +266,8 @@ def _view_record(view: _View) -> dict[str, Any]:
         "size": [camera.width, camera.height],
         "k": [float(camera.intrinsics[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2))],
         "pose": camera.camera_to_world[:3].ravel().tolist(),
+        "lens": camera.projection,
+        "split": plain(record.get("split") or ""),
         "fov": [horizontal, vertical],
         "sampled": plain(pose) if isinstance(pose, dict) else {},
         "checks": plain(record.get("checks") or {}),

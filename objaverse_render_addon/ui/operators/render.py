@@ -13,6 +13,7 @@ from ...batch.background import BackgroundRun
 from ...batch.queue.plan import plan
 from ...batch.run import AssetResult
 from ...blender import user_scene
+from ...blender.reach import places_in_use
 from ...errors import DuplicateAsset, OutputNotWritable, RenderError
 from ...words import one_line, redacted
 from .. import preferences, run_state
@@ -101,9 +102,7 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
             **options,
             "overwrite": settings.overwrite,
             # What is in the user's own scene is the user's, wherever it lies.
-            "allow_outside": sorted(
-                {path.anchor, *(Path(name).anchor for name in bpy.utils.blend_paths(absolute=True))}
-            ),
+            "allow_outside": places_in_use(),
             # Who presses the button again wants it tried again.
             "retry": "all",
             "provenance": {

@@ -96,6 +96,12 @@ class OBJAVERSE_PT_normalize(Panel, bpy.types.Panel):
         row.operator("objaverse.normalize", icon="FULLSCREEN_EXIT")
         if settings.asset is not None and is_normalized(settings.asset):
             row.operator("objaverse.normalize", text="", icon="LOOP_BACK").undo = True
+        split.prop(settings, "up")
+        row = split.row(heading="Front", align=True)
+        row.prop(settings, "use_front", text="")
+        sub = row.row()
+        sub.active = settings.use_front
+        sub.prop(settings, "front", text="")
         row = split.row(heading="Frame", align=True)
         row.prop(settings, "use_frame", text="")
         sub = row.row()
@@ -233,7 +239,7 @@ class OBJAVERSE_PT_lens(Panel, bpy.types.Panel):
         """Draw."""
         split = columns(self.layout)
         settings = context.scene.objaverse
-        if settings.pattern != "file":
+        if not PATTERNS[settings.pattern].given:
             split.prop(settings, "projection")
             if settings.projection == "orthographic":
                 split.prop(settings, "ortho", text="Scale")
@@ -310,6 +316,10 @@ class OBJAVERSE_PT_lighting(Panel, bpy.types.Panel):
         split.prop(settings, "lighting", text="Light")
         if settings.lighting == "hdri":
             split.prop(settings, "hdri")
+            split.prop(settings, "hdri_per_view", text="Per View")
+        if settings.lighting == "file":
+            split.prop(settings, "lights", text="File")
+            split.prop(settings, "light_groups")
         if settings.lighting in ("white", "hdri"):
             split.prop(settings, "light_strength")
         row = split.row(heading="Background", align=True)

@@ -30,6 +30,7 @@ class OBJAVERSE_PT_output(Panel, bpy.types.Panel):
             text(context, self.layout, where, "INFO")
             split = columns(self.layout)
         split.prop(settings, "layout")
+        split.prop(settings, "rig")
         split.prop(settings, "overwrite")
         column = split.column(align=True)
         column.prop(settings, "resolution_x")

@@ -107,7 +107,8 @@ def _place(scene: bpy.types.Scene, state: preview.RigState) -> None:
     _, pixels = blender_lens(view.camera)
     render.resolution_x, render.resolution_y = view.camera.width, view.camera.height
     render.resolution_percentage = 100
-    render.pixel_aspect_x, render.pixel_aspect_y = pixels["pixel_aspect_x"], pixels["pixel_aspect_y"]
+    for name, value in pixels.items():
+        setattr(render, name, value)
     scene.camera = camera
 
 

@@ -70,21 +70,27 @@ class _Lenses:
         focal: (N, 2) pixels.
         center: (N, 2) principal points, pixels.
         poses: (N, 4, 4) camera to world.
+        parallel: (N, 1, 1) whether its rays are. A lens that sees all around has no frustum; 90
+            degrees across its longer side stand for it.
     """
 
     size: npt.NDArray[np.float64]
     focal: npt.NDArray[np.float64]
     center: npt.NDArray[np.float64]
     poses: npt.NDArray[np.float64]
+    parallel: npt.NDArray[np.bool_]
 
     @classmethod
     def of(cls, cameras: Sequence[Camera]) -> _Lenses:
         k = np.array([camera.intrinsics for camera in cameras])
+        size = np.array([(camera.width, camera.height) for camera in cameras], dtype=np.float64)
+        radial = np.array([camera.lens.radial for camera in cameras])[:, None]
         return cls(
-            np.array([(camera.width, camera.height) for camera in cameras], dtype=np.float64),
-            k[:, [0, 1], [0, 1]],
-            k[:, :2, 2],
+            size,
+            np.where(radial, size.max(axis=1, keepdims=True) / 2, k[:, [0, 1], [0, 1]]),
+            np.where(radial, size / 2, k[:, :2, 2]),
             np.array([camera.camera_to_world for camera in cameras]),
+            np.array([camera.lens.parallel for camera in cameras])[:, None, None],
         )
 
     def on_pictures(
@@ -103,7 +109,8 @@ class _Lenses:
             item[owner][:, None] for item in (self.size, self.focal, self.center)
         )
         xy = (uv * size - center) / focal * (1.0, -1.0)
-        local = np.concatenate([xy, -np.ones_like(xy[..., :1])], axis=-1) * depth
+        wide = np.where(self.parallel[owner], xy, xy * depth)
+        local = np.concatenate([wide, np.full_like(xy[..., :1], -depth)], axis=-1)
         poses = self.poses[owner]
         return np.asarray(local @ poses[:, :3, :3].swapaxes(1, 2) + poses[:, None, :3, 3])
 
@@ -187,6 +194,8 @@ def rig_lines(
     chosen = next((view for view in views if view.index == current), None)
     if chosen is not None and points is not None and len(points):
         _, depth = chosen.camera.project(points)
+        if chosen.camera.lens.radial:
+            depth = np.zeros(1)
         for distance in (float(np.min(depth)), float(np.max(depth))):
             if distance > 0:
                 corners = frustum_corners(chosen.camera, distance)
@@ -211,7 +220,8 @@ def _picture_depth(views: Sequence[View]) -> float:
 def _frusta(lenses: _Lenses, size: float) -> npt.NDArray[np.float64]:
     """Segments (N, 10, 2, 3)."""
     corners = lenses.on_pictures(_CORNERS, size)
-    apex = np.broadcast_to(lenses.poses[:, None, :3, 3], corners.shape)
+    # One point, but where rays are parallel.
+    apex = lenses.on_pictures(_CORNERS, 0.0)
     sides = np.stack([apex, corners], axis=2)
     picture = np.stack([corners, np.roll(corners, -1, axis=1)], axis=2)
     # A small roof says which way is up, as on Blender's own cameras.

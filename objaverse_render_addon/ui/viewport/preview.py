@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from ...assets.sources import safe_name
 from ...blender.measuring import measure
-from ...blender.normalization import normalizing_transform
+from ...blender.normalization import normalizing_transform, turn_of
 from ...blender.user_scene import asset_objects
 from ...cameras import Rig, View, sample_views
 from ...cameras.bounding import outermost
 from ...errors import RenderError
-from ...job import HALF_EXTENT, RenderJob
+from ...job import HALF_EXTENT, AssetRules, RenderJob
 from ...timeline import frame_range
 from ...words import how_many
 from .. import preferences
@@ -91,7 +91,10 @@ def asset_id(scene: bpy.types.Scene) -> str:
 
 
 def _key(settings: Any) -> tuple[Any, ...]:
-    return (settings.asset.name if settings.asset else None, settings.normalize)
+    return (
+        settings.asset.name if settings.asset else None, settings.normalize, settings.up,
+        settings.front if settings.use_front else None,
+    )  # fmt: skip
 
 
 def _files(job: RenderJob) -> tuple[int, ...]:
@@ -113,13 +116,15 @@ def _measure(scene: bpy.types.Scene) -> _Measured:
         return _Measured(_key(settings), corners * half, np.eye(4), Rig())
     before = measure(objects)
     scale, translation, _ = normalizing_transform(before, settings.normalize)
+    rules = AssetRules(up=settings.up, front=settings.front if settings.use_front else None)
+    turn = turn_of(*rules.axes)
     to_world = np.eye(4)
-    to_world[:3, :3] /= scale
+    to_world[:3, :3] = turn.T / scale
     to_world[:3, 3] = -translation / scale
-    points = outermost(before.points, _POINTS) * scale + translation
+    points = (outermost(before.points, _POINTS) * scale + translation) @ turn.T
     rig = Rig()
     if settings.normalize == "none":
-        x, y, z = before.center.tolist()
+        x, y, z = (turn @ before.center).tolist()
         rig = Rig((x, y, z), before.longest_edge / 2)
     return _Measured(_key(settings), points, to_world, rig)
 
@@ -213,7 +218,14 @@ def facts(context: bpy.types.Context) -> list[str]:
         return [in_panel_words(error)]
     view = state.views[min(context.scene.objaverse.current_view, len(state.views) - 1)]
     pose, camera = view.pose, view.camera
-    said = [f"View {view.index}: {camera.width} × {camera.height}, FOV {min(camera.fov):.1f}°"]
+    lens = f"FOV {min(camera.fov):.1f}°"
+    if "ortho_scale" in pose:
+        lens = f"orthographic, {pose['ortho_scale']:.3g} across"
+    elif camera.projection != "perspective":
+        lens = f"{camera.projection}, {lens}"
+    said = [f"View {view.index}: {camera.width} × {camera.height}, {lens}"]
+    if view.split == "test":
+        said[0] += ", held out"
     if "azimuth_degrees" in pose:
         said.append(
             f"Radius {pose['radius']:.3g}, elevation {pose['elevation_degrees']:.1f}°, azimuth "
@@ -222,6 +234,9 @@ def facts(context: bpy.types.Context) -> list[str]:
     moved = sum("moved_from_radius" in each.pose for each in state.views)
     if moved:
         said.append(f"{how_many(moved, 'view')} moved back until the object is in frame")
+    wider = sum("widened_from_scale" in each.pose for each in state.views)
+    if wider:
+        said.append(f"{how_many(wider, 'view')} widened until the object is in frame")
     if state.cropped:
         said.append(f"{how_many(len(state.cropped), 'view')} cropping the object, drawn red")
     return said

@@ -10,6 +10,16 @@ const rig = (() => {
   const add = (a, b, s = 1) => [a[0] + b[0] * s, a[1] + b[1] * s, a[2] + b[2] * s];
   const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
   const length = (a) => Math.hypot(...a);
+  // What is drawn for a lens. One that sees all around has no frustum: 90 degrees stand for it.
+  const lens = (view) => {
+    const [width, height] = view.size;
+    const around = view.lens === "panorama" || view.lens === "fisheye";
+    const half = Math.max(width, height) / 2;
+    return {
+      k: around ? [half, half, width / 2, height / 2] : view.k,
+      parallel: view.lens === "orthographic",
+    };
+  };
 
   class Rig {
     constructor(canvas, onPick) {
@@ -45,7 +55,7 @@ const rig = (() => {
           right: [p[0], p[4], p[8]],
           up: [p[1], p[5], p[9]],
           back: [p[2], p[6], p[10]],
-          k: view.k,
+          ...lens(view),
           size: view.size,
         };
       });
@@ -87,9 +97,10 @@ const rig = (() => {
     corners(camera, depth) {
       const [fx, fy, cx, cy] = camera.k;
       const [width, height] = camera.size;
+      const wide = camera.parallel ? 1 : depth;
       return [[0, 0], [width, 0], [width, height], [0, height]].map(([u, v]) => {
-        let point = add(camera.position, camera.right, ((u - cx) / fx) * depth);
-        point = add(point, camera.up, (-(v - cy) / fy) * depth);
+        let point = add(camera.position, camera.right, ((u - cx) / fx) * wide);
+        point = add(point, camera.up, (-(v - cy) / fy) * wide);
         return add(point, camera.back, -depth);
       });
     }
@@ -114,10 +125,12 @@ const rig = (() => {
           focal: camera.k[0] * fit, focalY: camera.k[1] * fit,
           cx: width / 2 + (camera.k[2] - camera.size[0] / 2) * fit,
           cy: height / 2 + (camera.k[3] - camera.size[1] / 2) * fit,
+          parallel: camera.parallel,
         });
         return;
       }
       const { yaw, pitch } = this;
+      this.parallel = false;
       this.back = [Math.cos(pitch) * Math.cos(yaw), Math.cos(pitch) * Math.sin(yaw), Math.sin(pitch)];
       this.right = [-Math.sin(yaw), Math.cos(yaw), 0];
       this.up = [
@@ -134,9 +147,10 @@ const rig = (() => {
       const local = add(point, this.eye, -1);
       const z = -dot(local, this.back);
       if (z < 1e-4) return null;
+      const far = this.parallel ? 1 : z;
       return [
-        this.cx + (this.focal * dot(local, this.right)) / z,
-        this.cy - (this.focalY * dot(local, this.up)) / z,
+        this.cx + (this.focal * dot(local, this.right)) / far,
+        this.cy - (this.focalY * dot(local, this.up)) / far,
         z,
       ];
     }

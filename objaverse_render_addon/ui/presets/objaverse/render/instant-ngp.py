@@ -12,6 +12,7 @@ settings.missing_textures = "neutral"
 settings.missing_parts = "doubt"
 settings.uncolored = "neutral"
 settings.lighting = "white"
+settings.light_groups = False
 settings.light_strength = 1.0
 settings.use_background = False
 settings.only_northern_hemisphere = False

@@ -58,8 +58,10 @@ def test_it_grows_in_the_corner_and_in_the_frame(desk: Desk, newest: Debian) -> 
     before = red(look(desk, "before")[-450:, :360])
     desk.press("objaverse.live_view()")
     rested(desk, 0)
+    desk.until(
+        lambda: red(look(desk, "corner")[-450:, :360]) > before + 300, 30, "the picture"
+    )
     desk.picture(desk.folder / "live-corner.png")
-    assert red(look(desk, "corner")[-450:, :360]) > before + 300
     # Following takes moments of the window's time.
     desk.ask(TICKS + "\nwatched()")
     put(desk, current_view=2)

@@ -106,7 +106,8 @@ def test_the_schema_and_the_page_are_those_of_the_passes():
 BY_MEANING = {
     "blender.numbering": "instance_index material_index object_index semantic_index",
     "blender.pipeline": "mask",
-    "blender.renderer": "mask rgb rgb_linear",
+    "blender.renderer": "depth mask rgb rgb_linear",
+    "live.backends.program": "depth rgb",
     "blender.shader_values": "albedo roughness_metallic",
     "blender.surface_normals": "normal_geometric",
     "blender.surfaces": "albedo",

@@ -1,4 +1,4 @@
-"""Whether an Alembic archive holds together, before Blender's reader, which dies of one that does not.
+"""Whether an Alembic archive holds together: Blender's reader dies of one that does not.
 
 The container is Ogawa: groups of places of further groups and of data, each data behind its size.
 What the groups mean (objects, properties, samples and how those are described) is as Alembic's own
@@ -71,7 +71,7 @@ class _Archive:
             raise _Damaged(f"a group of {count} parts is longer than the file")
         children = np.frombuffer(self._data, np.uint8, 8 * count, place + 8).copy().view("<u8")
         places = children & np.uint64(_IS_DATA - 1)
-        if len(places) and int(places.max()) + 8 > self._size:
+        if len(places) and int(np.max(places)) + 8 > self._size:
             raise _Damaged("a part of a group lies beyond its end")
         return children
 

@@ -64,6 +64,11 @@ def copy(
             raise DownloadFailed(f"{name}: {error}.", hint="Check the credentials.") from error
         except Exception as error:
             # Every file system has exceptions of its own.
+            if is_local(url) and not isinstance(error, OSError):
+                raise DownloadFailed(
+                    f"{name}: {type(error).__name__}: {str(error)[:300]}.",
+                    hint="Is the archive whole, and this a file in it?",
+                ) from error
             raise TransferBroken(f"{type(error).__name__}: {str(error)[:300]}") from error
 
     turn = functools.partial(session.turn, url, wishes.get("cancel"))

@@ -82,7 +82,8 @@ def import_file(
             importer = _import(prepared, kind, keep_lights, keep_cameras)
         except RuntimeError as error:
             # Operators report their failure by raising RuntimeError("Error: ...").
-            raise _failure(path, str(error)) from error
+            said = str(error).replace(str(prepared), str(path))
+            raise _failure(path, said) from error
         if kind == "blend" and bpy.data.version[:2] > bpy.app.version[:2]:
             theirs = ".".join(map(str, bpy.data.version[:2]))
             warnings.append(

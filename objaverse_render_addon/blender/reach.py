@@ -225,7 +225,12 @@ class Gate:
             canvas = getattr(modifier, "canvas_settings", None)
             for surface in getattr(canvas, "canvas_surfaces", ()):
                 surface.image_output_path = str(self._folder())
-                self._point_cache(surface.point_cache, obj)
+                cache = surface.point_cache
+                self._point_cache(cache, obj)
+                if not cache.is_baked and not cache.use_external:
+                    # It is written to disk whatever it says, unless it is somebody else's.
+                    cache.use_disk_cache = cache.use_external = True
+                    cache.filepath = str(self._folder())
         for system in obj.particle_systems:
             self._point_cache(system.point_cache, obj)
 

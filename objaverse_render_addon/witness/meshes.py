@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ..assets.reach import Reach
 from .surface import NotRead, Part, Surface, triangulated, y_up
 
 __all__ = ["read_obj", "read_ply", "read_stl"]
@@ -60,7 +61,7 @@ def read_obj(path: Path) -> Surface:
         elif key in (b"surf", b"curv", b"cstype"):
             raise NotRead("curved surfaces")
     places = np.array(vertices, dtype="S32").reshape(-1, 3).astype(np.float64)
-    clear = _transparent(path.parent, libraries)
+    clear = _transparent(path, libraries)
     parts = []
     for name, by_sides in polygons.items():
         own, rest = triangulated(places, [np.array(some) for some in by_sides.values()])
@@ -71,15 +72,22 @@ def read_obj(path: Path) -> Surface:
     return Surface.of(parts, faces)
 
 
-def _transparent(folder: Path, libraries: list[str]) -> set[str]:
-    """Names of the materials that may be."""
+def _transparent(path: Path, libraries: list[str]) -> set[str]:
+    """Names of the materials that may be.
+
+    Raises:
+        NotRead: A library is not the file's own.
+    """
     found: set[str] = set()
+    reach = Reach.of(path)
     for library in libraries:
-        file = folder / library
-        if not file.is_file():
+        part = reach.resolve(library, path.parent.resolve())
+        if part.refused:
+            raise NotRead("a library that is not beside it")
+        if part.path is None:
             continue
         name = ""
-        for line in _text(file):
+        for line in _text(part.path):
             words = line.split()
             if words[:1] == [b"newmtl"]:
                 name = b" ".join(words[1:]).decode(errors="replace")

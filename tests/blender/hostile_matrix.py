@@ -1,7 +1,7 @@
 """Hostile inputs by the hundred: each kind of reference of each format, with each trick.
 
-A case is a folder with a file that wants something from ``outside``. Templates of ``.blend`` and
-FBX files are written by Blender once for each kind; a case is one with another path in its bytes, as
+A case is a folder with a file that wants something from ``outside``. A ``.blend`` file is written
+by Blender once for each kind of reference; a case is that file with another path in its bytes, as
 somebody who means harm would do it.
 """
 
@@ -58,7 +58,6 @@ class Case:
         source: What the list of sources says.
         silent: Nothing that renders is missing, so nothing need be said.
         portable: Whether it is the same where a server has it.
-        seconds: It may take.
     """
 
     name: str
@@ -250,7 +249,7 @@ _ROOM: Final = 300
 
 
 class Templates:
-    """Files that Blender writes once, and that become cases by another path in their bytes."""
+    """Files that Blender writes, and that become cases by another path in their bytes."""
 
     def __init__(self, folder: Path, ground: Ground) -> None:
         self._folder, self._ground = folder, ground
@@ -268,7 +267,7 @@ class Templates:
     def blend(self, extension: str, fill: Callable[[str], None]) -> Write:
         """A .blend whose reference is a path."""
 
-        def write(path: Path, name: str, number: int) -> None:
+        def write(path: Path, name: str, _: int) -> None:
             key = f"{getattr(fill, '__name__', '')} {extension} {getattr(fill, 'key', '')}"
             if key not in self._data:
                 import bpy
@@ -554,7 +553,9 @@ def blend_bake(path: str) -> None:
         bake.directory = path
 
 
-_NODES: Final = {"OBJ": "obj", "PLY": "ply", "STL": "stl", "CSV": "csv", "VDB": "vdb", "Text": "txt"}
+_NODES: Final = {
+    "OBJ": "obj", "PLY": "ply", "STL": "stl", "CSV": "csv", "VDB": "vdb", "Text": "txt",
+}  # fmt: skip
 
 
 def carriers(templates: Templates) -> dict[str, Carrier]:
@@ -701,6 +702,37 @@ def references(ground: Ground, work: Path, every: int = 1) -> Iterator[Case]:
             )  # fmt: skip
 
 
+def particular(ground: Ground) -> Iterator[Case]:
+    """What is a trick of one format alone."""
+    import bpy
+
+    from objaverse_render_addon.blender.compat import call_operator
+
+    def place(name: str, extension: str) -> Path:
+        (ground.inside / name).mkdir()
+        return ground.inside / name / f"{name}.{extension}"
+
+    path = place("dae-entity", "dae")
+    head = f'<!DOCTYPE COLLADA [<!ENTITY x SYSTEM "file://{ground.secret("txt")}">]>'
+    hostile.write_dae(path, "&x;", head)
+    yield Case("dae-entity", str(path))
+    path = place("usdc-texture", "usdc")
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    blend_image(str(ground.secret("png")))
+    call_operator(
+        bpy.ops.wm.usd_export, filepath=str(path), relative_paths=False, export_textures=False,
+        export_textures_mode="KEEP", convert_world_material=False,
+    )  # fmt: skip
+    yield Case("usdc-texture", str(path))
+    # A library of its own, which has one that is not.
+    path = place("blend-deep", "blend")
+    for file, library in ((path.with_name("near.blend"), ground.secret("blend")),
+                          (path, path.with_name("near.blend"))):  # fmt: skip
+        with scenes.new_blend(file):
+            blend_library(str(library))
+    yield Case("blend-deep", str(path))
+
+
 _FORMATS: Final = (
     "glb", "gltf", "obj", "fbx", "dae", "usd", "usda", "usdc", "usdz", "blend", "ply", "stl", "abc",
 )  # fmt: skip
@@ -769,7 +801,9 @@ def packages(ground: Ground) -> Iterator[Case]:
         file = home / f"{trick}.zip"
         _zip(file, member, glb)
         if trick != "plain":
-            yield Case(f"zip-{trick}", f"zip://{member}::file://{file}", portable=False)
+            source = f"zip://{member}::file://{file}"
+            # What is in it may come out of it, under a name of its own.
+            yield Case(f"zip-{trick}", source, silent=True, portable=False)
     _zip(home / "link.zip", "link.glb", str(ground.outside / "secret.glb").encode(), 0o120777)
     yield Case("zip-link", f"zip://link.glb::file://{home / 'link.zip'}", portable=False)
     for kind, what in {
@@ -788,7 +822,8 @@ def packages(ground: Ground) -> Iterator[Case]:
 def addresses(ground: Ground) -> Iterator[tuple[str, str]]:
     """Sources that no list may have."""
     reference = ground.inside / "reference.json"
-    template = "{{ cycler.__init__.__globals__.os.system('touch " + str(ground.outside / "ran") + "') }}"
+    command = f"touch {ground.outside / 'ran'}"
+    template = "{{ cycler.__init__.__globals__.os.system('" + command + "') }}"
     reference.write_text(
         json.dumps({"version": 1, "gen": [{"key": template, "url": "x", "dimensions": {"i": [1]}}],
                     "refs": {"x.glb": [str(ground.secret("glb"))]}})
@@ -812,17 +847,12 @@ def addresses(ground: Ground) -> Iterator[tuple[str, str]]:
         "environ": "/proc/self/environ",
         "fifo": str(ground.outside / "fifo"),
         "escape": "\x1b]0;owned\x07.glb",
-        "surrogate": "caf\udce9.glb",
     }.items()
 
 
-def lists(ground: Ground) -> Iterator[tuple[str, Path, list[str]]]:
-    """Name, list and its sources: all addresses, in each format that lists have."""
-    found = dict(addresses(ground))
-    # Text that is none cannot be written in each.
-    del found["surrogate"]
-    rows = list(found.values())
-    good = ground.inside / "good-list.glb"
+def lists(ground: Ground) -> Iterator[Path]:
+    """All addresses, in each format that lists have."""
+    rows = [address for _, address in addresses(ground)]
     for extension in ("txt", "csv", "json", "jsonl", "parquet"):
         path = ground.inside / f"list.{extension}"
         if extension == "txt":
@@ -842,7 +872,7 @@ def lists(ground: Ground) -> Iterator[tuple[str, Path, list[str]]]:
             except ImportError:
                 continue
             pyarrow.parquet.write_table(pyarrow.table({"url": rows}), path)
-        yield extension, path, [*rows, str(good)]
+        yield path
 
 
 def neighbours(folder: Path) -> list[Path]:

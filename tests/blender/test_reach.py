@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,6 @@ import pytest
 from objaverse_render_addon.assets.reach import Reach
 from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.run import render
-from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.errors import MissingParts
 
 from . import hostile, scenes
@@ -56,19 +52,6 @@ def with_image(name: str, **settings: Any) -> Callable[[], None]:
     return fill
 
 
-def with_library(path: Path) -> Callable[[], None]:
-    def fill() -> None:
-        import bpy
-
-        scenes.add_cube()
-        with bpy.data.libraries.load(str(path), link=True) as (there, wanted):
-            wanted.objects = list(there.objects)
-        for obj in wanted.objects:
-            bpy.context.scene.collection.objects.link(obj)
-
-    return fill
-
-
 def with_nodes(kind: str, name: str, computed: bool = False) -> Callable[[], None]:
     def fill() -> None:
         import bpy
@@ -102,213 +85,6 @@ def with_nodes(kind: str, name: str, computed: bool = False) -> Callable[[], Non
         obj.modifiers.new("Nodes", "NODES").node_group = group
 
     return fill
-
-
-def with_fluid(folder: Path) -> Callable[[], None]:
-    def fill() -> None:
-        scenes.add_cube()
-        obj = scenes.add_cube(2.0)
-        modifier = obj.modifiers.new("Fluid", "FLUID")
-        modifier.fluid_type = "DOMAIN"
-        modifier.domain_settings.cache_directory = str(folder)
-
-    return fill
-
-
-def with_reader(kind: str, name: str) -> Callable[[], None]:
-    """Other things that read files: light, volumes, a mesh's cache."""
-
-    def fill() -> None:
-        import bpy
-
-        obj = scenes.add_cube()
-        scene = bpy.context.scene
-        if kind == "ies":
-            material, tree, _ = scenes.new_material()
-            node = tree.nodes.new("ShaderNodeTexIES")
-            node.mode, node.filepath = "EXTERNAL", name
-            obj.data.materials.append(material)
-        elif kind == "volume":
-            volume = bpy.data.volumes.new("Volume")
-            volume.filepath = name
-            scene.collection.objects.link(bpy.data.objects.new("Volume", volume))
-        elif kind == "cache":
-            modifier = obj.modifiers.new("Cache", "MESH_CACHE")
-            modifier.filepath = name
-
-    return fill
-
-
-def make_hostile(inside: Path, outside: Path, server: str) -> dict[str, Path]:
-    """Case to its file; everything that they want is in ``outside``."""
-    import bpy
-
-    from objaverse_render_addon.blender.compat import call_operator
-
-    image = hostile.picture(outside / "secret.png")
-    _, buffer = scenes.glb_document(scenes.CUBE_VERTICES * 3, scenes.CUBE_FACES)
-    (outside / "secret.bin").write_bytes(buffer)
-    (outside / "secret.mtl").write_text(f"newmtl m\nKd 1 0 1\nKe 1 0 1\nmap_Kd {image}\n")
-    (outside / "secret.usda").write_text(hostile.usd_text())
-    (outside / "secret.txt").write_text("root:x:0:0")
-    scenes.write_obj(outside / "secret.obj", scenes.CUBE_VERTICES * 3, scenes.CUBE_FACES)
-    os.mkfifo(outside / "fifo")
-    blend(outside / "secret.blend", lambda: scenes.add_cube(3.0))
-    cases: dict[str, Path] = {}
-
-    def case(name: str, extension: str) -> Path:
-        folder = inside / name
-        folder.mkdir()
-        cases[name] = folder / f"{name}.{extension}"
-        return cases[name]
-
-    up = "../../outside"
-    odd = "%2e%2e/%2e%2e/outside"
-    hostile.environment_glb(case("glb-leak-environ", "glb"), "/proc/self/environ")
-    path = case("gltf-leak-environ", "gltf")
-    hostile.write_gltf(path, "/proc/self/environ")
-    for name, uri in {
-        "abs": str(outside / "secret.bin"), "dotdot": f"{up}/secret.bin",
-        "pctdot": f"{odd}/secret.bin", "zero": "/dev/zero", "fifo": f"{up}/fifo",
-        "file": f"file://{outside}/secret.bin", "http": f"http://{server}/secret.bin",
-        "unc": r"\\server\share\secret.bin",
-    }.items():  # fmt: skip
-        hostile.write_gltf(case(f"gltf-buffer-{name}", "gltf"), uri)
-    link = case("gltf-buffer-link", "gltf")
-    hostile.write_gltf(link, "link.bin")
-    (link.parent / "link.bin").symlink_to(outside / "secret.bin")
-    for name, uri in {
-        "abs": str(image), "dotdot": f"{up}/secret.png", "http": f"http://{server}/secret.png",
-        "fifo": f"{up}/fifo",
-    }.items():  # fmt: skip
-        hostile.write_gltf(case(f"gltf-image-{name}", "gltf"), image=uri)
-    scenes.write_glb(case("glb-secretimg", "glb"), change=hostile.textured(str(image)))
-    for name, texture in {
-        "abs": str(image), "dotdot": f"{up}/secret.png", "fifo": f"{up}/fifo",
-        "options": f"-s 1 1 1 -o 0 0 {up}/secret.png",
-    }.items():  # fmt: skip
-        hostile.write_obj(
-            path := case(f"obj-mapkd-{name}", "obj"), f"{path.stem}.mtl", f"map_Kd {texture}"
-        )
-    hostile.write_obj(case("obj-mtllib-dotdot", "obj"), f"{up}/secret.mtl")
-    hostile.write_obj(case("obj-mtllib-continued", "obj"), f"\\\n {up}/secret.mtl")
-    for name, where in {"abs": str(outside), "dotdot": up}.items():
-        hostile_prim = f'def Xform "R" (references = @{where}/secret.usda@) {{}}'
-        case(f"usd-ref-{name}", "usda").write_text(hostile.usd_text(prim=hostile_prim))
-        case(f"usd-sub-{name}", "usda").write_text(
-            hostile.usd_text(head=f"subLayers = [@{where}/secret.usda@]")
-        )
-        case(f"usd-tex-{name}", "usda").write_text(hostile.usd_text(f"{where}/secret.png"))
-    hostile.write_usdz(case("usdz-texref", "usdz"), hostile.usd_text(str(image)))
-    hostile.write_usdz(case("usdz-texout", "usdz"), hostile.usd_text(f"{up}/secret.png"))
-    path = case("usd-deep", "usda")
-    path.write_text(hostile.usd_text(prim='def Xform "R" (references = @./part.usda@) {}'))
-    (path.parent / "part.usda").write_text(hostile.usd_text(str(image)))
-    path = case("usdc-tex-abs", "usdc")
-    with scenes.new_blend(path.with_suffix(".blend")):
-        with_image(str(image))()
-        call_operator(
-            bpy.ops.wm.usd_export, filepath=str(path), relative_paths=False,
-            export_textures=False, export_textures_mode="KEEP", convert_world_material=False,
-        )  # fmt: skip
-    hostile.write_dae(case("dae-image-abs", "dae"), str(image))
-    hostile.write_dae(case("dae-image-file", "dae"), f"file://{image}")
-    hostile.write_dae(
-        case("dae-entity", "dae"), "&x;",
-        f'<!DOCTYPE COLLADA [<!ENTITY x SYSTEM "file://{outside}/secret.txt">]>',
-    )  # fmt: skip
-    hostile.write_fbx(case("fbx-abs", "fbx"), f"{up}/secret.png", str(image))
-    hostile.write_fbx(case("fbx-fifo", "fbx"), f"{up}/fifo", str(outside / "fifo"))
-    blend(case("blend-image-abs", "blend"), with_image(str(image)))
-    blend(case("blend-image-dotdot", "blend"), with_image(f"//{up}/secret.png"))
-    blend(case("blend-image-fifo", "blend"), with_image(str(outside / "fifo")))
-    blend(case("blend-lib-abs", "blend"), with_library(outside / "secret.blend"))
-    blend(case("blend-lib-dotdot", "blend"), with_library(outside / "secret.blend"), relative=True)
-    path = case("blend-lib-deep", "blend")
-    blend(path.parent / "near.blend", with_library(outside / "secret.blend"))
-    blend(path, with_library(path.parent / "near.blend"))
-    blend(case("blend-sequence", "blend"), with_image(str(image), source="SEQUENCE"))
-    for kind in ("ies", "volume", "cache"):
-        blend(case(f"blend-{kind}", "blend"), with_reader(kind, str(outside / "secret.txt")))
-    blend(case("blend-fluid", "blend"), with_fluid(outside / "written"))
-    if hasattr(bpy.types, "GeometryNodeImportOBJ"):
-        blend(
-            case("blend-gn-import", "blend"), with_nodes("OBJ", str(outside / "secret.obj"))
-        )
-        blend(case("blend-gn-passwd", "blend"), with_nodes("Text", str(outside / "secret.txt")))
-        blend(
-            case("blend-gn-computed", "blend"),
-            with_nodes("OBJ", str(outside / "secret.obj"), computed=True),
-        )
-    # What saving the files has made.
-    shutil.rmtree(outside / "written", ignore_errors=True)
-    return cases
-
-
-# These end without a word of missing parts: nothing that renders is missing.
-SILENT = {"blend-fluid"}
-# These lack what nothing can be imported without.
-FAILED = {"glb-leak-environ": "missing-parts", "dae-entity": "unsafe-data"}
-
-
-@pytest.mark.core
-def test_hostile_files_reach_nothing_and_their_neighbours_are_rendered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    inside, outside = tmp_path / "inside", tmp_path / "outside"
-    inside.mkdir()
-    outside.mkdir()
-    monkeypatch.setenv("HF_TOKEN", "the-secret-of-the-environment")
-    with hostile.listening() as (server, heard):
-        cases = make_hostile(inside, outside, server)
-        good = inside / "good"
-        good.mkdir()
-        neighbours = [scenes.write_glb(good / f"good-{index}.glb") for index in range(3)]
-        wild = dict(cases)
-        sources = [*neighbours[:1], *wild.values(), *neighbours[1:]]
-        took: dict[str, float] = {}
-        last = time.monotonic()
-
-        def ended(result: Any) -> None:
-            nonlocal last
-            took[result.asset_id] = time.monotonic() - last
-            last = time.monotonic()
-
-        before = sorted(path.name for path in outside.iterdir())
-        with hostile.watched(outside) as opened:
-            report = render(
-                sources, scenes.make_job(QUICK), tmp_path / "out",
-                RunOptions.of(workers=1, timeout=60), on_result=ended,
-            )  # fmt: skip
-    assert opened == []
-    assert heard == []
-    assert sorted(path.name for path in outside.iterdir()) == before
-    by_name = {result.asset_id: result for result in report.results}
-    for path in neighbours:
-        assert by_name[path.stem].status == "done"
-        assert by_name[path.stem].warnings == by_name["good-0"].warnings
-    for name in wild:
-        result = by_name[name]
-        if result.status == "done":
-            assert name not in FAILED and not name.startswith("gltf-buffer"), name
-            said = [text for text in result.warnings if text.startswith("missing-parts: ")]
-            assert len(said) == (name not in SILENT), (name, result.warnings)
-            with AssetReader(tmp_path / "out" / f"{name}.zip") as asset:
-                text = json.dumps(asset.metadata)
-                assert "objaverse-render-" not in text, name
-                rgb = asset.read(0)["rgb"].astype(int)
-            # Magenta is the secret picture, and the secret material.
-            assert (rgb[..., 0] - rgb[..., 1]).max() < 40, name
-        else:
-            expected = FAILED.get(name, "missing-parts")
-            assert result.error is not None and result.error.reason == expected, (
-                name, result.error
-            )  # fmt: skip
-            assert "objaverse-render-" not in str(result.error)
-        assert took[name] < 10, (name, took[name])
-    assert "the-secret" not in "".join(
-        path.read_text(errors="replace") for path in (tmp_path / "out").rglob("*.json")
-    )
 
 
 def make_own(root: Path) -> dict[str, Path]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+from ...assets.reach import MOST_BYTES
 from ...dataset.blocks import FRAMES
 from ...dataset.layout import remove_parts
 from ...errors import (
@@ -24,7 +25,6 @@ from ...errors import (
     WorkerTimeout,
     from_reason,
 )
-from ...assets.reach import MOST_BYTES
 from ...files import file_sha256
 from ...worker.channel import Received
 from ...worker.protocol import NICE, Done, Failed, FrameDone, RenderAsset, Stage

@@ -366,7 +366,8 @@ def test_a_dead_servers_socket_is_taken_over_and_a_live_ones_is_not(
     dead.bind(str(path))
     dead.close()
     with served(pool, tmp_path) as server:
-        assert live.connect(*door(server, "unix")).status()["workers"] == 1
+        with live.connect(*door(server, "unix")) as client:
+            assert client.status()["workers"] == 1
         with pytest.raises(InvalidJob, match="already"):
             served(pool, tmp_path)
         port = socket.create_server(("127.0.0.1", 0))

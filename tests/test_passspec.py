@@ -106,7 +106,7 @@ def test_the_schema_and_the_page_are_those_of_the_passes():
 BY_MEANING = {
     "blender.numbering": "instance_index material_index object_index semantic_index",
     "blender.pipeline": "mask",
-    "blender.renderer": "mask rgb rgb_linear",
+    "blender.renderer": "depth mask rgb rgb_linear",
     "blender.shader_values": "albedo roughness_metallic",
     "blender.surface_normals": "normal_geometric",
     "blender.surfaces": "albedo",
@@ -154,6 +154,7 @@ BY_MEANING = {
     "position scene_flow",
     "frame": "depth normal object_index position",
     "blender.raster": "depth distance mask normal normal_geometric object_index position rgb",
+    "live.backends.program": "depth rgb",
     "live.frames": "rgb",
     "job": "rgb_linear",
     "job.recipes": "albedo depth mask normal position rgb roughness_metallic",

@@ -418,7 +418,8 @@ def test_who_takes_too_much_of_a_gpu_is_ended(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_command_line_serves_says_how_it_is_and_stops(tmp_path: Path) -> None:
     environment = {
-        **os.environ, "PYTHONUNBUFFERED": "", "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path),
+        **os.environ, "PYTHONUNBUFFERED": "",
+        "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(live.__file__).parents[2]),
                                                     os.environ.get("PYTHONPATH", "")])),
     }  # fmt: skip

@@ -366,7 +366,8 @@ def test_a_dead_servers_socket_is_taken_over_and_a_live_ones_is_not(
     dead.bind(str(path))
     dead.close()
     with served(pool, tmp_path) as server:
-        assert live.connect(*door(server, "unix")).status()["workers"] == 1
+        with live.connect(*door(server, "unix")) as client:
+            assert client.status()["workers"] == 1
         with pytest.raises(InvalidJob, match="already"):
             served(pool, tmp_path)
         port = socket.create_server(("127.0.0.1", 0))
@@ -417,7 +418,8 @@ def test_who_takes_too_much_of_a_gpu_is_ended(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_command_line_serves_says_how_it_is_and_stops(tmp_path: Path) -> None:
     environment = {
-        **os.environ, "PYTHONUNBUFFERED": "", "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path),
+        **os.environ, "PYTHONUNBUFFERED": "",
+        "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(live.__file__).parents[2]),
                                                     os.environ.get("PYTHONPATH", "")])),
     }  # fmt: skip

@@ -155,6 +155,7 @@ BY_MEANING = {
     "position scene_flow",
     "frame": "depth normal object_index position",
     "blender.raster": "depth distance mask normal normal_geometric object_index position rgb",
+    "live.backends.program": "depth rgb",
     "live.frames": "rgb",
     "job": "rgb_linear",
     "job.recipes": "albedo depth mask normal position rgb roughness_metallic",

@@ -1,8 +1,8 @@
 """Open scenes: what transport, capture, the raster lane and keeping the scene open are worth.
 
 Each figure stands beside its peer's, measured in the same run: frames by memory without a name
-beside pickle over ZeroMQ, passes without a file beside a multilayer EXR, a moved pose beside the file
-imported again. Prints milliseconds or microseconds and ratios. Linux; pip's bpy and pyzmq.
+beside pickle over ZeroMQ, passes without a file beside a multilayer EXR, a moved pose beside the
+file imported again. Prints milliseconds or microseconds and ratios. Linux; pip's bpy and pyzmq.
 """
 
 from __future__ import annotations
@@ -158,7 +158,8 @@ def scenes(folder: Path) -> None:
                 one.frame()
 
         loaded = timed(again, 3)
-        print(f"a moved pose of a {file.stat().st_size / 2**20:.1f} MB file, 256x256: {pose:.0f} ms "
+        size = file.stat().st_size / 2**20
+        print(f"a moved pose of a {size:.1f} MB file, 256x256: {pose:.0f} ms "
               f"({pose - still:+.1f} ms beside the same pose), imported again {loaded:.0f} ms: "
               f"{loaded / pose:.1f} times")  # fmt: skip
         calls.sort()
@@ -188,8 +189,8 @@ def captured(folder: Path) -> None:
         written.append(timed(lambda: session.renderer.render(shot), 1))
         capture.usable = usable
     one, other = statistics.median(taken), statistics.median(written)
-    print(f"six passes and RGB, 640x480, 1 sample: without files {one:.0f} ms, with {other:.0f} ms: "
-          f"{other / one:.2f} times")  # fmt: skip
+    print(f"six passes and RGB, 640x480, 1 sample: without files {one:.0f} ms, with {other:.0f} ms:"
+          f" {other / one:.2f} times")  # fmt: skip
 
 
 def main() -> None:

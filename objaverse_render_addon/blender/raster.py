@@ -90,6 +90,11 @@ class RasterLane:
                 hint=f"It has {', '.join(RASTER_PASSES)}; the lane exact has all.",
             )
         for shot in shots:
+            projection = shot.view.camera.projection
+            if projection != "perspective":
+                raise InvalidJob(
+                    f"The raster lane has no {projection} cameras.", hint="Take the lane exact."
+                )
             if canceled():
                 raise Interrupted("Cancelled.")
             frame = self.frame(shot)

@@ -111,7 +111,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.workers != "auto" and not options.workers.isdecimal():
         raise InvalidJob("--workers is a number, or auto.")
     pool = start(
-        "auto" if options.workers == "auto" else int(options.workers), gpus=options.gpus, device=options.device, blender=options.blender,
+        "auto" if options.workers == "auto" else int(options.workers),
+        gpus=options.gpus, device=options.device, blender=options.blender,
         max_memory=int(options.max_memory * 2**30), max_vram=int(options.max_vram * 2**30),
         sandbox=options.sandbox, modules=options.allow_module,
         folders=options.root or [Path.cwd()],

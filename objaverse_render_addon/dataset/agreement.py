@@ -76,7 +76,7 @@ def agreement(frame: Frame, which: str, other: Frame) -> Iterator[Check]:
 
     def graded(name: str, stray: Array, most: float) -> Check:
         share = float(np.mean(stray)) if len(stray) else 0.0
-        status: Status = "failed" if share > most else "doubt" if share > most / 4 else "ok"
+        status: Status = "failed" if share > most else "doubt" if share > most / 2 else "ok"
         return Check(f"{name}_{which}", status, round(share, 6))
 
     if which == "forward" and "scene_flow" in frame.passes:

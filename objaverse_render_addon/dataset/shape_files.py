@@ -180,6 +180,7 @@ class ShapeFiles:
         self._record["sdf"] = {
             "samples": len(field.points),
             "negative": "inside",
+            "skin": distance.SKIN * longest,
             "mean_error": field.mean_error,
             "largest_error": field.largest_error,
         }
@@ -362,12 +363,12 @@ class StoredShape:
         self, frame: Frame, depth: Array, seen: Array, whole: bool, unsure: float
     ) -> Iterator[Check]:
         samples, distances, _ = self._samples
-        error = float(self.record["sdf"]["largest_error"])
         few = seen[:: max(1, len(seen) // 500)]
         nearest = np.full(len(samples), np.inf)
         for point in few:
             np.minimum(nearest, np.linalg.norm(samples - point, axis=1), out=nearest)
-        slack = error + 1e-4
+        # What is seen is outside, and so as near to the watertight mesh as its skin is thick.
+        slack = 4 * float(self.record["sdf"]["skin"])
         beyond = float(np.mean(np.abs(distances) > nearest + slack))
         yield _graded("sdf_on_surface", beyond, 0.001, whole)
         uv, z = frame.camera.project(samples)

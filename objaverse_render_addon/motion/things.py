@@ -107,7 +107,9 @@ class Things:
             (M,) rows; -1 where there is no such thing.
         """
         whose = objects.astype(np.int64)
-        size = int(max(whose.max(initial=0), self.objects.max(initial=0))) + 1
+        if not len(whose) or not len(self.objects):
+            return np.full(len(whose), -1, np.int64)
+        size = int(max(whose.max(), self.objects.max())) + 1
         count = np.bincount(self.objects, minlength=size)
         only = np.full(size, -1, np.int64)
         only[self.objects] = np.arange(len(self.objects))
@@ -146,7 +148,8 @@ def _mixed(objects: Array, places: Array, randoms: Array) -> npt.NDArray[np.uint
     # -0 becomes 0.
     parts[:, 1:4] = (places.astype(np.float32) + np.float32(0)).view(np.uint32).reshape(-1, 3)
     parts[:, 4] = (randoms.astype(np.float32) + np.float32(0)).view(np.uint32)
-    mixed: npt.NDArray[np.uint64] = np.bitwise_xor.reduce(
-        (parts + np.uint64(1)) * _MIX * (parts ^ _MIX), axis=1
-    )
+    spread = (parts + np.uint64(1)) * _MIX * (parts ^ _MIX)
+    mixed = spread[:, 0].copy()
+    for column in range(1, spread.shape[1]):
+        mixed ^= spread[:, column]
     return mixed

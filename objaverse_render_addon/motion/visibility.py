@@ -24,6 +24,8 @@ def visibility(
 ) -> npt.NDArray[np.uint8]:
     """Of each point: 0 it is seen, 1 something is before it, 2 out of the picture, 3 not known.
 
+    Of an orthographic camera it is not known.
+
     Where the four pixels around a point show one smooth surface at its depth it is seen, and where
     all around it show things far before it, it is hidden. What is left, along outlines and folds,
     is decided by a ray from the camera.
@@ -35,7 +37,8 @@ def visibility(
         then: The view at the other time, with its depth.
     """
     found = np.full(len(points), UNKNOWN, np.uint8)
-    if then is None or then.depth is None:
+    if then is None or then.depth is None or then.camera.lens.parallel:
+        # Of parallel rays none of what follows holds.
         return found
     known = np.isfinite(points).all(axis=1)
     width, height = then.camera.width, then.camera.height

@@ -20,13 +20,13 @@ from . import ply
 from .mesh import Mesh
 from .points import SurfacePoints
 
-__all__ = ["DistanceField", "measure", "need_library"]
+__all__ = ["SKIN", "DistanceField", "measure", "need_library"]
 
 Array = npt.NDArray[Any]
 
 _RESOLUTION: Final = 20_000
 """Leaves of the octree from which the library builds its surface; more change nothing."""
-_SKIN: Final = 5e-4
+SKIN: Final = 5e-4
 """Distance of the watertight mesh from the surface, as a share of the object's longest edge: a
 sheet without thickness becomes twice as thick."""
 _NEAR: Final = (0.005, 0.025)
@@ -113,7 +113,7 @@ def measure(
     closest = np.einsum("ij,ijk->ik", weights, around[triangles[face]])
     away = vertices - closest
     away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-12)
-    shell = (closest + away * _SKIN * longest).astype(np.float32)
+    shell = (closest + away * SKIN * longest).astype(np.float32)
     faces = np.ascontiguousarray(faces, dtype=np.int32)
     even = count - count // 2
     picked = np.arange(count // 2) % len(surface)

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from ..dataset import metadata
 from ..dataset.blocks import FRAMES, Blocks
 from ..dataset.writer import DatasetWriter
-from ..errors import AccessRefused, Interrupted, InvalidEdit, StaleFrame, UnknownRequest
+from ..errors import AccessRefused, Interrupted, InvalidEdit, InvalidJob, StaleFrame, UnknownRequest
 from ..files import file_sha256
 from ..frame import Frame, FrameSink, Tee
 from ..job import RenderJob
+from ..passspec import MOVING
 from ..stage_edits import Place, SetLight, SetTime, Show
 from .channel import described, store_arrays
 from .confine import STANDS
@@ -253,6 +254,14 @@ def render(worker: Worker, request: Render, turn: Turn) -> Answer:
         )
     if request.shots is not None:
         shots = [decode_shot(shot) for shot in request.shots]
+        moving = [name for name in session.job.pixels.passes if name in MOVING]
+        if moving:
+            # Where a camera of one's own stands before and after, nobody knows.
+            raise InvalidJob(
+                f"{', '.join(moving)} are between frames of the job's own views, and single shots "
+                "have none.",
+                hint="objaverse-render render --frames writes them.",
+            )
     else:
         shots = session.shots(request.views)
     sink = _Sent(worker, session, request, turn)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ..cameras import Camera, View
+from ..cameras import PROJECTIONS, Camera, View
 from ..errors import InvalidEdit
 from ..frame import Shot
 
@@ -27,6 +27,7 @@ def encode_shot(index: int, camera: Camera, time: int | None = None) -> dict[str
         "index": index, "width": camera.width, "height": camera.height, "time": time,
         "intrinsics": np.asarray(camera.intrinsics).tolist(),
         "camera_to_world": np.asarray(camera.camera_to_world).tolist(),
+        "projection": camera.projection,
     }  # fmt: skip
 
 
@@ -53,6 +54,12 @@ def decode_shot(data: Mapping[str, Any]) -> Shot:
     pose = _matrix(data.get("camera_to_world"), (4, 4), f"camera_to_world of shot {index}")
     if intrinsics[0, 0] <= 0 or intrinsics[1, 1] <= 0:
         raise InvalidEdit(f"The intrinsics of shot {index} have no focal length.")
+    projection = data.get("projection", "perspective")
+    if not isinstance(projection, str) or projection not in PROJECTIONS:
+        raise InvalidEdit(
+            f"Shot {index} cannot have the projection {projection!r}.",
+            hint=f"There are {', '.join(PROJECTIONS)}.",
+        )
     rotation = pose[:3, :3]
     if (
         np.abs(rotation @ rotation.T - np.eye(3)).max() > _CLOSE
@@ -63,7 +70,8 @@ def decode_shot(data: Mapping[str, Any]) -> Shot:
             f"camera_to_world of shot {index} is no rigid motion.",
             hint="It is rotation and translation alone, right-handed, row-major.",
         )
-    return Shot(View(index, Camera(int(width), int(height), intrinsics, pose)), time)
+    camera = Camera(int(width), int(height), intrinsics, pose, projection)
+    return Shot(View(index, camera), time)
 
 
 def _matrix(data: Any, shape: tuple[int, int], what: str) -> npt.NDArray[np.float64]:

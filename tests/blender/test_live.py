@@ -259,7 +259,7 @@ def test_leaving_the_loop_cancels_and_errors_of_callbacks_reach_their_caller(
         next(frames)
         frames.close()
 
-        def upset(done: int, total: int) -> None:
+        def upset(*_: int) -> None:
             raise ZeroDivisionError("of the caller")
 
         with pytest.raises(ZeroDivisionError, match="of the caller"):
@@ -284,7 +284,7 @@ def test_functions_are_shared_out_over_workers(pool: live.Pool, box: Path) -> No
     assert counts == sorted(counts, reverse=True)
     assert len(busy) == 2
 
-    def upset(client: Any, number: int) -> int:
+    def upset(_: Any, number: int) -> int:
         if number == 2:
             raise LookupError("item 2")
         return number
@@ -396,3 +396,36 @@ def test_a_closed_pool_says_so(box: Path) -> None:
         session.frame()
     assert frame["mask"].any(), "what one has stays"
     assert pool.pids == []
+
+
+def test_a_shots_lens_is_the_one_that_was_asked_for(pool: live.Pool, box: Path) -> None:
+    """A camera of another kind comes through whole, and is refused where it cannot be."""
+    from objaverse_render_addon.cameras import Camera, intrinsics_of
+
+    pose = live.look_at((0, -8, 0)).camera_to_world
+    camera = Camera(64, 48, intrinsics_of("orthographic", 4.0, (64, 48)), pose, "orthographic")
+    with pool.open(box, **QUICK) as session:
+        frame = session.frame(camera)
+        assert frame.camera.projection == "orthographic"
+        assert np.allclose(frame.camera.intrinsics, camera.intrinsics, atol=1e-3)
+        # A cube of 2 in a picture 4 high: half its height, and its front face 7 away.
+        rows = np.nonzero(frame["mask"].any(axis=1))[0]
+        assert abs(len(rows) - 24) <= 1
+        assert np.abs(frame["depth"][frame["mask"] > 0] - 7).max() < 1e-3
+        with pytest.raises(InvalidJob, match="orthographic"):
+            session.frame(camera, lane="raster")
+
+
+def test_motion_of_single_shots_is_refused_and_never_zero(pool: live.Pool, tmp_path: Path) -> None:
+    path = tmp_path / "moving.blend"
+    with scenes.new_blend(path):
+        obj = scenes.add_cube()
+        obj.keyframe_insert("location", frame=1)
+        obj.location = (1, 0, 0)
+        obj.keyframe_insert("location", frame=11)
+    values = {**QUICK, "passes": ("depth", "flow_forward"), "frames": "1:11"}
+    with (
+        pool.open(path, whole=True, **values) as session,
+        pytest.raises(InvalidJob, match="flow_forward are between frames"),
+    ):
+        session.frame(time=5)

@@ -45,9 +45,8 @@ def box(tmp_path: Path) -> Path:
 
 def left_over(pid: int) -> list[str]:
     """What a process of this number left in memory or among temporary files."""
-    return [
-        str(path) for folder in ("/dev/shm", "/tmp") for path in Path(folder).glob(f"*render-{pid}-*")
-    ]  # fmt: skip
+    name = f"*render-{pid}-*"
+    return [str(path) for one in ("/dev/shm", "/tmp") for path in Path(one).glob(name)]
 
 
 def alive(pid: int) -> bool:
@@ -131,7 +130,7 @@ def test_three_hundred_kills(box: Path) -> None:
     kills(box, 300, 2)
 
 
-def test_a_shot_that_kills_twice_fails_by_its_number(box: Path, tmp_path: Path) -> None:
+def test_a_shot_that_kills_twice_fails_by_its_number(box: Path) -> None:
     """Each time that its scene is open the worker goes; the next shots have another."""
     with live.start(1, device="cpu") as pool, pool.open(box, **QUICK) as session:
         session.frame()
@@ -219,7 +218,7 @@ def test_a_killed_server_leaves_nothing_and_is_said_to_its_clients(
 ) -> None:
     address = f"unix:{tmp_path / 'own.sock'}"
     with server_process(tmp_path) as process, live.connect(address) as client:
-        session = client.open("box.glb", **QUICK)
+        session = client.open(box.name, **QUICK)
         assert session.frame()["depth"].any()
         pids = [worker["pid"] for worker in client.status()["pool"]["workers"]]
         waiting = session.render_async(live.orbit(400, size=(48, 48)))
@@ -255,7 +254,7 @@ def test_a_killed_client_harms_no_other_and_its_scene_is_closed(box: Path, tmp_p
         pool, roots=[tmp_path], keys=tmp_path / "keys", private=tmp_path / "own.sock"
     ) as server:
         address = server.addresses[0]
-        with live.connect(address) as good, good.open("box.glb", **QUICK) as session:
+        with live.connect(address) as good, good.open(box.name, **QUICK) as session:
             first = session.frame().copy()
             bad = subprocess.Popen(
                 [sys.executable, "-c", CLIENT, address], stdout=subprocess.PIPE, text=True
@@ -281,7 +280,7 @@ def test_frames_from_afar_are_those_of_here(box: Path, tmp_path: Path, scheme: s
         keys=tmp_path / "keys", private=tmp_path / "own.sock",
     ) as server:  # fmt: skip
         _, address, key = next(one for one in server.keys if one[1].startswith(scheme))
-        with pool.open(box, **QUICK) as here, live.connect(address, key) as client:
+        with pool.open(box, **QUICK) as here, live.connect(address, key) as client:  # noqa: SIM117
             with client.open("box.glb", **QUICK) as there:
                 matrix = np.eye(4)
                 matrix[0, 3] = 0.4
@@ -318,20 +317,22 @@ def test_two_clients_at_once_never_get_each_others_pictures(box: Path, tmp_path:
         results: dict[int, list[float]] = {}
 
         def look(which: int) -> None:
-            with live.connect(server.addresses[0]) as client:
-                with client.open("box.glb", **QUICK) as session:
-                    session.look_at((0, -9, 0), fov=30)
-                    seen = []
-                    for step in range(5):
-                        matrix = np.eye(4) * [0.5, 0.5, 0.5, 1]
-                        matrix[0, 3] = 1.0 if which else -1.0
-                        matrix[2, 3] = step * 0.1
-                        state = session.place("box", matrix)
-                        frame = session.frame()
-                        assert frame.state == state == step + 1
-                        columns = np.nonzero(frame["depth"].any(axis=0))[0]
-                        seen.append(float(columns.mean()))
-                    results[which] = seen
+            with (
+                live.connect(server.addresses[0]) as client,
+                client.open(box.name, **QUICK) as session,
+            ):
+                session.look_at((0, -9, 0), fov=30)
+                seen = []
+                for step in range(5):
+                    matrix = np.eye(4) * [0.5, 0.5, 0.5, 1]
+                    matrix[0, 3] = 1.0 if which else -1.0
+                    matrix[2, 3] = step * 0.1
+                    state = session.place("box", matrix)
+                    frame = session.frame()
+                    assert frame.state == state == step + 1
+                    columns = np.nonzero(frame["depth"].any(axis=0))[0]
+                    seen.append(float(columns.mean()))
+                results[which] = seen
 
         threads = [threading.Thread(target=look, args=(which,)) for which in (0, 1)]
         for thread in threads:
@@ -378,9 +379,11 @@ def test_the_raster_lane_sees_what_cycles_sees_and_refuses_what_it_cannot(
         with scenes.new_blend(path):
             scenes.add_cube(material=scenes.principled(**{"Alpha": 0.0}))
             scenes.add_cube(center=(3, 0, 0), size=0.4)
-        with pool.open(path, **{**QUICK, "passes": ("depth",)}) as session:
-            with pytest.raises(RenderError, match="not see what Cycles sees"):
-                session.frame(lane="raster")
+        with (
+            pool.open(path, **{**QUICK, "passes": ("depth",)}) as session,
+            pytest.raises(RenderError, match="not see what Cycles sees"),
+        ):
+            session.frame(lane="raster")
 
 
 @pytest.mark.long
@@ -413,6 +416,6 @@ def test_ten_thousand_frames_leave_memory_descriptors_and_threads_as_they_were(
 def state_of(pool: live.Pool) -> dict[str, Any]:
     gc.collect()
     return {
-        "descriptors": len(os.listdir("/proc/self/fd")), "threads": threading.active_count(),
+        "descriptors": len([*Path("/proc/self/fd").iterdir()]), "threads": threading.active_count(),
         "memory": resident_bytes(), "workers": [resident_bytes(pid) for pid in pool.pids],
     }  # fmt: skip

@@ -86,7 +86,7 @@ class LiveView:
         name = preview.asset_id(scene)
         path = self._folder / f"{name}.blend"
         try:
-            user_scene.save_asset(scene.objaverse.asset, path, scene.frame_current)
+            user_scene.save_asset(scene.objaverse.asset, path, scene)
         except (OSError, RuntimeError) as error:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise OutputNotWritable(
@@ -257,12 +257,13 @@ class LiveView:
         return [view + self.said]
 
 
-_FIXED: Final = ("asset.", "lighting.", "engine.device", "engine.threads")
+_FIXED: Final = ("asset.", "lighting.", "time.", "engine.device", "engine.threads")
 """What belongs to a scene from its start."""
 
 
 def _with_passes(job: RenderJob) -> RenderJob:
-    return job.with_values({"pixels.passes": list(_PASSES)}).resolved()
+    # One picture of a view: an animation stands still at the asset's frame.
+    return job.with_values({"pixels.passes": list(_PASSES), "time.frames": None}).resolved()
 
 
 def _differences(base: Mapping[str, Any], now: Mapping[str, Any], at: str = "") -> dict[str, Any]:

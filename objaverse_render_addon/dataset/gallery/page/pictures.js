@@ -189,7 +189,7 @@ const pictures = (() => {
     context.putImageData(image, 0, 0);
     const most = Math.max(...(pass.span ?? [0, 0]).map(Math.abs));
     const text = make("div", { class: "keys-of" },
-      make("span", {}, `white stands still, the rim moves ${dom.number(most, 2)} ${pass.unit}`),
+      make("span", {}, `white: still, rim: ${dom.number(most, 2)} ${pass.unit}`),
       make("span", {}, swatch([128, 128, 128]), "not known"));
     return make("div", { class: "row" }, canvas, text);
   }

@@ -1,0 +1,82 @@
+"""The live view in a window: in the corner, in the frame that is looked through, never in the way."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from .conftest import Debian
+from .desk import Desk
+from .test_results import red
+from .test_window import IDLE, SETTINGS, look, put
+
+LIVE = (
+    "next(m for n, m in __import__('sys').modules.items() if n.endswith('viewport.live_view'))"
+    ".shown()"
+)
+TICKS = """
+def watched():
+    import sys, time
+    module = next(m for n, m in sys.modules.items() if n.endswith('viewport.live_view'))
+    kind, inner = module.LiveView, module.LiveView.tick
+    module.longest = 0.0
+    def tick(self, context):
+        since = time.perf_counter()
+        inner(self, context)
+        module.longest = max(module.longest, time.perf_counter() - since)
+    kind.tick = tick
+    return True
+"""
+
+
+@pytest.fixture(autouse=True)
+def quiet(desk: Desk) -> object:
+    yield
+    assert desk.ask(IDLE)
+    assert "Traceback" not in desk.output()
+    assert "rror: Python" not in desk.output()
+
+
+def rested(desk: Desk, view: int) -> None:
+    desk.until(
+        f"(lambda live: live and live.picture and live.picture.last and "
+        f"live.picture.scene['view'] == {view})({LIVE})", 170, f"view {view} at rest",
+    )  # fmt: skip
+
+
+def test_it_grows_in_the_corner_and_in_the_frame(desk: Desk, newest: Debian) -> None:
+    desk.ask("bpy.data.objects['Cube'].hide_set(True)")
+    desk.enter("source", f"{newest.home}/models/rocket.glb")
+    desk.press("objaverse.import_asset()")
+    desk.until(f"{SETTINGS}.asset is not None", 60, "the import")
+    put(
+        desk, pattern="ring", views=4, elevation=(20, 20), resolution_x=160, resolution_y=120,
+        samples=16, denoise=False,
+    )  # fmt: skip
+    before = red(look(desk, "before")[-450:, :360])
+    desk.press("objaverse.live_view()")
+    rested(desk, 0)
+    desk.picture(desk.folder / "live-corner.png")
+    assert red(look(desk, "corner")[-450:, :360]) > before + 300
+    # Following takes moments of the window's time.
+    desk.ask(TICKS + "\nwatched()")
+    put(desk, current_view=2)
+    rested(desk, 2)
+    longest = desk.ask(
+        "next(m for n, m in __import__('sys').modules.items() "
+        "if n.endswith('viewport.live_view')).longest"
+    )
+    print(f"longest tick: {1e3 * longest:.0f} ms")
+    # Looked through, it lies where the asset is drawn.
+    desk.press("objaverse.look_through_camera(action='INDEX')", 0.9)
+    time.sleep(1.0)
+    inside = look(desk, "inside")
+    desk.picture(desk.folder / "live-inside.png")
+    desk.press("objaverse.live_view()", 0.5)
+    desk.until(f"{LIVE} is None", 20, "the end")
+    time.sleep(0.5)
+    without = look(desk, "without")
+    assert np.abs(inside.astype(int) - without.astype(int)).max() > 60
+    desk.press("objaverse.look_through_camera(action='STOP')")

@@ -184,7 +184,8 @@ def test_a_sink_gets_what_a_dataset_needs(pool: live.Pool, box: Path, tmp_path: 
         job = session.job.with_values({"files.layout": "folder"})
         writer = DatasetWriter(
             tmp_path / "out", "box", job, path=box, source="box.glb", known={},
-            scratch=tmp_path, facts=lambda: {**session.facts, "bounds": bounds_of(session)},
+            scratch=tmp_path,
+            facts=lambda: {**session.facts, "bounds": bounds_of(session), "files": {}},
             started=time.perf_counter(),
         )  # fmt: skip
         assert session.render_to(live.orbit(3, size=(64, 48)), writer) == 3

@@ -173,6 +173,7 @@ BY_MEANING = {
     "cli.view": "depth mask normal rgb",
     "live.backends": "depth rgb",
     "live.backends.field": "depth mask rgb",
+    "live.backends.program": "depth rgb",
     "live.backends.scene": "depth rgb",
     "live.backends.stored": "depth distance mask normal position rgb",
     "live.page.pictures": "rgb",

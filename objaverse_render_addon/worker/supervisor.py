@@ -95,7 +95,7 @@ class Supervisor:
         self._max_memory, self._recycle = max_memory, recycle
         self._sandbox = sandbox
         self._grounds = Grounds(gathered(folders))
-        self._stamp: tuple[object, ...] = ()
+        self._stamp: dict[Path, tuple[int, int] | None] = {}
         self._widened = 0
         self._worker: WorkerProcess | None = None
         self._answered = self._lost = 0
@@ -143,7 +143,7 @@ class Supervisor:
             wider = self._grounds | Grounds(reads, needed.writes)
             self._grounds = Grounds(gathered(wider.reads), wider.writes)
             self.close()
-        elif self._stamp != self._grounds.stamp():
+        elif self._grounds.has_moved(self._stamp, needed):
             self.close()
 
     def ask(

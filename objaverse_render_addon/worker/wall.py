@@ -92,11 +92,20 @@ class Grounds:
             and all(within(path, self.writes) for path in other.writes)
         )
 
-    def stamp(self) -> tuple[object, ...]:
-        """Changes when a folder to write to is another one under its old name: rules are of the
-        folder, not of the name.
+    def stamp(self) -> dict[Path, tuple[int, int] | None]:
+        """Which folders stand under these names: rules are of the folder, not of the name, and
+        there is none of a folder that is made later.
         """
-        return tuple(_number(path) for path in self.writes)
+        return {path: _number(path) for path in (*self.reads, *self.writes)}
+
+    def has_moved(self, stamp: Mapping[Path, object], needed: Grounds) -> bool:
+        """Whether one of those that another needs is not the one that it was."""
+        wanted = (*needed.reads, *needed.writes)
+        return any(
+            number != _number(path)
+            for path, number in stamp.items()
+            if any(one.is_relative_to(path) for one in wanted)
+        )
 
 
 def _number(path: Path) -> tuple[int, int] | None:

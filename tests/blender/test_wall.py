@@ -353,3 +353,20 @@ def test_an_output_that_was_made_anew_can_be_written_again(tmp_path: Path) -> No
         supervisor.close()
     assert pids[0] == pids[1] != pids[2]
     assert sorted(one.name for one in out.glob("*.zip")) == ["cube-2.zip"]
+
+
+@needs_landlock
+@pytest.mark.core
+def test_what_is_fetched_into_a_folder_that_was_not_there_is_read(tmp_path: Path) -> None:
+    """The first download of a machine: the worker is there before the cache is."""
+    from objaverse_server import serving
+
+    good = scenes.write_glb(tmp_path / "cube.glb")
+    with serving() as server:
+        server.anything = good.read_bytes()
+        report = render(
+            [good, f"{server.endpoint}/first.glb", f"{server.endpoint}/second.glb"],
+            scenes.make_job(QUICK), tmp_path / "out",
+            RunOptions.of(sandbox="on", workers=1, download_dir=tmp_path / "none" / "cache"),
+        )  # fmt: skip
+    assert [one.status for one in report.results] == ["done"] * 3, report.results

@@ -4,9 +4,9 @@
     python examples/draw_program.py field field.ply                     in this one, to try it
 
 Started by `ProgramBackend(["/path/to/nerfstudio/python", "examples/draw_program.py", …])`, which
-says what goes over the pipes. A nerfstudio checkpoint is a pickle, which runs whatever code is in it: it
-is opened here, in that environment, and never by the viewer. That half follows nerfstudio 1.1's
-interface and was written without a GPU to try it on.
+says what goes over the pipes. A nerfstudio checkpoint is a pickle, which runs whatever code is in
+it: it is opened here, in that environment, and never by the viewer. That half follows nerfstudio
+1.1's interface and was written without a GPU to try it on.
 """
 
 from __future__ import annotations

@@ -28,13 +28,13 @@ def test_every_error_has_its_own_reason():
     assert sorted(reasons) == sorted(set(reasons))
 
 
-def test_every_error_has_its_own_exit_code_but_for_defects_and_camera_files():
+def test_every_error_has_its_own_exit_code_but_for_defects_and_bad_requests():
     shared: dict[int, set[str]] = {}
     for cls in CLASSES:
         shared.setdefault(cls.exit_code, set()).add(cls.__name__)
     assert {code: names for code, names in shared.items() if len(names) > 1} == {
         1: {"RenderError", "UnexpectedError"},
-        2: {"InvalidJob", "CameraFileError"},
+        2: {"InvalidJob", "CameraFileError", "InvalidEdit"},
     }
 
 

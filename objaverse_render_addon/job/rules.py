@@ -506,14 +506,14 @@ class CameraRules:
             )
         check(
             self.stereo is None or self.projection == "perspective",
-            f"cameras.stereo is given, but the projection is {self.projection}; a rectified pair is "
-            "perspective.",
+            f"cameras.stereo is given, but the projection is {self.projection}; a rectified pair "
+            "is perspective.",
         )
         if self.projection == "panorama":
             check(
                 self.shift == (0.0, 0.0) and self.pixel_aspect == 1.0,
-                "cameras.shift or cameras.pixel_aspect is given, but a panorama is all around, with "
-                "its middle in the middle.",
+                "cameras.shift or cameras.pixel_aspect is given, but a panorama is all around, "
+                "with its middle in the middle.",
             )
 
     def _check_given(self) -> None:

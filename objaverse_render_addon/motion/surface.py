@@ -158,7 +158,7 @@ def on_triangles(
     index = np.flatnonzero(told)
     start = mesh.first[faces[index] - 1].astype(np.int64)
     count = mesh.first[faces[index]] - start
-    most = int(count.max()) if len(count) else 0
+    most = int(np.max(count)) if len(count) else 0
     fits = count <= _FEW_CORNERS
     index, start, count = index[fits], start[fits], count[fits]
     best = np.full(len(index), -np.inf)

@@ -109,7 +109,7 @@ class Things:
         whose = objects.astype(np.int64)
         if not len(whose) or not len(self.objects):
             return np.full(len(whose), -1, np.int64)
-        size = int(max(whose.max(), self.objects.max())) + 1
+        size = int(max(np.max(whose), np.max(self.objects))) + 1
         count = np.bincount(self.objects, minlength=size)
         only = np.full(size, -1, np.int64)
         only[self.objects] = np.arange(len(self.objects))

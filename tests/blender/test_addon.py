@@ -229,7 +229,10 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
         "engine.denoise": False,
         "engine.alpha_threshold": 0.3,
         "pixels.resolution": [640, 480],
-        "pixels.passes": ["distance", "rgb", "albedo"],
+        "pixels.passes": ["distance", "rgb", "albedo", "semantic_index"],
+        "pixels.classes": "table",
+        "pixels.class_property": "kind",
+        "pixels.class_table": "/classes.csv",
         "pixels.normal_space": "world",
         "files.geometry": "exr",
         "files.layout": "folder",
@@ -254,7 +257,7 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
     "frames": {
         "time.frames": "1:48:2", "time.action": "Walk", "time.scale": 2.5, "time.shutter": 0.3,
         "time.views_per_frame": "one", "time.motion_blur": True, "time.still": "fail",
-        "time.leaving": "fail", "cameras.pattern": "orbit",
+        "time.leaving": "fail", "cameras.pattern": "orbit", "pixels.tracks": 50, "files.rig": True,
     },
     "frames, of a few views": {"time.frames": "all", "cameras.pattern": "ring", "cameras.views": 3},
     "workbench": {"engine.engine": "workbench", "lighting.mode": "keep"},
@@ -413,7 +416,7 @@ OF_FIELDS = {
     "hdri_per_view": "lighting.per_view",
     "frames": "time.frames", "action": "time.action",
     "scene_cameras": "cameras.scene_cameras",
-    "geometry_files": "files.geometry_files",
+    "geometry_files": "files.geometry_files", "class_table": "pixels.class_table",
 }  # fmt: skip
 # Not of the job: where things come from and go to, switches of the above, and the preview.
 BESIDE = {
@@ -493,6 +496,8 @@ def test_every_field_of_a_job_can_be_set_in_the_window(bpy: Any) -> None:
                 settings.projection = "orthographic" if light == "xl" else "perspective"
                 settings.test_views = 2 if light == "hdri" else 0
                 settings.geometry_files = {"mesh"} if light == "hdri" else set()
+                settings.passes = {"rgb", "semantic_index"}
+                settings.classes = {"hdri": "table", "xl": "property"}.get(light, "name")
                 found = draw_panels().drawn
                 drawn |= found
                 by_pattern[pattern] = by_pattern.get(pattern, found) & found
@@ -571,8 +576,10 @@ def test_the_built_in_protocols_say_what_they_are_named_after(bpy: Any) -> None:
             bpy.ops.script.execute_preset(filepath=path, menu_idname="OBJAVERSE_PT_presets")
             job = meaning(to_job(settings))
             for key in (
-                "cameras.turns", "engine.alpha_threshold", "asset.witness", "files.geometry_files",
-                "files.geometry_points",
+                "asset.up", "asset.front", "cameras.test_cameras", "cameras.turns",
+                "engine.alpha_threshold", "asset.witness", "files.geometry_files",
+                "files.geometry_points", "pixels.classes", "pixels.class_property",
+                "pixels.class_table",
             ):  # fmt: skip
                 # No part of any of these protocols.
                 job[key] = wanted[key]

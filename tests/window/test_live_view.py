@@ -1,4 +1,4 @@
-"""The live view in a window: in the corner, in the frame that is looked through, never in the way."""
+"""The live view in a window: in the corner, in the frame that is looked through, not in the way."""
 
 from __future__ import annotations
 

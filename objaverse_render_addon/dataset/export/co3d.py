@@ -12,7 +12,6 @@ import json
 from typing import Any, ClassVar, Final
 
 import numpy as np
-from PIL import Image
 
 from ..images import encode_png
 from .base import Format, Options, Record
@@ -42,6 +41,8 @@ class _Co3d(Format):
 
     def write(self, scene: Scene, out: SceneFiles) -> dict[str, Any]:
         """See :class:`.Format`."""
+        from PIL import Image
+
         folder = f"{CATEGORY}/{scene.key}"
         frames = []
         for view in scene.counted():

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from PIL import Image
 
 from ...words import how_many
 from ..images import encode_png
@@ -153,6 +152,8 @@ def _row(scene: Scene, view: int) -> dict[str, Any]:
 
 def _tiff(depth: Any) -> bytes:
     """32-bit floats, which a PNG cannot have."""
+    from PIL import Image
+
     buffer = io.BytesIO()
     Image.fromarray(depth.astype(np.float32)).save(buffer, "TIFF", compression="tiff_deflate")
     return buffer.getvalue()

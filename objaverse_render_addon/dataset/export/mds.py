@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
-from PIL import Image
 
 from .base import SPLITS, Format, Options, Record
 from .scene import Scene
@@ -71,6 +70,8 @@ class Mds(Format):
 
 
 def _sample(scene: Scene, view: int, there: set[str]) -> dict[str, Any]:
+    from PIL import Image
+
     camera = scene.camera(view)
     said = scene.metadata
     sample: dict[str, Any] = {

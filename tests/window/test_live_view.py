@@ -1,10 +1,7 @@
-"""The live view in a window: in the corner, in the frame that is looked through, not in the way."""
+"""The live view in a window: in the corner, following, never in the way."""
 
 from __future__ import annotations
 
-import time
-
-import numpy as np
 import pytest
 
 from .conftest import Debian
@@ -46,7 +43,7 @@ def rested(desk: Desk, view: int) -> None:
     )  # fmt: skip
 
 
-def test_it_grows_in_the_corner_and_in_the_frame(desk: Desk, newest: Debian) -> None:
+def test_it_grows_in_the_corner_and_follows(desk: Desk, newest: Debian) -> None:
     desk.ask("bpy.data.objects['Cube'].hide_set(True)")
     desk.enter("source", f"{newest.home}/models/rocket.glb")
     desk.press("objaverse.import_asset()")
@@ -70,15 +67,6 @@ def test_it_grows_in_the_corner_and_in_the_frame(desk: Desk, newest: Debian) -> 
         "next(m for n, m in __import__('sys').modules.items() "
         "if n.endswith('viewport.live_view')).longest"
     )
-    print(f"longest tick: {1e3 * longest:.0f} ms")
-    # Looked through, it lies where the asset is drawn.
-    desk.press("objaverse.look_through_camera(action='INDEX')", 0.9)
-    time.sleep(1.0)
-    inside = look(desk, "inside")
-    desk.picture(desk.folder / "live-inside.png")
-    desk.press("objaverse.live_view()", 0.5)
+    assert longest < 0.25  # 6 ms where nothing else runs.
+    desk.press("objaverse.live_view()")
     desk.until(f"{LIVE} is None", 20, "the end")
-    time.sleep(0.5)
-    without = look(desk, "without")
-    assert np.abs(inside.astype(int) - without.astype(int)).max() > 60
-    desk.press("objaverse.look_through_camera(action='STOP')")

@@ -121,7 +121,7 @@ class DatasetWriter(FrameSink):
         for name, data in self._blocks.files() if self._blocks is not None else ():
             self._files.add(name, data)
         facts = self._facts()
-        for name, data in facts.pop("files").items():
+        for name, data in facts.pop("files", {}).items():
             self._files.add(name, data)
         if self._shape is not None:
             since = time.perf_counter()

@@ -84,12 +84,6 @@ class RenderJob:
             "asked for.",
             "Give --frame or --frames.",
         )
-        check(
-            self.time.frames is None or not self.files.geometry_files,
-            f"files.geometry_files {','.join(self.files.geometry_files)} are of one still, but "
-            f"time.frames {self.time.frames} are asked for.",
-            "Render the shape with --frame N.",
-        )
         moving = [name for name in self.pixels.passes if name in MOVING]
         check(
             not moving or self.time.frames is not None,

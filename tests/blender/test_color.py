@@ -100,18 +100,19 @@ def test_linear_light_is_the_renderers_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, background: Any
 ) -> None:
     """Soft edges and light beyond 1, with a background and without."""
-    from objaverse_render_addon.blender import renderer
+    from objaverse_render_addon.blender.renderer import Renderer
     from objaverse_render_addon.dataset.layout import color_files
 
-    buffers = []
+    buffers, read = [], Renderer._read
 
-    def kept(path: Path) -> dict[str, Any]:
-        channels = read_exr(path)
-        if path.name.startswith("color"):
+    def kept(self: Renderer, raw: Any, *, timed: bool = False) -> dict[str, Any]:
+        channels = read(self, raw, timed=timed)
+        if timed:
+            # Of colour alone it is told how long it took.
             buffers.append(np.stack([channels[name] for name in "RGBA"], axis=-1))
         return channels
 
-    monkeypatch.setattr(renderer, "read_exr", kept)
+    monkeypatch.setattr(Renderer, "_read", kept)
     path = soft_scene(tmp_path / "soft.blend")
     values = {**scenes.ring(tmp_path, size=48), "engine.samples": 4, "engine.denoise": False}
     values |= {"pixels.passes": ["rgb_linear", "mask"], "lighting.background": background}
@@ -288,8 +289,8 @@ def test_an_image_that_is_not_whole_does_not_stay_for_the_next_asset(tmp_path: P
     (frame,) = scenes.frames_of(scene)
     image = tmp_path / "image.exr"
     for read in (
-        lambda: scene.renderer.read_geometry(frame, image),
-        lambda: scene.renderer.read_color(frame, image, []),
+        lambda: scene.renderer._read(image),
+        lambda: scene.renderer.read_color(frame, [image], []),
     ):
         image.write_bytes(b"v/1\x01 half of it")
         with pytest.raises(RenderFailed):

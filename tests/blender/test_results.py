@@ -317,5 +317,6 @@ def test_the_scenes_own_cameras_are_rendered_as_it_shows_them(
         np.testing.assert_allclose(found.camera_to_world, wanted.camera_to_world, atol=1e-6)
         np.testing.assert_allclose(found.intrinsics, wanted.intrinsics, rtol=1e-6)
     scene.objects["Mine 1"].data.type = "ORTHO"
-    with pytest.raises(RuntimeError, match="Mine 1 is ortho"):
-        bpy.ops.objaverse.use_scene_cameras()
+    assert bpy.ops.objaverse.use_scene_cameras() == {"FINISHED"}
+    lenses = [view.camera.projection for view in preview.rig_or_error(bpy.context).views]
+    assert lenses == ["perspective", "orthographic", "perspective"]

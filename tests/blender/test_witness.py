@@ -105,8 +105,9 @@ def test_a_copy_that_was_normalized_twice_is_found(tmp_path: Path) -> None:
     place = scenes.moved(0.2, 0.9, 0.8) @ scenes.scaled(0.5, 0.5, 0.5)
     copy.matrix_world = Matrix(place.tolist())
     session.asset.collection.objects.link(copy)
-    # So that the bounds are those of both, as when the importer had brought it in.
-    session.stage.place("asset", np.eye(4))
+    # So that the bounds are measured, those of both, as when the importer had brought it in.
+    session.asset.frame = -1
+    session.stage.edited()
     outcomes = found(session)
     assert "failed" in outcomes["witness_extra"]
     assert "failed" in outcomes["witness_box"]

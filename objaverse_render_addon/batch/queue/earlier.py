@@ -17,6 +17,7 @@ from ..output.store import Store
 from ..prepare import Item, changed_content, changed_job, ensure_same_source, mismatch_error
 from ..results import KEPT_RESULTS, AssetResult, Report
 from .ledger import Ledger
+from .ledger_file import damaged
 from .rows import FAILED, AssetOutcome
 
 __all__ = ["check_job", "reconcile_shards", "reconcile_with_output", "replay_results"]
@@ -51,7 +52,10 @@ def _refuse_another_job(ledger: Ledger, job: RenderJob, store: Store) -> bool:
     if old is None or not ledger.counts()["done"]:
         return False
     if old != job.fingerprint():
-        raise mismatch_error(store.address, changed_job(ledger.job(old) or {}, job))
+        known = ledger.job(old)
+        if known is None:
+            raise damaged(ledger.path, f"it has no job of the fingerprint {old:.12}")
+        raise mismatch_error(store.address, changed_job(known, job))
     return True
 
 

@@ -64,6 +64,10 @@ def on_sphere(azimuth: float, elevation: float, distance: float) -> np.ndarray:
 # --- Of every page --------------------------------------------------------------------------
 
 WITH_RECIPE = [page for page in PAGES if ours(page, "render")]
+ALWAYS_TOLD = {"pointodyssey": "pictures are PNG, where PointOdyssey's own are JPEG",
+               "spring": "flow has the pictures' size",
+               "tum": "cx and cy of calibration.txt count pixels"}  # fmt: skip
+"""What is different from a benchmark's own files however one renders."""
 
 
 @pytest.mark.parametrize("page", [page for page in WITH_RECIPE if page not in (
@@ -74,15 +78,24 @@ def test_a_pages_own_recipe_is_what_its_trainer_takes_for_granted(page: str) -> 
     run(page, names_of(page), side=24)
     for arguments in ours(page, "export"):
         folder = arguments[arguments.index("--out") + 1]
-        assert told(folder) == ""
+        always = ALWAYS_TOLD.get(page)
+        lines = told(folder).splitlines()
+        assert [line for line in lines if not always or not line.startswith(always)] == []
 
 
-@pytest.mark.parametrize("name", ["mvsplat", "pixelsplat", "instant-ngp"])
-def test_a_recipe_without_a_page_is_what_its_trainer_takes_for_granted(name: str) -> None:
+@pytest.mark.parametrize(("name", "side"), [
+    # Their trainers know the size of pictures.
+    ("mvsplat", None), ("pixelsplat", None),
+    # Any size will do for this one, which has a hundred views.
+    ("instant-ngp", 48),
+])  # fmt: skip
+def test_a_recipe_without_a_page_is_what_its_trainer_takes_for_granted(
+    name: str, side: int | None
+) -> None:
     if RECIPES[name].export == "depthsplat":
         pytest.importorskip("torch")
     names = ["asset0", "asset1"]
-    render(["render", "x", "--out", "data", "--recipe", name], names, side=None)
+    render(["render", "x", "--out", "data", "--recipe", name], names, side)
     assert main(["export", "data", "--to", RECIPES[name].export, "--out", "o"]) == 0
     assert told("o") == ""
     assert report("o")["scenes"] == 2
@@ -784,4 +797,4 @@ def test_every_command_on_the_pages_that_is_not_ours_is_one_of_a_trainer() -> No
     for page in PAGES:
         for words in commands(page):
             assert words[0] in ("objaverse-render", "python", "torchrun", "accelerate", "ns-train",
-                                "mv", "blenderproc"), words  # fmt: skip
+                                "mv", "blenderproc", "rerun", "yolo"), words  # fmt: skip

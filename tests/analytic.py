@@ -245,7 +245,8 @@ def frames_of(
     wanted, space = job.pixels.passes, job.pixels.normal_space
     frames = []
     for view, (place, time) in itertools.product(views, enumerate(times)):
-        frame = frame_of(shape, view.camera, wanted, space, view, _moment(shape, view, place, times))
+        moment = _moment(shape, view, place, times)
+        frame = frame_of(shape, view.camera, wanted, space, view, moment)
         frame.time, frame.timed = time or 0, time is not None
         if job.pixels.tracks:
             frame.tracks = tracks_of(shape, view.camera, job.pixels.tracks)

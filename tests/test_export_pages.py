@@ -124,6 +124,41 @@ def _said(page: str) -> list[str]:
     return [" ".join(line.split()) for line in lines if line.strip()]
 
 
+# --- TAP-Vid, Sintel -----------------------------------------------------------------------
+
+
+def test_points_that_tapvid_says_are_seen_are_on_the_object() -> None:
+    run("tapvid", ["asset0"], side=48)
+    files = sorted(Path("tapvid").rglob("*.npz"))
+    assert files
+    for file in files:
+        found = np.load(file)
+        frames, height, width, _ = found["video"].shape
+        assert (frames, found["points"].shape) == (3, (256, 3, 2))
+        assert 0 < found["occluded"].mean() < 1
+        for frame in range(frames):
+            seen = found["points"][~found["occluded"][:, frame], frame] * (width, height)
+            columns, rows = seen.astype(int).T
+            shown = np.pad((found["video"][frame] != 255).any(axis=2), 1)
+            # The middle of a pixel at an outline may be beside it.
+            near = [shown[rows + y, columns + x] for y in range(3) for x in range(3)]
+            assert np.any(near, axis=0).all()
+
+
+def test_sintels_flow_is_known_on_the_object_alone() -> None:
+    run("sintel", ["asset0"], side=24)
+    for way in ("forward", "backward"):
+        files = sorted(Path("sintel").rglob(f"flow_{way}/*.flo"))
+        assert files
+        for file in files:
+            picture = picture_at(file.parents[1] / "frames" / f"{file.stem}.png")
+            flow = np.frombuffer(file.read_bytes(), "<f4", offset=12)
+            flow = flow.reshape(*picture.shape[:2], 2)
+            object_ = (picture != 255).any(axis=2)
+            assert (flow[object_] == 0).all()
+            assert (flow[~object_] > 1e9).all()
+
+
 # --- SyncDreamer ----------------------------------------------------------------------------
 
 

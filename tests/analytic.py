@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import struct
@@ -26,7 +27,7 @@ from objaverse_render_addon.dataset.layout import METADATA, color_files, geometr
 from objaverse_render_addon.dataset.shape_files import ShapeFiles
 from objaverse_render_addon.frame import Bounds, Frame, assemble
 from objaverse_render_addon.job import RenderJob
-from objaverse_render_addon.motion import Moment, Things
+from objaverse_render_addon.motion import Elsewhen, Moment, Things
 from objaverse_render_addon.passspec import PASS_NAMES, STILL_PASSES
 from objaverse_render_addon.shape import Mesh
 
@@ -216,9 +217,10 @@ def frame_of(
     wanted: tuple[str, ...] = STILL_PASSES,
     normal_space: str = "camera",
     view: View | None = None,
+    moment: Moment = MOMENT,
 ) -> Frame:
     """A view as a perfect renderer would hand it to the checks."""
-    passes = assemble(channels_of(shape, camera), camera, wanted, normal_space, MOMENT)
+    passes = assemble(channels_of(shape, camera), camera, wanted, normal_space, moment)
     if "rgb" in wanted:
         passes["rgb"] = picture_of(passes)
     if "rgb_linear" in wanted:
@@ -237,14 +239,45 @@ def frames_of(
     asset_id: str = "asset",
     times: tuple[int | None, ...] = (None,),
 ) -> list[Frame]:
+    """All frames of a job; between times nothing moves, so that flow is 0 where it is known."""
     job = job.resolved()
     views = sample_views(job, asset_id, shape.points)
+    wanted, space = job.pixels.passes, job.pixels.normal_space
     frames = []
-    for view, time in itertools.product(views, times):
-        frame = frame_of(shape, view.camera, job.pixels.passes, job.pixels.normal_space, view)
+    for view, (place, time) in itertools.product(views, enumerate(times)):
+        moment = _moment(shape, view, place, times)
+        frame = frame_of(shape, view.camera, wanted, space, view, moment)
         frame.time, frame.timed = time or 0, time is not None
+        if job.pixels.tracks:
+            frame.tracks = tracks_of(shape, view.camera, job.pixels.tracks)
         frames.append(frame)
     return frames
+
+
+def _moment(shape: Shape, view: View, place: int, times: tuple[int | None, ...]) -> Moment:
+    if len(times) == 1:
+        return MOMENT
+
+    def depth() -> np.ndarray:
+        return frame_of(shape, view.camera, ("depth",)).passes["depth"]
+
+    beside = Elsewhen(view.camera, THINGS, depth)
+    return dataclasses.replace(
+        MOMENT,
+        previous=beside if place > 0 else None,
+        next=beside if place < len(times) - 1 else None,
+    )
+
+
+def tracks_of(shape: Shape, camera: Camera, count: int) -> np.ndarray:
+    """(count, 6) as :attr:`.Frame.tracks`: points of the surface, which stay where they are."""
+    surface = shape.points
+    points = surface[np.linspace(0, len(surface) - 1, count).astype(int)]
+    uv, away = camera.project(points)
+    eye = camera.camera_to_world[:3, 3]
+    first, _ = shape.hit(eye, points - eye)
+    inside = ((uv >= 0) & (uv < (camera.width, camera.height))).all(axis=1) & (away > 0)
+    return np.column_stack([uv, points, inside & (first > 1 - 1e-6)]).astype(np.float32)
 
 
 def outcome(checks: list[Any]) -> dict[str, str]:
@@ -330,6 +363,8 @@ def write_asset(
             made.look(frame)
         files = list(made.files())
         record["geometry"] = made.record()
+    if job.pixels.tracks:
+        record["tracks"] = {"count": job.pixels.tracks, "objects": ["thing"] * job.pixels.tracks}
     if change is not None:
         change(frames, record)
     writer = new_writer(out, asset_id, job.files.layout)

@@ -196,7 +196,13 @@ def in_process(
         [*prefix, sys.executable, str(Path(__file__).resolve()), json.dumps(plan)],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=heed_interrupts if os.name == "posix" else None,
     )  # fmt: skip
+
+
+def heed_interrupts() -> None:
+    """In a new process: what a shell runs in its background ignores SIGINT, children too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def rendered_in(log: Path) -> list[str]:

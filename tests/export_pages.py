@@ -18,10 +18,12 @@ from objaverse_render_addon.cli.flags import job_of, joined
 from objaverse_render_addon.cli.render import exports_of
 from objaverse_render_addon.dataset.export import SPLITS, Options
 from objaverse_render_addon.dataset.reader import AssetReader
-from objaverse_render_addon.job import HALF_EXTENT, RenderJob
+from objaverse_render_addon.job import HALF_EXTENT, CameraRules, RenderJob
 
 DOCS = Path(__file__).resolve().parent.parent / "docs/export"
 Change = Callable[[str, Any, dict[str, Any]], None]
+TIMES = (1, 5, 9)
+"""Frames of a file whose animation is rendered."""
 
 
 def commands(page: str) -> list[list[str]]:
@@ -106,7 +108,11 @@ def render(
 ) -> None:
     """What ``render`` would leave in its folder, below the folder that is current."""
     job, out = job_of_page(arguments, side)
-    half = HALF_EXTENT[job.resolved().asset.normalize or "cube"]
+    times = TIMES if job.time.frames else (None,)
+    if job.cameras.pattern == "scene":
+        # Which cameras a scene has is up to it.
+        job = dataclasses.replace(job, cameras=CameraRules(pattern="ring", views=2))
+    factor = _normalized(shape, job.resolved().asset.normalize or "cube")
 
     for name in names:
 
@@ -116,7 +122,15 @@ def render(
             if change:
                 change(name, frames, record)
 
-        write_asset(Path(out), job, name, scaled(shape, half), said)
+        write_asset(Path(out), job, name, scaled(shape, factor), said, times)
+
+
+def _normalized(shape: Shape, method: str) -> float:
+    """What makes a shape, whose longest edge is 2, as large as normalisation leaves it."""
+    if method != "diagonal":
+        return HALF_EXTENT[method]
+    edges = np.subtract(shape.bounds.box_max, shape.bounds.box_min)
+    return 2 * HALF_EXTENT[method] / float(np.linalg.norm(edges))
 
 
 def run(

@@ -325,13 +325,18 @@ def test_a_signal_stops_the_run_and_what_is_in_hand_may_end(
     out, log = tmp_path / "out", tmp_path / "log"
     seconds = 0.3 if times == 1 else 300.0
     process = in_process(sources[:30], out, log, seconds=seconds)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "start\n"
-    time.sleep(0.2)
-    for _ in range(times):
-        process.send_signal(number)
-        time.sleep(0.1)
-    said, complaints = process.communicate(timeout=60)
+    with process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "start\n"
+            time.sleep(0.2)
+            for _ in range(times):
+                process.send_signal(number)
+                time.sleep(0.1)
+            said, complaints = process.communicate(timeout=60)
+        finally:
+            # One that did not stop would be found by another test, as what is still open.
+            process.kill()
     assert process.returncode == Interrupted.exit_code, said + complaints
     assert "Traceback" not in complaints
     done = rendered_in(log)

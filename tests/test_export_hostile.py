@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from analytic import write_asset
 from export_data import job_of, rewrite, three
+from jobs import written
 
 from objaverse_render_addon.dataset.export import FORMATS, export
 from objaverse_render_addon.errors import (
@@ -25,6 +26,8 @@ from objaverse_render_addon.errors import (
     TruncatedFile,
     UnsafeData,
 )
+from objaverse_render_addon.job import CameraRules, RenderJob, TimeRules
+from objaverse_render_addon.passspec import DEFAULT_PASSES, MOVING
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +81,32 @@ def test_one_view_and_no_foreground_are_exported(tmp_path: Path):
             for data in frame.passes.values():
                 data[...] = 0
 
-    one = write_asset(tmp_path / "one", job_of(views=1), "one")
-    none = write_asset(tmp_path / "none", job_of(views=2), "none", change=emptied)
-    for name in sorted(FORMATS):
-        if any(importlib.util.find_spec(module) is None for module in FORMATS[name].modules):
+    def written_as(kind: str, times: Any = (None,), **rules: Any) -> tuple[Path, ...]:
+        def job(views: int) -> RenderJob:
+            moves = times != (None,)
+            passes = (*DEFAULT_PASSES, *MOVING) if moves else DEFAULT_PASSES
+            return RenderJob(
+                cameras=CameraRules(pattern="ring", views=views, **rules),
+                time=TimeRules(frames="all") if moves else TimeRules(),
+                **written(resolution=(48, 48), layout="zip", tracks=16, passes=passes),
+            )
+
+        return (
+            write_asset(tmp_path / f"{kind}-one", job(1), "one", times=times),
+            write_asset(tmp_path / f"{kind}-none", job(2), "none", change=emptied, times=times),
+        )
+
+    still = written_as("still")
+    flat = written_as("flat", projection="orthographic")
+    moving = written_as("moving", times=(1, 5))
+    for name, form in sorted(FORMATS.items()):
+        if any(importlib.util.find_spec(module) is None for module in form.modules):
             continue
-        for asset in (one, none):
-            report = export(asset, tmp_path / f"{asset.stem}-{name}", name)
+        assets = still if "perspective" in form.projections else flat
+        # What stands still has no flow.
+        needs_flow = "flow_forward" in form.needs
+        for asset in (() if needs_flow else assets) + (moving if form.has_time else ()):
+            report = export(asset, tmp_path / f"{asset.parent.stem}-{name}", name)
             assert [str(outcome.error) for outcome in report.failed] == [], name
             assert report.scenes == 1
 

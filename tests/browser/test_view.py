@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from analytic import write_asset
+from batch_lanes import heed_interrupts
 from gallery_data import job_of
 from splats.made import camera_at, field_of
 
@@ -373,7 +374,9 @@ def test_the_command_prints_an_address_that_opens_and_ends_in_peace(
     sources: tuple[str, str],
 ) -> None:
     command = [sys.executable, "-m", "objaverse_render_addon.cli", "view", "--no-open", *sources]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+    ) as process:
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         with urllib.request.urlopen(address) as answer:

@@ -97,7 +97,9 @@ def test_a_recipe_without_a_page_is_what_its_trainer_takes_for_granted(
     names = ["asset0", "asset1"]
     render(["render", "x", "--out", "data", "--recipe", name], names, side)
     assert main(["export", "data", "--to", RECIPES[name].export, "--out", "o"]) == 0
-    assert told("o") == ""
+    # A few assets do not fill three lists.
+    said = [line for line in told("o").splitlines() if not line.startswith("no scene is in the")]
+    assert said == []
     assert report("o")["scenes"] == 2
 
 

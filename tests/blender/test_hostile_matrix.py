@@ -219,7 +219,7 @@ LIVE = {
     "gltf-buffer", "gltf-image", "glb-buffer", "glb-image", "obj-library", "obj-map",
     "usd-reference", "usd-payload", "usd-sublayer", "usd-texture", "usd-clips", "usd-part",
     "usdz-texture", "usdz-reference", "fbx-texture", "blend-image", "blend-sequence",
-    "blend-stereo", "blend-world", "blend-library", "blend-font", "blend-volume",
+    "blend-world", "blend-library", "blend-font", "blend-volume",
     "blend-cachefile", "blend-meshcache", "blend-light",
 }  # fmt: skip
 IDLE = {"blend-nodes-csv", "blend-nodes-vdb", "blend-nodes-computed"}

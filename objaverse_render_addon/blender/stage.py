@@ -417,26 +417,30 @@ class Stage:
         return self._extent()[1]
 
     def _extent(self) -> tuple[Bounds, npt.NDArray[np.float64]]:
-        known = self._together.get(self.frame)
-        if known is None:
-            known = self._found_extent()
-            if len(self._together) >= _KNOWN_EXTENTS:
-                self._together.clear()
-            self._together[self.frame] = known
-        return known
+        if self.frame not in self._together and self.timeline.frames and self.numbering.lists:
+            # They are asked for anyway, and come with it.
+            self.things(self.frame)
+        if self.frame not in self._together:
+            self._note_extent(self.frame, self._found_extent())
+        return self._together[self.frame]
+
+    def _note_extent(self, frame: int, known: tuple[Bounds, npt.NDArray[np.float64]]) -> None:
+        if len(self._together) >= _KNOWN_EXTENTS:
+            self._together.clear()
+        self._together[frame] = known
 
     def _found_extent(self) -> tuple[Bounds, npt.NDArray[np.float64]]:
         if not self.timeline.frames:
             return self._known() or self._measured()
+        alone = self._alone()
+        if alone is None:
+            return self._measured()
+        return _extent_of(alone, self._look(_measured_or_not))
+
+    def _alone(self) -> Asset | None:
+        """The only asset on it, where it stands as it was normalised."""
         alone = next(iter(self.assets.values())) if len(self.assets) == 1 else None
-        if alone is not None and not alone.placed and alone.whole:
-            try:
-                now = self._measure()
-            except NoGeometry:
-                # Nothing is there at this frame; the cameras stand where they do at others.
-                return alone.normalization.bounds, alone.normalization.points
-            return bounds_of(now), now.points
-        return self._measured()
+        return alone if alone is not None and not alone.placed and alone.whole else None
 
     def see(self, task: Callable[[Any], Any]) -> Any:
         """What a task makes of the evaluated scene; see :data:`.evaluated.Look`."""
@@ -640,14 +644,23 @@ class Stage:
             ids, tracked = self.numbering.ids, bool(self.numbering.tracks)
             shapes = self.numbering.follows or tracked
             still = self._still_meshes if self.numbering.sees or tracked else None
-            with self._clocks_at(frame):
-                self._things[frame] = self._onlooker.look(
-                    self.timeline.moment(frame),
-                    lambda graph: things(
-                        graph, ids, shapes=shapes, still=still, see_through=self.alpha.see_through
-                    ),
-                    elsewhen=frame != self.frame,
+            # To come to see a frame costs as much as to measure it.
+            alone = self._alone() if self.timeline.frames else None
+            if frame in self._together:
+                alone = None
+
+            def seen(graph: Any) -> tuple[Things, Measurement | None]:
+                found = things(
+                    graph, ids, shapes=shapes, still=still, see_through=self.alpha.see_through
                 )
+                return found, None if alone is None else _measured_or_not(graph)
+
+            with self._clocks_at(frame):
+                self._things[frame], now = self._onlooker.look(
+                    self.timeline.moment(frame), seen, elsewhen=frame != self.frame
+                )
+            if alone is not None:
+                self._note_extent(frame, _extent_of(alone, now))
         return self._things[frame]
 
     def tracks(self, key: str) -> Tracks | None:
@@ -825,6 +838,23 @@ class Stage:
                 denoising_prefilter="FAST",
                 denoising_quality="FAST",
             )
+
+
+def _measured_or_not(graph: Any) -> Measurement | None:
+    """What is there; ``None`` where nothing is."""
+    try:
+        return measure(None, graph)
+    except NoGeometry:
+        return None
+
+
+def _extent_of(
+    alone: Asset, now: Measurement | None
+) -> tuple[Bounds, npt.NDArray[np.float64]]:
+    """Of the only asset; where nothing is there, the cameras stand where they do at others."""
+    if now is None:
+        return alone.normalization.bounds, alone.normalization.points
+    return bounds_of(now), now.points
 
 
 def _around(

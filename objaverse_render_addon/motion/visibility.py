@@ -67,27 +67,46 @@ def _by_depth(
     height, width = depths.shape
     padded = np.full((height + 4, width + 4), np.nan)
     padded[2:-2, 2:-2] = np.where(depths > 0, depths, np.inf)
-    corner = np.floor(uv - 0.5).astype(np.int64)
-    part = uv - 0.5 - corner
-    columns, rows = corner[:, 0] + 2, corner[:, 1] + 2
-    around = np.stack(
-        [padded[rows + y, columns + x] for y in range(-1, 3) for x in range(-1, 3)], axis=1
-    ).reshape(-1, 4, 4)
-    four = around[:, 1:3, 1:3]
+    around = _Around(padded, uv)
     footprint = depth / min(then.camera.intrinsics[0, 0], then.camera.intrinsics[1, 1])
     with np.errstate(invalid="ignore", divide="ignore"):
+        four = [around.at(x, y) for y in (0, 1) for x in (0, 1)]
+        across, down = around.part
         # The inverse of depth is linear across a plane's picture.
-        inverse = 1.0 / four
-        row = inverse[:, 0] * (1 - part[:, 1:]) + inverse[:, 1] * part[:, 1:]
-        here = 1.0 / (row[:, 0] * (1 - part[:, 0]) + row[:, 1] * part[:, 0])
-        spread = np.ptp(four.reshape(-1, 4), axis=1)
-        near = np.abs(here - depth) <= 0.02 * spread + _EXACT * depth
-        seen = near & (spread < 3 * footprint)
-        farthest = np.nanmax(around.reshape(-1, 16), axis=1)
-        nearest = np.nanmin(around.reshape(-1, 16), axis=1)
-        hidden = (depth - farthest > 4 * footprint) & (farthest - nearest < depth - farthest)
-        before = (four.reshape(-1, 4) < (depth - 2 * footprint)[:, None]).any(axis=1)
-    return seen, hidden & ~seen, ~(seen | hidden), before
+        upper, lower = ((1 - across) / a + across / b for a, b in (four[:2], four[2:]))
+        here = 1.0 / (upper * (1 - down) + lower * down)
+        nearest, farthest = np.minimum.reduce(four), np.maximum.reduce(four)
+        near = np.abs(here - depth) <= 0.02 * (farthest - nearest) + _EXACT * depth
+        seen = near & (farthest - nearest < 3 * footprint)
+        before = np.fmin.reduce(four) < depth - 2 * footprint
+        hidden = np.zeros(len(depth), bool)
+        left = np.flatnonzero(~seen)
+        if len(left):
+            around = _Around(padded, uv[left])
+            sixteen = [around.at(x, y) for y in range(-1, 3) for x in range(-1, 3)]
+            farthest, nearest = np.fmax.reduce(sixteen), np.fmin.reduce(sixteen)
+            behind = depth[left] - farthest
+            hidden[left] = (behind > 4 * footprint[left]) & (farthest - nearest < behind)
+    return seen, hidden, ~(seen | hidden), before
+
+
+class _Around:
+    """The pixels around points, in a picture with two more on every side.
+
+    Attributes:
+        part: (M,) each, how far a point is from the centre of the pixel at 0, 0 to that at 1, 1.
+    """
+
+    def __init__(self, padded: Floats, uv: Floats) -> None:
+        self._flat, self._wide = padded.ravel(), padded.shape[1]
+        u, v = uv[:, 0] - 0.5, uv[:, 1] - 0.5
+        column, row = np.floor(u), np.floor(v)
+        self.part = u - column, v - row
+        self._place = ((row + 2) * self._wide + column + 2).astype(np.int64)
+
+    def at(self, x: int, y: int) -> Floats:
+        """(M,)"""
+        return self._flat[self._place + (y * self._wide + x)]
 
 
 def _by_rays(

@@ -417,7 +417,7 @@ class RawChannels:
 
     def flow(self, which: str) -> Array:
         """(H, W, 2) float32, pixels to the right and down."""
-        return self._spread(self.target(which)[0] - self._here)
+        return self._spread(self.camera.way(self._here, self.target(which)[0]))
 
     @cached_property
     def _here(self) -> npt.NDArray[np.float64]:

@@ -42,7 +42,7 @@ from .surface_numbers import can_deform, number_faces
 from .surfaces import Surfaces
 from .things import Still, keys, things
 
-__all__ = ["BOUNCES", "FILTER_WIDTH", "Stage", "Stopwatch"]
+__all__ = ["BOUNCES", "FILTER_WIDTH", "STILL", "Stage", "Stopwatch"]
 
 _TINY_FILTER: Final = 0.01
 FILTER_WIDTH: Final = 1.5
@@ -76,6 +76,7 @@ _NOTHING: Final = (
 _OF_SETTINGS: Final = (
     "unclear-materials:", "unclear-transparency:", "materials-out-of-range:", "back-faces-shown:",
     "back-faces-differ:", "bumped-normals:", "not-denoised:", "camera-not-blurred:",
+    "motion-as-if-rigid:", "motion-below-displacement:", "motion-leads-nowhere:",
 )  # fmt: skip
 """Warnings that :meth:`Stage.settings` says anew each time."""
 
@@ -289,9 +290,12 @@ class Stage:
                 f"{asset_id} renders."
             )
         # A camera that moves through a room shows other pictures.
-        still = self.motion < STILL and self.cameras is None
-        if still and not empty and len(frames) > 1:
+        animated = self.animation is not None and self.animation.moves
+        still = self.motion < STILL and (self.cameras is None or not animated)
+        if still and not empty and (len(frames) > 1 or not animated):
             text = f"the faces of {asset_id} stand still in all {len(frames)} frames."
+            if len(frames) == 1:
+                text = f"nothing of {asset_id} is animated; it has one frame."
             if self.job.time.still == "fail":
                 raise StillAnimation(
                     f"Nothing moves: {text}", hint="Render it as a still, without --frames."
@@ -610,12 +614,25 @@ class Stage:
                     "camera-not-blurred: motion blur is of what moves; the camera stands while the "
                     "shutter is open."
                 )
+        if self.numbering.follows:
+            kept += self._motion_doubts()
         self.warnings = kept
         # The clip makes alpha 0 or 1 where it can; where it cannot, this is the rule.
         compat.set_checked(self.layer, pass_alpha_threshold=job.engine.alpha_threshold)
         if self._camera is None:
             self._camera = new_camera(self.scene)
         self.number_instances(self.timeline.frames or [self.frame])
+
+    def _motion_doubts(self) -> Iterator[str]:
+        for asset in self.assets.values():
+            yield from doubts.of_motion(asset.contents)
+        line, frames = self.timeline, self.timeline.frames
+        alone = [one for one in frames if line.after(one) is None and line.before(one) is None]
+        if alone:
+            yield (
+                f"motion-leads-nowhere: at {how_many(len(alone), 'frame')} of {len(frames)}, the "
+                f"first {alone[0]}, no other of the same clip is rendered; flow is nan there."
+            )
 
     def number_instances(self, times: Iterable[int]) -> None:
         """Give everything that renders at some times its number, where a pass wants it.

@@ -4,8 +4,8 @@
     python benchmarks/motion.py --long 2000      # frames of one animation: time and memory
     python benchmarks/motion.py --profile flow   # where one of them spends them
 
-A box that turns, a skinned tube, a sheet with a shape key and 24 instances, over a ground that stands.
-What is compared runs by turns, and the least of each one's rounds counts.
+A box that turns, a skinned tube, a sheet with a shape key and 24 instances, over a ground that
+stands. What is compared runs by turns, and the least of each one's rounds counts.
 """
 
 from __future__ import annotations

@@ -68,23 +68,23 @@ def _by_depth(
     around = _Around(padded, uv)
     footprint, parallel = _footprint(then.camera, depth), then.camera.lens.parallel
     with np.errstate(invalid="ignore", divide="ignore"):
-        four = [around.at(x, y) for y in (0, 1) for x in (0, 1)]
+        four = np.stack([around.at(x, y) for y in (0, 1) for x in (0, 1)])
         across, down = around.part
         # Across a plane's picture the inverse of depth is linear; of parallel rays depth itself.
-        known = four if parallel else [1.0 / one for one in four]
+        known = four if parallel else 1.0 / four
         upper, lower = ((1 - across) * a + across * b for a, b in (known[:2], known[2:]))
         here = upper * (1 - down) + lower * down
         here = here if parallel else 1.0 / here
-        nearest, farthest = np.minimum.reduce(four), np.maximum.reduce(four)
+        nearest, farthest = four.min(axis=0), four.max(axis=0)
         near = np.abs(here - depth) <= 0.02 * (farthest - nearest) + _EXACT * depth
         seen = near & (farthest - nearest < 3 * footprint)
-        before = np.fmin.reduce(four) < depth - 2 * footprint
+        before = (four < depth - 2 * footprint).any(axis=0)
         hidden = np.zeros(len(depth), bool)
         left = np.flatnonzero(~seen)
         if len(left):
             around = _Around(padded, uv[left])
-            sixteen = [around.at(x, y) for y in range(-1, 3) for x in range(-1, 3)]
-            farthest, nearest = np.fmax.reduce(sixteen), np.fmin.reduce(sixteen)
+            sixteen = np.stack([around.at(x, y) for y in range(-1, 3) for x in range(-1, 3)])
+            farthest, nearest = np.nanmax(sixteen, axis=0), np.nanmin(sixteen, axis=0)
             behind = depth[left] - farthest
             hidden[left] = (behind > 4 * footprint[left]) & (farthest - nearest < behind)
     return seen, hidden, ~(seen | hidden), before
@@ -106,7 +106,7 @@ class _Around:
 
     def at(self, x: int, y: int) -> Floats:
         """(M,)"""
-        return self._flat[self._place + (y * self._wide + x)]
+        return np.asarray(self._flat[self._place + (y * self._wide + x)])
 
 
 def _by_rays(

@@ -305,6 +305,7 @@ class RawChannels:
         self.camera, self.normal_space, self._moment = camera, normal_space, moment
         self._channels = channels
         self._moved: dict[str, npt.NDArray[np.float64]] = {}
+        self._targets: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = {}
         depth = channels["depth.V"]
         square = sum(channels[f"normal.{letter}"] ** 2 for letter in "XYZ")
         # Cycles writes 1e10 where a ray meets nothing. A pixel counts only where both are there.
@@ -416,18 +417,25 @@ class RawChannels:
 
     def flow(self, which: str) -> Array:
         """(H, W, 2) float32, pixels to the right and down."""
-        return self._spread(self.target(which)[0] - self.camera.project(self.surface.points)[0])
+        return self._spread(self.camera.way(self._here, self.target(which)[0]))
+
+    @cached_property
+    def _here(self) -> npt.NDArray[np.float64]:
+        """Pixel coordinates (M, 2) of the surface's points."""
+        return self.camera.project(self.surface.points)[0]
 
     def target(self, which: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Pixel coordinates (M, 2) and depth (M,) of the surface's points at another time.
 
         nan where a point is behind the camera then, or not there.
         """
-        other = self.moment.other(which)
-        camera = self.camera if other is None else other.camera
-        uv, depth = camera.project(self.surface.points + self.displacement(which))
-        uv[~(depth > 0)] = np.nan
-        return uv, depth
+        if which not in self._targets:
+            other = self.moment.other(which)
+            camera = self.camera if other is None else other.camera
+            uv, depth = camera.project(self.surface.points + self.displacement(which))
+            uv[~(depth > 0)] = np.nan
+            self._targets[which] = uv, depth
+        return self._targets[which]
 
     def occlusion(self, which: str) -> Array:
         """(H, W) uint8: 0 seen, 1 hidden, 2 out of the picture, 3 not known."""

@@ -21,7 +21,7 @@ from objaverse_render_addon.dataset.histogram import Histogram
 from objaverse_render_addon.dataset.layout import METADATA
 from objaverse_render_addon.dataset.stats import ELEVATIONS, Statistics, gather, summary_of
 from objaverse_render_addon.dataset.stats_page import _mollweide, page
-from objaverse_render_addon.job import CameraRules, Files, Pixels, RenderJob
+from objaverse_render_addon.job import CameraRules, Files, Pixels, RenderJob, TimeRules
 
 
 def job_of(pattern: str = "ring", views: int = 4, **cameras: Any) -> RenderJob:
@@ -50,6 +50,59 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         record["license"] = "by"
 
     return [write_asset(out, job_of(), name, change=tell) for name in ("a", "b", "c")]
+
+
+# --- What moves --------------------------------------------------------------------------------
+
+
+def moving_asset(out: Path, name: str, motion: float) -> Path:
+    """Two views at three frames; half of the object's pixels move by 5 pixels, a quarter hides."""
+
+    def move(frames: list[Any], record: dict[str, Any]) -> None:
+        record["time"]["motion"] = motion
+        for frame in frames:
+            rows, columns = np.nonzero(frame.passes["mask"])
+            some, few = len(rows) // 2, len(rows) // 4
+            if frame.time != 9 and motion:
+                frame.passes["flow_forward"][rows[:some], columns[:some]] = 3, -4
+                frame.passes["occlusion_forward"][rows[:few], columns[:few]] = 1
+
+    job = RenderJob(
+        cameras=CameraRules(pattern="ring", views=2), files=Files(layout="folder"),
+        time=TimeRules(frames="all"),
+        pixels=Pixels(
+            resolution=(48, 40), passes=("mask", "flow_forward", "occlusion_forward")
+        ),
+    )  # fmt: skip
+    return write_asset(out, job, name, change=move, times=(1, 5, 9))
+
+
+def test_motion_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    moving_asset(tmp_path / "data", "walks", 0.25)
+    moving_asset(tmp_path / "data", "stands", 0.0)
+    found = total_of(dataset.open(tmp_path / "data"), views=6).to_dict()
+    assert [found[name] for name in ("animated", "still", "frames")] == [2, 1, 6]
+    plots = found["histograms"]
+    assert (plots["motion"]["min"], plots["motion"]["max"]) == (0, 0.25)
+    assert plots["frames_per_asset"]["mean"] == 3
+    # Of two views at two frames that lead to another; at the last nothing is known.
+    assert (plots["flow"]["min"], plots["flow"]["max"]) == (5, 5)
+    assert plots["moving"]["count"] == 8
+    assert plots["moving"]["max"] == pytest.approx(0.5, abs=0.01)
+    assert plots["moving"]["mean"] == pytest.approx(0.25, abs=0.01)
+    assert plots["occluded"]["max"] == pytest.approx(0.25, abs=0.01)
+    assert main(["stats", str(tmp_path / "data"), "-o", str(tmp_path / "s.html")]) == 0
+    said = capsys.readouterr()
+    assert "2 animations, 6 frames, nothing moves in 1" in said.out + said.err
+    html = (tmp_path / "s.html").read_text()
+    assert "Occluded" in html and "animations in which nothing moves" in html
+
+
+def test_stills_have_no_plots_of_motion(folders: list[Path]):
+    found = total_of(dataset.open(folders[0].parent)).to_dict()
+    assert (found["animated"], found["frames"]) == (0, 0)
+    html = page("here", found)
+    assert "Occluded" not in html and "nothing moves" not in html
 
 
 # --- What is counted ------------------------------------------------------------------------

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bpy
 
+from .measuring import displaces
+from .surface_numbers import can_deform
+
 if TYPE_CHECKING:
     from .asset import Contents
 
-__all__ = ["of_contents"]
+__all__ = ["of_contents", "of_motion"]
 
 _FEW: Final = 5
+_NO_FACES: Final = ("CURVES", "POINTCLOUD", "VOLUME")
 _STROKES: Final = ("GREASEPENCIL", "GPENCIL")
 _SIMULATED: Final = ("CLOTH", "SOFT_BODY")
 _BLOCKS: Final = (
@@ -44,6 +48,31 @@ def of_contents(contents: Contents) -> list[str]:
     if halves:
         found.append(f"truncated-textures: {_list(halves)} end early.")
     return found
+
+
+def of_motion(contents: Contents) -> list[str]:
+    """``name: sentence`` of what is not followed exactly from one frame to another."""
+    found = []
+    loose = sorted(obj.name for obj in contents["objects"] if _has_no_faces(obj))
+    if loose:
+        found.append(
+            f"motion-as-if-rigid: hair, curves, points and volumes of {_list(loose)} are followed "
+            "as their objects go; how they bend is in no flow."
+        )
+    raised = sorted(obj.name for obj in contents["objects"] if can_deform(obj) and displaces(obj))
+    if raised:
+        found.append(
+            f"motion-below-displacement: {_list(raised)} change their shape, and their materials "
+            "raise the surface; flow is that of the faces below."
+        )
+    return found
+
+
+def _has_no_faces(obj: Any) -> bool:
+    return obj.type in _NO_FACES or any(
+        system.settings.type == "HAIR" and system.settings.render_type == "PATH"
+        for system in obj.particle_systems
+    )
 
 
 def _list(names: list[str]) -> str:

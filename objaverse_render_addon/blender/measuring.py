@@ -15,7 +15,7 @@ from ..cameras.bounding import bounding_sphere, outermost
 from ..errors import InvalidGeometry, NoGeometry
 from ..frame import Bounds
 
-__all__ = ["Measurement", "bounds_of", "measure", "together"]
+__all__ = ["Measurement", "bounds_of", "displaces", "measure", "together"]
 
 Points = npt.NDArray[np.float64]
 _Local = npt.NDArray[np.float32]
@@ -257,6 +257,12 @@ def _face_vertices(obj: Any, amounts: list[float]) -> tuple[_Local, int]:
         return points, len(mesh.polygons)
     finally:
         obj.to_mesh_clear()
+
+
+def displaces(obj: Any) -> bool:
+    """Whether an object's materials push its surface out."""
+    unclear = set[str]()
+    return _displacements(obj, unclear) != {0.0} or bool(unclear)
 
 
 def _displacements(obj: Any, unclear: set[str]) -> set[float]:

@@ -97,6 +97,20 @@ class SceneCameras:
                 self.warnings.append(
                     f"no-depth-of-field: {obj.name} has depth of field, which is left out."
                 )
+        bound = {
+            marker.camera.name: None
+            for marker in sorted(source.timeline_markers, key=lambda item: item.frame)
+            if marker.camera is not None
+        }
+        if len(bound) > 1:
+            self.warnings.append(
+                f"cameras-switch: markers of the file's timeline cut from camera to camera "
+                f"({', '.join(list(bound)[:5])}); each camera is a view of its own, at all frames."
+            )
+        if render.use_multiview:
+            self.warnings.append(
+                "one-eye: the file renders its cameras in stereo; they are rendered as they stand."
+            )
         self._seen: dict[int, list[_Seen]] = {}
 
     def object_of(self, view: View) -> Any:

@@ -28,7 +28,7 @@ from .refining import Refining
 from .renderer import Renderer
 from .rig import FILE as RIG
 from .rig import rig_of
-from .stage import BOUNCES, Stage
+from .stage import BOUNCES, STILL, Stage
 
 __all__ = ["Session"]
 
@@ -111,6 +111,11 @@ class Session:
             self.stage.warnings.append(
                 f"not-in-mesh: {', '.join(found.mesh.unmeshed)} of the asset renders and is in no "
                 "file of its surface."
+            )
+        if self.stage.timeline.frames and self.stage.motion >= STILL:
+            self.stage.warnings.append(
+                f"one-frame-of-surface: the files of the surface show {self.asset_id} at frame "
+                f"{self.stage.frame}, and it moves by {self.stage.motion:.3g} of its size."
             )
         self.stage.watch.add("geometry_files", since)
 

@@ -42,7 +42,7 @@ from .surface_numbers import can_deform, number_faces
 from .surfaces import Surfaces
 from .things import Still, keys, things
 
-__all__ = ["BOUNCES", "FILTER_WIDTH", "Stage", "Stopwatch"]
+__all__ = ["BOUNCES", "FILTER_WIDTH", "STILL", "Stage", "Stopwatch"]
 
 _TINY_FILTER: Final = 0.01
 FILTER_WIDTH: Final = 1.5
@@ -76,6 +76,7 @@ _NOTHING: Final = (
 _OF_SETTINGS: Final = (
     "unclear-materials:", "unclear-transparency:", "materials-out-of-range:", "back-faces-shown:",
     "back-faces-differ:", "bumped-normals:", "not-denoised:", "camera-not-blurred:",
+    "motion-as-if-rigid:", "motion-below-displacement:", "motion-leads-nowhere:",
 )  # fmt: skip
 """Warnings that :meth:`Stage.settings` says anew each time."""
 
@@ -289,9 +290,12 @@ class Stage:
                 f"{asset_id} renders."
             )
         # A camera that moves through a room shows other pictures.
-        still = self.motion < STILL and self.cameras is None
-        if still and not empty and len(frames) > 1:
+        animated = self.animation is not None and self.animation.moves
+        still = self.motion < STILL and (self.cameras is None or not animated)
+        if still and not empty and (len(frames) > 1 or not animated):
             text = f"the faces of {asset_id} stand still in all {len(frames)} frames."
+            if len(frames) == 1:
+                text = f"nothing of {asset_id} is animated; it has one frame."
             if self.job.time.still == "fail":
                 raise StillAnimation(
                     f"Nothing moves: {text}", hint="Render it as a still, without --frames."
@@ -417,26 +421,30 @@ class Stage:
         return self._extent()[1]
 
     def _extent(self) -> tuple[Bounds, npt.NDArray[np.float64]]:
-        known = self._together.get(self.frame)
-        if known is None:
-            known = self._found_extent()
-            if len(self._together) >= _KNOWN_EXTENTS:
-                self._together.clear()
-            self._together[self.frame] = known
-        return known
+        if self.frame not in self._together and self.timeline.frames and self.numbering.lists:
+            # They are asked for anyway, and come with it.
+            self.things(self.frame)
+        if self.frame not in self._together:
+            self._note_extent(self.frame, self._found_extent())
+        return self._together[self.frame]
+
+    def _note_extent(self, frame: int, known: tuple[Bounds, npt.NDArray[np.float64]]) -> None:
+        if len(self._together) >= _KNOWN_EXTENTS:
+            self._together.clear()
+        self._together[frame] = known
 
     def _found_extent(self) -> tuple[Bounds, npt.NDArray[np.float64]]:
         if not self.timeline.frames:
             return self._known() or self._measured()
+        alone = self._alone()
+        if alone is None:
+            return self._measured()
+        return _extent_of(alone, self._look(_measured_or_not))
+
+    def _alone(self) -> Asset | None:
+        """The only asset on it, where it stands as it was normalised."""
         alone = next(iter(self.assets.values())) if len(self.assets) == 1 else None
-        if alone is not None and not alone.placed and alone.whole:
-            try:
-                now = self._measure()
-            except NoGeometry:
-                # Nothing is there at this frame; the cameras stand where they do at others.
-                return alone.normalization.bounds, alone.normalization.points
-            return bounds_of(now), now.points
-        return self._measured()
+        return alone if alone is not None and not alone.placed and alone.whole else None
 
     def see(self, task: Callable[[Any], Any]) -> Any:
         """What a task makes of the evaluated scene; see :data:`.evaluated.Look`."""
@@ -606,12 +614,25 @@ class Stage:
                     "camera-not-blurred: motion blur is of what moves; the camera stands while the "
                     "shutter is open."
                 )
+        if self.numbering.follows:
+            kept += self._motion_doubts()
         self.warnings = kept
         # The clip makes alpha 0 or 1 where it can; where it cannot, this is the rule.
         compat.set_checked(self.layer, pass_alpha_threshold=job.engine.alpha_threshold)
         if self._camera is None:
             self._camera = new_camera(self.scene)
         self.number_instances(self.timeline.frames or [self.frame])
+
+    def _motion_doubts(self) -> Iterator[str]:
+        for asset in self.assets.values():
+            yield from doubts.of_motion(asset.contents)
+        line, frames = self.timeline, self.timeline.frames
+        alone = [one for one in frames if line.after(one) is None and line.before(one) is None]
+        if alone:
+            yield (
+                f"motion-leads-nowhere: at {how_many(len(alone), 'frame')} of {len(frames)}, the "
+                f"first {alone[0]}, no other of the same clip is rendered; flow is nan there."
+            )
 
     def number_instances(self, times: Iterable[int]) -> None:
         """Give everything that renders at some times its number, where a pass wants it.
@@ -640,14 +661,23 @@ class Stage:
             ids, tracked = self.numbering.ids, bool(self.numbering.tracks)
             shapes = self.numbering.follows or tracked
             still = self._still_meshes if self.numbering.sees or tracked else None
-            with self._clocks_at(frame):
-                self._things[frame] = self._onlooker.look(
-                    self.timeline.moment(frame),
-                    lambda graph: things(
-                        graph, ids, shapes=shapes, still=still, see_through=self.alpha.see_through
-                    ),
-                    elsewhen=frame != self.frame,
+            # To come to see a frame costs as much as to measure it.
+            alone = self._alone() if self.timeline.frames else None
+            if frame in self._together:
+                alone = None
+
+            def seen(graph: Any) -> tuple[Things, Measurement | None]:
+                found = things(
+                    graph, ids, shapes=shapes, still=still, see_through=self.alpha.see_through
                 )
+                return found, None if alone is None else _measured_or_not(graph)
+
+            with self._clocks_at(frame):
+                self._things[frame], now = self._onlooker.look(
+                    self.timeline.moment(frame), seen, elsewhen=frame != self.frame
+                )
+            if alone is not None:
+                self._note_extent(frame, _extent_of(alone, now))
         return self._things[frame]
 
     def tracks(self, key: str) -> Tracks | None:
@@ -825,6 +855,23 @@ class Stage:
                 denoising_prefilter="FAST",
                 denoising_quality="FAST",
             )
+
+
+def _measured_or_not(graph: Any) -> Measurement | None:
+    """What is there; ``None`` where nothing is."""
+    try:
+        return measure(None, graph)
+    except NoGeometry:
+        return None
+
+
+def _extent_of(
+    alone: Asset, now: Measurement | None
+) -> tuple[Bounds, npt.NDArray[np.float64]]:
+    """Of the only asset; where nothing is there, the cameras stand where they do at others."""
+    if now is None:
+        return alone.normalization.bounds, alone.normalization.points
+    return bounds_of(now), now.points
 
 
 def _around(

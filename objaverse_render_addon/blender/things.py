@@ -165,18 +165,12 @@ class _Tree:
         nearest = self._made().find_nearest
         return np.array([nearest(point)[2] for point in wanted.tolist()], np.int64)
 
-    def blocks(self, start: Any, ends: Any) -> Any:
+    def blocks(self, starts: Any, ends: Any) -> Any:
         """See :class:`.motion.ThingsMesh`."""
-        cast, origin = self._made().ray_cast, start.tolist()
-        ways = ends - start
-        lengths = np.linalg.norm(ways, axis=1)
-        return np.array(
-            [
-                cast(origin, way, length)[2] is not None
-                for way, length in zip(ways.tolist(), lengths.tolist(), strict=True)
-            ],
-            bool,
-        )
+        cast = self._made().ray_cast
+        ways = ends - starts
+        rays = starts.tolist(), ways.tolist(), np.linalg.norm(ways, axis=1).tolist()
+        return np.array([cast(*ray)[2] is not None for ray in zip(*rays, strict=True)], bool)
 
 
 def _arrays(mesh: Any, *, numbered: bool) -> ThingsMesh | None:

@@ -93,6 +93,16 @@ class Camera:
         u, v, depth = self.lens.to_pixels(self._numbers, x, y, z)
         return np.stack([u, v]).T, depth
 
+    def way(self, start: npt.NDArray[Any], end: npt.NDArray[Any]) -> Floats:
+        """From some image positions (N, 2) to others, pixels; in a panorama the shorter way around.
+
+        What leads across its seam ends outside of the picture, a width beside where it is.
+        """
+        found: Floats = np.subtract(end, start, dtype=np.float64)
+        if self.lens.wraps:
+            found[..., 0] -= self.width * np.rint(found[..., 0] / self.width)
+        return found
+
     def _centers(self, at: SomePixels | None) -> tuple[Floats, Floats]:
         """U and v of all pixels' centres, as a column and a row; (N,) each of some."""
         if at is not None:
@@ -172,6 +182,14 @@ class Camera:
     def pixel_width(self, depth: npt.NDArray[Any]) -> Floats:
         """How wide a pixel is at a depth (N,), scene units."""
         return np.asarray((0 * depth + 1 if self.lens.parallel else depth) / self._numbers[0])
+
+    def starts(self, points: npt.NDArray[Any]) -> Floats:
+        """(N, 3) where the rays that show some world points (N, 3) begin."""
+        if not self.lens.parallel:
+            return np.broadcast_to(self.camera_to_world[:3, 3], points.shape)
+        back = self.camera_to_world[:3, 2]
+        depth = (self.camera_to_world[:3, 3] - points) @ back
+        return np.asarray(points + depth[:, None] * back)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class Projection:
         radial: Whether depth is the distance along the ray: the lens sees what is beside and
             behind it, where there is no planar depth.
         parallel: Whether all rays are parallel: they begin on the camera's plane, not in a point.
+        wraps: Whether the picture's left edge is its right one.
         to_pixels: u, v and depth (N,) each, of x, y, z (N,) in camera axes.
         ray: Directions (..., 3) scaled to depth 1, through image positions u and v.
         share: By how much less than at the principal point a pixel covers of a sphere (of a plane,
@@ -43,6 +44,7 @@ class Projection:
     depth: str
     radial: bool = False
     parallel: bool = False
+    wraps: bool = False
     to_pixels: Callable[[Lens, Floats, Floats, Floats], tuple[Floats, Floats, Floats]]
     ray: Callable[[Lens, Floats, Floats], Floats]
     share: Callable[[Lens, Floats, Floats], Floats]
@@ -145,6 +147,7 @@ PROJECTIONS: Final[dict[str, Projection]] = {
             focal="pixels per radian of azimuth (fx) and elevation (fy)",
             depth="distance along the ray, as the pass distance: no plane is all around",
             radial=True,
+            wraps=True,
             to_pixels=_panorama,
             ray=_panorama_ray,
             share=_panorama_share,

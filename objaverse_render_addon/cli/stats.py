@@ -80,8 +80,10 @@ def _quantity(name: str, value: float) -> str:
     """A histogram's value, for people."""
     if name.endswith("_degrees"):
         return f"{value:.1f}°"
-    if name in ("coverage", "box_share"):
+    if name in ("coverage", "box_share", "moving", "occluded"):
         return f"{value:.1%}"
+    if name == "flow":
+        return f"{value:.3g} px"
     if name == "file_size":
         return readable_size(value)
     return f"{value:.3g} s" if name == "seconds" else f"{value:.4g}"
@@ -91,6 +93,9 @@ def _tell(total: Statistics, output: Path) -> None:
     from ..dataset.stats import ABOUT
 
     say(f"{how_many(total.assets, 'asset')}, {how_many(total.views, 'view')}")
+    if total.animated:
+        still = f", nothing moves in {total.still}" if total.still else ""
+        say(f"  {how_many(total.animated, 'animation')}, {how_many(total.frames, 'frame')}{still}")
     for name, histogram in total.histograms.items():
         if histogram.count:
             low, middle, high = (histogram.quantile(share) for share in (0.05, 0.5, 0.95))

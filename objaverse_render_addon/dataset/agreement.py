@@ -114,7 +114,7 @@ def agreement(frame: Frame, which: str, other: Frame) -> Iterator[Check]:
             missed = np.linalg.norm(landing.mixed(there)[same] - wanted, axis=1)
             known = np.isfinite(missed)
             depth = other.camera.project(wanted[known])[1]
-            error = missed[known] * other.camera.intrinsics[0, 0] / np.maximum(depth, 1e-9)
+            error = missed[known] / other.camera.pixel_width(np.maximum(depth, 1e-9))
             if len(error) >= _ENOUGH and f"occlusion_{which}" in frame.passes:
                 yield graded("flow_meets_surface", error > 1.0, 0.2)
 
@@ -130,6 +130,8 @@ def _landing(frame: Frame, which: str, flow: Array) -> _Landing | None:
     some = flow[rows, columns].astype(np.float64)
     u, v = columns + some[:, 0], rows + some[:, 1]
     height, width = flow.shape[:2]
+    if frame.camera.lens.wraps:
+        u %= width
     inside = (u >= 0) & (v >= 0) & (u < width - 1) & (v < height - 1)
     if inside.sum() < _ENOUGH:
         return None
@@ -145,6 +147,8 @@ def _contradicted(frame: Frame, flow: Array, codes: Array, other: Frame) -> Arra
     rows, columns = np.nonzero((codes < 3) & (shown == 1 if shown is not None else codes > 0))
     target = flow[rows, columns] + np.stack([columns, rows], axis=1) + 0.5
     size = np.array([other.camera.width, other.camera.height])
+    if frame.camera.lens.wraps:
+        target[:, 0] %= size[0]
     with np.errstate(invalid="ignore"):
         # A hair beside the edge, rounding decides.
         inside = ((target > 0.01) & (target < size - 0.01)).all(axis=1)
@@ -176,6 +180,6 @@ def _against_scene_flow(frame: Frame, flow: Array, other: Frame) -> Array | None
     if len(here) < _ENOUGH:
         return None
     target, depth = other.camera.project(here + frame.passes["scene_flow"][known])
-    expected = target - frame.camera.project(here)[0]
+    expected = frame.camera.way(frame.camera.project(here)[0], target)
     error: Array = np.linalg.norm(flow[known] - expected, axis=1)
     return error[depth > 0]

@@ -16,13 +16,19 @@ from typing import Any, Final
 import numpy as np
 
 from ..errors import RenderError
+from ..frame import mask_of
+from ..motion.visibility import HIDDEN, UNKNOWN
+from ..passspec import MARKERS
 from .guards import believing
 from .histogram import Histogram
 from .parallel import mapped
 from .reader import AssetReader, AssetRef
 from .sheet import spread
 
-__all__ = ["ABOUT", "AZIMUTHS", "ELEVATIONS", "Statistics", "gather", "summary_of", "unreadable"]
+__all__ = [
+    "ABOUT", "AZIMUTHS", "ELEVATIONS", "OF_MOTION", "Statistics", "gather", "summary_of",
+    "unreadable",
+]  # fmt: skip
 
 AZIMUTHS: Final = 36
 ELEVATIONS: Final = 18
@@ -46,8 +52,24 @@ ABOUT: Final = {
     "extent": ("Size of the source", "longest edge of the asset before normalisation, its units"),
     "file_size": ("Source file", "bytes per asset"),
     "seconds": ("Render time", "seconds per asset"),
+    "frames_per_asset": ("Frames per asset", "frames, of the animated assets"),
+    "motion": ("Motion", "the farthest that a vertex moves, as a share of the longest edge of the "
+               "whole animation's box"),
+    "flow": ("Flow", "pixels to the next frame, of the object's pixels that move, in the views "
+             "that were read"),
+    "moving": ("Moving", "share of the object's pixels that move by more than half a pixel to the "
+               "next frame"),
+    "occluded": ("Occluded", "share of the object's pixels that the next frame hides"),
 }  # fmt: skip
 """Histogram to its title and unit."""
+OF_MOTION: Final = ("frames_per_asset", "motion", "flow", "moving", "occluded")
+"""Those that stills have nothing of."""
+_READ: Final[tuple[str, ...]] = ("depth", "flow_forward", "occlusion_forward")
+"""Passes whose pixels are read."""
+_MOVES: Final = 0.5
+"""Pixels of flow from which a pixel is said to move."""
+_STILL: Final = 1e-5
+"""Motion below which an animation is one of nothing, as whoever rendered it says it."""
 
 
 def _histograms() -> dict[str, Histogram]:
@@ -63,6 +85,11 @@ def _histograms() -> dict[str, Histogram]:
         "extent": Histogram(0.125, log=True),
         "file_size": Histogram(0.125, log=True),
         "seconds": Histogram(0.1, log=True),
+        "frames_per_asset": Histogram(1.0),
+        "motion": Histogram(0.02),
+        "flow": Histogram(0.05, log=True),
+        "moving": Histogram(0.02),
+        "occluded": Histogram(0.02),
     }
 
 
@@ -72,6 +99,9 @@ class Statistics:
 
     Attributes:
         views_read: Views whose pixels were read, for the depth.
+        animated: Assets that were rendered at several frames.
+        still: Those of them in which nothing moves.
+        frames: Of all animated ones.
         unreadable: Reason to how many assets cannot be read.
         failed: Reason to how many assets were never rendered, as a run's records tell.
         examples: A few of the unreadable: what, and what is wrong.
@@ -86,6 +116,9 @@ class Statistics:
     assets: int = 0
     views: int = 0
     views_read: int = 0
+    animated: int = 0
+    still: int = 0
+    frames: int = 0
     unreadable: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     examples: list[tuple[str, str]] = field(default_factory=list)
@@ -103,6 +136,9 @@ class Statistics:
         self.assets += other.assets
         self.views += other.views
         self.views_read += other.views_read
+        self.animated += other.animated
+        self.still += other.still
+        self.frames += other.frames
         self.sphere += other.sphere
         self.examples = (self.examples + other.examples)[:_MOST_EXAMPLES]
         for mine, theirs in (
@@ -125,6 +161,9 @@ class Statistics:
             "assets": self.assets,
             "views": self.views,
             "views_read": self.views_read,
+            "animated": self.animated,
+            "still": self.still,
+            "frames": self.frames,
             "unreadable": _sorted(self.unreadable),
             "examples": [{"asset": asset, "error": error} for asset, error in self.examples],
             "failed": _sorted(self.failed),
@@ -160,6 +199,7 @@ def summary_of(asset: AssetRef, views: int = 4) -> Statistics:
         with believing(asset), asset.open() as reader:
             _metadata(found, reader.metadata)
             _cameras(found, reader)
+            _time(found, reader)
             _pixels(found, reader, views)
     except RenderError as error:
         return unreadable(str(asset), error)
@@ -241,13 +281,47 @@ def _cameras(found: Statistics, reader: AssetReader) -> None:
             found.histograms["box_share"].add(longest / min(camera.width, camera.height))
 
 
-def _pixels(found: Statistics, reader: AssetReader, views: int) -> None:
-    if views < 1 or "depth" not in reader.passes:
+def _time(found: Statistics, reader: AssetReader) -> None:
+    frames = len(reader.times)
+    if frames < 2:
         return
+    found.animated, found.frames = 1, frames
+    found.histograms["frames_per_asset"].add(frames)
+    motion = _number(_table(reader.metadata.get("time")).get("motion"))
+    if motion is not None:
+        found.histograms["motion"].add(motion)
+        found.still = int(motion < _STILL)
+
+
+def _pixels(found: Statistics, reader: AssetReader, views: int) -> None:
+    wanted = [name for name in _READ if name in reader.passes]
+    if views < 1 or not wanted:
+        return
+    if wanted[-1] != "depth":
+        # It is to be known which zeros are an object's.
+        wanted += [name for name in MARKERS if name in reader.passes][:1]
     for index in spread(len(reader), views):
-        depth = reader.read(index, ["depth"])["depth"]
-        found.histograms["depth"].add(depth[depth != 0])
+        arrays = reader.read(index, list(dict.fromkeys(wanted)))
+        if "depth" in arrays:
+            found.histograms["depth"].add(arrays["depth"][arrays["depth"] != 0])
+        _motion(found, arrays)
         found.views_read += 1
+
+
+def _motion(found: Statistics, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    shown = mask_of(arrays, exact=True)
+    if shown is None:
+        return
+    flow, codes = (arrays[name][shown] if name in arrays else None for name in _READ[1:])
+    if flow is not None:
+        lengths = np.linalg.norm(flow.astype(np.float64), axis=-1)
+        # In a clip's last frame, and of what cannot be followed, it is not known.
+        lengths = lengths[np.isfinite(lengths)]
+        found.histograms["flow"].add(lengths[lengths > 0])
+        if len(lengths):
+            found.histograms["moving"].add(float(np.mean(lengths > _MOVES)))
+    if codes is not None and (known := codes != UNKNOWN).any():
+        found.histograms["occluded"].add(float(np.mean(codes[known] == HIDDEN)))
 
 
 def _known(counts: Mapping[str, Any], name: str) -> str:

@@ -9,7 +9,7 @@ from html import escape
 from typing import Any, Final
 
 from ..words import how_many
-from .stats import ABOUT
+from .stats import ABOUT, OF_MOTION
 
 __all__ = ["page"]
 
@@ -77,7 +77,8 @@ def page(where: str, stats: Mapping[str, Any]) -> str:
         "+X (left end) towards +Y; Blender's front view is at 270°.</p></div>",
         "<h2>Distributions</h2>",
         '<div class="plots">',
-        *(_plot(name, plots[name]) for name in ABOUT),
+        *(_plot(name, plots[name]) for name in ABOUT
+          if name not in OF_MOTION or plots[name]["count"]),
         "</div>",
         "<h2>What was found</h2>",
         '<div class="tables">',
@@ -114,6 +115,7 @@ def _tiles(stats: Mapping[str, Any]) -> str:
         ),
         ("", _middle(plots["coverage"], "{:.0%}"), "median coverage"),
         ("", _middle(plots["fov_degrees"], "{:.0f}°"), "median field of view"),
+        *_of_time(stats),
         ("doubt" if doubts else "", _short(doubts), "doubts of checks"),
         ("bad" if failed else "", _short(failed), "never rendered"),
         ("bad" if unreadable else "", _short(unreadable), "cannot be read"),
@@ -124,6 +126,17 @@ def _tiles(stats: Mapping[str, Any]) -> str:
         for kind, value, about in tiles
     )
     return f'<div class="tiles">{inner}</div>'
+
+
+def _of_time(stats: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Tiles of what moves; none of a dataset of stills."""
+    if not stats["animated"]:
+        return []
+    still = stats["still"]
+    return [
+        ("", _short(stats["frames"]), f"frames of {how_many(stats['animated'], 'animated asset')}"),
+        ("doubt" if still else "", _short(still), "animations in which nothing moves"),
+    ]
 
 
 def _middle(histogram: Mapping[str, Any], form: str) -> str:

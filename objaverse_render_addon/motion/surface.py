@@ -18,6 +18,8 @@ _FEW_THINGS: Final = 16
 """That move: their points are picked out thing by thing."""
 _FEW_CORNERS: Final = 64
 """Of a face; which triangle of one with more shows a point is looked for slowly."""
+_MOST_TRIED: Final = 1 << 20
+"""Pairs of a point and a triangle at once."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def displacements(seen: SurfacePoints, now: Things, then: Things) -> Floats:
         mine[rows] = True
         at = np.flatnonzero(mine[seen.rows])
         first, second = now.meshes[one], then.meshes[other]
-        found[at] = _deformed(seen, at, one, first, second, now, then, partner[seen.rows[at]])
+        found[at] = _deformed(seen, at, one, first, second, now, then, partner)
     return found
 
 
@@ -92,12 +94,8 @@ def _carried(points: Floats, rows: Array, partner: Array, now: Things, then: Thi
         return found
     step = np.zeros((count, 4, 4))
     step[used[moves]] = after[moves] @ _inverses(before[moves]) - np.eye(4)
-    for row in used[moves].tolist() if len(moves) <= _FEW_THINGS else ():
-        at = np.flatnonzero(rows == row)
-        found[at] = points[at] @ step[row, :3, :3].T + step[row, :3, 3]
-    if len(moves) > _FEW_THINGS:
-        each = step[rows]
-        found = np.einsum("nij,nj->ni", each[:, :3, :3], points) + each[:, :3, 3]
+    at = np.flatnonzero(step.any(axis=(1, 2))[rows]) if len(moves) < len(used) else slice(None)
+    found[at] = _apply(step, rows[at], points[at])
     return found
 
 
@@ -116,31 +114,45 @@ def _inverses(matrices: Floats) -> Floats:
 
 def _deformed(
     seen: SurfacePoints, at: Array, shape: int, first: ThingsMesh, second: ThingsMesh,
-    now: Things, then: Things, others: Array,
+    now: Things, then: Things, partner: Array,
 ) -> Floats:  # fmt: skip
     rows = seen.rows[at]
     if shape not in seen.places:
-        used, place = np.unique(rows, return_inverse=True)
-        inverse = _inverses(now.matrices[used])[place]
-        local = _apply(inverse, seen.points[at])
+        used = np.flatnonzero(np.bincount(rows))
+        inverse = np.zeros((len(now.ids), 4, 4))
+        inverse[used] = _inverses(now.matrices[used])
+        local = _apply(inverse, rows, seen.points[at])
         triangles, weights = on_triangles(first, local, seen.faces[at])
         corners = first.triangles[triangles]
-        was = _apply(now.matrices[rows], _mixed(first.points[corners], weights))
+        was = _apply(now.matrices, rows, _mixed(first.points, corners, weights))
         seen.places[shape] = corners, weights, was
     corners, weights, was = seen.places[shape]
-    return _apply(then.matrices[others], _mixed(second.points[corners], weights)) - was
+    return _apply(then.matrices, partner[rows], _mixed(second.points, corners, weights)) - was
 
 
-def _apply(matrices: Floats, points: Floats) -> Floats:
-    if (matrices[0] == matrices[-1]).all() and (matrices == matrices[0]).all():
-        return np.asarray(points @ matrices[0, :3, :3].T + matrices[0, :3, 3])
-    turned: Floats = np.einsum("nij,nj->ni", matrices[:, :3, :3], points)
-    return turned + matrices[:, :3, 3]
-
-
-def _mixed(corners: Array, weights: Floats) -> Floats:
-    found: Floats = np.einsum("nk,nki->ni", weights, corners.astype(np.float64))
+def _apply(matrices: Floats, which: Array, points: Floats) -> Floats:
+    """(M, 3) of points, each moved by one of the matrices."""
+    used = np.flatnonzero(np.bincount(which))
+    if len(used) == 1:
+        matrix = matrices[used[0]]
+        return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3])
+    if len(used) > _FEW_THINGS:
+        each = matrices[which]
+        turned: Floats = np.einsum("nij,nj->ni", each[:, :3, :3], points)
+        return turned + each[:, :3, 3]
+    found = np.empty(points.shape)
+    for index in used.tolist():
+        at, matrix = np.flatnonzero(which == index), matrices[index]
+        found[at] = points[at] @ matrix[:3, :3].T + matrix[:3, 3]
     return found
+
+
+def _mixed(points: Array, corners: Array, weights: Floats) -> Floats:
+    """(M, 3) at barycentric coordinates of triangles."""
+    found = weights[:, :1] * points[corners[:, 0]]
+    for corner in (1, 2):
+        found += weights[:, corner, None] * points[corners[:, corner]]
+    return np.asarray(found)
 
 
 def on_triangles(
@@ -158,20 +170,15 @@ def on_triangles(
     index = np.flatnonzero(told)
     start = mesh.first[faces[index] - 1].astype(np.int64)
     count = mesh.first[faces[index]] - start
-    most = int(np.max(count)) if len(count) else 0
-    fits = count <= _FEW_CORNERS
+    fits = (count > 0) & (count <= _FEW_CORNERS)
     index, start, count = index[fits], start[fits], count[fits]
-    best = np.full(len(index), -np.inf)
-    for step in range(min(most, _FEW_CORNERS)):
-        has = np.flatnonzero(count > step)
-        candidate = start[has] + step
-        tried = _barycentric(mesh, candidate, points[index[has]])
-        inside = tried.min(axis=1)
-        better = inside > best[has]
-        chosen = has[better]
-        best[chosen] = inside[better]
-        triangles[index[chosen]] = candidate[better]
-        weights[index[chosen]] = tried[better]
+    ends = np.cumsum(count)
+    cuts = np.searchsorted(ends, np.arange(_MOST_TRIED, ends[-1] if len(ends) else 0, _MOST_TRIED))
+    for some in np.split(np.arange(len(index)), cuts):
+        if len(some):
+            triangles[index[some]], weights[index[some]] = _best(
+                mesh, start[some], count[some], points[index[some]]
+            )
     left = np.flatnonzero(triangles < 0)
     if len(left):
         triangles[left] = mesh.find(points[left])
@@ -179,16 +186,42 @@ def on_triangles(
     return triangles, weights
 
 
+def _best(
+    mesh: ThingsMesh, start: Array, count: Array, points: Floats
+) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Of so many triangles from the first on, the one that each point is deepest in."""
+    first = np.cumsum(count) - count
+    # Each point beside each of its face's triangles.
+    tried = np.arange(int(count.sum())) + np.repeat(start - first, count)
+    weights = _barycentric(mesh, tried, np.repeat(points, count, axis=0))
+    if len(tried) == len(points):
+        return tried, weights
+    depth = np.minimum(np.minimum(weights[:, 0], weights[:, 1]), weights[:, 2])
+    is_best = np.flatnonzero(depth == np.repeat(np.maximum.reduceat(depth, first), count))
+    # On a common edge two are as deep: the first.
+    owner = np.repeat(np.arange(len(points)), count)[is_best]
+    chosen = is_best[np.flatnonzero(np.diff(owner, prepend=-1))]
+    return tried[chosen], weights[chosen]
+
+
 def _barycentric(mesh: ThingsMesh, triangles: Array, points: Floats) -> Floats:
     """(M, 3) of the points' feet on the planes of triangles; the first corner of a flat one."""
-    corners = mesh.points[mesh.triangles[triangles]].astype(np.float64)
+    # A triangle fills many pixels: what is linear in a point is found out once for each.
+    known = np.zeros(len(mesh.triangles), bool)
+    known[triangles] = True
+    used = np.flatnonzero(known)
+    place = np.empty(len(known), np.int64)
+    place[used] = np.arange(len(used))
+    at = place[triangles]
+    corners = mesh.points[mesh.triangles[used]].astype(np.float64)
     one, two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    to = points - corners[:, 0]
     normal = np.cross(one, two)
-    square = np.einsum("ni,ni->n", normal, normal)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        second = np.einsum("ni,ni->n", np.cross(to, two), normal) / square
-        third = np.einsum("ni,ni->n", np.cross(one, to), normal) / square
-    weights = np.stack([1 - second - third, second, third], axis=1)
-    weights[square == 0] = (1.0, 0.0, 0.0)
+    square = np.einsum("ni,ni->n", normal, normal)[:, None]
+    flat = square == 0
+    weights = np.empty((len(points), 3))
+    to = points - corners[at, 0]
+    for column, way in ((1, np.cross(two, normal)), (2, np.cross(normal, one))):
+        along = np.where(flat, 0.0, way / np.where(flat, 1.0, square))
+        weights[:, column] = np.einsum("ni,ni->n", to, along[at])
+    weights[:, 0] = 1 - weights[:, 1] - weights[:, 2]
     return weights

@@ -30,8 +30,8 @@ class ThingsMesh:
         corners: (C,) int32, vertices of the faces, one after the other.
         first: (F + 1,) int32, the first triangle of each face, and the number of triangles.
         find: Gives the triangle (M,) that is nearest to each of some points (M, 3); slow.
-        blocks: Says of the ways from a point (3,) to each of some others (M, 3) whether the mesh is
-            between them, (M,) bool; slow.
+        blocks: Says of the ways from some points (M, 3) to as many others (M, 3) whether the mesh
+            is between them, (M,) bool; slow.
         solid: Whether all of its surface is there from everywhere: no cut-outs, no culled back.
         numbered: Whether its pixels say which face they show.
     """

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ..cameras import Camera
 from .moment import Elsewhen
 
 __all__ = ["HIDDEN", "OUTSIDE", "SEEN", "UNKNOWN", "visibility"]
@@ -24,8 +25,6 @@ def visibility(
 ) -> npt.NDArray[np.uint8]:
     """Of each point: 0 it is seen, 1 something is before it, 2 out of the picture, 3 not known.
 
-    Of an orthographic camera it is not known.
-
     Where the four pixels around a point show one smooth surface at its depth it is seen, and where
     all around it show things far before it, it is hidden. What is left, along outlines and folds,
     is decided by a ray from the camera.
@@ -37,8 +36,7 @@ def visibility(
         then: The view at the other time, with its depth.
     """
     found = np.full(len(points), UNKNOWN, np.uint8)
-    if then is None or then.depth is None or then.camera.lens.parallel:
-        # Of parallel rays none of what follows holds.
+    if then is None or then.depth is None:
         return found
     known = np.isfinite(points).all(axis=1)
     width, height = then.camera.width, then.camera.height
@@ -67,27 +65,48 @@ def _by_depth(
     height, width = depths.shape
     padded = np.full((height + 4, width + 4), np.nan)
     padded[2:-2, 2:-2] = np.where(depths > 0, depths, np.inf)
-    corner = np.floor(uv - 0.5).astype(np.int64)
-    part = uv - 0.5 - corner
-    columns, rows = corner[:, 0] + 2, corner[:, 1] + 2
-    around = np.stack(
-        [padded[rows + y, columns + x] for y in range(-1, 3) for x in range(-1, 3)], axis=1
-    ).reshape(-1, 4, 4)
-    four = around[:, 1:3, 1:3]
-    footprint = depth / min(then.camera.intrinsics[0, 0], then.camera.intrinsics[1, 1])
+    around = _Around(padded, uv)
+    footprint, parallel = _footprint(then.camera, depth), then.camera.lens.parallel
     with np.errstate(invalid="ignore", divide="ignore"):
-        # The inverse of depth is linear across a plane's picture.
-        inverse = 1.0 / four
-        row = inverse[:, 0] * (1 - part[:, 1:]) + inverse[:, 1] * part[:, 1:]
-        here = 1.0 / (row[:, 0] * (1 - part[:, 0]) + row[:, 1] * part[:, 0])
-        spread = np.ptp(four.reshape(-1, 4), axis=1)
-        near = np.abs(here - depth) <= 0.02 * spread + _EXACT * depth
-        seen = near & (spread < 3 * footprint)
-        farthest = np.nanmax(around.reshape(-1, 16), axis=1)
-        nearest = np.nanmin(around.reshape(-1, 16), axis=1)
-        hidden = (depth - farthest > 4 * footprint) & (farthest - nearest < depth - farthest)
-        before = (four.reshape(-1, 4) < (depth - 2 * footprint)[:, None]).any(axis=1)
-    return seen, hidden & ~seen, ~(seen | hidden), before
+        four = np.stack([around.at(x, y) for y in (0, 1) for x in (0, 1)])
+        across, down = around.part
+        # Across a plane's picture the inverse of depth is linear; of parallel rays depth itself.
+        known = four if parallel else 1.0 / four
+        upper, lower = ((1 - across) * a + across * b for a, b in (known[:2], known[2:]))
+        here = upper * (1 - down) + lower * down
+        here = here if parallel else 1.0 / here
+        nearest, farthest = four.min(axis=0), four.max(axis=0)
+        near = np.abs(here - depth) <= 0.02 * (farthest - nearest) + _EXACT * depth
+        seen = near & (farthest - nearest < 3 * footprint)
+        before = (four < depth - 2 * footprint).any(axis=0)
+        hidden = np.zeros(len(depth), bool)
+        left = np.flatnonzero(~seen)
+        if len(left):
+            around = _Around(padded, uv[left])
+            sixteen = np.stack([around.at(x, y) for y in range(-1, 3) for x in range(-1, 3)])
+            farthest, nearest = np.nanmax(sixteen, axis=0), np.nanmin(sixteen, axis=0)
+            behind = depth[left] - farthest
+            hidden[left] = (behind > 4 * footprint[left]) & (farthest - nearest < behind)
+    return seen, hidden, ~(seen | hidden), before
+
+
+class _Around:
+    """The pixels around points, in a picture with two more on every side.
+
+    Attributes:
+        part: (M,) each, how far a point is from the centre of the pixel at 0, 0 to that at 1, 1.
+    """
+
+    def __init__(self, padded: Floats, uv: Floats) -> None:
+        self._flat, self._wide = padded.ravel(), padded.shape[1]
+        u, v = uv[:, 0] - 0.5, uv[:, 1] - 0.5
+        column, row = np.floor(u), np.floor(v)
+        self.part = u - column, v - row
+        self._place = ((row + 2) * self._wide + column + 2).astype(np.int64)
+
+    def at(self, x: int, y: int) -> Floats:
+        """(M,)"""
+        return np.asarray(self._flat[self._place + (y * self._wide + x)])
 
 
 def _by_rays(
@@ -98,35 +117,37 @@ def _by_rays(
     Of what can be seen through, it counts only where the picture shows something before the point.
     """
     things, camera = then.things, then.camera
-    eye = camera.camera_to_world[:3, 3]
+    starts = camera.starts(points)
+    ways = points - starts
+    squares = np.maximum(np.einsum("ni,ni->n", ways, ways), 1e-30)
     blocked = np.zeros(len(points), bool)
     # A ray ends a little before its point, which is on a surface itself.
-    footprint = depth / min(camera.intrinsics[0, 0], camera.intrinsics[1, 1])
-    share = 1 - (2 * _EXACT + 0.02 * footprint / depth)
+    ends = starts + ways * (1 - (2 * _EXACT + 0.02 * _footprint(camera, depth) / depth))[:, None]
     for row in np.flatnonzero(things.shapes >= 0):
-        mesh = things.meshes[things.shapes[row]]
+        mesh, matrix = things.meshes[things.shapes[row]], things.matrices[row]
         left = np.flatnonzero(~blocked if mesh.solid else ~blocked & before)
-        some = left[_meets(mesh.ball, things.matrices[row], eye, points[left])]
-        if not len(some):
-            continue
-        matrix = things.matrices[row]
-        if np.linalg.det(matrix[:3, :3]) == 0:
+        some = left[_meets(mesh.ball, matrix, starts[left], ways[left], squares[left])]
+        if not len(some) or np.linalg.det(matrix[:3, :3]) == 0:
             continue
         inverse = np.linalg.inv(matrix)
-        start = inverse[:3, :3] @ eye + inverse[:3, 3]
-        ends = points[some] @ inverse[:3, :3].T + inverse[:3, 3]
-        blocked[some] = mesh.blocks(start, start + (ends - start) * share[some, None])
+        linear, shift = inverse[:3, :3].T, inverse[:3, 3]
+        blocked[some] = mesh.blocks(starts[some] @ linear + shift, ends[some] @ linear + shift)
     return blocked
 
 
 def _meets(
-    ball: tuple[Floats, float], matrix: Floats, eye: Floats, points: Floats
+    ball: tuple[Floats, float], matrix: Floats, starts: Floats, ways: Floats, squares: Floats
 ) -> npt.NDArray[np.bool_]:
-    """Which of the rays from the eye to points come near a mesh's ball."""
+    """Which rays come near a mesh's ball."""
     center = matrix[:3, :3] @ ball[0] + matrix[:3, 3]
     radius = ball[1] * float(np.linalg.norm(matrix[:3, :3], 2)) * (1 + 1e-4)
-    along = points - eye
-    square = np.einsum("ni,ni->n", along, along)
-    share = np.clip((along @ (center - eye)) / np.maximum(square, 1e-30), 0, 1)
-    away = eye + along * share[:, None] - center
+    to = center - starts
+    share = np.clip(np.einsum("ni,ni->n", ways, to) / squares, 0, 1)
+    away = ways * share[:, None] - to
     return np.asarray(np.einsum("ni,ni->n", away, away) <= radius**2)
+
+
+def _footprint(camera: Camera, depth: Floats) -> Floats:
+    """(M,) how wide a pixel is at a depth, at most; scene units."""
+    least = min(camera.intrinsics[0, 0], camera.intrinsics[1, 1])
+    return np.asarray((np.ones_like(depth) if camera.lens.parallel else depth) / least)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ..errors import AccessRefused, InvalidEdit, InvalidJob
 from ..job import RenderJob
@@ -15,10 +15,7 @@ from .uploads import PREFIX
 if TYPE_CHECKING:
     from .service import Client, Limits
 
-__all__ = ["FILES", "Admission"]
-
-FILES: Final = ("lighting.hdri", "lighting.lights", "cameras.file")
-"""Fields of a job that name a file."""
+__all__ = ["Admission", "files_of"]
 
 
 class Admission:
@@ -45,6 +42,8 @@ class Admission:
             raise InvalidEdit("A path is text.")
         if path.startswith(PREFIX):
             return str(client.uploads.path(path.removeprefix(PREFIX)))
+        if client.uploads.has(Path(path)):
+            return path
         for root in self.roots:
             found = (root / path).resolve()
             if found.is_relative_to(root) and (found.exists() or len(self.roots) == 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -84,7 +85,7 @@ class ServerLane:
                 if isinstance(answer, FilePart):
                     made.add(answer, received.payloads["data"])
                 elif isinstance(answer, FrameDone):
-                    tell(replace(answer, newest=made.preview(answer.newest)))
+                    tell(replace(answer, preview=made.preview(answer.preview)))
                 elif isinstance(answer, Stage):
                     tell(answer)
 
@@ -119,8 +120,6 @@ class _Made:
 
     def __exit__(self, *_: object) -> None:
         self._ended()
-        import shutil
-
         shutil.rmtree(self._folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             self._folder.parent.rmdir()

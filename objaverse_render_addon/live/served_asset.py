@@ -49,7 +49,9 @@ def serve_asset(
     job, path = admission.job(client, message.job), admission.path(client, message.path)
     folders = [admission.path(client, folder) for folder in message.folders]
     until = time.monotonic() + timeout
-    with tempfile.TemporaryDirectory(prefix="objaverse-served-", ignore_cleanup_errors=True) as made:
+    with tempfile.TemporaryDirectory(
+        prefix="objaverse-served-", ignore_cleanup_errors=True
+    ) as made:
         folder = Path(made).resolve()
         previews = folder / PREVIEWS if message.previews else None
 
@@ -61,10 +63,10 @@ def serve_asset(
         def told(received: Received) -> None:
             answer = received.message
             if isinstance(answer, FrameDone):
-                newest = Path(answer.newest) if answer.newest else None
+                newest = Path(answer.preview) if answer.preview else None
                 if newest is not None:
                     send(newest)
-                answer = replace(answer, newest=newest.name if newest is not None else "")
+                answer = replace(answer, preview=newest.name if newest is not None else "")
             if isinstance(answer, Stage | FrameDone):
                 client.send(answer, number, ())
 
@@ -74,7 +76,9 @@ def serve_asset(
         )  # fmt: skip
         done = pool.render_asset(request, timeout, told, turn.ended_by)
         final = Path(done.path)
-        files = sorted(one for one in final.rglob("*") if one.is_file()) if final.is_dir() else [final]
+        files = [final]
+        if final.is_dir():
+            files = sorted(one for one in final.iterdir() if one.is_file())
         for file in files:
             send(file)
         sheet = Path(done.sheet) if done.sheet else None

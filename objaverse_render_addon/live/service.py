@@ -377,7 +377,8 @@ class Service:
         folders = [self._admission.path(client, folder) for folder in message.folders]
         name = message.asset_id[:255] or "stage"
         opened = self.pool.open_scene(
-            path, self._admission.job(client, message.job), name=name, folders=folders, owner=client.name,
+            path, self._admission.job(client, message.job), name=name, folders=folders,
+            owner=client.name,
             on_stage=lambda stage: client.send(Stage(name, stage), number, ()),
         )  # fmt: skip
         with self._guard:
@@ -424,7 +425,8 @@ class Service:
             edits.append(edit)
         values = dict(message.values)
         if values:
-            job = self._admission.job(client, self.pool.opened(scene).job.with_values(values).to_dict())
+            job = self.pool.opened(scene).job.with_values(values)
+            job = self._admission.job(client, job.to_dict())
             found = files_of(job)
             values |= {path: found[path] for path in found.keys() & values.keys()}
         made = self.pool.change_scene(scene, edits, values)

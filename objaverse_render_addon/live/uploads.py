@@ -75,6 +75,15 @@ class Uploads:
                 raise AccessRefused(f"No file {name} was brought along.", hint="Upload it first.")
             return Path(self._folder.name).resolve() / name
 
+    def has(self, path: Path) -> bool:
+        """Whether that is one of them."""
+        with self._guard:
+            return (
+                self._folder is not None
+                and path.parent == Path(self._folder.name).resolve()
+                and path.name in self._sizes
+            )
+
     def close(self) -> None:
         """Remove everything."""
         with self._guard:

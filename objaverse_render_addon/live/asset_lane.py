@@ -48,14 +48,17 @@ class ServerLane:
 
     def render(self, task: RenderAsset, tell: Progress) -> Done:
         """See :class:`..batch.lanes.local.Lane`."""
+        if self._stopped.is_set():
+            raise Interrupted("Stopped.")
         try:
-            server = self._reached()
+            # One for each asset: what it brought along goes with it.
+            server = self._server = connect(self._address, self._key)
         except RenderError as error:
             raise LaneBroken(error) from error
         try:
-            return self._render(server, task, tell)
+            with server:
+                return self._render(server, task, tell)
         except ConnectionLost as error:
-            self._server = None
             if self._stopped.is_set():
                 raise Interrupted("Stopped.") from error
             raise
@@ -64,18 +67,12 @@ class ServerLane:
                 f"{task.source}: not done after {self._timeout:g} seconds.",
                 hint="Allow more, or render fewer or smaller views.",
             ) from error
-
-    def _reached(self) -> Connection:
-        if self._stopped.is_set():
-            raise Interrupted("Stopped.")
-        if self._server is None:
-            self._server = connect(self._address, self._key)
-        return self._server
+        finally:
+            self._server = None
 
     def _render(self, server: Connection, task: RenderAsset, tell: Progress) -> Done:
-        path = Path(task.path)
         request = replace(
-            task, path=server.upload(path, f"asset{path.suffix.lower()}"), out="", folders=[],
+            task, path=server.upload(task.path), out="", folders=[],
             previews="here" if self._previews is not None else "",
         )  # fmt: skip
         with _Made(task, self._previews) as made:

@@ -61,7 +61,7 @@ from .host import Changes, OpenedScene, RenderOptions
 from .listen import parse_address
 from .mapping import Maps
 from .session import Session
-from .uploads import PREFIX
+from .uploads import PREFIX, plain_name
 from .wires import EncryptedWire, StreamWire, Wire
 
 __all__ = ["Connection", "connect"]
@@ -183,7 +183,8 @@ class Connection(Maps):
         """Bring a file of this machine along; it is the server's until this connection ends.
 
         Args:
-            name: What it is called there; its own name otherwise.
+            name: What it is called there: letters, digits, spaces, ``.``, ``-`` and ``_``; its own
+                name, made so, otherwise.
 
         Returns:
             What :meth:`open` and the like call it: ``upload:NAME``.
@@ -192,7 +193,7 @@ class Connection(Maps):
             AccessRefused: It is larger than the server takes.
         """
         path = Path(path)
-        name, first = name or path.name, True
+        name, first = name or plain_name(path.name), True
         try:
             with path.open("rb") as file:
                 while (data := file.read(_PART)) or first:

@@ -12,11 +12,16 @@ from typing import Final
 
 from ..errors import AccessRefused, InvalidEdit
 
-__all__ = ["PREFIX", "Uploads"]
+__all__ = ["PREFIX", "Uploads", "plain_name"]
 
 PREFIX: Final = "upload:"
 """Of a path that is a file which the client brought."""
 _NAME: Final = re.compile(r"[\w -][\w .-]{0,199}")
+
+
+def plain_name(name: str) -> str:
+    """A file's name as a server takes it; its end, with the extension, stays."""
+    return re.sub(r"^\.|[^\w .-]", "_", name)[-200:] or "_"
 
 
 class Uploads:

@@ -25,7 +25,7 @@ from objaverse_render_addon.live.service import Limits
 from . import scenes
 
 JOB = RenderJob().with_values({
-    "cameras.num_views": 3, "pixels.resolution": [32, 32], "pixels.passes": ["rgb", "depth"],
+    "cameras.views": 3, "pixels.resolution": [32, 32], "pixels.passes": ["rgb", "depth"],
     "engine.samples": 2, "engine.denoise": False, "engine.device": "cpu",
 })  # fmt: skip
 
@@ -79,8 +79,8 @@ def test_a_data_set_from_a_server_is_the_one_of_here(
     for name in ours.keys() - {"metadata.json"}:
         assert ours[name] == theirs[name], name
     one, other = (json.loads(each["metadata.json"]) for each in (ours, theirs))
-    assert one["job"] == other["job"] and one["source"] == other["source"]
-    assert one["views"] == other["views"]
+    differ = {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
+    assert differ <= {"seconds", "engine"}, differ
     shown = [Path(event.preview) for event in told if getattr(event, "preview", "")]
     assert shown and all(path.parent == previews and path.stat().st_size for path in shown)
     text = "".join(
@@ -142,9 +142,7 @@ def test_what_a_client_brings_along_is_its_own(server: Server, tmp_path: Path) -
         with pytest.raises(AccessRefused):
             client.open("upload:../../box.glb", **quick)
         with pytest.raises(AccessRefused, match="not in a folder"):
-            client.open(None, lighting="lights", lights="/etc/hostname")
-        folder = client and next(iter(server.service._clients)).uploads
-        assert folder is not None
+            client.open(None, lighting="file", lights="/etc/hostname")
     until = time.monotonic() + 5
     while [*Path("/tmp").glob("objaverse-upload-*/box.glb")] and time.monotonic() < until:
         time.sleep(0.05)

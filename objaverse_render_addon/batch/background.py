@@ -10,13 +10,14 @@ import queue
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..assets.resolve import Resolver
 from ..errors import Interrupted, RenderError, UnexpectedError
 from ..job import RenderJob
+from .lanes.local import Lane
 from .options import RunOptions
 from .run import Report, render
 
@@ -86,6 +87,7 @@ class BackgroundRun(BackgroundJob):
     Attributes:
         options: For :meth:`.RunOptions.of`; may be changed until it starts.
         sources: What is rendered; may be changed until it starts.
+        lanes: Where, for :func:`render`; this machine otherwise.
         previews: Folder of the views' PNGs; :meth:`discard` removes it.
         began: When it was made, by :func:`time.monotonic`.
         report: What became of each asset, once it has ended without an error.
@@ -97,6 +99,7 @@ class BackgroundRun(BackgroundJob):
         super().__init__("render", "Starting Blender")
         self.sources, self.job, self.out = sources, job, out
         self.options = options or {}
+        self.lanes: Callable[[int], Sequence[tuple[str, Lane]]] | None = None
         self.began = time.monotonic()
         self.report = Report()
         self._folder = tempfile.TemporaryDirectory(
@@ -114,6 +117,7 @@ class BackgroundRun(BackgroundJob):
             on_event=self._events.put,
             on_result=self._events.put,
             cancel=self.cancelled,
+            lanes=self.lanes,
         )
 
     def discard(self) -> None:

@@ -8,7 +8,6 @@ import os
 import socket
 import stat
 import threading
-import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from ..worker.channel import Received, Sender, read_messages
 from ..worker.protocol import Message, decode, encode
 from .keys import KeyRing, challenge, runtime_folder
 from .service import Client, Misbehaved, Service
+from .socket_thread import SocketThread, endpoint
 
 __all__ = ["Address", "Listener", "listen", "parse_address"]
 
@@ -287,7 +287,7 @@ class _Encrypted:
             ) from error
         if not zmq.has("curve"):
             raise MissingDependency("This ZeroMQ was built without CURVE.", hint=_EXTRA)
-        self._zmq, self._service, self._keys = zmq, service, keys
+        self._service, self._keys = service, keys
         self._context = zmq.Context()
         # Each message names whose key it was sent with.
         self._authenticator = ThreadAuthenticator(self._context)
@@ -305,61 +305,40 @@ class _Encrypted:
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, 5000)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 20000)
         self._socket.setsockopt(zmq.IPV6, int(":" in address.host))
-        host = f"[{address.host}]" if ":" in address.host else address.host
         try:
-            self._socket.bind(f"tcp://{host}:{address.port or '*'}")
+            self._socket.bind(endpoint(address.host, address.port or "*"))
         except zmq.ZMQError as error:
             self._end()
             raise OSError(error.errno, str(error)) from error
-        endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        port = int(endpoint.rpartition(":")[2])
+        bound = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        port = int(bound.rpartition(":")[2])
         self.address = Address(None, address.host, port, encrypted=True)
         self._clients: dict[bytes, Client] = {}
         self._banned: deque[bytes] = deque(maxlen=4096)
-        self._waiting: deque[tuple[bytes, list[Any]]] = deque()
-        self._wake, self._woken = socket.socketpair()
-        self._woken.setblocking(False)
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name="serve-zmq", daemon=True)
+        self._thread = SocketThread(
+            "serve-zmq", self._socket, self._receive, sweep=self._sweep, ended=self._ended,
+            lost=lambda parts: self._drop(parts[0], misbehaved=False),
+        )  # fmt: skip
         self._thread.start()
 
-    def _run(self) -> None:
-        zmq = self._zmq
-        poller = zmq.Poller()
-        poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._woken.fileno(), zmq.POLLIN)
-        swept = time.monotonic()
-        while not self._closed:
-            for ready, _ in poller.poll(1000):
-                if ready is self._socket:
-                    self._receive()
-                else:
-                    with contextlib.suppress(BlockingIOError):
-                        self._woken.recv(4096)
-            self._flush()
-            if time.monotonic() - swept > 1:
-                swept = time.monotonic()
-                for identity, client in list(self._clients.items()):
-                    if self._service.overdue(client):
-                        self._drop(identity, misbehaved=False)
+    def _receive(self, parts: list[Any]) -> None:
+        identity = parts[0].bytes
+        if identity in self._banned:
+            return
+        try:
+            self._take(identity, parts[1:])
+        except Misbehaved:
+            self._drop(identity, misbehaved=True)
+
+    def _sweep(self) -> None:
+        for identity, client in list(self._clients.items()):
+            if self._service.overdue(client):
+                self._drop(identity, misbehaved=False)
+
+    def _ended(self) -> None:
         for identity in list(self._clients):
             self._drop(identity, misbehaved=False)
         self._end()
-
-    def _receive(self) -> None:
-        zmq = self._zmq
-        for _ in range(64):
-            try:
-                head, *parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
-            identity = head.bytes
-            if identity in self._banned:
-                continue
-            try:
-                self._take(identity, parts)
-            except Misbehaved:
-                self._drop(identity, misbehaved=True)
 
     def _take(self, identity: bytes, parts: list[Any]) -> None:
         if len(parts) != 1:
@@ -374,10 +353,8 @@ class _Encrypted:
                 raise Misbehaved("it has no key")
 
             def send(message: Message, number: int, payloads: Sequence[memoryview]) -> None:
-                frames = [encode(message, number).encode(), *payloads]
-                self._waiting.append((identity, frames))
                 with contextlib.suppress(OSError):
-                    self._wake.send(b"x")
+                    self._thread.send([identity, encode(message, number).encode(), *payloads])
 
             client = self._clients[identity] = Client(name, send)
             self._service.join(client)
@@ -386,14 +363,6 @@ class _Encrypted:
         if found is None or hasattr(found[1], "buffers"):
             raise Misbehaved("that is no message")
         self._service.take(client, Received(*found))
-
-    def _flush(self) -> None:
-        while self._waiting:
-            identity, frames = self._waiting.popleft()
-            try:
-                self._socket.send_multipart([identity, *frames], copy=False)
-            except self._zmq.ZMQError:
-                self._drop(identity, misbehaved=False)
 
     def _drop(self, identity: bytes, *, misbehaved: bool) -> None:
         if misbehaved:
@@ -411,12 +380,7 @@ class _Encrypted:
 
     def close(self) -> None:
         """See :class:`Listener`."""
-        self._closed = True
-        with contextlib.suppress(OSError):
-            self._wake.send(b"x")
-        self._thread.join(10)
-        self._wake.close()
-        self._woken.close()
+        self._thread.close()
 
 
 class _LetIn:

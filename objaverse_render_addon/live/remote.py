@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import itertools
 import os
 import queue
-import secrets
-import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from .. import __version__
 from ..cameras import Camera
 from ..errors import (
     AccessRefused,
     ConnectionLost,
-    MissingDependency,
     WorkerTimeout,
+    from_os_error,
     from_reason,
 )
 from ..job import RenderJob
 from ..stage_edits import Edit, encode_edit
-from ..worker.channel import Received, Sender, arrays_of, read_messages
+from ..worker.channel import Received, arrays_of
 from ..worker.protocol import (
     PROTOCOL,
     Attach,
@@ -37,7 +35,9 @@ from ..worker.protocol import (
     Close,
     Describe,
     Described,
+    Done,
     Failed,
+    FilePart,
     FrameReady,
     Hello,
     Inspect,
@@ -45,29 +45,31 @@ from ..worker.protocol import (
     More,
     Open,
     Opened,
+    Put,
     Quit,
     Render,
+    RenderAsset,
     Rendered,
     Request,
     Stage,
     Unknown,
-    decode,
-    encode,
     ends,
 )
 from ..worker.shots import encode_shot
 from .frames import LiveFrame, frame_of
 from .host import Changes, OpenedScene, RenderOptions
-from .keys import curve_parts, prove
-from .listen import Address, parse_address
+from .listen import parse_address
 from .mapping import Maps
 from .session import Session
+from .uploads import PREFIX, plain_name
+from .wires import EncryptedWire, StreamWire, Wire
 
 __all__ = ["Connection", "connect"]
 
 _CONNECT: Final = 15.0
 _HEARTBEAT: Final = 10.0
 _CREDIT: Final = 4
+_PART: Final = 1 << 20
 _SLACK: Final = 30.0
 """Seconds that a server may answer late."""
 
@@ -89,17 +91,9 @@ def connect(address: str = "unix", key: str = "", *, timeout: float = _CONNECT) 
         if key and len(key) < 1000 and Path(key).is_file():
             key = Path(key).read_text()
     where = parse_address(address)
-    wire: _Wire
-    wire = _EncryptedWire(where, key) if where.encrypted else _StreamWire(where, key, timeout)
+    wire: Wire
+    wire = EncryptedWire(where, key) if where.encrypted else StreamWire(where, key, timeout)
     return Connection(wire, address, timeout)
-
-
-class _Wire(Protocol):
-    def send(self, message: Message, request: int) -> None: ...
-
-    def received(self) -> Iterator[Received]: ...
-
-    def close(self) -> None: ...
 
 
 class Connection(Maps):
@@ -112,7 +106,7 @@ class Connection(Maps):
         address: Where it is.
     """
 
-    def __init__(self, wire: _Wire, address: str, timeout: float = _CONNECT) -> None:
+    def __init__(self, wire: Wire, address: str, timeout: float = _CONNECT) -> None:
         super().__init__(self)
         self._wire, self.address = wire, address
         self._numbers = itertools.count(1)
@@ -182,6 +176,56 @@ class Connection(Maps):
             ticket: Its :attr:`.session.Session.ticket`.
         """
         return Session(self, self._opened(self._ask(Attach(scene, ticket), 60), writable=False))
+
+    # --- Files, and assets of data sets ----------------------------------------------------------
+
+    def upload(self, path: str | Path, name: str = "") -> str:
+        """Bring a file of this machine along; it is the server's until this connection ends.
+
+        Args:
+            name: What it is called there: letters, digits, spaces, ``.``, ``-`` and ``_``; its own
+                name, made so, otherwise.
+
+        Returns:
+            What :meth:`open` and the like call it: ``upload:NAME``.
+
+        Raises:
+            AccessRefused: It is larger than the server takes.
+        """
+        path = Path(path)
+        name, first = name or plain_name(path.name), True
+        try:
+            with path.open("rb") as file:
+                while (data := file.read(_PART)) or first:
+                    self._ask(Put(name, base64.b64encode(data).decode(), first), 60)
+                    first = False
+        except OSError as error:
+            raise from_os_error(error, str(path)) from error
+        return PREFIX + name
+
+    def render_asset(
+        self,
+        request: RenderAsset,
+        timeout: float,
+        on_answer: Callable[[Received], None] = lambda _: None,
+    ) -> Done:
+        """Have an asset rendered into a data set by the server, as a batch has it.
+
+        Args:
+            request: Its path is the server's, or that of an upload; ``out`` is not looked at, and
+                previews come where its ``previews`` is not empty.
+            on_answer: Gets Stage, FrameDone and FilePart, the files that were made: ``out/…``
+                and ``previews/…``.
+        """
+
+        def told(received: Received) -> None:
+            on_answer(received)
+            if isinstance(received.message, FilePart):
+                self._send(More(received.request, 1), 0)
+
+        message = self._ask(request, timeout, told).message
+        assert isinstance(message, Done)
+        return message
 
     # --- Messages --------------------------------------------------------------------------------
 
@@ -371,150 +415,3 @@ class Connection(Maps):
                 )  # fmt: skip
         finally:
             answers.close()  # type: ignore[attr-defined]
-
-
-class _StreamWire:
-    """A socket of the system."""
-
-    def __init__(self, address: Address, key: str, timeout: float) -> None:
-        self._socket = _reached(address, timeout)
-        try:
-            self._socket.settimeout(timeout)
-            if address.path is None:
-                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                prove(self._socket, key)
-            self._socket.settimeout(None)
-        except OSError as error:
-            self._socket.close()
-            raise ConnectionLost(f"{address}: {error}.") from error
-        except BaseException:
-            self._socket.close()
-            raise
-        self._reader, self._writer = self._socket.makefile("rb"), self._socket.makefile("wb")
-        self._sender = Sender(self._writer)
-
-    def send(self, message: Message, request: int) -> None:
-        self._sender.send(message, request)
-
-    def received(self) -> Iterator[Received]:
-        try:
-            yield from read_messages(self._reader)
-        finally:
-            with contextlib.suppress(OSError, ValueError):
-                self._reader.close()
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        with contextlib.suppress(OSError, ValueError):
-            self._writer.close()
-        # Its reader is closed by whoever reads, who hears of it now.
-        self._socket.close()
-
-
-def _reached(address: Address, timeout: float) -> socket.socket:
-    try:
-        if address.path is None:
-            return socket.create_connection((address.host, address.port), timeout)
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        made.settimeout(timeout)
-        try:
-            made.connect(str(address.path))
-        except OSError:
-            made.close()
-            raise
-        return made
-    except OSError as error:
-        raise ConnectionLost(
-            f"Nobody answers at {address}: {error.strerror or error}.",
-            hint="Start one with: objaverse-render serve",
-        ) from error
-
-
-class _EncryptedWire:
-    """ZeroMQ with CURVE: one thread has the socket."""
-
-    def __init__(self, address: Address, key: str) -> None:
-        try:
-            import zmq
-        except ImportError as error:
-            raise MissingDependency(
-                f"{address} needs ZeroMQ.",
-                hint='Install it with: pip install "objaverse-render-addon[remote-live]"',
-            ) from error
-        _, server, public, secret = curve_parts(key)
-        self._zmq = zmq
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
-        try:
-            self._socket.curve_serverkey = server
-            self._socket.curve_publickey, self._socket.curve_secretkey = public, secret
-        except zmq.ZMQError as error:
-            self._socket.close()
-            self._context.term()
-            raise AccessRefused(
-                "That is no key for an encrypted connection.",
-                hint="objaverse-render serve prints it.",
-            ) from error
-        self._socket.setsockopt(zmq.LINGER, 500)
-        self._socket.setsockopt(zmq.IDENTITY, b"c" + secrets.token_bytes(8))
-        self._socket.setsockopt(zmq.IPV6, int(":" in address.host))
-        self._socket.setsockopt(zmq.HEARTBEAT_IVL, 5000)
-        host = f"[{address.host}]" if ":" in address.host else address.host
-        self._socket.connect(f"tcp://{host}:{address.port}")
-        self._waiting: deque[bytes] = deque()
-        self._found: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
-        self._wake, self._woken = socket.socketpair()
-        self._woken.setblocking(False)
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name="live-zmq", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        zmq = self._zmq
-        poller = zmq.Poller()
-        poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._woken.fileno(), zmq.POLLIN)
-        while not self._closed:
-            for ready, _ in poller.poll(1000):
-                if ready is not self._socket:
-                    with contextlib.suppress(BlockingIOError):
-                        self._woken.recv(4096)
-                    continue
-                line, *parts = self._socket.recv_multipart(copy=False)
-                found = decode(line.bytes.decode(errors="replace"))
-                if found is None:
-                    continue
-                request, message = found
-                buffers = getattr(message, "buffers", ())
-                # A frame of ZeroMQ keeps its memory for as long as arrays show it.
-                payloads: dict[str, Any] = {
-                    buffer.name: part.buffer for buffer, part in zip(buffers, parts, strict=False)
-                }
-                if len(payloads) == len(buffers):
-                    self._found.put(Received(request, message, payloads))
-            while self._waiting:
-                self._socket.send(self._waiting.popleft())
-        self._socket.close()
-        self._context.term()
-        self._found.put(None)
-
-    def send(self, message: Message, request: int) -> None:
-        if self._closed:
-            raise OSError("the connection is closed")
-        self._waiting.append(encode(message, request).encode())
-        self._wake.send(b"x")
-
-    def received(self) -> Iterator[Received]:
-        while (found := self._found.get()) is not None:
-            yield found
-
-    def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            with contextlib.suppress(OSError):
-                self._wake.send(b"x")
-            if threading.current_thread() is not self._thread:
-                self._thread.join(5)
-            self._wake.close()
-            self._woken.close()

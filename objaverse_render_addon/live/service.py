@@ -29,13 +29,10 @@ from ..errors import (
     ConnectionLost,
     Interrupted,
     InvalidEdit,
-    InvalidJob,
     RenderError,
     UnexpectedError,
     UnknownRequest,
 )
-from ..job import RenderJob
-from ..passspec import PASSES
 from ..stage_edits import AddAsset, AddMesh, SetWorld, decode_edit
 from ..worker.channel import Received, described
 from ..worker.protocol import (
@@ -57,8 +54,10 @@ from ..worker.protocol import (
     More,
     Open,
     Opened,
+    Put,
     Quit,
     Render,
+    RenderAsset,
     Rendered,
     Request,
     Set,
@@ -66,8 +65,11 @@ from ..worker.protocol import (
     Unknown,
 )
 from ..worker.shots import decode_shot
+from .admission import Admission, files_of
 from .host import RenderOptions
 from .pool import Pool
+from .served_asset import PARTS_AHEAD, serve_asset
+from .uploads import Uploads
 
 __all__ = ["Client", "Limits", "Misbehaved", "Service"]
 
@@ -75,7 +77,8 @@ Send: TypeAlias = Callable[[Message, int, Sequence[memoryview]], None]
 
 _KINDS: Final = sorted(
     one.kind for one in (
-        Attach, Call, Cancel, Change, Close, Describe, Inspect, More, Open, Quit, Render, Set
+        Attach, Call, Cancel, Change, Close, Describe, Inspect, More, Open, Put, Quit, Render,
+        RenderAsset, Set,
     )
 )  # fmt: skip
 
@@ -92,6 +95,7 @@ class Limits:
         scenes: Open at a time.
         requests: In hand at a time.
         credit: Frames on their way to it.
+        upload: Bytes of the files that it brings along.
         session: Seconds that it may stay.
         idle: Seconds in which it has to be heard of.
         answer: Seconds that one request may take.
@@ -104,6 +108,7 @@ class Limits:
     scenes: int = 8
     requests: int = 8
     credit: int = 16
+    upload: int = 1 << 30
     session: float = 7 * 24 * 3600.0
     idle: float = 60.0
     answer: float = 3600.0
@@ -120,6 +125,7 @@ class Client:
     Attributes:
         name: Whose key it has; ``owner`` on the private socket.
         is_owner: Whether it may stop the server.
+        uploads: Files that it brought along.
         send: Sends it an answer, of a request, with arrays; from any thread.
     """
 
@@ -131,15 +137,25 @@ class Client:
     gone: bool = False
     scenes: set[int] = field(default_factory=set)
     views: set[int] = field(default_factory=set)
-    running: dict[int, _Turn] = field(default_factory=dict)
+    running: dict[int, Turn] = field(default_factory=dict)
+    uploads: Uploads = field(default_factory=lambda: Uploads(0))
 
 
-class _Turn:
+class Turn:
     """A request in hand: whether it is wanted still, and how many frames may go out."""
 
     def __init__(self, credit: int) -> None:
         self._changed = threading.Condition()
         self._credit, self.canceled = credit, False
+        self._ends: Callable[[], None] | None = None
+
+    def ended_by(self, cancel: Callable[[], None]) -> None:
+        """What ends the work in hand when it is not wanted any more."""
+        with self._changed:
+            self._ends = cancel
+            canceled = self.canceled
+        if canceled:
+            cancel()
 
     def more(self, frames: int) -> None:
         with self._changed:
@@ -149,7 +165,10 @@ class _Turn:
     def cancel(self) -> None:
         with self._changed:
             self.canceled = True
+            ends = self._ends
             self._changed.notify_all()
+        if ends is not None:
+            ends()
 
     def spend(self, until: float) -> None:
         """Wait until a frame may go out."""
@@ -179,7 +198,7 @@ class Service:
         on_stop: Callable[[], None] = lambda: None,
     ) -> None:
         self.pool, self.limits = pool, limits
-        self._roots = [Path(root).resolve() for root in roots]
+        self._admission = Admission(roots, limits)
         self._on_stop = on_stop
         self._guard = threading.Lock()
         self._clients: set[Client] = set()
@@ -196,6 +215,7 @@ class Service:
     def join(self, client: Client) -> None:
         """A client is there."""
         with self._guard:
+            client.uploads = Uploads(self.limits.upload)
             self._clients.add(client)
 
     def leave(self, client: Client, *, misbehaved: bool = False) -> None:
@@ -212,6 +232,7 @@ class Service:
         for scene in scenes:
             self._tickets.pop(scene, None)
             self.pool.close_scene(scene)
+        client.uploads.close()
 
     def overdue(self, client: Client) -> str:
         """Why it may not stay any longer; empty where it may."""
@@ -249,9 +270,11 @@ class Service:
                 raise Misbehaved("it asks for too much at a time")
             options = message.options if isinstance(message, Render) else {}
             credit = options.get("credit", 1) if isinstance(options, dict) else 1
+            if isinstance(message, RenderAsset):
+                credit = PARTS_AHEAD
             if type(credit) is not int or not 0 <= credit <= self.limits.credit:
                 credit = 1
-            turn = client.running[number] = _Turn(credit)
+            turn = client.running[number] = Turn(credit)
 
         def work() -> None:
             try:
@@ -270,7 +293,7 @@ class Service:
     # --- Requests --------------------------------------------------------------------------------
 
     def _answer(
-        self, client: Client, message: Request | Message | Unknown, number: int, turn: _Turn
+        self, client: Client, message: Request | Message | Unknown, number: int, turn: Turn
     ) -> Message:
         if isinstance(message, Open):
             return self._open(client, message, number)
@@ -282,6 +305,12 @@ class Service:
             return self._change(client, message)
         if isinstance(message, Render):
             return self._render(client, message, number, turn)
+        if isinstance(message, Put):
+            size = client.uploads.put(message.name, message.data, first=message.first is True)
+            return Described({"bytes": size})
+        if isinstance(message, RenderAsset):
+            return serve_asset(self.pool, self._admission, client, message, number, turn,
+                               self.limits.answer)  # fmt: skip
         if isinstance(message, Inspect):
             return Described(self.pool.inspect_scene(self._may_see(client, message.session)))
         if isinstance(message, Call):
@@ -311,7 +340,7 @@ class Service:
         """Plain data; of other clients only its owner hears."""
         facts: dict[str, Any] = {
             "version": __version__, "protocol": PROTOCOL, "pid": os.getpid(),
-            "workers": self.pool.workers, "roots": [str(root) for root in self._roots],
+            "workers": self.pool.workers, "roots": [str(root) for root in self._admission.roots],
         }  # fmt: skip
         if client.is_owner:
             with self._guard:
@@ -321,44 +350,6 @@ class Service:
                 ]
             facts |= {"pool": self.pool.status(), "clients": clients, "dropped": self.dropped}
         return facts
-
-    def _confined(self, path: object) -> str:
-        """A file that clients may have opened, with its links followed.
-
-        Raises:
-            AccessRefused: It is none.
-        """
-        if not isinstance(path, str) or "\0" in path:
-            raise InvalidEdit("A path is text.")
-        for root in self._roots:
-            found = (root / path).resolve()
-            if found.is_relative_to(root) and (found.exists() or len(self._roots) == 1):
-                return str(found)
-        raise AccessRefused(
-            f"{path} is not in a folder that this server opens files from.",
-            hint="Its owner names them with --root.",
-        )
-
-    def _job(self, data: object) -> RenderJob:
-        if not isinstance(data, dict):
-            raise InvalidJob("A job is a table.")
-        job = RenderJob.from_dict(data)
-        for path, value in (
-            ("lighting.hdri", job.lighting.hdri), ("cameras.file", job.cameras.file)
-        ):  # fmt: skip
-            if value is not None:
-                job = job.with_values({path: self._confined(value)})
-        self._check_pixels(*job.pixels.resolution, job)
-        return job
-
-    def _check_pixels(self, width: int, height: int, job: RenderJob) -> None:
-        pixels = width * height
-        channels = sum(PASSES[name].channels * 4 for name in job.pixels.passes)
-        if pixels > self.limits.pixels or pixels * channels > self.limits.array:
-            raise AccessRefused(
-                f"Frames of {width} x {height} pixels are more than this server gives.",
-                hint=f"It gives {self.limits.pixels:,} pixels and {self.limits.array >> 20:,} MiB.",
-            )
 
     def _may_see(self, client: Client, scene: object) -> int:
         if type(scene) is not int or scene not in client.scenes | client.views:
@@ -380,13 +371,14 @@ class Service:
                 f"{self.limits.scenes} scenes are open, and more are not given to one client.",
                 hint="Close one.",
             )
-        path = self._confined(message.path) if message.path else ""
+        path = self._admission.path(client, message.path) if message.path else ""
         if not isinstance(message.folders, list) or not isinstance(message.asset_id, str):
             raise InvalidEdit("A scene has a name and a list of folders.")
-        folders = [self._confined(folder) for folder in message.folders]
+        folders = [self._admission.path(client, folder) for folder in message.folders]
         name = message.asset_id[:255] or "stage"
         opened = self.pool.open_scene(
-            path, self._job(message.job), name=name, folders=folders, owner=client.name,
+            path, self._admission.job(client, message.job), name=name, folders=folders,
+            owner=client.name,
             on_stage=lambda stage: client.send(Stage(name, stage), number, ()),
         )  # fmt: skip
         with self._guard:
@@ -423,25 +415,24 @@ class Service:
             edit = decode_edit(data)
             if isinstance(edit, AddAsset):
                 edit = replace(
-                    edit, path=self._confined(edit.path),
-                    folders=[self._confined(folder) for folder in edit.folders],
+                    edit, path=self._admission.path(client, edit.path),
+                    folders=[self._admission.path(client, folder) for folder in edit.folders],
                 )  # fmt: skip
             elif isinstance(edit, SetWorld) and edit.hdri is not None:
-                edit = replace(edit, hdri=self._confined(edit.hdri))
+                edit = replace(edit, hdri=self._admission.path(client, edit.hdri))
             elif isinstance(edit, AddMesh) and len(edit.vertices) > self.limits.message:
                 raise AccessRefused("That mesh is larger than this server takes.")
             edits.append(edit)
         values = dict(message.values)
         if values:
-            job = self._job(self.pool.opened(scene).job.with_values(values).to_dict())
-            for path, value in (
-                ("lighting.hdri", job.lighting.hdri), ("cameras.file", job.cameras.file)
-            ):  # fmt: skip
-                values |= {path: value} if path in values else {}
+            job = self.pool.opened(scene).job.with_values(values)
+            job = self._admission.job(client, job.to_dict())
+            found = files_of(job)
+            values |= {path: found[path] for path in found.keys() & values.keys()}
         made = self.pool.change_scene(scene, edits, values)
         return Changed(scene, made.state, made.found, made.warnings, made.facts)
 
-    def _render(self, client: Client, message: Render, number: int, turn: _Turn) -> Message:
+    def _render(self, client: Client, message: Render, number: int, turn: Turn) -> Message:
         scene = self._may_see(client, message.session)
         if not isinstance(message.shots, list) or not 0 < len(message.shots) <= self.limits.shots:
             raise InvalidEdit(f"A request has 1 to {self.limits.shots:,} shots.")
@@ -451,7 +442,7 @@ class Service:
             if not isinstance(data, dict):
                 raise InvalidEdit("A shot is a table.")
             shot = decode_shot(data)
-            self._check_pixels(shot.view.camera.width, shot.view.camera.height, job)
+            self._admission.pixels(shot.view.camera.width, shot.view.camera.height, job)
             shots.append((shot.view.camera, shot.time))
         options = self._options(message)
         until = time.monotonic() + self.limits.answer

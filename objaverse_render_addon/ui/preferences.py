@@ -51,6 +51,19 @@ class OBJAVERSE_AP_preferences(bpy.types.AddonPreferences):
         description="GiB that a worker may take; 0 takes 90 % of the machine's",
     )
 
+    server: StringProperty(
+        name="Server",
+        description="Address that objaverse-render serve printed: renders and the live view are "
+        "its workers' then; empty renders on this machine",
+    )
+    server_key: StringProperty(
+        name="Key",
+        description="What objaverse-render serve printed beside the address; a private socket "
+        "needs none",
+        subtype="PASSWORD",
+        options={"HIDDEN"},
+    )
+
     def draw(self, _: bpy.types.Context) -> None:
         """Draw the settings."""
         layout = self.layout
@@ -58,8 +71,12 @@ class OBJAVERSE_AP_preferences(bpy.types.AddonPreferences):
         layout.use_property_decorate = False
         for name in (
             "device", "workers", "threads", "timeout", "max_memory", "download_dir", "endpoint",
+            "server",
         ):  # fmt: skip
             layout.prop(self, name)
+        row = layout.row()
+        row.active = bool(self.server)
+        row.prop(self, "server_key")
 
 
 def get(context: bpy.types.Context) -> Any:

@@ -37,6 +37,7 @@ __all__ = [
     "Described",
     "Done",
     "Failed",
+    "FilePart",
     "FrameDone",
     "FrameReady",
     "Hello",
@@ -45,6 +46,7 @@ __all__ = [
     "More",
     "Open",
     "Opened",
+    "Put",
     "Quit",
     "Refine",
     "Render",
@@ -59,7 +61,7 @@ __all__ = [
     "ends",
 ]
 
-PROTOCOL = 3
+PROTOCOL = 4
 RING = "ring"
 """What a :class:`Buffer` says instead of a file, where its bytes are in a slot of the ring."""
 NO_STATE = -1
@@ -236,6 +238,22 @@ class Attach:
 
 
 @dataclass(frozen=True, slots=True)
+class Put:
+    """Of a server: here is a part of a file, which ``upload:NAME`` is from now on; Described.
+
+    Attributes:
+        name: Letters, digits, spaces, ``.``, ``-`` and ``_``.
+        data: Bytes, in base64; they follow what came before.
+        first: Whether the file begins with them.
+    """
+
+    kind: ClassVar[str] = "put"
+    name: str
+    data: str
+    first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Refine:
     """Render a piece of a shot of an open scene; answered by FrameReady where it is wanted, then
     Rendered or Failed.
@@ -328,6 +346,7 @@ Request: TypeAlias = (
     | Render
     | Attach
     | More
+    | Put
     | Refine
     | Inspect
     | Call
@@ -521,6 +540,22 @@ class FrameReady:
 
 
 @dataclass(frozen=True, slots=True)
+class FilePart:
+    """Of a server: bytes of a file that it made, behind those that came before.
+
+    Attributes:
+        name: Below the folder that was asked for, with ``/``.
+        buffers: One, of uint8, inline.
+        first: Whether the file begins with them.
+    """
+
+    kind: ClassVar[str] = "file-part"
+    name: str
+    buffers: list[Buffer]
+    first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """All frames that were asked for were sent."""
 
@@ -553,6 +588,7 @@ Answer: TypeAlias = (
     | Opened
     | Changed
     | FrameReady
+    | FilePart
     | Rendered
     | Closed
     | Described

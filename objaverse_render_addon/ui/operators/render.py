@@ -16,7 +16,7 @@ from ...blender import user_scene
 from ...blender.reach import places_in_use
 from ...errors import DuplicateAsset, OutputNotWritable, RenderError
 from ...words import one_line, redacted
-from .. import preferences, run_state
+from .. import preferences, run_state, server
 from ..background import BackgroundOperator, CancelOperator
 from ..job_mapping import to_job
 from ..reports import in_panel_words
@@ -88,7 +88,8 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
         run = BackgroundRun([], job, output_folder(settings))
         path = run.previews / f"{preview.asset_id(scene)}.blend"
         try:
-            user_scene.save_asset(settings.asset, path, scene)
+            with server.packed(context):
+                user_scene.save_asset(settings.asset, path, scene)
         except (OSError, RuntimeError) as error:
             run.discard()
             raise OutputNotWritable(
@@ -109,6 +110,7 @@ class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):
                 str(path): {**source, **{name: value for name, value in known.items() if value}}
             },
         }
+        server.use(context, run)
         run_state.start(context, run, "asset")
         return run
 
@@ -179,6 +181,7 @@ class OBJAVERSE_OT_render_batch(_RunOperator, bpy.types.Operator):
             "ids": settings.ids,
             "retry": () if self.only == "ALL" else "all",
         }
+        server.use(context, run)
         run_state.start(context, run, "batch")
         return run
 

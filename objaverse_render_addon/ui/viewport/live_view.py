@@ -24,11 +24,12 @@ from ...dataset.images import composite
 from ...errors import OutputNotWritable, RenderError
 from ...frame import mask_of
 from ...job import RenderJob
+from ...live.backends import Backend
 from ...live.backends.scene import SceneBackend
 from ...live.levels import Adaptive
 from ...live.queue import Picture, RenderQueue
 from ...passspec import PASSES
-from .. import preferences
+from .. import preferences, server
 from ..reports import in_panel_words
 from ..widgets import areas, redraw
 from . import look_through, preview
@@ -65,7 +66,7 @@ class LiveView:
         self.trouble = ""
         self._queue: RenderQueue | None = None
         self._opening: threading.Thread | None = None
-        self._opened: list[SceneBackend | Exception] = []
+        self._opened: list[Backend | Exception] = []
         self._folder: Path | None = None
         self._closed = False
         self._asked: tuple[RenderJob, int] | None = None
@@ -86,7 +87,8 @@ class LiveView:
         name = preview.asset_id(scene)
         path = self._folder / f"{name}.blend"
         try:
-            user_scene.save_asset(scene.objaverse.asset, path, scene)
+            with server.packed(context):
+                user_scene.save_asset(scene.objaverse.asset, path, scene)
         except (OSError, RuntimeError) as error:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise OutputNotWritable(
@@ -96,17 +98,17 @@ class LiveView:
         reach = {Path(one).anchor for one in bpy.utils.blend_paths(absolute=True)}
         blender = preferences.options(context).get("blender")
         self._base, self._opened = job.to_dict(), []
-        opened = self._opened
+        opened, elsewhere = self._opened, server.backend(context)
 
         def work() -> None:
             try:
-                opened.append(SceneBackend(
+                opened.append(elsewhere(path, job, name) if elsewhere else SceneBackend(
                     path, job, blender=Path(blender) if blender else None, asset_id=name,
                     folders=sorted({path.anchor, *reach}),
                 ))  # fmt: skip
             except Exception as error:
                 opened.append(error)
-            if self._closed and isinstance(opened[0], SceneBackend):
+            if self._closed and not isinstance(opened[0], Exception):
                 opened[0].close()
 
         self._closed = False
@@ -118,7 +120,7 @@ class LiveView:
         """End the worker, without waiting for it."""
         self._closed = True
         queue, folder, opening = self._queue, self._folder, self._opening
-        backends = [one for one in self._opened if isinstance(one, SceneBackend)]
+        backends = [one for one in self._opened if not isinstance(one, Exception)]
         self._queue, self._folder, self._opening, self._opened = None, None, None, []
 
         def work() -> None:

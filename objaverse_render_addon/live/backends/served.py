@@ -1,0 +1,118 @@
+"""A 3D file on a server's workers: drawn first, then path traced in levels."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...cameras import Camera
+from ...errors import ConnectionLost, InvalidJob, RenderError, WorkerCrashed, WorkerTimeout
+from ...job import RenderJob
+from ..host import Lane
+from ..levels import Level
+from ..remote import connect
+from . import Drawn
+
+__all__ = ["ServedBackend"]
+
+
+class ServedBackend:
+    """Shows a 3D file as its job renders it; as :class:`.scene.SceneBackend` does here.
+
+    A level is a frame of its own, with so many samples, denoised where the job is: what is
+    superseded ends with its level. Noise is that of a single shot, whatever ``view`` is.
+
+    Args:
+        path: A 3D file of this machine; it is brought along.
+        job: As for a data set.
+        address: Of the server, as it prints it.
+        key: Of this client; empty on a private socket.
+
+    Attributes:
+        facts: What the metadata would say of the scene.
+
+    Raises:
+        RenderError: Anything that is wrong with server, file or job.
+    """
+
+    workers = 1
+
+    def __init__(
+        self, path: Path, job: RenderJob, *, address: str, key: str = "", asset_id: str = ""
+    ) -> None:
+        self.job = job.resolved()
+        self.passes = tuple(sorted(self.job.pixels.passes, key=lambda name: name != "rgb"))
+        if not {"rgb", "depth"} <= set(self.passes):
+            raise InvalidJob("What is looked at needs the passes rgb and depth.")
+        self._guard = threading.Lock()
+        self._drafts = True
+        self._values: dict[str, Any] = {}
+        self._server = connect(address, key)
+        try:
+            self._session = self._server.open(
+                self._server.upload(path), job=self.job, name=asset_id or path.stem
+            )
+        except BaseException:
+            self._server.close()
+            raise
+        self.facts = self._session.facts
+
+    def samples(self, scene: Mapping[str, Any]) -> int:
+        """See :class:`.Backend`; other engines have a draft and a picture."""
+        engine = self.job.with_values(dict(scene.get("values", {}))).engine
+        return engine.samples if engine.engine == "cycles" else 2
+
+    def render(
+        self,
+        camera: Camera,
+        level: Level,
+        should_stop: Callable[[], bool],
+        scene: Mapping[str, Any],
+    ) -> Drawn | None:
+        """See :class:`.Backend`."""
+        values = dict(scene.get("values", {}))
+        with self._guard:
+            if should_stop():
+                return None
+            if level.samples == 0 and self._drafts:
+                try:
+                    return self._drawn(camera, values, scene, 0, "raster")
+                except (ConnectionLost, WorkerCrashed, WorkerTimeout):
+                    raise
+                except RenderError:
+                    # A scene that a rasterizer does not see as it is.
+                    self._drafts = False
+            samples = max(level.samples, 1)
+            if self.job.with_values(values).engine.engine == "cycles":
+                values["engine.samples"] = samples
+            return self._drawn(camera, values, scene, samples, "exact")
+
+    def _drawn(
+        self,
+        camera: Camera,
+        values: dict[str, Any],
+        scene: Mapping[str, Any],
+        samples: int,
+        lane: Lane,
+    ) -> Drawn:
+        if values != self._values:
+            base = self.job.to_dict()
+            self._session.set(**({path: _at(base, path) for path in self._values} | values))
+            self._values = values
+        frame = self._session.frame(camera, scene.get("time"), lane=lane)
+        return Drawn({name: np.array(frame[name]) for name in frame.passes}, samples)
+
+    def close(self) -> None:
+        """See :class:`.Backend`."""
+        self._server.close()
+
+
+def _at(job: Mapping[str, Any], path: str) -> Any:
+    value: Any = job
+    for name in path.split("."):
+        value = value[name]
+    return value

@@ -386,11 +386,11 @@ def leave_extensions_alone() -> None:
 
 
 def viewport_encodes() -> bool:
-    """Whether what is drawn into the viewport is linear light, which it then makes sRGB of.
+    """Whether what is drawn into the viewport is raised to 1 / 2.2 by it, Blender's stand-in for sRGB.
 
-    Since 5.0 it is sRGB itself, and ``draw_texture_2d`` can be told which of both a texture is.
+    Since 5.0 it stays as it is, and ``draw_texture_2d`` can be told which of both a texture is.
     """
-    return bpy.app.version < (5, 0, 0)
+    return bool(bpy.app.version < (5, 0, 0))
 
 
 @contextlib.contextmanager

@@ -163,7 +163,9 @@ class Refining:
             except RuntimeError as error:
                 raise RenderFailed(f"Blender could not render: {str(error).strip()}.") from error
         # What lies outside the tile is 0, and Blender may round its rims by a pixel.
-        tile = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in (rows, columns))
+        tile = np.s_[
+            max(0, rows.start - 1) : rows.stop + 1, max(0, columns.start - 1) : columns.stop + 1
+        ]
         for place, letter in enumerate("RGBA"):
-            self._sum[*tile, place] += taken[letter][tile].astype(np.float64) * count
+            self._sum[..., place][tile] += taken[letter][tile].astype(np.float64) * count
         stage.watch.add("color", since)

@@ -123,13 +123,6 @@ def srgb_curve(linear: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
-def decode_srgb(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """The inverse of :func:`srgb_curve`, for 8-bit pixels of any shape: float32 in 0..1."""
-    values = np.arange(256) / 255
-    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    return linear.astype(np.float32)[pixels]
-
-
 def over(
     color: npt.NDArray[Any], alpha: npt.NDArray[np.floating[Any]], background: Any
 ) -> npt.NDArray[np.floating[Any]]:

@@ -24,7 +24,7 @@ _OLD: Final = 300
 class _Quickest(NamedTuple):
     work: float
     seconds: float
-    count: int
+    at: int
 
 
 class Pieces:
@@ -55,7 +55,7 @@ class Pieces:
         # One of each size is kept: those of late are all alike, and tell nothing of others.
         size = int(math.log2(work))
         known = self._quickest.get(size)
-        if known is None or seconds <= known.seconds or self._count - known.count > _OLD:
+        if known is None or seconds <= known.seconds or self._count - known.at > _OLD:
             self._quickest[size] = _Quickest(work, seconds, self._count)
         fixed, slope = self._line()
         slower = median(took / (fixed + slope * work) for work, took in self._took)

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ...blender import compat
-from ...dataset.images import decode_srgb
 from ..widgets import overlapped
 from . import live_view, preview, results
 from .overlay_geometry import CURRENT, number_places, pick, picture_planes, rig_lines
@@ -196,9 +195,10 @@ def _texture(pixels: npt.NDArray[np.uint8]) -> Any:
     height, width = pixels.shape[:2]
     floats = np.ones((height, width, 4), np.float32)
     encodes = compat.viewport_encodes()
-    floats[..., :3] = decode_srgb(pixels) if encodes else pixels / np.float32(255)
+    values = (np.arange(256) / 255) ** (2.2 if encodes else 1.0)
+    floats[..., :3] = values.astype(np.float32)[pixels]
     buffer = gpu.types.Buffer("FLOAT", floats.size, floats.ravel())
-    # Dark colours of linear light need more than 8 bits.
+    # Dark colours need more than 8 bits before they are encoded.
     kind = "RGBA16F" if encodes else "RGBA8"
     return gpu.types.GPUTexture((width, height), format=kind, data=buffer)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -93,8 +94,9 @@ def is_seen(desk: Desk, name: str, place: list[float]) -> None:
             photo = np.asarray(image.convert("RGB")).astype(int)
         return np.abs(photo[rows, columns] - pixels).max(axis=2)
 
-    # Filtered at edges, under the letters of Blender's own and ours.
-    desk.until(lambda: np.median(found := off()) <= 2 and np.mean(found > 12) < 0.12, 30, name)
+    # Filtered at edges, under the letters of Blender's own and ours. Dark colours are 4 brighter
+    # where the viewport takes 2.2 for sRGB's curve on its way to the screen.
+    desk.until(lambda: np.median(found := off()) <= 5 and np.mean(found > 12) < 0.12, 30, name)
 
 
 def test_it_grows_in_the_corner_and_follows(desk: Desk, newest: Debian) -> None:
@@ -133,7 +135,7 @@ def test_it_grows_in_the_corner_and_follows(desk: Desk, newest: Debian) -> None:
         desk.ask(f"setattr(bpy.context.window_manager.objaverse_live, 'shown_pass', '{name}')")
         is_seen(desk, f"live-frame-{name}.png", desk.ask("live_frame()"))
         pictures.append(truth(desk))
-    assert all(np.any(a != b) for a, b in zip(pictures, pictures[1:], strict=False))
+    assert all(np.any(a != b) for a, b in pairwise(pictures))
     desk.press("objaverse.look_through_camera(action='NEXT')", 0.74, rig)
     rested(desk, 3)
     is_seen(desk, "live-frame-next.png", desk.ask("live_frame()"))

@@ -20,7 +20,7 @@ from ...worker.protocol import Failed, FrameReady, Open, Opened, Refine, Render,
 from ...worker.shots import encode_shot
 from ...worker.supervisor import Place, Supervisor
 from ..levels import Level
-from . import Drawn
+from . import Backend, Drawn
 from .pieces import Pieces
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _ENDLESS: Final = 10**9
 """Pieces are many, small, and of one scene: whoever moves must not wait for another worker."""
 
 
-class SceneBackend:
+class SceneBackend(Backend):
     """Shows a 3D file as its job renders it; see :class:`.Backend`.
 
     A draft is drawn by Workbench, where the scene is of surfaces that it can draw; then come one

@@ -386,7 +386,7 @@ def leave_extensions_alone() -> None:
 
 
 def viewport_encodes() -> bool:
-    """Whether what is drawn into the viewport is raised to 1 / 2.2 by it, Blender's stand-in for sRGB.
+    """Whether the viewport raises what is drawn into it to 1 / 2.2, in place of sRGB's curve.
 
     Since 5.0 it stays as it is, and ``draw_texture_2d`` can be told which of both a texture is.
     """

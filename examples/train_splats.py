@@ -106,7 +106,7 @@ class Gaussians(torch.nn.Module):
 
 
 def train(
-    asset: AssetReader, views: Sequence[int], seconds: float = 60.0, count: int = 1500
+    asset: AssetReader, views: Sequence[int], steps: int = 700, count: int = 1500
 ) -> Gaussians:
     """Fit a field to some views of a finished asset."""
     torch.manual_seed(0)
@@ -128,10 +128,9 @@ def train(
         rgba = torch.tensor(sighting.passes["rgb"].astype(np.float32) / 255)
         pictures.append((sighting.camera, rgba[..., :3] * rgba[..., 3:], rgba[..., 3]))
     began = time.monotonic()
-    step = 0
-    while (spent := time.monotonic() - began) < seconds:
+    for step in range(steps):
         for group, rate in zip(optimizer.param_groups, rates.values(), strict=True):
-            group["lr"] = rate * 0.05 ** (spent / seconds)
+            group["lr"] = rate * 0.05 ** (step / steps)
         camera, color, alpha = pictures[torch.randint(len(pictures), ()).item()]
         shown, covered = model(camera)
         behind = torch.rand(3)
@@ -140,9 +139,9 @@ def train(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        step += 1
-        if step % 100 == 0:
-            print(f"{spent:5.1f} s, step {step}: loss {loss.item():.4f}", flush=True)
+        if step % 100 == 99:
+            spent = time.monotonic() - began
+            print(f"{spent:5.1f} s, step {step + 1}: loss {loss.item():.4f}", flush=True)
     return model
 
 
@@ -152,14 +151,14 @@ def main() -> None:
     parser.add_argument("dataset")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the field, .ply")
     parser.add_argument("--asset", help="which of the dataset (default: its first)")
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--gaussians", type=int, default=1500)
     options = parser.parse_args()
     data = Dataset.open(options.dataset)
     with (data[options.asset] if options.asset else data[0]).open() as asset:
         held = list(range(0, len(asset), 8))
         views = [view for view in range(len(asset)) if view not in held]
-        model = train(asset, views, options.seconds, options.gaussians)
+        model = train(asset, views, options.steps, options.gaussians)
         write_field(options.output, model.field())
         found = list(compare(model.field(), asset, held))
     mean = sum(one.psnr for one in found) / len(found)

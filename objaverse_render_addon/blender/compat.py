@@ -385,6 +385,14 @@ def leave_extensions_alone() -> None:
         addon_utils.extensions_refresh = lambda *_, **__: None
 
 
+def viewport_encodes() -> bool:
+    """Whether the viewport raises what is drawn into it to 1 / 2.2, in place of sRGB's curve.
+
+    Since 5.0 it stays as it is, and ``draw_texture_2d`` can be told which of both a texture is.
+    """
+    return bool(bpy.app.version < (5, 0, 0))
+
+
 @contextlib.contextmanager
 def sample_range(cycles: Any, first: int, count: int, total: int) -> Iterator[None]:
     """Within it Cycles renders some of a picture's samples, undenoised.
@@ -400,9 +408,22 @@ def sample_range(cycles: Any, first: int, count: int, total: int) -> Iterator[No
         values |= {"use_sample_subset": True, "sample_subset_length": count, "samples": total}
     else:
         values |= {"samples": count, "sampling_pattern": "TABULATED_SOBOL"}
-    before = {name: getattr(cycles, name) for name in values}
+    with _for_now(cycles, values):
+        yield
+
+
+@contextlib.contextmanager
+def in_memory(cycles: Any) -> Iterator[None]:
+    """Within it Cycles keeps a large picture in memory, not in tiles in a file."""
+    with _for_now(cycles, {"use_auto_tile": False}):
+        yield
+
+
+@contextlib.contextmanager
+def _for_now(owner: Any, values: dict[str, Any]) -> Iterator[None]:
+    before = {name: getattr(owner, name) for name in values}
     try:
-        set_checked(cycles, **values)
+        set_checked(owner, **values)
         yield
     finally:
-        set_checked(cycles, **before)
+        set_checked(owner, **before)

@@ -304,6 +304,19 @@ class Renderer:
         if PICTURES.isdisjoint(self.job.pixels.passes):
             return []
         since = time.perf_counter()
+        self.aim(frame)
+        taken = [self._color(frame, place, those) for place, those in self._lights(frame)]
+        self.stage.watch.add("color", since)
+        return taken
+
+    def aim(
+        self, frame: Frame, part: int = 0, grid: tuple[int, int] = (1, 1)
+    ) -> tuple[slice, slice]:
+        """Make the stage ready for the colour of a frame, or of one of its tiles.
+
+        Returns:
+            As :meth:`set_border`.
+        """
         stage = self.stage
         if frame.time != stage.frame:
             stage.set_time(frame.time)
@@ -312,13 +325,17 @@ class Renderer:
         if frame.blurred:
             stage.ride(frame.view)
         # What is blurred reaches beyond where it is.
-        self.set_border(frame.camera, None if frame.blurred else frame.object_box, BOX_MARGIN)
+        box = None if frame.blurred else frame.object_box
+        tile = self.set_border(frame.camera, box, BOX_MARGIN, part, grid)
         seed = draw(self.job.seed, self.key, frame.key.stream("noise"), frame.view.index, 1)
         frame.noise_seed = int(seed[0] * 2**31)
         compat.set_checked(stage.scene.cycles, seed=frame.noise_seed)
-        taken = [self._color(frame, place, those) for place, those in self._lights(frame)]
-        stage.watch.add("color", since)
-        return taken
+        return tile
+
+    def light_up(self, frame: Frame) -> None:
+        """Let shine what a frame's picture has, of several lights the first or all together."""
+        if self.stage.rig is not None:
+            self.stage.rig.shine(self._lights(frame)[0][1], [])
 
     def _lights(self, frame: Frame) -> list[tuple[int, list[Light]]]:
         """What shines in each render of a view; nothing where the stage's own light does."""
@@ -426,23 +443,40 @@ class Renderer:
             raise failure
 
     def set_border(
-        self, camera: Camera, box: tuple[float, float, float, float] | None, margin: int
-    ) -> None:
-        """Render the object's box only; the film is transparent elsewhere anyway."""
+        self, camera: Camera, box: tuple[float, float, float, float] | None, margin: int,
+        part: int = 0, grid: tuple[int, int] = (1, 1),
+    ) -> tuple[slice, slice]:  # fmt: skip
+        """Render the object's box only; the film is transparent elsewhere anyway.
+
+        Args:
+            part: Which of its tiles alone, row by row.
+            grid: How many tiles it has across, and how many down.
+
+        Returns:
+            Rows and columns; empty where there are more tiles than pixels.
+        """
         render = self.stage.scene.render
         compat.set_checked(render, use_border=False)
-        if box is None or not self.stage.bounds.exact:
-            return
         width, height = camera.width, camera.height
-        # The points are the hull to 0.2 % of the radius.
-        slack = margin + 0.002 * max(box[2] - box[0], box[3] - box[1])
-        left, top = math.floor(box[0] - slack), math.floor(box[1] - slack)
-        right, bottom = math.ceil(box[2] + slack), math.ceil(box[3] + slack)
-        left, right = max(0, left), min(width, right)
-        top, bottom = max(0, top), min(height, bottom)
-        if left >= right or top >= bottom:
-            # Out of the frame altogether; any small corner shows the emptiness.
-            left, top, right, bottom = 0, 0, min(8, width), min(8, height)
+        left, top, right, bottom = 0, 0, width, height
+        if box is not None and self.stage.bounds.exact:
+            # The points are the hull to 0.2 % of the radius.
+            slack = margin + 0.002 * max(box[2] - box[0], box[3] - box[1])
+            left, top = math.floor(box[0] - slack), math.floor(box[1] - slack)
+            right, bottom = math.ceil(box[2] + slack), math.ceil(box[3] + slack)
+            left, right = max(0, left), min(width, right)
+            top, bottom = max(0, top), min(height, bottom)
+            if left >= right or top >= bottom:
+                # Out of the frame altogether; any small corner shows the emptiness.
+                left, top, right, bottom = 0, 0, min(8, width), min(8, height)
+        elif grid == (1, 1):
+            return slice(top, bottom), slice(left, right)
+        (across, down), (row, column) = grid, divmod(part, grid[0])
+        wide, high = right - left, bottom - top
+        left, right = left + wide * column // across, left + wide * (column + 1) // across
+        top, bottom = top + high * row // down, top + high * (row + 1) // down
+        if left == right or top == bottom:
+            return slice(top, bottom), slice(left, right)
         compat.set_checked(
             render,
             border_min_x=left / width,
@@ -452,6 +486,7 @@ class Renderer:
             border_max_y=1 - top / height,
             use_border=True,
         )
+        return slice(top, bottom), slice(left, right)
 
 
 def channels_as_picture(channels: dict[str, Any], layer: str = "") -> npt.NDArray[np.float32]:

@@ -54,11 +54,12 @@ def at_level(camera: Camera, level: Level) -> Camera:
 class Plan(Protocol):
     """Which levels a camera's picture takes."""
 
-    def levels(self, camera: Camera, samples: int) -> Sequence[Level]:
+    def levels(self, camera: Camera, samples: int, drafts: bool = False) -> Sequence[Level]:
         """In their order, at least one; the last is what remains.
 
         Args:
             samples: The most that a pixel gets from the backend.
+            drafts: Whether it draws 0 samples faster even where the most is 1.
         """
 
     def took(self, level: Level, seconds: float) -> None:
@@ -85,9 +86,9 @@ class Given:
                 )
         self._levels = tuple(levels)
 
-    def levels(self, camera: Camera, samples: int) -> Sequence[Level]:
+    def levels(self, camera: Camera, samples: int, drafts: bool = False) -> Sequence[Level]:
         """See :class:`Plan`."""
-        del camera, samples
+        del camera, samples, drafts
         return self._levels
 
     def took(self, level: Level, seconds: float) -> None:
@@ -113,10 +114,10 @@ class Adaptive:
         """Seconds for a pixel of a draft."""
         self._draft = 1
 
-    def levels(self, camera: Camera, samples: int) -> Sequence[Level]:
+    def levels(self, camera: Camera, samples: int, drafts: bool = False) -> Sequence[Level]:
         """See :class:`Plan`."""
         whole = camera.width * camera.height
-        draft = self._draft = 0 if samples > 1 else 1
+        draft = self._draft = 0 if samples > 1 or drafts else 1
         share = 0.25
         if self._cost is not None:
             share = math.sqrt(self._target / (self._cost * whole))

@@ -485,7 +485,9 @@ class RenderQueue:
                 failed = isinstance(shared.order.answer, Exception)
                 if not (failed and shared.order.settled):
                     return newest.number
-            levels = tuple(shared.plan.levels(camera, shared.backend.samples(kept)))
+            levels = tuple(
+                shared.plan.levels(camera, shared.backend.samples(kept), shared.backend.drafts)
+            )
             number = shared.order.update(camera, kept, levels, shared.threads.clock())
             shared.changed.notify_all()
         return number

@@ -70,6 +70,22 @@ class Prepared:
     def __len__(self) -> int:
         return len(self.means)
 
+    def most_important(self, count: int) -> Prepared:
+        """Those that cover most, opacity times size, from whatever side; in the field's order.
+
+        They are widened so that together they cover what all did, at most twice as wide.
+        """
+        kept = Prepared.__new__(Prepared)
+        # The squared mean of an ellipsoid's half axes: what it covers from an average side.
+        covered = self.opacities * self.covariances[:, [0, 3, 5]].sum(axis=1)
+        count = min(count, len(self))
+        most = np.sort(np.argpartition(-covered, count - 1)[:count]) if count else np.arange(0)
+        wider = min(float(covered.sum() / max(covered[most].sum(), 1e-30)), 4.0)
+        kept.means, kept.opacities = self.means[most], self.opacities[most]
+        kept.covariances = self.covariances[most] * np.float32(wider)
+        kept.harmonics = self.harmonics[most]
+        return kept
+
 
 @dataclass(slots=True)
 class Ellipses:

@@ -41,20 +41,32 @@ def passes_of(pixels: Pixels) -> dict[str, npt.NDArray[Any]]:
     return {"rgb": rgb, "depth": depth, "mask": there.astype(np.uint8)}
 
 
+_MOST_IN_DRAFT: Final = 50_000
+
+
 class Painter:
-    """Draws a field on whatever draws it fastest here."""
+    """Draws a field on whatever draws it fastest here.
+
+    Attributes:
+        drafts: Whether it is so large that a draft, of its most important Gaussians, is worth it.
+    """
 
     def __init__(self, field: Field) -> None:
         self._gpu = on_gpu(field)
         self._prepared = Prepared(field)
+        self.drafts = self._gpu is None and len(self._prepared) > 2 * _MOST_IN_DRAFT
+        self._draft = self._prepared
+        if self.drafts:
+            self._draft = self._prepared.most_important(_MOST_IN_DRAFT)
 
     def __call__(
-        self, camera: Camera, should_stop: Callable[[], bool] = lambda: False
-    ) -> Pixels | None:
+        self, camera: Camera, should_stop: Callable[[], bool] = lambda: False,
+        *, draft: bool = False,
+    ) -> Pixels | None:  # fmt: skip
         """See :func:`.drawing.draw`."""
         if self._gpu is not None:
             return self._gpu.draw(camera)
-        return draw(self._prepared, camera, should_stop)
+        return draw(self._draft if draft else self._prepared, camera, should_stop)
 
 
 def render_views(

@@ -278,7 +278,10 @@ def refine(worker: Worker, request: Refine, turn: Turn) -> Answer:
     """Render a piece of a shot, and send what there is of it."""
     session, shot = worker.opened(request.session), decode_shot(request.shot)
     if request.count:
-        session.refining.add(shot, request.first, request.count)
+        session.refining.add(
+            shot, request.first, request.count, request.part, (request.across, request.down),
+            exact=request.exact,
+        )  # fmt: skip
     if request.give:
         frame = session.refining.frame() if request.count else session.refining.draft(shot)
         arrays = {

@@ -263,7 +263,12 @@ class Refine:
         first: Sample that it begins with; 0 begins the shot.
         count: How many; 0 for a draft, which a rasterizer draws and which has the passes that it
             can.
-        give: Whether the frame is sent, as all samples so far make it.
+        give: Whether the frame is sent, as all samples so far make it; not before the last tile.
+        part: Which tile of the picture, row by row. They come in order, before more samples do.
+        across: Tiles in a row.
+        down: Rows of tiles.
+        exact: All samples at once, as a data set has them; see
+            :meth:`.blender.refining.Refining.add`.
         inline: As in :class:`Render`.
     """
 
@@ -273,6 +278,10 @@ class Refine:
     first: int
     count: int
     give: bool = True
+    part: int = 0
+    across: int = 1
+    down: int = 1
+    exact: bool = False
     inline: bool = False
 
 

@@ -19,7 +19,7 @@ from objaverse_render_addon.errors import InvalidJob
 from objaverse_render_addon.frame import Shot
 from objaverse_render_addon.live.backends import Backend
 from objaverse_render_addon.live.backends.scene import SceneBackend
-from objaverse_render_addon.live.levels import Given, Level
+from objaverse_render_addon.live.levels import Given, Level, at_level
 from objaverse_render_addon.live.queue import RenderQueue
 
 from . import scenes
@@ -71,6 +71,78 @@ def test_the_pieces_add_up_to_the_whole(cube: Path) -> None:
     assert off.max() < bound
     for name in ("depth", "normal"):
         assert np.array_equal(frame.passes[name], truth.passes[name])
+
+
+@pytest.mark.parametrize("grid", [(1, 3), (5, 4), (2, 96)])
+def test_a_pixel_does_not_depend_on_its_tile(cube: Path, grid: tuple[int, int]) -> None:
+    session = scenes.open_scene(cube, job_of(**{"engine.samples": 4}))
+    shot = session.shots()[1]
+    refining = session.refining
+    refining.add(shot, 0, 1)
+    refining.add(shot, 1, 3)
+    whole = refining.linear()
+    # Of more tiles than rows some are empty.
+    for first, count in ((0, 1), (1, 3)):
+        for part in range(grid[0] * grid[1]):
+            with pytest.raises(InvalidJob):
+                refining.add(shot, first, count, part + 1, (grid[0], grid[1] + 1))
+            refining.add(shot, first, count, part, grid)
+            if part + 1 < grid[0] * grid[1]:
+                with pytest.raises(InvalidJob):
+                    refining.frame()
+    assert whole.any() and np.array_equal(refining.linear(), whole)
+
+
+def test_all_samples_in_tiles_are_the_data_set_s_picture(cube: Path) -> None:
+    session = scenes.open_scene(cube, job_of())
+    shot = session.shots()[2]
+    refining = session.refining
+    for part in range(6):
+        refining.add(shot, 0, 16, part, (2, 3), exact=True)
+    frame = refining.frame()
+    truth = session.renderer.render(shot)
+    assert np.ptp(truth.passes["rgb"][..., 0]) > 20
+    assert set(frame.passes) == set(truth.passes) and frame.noise_seed == truth.noise_seed
+    for name, array in truth.passes.items():
+        assert np.array_equal(frame.passes[name], array), name
+    assert [check.name for check in frame.checks] == [check.name for check in truth.checks]
+
+
+LIGHTS = """
+[[lights]]
+name = "sky"
+kind = "white"
+color = [1, 0, 0]
+
+[[lights]]
+name = "sun"
+kind = "sun"
+azimuth = 270
+elevation = 30
+color = [0, 1, 0]
+"""
+
+
+def test_pieces_are_lit_as_the_view_is(cube: Path, tmp_path: Path) -> None:
+    path = tmp_path / "lights.toml"
+    path.write_text(LIGHTS)
+    session = scenes.open_scene(
+        cube, job_of(**{"lighting.mode": "file", "lighting.lights": str(path)})
+    )
+    shot = session.shots()[3]
+    truth = session.renderer.render(shot)
+    assert len(truth.relit) == 2  # The other light shone last.
+    session.refining.add(shot, 0, 16)
+    linear = truth.passes["rgb_linear"].astype(np.float32)
+    off = np.abs(session.refining.linear() - linear)
+    assert linear[..., 0].max() > 0.1 and off.mean() < 0.01
+    assert not session.refining.splits
+
+
+def test_what_is_exact_only_as_a_whole_is_refused(cube: Path) -> None:
+    session = scenes.open_scene(cube, job_of(**{"engine.denoise": True}))
+    with pytest.raises(InvalidJob, match="whole"):
+        session.refining.add(session.shots()[0], 0, 16, 0, (1, 2), exact=True)
 
 
 def test_settings_of_the_pieces_leave_nothing_behind(cube: Path) -> None:
@@ -153,6 +225,28 @@ def test_samples_may_be_all_there_is_to_the_last_level(cube: Path) -> None:
     noise = [np.abs(one - linear[-1]).mean() for one in linear]
     assert noise[0] > noise[1] > noise[2] == 0
     assert np.array_equal(again.passes["rgb"], sums[-1].passes["rgb"])  # type: ignore[union-attr]
+
+
+def test_what_is_superseded_ends_within_a_piece(cube: Path) -> None:
+    """The last level too, which takes seconds at once, and a single sample of a large picture."""
+    backend = SceneBackend(cube, job_of(**{"engine.samples": 256, "engine.threads": 1}))
+    try:
+        level = Level(640, 480, 256)
+        camera = at_level(camera_of(7), level)
+        asked: list[float] = []
+
+        def stop() -> bool:
+            asked.append(time.perf_counter())
+            return len(asked) > 25
+
+        assert backend.render(camera, Level(640, 480, 1), never, {}) is not None
+        assert backend.render(camera, level, stop, {}) is None
+        ended = time.perf_counter()
+        gaps = np.diff([*asked[2:], ended])  # The first had the geometry to render, too.
+        # 30 ms where nothing else runs; all at once it takes half a minute.
+        assert len(gaps) == 24 and np.median(gaps) < 0.15, gaps
+    finally:
+        backend.close()
 
 
 def test_settings_change_and_change_back(opened: SceneBackend) -> None:

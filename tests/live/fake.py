@@ -10,7 +10,7 @@ import numpy as np
 
 from objaverse_render_addon.cameras import Camera, intrinsics_of, look_at_pose
 from objaverse_render_addon.cameras.camera import Rig
-from objaverse_render_addon.live.backends import Drawn
+from objaverse_render_addon.live.backends import Backend, Drawn
 from objaverse_render_addon.live.levels import Level
 
 
@@ -22,7 +22,7 @@ def camera_of(number: float, width: int = 64, height: int = 48) -> Camera:
     )
 
 
-class FakeBackend:
+class FakeBackend(Backend):
     """Its picture tells the camera's position and the level.
 
     Args:

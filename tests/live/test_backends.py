@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from analytic import write_asset
 from gallery_data import job_of
@@ -17,7 +18,8 @@ from objaverse_render_addon.live.backends import Backend
 from objaverse_render_addon.live.backends.field import FieldBackend
 from objaverse_render_addon.live.backends.program import ProgramBackend
 from objaverse_render_addon.live.backends.stored import StoredBackend
-from objaverse_render_addon.live.levels import Level
+from objaverse_render_addon.live.levels import Adaptive, Level
+from objaverse_render_addon.splats import pictures
 from objaverse_render_addon.splats.field import write_field
 
 from .fake import FakeBackend, camera_of
@@ -90,3 +92,20 @@ class TestField(Promises):
     @pytest.fixture
     def backend(self) -> Iterator[Backend]:
         yield FieldBackend(field_of(3000))
+
+
+class TestLargeField(Promises):
+    """Whose drafts have some of its Gaussians."""
+
+    @pytest.fixture
+    def backend(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+        monkeypatch.setattr(pictures, "_MOST_IN_DRAFT", 1000)
+        yield FieldBackend(field_of(3000))
+
+    def test_its_drafts_are_drafts(self, backend: Backend) -> None:
+        levels = Adaptive().levels(camera_of(1), backend.samples({}), backend.drafts)
+        assert [level.samples for level in levels][-2:] == [0, 1]
+        draft, whole = self.draw(backend, 1, levels[-2]), self.draw(backend, 1, levels[-1])
+        assert not np.array_equal(draft.image, whole.image)
+        plain = self.draw(FieldBackend(field_of(1000)), 1, levels[-1])
+        assert not FieldBackend(field_of(1000)).drafts and plain.alpha.any()

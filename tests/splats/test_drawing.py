@@ -55,6 +55,27 @@ def test_both_ways_are_one() -> None:
     assert again is not None and np.array_equal(again.color, fast.color)
 
 
+def test_a_draft_has_what_matters_most() -> None:
+    field = Prepared(field_of(20_000, 1, size=0.02))
+    camera = camera_at(10, (80, 60))
+    draft = field.most_important(2_000)
+    whole, few = draw(field, camera), draw(draft, camera)
+    first = Prepared(field_of(20_000, 1, size=0.02))
+    for name in ("means", "covariances", "opacities", "harmonics"):
+        setattr(first, name, getattr(first, name)[:2_000])
+    any_few = draw(first, camera)
+    assert whole is not None and few is not None and any_few is not None
+    assert len(draft) == 2_000
+    # They cover as much, and look more alike than as many others do.
+    off, others = np.abs(few.color - whole.color), np.abs(any_few.color - whole.color)
+    assert abs(few.alpha.mean() - whole.alpha.mean()) < 0.1 and off.mean() < 0.6 * others.mean()
+    # All of them are the field itself, and of none nothing is drawn.
+    same = draw(field.most_important(10**6), camera)
+    assert same is not None and np.array_equal(same.color, whole.color)
+    nothing = draw(field.most_important(0), camera)
+    assert nothing is not None and not nothing.alpha.any()
+
+
 @pytest.mark.parametrize("numba", WAYS)
 def test_nothing_and_what_lies_behind(numba: bool) -> None:
     field = field_of(50)

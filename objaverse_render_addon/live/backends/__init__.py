@@ -54,7 +54,7 @@ class Drawn:
 
 
 class Backend(Protocol):
-    """Draws what a camera sees.
+    """Draws what a camera sees; to be inherited, for what most have in common.
 
     Promises: the picture has the camera's size and is of that camera and scene alone; the same
     call gives the same picture; between two pieces of work of at most some 30 ms it asks
@@ -65,13 +65,17 @@ class Backend(Protocol):
     Attributes:
         passes: Names of what it can draw.
         workers: Threads that may call :meth:`render` at once.
+        drafts: Whether a level of 0 samples is drawn faster, though samples mean nothing.
     """
 
     passes: tuple[str, ...]
-    workers: int
+    workers: int = 1
+    drafts: bool = False
 
     def samples(self, scene: Mapping[str, Any]) -> int:
-        """The most that a pixel gets; 1 where samples mean nothing."""
+        """The most that a pixel gets; 1, the default, where samples mean nothing."""
+        del scene
+        return 1
 
     def render(
         self,

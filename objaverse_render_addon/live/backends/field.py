@@ -9,13 +9,16 @@ from ...cameras import Camera
 from ...splats.field import Field
 from ...splats.pictures import Painter, passes_of
 from ..levels import Level
-from . import Drawn
+from . import Backend, Drawn
 
 __all__ = ["FieldBackend"]
 
 
-class FieldBackend:
-    """Draws a field; see :class:`.Backend`."""
+class FieldBackend(Backend):
+    """Draws a field; see :class:`.Backend`.
+
+    Drafts of a large one show its most important Gaussians alone.
+    """
 
     passes: tuple[str, ...] = ("rgb", "depth", "mask")
     workers = 2
@@ -23,11 +26,7 @@ class FieldBackend:
     def __init__(self, field: Field) -> None:
         self.field = field
         self._paint = Painter(field)
-
-    def samples(self, scene: Mapping[str, Any]) -> int:
-        """See :class:`.Backend`."""
-        del scene
-        return 1
+        self.drafts = self._paint.drafts
 
     def render(
         self,
@@ -37,8 +36,8 @@ class FieldBackend:
         scene: Mapping[str, Any],
     ) -> Drawn | None:
         """See :class:`.Backend`."""
-        del level, scene
-        pixels = self._paint(camera, should_stop)
+        del scene
+        pixels = self._paint(camera, should_stop, draft=level.samples == 0)
         return None if pixels is None else Drawn(passes_of(pixels))
 
     def close(self) -> None:

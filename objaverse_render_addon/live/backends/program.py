@@ -33,7 +33,7 @@ from ...cameras import Camera
 from ...errors import RenderFailed, WorkerCrashed, WorkerStartFailed
 from ...passspec import PASSES
 from ..levels import Level
-from . import Drawn
+from . import Backend, Drawn
 
 __all__ = ["ProgramBackend"]
 
@@ -44,7 +44,7 @@ _ASK: Final = 0.01
 """Seconds between two questions whether a picture is still wanted."""
 
 
-class ProgramBackend:
+class ProgramBackend(Backend):
     """Draws by a program; see the module, and :class:`.Backend`.
 
     Args:
@@ -57,8 +57,6 @@ class ProgramBackend:
     Raises:
         WorkerStartFailed: It did not start, or said nothing that is understood.
     """
-
-    workers = 1
 
     def __init__(self, command: Sequence[str], timeout: float = _START) -> None:
         try:

@@ -20,7 +20,8 @@ from ...worker.protocol import Failed, FrameReady, Open, Opened, Refine, Render,
 from ...worker.shots import encode_shot
 from ...worker.supervisor import Place, Supervisor
 from ..levels import Level
-from . import Drawn
+from . import Backend, Drawn
+from .pieces import Pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,17 +30,19 @@ __all__ = ["SceneBackend"]
 
 _OPENING: Final = 300.0
 _PIECE: Final = 120.0
-_GOAL: Final = 0.03
-"""Seconds that a piece should take; one sample of the whole picture is the least."""
+_ENDLESS: Final = 10**9
+"""Pieces are many, small, and of one scene: whoever moves must not wait for another worker."""
 
 
-class SceneBackend:
+class SceneBackend(Backend):
     """Shows a 3D file as its job renders it; see :class:`.Backend`.
 
     A draft is drawn by Workbench, where the scene is of surfaces that it can draw; then come one
     sample, two, four …; the last level is what a data set would have of this camera, to the bit,
-    denoised and checked. Blender cannot be stopped within that last render nor within a sample:
-    with two workers another picture begins meanwhile.
+    denoised and checked. Blender cannot be stopped within a render. So it renders pieces of some
+    30 ms, a few samples of the picture or a tile of one; the last level, too, is made of tiles.
+    Only where a job denoises, or has several lights, that one is one render, during which another
+    picture begins in the other worker, where there are two.
 
     ``scene`` may have ``values``, dotted paths of the job to other values; ``time``, an animation
     frame; and ``view``, the number of the job's view that the camera is, whose noise it has then,
@@ -84,7 +87,9 @@ class SceneBackend:
         )  # fmt: skip
         self._free: SimpleQueue[_Worker] = SimpleQueue()
         self._all = [
-            _Worker(Supervisor(Place(str(n)), blender=blender), request, on_stage)
+            _Worker(
+                Supervisor(Place(str(n)), blender=blender, recycle=_ENDLESS), request, on_stage
+            )
             for n in range(workers)
         ]
         try:
@@ -120,9 +125,11 @@ class SceneBackend:
             if level.samples == 0 and (drawn := worker.draft(shot)) is not None:
                 return None if should_stop() else drawn
             cycles, last = engine.engine == "cycles", level.samples >= self.samples(scene)
-            if not cycles or (last and self.exact):
+            exact = last and self.exact
+            if not cycles or (exact and not worker.splits):
                 return None if should_stop() else worker.whole(shot, view, level.samples)
-            return worker.refined(shot, max(level.samples, 1), should_stop)
+            samples = engine.samples if exact else max(level.samples, 1)
+            return worker.refined(shot, samples, should_stop, exact=exact)
 
     @contextmanager
     def _lent(self) -> Iterator[_Worker]:
@@ -149,9 +156,12 @@ class _Worker:
         self._session = 0
         self._process: Any = None
         self._values: Mapping[str, Any] = {}
-        self._shot: dict[str, Any] = {}
+        self._key: tuple[dict[str, Any], bool] | None = None
+        self._drawn: Drawn | None = None
         self._samples = 0
-        self._pace = 0.0
+        self._part = 0
+        self._round = (1, (1, 1))
+        self._pieces = Pieces()
         self._drafts = True
         self.facts: dict[str, Any] = {}
 
@@ -167,7 +177,8 @@ class _Worker:
             answer = self._ask(self._request, _OPENING, told)
             assert isinstance(answer.message, Opened)
             self._process, self._session = self._supervisor.start(), answer.message.session
-            self._values, self._shot, self._samples = {}, {}, 0
+            self._values = {}
+            self._forget()
             self.facts = answer.message.facts
         return self._session
 
@@ -178,13 +189,20 @@ class _Worker:
             return
         base = self._request.job
         wanted = {path: _at(base, path) for path in self._values} | dict(values)
-        self._shot = {}
+        self._forget()
         try:
-            self._ask(Set(session, wanted), _PIECE)
+            answer = self._ask(Set(session, wanted), _PIECE)
         except RenderError:
             self._session = 0  # In no known state: it is opened again.
             raise
-        self._values = dict(values)
+        assert isinstance(answer.message, Opened)
+        self._values, self.facts = dict(values), answer.message.facts
+
+    @property
+    def splits(self) -> bool:
+        """Whether tiles of a picture are what the whole one is; see ``Refining.splits``."""
+        light = self.facts["scene"]["lighting"]
+        return not self.facts["engine"]["denoised"] and "of_views" not in light
 
     def draft(self, shot: dict[str, Any]) -> Drawn | None:
         """Drawn; ``None`` where the scene is none that a rasterizer can draw."""
@@ -204,7 +222,7 @@ class _Worker:
 
     def whole(self, shot: dict[str, Any], view: int | None, samples: int) -> Drawn:
         """As a data set has it."""
-        self._shot = {}
+        self._forget()
         session = self.opened()
         if view is not None and shot["time"] is None:
             request = Render(session, views=[view])
@@ -213,35 +231,55 @@ class _Worker:
         return Drawn(self._frame(request), samples)
 
     def refined(
-        self, shot: dict[str, Any], samples: int, should_stop: Callable[[], bool]
-    ) -> Drawn | None:
-        """The mean of so many samples, going on where the last call stopped."""
-        session = self.opened()
-        if shot != self._shot or self._samples > samples:
-            self._shot, self._samples = shot, 0
-        arrays: dict[str, Any] = {}
-        while not arrays:
+        self, shot: dict[str, Any], samples: int, should_stop: Callable[[], bool],
+        *, exact: bool = False,
+    ) -> Drawn | None:  # fmt: skip
+        """The mean of so many samples, going on where the last call stopped.
+
+        Args:
+            exact: All of them as a data set has them, tile by tile.
+        """
+        session, size = self.opened(), (shot["width"], shot["height"])
+        key = (shot, exact)
+        if key != self._key or self._samples > samples:
+            self._forget()
+            self._key = key
+        while self._drawn is None or self._samples < samples:
             if should_stop():
                 return None
-            left = samples - self._samples
-            count = min(max(1, int(_GOAL / self._pace) if self._pace else 1), max(left, 1))
-            give = count >= left
-            if left <= 0:
-                # It stands there already: the last sample's frame is asked for by itself.
-                self._samples, left, count, give = 0, samples, 1, samples == 1
-            request = Refine(session, shot, self._samples, count, give)
+            if not self._part:
+                left = samples - self._samples
+                if exact:
+                    self._round = samples, self._pieces.tiles(*size, samples)
+                else:
+                    self._round = self._pieces.next(*size, left)
+            count, grid = self._round
+            parts = grid[0] * grid[1]
+            give = self._part + 1 == parts and self._samples + count >= samples
+            request = Refine(
+                session, shot, self._samples, count, give, self._part, *grid, exact
+            )
+            first = self._samples == self._part == 0
             since = time.perf_counter()
             try:
                 if give:
-                    arrays = self._frame(request)
+                    self._drawn = Drawn(self._frame(request), samples)
                 else:
+                    self._drawn = None
                     self._ask(request, _PIECE)
             except RenderError:
-                self._shot = {}
+                self._forget()
                 raise
-            self._pace = max((time.perf_counter() - since) / count, 1e-4)
-            self._samples += count
-        return Drawn(arrays, samples)
+            if not first:  # That one had the geometry to render, too.
+                work = size[0] * size[1] * count / parts
+                self._pieces.took(work, time.perf_counter() - since)
+            self._part += 1
+            if self._part == parts:
+                self._part, self._samples = 0, self._samples + count
+        return self._drawn
+
+    def _forget(self) -> None:
+        self._key, self._drawn, self._samples, self._part = None, None, 0, 0
 
     def _frame(self, request: Refine | Render) -> dict[str, Any]:
         found: list[dict[str, Any]] = []

@@ -13,7 +13,7 @@ from ...dataset.reader import AssetReader
 from ...errors import MissingPass
 from ...splats.field import Field, Floats32
 from ..levels import Level
-from . import Drawn
+from . import Backend, Drawn
 from .field import FieldBackend
 
 __all__ = ["StoredBackend", "field_of_points"]
@@ -24,7 +24,7 @@ _CELLS: Final = 160
 """Along the object's longest edge; at most one point is kept in each."""
 
 
-class StoredBackend:
+class StoredBackend(Backend):
     """Shows a finished asset: from its own cameras the stored passes, to the last bit; from
     anywhere else the points that its views saw, as small discs.
 
@@ -37,8 +37,6 @@ class StoredBackend:
     Raises:
         MissingPass: Nothing is stored that says where the surface is.
     """
-
-    workers = 1
 
     def __init__(self, asset: AssetReader) -> None:
         self._asset = asset
@@ -62,6 +60,7 @@ class StoredBackend:
         ]
         spacing = max(voxel or 0.0, float(np.median(pixel)))
         self._points = FieldBackend(field_of_points(cloud, spacing))
+        self.drafts = self._points.drafts
         first = [name for name in ("rgb", "depth", "mask") if name in (*stored, "rgb", "depth")]
         self.passes = tuple(dict.fromkeys([*first, *stored]))
 
@@ -71,11 +70,6 @@ class StoredBackend:
         space = self._asset.metadata.get("passes", {}).get("normal", {}).get("space", "camera")
         for index, camera in enumerate(self.cameras):
             yield Sighting(index, camera, self._asset.read(index, names), str(space))
-
-    def samples(self, scene: Mapping[str, Any]) -> int:
-        """See :class:`.Backend`."""
-        del scene
-        return 1
 
     def render(
         self,

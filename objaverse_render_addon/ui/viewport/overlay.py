@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 import numpy.typing as npt
 
+from ...blender import compat
 from ..widgets import overlapped
 from . import live_view, preview, results
 from .overlay_geometry import CURRENT, number_places, pick, picture_planes, rig_lines
@@ -188,14 +189,18 @@ def _atlas(
 
 
 def _texture(pixels: npt.NDArray[np.uint8]) -> Any:
-    """A picture (H, W, 3) on the GPU, its first row at v = 0."""
+    """A picture (H, W, 3), sRGB, on the GPU as the viewport takes it, its first row at v = 0."""
     import gpu
 
     height, width = pixels.shape[:2]
     floats = np.ones((height, width, 4), np.float32)
-    floats[..., :3] = pixels / np.float32(255)
+    encodes = compat.viewport_encodes()
+    values = (np.arange(256) / 255) ** (2.2 if encodes else 1.0)
+    floats[..., :3] = values.astype(np.float32)[pixels]
     buffer = gpu.types.Buffer("FLOAT", floats.size, floats.ravel())
-    return gpu.types.GPUTexture((width, height), format="RGBA8", data=buffer)
+    # Dark colours need more than 8 bits before they are encoded.
+    kind = "RGBA16F" if encodes else "RGBA8"
+    return gpu.types.GPUTexture((width, height), format=kind, data=buffer)
 
 
 def _draw_numbers() -> None:
@@ -295,7 +300,7 @@ def _draw_corner(
     factor = min(320 * scale / max(size), 0.5 * context.region.height / size[1])
     x, y, width, height = 16 * scale, 40 * scale, size[0] * factor, size[1] * factor
     gpu.state.blend_set("ALPHA_PREMULT")
-    if linear:
+    if linear and not compat.viewport_encodes():
         draw_texture_2d(
             texture, (x, y), width, height, is_scene_linear_with_rec709_srgb_target=True
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from .conftest import Debian
 from .desk import Desk
 from .test_results import red
@@ -26,14 +24,6 @@ def watched():
     kind.tick = tick
     return True
 """
-
-
-@pytest.fixture(autouse=True)
-def quiet(desk: Desk) -> object:
-    yield
-    assert desk.ask(IDLE)
-    assert "Traceback" not in desk.output()
-    assert "rror: Python" not in desk.output()
 
 
 def rested(desk: Desk, view: int) -> None:

@@ -339,6 +339,7 @@ def test_the_scenes_own_camera_renders_as_it_moves(desk: Desk, folders: Debian) 
     unfold(desk, "pattern", -2.95)
     desk.enter("frames", "1:5:2")
     desk.picture(desk.folder / "time.png")
+    first = None
     for turn, shift in ((0, 0.0), (1, 2.0)):
         desk.ask(f"setattr(bpy.data.objects['Camera'], 'delta_location', ({shift}, 0, 0))")
         desk.ask("[o.select_set(o.name == 'Camera') for o in bpy.context.view_layer.objects]")
@@ -357,7 +358,7 @@ def test_the_scenes_own_camera_renders_as_it_moves(desk: Desk, folders: Debian) 
         assert min(steps) > 0.05, steps
         if turn:
             assert np.linalg.norm(places[0] - first) > 0.05
-        first = places[0]
+        first = places[0]  # noqa: F841
         desk.ask("bpy.ops.objaverse.close_result()")
     put(desk, frames="", pattern="ring", overwrite=False)
     unfold(desk, "pattern", -2.95)

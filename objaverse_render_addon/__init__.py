@@ -40,6 +40,7 @@ def __getattr__(name: str) -> Any:
 
 
 _FACE = (
+    "ui.languages",
     "ui.properties",
     "ui.run_state",
     "ui.search.state",

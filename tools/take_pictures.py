@@ -91,8 +91,9 @@ def window(root: Path) -> Iterator[tuple[Debian, Desk]]:
             (root / "home/me" / name).unlink(missing_ok=True)
             (debian.folder / name).mkdir(exist_ok=True)
             (root / "home/me" / name).symlink_to(f"{debian.home}/{name}")
-        environment = {**debian.environment, "OBJAVERSE_OVERLAP": "1"}
-        desk = Desk(debian.root, debian.folder / "desk", environment, SIZE, free_display())
+        desk = Desk(
+            debian.root, debian.folder / "desk", debian.environment, SIZE, free_display()
+        )
         desk.ask("1", timeout=60)
         yield debian, desk
     finally:

@@ -22,7 +22,7 @@ from typing import Any, Final
 from ..errors import DownloadFailed, OnlineAccessDenied
 from .download import Session, download, hub_endpoint, new_session
 
-__all__ = ["LVIS", "SHARDS", "AnnotationFiles", "Damaged", "is_uid"]
+__all__ = ["LVIS", "SHARDS", "AnnotationFiles", "Damaged", "is_uid", "said"]
 
 SHARDS: Final = tuple(f"metadata/000-{number:03d}.json.gz" for number in range(160))
 PATHS: Final = "object-paths.json.gz"
@@ -42,6 +42,15 @@ class Damaged(Exception):
 def is_uid(text: object) -> bool:
     """Whether this is an Objaverse UID as the annotations write it."""
     return isinstance(text, str) and _UID.fullmatch(text) is not None
+
+
+def said(name: str) -> str:
+    """What a file of the catalogue is, for people; any other name as it stands."""
+    if name == PATHS:
+        return "The list of Objaverse's files"
+    if name == LVIS:
+        return "The list of LVIS categories"
+    return "Objaverse's list of annotations" if name in SHARDS else name
 
 
 class AnnotationFiles:
@@ -95,7 +104,7 @@ class AnnotationFiles:
             OnlineAccessDenied, DownloadFailed, OutputNotWritable, DiskFull, Interrupted
         """
         if not self.online:
-            raise OnlineAccessDenied.to_fetch(name)
+            raise OnlineAccessDenied.to_fetch(said(name))
         with self.connected() as session:
             return download(
                 session, f"{self._base}/{name}", self.path(name),

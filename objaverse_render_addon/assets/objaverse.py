@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import DownloadFailed, Interrupted, OnlineAccessDenied, SourceNotFound
+from .annotations import said
 from .download import ByteProgress, Session, download, hub_endpoint, new_session
 from .formats import inspect_file
 
@@ -165,7 +166,7 @@ class ObjaverseCache:
         finish: Callable[[Path], Path],
     ) -> Path:
         if not self._online:
-            raise OnlineAccessDenied.to_fetch(where)
+            raise OnlineAccessDenied.to_fetch(said(where))
         if self._session is None:
             self._session = new_session(self._endpoint)
         return download(

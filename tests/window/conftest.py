@@ -142,6 +142,22 @@ def installed(debian: Debian) -> Debian:
     return debian
 
 
+def _with_extension(root: Path, request: pytest.FixtureRequest) -> Iterator[Debian]:
+    for debian in _debian(root, *map(request.getfixturevalue, ("package", "sample"))):
+        done = debian.run(INSTALL)
+        assert done.returncode == 0, done.stdout
+        yield debian
+
+
+@pytest.fixture(scope="module", params=ROOTS or [None], ids=lambda root: root and root.name)
+def every(request: pytest.FixtureRequest) -> Iterator[Debian]:
+    """Every Blender in turn, with the extension."""
+    reason = _reason(request.param)
+    if reason:
+        pytest.skip(reason)
+    yield from _with_extension(request.param, request)
+
+
 @pytest.fixture(scope="module")
 def newest(request: pytest.FixtureRequest) -> Iterator[Debian]:
     """The newest Blender of all, with the extension."""
@@ -157,11 +173,7 @@ def newest(request: pytest.FixtureRequest) -> Iterator[Debian]:
         found = re.search(r"Blender (\d+)\.(\d+)", asked.stdout)
         if found:
             versions[root] = int(found[1]), int(found[2])
-    root = max(versions, key=lambda root: versions[root])
-    for debian in _debian(root, *map(request.getfixturevalue, ("package", "sample"))):
-        done = debian.run(INSTALL)
-        assert done.returncode == 0, done.stdout
-        yield debian
+    yield from _with_extension(max(versions, key=lambda root: versions[root]), request)
 
 
 def free_display() -> int:
@@ -170,7 +182,8 @@ def free_display() -> int:
     return next(n for n in range(71, 999) if f".X11-unix/X{n}\n" not in taken)
 
 
-def _open_window(newest: Debian, *arguments: str) -> Desk:
+def open_window(newest: Debian, *arguments: str) -> Desk:
+    """Blender on a screen of its own."""
     desk = Desk(
         newest.root, newest.folder / "desk", newest.environment, (1100, 1900), free_display(), 0.8,
         arguments,
@@ -187,11 +200,11 @@ def _open_window(newest: Debian, *arguments: str) -> Desk:
 def desk(newest: Debian) -> Iterator[Desk]:
     """Blender's window, its sidebar open at our tab."""
     try:
-        desk = _open_window(newest)
+        desk = open_window(newest)
     except (OSError, RuntimeError, TimeoutError):
         # Without the extension: is it ours that no window opens?
         try:
-            _open_window(newest, "--factory-startup").close()
+            open_window(newest, "--factory-startup").close()
         except (OSError, RuntimeError, TimeoutError) as error:
             pytest.skip(f"NOT TESTED in a window: none opens here; {str(error)[-300:]}")
         raise
@@ -203,3 +216,16 @@ def desk(newest: Debian) -> Iterator[Desk]:
         if pictures:
             shutil.copytree(desk.folder, pictures, dirs_exist_ok=True)
         desk.close()
+
+
+@pytest.fixture(autouse=True)
+def quiet(request: pytest.FixtureRequest) -> Iterator[None]:
+    """In a window nothing goes wrong unheard, and no test leaves a run behind."""
+    desk = request.getfixturevalue("desk") if "desk" in request.fixturenames else None
+    yield
+    if desk is None:
+        return
+    if desk.blender.poll() is None:
+        assert desk.ask("not bpy.context.window_manager.objaverse.running")
+    assert "Traceback" not in desk.output()
+    assert "rror: Python" not in desk.output()

@@ -108,6 +108,8 @@ class Desk:
             if blender is not None and blender.poll() is not None:
                 raise RuntimeError(f"Blender ended ({blender.returncode}):\n{self.output()}")
             if time.monotonic() > deadline:
+                if blender is not None:
+                    self.picture(self.folder / "failed.png")
                 raise TimeoutError(f"waited {timeout} s for {what}\n{self.output()}")
             time.sleep(period)
 

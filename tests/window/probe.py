@@ -164,7 +164,6 @@ def answer():
 
 bpy.context.preferences.view.show_splash = False
 bpy.context.preferences.view.ui_scale = float(os.environ.get("OBJAVERSE_UI_SCALE", "1"))
-# Beside the viewport, not over it: else each move of the mouse draws the viewport again.
-bpy.context.preferences.system.use_region_overlap = "OBJAVERSE_OVERLAP" in os.environ
+bpy.context.preferences.system.use_region_overlap = True
 bpy.types.SpaceView3D.draw_handler_add(count_drawing, (), "WINDOW", "POST_PIXEL")
 bpy.app.timers.register(answer, persistent=True)

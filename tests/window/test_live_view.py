@@ -6,13 +6,12 @@ import base64
 from itertools import pairwise
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from .conftest import Debian
 from .desk import Desk
 from .test_results import red
-from .test_window import IDLE, SETTINGS, look, put
+from .test_window import SETTINGS, look, put
 
 LIVE = (
     "next(m for n, m in __import__('sys').modules.items() if n.endswith('viewport.live_view'))"
@@ -57,14 +56,6 @@ def shown_pixels():
     pixels = module().shown().pixels
     return [list(pixels.shape), base64.b64encode(pixels.tobytes()).decode()]
 """
-
-
-@pytest.fixture(autouse=True)
-def quiet(desk: Desk) -> object:
-    yield
-    assert desk.ask(IDLE)
-    assert "Traceback" not in desk.output()
-    assert "rror: Python" not in desk.output()
 
 
 def rested(desk: Desk, view: int) -> None:

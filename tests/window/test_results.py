@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import pytest
 
 from .conftest import Debian
 from .desk import Desk
@@ -30,14 +29,6 @@ def spots():
         found.append([region.x + at.x, region.y + at.y])
     return found
 """
-
-
-@pytest.fixture(autouse=True)
-def quiet(desk: Desk) -> object:
-    yield
-    assert desk.ask(IDLE)
-    assert "Traceback" not in desk.output()
-    assert "rror: Python" not in desk.output()
 
 
 def loaded(desk: Desk) -> None:

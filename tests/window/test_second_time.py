@@ -1,15 +1,31 @@
-"""Every button pressed twice: the second time it does what is asked for then."""
+"""Every button pressed twice, in every Blender: the second time it does what is asked for then."""
 
 from __future__ import annotations
 
 import shutil
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from .conftest import Debian
+from objaverse_render_addon.dataset.reader import AssetReader
+
+from .conftest import Debian, open_window
 from .desk import Desk
-from .test_window import IDLE, SETTINGS, STATE, put, wait_until_idle
+from .dropping import Drag
+from .test_results import RESULT, loaded
+from .test_window import (
+    IDLE,
+    RENDER,
+    SETTINGS,
+    STATE,
+    dismiss,
+    frusta,
+    put,
+    wait_for_views,
+    wait_until_idle,
+)  # fmt: skip
 
 FRAME = """
 def frame():
@@ -24,60 +40,221 @@ def frame():
 LOOK = "[list(row) for row in bpy.context.scene.camera.matrix_world]"
 
 
+BROWSER = (
+    "next(([a.x + a.width // 2, a.y + a.height // 2] for w in bpy.context.window_manager.windows"
+    " for a in w.screen.areas if a.type == 'FILE_BROWSER'), None)"
+)
+CHOOSE = """
+for window in bpy.context.window_manager.windows:
+    for area in window.screen.areas:
+        if area.type == 'FILE_BROWSER':
+            space = area.spaces.active
+            space.params.directory = {folder!r}.encode()
+            space.params.filename = {name!r}
+"""
+
+
+@pytest.fixture(scope="module")
+def newest(every: Debian) -> Debian:
+    return every
+
+
 @pytest.fixture(scope="module")
 def folders(newest: Debian) -> Debian:
-    for folder, names in {"first": ("chair", "lamp"), "second": ("violin",)}.items():
-        (newest.folder / folder).mkdir()
+    for folder, names in {
+        "first": ("chair/scene", "lamp/scene", "violin/scene"), "second": ("drum",),
+        "third": ("harp", "horn"),
+    }.items():  # fmt: skip
         for name in names:
             target = newest.folder / folder / f"{name}.glb"
+            target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(newest.folder / "models/rocket.glb", target)
+    for views in (3, 5):
+        job = f"[cameras]\npattern = \"ring\"\nviews = {views}\n"
+        (newest.folder / f"job{views}.toml").write_text(job)
     return newest
 
 
-def test_the_second_import_is_of_the_second_file(desk: Desk, folders: Debian) -> None:
+def over_viewport(desk: Desk) -> tuple[int, int]:
+    x, y, width, height = desk.viewport()
+    desk.move(x + width // 2 - 3, y + height // 2)
+    time.sleep(0.1)
+    desk.move(x + width // 2, y + height // 2)
+    time.sleep(0.1)
+    return x + width // 2, y + height // 2
+
+
+def browser(desk: Desk, folder: str = "", name: str = "") -> None:
+    """Choose a file in the browser that has opened, or none."""
+    x, y = desk.until(BROWSER, 20, "the file browser")
+    time.sleep(0.3)
+    if folder:
+        desk.ask(CHOOSE.format(folder=folder, name=name))
+    time.sleep(0.2)
+    # Windows have no manager here: a new one lies in the upper left corner.
+    desk.click(x, desk.ask(
+        "next(w.height for w in bpy.context.window_manager.windows for a in w.screen.areas"
+        " if a.type == 'FILE_BROWSER')") - y, 2)
+    desk.key("Return" if folder else "Escape")
+    desk.until(f"{BROWSER} is None", 20, "the end of the file browser")
+
+
+def imported(desk: Desk, name: str) -> None:
+    desk.until(f"{SETTINGS}.asset and {SETTINGS}.asset.name == {name!r}", 60, name)
+
+
+def test_each_import_is_of_what_is_asked_for_then(desk: Desk, folders: Debian) -> None:
     desk.ask("bpy.data.objects['Cube'].hide_set(True)")
-    for path in ("first/chair.glb", "second/violin.glb"):
+    for path in ("third/harp.glb", "second/drum.glb"):
         desk.enter("source", f"{folders.home}/{path}")
         desk.press("objaverse.import_asset()")
-        name = path.partition("/")[2].removesuffix(".glb")
-        desk.until(f"{SETTINGS}.asset and {SETTINGS}.asset.name == {name!r}", 60, name)
+        imported(desk, path.partition("/")[2].removesuffix(".glb"))
         assert desk.ask(f"{SETTINGS}.source") == f"{folders.home}/{path}"
     layer = "bpy.context.view_layer.layer_collection.children"
     assert desk.ask(f"[[each.name, each.hide_viewport] for each in {layer}][-2:]") == [
-        ["chair", True], ["violin", False],
+        ["harp", True], ["drum", False],
     ]  # fmt: skip
+    # Without a network, what is not a file is said, and the asset stays.
+    desk.enter("source", "0" * 32)
+    desk.press("objaverse.import_asset()")
+    desk.until(f"'Allow Online Access' in {STATE}.warnings", 30, "the reason")
+    dismiss(desk)
+    assert desk.ask(f"{SETTINGS}.asset.name") == "drum"
+    # Nothing is named: a file is asked for.
+    put(desk, source="")
+    for _ in range(2):
+        desk.press("objaverse.import_asset()")
+        browser(desk)
+    assert desk.ask(f"{SETTINGS}.asset.name") == "drum"
 
 
-def test_a_second_batch_is_of_the_second_folder(desk: Desk, folders: Debian) -> None:
+def test_files_that_are_dropped_become_the_asset(desk: Desk, folders: Debian) -> None:
+    for name in ("harp", "horn"):
+        drag = Drag(int(desk.environment["DISPLAY"][1:]), f"{folders.home}/third/{name}.glb")
+        x, y = over_viewport(desk)
+        drag.over((x - 40, y), (x - 20, y), (x, y))
+        drag.drop()
+        drag.close()
+        # Blender asks whether its own importer is meant, and underlines a letter of each.
+        time.sleep(0.4)
+        desk.picture(desk.folder / "dropped.png")
+        desk.key("a")
+        desk.until(f"{SETTINGS}.source.endswith('/{name}.glb')", 60, name)
+    assert desk.ask(f"{SETTINGS}.asset.name").startswith("horn")
+
+
+def test_each_job_that_is_loaded_is_the_one_chosen_then(desk: Desk, folders: Debian) -> None:
+    for views in (3, 5):
+        desk.press("objaverse.load_job()", 0.3)
+        browser(desk, folders.home, f"job{views}.toml")
+        desk.until(f"{SETTINGS}.views == {views}", 20, "the job")
+
+
+def test_each_batch_is_of_the_folder_named_then(desk: Desk, folders: Debian) -> None:
     put(
         desk, views=2, samples=1, resolution_x=32, resolution_y=32, denoise=False,
         output_dir=f"{folders.home}/out",
     )  # fmt: skip
     desk.enter("sources", f"{folders.home}/first")
     desk.press("objaverse.render_batch()")
-    desk.until(f"len({STATE}.items) == 2", 60, "the list")
+    desk.until(f"len({STATE}.items) == 3", 60, "the list")
+    # Files of one name are told apart.
+    assert desk.ask(f"[i.name for i in {STATE}.items]") == [
+        "chair/scene.glb", "lamp/scene.glb", "violin/scene.glb",
+    ]  # fmt: skip
     assert not desk.ask("bpy.ops.objaverse.render_batch.poll()")
     # Blender saves automatically only while no operator waits for events.
     assert desk.ask("len(bpy.context.window_manager.windows[0].modal_operators)") == 0
     wait_until_idle(desk, folders, 240)
     assert desk.ask(f"{STATE}.failure") == ""
-    assert desk.ask(f"[i.state for i in {STATE}.items]") == ["done", "done"]
-    assert desk.ask(f"{STATE}.status") == "Batch: 2 done"
+    assert desk.ask(f"[i.state for i in {STATE}.items]") == ["done"] * 3
+    assert desk.ask(f"{STATE}.status") == "Batch: 3 done"
+    names = sorted(path.name for path in (folders.folder / "out").glob("*.zip"))
+    assert names == ["chair-scene.zip", "lamp-scene.zip", "violin-scene.zip"]
     # One of it again, which sets the button's argument.
     desk.press("objaverse.render_batch(only='ACTIVE')", 0.9, "objaverse.render_batch()")
     desk.until(f"not {IDLE}", 60, "the retry", period=0.02)
     wait_until_idle(desk, folders, 240)
-    assert desk.ask(f"[i.state for i in {STATE}.items]") == ["done", "done"]
+    assert desk.ask(f"[i.state for i in {STATE}.items]") == ["done"] * 3
+    sheets(desk, ["chair-scene", "lamp-scene", "violin-scene"])
     desk.enter("sources", f"{folders.home}/second")
     desk.press("objaverse.render_batch()")
-    desk.until(f"[i.asset_id for i in {STATE}.items] == ['violin']", 60, "the second list")
+    desk.until(f"[i.asset_id for i in {STATE}.items] == ['drum']", 60, "the second list")
     wait_until_idle(desk, folders, 240)
     assert desk.ask(f"[i.state for i in {STATE}.items]") == ["done"]
 
 
+def sheets(desk: Desk, names: list[str]) -> None:
+    """Every line's picture opens, here where the timeline was."""
+    below = "next(a for a in bpy.context.window_manager.windows[0].screen.areas if a.ui_type in" \
+        " ('TIMELINE', 'IMAGE_EDITOR'))"
+    desk.ask(f"setattr({below}, 'ui_type', 'IMAGE_EDITOR')")
+    shown = f"{below}.spaces.active.image"
+    for index, name in enumerate(names):
+        desk.press(f"objaverse.show_sheet(index={index})", 0.78, "objaverse.list_output()")
+        desk.until(f"{shown} is not None and {shown}.name == '{name} sheet'", 20, "the sheet")
+        assert desk.ask(f"min({shown}.size)") >= 32
+    desk.ask(f"setattr({below}, 'ui_type', 'TIMELINE')")
+
+
+SELECT = f"""
+for obj in {SETTINGS}.asset.all_objects:
+    if obj.type == 'MESH':
+        obj.select_set(True)
+        bpy.context.view_layer.objects.active = obj
+"""
+
+
+def mask(archive: Path) -> int:
+    """How many pixels of all views are the object's."""
+    with AssetReader(archive) as reader:
+        return sum(int((reader.read(index)["mask"] > 0).sum()) for index in range(len(reader)))
+
+
+def test_what_is_seen_in_edit_mode_is_what_is_rendered(desk: Desk, folders: Debian) -> None:
+    put(desk, source=f"{folders.home}/second/drum.glb")
+    desk.press("objaverse.import_asset()")
+    desk.until(f"{SETTINGS}.source.endswith('/drum.glb')", 60, "the import")
+    put(
+        desk, overwrite=True, pattern="ring", elevation=(0.0, 0.0), views=4,
+        output_dir=f"{folders.home}/edited",
+    )  # fmt: skip
+    out = folders.folder / "edited"
+    areas = []
+    for step in range(2):
+        if step:
+            desk.ask(SELECT)
+            over_viewport(desk)
+            desk.key("Tab")
+            desk.until("bpy.context.mode == 'EDIT_MESH'", 20, "edit mode")
+            desk.key("a", "s", "z", "period", "2", "Return")
+        desk.press(RENDER)
+        desk.until(f"not {IDLE}", 60, "the run", period=0.02)
+        wait_until_idle(desk, folders, 170)
+        assert desk.ask(f"{STATE}.failure") == ""
+        (archive,) = out.glob("*.zip")
+        areas.append(mask(archive))
+        desk.ask("bpy.ops.objaverse.close_result()")
+    assert desk.ask("bpy.context.mode") == "EDIT_MESH"
+    over_viewport(desk)
+    desk.key("Tab")
+    desk.until("bpy.context.mode == 'OBJECT'", 20, "object mode")
+    # A fifth as high, it has another shape.
+    assert abs(areas[1] / areas[0] - 1) > 0.2, areas
+
+
 def test_a_look_follows_what_is_typed_and_floods_no_history(desk: Desk) -> None:
-    put(desk, pattern="ring", views=12, current_view=0)
+    put(desk, pattern="ring", views=12, current_view=0, fov=(40.0, 40.0), seed=0)
     rig = "objaverse.preview_cameras()"
+    # A step of the user's own, to be undone after all of this.
+    over_viewport(desk)
+    desk.ask("[o.select_set(o.name == 'Light') for o in bpy.context.view_layer.objects]")
+    place = "round(bpy.data.objects['Light'].location.x, 2)"
+    own = desk.ask(place)
+    desk.key("g", "x", "7", "Return")
+    desk.until(f"{place} == round({own} + 7, 2)", 20, "the user's own step")
+    desk.press(rig)
+    desk.until(f"{STATE}.preview", 40, "the preview")
     desk.press("objaverse.look_through_camera(action='INDEX')", 0.81, rig)
     desk.until("bpy.context.scene.camera.name == 'Objaverse Look'", 60, "the camera")
     # All of the picture is seen, and not behind the sidebar.
@@ -88,21 +265,167 @@ def test_a_look_follows_what_is_typed_and_floods_no_history(desk: Desk) -> None:
     assert at[:, 0].min() >= x and at[:, 0].max() <= x + width
     assert desk.size[1] - y - height <= at[:, 1].min() and at[:, 1].max() <= desk.size[1] - y
     assert np.ptp(at, axis=0).max() > 0.7 * min(width, height)
+    desk.picture(desk.folder / "looking.png")
     before = desk.ask(LOOK)
     desk.enter("current_view", "7")
-    desk.until(lambda: desk.ask(LOOK) != before, 20, "the other view")
+    before = follows(desk, before)
     lens = desk.ask("bpy.context.scene.camera.data.angle")
-    put(desk, fov=(20.0, 20.0))
-    desk.until(lambda: desk.ask("bpy.context.scene.camera.data.angle") < lens, 20, "the lens")
+    for end in ("fov[0]", "fov[1]"):
+        desk.enter(end, "20")
+    before = follows(desk, before)
+    assert desk.ask("bpy.context.scene.camera.data.angle") < lens
+    # The frustum across the ring.
+    (x, y), number = across(desk)
+    desk.click(x, y)
+    desk.until(f"{SETTINGS}.current_view == {number}", 20, "the view that was clicked")
+    before = follows(desk, before)
+    desk.choose("pattern", "g", "gs-lrm")
+    before = follows(desk, before)
+    desk.enter("seed", "5")
+    before = follows(desk, before)
+    put(desk, pattern="ring", views=12, current_view=0)
+    spot = desk.find("objaverse.look_through_camera(action='NEXT')", 0.74, rig)
+    for count in range(1, 33):
+        desk.click(*spot)
+        desk.until(f"{SETTINGS}.current_view == {count % 12}", 20, "the next view", period=0.02)
     desk.press("objaverse.look_through_camera(action='STOP')", 0.9, rig)
     desk.until("bpy.context.scene.camera.name == 'Camera'", 60, "the old camera")
-    # Turned away by a key of Blender's own, it is left as well.
+    # What was chosen and typed above are steps; what was walked is none.
+    over_viewport(desk)
+    for steps in range(12):
+        desk.key("ctrl+z")
+        time.sleep(0.3)
+        if desk.ask(f"{place} == {own}"):
+            break
+    assert desk.ask(place) == own
+    assert steps < 10
+    desk.ask(f"setattr({STATE}, 'preview', False)")
+
+
+def follows(desk: Desk, before: list[list[float]]) -> list[list[float]]:
+    """The view that is looked through becomes another at once; where it is then."""
+    desk.until(lambda: desk.ask(LOOK) != before, 3, "the other view", period=0.02)
+    time.sleep(0.3)
+    now: list[list[float]] = desk.ask(LOOK)
+    return now
+
+
+def across(desk: Desk) -> tuple[tuple[float, float], int]:
+    """A frustum in the picture that is not the current one."""
+    x, y, width, height = desk.viewport()
+    current = desk.ask(f"{SETTINGS}.current_view")
+    found = [
+        (spot, number) for number, spot in enumerate(frusta(desk))
+        if number != current and x + 20 < spot[0] < x + width - 20
+        and y + 60 < spot[1] < y + height - 20
+    ]  # fmt: skip
+    return min(found, key=lambda each: abs(each[0][0] - x - width / 2))
+
+
+def test_turned_away_by_a_key_of_blenders_own_a_view_is_left(desk: Desk) -> None:
+    rig = "objaverse.preview_cameras()"
     size = "[bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y]"
     own = desk.ask(size)
     desk.press("objaverse.look_through_camera(action='INDEX')", 0.81, rig)
     desk.until("bpy.context.scene.camera.name == 'Objaverse Look'", 60, "the camera")
-    x, y, width, height = desk.viewport()
-    desk.move(x + width // 2, y + height // 2)
+    over_viewport(desk)
     desk.key("KP_0")
     desk.until("bpy.context.scene.camera.name == 'Camera'", 60, "the old camera")
     assert desk.ask(size) == own
+
+
+def unfold(desk: Desk, below: str, by: float) -> None:
+    """Open the panel whose heading stands so many lines from a button."""
+    x, y = desk.find(below)
+    desk.click(x - 60, y + by * 20 * desk.scale)
+    time.sleep(0.3)
+
+
+def test_the_scenes_own_camera_renders_as_it_moves(desk: Desk, folders: Debian) -> None:
+    put(desk, output_dir=f"{folders.home}/own", resolution_x=64, resolution_y=64, samples=1)
+    desk.ask(MOVE)
+    unfold(desk, "pattern", -2.95)
+    desk.enter("frames", "1:5:2")
+    desk.picture(desk.folder / "time.png")
+    first = None
+    for turn, shift in ((0, 0.0), (1, 2.0)):
+        desk.ask(f"setattr(bpy.data.objects['Camera'], 'delta_location', ({shift}, 0, 0))")
+        desk.ask("[o.select_set(o.name == 'Camera') for o in bpy.context.view_layer.objects]")
+        desk.press("objaverse.use_scene_cameras()")
+        desk.until(f"{SETTINGS}.pattern == 'file'", 20, "the poses")
+        assert desk.ask("bpy.context.scene.frame_current") == 1
+        desk.press(RENDER)
+        desk.until(f"not {IDLE}", 60, "the run", period=0.02)
+        wait_until_idle(desk, folders, 170)
+        assert desk.ask(f"{STATE}.failure") == ""
+        (archive,) = (folders.folder / "own").glob("*.zip")
+        with AssetReader(archive) as reader:
+            assert len(reader) == 3 and reader.times == [1, 3, 5]
+            places = [reader.view(index).camera.camera_to_world[:3, 3] for index in range(3)]
+        steps = [float(np.linalg.norm(b - a)) for a, b in zip(places, places[1:], strict=False)]
+        assert min(steps) > 0.05, steps
+        if turn:
+            assert np.linalg.norm(places[0] - first) > 0.05
+        first = places[0]
+        desk.ask("bpy.ops.objaverse.close_result()")
+    put(desk, frames="", pattern="ring", overwrite=False)
+    unfold(desk, "pattern", -2.95)
+
+
+MOVE = """
+camera = bpy.data.objects['Camera']
+for frame, x in ((1, 7.4), (5, 5.4)):
+    camera.location.x = x
+    camera.keyframe_insert('location', frame=frame)
+"""
+
+
+def test_escape_ends_the_animation_and_another_file_no_run(desk: Desk, folders: Debian) -> None:
+    put(
+        desk, views=12, samples=300, resolution_x=128, resolution_y=128, pattern="ring",
+        output_dir=f"{folders.home}/long",
+    )  # fmt: skip
+    desk.ask(f"bpy.ops.wm.save_as_mainfile(filepath='{folders.home}/scene.blend')")
+    desk.press(RENDER)
+    wait_for_views(desk, folders)
+    over_viewport(desk)
+    playing = "bpy.context.window_manager.windows[0].screen.is_animation_playing"
+    for _ in range(2):
+        desk.key("space")
+        desk.until(playing, 20, "the animation")
+        desk.key("Escape")
+        desk.until(f"not {playing}", 20, "its end")
+    time.sleep(0.3)
+    assert desk.ask(f"{STATE}.running") == "asset"
+    assert "Cancel" not in desk.ask(f"{STATE}.status")
+    desk.key("ctrl+n")
+    time.sleep(0.4)
+    desk.key("Return")
+    desk.until("bpy.data.filepath == ''", 40, "the new file")
+    assert desk.ask(f"{SETTINGS}.asset is None and {STATE}.running == 'asset'")
+    desk.ask(f"bpy.ops.wm.open_mainfile(filepath='{folders.home}/scene.blend')")
+    desk.until("bpy.data.filepath != ''", 40, "the file")
+    assert desk.ask(f"{STATE}.running == 'asset'")
+    wait_until_idle(desk, folders, 170)
+    assert "12 views" in desk.ask(f"{STATE}.status")
+    time.sleep(0.5)
+    desk.open_sidebar()
+
+
+def test_after_a_restart_every_finished_asset_is_there_again(desk: Desk, folders: Debian) -> None:
+    again = open_window(folders)
+    try:
+        again.open_sidebar()
+        put(again, output_dir=f"{folders.home}/out")
+        for _ in range(2):
+            again.press("objaverse.list_output()")
+            again.until(f"len({STATE}.items) == 4", 20, "the list")
+        names = again.ask(f"[i.asset_id for i in {STATE}.items]")
+        sheets(again, names)
+        for index in (2, 0):
+            again.press(f"objaverse.show_result(index={index})", 0.7, "objaverse.list_output()")
+            again.until(f"{RESULT}.name == {names[index]!r}", 20, "the result")
+            loaded(again)
+        assert "Traceback" not in again.output()
+    finally:
+        again.close()

@@ -15,19 +15,22 @@ if TYPE_CHECKING:
     from .pool import Pool, start
     from .queue import RenderQueue
     from .remote import Connection, connect
+    from .samples import Sample
     from .session import Session
     from .shots import look_at, orbit, perspective
+    from .sources import Item, JobSource, Source
+    from .streaming import Stream, stream
 
 __all__ = [
-    "Connection", "LiveFrame", "Pool", "RenderQueue", "Session", "connect", "look_at", "orbit",
-    "perspective", "start",
+    "Connection", "Item", "JobSource", "LiveFrame", "Pool", "RenderQueue", "Sample", "Session",
+    "Source", "Stream", "connect", "look_at", "orbit", "perspective", "start", "stream",
 ]  # fmt: skip
 
 _HOME = {
-    "Connection": "remote", "LiveFrame": "frames", "Pool": "pool", "RenderQueue": "queue",
-    "Session": "session",
+    "Connection": "remote", "Item": "sources", "JobSource": "sources", "LiveFrame": "frames", "Pool": "pool", "RenderQueue": "queue",
+    "Sample": "samples", "Session": "session", "Source": "sources", "Stream": "streaming",
     "connect": "remote", "look_at": "shots", "orbit": "shots", "perspective": "shots",
-    "start": "pool",
+    "start": "pool", "stream": "streaming",
 }  # fmt: skip
 
 

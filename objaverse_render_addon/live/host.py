@@ -99,9 +99,14 @@ class Host(Protocol):
         """What is on its stage."""
 
     def render_scene(
-        self, scene: int, shots: Sequence[tuple[Camera, int | None]], options: RenderOptions
+        self, scene: int, shots: Sequence[tuple[Camera, int | None]] | None, options: RenderOptions
     ) -> Iterator[LiveFrame]:
-        """Complete frames, in the order of the shots; closing the iterator cancels the rest."""
+        """Complete frames, in the order of the shots; closing the iterator cancels the rest.
+
+        Args:
+            shots: Cameras and animation frames; ``None`` for all views of the scene's job, as a
+                data set has them.
+        """
 
     def close_scene(self, scene: int) -> None:
         """Forget it; no error where it is forgotten."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import queue
 import threading
 import time
 from collections import deque
@@ -327,7 +328,7 @@ class Pool(Maps):
     def render_scene(
         self,
         scene: int,
-        shots: Sequence[tuple[Camera, int | None]],
+        shots: Sequence[tuple[Camera, int | None]] | None,
         options: RenderOptions = RenderOptions(),  # noqa: B008  (it is frozen)
     ) -> Iterator[LiveFrame]:
         """See :class:`.host.Host`."""
@@ -335,6 +336,8 @@ class Pool(Maps):
         snapshot = found.snapshot()
         if options.at_least is not None and snapshot.state < options.at_least:
             snapshot = self._await_state(found, options)
+        if shots is None:
+            return _own_views(self, snapshot, options)
         numbered = [(index, *shot) for index, shot in enumerate(shots)]
         return _Run(self, snapshot, numbered, options).frames()
 
@@ -553,6 +556,45 @@ class _Run:
             for index in left:
                 self._done[index] = error
             self._changed.notify_all()
+
+
+def _own_views(pool: Pool, snapshot: Snapshot, options: RenderOptions) -> Iterator[LiveFrame]:
+    """All views of a scene's job, rendered by one worker, as into a data set."""
+    came: queue.SimpleQueue[LiveFrame | Exception | None] = queue.SimpleQueue()
+    until = None if options.deadline is None else time.monotonic() + options.deadline
+    stopped = threading.Event()
+    lanes: list[WorkerLane] = []
+
+    def work() -> None:
+        try:
+            with pool._lane(snapshot.scene, until, stopped.is_set) as lane:
+                lanes.append(lane)
+                if not lane.has(snapshot.scene):
+                    lane.bring(snapshot, OPENING)
+                timeout = options.timeout * max(1, snapshot.scene.views)
+                if snapshot.job.engine.engine == "eevee":
+                    timeout += _FIRST
+                if until is not None:
+                    timeout = min(timeout, until - time.monotonic())
+                lane.render(snapshot, None, options.lane, timeout, came.put)
+                lanes.clear()
+            came.put(None)
+        except Exception as error:
+            lanes.clear()
+            came.put(error)
+
+    thread = threading.Thread(target=work, name="live-views", daemon=True)
+    thread.start()
+    try:
+        while (found := came.get()) is not None:
+            if isinstance(found, Exception):
+                raise found
+            yield found
+    finally:
+        stopped.set()
+        for lane in list(lanes):
+            lane.cancel(_GRACE)
+        thread.join()
 
 
 class _Lent(Pool):

@@ -443,9 +443,12 @@ class Service:
 
     def _render(self, client: Client, message: Render, number: int, turn: _Turn) -> Message:
         scene = self._may_see(client, message.session)
+        job = self.pool.opened(scene).job
+        if message.shots is None and message.views is None:
+            self._check_pixels(*job.pixels.resolution, job)
+            return self._send_frames(client, message, None, number, turn)
         if not isinstance(message.shots, list) or not 0 < len(message.shots) <= self.limits.shots:
             raise InvalidEdit(f"A request has 1 to {self.limits.shots:,} shots.")
-        job = self.pool.opened(scene).job
         shots: list[tuple[Camera, int | None]] = []
         for data in message.shots:
             if not isinstance(data, dict):
@@ -453,6 +456,17 @@ class Service:
             shot = decode_shot(data)
             self._check_pixels(shot.view.camera.width, shot.view.camera.height, job)
             shots.append((shot.view.camera, shot.time))
+        return self._send_frames(client, message, shots, number, turn)
+
+    def _send_frames(
+        self,
+        client: Client,
+        message: Render,
+        shots: list[tuple[Camera, int | None]] | None,
+        number: int,
+        turn: _Turn,
+    ) -> Message:
+        scene, job = message.session, self.pool.opened(message.session).job
         options = self._options(message)
         until = time.monotonic() + self.limits.answer
         frames = self.pool.render_scene(scene, shots, options)

@@ -534,6 +534,14 @@ class Session:
 
         return given()
 
+    def render_views(self, *, timeout: float = 600.0) -> Iterator[LiveFrame]:
+        """All views of the scene's job, in a data set's order, with its pixels to the bit.
+
+        Args:
+            timeout: Seconds that one may take.
+        """
+        yield from self._host.render_scene(self._id, None, RenderOptions(timeout=timeout))
+
     def render_to(self, shots: Iterable[ShotLike], sink: FrameSink, **options: Any) -> int:
         """The same, into a sink; the number of frames. The sink is closed, or aborted."""
         count = 0

@@ -1,0 +1,169 @@
+"""Streams: samples that are rendered while they are asked for, by several Blenders."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamed
+
+from objaverse_render_addon import live
+from objaverse_render_addon.dataset.reader import AssetReader
+from objaverse_render_addon.errors import InvalidEdit, InvalidJob, WorkerTimeout
+from objaverse_render_addon.job import RenderJob
+
+from . import scenes
+
+CPU = {"device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def boxes() -> Iterator[live.Stream]:
+    with live.stream(streamed.Box(), 10, blenders=2, seed=3, start_options=CPU) as made:
+        yield made
+
+
+def test_samples_come_once_in_order_and_show_what_they_say(boxes: live.Stream) -> None:
+    boxes.epoch = 0
+    seen = list(boxes)
+    assert [sample.key for sample in seen] == [(0, index, 0) for index in range(10)]
+    for sample in seen:
+        x = streamed.middle(sample["depth"], sample["mask"], sample.camera)
+        assert x == pytest.approx(sample.values["x"], abs=0.08)
+        drawn = live.Item(sample.record["index"], seed=3).uniform("x", -1, 1)
+        assert sample.values["x"] == drawn
+    assert len({sample.values["x"] for sample in seen}) == 10
+
+
+def test_blenders_that_are_killed_cost_nothing(boxes: live.Stream) -> None:
+    boxes.epoch = 0
+    whole = [(sample.key, sample.copy()) for sample in boxes]
+    boxes.epoch = 0
+    before, seen = boxes.totals.restarts, []
+    for number, sample in enumerate(boxes):
+        seen.append(sample.copy())
+        if number in (1, 5):
+            os.kill(boxes.pids[number % 2], signal.SIGKILL)
+    assert [sample.key for sample in seen] == [key for key, _ in whole]
+    for (_, first), second in zip(whole, seen, strict=True):
+        assert all(np.array_equal(first[name], second[name]) for name in first.arrays)
+    assert boxes.totals.restarts >= before + 1
+
+
+def test_what_is_told_reaches_the_next_samples(boxes: live.Stream) -> None:
+    source = boxes.source
+    boxes.epoch, told = 0, 0
+    states: dict[int, set[float]] = {}
+    for number, sample in enumerate(boxes):
+        if number == 2:
+            told = source.update(x=0.25)
+        states.setdefault(sample.state, set()).add(sample.values["x"])
+    assert states[told] == {0.25}
+    assert len(states[told - 1]) >= 3
+    assert 0.25 not in states[told - 1]
+
+
+def test_who_does_not_take_loses_the_oldest_and_knows_how_many() -> None:
+    with live.stream(
+        streamed.Numbered(), 12, blenders=1, full="drop-oldest", start_options=CPU
+    ) as stream:
+        seen = []
+        for sample in stream:
+            seen.append(sample.key)
+            if len(seen) == 1:
+                time.sleep(1.5)
+        assert stream.totals.dropped > 0
+        assert stream.totals.dropped + stream.totals.given == 24
+        assert seen == sorted(set(seen))
+        assert seen[-1] == (0, 11, 1)
+
+
+def test_what_fails_says_where_and_is_skipped_where_that_is_wanted() -> None:
+    with live.stream(streamed.Broken(), 5, blenders=1, start_options=CPU) as stream:
+        seen = []
+        with pytest.raises(InvalidEdit, match="Unit 2, .*no-such-box"):
+            seen.extend(stream)
+        stream.on_error = "skip"
+        stream.epoch = 0
+        with pytest.warns(RuntimeWarning, match="Unit 2"):
+            assert [sample.key[1] for sample in stream] == [0, 1, 3, 4]
+        assert stream.totals.skipped == 2
+
+
+def test_what_hangs_is_named() -> None:
+    with (
+        live.stream(Stuck(), 1, blenders=1, stall=1.0, start_options=CPU) as stream,
+        pytest.raises(WorkerTimeout, match=r"Blender 0, unit 0: opening the scene, for \d s"),
+    ):
+        list(stream)
+
+
+class Stuck(streamed.Box):
+    def setup(self, session: live.Session) -> None:
+        time.sleep(3)
+
+
+def test_assets_have_the_pixels_of_a_data_set(tmp_path: Path) -> None:
+    values = {
+        "pixels.resolution": [48, 32], "engine.samples": 2, "engine.device": "cpu",
+        "pixels.passes": ["rgb", "depth", "normal", "mask", "object_index"],
+        "cameras.views": 3, "seed": 5,
+    }  # fmt: skip
+    paths = [scenes.write_glb(tmp_path / f"{name}.glb") for name in ("one", "two")]
+    job = scenes.make_job(values)
+    stored = {path.stem: scenes.write_asset(path, tmp_path / "out", values) for path in paths}
+    with live.stream(live.JobSource(paths, job), blenders=2, start_options=CPU) as stream:
+        assert len(stream) == 6
+        seen = list(stream)
+    assert [sample.key for sample in seen] == [(0, a, v) for a in range(2) for v in range(3)]
+    for sample in seen:
+        asset = sample.values["asset"]
+        with AssetReader(stored[asset]) as reader:
+            view = reader.place(sample.record["view"])
+            there = reader.read(view)
+            assert set(there) == set(sample.arrays)
+            for name, array in there.items():
+                assert np.array_equal(array, sample[name], equal_nan=array.dtype.kind == "f"), name
+            camera = reader.view(view).camera
+        assert np.array_equal(camera.camera_to_world, sample.camera.camera_to_world)
+
+
+def test_what_cannot_be_streamed_is_refused() -> None:
+    with pytest.raises(InvalidJob, match="no assets"):
+        live.JobSource([])
+    with pytest.raises(InvalidJob, match="same id"):
+        live.JobSource(["a/x.glb", "b/x.glb"])
+    with pytest.raises(InvalidJob, match="no part"):
+        live.stream(streamed.Box(), 3, part=(2, 2))
+    with pytest.raises(InvalidJob, match="numbers, words"):
+        streamed.Box().update(x=object())
+    with pytest.raises(InvalidJob, match="animation"):
+        live.JobSource(["x.glb"], RenderJob().with_values({"time.frames": "1:4"}))
+
+
+def test_parts_are_dealt_out_exactly() -> None:
+    for total in range(8):
+        for parts in range(1, 5):
+            for first in range(3):
+                made = [
+                    live.stream(streamed.Numbered(), total, part=(part, parts), first=first)
+                    for part in range(parts)
+                ]
+                assert sum(map(len, made)) == 2 * max(0, total - first)
+
+
+def test_a_source_that_is_pickled_takes_along_what_it_was_told() -> None:
+    source = streamed.Box()
+    source.update(x=1)
+    state = source.update(y=[1, 2])
+    copy = pickle.loads(pickle.dumps(source))
+    assert copy.steered() == source.steered() == (state, {"x": 1, "y": [1, 2]})
+    source.update(x=2)
+    assert copy.steered()[1]["x"] == 1

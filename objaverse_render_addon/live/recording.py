@@ -237,6 +237,7 @@ class Recording(Sequence[Sample]):
     Attributes:
         cut: Files whose last record was not whole, which is left out.
         epoch: Of the next time round.
+        most: Samples, counted in the drawn order, that iterating gives; ``None`` for all.
 
     Raises:
         SourceNotFound: There is none.
@@ -262,6 +263,7 @@ class Recording(Sequence[Sample]):
             raise InvalidJob(f"There is no part {part[0]} of {part[1]}.")
         self.files, self.seed, self.shuffle, self.part = files, seed, shuffle, part
         self.epoch = 0
+        self.most: int | None = None
         self.cut: list[Path] = []
         self._places: list[tuple[int, int]] = []
         self._maps: dict[int, mmap.mmap] = {}
@@ -302,7 +304,7 @@ class Recording(Sequence[Sample]):
         order = np.arange(len(self))
         if self.shuffle:
             order = np.argsort(draw(self.seed, f"epoch {self.epoch}", "replay", 0, len(self)))
-        return order[self.part[0] :: self.part[1]]
+        return order[: self.most][self.part[0] :: self.part[1]]
 
     def __iter__(self) -> Iterator[Sample]:
         order, self.epoch = self.order(), self.epoch + 1

@@ -11,8 +11,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,19 +24,21 @@ from ..dataset.torch import Uneven, _place, _share
 from ..errors import InvalidJob, MissingDependency
 from ..job import RenderJob
 from ..passspec import PASSES
+from .recording import Recording, record
 from .samples import Sample
 from .sources import Source
 from .streaming import Stream, Totals
 
 try:
     import torch
+    from torch.utils.data import Dataset as MapStyle
     from torch.utils.data import IterableDataset as Streamed
     from torch.utils.data import default_collate, get_worker_info
 except ImportError:
     if not TYPE_CHECKING:
-        torch, Streamed = None, object
+        torch, MapStyle, Streamed = None, object, object
 
-__all__ = ["StreamDataset", "collate", "tensors_of"]
+__all__ = ["RecordedDataset", "StreamDataset", "collate", "tensors_of"]
 
 
 class StreamDataset(Streamed):  # type: ignore[misc]
@@ -51,7 +54,8 @@ class StreamDataset(Streamed):  # type: ignore[misc]
 
     Args:
         source: Where samples come from; :meth:`.sources.Source.update` of it reaches the Blenders
-            of all workers that were started with it.
+            of all workers that were started with it. Or a :class:`.recording.Recording`, whose
+            samples are given again, without any Blender, shuffled where it says so.
         count: Units of an epoch, of all ranks together; by default what the source says.
         blenders: Of this rank, shared out over its workers, at least one each; ``auto`` goes by
             cores, memory and GPUs.
@@ -60,6 +64,8 @@ class StreamDataset(Streamed):  # type: ignore[misc]
         uneven: Where the units are not a multiple of the ranks: ``keep`` deals the remainder out,
             ``drop`` leaves it out, so that all ranks have as many.
         transform: Called with each sample's dictionary of tensors; what it returns is the sample.
+        record: Folder that all samples are recorded in on their way, each worker in files of its
+            own (:mod:`.recording`).
         options: Of :class:`.streaming.Stream`.
 
     Raises:
@@ -69,7 +75,7 @@ class StreamDataset(Streamed):  # type: ignore[misc]
 
     def __init__(
         self,
-        source: Source,
+        source: Source | Recording,
         count: int | None = None,
         *,
         seed: int = 0,
@@ -78,14 +84,16 @@ class StreamDataset(Streamed):  # type: ignore[misc]
         world_size: int | None = None,
         uneven: Uneven = "keep",
         transform: Callable[[dict[str, Any]], Any] | None = None,
+        record: str | os.PathLike[str] | None = None,
         **options: Any,
     ) -> None:
-        if torch is None:
-            raise MissingDependency(
-                "Samples as tensors need PyTorch.",
-                hint="python -m pip install 'objaverse-render-addon[torch]'",
-            )
+        _need_torch()
         super().__init__()
+        if isinstance(source, Recording) and (count is not None or options or record):
+            raise InvalidJob(
+                "A recording gives what it has: it takes no count and no options of a stream.",
+                hint="Slices of one are lists of samples.",
+            )
         count = count if count is not None else len(source) or None
         if count is None or uneven == "repeat":
             raise InvalidJob(
@@ -95,11 +103,11 @@ class StreamDataset(Streamed):  # type: ignore[misc]
         self.source, self.count, self.blenders = source, count, blenders
         self.rank, self.world_size = _place(rank, world_size)
         self.uneven: Uneven = uneven
-        self.transform, self.options = transform, options
+        self.transform, self.record, self.options = transform, record, options
         self.seed = seed
         # Shared, so that workers that live on between epochs hear of the next one.
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
-        self._stream: Stream | None = None
+        self._stream: Stream | Recording | None = None
         self._pid = 0
         self._plan(0, 1)  # What is wrong with the options is said here.
 
@@ -113,12 +121,12 @@ class StreamDataset(Streamed):  # type: ignore[misc]
     def __len__(self) -> int:
         """Samples of this rank in an epoch, of all its workers together."""
         units = _share(self._units(), self.rank, self.world_size, self.uneven)
-        return units * self.source.views
+        return units * (1 if isinstance(self.source, Recording) else self.source.views)
 
     @property
     def totals(self) -> Totals:
         """What became of samples in this process; of workers, theirs say it."""
-        return self._stream.totals if self._stream is not None else Totals()
+        return self._stream.totals if isinstance(self._stream, Stream) else Totals()
 
     def close(self) -> None:
         """End the Blenders of this process."""
@@ -131,12 +139,15 @@ class StreamDataset(Streamed):  # type: ignore[misc]
         left = self.count % self.world_size if self.uneven == "drop" else 0
         return self.count - left
 
-    def _plan(self, worker: int, workers: int) -> Stream:
-        parts = self.world_size * workers
+    def _plan(self, worker: int, workers: int) -> Stream | Recording:
+        part = self.rank + self.world_size * worker, self.world_size * workers
+        if isinstance(self.source, Recording):
+            made = copy.copy(self.source)
+            made.part, made.most = part, self._units()
+            return made
         return Stream(
             self.source, self._units(), seed=self.seed,
-            blenders=_dealt(self.blenders, worker, workers),
-            part=(self.rank + self.world_size * worker, parts), **self.options,
+            blenders=_dealt(self.blenders, worker, workers), part=part, **self.options,
         )  # fmt: skip
 
     def __iter__(self) -> Iterator[Any]:
@@ -144,14 +155,53 @@ class StreamDataset(Streamed):  # type: ignore[misc]
             info = get_worker_info()
             worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
             self._stream, self._pid = self._plan(worker, workers), os.getpid()
-        self._stream.epoch = int(self._epoch.item())
-        for sample in self._stream:
+        self._stream.epoch = epoch = int(self._epoch.item())
+        samples: Iterable[Sample] = self._stream
+        if self.record is not None:
+            worker = self._stream.part[0]
+            samples = record(samples, self.record, f"epoch{epoch:04d}-part{worker:03d}")
+        for sample in samples:
             made: Any = tensors_of(sample)
             del sample
             if self.transform is not None:
                 made = self.transform(made)
             yield made
             del made
+
+
+class RecordedDataset(MapStyle):  # type: ignore[misc]
+    """Recorded samples, to be looked up by number: a map-style dataset, for samplers.
+
+    Args:
+        where: A :class:`.recording.Recording`, or what one is made of.
+        transform: As for :class:`StreamDataset`.
+    """
+
+    def __init__(
+        self,
+        where: Recording | str | os.PathLike[str],
+        *,
+        transform: Callable[[dict[str, Any]], Any] | None = None,
+    ) -> None:
+        _need_torch()
+        self.recording = where if isinstance(where, Recording) else Recording(where)
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.recording)
+
+    def __getitem__(self, index: int) -> Any:
+        """See :meth:`.recording.Recording.__getitem__`."""
+        made = tensors_of(self.recording[index])
+        return made if self.transform is None else self.transform(made)
+
+
+def _need_torch() -> None:
+    if torch is None:
+        raise MissingDependency(
+            "Samples as tensors need PyTorch.",
+            hint="python -m pip install 'objaverse-render-addon[torch]'",
+        )
 
 
 def _dealt(blenders: int | Literal["auto"], worker: int, workers: int) -> int | Literal["auto"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,12 @@ torch = pytest.importorskip("torch", reason="PyTorch is not here; `make test-tor
 from torch.utils.data import DataLoader  # noqa: E402
 
 from objaverse_render_addon.errors import InvalidJob  # noqa: E402
-from objaverse_render_addon.live.torch import StreamDataset, collate  # noqa: E402
+from objaverse_render_addon.live.recording import Recording  # noqa: E402
+from objaverse_render_addon.live.torch import (  # noqa: E402
+    RecordedDataset,
+    StreamDataset,
+    collate,
+)
 
 CPU = {"device": "cpu"}
 
@@ -82,8 +88,9 @@ def test_ranks_and_workers_see_every_sample_once_and_the_same() -> None:
 
 def test_a_killed_blender_of_a_worker_costs_nothing() -> None:
     data = made(8, blenders=1, change=_suicide)
-    seen = [int(sample["index"]) for sample in DataLoader(data, batch_size=None, num_workers=1)]
-    assert seen == list(range(8))
+    seen = list(DataLoader(data, batch_size=None, num_workers=1))
+    assert [int(sample["index"]) for sample in seen] == list(range(8))
+    assert [int(s["values"]["killed"]) for s in seen if "killed" in s["values"]] == [1]
 
 
 def _suicide(sample: Any, _: Any) -> None:
@@ -91,9 +98,10 @@ def _suicide(sample: Any, _: Any) -> None:
     if sample.record["index"] == 3:
         from objaverse_render_addon.worker.memory import resident_bytes
 
-        for pid in _children(os.getpid()):
-            if resident_bytes(pid) > 50 << 20:
-                os.kill(pid, signal.SIGKILL)
+        blenders = [pid for pid in _children(os.getpid()) if resident_bytes(pid) > 100 << 20]
+        for pid in blenders:
+            os.kill(pid, signal.SIGKILL)
+        sample.record["values"]["killed"] = len(blenders)
 
 
 def _children(parent: int) -> list[int]:
@@ -118,6 +126,31 @@ def test_epochs_are_drawn_anew_and_again() -> None:
     data.close()
     assert drawn[0] == drawn[2]
     assert not np.allclose(drawn[0], drawn[1])
+
+
+def test_what_was_recorded_is_given_again_without_blender(tmp_path: Path) -> None:
+    data = made(5, blenders=2, record=tmp_path)
+    live = {int(s["index"]): s for s in DataLoader(data, batch_size=None, num_workers=2)}
+    recording = Recording(tmp_path, shuffle=True)
+    assert len(recording.files) == 2
+    again = StreamDataset(recording)
+    assert len(again) == 5
+    orders = []
+    for epoch in range(2):
+        again.set_epoch(epoch)
+        seen = list(DataLoader(again, batch_size=None, num_workers=2))
+        orders.append([int(sample["index"]) for sample in seen])
+        assert sorted(orders[-1]) == list(range(5))
+        for sample in seen:
+            first = live[int(sample["index"])]
+            assert set(sample) == set(first)
+            for name in ("rgb", "depth", "object_index", "camera_to_world", "state"):
+                assert torch.equal(sample[name], first[name])
+    assert orders[0] != orders[1]
+    looked_up = RecordedDataset(tmp_path)
+    assert len(list(DataLoader(looked_up, batch_size=2, shuffle=True, collate_fn=collate))) == 3
+    shares = [StreamDataset(recording, rank=r, world_size=2, uneven="drop") for r in range(2)]
+    assert [len(share) for share in shares] == [len(list(share)) for share in shares] == [2, 2]
 
 
 def test_a_dataset_without_end_is_refused() -> None:

@@ -62,3 +62,23 @@ def middle(depth: Any, mask: Any, camera: Any) -> float:
     """Where along x the middle of what is seen is."""
     points = camera.unproject(np.asarray(depth), np.nonzero(np.asarray(mask) > 0))
     return float((points[:, 0].min() + points[:, 0].max()) / 2)
+
+
+class Labelled(Box):
+    """Two boxes, one of which may hide the other, with all that is told of them."""
+
+    truths = live.Truths(classes={"box": 7, "wall*": 3}, keypoints=("box", "wall"))
+
+    def setup(self, session: Session) -> None:
+        session.add_mesh("box", CORNERS, FACES)
+        session.add_mesh("wall", CORNERS, FACES)
+
+    def shots(self, session: Session, item: live.Item) -> Any:
+        turn = item.uniform("turn", 0, 360)
+        matrix = placed(item.uniform("x", -1, 1))
+        c, s = np.cos(np.radians(turn)), np.sin(np.radians(turn))
+        matrix[:2, :2] = 0.8 * np.array([[c, -s], [s, c]])
+        session.place("box", matrix)
+        session.place("wall", placed(0, -2 if item.index == 1 else 2, 1.5 if item.index == 0 else 0))
+        item.note(matrix=matrix.tolist())
+        yield live.look_at((0, -6, 0), size=SIZE)

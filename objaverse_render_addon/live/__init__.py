@@ -20,17 +20,18 @@ if TYPE_CHECKING:
     from .shots import look_at, orbit, perspective
     from .sources import Item, JobSource, Source
     from .streaming import Stream, stream
+    from .truths import Truths
 
 __all__ = [
     "Connection", "Item", "JobSource", "LiveFrame", "Pool", "RenderQueue", "Sample", "Session",
-    "Source", "Stream", "connect", "look_at", "orbit", "perspective", "start", "stream",
+    "Source", "Stream", "Truths", "connect", "look_at", "orbit", "perspective", "start", "stream",
 ]  # fmt: skip
 
 _HOME = {
     "Connection": "remote", "Item": "sources", "JobSource": "sources", "LiveFrame": "frames", "Pool": "pool", "RenderQueue": "queue",
     "Sample": "samples", "Session": "session", "Source": "sources", "Stream": "streaming",
     "connect": "remote", "look_at": "shots", "orbit": "shots", "perspective": "shots",
-    "start": "pool", "stream": "streaming",
+    "Truths": "truths", "start": "pool", "stream": "streaming",
 }  # fmt: skip
 
 

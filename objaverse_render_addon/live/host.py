@@ -95,8 +95,10 @@ class Host(Protocol):
     ) -> Any:
         """Call a function of an allowed module beside it."""
 
-    def inspect_scene(self, scene: int, timeout: float) -> dict[str, Any]:
-        """What is on its stage."""
+    def inspect_scene(
+        self, scene: int, timeout: float, points: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """What is on its stage; with names of points, or none, where all that is as it renders."""
 
     def render_scene(
         self, scene: int, shots: Sequence[tuple[Camera, int | None]] | None, options: RenderOptions

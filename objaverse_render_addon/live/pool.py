@@ -304,11 +304,13 @@ class Pool(Maps):
             found.changed(found.state + 1, [], {})
             return result
 
-    def inspect_scene(self, scene: int, timeout: float = _CHANGE) -> dict[str, Any]:
+    def inspect_scene(
+        self, scene: int, timeout: float = _CHANGE, points: Sequence[str] | None = None
+    ) -> dict[str, Any]:
         """See :class:`.host.Host`."""
         found = self._scene(scene)
         with self._lane(found, time.monotonic() + timeout) as lane:
-            return self._again(lambda: lane.inspect(found.snapshot(), timeout))
+            return self._again(lambda: lane.inspect(found.snapshot(), timeout, points))
 
     def close_scene(self, scene: int) -> None:
         """See :class:`.host.Host`."""

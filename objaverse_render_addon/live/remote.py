@@ -326,9 +326,12 @@ class Connection(Maps):
         assert isinstance(message, Described)
         return message.facts["result"]
 
-    def inspect_scene(self, scene: int, timeout: float) -> dict[str, Any]:
+    def inspect_scene(
+        self, scene: int, timeout: float, points: Sequence[str] | None = None
+    ) -> dict[str, Any]:
         """See :class:`.host.Host`."""
-        message = self._ask(Inspect(scene), timeout + _SLACK).message
+        request = Inspect(scene, None if points is None else list(points))
+        message = self._ask(request, timeout + _SLACK).message
         assert isinstance(message, Described)
         return message.facts
 

@@ -73,6 +73,8 @@ __all__ = ["Client", "Limits", "Misbehaved", "Service"]
 
 Send: TypeAlias = Callable[[Message, int, Sequence[memoryview]], None]
 
+_MOST_POINTS: Final = 1000
+_LONGEST_NAME: Final = 1000
 _KINDS: Final = sorted(
     one.kind for one in (
         Attach, Call, Cancel, Change, Close, Describe, Inspect, More, Open, Quit, Render, Set
@@ -283,7 +285,8 @@ class Service:
         if isinstance(message, Render):
             return self._render(client, message, number, turn)
         if isinstance(message, Inspect):
-            return Described(self.pool.inspect_scene(self._may_see(client, message.session)))
+            scene = self._may_see(client, message.session)
+            return Described(self.pool.inspect_scene(scene, points=self._points(message)))
         if isinstance(message, Call):
             scene = self._may_change(client, message.session)
             if not isinstance(message.function, str) or not isinstance(message.arguments, dict):
@@ -440,6 +443,17 @@ class Service:
                 values |= {path: value} if path in values else {}
         made = self.pool.change_scene(scene, edits, values)
         return Changed(scene, made.state, made.found, made.warnings, made.facts)
+
+    def _points(self, message: Inspect) -> list[str] | None:
+        points = message.points
+        if points is None:
+            return None
+        if (
+            not isinstance(points, list) or len(points) > _MOST_POINTS
+            or not all(isinstance(name, str) and len(name) < _LONGEST_NAME for name in points)
+        ):  # fmt: skip
+            raise InvalidEdit(f"Points are a list of up to {_MOST_POINTS} names.")
+        return points
 
     def _render(self, client: Client, message: Render, number: int, turn: _Turn) -> Message:
         scene = self._may_see(client, message.session)

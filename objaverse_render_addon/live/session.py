@@ -195,6 +195,23 @@ class Session:
         """Assets, objects with their matrices, materials, lights and cameras on the stage."""
         return self._host.inspect_scene(self._id, timeout)
 
+    def placed(self, points: Sequence[str] = (), timeout: float = _CHANGE) -> dict[str, Any]:
+        """Where objects and points are, as they render at the stage's time: world, scene units.
+
+        Args:
+            points: Names of objects (an empty's origin), or ``object:group``: the middle of a
+                vertex group's vertices, weighted.
+
+        Returns:
+            ``objects``: ``name``, ``index`` in the pass ``object_index`` (0 where nothing asked
+            for that), ``matrix`` (4, 4) from the object's axes to the world's, ``low`` and
+            ``high``, (3,) corners of its box in its own axes. ``points``: name to (3,).
+
+        Raises:
+            InvalidEdit: There is no such point.
+        """
+        return self._host.inspect_scene(self._id, timeout, list(points))
+
     def close(self) -> None:
         """Forget the scene."""
         self._host.close_scene(self._id)

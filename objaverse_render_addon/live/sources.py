@@ -23,6 +23,7 @@ from .host import Lane
 from .session import Opens, Session
 from .shots import ShotLike
 from .steering import Steering
+from .truths import Truths
 
 __all__ = ["Item", "JobSource", "Source"]
 
@@ -99,6 +100,7 @@ class Source:
             …
         lane: ``exact`` or ``raster``, see docs/live.md.
         views: Shots of each unit: as many samples.
+        truths: Boxes and keypoints that are told of each picture; ``None`` for none.
         modules: Names of modules whose functions the source calls beside the scene.
         folders: Where files lie that it adds.
     """
@@ -107,6 +109,7 @@ class Source:
     settings: ClassVar[Mapping[str, Any]] = {}
     lane: Lane = "exact"
     views: int = 1
+    truths: Truths | None = None
     modules: Sequence[str] = ()
     folders: Sequence[str | Path] = ()
 

@@ -24,6 +24,7 @@ from ..errors import (
     InvalidJob,
     RenderError,
     SceneLost,
+    StaleFrame,
     WorkerCrashed,
     WorkerTimeout,
 )
@@ -481,6 +482,8 @@ class _Round:
         state, values = seat.source.steered()
         item = Item(unit, seed=owner.seed, epoch=self._epoch, values=values, state=state)
         view = -1
+        places: dict[str, Any] | None = None
+        placed_in = -1
         frames = seat.source.frames(seat.client(), seat.session, item, owner.timeout)
         for view, (session, frame) in enumerate(frames):
             seat.session = session
@@ -489,6 +492,21 @@ class _Round:
                 break
             if view >= done:
                 sample = sample_of(frame, self._known(item, view, frame))
+                truths = seat.source.truths
+                if truths is not None:
+                    if places is None or frame.state != placed_in:
+                        seat.at("looking where things are")
+                        places, placed_in = session.placed(truths.keypoints), frame.state
+                    if session.state != placed_in:
+                        raise StaleFrame(
+                            f"A frame of state {frame.state} came; the scene is in state "
+                            f"{session.state}, and where things were before is not known.",
+                            hint="Yield from a generator, and change the scene between yields.",
+                        )
+                    told = truths.of(frame, places)
+                    sample.arrays.update(told)
+                    names = frame.object_names
+                    sample.record["objects"] = [names[int(one)] for one in told["object_ids"]]
                 if owner.change is not None:
                     sample = owner.change(sample, frame) or sample
                 del frame

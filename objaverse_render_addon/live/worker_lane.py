@@ -205,10 +205,13 @@ class WorkerLane:
         assert isinstance(answer.message, Described)
         return answer.message.facts["result"]
 
-    def inspect(self, snapshot: Snapshot, timeout: float) -> dict[str, Any]:
-        """What is on the scene's stage."""
+    def inspect(
+        self, snapshot: Snapshot, timeout: float, points: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """What is on the scene's stage, or where that and some points are."""
         self.bring(snapshot, timeout)
-        answer = self.ask(Inspect(self._session), timeout)
+        wanted = None if points is None else list(points)
+        answer = self.ask(Inspect(self._session, wanted), timeout)
         assert isinstance(answer.message, Described)
         return answer.message.facts
 

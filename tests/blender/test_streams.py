@@ -167,3 +167,32 @@ def test_a_source_that_is_pickled_takes_along_what_it_was_told() -> None:
     assert copy.steered() == source.steered() == (state, {"x": 1, "y": [1, 2]})
     source.update(x=2)
     assert copy.steered()[1]["x"] == 1
+
+
+def test_boxes_and_keypoints_are_where_things_are() -> None:
+    with live.stream(streamed.Labelled(), 3, blenders=1, start_options=CPU) as stream:
+        seen = list(stream)
+    for sample in seen:
+        names = sample.record["objects"]
+        at = names.index("box") if "box" in names else None
+        if at is None:
+            continue
+        ids, box = sample["object_index"], sample["boxes"][at]
+        rows, columns = np.nonzero(ids == sample["object_ids"][at])
+        assert box.tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        assert sample["pixels"][at] == len(rows)
+        assert sample["classes"].tolist() == [{"box": 7, "wall": 3}[name] for name in names]
+        matrix = np.array(sample.values["matrix"])
+        corners = np.array(streamed.CORNERS) @ matrix[:3, :3].T + matrix[:3, 3]
+        assert np.abs(sample["boxes_3d"][at] - corners).max() < 1e-5
+        assert np.abs(sample["keypoints_3d"][0] - matrix[:3, 3]).max() < 1e-5
+        uv, _ = sample.camera.project(matrix[None, :3, 3])
+        assert np.abs(sample["keypoints"][0, :2] - uv[0]).max() < 1e-3
+        # A box's middle is within it: hidden.
+        assert sample["keypoints"][0, 2] == 1
+        if sample.record["index"] == 0:
+            # Seen whole: its corners span what is seen, to a pixel.
+            uv, _ = sample.camera.project(corners)
+            whole = [*uv.min(axis=0), *uv.max(axis=0)]
+            assert np.abs(box - whole).max() <= 1
+    assert sorted(seen[0].record["objects"]) == ["box", "wall"]

@@ -18,6 +18,17 @@ from objaverse_render_addon import live
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.errors import InvalidEdit, InvalidJob, WorkerTimeout
 from objaverse_render_addon.job import RenderJob
+from objaverse_render_addon.live.randomize import (
+    Background,
+    CameraShell,
+    Lamp,
+    Look,
+    Pose,
+    RandomScene,
+    random_direction,
+    random_rotation,
+)
+from objaverse_render_addon.live.truths import corners_of
 
 from . import scenes
 
@@ -196,3 +207,88 @@ def test_boxes_and_keypoints_are_where_things_are() -> None:
             whole = [*uv.min(axis=0), *uv.max(axis=0)]
             assert np.abs(box - whole).max() <= 1
     assert sorted(seen[0].record["objects"]) == ["box", "wall"]
+
+
+def test_points_of_a_file_are_found_where_they_render(tmp_path: Path) -> None:
+    with scenes.new_blend(tmp_path / "points.blend") as scene:
+        import bpy
+
+        cube = scenes.add_cube(2.0, name="cube", matrix=scenes.moved(1, 0, 0))
+        group = cube.vertex_groups.new(name="top")
+        tops = [vertex.index for vertex in cube.data.vertices if vertex.co.z > 0]
+        group.add(tops, 0.5, "REPLACE")
+        cube.modifiers.new("more", "ARRAY").count = 2
+        empty = bpy.data.objects.new("handle", None)
+        empty.location = 0, 0, 3
+        empty.parent = cube
+        scene.collection.objects.link(empty)
+    points = ("handle", "cube", "cube:top")
+    with live.start(1, device="cpu") as pool:
+        there = pool.open(tmp_path / "points.blend", whole=True, passes=("mask", "object_index"))
+        found = there.placed(points)
+        assert found["points"]["handle"] == pytest.approx((1, 0, 3))
+        assert found["points"]["cube"] == pytest.approx((1, 0, 0))
+        # As it renders: with the copy that its modifier makes.
+        assert found["points"]["cube:top"] == pytest.approx((2, 0, 1))
+        (cube,) = found["objects"]
+        assert (cube["low"], cube["high"]) == ([-1, -1, -1], [3, 1, 1])
+        assert there.object_names[cube["index"]] == "cube"
+        there.place("points", scenes.moved(0, 5, 0))
+        assert there.placed(points)["points"]["handle"] == pytest.approx((1, 5, 3))
+        with pytest.raises(InvalidEdit, match=r"no point 'cube:none'.*scene"):
+            there.placed(["cube:none"])
+        normal = pool.open(tmp_path / "points.blend", passes=("mask", "object_index"))
+        (cube,) = normal.placed()["objects"]
+        corners = corners_of(cube["low"], cube["high"])
+        matrix = np.array(cube["matrix"])
+        world = corners @ matrix[:3, :3].T + matrix[:3, 3]
+        assert world.min(axis=0) == pytest.approx(normal.facts["bounds"]["box_min"], abs=1e-5)
+        assert world.max(axis=0) == pytest.approx(normal.facts["bounds"]["box_max"], abs=1e-5)
+
+
+def test_a_random_scene_shows_what_was_drawn_and_the_same_again() -> None:
+    source = RandomBox(
+        randomizers=[
+            Pose("box", (-1, -1, 0), (1, 1, 0), turn="upright", scale=(0.5, 1)),
+            Look("box", (0.9, 0, 0), (1, 0, 0)), Lamp(), Background(strength=(0, 0)),
+        ],
+        cameras=CameraShell(distance=(6, 6), elevation=(20, 60), roll=10), views=2,
+        **{**streamed.Box.settings, "passes": ("rgb", "depth", "mask")},
+    )  # fmt: skip
+    rounds = []
+    for blenders in (1, 2):
+        with live.stream(source, 3, blenders=blenders, start_options=CPU) as stream:
+            rounds.append([sample.copy() for sample in stream])
+    for first, second in zip(*rounds, strict=True):
+        assert all(np.array_equal(first[name], second[name]) for name in first.arrays)
+    poses = {str(sample.values["pose box"]) for sample in rounds[0]}
+    assert len(poses) == 3
+    for sample in rounds[0]:
+        matrix = np.array(sample.values["pose box"])
+        uv, _ = sample.camera.project(matrix[None, :3, 3])
+        column, row = uv[0].astype(int)
+        assert sample["mask"][row, column] > 0
+        red, green, blue = sample["rgb"][sample["mask"] > 0][:, :3].astype(int).sum(axis=0)
+        assert red > 0
+        assert max(green, blue) < 0.3 * red
+
+
+class RandomBox(RandomScene):
+    def setup(self, session: live.Session) -> None:
+        session.add_mesh("box", streamed.CORNERS, streamed.FACES)
+
+
+def test_what_is_drawn_is_spread_as_it_says() -> None:
+    items = [live.Item(index) for index in range(2000)]
+    away = np.array([random_direction(item, "a", (30, 90)) for item in items])
+    assert np.abs(np.linalg.norm(away, axis=1) - 1).max() < 1e-9
+    # Uniform on the sphere: the height is uniform.
+    heights = np.sort(away[:, 2])
+    assert np.abs(heights - np.linspace(0.5, 1, 2000)).max() < 0.03
+    turns = np.array([random_rotation(item, "b") for item in items])
+    assert np.abs(turns @ turns.transpose(0, 2, 1) - np.eye(3)).max() < 1e-9
+    assert np.linalg.det(turns).min() > 0.999
+    assert np.abs(turns.mean(axis=0)).max() < 0.06
+    numbers = np.concatenate([item.normal("c", 2) for item in items])
+    assert abs(numbers.mean()) < 0.06
+    assert abs(numbers.std() - 1) < 0.05

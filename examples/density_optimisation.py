@@ -20,7 +20,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ def superellipsoid(first: float, second: float, rows: int = 14) -> tuple[Any, li
 class Shapes(live.Source):
     """Superellipsoids whose exponents are drawn as it was told last."""
 
-    settings = {
+    settings: ClassVar[dict[str, Any]] = {
         "resolution": SIZE, "samples": 1, "denoise": False, "device": "cpu",
         "passes": ("normal", "mask"),
     }  # fmt: skip
@@ -76,16 +76,17 @@ class Shapes(live.Source):
         self.update(mean=mean, spread=[spread, spread])
 
     def setup(self, session: live.Session) -> None:
+        """Something that the first unit may take away."""
         session.add_mesh("shape", *superellipsoid(1, 1))
 
     def shots(self, session: live.Session, item: live.Item) -> Iterator[Any]:
+        """One shape in place of the last, seen a little from the side."""
         mean, spread = (np.array(item.values[name]) for name in ("mean", "spread"))
         exponents = mean + spread * item.normal("exponents", 2)
         vertices, faces = superellipsoid(*np.clip(exponents, 0.1, 3.0))
         mesh = AddMesh(name="shape", vertices=vertices.tolist(), faces=faces)
         session.change(Remove(name="shape"), mesh)
         item.note(exponents=exponents.tolist(), mean=mean.tolist(), spread=spread.tolist())
-        # It is looked at from two drawn angles about its middle: pose is nothing to learn.
         turn = item.uniform("turn", -0.3, 0.3)
         yield live.look_at((4 * math.sin(turn), -4 * math.cos(turn), 2.5), fov=35, size=SIZE)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def placed(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Any:
 class Box(live.Source):
     """A box that stands elsewhere in each unit, seen from where its edges are upright."""
 
-    settings = {
+    settings: ClassVar[dict[str, Any]] = {
         "resolution": SIZE, "samples": 1, "denoise": False, "device": "cpu",
         "passes": ("rgb", "depth", "mask", "object_index"),
     }  # fmt: skip
@@ -79,6 +79,7 @@ class Labelled(Box):
         c, s = np.cos(np.radians(turn)), np.sin(np.radians(turn))
         matrix[:2, :2] = 0.8 * np.array([[c, -s], [s, c]])
         session.place("box", matrix)
-        session.place("wall", placed(0, -2 if item.index == 1 else 2, 1.5 if item.index == 0 else 0))
+        wall = {0: (2, 1.5), 1: (-2, 0)}.get(item.index, (2, 0))
+        session.place("wall", placed(0, *wall))
         item.note(matrix=matrix.tolist())
         yield live.look_at((0, -6, 0), size=SIZE)

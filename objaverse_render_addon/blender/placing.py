@@ -1,4 +1,4 @@
-"""Where objects and points of a scene are as it renders: for boxes and keypoints beside pictures."""
+"""Where objects and points of a scene are as it renders: for boxes and keypoints."""
 
 from __future__ import annotations
 
@@ -88,4 +88,4 @@ def _middle(one: Any, group: str) -> list[float] | None:
     if total <= 0:
         return None
     matrix = np.array(one.matrix_world, dtype=np.float64)
-    return (matrix[:3, :3] @ (middle / total) + matrix[:3, 3]).tolist()
+    return [float(one) for one in matrix[:3, :3] @ (middle / total) + matrix[:3, 3]]

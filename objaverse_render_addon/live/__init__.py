@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .frames import LiveFrame
     from .pool import Pool, start
     from .queue import RenderQueue
+    from .recording import Recording, record
     from .remote import Connection, connect
     from .samples import Sample
     from .session import Session
@@ -23,15 +24,17 @@ if TYPE_CHECKING:
     from .truths import Truths
 
 __all__ = [
-    "Connection", "Item", "JobSource", "LiveFrame", "Pool", "RenderQueue", "Sample", "Session",
-    "Source", "Stream", "Truths", "connect", "look_at", "orbit", "perspective", "start", "stream",
+    "Connection", "Item", "JobSource", "LiveFrame", "Pool", "Recording", "RenderQueue",
+    "Sample", "Session", "Source", "Stream", "Truths", "connect", "look_at", "orbit",
+    "perspective", "record", "start", "stream",
 ]  # fmt: skip
 
 _HOME = {
-    "Connection": "remote", "Item": "sources", "JobSource": "sources", "LiveFrame": "frames", "Pool": "pool", "RenderQueue": "queue",
-    "Sample": "samples", "Session": "session", "Source": "sources", "Stream": "streaming",
+    "Connection": "remote", "Item": "sources", "JobSource": "sources", "LiveFrame": "frames",
+    "Pool": "pool", "Recording": "recording", "RenderQueue": "queue", "Sample": "samples",
+    "Session": "session", "Source": "sources", "Stream": "streaming", "Truths": "truths",
     "connect": "remote", "look_at": "shots", "orbit": "shots", "perspective": "shots",
-    "Truths": "truths", "start": "pool", "stream": "streaming",
+    "record": "recording", "start": "pool", "stream": "streaming",
 }  # fmt: skip
 
 

@@ -49,8 +49,8 @@ def random_direction(
 def random_rotation(item: Item, stream: str) -> npt.NDArray[np.float64]:
     """(3, 3), uniform among all rotations (Shoemake, "Uniform random rotations", 1992)."""
     a, b, c = item.random(stream, 3)
-    x, y = math.sqrt(1 - a) * math.sin(2 * math.pi * b), math.sqrt(1 - a) * math.cos(2 * math.pi * b)
-    z, w = math.sqrt(a) * math.sin(2 * math.pi * c), math.sqrt(a) * math.cos(2 * math.pi * c)
+    b, c, far, near = 2 * math.pi * b, 2 * math.pi * c, math.sqrt(1 - a), math.sqrt(a)
+    x, y, z, w = far * math.sin(b), far * math.cos(b), near * math.sin(c), near * math.cos(c)
     return np.array([
         [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
         [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
@@ -103,7 +103,7 @@ def _logarithmic(item: Item, stream: str, between: Range) -> float:
     low, high = between
     if not 0 < low <= high:
         raise InvalidJob(f"{stream}: {low} to {high} is no range of factors.")
-    return low * (high / low) ** float(item.random(stream, 1)[0])
+    return float(low * (high / low) ** float(item.random(stream, 1)[0]))
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ class RandomScene(Source):
         path: str | Path | None = None,
         *,
         randomizers: Sequence[Randomizer] = (),
-        cameras: CameraShell = CameraShell(),  # noqa: B008  (it is frozen)
+        cameras: CameraShell = CameraShell(),
         views: int = 1,
         add: Mapping[str, str | Path] | None = None,
         lane: Literal["exact", "raster"] = "exact",

@@ -1,4 +1,4 @@
-"""Samples kept in a file as they come, and given again: exactly, in any order, without Blender.
+r"""Samples kept in a file as they come, and given again: exactly, in any order, without Blender.
 
 A file is a head and records behind each other; nothing that was written is ever changed. Each
 record says how long it is, with a checksum of its own head and one of its contents: whatever kills
@@ -6,7 +6,7 @@ the writer, all that came before the last, unfinished record is there. A list of
 are stands at the end of files that were closed; it is made again from the records where it is not.
 Numbers are little-endian::
 
-    head     16 bytes  "objaverse-rec 1\\n"
+    head     16 bytes  "objaverse-rec 1\n"
     record   64-byte aligned: "RECD" or "INDX", u32 bytes of JSON, u64 bytes of all that follows,
              u32 CRC-32 of that, u32 CRC-32 of the 20 bytes before; JSON; arrays, 64-byte aligned
 """
@@ -50,7 +50,10 @@ _START: Final = _HEAD.size + _CRC.size
 _ALIGNMENT: Final = 64
 _LARGEST: Final = 1 << 32
 _LARGEST_JSON: Final = 16 << 20
-_DTYPES: Final = frozenset("|b1 |u1 |i1 <u2 <i2 <u4 <i4 <u8 <i8 <f2 <f4 <f8".split())
+_DTYPES: Final = frozenset(
+    f"{order}{kind}" for order, kinds in (("|", "b1 u1 i1"), ("<", "u2 i2 u4 i4 u8 i8 f2 f4 f8"))
+    for kind in kinds.split()
+)  # fmt: skip
 
 
 class Recorder:
@@ -152,10 +155,7 @@ class Recorder:
         assert self._file is not None
         views = [memoryview(part) for part in parts if len(part)]
         try:
-            if hasattr(os, "writev"):
-                done = os.writev(self._file, views[:1000])
-            else:
-                done = 0
+            done = os.writev(self._file, views[:1000]) if hasattr(os, "writev") else 0
             wanted = sum(len(view) for view in views)
             if done < wanted:
                 rest = memoryview(b"".join(views))[done:]
@@ -351,12 +351,14 @@ def _index(path: Path) -> tuple[list[int], bool]:
                     start = at + _START
                     whole = start + length == size and zlib.crc32(memory[start:]) == crc
                     if kind == b"INDX" and whole:
-                        return [int(place) for place in json.loads(memory[start : start + text])], True
+                        places = json.loads(memory[start : start + text])
+                        return [int(place) for place in places], True
             return _scanned(path, memory, size)
 
 
 def _scanned(path: Path, memory: mmap.mmap, size: int) -> tuple[list[int], bool]:
-    places, at = [], _ALIGNMENT
+    places: list[int] = []
+    at = _ALIGNMENT
     while at < size:
         try:
             kind, _, length, _ = _head(path, memory, at)

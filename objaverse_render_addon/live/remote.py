@@ -346,7 +346,7 @@ class Connection(Maps):
         self, scene: int, shots: Sequence[tuple[Camera, int | None]] | None, options: RenderOptions
     ) -> Iterator[LiveFrame]:
         """See :class:`.host.Host`."""
-        encoded, times, count = None, [], self._jobs[scene].cameras.views
+        encoded, times, count = None, list[int | None](), self._jobs[scene].cameras.views or 1
         if shots is not None:
             if not shots:
                 return
@@ -371,9 +371,10 @@ class Connection(Maps):
                 if not isinstance(message, FrameReady):
                     continue
                 self._send(More(received.request, 1), 0)
+                time = times[message.index] if shots is not None else message.view.get("time")
                 yield frame_of(
                     message.view, arrays_of(received), job, state=message.state,
-                    lane=message.lane, object_names=names, time=times[message.index] if times else None,
+                    lane=message.lane, object_names=names, time=time,
                 )  # fmt: skip
         finally:
             answers.close()  # type: ignore[attr-defined]

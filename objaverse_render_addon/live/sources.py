@@ -114,6 +114,7 @@ class Source:
     folders: Sequence[str | Path] = ()
 
     def __new__(cls, *_: Any, **__: Any) -> Source:
+        """Whoever inherits need not call an ``__init__``."""
         made = super().__new__(cls)
         made._steering = Steering()
         return made
@@ -237,7 +238,8 @@ class JobSource(Source):
                 hint="Say it: views=….",
             )
         cameras = self.job.cameras
-        self.views = (self.job.cameras.views + cameras.test_views) * (1 + (cameras.stereo is not None))
+        eyes = 1 if cameras.stereo is None else 2
+        self.views = eyes * (self.job.cameras.views + cameras.test_views)
 
     def __len__(self) -> int:
         return len(self.assets)

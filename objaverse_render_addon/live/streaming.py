@@ -129,13 +129,13 @@ class Stream:
     ) -> None:
         if count is None:
             count = len(source) or None
-        if count is not None and count < 0 or ahead < 1 or tries < 1 or first < 0:
+        if (count is not None and count < 0) or ahead < 1 or tries < 1 or first < 0:
             raise InvalidJob("A stream has a count of 0 or more, and ahead and tries of 1 or more.")
         if not 0 <= part[0] < part[1]:
             raise InvalidJob(f"There is no part {part[0]} of {part[1]}.")
         if full not in ("wait", "drop-oldest") or on_error not in ("raise", "skip"):
             raise InvalidJob(
-                f"full={full!r}, on_error={on_error!r}: they are wait or drop-oldest, raise or skip."
+                f"full={full!r}, on_error={on_error!r}: wait or drop-oldest, raise or skip."
             )
         self.source, self.count, self.seed, self.part = source, count, seed, part
         self.blenders, self.address, self.key = blenders, address, key

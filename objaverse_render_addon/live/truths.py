@@ -64,7 +64,7 @@ class Truths:
             raise InvalidJob("Boxes are made of the pass object_index, which is not among passes.")
         numbers, boxes, counts = boxes_of(ids)
         names = [frame.object_names.get(int(number), "") for number in numbers]
-        found = {
+        found: dict[str, npt.NDArray[Any]] = {
             "object_ids": numbers,
             "classes": np.array([self._class_of(name) for name in names], dtype=np.int64),
             "boxes": boxes,
@@ -146,5 +146,5 @@ def visibility(
             continue
         row, column = int(v), int(u)
         around = surface[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
-        found[place] = 2 if distance <= float(around.max()) * (1 + _NEAR) else 1
+        found[place] = 2 if distance <= float(np.max(around)) * (1 + _NEAR) else 1
     return found

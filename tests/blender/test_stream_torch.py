@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections import Counter
@@ -33,7 +34,7 @@ def made(count: int, **options: Any) -> Any:
 def test_tensors_lie_where_blender_wrote_them() -> None:
     seen: list[int] = []
 
-    def look(sample: Any, frame: Any) -> None:
+    def look(_: Any, frame: Any) -> None:
         assert not frame.passes["rgb"].flags.owndata
         seen.append(frame.passes["rgb"].__array_interface__["data"][0])
 
@@ -106,14 +107,10 @@ def _suicide(sample: Any, _: Any) -> None:
 
 def _children(parent: int) -> list[int]:
     found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat") as file:
-                    if int(file.read().rsplit(")", 1)[1].split()[1]) == parent:
-                        found.append(int(name))
-            except OSError:
-                pass
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(path.read_text().rsplit(")", 1)[1].split()[1]) == parent:
+                found.append(int(path.parent.name))
     return found
 
 

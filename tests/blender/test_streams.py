@@ -6,7 +6,6 @@ import os
 import pickle
 import signal
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,7 +98,7 @@ def test_who_does_not_take_loses_the_oldest_and_knows_how_many() -> None:
 def test_what_fails_says_where_and_is_skipped_where_that_is_wanted() -> None:
     with live.stream(streamed.Broken(), 5, blenders=1, start_options=CPU) as stream:
         seen = []
-        with pytest.raises(InvalidEdit, match="Unit 2, .*no-such-box"):
+        with pytest.raises(InvalidEdit, match=r"Unit 2, .*no-such-box"):
             seen.extend(stream)
         stream.on_error = "skip"
         stream.epoch = 0
@@ -117,7 +116,7 @@ def test_what_hangs_is_named() -> None:
 
 
 class Stuck(streamed.Box):
-    def setup(self, session: live.Session) -> None:
+    def setup(self, _: live.Session) -> None:
         time.sleep(3)
 
 

@@ -9,21 +9,30 @@ import random
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from analytic import write_asset
 
+from objaverse_render_addon.dataset.reader import Dataset
 from objaverse_render_addon.errors import (
     InvalidJob,
     SourceNotFound,
     TruncatedFile,
     UnsupportedFormat,
 )
+from objaverse_render_addon.job import RenderJob
+from objaverse_render_addon.live.convert import from_dataset, from_webdataset, to_webdataset
 from objaverse_render_addon.live.recording import Recorder, Recording, record
 from objaverse_render_addon.live.samples import Sample
+
+JOB = RenderJob().with_values(
+    {"pixels.resolution": [24, 16], "pixels.passes": ["rgb", "depth", "mask"], "cameras.views": 3}
+)
 
 
 def sample(index: int, size: int = 8) -> Sample:
@@ -146,6 +155,45 @@ def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
             recorder.write(Sample({"rgb": np.array(["a"])}))
         with pytest.raises(InvalidJob, match="JSON"):
             recorder.write(Sample({}, {"values": float("nan")}))
+
+
+def test_webdataset_and_back_is_the_same(tmp_path: Path) -> None:
+    data = Recording(kept(tmp_path / "kept", 7))
+    shards = to_webdataset(data, tmp_path / "shards", shard_bytes=10_000)
+    assert len(shards) > 1
+    assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == [
+        path.name for path in shards
+    ]
+    again = list(from_webdataset(tmp_path / "shards"))
+    assert len(again) == 7
+    assert all(same(first, second) for first, second in zip(data, again, strict=True))
+    with tarfile.open(shards[0]) as archive:
+        names = archive.getnames()
+    assert names[0] == "0000-00000000-000.json"
+    assert "0000-00000000-000.rgb.npy" in names
+    cut = shards[0].read_bytes()[:3000]
+    shards[0].write_bytes(cut)
+    with pytest.raises(TruncatedFile, match=r"000000\.tar"):
+        list(from_webdataset(shards[0]))
+
+
+def test_a_data_set_of_the_project_is_recorded_as_it_is(tmp_path: Path) -> None:
+    write_asset(tmp_path / "data", JOB)
+    with Recorder(tmp_path / "kept") as recorder:
+        for one in from_dataset(tmp_path / "data"):
+            recorder.write(one)
+    data = Recording(tmp_path / "kept")
+    (asset,) = Dataset.open(tmp_path / "data")
+    with asset.open() as reader:
+        assert len(data) == len(reader)
+        for place, one in enumerate(data):
+            stored = reader.read(place)
+            assert set(stored) == set(one.arrays)
+            for name, array in stored.items():
+                assert np.array_equal(array, one[name], equal_nan=array.dtype.kind == "f")
+            camera = reader.view(place).camera
+            assert np.array_equal(one.camera.camera_to_world, camera.camera_to_world)
+            assert one.values == {"asset": asset.id}
 
 
 WRITER = """

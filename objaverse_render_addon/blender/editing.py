@@ -118,6 +118,10 @@ class Editor:
             "bounds": dataclasses.asdict(stage.bounds),
         }  # fmt: skip
 
+    def names(self) -> list[str]:
+        """Of all objects of what is on the stage."""
+        return [*self._objects()]
+
     def _objects(self) -> dict[str, Any]:
         return {
             obj.name: obj

@@ -14,20 +14,27 @@ if TYPE_CHECKING:
     from .frames import LiveFrame
     from .pool import Pool, start
     from .queue import RenderQueue
+    from .recording import Recording, record
     from .remote import Connection, connect
+    from .samples import Sample
     from .session import Session
     from .shots import look_at, orbit, perspective
+    from .sources import Item, JobSource, Source
+    from .streaming import Stream, stream
+    from .truths import Truths
 
 __all__ = [
-    "Connection", "LiveFrame", "Pool", "RenderQueue", "Session", "connect", "look_at", "orbit",
-    "perspective", "start",
+    "Connection", "Item", "JobSource", "LiveFrame", "Pool", "Recording", "RenderQueue",
+    "Sample", "Session", "Source", "Stream", "Truths", "connect", "look_at", "orbit",
+    "perspective", "record", "start", "stream",
 ]  # fmt: skip
 
 _HOME = {
-    "Connection": "remote", "LiveFrame": "frames", "Pool": "pool", "RenderQueue": "queue",
-    "Session": "session",
+    "Connection": "remote", "Item": "sources", "JobSource": "sources", "LiveFrame": "frames",
+    "Pool": "pool", "Recording": "recording", "RenderQueue": "queue", "Sample": "samples",
+    "Session": "session", "Source": "sources", "Stream": "streaming", "Truths": "truths",
     "connect": "remote", "look_at": "shots", "orbit": "shots", "perspective": "shots",
-    "start": "pool",
+    "record": "recording", "start": "pool", "stream": "streaming",
 }  # fmt: skip
 
 

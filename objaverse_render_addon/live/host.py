@@ -95,13 +95,20 @@ class Host(Protocol):
     ) -> Any:
         """Call a function of an allowed module beside it."""
 
-    def inspect_scene(self, scene: int, timeout: float) -> dict[str, Any]:
-        """What is on its stage."""
+    def inspect_scene(
+        self, scene: int, timeout: float, points: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """What is on its stage; with names of points, or none, where all that is as it renders."""
 
     def render_scene(
-        self, scene: int, shots: Sequence[tuple[Camera, int | None]], options: RenderOptions
+        self, scene: int, shots: Sequence[tuple[Camera, int | None]] | None, options: RenderOptions
     ) -> Iterator[LiveFrame]:
-        """Complete frames, in the order of the shots; closing the iterator cancels the rest."""
+        """Complete frames, in the order of the shots; closing the iterator cancels the rest.
+
+        Args:
+            shots: Cameras and animation frames; ``None`` for all views of the scene's job, as a
+                data set has them.
+        """
 
     def close_scene(self, scene: int) -> None:
         """Forget it; no error where it is forgotten."""

@@ -30,7 +30,7 @@ from .frames import LiveFrame
 from .host import Changes, OpenedScene, RenderOptions
 from .mapping import Maps
 from .scene import Scene, Snapshot
-from .spread import GRACE, OPENING, Run
+from .spread import GRACE, OPENING, Run, own_views
 from .vram import VramLimit
 from .worker_lane import WorkerLane
 
@@ -295,11 +295,13 @@ class Pool(Maps):
             found.changed(found.state + 1, [], {})
             return result
 
-    def inspect_scene(self, scene: int, timeout: float = _CHANGE) -> dict[str, Any]:
+    def inspect_scene(
+        self, scene: int, timeout: float = _CHANGE, points: Sequence[str] | None = None
+    ) -> dict[str, Any]:
         """See :class:`.host.Host`."""
         found = self._scene(scene)
         with self._lane(found, time.monotonic() + timeout) as lane:
-            return self._again(lambda: lane.inspect(found.snapshot(), timeout))
+            return self._again(lambda: lane.inspect(found.snapshot(), timeout, points))
 
     def close_scene(self, scene: int) -> None:
         """See :class:`.host.Host`."""
@@ -319,7 +321,7 @@ class Pool(Maps):
     def render_scene(
         self,
         scene: int,
-        shots: Sequence[tuple[Camera, int | None]],
+        shots: Sequence[tuple[Camera, int | None]] | None,
         options: RenderOptions = RenderOptions(),  # noqa: B008  (it is frozen)
     ) -> Iterator[LiveFrame]:
         """See :class:`.host.Host`."""
@@ -327,6 +329,8 @@ class Pool(Maps):
         snapshot = found.snapshot()
         if options.at_least is not None and snapshot.state < options.at_least:
             snapshot = self._await_state(found, options)
+        if shots is None:
+            return own_views(self, snapshot, options)
         numbered = [(index, *shot) for index, shot in enumerate(shots)]
         return Run(self, snapshot, numbered, options).frames()
 

@@ -370,9 +370,12 @@ class Connection(Maps):
         assert isinstance(message, Described)
         return message.facts["result"]
 
-    def inspect_scene(self, scene: int, timeout: float) -> dict[str, Any]:
+    def inspect_scene(
+        self, scene: int, timeout: float, points: Sequence[str] | None = None
+    ) -> dict[str, Any]:
         """See :class:`.host.Host`."""
-        message = self._ask(Inspect(scene), timeout + _SLACK).message
+        request = Inspect(scene, None if points is None else list(points))
+        message = self._ask(request, timeout + _SLACK).message
         assert isinstance(message, Described)
         return message.facts
 
@@ -384,21 +387,24 @@ class Connection(Maps):
             self._ask(Close(scene), 60)
 
     def render_scene(
-        self, scene: int, shots: Sequence[tuple[Camera, int | None]], options: RenderOptions
+        self, scene: int, shots: Sequence[tuple[Camera, int | None]] | None, options: RenderOptions
     ) -> Iterator[LiveFrame]:
         """See :class:`.host.Host`."""
-        if not shots:
-            return
-        times = [time for _, time in shots]
+        encoded, times, count = None, list[int | None](), self._jobs[scene].cameras.views or 1
+        if shots is not None:
+            if not shots:
+                return
+            times, count = [time for _, time in shots], len(shots)
+            encoded = [encode_shot(index, *shot) for index, shot in enumerate(shots)]
         request = Render(
             scene,
-            shots=[encode_shot(index, *shot) for index, shot in enumerate(shots)],
+            shots=encoded,
             lane=options.lane, inline=True,
             options={"workers": options.workers, "timeout": options.timeout,
                      "deadline": options.deadline, "at_least": options.at_least,
                      "credit": _CREDIT},
         )  # fmt: skip
-        limit = options.deadline or options.timeout * len(shots)
+        limit = options.deadline or options.timeout * count
         answers = self._answers(request, limit + _SLACK)
         job, names = self._jobs[scene], self._names.get(scene, {})
         try:
@@ -409,9 +415,10 @@ class Connection(Maps):
                 if not isinstance(message, FrameReady):
                     continue
                 self._send(More(received.request, 1), 0)
+                time = times[message.index] if shots is not None else message.view.get("time")
                 yield frame_of(
                     message.view, arrays_of(received), job, state=message.state,
-                    lane=message.lane, object_names=names, time=times[message.index],
+                    lane=message.lane, object_names=names, time=time,
                 )  # fmt: skip
         finally:
             answers.close()  # type: ignore[attr-defined]

@@ -75,6 +75,8 @@ __all__ = ["Client", "Limits", "Misbehaved", "Service"]
 
 Send: TypeAlias = Callable[[Message, int, Sequence[memoryview]], None]
 
+_MOST_POINTS: Final = 1000
+_LONGEST_NAME: Final = 1000
 _KINDS: Final = sorted(
     one.kind for one in (
         Attach, Call, Cancel, Change, Close, Describe, Inspect, More, Open, Put, Quit, Render,
@@ -312,7 +314,8 @@ class Service:
             return serve_asset(self.pool, self._admission, client, message, number, turn,
                                self.limits.answer)  # fmt: skip
         if isinstance(message, Inspect):
-            return Described(self.pool.inspect_scene(self._may_see(client, message.session)))
+            scene = self._may_see(client, message.session)
+            return Described(self.pool.inspect_scene(scene, points=self._points(message)))
         if isinstance(message, Call):
             scene = self._may_change(client, message.session)
             if not isinstance(message.function, str) or not isinstance(message.arguments, dict):
@@ -432,11 +435,25 @@ class Service:
         made = self.pool.change_scene(scene, edits, values)
         return Changed(scene, made.state, made.found, made.warnings, made.facts)
 
+    def _points(self, message: Inspect) -> list[str] | None:
+        points = message.points
+        if points is None:
+            return None
+        if (
+            not isinstance(points, list) or len(points) > _MOST_POINTS
+            or not all(isinstance(name, str) and len(name) < _LONGEST_NAME for name in points)
+        ):  # fmt: skip
+            raise InvalidEdit(f"Points are a list of up to {_MOST_POINTS} names.")
+        return points
+
     def _render(self, client: Client, message: Render, number: int, turn: Turn) -> Message:
         scene = self._may_see(client, message.session)
+        job = self.pool.opened(scene).job
+        if message.shots is None and message.views is None:
+            self._admission.pixels(*job.pixels.resolution, job)
+            return self._send_frames(client, message, None, number, turn)
         if not isinstance(message.shots, list) or not 0 < len(message.shots) <= self.limits.shots:
             raise InvalidEdit(f"A request has 1 to {self.limits.shots:,} shots.")
-        job = self.pool.opened(scene).job
         shots: list[tuple[Camera, int | None]] = []
         for data in message.shots:
             if not isinstance(data, dict):
@@ -444,6 +461,17 @@ class Service:
             shot = decode_shot(data)
             self._admission.pixels(shot.view.camera.width, shot.view.camera.height, job)
             shots.append((shot.view.camera, shot.time))
+        return self._send_frames(client, message, shots, number, turn)
+
+    def _send_frames(
+        self,
+        client: Client,
+        message: Render,
+        shots: list[tuple[Camera, int | None]] | None,
+        number: int,
+        turn: Turn,
+    ) -> Message:
+        scene, job = message.session, self.pool.opened(message.session).job
         options = self._options(message)
         until = time.monotonic() + self.limits.answer
         frames = self.pool.render_scene(scene, shots, options)

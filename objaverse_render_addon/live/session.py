@@ -195,6 +195,23 @@ class Session:
         """Assets, objects with their matrices, materials, lights and cameras on the stage."""
         return self._host.inspect_scene(self._id, timeout)
 
+    def placed(self, points: Sequence[str] = (), timeout: float = _CHANGE) -> dict[str, Any]:
+        """Where objects and points are, as they render at the stage's time: world, scene units.
+
+        Args:
+            points: Names of objects (an empty's origin), or ``object:group``: the middle of a
+                vertex group's vertices, weighted.
+
+        Returns:
+            ``objects``: ``name``, ``index`` in the pass ``object_index`` (0 where nothing asked
+            for that), ``matrix`` (4, 4) from the object's axes to the world's, ``low`` and
+            ``high``, (3,) corners of its box in its own axes. ``points``: name to (3,).
+
+        Raises:
+            InvalidEdit: There is no such point.
+        """
+        return self._host.inspect_scene(self._id, timeout, list(points))
+
     def close(self) -> None:
         """Forget the scene."""
         self._host.close_scene(self._id)
@@ -533,6 +550,14 @@ class Session:
                     close()
 
         return given()
+
+    def render_views(self, *, timeout: float = 600.0) -> Iterator[LiveFrame]:
+        """All views of the scene's job, in a data set's order, with its pixels to the bit.
+
+        Args:
+            timeout: Seconds that one may take.
+        """
+        yield from self._host.render_scene(self._id, None, RenderOptions(timeout=timeout))
 
     def render_to(self, shots: Iterable[ShotLike], sink: FrameSink, **options: Any) -> int:
         """The same, into a sink; the number of frames. The sink is closed, or aborted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections import deque
@@ -18,7 +19,7 @@ from .worker_lane import WorkerLane
 if TYPE_CHECKING:
     from .pool import Pool
 
-__all__ = ["GRACE", "OPENING", "Run"]
+__all__ = ["GRACE", "OPENING", "Run", "own_views"]
 
 OPENING: Final = 300.0
 """Seconds that a scene may take to be opened again."""
@@ -200,3 +201,42 @@ class Run:
             for index in left:
                 self._done[index] = error
             self._changed.notify_all()
+
+
+def own_views(pool: Pool, snapshot: Snapshot, options: RenderOptions) -> Iterator[LiveFrame]:
+    """All views of a scene's job, rendered by one worker, as into a data set."""
+    came: queue.SimpleQueue[LiveFrame | Exception | None] = queue.SimpleQueue()
+    until = None if options.deadline is None else time.monotonic() + options.deadline
+    stopped = threading.Event()
+    lanes: list[WorkerLane] = []
+
+    def work() -> None:
+        try:
+            with pool._lane(snapshot.scene, until, stopped.is_set) as lane:
+                lanes.append(lane)
+                if not lane.has(snapshot.scene):
+                    lane.bring(snapshot, OPENING)
+                timeout = options.timeout * max(1, snapshot.scene.views)
+                if snapshot.job.engine.engine == "eevee":
+                    timeout += _FIRST
+                if until is not None:
+                    timeout = min(timeout, until - time.monotonic())
+                lane.render(snapshot, None, options.lane, timeout, came.put)
+                lanes.clear()
+            came.put(None)
+        except Exception as error:
+            lanes.clear()
+            came.put(error)
+
+    thread = threading.Thread(target=work, name="live-views", daemon=True)
+    thread.start()
+    try:
+        while (found := came.get()) is not None:
+            if isinstance(found, Exception):
+                raise found
+            yield found
+    finally:
+        stopped.set()
+        for lane in list(lanes):
+            lane.cancel(GRACE)
+        thread.join()

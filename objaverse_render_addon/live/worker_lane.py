@@ -205,10 +205,13 @@ class WorkerLane:
         assert isinstance(answer.message, Described)
         return answer.message.facts["result"]
 
-    def inspect(self, snapshot: Snapshot, timeout: float) -> dict[str, Any]:
-        """What is on the scene's stage."""
+    def inspect(
+        self, snapshot: Snapshot, timeout: float, points: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """What is on the scene's stage, or where that and some points are."""
         self.bring(snapshot, timeout)
-        answer = self.ask(Inspect(self._session), timeout)
+        wanted = None if points is None else list(points)
+        answer = self.ask(Inspect(self._session, wanted), timeout)
         assert isinstance(answer.message, Described)
         return answer.message.facts
 
@@ -224,7 +227,7 @@ class WorkerLane:
     def render(
         self,
         snapshot: Snapshot,
-        shots: Shots,
+        shots: Shots | None,
         lane: str,
         timeout: float,
         on_frame: Callable[[LiveFrame], None],
@@ -232,13 +235,13 @@ class WorkerLane:
         """Frames of shots, each given to ``on_frame`` as it comes.
 
         Args:
-            shots: Position, camera and animation frame of each.
+            shots: Position, camera and animation frame of each; ``None`` for the job's own views.
         """
         self.bring(snapshot, timeout)
         slots = None
         if self.ring is not None:
             slots = self.ring.fit(_room(snapshot, shots), _SLOTS)
-        times = {index: time for index, _, time in shots}
+        times = {index: time for index, _, time in shots or ()}
 
         def ready(received: Received) -> None:
             message = received.message
@@ -254,7 +257,7 @@ class WorkerLane:
         self.ask(
             Render(
                 self._session,
-                shots=[encode_shot(*shot) for shot in shots],
+                shots=None if shots is None else [encode_shot(*shot) for shot in shots],
                 lane=lane, state=snapshot.state, slots=slots,
             ),
             timeout,
@@ -290,12 +293,16 @@ class WorkerLane:
             self.ring.close()
 
 
-def _room(snapshot: Snapshot, shots: Shots) -> int:
+def _room(snapshot: Snapshot, shots: Shots | None) -> int:
     """Bytes of a slot that holds any of the frames."""
     job = snapshot.job
     meant = _Meant(job.pixels.normal_space, job.lighting.background is not None)
     specs = [PASSES[name].under(meant) for name in job.pixels.passes]
-    pixels = max(camera.width * camera.height for _, camera, _ in shots)
+    width, height = job.pixels.resolution
+    if shots is None:
+        pixels = width * height
+    else:
+        pixels = max(camera.width * camera.height for _, camera, _ in shots)
     return room_for([pixels * spec.channels * np.dtype(spec.dtype).itemsize for spec in specs])
 
 

@@ -343,7 +343,12 @@ class _Sent(FrameSink):
 
 def inspect(worker: Worker, request: Inspect, _: Turn) -> Answer:
     """What is on the stage."""
-    return Described(_plain(worker.opened(request.session).editor.inspect()))
+    session = worker.opened(request.session)
+    if request.points is not None:
+        from ..blender.placing import placed
+
+        return Described(_plain(placed(session, request.points)))
+    return Described(_plain(session.editor.inspect()))
 
 
 def call(worker: Worker, request: Call, __: Turn) -> Answer:

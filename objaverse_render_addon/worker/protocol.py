@@ -287,10 +287,16 @@ class Refine:
 
 @dataclass(frozen=True, slots=True)
 class Inspect:
-    """Ask what is on the stage of an open scene; answered by Described or Failed."""
+    """Ask what is on the stage of an open scene; answered by Described or Failed.
+
+    Attributes:
+        points: Names of points, or none: then where they and the objects are as they render is
+            answered instead, see :func:`objaverse_render_addon.blender.placing.placed`.
+    """
 
     kind: ClassVar[str] = "inspect"
     session: int
+    points: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

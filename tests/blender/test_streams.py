@@ -1,0 +1,293 @@
+"""Streams: samples that are rendered while they are asked for, by several Blenders."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamed
+
+from objaverse_render_addon import live
+from objaverse_render_addon.dataset.reader import AssetReader
+from objaverse_render_addon.errors import InvalidEdit, InvalidJob, WorkerTimeout
+from objaverse_render_addon.job import RenderJob
+from objaverse_render_addon.live.randomize import (
+    Background,
+    CameraShell,
+    Lamp,
+    Look,
+    Pose,
+    RandomScene,
+    random_direction,
+    random_rotation,
+)
+from objaverse_render_addon.live.truths import corners_of
+
+from . import scenes
+
+CPU = {"device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def boxes() -> Iterator[live.Stream]:
+    with live.stream(streamed.Box(), 10, blenders=2, seed=3, start_options=CPU) as made:
+        yield made
+
+
+def test_samples_come_once_in_order_and_show_what_they_say(boxes: live.Stream) -> None:
+    boxes.epoch = 0
+    seen = list(boxes)
+    assert [sample.key for sample in seen] == [(0, index, 0) for index in range(10)]
+    for sample in seen:
+        x = streamed.middle(sample["depth"], sample["mask"], sample.camera)
+        assert x == pytest.approx(sample.values["x"], abs=0.08)
+        drawn = live.Item(sample.record["index"], seed=3).uniform("x", -1, 1)
+        assert sample.values["x"] == drawn
+    assert len({sample.values["x"] for sample in seen}) == 10
+
+
+def test_blenders_that_are_killed_cost_nothing(boxes: live.Stream) -> None:
+    boxes.epoch = 0
+    whole = [(sample.key, sample.copy()) for sample in boxes]
+    boxes.epoch = 0
+    before, seen = boxes.totals.restarts, []
+    for number, sample in enumerate(boxes):
+        seen.append(sample.copy())
+        if number in (1, 5):
+            os.kill(boxes.pids[number % 2], signal.SIGKILL)
+    assert [sample.key for sample in seen] == [key for key, _ in whole]
+    for (_, first), second in zip(whole, seen, strict=True):
+        assert all(np.array_equal(first[name], second[name]) for name in first.arrays)
+    assert boxes.totals.restarts >= before + 1
+
+
+def test_what_is_told_reaches_the_next_samples(boxes: live.Stream) -> None:
+    source = boxes.source
+    boxes.epoch, told = 0, 0
+    states: dict[int, set[float]] = {}
+    for number, sample in enumerate(boxes):
+        if number == 2:
+            told = source.update(x=0.25)
+        states.setdefault(sample.state, set()).add(sample.values["x"])
+    assert states[told] == {0.25}
+    assert len(states[told - 1]) >= 3
+    assert 0.25 not in states[told - 1]
+
+
+def test_who_does_not_take_loses_the_oldest_and_knows_how_many() -> None:
+    with live.stream(
+        streamed.Numbered(), 12, blenders=1, full="drop-oldest", start_options=CPU
+    ) as stream:
+        seen = []
+        for sample in stream:
+            seen.append(sample.key)
+            if len(seen) == 1:
+                time.sleep(1.5)
+        assert stream.totals.dropped > 0
+        assert stream.totals.dropped + stream.totals.given == 24
+        assert seen == sorted(set(seen))
+        assert seen[-1] == (0, 11, 1)
+
+
+def test_what_fails_says_where_and_is_skipped_where_that_is_wanted() -> None:
+    with live.stream(streamed.Broken(), 5, blenders=1, start_options=CPU) as stream:
+        seen = []
+        with pytest.raises(InvalidEdit, match=r"Unit 2, .*no-such-box"):
+            seen.extend(stream)
+        stream.on_error = "skip"
+        stream.epoch = 0
+        with pytest.warns(RuntimeWarning, match="Unit 2"):
+            assert [sample.key[1] for sample in stream] == [0, 1, 3, 4]
+        assert stream.totals.skipped == 2
+
+
+def test_what_hangs_is_named() -> None:
+    with (
+        live.stream(Stuck(), 1, blenders=1, stall=1.0, start_options=CPU) as stream,
+        pytest.raises(WorkerTimeout, match=r"Blender 0, unit 0: opening the scene, for \d s"),
+    ):
+        list(stream)
+
+
+class Stuck(streamed.Box):
+    def setup(self, _: live.Session) -> None:
+        time.sleep(3)
+
+
+def test_assets_have_the_pixels_of_a_data_set(tmp_path: Path) -> None:
+    values = {
+        "pixels.resolution": [48, 32], "engine.samples": 2, "engine.device": "cpu",
+        "pixels.passes": ["rgb", "depth", "normal", "mask", "object_index"],
+        "cameras.views": 3, "seed": 5,
+    }  # fmt: skip
+    paths = [scenes.write_glb(tmp_path / f"{name}.glb") for name in ("one", "two")]
+    job = scenes.make_job(values)
+    stored = {path.stem: scenes.write_asset(path, tmp_path / "out", values) for path in paths}
+    with live.stream(live.JobSource(paths, job), blenders=2, start_options=CPU) as stream:
+        assert len(stream) == 6
+        seen = list(stream)
+    assert [sample.key for sample in seen] == [(0, a, v) for a in range(2) for v in range(3)]
+    for sample in seen:
+        asset = sample.values["asset"]
+        with AssetReader(stored[asset]) as reader:
+            view = reader.place(sample.record["view"])
+            there = reader.read(view)
+            assert set(there) == set(sample.arrays)
+            for name, array in there.items():
+                assert np.array_equal(array, sample[name], equal_nan=array.dtype.kind == "f"), name
+            camera = reader.view(view).camera
+        assert np.array_equal(camera.camera_to_world, sample.camera.camera_to_world)
+
+
+def test_what_cannot_be_streamed_is_refused() -> None:
+    with pytest.raises(InvalidJob, match="no assets"):
+        live.JobSource([])
+    with pytest.raises(InvalidJob, match="same id"):
+        live.JobSource(["a/x.glb", "b/x.glb"])
+    with pytest.raises(InvalidJob, match="no part"):
+        live.stream(streamed.Box(), 3, part=(2, 2))
+    with pytest.raises(InvalidJob, match="numbers, words"):
+        streamed.Box().update(x=object())
+    with pytest.raises(InvalidJob, match="animation"):
+        live.JobSource(["x.glb"], RenderJob().with_values({"time.frames": "1:4"}))
+
+
+def test_parts_are_dealt_out_exactly() -> None:
+    for total in range(8):
+        for parts in range(1, 5):
+            for first in range(3):
+                made = [
+                    live.stream(streamed.Numbered(), total, part=(part, parts), first=first)
+                    for part in range(parts)
+                ]
+                assert sum(map(len, made)) == 2 * max(0, total - first)
+
+
+def test_a_source_that_is_pickled_takes_along_what_it_was_told() -> None:
+    source = streamed.Box()
+    source.update(x=1)
+    state = source.update(y=[1, 2])
+    copy = pickle.loads(pickle.dumps(source))
+    assert copy.steered() == source.steered() == (state, {"x": 1, "y": [1, 2]})
+    source.update(x=2)
+    assert copy.steered()[1]["x"] == 1
+
+
+def test_boxes_and_keypoints_are_where_things_are() -> None:
+    with live.stream(streamed.Labelled(), 3, blenders=1, start_options=CPU) as stream:
+        seen = list(stream)
+    for sample in seen:
+        names = sample.record["objects"]
+        at = names.index("box") if "box" in names else None
+        if at is None:
+            continue
+        ids, box = sample["object_index"], sample["boxes"][at]
+        rows, columns = np.nonzero(ids == sample["object_ids"][at])
+        assert box.tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        assert sample["pixels"][at] == len(rows)
+        assert sample["classes"].tolist() == [{"box": 7, "wall": 3}[name] for name in names]
+        matrix = np.array(sample.values["matrix"])
+        corners = np.array(streamed.CORNERS) @ matrix[:3, :3].T + matrix[:3, 3]
+        assert np.abs(sample["boxes_3d"][at] - corners).max() < 1e-5
+        assert np.abs(sample["keypoints_3d"][0] - matrix[:3, 3]).max() < 1e-5
+        uv, _ = sample.camera.project(matrix[None, :3, 3])
+        assert np.abs(sample["keypoints"][0, :2] - uv[0]).max() < 1e-3
+        # A box's middle is within it: hidden.
+        assert sample["keypoints"][0, 2] == 1
+        if sample.record["index"] == 0:
+            # Seen whole: its corners span what is seen, to a pixel.
+            uv, _ = sample.camera.project(corners)
+            whole = [*uv.min(axis=0), *uv.max(axis=0)]
+            assert np.abs(box - whole).max() <= 1
+    assert sorted(seen[0].record["objects"]) == ["box", "wall"]
+
+
+def test_points_of_a_file_are_found_where_they_render(tmp_path: Path) -> None:
+    with scenes.new_blend(tmp_path / "points.blend") as scene:
+        import bpy
+
+        cube = scenes.add_cube(2.0, name="cube", matrix=scenes.moved(1, 0, 0))
+        group = cube.vertex_groups.new(name="top")
+        tops = [vertex.index for vertex in cube.data.vertices if vertex.co.z > 0]
+        group.add(tops, 0.5, "REPLACE")
+        cube.modifiers.new("more", "ARRAY").count = 2
+        empty = bpy.data.objects.new("handle", None)
+        empty.location = 0, 0, 3
+        empty.parent = cube
+        scene.collection.objects.link(empty)
+    points = ("handle", "cube", "cube:top")
+    with live.start(1, device="cpu") as pool:
+        there = pool.open(tmp_path / "points.blend", whole=True, passes=("mask", "object_index"))
+        found = there.placed(points)
+        assert found["points"]["handle"] == pytest.approx((1, 0, 3))
+        assert found["points"]["cube"] == pytest.approx((1, 0, 0))
+        # As it renders: with the copy that its modifier makes.
+        assert found["points"]["cube:top"] == pytest.approx((2, 0, 1))
+        (cube,) = found["objects"]
+        assert (cube["low"], cube["high"]) == ([-1, -1, -1], [3, 1, 1])
+        assert there.object_names[cube["index"]] == "cube"
+        there.place("points", scenes.moved(0, 5, 0))
+        assert there.placed(points)["points"]["handle"] == pytest.approx((1, 5, 3))
+        with pytest.raises(InvalidEdit, match=r"no point 'cube:none'.*scene"):
+            there.placed(["cube:none"])
+        normal = pool.open(tmp_path / "points.blend", passes=("mask", "object_index"))
+        (cube,) = normal.placed()["objects"]
+        corners = corners_of(cube["low"], cube["high"])
+        matrix = np.array(cube["matrix"])
+        world = corners @ matrix[:3, :3].T + matrix[:3, 3]
+        assert world.min(axis=0) == pytest.approx(normal.facts["bounds"]["box_min"], abs=1e-5)
+        assert world.max(axis=0) == pytest.approx(normal.facts["bounds"]["box_max"], abs=1e-5)
+
+
+def test_a_random_scene_shows_what_was_drawn_and_the_same_again() -> None:
+    source = RandomBox(
+        randomizers=[
+            Pose("box", (-1, -1, 0), (1, 1, 0), turn="upright", scale=(0.5, 1)),
+            Look("box", (0.9, 0, 0), (1, 0, 0)), Lamp(), Background(strength=(0, 0)),
+        ],
+        cameras=CameraShell(distance=(6, 6), elevation=(20, 60), roll=10), views=2,
+        **{**streamed.Box.settings, "passes": ("rgb", "depth", "mask")},
+    )  # fmt: skip
+    rounds = []
+    for blenders in (1, 2):
+        with live.stream(source, 3, blenders=blenders, start_options=CPU) as stream:
+            rounds.append([sample.copy() for sample in stream])
+    for first, second in zip(*rounds, strict=True):
+        assert all(np.array_equal(first[name], second[name]) for name in first.arrays)
+    poses = {str(sample.values["pose box"]) for sample in rounds[0]}
+    assert len(poses) == 3
+    for sample in rounds[0]:
+        matrix = np.array(sample.values["pose box"])
+        uv, _ = sample.camera.project(matrix[None, :3, 3])
+        column, row = uv[0].astype(int)
+        assert sample["mask"][row, column] > 0
+        red, green, blue = sample["rgb"][sample["mask"] > 0][:, :3].astype(int).sum(axis=0)
+        assert red > 0
+        assert max(green, blue) < 0.3 * red
+
+
+class RandomBox(RandomScene):
+    def setup(self, session: live.Session) -> None:
+        session.add_mesh("box", streamed.CORNERS, streamed.FACES)
+
+
+def test_what_is_drawn_is_spread_as_it_says() -> None:
+    items = [live.Item(index) for index in range(2000)]
+    away = np.array([random_direction(item, "a", (30, 90)) for item in items])
+    assert np.abs(np.linalg.norm(away, axis=1) - 1).max() < 1e-9
+    # Uniform on the sphere: the height is uniform.
+    heights = np.sort(away[:, 2])
+    assert np.abs(heights - np.linspace(0.5, 1, 2000)).max() < 0.03
+    turns = np.array([random_rotation(item, "b") for item in items])
+    assert np.abs(turns @ turns.transpose(0, 2, 1) - np.eye(3)).max() < 1e-9
+    assert np.linalg.det(turns).min() > 0.999
+    assert np.abs(turns.mean(axis=0)).max() < 0.06
+    numbers = np.concatenate([item.normal("c", 2) for item in items])
+    assert abs(numbers.mean()) < 0.06
+    assert abs(numbers.std() - 1) < 0.05

@@ -18,15 +18,16 @@ from mathutils import Euler, Matrix, Vector
 from ..cameras import Camera, look_at
 from ..dataset.images import encode_srgb8
 from ..errors import InvalidJob, UnexpectedError
-from ..live.env.scene import EnvironmentScene
-from ..live.env.spaces import Picture, Space, leaves
+from ..environments.orders import ACT, BEGIN, DRAW
+from ..environments.scene import EnvironmentScene
+from ..environments.spaces import Picture, Space, leaves, to_data
 from . import compat
 from .camera import apply_camera, new_camera
 from .importers import empty_blender
 from .playback import Playback
 from .raster import drawn, set_up_drawing
 
-__all__ = ["PlayStage", "Player"]
+__all__ = ["PlayStage", "Player", "described_class"]
 
 Floats = Sequence[float]
 
@@ -37,8 +38,32 @@ _LAST_FRAME: Final = 1_000_000
 """Of the rigid bodies' memory."""
 _BEHIND: Final = 1.0
 """Seconds of real time that are made up for; what is older is left out, and said."""
-ACT, BEGIN, DRAW = 1, 2, 4
-"""Bits of what is asked of a row."""
+
+
+def described_class(kind: Any) -> dict[str, Any]:
+    """What a user's class says of itself, as plain data.
+
+    Raises:
+        InvalidJob: It is none of environments.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, EnvironmentScene)):
+        raise InvalidJob(
+            f"{kind!r} is no environment.", hint="Let it inherit from EnvironmentScene."
+        )
+    for name in ("observation_space", "action_space"):
+        if not hasattr(kind, name):
+            raise InvalidJob(f"{kind.__name__} has no {name}.", hint="Box(…), Discrete(…) …")
+    for name, one in leaves(kind.action_space).items():
+        if isinstance(one, Picture):
+            raise InvalidJob(f"{kind.__name__}: its action {name!r} is a picture.")
+    if kind.state not in ("blender", "python"):
+        raise InvalidJob(f'{kind.__name__}.state is "blender" or "python", not {kind.state!r}.')
+    return {
+        "observation_space": to_data(kind.observation_space),
+        "action_space": to_data(kind.action_space),
+        "state": kind.state, "max_episode_steps": int(kind.max_episode_steps),
+        "fps": float(kind.fps), "picture": [int(one) for one in kind.picture],
+    }  # fmt: skip
 
 
 class PlayStage:
@@ -202,7 +227,7 @@ class Player:
     """Rows of environments of one class, on one stage.
 
     Args:
-        arrays: That the rows are in, see :mod:`..live.env.crew`.
+        arrays: That the rows are in, see :mod:`..environments.crew`.
         first: Number of the first row that is here, of ``count``.
         real_time: Whether time goes on between two steps.
         clock: Seconds; another for tests.
@@ -220,6 +245,7 @@ class Player:
         limit: int,
         same_step: bool = False,
         real_time: bool = False,
+        size: Sequence[int] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = kind.__name__
@@ -233,7 +259,8 @@ class Player:
         self._scenes = [copy.copy(built) for _ in range(count)]
         if count > 1:
             self._check_apart(built)
-        self._size = kind.picture
+        self._size = (size[0], size[1]) if size else kind.picture
+        self._turn = 0
         self._observed, self._acted = leaves(kind.observation_space), leaves(kind.action_space)
         self._pictured = [
             name for name, one in self._observed.items() if isinstance(one, Picture)
@@ -259,16 +286,17 @@ class Player:
 
     # --- Requests --------------------------------------------------------------------------------
 
-    def act(self, camera: Camera | None = None) -> dict[int, dict[str, Any]]:
+    def act(self, turn: int, camera: Camera | None = None) -> dict[int, dict[str, Any]]:
         """Do what each row is told to; what is to be said of some.
 
         Args:
+            turn: Which of the two places for observations is written to.
             camera: From where rows are drawn; the stage's otherwise.
 
         Raises:
             UnexpectedError: The user's scene raised something.
         """
-        self._told = {}
+        self._told, self._turn = {}, turn
         orders = self._arrays["order"]
         for place in range(len(self._scenes)):
             row = self._first + place
@@ -332,7 +360,7 @@ class Player:
         self._observe(place, observation, "step")
         if self._same_step and (done or ended):
             for name in self._observed:
-                arrays[f"final/{name}"][row] = arrays[f"observed/{name}"][row]
+                arrays[f"final/{name}"][row] = arrays[f"observed/{name}"][self._turn, row]
             said = self._told.pop(row, {})
             flags = [(name, arrays[name][row]) for name in ("reward", "terminated", "truncated")]
             self._reset(place)
@@ -393,7 +421,7 @@ class Player:
             self._write(f"observed/{name}", row, space, shown, method)
 
     def _write(self, array: str, row: int, space: Space, value: Any, method: str) -> None:
-        target = self._arrays[array][row : row + 1]
+        target = self._arrays[array][self._turn, row : row + 1]
         found = np.asarray(value)
         if found.shape != target.shape[1:]:
             raise InvalidJob(

@@ -27,32 +27,38 @@ _ALIGNMENT: Final = 64
 class Rows:
     """The parent's end.
 
-    Args:
-        arrays: Name to dtype, as numpy writes it, and shape.
-
     Attributes:
         descriptor: To hand down.
         buffers: Where each array is; to be told.
         arrays: By name; what others write appears in them.
-
-    Raises:
-        OutOfMemory: There is not enough.
     """
 
-    def __init__(self, arrays: Mapping[str, tuple[str, Sequence[int]]]) -> None:
-        self.buffers, size = [], 0
+    def __init__(self) -> None:
+        self.descriptor = anonymous()
+        self.buffers: list[Buffer] = []
+        self.arrays: dict[str, npt.NDArray[Any]] = {}
+
+    def fit(self, arrays: Mapping[str, tuple[str, Sequence[int]]]) -> None:
+        """Make room for arrays, all zero; once.
+
+        Args:
+            arrays: Name to dtype, as numpy writes it, and shape.
+
+        Raises:
+            OutOfMemory: There is not enough.
+        """
+        size = 0
         for name, (dtype, shape) in arrays.items():
             buffer = Buffer(name, dtype, list(shape), RING, size)
             self.buffers.append(buffer)
             size += buffer.size + -buffer.size % _ALIGNMENT
-        self.descriptor = anonymous()
+        size = max(size, 1)
         try:
             if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(self.descriptor, 0, max(size, 1))
+                os.posix_fallocate(self.descriptor, 0, size)
             else:
-                os.ftruncate(self.descriptor, max(size, 1))
+                os.ftruncate(self.descriptor, size)
         except OSError as error:
-            os.close(self.descriptor)
             raise OutOfMemory(
                 f"There is no memory for what environments show: {size / 2**20:,.0f} MiB.",
                 hint="Take smaller pictures, or fewer environments.",

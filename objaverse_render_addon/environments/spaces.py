@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ...errors import InvalidJob
+from ..errors import InvalidJob
 
 __all__ = ["Box", "Discrete", "Picture", "Space", "Spaces", "leaves", "spaces_from", "to_data"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from .spaces import Spaces
 
 if TYPE_CHECKING:
-    from ...blender.playing import PlayStage
+    from ..blender.playing import PlayStage
 
 __all__ = ["EnvironmentScene"]
 

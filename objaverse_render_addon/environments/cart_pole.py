@@ -12,7 +12,7 @@ from .scene import EnvironmentScene
 from .spaces import Box, Discrete, Picture
 
 if TYPE_CHECKING:
-    from ...blender.playing import PlayStage
+    from ..blender.playing import PlayStage
 
 __all__ = ["CartPole", "CartPolePictures"]
 

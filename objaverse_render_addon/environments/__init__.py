@@ -1,0 +1,45 @@
+"""Environments for reinforcement learning: scenes in Blender that are reset, stepped and looked at.
+
+A scene is a class (:class:`.scene.EnvironmentScene`), its spaces are data (:mod:`.spaces`);
+``gymnasium.make("objaverse_render/CartPole-v0")`` makes one of those that are here. See
+docs/environments.md. Writing a scene needs no Gymnasium, using one does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .scene import EnvironmentScene
+from .spaces import Box, Discrete, Picture
+
+if TYPE_CHECKING:
+    from .registry import register, register_all
+    from .single import Environment
+    from .vector import VectorEnvironment
+
+__all__ = [
+    "Box", "Discrete", "Environment", "EnvironmentScene", "Picture", "VectorEnvironment",
+    "register", "register_all",
+]  # fmt: skip
+
+_HOME = {
+    "Environment": "single", "VectorEnvironment": "vector", "register": "registry",
+    "register_all": "registry",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    except ModuleNotFoundError as error:
+        if error.name != "gymnasium":
+            raise
+        from ..errors import MissingDependency
+
+        raise MissingDependency(
+            "Environments are used through Gymnasium, which is not there.",
+            hint='Install it with: pip install "objaverse-render-addon[gym]"',
+        ) from error

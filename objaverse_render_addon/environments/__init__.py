@@ -16,15 +16,16 @@ from .spaces import Box, Discrete, Picture
 if TYPE_CHECKING:
     from .registry import register, register_all
     from .single import Environment
+    from .stable_baselines import BaselinesEnvironment
     from .vector import VectorEnvironment
 
 __all__ = [
-    "Box", "Discrete", "Environment", "EnvironmentScene", "Picture", "VectorEnvironment",
+    "BaselinesEnvironment", "Box", "Discrete", "Environment", "EnvironmentScene", "Picture", "VectorEnvironment",
     "register", "register_all",
 ]  # fmt: skip
 
 _HOME = {
-    "Environment": "single", "VectorEnvironment": "vector", "register": "registry",
+    "BaselinesEnvironment": "stable_baselines", "Environment": "single", "VectorEnvironment": "vector", "register": "registry",
     "register_all": "registry",
 }  # fmt: skip
 
@@ -35,11 +36,11 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(f".{_HOME[name]}", __name__), name)
     except ModuleNotFoundError as error:
-        if error.name != "gymnasium":
+        if error.name not in ("gymnasium", "stable_baselines3"):
             raise
         from ..errors import MissingDependency
 
         raise MissingDependency(
-            "Environments are used through Gymnasium, which is not there.",
-            hint='Install it with: pip install "objaverse-render-addon[gym]"',
+            f"Environments are used through {error.name}, which is not there.",
+            hint='Install it with: pip install "objaverse-render-addon[gym]" stable-baselines3',
         ) from error

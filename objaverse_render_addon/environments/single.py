@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
-from typing import Any, Final, SupportsFloat
+from typing import Any, Final
 
 import gymnasium
 import numpy as np
@@ -65,14 +66,22 @@ class Environment(gymnasium.Env[Any, Any]):
                 f"There is no render mode {render_mode!r}.", hint=f"{', '.join(RENDER_MODES)}."
             )
         self.render_mode = render_mode
-        window = _Window() if render_mode == "human" else None
+        window = None
+        if render_mode == "human":
+            if not _has_window():
+                raise MissingDependency(
+                    'render_mode="human" shows a window with pygame, which is not there.',
+                    hint="pip install pygame-ce, or take rgb_array.",
+                )
+            window = _Window()
         self.crew = Crew(
             scene, options, 1, limit=max_episode_steps, real_time=real_time, size=picture, **crew
         )
         self._window = window
         self.observation_space = to_gymnasium(self.crew.observation_space)
         self.action_space = to_gymnasium(self.crew.action_space)
-        self.metadata = {**self.metadata, "render_fps": self.crew.fps}
+        modes = [mode for mode in RENDER_MODES if mode != "human" or _has_window()]
+        self.metadata = {"render_modes": modes, "render_fps": self.crew.fps}
         self._begun = self._over = False
 
     @property
@@ -98,7 +107,7 @@ class Environment(gymnasium.Env[Any, Any]):
         self._begun, self._over = True, False
         return self._observation(), told
 
-    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """See Gymnasium."""
         if not self._begun or self._over:
             raise gymnasium.error.ResetNeeded("The episode is over, or none has begun: reset().")
@@ -129,7 +138,7 @@ class Environment(gymnasium.Env[Any, Any]):
     def render(self) -> Any:
         """What the scene's camera sees now; ``None`` where there is no mode, or a window."""
         if self.render_mode is None:
-            gymnasium.logger.warn('Nothing is drawn without a render mode: make(…, render_mode="rgb_array").')
+            gymnasium.logger.warn('Nothing is drawn without a render mode, as "rgb_array".')
             return None
         if self._window is not None:
             return None
@@ -156,34 +165,37 @@ class Environment(gymnasium.Env[Any, Any]):
                 self._window.close()
 
 
+def _has_window() -> bool:
+    return importlib.util.find_spec("pygame") is not None
+
+
 def _own(value: Any) -> Any:
     return np.array(value) if np.ndim(value) else value
 
 
 class _Window:
-    """Shows pictures, by pygame."""
+    """Shows pictures, by pygame, from the first one on."""
 
     def __init__(self) -> None:
-        try:
-            import pygame
-        except ImportError as error:
-            raise MissingDependency(
-                'render_mode="human" shows a window with pygame, which is not there.',
-                hint="pip install pygame-ce, or take rgb_array, or live.page to look in a browser.",
-            ) from error
-        self._pygame, self._screen = pygame, None
-        self._clock = pygame.time.Clock()
+        self._screen: Any = None
+        self._pygame: Any = None
+        self._clock: Any = None
 
     def show(self, picture: npt.NDArray[np.uint8], fps: float) -> None:
         """Show one, and wait until it is due."""
-        pygame = self._pygame
         if self._screen is None:
-            pygame.display.init()
-            self._screen = pygame.display.set_mode((picture.shape[1], picture.shape[0]))
-        pygame.event.pump()
-        pygame.surfarray.blit_array(self._screen, picture.swapaxes(0, 1))
-        pygame.display.flip()
+            self._open(picture.shape[1], picture.shape[0])
+        self._pygame.event.pump()
+        self._pygame.surfarray.blit_array(self._screen, picture.swapaxes(0, 1))
+        self._pygame.display.flip()
         self._clock.tick(fps)
+
+    def _open(self, width: int, height: int) -> None:
+        import pygame
+
+        pygame.display.init()
+        self._pygame, self._clock = pygame, pygame.time.Clock()
+        self._screen = pygame.display.set_mode((width, height))
 
     def close(self) -> None:
         """Take the window away."""

@@ -76,6 +76,8 @@ class VectorEnvironment(VectorEnv[Any, Any, Any]):
         self.metadata = {
             **self.metadata, "render_fps": self.crew.fps, "autoreset_mode": self.mode
         }  # fmt: skip
+        self.told: dict[int, dict[str, Any]] = {}
+        """What was said of rows in the last step, by their number."""
         self._over = np.zeros(num_envs, dtype=np.bool_)
         self._seeded = np.zeros(num_envs, dtype=np.bool_)
 
@@ -168,6 +170,7 @@ class VectorEnvironment(VectorEnv[Any, Any, Any]):
 
     def _info(self, outcome: Outcome) -> dict[str, Any]:
         info: dict[str, Any] = {}
+        self.told = outcome.told
         for row, told in sorted(outcome.told.items()):
             if "final_info" in told:
                 final = self.crew.observation(row, final=True)

@@ -18,7 +18,7 @@ import gymnasium
 import numpy as np
 from PIL import Image, ImageDraw
 
-import objaverse_render_addon.environments as environments
+from objaverse_render_addon.live import env as environments
 
 
 def draw_curve(path: Path, steps: list[int], lengths: list[float], top: float) -> None:
@@ -48,7 +48,7 @@ def main() -> None:
     """Learn, and write what came of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=60_000)
+    parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     import torch

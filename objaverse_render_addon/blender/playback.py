@@ -36,6 +36,7 @@ class Signal:
             self._listeners.remove(listener)
 
     def __call__(self, playback: Playback) -> None:
+        """Call them all."""
         for listener in list(self._listeners):
             listener(playback)
 

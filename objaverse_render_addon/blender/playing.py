@@ -17,10 +17,10 @@ from mathutils import Euler, Matrix, Vector
 
 from ..cameras import Camera, look_at
 from ..dataset.images import encode_srgb8
-from ..errors import InvalidJob, UnexpectedError
 from ..environments.orders import ACT, BEGIN, DRAW
 from ..environments.scene import EnvironmentScene
-from ..environments.spaces import Picture, Space, leaves, to_data
+from ..environments.spaces import Discrete, Picture, Space, leaves, to_data
+from ..errors import InvalidJob, UnexpectedError
 from . import compat
 from .camera import apply_camera, new_camera
 from .importers import empty_blender
@@ -227,7 +227,7 @@ class Player:
     """Rows of environments of one class, on one stage.
 
     Args:
-        arrays: That the rows are in, see :mod:`..environments.crew`.
+        arrays: That the rows are in, see :mod:`..live.env.crew`.
         first: Number of the first row that is here, of ``count``.
         real_time: Whether time goes on between two steps.
         clock: Seconds; another for tests.
@@ -378,10 +378,7 @@ class Player:
         found: dict[str, Any] = {}
         for name, space in self._acted.items():
             value = self._arrays[f"action/{name}"][row]
-            found[name] = int(value) if np.ndim(value) == 0 and value.dtype.kind == "i" else (
-                np.array(value)
-            )
-            del space
+            found[name] = int(value) if isinstance(space, Discrete) else np.array(value)
         return found[""] if list(found) == [""] else found
 
     def _user(self, place: int, method: str, argument: Any) -> Any:
@@ -404,7 +401,7 @@ class Player:
         arrays["state"][row] += 1
         given = [name for name in self._observed if name not in self._pictured]
         parts = observation if isinstance(observation, Mapping) else {"": observation}
-        if given and set(parts) != set(given) or not given and observation is not None:
+        if (given and set(parts) != set(given)) or (not given and observation is not None):
             wanted = ", ".join(map(repr, given)) if given != [""] else "one array"
             raise InvalidJob(
                 f"{self._name}.{method}() has to give {wanted or 'None'} as observation, not "

@@ -1,46 +1,11 @@
-"""Environments for reinforcement learning: scenes in Blender that are reset, stepped and looked at.
+"""What an environment is: its scene and its spaces. No Gymnasium here, and no Blender.
 
-A scene is a class (:class:`.scene.EnvironmentScene`), its spaces are data (:mod:`.spaces`);
-``gymnasium.make("objaverse_render/CartPole-v0")`` makes one of those that are here. See
-docs/environments.md. Writing a scene needs no Gymnasium, using one does.
+:mod:`..live.env` makes them run.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from .scene import EnvironmentScene
-from .spaces import Box, Discrete, Picture
+from .spaces import Box, Discrete, Picture, Space, Spaces
 
-if TYPE_CHECKING:
-    from .registry import register, register_all
-    from .single import Environment
-    from .stable_baselines import BaselinesEnvironment
-    from .vector import VectorEnvironment
-
-__all__ = [
-    "BaselinesEnvironment", "Box", "Discrete", "Environment", "EnvironmentScene", "Picture", "VectorEnvironment",
-    "register", "register_all",
-]  # fmt: skip
-
-_HOME = {
-    "BaselinesEnvironment": "stable_baselines", "Environment": "single", "VectorEnvironment": "vector", "register": "registry",
-    "register_all": "registry",
-}  # fmt: skip
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(import_module(f".{_HOME[name]}", __name__), name)
-    except ModuleNotFoundError as error:
-        if error.name not in ("gymnasium", "stable_baselines3"):
-            raise
-        from ..errors import MissingDependency
-
-        raise MissingDependency(
-            f"Environments are used through {error.name}, which is not there.",
-            hint='Install it with: pip install "objaverse-render-addon[gym]" stable-baselines3',
-        ) from error
+__all__ = ["Box", "Discrete", "EnvironmentScene", "Picture", "Space", "Spaces"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
 from .scene import EnvironmentScene
-from .spaces import Box, Discrete, Picture
+from .spaces import Box, Discrete, Picture, Spaces
 
 if TYPE_CHECKING:
     from ..blender.playing import PlayStage
@@ -36,7 +36,7 @@ class CartPole(EnvironmentScene):
     without friction, in steps of Euler's of 1/50 s.
     """
 
-    observation_space = Box(
+    observation_space: ClassVar[Spaces] = Box(
         [-2 * _FAR, -math.inf, -2 * _STEEP, -math.inf],
         [2 * _FAR, math.inf, 2 * _STEEP, math.inf],
     )

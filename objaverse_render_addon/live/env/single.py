@@ -10,11 +10,11 @@ import gymnasium
 import numpy as np
 import numpy.typing as npt
 
-from ..cameras import Camera
-from ..errors import InvalidJob, MissingDependency
+from ...cameras import Camera
+from ...environments.orders import ACT, BEGIN, DRAW
+from ...environments.spaces import to_gymnasium
+from ...errors import InvalidJob, MissingDependency
 from .crew import Crew
-from .orders import ACT, BEGIN, DRAW
-from .spaces import to_gymnasium
 
 __all__ = ["RENDER_MODES", "Environment"]
 
@@ -32,7 +32,7 @@ class Environment(gymnasium.Env[Any, Any]):
     (:attr:`state`), not of one before.
 
     Args:
-        scene: A class of :class:`.scene.EnvironmentScene`, or ``module:Class``.
+        scene: A class of ``EnvironmentScene``, or ``module:Class``.
         render_mode: ``rgb_array``, (H, W, 3) uint8 sRGB; ``depth``, (H, W) float32, scene units
             along the viewing axis, 0 where there is nothing; ``human``, a window (pygame).
         options: The class is made with, by name; plain data.

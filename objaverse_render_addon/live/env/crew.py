@@ -13,15 +13,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..cameras import Camera
-from ..errors import InvalidJob, RenderError, StaleFrame, WorkerCrashed, from_reason
-from ..worker.protocol import MODULES, Act, Acted, Described, Failed, Play, Request
-from ..worker.rows import Rows
-from ..worker.shots import encode_shot
-from ..worker.supervisor import Place, Supervisor
-from ..worker.wall import Sandbox
-from .orders import ACT, BEGIN, DRAW
-from .spaces import Spaces, leaves, spaces_from
+from ...cameras import Camera
+from ...environments.orders import ACT, BEGIN, DRAW
+from ...environments.spaces import Spaces, leaves, spaces_from
+from ...errors import InvalidJob, RenderError, StaleFrame, WorkerCrashed, from_reason
+from ...worker.protocol import MODULES, Act, Acted, Described, Failed, Play, Request
+from ...worker.rows import Rows
+from ...worker.shots import encode_shot
+from ...worker.supervisor import Place, Supervisor
+from ...worker.wall import Sandbox
 
 __all__ = ["Crew", "Outcome", "scene_name"]
 
@@ -317,7 +317,7 @@ class Crew:
             target[row] = value
 
     def act(self, orders: npt.ArrayLike, camera: Camera | None = None) -> Outcome:
-        """Have rows do what their orders say (:mod:`.orders`), all at a time.
+        """Have rows do what their orders say (:mod:`...environments.orders`), all at a time.
 
         Args:
             orders: (N,) one for each row; 0 for nothing.
@@ -384,7 +384,8 @@ class Crew:
         return camera
 
     def _run(self, busy: list[_Seat], request: Act, wanted: Array) -> Outcome:
-        outcome, posted, lost = Outcome(), [], []
+        outcome, posted = Outcome(), []
+        lost: list[tuple[_Seat, RenderError]] = []
         for seat in busy:
             try:
                 if not seat.plays:
@@ -406,8 +407,8 @@ class Crew:
                     errors.append(error)
                 else:
                     lost.append((seat, error))
-        for seat, error in lost:
-            self._lose(seat, error, request, wanted, outcome)
+        for seat, cause in lost:
+            self._lose(seat, cause, request, wanted, outcome)
         if errors:
             raise errors[0]
         return outcome

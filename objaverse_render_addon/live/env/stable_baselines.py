@@ -40,7 +40,7 @@ class BaselinesEnvironment(VecEnv):
     def reset(self) -> Any:
         """See Stable-Baselines3."""
         observation, _ = self.many.reset(seed=self._seeds)
-        self.reset_infos = [{} for _ in range(self.num_envs)]
+        self.reset_infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         self._reset_seeds()
         self._reset_options()
         return observation
@@ -95,6 +95,6 @@ class BaselinesEnvironment(VecEnv):
         """
         raise NotImplementedError(f"{method_name} of environments in Blender cannot be called.")
 
-    def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:
+    def env_is_wrapped(self, _wrapper_class: type[Any], indices: Any = None) -> list[bool]:
         """None of them is."""
         return [False for _ in self._get_indices(indices)]

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from ..errors import InvalidJob
+from ...environments.orders import ACT, BEGIN, DRAW
+from ...environments.spaces import leaves, to_gymnasium
+from ...errors import InvalidJob
 from .crew import Crew, Outcome
-from .orders import ACT, BEGIN, DRAW
 from .single import RENDER_MODES
-from .spaces import to_gymnasium
 
 __all__ = ["VectorEnvironment"]
 
@@ -33,7 +33,7 @@ class VectorEnvironment(VectorEnv[Any, Any, Any]):
             :class:`.single.Environment`; ``human`` is not for many.
         num_envs: How many.
         workers: Processes that they are spread over; 0 for as many as the class needs.
-        autoreset_mode: ``NextStep``, ``SameStep`` or ``Disabled``, or Gymnasium's ``AutoresetMode``.
+        autoreset_mode: ``NextStep``, ``SameStep`` or ``Disabled``; or an ``AutoresetMode``.
         copy: Whether observations are copies. Otherwise they are views of the common memory, which
             is written to again by the second step from then.
     """
@@ -158,8 +158,6 @@ class VectorEnvironment(VectorEnv[Any, Any, Any]):
         """Begin at once where a Blender died."""
         lost = np.zeros(self.num_envs, dtype=np.bool_)
         lost[outcome.lost] = True
-        from .spaces import leaves
-
         arrays = self.crew.arrays
         for name in leaves(self.crew.observation_space):
             arrays[f"final/{name}"][lost] = arrays[f"observed/{name}"][self.crew.turn][lost]

@@ -10,10 +10,12 @@ from .crew import scene_name
 
 __all__ = ["register", "register_all"]
 
-_PACKAGE: Final = __name__.rpartition(".")[0]
+_HERE: Final = __name__.rpartition(".")[0]
+_SCENES: Final = f"{__name__.partition('.')[0]}.environments"
 _OWN: Final = {
-    "CartPole-v0": f"{_PACKAGE}.cart_pole:CartPole",
-    "CartPolePictures-v0": f"{_PACKAGE}.cart_pole:CartPolePictures",
+    "CartPole-v0": f"{_SCENES}.cart_pole:CartPole",
+    "CartPolePictures-v0": f"{_SCENES}.cart_pole:CartPolePictures",
+    "PushBall-v0": f"{_SCENES}.push:PushBall",
 }
 NAMESPACE: Final = "objaverse_render"
 
@@ -23,12 +25,12 @@ def register(name: str, scene: Any, **kwargs: Any) -> None:
 
     Args:
         name: As ``objaverse_render/Mine-v0``.
-        scene: A class of :class:`.scene.EnvironmentScene` in a module, or ``module:Class``.
+        scene: A class of ``EnvironmentScene`` in a module, or ``module:Class``.
         kwargs: Of :class:`.single.Environment`.
     """
     gymnasium.register(
-        name, f"{_PACKAGE}.single:Environment",
-        vector_entry_point=f"{_PACKAGE}.vector:VectorEnvironment",
+        name, f"{_HERE}.single:Environment",
+        vector_entry_point=f"{_HERE}.vector:VectorEnvironment",
         kwargs={"scene": scene_name(scene), **kwargs},
     )  # fmt: skip
 
@@ -41,6 +43,6 @@ def register_all() -> None:
     if f"{NAMESPACE}/Scene-v0" not in gymnasium.registry:
         # Any scene: gymnasium.make("objaverse_render/Scene-v0", scene=Mine).
         gymnasium.register(
-            f"{NAMESPACE}/Scene-v0", f"{_PACKAGE}.single:Environment",
-            vector_entry_point=f"{_PACKAGE}.vector:VectorEnvironment",
+            f"{NAMESPACE}/Scene-v0", f"{_HERE}.single:Environment",
+            vector_entry_point=f"{_HERE}.vector:VectorEnvironment",
         )  # fmt: skip

@@ -33,7 +33,7 @@ Floats = Sequence[float]
 
 _FIRST: Final = 1
 _BEYOND: Final = 1e9
-_NEAR, _FAR = 0.01, 1000.0
+_SOLID: Final = {"MESH", "CURVE", "SURFACE", "META", "FONT", "CURVES", "POINTCLOUD"}
 _LAST_FRAME: Final = 1_000_000
 """Of the rigid bodies' memory."""
 _BEHIND: Final = 1.0
@@ -206,6 +206,21 @@ class PlayStage:
 
     # --- Pictures --------------------------------------------------------------------------------
 
+    def _clipping(self, camera: Camera) -> tuple[float, float]:
+        """Near and far just around what there is: depth is as exact as they are close."""
+        corners = [
+            np.array(one.object.bound_box) @ np.array(one.matrix_world)[:3, :3].T
+            + np.array(one.matrix_world)[:3, 3]
+            for one in bpy.context.evaluated_depsgraph_get().object_instances
+            if one.object.type in _SOLID
+        ]  # fmt: skip
+        if not corners:
+            return 0.1, 100.0
+        position, back = camera.camera_to_world[:3, 3], camera.camera_to_world[:3, 2]
+        depth = (position - np.concatenate(corners)) @ back
+        far = max(1.1 * float(depth.max()), 1e-3)
+        return max(0.9 * float(depth.min()), 1e-3 * far), far
+
     def draw(self, camera: Camera) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
         """What a camera sees, as Workbench draws it.
 
@@ -213,7 +228,7 @@ class PlayStage:
             (H, W, 3) uint8 sRGB over the background; (H, W) float32, scene units along the viewing
             axis, 0 where there is nothing.
         """
-        apply_camera(self.scene, self._camera, camera, _NEAR, _FAR)
+        apply_camera(self.scene, self._camera, camera, *self._clipping(camera))
         channels = drawn(self.scene, self._path)
         raw = channels["Depth.Z"]
         depth = np.where((raw > 0) & (raw < _BEYOND), raw, np.float32(0)).astype(np.float32)

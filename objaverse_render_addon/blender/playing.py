@@ -34,6 +34,8 @@ Floats = Sequence[float]
 _FIRST: Final = 1
 _BEYOND: Final = 1e9
 _SOLID: Final = {"MESH", "CURVE", "SURFACE", "META", "FONT", "CURVES", "POINTCLOUD"}
+_TOUCHING: Final = 1e-4
+"""Share of a distance by which a point may lie below the surface that it is on."""
 _LAST_FRAME: Final = 1_000_000
 """Of the rigid bodies' memory."""
 _BEHIND: Final = 1.0
@@ -203,6 +205,41 @@ class PlayStage:
     def advance(self, frames: int = 1) -> None:
         """Let animation and physics go on."""
         self.playback.advance(frames)
+
+    def visible(
+        self, points: npt.ArrayLike, camera: Camera | None = None, *, of: Any = None
+    ) -> npt.NDArray[np.bool_]:
+        """Which points a camera sees, by a ray to each: in the picture, and nothing before them.
+
+        Args:
+            points: (N, 3) world coordinates.
+            camera: The stage's, in the shape of a square picture, otherwise.
+            of: The thing on whose surface they are: what else of it is before a point hides it,
+                the surface at the point does not.
+
+        Returns:
+            (N,) bool.
+        """
+        found = np.asarray(points, dtype=np.float64).reshape(-1, 3)
+        camera = camera or self.seen(512, 512)
+        seen = camera.frames(found)
+        towards = camera.towards(found)
+        _, depth = camera.project(found)
+        graph = bpy.context.evaluated_depsgraph_get()
+        for at in np.flatnonzero(seen):
+            # From the camera: of the first that is hit it is asked whether it is the point.
+            reach = depth[at] if camera.lens.parallel else np.linalg.norm(
+                found[at] - camera.camera_to_world[:3, 3]
+            )
+            start = found[at] + towards[at] * reach
+            hit, where, _, _, thing, _ = self.scene.ray_cast(
+                graph, start.tolist(), (-towards[at]).tolist(), distance=float(reach)
+            )
+            if hit:
+                short = reach - np.linalg.norm(np.array(where) - start)
+                same = of is None or thing.original == of or thing == of
+                seen[at] = same and short <= _TOUCHING * max(reach, 1.0)
+        return seen
 
     # --- Pictures --------------------------------------------------------------------------------
 

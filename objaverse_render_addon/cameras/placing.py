@@ -11,7 +11,7 @@ from ..errors import InvalidEdit
 from .camera import Camera, Floats
 from .projection import intrinsics_of
 
-__all__ = ["look_at", "perspective", "random_directions", "random_rotations"]
+__all__ = ["box_corners", "look_at", "perspective", "random_directions", "random_rotations"]
 
 
 def perspective(
@@ -61,6 +61,26 @@ def look_at(
     pose = np.eye(4)
     pose[:3, :4] = np.stack([right, np.cross(back, right), back, position], axis=1)
     return perspective(pose, fov=fov, size=size)
+
+
+def box_corners(
+    low: Sequence[float], high: Sequence[float], matrix: npt.ArrayLike | None = None
+) -> Floats:
+    """The corners of a box, for :meth:`.camera.Camera.box_of`.
+
+    Args:
+        low, high: (3,) its least and greatest coordinates, local ones where there is a matrix.
+        matrix: (4, 4) from local to world coordinates.
+
+    Returns:
+        (8, 3) float64; bit 0 of a corner's number is X, bit 1 Y, bit 2 Z.
+    """
+    bits = np.arange(8)[:, None] >> np.arange(3) & 1
+    corners = np.where(bits, np.asarray(high, np.float64), np.asarray(low, np.float64))
+    if matrix is None:
+        return corners
+    turned = np.asarray(matrix, np.float64)
+    return np.asarray(corners @ turned[:3, :3].T + turned[:3, 3])
 
 
 def random_directions(

@@ -70,7 +70,7 @@ def main() -> None:
                     lengths.append(float(told["episode"]["l"]))
             return True
 
-    many = VecMonitor(environments.BaselinesEnvironment("objaverse_render/CartPole-v0", 8))
+    many = VecMonitor(environments.for_stable_baselines("objaverse_render/CartPole-v0", 8))
     learner = PPO(
         "MlpPolicy", many, seed=options.seed, n_steps=64, batch_size=256, gae_lambda=0.8,
         gamma=0.98, n_epochs=10, learning_rate=1e-3, ent_coef=0.0, clip_range=0.2,

@@ -64,8 +64,8 @@ def test_directions_are_uniform_over_the_sphere():
 
 def test_rotations_are_uniform():
     found = random_rotations(np.random.default_rng(0), 20_000)
-    np.testing.assert_allclose(found @ found.transpose(0, 2, 1), np.eye(3) * np.ones((20_000, 1, 1)),
-                               atol=1e-12)
+    squares = found @ found.transpose(0, 2, 1)
+    np.testing.assert_allclose(squares, np.broadcast_to(np.eye(3), squares.shape), atol=1e-12)
     np.testing.assert_allclose(np.linalg.det(found), 1)
     # Each axis goes everywhere alike, and the trace of Haar's has mean 0 and variance 1.
     assert np.abs(found.mean(axis=0)).max() < 0.02

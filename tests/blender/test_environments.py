@@ -312,7 +312,7 @@ def test_time_goes_on_in_real_time():
         since, total, ticks = time.monotonic(), 0, 0
         for _ in range(4):
             time.sleep(0.15)
-            seen, reward, _, _, info = env.step(STILL)
+            _, reward, _, _, info = env.step(STILL)
             total += reward
             ticks += info["ticks"]
             assert info["ticks_left_out"] == 0 and info["ticks"] >= 7

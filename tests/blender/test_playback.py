@@ -72,7 +72,7 @@ def test_a_listener_can_stop_rewind_and_fail(stage):
     playback.after_frame.remove(rewinding)
 
     @playback.before_frame.add
-    def failing(who):
+    def failing(_who):
         raise ZeroDivisionError
 
     heard.clear()

@@ -15,16 +15,16 @@ from ...environments import Box, Discrete, EnvironmentScene, Picture
 if TYPE_CHECKING:
     from .registry import register, register_all
     from .single import Environment
-    from .stable_baselines import BaselinesEnvironment
+    from .stable_baselines import for_stable_baselines
     from .vector import VectorEnvironment
 
 __all__ = [
-    "BaselinesEnvironment", "Box", "Discrete", "Environment", "EnvironmentScene", "Picture",
-    "VectorEnvironment", "register", "register_all",
+    "Box", "Discrete", "Environment", "EnvironmentScene", "Picture", "VectorEnvironment",
+    "for_stable_baselines", "register", "register_all",
 ]  # fmt: skip
 
 _HOME = {
-    "BaselinesEnvironment": "stable_baselines", "Environment": "single",
+    "for_stable_baselines": "stable_baselines", "Environment": "single",
     "VectorEnvironment": "vector", "register": "registry", "register_all": "registry",
 }  # fmt: skip
 
@@ -36,11 +36,11 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(f".{_HOME[name]}", __name__), name)
     except ModuleNotFoundError as error:
-        if error.name not in ("gymnasium", "stable_baselines3"):
+        if error.name != "gymnasium":
             raise
         from ...errors import MissingDependency
 
         raise MissingDependency(
-            f"Environments are used through {error.name}, which is not there.",
-            hint='Install it with: pip install "objaverse-render-addon[gym]" stable-baselines3',
+            "Environments are used through Gymnasium, which is not there.",
+            hint='Install it with: pip install "objaverse-render-addon[gym]"',
         ) from error

@@ -23,6 +23,8 @@ from objaverse_render_addon.worker.channel import (
 from objaverse_render_addon.worker.protocol import (
     PROTOCOL,
     REQUESTS,
+    Act,
+    Acted,
     Attach,
     Buffer,
     Call,
@@ -44,6 +46,7 @@ from objaverse_render_addon.worker.protocol import (
     More,
     Open,
     Opened,
+    Play,
     Put,
     Quit,
     Refine,
@@ -73,6 +76,9 @@ MESSAGES: list[Message] = [
     Refine(3, {"index": 0, "width": 4, "height": 4}, first=0, count=2),
     Inspect(3),
     Call(3, "mine.step", {"force": 1.5}, 8),
+    Play("mine:Scene", {"friction": 0.5}, [Buffer("reward", "<f8", [4], "ring", 64)], 2, 2, 500),
+    Act(1, {"index": 0, "width": 4, "height": 4}),
+    Acted({"2": {"goal": [1.0, 2.0]}}),
     Attach(3, "ticket"),
     More(4, 2),
     Put("a b.blend", "AAEC", first=True),
@@ -167,7 +173,9 @@ def test_a_path_that_is_no_unicode_survives():
 
 def test_one_answer_ends_each_request():
     last = {type(message).__name__ for message in MESSAGES if ends(message)}
-    assert last == {"Done", "Failed", "Opened", "Changed", "Rendered", "Closed", "Described"}
+    assert last == {
+        "Done", "Failed", "Opened", "Changed", "Rendered", "Closed", "Acted", "Described",
+    }  # fmt: skip
 
 
 ARRAYS = {

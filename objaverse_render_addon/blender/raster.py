@@ -30,9 +30,11 @@ from ..passspec import layers_for
 from . import capture, compat
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .session import Session
 
-__all__ = ["RASTER_PASSES", "RasterLane", "normals_of"]
+__all__ = ["RASTER_PASSES", "RasterLane", "drawn", "normals_of", "set_up_drawing"]
 
 Array = npt.NDArray[Any]
 
@@ -121,7 +123,8 @@ class RasterLane:
 
     def _prepare(self) -> None:
         if self._scene is None:
-            self._scene = _new_scene()
+            self._scene = bpy.data.scenes.new("Objaverse Raster")
+            set_up_drawing(self._scene)
         there = self._scene.collection.children
         wanted = {asset.collection for asset in self._stage.assets.values()}
         for child in [child for child in there if child not in wanted]:
@@ -192,18 +195,7 @@ class RasterLane:
             compat.set_checked(shading, light=kind[0], color_type=kind[1])
         if scene.frame_current != self._stage.frame:
             scene.frame_set(self._stage.frame)
-        scene.update_tag()
-        render.filepath = str(self._path)
-        try:
-            bpy.ops.render.render(write_still=True, scene=scene.name)
-        except RuntimeError as error:
-            raise RenderFailed(f"Blender could not draw: {str(error).strip()}.") from error
-        try:
-            channels = read_exr(self._path)
-        finally:
-            self._path.unlink(missing_ok=True)
-        # Layers are called by the view layer's name before theirs.
-        return {".".join(name.split(".")[-2:]): plane for name, plane in channels.items()}
+        return drawn(scene, self._path)
 
     def _check_agreement(self, seen: View) -> None:
         """Hold the first frame of what is on the stage against Cycles, in small."""
@@ -297,8 +289,8 @@ def _scaled(camera: Camera, factor: float) -> Camera:
     return dataclasses.replace(camera, width=width, height=height, intrinsics=matrix)
 
 
-def _new_scene() -> Any:
-    scene = bpy.data.scenes.new("Objaverse Raster")
+def set_up_drawing(scene: Any) -> None:
+    """Have a scene drawn by Workbench, without antialiasing, over nothing, with depth."""
     render = scene.render
     render.engine = compat.engine_id("workbench")
     compat.set_checked(
@@ -313,7 +305,22 @@ def _new_scene() -> Any:
     compat.set_checked(scene.display.shading, **_FLAT)
     compat.set_checked(scene.view_layers[0], use_pass_z=True, use_pass_combined=True)
     compat.set_image_format(render.image_settings, multilayer=True)
-    return scene
+
+
+def drawn(scene: Any, path: Path) -> dict[str, Array]:
+    """Draw a scene through a file: ``Combined.R`` … and ``Depth.Z``, (H, W) float32 each."""
+    scene.update_tag()
+    scene.render.filepath = str(path)
+    try:
+        bpy.ops.render.render(write_still=True, scene=scene.name)
+    except RuntimeError as error:
+        raise RenderFailed(f"Blender could not draw: {str(error).strip()}.") from error
+    try:
+        channels = read_exr(path)
+    finally:
+        path.unlink(missing_ok=True)
+    # Layers are called by the view layer's name before theirs.
+    return {".".join(name.split(".")[-2:]): plane for name, plane in channels.items()}
 
 
 def _drawn_by() -> dict[str, Any]:

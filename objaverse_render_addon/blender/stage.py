@@ -744,13 +744,7 @@ class Stage:
         ``None`` where some of it is behind the camera, and of lenses that bend straight edges:
         there, points whose hull is the object's do not bound its picture.
         """
-        if camera.lens.radial:
-            return None
-        uv, depth = camera.project(self.points)
-        if not (depth > 1e-6).all():
-            return None
-        low, high = uv.min(axis=0).tolist(), uv.max(axis=0).tolist()
-        return low[0], low[1], high[0], high[1]
+        return camera.box_of(self.points)
 
     def set_up_geometry(self) -> None:
         """One sample at the pixel's centre."""

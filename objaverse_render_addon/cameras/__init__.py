@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from .camera import Camera, Rig, View, blender_lens, look_at_pose
 from .files import keyed_views
+from .placing import box_corners, look_at, perspective, random_directions, random_rotations
 from .projection import PROJECTIONS, Projection, intrinsics_of
 from .sampling import FRAME_MARGIN, draw, fitting_radius, sample_views
 
@@ -26,10 +27,15 @@ __all__ = [
     "Rig",
     "View",
     "blender_lens",
+    "box_corners",
     "draw",
     "fitting_radius",
     "intrinsics_of",
     "keyed_views",
+    "look_at",
     "look_at_pose",
+    "perspective",
+    "random_directions",
+    "random_rotations",
     "sample_views",
 ]

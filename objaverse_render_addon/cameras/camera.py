@@ -103,6 +103,32 @@ class Camera:
             found[..., 0] -= self.width * np.rint(found[..., 0] / self.width)
         return found
 
+    def frames(self, points: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """(N,) which world points (N, 3) lie in the picture and before the camera, seen or not."""
+        uv, depth = self.project(points)
+        u, v = uv.T
+        with np.errstate(invalid="ignore"):
+            return np.asarray(
+                (depth > 0) & (u >= 0) & (u < self.width) & (v >= 0) & (v < self.height)
+            )
+
+    def box_of(self, points: npt.NDArray[Any]) -> tuple[float, float, float, float] | None:
+        """``[u_min, v_min, u_max, v_max]`` of world points (N, 3), in pixels, wherever that is.
+
+        Of the corners of a 3D box it is the 2D box around that.
+
+        Returns:
+            ``None`` where there are none, where one is not before the camera, and of lenses that
+            bend straight edges: there, points whose hull is a thing do not bound its picture.
+        """
+        if self.lens.radial or not len(points):
+            return None
+        uv, depth = self.project(points)
+        if not (depth > 1e-6).all():
+            return None
+        low, high = uv.min(axis=0).tolist(), uv.max(axis=0).tolist()
+        return low[0], low[1], high[0], high[1]
+
     def _centers(self, at: SomePixels | None) -> tuple[Floats, Floats]:
         """U and v of all pixels' centres, as a column and a row; (N,) each of some."""
         if at is not None:

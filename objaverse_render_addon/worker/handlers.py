@@ -28,6 +28,8 @@ from .confine import STANDS
 from .protocol import (
     MODULES,
     NO_STATE,
+    Act,
+    Acted,
     Answer,
     Call,
     Change,
@@ -42,6 +44,7 @@ from .protocol import (
     Inspect,
     Open,
     Opened,
+    Play,
     Refine,
     Render,
     RenderAsset,
@@ -50,9 +53,11 @@ from .protocol import (
     Stage,
 )
 from .ring import DESCRIPTOR, RingWriter
+from .rows import mapped
 from .shots import decode_shot
 
 if TYPE_CHECKING:
+    from ..blender.playing import Player
     from ..blender.session import Session
     from ..dataset.previews import Previews
 
@@ -82,6 +87,7 @@ class Worker:
         self.scratch = scratch
         self.session: Session | None = None
         self.session_id = 0
+        self.player: Player | None = None
         self.ring = RingWriter(int(os.environ[DESCRIPTOR])) if DESCRIPTOR in os.environ else None
         self._sinks: list[FrameSink] = []
         self._sent = 0
@@ -355,21 +361,59 @@ def call(worker: Worker, request: Call, __: Turn) -> Answer:
     """Call a function of a module that was allowed when this process was started."""
     session = worker.opened(request.session)
     module, _, name = request.function.rpartition(".")
-    allowed = [one for one in os.environ.get(MODULES, "").split(",") if one]
-    if module not in allowed or not name.isidentifier() or name.startswith("_"):
-        raise AccessRefused(
-            f"{request.function} may not be called here.",
-            hint=f"Allowed are functions of {', '.join(allowed)}." if allowed else
-            "No module is allowed; whoever starts the workers can allow some by name.",
-        )  # fmt: skip
-    function = getattr(importlib.import_module(module), name, None)
-    if not callable(function):
-        raise UnknownRequest(f"{module} has no function {name}.")
+    function = _allowed(module, name, request.function)
     session.state = NO_STATE
     result = function(session, **request.arguments)
     session.changed(geometry=True, unknown=True)
     session.state = request.state
     return Described({"result": _plain(result)})
+
+
+def _allowed(module: str, name: str, called: str) -> Any:
+    """Something callable of a module that was allowed when this process was started.
+
+    Raises:
+        AccessRefused: It was not.
+    """
+    allowed = [one for one in os.environ.get(MODULES, "").split(",") if one]
+    if module not in allowed or not name.isidentifier() or name.startswith("_"):
+        raise AccessRefused(
+            f"{called} may not be called here.",
+            hint=f"Allowed are functions of {', '.join(allowed)}." if allowed else
+            "No module is allowed; whoever starts the workers can allow some by name.",
+        )  # fmt: skip
+    found = getattr(importlib.import_module(module), name, None)
+    if not callable(found):
+        raise UnknownRequest(f"{module} has no function {name}.")
+    return found
+
+
+def play(worker: Worker, request: Play, _: Turn) -> Answer:
+    """Have environments in the place of a scene."""
+    from ..blender.playing import Player, described_class
+
+    module, _colon, name = request.scene.partition(":")
+    kind = _allowed(module, name, request.scene)
+    facts = described_class(kind)
+    if request.buffers:
+        _close(worker)
+        worker.player = None
+        arrays = mapped(int(os.environ[DESCRIPTOR]), request.buffers)
+        worker.player = Player(
+            kind, request.options, arrays, worker.scratch, first=request.first,
+            count=request.count, limit=request.limit, same_step=request.same_step,
+            real_time=request.real_time, size=request.size,
+        )
+    return Described(facts)
+
+
+def act(worker: Worker, request: Act, _: Turn) -> Answer:
+    """Let environments go on."""
+    if worker.player is None:
+        raise UnknownRequest("There are no environments here.", hint="Play some first.")
+    camera = None if request.shot is None else decode_shot(request.shot).view.camera
+    told = worker.player.act(request.turn, camera)
+    return Acted({str(row): _plain(facts) for row, facts in told.items()} if told else {})
 
 
 def close(worker: Worker, request: Close, _: Turn) -> Answer:
@@ -409,6 +453,8 @@ HANDLERS: Final[dict[type, Callable[[Worker, Any, Turn], Answer]]] = {
     Change: change,
     Inspect: inspect,
     Call: call,
+    Play: play,
+    Act: act,
     Close: close,
     Describe: describe,
 }
@@ -418,6 +464,7 @@ def _open(worker: Worker, request: RenderAsset | Open, turn: Turn) -> Session:
     from ..blender.session import Session
 
     _close(worker)
+    worker.player = None
     job = RenderJob.from_dict(request.job).resolved()
     if not job.engine.threads and request.threads:
         job = job.with_values({"engine.threads": request.threads})

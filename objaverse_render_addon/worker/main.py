@@ -193,7 +193,7 @@ def failure(error: Exception, request: Message | Unknown) -> Failed:
     where = f"{source}: " if source else ""
     log = ""
     if isinstance(error, RenderError):
-        named = error
+        named, log = error, error.log
         name = Path(source).name
         if not ((name and name in named.message) or named.message.startswith(f"{asset_id}: ")):
             named.message = where + named.message

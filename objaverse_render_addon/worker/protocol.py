@@ -24,6 +24,8 @@ __all__ = [
     "PROTOCOL",
     "RING",
     "SCRATCH",
+    "Act",
+    "Acted",
     "Answer",
     "Attach",
     "Buffer",
@@ -46,6 +48,7 @@ __all__ = [
     "More",
     "Open",
     "Opened",
+    "Play",
     "Put",
     "Quit",
     "Refine",
@@ -317,6 +320,52 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Play:
+    """Have environments of a class in this process; answered by Described or Failed.
+
+    A scene that is open is closed. The answer says what the class says of itself.
+
+    Attributes:
+        scene: ``module:Class``; the module is one that the worker was told to allow when it
+            started.
+        options: The class is made with, by name; plain data.
+        buffers: Where the rows of all environments are, in the memory that was handed down
+            (:class:`.rows.Rows`); where there are none, the class is described alone.
+        first: Number of the first row that is this worker's.
+        count: How many are.
+        limit: Steps after which an episode is truncated; 0 for never.
+        same_step: Whether an episode that ended begins again in the same step.
+        real_time: Whether time goes on between two steps.
+        size: Width and height of pictures.
+    """
+
+    kind: ClassVar[str] = "play"
+    scene: str
+    options: dict[str, Any] = field(default_factory=dict)
+    buffers: list[Buffer] = field(default_factory=list)
+    first: int = 0
+    count: int = 1
+    limit: int = 0
+    same_step: bool = False
+    real_time: bool = False
+    size: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Do what the rows' orders say; answered by Acted or Failed.
+
+    Attributes:
+        turn: Which of the two places for observations they go to.
+        shot: From where rows are drawn, as in :class:`Render`; ``None`` for the scene's camera.
+    """
+
+    kind: ClassVar[str] = "act"
+    turn: int
+    shot: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Forget an open scene; answered by Closed or Failed."""
 
@@ -365,6 +414,8 @@ Request: TypeAlias = (
     | Refine
     | Inspect
     | Call
+    | Play
+    | Act
     | Close
     | Describe
     | Cancel
@@ -587,6 +638,18 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class Acted:
+    """All rows did what they were told.
+
+    Attributes:
+        told: Number of a row to what is to be said of it, beside its arrays.
+    """
+
+    kind: ClassVar[str] = "acted"
+    told: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Described:
     """Plain data."""
 
@@ -606,11 +669,12 @@ Answer: TypeAlias = (
     | FilePart
     | Rendered
     | Closed
+    | Acted
     | Described
 )
 Message: TypeAlias = Request | Answer
 
-_LAST = (Done, Failed, Opened, Changed, Rendered, Closed, Described)
+_LAST = (Done, Failed, Opened, Changed, Rendered, Closed, Acted, Described)
 
 
 def ends(answer: Message) -> bool:
@@ -662,7 +726,7 @@ def decode(line: str) -> tuple[int, Message | Unknown] | None:
     values = {key: value for key, value in data.items() if key in known}
     try:
         if "buffers" in known:
-            values["buffers"] = [Buffer(**buffer) for buffer in values["buffers"]]
+            values["buffers"] = [Buffer(**buffer) for buffer in values.get("buffers", ())]
         if values.get("slots") is not None:
             values["slots"] = Slots(**values["slots"])
         message: Message = cls(**values)

@@ -33,7 +33,7 @@ from .protocol import RING, Buffer, Slots
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["DESCRIPTOR", "Ring", "RingWriter", "room_for"]
+__all__ = ["DESCRIPTOR", "Ring", "RingWriter", "anonymous", "room_for"]
 
 DESCRIPTOR: Final = "OBJAVERSE_RENDER_RING"
 """Environment variable that tells a worker the descriptor of its ring."""
@@ -62,7 +62,7 @@ class Ring:
     """
 
     def __init__(self) -> None:
-        self.descriptor = _anonymous()
+        self.descriptor = anonymous()
         self.slots = Slots(0, 0, 0)
         self._guard = threading.Lock()
         self._size = 0
@@ -235,7 +235,8 @@ class RingWriter:
         return None
 
 
-def _anonymous() -> int:
+def anonymous() -> int:
+    """Descriptor of a piece of memory that has no name."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("objaverse-render")
     descriptor, path = tempfile.mkstemp(prefix="objaverse-render-")

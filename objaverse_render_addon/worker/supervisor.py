@@ -167,10 +167,34 @@ class Supervisor:
             WorkerTimeout, WorkerCrashed, OutOfMemory, Interrupted: The worker is gone by then.
             RenderError: As :meth:`start`; no fault of the request.
         """
+        self.post(request)
+        return self.collect(timeout, on_answer, renew)
+
+    def post(self, request: Request) -> None:
+        """Begin a request, so that several workers are at work at a time; then :meth:`collect`.
+
+        Raises:
+            RenderError: As :meth:`ask`.
+        """
         worker = self.start(request)
         self._canceled = None
         try:
             self._request = worker.send(request)
+        except RenderError:
+            self.abandon()
+            raise
+
+    def collect(
+        self,
+        timeout: float,
+        on_answer: Callable[[Received], None] = lambda _: None,
+        renew: int = 0,
+    ) -> Received:
+        """The answer to what was posted; arguments and errors as of :meth:`ask`."""
+        worker = self._worker
+        if worker is None:
+            raise WorkerCrashed("The worker was ended meanwhile.")
+        try:
             answer = self._converse(worker, timeout, on_answer, renew)
         except RenderError:
             self.abandon()

@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 _PROTOTYPES: Final[Mapping[str, tuple[str, ...]]] = {
     "black": ("000000", "101010", "1c1c1c"),
     "white": ("ffffff", "f5f5f5", "fffaf0", "f8f8ff", "f0f8ff", "e6e6e6"),
-    "gray": ("808080", "a9a9a9", "696969", "708090", "778899", "c0c0c0", "484848", "3a3a3a"),
+    "grey": ("808080", "a9a9a9", "696969", "708090", "778899", "c0c0c0", "484848", "3a3a3a"),
     "red": ("ff0000", "b22222", "dc143c", "8b0000", "c81e1e", "e53935", "600000"),
     "orange": ("ffa500", "ff8c00", "ff7f00", "f57c00", "e06010"),
     "yellow": ("ffff00", "ffd700", "f0e020", "c8b400", "ffee58", "e0c020"),

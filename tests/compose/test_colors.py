@@ -6,7 +6,7 @@ import pytest
 from objaverse_render_addon.compose.colors import TERMS, lab, shares
 
 AGREED = {
-    "black": "0a0a0a", "white": "fafafa", "gray": "8a8a8a", "red": "d01515", "orange": "ff9010",
+    "black": "0a0a0a", "white": "fafafa", "grey": "8a8a8a", "red": "d01515", "orange": "ff9010",
     "yellow": "f8e820", "green": "209030", "blue": "2040d0", "purple": "7a1a90", "pink": "ff90c0",
     "brown": "70401a",
 }  # fmt: skip

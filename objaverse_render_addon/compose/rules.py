@@ -33,6 +33,7 @@ class Rules:
         elevation: Least and most, degrees.
         fov: Of the longer side, least and most, degrees.
         roll: Most about the line of sight, degrees.
+        aspect: Of the pictures, width over height.
         source: ``parametric``, or the path of a catalogue of other objects
             (:mod:`.catalogue`).
         tries: Draws of a scene before it is given up.
@@ -50,6 +51,7 @@ class Rules:
     elevation: tuple[float, float] = (24.0, 55.0)
     fov: tuple[float, float] = (34.0, 52.0)
     roll: float = 0.0
+    aspect: float = 1.0
     camera_file: str | None = None
     source: str = "parametric"
     tries: int = 30

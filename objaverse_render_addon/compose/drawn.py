@@ -17,6 +17,8 @@ __all__ = ["Drawn", "drawn", "key_of"]
 
 SCALES: Final = (0.88, 0.95, 1.02, 1.10, 1.18)
 _KINDS_A_SCENE: Final = 6
+_WIDE: Final = ("basket", "crate", "bowl", "bucket")
+_BLOCKS: Final = ("cube",)
 _SMALL: Final = ("ball", "cube", "apple", "candle", "ring", "flashlight", "pyramid", "can")
 
 
@@ -50,13 +52,16 @@ def drawn(rules: Rules, index: int, attempt: int) -> Drawn:
 def _parametric(rules: Rules, index: int, layout: str, draws: Draws) -> list[Thing]:
     """Things of a few kinds in a few colours, so that many share one or the other."""
     count = draws.whole(*rules.objects)
-    names = dealt(rules.seed, "kinds", tuple(KINDS), index * _KINDS_A_SCENE, _KINDS_A_SCENE)
+    known = {name: KINDS[name] for name in rules.kinds}
+    names = dealt(rules.seed, "kinds", rules.kinds, index * _KINDS_A_SCENE, _KINDS_A_SCENE)
     if layout == "stack":
-        names = [*draws.shuffled([n for n, k in KINDS.items() if k.flat_top and k.rim is None])[:2],
-                 "cube", *names[:3]]  # fmt: skip
+        flat = [name for name, kind in known.items() if kind.flat_top and kind.rim is None]
+        small = [name for name in _BLOCKS if name in known]
+        names = [*draws.shuffled(flat)[:2], *small, *names[:3]]
     if layout == "container":
-        names = [*draws.shuffled(["basket", "crate", "bowl", "bucket"])[:2],
-                 *draws.shuffled(_SMALL)[:2], *names[:2]]  # fmt: skip
+        wide = [name for name in _WIDE if name in known]
+        small = [name for name in _SMALL if name in known]
+        names = [*draws.shuffled(wide)[:2], *draws.shuffled(small)[:2], *names[:2]]
     names = list(dict.fromkeys(names))[: max(2, (2 * count + 2) // 3)]
     # Some kinds come twice and three times: one is told from the other by more than its name.
     chosen = list(names)

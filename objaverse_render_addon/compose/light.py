@@ -15,7 +15,7 @@ from .support import MATERIALS
 
 __all__ = ["light_of", "surfaces_of"]
 
-BRIGHTNESS: Final = (0.80, 1.0)
+BRIGHTNESS: Final = (0.95, 1.2)
 """Radiance of a perfectly white surface that lies flat, where 1 is the picture's white."""
 _DISTANCE: Final = 2.3
 _SKY_SEEN: Final = 0.72

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..errors import InvalidJob
+from .objects import KINDS
 from .record import LAYOUTS
 
 __all__ = ["CAMERAS", "RULES_FILE", "Rules"]
 
 RULES_FILE: Final = "compose.json"
-CAMERAS: Final = ("box", "ring", "file")
+CAMERAS: Final = ("box", "ring")
 SUPPORT_CHOICES: Final = ("table", "tray", "shelf", "box")
 
 
@@ -28,14 +29,12 @@ class Rules:
         supports: The same.
         rows, columns: Of the grid's layout.
         images: Views of a scene.
-        cameras: ``box`` stands in front within ``azimuth`` degrees, ``ring`` all around; ``file``
-            has the poses of ``camera_file``.
+        cameras: ``box`` stands in front within ``azimuth`` degrees, ``ring`` all around.
         elevation: Least and most, degrees.
         fov: Of the longer side, least and most, degrees.
         roll: Most about the line of sight, degrees.
         aspect: Of the pictures, width over height.
-        source: ``parametric``, or the path of a catalogue of other objects
-            (:mod:`.catalogue`).
+        kinds: Of objects, by name (:data:`.objects.KINDS`).
         tries: Draws of a scene before it is given up.
     """
 
@@ -52,9 +51,8 @@ class Rules:
     fov: tuple[float, float] = (34.0, 52.0)
     roll: float = 0.0
     aspect: float = 1.0
-    camera_file: str | None = None
-    source: str = "parametric"
-    tries: int = 30
+    kinds: tuple[str, ...] = tuple(KINDS)
+    tries: int = 40
 
     def __post_init__(self) -> None:
         wrong = self._wrong()
@@ -64,7 +62,7 @@ class Rules:
     def _wrong(self) -> str:
         for name, some, known in (
             ("layouts", self.layouts, LAYOUTS), ("supports", self.supports, SUPPORT_CHOICES),
-            ("cameras", (self.cameras,), CAMERAS),
+            ("cameras", (self.cameras,), CAMERAS), ("kinds", self.kinds, tuple(KINDS)),
         ):  # fmt: skip
             strange = [one for one in some if one not in known]
             if strange or not some:
@@ -82,8 +80,6 @@ class Rules:
             return "fields of view lie between 10 and 100 degrees, the lower first"
         if not 0 <= self.azimuth <= 180 or not 0 <= self.roll <= 45:
             return "azimuth is 0 to 180 degrees, roll 0 to 45"
-        if (self.cameras == "file") != (self.camera_file is not None):
-            return "cameras and camera_file: file needs a file, and nothing else takes one"
         return ""
 
     def to_dict(self) -> dict[str, Any]:

@@ -22,6 +22,8 @@ GAP: Final = 0.012
 """Metres between circles around things."""
 HOVER: Final = 0.002
 _DARTS: Final = 60
+_WIDE: Final = (0.40, 0.32)
+"""Metres from the middle, beyond which things would look lost."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +81,7 @@ class _Floor:
 
     def throw(self, thing: Thing, spread: float = 1.0) -> bool:
         """Stand a thing somewhere; whether there was room."""
-        a, b = self.ground.half
+        a, b = min(self.ground.half[0], _WIDE[0]), min(self.ground.half[1], _WIDE[1])
         for _ in range(_DARTS):
             x = self.draws.uniform(-a, a) * spread
             y = self.draws.uniform(-b, b) * spread
@@ -197,7 +199,7 @@ def _container(floor: _Floor, things: list[Thing], rules: Rules) -> None:
 
 def _heap(floor: _Floor, things: list[Thing], rules: Rules) -> None:
     """Things dropped one over the other, turned anyhow; some stand around them."""
-    count = max(2, (2 * len(things)) // 3)
+    count = min(6, max(2, (2 * len(things)) // 3))
     height = 0.0
     for thing in things[:count]:
         turn = _any_turn(floor.draws)

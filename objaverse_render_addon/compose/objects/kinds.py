@@ -17,10 +17,10 @@ from .mesh import Mesh, Part, circle, fillet, loft, moved, rectangle, tube
 __all__ = ["KINDS", "PAINTS", "Kind", "Look", "Slot"]
 
 PAINTS: Final = {
-    "red": (0.78, 0.07, 0.06), "orange": (0.93, 0.42, 0.03), "yellow": (0.94, 0.78, 0.06),
+    "red": (0.78, 0.07, 0.06), "orange": (0.90, 0.40, 0.03), "yellow": (0.90, 0.74, 0.06),
     "green": (0.10, 0.50, 0.16), "blue": (0.07, 0.22, 0.70), "purple": (0.43, 0.13, 0.56),
-    "pink": (0.93, 0.46, 0.62), "brown": (0.36, 0.19, 0.09), "black": (0.045, 0.045, 0.05),
-    "grey": (0.47, 0.47, 0.48), "white": (0.88, 0.88, 0.86),
+    "pink": (0.89, 0.46, 0.60), "brown": (0.36, 0.19, 0.09), "black": (0.045, 0.045, 0.05),
+    "grey": (0.47, 0.47, 0.48), "white": (0.86, 0.86, 0.85),
 }  # fmt: skip
 """sRGB of paints that nobody would call by another of the eleven basic terms."""
 _BRIGHT: Final = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
@@ -94,20 +94,24 @@ class Kind:
 _Line = Sequence[tuple[float, float]]
 
 
-def _turned(line: _Line, *, soft: float = 0.002, slot: int = 0, count: int = 48) -> Part:
+def _turned(
+    line: _Line, *, soft: float = 0.002, slot: int = 0, count: int = 48, vessel: bool = False
+) -> Part:
     """What a lathe makes of a line of radius and height that begins and ends near the axis."""
-    return loft([circle(max(r, 1e-4), z, count) for r, z in fillet(line, soft)], slot=slot)
+    return loft([circle(max(r, 1e-4), z, count) for r, z in fillet(line, soft)], slot=slot,
+                vessel=vessel)  # fmt: skip
 
 
 def _boxed(
-    x: float, y: float, line: _Line, corner: float, *, soft: float = 0.002, slot: int = 0
+    x: float, y: float, line: _Line, corner: float, *, soft: float = 0.002, slot: int = 0,
+    vessel: bool = False,
 ) -> Part:
     """The same with rectangles: the line has what is cut off at each side, and the height."""
     rings = []
     for inset, z in fillet(line, soft):
         wide, deep = max(x - 2 * inset, 1e-4), max(y - 2 * inset, 1e-4)
         rings.append(rectangle(wide, deep, max(corner - inset, 0.0003), z))
-    return loft(rings, slot=slot)
+    return loft(rings, slot=slot, vessel=vessel)
 
 
 def _vessel(
@@ -123,7 +127,7 @@ def _vessel(
     inner = [(r - wall, z) for r, z in outer if z > floor * 1.6]
     bottom = inner[0][0] if inner else radius - wall
     line = [(0.0002, 0.0), *outer, *reversed(inner), (bottom * 0.92, floor), (0.0002, floor)]
-    return _turned(line, soft=min(wall * 0.45, 0.003))
+    return _turned(line, soft=min(wall * 0.45, 0.003), vessel=True)
 
 
 def _mug(radius: float, height: float, foot: float) -> Mesh:
@@ -147,7 +151,7 @@ def _bowl(radius: float, height: float) -> Mesh:
                      0.004 + (height - 0.004) * (1 - math.cos(step * math.pi / 2))))  # fmt: skip
     inner = [(r - wall, z + wall * (1 - z / height)) for r, z in line]
     profile = [(0.0002, 0.0), (foot * 0.96, 0.0), *line, *reversed(inner), (0.0002, 0.004 + wall)]
-    return Mesh((_turned(profile, soft=0.0012),))
+    return Mesh((_turned(profile, soft=0.0012, vessel=True),))
 
 
 def _plate(radius: float, height: float) -> Mesh:
@@ -191,7 +195,7 @@ def _open_box(x: float, y: float, z: float, wall: float, corner: float, lean: fl
     half = 0.42 * min(x, y)
     return _boxed(x, y, [
         (half, 0.0), (lean, 0.0), (0.0, z), (wall, z), (lean + wall, wall), (half, wall),
-    ], corner, soft=min(0.4 * wall, 0.002))  # fmt: skip
+    ], corner, soft=min(0.4 * wall, 0.002), vessel=True)  # fmt: skip
 
 
 def _book(x: float, y: float, z: float) -> Mesh:
@@ -298,7 +302,8 @@ def _jar(radius: float, height: float) -> Mesh:
 def _pan(radius: float, height: float) -> Mesh:
     wall = 0.0036
     dish = _turned([(0.0002, 0.0), (radius * 0.86, 0.0), (radius, height), (radius - wall, height),
-                    (radius * 0.86 - wall, wall * 1.1), (0.0002, wall * 1.1)], soft=0.0014)  # fmt: skip
+                    (radius * 0.86 - wall, wall * 1.1), (0.0002, wall * 1.1)], soft=0.0014,
+                   vessel=True)  # fmt: skip
     start = radius - 0.004
     path = [(start + share * 1.25 * radius, 0.0, height * (0.70 + 0.45 * share))
             for share in np.linspace(0, 1, 8)]  # fmt: skip

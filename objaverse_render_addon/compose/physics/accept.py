@@ -21,8 +21,8 @@ Floats = npt.NDArray[np.float64]
 OVERLAP: Final = 0.0005
 HOVER: Final = 0.001
 """Metres between what holds and what is held, that nobody sees."""
-MOVED: Final = (0.002, 1.0)
-"""Metres and degrees in one second of the second engine."""
+MOVED: Final = (0.002, 1.0, 3.0)
+"""Metres, and degrees of tilt and of any turn, in one second of the second engine."""
 _BELOW: Final = 0.05
 _SECOND: Final = 1.0
 _THIN: Final = 0.003
@@ -176,9 +176,12 @@ def _second(starts: Sequence[Start], poses: Floats, ground: Ground) -> str:
         there = np.array([now.translation.x, now.translation.y, now.translation.z])
         moved = float(np.linalg.norm(there - pose[:3, 3]))
         turn = _isometry(rapier, pose).inverse() * now
-        angle = np.degrees(abs(turn.rotation.angle))
+        # A turn about the vertical, of what is round most of all, changes nothing that is said.
+        up = turn.rotation.transform_vector(pose[:3, :3].T[:, 2].tolist())
+        tilt = np.degrees(np.arccos(np.clip(np.dot([up.x, up.y, up.z], pose[:3, :3].T[:, 2]), -1, 1)))
+        spin = np.degrees(abs(turn.rotation.angle))
         if start.thing.pieces.ball is not None:
-            angle = 0.0
-        if moved > MOVED[0] or angle > MOVED[1]:
+            tilt = spin = 0.0
+        if moved > MOVED[0] or tilt > MOVED[1] or spin > MOVED[2]:
             return "the second engine moves it"
     return ""

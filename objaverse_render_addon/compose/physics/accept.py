@@ -163,7 +163,7 @@ def _second(starts: Sequence[Start], poses: Floats, ground: Ground) -> str:
         if pieces.ball is not None:
             shapes = [rapier.Collider.ball(pieces.ball[1]).translation(pieces.ball[0])]
         else:
-            hulls = pieces.hulls if len(pieces.hulls) > 1 else [_thinned(pieces.hulls[0])]
+            hulls = pieces.hulls if len(pieces.hulls) > 1 else (_thinned(pieces.hulls[0]),)
             shapes = [rapier.Collider.convex_hull(hull.astype(np.float32)) for hull in hulls]
         for shape in shapes:
             world.add_collider(

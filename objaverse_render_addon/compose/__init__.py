@@ -1,0 +1,1 @@
+"""Scenes of many objects: drawn, settled by physics, rendered as one unit each."""

@@ -198,7 +198,12 @@ class Sight:
         with np.errstate(invalid="ignore", divide="ignore"):
             cosine = (one * other).sum(axis=1) / (np.hypot(*one.T) * np.hypot(*other.T))
         angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-        return _others(_others(decide(angle, self.limits["between_angle"]), a), b)
+        line = self.spots[b] - self.spots[a]
+        aside = np.abs(one @ [-line[1], line[0]]) / np.hypot(*line)
+        limits = self.limits["between_beside"]
+        off = decide(-aside / (self.size / 2), (-limits[0], -limits[1]))
+        found = np.minimum(decide(angle, self.limits["between_angle"]), off)
+        return _others(_others(found, a), b)
 
     def ahead(self, word: str) -> tuple[npt.NDArray[np.float64], float, bool]:
         """Values that grow with a superlative, the lead that is asked for, and if it is a ratio."""

@@ -1,4 +1,4 @@
-"""Sentences of a form, in several languages; each says where in it what is mentioned."""
+"""Sentences of a form; each says where in it what is mentioned."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Final
 
 from ..forms import Phrase
-from . import chinese, english, german
+from . import english
 from .text import Luck, Text
 
 __all__ = ["LANGUAGES", "STYLES", "Luck", "Text", "realise"]
 
 LANGUAGES: Final[dict[str, Callable[[Phrase, str, Luck], Text | None]]] = {
-    "en": english.sentence, "de": german.sentence, "zh": chinese.sentence,
-}  # fmt: skip
+    "en": english.sentence,
+}
 STYLES: Final = ("phrase", "request")
 """The noun phrase alone, or in a question or request around it."""
 

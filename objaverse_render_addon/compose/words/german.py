@@ -1,1 +1,0 @@
-def sentence(phrase, style, luck): return None

@@ -24,11 +24,15 @@ from ..errors import (
 from .archives import check_zip
 from .check_alembic import check_alembic
 
-__all__ = ["EXTENSIONS", "guess_extension", "inspect_file"]
+__all__ = ["EXTENSIONS", "SCENE", "guess_extension", "inspect_file"]
 
 EXTENSIONS: Final = (
     "glb", "gltf", "obj", "fbx", "stl", "ply", "abc", "usd", "usda", "usdc", "usdz", "blend", "dae",
 )  # fmt: skip
+
+SCENE: Final = "scene"
+"""Extension of scenes that were composed here: nobody's assets, so that no folder is searched for
+them."""
 
 _HEAD = 4096
 _LONGEST_HEADER: Final = 1 << 16
@@ -38,7 +42,7 @@ MUCH_JSON: Final = 4 << 20
 
 
 def inspect_file(path: Path, name: str = "", *, whole: bool = False) -> str:
-    """The format of a file, as one of :data:`EXTENSIONS`.
+    """The format of a file, as one of :data:`EXTENSIONS`, or :data:`SCENE`.
 
     Args:
         name: What it is called where it is not, or not yet, called by its path.
@@ -58,6 +62,8 @@ def inspect_file(path: Path, name: str = "", *, whole: bool = False) -> str:
             head = file.read(_HEAD)
     except OSError as error:
         raise SourceNotFound(f"{name} cannot be read: {error.strerror}.") from error
+    if extension == SCENE and head.startswith(b"{") and b'"layout"' in head:
+        return SCENE
     if extension not in EXTENSIONS:
         raise UnsupportedFormat(
             f"{name} has the extension {extension!r}, which no importer reads.",

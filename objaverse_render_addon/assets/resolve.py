@@ -27,7 +27,7 @@ from .formats import inspect_file
 from .objaverse import ObjaverseCache
 from .repositories import Checkout, RepoFormat, Repositories
 from .scratch import Scratch
-from .sources import Source, classify, path_of, uid_of
+from .sources import COMPOSED, Source, classify, path_of, uid_of
 from .xl import Record, XLCatalogue, github_object, site_target
 
 __all__ = ["ByteProgress", "Fetched", "RepoFormat", "Resolver"]
@@ -126,6 +126,8 @@ class Resolver:
         if source.kind == "path":
             path = path_of(source.text).resolve()
             return self._checked(source, Fetched(path, _said(source)))
+        if source.kind == "compose":
+            return self._compose(source)
         if source.kind == "objaverse":
             return self._fetch_objaverse(source, on_progress, cancel)
         if source.kind == "github":
@@ -180,6 +182,20 @@ class Resolver:
             uid, lambda into: objects.fetch(uid, on_progress, cancel, into)
         )
         return self._verdict(source, identifier, record, fetched)
+
+    def _compose(self, source: Source) -> Fetched:
+        from ..compose.make import scene_file
+        from ..compose.rules import Rules
+
+        wanted = COMPOSED.fullmatch(source.text)
+        assert wanted is not None
+        rules = Rules.read(wanted[1])
+        folder = self._scratch.borrow(hashlib.sha256(source.text.encode()).hexdigest()[:24])
+        try:
+            return Fetched(scene_file(rules, int(wanted[2]), folder), temporary=True)
+        except BaseException:
+            self._scratch.give_back(folder)
+            raise
 
     def _fetch_site(
         self, source: Source, on_progress: ByteProgress | None, cancel: threading.Event | None

@@ -18,6 +18,7 @@ from .objaverse import as_uid
 from .text import short_name
 
 __all__ = [
+    "COMPOSED",
     "GITHUB",
     "NAMED_BY_FILE",
     "THING",
@@ -32,7 +33,9 @@ __all__ = [
     "safe_name",
 ]
 
-SourceKind = Literal["path", "url", "remote", "objaverse", "github", "thingiverse", "smithsonian"]
+SourceKind = Literal[
+    "path", "url", "remote", "objaverse", "github", "thingiverse", "smithsonian", "compose"
+]
 
 NAMED_BY_FILE: Final = ("path", "url", "remote")
 """Kinds of sources whose names are those of their files, which others may have, too."""
@@ -42,6 +45,8 @@ GITHUB: Final = re.compile(r"https?://github\.com/([\w.-]+)/([\w.-]+)/blob/([0-9
 THING: Final = re.compile(r"https?://(?:www\.)?thingiverse\.com/thing:(\d+)/files\?fileId=(\d+)")
 """… thing, file."""
 _SMITHSONIAN: Final = re.compile(r"https?://[\w.-]+\.si\.edu/.+")
+COMPOSED: Final = re.compile(r"compose://(.+)#(\d+)")
+"""A scene that is made here: the file of its set's rules, and its number in the set."""
 _JUNK: Final = re.compile(
     r"(?:^|[/\\])(?:(?:\._[^/\\]*|\.DS_Store|Thumbs\.db)$|__MACOSX[/\\])"
 )
@@ -163,6 +168,8 @@ def classify(text: str) -> SourceKind:
         if _SMITHSONIAN.fullmatch(text):
             return "smithsonian"
         scheme = text.split(":", 1)[0].lower()
+        if COMPOSED.fullmatch(text):
+            return "compose"
         if "::" not in text:
             if scheme in ("http", "https"):
                 return "url"

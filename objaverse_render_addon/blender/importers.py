@@ -12,6 +12,7 @@ import bpy
 
 from ..assets import repair
 from ..assets.check_finite import check_finite
+from ..assets.formats import SCENE
 from ..assets.repair.basisu import can_decode
 from ..assets.repair.gltf import DRACO, MESHOPT
 from ..assets.repair.model import Model
@@ -19,6 +20,7 @@ from ..assets.text import clean
 from ..errors import ImportFailed, UnsupportedExtension, UnsupportedFormat
 from . import compat, mending
 from .building import build
+from .composing import build_scene
 
 __all__ = [
     "Import",
@@ -69,6 +71,9 @@ def import_file(
         RenderError: What is known beforehand that nobody can read in it, by name.
     """
     warnings: list[str] = []
+    if kind == SCENE:
+        build_scene(path)
+        return Import("own reader", warnings)
     with tempfile.TemporaryDirectory(prefix="objaverse-import-") as folder:
         prepared = repair.prepare(path, kind, Path(folder), warnings, _needs_no_help())
         if isinstance(prepared, Model):

@@ -14,6 +14,7 @@ from .. import __version__
 from ..errors import Interrupted, RenderError
 from . import (
     attribution,
+    compose,
     doctor,
     download,
     export,
@@ -41,7 +42,7 @@ __all__ = ["main"]
 
 # In the order of --help.
 _COMMANDS = (
-    render, serve, status, merge, verify, stats, export, publish, gallery, sheet, turntable, view,
+    render, compose, serve, status, merge, verify, stats, export, publish, gallery, sheet, turntable, view,
     splats, search,
     info, download, attribution, install, doctor,
 )  # fmt: skip

@@ -14,6 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from ..assets.formats import SCENE
+from ..compose.record import Scene
+from ..compose.seen import SceneSink
 from ..dataset import metadata
 from ..dataset.blocks import FRAMES, Blocks
 from ..dataset.writer import DatasetWriter
@@ -129,8 +132,14 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
     try:
         session = _open(worker, request, turn)
 
+        composed = None
+        if session.asset is not None and session.asset.kind == SCENE:
+            composed = SceneSink(Scene.read(request.path))
+
         def facts() -> dict[str, Any]:
             files = session.files()
+            if composed is not None:
+                files |= composed.files()
             found = {**session.facts(), "files": files}
             found["engine"]["sandbox"] = os.environ.get(STANDS, "")
             return found
@@ -150,7 +159,7 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
             shape=session.shape,
         )  # fmt: skip
         worker.using(writer)
-        sinks: list[FrameSink] = [writer]
+        sinks: list[FrameSink] = [writer] if composed is None else [writer, composed]
         previews = None
         if request.previews:
             from ..dataset.previews import Previews

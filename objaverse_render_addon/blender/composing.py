@@ -1,0 +1,183 @@
+"""A composed scene's file, put into an empty Blender: objects at rest, support, room, light."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Final
+
+import bpy
+import numpy as np
+import numpy.typing as npt
+from mathutils import Matrix, Vector
+
+from ..compose.make import PARTS
+from ..compose.objects import Mesh, Part
+from ..compose.objects.mesh import circle, loft, moved, rectangle
+from ..compose.record import Scene, Support
+from ..compose.support import RIM, TABLE_HEIGHT
+from ..compose.things import thing_of
+from .lighting import new_world
+from .procedural import material_of, plain
+
+__all__ = ["build_scene", "object_name"]
+
+Floats = npt.NDArray[np.float64]
+
+_ROOM: Final = 3.2
+"""Metres from the middle to each wall."""
+_HIGH: Final = 2.6
+_SHARP: Final = math.radians(38)
+
+
+def object_name(number: int, name: str) -> str:
+    """Blender's name of an object; sorted by them, ids come in order."""
+    return f"object-{number:03d}-{name}"
+
+
+def build_scene(path: Path) -> None:
+    """Build a scene's file in the scene that is open.
+
+    Raises:
+        WrongFormat: It is none.
+    """
+    scene = Scene.read(path)
+    recipe = scene.recipe
+    for obj, made in zip(scene.objects, recipe["objects"], strict=True):
+        slots = [
+            plain(f"{obj.name}-{place}", slot["rgb"], slot["roughness"], slot["metallic"])
+            for place, slot in enumerate(made["slots"])
+        ]
+        _add(object_name(obj.id, obj.name), thing_of(made), slots, obj.pose)
+    surfaces = recipe["surfaces"]
+    support, under = _support(scene.support)
+    names = [f"stage-{place}-{name}" for place, name in enumerate(PARTS, 1)]
+    _add(names[0], Mesh((*support, *under)),
+         [material_of("support", scene.support.material, surfaces["support"]),
+          material_of("under", surfaces["under"]["kind"], surfaces["under"])])  # fmt: skip
+    floor, walls = _room(_floor_of(scene.support))
+    _add(names[1], floor, [material_of("floor", surfaces["floor"]["kind"], surfaces["floor"])])
+    _add(names[2], walls, [material_of("walls", "paint", surfaces["walls"])])
+    _light(recipe["light"])
+    for place, camera in enumerate(recipe["cameras"]):
+        data = bpy.data.cameras.new(f"camera-{place:03d}")
+        data.sensor_fit = "AUTO"
+        data.angle = math.radians(camera["fov_deg"])
+        data.clip_start, data.clip_end = 0.02, 30.0
+        obj = bpy.data.objects.new(data.name, data)
+        obj.matrix_world = Matrix(camera["pose"])
+        bpy.context.scene.collection.objects.link(obj)
+
+
+def _add(name: str, mesh: Mesh, materials: list[Any], pose: Any = None) -> None:
+    data = bpy.data.meshes.new(name)
+    points, triangles = mesh.vertices.astype(np.float32), mesh.triangles.astype(np.int32)
+    data.vertices.add(len(points))
+    data.vertices.foreach_set("co", points.ravel())
+    data.loops.add(3 * len(triangles))
+    data.loops.foreach_set("vertex_index", triangles.ravel())
+    data.polygons.add(len(triangles))
+    data.polygons.foreach_set("loop_start", np.arange(0, 3 * len(triangles), 3, dtype=np.int32))
+    data.polygons.foreach_set("material_index", mesh.slots.astype(np.int32))
+    for material in materials:
+        data.materials.append(material)
+    data.update(calc_edges=True)
+    data.validate()
+    data.shade_smooth()
+    data.set_sharp_from_angle(angle=_SHARP)
+    obj = bpy.data.objects.new(name, data)
+    if pose is not None:
+        obj.matrix_world = Matrix(pose)
+    bpy.context.scene.collection.objects.link(obj)
+
+
+# --- Support and room -----------------------------------------------------------------------------
+
+
+def _slab(x: float, y: float, low: float, high: float, corner: float, slot: int = 0) -> Part:
+    edge = min(0.004, (high - low) / 3)
+    rings = [
+        rectangle(x - 2 * inset, y - 2 * inset, max(corner - inset, 1e-4), z)
+        for inset, z in ((edge, low), (0.0, low + edge), (0.0, high - edge),
+                         (0.3 * edge, high - 0.3 * edge), (edge, high))
+    ]  # fmt: skip
+    return loft(rings, slot=slot)
+
+
+def _disc(radius: float, low: float, high: float) -> Part:
+    edge = 0.006
+    return loft([
+        circle(r, z, 96) for r, z in ((radius - edge, low), (radius, low + edge),
+                                      (radius, high - edge), (radius - 0.3 * edge, high - 0.3 * edge),
+                                      (radius - edge, high))
+    ])  # fmt: skip
+
+
+def _table(x: float, y: float, top: float, thick: float, slot: int, round_: bool) -> list[Part]:
+    low = top - thick
+    slab = _disc(x / 2, low, top) if round_ else _slab(x, y, low, top, 0.02)
+    inset = 0.27 * x if round_ else 0.06
+    reach = (x / 2 - inset, (x if round_ else y) / 2 - inset)
+    legs = [
+        moved(_slab(0.05, 0.05, -TABLE_HEIGHT, low, 0.008, slot), (right * reach[0], up * reach[1], 0))
+        for right in (-1, 1) for up in (-1, 1)
+    ]  # fmt: skip
+    return [moved(slab, slot=slot), *legs]
+
+
+def _support(support: Support) -> tuple[list[Part], list[Part]]:
+    """What objects stand on, and what that stands on; the second in another material."""
+    x, y, z = support.size_m
+    if support.kind == "table":
+        return _table(x, y, 0.0, z, 0, support.shape == "round"), []
+    if support.kind == "shelf":
+        sides = [
+            moved(_slab(0.02, y, -TABLE_HEIGHT, 0.5, 0.002), (side * (x / 2 + 0.01), 0.0, 0.0))
+            for side in (-1, 1)
+        ]
+        back = moved(_slab(x, RIM, -TABLE_HEIGHT, 0.5, 0.002), (0.0, y / 2 - RIM / 2, 0.0))
+        return [_slab(x, y, -z, 0.0, 0.002), back, *sides], []
+    floor = 0.012
+    half = 0.4 * min(x, y)
+    line = [(half, -floor), (0.003, -floor), (0.0, -floor + 0.003), (0.0, z - 0.002),
+            (0.002, z), (RIM - 0.002, z), (RIM, z - 0.002), (RIM, 0.0), (half, 0.0)]  # fmt: skip
+    body = loft([
+        rectangle(x - 2 * inset, y - 2 * inset, max(0.004 - inset, 1e-3), high)
+        for inset, high in line
+    ])  # fmt: skip
+    return [body], _table(1.5, 1.0, -floor, 0.04, 1, False)
+
+
+def _floor_of(_: Support) -> float:
+    return -TABLE_HEIGHT
+
+
+def _room(floor: float) -> tuple[Mesh, Mesh]:
+    def sheet(corners: list[tuple[float, float, float]]) -> Part:
+        return Part(np.array(corners), np.array([[0, 1, 2], [0, 2, 3]]))
+
+    a, top = _ROOM, floor + _HIGH
+    ground = sheet([(-a, -a, floor), (a, -a, floor), (a, a, floor), (-a, a, floor)])
+    walls = (
+        sheet([(-a, a, floor), (a, a, floor), (a, a, top), (-a, a, top)]),
+        sheet([(a, -a, floor), (-a, -a, floor), (-a, -a, top), (a, -a, top)]),
+        sheet([(a, a, floor), (a, -a, floor), (a, -a, top), (a, a, top)]),
+        sheet([(-a, -a, floor), (-a, a, floor), (-a, a, top), (-a, -a, top)]),
+    )
+    return Mesh((ground,)), Mesh(walls)
+
+
+def _light(light: dict[str, Any]) -> None:
+    world = new_world(tuple(light["sky_color"]), light["sky"])
+    world.cycles.sampling_method = "NONE"
+    bpy.context.scene.world = world
+    for place, lamp in enumerate(light["lamps"]):
+        data = bpy.data.lights.new(f"lamp-{place}", "AREA")
+        data.shape, data.size = "DISK", lamp["size"]
+        data.energy, data.color = lamp["power"], lamp["color"]
+        obj = bpy.data.objects.new(data.name, data)
+        obj.location = lamp["position"]
+        obj.rotation_euler = Vector(lamp["position"]).to_track_quat("Z", "Y").to_euler()
+        # What shines is out of the picture, and no thing of the room.
+        obj.visible_camera = False
+        bpy.context.scene.collection.objects.link(obj)

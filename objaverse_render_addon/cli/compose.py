@@ -1,0 +1,190 @@
+"""``objaverse-render compose``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from ..errors import InvalidJob
+from ..words import how_many
+from .common import add_blender, add_sandbox, gpu_list, number_from, reason_or_all, whole_from
+from .progress import JsonProgress, TerminalProgress
+from .terminal import say, show_text
+
+__all__ = ["add"]
+
+_EXAMPLES = """\
+examples:
+  objaverse-render compose --scenes 10 --out scenes
+  objaverse-render compose --scenes 500 --out scenes --images-per-scene 5 --resolution 512 --samples 64
+  objaverse-render compose --scenes 20 --out grids --layouts grid --rows 4 --columns 4 --supports table
+  objaverse-render compose --scenes 50 --out mugs --kinds mug,bowl,can --objects-per-scene 8:12
+  objaverse-render compose --scenes 1000 --out scenes --shard 3/16
+
+Every scene ends as OUT/scene-NNNNNN: images, depth, normals, masks, ids and albedo of all views,
+metadata.json, and scene.json with every object's pose, size, colours and visibility. Run the same
+command again to go on where it stopped; more scenes may be asked for.
+"""  # noqa: E501
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    from ..compose.objects import KINDS
+    from ..compose.record import LAYOUTS
+    from ..compose.rules import CAMERAS, SUPPORT_CHOICES, Rules
+
+    ours = Rules()
+    parser = commands.add_parser(
+        "compose",
+        help="make scenes of many objects, settled by physics, and render them",
+        usage="%(prog)s --scenes N --out DIR [flags]; --help explains all of them",
+        description="Draw objects, let them fall onto a table, and render the scene from several "
+        "sides, with every object's mask, pose and visibility.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--scenes", type=whole_from(1), default=10, metavar="N",
+                        help="how many (default: 10)")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for them")
+    parser.add_argument("--seed", type=whole_from(0), default=0,
+                        help="scenes of the same seed are the same (default: 0)")  # fmt: skip
+    parser.add_argument("--print-rules", action="store_true", help="print what decides the "
+                        "scenes, and the job of their pictures, and stop")  # fmt: skip
+    scene = parser.add_argument_group("scenes")
+    scene.add_argument("--objects-per-scene", type=_whole_range, default=ours.objects,
+                       metavar="A:B", help="least and most (default: 6:10)")  # fmt: skip
+    scene.add_argument("--kinds", type=_names, default=tuple(KINDS), metavar="LIST",
+                       help=f"objects to draw from (default: all): {', '.join(KINDS)}")  # fmt: skip
+    scene.add_argument("--layouts", type=_names, default=LAYOUTS, metavar="LIST",
+                       help=f"each as often as any other (default: {','.join(LAYOUTS)})")  # fmt: skip
+    scene.add_argument("--supports", type=_names, default=SUPPORT_CHOICES, metavar="LIST",
+                       help="what objects stand on, each as often as any other "
+                       f"(default: {','.join(SUPPORT_CHOICES)})")  # fmt: skip
+    scene.add_argument("--rows", type=whole_from(1), default=ours.rows,
+                       help="of the layout grid (default: 4)")  # fmt: skip
+    scene.add_argument("--columns", type=whole_from(1), default=ours.columns,
+                       help="of the layout grid (default: 4)")  # fmt: skip
+    scene.add_argument("--tries", type=whole_from(1), default=ours.tries,
+                       help="draws of a scene before it fails by name (default: 40)")  # fmt: skip
+    views = parser.add_argument_group("views")
+    views.add_argument("--images-per-scene", type=whole_from(1), default=ours.images, metavar="N",
+                       help="views of each scene (default: 3)")  # fmt: skip
+    views.add_argument("--cameras", choices=CAMERAS, default=ours.cameras,
+                       help="box: in front, within --azimuth; ring: all around (default: box)")  # fmt: skip
+    views.add_argument("--azimuth", type=number_from(0), default=ours.azimuth, metavar="DEG",
+                       help="to either side of the front (default: 35)")  # fmt: skip
+    views.add_argument("--elevation", type=_range, default=ours.elevation, metavar="A:B",
+                       help="degrees above the support (default: 24:55)")  # fmt: skip
+    views.add_argument("--fov", type=_range, default=ours.fov, metavar="A:B",
+                       help="degrees, of the longer side (default: 34:52)")  # fmt: skip
+    views.add_argument("--roll", type=number_from(0), default=ours.roll, metavar="DEG",
+                       help="most about the line of sight, either way (default: 0)")  # fmt: skip
+    views.add_argument("--resolution", type=_size, default=(256, 256), metavar="N|WxH",
+                       help="pixels (default: 256)")  # fmt: skip
+    views.add_argument("--samples", type=whole_from(1), default=16,
+                       help="of colour, denoised (default: 16)")  # fmt: skip
+    views.add_argument("--passes", type=_names, default=_PASSES, metavar="LIST",
+                       help=f"default: {','.join(_PASSES)}")  # fmt: skip
+    views.add_argument("--layout", choices=("folder", "zip"), default="folder",
+                       help="how each scene is kept (default: folder)")  # fmt: skip
+    running = parser.add_argument_group("running")
+    add_blender(running)
+    add_sandbox(running)
+    running.add_argument("--workers", type=whole_from(1), metavar="N",
+                         help="processes that render (default: by cores, memory and GPUs)")  # fmt: skip
+    running.add_argument("--gpus", type=gpu_list, metavar="LIST",
+                         help="numbers of the GPUs to render on, as 0,1")  # fmt: skip
+    running.add_argument("--timeout", type=number_from(0, above=True), default=1200.0, metavar="S",
+                         help="per scene (default: 1200)")  # fmt: skip
+    running.add_argument("--recycle", type=whole_from(1), default=100, metavar="N",
+                         help="scenes after which a worker is replaced (default: 100)")  # fmt: skip
+    running.add_argument("--shard", metavar="I/N",
+                         help="only part I of N, counted from 0, for arrays of machines")  # fmt: skip
+    running.add_argument("--retry", action="append", type=reason_or_all, default=[],
+                         metavar="REASON", help="try earlier failures again, or all")  # fmt: skip
+    running.add_argument("--overwrite", action="store_true", help="make finished scenes again")
+    running.add_argument("--no-gallery", action="store_false", dest="gallery",
+                         help="make no web page of the scenes")  # fmt: skip
+    running.add_argument("--json", action="store_true", help="one JSON object per event")
+    running.add_argument("--quiet", action="store_true", help="only failures")
+    parser.set_defaults(run=_compose)
+
+
+_PASSES = ("rgb", "depth", "normal", "mask", "instance_index", "semantic_index", "albedo")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one.strip() for one in text.split(",") if one.strip()))
+
+
+def _range(text: str) -> tuple[float, float]:
+    low, _, high = text.partition(":")
+    try:
+        return float(low), float(high or low)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor A:B") from None
+
+
+def _whole_range(text: str) -> tuple[int, int]:
+    low, high = _range(text)
+    if low != int(low) or high != int(high):
+        raise argparse.ArgumentTypeError(f"{text!r} has no whole numbers")
+    return int(low), int(high)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not width.isdecimal() or not (height or width).isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither N nor WxH")
+    return int(width), int(height or width)
+
+
+def _compose(options: argparse.Namespace) -> int:
+    from ..compose.run import compose, job_for
+    from ..compose.rules import Rules
+    from .render import _shard
+
+    width, height = options.resolution
+    rules = Rules(
+        seed=options.seed, objects=options.objects_per_scene, layouts=options.layouts,
+        supports=options.supports, rows=options.rows, columns=options.columns,
+        images=options.images_per_scene, cameras=options.cameras, azimuth=options.azimuth,
+        elevation=options.elevation, fov=options.fov, roll=options.roll,
+        aspect=width / max(height, 1), kinds=options.kinds, tries=options.tries,
+    )  # fmt: skip
+    values = {
+        "pixels.resolution": (width, height), "pixels.passes": options.passes,
+        "engine.samples": options.samples, "files.layout": options.layout, "seed": options.seed,
+    }  # fmt: skip
+    if options.print_rules:
+        show_text(json.dumps(rules.to_dict(), indent=1, sort_keys=True))
+        show_text(job_for(values).to_toml())
+        return 0
+    if options.out is None:
+        raise InvalidJob("No output folder is given.", hint="Add --out DIR.")
+    from ..batch.options import RunOptions
+
+    progress = JsonProgress() if options.json else TerminalProgress(options.quiet)
+    with progress:
+        report = compose(
+            rules, options.scenes, options.out, values,
+            RunOptions.of(
+                workers=options.workers, gpus=options.gpus, timeout=options.timeout,
+                recycle=options.recycle, overwrite=options.overwrite, blender=options.blender,
+                sandbox=options.sandbox, shard=_shard(options.shard) if options.shard else None,
+                retry="all" if "all" in options.retry else options.retry,
+            ),
+            on_event=progress.event, on_result=progress.result, on_start=progress.start,
+        )  # fmt: skip
+    progress.summary(report)
+    if options.gallery and not options.shard:
+        from ..dataset.gallery import build_gallery
+
+        made = build_gallery(options.out, None, size=256, jobs=None, limit=None)
+        if not options.quiet and not options.json:
+            say(f"{made.page}: {how_many(made.assets, 'scene')} to look at")
+    return report.exit_code
+
+

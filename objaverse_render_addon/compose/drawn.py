@@ -1,0 +1,79 @@
+"""Which objects a scene has, on what, in which layout: drawn by quota over the whole set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from .draws import Draws, dealt
+from .layouts import Start, place
+from .objects import KINDS
+from .record import Support
+from .rules import Rules
+from .support import Ground, drawn_support, ground_of
+from .things import Thing, parametric
+
+__all__ = ["Drawn", "drawn", "key_of"]
+
+SCALES: Final = (0.88, 0.95, 1.02, 1.10, 1.18)
+_KINDS_A_SCENE: Final = 6
+_WIDE: Final = ("basket", "crate", "bowl", "bucket")
+_BLOCKS: Final = ("cube",)
+_SMALL: Final = ("ball", "cube", "apple", "candle", "ring", "flashlight", "pyramid", "can")
+
+
+def key_of(index: int) -> str:
+    """What draws of a scene go by, and its name."""
+    return f"scene-{index:06d}"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A scene before it settles."""
+
+    layout: str
+    support: Support
+    ground: Ground
+    starts: tuple[Start, ...]
+
+
+def drawn(rules: Rules, index: int, attempt: int) -> Drawn:
+    """A scene, the same for the same arguments; another for another attempt."""
+    seed, key = rules.seed, f"{key_of(index)}/{attempt}"
+    (layout,) = dealt(seed, "layout", rules.layouts, index, 1)
+    (kind,) = dealt(seed, "support", rules.supports, index, 1)
+    support = drawn_support(kind, Draws(seed, key, "support"))
+    things = _parametric(rules, index, layout, Draws(seed, key, "objects"))
+    ground = ground_of(support)
+    starts = place(layout, things, ground, rules, Draws(seed, key, "place"))
+    return Drawn(layout, support, ground, tuple(starts))
+
+
+def _parametric(rules: Rules, index: int, layout: str, draws: Draws) -> list[Thing]:
+    """Things of a few kinds in a few colours, so that many share one or the other."""
+    count = draws.whole(*rules.objects)
+    known = {name: KINDS[name] for name in rules.kinds}
+    names = dealt(rules.seed, "kinds", rules.kinds, index * _KINDS_A_SCENE, _KINDS_A_SCENE)
+    if layout == "stack":
+        flat = [name for name, kind in known.items() if kind.flat_top and kind.rim is None]
+        small = [name for name in _BLOCKS if name in known]
+        names = [*draws.shuffled(flat)[:2], *small, *names[:3]]
+    if layout == "container":
+        wide = [name for name in _WIDE if name in known]
+        small = [name for name in _SMALL if name in known]
+        names = [*draws.shuffled(wide)[:2], *draws.shuffled(small)[:2], *names[:2]]
+    names = list(dict.fromkeys(names))[: max(2, (2 * count + 2) // 3)]
+    # Some kinds come twice and three times: one is told from the other by more than its name.
+    chosen = list(names)
+    while len(chosen) < count:
+        chosen.append(draws.choice(names[:3]) if layout != "row" else names[0])
+    palette = draws.shuffled(sorted({color for name in names for color in KINDS[name].colors}))[:5]
+    things = []
+    for name in chosen[:count]:
+        kind = KINDS[name]
+        colors = [color for color in palette if color in kind.colors] or list(kind.colors)
+        things.append(
+            parametric(name, draws.whole(0, len(kind.shapes) - 1), draws.choice(SCALES),
+                       draws.choice(colors))
+        )  # fmt: skip
+    return things

@@ -1,0 +1,70 @@
+"""Light, floor and walls of a scene, and how bright: computed, so that nothing burns out.
+
+What a white matt surface that lies flat sends back is set, not what the lamps shine with: for a
+small lamp of P watts at a distance d its irradiance is P cos θ / (π d²), of an even sky of
+radiance L it is π L.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from .draws import Draws
+from .support import MATERIALS
+
+__all__ = ["light_of", "surfaces_of"]
+
+BRIGHTNESS: Final = (0.95, 1.2)
+"""Radiance of a perfectly white surface that lies flat, where 1 is the picture's white."""
+_DISTANCE: Final = 2.3
+_SKY_SEEN: Final = 0.72
+"""Of the sky, what walls and things leave of it on the support."""
+_WHITES: Final = (
+    (1.0, 0.89, 0.77), (1.0, 0.94, 0.87), (1.0, 0.98, 0.96), (0.95, 0.97, 1.0), (0.90, 0.94, 1.0),
+)  # fmt: skip
+"""Linear, from 4000 K to 7500 K, the strongest channel 1."""
+
+
+def light_of(draws: Draws) -> dict[str, Any]:
+    """Sky and lamps, ready for JSON: strengths are what Blender takes."""
+    total = draws.uniform(*BRIGHTNESS)
+    sky = draws.uniform(0.30, 0.46)
+    left = total - _SKY_SEEN * sky
+    fill_share = draws.uniform(0.12, 0.3)
+    azimuth = draws.uniform(0, 360)
+    lamps = []
+    for share, turn, elevation, size in (
+        (1 - fill_share, 0.0, draws.uniform(46, 72), draws.uniform(0.35, 0.9)),
+        (fill_share, draws.uniform(110, 230), draws.uniform(38, 60), draws.uniform(1.2, 1.8)),
+    ):
+        flat = math.sin(math.radians(elevation))
+        angle = math.radians(azimuth + turn)
+        aside = math.cos(math.radians(elevation))
+        lamps.append({
+            "position": [_DISTANCE * aside * math.cos(angle), _DISTANCE * aside * math.sin(angle),
+                         _DISTANCE * flat],
+            "size": size,
+            "power": math.pi**2 * _DISTANCE**2 * share * left / flat,
+            "color": list(draws.choice(_WHITES)),
+        })  # fmt: skip
+    return {"sky": sky, "sky_color": list(draws.choice(_WHITES)), "lamps": lamps,
+            "white": total}  # fmt: skip
+
+
+def surfaces_of(material: str, draws: Draws) -> dict[str, Any]:
+    """Materials of support, floor and walls: a generator's name and its numbers each."""
+
+    def made(kind: str, calm: bool = False) -> dict[str, Any]:
+        return {
+            "kind": kind, "tone": draws.unit(), "turn": draws.uniform(0, 360),
+            "offset": [draws.uniform(-50, 50) for _ in range(3)], "calm": calm,
+            "scale": draws.uniform(0.8, 1.25),
+        }  # fmt: skip
+
+    others = [kind for kind in MATERIALS if kind not in (material, "cloth")]
+    return {
+        "support": made(material), "under": made(draws.choice([k for k in others if k != "paint"])),
+        "floor": made(draws.choice(("wood", "concrete", "terrazzo"))),
+        "walls": made("paint", calm=True),
+    }

@@ -1,0 +1,1 @@
+"""Settling: convex pieces, one engine that lets things fall, another that has a second look."""

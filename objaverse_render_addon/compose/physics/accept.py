@@ -1,0 +1,171 @@
+"""Whether a settled scene is what it says: from poses and true meshes, and by a second engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..layouts import Start
+from ..support import Ground, inside
+from .body import depth_inside, distances, samples
+from .pieces import engine
+from .settle import FRICTION, Settled
+
+__all__ = ["refusal"]
+
+Floats = npt.NDArray[np.float64]
+
+OVERLAP: Final = 0.0005
+HOVER: Final = 0.001
+"""Metres between what holds and what is held, that nobody sees."""
+MOVED: Final = (0.002, 1.0)
+"""Metres and degrees in one second of the second engine."""
+_BELOW: Final = 0.05
+_SECOND: Final = 1.0
+_STEP: Final = 1 / 240
+
+
+def refusal(starts: Sequence[Start], settled: Settled, ground: Ground) -> str:
+    """Why a scene is not taken; nothing where it is.
+
+    Raises:
+        MissingDependency: The second engine is not installed.
+    """
+    if settled.reason:
+        return settled.reason
+    poses = settled.poses
+    for start, pose in zip(starts, poses, strict=True):
+        middle = pose[:3, :3] @ (0, 0, start.thing.height / 2) + pose[:3, 3]
+        if middle[2] < -_BELOW or not inside(ground, float(middle[0]), float(middle[1])):
+            return "an object left the support"
+    points = [
+        samples(start.thing.mesh) @ pose[:3, :3].T + pose[:3, 3]
+        for start, pose in zip(starts, poses, strict=True)
+    ]
+    corners = [
+        (start.thing.mesh.vertices @ pose[:3, :3].T + pose[:3, 3])[start.thing.mesh.triangles]
+        for start, pose in zip(starts, poses, strict=True)
+    ]
+    boxes = [(one.min(axis=0), one.max(axis=0)) for one in points]
+    for place, (low, _) in enumerate(boxes):
+        if low[2] < -OVERLAP:
+            return "an object is in the support"
+        for block in ground.blocks[1:]:
+            deep = np.array(block.half) - np.abs(points[place] - block.middle)
+            if deep.min(axis=1).max() > OVERLAP:
+                return "an object is in the support"
+        for other in range(place):
+            if (boxes[other][0] > boxes[place][1]).any() or (
+                boxes[place][0] > boxes[other][1]
+            ).any():
+                continue
+            deep = max(
+                depth_inside(points[place], corners[other]),
+                depth_inside(points[other], corners[place]),
+            )
+            if deep > OVERLAP:
+                return "objects overlap"
+    held = _held(settled, points, corners, ground)
+    if held:
+        return held
+    return _second(starts, poses, ground)
+
+
+def _held(
+    settled: Settled, points: Sequence[Floats], corners: Sequence[Floats], ground: Ground
+) -> str:
+    """Why something is not held up by what touches it."""
+    reached = {0}
+    while True:
+        more = {
+            place + 1 for place, contacts in enumerate(settled.contacts)
+            if any(one.id in reached and one.share > 0 for one in contacts)
+        } - reached  # fmt: skip
+        if not more:
+            break
+        reached |= more
+    if len(reached) <= len(points):
+        return "an object is held by nothing"
+    for place, contacts in enumerate(settled.contacts):
+        for one in contacts:
+            if one.share < 0.05:
+                continue
+            if one.id == 0:
+                gap = min(_to_block(points[place], block.middle, block.half)
+                          for block in ground.blocks)  # fmt: skip
+            else:
+                places = settled.touching[min(place + 1, one.id), max(place + 1, one.id)]
+                gap = float(
+                    (distances(places, corners[place]) + distances(places, corners[one.id - 1]))
+                    .min()
+                )  # fmt: skip
+            if gap > HOVER:
+                return "an object hovers"
+    return ""
+
+
+def _to_block(points: Floats, middle: Sequence[float], half: Sequence[float]) -> float:
+    outside = np.maximum(np.abs(points - middle) - half, 0)
+    return float(np.linalg.norm(outside, axis=1).min())
+
+
+def _isometry(rapier: Any, pose: Floats) -> Any:
+    """Rapier's own, from a matrix; its rotation by the axis times the angle."""
+    turn = pose[:3, :3]
+    angle = float(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1)))
+    if angle > np.pi - 1e-4:
+        # Of nearly half a turn the axis is in the symmetric part alone.
+        values, vectors = np.linalg.eigh((turn + turn.T) / 2)
+        axis = vectors[:, int(np.argmax(values))]
+    else:
+        axis = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0],
+                         turn[1, 0] - turn[0, 1]]) / max(2 * np.sin(angle), 1e-12)  # fmt: skip
+    turned = rapier.Rotation3.from_scaled_axis((angle * axis).tolist())
+    return rapier.Isometry3(pose[:3, 3].tolist(), turned)
+
+
+def _second(starts: Sequence[Start], poses: Floats, ground: Ground) -> str:
+    """Why Rapier does not leave things where they are."""
+    rapier = engine("rapier3d")
+    world = rapier.PhysicsWorld(gravity=(0.0, 0.0, -9.81))
+    world.integration_parameters.dt = _STEP
+    # Of the size of things here, not of a man: it decides how far they may sink in.
+    world.integration_parameters.length_unit = 0.01
+    # With it small compounds creep and never sleep.
+    world.integration_parameters.contact_clustering = False
+    for block in ground.blocks:
+        world.add_collider(
+            rapier.Collider.cuboid(*block.half).translation(block.middle)
+            .friction(FRICTION[0])
+        )  # fmt: skip
+    handles = []
+    for start, pose in zip(starts, poses, strict=True):
+        body = rapier.RigidBody.dynamic().position(_isometry(rapier, pose))
+        handle = world.add_body(body)
+        handles.append(handle)
+        pieces = start.thing.pieces
+        if pieces.ball is not None:
+            shapes = [rapier.Collider.ball(pieces.ball[1]).translation(pieces.ball[0])]
+        else:
+            shapes = [rapier.Collider.convex_hull(hull.astype(np.float32))
+                      for hull in pieces.hulls]  # fmt: skip
+        for shape in shapes:
+            world.add_collider(
+                shape.density(start.thing.density).friction(FRICTION[0]), handle
+            )
+    for _ in range(round(_SECOND / _STEP)):
+        world.step()
+    for handle, start, pose in zip(handles, starts, poses, strict=True):
+        now = world.rigid_bodies[handle].position
+        there = np.array([now.translation.x, now.translation.y, now.translation.z])
+        moved = float(np.linalg.norm(there - pose[:3, 3]))
+        turn = _isometry(rapier, pose).inverse() * now
+        angle = np.degrees(abs(turn.rotation.angle))
+        if start.thing.pieces.ball is not None:
+            angle = 0.0
+        if moved > MOVED[0] or angle > MOVED[1]:
+            return "the second engine moves it"
+    return ""

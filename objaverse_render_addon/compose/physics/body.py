@@ -1,0 +1,137 @@
+"""What physics and its tests ask of a mesh: mass, distances, what is inside."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..objects import Mesh
+
+__all__ = ["depth_inside", "distances", "mass_of", "samples"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+SPACING: Final = 0.004
+"""Metres between points on edges that are held against other surfaces."""
+_MANY: Final = 400_000
+"""Pairs of points and triangles at a time."""
+
+
+def mass_of(mesh: Mesh, density: float) -> tuple[float, Floats, Floats]:
+    """Mass, centre of mass and inertia about it, of closed parts, from their tetrahedra.
+
+    Returns:
+        Kilograms, (3,) metres, (3, 3) kg m².
+    """
+    a, b, c = (mesh.vertices[mesh.triangles[:, corner]] for corner in range(3))
+    six = np.einsum("ij,ij->i", a, np.cross(b, c))
+    volume = six.sum() / 6
+    total = a + b + c
+    center = (six[:, None] * total).sum(axis=0) / 24 / volume
+    second = np.zeros((3, 3))
+    for one in (a, b, c, total):
+        second += np.einsum("i,ij,ik->jk", six, one, one)
+    second *= density / 120
+    mass = density * volume
+    second -= mass * np.outer(center, center)
+    return float(mass), center, np.trace(second) * np.eye(3) - second
+
+
+def samples(mesh: Mesh) -> Floats:
+    """(N, 3) vertices, and points along long edges."""
+    points, triangles = mesh.vertices, mesh.triangles
+    edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    edges = np.unique(np.sort(edges, axis=1), axis=0)
+    lengths = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
+    found = [points]
+    for count in range(1, 64):
+        some = edges[(lengths > SPACING * count) & (lengths <= SPACING * (count + 1))]
+        if count == 63:
+            some = edges[lengths > SPACING * count]
+        for step in range(1, count + 1):
+            share = step / (count + 1)
+            found.append((1 - share) * points[some[:, 0]] + share * points[some[:, 1]])
+    return np.concatenate(found)
+
+
+_SLANTED: Final = np.array([
+    [0.8571, 0.0, 0.5151], [0.1642, 0.9478, -0.2732], [-0.4882, 0.3188, 0.8124],
+])  # fmt: skip
+"""Axes along which no edge of a made object lies."""
+
+
+def _inside(points: Floats, corners: Floats) -> npt.NDArray[np.bool_]:
+    """Whether points are inside closed surfaces: how often a ray from them leaves more than enters.
+
+    Args:
+        corners: (M, 3, 3) triangles.
+    """
+    points, corners = points @ _SLANTED.T, corners @ _SLANTED.T
+    low, high = points.min(axis=0), points.max(axis=0)
+    flat = corners[..., :2]
+    beside = (flat.max(axis=1) < low[:2]) | (flat.min(axis=1) > high[:2])
+    corners = corners[~(beside.any(axis=1) | (corners[..., 2].max(axis=1) < low[2]))]
+    a, b, c = np.moveaxis(corners, 1, 0)
+    normal = np.cross(b - a, c - a)
+    inside = np.zeros(len(points), dtype=bool)
+    step = max(1, _MANY // max(len(corners), 1))
+    for first in range(0, len(points), step):
+        x, y, z = points[first : first + step].T[:, :, None]
+        left = []
+        for start, end in ((a, b), (b, c), (c, a)):
+            left.append(
+                (end[:, 0] - start[:, 0]) * (y - start[:, 1])
+                - (end[:, 1] - start[:, 1]) * (x - start[:, 0])
+            )
+        over = (left[0] >= 0) & (left[1] >= 0) & (left[2] >= 0)
+        under = (left[0] <= 0) & (left[1] <= 0) & (left[2] <= 0)
+        upright = np.where(np.abs(normal[:, 2]) > 1e-18, normal[:, 2], np.inf)
+        height = a[:, 2] - (
+            normal[:, 0] * (x - a[:, 0]) + normal[:, 1] * (y - a[:, 1])
+        ) / upright
+        crossed = (over | under) & (height > z) & np.isfinite(upright)
+        inside[first : first + step] = (crossed * np.sign(normal[:, 2])).sum(axis=1) > 0.5
+    return inside
+
+
+def distances(points: Floats, corners: Floats) -> Floats:
+    """(N,) metres from points to the nearest of some triangles (Ericson 2004, 5.1.5)."""
+    nearest = np.full(len(points), np.inf)
+    if not len(corners):
+        return nearest
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    step = max(1, _MANY // len(corners))
+    for first in range(0, len(points), step):
+        some = points[first : first + step, None]
+        best = np.full((some.shape[0], len(corners)), np.inf)
+        for start, end in ((a, b), (b, c), (c, a)):
+            along = end - start
+            share = np.einsum("ijk,jk->ij", some - start, along)
+            share = np.clip(share / np.maximum((along**2).sum(axis=1), 1e-30), 0, 1)
+            away = some - start - share[..., None] * along
+            best = np.minimum(best, (away**2).sum(axis=2))
+        normal = np.cross(b - a, c - a)
+        area = (normal**2).sum(axis=1)
+        height = np.einsum("ijk,jk->ij", some - a, normal)
+        onto = some - height[..., None] * (normal / np.maximum(area, 1e-30)[:, None])
+        within = area > 1e-24
+        for start, end in ((a, b), (b, c), (c, a)):
+            side = np.einsum("ijk,jk->ij", np.cross(end - start, onto - start), normal)
+            within = within & (side >= 0)
+        flat = height**2 / np.maximum(area, 1e-30)
+        best = np.where(within, np.minimum(best, flat), best)
+        nearest[first : first + step] = np.sqrt(best.min(axis=1))
+    return nearest
+
+
+def depth_inside(points: Floats, corners: Floats) -> float:
+    """How deep the deepest of some points is inside closed surfaces, metres; 0 where none is."""
+    low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
+    near = points[((points > low) & (points < high)).all(axis=1)]
+    if not len(near):
+        return 0.0
+    near = near[_inside(near, corners)]
+    return float(distances(near, corners).max()) if len(near) else 0.0

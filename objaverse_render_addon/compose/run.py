@@ -1,0 +1,114 @@
+"""A set of scenes from end to end: its rules beside it, each scene one unit of the batch engine."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from ..assets.sources import Source
+from ..batch.options import RunOptions
+from ..batch.results import AssetResult, Event, Report
+from ..batch.run import render
+from ..errors import OutputExists
+from ..files import write_whole
+from ..job import RenderJob
+from .drawn import key_of
+from .make import PARTS
+from .objects import KINDS
+from .physics.pieces import engine
+from .rules import RULES_FILE, Rules
+
+__all__ = ["CLASSES_FILE", "compose", "job_for"]
+
+CLASSES_FILE: Final = "classes.json"
+
+
+def job_for(values: Mapping[str, Any], classes: Path | None = None) -> RenderJob:
+    """The job of composed scenes' pictures.
+
+    Args:
+        values: Dotted fields of it that are the caller's.
+        classes: The table of classes.
+    """
+    ours = {
+        "asset.normalize": "none", "asset.witness": "off", "cameras.pattern": "scene",
+        "lighting.mode": "keep",
+    }  # fmt: skip
+    if classes is not None:
+        ours |= {"pixels.classes": "table", "pixels.class_table": str(classes)}
+    return RenderJob().with_values({**ours, **values})
+
+
+def classes_table() -> dict[str, dict[str, Any]]:
+    """Of :data:`CLASSES_FILE`: every name's number in ``semantic_index``, in all sets the same."""
+    numbers = {name: number for number, name in enumerate([*PARTS, *sorted(KINDS)], 1)}
+    found: dict[str, dict[str, Any]] = {}
+    for place, name in enumerate(PARTS, 1):
+        found[f"stage-{place}-{name}"] = {"class": name, "id": numbers[name]}
+    for name in sorted(KINDS):
+        found[f"object-???-{name}"] = {"class": name, "id": numbers[name]}
+    return found
+
+
+def compose(
+    rules: Rules,
+    scenes: int,
+    out: str | Path,
+    values: Mapping[str, Any] | None = None,
+    options: RunOptions | None = None,
+    *,
+    on_event: Callable[[Event], None] | None = None,
+    on_result: Callable[[AssetResult], None] | None = None,
+    on_start: Callable[[dict[str, int]], None] | None = None,
+) -> Report:
+    """Make scenes 0 … of a set, each into ``out`` under its own name.
+
+    Args:
+        values: Dotted fields of the pictures' job.
+        options: How, as of :func:`..batch.run.render`.
+
+    Raises:
+        OutputExists: The folder has scenes of other rules.
+        MissingDependency: An engine is not installed.
+        RenderError: As :func:`..batch.run.render`.
+    """
+    for name in ("mujoco", "rapier3d"):
+        engine(name)
+    options = options or RunOptions()
+    folder = Path(out).expanduser().absolute()
+    path, classes = folder / RULES_FILE, folder / CLASSES_FILE
+    if path.exists() and Rules.read(path) != rules and not options.selection.overwrite:
+        raise OutputExists(
+            f"{path} has other rules than these; scenes of two do not mix.",
+            hint="Choose another folder, or replace all with --overwrite.",
+        )
+    write_whole(path, (json.dumps(rules.to_dict(), indent=1, sort_keys=True) + "\n").encode())
+    write_whole(classes, (json.dumps(classes_table(), indent=1) + "\n").encode())
+
+    def sources() -> Iterator[Source]:
+        for index in range(scenes):
+            yield Source(f"compose://{path}#{index}", "compose", key_of(index))
+
+    def ended(result: AssetResult) -> None:
+        _describe(result)
+        if on_result is not None:
+            on_result(result)
+
+    return render(
+        sources(), job_for(values or {}, classes), folder, options,
+        on_event=on_event, on_result=ended, on_start=on_start,
+    )  # fmt: skip
+
+
+def _describe(result: AssetResult) -> None:
+    """Write a finished scene's sentences, where its folder is here and has none."""
+    name = f"{__package__}.expressions"
+    if result.status == "failed" or result.path is None or importlib.util.find_spec(name) is None:
+        return
+    folder = Path(result.path)
+    if folder.is_dir():
+        importlib.import_module(name).write(folder)

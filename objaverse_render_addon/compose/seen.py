@@ -1,0 +1,151 @@
+"""How each view sees each object: how much of it, where, and in which colours.
+
+What an object would cover if it stood alone is counted by triangles whose projection has a pixel's
+centre in it, as Cycles decides with one sample and a pixel filter of no width; beyond the frame too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..cameras import Camera
+from ..dataset.export.masks import box_of, run_lengths
+from ..frame import Frame, FrameSink
+from .colors import shares
+from .objects import Mesh
+from .record import FILE, Scene, SceneView, ViewObject
+from .things import thing_of
+
+__all__ = ["SceneSink", "coverage", "view_of"]
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+BEYOND: Final = 1.0
+"""Frames beyond each border that are looked at."""
+_BURNT: Final = 254
+_MANY: Final = 2_000_000
+
+
+def coverage(camera: Camera, points: Floats, triangles: npt.NDArray[np.int64]) -> tuple[Mask, int]:
+    """Which pixels a surface covers.
+
+    Args:
+        camera: Of perspective.
+        points: (N, 3) world.
+
+    Returns:
+        (height, width) within the frame, and how many pixels there and up to :data:`BEYOND` frames
+        beyond it.
+    """
+    width, height = camera.width, camera.height
+    more_x, more_y = round(BEYOND * width), round(BEYOND * height)
+    canvas = np.zeros((height + 2 * more_y, width + 2 * more_x), dtype=bool)
+    uv, depth = camera.project(points)
+    uv = uv + (more_x, more_y)
+    corners = uv[triangles[(depth[triangles] > 1e-3).all(axis=1)]]
+    limit = np.array([canvas.shape[1], canvas.shape[0]])
+    # Pixel i has its centre at i + 0.5.
+    first = np.clip(np.ceil(corners.min(axis=1) - 0.5), 0, limit).astype(np.int64)
+    last = np.clip(np.floor(corners.max(axis=1) - 0.5) + 1, 0, limit).astype(np.int64)
+    sides = np.maximum(last - first, 0)
+    counts = sides.prod(axis=1)
+    some = np.flatnonzero(counts)
+    parts = np.split(some, np.searchsorted(np.cumsum(counts[some]), np.arange(
+        _MANY, int(counts.sum()) + 1, _MANY)))  # fmt: skip
+    for part in parts:
+        if not len(part):
+            continue
+        which = np.repeat(part, counts[part])
+        place = np.arange(len(which)) - np.repeat(np.cumsum(counts[part]) - counts[part],
+                                                  counts[part])  # fmt: skip
+        row, column = np.divmod(place, sides[which, 0])
+        x, y = first[which, 0] + column, first[which, 1] + row
+        a, b, c = np.moveaxis(corners[which], 1, 0)
+        left = [
+            (end[:, 0] - start[:, 0]) * (y + 0.5 - start[:, 1])
+            - (end[:, 1] - start[:, 1]) * (x + 0.5 - start[:, 0])
+            for start, end in ((a, b), (b, c), (c, a))
+        ]
+        inside = ((left[0] >= 0) & (left[1] >= 0) & (left[2] >= 0)) | (
+            (left[0] <= 0) & (left[1] <= 0) & (left[2] <= 0)
+        )
+        canvas[y[inside], x[inside]] = True
+    frame = canvas[more_y : more_y + height, more_x : more_x + width]
+    return frame.copy(), int(canvas.sum())
+
+
+def view_of(
+    place: int, camera: Camera, scene: Scene, meshes: list[Mesh], ids: npt.NDArray[Any],
+    rgb: npt.NDArray[Any], albedo: npt.NDArray[Any] | None,
+) -> SceneView:
+    """One view of a scene.
+
+    Args:
+        meshes: Of its objects, object axes.
+        ids: (H, W) of ``instance_index``.
+        rgb: (H, W, 4) uint8, sRGB.
+        albedo: (H, W, 3), linear.
+    """
+    seen = []
+    for obj, mesh in zip(scene.objects, meshes, strict=True):
+        pose = np.array(obj.pose)
+        points = mesh.vertices @ pose[:3, :3].T + pose[:3, 3]
+        covered, count = coverage(camera, points, mesh.triangles)
+        visible = ids == obj.id
+        pixels = int(visible.sum())
+        # Where rounding decides whether a centre is in, the picture does.
+        count += int((visible & ~covered).sum())
+        covered |= visible
+        within = int(covered.sum())
+        box = box_of(visible)
+        lit = rgb[visible][:, :3]
+        made = albedo[visible] if albedo is not None else None
+        seen.append(ViewObject(
+            obj.id, pixels, count, round(pixels / count, 6) if count else 0.0,
+            round(within / count, 6) if count else 0.0,
+            (box[0], box[1], box[0] + box[2], box[1] + box[3]) if box is not None else None,
+            shares(_srgb(made)) if made is not None else {}, shares(lit),
+            round(float((lit >= _BURNT).any(axis=1).mean()), 6) if pixels else 0.0,
+            run_lengths(covered) if within else None,
+        ))  # fmt: skip
+    return SceneView(place, tuple(seen))
+
+
+def _srgb(linear: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    value = np.clip(linear.astype(np.float64), 0, 1)
+    curve = np.where(value <= 0.0031308, 12.92 * value, 1.055 * value ** (1 / 2.4) - 0.055)
+    return np.rint(255 * curve).astype(np.uint8)
+
+
+class SceneSink(FrameSink):
+    """Looks at a composed scene's frames as they come.
+
+    Args:
+        scene: Without views.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._meshes = [thing_of(made) for made in scene.recipe["objects"]]
+        self._views: list[SceneView] = []
+
+    def frame(self, frame: Frame) -> None:
+        """See :class:`objaverse_render_addon.frame.FrameSink`."""
+        passes = frame.passes
+        if "instance_index" not in passes or "rgb" not in passes:
+            return
+        self._views.append(view_of(
+            len(self._views), frame.camera, self._scene, self._meshes,
+            np.asarray(passes["instance_index"]).reshape(frame.camera.height, -1),
+            passes["rgb"], passes.get("albedo"),
+        ))  # fmt: skip
+
+    def files(self) -> dict[str, bytes]:
+        """What lies beside the pictures, by name."""
+        scene = replace(self._scene, views=tuple(self._views))
+        return {FILE: scene.to_json().encode()}

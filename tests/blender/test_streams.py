@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import pickle
 import signal
@@ -27,6 +29,7 @@ from objaverse_render_addon.live.randomize import (
     random_direction,
     random_rotation,
 )
+from objaverse_render_addon.live.server import Server
 from objaverse_render_addon.live.truths import corners_of
 
 from . import scenes
@@ -291,3 +294,53 @@ def test_what_is_drawn_is_spread_as_it_says() -> None:
     numbers = np.concatenate([item.normal("c", 2) for item in items])
     assert abs(numbers.mean()) < 0.06
     assert abs(numbers.std() - 1) < 0.05
+
+
+def test_servers_give_what_workers_here_give(tmp_path: Path) -> None:
+    with live.stream(streamed.Labelled(), 6, blenders=1, start_options=CPU) as stream:
+        here = [sample.copy() for sample in stream]
+    with contextlib.ExitStack() as stack:
+        infos = []
+        for number in range(2):
+            pool = stack.enter_context(live.start(1, device="cpu"))
+            server = stack.enter_context(
+                Server(pool, [f"unix:{tmp_path}/{number}"], roots=[tmp_path])
+            )
+            infos.append(tmp_path / f"{number}.json")
+            infos[-1].write_text(json.dumps(server.facts()))
+        there = stack.enter_context(
+            live.stream(streamed.Labelled(), 6, address=[str(info) for info in infos])
+        )
+        seen = [sample.copy() for sample in there]
+    assert [sample.key for sample in seen] == [sample.key for sample in here]
+    for first, second in zip(here, seen, strict=True):
+        assert first.record["objects"] == second.record["objects"]
+        for name in first.arrays:
+            assert np.array_equal(first[name], second[name], equal_nan=True), name
+
+
+def test_a_file_that_names_no_server_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "launch.json").write_text("{}")
+    with pytest.raises(InvalidJob, match=r"launch\.json"):
+        live.connect(str(tmp_path / "launch.json"))
+
+
+def test_a_server_streams_assets_as_they_would_be_stored(tmp_path: Path) -> None:
+    path = scenes.write_glb(tmp_path / "one.glb")
+    job = scenes.make_job({
+        "pixels.resolution": [48, 32], "engine.samples": 1, "engine.device": "cpu",
+        "pixels.passes": ["rgb", "depth"], "cameras.views": 2,
+    })  # fmt: skip
+    source = live.JobSource([path], job)
+    with live.stream(source, blenders=1, start_options=CPU) as stream:
+        here = [sample.copy() for sample in stream]
+    with (
+        live.start(1, device="cpu") as pool,
+        Server(pool, [f"unix:{tmp_path}/socket"], roots=[tmp_path]) as server,
+        live.stream(source, address=server.addresses) as stream,
+    ):
+        there = [sample.copy() for sample in stream]
+    assert len(here) == len(there) == 2
+    for first, second in zip(here, there, strict=True):
+        assert first.record["camera"] == second.record["camera"]
+        assert all(np.array_equal(first[name], second[name]) for name in first.arrays)

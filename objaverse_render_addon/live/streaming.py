@@ -26,6 +26,7 @@ from ..errors import (
     SceneLost,
     StaleFrame,
     WorkerCrashed,
+    WorkerStartFailed,
     WorkerTimeout,
 )
 from .frames import LiveFrame
@@ -46,7 +47,7 @@ OnError: TypeAlias = Literal["raise", "skip"]
 
 _AHEAD: Final = 2
 _LEAVE: Final = 30.0
-_DEAD: Final = (WorkerCrashed, WorkerTimeout, SceneLost, ConnectionLost)
+_DEAD: Final = (WorkerCrashed, WorkerStartFailed, WorkerTimeout, SceneLost, ConnectionLost)
 
 
 @dataclass(slots=True)

@@ -6,7 +6,9 @@ import contextlib
 import json
 import os
 import pickle
+import random
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -344,3 +346,43 @@ def test_a_server_streams_assets_as_they_would_be_stored(tmp_path: Path) -> None
     for first, second in zip(here, there, strict=True):
         assert first.record["camera"] == second.record["camera"]
         assert all(np.array_equal(first[name], second[name]) for name in first.arrays)
+
+
+@pytest.mark.long
+def test_fifty_random_kills_lose_nothing_and_give_nothing_twice() -> None:
+    dice, over, killed = random.Random(8), threading.Event(), list[int]()
+    came = threading.Semaphore(0)
+    with live.stream(
+        streamed.Box(), 60, blenders=2, seed=3, tries=20, start_options=CPU
+    ) as stream:
+
+        def strike() -> None:
+            # Some samples come between two kills: Blenders are hit while they start and render.
+            while not over.is_set():
+                for _ in range(dice.randrange(1, 6)):
+                    came.acquire()
+                time.sleep(dice.uniform(0, 0.3))
+                if pids := stream.pids:
+                    killed.append(dice.choice(pids))
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(killed[-1], signal.SIGKILL)
+
+        thread = threading.Thread(target=strike, daemon=True)
+        thread.start()
+        rounds = 0
+        while len(killed) < 50:
+            stream.epoch = 0
+            drawn = []
+            for sample in stream:
+                drawn.append(sample.record["index"])
+                x = streamed.middle(sample["depth"], sample["mask"], sample.camera)
+                assert x == pytest.approx(sample.values["x"], abs=0.08)
+                came.release()
+            assert drawn == list(range(60))
+            rounds += 1
+        over.set()
+        came.release(5)
+        thread.join()
+    assert len(set(killed)) > 20
+    assert stream.totals.given == 60 * rounds
+    assert stream.totals.restarts > 20

@@ -47,7 +47,8 @@ help:
 	@touch $@
 
 .venv-torch/ready: $(INPUTS)
-	@tools/environment.sh .venv-torch '3.11 3.13 3.12' -e '.[remote]' 'torch==2.13.*' pytest
+	@tools/environment.sh .venv-torch '3.11 3.13' -e '.[bpy,remote]' 'torch==2.13.*' pytest
+	@.venv-torch/bin/python tools/system_libraries.py
 	@touch $@
 
 .venv-%/ready: $(INPUTS)
@@ -101,7 +102,8 @@ test-window: .venv/ready-test
 # PyTorch is large and not to be had for every Python; without it this is skipped, out loud.
 test-torch:
 	@if $(MAKE) --no-print-directory .venv-torch/ready; then \
-	    .venv-torch/bin/python -m pytest tests/test_torch.py tests/test_export_chunks.py; \
+	    .venv-torch/bin/python -m pytest tests/test_torch.py tests/test_export_chunks.py \
+	        tests/blender/test_stream_torch.py; \
 	else \
 	    echo "SKIPPED: PyTorch cannot be installed here."; \
 	fi

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import itertools
+import json
 import os
 import queue
 import threading
@@ -18,6 +19,7 @@ from ..cameras import Camera
 from ..errors import (
     AccessRefused,
     ConnectionLost,
+    InvalidJob,
     WorkerTimeout,
     from_os_error,
     from_reason,
@@ -79,7 +81,8 @@ def connect(address: str = "unix", key: str = "", *, timeout: float = _CONNECT) 
 
     Args:
         address: As the server prints it: ``unix:PATH``, ``tcp://127.0.0.1:PORT`` (through an SSH
-            tunnel too), ``curve://HOST:PORT``.
+            tunnel too), ``curve://HOST:PORT``; or a file that holds what ``serve --json`` printed,
+            address and key.
         key: As the server prints it; a path of a file that holds it. None on a private socket.
         timeout: Seconds to wait for the server.
 
@@ -87,6 +90,8 @@ def connect(address: str = "unix", key: str = "", *, timeout: float = _CONNECT) 
         ConnectionLost: Nobody answers there.
         AccessRefused: The key is not taken, or the server speaks another version.
     """
+    if address.endswith(".json"):
+        address, key = _printed(Path(address), key)
     with contextlib.suppress(OSError):
         if key and len(key) < 1000 and Path(key).is_file():
             key = Path(key).read_text()
@@ -94,6 +99,22 @@ def connect(address: str = "unix", key: str = "", *, timeout: float = _CONNECT) 
     wire: Wire
     wire = EncryptedWire(where, key) if where.encrypted else StreamWire(where, key, timeout)
     return Connection(wire, address, timeout)
+
+
+def _printed(path: Path, key: str) -> tuple[str, str]:
+    """Address and key of a server, as it printed them for machines.
+
+    Raises:
+        InvalidJob: The file does not say that.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["keys"][0]
+        return str(found["address"]), key or str(found["key"])
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise InvalidJob(
+            f"{path} does not say where a server is.",
+            hint=f"Start one with: objaverse-render serve --json > {path}",
+        ) from error
 
 
 class Connection(Maps):

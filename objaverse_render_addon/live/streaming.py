@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
@@ -26,11 +26,12 @@ from ..errors import (
     SceneLost,
     StaleFrame,
     WorkerCrashed,
+    WorkerStartFailed,
     WorkerTimeout,
 )
 from .frames import LiveFrame
 from .mapping import Maps
-from .pool import start
+from .pool import Pool, start
 from .remote import connect
 from .samples import Sample, sample_of
 from .session import Session
@@ -46,7 +47,7 @@ OnError: TypeAlias = Literal["raise", "skip"]
 
 _AHEAD: Final = 2
 _LEAVE: Final = 30.0
-_DEAD: Final = (WorkerCrashed, WorkerTimeout, SceneLost, ConnectionLost)
+_DEAD: Final = (WorkerCrashed, WorkerStartFailed, WorkerTimeout, SceneLost, ConnectionLost)
 
 
 @dataclass(slots=True)
@@ -85,8 +86,9 @@ class Stream:
             the source says, and without end where it says nothing.
         seed: Of all that is drawn.
         blenders: Number of them, or ``auto``.
-        address: Of a server (``objaverse-render serve``) whose workers are used instead.
-        key: The server's, where it has one.
+        address: Of a server, or of several (``objaverse-render serve``), whose workers are used
+            instead, see :func:`.remote.connect`.
+        key: The servers', where they have one.
         full: ``wait`` gives every sample once, in order. ``drop-oldest`` never lets a Blender
             wait: where more than ``ahead`` for each are waiting, the oldest is given up.
         ahead: Samples of each Blender that may wait to be taken.
@@ -113,7 +115,7 @@ class Stream:
         *,
         seed: int = 0,
         blenders: int | Literal["auto"] = "auto",
-        address: str = "",
+        address: str | Sequence[str] = (),
         key: str = "",
         full: Full = "wait",
         ahead: int = _AHEAD,
@@ -138,7 +140,9 @@ class Stream:
                 f"full={full!r}, on_error={on_error!r}: wait or drop-oldest, raise or skip."
             )
         self.source, self.count, self.seed, self.part = source, count, seed, part
-        self.blenders, self.address, self.key = blenders, address, key
+        addresses = (address,) if isinstance(address, str) else address
+        self.addresses = tuple(one for one in addresses if one)
+        self.blenders, self.key = blenders, key
         self.full: Full = full
         self.ahead, self.first, self.tries = ahead, first, tries
         self.opening, self.timeout, self.stall = opening, timeout, stall
@@ -186,8 +190,8 @@ class Stream:
 
     def _count_restarts(self) -> None:
         crew = self._crew
-        if crew is not None and not self.address and not crew.broken:
-            started = [int(worker["started"]) for worker in crew.host.status()["workers"]]  # type: ignore[attr-defined]
+        if crew is not None and crew.pool is not None and not crew.broken:
+            started = [int(worker["started"]) for worker in crew.pool.status()["workers"]]
             self.totals.restarts = crew.before + sum(max(0, count - 1) for count in started)
 
     def __iter__(self) -> Iterator[Sample]:
@@ -213,22 +217,30 @@ class _Crew:
     def __init__(self, owner: Stream) -> None:
         self.pid, self.broken, self.before = os.getpid(), False, 0
         self._stack = contextlib.ExitStack()
-        self.host: Maps
+        self.pool: Pool | None = None
         source = owner.source
-        if owner.address:
-            self.host = self._stack.enter_context(connect(owner.address, owner.key))
-        else:
-            options = {
-                "modules": source.modules, "folders": source.folders, **owner.start_options,
-            }  # fmt: skip
-            self.host = self._stack.enter_context(start(owner.blenders, **options))
-        # Of a server's workers as many as are wanted; it shares them out itself.
-        count = owner.blenders if owner.blenders != "auto" else self.host.workers
-        self.seats = [_Seat(self, number) for number in range(min(count, self.host.workers))]
+        places: list[Maps] = []
+        try:
+            for address in owner.addresses:
+                host = self._stack.enter_context(connect(address, owner.key))
+                places += [host] * host.workers
+            if not places:
+                options = {
+                    "modules": source.modules, "folders": source.folders, **owner.start_options,
+                }  # fmt: skip
+                self.pool = self._stack.enter_context(start(owner.blenders, **options))
+                places = [self.pool] * self.pool.workers
+        except BaseException:
+            self._stack.close()
+            raise
+        # Of servers' workers as many as are wanted, of each in turn; they share them out.
+        count = len(places) if owner.blenders == "auto" else owner.blenders
+        order = sorted(range(len(places)), key=lambda at: places[:at].count(places[at]))
+        self.seats = [_Seat(places[at], number) for number, at in enumerate(order[:count])]
 
     @property
     def pids(self) -> list[int]:
-        return list(getattr(self.host, "pids", []))
+        return self.pool.pids if self.pool is not None else []
 
     def close(self) -> None:
         # What is still lent would be waited for.
@@ -240,8 +252,8 @@ class _Crew:
 class _Seat:
     """One Blender's place: its thread in each round, its scene from round to round."""
 
-    def __init__(self, crew: _Crew, number: int) -> None:
-        self.crew, self.number = crew, number
+    def __init__(self, host: Maps, number: int) -> None:
+        self.host, self.number = host, number
         self.source: Source | None = None
         self.session: Session | None = None
         self.stage, self.since = "waiting", time.monotonic()
@@ -261,7 +273,7 @@ class _Seat:
     def client(self) -> Any:
         """Its worker alone."""
         if self._client is None:
-            self._client = self._lent.enter_context(self.crew.host.lend())
+            self._client = self._lent.enter_context(self.host.lend())
         return self._client
 
     def drop(self) -> None:
@@ -424,7 +436,7 @@ class _Round:
                 stage = seat.stage
                 seat.drop()
                 if again:
-                    owner.totals.restarts += owner.address != ""
+                    owner.totals.restarts += bool(owner.addresses)
                     if isinstance(error, ConnectionLost):
                         seat.leave()
                     continue

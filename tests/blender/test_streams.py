@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import pickle
+import random
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +31,7 @@ from objaverse_render_addon.live.randomize import (
     random_direction,
     random_rotation,
 )
+from objaverse_render_addon.live.server import Server
 from objaverse_render_addon.live.truths import corners_of
 
 from . import scenes
@@ -291,3 +296,93 @@ def test_what_is_drawn_is_spread_as_it_says() -> None:
     numbers = np.concatenate([item.normal("c", 2) for item in items])
     assert abs(numbers.mean()) < 0.06
     assert abs(numbers.std() - 1) < 0.05
+
+
+def test_servers_give_what_workers_here_give(tmp_path: Path) -> None:
+    with live.stream(streamed.Labelled(), 6, blenders=1, start_options=CPU) as stream:
+        here = [sample.copy() for sample in stream]
+    with contextlib.ExitStack() as stack:
+        infos = []
+        for number in range(2):
+            pool = stack.enter_context(live.start(1, device="cpu"))
+            server = stack.enter_context(
+                Server(pool, [f"unix:{tmp_path}/{number}"], roots=[tmp_path])
+            )
+            infos.append(tmp_path / f"{number}.json")
+            infos[-1].write_text(json.dumps(server.facts()))
+        there = stack.enter_context(
+            live.stream(streamed.Labelled(), 6, address=[str(info) for info in infos])
+        )
+        seen = [sample.copy() for sample in there]
+    assert [sample.key for sample in seen] == [sample.key for sample in here]
+    for first, second in zip(here, seen, strict=True):
+        assert first.record["objects"] == second.record["objects"]
+        for name in first.arrays:
+            assert np.array_equal(first[name], second[name], equal_nan=True), name
+
+
+def test_a_file_that_names_no_server_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "launch.json").write_text("{}")
+    with pytest.raises(InvalidJob, match=r"launch\.json"):
+        live.connect(str(tmp_path / "launch.json"))
+
+
+def test_a_server_streams_assets_as_they_would_be_stored(tmp_path: Path) -> None:
+    path = scenes.write_glb(tmp_path / "one.glb")
+    job = scenes.make_job({
+        "pixels.resolution": [48, 32], "engine.samples": 1, "engine.device": "cpu",
+        "pixels.passes": ["rgb", "depth"], "cameras.views": 2,
+    })  # fmt: skip
+    source = live.JobSource([path], job)
+    with live.stream(source, blenders=1, start_options=CPU) as stream:
+        here = [sample.copy() for sample in stream]
+    with (
+        live.start(1, device="cpu") as pool,
+        Server(pool, [f"unix:{tmp_path}/socket"], roots=[tmp_path]) as server,
+        live.stream(source, address=server.addresses) as stream,
+    ):
+        there = [sample.copy() for sample in stream]
+    assert len(here) == len(there) == 2
+    for first, second in zip(here, there, strict=True):
+        assert first.record["camera"] == second.record["camera"]
+        assert all(np.array_equal(first[name], second[name]) for name in first.arrays)
+
+
+@pytest.mark.long
+def test_fifty_random_kills_lose_nothing_and_give_nothing_twice() -> None:
+    dice, over, killed = random.Random(8), threading.Event(), list[int]()
+    came = threading.Semaphore(0)
+    with live.stream(
+        streamed.Box(), 60, blenders=2, seed=3, tries=20, start_options=CPU
+    ) as stream:
+
+        def strike() -> None:
+            # Some samples come between two kills: Blenders are hit while they start and render.
+            while not over.is_set():
+                for _ in range(dice.randrange(1, 6)):
+                    came.acquire()
+                time.sleep(dice.uniform(0, 0.3))
+                if pids := stream.pids:
+                    killed.append(dice.choice(pids))
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(killed[-1], signal.SIGKILL)
+
+        thread = threading.Thread(target=strike, daemon=True)
+        thread.start()
+        rounds = 0
+        while len(killed) < 50:
+            stream.epoch = 0
+            drawn = []
+            for sample in stream:
+                drawn.append(sample.record["index"])
+                x = streamed.middle(sample["depth"], sample["mask"], sample.camera)
+                assert x == pytest.approx(sample.values["x"], abs=0.08)
+                came.release()
+            assert drawn == list(range(60))
+            rounds += 1
+        over.set()
+        came.release(5)
+        thread.join()
+    assert len(set(killed)) > 20
+    assert stream.totals.given == 60 * rounds
+    assert stream.totals.restarts > 20

@@ -146,7 +146,7 @@ BY_MEANING = {
     "dataset.layout": "rgb",
     "dataset.previews": "rgb",
     "dataset.point_cloud": "depth distance mask normal position rgb",
-    "dataset.stats": "depth distance",
+    "dataset.stats": "depth distance flow_forward occlusion_forward",
     "dataset.torch": "rgb",
     "dataset.turntable": "rgb",
     "dataset.verify": "depth distance mask normal object_index position rgb rgb_linear",

@@ -81,7 +81,8 @@ class Animation:
             if any(node.type in _CLOCKS for node in group.nodes)
         }
         # Which modifier uses a group, perhaps by way of others, does not matter.
-        self.moves = bool(self._owners or contents["cache_files"] or timed) or any(
+        falls = scene.rigidbody_world is not None and scene.rigidbody_world.enabled
+        self.moves = bool(self._owners or contents["cache_files"] or timed or falls) or any(
             len(obj.particle_systems) or any(item.type in _SIMULATED for item in obj.modifiers)
             for obj in contents["objects"]
         )

@@ -150,7 +150,7 @@ class Stage:
         self.source_world: Any = None
         self._onlooker: Any = None
         self._clocks: dict[str, Any] = {}
-        self._still: dict[str, int] = {}
+        self._fallen: dict[str, frozenset[int]] = {}
         self.rig: lighting.LightRig | None = None
         self._together: dict[int, tuple[Bounds, npt.NDArray[np.float64]]] = {}
         self.numbering = Numbering(job.pixels)
@@ -208,7 +208,7 @@ class Stage:
         collection.hide_viewport = True
         if alone:
             self._begin_time(source, contents, kind, rules.frame)
-        moving = bodies.rest(source, self.frame)
+        simulated = self._let_fall(source, contents, asset_id, alone)
         rendered = link_rendered(source, contents, collection, keep)
         if alone and self.job.cameras.pattern == "scene":
             cameras = self.job.cameras
@@ -221,10 +221,13 @@ class Stage:
         bpy.context.window.scene = self.scene
         # Its drivers go on to read the time from the scene that it came with.
         self._clocks[asset_id] = source
-        if moving:
-            self._still[asset_id] = self.frame
         self.set_time(self.frame)
         said = doubts.of_contents(contents)
+        if simulated:
+            said.append(
+                f"simulated-here: the file holds no bake of {', '.join(simulated[:5])}; this "
+                "Blender simulated them, and another may do it otherwise."
+            )
         asset = self._normalized(asset_id, kind, collection, contents, rendered, rules, alone)
         asset.record = {**record, **asset.record}
         asset.warnings += [*gate.warnings, *importer.warnings, *said]
@@ -252,6 +255,20 @@ class Stage:
             spans, time.frames, rate=animation.rate, scale=time.scale, actions=animation.names
         )
         self.frame = self.timeline.frames[0]
+
+    def _let_fall(
+        self, source: Any, contents: Contents, asset_id: str, alone: bool
+    ) -> list[str]:
+        """Play the simulations of a file, or stop its bodies; the names of what was simulated."""
+        frames: tuple[int, ...] = self.timeline.frames if alone else ()
+        simulated: list[str] = []
+        moments = [self.timeline.moment(frame) for frame in frames]
+        if frames:
+            simulated = bodies.simulate(source, contents["objects"], max(moments))
+        right = bodies.play(source, moments or [float(self.frame)])
+        if right is not None:
+            self._fallen[asset_id] = frozenset((frames or (self.frame,))[: len(right)])
+        return simulated
 
     def _note_cameras(self) -> None:
         if self.cameras is not None:
@@ -382,7 +399,7 @@ class Stage:
     def remove(self, asset_id: str) -> None:
         """Take an asset off the stage."""
         self._clocks.pop(asset_id)
-        self._still.pop(asset_id, None)
+        self._fallen.pop(asset_id, None)
         self.assets.pop(asset_id).remove()
         self._changed()
 
@@ -541,9 +558,10 @@ class Stage:
         for clock in self._clocks.values():
             clock.frame_current, clock.frame_subframe = whole, part
         self.scene.frame_set(whole, subframe=part)
-        for asset_id, still in self._still.items():
-            text = f"still-bodies: rigid bodies of {asset_id} stand as at frame {still} throughout."
-            if still != frame and text not in self.warnings:
+        for asset_id, known in self._fallen.items():
+            text = f"still-bodies: rigid bodies of {asset_id} stand as at frame {max(known)}, "
+            text += "also at frames of which nothing was said when it came."
+            if frame not in known and text not in self.warnings:
                 self.warnings.append(text)
 
     def light(self, key: str) -> None:

@@ -23,6 +23,7 @@ from objaverse_render_addon.worker.channel import (
 from objaverse_render_addon.worker.protocol import (
     PROTOCOL,
     REQUESTS,
+    Alive,
     Attach,
     Buffer,
     Call,
@@ -85,6 +86,7 @@ MESSAGES: list[Message] = [
     Cancel(4),
     Quit(),
     Hello(PROTOCOL, "0.1.0", "5.2.3", "3.13.0", 4711, REQUESTS),
+    Alive(),
     Stage("a_b", "import"),
     FrameDone("a_b", 3, 32),
     Done("a_b", "/out/a_b.zip", 32, ["one\nwarning"], {"object_in_frame": 2}, {"total": 1.5}),

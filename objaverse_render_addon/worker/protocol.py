@@ -24,6 +24,7 @@ __all__ = [
     "PROTOCOL",
     "RING",
     "SCRATCH",
+    "Alive",
     "Answer",
     "Attach",
     "Buffer",
@@ -381,6 +382,13 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True)
+class Alive:
+    """Every second while a request is in hand, from a thread that does nothing else."""
+
+    kind: ClassVar[str] = "alive"
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """A part of the work began: ``import``, ``prepare``, ``render``, ``write``."""
 
@@ -581,6 +589,7 @@ class Described:
 
 Answer: TypeAlias = (
     Hello
+    | Alive
     | Stage
     | FrameDone
     | Done

@@ -1,22 +1,16 @@
-"""Open scenes beside their peers: a re-import loop, rpyc's round trips, visionsim's own renders.
+"""Open scenes beside their peers: a re-import loop, and rpyc's round trips.
 
 Each peer is measured in turns with ours, so that the ratio is of one load. Without arguments, the
 re-import loop alone; other peers are not installed here: say a Python that has them. ::
 
     python -m venv peers && peers/bin/pip install rpyc
     python benchmarks/live_peers.py --rpyc peers/bin/python
-
-    python3.11 -m venv other && other/bin/pip install visionsim bpy==4.5.*
-    python benchmarks/live_peers.py --visionsim other/bin/python
-
-visionsim asks for a program ``blender``; it gets a script that runs pip's ``bpy`` instead.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -63,34 +57,6 @@ for line in sys.stdin:
         peer.root.show("ball")
         took.append(time.perf_counter() - since)
     print(json.dumps(took), flush=True)
-"""
-VISIONSIM = """
-import json, sys, time
-from pathlib import Path
-from visionsim.simulate.blender import BlenderClients
-
-blend, out = sys.argv[1:]
-if __name__ == "__main__":
-    with BlenderClients.spawn(jobs=1, timeout=120) as clients:
-        clients.initialize(blend, out)
-        clients.set_resolution((256, 256))
-        clients.cycles_settings(
-            device_type="NONE", use_cpu=True, max_samples=1, use_denoising=False
-        )
-        clients.include_depths()
-        clients.set_animation_range(1, 1000, 1)
-        first = 1
-        print("ready", flush=True)
-        for line in sys.stdin:
-            since = time.perf_counter()
-            clients.render_frames(range(first, first + int(line)))
-            print(json.dumps(time.perf_counter() - since), flush=True)
-            first += int(line)
-"""
-BLENDER = """#!/bin/sh
-while [ $# -gt 0 ] && [ "$1" != "--python" ]; do shift; done
-file=$2; shift 2
-exec "{python}" "$file" "$@"
 """
 QUICK: dict[str, Any] = {"samples": 1, "denoise": False, "device": "cpu"}
 
@@ -183,60 +149,15 @@ def round_trips(python: str, folder: Path) -> None:
           f"an empty call of rpyc {1e6 * other:.0f} µs: {ratio:.1f} times")  # fmt: skip
 
 
-def visionsim(python: str, folder: Path) -> None:
-    """Frames of an animation with depth, 256x256, one sample, one worker each."""
-    shim = folder / "bin" / "blender"
-    shim.parent.mkdir()
-    shim.write_text(BLENDER.format(python=python))
-    shim.chmod(0o755)
-    blend = folder / "scene.blend"
-    made = (
-        "import bpy, sys; bpy.ops.wm.read_homefile(app_template=''); "
-        "bpy.context.scene.frame_end = 1000; bpy.ops.wm.save_as_mainfile(filepath=sys.argv[1])"
-    )
-    subprocess.run([python, "-c", made, str(blend)], check=True, stdout=subprocess.DEVNULL)
-    environment = {**os.environ, "PATH": f"{shim.parent}{os.pathsep}{os.environ['PATH']}"}
-    script = folder / "peer.py"
-    script.write_text(VISIONSIM)
-    count = 10
-    with (
-        live.start(1, device="cpu") as pool,
-        pool.open(blend, whole=True, **QUICK, resolution=(256, 256),
-                  passes=("rgb", "depth")) as session,
-        running([python, str(script), str(blend), str(folder / "out")], env=environment,
-                stderr=subprocess.DEVNULL) as peer,
-    ):  # fmt: skip
-        session.frame()
-        assert peer.stdout is not None
-        while (line := peer.stdout.readline()).strip() != "ready":
-            if not line:
-                raise SystemExit("visionsim did not start.")
-        times = iter(range(1, 10**6))
-
-        def ours() -> float:
-            since = time.perf_counter()
-            for _ in session.render([next(times) for _ in range(count)]):
-                pass
-            return (time.perf_counter() - since) / count
-
-        one, other, ratio = in_turns(ours, lambda: asked(peer, count) / count)
-    print(f"a frame with depth, 256x256, 1 sample: as arrays, checked {1e3 * one:.0f} ms; "
-          f"visionsim, to files {1e3 * other:.0f} ms: {ratio:.1f} times")  # fmt: skip
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rpyc", help="a Python with rpyc")
-    parser.add_argument("--visionsim", help="a Python with visionsim and bpy")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if not (chosen.rpyc or chosen.visionsim):
-            reimport(folder)
+        reimport(folder)
         if chosen.rpyc:
             round_trips(chosen.rpyc, folder)
-        if chosen.visionsim:
-            visionsim(str(Path(chosen.visionsim).absolute()), folder)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from .. import __version__
 from ..errors import (
@@ -37,6 +38,7 @@ from .protocol import (
     PROTOCOL,
     REQUESTS,
     SCRATCH,
+    Alive,
     Answer,
     Cancel,
     Failed,
@@ -47,6 +49,8 @@ from .protocol import (
 )
 
 __all__ = ["main"]
+
+_BEAT: Final = 1.0  # seconds
 
 
 class _Inbox:
@@ -78,6 +82,30 @@ class _Inbox:
         """It has ended; ids only grow, so that older ones are over too."""
         with self._changed:
             self._canceled = {other for other in self._canceled if other > request}
+
+
+class _Heart:
+    """Says every second that this process lives, while a request is in hand.
+
+    Blender's operators let other threads run; where it hangs with Python's lock, nothing is said.
+    """
+
+    def __init__(self, process: _Process) -> None:
+        self._process = process
+        self._beating = threading.Event()
+        threading.Thread(target=self._run, name="heart", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            self._beating.wait()
+            self._process.send(Alive())
+            time.sleep(_BEAT)
+
+    def start(self) -> None:
+        self._beating.set()
+
+    def stop(self) -> None:
+        self._beating.clear()
 
 
 class _Process:
@@ -158,14 +186,17 @@ def main() -> None:
             REQUESTS, os.environ.get(STANDS, ""),
         )
     )  # fmt: skip
+    heart = _Heart(process)
     while True:
         received = inbox.next()
+        heart.start()
         if isinstance(received.message, Quit):
             process.leave(0)
         turn = _Turn(process, inbox, received.request)
         answer = _answer(process.worker, received.message, turn)
         process.worker.abort()
         inbox.forget(turn.number)
+        heart.stop()
         turn.send(answer)
 
 

@@ -51,3 +51,14 @@ def _groups() -> list[Path]:
                 own = base / line.removeprefix("0::/")
                 folders += [own, *(one for one in own.parents if one.is_relative_to(base))]
     return list(dict.fromkeys(folders))
+
+
+def processor_seconds(pid: int) -> float | None:
+    """Time that a process has computed, all its threads together; ``None`` where the system does
+    not say.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except (OSError, IndexError):
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -30,14 +30,18 @@ from ..errors import (
 from . import guardian, libraries, wall
 from .channel import Received, Sender, read_messages
 from .guardian import WorkerFolder
-from .memory import resident_bytes
-from .protocol import PROTOCOL, SCRATCH, Hello, Quit, Request
+from .memory import processor_seconds, resident_bytes
+from .protocol import PROTOCOL, SCRATCH, Alive, Hello, Quit, Request
 from .ring import DESCRIPTOR
 from .wall import Grounds, Sandbox
 
-__all__ = ["START_TIMEOUT", "WorkerProcess", "harmless", "scratch_root"]
+__all__ = ["HUNG", "START_TIMEOUT", "WorkerProcess", "harmless", "scratch_root"]
 
 START_TIMEOUT: Final = 120.0
+HUNG: Final = 15.0
+"""Seconds of silence, in which nothing is computed either, after which a worker hangs."""
+_IDLE: Final = 0.02
+"""Share of a processor below which nothing is computed."""
 _LOG_LINES: Final = 40
 
 
@@ -128,7 +132,8 @@ class WorkerProcess:
         self.scratch = self._folder.path
         self._log = self.scratch / "worker.log"
         self._log_start = 0
-        self._requests = 0
+        self._requests = self._beats = 0
+        self._seen, self._quiet = (0, 0.0), 0.0
         self._messages: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
         try:
             self._process = self._spawn(blender, environment or {}, inside)
@@ -240,7 +245,9 @@ class WorkerProcess:
         assert stream is not None
         with contextlib.suppress(OSError, ValueError):  # It is closed meanwhile.
             for received in read_messages(stream):
-                self._messages.put(received)
+                self._beats += 1
+                if not isinstance(received.message, Alive):
+                    self._messages.put(received)
         self._messages.put(None)
 
     def send(self, request: Request) -> int:
@@ -303,6 +310,36 @@ class WorkerProcess:
                 if left <= 0.1:
                     raise
             meanwhile()
+
+    def check_hung(self, since: float) -> float:
+        """Look whether a request in hand goes on, several times a second.
+
+        A worker that says nothing and computes nothing hangs: a render beats, and an import that
+        takes its time computes. Where the system does not say what is computed, nobody can tell.
+
+        Args:
+            since: Seconds that it was looked at last before; a machine that stood still as a whole
+                does not count as silence.
+
+        Returns:
+            Seconds for which nothing was heard of it nor computed.
+
+        Raises:
+            WorkerCrashed: They are too many.
+        """
+        computed = processor_seconds(self.pid)
+        if computed is None:
+            return 0.0
+        if self._beats != self._seen[0] or computed - self._seen[1] > _IDLE * max(1.0, self._quiet):
+            self._seen, self._quiet = (self._beats, computed), 0.0
+        else:
+            self._quiet += min(since, 0.5)
+        if self._quiet > HUNG:
+            raise WorkerCrashed(
+                f"The worker hangs: for {HUNG:g} seconds it said nothing and computed nothing.",
+                log=self.log_tail(),
+            )
+        return self._quiet
 
     @property
     def lives(self) -> bool:

@@ -26,6 +26,7 @@ __all__ = [
     "SCRATCH",
     "Act",
     "Acted",
+    "Alive",
     "Answer",
     "Attach",
     "Buffer",
@@ -447,6 +448,13 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True)
+class Alive:
+    """Every second while a request is in hand, from a thread that does nothing else."""
+
+    kind: ClassVar[str] = "alive"
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """A part of the work began: ``import``, ``prepare``, ``render``, ``write``."""
 
@@ -659,6 +667,7 @@ class Described:
 
 Answer: TypeAlias = (
     Hello
+    | Alive
     | Stage
     | FrameDone
     | Done

@@ -217,9 +217,12 @@ class Supervisor:
         renew: int,
     ) -> Received:
         deadline, progress = time.monotonic() + timeout, 0
-        number = self._request
+        number, looked = self._request, time.monotonic()
 
         def watch() -> None:
+            nonlocal looked
+            since, looked = time.monotonic() - looked, time.monotonic()
+            worker.check_hung(since)
             self._look(worker.pid)
             used = worker.memory if self._max_memory else 0
             if used > self._max_memory:

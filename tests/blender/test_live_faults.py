@@ -170,6 +170,28 @@ def test_a_worker_that_hangs_is_ended_and_replaced(box: Path) -> None:
         assert gone([pid], 5)
 
 
+def test_a_worker_that_stands_still_is_found_before_its_deadline(
+    box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says nothing and computes nothing: its shot is another worker's, in time."""
+    from objaverse_render_addon.worker import process
+
+    monkeypatch.setattr(process, "HUNG", 2.0)
+    with live.start(1, device="cpu") as pool, pool.open(box, **QUICK) as session:
+        before = session.frame().copy()
+        # One that computes without a word for longer than that is none.
+        session.set(samples=1500)
+        assert session.frame(timeout=600)["depth"].any()
+        session.set(samples=1)
+        (pid,) = pool.pids
+        os.kill(pid, signal.SIGSTOP)
+        since = time.monotonic()
+        after = session.frame(timeout=600)
+        assert time.monotonic() - since < 30
+        assert np.array_equal(before["depth"], after["depth"])
+        assert gone([pid], 5)
+
+
 def test_a_long_render_is_cancelled_with_its_worker(box: Path) -> None:
     with live.start(1, device="cpu") as pool, pool.open(box, **QUICK) as session:
         session.set(samples=65536, resolution=(512, 512))

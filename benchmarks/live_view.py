@@ -1,4 +1,5 @@
-"""How soon is a first picture, how many come under a flood of updates, what does progression cost?
+"""How soon is a first picture, how many come under a flood of updates, how long are pieces, what
+does progression cost?
 
 python benchmarks/live_view.py [FILE.glb] [FIELD.ply]
 """
@@ -73,6 +74,39 @@ def flood(name: str, backend: Backend) -> None:
             watcher.close()
 
 
+def cold(path: Path, job: RenderJob) -> SceneBackend:
+    """A scene that is opened, and its first picture."""
+    since = time.perf_counter()
+    backend = SceneBackend(path, job)
+    opened = time.perf_counter() - since
+    camera = camera_at(0)
+    backend.render(camera, Level(*SIZE, 0), lambda: False, {})
+    print(f"{path.name}: first picture {time.perf_counter() - since:.1f} s after its file was "
+          f"named, {opened:.1f} of which opened it")  # fmt: skip
+    return backend
+
+
+def pieces(path: Path, job: RenderJob) -> None:
+    """How long whoever moves may have to wait."""
+    backend = SceneBackend(path, job)
+    for number in (20, 40):  # The first time it learns what pieces take.
+        for samples in (1, SAMPLES - 1, SAMPLES):
+            asked: list[float] = []
+
+            def stop(asked: list[float] = asked) -> bool:
+                asked.append(time.perf_counter())
+                return False
+
+            camera = camera_at(number)
+            backend.render(camera, Level(*SIZE, samples), stop, {})
+            took = 1e3 * np.diff([*asked, time.perf_counter()])[1:]
+            if number == 40:
+                longest = took[1:].max(initial=0)
+                print(f"{samples} samples: {len(took)} pieces, first {took[0]:.0f} ms, median "
+                      f"{np.median(took):.0f}, longest other {longest:.0f}")  # fmt: skip
+    backend.close()
+
+
 def progression(path: Path, job: RenderJob) -> None:
     def drawn(backend: SceneBackend, steps: list[int]) -> float:
         since = time.perf_counter()
@@ -96,8 +130,8 @@ def progression(path: Path, job: RenderJob) -> None:
 def main() -> None:
     given = [Path(argument) for argument in sys.argv[1:]]
     fields = [path for path in given if path.suffix == ".ply"]
-    field = read_field(fields[0]) if fields else random_field()
-    flood(f"{len(field):,} Gaussians", FieldBackend(field))
+    for field in [read_field(one) for one in fields] or map(random_field, (100_000, 500_000)):
+        flood(f"{len(field):,} Gaussians", FieldBackend(field))
     with tempfile.TemporaryDirectory() as folder:
         scenes = [path for path in given if path.suffix != ".ply"]
         path = scenes[0] if scenes else sample_in(Path(folder))
@@ -105,7 +139,8 @@ def main() -> None:
             "pixels.passes": ["rgb", "depth"], "engine.samples": SAMPLES, "engine.device": "cpu",
             "engine.denoise": False,
         })  # fmt: skip
-        flood(path.name, SceneBackend(path, job))
+        flood(path.name, cold(path, job))
+        pieces(path, job)
         progression(path, job)
 
 

@@ -108,21 +108,27 @@ def pieces(path: Path, job: RenderJob) -> None:
 
 
 def progression(path: Path, job: RenderJob) -> None:
-    def drawn(backend: SceneBackend, steps: list[int]) -> float:
+    def drawn(backend: SceneBackend, steps: list[int], number: int) -> float:
         since = time.perf_counter()
         for samples in steps:
-            backend.render(camera_at(70), Level(*SIZE, samples), lambda: False, {})
+            backend.render(camera_at(number), Level(*SIZE, samples), lambda: False, {})
         return time.perf_counter() - since
 
     steps = [1, 2, 4, 8, 16, SAMPLES]
-    exact = SceneBackend(path, job)
-    drawn(exact, [SAMPLES])
-    once, progressive = drawn(exact, [SAMPLES]), drawn(exact, steps)
-    exact.close()
-    sums = SceneBackend(path, job, exact=False)
-    drawn(sums, [1])
-    added = drawn(sums, steps)
-    sums.close()
+    exact, sums = SceneBackend(path, job), SceneBackend(path, job, exact=False)
+    whole = SceneBackend(path, job.with_values({"engine.denoise": True}))
+    took: dict[str, list[float]] = {"exact": [], "sums": [], "tiles": [], "whole": []}
+    for number in range(70, 74):  # Neighbours of one another, and none of them seen before.
+        took["exact"].append(drawn(exact, steps, number))
+        took["sums"].append(drawn(sums, steps, number))
+        took["tiles"].append(drawn(exact, [SAMPLES], number + 100))
+        took["whole"].append(drawn(whole, [SAMPLES], number))
+    for backend in (exact, sums, whole):
+        backend.close()
+    least = {name: min(times[1:]) for name, times in took.items()}
+    once = least["tiles"]
+    added, progressive = least["sums"], least["exact"]
+    print(f"{SAMPLES} samples in one render, denoised: {least['whole'] / once:.2f} of tiles")
     print(f"{SAMPLES} samples in levels, over at once: {added / once:.2f} as a sum, "
           f"{progressive / once:.2f} with the last rendered anew")  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""How soon is a first picture, how many come under a flood of updates, what does progression cost?
+"""How soon is a first picture, how many come under a flood of updates, how long are pieces, what
+does progression cost?
 
 python benchmarks/live_view.py [FILE.glb] [FIELD.ply]
 """
@@ -73,22 +74,61 @@ def flood(name: str, backend: Backend) -> None:
             watcher.close()
 
 
+def cold(path: Path, job: RenderJob) -> SceneBackend:
+    """A scene that is opened, and its first picture."""
+    since = time.perf_counter()
+    backend = SceneBackend(path, job)
+    opened = time.perf_counter() - since
+    camera = camera_at(0)
+    backend.render(camera, Level(*SIZE, 0), lambda: False, {})
+    print(f"{path.name}: first picture {time.perf_counter() - since:.1f} s after its file was "
+          f"named, {opened:.1f} of which opened it")  # fmt: skip
+    return backend
+
+
+def pieces(path: Path, job: RenderJob) -> None:
+    """How long whoever moves may have to wait."""
+    backend = SceneBackend(path, job)
+    for number in (20, 40):  # The first time it learns what pieces take.
+        for samples in (1, SAMPLES - 1, SAMPLES):
+            asked: list[float] = []
+
+            def stop(asked: list[float] = asked) -> bool:
+                asked.append(time.perf_counter())
+                return False
+
+            camera = camera_at(number)
+            backend.render(camera, Level(*SIZE, samples), stop, {})
+            took = 1e3 * np.diff([*asked, time.perf_counter()])[1:]
+            if number == 40:
+                longest = took[1:].max(initial=0)
+                print(f"{samples} samples: {len(took)} pieces, first {took[0]:.0f} ms, median "
+                      f"{np.median(took):.0f}, longest other {longest:.0f}")  # fmt: skip
+    backend.close()
+
+
 def progression(path: Path, job: RenderJob) -> None:
-    def drawn(backend: SceneBackend, steps: list[int]) -> float:
+    def drawn(backend: SceneBackend, steps: list[int], number: int) -> float:
         since = time.perf_counter()
         for samples in steps:
-            backend.render(camera_at(70), Level(*SIZE, samples), lambda: False, {})
+            backend.render(camera_at(number), Level(*SIZE, samples), lambda: False, {})
         return time.perf_counter() - since
 
     steps = [1, 2, 4, 8, 16, SAMPLES]
-    exact = SceneBackend(path, job)
-    drawn(exact, [SAMPLES])
-    once, progressive = drawn(exact, [SAMPLES]), drawn(exact, steps)
-    exact.close()
-    sums = SceneBackend(path, job, exact=False)
-    drawn(sums, [1])
-    added = drawn(sums, steps)
-    sums.close()
+    exact, sums = SceneBackend(path, job), SceneBackend(path, job, exact=False)
+    whole = SceneBackend(path, job.with_values({"engine.denoise": True}))
+    took: dict[str, list[float]] = {"exact": [], "sums": [], "tiles": [], "whole": []}
+    for number in range(70, 74):  # Neighbours of one another, and none of them seen before.
+        took["exact"].append(drawn(exact, steps, number))
+        took["sums"].append(drawn(sums, steps, number))
+        took["tiles"].append(drawn(exact, [SAMPLES], number + 100))
+        took["whole"].append(drawn(whole, [SAMPLES], number))
+    for backend in (exact, sums, whole):
+        backend.close()
+    least = {name: min(times[1:]) for name, times in took.items()}
+    once = least["tiles"]
+    added, progressive = least["sums"], least["exact"]
+    print(f"{SAMPLES} samples in one render, denoised: {least['whole'] / once:.2f} of tiles")
     print(f"{SAMPLES} samples in levels, over at once: {added / once:.2f} as a sum, "
           f"{progressive / once:.2f} with the last rendered anew")  # fmt: skip
 
@@ -96,8 +136,8 @@ def progression(path: Path, job: RenderJob) -> None:
 def main() -> None:
     given = [Path(argument) for argument in sys.argv[1:]]
     fields = [path for path in given if path.suffix == ".ply"]
-    field = read_field(fields[0]) if fields else random_field()
-    flood(f"{len(field):,} Gaussians", FieldBackend(field))
+    for field in [read_field(one) for one in fields] or map(random_field, (100_000, 500_000)):
+        flood(f"{len(field):,} Gaussians", FieldBackend(field))
     with tempfile.TemporaryDirectory() as folder:
         scenes = [path for path in given if path.suffix != ".ply"]
         path = scenes[0] if scenes else sample_in(Path(folder))
@@ -105,7 +145,8 @@ def main() -> None:
             "pixels.passes": ["rgb", "depth"], "engine.samples": SAMPLES, "engine.device": "cpu",
             "engine.denoise": False,
         })  # fmt: skip
-        flood(path.name, SceneBackend(path, job))
+        flood(path.name, cold(path, job))
+        pieces(path, job)
         progression(path, job)
 
 

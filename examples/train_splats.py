@@ -106,7 +106,7 @@ class Gaussians(torch.nn.Module):
 
 
 def train(
-    asset: AssetReader, views: Sequence[int], steps: int = 700, count: int = 1500
+    asset: AssetReader, views: Sequence[int], steps: int = 400, count: int = 1500
 ) -> Gaussians:
     """Fit a field to some views of a finished asset."""
     torch.manual_seed(0)
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("dataset")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the field, .ply")
     parser.add_argument("--asset", help="which of the dataset (default: its first)")
-    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--gaussians", type=int, default=1500)
     options = parser.parse_args()
     data = Dataset.open(options.dataset)

@@ -54,7 +54,7 @@ class Painter:
     def __init__(self, field: Field) -> None:
         self._gpu = on_gpu(field)
         self._prepared = Prepared(field)
-        self.drafts = self._gpu is None and len(self._prepared) > 2 * _MOST_IN_DRAFT
+        self.drafts = self._gpu is None and 2 * len(self._prepared) > 3 * _MOST_IN_DRAFT
         self._draft = self._prepared
         if self.drafts:
             self._draft = self._prepared.most_important(_MOST_IN_DRAFT)

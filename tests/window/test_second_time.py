@@ -83,10 +83,8 @@ def browser(desk: Desk, folder: str = "", name: str = "") -> None:
     if folder:
         desk.ask(CHOOSE.format(folder=folder, name=name))
     time.sleep(0.2)
-    # Windows have no manager here: a new one lies in the upper left corner.
-    desk.click(x, desk.ask(
-        "next(w.height for w in bpy.context.window_manager.windows for a in w.screen.areas"
-        " if a.type == 'FILE_BROWSER')") - y, 2)
+    desk.move(x, desk.size[1] - y)
+    time.sleep(0.2)
     desk.key("Return" if folder else "Escape")
     desk.until(f"{BROWSER} is None", 20, "the end of the file browser")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .conftest import Debian
 from .desk import Desk
 from .test_results import red
-from .test_window import IDLE, SETTINGS, look, put
+from .test_window import SETTINGS, look, put
 
 LIVE = (
     "next(m for n, m in __import__('sys').modules.items() if n.endswith('viewport.live_view'))"

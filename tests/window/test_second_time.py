@@ -1,4 +1,4 @@
-"""Every button pressed twice, in every Blender: the second time it does what is asked for then."""
+"""Every button pressed twice: the second time it does what is asked for then."""
 
 from __future__ import annotations
 
@@ -50,11 +50,6 @@ for window in bpy.context.window_manager.windows:
             space.params.directory = {folder!r}.encode()
             space.params.filename = {name!r}
 """
-
-
-@pytest.fixture(scope="module")
-def newest(every: Debian) -> Debian:
-    return every
 
 
 @pytest.fixture(scope="module")

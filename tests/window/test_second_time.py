@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -252,51 +251,3 @@ def test_a_look_follows_what_is_typed_and_floods_no_history(desk: Desk) -> None:
     desk.key("KP_0")
     desk.until("bpy.context.scene.camera.name == 'Camera'", 60, "the old camera")
     assert desk.ask(size) == own
-
-
-def unfold(desk: Desk, below: str, by: float) -> None:
-    """Open the panel whose heading stands so many lines from a button."""
-    x, y = desk.find(below)
-    desk.click(x - 60, y + by * 20 * desk.scale)
-    time.sleep(0.3)
-
-
-def test_the_scenes_own_camera_renders_as_it_moves(desk: Desk, folders: Debian) -> None:
-    put(desk, output_dir=f"{folders.home}/own", samples=1, denoise=False, overwrite=True)
-    desk.ask(MOVE)
-    unfold(desk, "pattern", -2.95)
-    desk.enter("frames", "1:5:2")
-    desk.picture(desk.folder / "time.png")
-    first = None
-    for turn, shift in ((0, 0.0), (1, 2.0)):
-        desk.ask(f"setattr(bpy.data.objects['Camera'], 'delta_location', ({shift}, 0, 0))")
-        desk.ask("[o.select_set(o.name == 'Camera') for o in bpy.context.view_layer.objects]")
-        desk.press("objaverse.use_scene_cameras()")
-        desk.until(f"{SETTINGS}.pattern == 'file'", 20, "the poses")
-        assert desk.ask("bpy.context.scene.frame_current") == 1
-        desk.press(RENDER)
-        desk.until(f"not {IDLE}", 60, "the run", period=0.02)
-        wait_until_idle(desk, folders, 170)
-        assert desk.ask(f"{STATE}.failure") == ""
-        (archive,) = (folders.folder / "own").glob("*.zip")
-        with AssetReader(archive) as reader:
-            assert len(reader) == 3 and reader.times == [1, 3, 5]
-            places = [reader.view(index).camera.camera_to_world[:3, 3] for index in range(3)]
-        steps = [float(np.linalg.norm(b - a)) for a, b in pairwise(places)]
-        assert min(steps) > 0.05, steps
-        if turn:
-            assert np.linalg.norm(places[0] - first) > 0.05
-        first = places[0]
-        desk.ask("bpy.ops.objaverse.close_result()")
-    put(desk, frames="", pattern="ring", overwrite=False)
-    unfold(desk, "pattern", -2.95)
-
-
-MOVE = """
-render = bpy.context.scene.render
-render.resolution_x, render.resolution_y = 64, 48
-camera = bpy.data.objects['Camera']
-for frame, x in ((1, 7.4), (5, 5.4)):
-    camera.location.x = x
-    camera.keyframe_insert('location', frame=frame)
-"""

@@ -52,14 +52,17 @@ def labels() -> set[tuple[str, str]]:
             if isinstance(node, ast.ClassDef):
                 kind = OPERATOR if "_OT_" in node.name else ANY
                 for line in node.body:
-                    if isinstance(line, ast.Assign) and getattr(line.targets[0], "id", "") == "bl_label":
+                    if not isinstance(line, ast.Assign):
+                        continue
+                    if getattr(line.targets[0], "id", "") == "bl_label":
                         found |= {(kind, text) for text in _text(line.value)}
             elif isinstance(node, ast.Call):
                 called = getattr(node.func, "attr", getattr(node.func, "id", ""))
                 kind = OPERATOR if called == "operator" else ANY
                 for word in node.keywords:
                     drawn = word.arg in ("text", "heading") and called not in ("progress",)
-                    named = word.arg == "name" and (called.endswith("Property") or called[:1] == "_")
+                    makes = called.endswith("Property") or called[:1] == "_"
+                    named = word.arg == "name" and makes
                     if drawn or named:
                         found |= {(kind, text) for text in _text(word.value)}
     return found
@@ -70,11 +73,12 @@ def dictionary() -> str:
     known = labels()
     with TABLE.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    gone = [row["label"] for row in rows if not {(OPERATOR, row["label"]), (ANY, row["label"])} & known]
+    there = {text for _, text in known}
+    gone = [row["label"] for row in rows if row["label"] not in there]
     if gone:
         sys.exit(f"{TABLE}: the panel has no label {', '.join(gone)}")
     if "--missing" in sys.argv:
-        print("\n".join(sorted({text for _, text in known} - {row["label"] for row in rows})))
+        print("\n".join(sorted(there - {row["label"] for row in rows})))
     parts = [HEAD]
     for language in rows[0]:
         if language == "label":

@@ -79,7 +79,9 @@ class OBJAVERSE_PG_state(bpy.types.PropertyGroup):
         update=_changed, description="Whether the viewport shows the cameras of all views"
     )
     items: CollectionProperty(type=OBJAVERSE_PG_batch_item)
-    active: IntProperty()
+    active: IntProperty(
+        name="Asset", description="The selected asset; why it failed stands below the list"
+    )
 
 
 def start(context: bpy.types.Context, run: BackgroundRun, kind: str) -> None:

@@ -110,4 +110,6 @@ def redraw() -> None:
 def clear_status_bar() -> None:
     """Draw the status bar anew, which is no screen's area: what ended would stay in it."""
     for window in bpy.context.window_manager.windows:
-        window.workspace.status_text_set(None)
+        # Blender draws that of the context's window, and a timer has none.
+        with bpy.context.temp_override(window=window):
+            window.workspace.status_text_set(None)

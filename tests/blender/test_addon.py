@@ -20,7 +20,7 @@ from helpers import leaves
 from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.run import render
 from objaverse_render_addon.dataset.reader import AssetReader
-from objaverse_render_addon.job import PATTERNS, RECIPES, RenderJob
+from objaverse_render_addon.job import PATTERNS, RECIPES, RenderJob, job_fields
 
 from . import scenes
 from .test_compositor import settings as plain_settings
@@ -433,6 +433,7 @@ class Layout:
         self.drawn: set[str] = set()
         self.said = ""
         self.operators: set[str] = set()
+        self.buttons: list[tuple[str, types.SimpleNamespace]] = []
 
     def prop(self, owner: Any, name: str, **_: Any) -> None:
         assert name in owner.bl_rna.properties, name
@@ -447,7 +448,8 @@ class Layout:
 
     def operator(self, name: str, **_: Any) -> Any:
         self.operators.add(name)
-        return types.SimpleNamespace()
+        self.buttons.append((name, types.SimpleNamespace()))
+        return self.buttons[-1][1]
 
     def __getattr__(self, name: str) -> Any:
         if name in ("row", "column", "box", "split", "grid_flow", "column_flow"):
@@ -455,7 +457,7 @@ class Layout:
         return lambda *_, **__: None
 
 
-def draw_panels() -> Layout:
+def draw_panels(layout: Layout | None = None) -> Layout:
     import bpy
 
     from objaverse_render_addon.ui import panels, preferences
@@ -467,7 +469,7 @@ def draw_panels() -> Layout:
         region=types.SimpleNamespace(width=300),
         preferences=types.SimpleNamespace(system=types.SimpleNamespace(ui_scale=1.0), addons={}),
     )  # fmt: skip
-    layout = Layout()
+    layout = layout or Layout()
     classes = [cls for cls in panels.CLASSES if hasattr(cls, "draw") and "_PT_" in cls.__name__]
     for cls in [*classes, preferences.OBJAVERSE_AP_preferences]:
         if cls is OBJAVERSE_PT_presets:
@@ -1238,6 +1240,11 @@ def test_no_way_out_is_the_command_lines(texts: set[str]) -> None:
 
     hints = {text for text in texts if re.search(r"(^| )--[a-z]", text)}
     assert len(hints) > 40
+    dotted = [path for path in job_fields() if "." in path]
+    fields = {text for text in texts if any(f"{path} " in f"{text} " for path in dotted)}
+    for text in hints | fields:
+        said = in_panel_words(InvalidJob("No.", hint=text))
+        assert not any(f" {path} " in f" {said} " for path in dotted), said
     for hint in hints:
         assert not re.search(r"(^| )--[a-z]", in_panel_words(InvalidJob("No.", hint=hint))), hint
     assert set(_SHORT) <= set(leaves(RenderJob().to_dict()))
@@ -1461,5 +1468,11 @@ def test_every_button_and_setting_has_its_place_in_the_manual(bpy: Any) -> None:
 
 def test_the_manual_is_what_its_page_in_the_docs_says() -> None:
     tool = [sys.executable, str(ROOT / "tools/write_manual.py"), "--check"]
+    done = subprocess.run(tool, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_labels_are_what_the_table_of_translations_says() -> None:
+    tool = [sys.executable, str(ROOT / "tools/write_translations.py"), "--check"]
     done = subprocess.run(tool, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

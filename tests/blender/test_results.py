@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.dataset.sheet import picture_of
 
 from . import scenes
-from .test_addon import bpy, draw_panels, enabled, panel  # noqa: F401  (fixtures)
+from .test_addon import Layout, bpy, draw_panels, enabled, panel  # noqa: F401  (fixtures)
 
 pytestmark = pytest.mark.core
 
@@ -237,12 +238,38 @@ def test_a_pattern_leaves_alone_what_was_set_by_hand(bpy: Any) -> None:  # noqa:
     assert tuple(settings.radius) == ring
 
 
-def test_no_two_buttons_have_one_tooltip(bpy: Any) -> None:  # noqa: F811
-    found: dict[str, str] = {}
+def test_no_two_buttons_have_one_tooltip(bpy: Any, panel: Any) -> None:  # noqa: F811
+    layout, state = Layout(), bpy.context.window_manager.objaverse
+    panel.asset = bpy.data.collections.new("Asset")
+    for index, name in enumerate(("done", "failed")):
+        item = state.items.add()
+        item.asset_id, item.state, item.result = name, name, "x"
+        for cls in ("show_result", "show_sheet"):
+            layout.operator(f"objaverse.{cls}").index = index
+    state.running = "batch"
+    draw_panels(layout)
     for name in dir(bpy.ops.objaverse):
-        said = getattr(bpy.ops.objaverse, name).get_rna_type().description
-        assert said not in found, (name, found[said])
-        found[said] = name
+        layout.operator(f"objaverse.{name}")
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    for name, given in layout.buttons:
+        group, _, short = name.partition(".")
+        if group != "objaverse":
+            continue
+        operator = getattr(bpy.ops.objaverse, short).get_rna_type()
+        values = {
+            prop.identifier: getattr(given, prop.identifier, getattr(prop, "default", None))
+            for prop in operator.properties
+        }
+        cls = getattr(bpy.types, f"OBJAVERSE_OT_{short}")
+        said = getattr(cls, "description", lambda *_: "")(
+            bpy.context, types.SimpleNamespace(**values)
+        )
+        said = said or operator.description
+        assert said, name
+        assert found.setdefault(said, (name, values)) == (name, values), said
+    assert len(found) > 40
+    state.running = ""
+    state.items.clear()
 
 
 def test_menus_and_drops_lead_to_the_asset(bpy: Any, panel: Any) -> None:  # noqa: F811

@@ -218,8 +218,8 @@ class Desk:
         spots = [(column, row) for row in rows]
         for tried, patience in ((known, 3), (spots, 2), (spots, 4)):
             self.ask(f"search({name!r}, {tried!r}, {patience})")
-            self.until("not SEARCH['running']", 60, name, period=0.03)
-            found = self.ask("SEARCH['found']")
+            # It answers when the search is over.
+            found = self.ask("SEARCH['found']", timeout=180)
             if found:
                 return found[0], self.size[1] - 1 - found[1]
         self.picture(self.folder / "failed.png")

@@ -165,5 +165,7 @@ def answer():
 bpy.context.preferences.view.show_splash = False
 bpy.context.preferences.view.ui_scale = float(os.environ.get("OBJAVERSE_UI_SCALE", "1"))
 bpy.context.preferences.system.use_region_overlap = True
+# A window of its own would have no keyboard: nothing here manages windows.
+bpy.context.preferences.view.filebrowser_display_type = "SCREEN"
 bpy.types.SpaceView3D.draw_handler_add(count_drawing, (), "WINDOW", "POST_PIXEL")
 bpy.app.timers.register(answer, persistent=True)

@@ -176,6 +176,34 @@ def test_enabling_twice_leaves_nothing(installed: Debian) -> None:
     assert "registered before" not in done.stdout and "Traceback" not in done.stdout
 
 
+SPOKEN = """
+import addon_utils, bpy
+
+NAME = "bl_ext.user_default.objaverse_render_addon"
+words = [("Render Asset", "Operator"), ("Preview Cameras", "Operator"), ("No Texture", "*")]
+bpy.context.preferences.view.use_translate_interface = True
+def said(language):
+    bpy.context.preferences.view.language = language
+    return [bpy.app.translations.pgettext_iface(text, context) for text, context in words]
+for language, wanted in {
+    "de_DE": ["Asset rendern", "Kameras zeigen", "Ohne Textur"],
+    "zh_HANS": ["渲染资产", "预览相机", "无纹理"],
+}.items():
+    assert said(language) == wanted, said(language)
+addon_utils.disable(NAME)
+assert said("de_DE")[0] == "Render Asset"
+addon_utils.enable(NAME)
+assert said("de_DE")[0] == "Asset rendern"
+print("SPOKEN")
+"""
+
+
+def test_labels_are_in_blenders_language(installed: Debian) -> None:
+    (installed.folder / "spoken.py").write_text(SPOKEN, encoding="utf-8")
+    done = installed.run("blender --background --python-exit-code 1 --python spoken.py")
+    assert done.returncode == 0 and "SPOKEN" in done.stdout, done.stdout
+
+
 def test_the_package_holds_what_it_needs_and_nothing_else(package: Path) -> None:
     import zipfile
 

@@ -334,6 +334,27 @@ def test_a_batch_shows_what_became_of_each(desk: Desk, newest: Debian, whole: No
     assert desk.ask(f"[i.state for i in {STATE}.items].count('failed')") == 1
 
 
+def test_a_run_goes_on_in_another_file(desk: Desk, newest: Debian) -> None:
+    put(desk, views=12, samples=300)
+    desk.ask(f"bpy.ops.wm.save_as_mainfile(filepath='{newest.home}/scene.blend')")
+    desk.press(RENDER)
+    wait_for_views(desk, newest)
+    x, y, width, height = desk.viewport()
+    desk.move(x + width // 2, y + height // 2)
+    desk.key("ctrl+n")
+    time.sleep(0.4)
+    desk.key("Return")
+    desk.until("bpy.data.filepath == ''", 40, "the new file")
+    assert desk.ask(f"{SETTINGS}.asset is None and {STATE}.running == 'asset'")
+    desk.ask(f"bpy.ops.wm.open_mainfile(filepath='{newest.home}/scene.blend')")
+    desk.until("bpy.data.filepath != ''", 40, "the file")
+    assert desk.ask(f"{STATE}.running == 'asset'")
+    wait_until_idle(desk, newest, 170)
+    assert desk.ask(f"{STATE}.status").startswith("rocket.zip: 12 views")
+    time.sleep(0.5)
+    desk.open_sidebar()
+
+
 def test_closing_blender_ends_the_worker(desk: Desk, newest: Debian) -> None:
     desk.press(RENDER)
     wait_for_views(desk, newest)

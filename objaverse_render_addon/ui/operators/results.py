@@ -37,10 +37,13 @@ class OBJAVERSE_OT_show_result(BackgroundOperator, bpy.types.Operator):
     )
 
     @classmethod
-    def description(cls, _: bpy.types.Context, properties: Any) -> str:
+    def description(cls, context: bpy.types.Context, properties: Any) -> str:
         """What this button does."""
-        which = "Show the finished asset of this line" if properties.index >= 0 else ""
-        return which and f"{which} in the viewport: each view's picture where its camera stood"
+        items = context.window_manager.objaverse.items
+        if not 0 <= properties.index < len(items):
+            return ""
+        name = items[properties.index].asset_id
+        return f"Show {name} in the viewport: each view's picture where its camera stood"
 
     @classmethod
     def poll(cls, _: bpy.types.Context) -> bool:

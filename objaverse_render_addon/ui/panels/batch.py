@@ -69,7 +69,9 @@ class OBJAVERSE_PT_batch(Panel, bpy.types.Panel):
         row.operator("objaverse.add_folder", text="", icon="NEWFOLDER")
         row.operator("objaverse.clear_sources", text="", icon="X")
         split.prop(settings, "ids", text="Names")
-        layout.operator("objaverse.render_batch", icon="RENDER_ANIMATION")
+        row = layout.row()
+        row.enabled = bool(settings.sources.strip())
+        row.operator("objaverse.render_batch", icon="RENDER_ANIMATION")
         layout.operator("objaverse.list_output", icon="PRESET")
         draw_run(context, layout, "batch")
         if len(state.items):

@@ -470,19 +470,20 @@ class Player:
             self._write(f"observed/{name}", row, space, shown, method)
 
     def _write(self, array: str, row: int, space: Space, value: Any, method: str) -> None:
-        target = self._arrays[array][self._turn, row : row + 1]
+        target = self._arrays[array][self._turn]
         found = np.asarray(value)
         if found.shape != target.shape[1:]:
             raise InvalidJob(
                 f"{self._name}.{method}() gave an observation of shape {found.shape}; its space "
                 f"has {target.shape[1:]}."
             )
-        target[0] = found
-        wrong = space.problem(target[0])
+        # Before it is written: casts wrap around without a word.
+        wrong = space.problem(found)
         if wrong:
             raise InvalidJob(
                 f"{self._name}.{method}() gave an observation outside of its space: {wrong}."
             )
+        target[row] = found
 
     def _drawn(
         self, place: int, camera: Camera

@@ -370,7 +370,7 @@ def test_what_cannot_be_is_said_by_name(monkeypatch):
         Environment("scenes_of_tests:_Hidden")
     env = Environment("scenes_of_tests:Wrong")
     try:
-        for words in ("NaN", r"\(3,\)", "above 1", r"\(\); its space"):
+        for words in ("NaN", r"\(3,\)", "may be 0", r"\(\); its space"):
             with pytest.raises(InvalidJob, match=rf"Wrong\.reset\(\).*{words}"):
                 env.reset(seed=0)
     finally:

@@ -309,8 +309,6 @@ class Crew:
                 raise InvalidJob(
                     f"An action of shape {value.shape} came; {target[row].shape} is its space's."
                 )
-            if target.dtype.kind == "i" and value.dtype.kind not in "iu":
-                raise InvalidJob(f"An action is a whole number, not {value.dtype}.")
             wrong = space.problem(value)
             if wrong:
                 raise InvalidJob(f"An action is outside of its space: {wrong}.")

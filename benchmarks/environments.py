@@ -39,11 +39,13 @@ class Empty(EnvironmentScene):
     state = "python"
 
     def reset(self, rng: np.random.Generator) -> Any:
+        """See :class:`EnvironmentScene`."""
         del rng
         self.shown = np.zeros(SHAPE, np.uint8)
         return self.shown
 
     def step(self, action: Any) -> Any:
+        """See :class:`EnvironmentScene`."""
         del action
         return self.shown, 0.0, False, {}
 
@@ -57,10 +59,12 @@ class PlainEmpty(gymnasium.Env[Any, Any]):
         self.shown = np.zeros(SHAPE, np.uint8)
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        """See Gymnasium."""
         del seed, options
         return self.shown, {}
 
     def step(self, action: Any) -> Any:
+        """See Gymnasium."""
         del action
         return self.shown, 0.0, False, False, {}
 
@@ -110,7 +114,9 @@ def main() -> None:
         "one, rigid bodies": (
             VectorEnvironment("objaverse_render_addon.environments.push:PushBall"), _push
         ),
-        "one, 84x42 pictures": (gymnasium.make("objaverse_render/CartPolePictures-v0"), rate_of_one),
+        "one, 84x42 pictures": (
+            gymnasium.make("objaverse_render/CartPolePictures-v0"), rate_of_one
+        ),
         "8, Gymnasium's processes": (
             gymnasium.vector.AsyncVectorEnv(
                 [lambda: gymnasium.make("CartPole-v1")] * 8, copy=False

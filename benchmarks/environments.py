@@ -1,8 +1,8 @@
 """Steps a second of environments: one and eight, with and without pictures, beside Gymnasium's.
 
-All in one run, in turn, and the median of the rounds, with the processor's time of all processes for
-each step, which other programs disturb less; ratios of that are what to look at. Gymnasium's are
-its own cart and pole in this process and in its processes (`AsyncVectorEnv`, common memory, no
+All in one run, in turn, and the median of the rounds, with the processor's time of all processes
+for each step, which other programs disturb less; ratios of that are what to look at. Gymnasium's
+are its own cart and pole in this process and in its processes (`AsyncVectorEnv`, common memory, no
 copies), without any Blender; ours are in Blender. Linux; pip's bpy and gymnasium.
 """
 

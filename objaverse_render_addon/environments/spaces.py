@@ -52,6 +52,13 @@ class Box:
             raise InvalidJob(f"A box from {self.low!r} to {self.high!r} is empty.")
         object.__setattr__(self, "_bounds", tuple(bounds))
 
+    @property
+    def _whole(self) -> bool:
+        """Whether the dtype has no other values: pictures are not looked through for them."""
+        low, high = self._bounds
+        limits = np.iinfo(self.dtype)
+        return not isinstance(low, np.ndarray) and low <= limits.min and high >= limits.max
+
     def array(self) -> tuple[str, tuple[int, ...]]:
         """The dtype, with its byte order, and the shape of one."""
         shape = np.broadcast_shapes(np.shape(self.low), np.shape(self.high))
@@ -78,6 +85,8 @@ class Box:
         if not value.size:
             return ""
         low, high = self._bounds
+        if kind in "iu" and value.dtype == self.dtype and self._whole:
+            return ""
         if isinstance(low, np.ndarray):
             # NaN is neither.
             if (value >= low).all() and (value <= high).all():

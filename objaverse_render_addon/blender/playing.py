@@ -336,6 +336,11 @@ class Player:
                     hint="Make it in reset(), or let it be a tuple.",
                 )
 
+    @property
+    def camera(self) -> Camera:
+        """Of pictures."""
+        return self.stage.seen(*self._size)
+
     # --- Requests --------------------------------------------------------------------------------
 
     def act(self, turn: int, camera: Camera | None = None) -> dict[int, dict[str, Any]]:
@@ -494,7 +499,7 @@ class Player:
 
     def _picture(self, place: int, camera: Camera | None) -> None:
         row = self._first + place
-        camera = camera or self.stage.seen(*self._size)
+        camera = camera or self.camera
         rgb, depth = self._drawn(place, camera)
         self._arrays["picture"][row], self._arrays["depth"][row] = rgb, depth
         self._arrays["pictured"][row] = self._arrays["state"][row]

@@ -29,6 +29,7 @@ from objaverse_render_addon.live.env import (  # noqa: E402
     VectorEnvironment,
     register,
     register_all,
+    watch,
 )
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="memory that is handed down")
@@ -171,7 +172,7 @@ def test_pictures_show_the_step_that_they_came_with():
         np.testing.assert_allclose([one[15, 20] for one in drawn], [6, 9], rtol=1e-5)
         assert drawn[0].shape == (30, 40) and drawn[0].dtype == np.float32
         aside = look_at((10, 0, 0), size=(40, 30), fov=40)
-        np.testing.assert_allclose(env.crew.look(1, aside, depth=True)[15, 20], 9, rtol=1e-5)
+        np.testing.assert_allclose(env.crew.seen(1, aside)[1][15, 20], 9, rtol=1e-5)
     finally:
         env.close()
 
@@ -274,6 +275,7 @@ def test_a_dead_blender_is_a_truncated_episode():
             os.kill(pid, 0)
 
 
+@pytest.mark.long
 def test_one_dead_blender_and_same_step():
     one = Environment("scenes_of_tests:Counter")
     env = VectorEnvironment("scenes_of_tests:Counter", 2, autoreset_mode="SameStep")
@@ -331,12 +333,12 @@ def test_it_can_be_looked_at_while_it_runs():
         env.reset(seed=0)
         over = threading.Event()
 
-        def watch():
+        def from_aside():
             camera = look_at((8, 0, 8), size=(40, 30))
             while not over.is_set():
                 pictures.append(env.look(camera))
 
-        watching = threading.Thread(target=watch)
+        watching = threading.Thread(target=from_aside)
         watching.start()
         for step in range(1, 8):
             seen, *_ = env.step(1)
@@ -346,6 +348,25 @@ def test_it_can_be_looked_at_while_it_runs():
         assert pictures and all(one.shape == (30, 40, 3) for one in pictures)
         with pytest.raises(InvalidJob, match="pixels"):
             env.look(look_at((8, 0, 8), size=(20, 20)))
+        pytest.importorskip("websockets")
+        with watch(env) as viewer:
+            queue = viewer.panes[0].queue
+            (camera,) = viewer.panes[0].cameras
+            np.testing.assert_allclose(camera.camera_to_world[:3, 3], [0, 0, 10])
+            queue.update_camera(camera)
+            for step in range(8, 10):
+                # Nobody asks again: the page follows the steps.
+                until = time.monotonic() + 10
+                while time.monotonic() < until:
+                    picture = queue.get_image()
+                    if picture is not None:
+                        depth = picture.drawn.depth[15, 20]
+                        if abs(depth - (10 - step)) < 1e-3:
+                            break
+                    time.sleep(0.01)
+                assert depth == pytest.approx(10 - step, rel=1e-4)
+                if step == 8:
+                    env.step(1)
     finally:
         env.close()
 

@@ -336,6 +336,11 @@ class Player:
                     hint="Make it in reset(), or let it be a tuple.",
                 )
 
+    @property
+    def camera(self) -> Camera:
+        """Of pictures."""
+        return self.stage.seen(*self._size)
+
     # --- Requests --------------------------------------------------------------------------------
 
     def act(self, turn: int, camera: Camera | None = None) -> dict[int, dict[str, Any]]:
@@ -470,19 +475,20 @@ class Player:
             self._write(f"observed/{name}", row, space, shown, method)
 
     def _write(self, array: str, row: int, space: Space, value: Any, method: str) -> None:
-        target = self._arrays[array][self._turn, row : row + 1]
+        target = self._arrays[array][self._turn]
         found = np.asarray(value)
         if found.shape != target.shape[1:]:
             raise InvalidJob(
                 f"{self._name}.{method}() gave an observation of shape {found.shape}; its space "
                 f"has {target.shape[1:]}."
             )
-        target[0] = found
-        wrong = space.problem(target[0])
+        # Before it is written: casts wrap around without a word.
+        wrong = space.problem(found)
         if wrong:
             raise InvalidJob(
                 f"{self._name}.{method}() gave an observation outside of its space: {wrong}."
             )
+        target[row] = found
 
     def _drawn(
         self, place: int, camera: Camera
@@ -493,7 +499,7 @@ class Player:
 
     def _picture(self, place: int, camera: Camera | None) -> None:
         row = self._first + place
-        camera = camera or self.stage.seen(*self._size)
+        camera = camera or self.camera
         rgb, depth = self._drawn(place, camera)
         self._arrays["picture"][row], self._arrays["depth"][row] = rgb, depth
         self._arrays["pictured"][row] = self._arrays["state"][row]

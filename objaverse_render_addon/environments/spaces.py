@@ -33,6 +33,31 @@ class Box:
     high: Any
     shape: Sequence[int] | None = None
     dtype: str = "float32"
+    _bounds: Any = dataclasses.field(init=False, repr=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        dtype = np.dtype(self.dtype)
+        bounds = []
+        for name, one in (("low", self.low), ("high", self.high)):
+            found = np.asarray(one, dtype=np.float64 if dtype.kind == "f" else None)
+            if dtype.kind not in "fiu" or (dtype.kind in "iu" and found.dtype.kind not in "iu"):
+                raise InvalidJob(f"A box of {self.dtype} cannot have {one!r} as {name}.")
+            if np.isnan(found).any() if dtype.kind == "f" else False:
+                raise InvalidJob("A box has bounds; NaN is none.")
+            found = found.astype(dtype) if dtype.kind == "f" else found
+            bounds.append(found if found.ndim else found[()])
+        if isinstance(bounds[0], np.ndarray) or isinstance(bounds[1], np.ndarray):
+            bounds = [np.asarray(one) for one in bounds]
+        if (np.asarray(bounds[0]) > np.asarray(bounds[1])).any():
+            raise InvalidJob(f"A box from {self.low!r} to {self.high!r} is empty.")
+        object.__setattr__(self, "_bounds", tuple(bounds))
+
+    @property
+    def _whole(self) -> bool:
+        """Whether the dtype has no other values: pictures are not looked through for them."""
+        low, high = self._bounds
+        limits = np.iinfo(self.dtype)
+        return not isinstance(low, np.ndarray) and low <= limits.min and high >= limits.max
 
     def array(self) -> tuple[str, tuple[int, ...]]:
         """The dtype, with its byte order, and the shape of one."""
@@ -50,14 +75,29 @@ class Box:
         return spaces.Box(low, high, shape, np.dtype(dtype).type)
 
     def problem(self, value: npt.NDArray[Any]) -> str:
-        """What is wrong with an array of it; empty where nothing is."""
-        if np.isnan(value).any():
+        """What is wrong with an array for it, or several; empty where nothing is."""
+        kind = np.dtype(self.dtype).kind
+        if kind in "iu" and value.dtype.kind not in "iub":
+            return f"it is {value.dtype}, and has to be {self.dtype}"
+        if kind == "f":
+            # What is beyond by the last digit of the caller's is not.
+            value = value.astype(self.dtype, copy=False)
+        if not value.size:
+            return ""
+        low, high = self._bounds
+        if kind in "iu" and value.dtype == self.dtype and self._whole:
+            return ""
+        if isinstance(low, np.ndarray):
+            # NaN is neither.
+            if (value >= low).all() and (value <= high).all():
+                return ""
+            return f"{value.tolist()} is not within {low.tolist()} and {high.tolist()}"
+        least, greatest = value.min(), value.max()
+        if least >= low and greatest <= high:
+            return ""
+        if np.isnan(least):
             return "it has NaN in it"
-        if (value < np.asarray(self.low, value.dtype)).any():
-            return f"its least value {value.min()} is below {np.min(self.low)}"
-        if (value > np.asarray(self.high, value.dtype)).any():
-            return f"its greatest value {value.max()} is above {np.max(self.high)}"
-        return ""
+        return f"its values are {least} to {greatest}, and may be {low} to {high}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +105,10 @@ class Discrete:
     """One of ``n`` whole numbers, from 0."""
 
     n: int
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise InvalidJob(f"There are no {self.n} numbers to choose from.")
 
     def array(self) -> tuple[str, tuple[int, ...]]:
         """As of a :class:`Box`."""
@@ -78,6 +122,8 @@ class Discrete:
 
     def problem(self, value: npt.NDArray[Any]) -> str:
         """As of a :class:`Box`."""
+        if value.dtype.kind not in "iu":
+            return f"it is {value.dtype}, and has to be a whole number"
         if (value < 0).any() or (value >= self.n).any():
             return f"{value} is none of 0 to {self.n - 1}"
         return ""
@@ -150,9 +196,12 @@ def to_data(spaces: Spaces) -> dict[str, Any]:
             raise InvalidJob(
                 f"{one!r} is no space.", hint="Box, Discrete, Picture, or a dictionary of those."
             )
-        values = dataclasses.asdict(one)
-        values = {key: np.asarray(value).tolist() if key in ("low", "high") else value
-                  for key, value in values.items()}  # fmt: skip
+        values = {
+            item.name: getattr(one, item.name) for item in dataclasses.fields(one) if item.init
+        }
+        for key in ("low", "high", "shape"):
+            if values.get(key) is not None:
+                values[key] = np.asarray(values[key]).tolist()
         found[name] = {"space": names[type(one)], **values}
     return found
 

@@ -57,7 +57,7 @@ from .protocol import (
 )
 from .ring import DESCRIPTOR, RingWriter
 from .rows import mapped
-from .shots import decode_shot
+from .shots import decode_shot, encode_shot
 
 if TYPE_CHECKING:
     from ..blender.playing import Player
@@ -413,6 +413,7 @@ def play(worker: Worker, request: Play, _: Turn) -> Answer:
             count=request.count, limit=request.limit, same_step=request.same_step,
             real_time=request.real_time, size=request.size,
         )
+        facts["camera"] = encode_shot(0, worker.player.camera)
     return Described(facts)
 
 

@@ -17,15 +17,17 @@ if TYPE_CHECKING:
     from .single import Environment
     from .stable_baselines import for_stable_baselines
     from .vector import VectorEnvironment
+    from .watching import watch
 
 __all__ = [
     "Box", "Discrete", "Environment", "EnvironmentScene", "Picture", "VectorEnvironment",
-    "for_stable_baselines", "register", "register_all",
+    "for_stable_baselines", "register", "register_all", "watch",
 ]  # fmt: skip
 
 _HOME = {
     "for_stable_baselines": "stable_baselines", "Environment": "single",
     "VectorEnvironment": "vector", "register": "registry", "register_all": "registry",
+    "watch": "watching",
 }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from ...environments.spaces import Spaces, leaves, spaces_from
 from ...errors import InvalidJob, RenderError, StaleFrame, WorkerCrashed, from_reason
 from ...worker.protocol import MODULES, Act, Acted, Described, Failed, Play, Request
 from ...worker.rows import Rows
-from ...worker.shots import encode_shot
+from ...worker.shots import decode_shot, encode_shot
 from ...worker.supervisor import Place, Supervisor
 from ...worker.wall import Sandbox
 
@@ -196,6 +196,8 @@ class Crew:
             self.close()
             raise
 
+    _camera: Camera
+
     def _learn(
         self, facts: Mapping[str, Any], limit: int | None, size: Sequence[int] | None
     ) -> None:
@@ -269,6 +271,7 @@ class Crew:
             try:
                 found = _message(seat.supervisor, _OPENING)
                 assert isinstance(found, Described)
+                self._camera = decode_shot(found.facts["camera"]).view.camera
                 seat.started = seat.supervisor.started
             except RenderError as error:
                 errors.append(error)
@@ -309,8 +312,6 @@ class Crew:
                 raise InvalidJob(
                     f"An action of shape {value.shape} came; {target[row].shape} is its space's."
                 )
-            if target.dtype.kind == "i" and value.dtype.kind not in "iu":
-                raise InvalidJob(f"An action is a whole number, not {value.dtype}.")
             wrong = space.problem(value)
             if wrong:
                 raise InvalidJob(f"An action is outside of its space: {wrong}.")
@@ -349,13 +350,24 @@ class Crew:
                 raise StaleFrame("A picture shows another state than that of its environment.")
             return outcome
 
-    def look(self, row: int, camera: Camera | None = None, *, depth: bool = False) -> Array:
-        """What a camera sees of a row, in memory of its own: (H, W, 3) uint8 or (H, W) float32."""
+    def seen(self, row: int, camera: Camera | None = None) -> tuple[Array, Array]:
+        """What a camera sees of a row, in memory of its own: colour and depth of pictures.
+
+        Args:
+            camera: Of the size of pictures; the scene's otherwise.
+
+        Returns:
+            (H, W, 3) uint8 sRGB, and (H, W) float32, planar, scene units, 0 where nothing is.
+        """
         orders = np.zeros(self._count, dtype=np.uint8)
         orders[row] = DRAW
         with self._guard:
             self.act(orders, camera)
-            return np.array(self.arrays["depth" if depth else "picture"][row])
+            return np.array(self.arrays["picture"][row]), np.array(self.arrays["depth"][row])
+
+    def camera(self) -> Camera:
+        """The scene's own, of the size of pictures, as it was built."""
+        return self._camera
 
     def unsettled(self) -> list[int]:
         """Rows whose process is gone; it is started again when they are begun."""

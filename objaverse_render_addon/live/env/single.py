@@ -155,7 +155,7 @@ class Environment(gymnasium.Env[Any, Any]):
         """
         if not self._begun:
             raise gymnasium.error.ResetNeeded("There is nothing to see before reset().")
-        return self.crew.look(0, camera, depth=depth)
+        return self.crew.seen(0, camera)[depth]
 
     def close(self) -> None:
         """End its Blender; again is no error."""

@@ -1,4 +1,4 @@
-"""Composed scenes through the whole engine: files that agree with each other, and with a second run."""
+"""Composed scenes through the whole engine: files that agree, and agree with a second run."""
 
 import json
 

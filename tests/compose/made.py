@@ -255,8 +255,9 @@ def _view(placed, camera, tint):
     light = np.clip(0.97 - 0.1 * (places[..., 0:1] + 0.5), 0.8, 1)
     shaded = np.clip(albedo * light * tint, 0, 1)
     rgba = np.concatenate([np.rint(shaded * 255), 255 * seen[..., None]], axis=-1)
+    linear = np.where(albedo <= 0.04045, albedo / 12.92, ((albedo + 0.055) / 1.055) ** 2.4)
     arrays = {
-        "rgb": rgba.astype(np.uint8), "depth": depth, "albedo": albedo.astype(np.float16),
+        "rgb": rgba.astype(np.uint8), "depth": depth, "albedo": linear.astype(np.float16),
         "mask": (seen * 255).astype(np.uint8), "instance_index": ids.astype(np.uint32),
     }  # fmt: skip
     looks = []

@@ -69,6 +69,7 @@ def _verify(options: argparse.Namespace) -> int:
                     "views": verdict.views,
                     "failed": verdict.failed,
                     "doubts": verdict.doubts,
+                    **({"sentences": verdict.sentences} if verdict.sentences else {}),
                 }
             )
         else:
@@ -83,7 +84,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _tell(verdict: AssetVerdict) -> None:
     word = "ok    " if verdict.ok else "FAILED"
-    say(f"{word} {verdict.asset} ({how_many(verdict.views, 'view')})")
+    proved = sum(verdict.sentences.values())
+    also = f", {how_many(proved, 'sentence')} proved" if verdict.sentences else ""
+    say(f"{word} {verdict.asset} ({how_many(verdict.views, 'view')}{also})")
     for sentence in verdict.failed[:10]:
         say(f"       {sentence}")
     if len(verdict.failed) > 10:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from .colors import TERMS
 from .facts import Facts, hull_2d
 from .margins import SURE, Margins, agree, score
 from .nouns import called, stands
@@ -44,6 +45,7 @@ class Relations:
         self.facts, self.margins = facts, margins or Margins()
         self._pairs: dict[str, Floats] = {}
         self._nouns: dict[str, Floats] = {}
+        self._colors: dict[str, Floats] = {}
         self.targets = np.array([state == "target" for state in facts.states], bool)
         self.references = np.array([s in ("target", "reference") for s in facts.states], bool)
         self.there = np.array([state != "absent" for state in facts.states], bool)
@@ -64,41 +66,41 @@ class Relations:
             self._nouns[concept] = called(concept, self.facts.objects)
         return self._nouns[concept]
 
+    def color(self, term: str) -> Floats:
+        """(N,) that each has a colour, as it is made and as it is lit."""
+        if term not in self._colors:
+            m, looks = self.margins, self.facts.looks
+            pairs = [(look.albedo_colors, look.shaded_colors) for look in looks]
+            mine = np.array([[part.get(term, 0.0) for part in pair] for pair in pairs])
+            mine = mine.reshape(len(pairs), 2)
+            rest = [
+                max((v for part in pair for k, v in part.items() if k != term), default=0.0)
+                for pair in pairs
+            ]
+            has = np.minimum(score(mine.min(axis=1), *m.color), score(rest, m.runner_up, 0.5))
+            has_not = score(mine.max(axis=1), *m.color)
+            self._colors[term] = np.where(
+                has >= 1, has, np.where(has_not <= -1, has_not, 0.0)
+            )
+        return self._colors[term]
+
     @cached_property
-    def colors(self) -> dict[str, Floats]:
-        """Term to (N,); of the terms that anything has for sure."""
-        m = self.margins
-        found: dict[str, Floats] = {}
-        seen = [(look.albedo_colors, look.shaded_colors) for look in self.facts.looks]
-        terms = sorted({term for pair in seen for part in pair for term in part})
-        for term in terms:
-            worst, best, others = [], [], []
-            for pair in seen:
-                mine = [part.get(term, 0.0) for part in pair]
-                worst.append(min(mine))
-                best.append(max(mine))
-                rest = [max((v for k, v in part.items() if k != term), default=0.0)
-                        for part in pair]  # fmt: skip
-                others.append(max(rest))
-            has = np.minimum(score(worst, *m.color), score(others, m.runner_up, 0.5))
-            has_not = score(best, *m.color)
-            margin = np.where(has >= 1, has, np.where(has_not <= -1, has_not, 0.0))
-            if (margin >= 1).any():
-                found[term] = margin
-        return found
+    def colors(self) -> tuple[str, ...]:
+        """Terms that anything has for sure."""
+        return tuple(term for term in TERMS if (self.color(term) >= 1).any())
 
     @cached_property
     def color_of(self) -> list[str | None]:
         """Each one's colour, where it is sure."""
         return [
-            next((term for term, margin in self.colors.items() if margin[i] >= 1), None)
+            next((term for term in self.colors if self.color(term)[i] >= 1), None)
             for i in range(len(self.facts))
         ]
 
     def no_color(self, term: str) -> Floats:
         """(N,) that each is of another colour, which is sure too."""
         named = np.array([color is not None for color in self.color_of])
-        margin = -self.colors[term]
+        margin = -self.color(term)
         return np.where(margin >= 1, np.where(named, margin, 0.0), margin)
 
     def posture(self, word: str) -> Floats:
@@ -306,7 +308,7 @@ class Relations:
         for i, mine in enumerate(names):
             for j, theirs in enumerate(names):
                 if mine and theirs:
-                    size = min(float(self.colors[mine][i]), float(self.colors[theirs][j]))
+                    size = min(float(self.color(mine)[i]), float(self.color(theirs)[j]))
                     margin[i, j] = size if mine == theirs else -size
         return margin
 

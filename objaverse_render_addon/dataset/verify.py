@@ -24,6 +24,9 @@ from .shape_files import StoredShape
 
 __all__ = ["AssetVerdict", "verify_all", "verify_asset"]
 
+COMPOSED: Final = frozenset({"scene.json", "expressions.json"})
+"""Files of a unit with sentences."""
+
 _ROUNDING: Final = 1e-4
 """How far beyond its limits rounding may carry a value; vectors of unit length are that exact."""
 
@@ -36,12 +39,14 @@ class AssetVerdict:
         asset: Where it is.
         failed: Sentences; any of them makes the asset unusable.
         doubts: Check name to the entries of ``views`` that raised it.
+        sentences: Of a composed scene, how many were proved, by kind.
     """
 
     asset: str
     views: int = 0
     failed: list[str] = field(default_factory=list)
     doubts: dict[str, list[int]] = field(default_factory=dict)
+    sentences: dict[str, int] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -67,6 +72,8 @@ def verify_asset(
             shape = reader.geometry
             if shape is not None:
                 verdict.failed += shape.problems()
+            if COMPOSED <= set(reader.names()):
+                _read_sentences(reader, verdict)
             for position, check in _checks(reader, shape, on_view):
                 if check.status == "failed":
                     key = reader.key(position)
@@ -81,6 +88,15 @@ def verify_asset(
     if verdict.views and len(empty) == verdict.views:
         verdict.failed.append("no view shows anything")
     return verdict
+
+
+def _read_sentences(reader: AssetReader, verdict: AssetVerdict) -> None:
+    """What a scene's sentences say, against its pictures."""
+    from ..compose.reader import read_unit
+
+    found = read_unit(reader)
+    verdict.failed += found.problems
+    verdict.sentences = dict(found.proved)
 
 
 def verify_all(assets: Iterable[AssetRef], jobs: int = 1) -> Iterator[AssetVerdict]:

@@ -31,21 +31,27 @@ from .bop import Bop
 from .bop_webdataset import BopWebDataset
 from .co3d import Dust3r, Vggt
 from .coco import Coco
+from .coco_panoptic import CocoPanoptic
 from .colmap import Colmap
 from .depthsplat import DepthSplat
 from .flow import KittiFlow, Sintel, Spring
 from .g_objaverse import GObjaverse
 from .gltf import Gltf
+from .grefcoco import GRefCoco
 from .gs_lrm import GsLrm, LongLrm, Lvsm
 from .hdf5 import Hdf5
 from .huggingface import HuggingFace
 from .instantmesh import InstantMesh
 from .kubric import Kubric
 from .lgm import Lgm
+from .mdetr import Mdetr
 from .mds import Mds
+from .ms_swift import MsSwift
 from .nerf_synthetic import NerfSynthetic
 from .nerfstudio import Nerfstudio
 from .openlrm import OpenLrm
+from .refcoco import RefCoco
+from .refgrasp import PolygonTransformer, RefGrasp
 from .rerun import Rerun
 from .run import ExportOutcome, Report, export, export_asset, finish_export
 from .scene import Scene
@@ -122,6 +128,13 @@ FORMATS: Final[dict[str, Format]] = {
         Visionsim(),
         Kubric(),
         Tum(),
+        RefGrasp(),
+        RefCoco(),
+        GRefCoco(),
+        Mdetr(),
+        PolygonTransformer(),
+        MsSwift(),
+        CocoPanoptic(),
     )
 }  # fmt: skip
 """Name to format, as ``--to`` calls it."""

@@ -1,0 +1,88 @@
+"""``expressions.json``: what is said of a scene, beside what is in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ..cameras import draw
+from .choose import Expression, Quotas, expressions_of
+from .facts import facts_of
+from .margins import Margins
+from .record import FILE, Scene
+from .relations import Relations
+from .words import LANGUAGES, STYLES, Luck, realise
+
+if TYPE_CHECKING:
+    from ..dataset.reader import AssetReader
+
+__all__ = ["EXPRESSIONS", "VERSION", "expressions_for", "write"]
+
+EXPRESSIONS: Final = "expressions.json"
+VERSION: Final = 1
+
+
+def write(
+    folder: str | Path, quotas: Quotas | None = None, margins: Margins | None = None,
+    languages: tuple[str, ...] = tuple(LANGUAGES),
+) -> dict[str, Any]:  # fmt: skip
+    """Write :data:`EXPRESSIONS` into a scene's unit, from what is in it.
+
+    Returns:
+        What was written.
+
+    Raises:
+        WrongFormat: ``scene.json`` is none.
+        RenderError: The unit's arrays cannot be read.
+    """
+    from ..dataset.reader import AssetReader
+
+    folder = Path(folder)
+    scene = Scene.read(folder / FILE)
+    with AssetReader(folder) as asset:
+        data = expressions_for(scene, asset, quotas, margins, languages)
+    text = json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    (folder / EXPRESSIONS).write_text(text + "\n", encoding="utf-8")
+    return data
+
+
+def expressions_for(
+    scene: Scene, asset: AssetReader, quotas: Quotas | None = None,
+    margins: Margins | None = None, languages: tuple[str, ...] = tuple(LANGUAGES),
+) -> dict[str, Any]:  # fmt: skip
+    """What :func:`write` writes; a function of the unit's files, the seed and the settings."""
+    quotas, margins = quotas or Quotas(), margins or Margins()
+    name = f"scene-{scene.index}"
+    said: list[dict[str, Any]] = []
+    for view in range(len(scene.views)):
+        rel = Relations(facts_of(scene, view, asset, margins), margins)
+        for place, one in enumerate(expressions_of(rel, scene.seed, name, quotas)):
+            said.append(_record(one, scene.seed, name, place, languages))
+    return {
+        "version": VERSION, "margins": margins.to_dict(),
+        "quotas": {"per_view": quotas.per_view, "types": dict(quotas.types),
+                   "kinds": list(quotas.kinds), "minimal": quotas.minimal,
+                   "twins": quotas.twins},
+        "expressions": said,
+    }  # fmt: skip
+
+
+def _record(
+    one: Expression, seed: int, scene: str, place: int, languages: tuple[str, ...]
+) -> dict[str, Any]:
+    texts = []
+    for language in languages:
+        for style in STYLES:
+            stream = f"words-{one.view}-{language}-{style}"
+            luck = Luck(draw(seed, scene, stream, place, 24).tolist())
+            text = realise(one.form, language, style, luck)
+            if text is not None:
+                texts.append({"language": language, "style": style, **text.to_dict()})
+    return {
+        "id": one.id, "view": one.view, "kind": one.kind, "type": one.type,
+        "form": one.form.to_list(), "targets": list(one.targets),
+        "references": list(one.references), "margin": one.margin, "needed": dict(one.needed),
+        "minimal": one.minimal, "same_noun": one.same_noun, "candidates": one.candidates,
+        "edit": one.edit, "pair": one.pair, "texts": texts,
+    }  # fmt: skip

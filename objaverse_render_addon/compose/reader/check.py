@@ -1,0 +1,112 @@
+"""A composed scene's unit, proved."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from .english import Unreadable, lexicon, parse
+from .meaning import Meaning
+from .sight import Sight
+
+if TYPE_CHECKING:
+    from ...dataset.reader import AssetReader
+
+__all__ = ["Verdict", "read_unit"]
+
+SCENE: Final = "scene.json"
+EXPRESSIONS: Final = "expressions.json"
+PARSERS: Final = ("en",)
+"""Languages that the reader knows; what is said in others is not proved, and counted."""
+
+
+@dataclass
+class Verdict:
+    """What the reader found in one scene.
+
+    Attributes:
+        proved: Sentences that mean exactly the stated targets, by kind of expression.
+        unproved: Sentences in languages that it cannot read.
+        problems: Sentences about what is wrong.
+    """
+
+    proved: Counter[str] = field(default_factory=Counter)
+    unproved: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def read_unit(asset: AssetReader) -> Verdict:
+    """Read all sentences of a scene's unit.
+
+    Raises:
+        RenderError: A file is not there, or not readable.
+        MissingDependency: Lark is not installed.
+    """
+    verdict = Verdict()
+    scene = json.loads(asset.bytes_of(SCENE))
+    said = json.loads(asset.bytes_of(EXPRESSIONS))
+    names = {part for one in scene["objects"] for part in (one["name"], one["category"])}
+    from .meaning import _plain
+
+    words = lexicon(sorted(_plain(name) for name in names))
+    per_view: dict[int, list[dict[str, Any]]] = {}
+    for one in said["expressions"]:
+        per_view.setdefault(one["view"], []).append(one)
+    for number, looks in enumerate(scene["views"]):
+        sight = _sight(asset, scene, looks, said["margins"])
+        verdict.problems += [f"view {number}: {problem}" for problem in sight.problems]
+        meaning = Meaning(sight)
+        for one in per_view.get(number, []):
+            for text in one["texts"]:
+                if text["language"] not in PARSERS:
+                    verdict.unproved += 1
+                    continue
+                problem = _problem(meaning, one, text, words)
+                if problem:
+                    verdict.problems.append(f"{one['id']}: {text['text']!r}: {problem}")
+                else:
+                    verdict.proved[one["kind"]] += 1
+    return verdict
+
+
+def _sight(
+    asset: AssetReader, scene: dict[str, Any], looks: dict[str, Any], limits: dict[str, Any]
+) -> Sight:
+    record = asset.views[looks["view"]]
+    wanted = ["rgb", "depth", "instance_index"]
+    wanted += ["albedo"] if "albedo" in asset.passes else []
+    arrays = asset.read(looks["view"], wanted)
+    return Sight(
+        scene["objects"], looks["objects"], arrays, np.array(record["intrinsics"], np.float64),
+        np.array(record["camera_to_world"], np.float64), limits,
+    )  # fmt: skip
+
+
+def _problem(
+    meaning: Meaning, one: dict[str, Any], text: dict[str, Any], words: Any
+) -> str:
+    """Why a sentence is not proved; nothing where it is."""
+    try:
+        tree = parse(text["text"], words)
+        answers, count = meaning.of(tree)
+    except Unreadable as error:
+        return str(error)
+    answers = meaning.sight.meant(answers)
+    ids = meaning.sight.ids
+    found = [ids[place] for place in np.flatnonzero(answers > 0)]
+    unsure = [ids[place] for place in np.flatnonzero(answers == 0)]
+    if unsure:
+        return f"objects {unsure} may be meant too"
+    if sorted(found) != sorted(one["targets"]):
+        return f"it means {found}, stated are {one['targets']}"
+    if count > 1 and found and len(found) != count:
+        return f"it says {count}, there are {len(found)}"
+    begin, end = text["spans"]["head"][0]
+    head = text["text"][begin:end].lower().split()
+    if not head or head[0] not in ("the", "all"):
+        return f"its head is said to be {text['text'][begin:end]!r}"
+    return ""

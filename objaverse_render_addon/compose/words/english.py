@@ -1,0 +1,178 @@
+"""English."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..forms import Clause, Phrase
+from ..nouns import ANYTHING, NOUNS
+from .text import Luck, Text
+
+__all__ = ["plural", "sentence"]
+
+_NUMBERS: Final = ("", "one", "two", "three", "four", "five", "six")
+_ORDINALS: Final = ("", "first", "second", "third", "fourth")
+_ADJECTIVES: Final = {
+    "leftmost": ("leftmost",), "rightmost": ("rightmost",), "tallest": ("tallest",),
+    "shortest": ("shortest",), "largest": ("largest", "biggest"), "smallest": ("smallest",),
+    "nearest": ("nearest", "frontmost"), "farthest": ("farthest", "rearmost"),
+}  # fmt: skip
+_AFTER: Final = {
+    "nearest": ("nearest to the camera", "closest to the camera"),
+    "farthest": ("farthest from the camera", "furthest away from the camera"),
+    "leftmost": ("farthest to the left",), "rightmost": ("farthest to the right",),
+}  # fmt: skip
+_PREPOSITIONS: Final = {
+    "left": ("left of", "to the left of", "on the left of"),
+    "right": ("right of", "to the right of", "on the right of"),
+    "front": ("in front of", "ahead of"), "behind": ("behind", "at the back of"),
+    "front_left": ("in front and to the left of", "front left of", "to the front left of"),
+    "front_right": ("in front and to the right of", "front right of", "to the front right of"),
+    "rear_left": ("behind and to the left of", "rear left of", "to the rear left of"),
+    "rear_right": ("behind and to the right of", "rear right of", "to the rear right of"),
+    "next_to": ("next to", "beside", "by"), "on": ("on", "on top of"), "in": ("in", "inside"),
+    "under": ("under", "underneath", "beneath"), "taller": ("taller than",),
+    "shorter": ("shorter than",), "bigger": ("bigger than", "larger than"),
+    "smaller": ("smaller than",),
+}  # fmt: skip
+_CORNERS: Final = {
+    "front_left": ("in the front left corner", "at the front left"),
+    "front_right": ("in the front right corner", "at the front right"),
+    "rear_left": ("in the rear left corner", "at the back left"),
+    "rear_right": ("in the rear right corner", "at the back right"),
+}  # fmt: skip
+_POSTURES: Final = {
+    "upright": ("standing upright", "upright"), "lying": ("lying on its side", "lying down"),
+    "upside_down": ("upside down",),
+}  # fmt: skip
+_COLORS: Final = {"grey": ("gray", "grey")}
+_ACTIONS: Final = ("grab", "pick up", "take", "get", "hold", "grasp", "bring")
+_ANY: Final = ("object", "thing", "item")
+
+
+def plural(word: str) -> str:
+    """Of an English noun, by the rules; the table's exceptions first."""
+    if " of " in word:
+        head, rest = word.split(" of ", 1)
+        return f"{plural(head)} of {rest}"
+    if word.endswith(("s", "x", "z", "ch", "sh")):
+        return f"{word}es"
+    if word.endswith("y") and word[-2:-1] not in "aeiou":
+        return f"{word[:-1]}ies"
+    for ending in ("knife", "shelf", "loaf", "leaf"):
+        if word.endswith(ending):
+            return f"{word.removesuffix('fe').removesuffix('f')}ves"
+    return f"{word}s"
+
+
+def sentence(phrase: Phrase, style: str, luck: Luck) -> Text | None:
+    """See :func:`..words.realise`."""
+    text = Text()
+    if style == "phrase":
+        _phrase(text, phrase, luck, "target")
+        return text
+    many = phrase.number != 1
+    please = luck.pick(("", "", "please"))
+    action, me = luck.pick(_ACTIONS), luck.pick(("", "for me"))
+    frame = luck.pick(range(9))
+    before, after = {
+        0: ((please, action), (me, ".")),
+        1: ((please, luck.pick(("get", "grab", "hand")), "me"), (".",)),
+        2: ((luck.pick(("can", "could", "would", "will")), "you", please, action), (me, "?")),
+        3: ((luck.pick(("can", "could", "would", "will")), "you", please,
+             luck.pick(("get", "grab")), "me"), ("?",)),
+        4: ((luck.pick(("I want to", "I would like to", "I'd like to")), action), (".",)),
+        5: ((luck.pick(("where", "which")), "are" if many else "is"), ("?",)),
+        6: ((luck.pick(("I want", "I need", "I'd like")),), (".",)),
+        7: ((luck.pick(("I want you to", "I need you to")), action), (me, ".")),
+        8: ((luck.pick(("I'd like you to", "I would like you to")), "get me"), (".",)),
+    }[frame]  # fmt: skip
+    text.add(*before)
+    _phrase(text, phrase, luck, "target")
+    text.add(*after)
+    return text.capital()
+
+
+def _phrase(text: Text, phrase: Phrase, luck: Luck, role: str) -> None:
+    begin, clause = text.mark(), phrase.clause
+    text.add(*_determiner(phrase, luck))
+    before, after = _around(clause, phrase.number != 1, luck)
+    if before:
+        text.add(before)
+    if phrase.color is not None:
+        color = luck.pick(_COLORS.get(phrase.color, (phrase.color,)))
+        if not phrase.negated:
+            text.add(color)
+        elif clause is not None:
+            text.add(f"non-{color}")
+    text.add(_noun(phrase, luck))
+    if role == "target":
+        text.close("head", begin)
+    if phrase.negated and clause is None:
+        be = "are" if phrase.number != 1 else "is"
+        text.add(luck.pick(("that", "which")), be, "not", color)
+    text.add(*after)
+    if clause is not None:
+        _mentioned(text, clause, phrase.number != 1, luck, role)
+    text.close("target" if role == "target" else "references", begin)
+
+
+def _determiner(phrase: Phrase, luck: Luck) -> tuple[str, ...]:
+    if phrase.number == 1:
+        return ("the",)
+    if phrase.number == 0:
+        return luck.pick((("all", "the"), ("all",)))
+    return ("the", _NUMBERS[phrase.number])
+
+
+def _noun(phrase: Phrase, luck: Luck) -> str:
+    words = _ANY if phrase.noun == ANYTHING else (
+        NOUNS[phrase.noun].en if phrase.noun in NOUNS else (phrase.noun,)
+    )  # fmt: skip
+    word = luck.pick(words)
+    return plural(word) if phrase.number != 1 else word
+
+
+def _around(clause: Clause | None, many: bool, luck: Luck) -> tuple[str, tuple[str, ...]]:
+    """What stands before the colour and after the noun, of clauses that mention nothing."""
+    if clause is None or clause.refs:
+        return "", ()
+    that = luck.pick((("that", "are" if many else "is"), ("which", "are" if many else "is")))
+    if clause.kind == "extreme":
+        if clause.word in _AFTER and luck.pick((True, False)):
+            return "", (luck.pick(_AFTER[clause.word]),)
+        return luck.pick(_ADJECTIVES[clause.word]), ()
+    if clause.kind == "ordinal":
+        return _ORDINALS[clause.n], ("from", "the", clause.word)
+    if clause.kind == "corner":
+        corner = luck.pick(_CORNERS[clause.word])
+        return "", luck.pick(((corner,), (*that, corner)))
+    if clause.kind == "posture":
+        posture = luck.pick(_POSTURES[clause.word])
+        return "", (*that, posture.replace("its side", "their sides") if many else posture)
+    if luck.pick((True, False)):
+        return luck.pick(("partly hidden", "partially hidden")), ()
+    return "", (*that, luck.pick(("partly hidden", "partially hidden")))
+
+
+def _mentioned(text: Text, clause: Clause, many: bool, luck: Luck, role: str) -> None:
+    if not clause.refs:
+        return
+    be = "are" if many else "is"
+    # A phrase within a phrase says where it hangs.
+    joins = [("that", be), ("which", be)]
+    if role == "target" and all(ref.clause is None for ref in clause.refs):
+        joins.append(())
+    if clause.kind == "relation" and clause.word in ("same_color", "other_color"):
+        which = "the same color as" if clause.word == "same_color" else "a different color than"
+        text.add(luck.pick(("that", "which")), "have" if many else "has", which)
+    elif clause.kind == "relation":
+        text.add(*luck.pick(joins), luck.pick(_PREPOSITIONS[clause.word]))
+    elif clause.kind == "closest":
+        text.add(luck.pick(("closest to", "nearest to")))
+    else:
+        text.add(*luck.pick(joins), luck.pick(("between", "in the middle of")))
+    for place, ref in enumerate(clause.refs):
+        if place:
+            text.add("and")
+        _phrase(text, ref, luck, "reference")

@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 OVERLAP: Final = 0.0005
 HOVER: Final = 0.001
 """Metres between what holds and what is held, that nobody sees."""
-MOVED: Final = (0.002, 1.0, 3.0)
+MOVED: Final = (0.005, 3.0, 8.0)
 """Metres, and degrees of tilt and of any turn, in one second of the second engine."""
 _BELOW: Final = 0.05
 _SECOND: Final = 1.0

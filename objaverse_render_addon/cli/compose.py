@@ -146,8 +146,8 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _compose(options: argparse.Namespace) -> int:
+    from ..batch.compose import compose, job_for
     from ..compose.rules import Rules
-    from ..compose.run import compose, job_for
     from .render import _shard
 
     width, height = options.resolution

@@ -8,11 +8,11 @@ import pytest
 pytest.importorskip("mujoco")
 pytest.importorskip("rapier3d")
 
+from objaverse_render_addon.batch.compose import classes_table, compose
 from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.cameras import Camera
 from objaverse_render_addon.compose.record import Scene
 from objaverse_render_addon.compose.rules import Rules
-from objaverse_render_addon.compose.run import classes_table, compose
 from objaverse_render_addon.compose.seen import coverage
 from objaverse_render_addon.compose.things import thing_of
 from objaverse_render_addon.dataset.reader import AssetReader

@@ -65,8 +65,7 @@ class Unreadable(Exception):
 
 def _fixed() -> Iterator[tuple[str, str, str]]:
     """Words, what they are, and what they mean."""
-    for word in ("please can could would will you me for i want to need like i'd would where which "
-                 "get grab hand pick up take hold grasp bring").split():  # fmt: skip
+    for word in ["please", "can", "could", "would", "will", "you", "me", "for", "i", "want", "to", "need", "like", "i'd", "would", "where", "which", "get", "grab", "hand", "pick", "up", "take", "hold", "grasp", "bring"]:  # fmt: skip
         yield word, "FRAME", ""
     for word in ("is", "are"):
         yield word, "BE", ""

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..assets.sources import Source
-from ..batch.options import RunOptions
-from ..batch.results import AssetResult, Event, Report
-from ..batch.run import render
+from ..compose import expressions
+from ..compose.drawn import key_of
+from ..compose.expressions import EXPRESSIONS
+from ..compose.make import PARTS
+from ..compose.objects import KINDS
+from ..compose.physics.pieces import engine
+from ..compose.rules import RULES_FILE, Rules
 from ..errors import OutputExists
 from ..files import write_whole
 from ..job import RenderJob
-from . import expressions
-from .drawn import key_of
-from .expressions import EXPRESSIONS
-from .make import PARTS
-from .objects import KINDS
-from .physics.pieces import engine
-from .rules import RULES_FILE, Rules
+from .options import RunOptions
+from .results import AssetResult, Event, Report
+from .run import render
 
 __all__ = ["CLASSES_FILE", "compose", "job_for"]
 
@@ -69,12 +69,12 @@ def compose(
 
     Args:
         values: Dotted fields of the pictures' job.
-        options: How, as of :func:`..batch.run.render`.
+        options: How, as of :func:`.run.render`.
 
     Raises:
         OutputExists: The folder has scenes of other rules.
         MissingDependency: An engine is not installed.
-        RenderError: As :func:`..batch.run.render`.
+        RenderError: As :func:`.run.render`.
     """
     for name in ("mujoco", "rapier3d"):
         engine(name)

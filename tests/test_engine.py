@@ -52,6 +52,7 @@ from objaverse_render_addon.errors import (
     WorkerStartFailed,
     WorkerTimeout,
 )
+from objaverse_render_addon.job import job_fields
 
 
 def ledger_of(out: Path, name: str = "ledger.sqlite") -> Ledger:
@@ -893,6 +894,19 @@ def test_a_changed_job_is_refused_with_the_difference(layout, sources, tmp_path:
     assert "--overwrite" in caught.value.hint
     assert files_of(tmp_path) == before
     assert run(sources[:3], tmp_path, job=make_job(layout)).counts["skipped"] == 3
+
+
+def test_fields_that_came_later_are_no_difference():
+    job = make_job()
+    record = job.resolved().to_dict()
+    young = [path for path, field in job_fields().items() if field.setting.younger]
+    assert young
+    for path in young:
+        section, _, name = path.rpartition(".")
+        del (record[section] if section else record)[name]
+    assert job.changes_since(record) == []
+    other = job.with_values({"seed": 5, "time.frames": "all"})
+    assert other.changes_since(record) == ["seed: 0 -> 5", "time.frames: None -> all"]
 
 
 def test_a_part_by_another_job_is_refused_with_the_difference(sources, tmp_path: Path):

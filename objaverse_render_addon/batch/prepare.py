@@ -16,7 +16,7 @@ from ..dataset.layout import size_of
 from ..dataset.reader import AssetReader
 from ..errors import OutputExists, RenderError, SourceNotFound
 from ..files import file_sha256
-from ..job import RenderJob, current_form, differences
+from ..job import RenderJob
 from ..worker.protocol import Done, Stage
 from .output.store import Store
 from .queue.rows import UNDECODABLE, Row
@@ -221,8 +221,7 @@ def changed_content(file: Path, sha256: object, began: float) -> list[str]:
 
 def changed_job(old: dict[str, Any], job: RenderJob) -> list[str]:
     """How a job differs from one of another fingerprint."""
-    changes = differences(current_form(old), job.resolved().to_dict())
-    return changes or ["the content of cameras.file or lighting.hdri"]
+    return job.changes_since(old) or ["the content of cameras.file or lighting.hdri"]
 
 
 def undecodable(source: str) -> SourceNotFound:

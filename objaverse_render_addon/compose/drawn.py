@@ -16,6 +16,8 @@ from .things import Thing, parametric
 __all__ = ["Drawn", "drawn", "key_of"]
 
 SCALES: Final = (0.88, 0.95, 1.02, 1.10, 1.18)
+INSIDE: Final = (0.6, 0.7, 0.8)
+"""Of what is to lie in others."""
 _KINDS_A_SCENE: Final = 6
 _WIDE: Final = ("basket", "crate", "bowl", "bucket")
 _BLOCKS: Final = ("cube",)
@@ -71,9 +73,10 @@ def _parametric(rules: Rules, index: int, layout: str, draws: Draws) -> list[Thi
     things = []
     for name in chosen[:count]:
         kind = KINDS[name]
+        scales = INSIDE if layout == "container" and name in _SMALL else SCALES
         colors = [color for color in palette if color in kind.colors] or list(kind.colors)
         things.append(
-            parametric(name, draws.whole(0, len(kind.shapes) - 1), draws.choice(SCALES),
+            parametric(name, draws.whole(0, len(kind.shapes) - 1), draws.choice(scales),
                        draws.choice(colors))
         )  # fmt: skip
     return things

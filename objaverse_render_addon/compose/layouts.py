@@ -22,6 +22,8 @@ GAP: Final = 0.012
 """Metres between circles around things."""
 HOVER: Final = 0.002
 _DARTS: Final = 60
+_WIDE: Final = (0.40, 0.32)
+"""Metres from the middle, beyond which things would look lost."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +81,7 @@ class _Floor:
 
     def throw(self, thing: Thing, spread: float = 1.0) -> bool:
         """Stand a thing somewhere; whether there was room."""
-        a, b = self.ground.half
+        a, b = min(self.ground.half[0], _WIDE[0]), min(self.ground.half[1], _WIDE[1])
         for _ in range(_DARTS):
             x = self.draws.uniform(-a, a) * spread
             y = self.draws.uniform(-b, b) * spread
@@ -110,7 +112,8 @@ def _grid(floor: _Floor, things: list[Thing], rules: Rules) -> None:
     if floor.ground.round:
         a, b = 0.76 * a, 0.76 * b
     wide, deep = 2 * min(a, 0.42) / columns, 2 * min(b, 0.36) / rows
-    cells = floor.draws.shuffled([(row, column) for row in range(rows) for column in range(columns)])
+    cells = [(row, column) for row in range(rows) for column in range(columns)]
+    cells = floor.draws.shuffled(cells)
     left = list(things)
     for row, column in cells:
         if not left:
@@ -152,7 +155,7 @@ def _stack(floor: _Floor, things: list[Thing], rules: Rules) -> None:
         top, height = below, below.height
         x, y, _ = floor.taken[-1]
         for _ in range(floor.draws.whole(1, 2)):
-            room = top.mesh.size[:2].min() / 2
+            room = float(np.min(top.mesh.size[:2])) / 2
             fits = [one for one in left if not one.rolls and one.radius < room * 1.12]
             if not fits:
                 break
@@ -177,7 +180,7 @@ def _container(floor: _Floor, things: list[Thing], rules: Rules) -> None:
             continue
         left.remove(around)
         x, y, _ = floor.taken[-1]
-        opening = around.mesh.size[:2].min() / 2 - 0.012
+        opening = float(np.min(around.mesh.size[:2])) / 2 - 0.012
         height = around.height
         inside_it = 0
         for thing in list(left):
@@ -197,7 +200,7 @@ def _container(floor: _Floor, things: list[Thing], rules: Rules) -> None:
 
 def _heap(floor: _Floor, things: list[Thing], rules: Rules) -> None:
     """Things dropped one over the other, turned anyhow; some stand around them."""
-    count = max(2, (2 * len(things)) // 3)
+    count = min(6, max(2, (2 * len(things)) // 3))
     height = 0.0
     for thing in things[:count]:
         turn = _any_turn(floor.draws)

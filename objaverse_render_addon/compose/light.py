@@ -15,7 +15,7 @@ from .support import MATERIALS
 
 __all__ = ["light_of", "surfaces_of"]
 
-BRIGHTNESS: Final = (0.95, 1.2)
+BRIGHTNESS: Final = (1.0, 1.2)
 """Radiance of a perfectly white surface that lies flat, where 1 is the picture's white."""
 _DISTANCE: Final = 2.3
 _SKY_SEEN: Final = 0.72
@@ -26,17 +26,25 @@ _WHITES: Final = (
 """Linear, from 4000 K to 7500 K, the strongest channel 1."""
 
 
-def light_of(draws: Draws) -> dict[str, Any]:
-    """Sky and lamps, ready for JSON: strengths are what Blender takes."""
+def light_of(support: str, draws: Draws) -> dict[str, Any]:
+    """Sky and lamps, ready for JSON: strengths are what Blender takes.
+
+    Args:
+        support: Its kind.
+    """
     total = draws.uniform(*BRIGHTNESS)
-    sky = draws.uniform(0.30, 0.46)
+    sky = draws.uniform(0.44, 0.6)
     left = total - _SKY_SEEN * sky
-    fill_share = draws.uniform(0.12, 0.3)
+    fill_share = draws.uniform(0.2, 0.38)
     azimuth = draws.uniform(0, 360)
+    if support == "shelf":
+        # From elsewhere it stands in its own shadow.
+        azimuth = draws.uniform(-135, -45)
+    turned = (50, 110) if support == "shelf" else (110, 230)
     lamps = []
     for share, turn, elevation, size in (
         (1 - fill_share, 0.0, draws.uniform(46, 72), draws.uniform(0.35, 0.9)),
-        (fill_share, draws.uniform(110, 230), draws.uniform(38, 60), draws.uniform(1.2, 1.8)),
+        (fill_share, draws.uniform(*turned), draws.uniform(38, 60), draws.uniform(1.2, 1.8)),
     ):
         flat = math.sin(math.radians(elevation))
         angle = math.radians(azimuth + turn)

@@ -88,7 +88,7 @@ def _scene(
     recipe = {
         "attempt": attempt, "refused": reasons, "objects": made,
         "surfaces": surfaces_of(one.support.material, Draws(rules.seed, key, "surfaces")),
-        "light": light_of(Draws(rules.seed, key, "light")),
+        "light": light_of(one.support.kind, Draws(rules.seed, key, "light")),
         "cameras": cameras_of(rules, np.concatenate(points), Draws(rules.seed, key, "cameras")),
         "physics": {"mujoco": engine("mujoco").__version__, "rapier3d": version("rapier3d"),
                     "seconds": settled.seconds},

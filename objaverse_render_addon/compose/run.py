@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -16,7 +14,9 @@ from ..batch.run import render
 from ..errors import OutputExists
 from ..files import write_whole
 from ..job import RenderJob
+from . import expressions
 from .drawn import key_of
+from .expressions import EXPRESSIONS
 from .make import PARTS
 from .objects import KINDS
 from .physics.pieces import engine
@@ -106,9 +106,17 @@ def compose(
 
 def _describe(result: AssetResult) -> None:
     """Write a finished scene's sentences, where its folder is here and has none."""
-    name = f"{__package__}.expressions"
-    if result.status == "failed" or result.path is None or importlib.util.find_spec(name) is None:
+    if result.status == "failed" or result.path is None or not Path(result.path).is_dir():
         return
     folder = Path(result.path)
-    if folder.is_dir():
-        importlib.import_module(name).write(folder)
+    if result.status == "done" or not _whole(folder / EXPRESSIONS):
+        expressions.write(folder)
+
+
+def _whole(path: Path) -> bool:
+    """Whether a file is there, and was not cut off as it was written."""
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True

@@ -169,9 +169,24 @@ class RenderJob:
         Device and threads are left out; they change how fast, not what. Files that the job names
         count by their content.
         """
-        young = (path for path, field in job_fields().items() if field.setting.younger)
         data = self.resolved().to_dict()
-        return fingerprint_of(data, [path for path in young if _at_default(data, path)])
+        return fingerprint_of(data, _young(data))
+
+    def changes_since(self, old: dict[str, Any]) -> list[str]:
+        """How this job differs from a recorded one, lines ``field: old -> new``.
+
+        Fields that came after the record was written count where they are set. Empty where all
+        that differs is the content of files that the job names.
+        """
+        data, old = self.resolved().to_dict(), current_form(old)
+        known = dict(old)
+        for path in _young(data):
+            section, _, name = path.rpartition(".")
+            part = known.get(section, {}) if section else known
+            if isinstance(part, dict) and name not in part:
+                value = (data[section] if section else data)[name]
+                known |= {section: {**part, name: value}} if section else {name: value}
+        return differences(known, data)
 
     def to_toml(self) -> str:
         """The job as a TOML document that :meth:`load` reads back."""
@@ -221,6 +236,12 @@ class RenderJob:
 def job_fields() -> dict[str, JobField]:
     """Every setting of a job by its dotted path, with what all doors say of it."""
     return fields_of(RenderJob)
+
+
+def _young(data: dict[str, Any]) -> list[str]:
+    """Paths of fields that came later and are as if they had not come."""
+    young = (path for path, field in job_fields().items() if field.setting.younger)
+    return [path for path in young if _at_default(data, path)]
 
 
 def _at_default(data: dict[str, Any], path: str) -> bool:

@@ -54,7 +54,8 @@ class HeldSurface:
             # Of a dense mesh some vertices will do, with those that stick out.
             some = random.integers(len(vertices), size=_VERTICES)
             vertices = np.concatenate([vertices[some], outermost(vertices, 6)])
-        self.hull = outermost(vertices, 128)
+        # A seventh digit is far below a pixel.
+        self.hull = outermost(vertices.astype(np.float32), 128).astype(np.float64)
         total = float(areas.sum())
         if not total > 0:
             raise NotRead("no area")

@@ -17,10 +17,10 @@ from .mesh import Mesh, Part, circle, fillet, loft, moved, rectangle, tube
 __all__ = ["KINDS", "PAINTS", "Kind", "Look", "Slot"]
 
 PAINTS: Final = {
-    "red": (0.78, 0.07, 0.06), "orange": (0.93, 0.42, 0.03), "yellow": (0.94, 0.78, 0.06),
+    "red": (0.78, 0.07, 0.06), "orange": (0.90, 0.40, 0.03), "yellow": (0.90, 0.74, 0.06),
     "green": (0.10, 0.50, 0.16), "blue": (0.07, 0.22, 0.70), "purple": (0.43, 0.13, 0.56),
-    "pink": (0.93, 0.46, 0.62), "brown": (0.36, 0.19, 0.09), "black": (0.045, 0.045, 0.05),
-    "grey": (0.47, 0.47, 0.48), "white": (0.88, 0.88, 0.86),
+    "pink": (0.89, 0.46, 0.60), "brown": (0.36, 0.19, 0.09), "black": (0.045, 0.045, 0.05),
+    "grey": (0.47, 0.47, 0.48), "white": (0.86, 0.86, 0.85),
 }  # fmt: skip
 """sRGB of paints that nobody would call by another of the eleven basic terms."""
 _BRIGHT: Final = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
@@ -94,20 +94,24 @@ class Kind:
 _Line = Sequence[tuple[float, float]]
 
 
-def _turned(line: _Line, *, soft: float = 0.002, slot: int = 0, count: int = 48) -> Part:
+def _turned(
+    line: _Line, *, soft: float = 0.002, slot: int = 0, count: int = 48, vessel: bool = False
+) -> Part:
     """What a lathe makes of a line of radius and height that begins and ends near the axis."""
-    return loft([circle(max(r, 1e-4), z, count) for r, z in fillet(line, soft)], slot=slot)
+    return loft([circle(max(r, 1e-4), z, count) for r, z in fillet(line, soft)], slot=slot,
+                vessel=vessel)  # fmt: skip
 
 
 def _boxed(
-    x: float, y: float, line: _Line, corner: float, *, soft: float = 0.002, slot: int = 0
+    x: float, y: float, line: _Line, corner: float, *, soft: float = 0.002, slot: int = 0,
+    vessel: bool = False,
 ) -> Part:
     """The same with rectangles: the line has what is cut off at each side, and the height."""
     rings = []
     for inset, z in fillet(line, soft):
         wide, deep = max(x - 2 * inset, 1e-4), max(y - 2 * inset, 1e-4)
         rings.append(rectangle(wide, deep, max(corner - inset, 0.0003), z))
-    return loft(rings, slot=slot)
+    return loft(rings, slot=slot, vessel=vessel)
 
 
 def _vessel(
@@ -123,7 +127,7 @@ def _vessel(
     inner = [(r - wall, z) for r, z in outer if z > floor * 1.6]
     bottom = inner[0][0] if inner else radius - wall
     line = [(0.0002, 0.0), *outer, *reversed(inner), (bottom * 0.92, floor), (0.0002, floor)]
-    return _turned(line, soft=min(wall * 0.45, 0.003))
+    return _turned(line, soft=min(wall * 0.45, 0.003), vessel=True)
 
 
 def _mug(radius: float, height: float, foot: float) -> Mesh:
@@ -147,7 +151,7 @@ def _bowl(radius: float, height: float) -> Mesh:
                      0.004 + (height - 0.004) * (1 - math.cos(step * math.pi / 2))))  # fmt: skip
     inner = [(r - wall, z + wall * (1 - z / height)) for r, z in line]
     profile = [(0.0002, 0.0), (foot * 0.96, 0.0), *line, *reversed(inner), (0.0002, 0.004 + wall)]
-    return Mesh((_turned(profile, soft=0.0012),))
+    return Mesh((_turned(profile, soft=0.0012, vessel=True),))
 
 
 def _plate(radius: float, height: float) -> Mesh:
@@ -177,7 +181,8 @@ def _bottle(radius: float, height: float, neck: float) -> Mesh:
 def _can(radius: float, height: float) -> Mesh:
     return Mesh((
         _turned([(0.0002, 0.003), (radius - 0.004, 0.003), (radius - 0.002, 0.0), (radius, 0.004),
-                 (radius, height - 0.004), (radius - 0.002, height), (radius - 0.004, height - 0.003),
+                 (radius, height - 0.004), (radius - 0.002, height),
+                 (radius - 0.004, height - 0.003),
                  (0.0002, height - 0.003)], soft=0.001),
     ))  # fmt: skip
 
@@ -191,7 +196,7 @@ def _open_box(x: float, y: float, z: float, wall: float, corner: float, lean: fl
     half = 0.42 * min(x, y)
     return _boxed(x, y, [
         (half, 0.0), (lean, 0.0), (0.0, z), (wall, z), (lean + wall, wall), (half, wall),
-    ], corner, soft=min(0.4 * wall, 0.002))  # fmt: skip
+    ], corner, soft=min(0.4 * wall, 0.002), vessel=True)  # fmt: skip
 
 
 def _book(x: float, y: float, z: float) -> Mesh:
@@ -222,7 +227,7 @@ def _spoon(length: float) -> Mesh:
     rings = []
     for wide, z in [*dish, *reversed(inner)]:
         ring = circle(1.0, 0.0, 36) * (bowl / 2 * wide, 0.019 * wide, 1.0)
-        rings.append(ring + (0.0, 0.0, z))
+        rings.append(ring + np.array([0.0, 0.0, z]))
     handle = [(bowl / 2 - 0.004 + share * (length - bowl), 0.0, 0.010 * math.sin(share * 2.6))
               for share in np.linspace(0, 1, 14)]  # fmt: skip
     radii = [0.0026 + 0.0022 * share for share in np.linspace(0, 1, 14)]
@@ -298,7 +303,8 @@ def _jar(radius: float, height: float) -> Mesh:
 def _pan(radius: float, height: float) -> Mesh:
     wall = 0.0036
     dish = _turned([(0.0002, 0.0), (radius * 0.86, 0.0), (radius, height), (radius - wall, height),
-                    (radius * 0.86 - wall, wall * 1.1), (0.0002, wall * 1.1)], soft=0.0014)  # fmt: skip
+                    (radius * 0.86 - wall, wall * 1.1), (0.0002, wall * 1.1)], soft=0.0014,
+                   vessel=True)  # fmt: skip
     start = radius - 0.004
     path = [(start + share * 1.25 * radius, 0.0, height * (0.70 + 0.45 * share))
             for share in np.linspace(0, 1, 8)]  # fmt: skip
@@ -397,7 +403,8 @@ KINDS: Final = {kind.name: kind for kind in (
          ("green", "blue", "brown", "red", "purple", "orange"), density=1100),
     Kind("can", (lambda: _can(0.033, 0.115), lambda: _can(0.042, 0.105)), (_PAINTED,), _ALL,
          density=900, flat_top=True),
-    Kind("box", (lambda: _solid(0.12, 0.085, 0.075, 0.003), lambda: _solid(0.075, 0.05, 0.135, 0.003),
+    Kind("box", (lambda: _solid(0.12, 0.085, 0.075, 0.003),
+                 lambda: _solid(0.075, 0.05, 0.135, 0.003),
                  lambda: _solid(0.15, 0.10, 0.045, 0.003)), (_PAPER,), _ALL, density=350,
          flat_top=True),
     Kind("book", (lambda: _book(0.135, 0.19, 0.028), lambda: _book(0.12, 0.17, 0.042)),
@@ -451,6 +458,7 @@ KINDS: Final = {kind.name: kind for kind in (
          ("orange", "red", "yellow", "green", "blue"), category="toy", density=800),
     Kind("pyramid", (lambda: _pyramid(0.085, 0.085), lambda: _pyramid(0.07, 0.10)),
          (Slot("wood", roughness=0.45),), _ALL, category="toy", density=650),
-    Kind("cube", (lambda: _solid(0.055, 0.055, 0.055, 0.004), lambda: _solid(0.07, 0.07, 0.07, 0.004)),
+    Kind("cube", (lambda: _solid(0.055, 0.055, 0.055, 0.004),
+                  lambda: _solid(0.07, 0.07, 0.07, 0.004)),
          (Slot("wood", roughness=0.45),), _ALL, category="toy", density=650, flat_top=True),
 )}  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +24,14 @@ class Part:
         vertices: (N, 3) float64, metres.
         triangles: (M, 3) int64, counter-clockwise from outside.
         slot: Which of its object's materials.
+        ring: Points of each of the rings that it is made of, where it is an open vessel: from the
+            middle of its underside up to the rim and down to the middle of its floor.
     """
 
     vertices: Floats
     triangles: Ints
     slot: int = 0
+    ring: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +72,7 @@ class Mesh:
     def scaled(self, factor: float) -> Mesh:
         """Larger or smaller, about its origin."""
         return Mesh(
-            tuple(Part(part.vertices * factor, part.triangles, part.slot) for part in self.parts)
+            tuple(replace(part, vertices=part.vertices * factor) for part in self.parts)
         )
 
     def digest(self) -> str:
@@ -78,6 +81,7 @@ class Mesh:
         for part in self.parts:
             data.update(np.ascontiguousarray(part.vertices, "<f8").tobytes())
             data.update(np.ascontiguousarray(part.triangles, "<i8").tobytes())
+            data.update(bytes([part.ring]))
         return data.hexdigest()
 
 
@@ -141,11 +145,14 @@ def fillet(points: Sequence[tuple[float, float]], radius: float, steps: int = 3)
     return [(float(x), float(z)) for x, z in found]
 
 
-def loft(rings: Sequence[Floats], *, slot: int = 0, closed: bool = False) -> Part:
+def loft(
+    rings: Sequence[Floats], *, slot: int = 0, closed: bool = False, vessel: bool = False
+) -> Part:
     """Join rings of equally many points, each to the next.
 
     Args:
         closed: Join the last to the first; otherwise both get a lid.
+        vessel: Whether it is one (:attr:`Part.ring`).
     """
     count, length = len(rings), len(rings[0])
     vertices = np.concatenate(rings)
@@ -166,11 +173,12 @@ def loft(rings: Sequence[Floats], *, slot: int = 0, closed: bool = False) -> Par
     triangles = np.concatenate(faces)
     if volume_of(vertices, triangles) < 0:
         triangles = triangles[:, ::-1].copy()
-    return Part(vertices, triangles, slot)
+    return Part(vertices, triangles, slot, length if vessel else 0)
 
 
 def tube(
-    path: Sequence[Sequence[float]], radius: float | Sequence[float], *, slot: int = 0,
+    path: Sequence[Sequence[float]] | Floats, radius: float | Sequence[float] | Floats, *,
+    slot: int = 0,
     count: int = 16, flat: float = 1.0, closed: bool = False,
 ) -> Part:
     """A tube along a path.
@@ -204,9 +212,11 @@ def tube(
 
 
 def moved(
-    part: Part, by: Sequence[float] = (0.0, 0.0, 0.0), *, turn: Floats | None = None,
+    part: Part, by: Sequence[float] | Floats = (0.0, 0.0, 0.0), *, turn: Floats | None = None,
     slot: int | None = None,
 ) -> Part:
     """A part elsewhere; turned about its origin first, by a (3, 3) rotation."""
     vertices = part.vertices if turn is None else part.vertices @ turn.T
-    return Part(vertices + np.array(by), part.triangles, part.slot if slot is None else slot)
+    return replace(
+        part, vertices=vertices + np.array(by), slot=part.slot if slot is None else slot
+    )

@@ -335,6 +335,11 @@ class Relations:
             found.append(np.where((turned > 0) & (least < 0), 0.0, least))
         margin = np.asarray(agree(*found))
         margin = np.where(self.beside[:, a] & self.beside[:, b], margin, np.minimum(margin, 0.0))
+        for end in (a, b):
+            # What stands on or under one of the two is nowhere along the line.
+            away = np.linalg.norm(places - places[end], axis=1)
+            margin = np.where(away < np.maximum(self.facts.sizes, self.facts.sizes[end]) / 2, 0.0,
+                              margin)  # fmt: skip
         margin[[a, b]] = -SURE
         return margin
 

@@ -39,7 +39,7 @@ class Sight:
         self.ids = [one["id"] for one in self.table]
         self.limits, self.problems = limits, list[str]()
         ids, depth = arrays["instance_index"], np.asarray(arrays["depth"], np.float64)
-        height, width = ids.shape
+        width = ids.shape[1]
         self.pixels = np.array([int((ids == one).sum()) for one in self.ids])
         whole = np.array([max(1, seen[one]["amodal_pixels"]) for one in self.ids])
         self.share = self.pixels / whole
@@ -288,7 +288,8 @@ def _gap(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
 def _encoded(light: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """SRGB, 0 to 1, of linear light (IEC 61966-2-1)."""
     x = np.clip(light, 0, 1)
-    return np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055)
+    encoded = np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055)
+    return np.asarray(encoded, np.float64)
 
 
 def _colors(pixels: npt.NDArray[Any]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 # From a fresh clone, with nothing but make and Python 3.13 or 3.11:
 #
 #   make demo          render a sample asset, and say where its contact sheet lies
+#   make demo-compose  make three scenes of many objects, and say where their page lies
 #   make test          run the whole test suite
 #   make test-long     what takes minutes: hundreds of kills, hostile inputs, ten thousand frames
 #   make test-matrix   run the core tests on every supported Blender, 4.2 to 5.2
@@ -27,7 +28,7 @@ PYTHON_5.2 = 3.13
 INPUTS = pyproject.toml tools/environment.sh tools/system_libraries.py
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-long fuzz test-matrix test-torch test-window lint extension clean
+.PHONY: help demo demo-compose test test-long fuzz test-matrix test-torch test-window lint extension clean
 .DELETE_ON_ERROR:
 
 help:
@@ -65,6 +66,16 @@ demo: .venv/ready
 	@.venv/bin/objaverse-render verify demo
 	@.venv/bin/objaverse-render sheet demo/rocket.zip --size 240 >/dev/null
 	@echo "Contact sheet: $(CURDIR)/demo/rocket.sheet.png"
+
+.venv/ready-compose: .venv/ready
+	@tools/environment.sh .venv '$(PYTHONS)' -e '.[bpy,compose]'
+	@touch $@
+
+demo-compose: .venv/ready-compose
+	@.venv/bin/objaverse-render compose --scenes 3 --out demo/scenes --images-per-scene 2 --seed 4 \
+	    --resolution 256 --samples 24 --overwrite
+	@.venv/bin/objaverse-render verify demo/scenes
+	@echo "Open $(CURDIR)/demo/scenes/gallery/index.html"
 
 test: .venv/ready-test
 	@.venv/bin/python -m pytest

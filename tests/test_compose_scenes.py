@@ -1,4 +1,4 @@
-"""Scenes before they are rendered: drawn by quota, settled, and refused where they are not at rest."""
+"""Scenes before they are rendered: drawn by quota, settled, refused where not at rest."""
 
 import dataclasses
 import math
@@ -141,7 +141,8 @@ def test_a_view_counts_what_is_hidden():
     pose = np.array(scene.recipe["cameras"][0]["pose"])
     size = 96
     focal = size / 2 / math.tan(math.radians(scene.recipe["cameras"][0]["fov_deg"]) / 2)
-    seen = Camera(size, size, np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]]), pose)
+    intrinsics = np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]])
+    seen = Camera(size, size, intrinsics, pose)
     placed = meshes[0].vertices @ np.array(obj.pose)[:3, :3].T + np.array(obj.pose)[:3, 3]
     mask, _ = coverage(seen, placed, meshes[0].triangles)
     ids = np.where(mask, obj.id, 0)

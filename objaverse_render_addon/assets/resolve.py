@@ -68,6 +68,8 @@ class Resolver:
         save_repo_format: How repositories of Objaverse-XL's GitHub objects are kept.
         per_host: Connections to one server at a time.
         git_server: Where these repositories are fetched from.
+        make_scene: Makes the file of a composed scene, of its set's rules and its number, in a
+            folder.
     """
 
     def __init__(
@@ -80,10 +82,11 @@ class Resolver:
         save_repo_format: RepoFormat = "none",
         per_host: int = PER_HOST,
         git_server: str = "https://github.com",
+        make_scene: Callable[[str, int, Path], Path] | None = None,
     ) -> None:
         self.folder = Path(download_dir or Path.home() / ".objaverse").expanduser()
         self._endpoint, self._online, self._keep = endpoint, online, keep
-        self._per_host = per_host
+        self._per_host, self._make_scene = per_host, make_scene
         self._guard = threading.Lock()
         self._scratch = Scratch(self.folder / _PRIVATE)
         self._session_made: Session | None = None
@@ -184,15 +187,15 @@ class Resolver:
         return self._verdict(source, identifier, record, fetched)
 
     def _compose(self, source: Source) -> Fetched:
-        from ..compose.make import scene_file
-        from ..compose.rules import Rules
-
         wanted = COMPOSED.fullmatch(source.text)
-        assert wanted is not None
-        rules = Rules.read(wanted[1])
+        if wanted is None or self._make_scene is None:
+            raise SourceNotFound(
+                f"{source.text} is a scene that is made, and nothing here makes one.",
+                hint="objaverse-render compose --scenes N --out DIR",
+            )
         folder = self._scratch.borrow(hashlib.sha256(source.text.encode()).hexdigest()[:24])
         try:
-            return Fetched(scene_file(rules, int(wanted[2]), folder), temporary=True)
+            return Fetched(self._make_scene(wanted[1], int(wanted[2]), folder), temporary=True)
         except BaseException:
             self._scratch.give_back(folder)
             raise

@@ -116,8 +116,15 @@ class Fetching:
         """What fetches in this way."""
         return Resolver(
             self.download_dir, self.endpoint, online=self.online, keep=self.keep_downloads,
-            save_repo_format=self.save_repo_format,
+            save_repo_format=self.save_repo_format, make_scene=_make_scene,
         )  # fmt: skip
+
+
+def _make_scene(rules: str, index: int, folder: Path) -> Path:
+    # With its imports, which nobody else needs.
+    from ..compose.make import scene_file
+
+    return scene_file(rules, index, folder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,7 +108,8 @@ def _disc(radius: float, low: float, high: float) -> Part:
     edge = 0.006
     return loft([
         circle(r, z, 96) for r, z in ((radius - edge, low), (radius, low + edge),
-                                      (radius, high - edge), (radius - 0.3 * edge, high - 0.3 * edge),
+                                      (radius, high - edge),
+                                      (radius - 0.3 * edge, high - 0.3 * edge),
                                       (radius - edge, high))
     ])  # fmt: skip
 
@@ -119,7 +120,8 @@ def _table(x: float, y: float, top: float, thick: float, slot: int, round_: bool
     inset = 0.27 * x if round_ else 0.06
     reach = (x / 2 - inset, (x if round_ else y) / 2 - inset)
     legs = [
-        moved(_slab(0.05, 0.05, -TABLE_HEIGHT, low, 0.008, slot), (right * reach[0], up * reach[1], 0))
+        moved(_slab(0.05, 0.05, -TABLE_HEIGHT, low, 0.008, slot),
+              (right * reach[0], up * reach[1], 0.0))
         for right in (-1, 1) for up in (-1, 1)
     ]  # fmt: skip
     return [moved(slab, slot=slot), *legs]

@@ -84,7 +84,9 @@ def _coordinates(tree: Any, numbers: Mapping[str, Any], stretch: Color = (1, 1, 
     return mapping.outputs["Vector"]
 
 
-def _ramp(tree: Any, factor: Any, colors: Sequence[Color], places: Sequence[float]) -> Any:
+def _ramp(
+    tree: Any, factor: Any, colors: Sequence[Sequence[float]], places: Sequence[float]
+) -> Any:
     node = tree.nodes.new("ShaderNodeValToRGB")
     elements = node.color_ramp.elements
     while len(elements) < len(colors):
@@ -95,7 +97,9 @@ def _ramp(tree: Any, factor: Any, colors: Sequence[Color], places: Sequence[floa
     return node.outputs["Color"]
 
 
-def _noise(tree: Any, where: Any, scale: float, detail: float = 3.0, distortion: float = 0.0) -> Any:
+def _noise(
+    tree: Any, where: Any, scale: float, detail: float = 3.0, distortion: float = 0.0
+) -> Any:
     node = tree.nodes.new("ShaderNodeTexNoise")
     node.inputs["Scale"].default_value = scale
     node.inputs["Detail"].default_value = detail

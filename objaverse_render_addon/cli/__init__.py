@@ -42,8 +42,8 @@ __all__ = ["main"]
 
 # In the order of --help.
 _COMMANDS = (
-    render, compose, serve, status, merge, verify, stats, export, publish, gallery, sheet, turntable, view,
-    splats, search,
+    render, compose, serve, status, merge, verify, stats, export, publish, gallery, sheet,
+    turntable, view, splats, search,
     info, download, attribution, install, doctor,
 )  # fmt: skip
 

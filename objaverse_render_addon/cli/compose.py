@@ -58,7 +58,8 @@ def add(commands: Any) -> None:
     scene.add_argument("--kinds", type=_names, default=tuple(KINDS), metavar="LIST",
                        help=f"objects to draw from (default: all): {', '.join(KINDS)}")  # fmt: skip
     scene.add_argument("--layouts", type=_names, default=LAYOUTS, metavar="LIST",
-                       help=f"each as often as any other (default: {','.join(LAYOUTS)})")  # fmt: skip
+                       help="each as often as any other (default: "
+                       f"{','.join(LAYOUTS)})")  # fmt: skip
     scene.add_argument("--supports", type=_names, default=SUPPORT_CHOICES, metavar="LIST",
                        help="what objects stand on, each as often as any other "
                        f"(default: {','.join(SUPPORT_CHOICES)})")  # fmt: skip
@@ -72,7 +73,8 @@ def add(commands: Any) -> None:
     views.add_argument("--images-per-scene", type=whole_from(1), default=ours.images, metavar="N",
                        help="views of each scene (default: 3)")  # fmt: skip
     views.add_argument("--cameras", choices=CAMERAS, default=ours.cameras,
-                       help="box: in front, within --azimuth; ring: all around (default: box)")  # fmt: skip
+                       help="box: in front, within --azimuth; ring: all around "
+                       "(default: box)")  # fmt: skip
     views.add_argument("--azimuth", type=number_from(0), default=ours.azimuth, metavar="DEG",
                        help="to either side of the front (default: 35)")  # fmt: skip
     views.add_argument("--elevation", type=_range, default=ours.elevation, metavar="A:B",
@@ -93,7 +95,8 @@ def add(commands: Any) -> None:
     add_blender(running)
     add_sandbox(running)
     running.add_argument("--workers", type=whole_from(1), metavar="N",
-                         help="processes that render (default: by cores, memory and GPUs)")  # fmt: skip
+                         help="processes that render (default: by cores, memory and "
+                         "GPUs)")  # fmt: skip
     running.add_argument("--gpus", type=gpu_list, metavar="LIST",
                          help="numbers of the GPUs to render on, as 0,1")  # fmt: skip
     running.add_argument("--timeout", type=number_from(0, above=True), default=1200.0, metavar="S",
@@ -101,7 +104,8 @@ def add(commands: Any) -> None:
     running.add_argument("--recycle", type=whole_from(1), default=100, metavar="N",
                          help="scenes after which a worker is replaced (default: 100)")  # fmt: skip
     running.add_argument("--shard", metavar="I/N",
-                         help="only part I of N, counted from 0, for arrays of machines")  # fmt: skip
+                         help="only part I of N, counted from 0, for arrays of "
+                         "machines")  # fmt: skip
     running.add_argument("--retry", action="append", type=reason_or_all, default=[],
                          metavar="REASON", help="try earlier failures again, or all")  # fmt: skip
     running.add_argument("--overwrite", action="store_true", help="make finished scenes again")
@@ -142,7 +146,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _compose(options: argparse.Namespace) -> int:
-    from ..compose.run import compose, job_for
+    from ..batch.compose import compose, job_for
     from ..compose.rules import Rules
     from .render import _shard
 

@@ -29,6 +29,10 @@ _OPPOSITE: Final = {
 OPPOSITE: Final = _OPPOSITE | {there: here for here, there in _OPPOSITE.items()}
 
 
+Entry = tuple[Phrase, tuple[int, ...], tuple[int, ...]]
+"""A phrase, the places of whom it means, and of what it mentions."""
+
+
 @dataclass(frozen=True, slots=True)
 class Quotas:
     """How many expressions of which kinds are drawn.
@@ -176,12 +180,12 @@ class View:
                 rows.append(self.rel.between(a, b))
         return names, np.array(rows).reshape(len(rows), len(self.rel.facts))
 
-    def all(self, number: int) -> list[tuple[Phrase, tuple[int, ...], tuple[int, ...]]]:
+    def all(self, number: int) -> list[Entry]:
         """Phrases of a number (1, or 0 for "all"), whom they mean, and the places they mention.
 
         What is mentioned is left open: a reference is the phrase of its noun alone.
         """
-        found = []
+        found: list[Entry] = []
         for phrase in self._bare():
             plural = phrase.clause is None or phrase.clause.kind in ("posture", "hidden")
             if number == 0 and not plural:
@@ -199,7 +203,7 @@ class View:
     def _fits(number: int, count: int) -> bool:
         return count == 1 if number == 1 else count >= 2
 
-    def _related(self, number: int) -> list[tuple[Phrase, tuple[int, ...], tuple[int, ...]]]:
+    def _related(self, number: int) -> list[Entry]:
         names, rows = self._rows()
         if not len(rows):
             return []
@@ -216,8 +220,8 @@ class View:
             found.append((phrase, tuple(np.flatnonzero(sure[h, c]).tolist()), places))
         return found
 
-    def _closest(self) -> list[tuple[Phrase, tuple[int, ...], tuple[int, ...]]]:
-        found = []
+    def _closest(self) -> list[Entry]:
+        found: list[Entry] = []
         for head in self.heads:
             for r, phrases in sorted(self.references.items()):
                 phrase = self._with(head, Clause("closest", "", (phrases[0],)))

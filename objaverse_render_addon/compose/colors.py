@@ -85,7 +85,8 @@ def nearest(pixels: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
     scale = 1 if pixels.dtype.kind in "ui" else 255
     whole = np.clip(np.rint(np.asarray(pixels, np.float64) * scale), 0, 255).astype(np.int64)
     steps = whole // _STEP
-    codes, back = np.unique(steps @ [1 << 12, 1 << 6, 1], return_inverse=True)
+    weights = np.array([1 << 12, 1 << 6, 1], np.int64)
+    codes, back = np.unique((steps * weights).sum(axis=1), return_inverse=True)
     some = np.stack([codes >> 12, codes >> 6 & 63, codes & 63], axis=1)
     # Ends stay ends: the first step is 0, the last 255.
     found = lab(np.rint(some * (255 / 63)).astype(np.uint8))

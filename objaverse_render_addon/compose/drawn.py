@@ -73,9 +73,10 @@ def _parametric(rules: Rules, index: int, layout: str, draws: Draws) -> list[Thi
     things = []
     for name in chosen[:count]:
         kind = KINDS[name]
+        scales = INSIDE if layout == "container" and name in _SMALL else SCALES
         colors = [color for color in palette if color in kind.colors] or list(kind.colors)
         things.append(
-            parametric(name, draws.whole(0, len(kind.shapes) - 1), draws.choice(INSIDE if layout == "container" and name in _SMALL else SCALES),
+            parametric(name, draws.whole(0, len(kind.shapes) - 1), draws.choice(scales),
                        draws.choice(colors))
         )  # fmt: skip
     return things

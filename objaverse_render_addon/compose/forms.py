@@ -8,6 +8,7 @@ its targets when each is true, and everything else that can be seen is false.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -115,7 +116,7 @@ def member(rel: Relations, phrase: Phrase) -> Floats:
     if phrase.color is None:
         return margin
     color = rel.no_color(phrase.color) if phrase.negated else rel.color(phrase.color)
-    return np.minimum(margin, color)
+    return np.asarray(np.minimum(margin, color))
 
 
 def lead(members: Floats, leads: Floats) -> Floats:
@@ -128,7 +129,7 @@ def lead(members: Floats, leads: Floats) -> Floats:
     others = np.where(members[None] >= 1, leads, np.maximum(leads, 0.0))
     others = np.where(members[None] <= -1, SURE, others)
     np.fill_diagonal(others, SURE)
-    return np.minimum(members, others.min(axis=1))
+    return np.asarray(np.minimum(members, np.min(others, axis=1)))
 
 
 def row(rel: Relations, members: Floats, n: int, side: str) -> Floats:
@@ -139,8 +140,8 @@ def row(rel: Relations, members: Floats, n: int, side: str) -> Floats:
         return nobody
     facts, m = rel.facts, rel.margins
     order = inside[np.argsort(facts.center[inside, 0], kind="stable")]
-    steps = np.array([rel._shift[b, a] for a, b in zip(order[:-1], order[1:], strict=True)])
-    least = float((steps / m.lead_side).min())
+    steps = np.array([rel.shift[b, a] for a, b in itertools.pairwise(order)])
+    least = float(np.min(steps)) / m.lead_side
     for at in (facts.ground[order], facts.seen[order]):
         spread = at - at.mean(axis=0)
         along = np.linalg.svd(spread, full_matrices=False)[2][0]

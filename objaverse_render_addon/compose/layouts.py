@@ -112,7 +112,8 @@ def _grid(floor: _Floor, things: list[Thing], rules: Rules) -> None:
     if floor.ground.round:
         a, b = 0.76 * a, 0.76 * b
     wide, deep = 2 * min(a, 0.42) / columns, 2 * min(b, 0.36) / rows
-    cells = floor.draws.shuffled([(row, column) for row in range(rows) for column in range(columns)])
+    cells = [(row, column) for row in range(rows) for column in range(columns)]
+    cells = floor.draws.shuffled(cells)
     left = list(things)
     for row, column in cells:
         if not left:
@@ -154,7 +155,7 @@ def _stack(floor: _Floor, things: list[Thing], rules: Rules) -> None:
         top, height = below, below.height
         x, y, _ = floor.taken[-1]
         for _ in range(floor.draws.whole(1, 2)):
-            room = top.mesh.size[:2].min() / 2
+            room = float(np.min(top.mesh.size[:2])) / 2
             fits = [one for one in left if not one.rolls and one.radius < room * 1.12]
             if not fits:
                 break
@@ -179,7 +180,7 @@ def _container(floor: _Floor, things: list[Thing], rules: Rules) -> None:
             continue
         left.remove(around)
         x, y, _ = floor.taken[-1]
-        opening = around.mesh.size[:2].min() / 2 - 0.012
+        opening = float(np.min(around.mesh.size[:2])) / 2 - 0.012
         height = around.height
         inside_it = 0
         for thing in list(left):

@@ -33,13 +33,18 @@ _UPRIGHT: Final = 25.0
 """Degrees from upright, beyond which a vessel holds nothing for sure."""
 
 
-def scene_file(rules: Rules, index: int, folder: Path) -> Path:
+def scene_file(rules: Rules | str, index: int, folder: Path) -> Path:
     """Make a scene's file.
+
+    Args:
+        rules: Of its set, or their file.
 
     Raises:
         InvalidGeometry: No draw came to rest as it should; the message counts why.
         MissingDependency: An engine is not installed.
     """
+    if isinstance(rules, str):
+        rules = Rules.read(rules)
     path = folder / f"{key_of(index)}{SUFFIX}"
     write_whole(path, make(rules, index).to_json().encode())
     return path

@@ -19,79 +19,72 @@ ANYTHING: Final = "thing"
 
 @dataclass(frozen=True, slots=True)
 class Noun:
-    """A word in three languages.
+    """A concept's words.
 
     Attributes:
-        en: Singular words in English, the usual one first; plurals follow ``plural``.
-        de: Article letter (m, f, n), singular, plural (nominative), dative plural; lower than that
-            nothing changes but by the rules of :mod:`.words.german`.
-        zh: Classifier and word.
+        en: Singular words in English, the usual one first.
         of: Names of what it is true of beside its own; a hypernym has many.
         maybe: Names of what some call so.
         stands: Whether it has an upright and a lying posture that people tell apart.
     """
 
     en: tuple[str, ...]
-    de: tuple[str, str, str] = ("", "", "")
-    zh: tuple[str, str] = ("", "")
     of: tuple[str, ...] = ()
     maybe: tuple[str, ...] = ()
     stands: bool = False
 
 
 NOUNS: Final[dict[str, Noun]] = {
-    "mug": Noun(("mug",), ("m", "Becher", "Becher"), ("个", "马克杯"), maybe=("cup",)),
-    "cup": Noun(("cup",), ("f", "Tasse", "Tassen"), ("个", "杯子"), maybe=("mug",)),
-    "bowl": Noun(("bowl",), ("f", "Schüssel", "Schüsseln"), ("个", "碗"), maybe=("pan", "plate")),
-    "plate": Noun(("plate",), ("m", "Teller", "Teller"), ("个", "盘子"),
+    "mug": Noun(("mug",), maybe=("cup",)),
+    "cup": Noun(("cup",), maybe=("mug",)),
+    "bowl": Noun(("bowl",), maybe=("pan", "plate")),
+    "plate": Noun(("plate",),
                   maybe=("tray", "bowl", "pan")),
-    "bottle": Noun(("bottle",), ("f", "Flasche", "Flaschen"), ("个", "瓶子"),
+    "bottle": Noun(("bottle",),
                    maybe=("vase", "jar"), stands=True),
-    "can": Noun(("can",), ("f", "Dose", "Dosen"), ("个", "罐头"), maybe=("jar", "candle"),
+    "can": Noun(("can",), maybe=("jar", "candle"),
                 stands=True),
-    "box": Noun(("box",), ("m", "Kasten", "Kästen"), ("个", "盒子"), of=("crate",),
+    "box": Noun(("box",), of=("crate",),
                 maybe=("carton", "cube", "book", "basket")),
-    "book": Noun(("book",), ("n", "Buch", "Bücher"), ("本", "书"), maybe=("box",)),
-    "ball": Noun(("ball",), ("m", "Ball", "Bälle"), ("个", "球"), maybe=("apple",)),
-    "spoon": Noun(("spoon",), ("m", "Löffel", "Löffel"), ("个", "勺子")),
-    "basket": Noun(("basket",), ("m", "Korb", "Körbe"), ("个", "篮子"),
+    "book": Noun(("book",), maybe=("box",)),
+    "ball": Noun(("ball",), maybe=("apple",)),
+    "spoon": Noun(("spoon",)),
+    "basket": Noun(("basket",),
                    maybe=("crate", "bucket")),
-    "tray": Noun(("tray",), ("n", "Tablett", "Tabletts"), ("个", "托盘"),
+    "tray": Noun(("tray",),
                  maybe=("plate", "crate")),
-    "crate": Noun(("crate",), ("f", "Kiste", "Kisten"), ("个", "箱子"),
+    "crate": Noun(("crate",),
                   maybe=("box", "basket", "tray", "carton")),
-    "lamp": Noun(("lamp",), ("f", "Lampe", "Lampen"), ("个", "台灯"), maybe=("flashlight",),
+    "lamp": Noun(("lamp",), maybe=("flashlight",),
                  stands=True),
-    "vase": Noun(("vase",), ("f", "Vase", "Vasen"), ("个", "花瓶"), maybe=("bottle", "jar"),
+    "vase": Noun(("vase",), maybe=("bottle", "jar"),
                  stands=True),
-    "banana": Noun(("banana",), ("f", "Banane", "Bananen"), ("个", "香蕉")),
-    "apple": Noun(("apple",), ("m", "Apfel", "Äpfel"), ("个", "苹果"), maybe=("ball",)),
-    "jar": Noun(("jar",), ("n", "Glas", "Gläser"), ("个", "罐子"),
+    "banana": Noun(("banana",)),
+    "apple": Noun(("apple",), maybe=("ball",)),
+    "jar": Noun(("jar",),
                 maybe=("can", "bottle", "vase"), stands=True),
-    "pan": Noun(("pan",), ("f", "Pfanne", "Pfannen"), ("个", "平底锅"), maybe=("bowl", "plate")),
-    "bucket": Noun(("bucket",), ("m", "Eimer", "Eimer"), ("个", "桶"), maybe=("basket",)),
-    "candle": Noun(("candle",), ("f", "Kerze", "Kerzen"), ("个", "蜡烛"), maybe=("can",),
+    "pan": Noun(("pan",), maybe=("bowl", "plate")),
+    "bucket": Noun(("bucket",), maybe=("basket",)),
+    "candle": Noun(("candle",), maybe=("can",),
                    stands=True),
-    "ring": Noun(("ring",), ("m", "Ring", "Ringe"), ("个", "圆环")),
-    "carton": Noun(("carton",), ("m", "Karton", "Kartons"), ("个", "纸盒"),
+    "ring": Noun(("ring",)),
+    "carton": Noun(("carton",),
                    maybe=("box", "crate"), stands=True),
-    "hammer": Noun(("hammer",), ("m", "Hammer", "Hämmer"), ("个", "锤子")),
-    "flashlight": Noun(("flashlight", "torch"), ("f", "Taschenlampe", "Taschenlampen"),
-                       ("个", "手电筒"), maybe=("lamp",)),
-    "cone": Noun(("cone",), ("m", "Kegel", "Kegel"), ("个", "圆锥"), maybe=("pyramid",)),
-    "pyramid": Noun(("pyramid",), ("f", "Pyramide", "Pyramiden"), ("个", "金字塔"),
+    "hammer": Noun(("hammer",)),
+    "flashlight": Noun(("flashlight", "torch"), maybe=("lamp",)),
+    "cone": Noun(("cone",), maybe=("pyramid",)),
+    "pyramid": Noun(("pyramid",),
                     maybe=("cone",)),
-    "cube": Noun(("cube",), ("m", "Würfel", "Würfel"), ("个", "立方体"), maybe=("box",)),
-    "fruit": Noun(("piece of fruit",), ("n", "Stück Obst", "Stücke Obst"), ("个", "水果"),
+    "cube": Noun(("cube",), maybe=("box",)),
+    "fruit": Noun(("piece of fruit",),
                   of=("banana", "apple")),
-    "tool": Noun(("tool",), ("n", "Werkzeug", "Werkzeuge"), ("个", "工具"),
+    "tool": Noun(("tool",),
                  of=("hammer", "flashlight"), maybe=("spoon", "pan", "lamp")),
-    "toy": Noun(("toy",), ("n", "Spielzeug", "Spielzeuge"), ("个", "玩具"),
+    "toy": Noun(("toy",),
                 of=("ring", "cone", "pyramid", "cube"), maybe=("ball",)),
-    ANYTHING: Noun(("object", "thing"), ("m", "Gegenstand", "Gegenstände"), ("个", "物体")),
+    ANYTHING: Noun(("object", "thing")),
 }
-"""Concept to its words. German is the usual word of the shape; each has one, so that it parses
-back."""
+"""Concept to its words."""
 
 
 def key_of(name: str) -> str:

@@ -129,7 +129,7 @@ def probe(questions: Sequence[Question], seed: int = 0) -> dict[str, float]:
 
 def _hit(values: Floats, target: int) -> float:
     """1 where the largest is the target; a tie is shared."""
-    best = np.flatnonzero(values >= values.max() - 1e-12)
+    best = np.flatnonzero(values >= np.max(values) - 1e-12)
     return 1 / len(best) if target in best else 0.0
 
 
@@ -143,7 +143,7 @@ def _train(questions: Sequence[Question]) -> tuple[Floats, Floats, Floats]:
         slope = 0.01 * weights
         for features, target in sets:
             value = features @ weights
-            share = np.exp(value - value.max())
+            share = np.exp(value - np.max(value))
             share /= share.sum()
             slope += (share @ features - features[target]) / len(sets)
         weights -= 0.5 * slope

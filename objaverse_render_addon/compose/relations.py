@@ -169,13 +169,13 @@ class Relations:
             angles.append(np.sign(margin) * np.minimum(np.abs(margin), sure))
         parts = []
         if axis[0]:
-            parts.append(self._shift * np.sign(axis[0]))
+            parts.append(self.shift * np.sign(axis[0]))
         if axis[1]:
             parts.append(self._lower * -np.sign(axis[1]))
         # Margins of the opposite are those of the one mirrored, so that both have a dead zone.
         shown = [score(part, *(m.shift if i == 0 and axis[0] else m.lower))
                  for i, part in enumerate(parts)]  # fmt: skip
-        picture = np.minimum.reduce(shown)
+        picture = np.min(shown, axis=0)
         if axis[0] and not axis[1]:
             picture = np.where(self._overlap > m.overlap, np.minimum(picture, 0.0), picture)
         found = agree(*angles, picture)
@@ -185,7 +185,7 @@ class Relations:
         return np.asarray(found)
 
     @property
-    def _shift(self) -> Floats:
+    def shift(self) -> Floats:
         """How much further to the right, in widths, as centroid and as middle of the box."""
         a, b = (c[:, None] - c[None] for c in (self.facts.center[:, 0], self.facts.edges[:, 0]))
         # The two have to agree on the side; the smaller counts.
@@ -200,7 +200,7 @@ class Relations:
     def _overlap(self) -> Floats:
         low, high = self.facts.span.T
         shared = np.minimum(high[:, None], high) - np.maximum(low[:, None], low)
-        return shared / np.minimum((high - low)[:, None], high - low)
+        return np.asarray(shared / np.minimum((high - low)[:, None], high - low))
 
     @cached_property
     def gaps(self) -> Floats:
@@ -327,13 +327,19 @@ class Relations:
             along = (at - at[a]) @ line / length**2
             beside = np.abs((at - at[a]) @ [-line[1], line[0]]) / length
             size = np.maximum(self.facts.sizes / 2, 1e-9)
-            found.append(np.minimum.reduce([
-                score(angle, *m.between_angle),
-                score(-np.abs(along - 0.5), -m.between_along[0], -m.between_along[1]),
-                score(-beside / size, -m.between_beside[0], -m.between_beside[1]),
-            ]))  # fmt: skip
+            turned = score(angle, *m.between_angle)
+            middle = score(-np.abs(along - 0.5), -m.between_along[0], -m.between_along[1])
+            near = score(-beside / size, -m.between_beside[0], -m.between_beside[1])
+            least = np.minimum(turned, np.minimum(middle, near))
+            # In their line, though off the middle: not between them for some, but for others.
+            found.append(np.where((turned > 0) & (least < 0), 0.0, least))
         margin = np.asarray(agree(*found))
         margin = np.where(self.beside[:, a] & self.beside[:, b], margin, np.minimum(margin, 0.0))
+        for end in (a, b):
+            # What stands on or under one of the two is nowhere along the line.
+            away = np.linalg.norm(places - places[end], axis=1)
+            margin = np.where(away < np.maximum(self.facts.sizes, self.facts.sizes[end]) / 2, 0.0,
+                              margin)  # fmt: skip
         margin[[a, b]] = -SURE
         return margin
 
@@ -341,19 +347,20 @@ class Relations:
         """(N, N) how far the first leads the second in one of :data:`EXTREMES`."""
         facts, m = self.facts, self.margins
         if key in ("leftmost", "rightmost"):
-            ahead = self._shift / m.lead_side
-            return np.clip(ahead if key == "rightmost" else -ahead, -SURE, SURE)
+            ahead = self.shift / m.lead_side
+            return np.asarray(np.clip(ahead if key == "rightmost" else -ahead, -SURE, SURE))
         if key in ("nearest", "farthest"):
             both = []
             for far in (facts.distance, facts.depth):
                 mean = (far[:, None] + far[None]) / 2
                 both.append((far[:, None] - far[None]) / mean / m.lead_distance)
             ahead = np.clip(np.nan_to_num(agree(*both)), -SURE, SURE)
-            return ahead if key == "farthest" else -ahead
-        return {
+            return np.asarray(ahead if key == "farthest" else -ahead)
+        found: dict[str, Floats] = {
             "tallest": self._taller, "shortest": self._taller.T,
             "largest": self._bigger, "smallest": self._bigger.T,
-        }[key]  # fmt: skip
+        }  # fmt: skip
+        return found[key]
 
     def closest(self, reference: int) -> Floats:
         """(N, N) how much closer the first is to something than the second."""
@@ -392,7 +399,7 @@ def _gap(one: Floats, other: Floats) -> float:
         side = np.roll(outline, -1, axis=0) - outline
         length = np.maximum(np.linalg.norm(side, axis=1), 1e-12)
         normal = np.stack([side[:, 1], -side[:, 0]], axis=1) / length[:, None]
-        out = ((points[None] - outline[:, None]) * normal[:, None]).sum(axis=-1).min(axis=1)
+        out = np.min(((points[None] - outline[:, None]) * normal[:, None]).sum(axis=-1), axis=1)
         if (out > 0).any():
             break
     else:
@@ -405,4 +412,4 @@ def _to_edges(points: Floats, outline: Floats) -> float:
     step = points[:, None] - start
     share = (step * side).sum(axis=-1) / np.maximum((side**2).sum(axis=-1), 1e-18)
     nearest = start + np.clip(share, 0, 1)[..., None] * side
-    return float(np.linalg.norm(points[:, None] - nearest, axis=-1).min())
+    return float(np.min(np.linalg.norm(points[:, None] - nearest, axis=-1)))

@@ -98,8 +98,10 @@ class Rules:
         strange = set(data) - known
         if strange:
             raise InvalidJob(f"compose: there is no {', '.join(sorted(strange))}.")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value
-                      for name, value in data.items()})  # fmt: skip
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+        }
+        return cls(**values)
 
     @classmethod
     def read(cls, path: str | Path) -> Rules:

@@ -1,7 +1,7 @@
 """How each view sees each object: how much of it, where, and in which colours.
 
 What an object would cover if it stood alone is counted by triangles whose projection has a pixel's
-centre in it, as Cycles decides with one sample and a pixel filter of no width; beyond the frame too.
+centre in it, as Cycles decides with one sample and a filter of no width; beyond the frame too.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def coverage(camera: Camera, points: Floats, triangles: npt.NDArray[np.int64]) -
     more_x, more_y = round(BEYOND * width), round(BEYOND * height)
     canvas = np.zeros((height + 2 * more_y, width + 2 * more_x), dtype=bool)
     uv, depth = camera.project(points)
-    uv = uv + (more_x, more_y)
+    uv = uv + np.array([more_x, more_y])
     corners = uv[triangles[(depth[triangles] > 1e-3).all(axis=1)]]
     limit = np.array([canvas.shape[1], canvas.shape[0]])
     # Pixel i has its centre at i + 0.5.

@@ -59,14 +59,14 @@ class Thing:
     def radius(self) -> float:
         """Of the circle around its foot's middle that holds it, seen from above."""
         points = self.mesh.vertices
-        return float(np.linalg.norm(points[:, :2], axis=1).max())
+        return float(np.max(np.linalg.norm(points[:, :2], axis=1)))
 
     @property
     def reach(self) -> float:
         """Of the sphere around its box' middle that holds it."""
         points = self.mesh.vertices
         middle = (points.min(axis=0) + points.max(axis=0)) / 2
-        return float(np.linalg.norm(points - middle, axis=1).max())
+        return float(np.max(np.linalg.norm(points - middle, axis=1)))
 
     @property
     def height(self) -> float:

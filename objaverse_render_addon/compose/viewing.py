@@ -41,7 +41,8 @@ def cameras_of(rules: Rules, points: Floats, draws: Draws) -> list[dict[str, Any
         fov = draws.uniform(*rules.fov)
         roll = math.radians(draws.uniform(-rules.roll, rules.roll))
         filled = draws.uniform(*FILLED)
-        target = middle + [draws.uniform(-0.02, 0.02), draws.uniform(-0.02, 0.02), 0.0]
+        aside = draws.uniform(-0.02, 0.02), draws.uniform(-0.02, 0.02), 0.0
+        target = middle + np.array(aside)
         away = np.array([
             math.cos(elevation) * math.cos(azimuth), math.cos(elevation) * math.sin(azimuth),
             math.sin(elevation),
@@ -74,7 +75,7 @@ def _fits(
 ) -> bool:
     seen = (points - position) @ axes
     depth = -seen[:, 2]
-    if depth.min() < 0.15:
+    if (depth < 0.15).any():
         return False
     wide = math.tan(math.radians(fov) / 2) * filled
     limits: Sequence[float] = (wide, wide / aspect) if aspect >= 1 else (wide * aspect, wide)

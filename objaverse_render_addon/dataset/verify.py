@@ -72,7 +72,7 @@ def verify_asset(
             shape = reader.geometry
             if shape is not None:
                 verdict.failed += shape.problems()
-            if COMPOSED <= set(reader.names()):
+            if set(reader.names()) >= COMPOSED:
                 _read_sentences(reader, verdict)
             for position, check in _checks(reader, shape, on_view):
                 if check.status == "failed":

@@ -43,10 +43,10 @@ class Part:
         o = origin - np.array(self.at)
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.shape == "ball":
-                return _round(o / self.half[0], rays / self.half[0], 3)
+                return _round(o / self.half[0], rays / self.half[0])
             if self.shape == "box":
                 return _slabs(o, rays, self.half)
-            side = _round(o[:2] / self.half[0], rays[..., :2] / self.half[0], 2, both=True)
+            side = _round(o[:2] / self.half[0], rays[..., :2] / self.half[0], both=True)
             near, far = side
             one, two = (-self.half[2] - o[2]) / rays[..., 2], (self.half[2] - o[2]) / rays[..., 2]
             enter = np.maximum(near, np.minimum(one, two))
@@ -67,7 +67,7 @@ class Part:
             [h[0] * (ring * np.sqrt(1 - z * z) + [0, 0, z]) for z in levels]) + self.at
 
 
-def _round(o, d, axes, both=False):
+def _round(o, d, both=False):
     a = (d**2).sum(axis=-1)
     b = d @ o
     under = b**2 - a * (o @ o - 1)
@@ -170,7 +170,8 @@ def _wider(camera: Camera) -> Camera:
 
 def write(
     folder: Path, placed: list[Placed], cameras: list[Camera], seed=0, index=0, layout="scatter",
-    tint: tuple[float, float, float] = (1, 1, 1), moved: dict[int, tuple[float, float]] | None = None,
+    tint: tuple[float, float, float] = (1, 1, 1),
+    moved: dict[int, tuple[float, float]] | None = None,
 ) -> Scene:  # fmt: skip
     """A scene's unit.
 
@@ -255,8 +256,9 @@ def _view(placed, camera, tint):
     light = np.clip(0.97 - 0.1 * (places[..., 0:1] + 0.5), 0.8, 1)
     shaded = np.clip(albedo * light * tint, 0, 1)
     rgba = np.concatenate([np.rint(shaded * 255), 255 * seen[..., None]], axis=-1)
+    linear = np.where(albedo <= 0.04045, albedo / 12.92, ((albedo + 0.055) / 1.055) ** 2.4)
     arrays = {
-        "rgb": rgba.astype(np.uint8), "depth": depth, "albedo": albedo.astype(np.float16),
+        "rgb": rgba.astype(np.uint8), "depth": depth, "albedo": linear.astype(np.float16),
         "mask": (seen * 255).astype(np.uint8), "instance_index": ids.astype(np.uint32),
     }  # fmt: skip
     looks = []
@@ -285,8 +287,10 @@ def scattered(seed: int, count: int = 9) -> list[Placed]:
     placed: list[Placed] = []
     while len(placed) < count:
         name, color = rng.choice(kinds), rng.choice(colors)
-        one = Placed(str(name), str(color), *rng.uniform(-0.36, 0.36, 2).tolist(),
-                     float(rng.uniform(0, 6.28)), scale=float(rng.choice([0.8, 1.0, 1.3])))  # fmt: skip
+        one = Placed(
+            str(name), str(color), *rng.uniform(-0.36, 0.36, 2).tolist(),
+            float(rng.uniform(0, 6.28)), scale=float(rng.choice([0.8, 1.0, 1.3])),
+        )  # fmt: skip
         reach = [_reach(one) + _reach(p) for p in placed]
         if all(np.hypot(one.x - p.x, one.y - p.y) > r for p, r in zip(placed, reach, strict=True)):
             placed.append(one)

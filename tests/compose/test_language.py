@@ -96,7 +96,7 @@ def test_the_same_whatever_else_was_done(scenes, tmp_path):
 # The mistakes that make such data wrong without a word, one by one.
 
 
-def test_what_moved_after_it_was_described_is_found(scenes, tmp_path):
+def test_what_moved_after_it_was_described_is_found(tmp_path):
     """1 and 10: a sentence of the plan, a pose of before."""
     placed = made.scattered(0)
     made.write(tmp_path / "a", placed, [FRONT], seed=0)
@@ -263,13 +263,15 @@ def test_every_word_of_the_writer_is_known_to_the_reader():
     forms += [Phrase("mug", "grey", Clause("extreme", word)) for word in EXTREMES]
     forms += [Phrase("mug", None, Clause("corner", word)) for word in CORNERS]
     forms += [Phrase("mug", None, Clause("ordinal", "left", n=n)) for n in (1, 2, 3, 4)]
-    forms += [Phrase("mug", None, Clause("posture", w)) for w in ("upright", "lying", "upside_down")]
+    postures = ("upright", "lying", "upside_down")
+    forms += [Phrase("mug", None, Clause("posture", word)) for word in postures]
     forms += [Phrase("mug", None, Clause("hidden")), Phrase("mug", "red", negated=True)]
     forms += [Phrase("mug", None, Clause("between", "", (ball, Phrase("thing", "blue"))))]
     forms += [Phrase("mug", "red", Clause("closest", "", (ball,)), negated=True)]
     for form in forms:
         for number in (1, 0, 2):
-            if number != 1 and form.clause and form.clause.kind in ("extreme", "ordinal", "closest"):
+            kind = form.clause.kind if form.clause else ""
+            if number != 1 and kind in ("extreme", "ordinal", "closest"):
                 continue
             many = Phrase(form.noun, form.color, form.clause, form.negated, number)
             for turn in range(24):

@@ -181,7 +181,8 @@ def _bottle(radius: float, height: float, neck: float) -> Mesh:
 def _can(radius: float, height: float) -> Mesh:
     return Mesh((
         _turned([(0.0002, 0.003), (radius - 0.004, 0.003), (radius - 0.002, 0.0), (radius, 0.004),
-                 (radius, height - 0.004), (radius - 0.002, height), (radius - 0.004, height - 0.003),
+                 (radius, height - 0.004), (radius - 0.002, height),
+                 (radius - 0.004, height - 0.003),
                  (0.0002, height - 0.003)], soft=0.001),
     ))  # fmt: skip
 
@@ -226,7 +227,7 @@ def _spoon(length: float) -> Mesh:
     rings = []
     for wide, z in [*dish, *reversed(inner)]:
         ring = circle(1.0, 0.0, 36) * (bowl / 2 * wide, 0.019 * wide, 1.0)
-        rings.append(ring + (0.0, 0.0, z))
+        rings.append(ring + np.array([0.0, 0.0, z]))
     handle = [(bowl / 2 - 0.004 + share * (length - bowl), 0.0, 0.010 * math.sin(share * 2.6))
               for share in np.linspace(0, 1, 14)]  # fmt: skip
     radii = [0.0026 + 0.0022 * share for share in np.linspace(0, 1, 14)]
@@ -402,7 +403,8 @@ KINDS: Final = {kind.name: kind for kind in (
          ("green", "blue", "brown", "red", "purple", "orange"), density=1100),
     Kind("can", (lambda: _can(0.033, 0.115), lambda: _can(0.042, 0.105)), (_PAINTED,), _ALL,
          density=900, flat_top=True),
-    Kind("box", (lambda: _solid(0.12, 0.085, 0.075, 0.003), lambda: _solid(0.075, 0.05, 0.135, 0.003),
+    Kind("box", (lambda: _solid(0.12, 0.085, 0.075, 0.003),
+                 lambda: _solid(0.075, 0.05, 0.135, 0.003),
                  lambda: _solid(0.15, 0.10, 0.045, 0.003)), (_PAPER,), _ALL, density=350,
          flat_top=True),
     Kind("book", (lambda: _book(0.135, 0.19, 0.028), lambda: _book(0.12, 0.17, 0.042)),
@@ -456,6 +458,7 @@ KINDS: Final = {kind.name: kind for kind in (
          ("orange", "red", "yellow", "green", "blue"), category="toy", density=800),
     Kind("pyramid", (lambda: _pyramid(0.085, 0.085), lambda: _pyramid(0.07, 0.10)),
          (Slot("wood", roughness=0.45),), _ALL, category="toy", density=650),
-    Kind("cube", (lambda: _solid(0.055, 0.055, 0.055, 0.004), lambda: _solid(0.07, 0.07, 0.07, 0.004)),
+    Kind("cube", (lambda: _solid(0.055, 0.055, 0.055, 0.004),
+                  lambda: _solid(0.07, 0.07, 0.07, 0.004)),
          (Slot("wood", roughness=0.45),), _ALL, category="toy", density=650, flat_top=True),
 )}  # fmt: skip

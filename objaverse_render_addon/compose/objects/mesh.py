@@ -177,7 +177,8 @@ def loft(
 
 
 def tube(
-    path: Sequence[Sequence[float]], radius: float | Sequence[float], *, slot: int = 0,
+    path: Sequence[Sequence[float]] | Floats, radius: float | Sequence[float] | Floats, *,
+    slot: int = 0,
     count: int = 16, flat: float = 1.0, closed: bool = False,
 ) -> Part:
     """A tube along a path.
@@ -211,7 +212,7 @@ def tube(
 
 
 def moved(
-    part: Part, by: Sequence[float] = (0.0, 0.0, 0.0), *, turn: Floats | None = None,
+    part: Part, by: Sequence[float] | Floats = (0.0, 0.0, 0.0), *, turn: Floats | None = None,
     slot: int | None = None,
 ) -> Part:
     """A part elsewhere; turned about its origin first, by a (3, 3) rotation."""

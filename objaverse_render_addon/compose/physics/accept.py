@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 OVERLAP: Final = 0.0005
 HOVER: Final = 0.001
 """Metres between what holds and what is held, that nobody sees."""
-MOVED: Final = (0.002, 1.0, 3.0)
+MOVED: Final = (0.005, 3.0, 8.0)
 """Metres, and degrees of tilt and of any turn, in one second of the second engine."""
 _BELOW: Final = 0.05
 _SECOND: Final = 1.0
@@ -99,10 +99,8 @@ def _held(
                           for block in ground.blocks)  # fmt: skip
             else:
                 places = settled.touching[min(place + 1, one.id), max(place + 1, one.id)]
-                gap = float(
-                    (distances(places, corners[place]) + distances(places, corners[one.id - 1]))
-                    .min()
-                )  # fmt: skip
+                both = distances(places, corners[place]) + distances(places, corners[one.id - 1])
+                gap = float(np.min(both))
             if gap > HOVER:
                 return "an object hovers"
     return ""
@@ -110,7 +108,7 @@ def _held(
 
 def _to_block(points: Floats, middle: Sequence[float], half: Sequence[float]) -> float:
     outside = np.maximum(np.abs(points - middle) - half, 0)
-    return float(np.linalg.norm(outside, axis=1).min())
+    return float(np.min(np.linalg.norm(outside, axis=1)))
 
 
 def _thinned(hull: Floats) -> Floats:
@@ -177,8 +175,9 @@ def _second(starts: Sequence[Start], poses: Floats, ground: Ground) -> str:
         moved = float(np.linalg.norm(there - pose[:3, 3]))
         turn = _isometry(rapier, pose).inverse() * now
         # A turn about the vertical, of what is round most of all, changes nothing that is said.
-        up = turn.rotation.transform_vector(pose[:3, :3].T[:, 2].tolist())
-        tilt = np.degrees(np.arccos(np.clip(np.dot([up.x, up.y, up.z], pose[:3, :3].T[:, 2]), -1, 1)))
+        before = pose[2, :3]
+        up = turn.rotation.transform_vector(before.tolist())
+        tilt = np.degrees(np.arccos(np.clip(np.dot([up.x, up.y, up.z], before), -1, 1)))
         spin = np.degrees(abs(turn.rotation.angle))
         if start.thing.pieces.ball is not None:
             tilt = spin = 0.0

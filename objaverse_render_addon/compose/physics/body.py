@@ -134,4 +134,4 @@ def depth_inside(points: Floats, corners: Floats) -> float:
     if not len(near):
         return 0.0
     near = near[_inside(near, corners)]
-    return float(distances(near, corners).max()) if len(near) else 0.0
+    return float(np.max(distances(near, corners))) if len(near) else 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import itertools
 import os
 import zipfile
 from dataclasses import dataclass
@@ -104,9 +105,9 @@ def _made(digest: str, mesh: Mesh) -> Pieces:
     away = np.linalg.norm(points - middle, axis=1)
     solid = rapier.SharedShape.convex_hull(points.astype(np.float32))
     hull = np.asarray(solid.as_convex_polyhedron().points, dtype=np.float64)
-    if away.min() > (1 - _ROUND) * away.max():
+    if np.min(away) > (1 - _ROUND) * np.max(away):
         x, y, z = middle.tolist()
-        return Pieces((hull,), ((x, y, z), float(away.max())), hull)
+        return Pieces((hull,), ((x, y, z), float(np.max(away))), hull)
     if float(solid.mass_properties(1.0).mass) < _SOLID * mesh.volume:
         return Pieces((hull,), None, hull)
     path = _folder() / f"{digest[:32]}-{version('rapier3d')}-{_RULE}.npz"
@@ -141,7 +142,7 @@ def shell(part: Part) -> list[Floats]:
         part: Made of rings, each of one height.
     """
     rings = part.vertices[: len(part.vertices) // part.ring * part.ring].reshape(-1, part.ring, 3)
-    rim = int(rings[:, 0, 2].argmax())
+    rim = int(np.argmax(rings[:, 0, 2]))
     outer, inner = rings[: rim + 1], rings[rim:][::-1]
     bottom = float(inner[0, 0, 2])
     # The floor is level from the middle to where the wall begins.
@@ -152,7 +153,7 @@ def shell(part: Part) -> list[Floats]:
     heights = heights[heights > bottom + 1e-6]
     slopes = _bends(outer, inner, bottom, heights)
     wide = max(1, part.ring // _SECTORS)
-    for low, high in zip(slopes, slopes[1:], strict=False):
+    for low, high in itertools.pairwise(slopes):
         sides = np.stack([_at(outer, low), _at(outer, high), _at(inner, low), _at(inner, high)])
         for first in range(0, part.ring, wide):
             columns = np.arange(first, first + wide + 1) % part.ring
@@ -202,7 +203,8 @@ def _read(path: Path) -> list[Floats] | None:
 
 def _write(path: Path, hulls: list[Floats]) -> None:
     data = io.BytesIO()
-    np.savez(data, **{f"{number:04d}": one for number, one in enumerate(hulls)})
+    named: dict[str, Any] = {f"{number:04d}": one for number, one in enumerate(hulls)}
+    np.savez(data, **named)
     # Without a place to keep it, it is made again next time.
     with contextlib.suppress(RenderError):
         write_whole(path, data.getvalue())

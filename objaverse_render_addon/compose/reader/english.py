@@ -65,8 +65,11 @@ class Unreadable(Exception):
 
 def _fixed() -> Iterator[tuple[str, str, str]]:
     """Words, what they are, and what they mean."""
-    for word in ("please can could would will you me for i want to need like i'd would where which "
-                 "get grab hand pick up take hold grasp bring").split():  # fmt: skip
+    for word in (
+        "please", "can", "could", "would", "will", "you", "me", "for", "i", "want", "to", "need",
+        "like", "i'd", "where", "which", "get", "grab", "hand", "pick", "up", "take", "hold",
+        "grasp", "bring",
+    ):  # fmt: skip
         yield word, "FRAME", ""
     for word in ("is", "are"):
         yield word, "BE", ""
@@ -196,7 +199,8 @@ def parse(sentence: str, words: dict[tuple[str, ...], tuple[str, str]]) -> Any:
     nouns = _request_nouns(words)
     said = re.findall(r"[\w']+", sentence.lower())
     longest = max(map(len, words))
-    tokens, at = [], 0
+    tokens: list[tuple[str, str]] = []
+    at = 0
     while at < len(said):
         for length in range(min(longest, len(said) - at), 0, -1):
             group = tuple(said[at : at + length])

@@ -39,7 +39,7 @@ class Sight:
         self.ids = [one["id"] for one in self.table]
         self.limits, self.problems = limits, list[str]()
         ids, depth = arrays["instance_index"], np.asarray(arrays["depth"], np.float64)
-        height, width = ids.shape
+        width = ids.shape[1]
         self.pixels = np.array([int((ids == one).sum()) for one in self.ids])
         whole = np.array([max(1, seen[one]["amodal_pixels"]) for one in self.ids])
         self.share = self.pixels / whole
@@ -97,7 +97,8 @@ class Sight:
         for name in ("rgb", "albedo"):
             if name in arrays:
                 data = np.asarray(arrays[name], np.float64)[..., :3]
-                pictures.append(data / 255 if arrays[name].dtype.kind == "u" else data)
+                # Bytes are sRGB, floats are light.
+                pictures.append(data / 255 if arrays[name].dtype.kind == "u" else _encoded(data))
         for one in self.ids:
             mine = ids == one
             self.paint.append([_colors(picture[mine]) for picture in pictures])
@@ -284,6 +285,13 @@ def _gap(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
     return max(0.0, float(((other @ axes).min(axis=0) - (one @ axes).max(axis=0)).max()))
 
 
+def _encoded(light: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """SRGB, 0 to 1, of linear light (IEC 61966-2-1)."""
+    x = np.clip(light, 0, 1)
+    encoded = np.where(x <= 0.0031308, 12.92 * x, 1.055 * x ** (1 / 2.4) - 0.055)
+    return np.asarray(encoded, np.float64)
+
+
 def _colors(pixels: npt.NDArray[Any]) -> dict[str, float]:
     """Share of colour names, by hue, saturation and value."""
     if not len(pixels):
@@ -304,8 +312,10 @@ def _name(hue: float, saturation: float, value: float) -> str:
         return "white" if value > 0.8 else "black" if value < 0.2 else "gray"
     if degrees < 42 and value < 0.62 and (degrees > 14 or saturation < 0.55):
         return "brown"
-    if degrees >= 342 or degrees < 14:
-        return "pink" if value > 0.75 and saturation < 0.6 else "red"
+    if degrees >= 325 or degrees < 14:
+        # Pale reds are pink; so are dark ones in shadow that keep their share of white.
+        pale = 0.7 if degrees >= 325 else 0.6
+        return "pink" if saturation < pale and value > 0.45 else "red"
     if degrees < 44:
         return "orange"
     if degrees < 68:

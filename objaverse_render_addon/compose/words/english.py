@@ -160,7 +160,7 @@ def _mentioned(text: Text, clause: Clause, many: bool, luck: Luck, role: str) ->
         return
     be = "are" if many else "is"
     # A phrase within a phrase says where it hangs.
-    joins = [("that", be), ("which", be)]
+    joins: list[tuple[str, ...]] = [("that", be), ("which", be)]
     if role == "target" and all(ref.clause is None for ref in clause.refs):
         joins.append(())
     if clause.kind == "relation" and clause.word in ("same_color", "other_color"):

@@ -1,7 +1,7 @@
 """COCO instances and panoptic segmentation of pictures with many objects.
 
-Format: https://cocodataset.org/#format-data. A segment's id is its colour, R + 256 G + 256² B, which
-here is the object's id in the scene.
+Format: https://cocodataset.org/#format-data. A segment's id is its colour, R + 256 G + 256² B,
+which here is the object's id in the scene.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class CocoPanoptic(ComposedFormat):
         ids = scene.array(view, "instance_index").astype(np.int64)
         known = [one["id"] for one in picture["objects"]]
         stuff = (ids != 0) & ~np.isin(ids, known)
-        number = int(ids.max(initial=0)) + 1
+        number = int(np.max(ids)) + 1
         ids = np.where(stuff, number, ids)
         if number >= 1 << 24:
             ids = np.where(stuff, (1 << 24) - 1, ids)
@@ -54,7 +54,9 @@ class CocoPanoptic(ComposedFormat):
         kinds = [{"id": n, "name": name, "supercategory": "object", "isthing": 1}
                  for name, n in numbers.items()]  # fmt: skip
         for split in SPLITS:
-            images, instances, panoptic = [], [], []
+            images: list[dict[str, Any]] = []
+            instances: list[dict[str, Any]] = []
+            panoptic: list[dict[str, Any]] = []
             for number, picture in enumerate(pictures_of(records, split), 1):
                 images.append({"id": number, "file_name": picture["file"],
                                "width": picture["width"], "height": picture["height"]})  # fmt: skip

@@ -34,7 +34,7 @@ class RefCoco(ComposedFormat):
         import pyarrow.parquet as pq
 
         for split in SPLITS:
-            rows = []
+            rows: list[dict[str, Any]] = []
             for picture in pictures_of(records, split):
                 data = (target.folder / self.pictures / picture["file"]).read_bytes()
                 rows += _rows(picture, data, split, len(rows))
@@ -54,7 +54,7 @@ def _rows(
             said.setdefault(one["targets"][0], []).extend(
                 text["text"] for text in one["texts"] if text["style"] == "phrase"
             )
-    rows = []
+    rows: list[dict[str, Any]] = []
     for chosen in picture["objects"]:
         if chosen["id"] not in said:
             continue

@@ -153,4 +153,4 @@ def dense(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def said(points: list[tuple[float, float]]) -> str:
     """As the tables have it: an outline, and a space after it, without which it would be lost."""
-    return ",".join(f"{x:g},{y:g}" for x, y in ((round(x, 2), round(y, 2)) for x, y in points)) + " "
+    return ",".join(f"{round(x, 2):g},{round(y, 2):g}" for x, y in points) + " "

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from ..assets.sources import Source
-from ..batch.options import RunOptions
-from ..batch.results import AssetResult, Event, Report
-from ..batch.run import render
+from ..compose import expressions
+from ..compose.drawn import key_of
+from ..compose.expressions import EXPRESSIONS
+from ..compose.make import PARTS
+from ..compose.objects import KINDS
+from ..compose.physics.pieces import engine
+from ..compose.rules import RULES_FILE, Rules
 from ..errors import OutputExists
 from ..files import write_whole
 from ..job import RenderJob
-from .drawn import key_of
-from .make import PARTS
-from .objects import KINDS
-from .physics.pieces import engine
-from .rules import RULES_FILE, Rules
+from .options import RunOptions
+from .results import AssetResult, Event, Report
+from .run import render
 
 __all__ = ["CLASSES_FILE", "compose", "job_for"]
 
@@ -69,12 +69,12 @@ def compose(
 
     Args:
         values: Dotted fields of the pictures' job.
-        options: How, as of :func:`..batch.run.render`.
+        options: How, as of :func:`.run.render`.
 
     Raises:
         OutputExists: The folder has scenes of other rules.
         MissingDependency: An engine is not installed.
-        RenderError: As :func:`..batch.run.render`.
+        RenderError: As :func:`.run.render`.
     """
     for name in ("mujoco", "rapier3d"):
         engine(name)
@@ -106,9 +106,17 @@ def compose(
 
 def _describe(result: AssetResult) -> None:
     """Write a finished scene's sentences, where its folder is here and has none."""
-    name = f"{__package__}.expressions"
-    if result.status == "failed" or result.path is None or importlib.util.find_spec(name) is None:
+    if result.status == "failed" or result.path is None or not Path(result.path).is_dir():
         return
     folder = Path(result.path)
-    if folder.is_dir():
-        importlib.import_module(name).write(folder)
+    if result.status == "done" or not _whole(folder / EXPRESSIONS):
+        expressions.write(folder)
+
+
+def _whole(path: Path) -> bool:
+    """Whether a file is there, and was not cut off as it was written."""
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True

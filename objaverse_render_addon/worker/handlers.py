@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..assets.formats import SCENE
-from ..compose.record import Scene
-from ..compose.seen import SceneSink
 from ..dataset import metadata
 from ..dataset.blocks import FRAMES, Blocks
 from ..dataset.writer import DatasetWriter
@@ -137,9 +135,11 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
     job = RenderJob.from_dict(request.job).resolved()
     try:
         session = _open(worker, request, turn)
-
         composed = None
         if session.asset is not None and session.asset.kind == SCENE:
+            from ..compose.record import Scene
+            from ..compose.seen import SceneSink
+
             composed = SceneSink(Scene.read(request.path))
 
         def facts() -> dict[str, Any]:

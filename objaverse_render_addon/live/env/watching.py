@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from ...cameras import Camera
-from ..backends import Drawn
+from ..backends import Backend, Drawn
 from ..levels import Given, Level
 from ..page import Pane, Viewer
 from ..queue import RenderQueue
@@ -20,7 +20,7 @@ __all__ = ["EnvironmentBackend", "watch"]
 _SOON: Final = 0.02
 
 
-class EnvironmentBackend:
+class EnvironmentBackend(Backend):
     """Draws an environment in the state that it is in.
 
     What a picture shows is said by its scene: ``row``, which of many; ``state``, what it is at
@@ -28,15 +28,9 @@ class EnvironmentBackend:
     """
 
     passes: tuple[str, ...] = ("rgb", "depth")
-    workers = 1
 
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
-
-    def samples(self, scene: Mapping[str, Any]) -> int:
-        """See :class:`..backends.Backend`."""
-        del scene
-        return 1
 
     def render(
         self,

@@ -226,7 +226,7 @@ def write(
         "file_identifier": "made", "object_names": {},
         "render_settings": {"num_views": len(views),
                             "modalities": ["rgb", "depth", "mask", "albedo", "instance_index"]},
-        "normalization": {"bbox_min": [-1, -1, -1], "bbox_max": [1, 1, 1],
+        "normalization": {"bounds_exact": True, "bbox_min": [-1, -1, -1], "bbox_max": [1, 1, 1],
                           "bounding_sphere_center": [0, 0, 0], "bounding_sphere_radius": 2},
     }  # fmt: skip
     (folder / "metadata.json").write_text(json.dumps(metadata))

@@ -31,6 +31,7 @@ from ..reader import AssetReader
 from ..turntable import play_order, turn_order
 from .pictures import Sheets, encode
 from .script import plain, script
+from .sentences import language_of
 
 __all__ = ["CARD_SIZE", "asset_files"]
 
@@ -129,6 +130,7 @@ def asset_files(
         "box": [list(bounds.box_min), list(bounds.box_max)],
         "sphere": [list(bounds.center), bounds.radius],
         "cloud": cloud.encoded(),
+        "language": language_of(reader, max(tile)),
         "metadata": plain({k: v for k, v in reader.metadata.items() if k != "views"}),
     }
     files["detail.js"] = script("detail", key, plain_numbers(seen))

@@ -35,13 +35,14 @@ from .asset import asset_files
 from .card import card_of, failure_card, label
 from .failures import Failure, failures
 from .script import plain, script
+from .sentences import EXPRESSIONS
 
 __all__ = ["Gallery", "build_gallery", "open_gallery"]
 
 SIZE: Final = 256
 """Longer side of the pictures, pixels, where not said otherwise."""
 
-_FORM: Final = 2  # of the generated files; another number makes everything again
+_FORM: Final = 3  # of the generated files; another number makes everything again
 _MARK: Final = ".objaverse-gallery"
 _CARD: Final = "card.json"
 _CHUNK: Final = 500  # cards per file
@@ -285,7 +286,10 @@ def _fingerprint(asset: AssetRef) -> str:
             return _digest(reader.metadata)
     path = Path(asset.location)
     facts = (path / METADATA if asset.kind == "folder" else path).stat()
-    return f"{path.name} {facts.st_size} {facts.st_mtime_ns}"
+    # Sentences are written after the pictures, and again with other quotas.
+    said = path / EXPRESSIONS
+    told = f" {said.stat().st_mtime_ns}" if asset.kind == "folder" and said.is_file() else ""
+    return f"{path.name} {facts.st_size} {facts.st_mtime_ns}{told}"
 
 
 def _digest(value: Any) -> str:

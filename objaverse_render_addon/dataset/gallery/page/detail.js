@@ -100,6 +100,7 @@ const detail = (() => {
     parts.passes = make("div", { class: "passes", role: "tablist", "aria-label": "Passes" });
     parts.film = make("div", { class: "film", role: "listbox", "aria-label": "Views" });
     parts.legend = make("div");
+    parts.said = seen.language ? new sentences.Panel(seen.language) : null;
     parts.camera = make("div");
     parts.checks = make("div");
     parts.play = make("button", { type: "button", title: "Turn (Space)", "aria-label": "Turn around the object", onclick: toggle }, "▶");
@@ -108,8 +109,10 @@ const detail = (() => {
     parts.box = make("div", { class: `stage ${BACKGROUNDS[background]}` },
       parts.stage, arrow("‹", "Previous view", -1), arrow("›", "Next view", 1),
       make("div", { class: "tools" }, parts.play,
+        parts.said && make("button", { type: "button", title: "Boxes and masks (o)", "aria-label": "Boxes and masks of the objects", onclick: outlines }, "▣"),
         make("button", { type: "button", title: "Background (b)", "aria-label": "Background of the picture", onclick: nextBackground }, "◐")),
       parts.caption);
+    if (parts.said) parts.stage.after(parts.said.overlay);
     parts.box.style.setProperty("--ratio", seen.tile[0] / seen.tile[1]);
     parts.tabs = seen.passes.map((p, number) => {
       const canvas = make("canvas");
@@ -138,11 +141,11 @@ const detail = (() => {
     parts.look = make("button", { type: "button", "aria-pressed": "false", title: "Look through the camera (l)", onclick: look }, "Look through");
     parts.main.replaceChildren(
       make("div", { class: "pictures" },
-        facts.failure(failure), parts.passes, parts.box, parts.legend, parts.film),
+        facts.failure(failure), parts.passes, parts.box, parts.said?.list, parts.legend, parts.film),
       make("aside", { class: "side", "aria-label": "About this asset" },
         make("div", { class: "rig-box" }, rigCanvas,
           make("p", { class: "hint" }, "drag to turn · wheel to zoom · click a camera"), parts.look),
-        parts.camera, facts.warnings(metadata), parts.checks,
+        parts.said?.table, parts.camera, facts.warnings(metadata), parts.checks,
         ...facts.asset(metadata, card),
         facts.section("Metadata", facts.tree("metadata.json", metadata))));
     parts.rig.show(seen, facts.object(metadata.normalization).method);
@@ -205,6 +208,7 @@ const detail = (() => {
       const table = facts.checks(record, facts.object(seen.metadata).checks);
       parts.checks.replaceChildren(...(table ? [table] : []));
     }
+    parts.said?.show(view);
     parts.rig.setView(view);
     const [wanted, shownIn] = [view, parts];
     pictures.tile(folder, seen, pass, view).then(
@@ -226,6 +230,10 @@ const detail = (() => {
   function nextBackground() {
     background = (background + 1) % BACKGROUNDS.length;
     parts.box.className = `stage ${BACKGROUNDS[background]}`;
+  }
+
+  function outlines() {
+    parts.said?.next();
   }
 
   function look() {
@@ -267,7 +275,7 @@ const detail = (() => {
       ArrowLeft: () => step(-1), ArrowRight: () => step(1),
       ArrowUp: () => passBy(-1), ArrowDown: () => passBy(1),
       Home: () => choose(0, pass.name), End: () => choose(seen.views.length - 1, pass.name),
-      b: nextBackground, l: look, " ": toggle,
+      b: nextBackground, l: look, o: outlines, " ": toggle,
     };
     let action = general[event.key];
     if (!action && seen) {

@@ -22,6 +22,7 @@ from . import (
     info,
     install,
     merge,
+    probe,
     publish,
     render,
     search,
@@ -42,8 +43,8 @@ __all__ = ["main"]
 
 # In the order of --help.
 _COMMANDS = (
-    render, compose, serve, status, merge, verify, stats, export, publish, gallery, sheet,
-    turntable, view, splats, search,
+    render, compose, serve, status, merge, verify, stats, probe, export, publish, gallery,
+    sheet, turntable, view, splats, search,
     info, download, attribution, install, doctor,
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ from ..errors import InvalidJob
 from ..words import how_many
 from .common import add_blender, add_sandbox, gpu_list, number_from, reason_or_all, whole_from
 from .progress import JsonProgress, TerminalProgress
-from .terminal import say, show_text
+from .terminal import say, show_text, warn
 
 __all__ = ["add"]
 
@@ -183,6 +183,8 @@ def _compose(options: argparse.Namespace) -> int:
             on_event=progress.event, on_result=progress.result, on_start=progress.start,
         )  # fmt: skip
     progress.summary(report)
+    if not options.shard:
+        _card(options)
     if options.gallery and not options.shard:
         from ..dataset.gallery import build_gallery
 
@@ -192,3 +194,17 @@ def _compose(options: argparse.Namespace) -> int:
     return report.exit_code
 
 
+def _card(options: argparse.Namespace) -> None:
+    """The set's card, where its scenes are folders and no other file has its name."""
+    from ..compose.card import write_card
+    from ..errors import OutputExists, SourceNotFound
+
+    try:
+        path, _ = write_card(options.out)
+    except SourceNotFound:
+        return  # Sentences are written beside folders alone.
+    except OutputExists as error:
+        warn(f"The set has no card: {error.message} {error.hint}")
+        return
+    if not options.quiet and not options.json:
+        say(f"{path}: what is in it, and what can be solved without the sentence")

@@ -16,17 +16,21 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ..cameras import draw
+from ..errors import SourceNotFound
 from .expressions import EXPRESSIONS
 from .forms import Clause, Phrase, denote
 from .record import FILE, Scene
 
-__all__ = ["Question", "probe", "questions_of", "refgrasp_rule"]
+__all__ = ["Question", "probe", "questions_of", "refgrasp_of", "refgrasp_rule", "scenes_in"]
+
+if TYPE_CHECKING:
+    from .relations import Relations
 
 Floats = npt.NDArray[np.float64]
 _HELD_OUT: Final = 0.2
@@ -44,12 +48,33 @@ class Question:
         features: (K, F) of each candidate: area, offset from the middle, nearness, rank of its
             category's count, visible share, place to the right and down.
         same_noun: Candidates that the noun is true of, as places.
+        words: (K, 5) of each candidate, what the sentence's words say of it in any order: nouns and
+            colours that are true of it, and where it lies on the way that words lean to: to the
+            side, near or far, large or small.
     """
 
     scene: int
     target: int
     features: Floats
     same_noun: tuple[int, ...]
+    words: Floats | None = None
+
+
+def scenes_in(folder: str | Path) -> list[Path]:
+    """Scenes with sentences in a folder, or the folder itself; by name.
+
+    Raises:
+        SourceNotFound: There are none.
+    """
+    folder = Path(folder)
+    found = sorted(path.parent for path in folder.glob(f"*/{EXPRESSIONS}"))
+    found = found or ([folder] if (folder / EXPRESSIONS).is_file() else [])
+    if not found:
+        raise SourceNotFound(
+            f"{folder} has no scenes with {EXPRESSIONS}.",
+            hint="objaverse-render compose --out DIR writes them, with --layout folder.",
+        )
+    return found
 
 
 def questions_of(folders: Iterable[str | Path]) -> list[Question]:
@@ -85,12 +110,43 @@ def questions_of(folders: Iterable[str | Path]) -> list[Question]:
                 for one in single:
                     if one["targets"][0] not in ids or len(ids) < 2:
                         continue
-                    true = rel.noun(Phrase.from_list(one["form"]).noun)[places] >= 1
+                    form = Phrase.from_list(one["form"])
+                    true = rel.noun(form.noun)[places] >= 1
                     found.append(Question(
                         number, ids.index(one["targets"][0]), features,
-                        tuple(np.flatnonzero(true).tolist()),
+                        tuple(np.flatnonzero(true).tolist()), _words(rel, form, places),
                     ))  # fmt: skip
     return found
+
+
+_LEANS: Final = {
+    "left": (0, -1), "right": (0, 1), "front": (1, -1), "behind": (1, 1), "rear": (1, 1),
+    "leftmost": (0, -1), "rightmost": (0, 1), "nearest": (1, -1), "farthest": (1, 1),
+    "taller": (2, 1), "tallest": (2, 1), "bigger": (2, 1), "largest": (2, 1),
+    "shorter": (2, -1), "shortest": (2, -1), "smaller": (2, -1), "smallest": (2, -1),
+}  # fmt: skip
+"""Axis (to the side, away, size) and direction of words."""
+
+
+def _words(rel: Relations, form: Phrase, places: npt.NDArray[np.intp]) -> Floats:
+    """(K, 5), see :class:`Question`; nothing of who is meant and who is mentioned."""
+    facts = rel.facts
+    said, leans = np.zeros((len(places), 2)), np.zeros(3)
+    waiting = [form]
+    while waiting:
+        phrase = waiting.pop()
+        said[:, 0] += rel.noun(phrase.noun)[places] >= 1
+        if phrase.color is not None:
+            said[:, 1] += rel.color(phrase.color)[places] >= 1
+        if phrase.clause is not None:
+            waiting += phrase.clause.refs
+            for word in phrase.clause.word.split("_"):
+                axis, sign = _LEANS.get(word, (0, 0))
+                leans[axis] += sign
+    lies = np.stack([facts.center[places, 0], facts.distance[places],
+                     np.log(np.maximum(facts.sizes[places], 1e-9))], axis=1)  # fmt: skip
+    spread = np.maximum(lies.std(axis=0), 1e-9)
+    return np.concatenate([said, leans * (lies - lies.mean(axis=0)) / spread], axis=1)
 
 
 def probe(questions: Sequence[Question], seed: int = 0) -> dict[str, float]:
@@ -100,8 +156,9 @@ def probe(questions: Sequence[Question], seed: int = 0) -> dict[str, float]:
         seed: Of which scenes the trained probe is tested on, and of guesses.
 
     Returns:
-        Probe to share in 0..1; empty where there are no questions. ``trained`` is asked of the held
-        out scenes alone, and ``trained_chance`` is chance there.
+        Probe to share in 0..1; empty where there are no questions. ``trained`` and
+        ``shuffled_words``, which has the words too, but not their order, are asked of the held out
+        scenes alone, and ``trained_chance`` is chance there; ``tested`` is how many they are.
     """
     if not questions:
         return {}
@@ -120,11 +177,28 @@ def probe(questions: Sequence[Question], seed: int = 0) -> dict[str, float]:
     train = [one for one in questions if one.scene not in held]
     test = [one for one in questions if one.scene in held]
     if train and test:
-        weights, mean, scale = _train(train)
-        right = [_hit(((one.features - mean) / scale) @ weights, one.target) for one in test]
-        found["trained"] = float(np.mean(right))
+        found["trained"] = _accuracy([one.features for one in train], train,
+                                     [one.features for one in test], test)  # fmt: skip
+        found["tested"] = len(test)
         found["trained_chance"] = float(np.mean([1 / len(one.features) for one in test]))
+        if all(one.words is not None for one in questions):
+            found["shuffled_words"] = _accuracy(_with_words(train), train,
+                                                _with_words(test), test)  # fmt: skip
     return {name: round(value, 4) for name, value in found.items()}
+
+
+def _with_words(questions: Sequence[Question]) -> list[Floats]:
+    return [np.concatenate([one.features, np.asarray(one.words)], axis=1) for one in questions]
+
+
+def _accuracy(
+    known: list[Floats], train: Sequence[Question], asked: list[Floats], test: Sequence[Question]
+) -> float:
+    """Of a model trained on the first, on the second."""
+    weights, mean, scale = _train(known, [one.target for one in train])
+    right = [_hit(((features - mean) / scale) @ weights, one.target)
+             for features, one in zip(asked, test, strict=True)]  # fmt: skip
+    return float(np.mean(right))
 
 
 def _hit(values: Floats, target: int) -> float:
@@ -133,11 +207,11 @@ def _hit(values: Floats, target: int) -> float:
     return 1 / len(best) if target in best else 0.0
 
 
-def _train(questions: Sequence[Question]) -> tuple[Floats, Floats, Floats]:
+def _train(known: list[Floats], targets: list[int]) -> tuple[Floats, Floats, Floats]:
     """Weights of a conditional logit (McFadden 1974): softmax over each picture's candidates."""
-    every = np.concatenate([one.features for one in questions])
+    every = np.concatenate(known)
     mean, scale = every.mean(axis=0), np.maximum(every.std(axis=0), 1e-9)
-    sets = [((one.features - mean) / scale, one.target) for one in questions]
+    sets = [((one - mean) / scale, target) for one, target in zip(known, targets, strict=True)]
     weights = np.zeros(every.shape[1])
     for _ in range(_STEPS):
         slope = 0.01 * weights
@@ -156,6 +230,24 @@ _NEIGHBORS: Final = {
 }  # fmt: skip
 """Rows and columns of a grid; row 0 is farthest, column 0 leftmost."""
 _ENDS: Final = {"nearest": (0, 1), "farthest": (0, -1), "leftmost": (1, -1), "rightmost": (1, 1)}
+
+
+def refgrasp_of(folders: Iterable[str | Path]) -> Counter[str]:
+    """:func:`refgrasp_rule` over every view of the scenes with a grid, and how many ``scenes``."""
+    from ..dataset.reader import AssetReader
+    from .facts import facts_of
+    from .relations import Relations
+
+    found: Counter[str] = Counter()
+    for folder in map(Path, folders):
+        scene = Scene.read(folder / FILE)
+        if scene.layout != "grid":
+            continue
+        found["scenes"] += 1
+        with AssetReader(folder) as asset:
+            for view in range(len(scene.views)):
+                found += refgrasp_rule(scene, Relations(facts_of(scene, view, asset)))
+    return found
 
 
 def refgrasp_rule(scene: Scene, rel: Any) -> Counter[str]:

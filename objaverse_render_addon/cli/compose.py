@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ def add(commands: Any) -> None:
     from ..compose.objects import KINDS
     from ..compose.record import LAYOUTS
     from ..compose.rules import CAMERAS, SUPPORT_CHOICES, Rules
+    from ..passspec import PASSES
 
     ours = Rules()
     parser = commands.add_parser(
@@ -55,13 +58,13 @@ def add(commands: Any) -> None:
     scene = parser.add_argument_group("scenes")
     scene.add_argument("--objects-per-scene", type=_whole_range, default=ours.objects,
                        metavar="A:B", help="least and most (default: 6:10)")  # fmt: skip
-    scene.add_argument("--kinds", type=_names, default=tuple(KINDS), metavar="LIST",
+    scene.add_argument("--kinds", type=_some_of(KINDS), default=tuple(KINDS), metavar="LIST",
                        help=f"objects to draw from (default: all): {', '.join(KINDS)}")  # fmt: skip
-    scene.add_argument("--layouts", type=_names, default=LAYOUTS, metavar="LIST",
+    scene.add_argument("--layouts", type=_some_of(LAYOUTS), default=LAYOUTS, metavar="LIST",
                        help="each as often as any other (default: "
                        f"{','.join(LAYOUTS)})")  # fmt: skip
-    scene.add_argument("--supports", type=_names, default=SUPPORT_CHOICES, metavar="LIST",
-                       help="what objects stand on, each as often as any other "
+    scene.add_argument("--supports", type=_some_of(SUPPORT_CHOICES), default=SUPPORT_CHOICES,
+                       metavar="LIST", help="what objects stand on, each as often as any other "
                        f"(default: {','.join(SUPPORT_CHOICES)})")  # fmt: skip
     scene.add_argument("--rows", type=whole_from(1), default=ours.rows,
                        help="of the layout grid (default: 4)")  # fmt: skip
@@ -87,7 +90,7 @@ def add(commands: Any) -> None:
                        help="pixels (default: 256)")  # fmt: skip
     views.add_argument("--samples", type=whole_from(1), default=16,
                        help="of colour, denoised (default: 16)")  # fmt: skip
-    views.add_argument("--passes", type=_names, default=_PASSES, metavar="LIST",
+    views.add_argument("--passes", type=_some_of(PASSES), default=_PASSES, metavar="LIST",
                        help=f"default: {','.join(_PASSES)}")  # fmt: skip
     views.add_argument("--layout", choices=("folder", "zip"), default="folder",
                        help="how each scene is kept (default: folder)")  # fmt: skip
@@ -119,16 +122,30 @@ def add(commands: Any) -> None:
 _PASSES = ("rgb", "depth", "normal", "mask", "instance_index", "semantic_index", "albedo")
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(one.strip() for one in text.split(",") if one.strip()))
+def _some_of(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:
+    """The type of a list of names, each one of these."""
+
+    def read(text: str) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(one.strip() for one in text.split(",") if one.strip()))
+        wrong = [one for one in names if one not in known]
+        if wrong or not names:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is no list of these, with commas: {', '.join(known)}"
+            )
+        return names
+
+    return read
 
 
 def _range(text: str) -> tuple[float, float]:
-    low, _, high = text.partition(":")
+    low, colon, high = text.partition(":")
     try:
-        return float(low), float(high or low)
+        found = float(low), float(high if colon else low)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor A:B") from None
+        found = (math.nan, math.nan)
+    if not all(math.isfinite(one) and one >= 0 for one in found):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number from 0 nor A:B of two")
+    return found
 
 
 def _whole_range(text: str) -> tuple[int, int]:
@@ -139,10 +156,10 @@ def _whole_range(text: str) -> tuple[int, int]:
 
 
 def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    if not width.isdecimal() or not (height or width).isdecimal():
+    width, times, height = text.lower().partition("x")
+    if not width.isdecimal() or not (height if times else width).isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is neither N nor WxH")
-    return int(width), int(height or width)
+    return int(width), int(height if times else width)
 
 
 def _compose(options: argparse.Namespace) -> int:

@@ -175,6 +175,27 @@ def test_panoptic(scenes):
                 assert np.array_equal(ids == number, truth_ids == number)
 
 
+def test_instances_by_run_lengths_are_the_masks(scenes):
+    mask = pytest.importorskip("pycocotools.mask", reason="pycocotools is not installed")
+    folder = exported(scenes, "coco-panoptic") / "annotations"
+    said = json.loads((folder / "instances_rle_train.json").read_text())
+    images = {one["id"]: one for one in said["images"]}
+    outlines = json.loads((folder / "instances_train.json").read_text())["annotations"]
+    assert len(said["annotations"]) == len(outlines) > 20
+    left = {}
+    for one, outline in zip(said["annotations"], outlines, strict=True):
+        assert {**one, "segmentation": 0} == {**outline, "segmentation": 0}
+        image = images[one["image_id"]]
+        run = mask.frPyObjects(one["segmentation"], image["height"], image["width"])
+        found = mask.decode(run).astype(bool)
+        ids = truth(scenes, image["file_name"])
+        (number,) = np.unique(ids[found])
+        assert np.array_equal(found, ids == number) and one["area"] == found.sum()
+        left.setdefault(image["file_name"], set()).add(int(number))
+    for file, numbers in left.items():
+        assert numbers == set(np.unique(truth(scenes, file)).tolist()) - {0, made.TABLE}
+
+
 def test_rings_and_single_pixels_are_exact():
     from objaverse_render_addon.dataset.export.masks import one_outline
 

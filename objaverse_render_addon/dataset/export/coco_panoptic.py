@@ -13,7 +13,7 @@ import numpy as np
 from ..images import encode_png
 from .base import SPLITS, Options, Record
 from .composed import ComposedFormat, categories_of, pictures_of
-from .masks import box_of
+from .masks import box_of, run_lengths
 from .scene import Scene
 from .target import SceneFiles, Target
 
@@ -33,9 +33,10 @@ class CocoPanoptic(ComposedFormat):
         return f"images/{key}", f"panoptic/{key}"
 
     def also(self, scene: Scene, view: int, picture: dict[str, Any], out: SceneFiles) -> None:
-        """The picture of ids; what is no object is one segment of stuff."""
+        """The picture of ids; what is no object is one segment of stuff. Masks as run lengths."""
         ids = scene.array(view, "instance_index").astype(np.int64)
         known = [one["id"] for one in picture["objects"]]
+        picture["runs"] = [run_lengths(ids == one) for one in known]
         stuff = (ids != 0) & ~np.isin(ids, known)
         number = int(np.max(ids)) + 1
         ids = np.where(stuff, number, ids)
@@ -48,7 +49,7 @@ class CocoPanoptic(ComposedFormat):
         out.add(f"panoptic/{picture['file']}", encode_png(colors.astype(np.uint8)))
 
     def finish(self, target: Target, records: list[Record], options: Options) -> None:  # noqa: ARG002
-        """Two lists for each split."""
+        """Three lists for each split: instances by outlines and by run lengths, and panoptic."""
         numbers = categories_of(records)
         stuff = len(numbers) + 1
         kinds = [{"id": n, "name": name, "supercategory": "object", "isthing": 1}
@@ -56,17 +57,19 @@ class CocoPanoptic(ComposedFormat):
         for split in SPLITS:
             images: list[dict[str, Any]] = []
             instances: list[dict[str, Any]] = []
+            runs: list[dict[str, Any]] = []
             panoptic: list[dict[str, Any]] = []
             for number, picture in enumerate(pictures_of(records, split), 1):
                 images.append({"id": number, "file_name": picture["file"],
                                "width": picture["width"], "height": picture["height"]})  # fmt: skip
                 segments = []
-                for one in picture["objects"]:
+                for one, run in zip(picture["objects"], picture["runs"], strict=True):
                     shared = {"category_id": numbers[one["category"]], "area": one["area"],
                               "bbox": one["bbox"], "iscrowd": 0}  # fmt: skip
                     segments.append({"id": one["id"], **shared})
                     instances.append({"id": len(instances) + 1, "image_id": number,
                                       "segmentation": [one["polygon"]], **shared})  # fmt: skip
+                    runs.append({**instances[-1], "segmentation": run})
                 if "stuff" in picture:
                     segments.append({**picture["stuff"], "category_id": stuff, "iscrowd": 0})
                 panoptic.append({"image_id": number, "file_name": picture["file"],
@@ -74,6 +77,8 @@ class CocoPanoptic(ComposedFormat):
             beside = {"id": stuff, "name": STUFF, "supercategory": STUFF, "isthing": 0}
             target.write_json(f"annotations/instances_{split}.json", {
                 "images": images, "annotations": instances, "categories": kinds})  # fmt: skip
+            target.write_json(f"annotations/instances_rle_{split}.json", {
+                "images": images, "annotations": runs, "categories": kinds})  # fmt: skip
             target.write_json(f"annotations/panoptic_{split}.json", {
                 "images": images, "annotations": panoptic,
                 "categories": [*kinds, beside]})  # fmt: skip

@@ -135,3 +135,28 @@ def test_a_page_of_other_sentences_is_made_again(scenes: Path, tmp_path: Path):
     path = scenes / "scene-000000/expressions.json"
     os.utime(path, ns=(1, path.stat().st_mtime_ns + 10**9))
     assert build_gallery(scenes, tmp_path / "page", jobs=1).made == 1
+
+
+def test_another_language_is_chosen(page: Page, scenes: Path, tmp_path: Path):
+    import shutil
+
+    from selenium.webdriver.support.ui import Select
+
+    shutil.copytree(scenes / "scene-000000", tmp_path / "data/scene-000000")
+    path = tmp_path / "data/scene-000000/expressions.json"
+    record = json.loads(path.read_text())
+    for one in record["expressions"]:
+        # A letter beyond 16 bits: spans count it once.
+        text = "\U00020bb7 " + one["id"]
+        spans = {"target": [[0, 1]], "head": [], "references": []}
+        one["texts"] = [one["texts"][0] | {"language": "en"}]
+        one["texts"].append({"language": "zh", "style": "phrase", "text": text, "spans": spans})
+    path.write_text(json.dumps(record))
+    page.open(build_gallery(tmp_path / "data", jobs=1).page, "#asset=scene-000000&view=0&pass=rgb")
+    page.wait("document.querySelector('.said select')")
+    Select(page.find(".said select")).select_by_value("zh")
+    wanted = ["\U00020bb7 " + one["id"] for one in record["expressions"] if one["view"] == 0]
+    found = "[...document.querySelectorAll('.said .text')].map(t => t.textContent)"
+    assert page.js(found) == wanted
+    assert page.text(".said .span-target") == "\U00020bb7"
+    assert page.js("document.querySelector('.said .text').lang") == "zh"

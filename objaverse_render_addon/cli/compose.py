@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidJob
+from ..passspec import PASSES
 from ..words import how_many
 from .common import add_blender, add_sandbox, gpu_list, number_from, reason_or_all, whole_from
 from .progress import JsonProgress, TerminalProgress
@@ -36,7 +37,6 @@ def add(commands: Any) -> None:
     from ..compose.objects import KINDS
     from ..compose.record import LAYOUTS
     from ..compose.rules import CAMERAS, SUPPORT_CHOICES, Rules
-    from ..passspec import PASSES
 
     ours = Rules()
     parser = commands.add_parser(
@@ -122,11 +122,15 @@ def add(commands: Any) -> None:
 _PASSES = ("rgb", "depth", "normal", "mask", "instance_index", "semantic_index", "albedo")
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one.strip() for one in text.split(",") if one.strip()))
+
+
 def _some_of(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:
     """The type of a list of names, each one of these."""
 
     def read(text: str) -> tuple[str, ...]:
-        names = tuple(dict.fromkeys(one.strip() for one in text.split(",") if one.strip()))
+        names = _names(text)
         wrong = [one for one in names if one not in known]
         if wrong or not names:
             raise argparse.ArgumentTypeError(

@@ -21,6 +21,7 @@ from objaverse_render_addon import live
 from objaverse_render_addon.errors import (
     ConnectionLost,
     DeviceUnavailable,
+    InvalidEdit,
     InvalidJob,
     OutOfMemory,
     RenderError,
@@ -30,6 +31,8 @@ from objaverse_render_addon.errors import (
 )
 from objaverse_render_addon.live.server import Server
 from objaverse_render_addon.worker.memory import resident_bytes
+from objaverse_render_addon.worker.protocol import Change, Render
+from objaverse_render_addon.worker.shots import encode_shot
 
 from . import scenes
 
@@ -549,6 +552,31 @@ def test_a_strangers_scene_runs_nothing_and_what_it_prints_is_no_answer(
         assert frame.state == session.state == 1
         assert frame["depth"].any()
         assert not ran.exists()
+
+
+def test_poses_that_are_none_are_refused_at_the_door(
+    faulty: live.Pool, box: Path, tmp_path: Path
+) -> None:
+    """By hand, since the client itself refuses them before they are sent."""
+    with Server(
+        faulty, roots=[tmp_path], keys=tmp_path / "keys", private=tmp_path / "own.sock"
+    ) as server, live.connect(server.addresses[0]) as client:
+        session = client.open(box.name, **QUICK)
+        before = session.frame().copy()
+        for value in (float("nan"), float("inf"), 1e300, None, "1"):
+            matrix = np.eye(4).tolist()
+            matrix[0][3] = value
+            edit = {"edit": "place", "name": "box", "matrix": matrix}
+            shot = {**encode_shot(0, before.camera), "camera_to_world": matrix}
+            for request in (
+                Change(session.id, [edit], 1), Render(session.id, shots=[shot]),
+            ):  # fmt: skip
+                with pytest.raises(InvalidEdit):
+                    client._ask(request, 30)
+        assert client.status()["workers"] == 1, "it goes on"
+        after = session.frame()
+        assert after.state == session.state == 0
+        assert np.array_equal(before["depth"], after["depth"])
 
 
 @pytest.mark.long

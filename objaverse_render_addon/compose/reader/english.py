@@ -133,7 +133,16 @@ def _fixed() -> Iterator[tuple[str, str, str]]:
         yield word, "POSTURE", meaning
 
 
+_CHANGED: Final = (
+    ("mouse", "mice"), ("goose", "geese"), ("tooth", "teeth"), ("person", "people"),
+    ("man", "men"), ("child", "children"),
+)  # fmt: skip
+
+
 def _plurals(word: str) -> Iterator[str]:
+    for one, many in _CHANGED:
+        if word.endswith(one):
+            yield word.removesuffix(one) + many
     head, of, rest = word.partition(" of ")
     yield from (f"{head}s{of}{rest}", f"{head}es{of}{rest}")
     if head.endswith("y"):

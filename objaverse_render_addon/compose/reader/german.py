@@ -151,7 +151,7 @@ def _nouns() -> Iterator[tuple[str, str, str]]:
             yield (f"{many}n" if dative else many), f"p{case}", meaning
 
 
-def lexicon(names: Iterable[str]) -> dict[tuple[str, ...], tuple[str, str]]:
+def lexicon(_names: Iterable[str]) -> dict[tuple[str, ...], tuple[str, str]]:
     """Words to (kind, meaning); names that are not in the table have no German word."""
     found = {tuple(words.split()): (kind, meaning) for words, kind, meaning in _fixed()}
     for word, _, meaning in _nouns():
@@ -247,7 +247,7 @@ class _Agreement:
         return gender, self._tail(tail, gender, word)
 
     def _word(self, token: Any) -> str:
-        return self.words[token.start_pos]
+        return self.words[int(token.start_pos)]
 
     def _tail(self, tail: Any, gender: str, word: str) -> bool:
         pronoun = next((self._word(p) for p in tail.children

@@ -18,9 +18,11 @@ from objaverse_render_addon.compose.objects import KINDS
 from objaverse_render_addon.compose.reader import german, read_unit
 from objaverse_render_addon.compose.reader.check import PARSERS
 from objaverse_render_addon.compose.reader.english import Unreadable
+from objaverse_render_addon.compose.rules import Rules
 from objaverse_render_addon.compose.words import LANGUAGES, STYLES, Luck, realise
 from objaverse_render_addon.compose.words.text import Text
 from objaverse_render_addon.dataset.reader import AssetReader
+from objaverse_render_addon.errors import InvalidJob
 
 OTHERS = tuple(language for language in LANGUAGES if language != "en")
 BALL, BOX = Phrase("ball", "red"), Phrase("box")
@@ -200,6 +202,15 @@ def test_english_stays_alone_unless_asked(tmp_path):
     made.write(tmp_path / "a", made.scattered(3), [made.camera_at()], seed=3)
     data = expressions.write(tmp_path / "a")
     assert {t["language"] for one in data["expressions"] for t in one["texts"]} == {"en"}
+
+
+def test_languages_are_a_rule_of_the_set():
+    rules = Rules(languages=("en", "de"))
+    assert Rules.from_dict(json.loads(json.dumps(rules.to_dict()))) == rules
+    older = {name: value for name, value in Rules().to_dict().items() if name != "languages"}
+    assert Rules.from_dict(older) == Rules() and Rules().languages == ("en",)
+    with pytest.raises(InvalidJob, match=r"languages are of en, de.*, not xx"):
+        Rules(languages=("en", "xx"))
 
 
 @pytest.mark.parametrize(("form", "sentences"), [

@@ -11,7 +11,6 @@ are linear Rec. 709.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
@@ -288,8 +287,8 @@ def _check(fine: bool, edit: str, name: str, value: object) -> None:
 
 def _check_numbers(edit: str, name: str, values: Iterable[Any], count: int) -> None:
     fine = isinstance(values, list | tuple) and len(values) == count and all(
-        isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one)
-        and abs(one) < _HUGE
+        isinstance(one, (int, float)) and not isinstance(one, bool)
+        and -_HUGE < one < _HUGE  # False of what is no number, too.
         for one in values
     )  # fmt: skip
     _check(fine, edit, name, values)

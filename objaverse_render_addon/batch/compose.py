@@ -94,7 +94,7 @@ def compose(
             yield Source(f"compose://{path}#{index}", "compose", key_of(index))
 
     def ended(result: AssetResult) -> None:
-        _describe(result)
+        _describe(result, rules.languages)
         if on_result is not None:
             on_result(result)
 
@@ -104,13 +104,13 @@ def compose(
     )  # fmt: skip
 
 
-def _describe(result: AssetResult) -> None:
+def _describe(result: AssetResult, languages: tuple[str, ...]) -> None:
     """Write a finished scene's sentences, where its folder is here and has none."""
     if result.status == "failed" or result.path is None or not Path(result.path).is_dir():
         return
     folder = Path(result.path)
     if result.status == "done" or not _whole(folder / EXPRESSIONS):
-        expressions.write(folder)
+        expressions.write(folder, languages=languages)
 
 
 def _whole(path: Path) -> bool:

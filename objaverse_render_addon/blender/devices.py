@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import bpy
 
-from ..errors import DeviceUnavailable
+from ..errors import DeviceUnavailable, OutOfMemory, RenderError, RenderFailed, WorkerCrashed
 from .compat import set_checked
 
 __all__ = [
@@ -17,10 +18,15 @@ __all__ = [
     "available_devices",
     "gpu_beside",
     "gpu_ids",
+    "render_failure",
     "select_device",
     "used_device",
 ]
 
+_OF_A_GPU: Final = re.compile(
+    r"\b(?:GPU|CUDA\w*|OptiX|OPTIX\w*|HIP\w*|oneAPI|SYCL|Metal)\b|\b(?:cu|hip|optix)[A-Z]\w+"
+)
+"""In the words of Cycles, whose errors have no numbers: names of programs, and of their calls."""
 # Best first.
 GPU_KINDS: Final = ("OPTIX", "CUDA", "HIP", "ONEAPI", "METAL")
 
@@ -134,3 +140,22 @@ def select_device(wanted: str) -> Device:
         return Device(kind, tuple(found[kind]))
     set_checked(preferences, compute_device_type="NONE")
     return Device("CPU", tuple(found["CPU"]))
+
+
+def render_failure(error: RuntimeError, what: str = "render") -> RenderError:
+    """What a render that Blender ended with an error failed of.
+
+    A GPU that is lost, or whose context is broken, renders nothing more for the process that had
+    it: that is this process's end, and no fault of what was rendered.
+    """
+    said = str(error).strip().removeprefix("Error: ").rstrip(".")
+    if not _OF_A_GPU.search(said):
+        return RenderFailed(f"Blender could not {what}: {said}.")
+    if re.search("out of .*memory", said, re.IGNORECASE):
+        return OutOfMemory(
+            f"The GPU has no memory left: {said}.",
+            hint="Render smaller pictures or with fewer workers, or choose --device cpu.",
+        )
+    return WorkerCrashed(
+        f"The GPU failed: {said}.", hint="See what objaverse-render doctor says of it."
+    )

@@ -22,12 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cameras import Camera, View
-from ..checks import check_geometry
+from ..checks import check_color, check_geometry
 from ..dataset.images import encode_srgb8, read_exr
 from ..errors import Interrupted, InvalidJob, RenderFailed
 from ..frame import Frame, FrameSink, Shot
 from ..passspec import layers_for
 from . import capture, compat
+from .devices import render_failure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,6 +120,8 @@ class RasterLane:
         frame.bounds = stage.bounds
         frame.object_box = stage.box_in(seen.camera)
         frame.checks = check_geometry(frame, stage.bounds, [])
+        if frame.checks[0].status != "failed":
+            frame.checks += check_color(frame)
         return frame
 
     def _prepare(self) -> None:
@@ -314,7 +317,7 @@ def drawn(scene: Any, path: Path) -> dict[str, Array]:
     try:
         bpy.ops.render.render(write_still=True, scene=scene.name)
     except RuntimeError as error:
-        raise RenderFailed(f"Blender could not draw: {str(error).strip()}.") from error
+        raise render_failure(error, "draw") from error
     try:
         channels = read_exr(path)
     finally:

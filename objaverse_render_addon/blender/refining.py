@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..dataset.images import encode_srgb8, half_floats
-from ..errors import InvalidJob, RenderFailed
+from ..errors import InvalidJob
 from ..frame import Frame, Shot
 from ..passspec import PICTURES
 from . import capture, compat
+from .devices import render_failure
 
 if TYPE_CHECKING:
     from .session import Session
@@ -161,7 +162,7 @@ class Refining:
             try:
                 taken = capture.take(stage.scene, [capture.COMBINED])
             except RuntimeError as error:
-                raise RenderFailed(f"Blender could not render: {str(error).strip()}.") from error
+                raise render_failure(error) from error
         # What lies outside the tile is 0, and Blender may round its rims by a pixel.
         tile = np.s_[
             max(0, rows.start - 1) : rows.stop + 1, max(0, columns.start - 1) : columns.stop + 1

@@ -29,6 +29,7 @@ from ..motion.visibility import SEEN, UNKNOWN
 from ..passspec import PICTURES, Layer, layers_for
 from ..witness import HeldSurface, Witness
 from . import capture, compat
+from .devices import render_failure
 from .passes import set_output, setup_passes
 from .stage import Stage
 
@@ -426,7 +427,7 @@ class Renderer:
         try:
             return capture.take(self.stage.scene, layers)
         except RuntimeError as error:
-            raise RenderFailed(f"Blender could not render: {str(error).strip()}.") from error
+            raise render_failure(error) from error
 
     def _render(self, path: Path) -> None:
         # As in :func:`.capture.take`.
@@ -434,7 +435,7 @@ class Renderer:
         try:
             bpy.ops.render.render(write_still=not self.stage.scene.render.use_compositing)
         except RuntimeError as error:
-            failure = RenderFailed(f"Blender could not render: {str(error).strip()}.")
+            failure = render_failure(error)
             self._blame_full_disk(failure)
             raise failure from error
         if not path.is_file():

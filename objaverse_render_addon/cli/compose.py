@@ -37,6 +37,7 @@ def add(commands: Any) -> None:
     from ..compose.objects import KINDS
     from ..compose.record import LAYOUTS
     from ..compose.rules import CAMERAS, SUPPORT_CHOICES, Rules
+    from ..compose.words import LANGUAGES
 
     ours = Rules()
     parser = commands.add_parser(
@@ -72,6 +73,9 @@ def add(commands: Any) -> None:
                        help="of the layout grid (default: 4)")  # fmt: skip
     scene.add_argument("--tries", type=whole_from(1), default=ours.tries,
                        help="draws of a scene before it fails by name (default: 40)")  # fmt: skip
+    scene.add_argument("--languages", type=_some_of(LANGUAGES), default=ours.languages,
+                       metavar="LIST", help=f"of the sentences, of {', '.join(LANGUAGES)} "
+                       "(default: en)")  # fmt: skip
     views = parser.add_argument_group("views")
     views.add_argument("--images-per-scene", type=whole_from(1), default=ours.images, metavar="N",
                        help="views of each scene (default: 3)")  # fmt: skip
@@ -178,6 +182,7 @@ def _compose(options: argparse.Namespace) -> int:
         images=options.images_per_scene, cameras=options.cameras, azimuth=options.azimuth,
         elevation=options.elevation, fov=options.fov, roll=options.roll,
         aspect=width / max(height, 1), kinds=options.kinds, tries=options.tries,
+        languages=options.languages,
     )  # fmt: skip
     values = {
         "pixels.resolution": (width, height), "pixels.passes": options.passes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +13,8 @@ from .facts import facts_of
 from .margins import Margins
 from .record import FILE, Scene
 from .relations import Relations
-from .words import LANGUAGES, STYLES, Luck, realise
+from .rules import DEFAULT_LANGUAGES
+from .words import STYLES, Luck, realise
 
 if TYPE_CHECKING:
     from ..dataset.reader import AssetReader
@@ -25,7 +27,7 @@ VERSION: Final = 1
 
 def write(
     folder: str | Path, quotas: Quotas | None = None, margins: Margins | None = None,
-    languages: tuple[str, ...] = tuple(LANGUAGES),
+    languages: tuple[str, ...] = DEFAULT_LANGUAGES,
 ) -> dict[str, Any]:  # fmt: skip
     """Write :data:`EXPRESSIONS` into a scene's unit, from what is in it.
 
@@ -49,7 +51,7 @@ def write(
 
 def expressions_for(
     scene: Scene, asset: AssetReader, quotas: Quotas | None = None,
-    margins: Margins | None = None, languages: tuple[str, ...] = tuple(LANGUAGES),
+    margins: Margins | None = None, languages: tuple[str, ...] = DEFAULT_LANGUAGES,
 ) -> dict[str, Any]:  # fmt: skip
     """What :func:`write` writes; a function of the unit's files, the seed and the settings."""
     quotas, margins = quotas or Quotas(), margins or Margins()
@@ -59,11 +61,13 @@ def expressions_for(
         rel = Relations(facts_of(scene, view, asset, margins), margins)
         for place, one in enumerate(expressions_of(rel, scene.seed, name, quotas)):
             said.append(_record(one, scene.seed, name, place, languages))
+    told = Counter(text["language"] for one in said for text in one["texts"])
     return {
         "version": VERSION, "margins": margins.to_dict(),
         "quotas": {"per_view": quotas.per_view, "types": dict(quotas.types),
                    "kinds": list(quotas.kinds), "minimal": quotas.minimal,
                    "twins": quotas.twins},
+        "unsaid": {language: len(said) - told[language] // len(STYLES) for language in languages},
         "expressions": said,
     }  # fmt: skip
 

@@ -11,11 +11,13 @@ from typing import Any, Final
 from ..errors import InvalidJob
 from .objects import KINDS
 from .record import LAYOUTS
+from .words import LANGUAGES
 
-__all__ = ["CAMERAS", "RULES_FILE", "Rules"]
+__all__ = ["CAMERAS", "DEFAULT_LANGUAGES", "RULES_FILE", "Rules"]
 
 RULES_FILE: Final = "compose.json"
 CAMERAS: Final = ("box", "ring")
+DEFAULT_LANGUAGES: Final = ("en",)
 SUPPORT_CHOICES: Final = ("table", "tray", "shelf", "box")
 
 
@@ -36,6 +38,7 @@ class Rules:
         aspect: Of the pictures, width over height.
         kinds: Of objects, by name (:data:`.objects.KINDS`).
         tries: Draws of a scene before it is given up.
+        languages: Of the sentences, of :data:`.words.LANGUAGES`.
     """
 
     seed: int = 0
@@ -53,6 +56,7 @@ class Rules:
     aspect: float = 1.0
     kinds: tuple[str, ...] = tuple(KINDS)
     tries: int = 40
+    languages: tuple[str, ...] = DEFAULT_LANGUAGES
 
     def __post_init__(self) -> None:
         wrong = self._wrong()
@@ -63,6 +67,7 @@ class Rules:
         for name, some, known in (
             ("layouts", self.layouts, LAYOUTS), ("supports", self.supports, SUPPORT_CHOICES),
             ("cameras", (self.cameras,), CAMERAS), ("kinds", self.kinds, tuple(KINDS)),
+            ("languages", self.languages, tuple(LANGUAGES)),
         ):  # fmt: skip
             strange = [one for one in some if one not in known]
             if strange or not some:

@@ -164,7 +164,8 @@ class WorkerLane:
             InvalidEdit: The scene is in the snapshot's state still, whatever the worker did.
         """
         for _ in range(2):
-            self.bring(snapshot, timeout)
+            if not self.has(snapshot.scene) or self._state != snapshot.state:
+                self.bring(snapshot, timeout)
             change = Change(self._session, change.edits, change.state, change.values)
             self.supervisor.start(change)
             if self.has(snapshot.scene):

@@ -16,9 +16,9 @@ import tempfile
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final, NoReturn
 
 from .. import __version__
@@ -57,30 +57,26 @@ class _Inbox:
     """Requests that wait, and those that are to end."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Received] = deque()
-        self._changed = threading.Condition()
+        self._waiting: SimpleQueue[Received] = SimpleQueue()
+        self._guard = threading.Lock()
         self._canceled: set[int] = set()
 
     def put(self, received: Received) -> None:
-        with self._changed:
-            if isinstance(received.message, Cancel):
+        if isinstance(received.message, Cancel):
+            with self._guard:
                 self._canceled.add(received.message.request)
-            else:
-                self._waiting.append(received)
-            self._changed.notify()
+        else:
+            self._waiting.put(received)
 
     def next(self) -> Received:
-        with self._changed:
-            while not self._waiting:
-                self._changed.wait()
-            return self._waiting.popleft()
+        return self._waiting.get()
 
     def is_canceled(self, request: int) -> bool:
         return request in self._canceled
 
     def forget(self, request: int) -> None:
         """It has ended; ids only grow, so that older ones are over too."""
-        with self._changed:
+        with self._guard:
             self._canceled = {other for other in self._canceled if other > request}
 
 

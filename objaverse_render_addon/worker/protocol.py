@@ -695,6 +695,9 @@ def ends(answer: Message) -> bool:
 
 KINDS: dict[str, type[Any]] = {cls.kind: cls for cls in (*Request.__args__, *Answer.__args__)}
 REQUESTS = sorted(cls.kind for cls in Request.__args__)
+_FIELDS = {
+    kind: tuple(item.name for item in dataclasses.fields(cls)) for kind, cls in KINDS.items()
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -711,7 +714,9 @@ def encode(message: Message, request: int) -> str:
     Args:
         request: Id of the request that it is, or answers; 0 for what answers none.
     """
-    return json.dumps({"id": request, "kind": message.kind, **dataclasses.asdict(message)})
+    # Not asdict of the whole: it copies every number that is within.
+    fields = {name: getattr(message, name) for name in _FIELDS[message.kind]}
+    return json.dumps({"id": request, "kind": message.kind, **fields}, default=dataclasses.asdict)
 
 
 def decode(line: str) -> tuple[int, Message | Unknown] | None:
@@ -731,7 +736,7 @@ def decode(line: str) -> tuple[int, Message | Unknown] | None:
     cls = KINDS.get(kind) if isinstance(kind, str) else None
     if cls is None:
         return request, Unknown(str(kind), f"there is no message {kind!r}")
-    known = {item.name for item in dataclasses.fields(cls)}
+    known = _FIELDS[cls.kind]
     values = {key: value for key, value in data.items() if key in known}
     try:
         if "buffers" in known:

@@ -76,9 +76,11 @@ def decode_shot(data: Mapping[str, Any]) -> Shot:
 
 def _matrix(data: Any, shape: tuple[int, int], what: str) -> npt.NDArray[np.float64]:
     try:
-        rows = [[float(number) for number in row] for row in data]
-        found = np.array(rows, dtype=np.float64)
-    except (TypeError, ValueError):
+        rows = [list(row) for row in data]
+        # Text that reads as a number is none.
+        plain = all(isinstance(number, (int, float)) for row in rows for number in row)
+        found = np.array(rows, dtype=np.float64) if plain else np.empty(0)
+    except (TypeError, ValueError, OverflowError):
         found = np.empty(0)
     if found.shape != shape:
         raise InvalidEdit(f"The {what} are not {shape[0]} x {shape[1]} numbers.")

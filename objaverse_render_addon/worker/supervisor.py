@@ -32,8 +32,12 @@ _EXACT: Final = 3
 """Times that a worker is replaced for an asset that lies elsewhere, before that is made wide."""
 _LOST: Final = 3
 """Failures in a row that nobody can explain, after which the worker may be why."""
+_SPENT: Final = (WorkerCrashed.reason, OutOfMemory.reason)
+"""What a worker says of itself after which it is replaced: its GPU is lost, or it is full."""
 _GROWN: Final = 0.6
 """Share of the memory limit from which a worker that has ended a request is replaced."""
+_WATCH: Final = 0.1
+"""Seconds between two looks at a worker's memory and time."""
 _GRACE: Final = 30.0
 """Seconds in which a request that is cancelled may end by itself."""
 
@@ -102,6 +106,7 @@ class Supervisor:
         self._request = 0
         self._stopped = threading.Event()
         self._canceled: float | None = None
+        self._watched = 0.0
 
     def start(self, request: Request | None = None) -> WorkerProcess:
         """The worker; a new one where there is none that is well, or may touch what is asked for.
@@ -205,7 +210,9 @@ class Supervisor:
         lost = isinstance(answer.message, Failed) and answer.message.reason == "unexpected-error"
         self._lost = self._lost + 1 if lost else 0
         grown = self._max_memory and worker.memory > _GROWN * self._max_memory
-        if self._answered >= self._recycle or grown or self._lost >= _LOST:
+        if isinstance(answer.message, Failed) and answer.message.reason in _SPENT:
+            self.abandon()
+        elif self._answered >= self._recycle or grown or self._lost >= _LOST:
             self.close()
         return answer
 
@@ -222,6 +229,7 @@ class Supervisor:
         def watch() -> None:
             nonlocal looked
             since, looked = time.monotonic() - looked, time.monotonic()
+            self._watched = looked
             worker.check_hung(since)
             self._look(worker.pid)
             used = worker.memory if self._max_memory else 0
@@ -236,7 +244,9 @@ class Supervisor:
 
         while True:
             answer = worker.await_answer(deadline - time.monotonic(), self._stopped, watch)
-            watch()
+            # What answers faster than that, one request after the other, is looked at as often.
+            if time.monotonic() - self._watched > _WATCH:
+                watch()
             if answer.request != number:
                 continue
             if isinstance(answer.message, Unknown):

@@ -20,13 +20,19 @@ import pytest
 from objaverse_render_addon import live
 from objaverse_render_addon.errors import (
     ConnectionLost,
+    DeviceUnavailable,
+    InvalidEdit,
     InvalidJob,
+    OutOfMemory,
     RenderError,
+    RenderFailed,
     WorkerCrashed,
     WorkerTimeout,
 )
 from objaverse_render_addon.live.server import Server
 from objaverse_render_addon.worker.memory import resident_bytes
+from objaverse_render_addon.worker.protocol import Change, Render
+from objaverse_render_addon.worker.shots import encode_shot
 
 from . import scenes
 
@@ -406,6 +412,171 @@ def test_the_raster_lane_sees_what_cycles_sees_and_refuses_what_it_cannot(
             pytest.raises(RenderError, match="not see what Cycles sees"),
         ):
             session.frame(lane="raster")
+
+
+# What goes wrong in Blender itself, put there by functions that its pool allows.
+FAULTS = """
+import os
+from objaverse_render_addon.blender import capture, raster
+
+drawn, take = raster.drawn, capture.take
+
+def draw_constant(session, names):
+    def constant(scene, path):
+        channels = drawn(scene, path)
+        for name in names:
+            channels[name] = channels[name] * 0 + (2.5 if name == 'Depth.Z' else 0)
+        return channels
+    raster.drawn = constant
+
+def fail(session, words):
+    def failing(*_):
+        raise RuntimeError('Error: ' + words)
+    capture.take = failing
+
+def speak(session):
+    print('{"id": 1, "kind": "changed", "session": 1, "state": 99}', flush=True)
+    os.write(1, b'{"id": 2, "kind": "alive"}\\n')
+    os.system('echo noise')
+    return {'said': True}
+"""
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[live.Pool]:
+    folder = tmp_path_factory.mktemp("faults")
+    (folder / "put_in.py").write_text(FAULTS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder))
+        with live.start(1, device="cpu", modules=["put_in"], folders=[folder]) as pool:
+            yield pool
+
+
+def test_a_lane_that_draws_the_same_everywhere_is_refused_or_doubted(
+    faulty: live.Pool, box: Path
+) -> None:
+    values = {**QUICK, "passes": ("rgb", "depth")}
+    with faulty.open(box, **values) as session:
+        camera = live.look_at((3, -4, 2), size=(48, 48))
+        assert "rgb_not_uniform" not in str(session.frame(camera, lane="raster").doubts)
+        # A colour that is the same everywhere may be the object's; who gets it knows.
+        colors = [f"Combined.{letter}" for letter in "RGB"]
+        session.call("put_in.draw_constant", names=colors)
+        assert "rgb_not_uniform" in str(session.frame(camera, lane="raster").doubts)
+        # Depth that is cannot be right.
+        session.call("put_in.draw_constant", names=["Depth.Z"])
+        with pytest.raises(RenderError, match="not see what Cycles sees"):
+            session.frame(camera, lane="raster")
+        session.call("put_in.draw_constant", names=[])
+        assert session.frame(camera, lane="raster").lane["renderer"], "it is said what draws"
+
+
+@pytest.mark.parametrize(
+    "words", ["Illegal address in CUDA queue synchronize", "Failed to retain CUDA context (x)"]
+)
+def test_a_worker_whose_gpu_is_lost_is_replaced(faulty: live.Pool, box: Path, words: str) -> None:
+    with faulty.open(box, **QUICK) as session:
+        before = session.frame().copy()
+        (pid,) = faulty.pids
+        with faulty.open(box, **QUICK) as other:
+            other.call("put_in.fail", words=words)
+        # It is open in the worker that cannot render any more, and then in another.
+        after = session.frame()
+        assert np.array_equal(before["depth"], after["depth"])
+        assert gone([pid], 5)
+
+
+def test_a_gpu_without_memory_is_named_and_its_worker_replaced(
+    faulty: live.Pool, box: Path
+) -> None:
+    with faulty.open(box, **QUICK) as session:
+        (pid,) = faulty.pids
+        with faulty.open(box, **QUICK) as other:
+            other.call("put_in.fail", words="System is out of GPU memory")
+        with pytest.raises(OutOfMemory, match="no memory left: System is out of GPU memory"):
+            session.frame()
+        assert gone([pid], 5)
+        assert session.frame()["depth"].any()
+        # What is no GPU's fault is the shot's alone.
+        (pid,) = faulty.pids
+        with faulty.open(box, **QUICK) as other:
+            other.call("put_in.fail", words="Cannot render, no camera")
+            with pytest.raises(RenderFailed, match="no camera"):
+                other.frame()
+        assert faulty.pids == [pid]
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_a_device_that_is_not_there_is_refused_and_never_the_cpu(
+    faulty: live.Pool, box: Path
+) -> None:
+    absent = "metal" if sys.platform == "linux" else "hip"
+    with pytest.raises(DeviceUnavailable, match=absent):
+        faulty.open(box, **{**QUICK, "device": absent})
+    with faulty.open(box, **QUICK) as session:
+        assert session.frame().lane["device"] == "CPU"
+
+
+def test_a_strangers_scene_runs_nothing_and_what_it_prints_is_no_answer(
+    faulty: live.Pool, tmp_path: Path
+) -> None:
+    import bpy
+
+    path, ran, library = tmp_path / "strange.blend", tmp_path / "ran", tmp_path / "library.blend"
+    with scenes.new_blend(library):
+        scenes.add_cube(name="Linked")
+    with scenes.new_blend(path) as source:
+        cube = scenes.add_cube(name="Driven")
+        text = bpy.data.texts.new("startup.py")
+        text.write(f"open({str(ran)!r}, 'w').close()")
+        text.use_module = True
+        cube.driver_add("location", 0).driver.expression = (
+            f"__import__('pathlib').Path({str(ran)!r}).touch() or 0"
+        )
+        with bpy.data.libraries.load(str(library), link=True) as (_, wanted):
+            wanted.objects = ["Linked"]
+        source.collection.objects.link(wanted.objects[0])
+        image = bpy.data.images.new("gone", 4, 4)
+        image.source, image.filepath = "FILE", str(tmp_path / "gone.png")
+        cube.data.materials.append(scenes.principled())
+        nodes = cube.data.materials[0].node_tree
+        nodes.nodes.new("ShaderNodeTexImage").image = image
+        nodes.links.new(nodes.nodes["Image Texture"].outputs[0],
+                        nodes.nodes["Principled BSDF"].inputs["Base Color"])  # fmt: skip
+    library.unlink()
+    with faulty.open(path, whole=True, **QUICK) as session:
+        named = {text.split(":")[0] for text in session.warnings}
+        assert {"blocked-drivers", "missing-textures", "missing-parts"} <= named, named
+        assert session.call("put_in.speak") == {"said": True}
+        frame = session.frame()
+        assert frame.state == session.state == 1
+        assert frame["depth"].any()
+        assert not ran.exists()
+
+
+def test_poses_that_are_none_are_refused_at_the_door(
+    faulty: live.Pool, box: Path, tmp_path: Path
+) -> None:
+    """By hand, since the client itself refuses them before they are sent."""
+    with Server(
+        faulty, roots=[tmp_path], keys=tmp_path / "keys", private=tmp_path / "own.sock"
+    ) as server, live.connect(server.addresses[0]) as client:
+        session = client.open(box.name, **QUICK)
+        before = session.frame().copy()
+        for value in (float("nan"), float("inf"), 1e300, None, "1"):
+            matrix = np.eye(4).tolist()
+            matrix[0][3] = value
+            edit = {"edit": "place", "name": "box", "matrix": matrix}
+            shot = {**encode_shot(0, before.camera), "camera_to_world": matrix}
+            for request in (
+                Change(session.id, [edit], 1), Render(session.id, shots=[shot]),
+            ):  # fmt: skip
+                with pytest.raises(InvalidEdit):
+                    client._ask(request, 30)
+        assert client.status()["workers"] == 1, "it goes on"
+        after = session.frame()
+        assert after.state == session.state == 0
+        assert np.array_equal(before["depth"], after["depth"])
 
 
 @pytest.mark.long

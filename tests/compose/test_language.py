@@ -280,6 +280,35 @@ def test_every_word_of_the_writer_is_known_to_the_reader():
                     parse(realise(many, "en", style, luck).text, words)
 
 
+@pytest.mark.parametrize(("name", "one", "many"), [
+    ("bow_(decorative_ribbons)", "the red bow", "all the red bows"),
+    ("coffee_maker", "the red coffee maker", "all the red coffee makers"),
+    ("can_opener", "the red can opener", "all the red can openers"),
+    ("hand_towel", "the red hand towel", "all the red hand towels"),
+    ("butter_knife", "the red butter knife", "all the red butter knives"),
+    ("cherry", "the red cherry", "all the red cherries"),
+    ("wineglass", "the red wineglass", "all the red wineglasses"),
+    ("scissors", "the red scissors", "all the red scissors"),
+    ("mouse_(computer_equipment)", "the red mouse", "all the red mice"),
+    ("snowman", "the red snowman", "all the red snowmen"),
+    ("cherry_tomato", "the red cherry tomato", "all the red cherry tomatoes"),
+])  # fmt: skip
+def test_names_outside_the_table(name, one, many):
+    from objaverse_render_addon.compose.nouns import key_of
+
+    words = lexicon([key_of(name)])
+    for number, wanted in ((1, one), (0, many)):
+        form = Phrase(key_of(name), "red", number=number)
+        said = set()
+        for turn in range(30):
+            luck = Luck(np.random.Generator(np.random.Philox(turn)).random(24).tolist())
+            text = realise(form, "en", "phrase", luck).text
+            said.add(text)
+            (noun,) = [t for t in parse(text, words).children if getattr(t, "type", "") == "NOUN"]
+            assert noun == key_of(name)
+        assert wanted in said
+
+
 def test_forms_survive_being_written():
     form = Phrase("mug", "red", Clause("between", "", (Phrase("ball"), Phrase("can"))), number=2)
     assert Phrase.from_list(json.loads(json.dumps(form.to_list()))) == form

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from .english import Unreadable, lexicon, parse
+from . import english, german
+from .english import Unreadable
 from .meaning import Meaning
 from .sight import Sight
 
@@ -20,7 +21,7 @@ __all__ = ["Verdict", "read_unit"]
 
 SCENE: Final = "scene.json"
 EXPRESSIONS: Final = "expressions.json"
-PARSERS: Final = ("en",)
+PARSERS: Final[dict[str, Any]] = {"en": english, "de": german}
 """Languages that the reader knows; what is said in others is not proved, and counted."""
 
 
@@ -52,7 +53,8 @@ def read_unit(asset: AssetReader) -> Verdict:
     names = {part for one in scene["objects"] for part in (one["name"], one["category"])}
     from .meaning import _plain
 
-    words = lexicon(sorted(_plain(name) for name in names))
+    plain = sorted(map(_plain, names))
+    words = {language: parser.lexicon(plain) for language, parser in PARSERS.items()}
     per_view: dict[int, list[dict[str, Any]]] = {}
     for one in said["expressions"]:
         per_view.setdefault(one["view"], []).append(one)
@@ -90,8 +92,9 @@ def _problem(
     meaning: Meaning, one: dict[str, Any], text: dict[str, Any], words: Any
 ) -> str:
     """Why a sentence is not proved; nothing where it is."""
+    parser, language = PARSERS[text["language"]], text["language"]
     try:
-        tree = parse(text["text"], words)
+        tree = parser.parse(text["text"], words[language])
         answers, count = meaning.of(tree)
     except Unreadable as error:
         return str(error)
@@ -107,6 +110,6 @@ def _problem(
         return f"it says {count}, there are {len(found)}"
     begin, end = text["spans"]["head"][0]
     head = text["text"][begin:end].lower().split()
-    if not head or head[0] not in ("the", "all"):
+    if not head or head[0] not in parser.HEADS:
         return f"its head is said to be {text['text'][begin:end]!r}"
     return ""

@@ -9,7 +9,10 @@ from typing import Any, Final
 
 from ...errors import MissingDependency
 
-__all__ = ["Unreadable", "lexicon", "parse"]
+__all__ = ["HEADS", "Unreadable", "given", "lexicon", "parse"]
+
+HEADS: Final = ("the", "all")
+"""What a head begins with."""
 
 _GRAMMAR: Final = """
 start: other* np other*
@@ -130,7 +133,16 @@ def _fixed() -> Iterator[tuple[str, str, str]]:
         yield word, "POSTURE", meaning
 
 
+_CHANGED: Final = (
+    ("mouse", "mice"), ("goose", "geese"), ("tooth", "teeth"), ("person", "people"),
+    ("man", "men"), ("child", "children"),
+)  # fmt: skip
+
+
 def _plurals(word: str) -> Iterator[str]:
+    for one, many in _CHANGED:
+        if word.endswith(one):
+            yield word.removesuffix(one) + many
     head, of, rest = word.partition(" of ")
     yield from (f"{head}s{of}{rest}", f"{head}es{of}{rest}")
     if head.endswith("y"):
@@ -163,7 +175,12 @@ def true_of(noun: str, name: str, category: str) -> int:
 
 
 @cache
-def _parser() -> Any:
+def given(grammar: str) -> Any:
+    """A parser of (kind, meaning) pairs; where each stood is its token's ``start_pos``.
+
+    Raises:
+        MissingDependency: Lark is not installed.
+    """
     try:
         import lark
     except ImportError as error:
@@ -179,10 +196,10 @@ def _parser() -> Any:
             pass
 
         def lex(self, data: Any) -> Iterator[Any]:
-            for kind, meaning in data:
-                yield lark.Token(kind, meaning)
+            for place, (kind, meaning) in enumerate(data):
+                yield lark.Token(kind, meaning, start_pos=place)
 
-    return lark.Lark(_GRAMMAR, parser="lalr", lexer=Given)
+    return lark.Lark(grammar, parser="lalr", lexer=Given)
 
 
 def parse(sentence: str, words: dict[tuple[str, ...], tuple[str, str]]) -> Any:
@@ -192,7 +209,7 @@ def parse(sentence: str, words: dict[tuple[str, ...], tuple[str, str]]) -> Any:
         Unreadable: It has a word that is not known, or no reading.
         MissingDependency: Lark is not installed.
     """
-    parser = _parser()
+    parser = given(_GRAMMAR)
     from lark.exceptions import LarkError
 
     # Longer groups of words first: "nearest to the camera" is no "nearest".

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Final
 
 from ..forms import Phrase
-from . import english
+from . import english, german
 from .text import Luck, Text
 
 __all__ = ["LANGUAGES", "STYLES", "Luck", "Text", "realise"]
 
 LANGUAGES: Final[dict[str, Callable[[Phrase, str, Luck], Text | None]]] = {
-    "en": english.sentence,
-}
+    "en": english.sentence, "de": german.sentence,
+}  # fmt: skip
 STYLES: Final = ("phrase", "request")
 """The noun phrase alone, or in a question or request around it."""
 

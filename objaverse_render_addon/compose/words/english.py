@@ -47,14 +47,27 @@ _POSTURES: Final = {
 }  # fmt: skip
 _COLORS: Final = {"grey": ("gray", "grey")}
 _ACTIONS: Final = ("grab", "pick up", "take", "get", "hold", "grasp", "bring")
+_IRREGULAR: Final = {
+    "mouse": "mice", "goose": "geese", "tooth": "teeth", "person": "people",
+    "child": "children", "tomato": "tomatoes", "potato": "potatoes",
+    "fish": "fish", "sheep": "sheep", "deer": "deer", "scissors": "scissors", "pliers": "pliers",
+    "tongs": "tongs", "tweezers": "tweezers", "glasses": "glasses", "sunglasses": "sunglasses",
+    "goggles": "goggles", "headphones": "headphones", "binoculars": "binoculars",
+    "trousers": "trousers", "pants": "pants", "jeans": "jeans", "shorts": "shorts",
+}  # fmt: skip
 _ANY: Final = ("object", "thing", "item")
 
 
 def plural(word: str) -> str:
-    """Of an English noun, by the rules; the table's exceptions first."""
+    """Of an English noun, by the rules; the exceptions first."""
+    before, space, last = word.rpartition(" ")
+    if last in _IRREGULAR:
+        return before + space + _IRREGULAR[last]
     if " of " in word:
         head, rest = word.split(" of ", 1)
         return f"{plural(head)} of {rest}"
+    if last.endswith("man") and last not in ("human", "caiman", "talisman"):
+        return f"{word[:-2]}en"
     if word.endswith(("s", "x", "z", "ch", "sh")):
         return f"{word}es"
     if word.endswith("y") and word[-2:-1] not in "aeiou":

@@ -1,6 +1,7 @@
 """Composed scenes through the whole engine: files that agree, and agree with a second run."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ pytest.importorskip("rapier3d")
 from objaverse_render_addon.batch.compose import classes_table, compose
 from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.cameras import Camera
+from objaverse_render_addon.compose import expressions
 from objaverse_render_addon.compose.record import Scene
 from objaverse_render_addon.compose.rules import Rules
 from objaverse_render_addon.compose.seen import coverage
@@ -99,3 +101,28 @@ def test_a_set_has_one_kind_of_rules(scenes):
     assert {result.status for result in made(scenes, 1).results} == {"skipped"}
     with pytest.raises(OutputExists, match="other rules"):
         compose(Rules(seed=12), 2, scenes, SMALL)
+
+
+def test_a_scene_without_sentences_fails_alone(scenes, tmp_path, monkeypatch):
+    shutil.copytree(scenes, tmp_path / "set")
+    for name in ("scene-000000", "scene-000001"):
+        (tmp_path / "set" / name / "expressions.json").unlink()
+    real = expressions.write
+
+    def write(folder):
+        if folder.name == "scene-000000":
+            raise ZeroDivisionError("of a margin")
+        return real(folder)
+
+    monkeypatch.setattr(expressions, "write", write)
+    report = made(tmp_path / "set", 1)
+    first, second = report.results
+    assert (first.status, second.status) == ("failed", "skipped")
+    assert "scene-000000: its sentences could not be made: ZeroDivisionError" in str(first.error)
+    assert (report.counts["failed"], report.counts["skipped"]) == (1, 1)
+    assert report.exit_code == 1
+    assert (tmp_path / "set" / "scene-000001" / "expressions.json").exists()
+    # Once they can be made, the next run makes them.
+    monkeypatch.setattr(expressions, "write", real)
+    assert made(tmp_path / "set", 1).ok
+    assert (tmp_path / "set" / "scene-000000" / "expressions.json").exists()

@@ -1,7 +1,13 @@
 """Composed scenes through the whole engine: files that agree, and agree with a second run."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,19 +90,65 @@ def test_nothing_is_burnt_out_or_dark(scenes):
                 )
 
 
-def test_two_workers_write_the_same(scenes, tmp_path):
-    assert [result.status for result in made(tmp_path, 2).results] == ["done", "done"]
+def same_bytes(scenes, other):
+    """Two sets have the same files, but for what metadata say of time and place."""
     names = sorted(path.relative_to(scenes) for path in scenes.glob("scene-*/*"))
-    assert names == sorted(path.relative_to(tmp_path) for path in tmp_path.glob("scene-*/*"))
+    assert names == sorted(path.relative_to(other) for path in other.glob("scene-*/*"))
+    assert {"scene.json", "expressions.json"} <= {name.name for name in names}
     for name in names:
         if name.name != "metadata.json":
-            assert (scenes / name).read_bytes() == (tmp_path / name).read_bytes(), name
-    one, two = (
-        json.loads((root / "scene-000001" / "metadata.json").read_text())
-        for root in (scenes, tmp_path)
-    )
-    assert one["views"] == two["views"]
-    assert one["sha256"] == two["sha256"]
+            assert (scenes / name).read_bytes() == (other / name).read_bytes(), name
+            continue
+        one, two = (json.loads((root / name).read_text()) for root in (scenes, other))
+        assert one["views"] == two["views"]
+        assert one["sha256"] == two["sha256"]
+
+
+def test_two_workers_write_the_same(scenes, tmp_path):
+    assert [result.status for result in made(tmp_path, 2).results] == ["done", "done"]
+    same_bytes(scenes, tmp_path)
+
+
+def test_shards_write_the_same(scenes, tmp_path):
+    made_by = []
+    for part in range(3):
+        options = RunOptions.of(workers=1, timeout=300, shard=(part, 3))
+        report = compose(RULES, 2, tmp_path, SMALL, options)
+        assert report.ok
+        made_by.append(report.counts["done"])
+    assert sorted(made_by) == [0, 1, 1]
+    same_bytes(scenes, tmp_path)
+
+
+_CALL = """
+import sys
+sys.path[:0] = {folders}
+from test_compose import made
+made({out!r}, 1)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_killed_run_goes_on_to_the_same(scenes, tmp_path):
+    out = tmp_path / "set"
+    here = Path(__file__).parent
+    call = _CALL.format(folders=[str(here), str(here.parents[1])], out=str(out))
+    process = subprocess.Popen([sys.executable, "-c", call], start_new_session=True)
+    try:
+        end = time.monotonic() + 120
+        while not list(out.glob("scene-*")) and time.monotonic() < end:
+            assert process.poll() is None
+            time.sleep(0.005)
+        done = [path.name for path in out.glob("scene-*")]
+        assert len(done) == 1, "it ended before it was killed"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    # Half a file of sentences is made again, too.
+    (out / done[0] / "expressions.json").write_text('{"version": 1, ')
+    report = made(out, 1)
+    assert sorted(result.status for result in report.results) == ["done", "skipped"]
+    same_bytes(scenes, out)
 
 
 def changed(scenes, folder, edit):

@@ -48,8 +48,9 @@ def cull_back_faces(edits: Edits, objects: Iterable[Any]) -> list[Any]:
     """Make back faces of single-sided materials transparent.
 
     Of a closed, opaque mesh that looks outwards no camera sees a back face; its materials stay as
-    they are, since transparency costs time. A closed mesh that looks inwards (a toon outline, a
-    room seen from outside) lets the light in too, as it lets the camera look in.
+    they are, since transparency costs time. An opaque material goes on shading from both sides;
+    but a closed mesh that looks inwards (a toon outline, a room seen from outside) lets the light
+    in, as it lets the camera look in.
 
     Args:
         objects: Of a glTF file.
@@ -81,7 +82,9 @@ def cull_back_faces(edits: Edits, objects: Iterable[Any]) -> list[Any]:
                 use.seen |= inward[index] or not hidden
     culled = [material for material, use in uses.items() if use.seen]
     for material in culled:
-        _cull(edits, material, uses[material].inward)
+        if material not in opacity:
+            opacity[material] = _is_opaque(material)
+        _cull(edits, material, uses[material].inward, opacity[material])
     return culled
 
 
@@ -96,7 +99,7 @@ def _is_opaque(material: Any) -> bool:
     return same
 
 
-def _cull(edits: Edits, material: Any, inward: bool) -> None:
+def _cull(edits: Edits, material: Any, inward: bool, opaque: bool) -> None:
     surface = surface_input(material)
     if surface is None or not surface.is_linked:
         return
@@ -120,8 +123,12 @@ def _cull(edits: Edits, material: Any, inward: bool) -> None:
     tree.links.new(before, mix.inputs[1])
     tree.links.new(nothing.outputs[0], mix.inputs[2])
     edits.link(tree, mix.outputs[0], surface)
-    if hasattr(material, "use_backface_culling_shadow"):
+    if inward or not opaque:
         edits.set(material, "use_backface_culling_shadow", True)
+    else:
+        # glTF says nothing of shadows. As in EEVEE and three.js an opaque sheet has one whichever
+        # side the light is on, which Cycles finds without asking the material.
+        edits.set(material, "use_transparent_shadow", False)
 
 
 def match_engine(engine: str, scene: Any, assets: Iterable[Asset]) -> list[str]:

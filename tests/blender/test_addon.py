@@ -474,7 +474,7 @@ def draw_panels(layout: Layout | None = None) -> Layout:
     for cls in [*classes, preferences.OBJAVERSE_AP_preferences]:
         if cls is OBJAVERSE_PT_presets:
             continue
-        owner = types.SimpleNamespace(layout=layout)
+        owner = types.SimpleNamespace(layout=layout, server="")
         owner.bl_rna = cls.bl_rna
         for name in dir(cls):
             member = cls.__dict__.get(name)

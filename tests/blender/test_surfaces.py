@@ -515,6 +515,10 @@ def test_of_a_closed_body_the_same_is_seen_whether_its_back_faces_are_there(
                 np.testing.assert_array_equal(data, other.passes[name])
     opened = scenes.open_scene(body(scenes.CUBE_FACES[:5]), scenes.make_job(values))
     assert opened.asset.record["materials"]["single_sided"] == ["Objaverse Neutral"]
+    # It shades from both sides, in Cycles and in EEVEE.
+    (material,) = opened.asset.materials
+    assert not material.use_transparent_shadow
+    assert not material.use_backface_culling_shadow
 
 
 @pytest.mark.core

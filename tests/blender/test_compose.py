@@ -110,13 +110,11 @@ def test_two_workers_write_the_same(scenes, tmp_path):
 
 
 def test_shards_write_the_same(scenes, tmp_path):
-    made_by = []
-    for part in range(3):
-        options = RunOptions.of(workers=1, timeout=300, shard=(part, 3))
+    # By the hash of their names the two scenes are in these parts of four.
+    for part in (0, 2):
+        options = RunOptions.of(workers=1, timeout=300, shard=(part, 4))
         report = compose(RULES, 2, tmp_path, SMALL, options)
-        assert report.ok
-        made_by.append(report.counts["done"])
-    assert sorted(made_by) == [0, 1, 1]
+        assert [result.status for result in report.results] == ["done"]
     same_bytes(scenes, tmp_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ from ..compose.make import PARTS
 from ..compose.objects import KINDS
 from ..compose.physics.pieces import engine
 from ..compose.rules import RULES_FILE, Rules
-from ..errors import OutputExists
+from ..errors import OutputExists, RenderError, UnexpectedError
 from ..files import write_whole
 from ..job import RenderJob
 from .options import RunOptions
@@ -67,6 +68,9 @@ def compose(
 ) -> Report:
     """Make scenes 0 … of a set, each into ``out`` under its own name.
 
+    A scene whose sentences cannot be made is that scene's failure, and the others go on; the next
+    call tries its sentences again.
+
     Args:
         values: Dotted fields of the pictures' job.
         options: How, as of :func:`.run.render`.
@@ -93,24 +97,49 @@ def compose(
         for index in range(scenes):
             yield Source(f"compose://{path}#{index}", "compose", key_of(index))
 
+    speechless: list[tuple[str, RenderError]] = []
+
     def ended(result: AssetResult) -> None:
-        _describe(result, rules.languages)
+        was, error = result.status, _described(result, rules.languages)
+        if error is not None:
+            speechless.append((was, error))
+            result.status, result.error = "failed", error
         if on_result is not None:
             on_result(result)
 
-    return render(
+    report = render(
         sources(), job_for(values or {}, classes), folder, options,
         on_event=on_event, on_result=ended, on_start=on_start,
     )  # fmt: skip
+    # It was counted as its pictures ended.
+    for was, error in speechless:
+        report.counts[was] -= 1
+        report.counts["failed"] += 1
+        report.exit_codes.add(error.exit_code)
+    return report
 
 
-def _describe(result: AssetResult, languages: tuple[str, ...]) -> None:
-    """Write a finished scene's sentences, where its folder is here and has none."""
+def _described(result: AssetResult, languages: tuple[str, ...]) -> RenderError | None:
+    """Write a finished scene's sentences, where its folder is here and has none.
+
+    Returns:
+        Why they could not be.
+    """
     if result.status == "failed" or result.path is None or not Path(result.path).is_dir():
-        return
+        return None
     folder = Path(result.path)
-    if result.status == "done" or not _whole(folder / EXPRESSIONS):
+    if result.status == "skipped" and _whole(folder / EXPRESSIONS):
+        return None
+    try:
         expressions.write(folder, languages=languages)
+    except RenderError as error:
+        return error
+    except Exception as error:
+        return UnexpectedError(
+            f"{result.asset_id}: its sentences could not be made: {type(error).__name__}: {error}",
+            log=traceback.format_exc(),
+        )
+    return None
 
 
 def _whole(path: Path) -> bool:

@@ -20,6 +20,8 @@ BRIGHTNESS: Final = (1.0, 1.2)
 _DISTANCE: Final = 2.3
 _SKY_SEEN: Final = 0.72
 """Of the sky, what walls and things leave of it on the support."""
+_SKY_ON_SHELF: Final = 0.6
+"""The same, between back and sides."""
 _WHITES: Final = (
     (1.0, 0.89, 0.77), (1.0, 0.94, 0.87), (1.0, 0.98, 0.96), (0.95, 0.97, 1.0), (0.90, 0.94, 1.0),
 )  # fmt: skip
@@ -34,13 +36,13 @@ def light_of(support: str, draws: Draws) -> dict[str, Any]:
     """
     total = draws.uniform(*BRIGHTNESS)
     sky = draws.uniform(0.44, 0.6)
-    left = total - _SKY_SEEN * sky
+    left = total - (_SKY_ON_SHELF if support == "shelf" else _SKY_SEEN) * sky
     fill_share = draws.uniform(0.2, 0.38)
     azimuth = draws.uniform(0, 360)
+    turned = 110.0, 230.0
     if support == "shelf":
-        # From elsewhere it stands in its own shadow.
-        azimuth = draws.uniform(-135, -45)
-    turned = (50, 110) if support == "shelf" else (110, 230)
+        # From elsewhere it stands in the shadow of its back and sides.
+        azimuth, turned = draws.uniform(-110, -70), (-25.0, 25.0)
     lamps = []
     for share, turn, elevation, size in (
         (1 - fill_share, 0.0, draws.uniform(46, 72), draws.uniform(0.35, 0.9)),

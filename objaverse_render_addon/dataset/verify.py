@@ -24,8 +24,10 @@ from .shape_files import StoredShape
 
 __all__ = ["AssetVerdict", "verify_all", "verify_asset"]
 
-COMPOSED: Final = frozenset({"scene.json", "expressions.json"})
-"""Files of a unit with sentences."""
+SCENE: Final = "scene.json"
+"""What makes a unit a composed scene."""
+EXPRESSIONS: Final = "expressions.json"
+"""What is said of it."""
 
 _ROUNDING: Final = 1e-4
 """How far beyond its limits rounding may carry a value; vectors of unit length are that exact."""
@@ -72,7 +74,10 @@ def verify_asset(
             shape = reader.geometry
             if shape is not None:
                 verdict.failed += shape.problems()
-            if set(reader.names()) >= COMPOSED:
+            names = set(reader.names())
+            if SCENE in names:
+                _prove_scene(reader, verdict)
+            if {SCENE, EXPRESSIONS} <= names:
                 _read_sentences(reader, verdict)
             for position, check in _checks(reader, shape, on_view):
                 if check.status == "failed":
@@ -88,6 +93,13 @@ def verify_asset(
     if verdict.views and len(empty) == verdict.views:
         verdict.failed.append("no view shows anything")
     return verdict
+
+
+def _prove_scene(reader: AssetReader, verdict: AssetVerdict) -> None:
+    """What a scene's file says, against its pictures and the physics."""
+    from ..compose.proving import problems_of
+
+    verdict.failed += problems_of(reader)
 
 
 def _read_sentences(reader: AssetReader, verdict: AssetVerdict) -> None:

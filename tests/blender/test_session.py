@@ -24,6 +24,7 @@ from objaverse_render_addon.errors import (
 from objaverse_render_addon.worker import process as process_module
 from objaverse_render_addon.worker.channel import Received, arrays_of
 from objaverse_render_addon.worker.protocol import (
+    PROTOCOL,
     Close,
     Closed,
     Done,
@@ -283,7 +284,7 @@ def test_another_protocol_is_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_module, "PROTOCOL", 999)
-    with pytest.raises(WorkerStartFailed, match=r"protocol 3; this is .* protocol 999"):
+    with pytest.raises(WorkerStartFailed, match=rf"protocol {PROTOCOL}; this is .* protocol 999"):
         process_module.WorkerProcess(scratch=tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -27,6 +27,7 @@ from objaverse_render_addon.cameras import Camera
 from objaverse_render_addon.dataset.images import read_png
 from objaverse_render_addon.errors import MissingPass, OutputBusy, RenderError
 from objaverse_render_addon.live.backends.field import FieldBackend
+from objaverse_render_addon.live.levels import Level
 from objaverse_render_addon.live.page import Pane, Viewer
 from objaverse_render_addon.live.page.pictures import as_png, pixels_of
 from objaverse_render_addon.live.panes import open_panes
@@ -109,7 +110,7 @@ def test_at_rest_it_is_lossless_and_the_datas_own(
     assert opaque.any() and np.array_equal(shown[opaque], truth[opaque])
     # The other pane has the same camera.
     drawn = viewer.panes[1].queue._shared.backend.render(  # type: ignore[call-arg]
-        cameras[1], None, lambda: False, {}
+        cameras[1], Level(72, 64), lambda: False, {}
     )
     page.until(lambda: pixels(page, 1).shape == (64, 72, 4))
     solid = drawn.passes["rgb"][..., 3] == 255

@@ -29,8 +29,13 @@ _THIN: Final = 0.003
 _STEP: Final = 1 / 240
 
 
-def refusal(starts: Sequence[Start], settled: Settled, ground: Ground) -> str:
+def refusal(
+    starts: Sequence[Start], settled: Settled, ground: Ground, *, second: bool = True
+) -> str:
     """Why a scene is not taken; nothing where it is.
+
+    Args:
+        second: Whether the second engine is asked, too.
 
     Raises:
         MissingDependency: The second engine is not installed.
@@ -72,7 +77,7 @@ def refusal(starts: Sequence[Start], settled: Settled, ground: Ground) -> str:
     held = _held(settled, points, corners, ground)
     if held:
         return held
-    return _second(starts, poses, ground)
+    return _second(starts, poses, ground) if second else ""
 
 
 def _held(
@@ -98,7 +103,10 @@ def _held(
                 gap = min(_to_block(points[place], block.middle, block.half)
                           for block in ground.blocks)  # fmt: skip
             else:
-                places = settled.touching[min(place + 1, one.id), max(place + 1, one.id)]
+                pair = min(place + 1, one.id), max(place + 1, one.id)
+                if pair not in settled.touching:
+                    return "an object hovers"
+                places = settled.touching[pair]
                 both = distances(places, corners[place]) + distances(places, corners[one.id - 1])
                 gap = float(np.min(both))
             if gap > HOVER:

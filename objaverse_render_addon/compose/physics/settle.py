@@ -15,7 +15,7 @@ from ..support import Ground
 from .body import mass_of
 from .pieces import engine
 
-__all__ = ["Settled", "settle"]
+__all__ = ["Settled", "settle", "touching_of"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -84,6 +84,19 @@ def settle(starts: Sequence[Start], ground: Ground) -> Settled:
         poses.append(pose)
     contacts, touching = _contacts(mujoco, model, data, len(starts))
     return Settled(np.array(poses), contacts, touching, reason, float(data.time))
+
+
+def touching_of(starts: Sequence[Start], ground: Ground) -> dict[tuple[int, int], Floats]:
+    """Where things touch that are where they start; as :attr:`Settled.touching`.
+
+    Raises:
+        MissingDependency: MuJoCo is not installed.
+    """
+    mujoco = engine("mujoco")
+    model = _model(mujoco, starts, ground)
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    return _contacts(mujoco, model, data, len(starts))[1]
 
 
 def _model(mujoco: Any, starts: Sequence[Start], ground: Ground) -> Any:

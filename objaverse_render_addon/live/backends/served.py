@@ -15,12 +15,12 @@ from ...job import RenderJob
 from ..host import Lane
 from ..levels import Level
 from ..remote import connect
-from . import Drawn
+from . import Backend, Drawn
 
 __all__ = ["ServedBackend"]
 
 
-class ServedBackend:
+class ServedBackend(Backend):
     """Shows a 3D file as its job renders it; as :class:`.scene.SceneBackend` does here.
 
     A level is a frame of its own, with so many samples, denoised where the job is: what is

@@ -1,0 +1,259 @@
+"""A composed scene's file against its own pictures, and its poses against the physics again.
+
+Objects are drawn here a second time, without Blender: of all true meshes at their poses the nearest
+in each pixel is what ``instance_index`` and ``depth`` have to show, but where support or room is
+nearer yet.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..cameras import Camera
+from ..errors import WrongFormat
+from .layouts import Start
+from .objects import KINDS, Mesh
+from .objects.kinds import PAINTS
+from .physics.accept import refusal
+from .physics.pieces import engine
+from .physics.settle import Settled, touching_of
+from .record import FILE, Scene, SceneObject, SceneView
+from .seen import view_of
+from .support import ground_of
+from .things import Thing, parametric, thing_of
+
+if TYPE_CHECKING:
+    from ..dataset.reader import AssetReader
+
+__all__ = ["nearest", "problems_of"]
+
+Floats = npt.NDArray[np.float64]
+
+_STRAY: Final = 0.001
+"""Of an object's pixels, as many as rounding may decide otherwise; and two in any case."""
+_CLOSE: Final = 0.0005
+"""Metres that depth may differ, and be before or behind, at a distance of one metre."""
+_EXACT: Final = 2e-5
+"""Of depth; rounding of single precision moves it by less."""
+_SHARE: Final = 0.02
+_SIZE: Final = 1e-5
+_ROUNDED: Final = 2e-5
+"""Metres; corners of hulls are written to a hundredth of a millimetre."""
+_CHUNK: Final = 1_000_000
+
+
+def problems_of(asset: AssetReader) -> list[str]:
+    """What is wrong with a scene's unit; nothing where it is right.
+
+    Raises:
+        RenderError: A file is not there, or not readable.
+        MissingDependency: The engines are not installed.
+    """
+    try:
+        data = json.loads(asset.bytes_of(FILE))
+    except ValueError as error:
+        raise WrongFormat(f"{FILE} cannot be read as a scene: {error}.") from error
+    scene = Scene.from_dict(data)
+    made = scene.recipe.get("objects", [])
+    if len(made) != len(scene.objects):
+        return [f"{FILE}: {len(made)} recipes for {len(scene.objects)} objects"]
+    problems = []
+    for obj, one in zip(scene.objects, made, strict=True):
+        problems += _not_as_made(obj, one)
+    if problems:
+        return problems
+    things = [
+        parametric(one["kind"], one["variant"], one["scale"], obj.color.name)
+        for obj, one in zip(scene.objects, made, strict=True) if obj.color is not None
+    ]  # fmt: skip
+    problems += _not_at_rest(scene, things)
+    meshes = [thing.mesh for thing in things]
+    if len(scene.views) != len(asset.views):
+        problems.append(f"{FILE}: {len(scene.views)} of {len(asset.views)} views")
+    for view in scene.views:
+        if not 0 <= view.view < len(asset.views):
+            problems.append(f"{FILE}: there is no view {view.view}")
+            continue
+        problems += [f"view {view.view}: {one}" for one in _unlike(asset, scene, view, meshes)]
+    return problems
+
+
+def _not_as_made(obj: SceneObject, made: dict[str, Any]) -> list[str]:
+    """Where an object's row is not what its recipe makes."""
+    name = f"object {obj.id} ({obj.name})"
+    kind = KINDS.get(made.get("kind", ""))
+    if kind is None or not 0 <= made.get("variant", -1) < len(kind.shapes):
+        return [f"{name} is made of what is not known: {made.get('kind')!r}"]
+    if obj.color is None or obj.color.name not in PAINTS:
+        return [f"{name} has no colour that it is made in"]
+    wanted = parametric(made["kind"], made["variant"], made["scale"], obj.color.name)
+    found = []
+    if wanted.made != made:
+        found.append(f"{name} has a recipe of another colour or material")
+    if (obj.name, obj.category, obj.source) != (wanted.name, wanted.category, wanted.source):
+        found.append(f"{name} is made as {wanted.name}")
+    mesh = thing_of(made)
+    if np.abs(mesh.size - obj.size_m).max() > _SIZE:
+        found.append(f"{name} is {_size(mesh.size)}, stated is {_size(obj.size_m)}")
+    corners = np.array(obj.vertices_hull)
+    for side in (np.min, np.max):
+        if np.abs(side(corners, axis=0) - side(mesh.vertices, axis=0)).max() > _ROUNDED:
+            found.append(f"{name} is not within its hull")
+            break
+    turn = np.array(obj.pose)[:3, :3]
+    if np.abs(turn @ turn.T - np.eye(3)).max() > 1e-6 or np.linalg.det(turn) < 0:
+        found.append(f"{name} is bent or mirrored by its pose")
+    return found
+
+
+def _size(size: Any) -> str:
+    return " × ".join(f"{value:.4f}" for value in size) + " m"
+
+
+def _not_at_rest(scene: Scene, things: list[Thing]) -> list[str]:
+    """Why the scene would not be accepted, from its poses alone."""
+    ground = ground_of(scene.support)
+    poses = np.array([obj.pose for obj in scene.objects], dtype=np.float64)
+    starts = [Start(thing, pose) for thing, pose in zip(things, poses, strict=True)]
+    contacts = tuple(obj.contacts for obj in scene.objects)
+    settled = Settled(poses, contacts, touching_of(starts, ground))
+    physics = scene.recipe.get("physics", {})
+    engine("rapier3d")
+    # Another version may let creep what this one held, of which nobody is to blame.
+    again = physics.get("rapier3d") == version("rapier3d")
+    why = refusal(starts, settled, ground, second=again)
+    return [f"{FILE}: its poses are not at rest: {why}"] if why else []
+
+
+def _unlike(
+    asset: AssetReader, scene: Scene, view: SceneView, meshes: list[Mesh]
+) -> list[str]:
+    """Where a view's arrays are not what the scene's file says."""
+    wanted = [name for name in ("rgb", "depth", "instance_index", "albedo") if name in asset.passes]
+    if not {"rgb", "instance_index"} <= set(wanted):
+        return ["it has no rgb or no instance_index"]
+    arrays = asset.read(view.view, wanted)
+    camera = asset.view(view.view).camera
+    ids = arrays["instance_index"].reshape(camera.height, camera.width).astype(np.int64)
+    found = _counted_otherwise(scene, view, view_of(
+        view.view, camera, scene, meshes, ids, arrays["rgb"], arrays.get("albedo")
+    ))  # fmt: skip
+    if "depth" in arrays:
+        depth = arrays["depth"].reshape(ids.shape).astype(np.float64)
+        found += _elsewhere(scene, camera, meshes, ids, depth)
+    return found
+
+
+def _counted_otherwise(scene: Scene, said: SceneView, now: SceneView) -> list[str]:
+    found = []
+    if [one.id for one in said.objects] != [obj.id for obj in scene.objects]:
+        return ["it does not have each object once"]
+    for one, other in zip(said.objects, now.objects, strict=True):
+        for name in ("visible_pixels", "amodal_pixels", "bbox", "amodal_rle"):
+            if getattr(one, name) != getattr(other, name):
+                found.append(f"{name} of object {one.id} are not the picture's")
+        for name in ("visible_fraction", "inside_frame_fraction", "clipped_fraction"):
+            if abs(getattr(one, name) - getattr(other, name)) > 1e-6:
+                found.append(f"{name} of object {one.id} is not the picture's")
+        for name in ("albedo_colors", "shaded_colors"):
+            a, b = getattr(one, name), getattr(other, name)
+            if any(abs(a.get(term, 0) - b.get(term, 0)) > _SHARE for term in {*a, *b}):
+                found.append(f"{name} of object {one.id} are not the picture's")
+    return found
+
+
+def _elsewhere(
+    scene: Scene, camera: Camera, meshes: list[Mesh], ids: npt.NDArray[np.int64], depth: Floats
+) -> list[str]:
+    """Objects that are seen where they are not, or not where they are."""
+    depths = []
+    for obj, mesh in zip(scene.objects, meshes, strict=True):
+        pose = np.array(obj.pose)
+        depths.append(nearest(camera, mesh.vertices @ pose[:3, :3].T + pose[:3, 3], mesh.triangles))
+    first = np.min(depths, axis=0)
+    slack = _CLOSE * np.maximum(depth, 1.0)
+    found = []
+    for obj, mine in zip(scene.objects, depths, strict=True):
+        seen = ids == obj.id
+        allowed = max(2, _STRAY * int(seen.sum()))
+        # The nearest of all objects there; on equal terms where two touch.
+        ahead = seen & np.isfinite(mine) & (mine > first + slack)
+        off = seen & np.isfinite(mine) & ~_about(mine, depth, slack)
+        # Nearest of all and not behind what is seen, and yet another is; what has sunk into
+        # another by the little that it may is behind it.
+        there = np.where(ids > 0, depth, np.inf)
+        missing = ~seen & np.isfinite(mine) & (mine <= first) & (mine < there * (1 + _EXACT))
+        for pixels, text in (
+            (seen & ~np.isfinite(mine), "is seen where its pose has nothing of it"),
+            (ahead, "is seen where it is not the nearest"),
+            (off, "is seen at another depth than its pose says"),
+            (missing, "is not seen where it is the nearest"),
+        ):
+            count = int(pixels.sum())
+            if count > allowed:
+                found.append(f"object {obj.id} ({obj.name}) {text}, in {count} pixels")
+    return found
+
+
+def _about(mine: Floats, depth: Floats, slack: Floats) -> npt.NDArray[np.bool_]:
+    """Whether depths agree, or are between those of the pixels beside: on edges and slopes."""
+    low, high = mine.copy(), mine.copy()
+    for axis in (0, 1):
+        for step in (-1, 1):
+            other = np.roll(mine, step, axis=axis)
+            good = np.isfinite(other)
+            low[good] = np.minimum(low[good], other[good])
+            high[good] = np.maximum(high[good], other[good])
+    return (depth >= low - slack) & (depth <= high + slack)
+
+
+def nearest(camera: Camera, points: Floats, triangles: npt.NDArray[np.int64]) -> Floats:
+    """Depth of a surface, drawn at pixels' centres.
+
+    Args:
+        camera: Of perspective.
+        points: (N, 3) world.
+
+    Returns:
+        (H, W) metres along the camera's axis; infinite where the surface is not. 1/z is linear in
+        the picture, so that it is interpolated by screen barycentrics.
+    """
+    height, width = camera.height, camera.width
+    flat = np.full(height * width, -np.inf)
+    uv, depth = camera.project(points)
+    front = (depth[triangles] > 1e-3).all(axis=1)
+    corners, inverse = uv[triangles[front]], 1 / depth[triangles[front]]
+    limit = np.array([width, height])
+    # Pixel i has its centre at i + 0.5.
+    first = np.clip(np.ceil(corners.min(axis=1) - 0.5), 0, limit).astype(np.int64)
+    last = np.clip(np.floor(corners.max(axis=1) - 0.5) + 1, 0, limit).astype(np.int64)
+    sides = np.maximum(last - first, 0)
+    counts = sides.prod(axis=1)
+    some = np.flatnonzero(counts)
+    parts = np.split(some, np.searchsorted(np.cumsum(counts[some]), np.arange(
+        _CHUNK, int(counts.sum()) + 1, _CHUNK)))  # fmt: skip
+    for part in parts:
+        which = np.repeat(part, counts[part])
+        place = np.arange(len(which)) - np.repeat(
+            np.cumsum(counts[part]) - counts[part], counts[part]
+        )
+        row, column = np.divmod(place, np.maximum(sides[which, 0], 1))
+        x, y = first[which, 0] + column, first[which, 1] + row
+        a, b, c = np.moveaxis(corners[which], 1, 0)
+        weights = np.stack([
+            (end[:, 0] - start[:, 0]) * (y + 0.5 - start[:, 1])
+            - (end[:, 1] - start[:, 1]) * (x + 0.5 - start[:, 0])
+            for start, end in ((b, c), (c, a), (a, b))
+        ])  # fmt: skip
+        area = weights.sum(axis=0)
+        inside = ((weights >= 0).all(axis=0) | (weights <= 0).all(axis=0)) & (np.abs(area) > 1e-12)
+        share = weights[:, inside] / area[inside]
+        value = (share * inverse[which[inside]].T).sum(axis=0)
+        np.maximum.at(flat, y[inside] * width + x[inside], value)
+    with np.errstate(divide="ignore"):
+        return np.where(flat > 0, 1 / flat, np.inf).reshape(height, width)

@@ -16,7 +16,7 @@ from ..compose.make import PARTS
 from ..compose.objects import KINDS
 from ..compose.physics.pieces import engine
 from ..compose.rules import RULES_FILE, Rules
-from ..errors import OutputExists, RenderError, UnexpectedError
+from ..errors import InvalidJob, OutputExists, RenderError, UnexpectedError
 from ..files import write_whole
 from ..job import RenderJob
 from .options import RunOptions
@@ -41,7 +41,13 @@ def job_for(values: Mapping[str, Any], classes: Path | None = None) -> RenderJob
     }  # fmt: skip
     if classes is not None:
         ours |= {"pixels.classes": "table", "pixels.class_table": str(classes)}
-    return RenderJob().with_values({**ours, **values})
+    job = RenderJob().with_values({"files.layout": "folder", **ours, **values})
+    if job.files.layout != "folder":
+        raise InvalidJob(
+            "Composed scenes are folders: their sentences are written when the pictures are there.",
+            hint="Leave files.layout away.",
+        )
+    return job
 
 
 def classes_table() -> dict[str, dict[str, Any]]:

@@ -96,8 +96,6 @@ def add(commands: Any) -> None:
                        help="of colour, denoised (default: 16)")  # fmt: skip
     views.add_argument("--passes", type=_some_of(PASSES), default=_PASSES, metavar="LIST",
                        help=f"default: {','.join(_PASSES)}")  # fmt: skip
-    views.add_argument("--layout", choices=("folder", "zip"), default="folder",
-                       help="how each scene is kept (default: folder)")  # fmt: skip
     running = parser.add_argument_group("running")
     add_blender(running)
     add_sandbox(running)
@@ -186,7 +184,7 @@ def _compose(options: argparse.Namespace) -> int:
     )  # fmt: skip
     values = {
         "pixels.resolution": (width, height), "pixels.passes": options.passes,
-        "engine.samples": options.samples, "files.layout": options.layout, "seed": options.seed,
+        "engine.samples": options.samples, "seed": options.seed,
     }  # fmt: skip
     if options.print_rules:
         show_text(json.dumps(rules.to_dict(), indent=1, sort_keys=True))

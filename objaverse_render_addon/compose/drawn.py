@@ -44,6 +44,10 @@ def drawn(rules: Rules, index: int, attempt: int) -> Drawn:
     seed, key = rules.seed, f"{key_of(index)}/{attempt}"
     (layout,) = dealt(seed, "layout", rules.layouts, index, 1)
     (kind,) = dealt(seed, "support", rules.supports, index, 1)
+    if layout == "heap" and kind == "shelf":
+        # What is heaped up between two boards meets the upper one.
+        others = [one for one in rules.supports if one != "shelf"]
+        kind = Draws(seed, key_of(index), "open support").choice(others) if others else kind
     support = drawn_support(kind, Draws(seed, key, "support"))
     things = _parametric(rules, index, layout, Draws(seed, key, "objects"))
     ground = ground_of(support)

@@ -29,6 +29,8 @@ STILL: Final = 0.25
 FAST: Final = 8.0
 """Metres a second that nothing reaches that only falls."""
 FRICTION: Final = (0.7, 0.01, 0.002)
+_MEMORY: Final = 1 << 28
+"""Bytes for contacts; what is not used is not taken."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,12 @@ def settle(starts: Sequence[Start], ground: Ground) -> Settled:
     still, fastest = 0.0, 0.0
     reason = f"not at rest after {LONGEST:g} s"
     while data.time < LONGEST:
-        mujoco.mj_step(model, data)
+        try:
+            mujoco.mj_step(model, data)
+        except mujoco.FatalError:
+            # Of a heap of vessels of hundreds of pieces.
+            reason = "too many contacts"
+            break
         speeds = np.abs(data.qvel.reshape(-1, 6))
         fastest = max(fastest, float(speeds[:, :3].max()))
         if not np.isfinite(fastest) or fastest > FAST:
@@ -101,6 +108,7 @@ def touching_of(starts: Sequence[Start], ground: Ground) -> dict[tuple[int, int]
 
 def _model(mujoco: Any, starts: Sequence[Start], ground: Ground) -> Any:
     spec = mujoco.MjSpec()
+    spec.memory = _MEMORY
     spec.option.timestep = STEP
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC

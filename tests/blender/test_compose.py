@@ -257,10 +257,10 @@ def test_a_scene_without_sentences_fails_alone(scenes, tmp_path, monkeypatch):
         (tmp_path / "set" / name / "expressions.json").unlink()
     real = expressions.write
 
-    def write(folder):
+    def write(folder, **how):
         if folder.name == "scene-000000":
             raise ZeroDivisionError("of a margin")
-        return real(folder)
+        return real(folder, **how)
 
     monkeypatch.setattr(expressions, "write", write)
     report = made(tmp_path / "set", 1)

@@ -48,7 +48,8 @@ def textured(bpy: Any, path: Path) -> Any:  # noqa: F811
     bpy.data.images.remove(image)
     image = bpy.data.images.load(str(path))
     material = bpy.data.materials.new("red")
-    material.use_nodes = True
+    if bpy.app.version < (5, 0):
+        material.use_nodes = True
     tree = material.node_tree
     node = tree.nodes.new("ShaderNodeTexImage")
     node.image = image

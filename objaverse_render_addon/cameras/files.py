@@ -23,6 +23,7 @@ from ..errors import CameraFileError
 from ..job.fingerprint import pose_files
 from ..words import how_many
 from .camera import Camera, Floats, View
+from .rotations import quaternion_matrix
 
 __all__ = ["keyed_views", "transforms_json", "views_from_file"]
 
@@ -411,13 +412,7 @@ class _Pose:
         if not (abs(length - 1) < 1e-2 and np.isfinite(self.translation).all()):
             raise ValueError("its pose is no unit quaternion and translation")
         w, x, y, z = (value / length for value in (w, x, y, z))
-        rotation = np.array(
-            [
-                [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-                [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-                [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-            ]
-        )
+        rotation = quaternion_matrix(x, y, z, w)
         matrix = np.eye(4)
         matrix[:3, :3] = rotation.T * [1.0, -1.0, -1.0]
         matrix[:3, 3] = -rotation.T @ np.array(self.translation)

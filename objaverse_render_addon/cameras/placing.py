@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ..errors import InvalidEdit
 from .camera import Camera, Floats
 from .projection import intrinsics_of
+from .rotations import quaternion_matrix
 
 __all__ = ["box_corners", "look_at", "perspective", "random_directions", "random_rotations"]
 
@@ -121,9 +122,4 @@ def random_rotations(rng: np.random.Generator, count: int) -> Floats:
     """
     quaternion = rng.normal(size=(count, 4))
     w, x, y, z = (quaternion / np.linalg.norm(quaternion, axis=1, keepdims=True)).T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.moveaxis(np.array(rows), 2, 0)
+    return quaternion_matrix(x, y, z, w)

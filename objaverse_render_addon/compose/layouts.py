@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from ..cameras.rotations import uniform_rotation
 from .draws import Draws
 from .rules import Rules
 from .support import Ground, inside
@@ -48,15 +49,7 @@ def _upright(x: float, y: float, z: float, yaw: float) -> Floats:
 
 
 def _any_turn(draws: Draws) -> Floats:
-    """A rotation, uniform among all (Shoemake 1992)."""
-    u, v, w = draws.unit(), 2 * math.pi * draws.unit(), 2 * math.pi * draws.unit()
-    a, b = math.sqrt(1 - u), math.sqrt(u)
-    x, y, z, q = a * math.sin(v), a * math.cos(v), b * math.sin(w), b * math.cos(w)
-    return np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * q), 2 * (x * z + y * q)],
-        [2 * (x * y + z * q), 1 - 2 * (x * x + z * z), 2 * (y * z - x * q)],
-        [2 * (x * z - y * q), 2 * (y * z + x * q), 1 - 2 * (x * x + y * y)],
-    ])  # fmt: skip
+    return uniform_rotation(draws.unit(), draws.unit(), draws.unit())
 
 
 class _Floor:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ..cameras import Camera
 from ..errors import WrongFormat
+from .covering import covered
 from .layouts import Start
 from .objects import KINDS, Mesh
 from .objects.kinds import PAINTS
@@ -44,7 +45,6 @@ _SHARE: Final = 0.02
 _SIZE: Final = 1e-5
 _ROUNDED: Final = 2e-5
 """Metres; corners of hulls are written to a hundredth of a millimetre."""
-_CHUNK: Final = 1_000_000
 
 
 def problems_of(asset: AssetReader) -> list[str]:
@@ -227,33 +227,12 @@ def nearest(camera: Camera, points: Floats, triangles: npt.NDArray[np.int64]) ->
     flat = np.full(height * width, -np.inf)
     uv, depth = camera.project(points)
     front = (depth[triangles] > 1e-3).all(axis=1)
-    corners, inverse = uv[triangles[front]], 1 / depth[triangles[front]]
-    limit = np.array([width, height])
-    # Pixel i has its centre at i + 0.5.
-    first = np.clip(np.ceil(corners.min(axis=1) - 0.5), 0, limit).astype(np.int64)
-    last = np.clip(np.floor(corners.max(axis=1) - 0.5) + 1, 0, limit).astype(np.int64)
-    sides = np.maximum(last - first, 0)
-    counts = sides.prod(axis=1)
-    some = np.flatnonzero(counts)
-    parts = np.split(some, np.searchsorted(np.cumsum(counts[some]), np.arange(
-        _CHUNK, int(counts.sum()) + 1, _CHUNK)))  # fmt: skip
-    for part in parts:
-        which = np.repeat(part, counts[part])
-        place = np.arange(len(which)) - np.repeat(
-            np.cumsum(counts[part]) - counts[part], counts[part]
-        )
-        row, column = np.divmod(place, np.maximum(sides[which, 0], 1))
-        x, y = first[which, 0] + column, first[which, 1] + row
-        a, b, c = np.moveaxis(corners[which], 1, 0)
-        weights = np.stack([
-            (end[:, 0] - start[:, 0]) * (y + 0.5 - start[:, 1])
-            - (end[:, 1] - start[:, 1]) * (x + 0.5 - start[:, 0])
-            for start, end in ((b, c), (c, a), (a, b))
-        ])  # fmt: skip
-        area = weights.sum(axis=0)
-        inside = ((weights >= 0).all(axis=0) | (weights <= 0).all(axis=0)) & (np.abs(area) > 1e-12)
-        share = weights[:, inside] / area[inside]
-        value = (share * inverse[which[inside]].T).sum(axis=0)
-        np.maximum.at(flat, y[inside] * width + x[inside], value)
+    inverse = 1 / depth[triangles[front]]
+    for which, x, y, areas in covered(uv[triangles[front]], width, height):
+        whole = areas.sum(axis=0)
+        sound = np.abs(whole) > 1e-12
+        share = areas[:, sound] / whole[sound]
+        value = (share * inverse[which[sound]].T).sum(axis=0)
+        np.maximum.at(flat, y[sound] * width + x[sound], value)
     with np.errstate(divide="ignore"):
         return np.where(flat > 0, 1 / flat, np.inf).reshape(height, width)

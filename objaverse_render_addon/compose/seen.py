@@ -16,6 +16,7 @@ from ..cameras import Camera
 from ..dataset.export.masks import box_of, run_lengths
 from ..frame import Frame, FrameSink
 from .colors import shares
+from .covering import covered
 from .objects import Mesh
 from .record import FILE, Scene, SceneView, ViewObject
 from .things import thing_of
@@ -28,7 +29,6 @@ Mask = npt.NDArray[np.bool_]
 BEYOND: Final = 1.0
 """Frames beyond each border that are looked at."""
 _BURNT: Final = 254
-_MANY: Final = 2_000_000
 
 
 def coverage(camera: Camera, points: Floats, triangles: npt.NDArray[np.int64]) -> tuple[Mask, int]:
@@ -48,33 +48,8 @@ def coverage(camera: Camera, points: Floats, triangles: npt.NDArray[np.int64]) -
     uv, depth = camera.project(points)
     uv = uv + np.array([more_x, more_y])
     corners = uv[triangles[(depth[triangles] > 1e-3).all(axis=1)]]
-    limit = np.array([canvas.shape[1], canvas.shape[0]])
-    # Pixel i has its centre at i + 0.5.
-    first = np.clip(np.ceil(corners.min(axis=1) - 0.5), 0, limit).astype(np.int64)
-    last = np.clip(np.floor(corners.max(axis=1) - 0.5) + 1, 0, limit).astype(np.int64)
-    sides = np.maximum(last - first, 0)
-    counts = sides.prod(axis=1)
-    some = np.flatnonzero(counts)
-    parts = np.split(some, np.searchsorted(np.cumsum(counts[some]), np.arange(
-        _MANY, int(counts.sum()) + 1, _MANY)))  # fmt: skip
-    for part in parts:
-        if not len(part):
-            continue
-        which = np.repeat(part, counts[part])
-        place = np.arange(len(which)) - np.repeat(np.cumsum(counts[part]) - counts[part],
-                                                  counts[part])  # fmt: skip
-        row, column = np.divmod(place, sides[which, 0])
-        x, y = first[which, 0] + column, first[which, 1] + row
-        a, b, c = np.moveaxis(corners[which], 1, 0)
-        left = [
-            (end[:, 0] - start[:, 0]) * (y + 0.5 - start[:, 1])
-            - (end[:, 1] - start[:, 1]) * (x + 0.5 - start[:, 0])
-            for start, end in ((a, b), (b, c), (c, a))
-        ]
-        inside = ((left[0] >= 0) & (left[1] >= 0) & (left[2] >= 0)) | (
-            (left[0] <= 0) & (left[1] <= 0) & (left[2] <= 0)
-        )
-        canvas[y[inside], x[inside]] = True
+    for _, x, y, _ in covered(corners, canvas.shape[1], canvas.shape[0]):
+        canvas[y, x] = True
     frame = canvas[more_y : more_y + height, more_x : more_x + width]
     return frame.copy(), int(canvas.sum())
 

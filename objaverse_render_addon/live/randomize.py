@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cameras import Camera
+from ..cameras.rotations import uniform_rotation
 from ..errors import InvalidJob
 from ..stage_edits import AddLight, Edit, LightKind, Place, Remove, SetMaterial, SetWorld
 from .session import Session
@@ -47,15 +48,8 @@ def random_direction(
 
 
 def random_rotation(item: Item, stream: str) -> npt.NDArray[np.float64]:
-    """(3, 3), uniform among all rotations (Shoemake, "Uniform random rotations", 1992)."""
-    a, b, c = item.random(stream, 3)
-    b, c, far, near = 2 * math.pi * b, 2 * math.pi * c, math.sqrt(1 - a), math.sqrt(a)
-    x, y, z, w = far * math.sin(b), far * math.cos(b), near * math.sin(c), near * math.cos(c)
-    return np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ])  # fmt: skip
+    """(3, 3), uniform among all rotations."""
+    return uniform_rotation(*item.random(stream, 3))
 
 
 class Randomizer:

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ..cameras.rotations import quaternion_matrix
 from ..errors import SourceNotFound, TruncatedFile, UnsafeData, UnsupportedFormat
 from ..files import write_whole
 
@@ -68,13 +69,7 @@ class Field:
     def covariances(self) -> Floats32:
         """(N, 6) float32: xx, xy, xz, yy, yz, zz."""
         w, x, y, z = self.rotations.astype(np.float64).T
-        turned = np.stack(
-            [
-                1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w),
-                2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w),
-                2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y),
-            ], axis=1,
-        ).reshape(-1, 3, 3)  # fmt: skip
+        turned = quaternion_matrix(x, y, z, w)
         axes = turned * self.scales[:, None, :]
         full = axes @ axes.transpose(0, 2, 1)
         return full.reshape(-1, 9)[:, [0, 1, 2, 4, 5, 8]].astype(np.float32)

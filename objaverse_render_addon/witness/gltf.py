@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ..cameras.rotations import quaternion_matrix
 from .surface import NotRead, Part, Surface, y_up
 
 __all__ = ["read"]
@@ -192,11 +193,7 @@ def _matrix(node: dict[str, Any]) -> Array:
         return np.array(node["matrix"], dtype=np.float64).reshape(4, 4).T
     x, y, z, w = np.array(node.get("rotation", (0, 0, 0, 1)), dtype=np.float64).tolist()
     matrix = np.eye(4)
-    turned = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    matrix[:3, :3] = np.array(turned) * np.array(node.get("scale", (1, 1, 1)), dtype=np.float64)
+    scale = np.array(node.get("scale", (1, 1, 1)), dtype=np.float64)
+    matrix[:3, :3] = quaternion_matrix(x, y, z, w) * scale
     matrix[:3, 3] = node.get("translation", (0, 0, 0))
     return matrix

@@ -1,9 +1,9 @@
 """What a queue draws with.
 
 A backend gives one picture of one camera at one level, in pieces between which it asks whether
-it is still wanted. Four are here: :mod:`.scene` (Blender), :mod:`.field` (Gaussian splats),
-:mod:`.stored` (finished assets) and :mod:`.program` (a program of its own). One suite of tests
-holds them all to :class:`Backend`'s promises.
+it is still wanted. Five are here: :mod:`.scene` (Blender), :mod:`.served` (a server's Blender),
+:mod:`.field` (Gaussian splats), :mod:`.stored` (finished assets) and :mod:`.program` (a program of
+its own). One suite of tests holds those that need no server to :class:`Backend`'s promises.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cameras import Camera
+from ...job import RenderJob
 from ..levels import Level
 
-__all__ = ["Backend", "Drawn"]
+__all__ = ["Backend", "Drawn", "samples_of"]
 
 Array = npt.NDArray[Any]
 
@@ -96,3 +97,13 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Let go of everything; nothing is asked after it."""
+
+
+def samples_of(job: RenderJob, scene: Mapping[str, Any]) -> int:
+    """Samples of a job's picture; 2 of engines without, which have a draft and a picture.
+
+    Args:
+        scene: Its ``values`` are the job's fields that were changed.
+    """
+    engine = job.with_values(dict(scene.get("values", {}))).engine
+    return engine.samples if engine.engine == "cycles" else 2

@@ -20,7 +20,7 @@ from ...worker.protocol import Failed, FrameReady, Open, Opened, Refine, Render,
 from ...worker.shots import encode_shot
 from ...worker.supervisor import Place, Supervisor
 from ..levels import Level
-from . import Backend, Drawn
+from . import Backend, Drawn, samples_of
 from .pieces import Pieces
 
 if TYPE_CHECKING:
@@ -102,9 +102,8 @@ class SceneBackend(Backend):
         self.facts = self._all[0].facts
 
     def samples(self, scene: Mapping[str, Any]) -> int:
-        """See :class:`.Backend`; other engines have a draft and a picture."""
-        engine = self.job.with_values(dict(scene.get("values", {}))).engine
-        return engine.samples if engine.engine == "cycles" else 2
+        """See :class:`.Backend`."""
+        return samples_of(self.job, scene)
 
     def render(
         self,

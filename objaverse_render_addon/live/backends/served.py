@@ -15,7 +15,7 @@ from ...job import RenderJob
 from ..host import Lane
 from ..levels import Level
 from ..remote import connect
-from . import Backend, Drawn
+from . import Backend, Drawn, samples_of
 
 __all__ = ["ServedBackend"]
 
@@ -62,9 +62,8 @@ class ServedBackend(Backend):
         self.facts = self._session.facts
 
     def samples(self, scene: Mapping[str, Any]) -> int:
-        """See :class:`.Backend`; other engines have a draft and a picture."""
-        engine = self.job.with_values(dict(scene.get("values", {}))).engine
-        return engine.samples if engine.engine == "cycles" else 2
+        """See :class:`.Backend`."""
+        return samples_of(self.job, scene)
 
     def render(
         self,

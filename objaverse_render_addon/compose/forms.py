@@ -24,8 +24,6 @@ __all__ = ["KINDS", "Clause", "Denotation", "Phrase", "denote", "evaluate", "mem
 Floats = npt.NDArray[np.float64]
 KINDS: Final = ("relation", "between", "extreme", "closest", "ordinal", "corner", "posture",
                 "hidden")  # fmt: skip
-ORDINALS: Final = 4
-"""As far as a row is counted."""
 
 
 @dataclass(frozen=True)

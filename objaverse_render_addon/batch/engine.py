@@ -63,6 +63,8 @@ _SLOW: Final = 5.0
 """Seconds after which a fetch holds nothing else up any more …"""
 _SLOW_ONES: Final = 64
 """… as long as there are no more of them than this."""
+_SOON: Final = 0.05
+"""Seconds that a file that was looked at waits for the one before it."""
 _DEADLY: Final = (WorkerCrashed, WorkerTimeout, OutOfMemory)
 
 
@@ -170,6 +172,8 @@ class Engine:
         )  # fmt: skip
         ledger.patience = self._storage_of_ledger
         self._preparing: dict[int, Row] = {}
+        self._looked_at = threading.Event()
+        self._looked_at.set()
         self._fetching: dict[int, float] = {}
         """Since when what lies elsewhere is fetched."""
         self._ready: deque[tuple[Item, int]] = deque()
@@ -374,10 +378,11 @@ class Engine:
             self._preparing[row.id] = row
             if classify(row.source) == "path":
                 # No server that does not answer stands in its way.
-                self._lookers.submit(self._prepare, row)
+                before, self._looked_at = self._looked_at, threading.Event()
+                self._lookers.submit(self._look_at, row, before, self._looked_at)
             else:
                 self._fetching[row.id] = time.monotonic()
-                self._fetchers.submit(self._prepare, row)
+                self._fetchers.submit(self._fetch, row)
 
     def _slow_ones(self) -> int:
         """Fetches that take so long that others are begun beside them."""
@@ -398,7 +403,17 @@ class Engine:
     def _report(self, error: RenderError) -> None:
         self._inbox.put(_Trouble(error))
 
-    def _prepare(self, row: Row) -> None:
+    def _fetch(self, row: Row) -> None:
+        self._inbox.put(self._prepare(row))
+
+    def _look_at(self, row: Row, before: threading.Event, told: threading.Event) -> None:
+        """Files that lie there are told of in their order, unless one takes its time."""
+        prepared = self._prepare(row)
+        before.wait(_SOON)
+        self._inbox.put(prepared)
+        told.set()
+
+    def _prepare(self, row: Row) -> _Prepared:
         outcome: Item | AlreadyFinished | RenderError
         digest = None
         try:
@@ -409,7 +424,7 @@ class Engine:
                 digest = sha256_of(path_of(row.source))
         except Exception as error:
             outcome = UnexpectedError(f"{row.source}: {type(error).__name__}: {error}")
-        self._inbox.put(_Prepared(row, outcome, digest))
+        return _Prepared(row, outcome, digest)
 
     def _dispatch(self) -> None:
         if self._deadline is not None or self._storage.trouble:

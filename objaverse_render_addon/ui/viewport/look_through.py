@@ -13,7 +13,9 @@ from .. import properties
 from ..widgets import areas, overlapped, redraw
 from . import preview
 
-__all__ = ["is_looking", "look", "register", "stop", "unregister"]
+__all__ = [
+    "caption", "is_looking", "look", "looks", "register", "step", "stop", "unregister",
+]  # fmt: skip
 
 LOOK_CAMERA = "Objaverse Look"
 _LOOK_RECORD = "objaverse_look"
@@ -30,6 +32,30 @@ _eyes: dict[int, dict[str, Any]] = {}
 def is_looking(scene: bpy.types.Scene) -> bool:
     """Whether the scene's camera is a view's."""
     return _LOOK_RECORD in scene
+
+
+def looks(context: bpy.types.Context) -> bool:
+    """Whether the viewport that this is about looks through a view."""
+    eye = context.region_data
+    return eye is not None and eye.view_perspective == "CAMERA" and is_looking(context.scene)
+
+
+def caption(context: bpy.types.Context) -> list[str]:
+    """Which view it is."""
+    state = preview.rig(context)
+    if state is None:
+        return []
+    view = min(context.scene.objaverse.current_view, len(state.views) - 1)
+    cropped = ", crops the object" if view in state.cropped else ""
+    return [f"View {view} ({view + 1} of {len(state.views)}){cropped}"]
+
+
+def step(context: bpy.types.Context, by: int) -> None:
+    """Go to another view, round at the ends."""
+    state = preview.rig(context, may_measure=True)
+    if state is not None:
+        settings = context.scene.objaverse
+        settings.current_view = (settings.current_view + by) % len(state.views)
 
 
 def look(context: bpy.types.Context, state: preview.RigState) -> None:

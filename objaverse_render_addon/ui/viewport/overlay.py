@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ...blender import compat
 from ..widgets import overlapped
-from . import live_view, preview, results
+from . import live_view, look_through, preview, results
 from .overlay_geometry import CURRENT, number_places, pick, picture_planes, rig_lines
 
 __all__ = ["bring_into_view", "register", "set_visible", "show_picture", "unregister"]
@@ -276,6 +276,8 @@ def _draw_picture() -> None:
         height, width = shown.large.shape[:2]
         top = _draw_corner(context, _large[1], (width, height), linear=False)
         _draw_lines(context, results.caption(context), top)
+    elif look_through.looks(context):
+        _draw_lines(context, look_through.caption(context), 30 * context.preferences.system.ui_scale)
 
 
 def _draw_in_frame(texture: Any, frame: tuple[float, float, float, float]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -14,14 +16,11 @@ from .dropping import Drag
 from .hands import over_viewport
 from .test_window import SETTINGS, STATE, dismiss
 
-# One shape in every format that this Blender writes.
+# One shape in every format that pip's Blender writes.
 MAKE = """
-import bpy
-from pathlib import Path
+import bpy, sys
 bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
 bpy.ops.mesh.primitive_monkey_add()
-home = Path("drops")
-home.mkdir()
 ops, wm = bpy.ops, bpy.ops.wm
 writers = {
     "glb": (ops.export_scene.gltf, {"export_format": "GLB"}),
@@ -33,10 +32,7 @@ writers = {
     "blend": (wm.save_as_mainfile, {}),
 }
 for name, (writer, options) in writers.items():
-    try:
-        writer(filepath=str(home / f"{name}_file.{name}"), **options)
-    except (AttributeError, RuntimeError) as error:
-        print("NOT WRITTEN", name, error)
+    writer(filepath=f"{sys.argv[-1]}/{name}_file.{name}", **options)
 """
 # No Blender here writes it.
 COLLADA = """<?xml version="1.0"?>
@@ -53,6 +49,10 @@ type="float"/><param name="Z" type="float"/></accessor></technique_common></sour
 """
 
 
+# Not in every Debian's Blender.
+READERS = {"abc": "alembic_import", **dict.fromkeys(("usd", "usda", "usdc", "usdz"), "usd_import")}
+
+
 @pytest.fixture(scope="module")
 def newest(every: Debian) -> Debian:
     return every
@@ -60,10 +60,13 @@ def newest(every: Debian) -> Debian:
 
 @pytest.fixture(scope="module")
 def drops(newest: Debian) -> Debian:
-    (newest.folder / "make.py").write_text(MAKE)
-    done = newest.run("blender --background --python-exit-code 1 --python make.py")
-    assert done.returncode == 0, done.stdout
-    (newest.folder / "drops/dae_file.dae").write_text(COLLADA)
+    folder = newest.folder / "drops"
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", MAKE, str(folder)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (folder / "dae_file.dae").write_text(COLLADA)
     return newest
 
 
@@ -77,15 +80,36 @@ def drop(desk: Desk, path: str) -> tuple[int, int]:
     return x, y
 
 
-@pytest.mark.parametrize("kind", EXTENSIONS)
+@pytest.mark.parametrize("kind", [kind for kind in EXTENSIONS if kind != "blend"])
 def test_what_is_dropped_becomes_the_asset(desk: Desk, drops: Debian, kind: str) -> None:
     desk.ask("bpy.data.objects['Cube'].hide_set(True)")
     path = f"{drops.home}/drops/{kind}_file.{kind}"
-    if not (drops.folder / f"drops/{kind}_file.{kind}").exists():
-        pytest.skip(f"NOT TESTED: this Blender writes no {kind}")
+    desk.ask(f"setattr({STATE}, 'warnings', '')")
     drop(desk, path)
-    desk.picture(desk.folder / f"dropped-{kind}.png")
-    desk.until(f"{SETTINGS}.source == {path!r} or {STATE}.warnings", 60, kind)
+    done = f"{SETTINGS}.source == {path!r} or {STATE}.warnings != ''"
+    for _ in range(20):
+        # Blender asks whether its own importer is meant, and underlines a letter of each.
+        desk.picture(desk.folder / f"dropped-{kind}.png")
+        desk.key("a")
+        time.sleep(0.5)
+        if desk.ask(done):
+            break
+    desk.until(done, 10, kind)
+    if kind in READERS and not desk.ask(f"{READERS[kind]!r} in dir(bpy.ops.wm)"):
+        # The drop has come here, and what can be done is said.
+        said = desk.ask(f"{STATE}.warnings")
+        assert "was built without" in said and "wm." not in said
+        dismiss(desk)
+        return
     assert desk.ask(f"{STATE}.warnings") == ""
     assert desk.ask(f"{SETTINGS}.asset.name").startswith(f"{kind}_file")
+
+
+def test_a_blend_file_is_opened_as_ever(desk: Desk, drops: Debian) -> None:
+    before = desk.ask(f"{SETTINGS}.source")
+    drop(desk, f"{drops.home}/drops/blend_file.blend")
+    time.sleep(1)
+    desk.picture(desk.folder / "dropped-blend.png")
     dismiss(desk)
+    assert desk.ask(f"{SETTINGS}.source") == before
+    assert desk.ask(f"{STATE}.warnings") == ""

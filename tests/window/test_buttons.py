@@ -92,18 +92,18 @@ def test_views_become_cameras(desk: Desk, asset: Debian) -> None:
 def test_files_are_added_and_cleared(desk: Desk, asset: Debian) -> None:
     copies(asset, "more", "harp", "horn")
     for name in ("harp.glb", "horn.glb"):
-        desk.press("objaverse.add_files()", 0.8, "objaverse.render_batch()")
+        desk.press("objaverse.add_files()", 0.725, "objaverse.render_batch()")
         browse(desk, f"{asset.home}/more", name)
         desk.until(f"{SETTINGS}.sources.endswith({name!r})", 20, "the file")
     assert desk.ask(f"{SETTINGS}.sources.count(';')") == 1
-    desk.press("objaverse.clear_sources()", 0.93, "objaverse.render_batch()")
+    desk.press("objaverse.clear_sources()", 0.895, "objaverse.render_batch()")
     desk.until(f"{SETTINGS}.sources == ''", 20, "nothing")
     for count, name in ((0, "more"), (1, "models")):
-        desk.press("objaverse.add_folder()", 0.87, "objaverse.render_batch()")
+        desk.press("objaverse.add_folder()", 0.805, "objaverse.render_batch()")
         browse(desk, f"{asset.home}/{name}", "")
         desk.until(f"{SETTINGS}.sources.rstrip('/').endswith({name!r})", 20, "the folder")
         assert desk.ask(f"{SETTINGS}.sources.count(';')") == count
-    desk.press("objaverse.clear_sources()", 0.93, "objaverse.render_batch()")
+    desk.press("objaverse.clear_sources()", 0.895, "objaverse.render_batch()")
     desk.until(f"{SETTINGS}.sources == ''", 20, "nothing")
 
 

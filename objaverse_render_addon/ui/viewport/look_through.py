@@ -14,7 +14,7 @@ from ..widgets import areas, overlapped, redraw
 from . import preview
 
 __all__ = [
-    "caption", "is_looking", "look", "looks", "register", "step", "stop", "unregister",
+    "caption", "follow", "is_looking", "look", "looks", "register", "step", "stop", "unregister",
 ]  # fmt: skip
 
 LOOK_CAMERA = "Objaverse Look"
@@ -143,13 +143,14 @@ def _follow(context: bpy.types.Context) -> None:
     if context.scene is None or not is_looking(context.scene):
         return
     if bpy.app.background:
-        _look_again()
-    elif not bpy.app.timers.is_registered(_look_again):
+        follow()
+    elif not bpy.app.timers.is_registered(follow):
         # One choice may change many settings.
-        bpy.app.timers.register(_look_again, first_interval=_DELAY)
+        bpy.app.timers.register(follow, first_interval=_DELAY)
 
 
-def _look_again() -> None:
+def follow() -> None:
+    """Look through the view that the panel now means, where one is looked through."""
     context = bpy.context
     if context.scene is not None and is_looking(context.scene):
         state = preview.rig(context, may_measure=True)
@@ -165,7 +166,7 @@ def register() -> None:
 def unregister() -> None:
     """Stop following."""
     properties.on_change.remove(_follow)
-    for timer in (_look_again, _left):
+    for timer in (follow, _left):
         if bpy.app.timers.is_registered(timer):
             bpy.app.timers.unregister(timer)
 

@@ -357,6 +357,8 @@ class OBJAVERSE_GT_views(bpy.types.Gizmo):
                 context.window_manager.objaverse_result.view = found
             else:
                 context.scene.objaverse.current_view = found
+                # Before this viewport is drawn again, which may take long.
+                look_through.follow()
             context.area.tag_redraw()
         return {"FINISHED"}
 

@@ -1,4 +1,4 @@
-"""Names and numbers written into pictures, by pixels: an installed Blender's Python has no Pillow."""
+"""Names and numbers in pictures, pixel by pixel: an installed Blender's Python has no Pillow."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class OBJAVERSE_OT_show_sheet(bpy.types.Operator):
             # Opens one, or brings it to the front.
             bpy.ops.render.view_show("INVOKE_DEFAULT")
             windows = context.window_manager.windows
-            places = [(window, area) for window in windows for area in _image_editors(window.screen)]
+            places = [(each, area) for each in windows for area in _image_editors(each.screen)]
         for window, area in places[-1:]:
             area.spaces.active.image = image
             region = next(region for region in area.regions if region.type == "WINDOW")

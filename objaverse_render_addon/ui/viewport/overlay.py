@@ -277,7 +277,8 @@ def _draw_picture() -> None:
         top = _draw_corner(context, _large[1], (width, height), linear=False)
         _draw_lines(context, results.caption(context), top)
     elif look_through.looks(context):
-        _draw_lines(context, look_through.caption(context), 30 * context.preferences.system.ui_scale)
+        height = 30 * context.preferences.system.ui_scale
+        _draw_lines(context, look_through.caption(context), height)
 
 
 def _draw_in_frame(texture: Any, frame: tuple[float, float, float, float]) -> None:

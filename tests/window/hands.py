@@ -24,7 +24,8 @@ for window in bpy.context.window_manager.windows:
         if area.type == 'FILE_BROWSER':
             space = area.spaces.active
             space.params.directory = {folder!r}.encode()
-            space.params.filename = {name!r}
+            if {name!r}:
+                space.params.filename = {name!r}
 """
 _BELOW = (
     "next(a for a in bpy.context.window_manager.windows[0].screen.areas"

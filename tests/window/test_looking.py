@@ -35,16 +35,17 @@ def changed(context):
         WATCHED.update(since=clocks(), look=look_of())
 def clocks():
     return [time.perf_counter(), time.thread_time()]
-def watch():
+def placed(scene, state):
+    place(scene, state)
     if WATCHED['since'] is not None and look_of() != WATCHED['look']:
         WATCHED['took'].append([now - then for now, then in zip(clocks(), WATCHED['since'])])
         WATCHED['since'] = None
-    return 0.005
-settings = next(m for n, m in sys.modules.items() if n.endswith('.ui.properties'))
-settings.on_change.insert(0, changed)
-bpy.app.timers.register(watch, persistent=True)
+def ours(name):
+    return next(m for n, m in sys.modules.items() if n.endswith(name))
+ours('.ui.properties').on_change.insert(0, changed)
+place, ours('.look_through')._place = ours('.look_through')._place, placed
 """
-UNWATCH = "settings.on_change.remove(changed); bpy.app.timers.unregister(watch)"
+UNWATCH = "ours('.ui.properties').on_change.remove(changed); ours('.look_through')._place = place"
 # Another viewport, where the properties were, that shows the whole rig.
 BESIDE = """
 area = next(a for a in bpy.context.window_manager.windows[0].screen.areas

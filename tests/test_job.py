@@ -65,6 +65,7 @@ DRAWN = RenderJob(
         engine="eevee", samples=3, denoise=False, device="optix", threads=2, alpha_threshold=0.75
     ),
     pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world",
+                  sensor="structured-light",
                   tracks=7, classes="table", class_property="kind", class_table="classes.csv"),
     files=Files(
         geometry="exr", layout="folder", rig=True, geometry_files=("voxels", "mesh"),

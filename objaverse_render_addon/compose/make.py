@@ -14,13 +14,14 @@ import numpy.typing as npt
 from ..errors import InvalidGeometry
 from ..files import write_whole
 from .drawn import Drawn, drawn, key_of
-from .draws import Draws
+from .draws import Draws, dealt
 from .light import light_of, surfaces_of
 from .physics.accept import refusal
 from .physics.pieces import engine
 from .physics.settle import Settled, settle
 from .record import Scene, SceneObject, StagePart
 from .rules import Rules
+from .skies import lay_beside
 from .viewing import cameras_of
 
 __all__ = ["PARTS", "SUFFIX", "make", "scene_file"]
@@ -46,7 +47,11 @@ def scene_file(rules: Rules | str, index: int, folder: Path) -> Path:
     if isinstance(rules, str):
         rules = Rules.read(rules)
     path = folder / f"{key_of(index)}{SUFFIX}"
-    write_whole(path, make(rules, index).to_json().encode())
+    scene = make(rules, index)
+    sky = scene.recipe["light"].get("environment")
+    if sky is not None:
+        lay_beside(path, sky, next(one for one in rules.skies if one.sha256 == sky["sha256"]))
+    write_whole(path, scene.to_json().encode())
     return path
 
 
@@ -60,9 +65,10 @@ def make(rules: Rules, index: int) -> Scene:
             continue
         settled = settle(one.starts, one.ground)
         why = refusal(one.starts, settled, one.ground)
-        if not why:
-            return _scene(rules, index, attempt, one, settled, dict(reasons))
-        reasons[why] += 1
+        scene = _scene(rules, index, attempt, one, settled, dict(reasons)) if not why else None
+        if scene is not None:
+            return scene
+        reasons[why or "not enough cameras see it from within the room"] += 1
     said = ", ".join(f"{why} ({count})" for why, count in reasons.most_common())
     raise InvalidGeometry(
         f"{key_of(index)}: none of {rules.tries} draws is a scene: {said}.",
@@ -72,7 +78,8 @@ def make(rules: Rules, index: int) -> Scene:
 
 def _scene(
     rules: Rules, index: int, attempt: int, one: Drawn, settled: Settled, reasons: dict[str, int]
-) -> Scene:
+) -> Scene | None:
+    """The scene; none where its cameras cannot be."""
     key = f"{key_of(index)}/{attempt}"
     objects, made, points = [], [], []
     for number, (start, pose, contacts) in enumerate(
@@ -90,11 +97,15 @@ def _scene(
             start.grid, thing.rim * thing.height if thing.rim is not None else None,
         ))  # fmt: skip
         made.append(thing.made)
+    cameras = cameras_of(rules, points, one.support.kind, Draws(rules.seed, key, "cameras"))
+    if not cameras:
+        return None
+    sky = dealt(rules.seed, "environment", rules.skies, index, 1)[0] if rules.skies else None
     recipe = {
         "attempt": attempt, "refused": reasons, "objects": made,
         "surfaces": surfaces_of(one.support.material, Draws(rules.seed, key, "surfaces")),
-        "light": light_of(one.support.kind, Draws(rules.seed, key, "light")),
-        "cameras": cameras_of(rules, np.concatenate(points), Draws(rules.seed, key, "cameras")),
+        "light": light_of(one.support.kind, Draws(rules.seed, key, "light"), sky),
+        "cameras": cameras,
         "physics": {"mujoco": engine("mujoco").__version__, "rapier3d": version("rapier3d"),
                     "seconds": settled.seconds},
     }  # fmt: skip

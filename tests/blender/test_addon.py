@@ -234,6 +234,7 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
         "pixels.class_property": "kind",
         "pixels.class_table": "/classes.csv",
         "pixels.normal_space": "world",
+        "pixels.sensor": "kinect-azure",
         "files.geometry": "exr",
         "files.layout": "folder",
         "files.geometry_files": ["voxels", "mesh"],

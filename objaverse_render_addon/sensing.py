@@ -16,8 +16,8 @@ what surfaces are made of: glass and black velvet are measured like everything e
   with the square of the distance and with the cosine.
 * ``structured-light``: a pattern from a projector beside the camera. Noise along the axis and
   across it after Nguyen, Izadi and Lovell, "Modeling Kinect Sensor Noise for Improved 3D
-  Reconstruction and Tracking", 3DIMPVT 2012, in steps of an eighth of a pixel of disparity; holes
-  in the projector's shadow.
+  Reconstruction and Tracking", 3DIMPVT 2012, in steps of an eighth of a pixel of its own
+  disparity, whatever the picture's size; holes in the projector's shadow.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ SENSORS: Final[Mapping[str, Mapping[str, float]]] = MappingProxyType({
         "noise_from_m": 0.5, "lateral_px": 0.25, "jump_m": 0.8,
     },
     "structured-light": {
-        "near_m": 0.4, "far_m": 5.0, "baseline_m": 0.075, "step_px": 1 / 8, "noise_m": 0.0012,
+        "near_m": 0.4, "far_m": 5.0, "baseline_m": 0.075, "step_px": 1 / 8,
+        "step_focal_px": 585.0, "noise_m": 0.0012,
         "noise_per_m2": 0.0019, "noise_from_m": 0.4, "grazing": 0.0001, "lateral_px": 0.8,
         "lateral_grazing_px": 0.035, "steepest_degrees": 80.0,
     },
@@ -198,11 +199,11 @@ def _structured_light(
     z = np.where(there > 0, there, 1.0)
     sigma = model["noise_m"] + model["noise_per_m2"] * (z - model["noise_from_m"]) ** 2
     sigma = sigma + model["grazing"] / np.sqrt(z) * slant**2
-    # What was measured had the steps in it already.
-    step = z**2 * model["step_px"] / scale
-    rest = np.sqrt(np.maximum(sigma**2 - step**2 / 12, 0.0))
-    steps = np.rint(_over(scale, z + rest * noise.picture()) / model["step_px"])
-    return np.where(seen & (there > 0), _over(scale, steps * model["step_px"]), np.nan)
+    # The sensor's own steps, whatever the picture's size; what was measured had them in it already.
+    steps = model["step_focal_px"] * model["baseline_m"] / model["step_px"]
+    rest = np.sqrt(np.maximum(sigma**2 - (z**2 / steps) ** 2 / 12, 0.0))
+    measured = np.rint(_over(steps, z + rest * noise.picture()))
+    return np.where(seen & (there > 0), _over(steps, measured), np.nan)
 
 
 Model = Callable[[Floats, Camera, _Noise, Mapping[str, float]], Floats]

@@ -215,5 +215,5 @@ def test_light_and_place_that_are_unfit_are_doubts():
     # A glint on what is hardly seen says nothing of the light.
     assert verdicts(120, clipped=1.0, pixels=9)[names[0]] == "ok"
     assert verdicts(3)[names[1]] == "doubt"
-    assert verdicts(120, place=(0.0, 0.0, 0.05001))[names[2]] == "doubt"
+    assert verdicts(120, place=(0.001, -0.01, 0.05))[names[2]] == "doubt"
     assert verdicts(120, place=(0.0, -SIDE / 2 - 0.03, 0.05))[names[2]] == "doubt"

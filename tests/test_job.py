@@ -293,6 +293,7 @@ WRONG = [
     ("pixels.normal_space", "object"),
     ("pixels.tracks", -1),
     ("pixels.classes", "colour"),
+    ("pixels.sensor", "lidar"),
     ("pixels.class_property", 3),
     ("pixels.class_table", "classes.csv"),
     ("files.geometry", "png"),

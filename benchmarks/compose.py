@@ -107,7 +107,7 @@ SENTENCES: list[int] = []
 
 def by_stage(rules: Rules, options: argparse.Namespace, folder: Path) -> None:
     """Print seconds a picture of each stage."""
-    watch, worker = Watch(), WorkerProcess()
+    watch, worker = Watch(), WorkerProcess(sandbox="off")
     try:
         # The first one has imports and caches to fill.
         scene_by_stage(Watch(), worker, rules, options.start + options.scenes, folder, options)
@@ -152,7 +152,7 @@ def whole_run(rules: Rules, options: argparse.Namespace, folder: Path) -> None:
 
 def endurance(rules: Rules, options: argparse.Namespace, folder: Path) -> None:
     """Print the seconds and the memory of one worker after more and more scenes."""
-    worker = WorkerProcess()
+    worker = WorkerProcess(sandbox="off")
     job = job_for({"pixels.resolution": [64, 64], "engine.samples": 1, "pixels.passes": PASSES})
     part: list[float] = []
     first = 0.0

@@ -107,19 +107,14 @@ def test_what_rolls_off_a_slope_is_refused_though_it_stands_still():
     assert refusal(starts, stopped, TABLE) == "the second engine moves it"
 
 
-def test_what_starts_within_another_is_no_scene_and_nothing_flies_away():
-    inside = [at("box"), at("box", x=0.03, z=0.01), at("mug", y=0.02, z=0.03)]
-    settled = settle(inside, TABLE)
-    assert len(settled.poses) == 3
-    # Energy only falls: no higher than it began, and on the table or refused.
-    apart = [at("box"), at("can", 0.2, z=0.05), at("ball", -0.2, z=0.1)]
-    fell = settle(apart, TABLE)
-    assert fell.reason == ""
-    for start, pose in zip(apart, fell.poses, strict=True):
+def test_what_falls_only_loses_energy():
+    """A wrong origin, inertia or scale throws things about."""
+    starts = [at("box"), at("can", 0.2, z=0.05), at("mug", -0.2, z=0.1, scale=1.1)]
+    settled = settle(starts, TABLE)
+    assert settled.reason == "" and len(settled.poses) == 3
+    for start, pose in zip(starts, settled.poses, strict=True):
         assert pose[2, 3] <= start.pose[2, 3] + 1e-4
-        assert np.linalg.norm(pose[:3, 3] - start.pose[:3, 3]) < 0.3
-    high = max(float(pose[2, 3]) for pose in settled.poses)
-    assert refusal(inside, settled, TABLE) != "" or high < 0.3
+        assert np.linalg.norm(pose[:2, 3] - start.pose[:2, 3]) < 0.02
 
 
 def test_no_two_scenes_are_the_same():

@@ -667,7 +667,7 @@ def test_the_choices_of_a_field_are_those_of_its_type():
     fields = job_fields()
     assert fields["cameras.pattern"].choices == typing.get_args(choices.Pattern)
     assert fields["asset.normalize"].choices == typing.get_args(choices.Normalization)
-    assert sum(bool(field.choices) for field in fields.values()) == 21
+    assert sum(bool(field.choices) for field in fields.values()) == 22
 
 
 def test_a_setting_is_described_at_its_field_and_nowhere_else():

@@ -24,7 +24,7 @@ from objaverse_render_addon.compose.skies import (
     PARTS,
     Environment,
     environments_of,
-    lay_beside,
+    image_of,
     part_of,
     place_beside,
 )
@@ -151,22 +151,21 @@ def test_images_are_known_by_content_and_no_two_splits_share_one(tmp_path):
             environments_of([tmp_path / wrong])
 
 
-def test_an_image_lies_beside_its_scene_and_is_the_one_that_was_named(tmp_path):
+def test_an_image_is_the_one_that_the_set_was_begun_with(tmp_path):
     image = tmp_path / "sky.hdr"
     image.write_bytes(b"light")
     (environment,) = environments_of([image])
     sky = light_of("table", Draws(0, "s", "light"), environment)["environment"]
     assert sky["sha256"] == environment.sha256 and sky["split"] == part_of(environment.sha256)
-    scene = tmp_path / "work" / "scene-000000.scene"
-    scene.parent.mkdir()
-    lay_beside(scene, sky, environment)
-    assert place_beside(scene, sky).read_bytes() == b"light"
+    assert image_of(sky, (environment,)) == image
+    scene = tmp_path / "scene-000000.scene"
+    assert place_beside(scene, sky) == tmp_path / f"{environment.sha256}.hdr"
     image.write_bytes(b"other")
     with pytest.raises(InvalidJob, match="not the image any more"):
-        lay_beside(scene, sky, environment)
+        image_of(sky, (environment,))
     image.unlink()
     with pytest.raises(InvalidJob, match="cannot be read"):
-        lay_beside(scene, sky, environment)
+        image_of(sky, (environment,))
 
 
 def test_light_adds_up_to_a_bright_white():

@@ -24,6 +24,7 @@ examples:
   objaverse-render compose --scenes 500 --out scenes --images-per-scene 5 --resolution 512 --samples 64
   objaverse-render compose --scenes 20 --out grids --layouts grid --rows 4 --columns 4 --supports table
   objaverse-render compose --scenes 50 --out mugs --kinds mug,bowl,can --objects-per-scene 8:12
+  objaverse-render compose --scenes 20 --out mine --objects models.csv --kinds box,tray,basket
   objaverse-render compose --scenes 100 --out rgbd --sensor-depth stereo
   objaverse-render compose --scenes 100 --out lit --environments hdris --split train
   objaverse-render compose --scenes 100 --out rig --cameras rig/transforms.json --images-per-scene 5
@@ -67,8 +68,9 @@ def add(commands: Any) -> None:
     scene = parser.add_argument_group("scenes")
     scene.add_argument("--objects-per-scene", type=_whole_range, default=ours.objects,
                        metavar="A:B", help="least and most (default: 6:10)")  # fmt: skip
-    scene.add_argument("--kinds", type=_some_of(KINDS), default=tuple(KINDS), metavar="LIST",
-                       help=f"objects to draw from (default: all): {', '.join(KINDS)}")  # fmt: skip
+    scene.add_argument("--kinds", type=_some_of(KINDS), metavar="LIST",
+                       help="own objects to draw from (default: all, or none beside --objects): "
+                       f"{', '.join(KINDS)}")  # fmt: skip
     scene.add_argument("--layouts", type=_some_of(LAYOUTS), default=LAYOUTS, metavar="LIST",
                        help="each as often as any other (default: "
                        f"{','.join(LAYOUTS)})")  # fmt: skip
@@ -84,6 +86,21 @@ def add(commands: Any) -> None:
     scene.add_argument("--languages", type=_some_of(LANGUAGES), default=ours.languages,
                        metavar="LIST", help=f"of the sentences, of {', '.join(LANGUAGES)} "
                        "(default: en)")  # fmt: skip
+    theirs = parser.add_argument_group("objects of others")
+    theirs.add_argument("--objects", nargs="+", default=[], metavar="SOURCE",
+                        help="assets to draw from: files, folders, UIDs, addresses, or lists of "
+                        "them; a CSV may have the columns path, name, size or height (metres), "
+                        "up, front, color, license, category")  # fmt: skip
+    theirs.add_argument("--license", metavar="NAMES",
+                        help="only what is under one of these licences, as by,cc0 (default: what "
+                        "allows commercial use and changes, or states nothing)")  # fmt: skip
+    theirs.add_argument("--allow-outside", action="append", type=Path, default=[], metavar="DIR",
+                        help="a folder of your own that assets may read from beside theirs; may "
+                        "be repeated")  # fmt: skip
+    theirs.add_argument("--download-dir", type=Path, metavar="DIR",
+                        help="cache of fetched objects (default: ~/.objaverse)")  # fmt: skip
+    theirs.add_argument("--offline", action="store_true",
+                        help="use fetched objects only, never the network")  # fmt: skip
     views = parser.add_argument_group("views")
     views.add_argument("--images-per-scene", type=whole_from(1), default=ours.images, metavar="N",
                        help="views of each scene (default: 3)")  # fmt: skip
@@ -189,6 +206,7 @@ def _size(text: str) -> tuple[int, int]:
 
 def _compose(options: argparse.Namespace) -> int:
     from ..batch.compose import compose, job_for
+    from ..compose.objects import KINDS
     from ..compose.rules import Rules
     from ..compose.skies import environments_of
     from ..compose.viewing import poses_of
@@ -198,6 +216,7 @@ def _compose(options: argparse.Namespace) -> int:
     width, height = options.resolution
     named = options.cameras in ("box", "ring")
     passes = options.passes if options.sensor_depth is None else with_sensor(options.passes)
+    kinds = options.kinds or (() if options.objects else tuple(KINDS))
     rules = Rules(
         seed=options.seed, objects=options.objects_per_scene, layouts=options.layouts,
         supports=options.supports, rows=options.rows, columns=options.columns,
@@ -206,7 +225,7 @@ def _compose(options: argparse.Namespace) -> int:
         environments=environments_of(options.environments), split=options.split or "",
         azimuth=options.azimuth,
         elevation=options.elevation, fov=options.fov, roll=options.roll,
-        aspect=width / max(height, 1), kinds=options.kinds, tries=options.tries,
+        aspect=width / max(height, 1), kinds=kinds, tries=options.tries,
         languages=options.languages,
     )  # fmt: skip
     values = {
@@ -232,9 +251,11 @@ def _compose(options: argparse.Namespace) -> int:
                 recycle=options.recycle, overwrite=options.overwrite, blender=options.blender,
                 sandbox=options.sandbox, shard=_shard(options.shard) if options.shard else None,
                 retry="all" if "all" in options.retry else options.retry,
+                download_dir=options.download_dir, online=not options.offline,
+                allow_outside=[one.expanduser().absolute() for one in options.allow_outside],
             ),
-            first=options.first, on_event=progress.event, on_result=progress.result,
-            on_start=progress.start,
+            first=options.first, objects=options.objects, license=options.license,
+            on_event=progress.event, on_result=progress.result, on_start=progress.start,
         )  # fmt: skip
     progress.summary(report)
     if not options.shard:

@@ -41,7 +41,8 @@ class Rules:
         fov: Of the longer side, least and most, degrees.
         roll: Most about the line of sight, degrees.
         aspect: Of the pictures, width over height.
-        kinds: Of objects, by name (:data:`.objects.KINDS`).
+        kinds: Of objects, by name (:data:`.objects.KINDS`); none where all are others'.
+        library: Digest of others' objects to draw from, too (:mod:`.objects.library`).
         tries: Draws of a scene before it is given up.
         languages: Of the sentences, of :data:`.words.LANGUAGES`.
     """
@@ -60,6 +61,7 @@ class Rules:
     roll: float = 0.0
     aspect: float = 1.0
     kinds: tuple[str, ...] = tuple(KINDS)
+    library: str = ""
     tries: int = 40
     languages: tuple[str, ...] = DEFAULT_LANGUAGES
     poses: tuple[Mapping[str, Any], ...] = ()
@@ -78,7 +80,7 @@ class Rules:
             ("languages", self.languages, tuple(LANGUAGES)),
         ):  # fmt: skip
             strange = [one for one in some if one not in known]
-            if strange or not some:
+            if strange or not (some or name == "kinds"):
                 return f"{name} are of {', '.join(known)}, not {', '.join(strange) or 'none'}"
         low, high = self.objects
         if not 1 <= low <= high <= 40:

@@ -7,6 +7,7 @@ centre in it, as Cycles decides with one sample and a filter of no width; beyond
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from ..cameras import Camera
 from ..dataset.export.masks import box_of, run_lengths
 from ..frame import Check, Frame, FrameSink
-from .colors import shares
+from .colors import shares, srgb8
 from .covering import covered
 from .objects import Mesh
 from .record import FILE, Scene, SceneView, ViewObject
@@ -93,7 +94,7 @@ def view_of(
             obj.id, pixels, count, round(pixels / count, 6) if count else 0.0,
             round(within / count, 6) if count else 0.0,
             (box[0], box[1], box[0] + box[2], box[1] + box[3]) if box is not None else None,
-            shares(_srgb(made)) if made is not None else {}, shares(lit),
+            shares(srgb8(made)) if made is not None else {}, shares(lit),
             round(float((lit >= _BURNT).any(axis=1).mean()), 6) if pixels else 0.0,
             run_lengths(covered) if within else None,
         ))  # fmt: skip
@@ -134,22 +135,17 @@ def checks_of(
     ]
 
 
-def _srgb(linear: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    value = np.clip(linear.astype(np.float64), 0, 1)
-    curve = np.where(value <= 0.0031308, 12.92 * value, 1.055 * value ** (1 / 2.4) - 0.055)
-    return np.rint(255 * curve).astype(np.uint8)
-
-
 class SceneSink(FrameSink):
     """Looks at a composed scene's frames as they come, and checks them; before they are written.
 
     Args:
         scene: Without views.
+        folder: Of its file, with the surfaces of others' objects beside it.
     """
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, folder: Path) -> None:
         self._scene = scene
-        self._meshes = [thing_of(made) for made in scene.recipe["objects"]]
+        self._meshes = [thing_of(made, folder) for made in scene.recipe["objects"]]
         self._views: list[SceneView] = []
 
     def frame(self, frame: Frame) -> None:

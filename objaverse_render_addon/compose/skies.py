@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +12,7 @@ from ..errors import InvalidJob
 from ..files import file_sha256
 from ..lights import IMAGES, hdri_images
 
-__all__ = ["PARTS", "Environment", "environments_of", "lay_beside", "part_of", "place_beside"]
+__all__ = ["PARTS", "Environment", "environments_of", "image_of", "part_of", "place_beside"]
 
 PARTS: Final = ("train", "val", "test")
 _TENTHS: Final = {8: "val", 9: "test"}
@@ -70,31 +69,28 @@ def environments_of(places: Iterable[str | os.PathLike[str]]) -> tuple[Environme
     return tuple(sorted(found.values(), key=lambda one: one.sha256))
 
 
-def place_beside(scene: Path, sky: dict[str, Any]) -> Path:
+def place_beside(scene: Path, sky: Mapping[str, Any]) -> Path:
     """Where a scene's image lies, beside its file."""
     return scene.parent / f"{sky['sha256']}{Path(sky['name']).suffix.lower()}"
 
 
-def lay_beside(scene: Path, sky: dict[str, Any], environment: Environment) -> None:
-    """Put an image beside a scene's file, where whoever renders it may read.
+def image_of(sky: Mapping[str, Any], environments: Iterable[Environment]) -> Path:
+    """The file of a scene's image.
 
     Raises:
         InvalidJob: It is not there any more, or another one.
     """
-    path, target = Path(environment.path), place_beside(scene, sky)
+    one = next(one for one in environments if one.sha256 == sky["sha256"])
     try:
-        if file_sha256(path) != environment.sha256:
-            raise InvalidJob(
-                f"{path} is not the image any more that the set was begun with.",
-                hint="Put the old one back, or begin another set.",
-            )
-        target.unlink(missing_ok=True)
-        try:
-            os.link(path.resolve(), target)
-        except OSError:
-            shutil.copyfile(path, target)  # Of another disk, or somebody else's.
+        found = file_sha256(Path(one.path))
     except OSError as error:
         raise InvalidJob(
-            f"{path} cannot be read: {error.strerror or error}.",
+            f"{one.path} cannot be read: {error.strerror or error}.",
             hint="The set was begun with it; put it back, or begin another set.",
         ) from error
+    if found != one.sha256:
+        raise InvalidJob(
+            f"{one.path} is not the image any more that the set was begun with.",
+            hint="Put the old one back, or begin another set.",
+        )
+    return Path(one.path)

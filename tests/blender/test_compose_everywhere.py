@@ -1,4 +1,4 @@
-"""Composed scenes on every Python and Blender that stands beside this one: the same, by the file."""
+"""Composed scenes on every Python and Blender that stands beside this one are the same."""
 
 import json
 import subprocess
@@ -18,9 +18,9 @@ BESIDE = [
     if python.parent.parent != Path(sys.prefix)
 ]
 _VERSIONS = """
-import json, platform
+import json
 from importlib.metadata import version
-print(json.dumps([version("bpy"), version("mujoco"), version("rapier3d"), platform.python_version()]))
+print(json.dumps([version("bpy"), version("mujoco"), version("rapier3d")]))
 """
 _MAKE = """
 import sys

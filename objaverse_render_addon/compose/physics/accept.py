@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..layouts import Start
 from ..support import Ground, inside
-from .body import depth_inside, distances, samples
+from .body import depth_inside, distances
 from .pieces import engine
 from .settle import FRICTION, Settled
 
@@ -24,6 +24,8 @@ HOVER: Final = 0.001
 MOVED: Final = (0.005, 3.0, 8.0)
 """Metres, and degrees of tilt and of any turn, in one second of the second engine."""
 _BELOW: Final = 0.05
+_DEEP: Final = 0.005
+"""Metres: far too deep."""
 _SECOND: Final = 1.0
 _THIN: Final = 0.003
 _STEP: Final = 1 / 240
@@ -48,14 +50,14 @@ def refusal(
         if middle[2] < -_BELOW or not inside(ground, float(middle[0]), float(middle[1])):
             return "an object left the support"
     points = [
-        samples(start.thing.mesh) @ pose[:3, :3].T + pose[:3, 3]
+        start.thing.samples @ pose[:3, :3].T + pose[:3, 3]
         for start, pose in zip(starts, poses, strict=True)
     ]
     corners = [
-        (start.thing.mesh.vertices @ pose[:3, :3].T + pose[:3, 3])[start.thing.mesh.triangles]
+        (start.thing.solid.vertices @ pose[:3, :3].T + pose[:3, 3])[start.thing.solid.triangles]
         for start, pose in zip(starts, poses, strict=True)
     ]
-    boxes = [(one.min(axis=0), one.max(axis=0)) for one in points]
+    boxes = [(one.min(axis=(0, 1)), one.max(axis=(0, 1))) for one in corners]
     for place, (low, _) in enumerate(boxes):
         if low[2] < -OVERLAP:
             return "an object is in the support"
@@ -69,8 +71,8 @@ def refusal(
             ).any():
                 continue
             deep = max(
-                depth_inside(points[place], corners[other]),
-                depth_inside(points[other], corners[place]),
+                depth_inside(points[place], corners[other], _DEEP),
+                depth_inside(points[other], corners[place], _DEEP),
             )
             if deep > OVERLAP:
                 return "objects overlap"

@@ -126,7 +126,8 @@ def by_stage(rules: Rules, options: argparse.Namespace, folder: Path) -> None:
     watch = Watch(worker)
     try:
         # The first one has imports and caches to fill.
-        scene_by_stage(Watch(worker), worker, rules, options.start + options.scenes, folder, options)
+        last = options.start + options.scenes
+        scene_by_stage(Watch(worker), worker, rules, last, folder, options)
         REFUSED.clear()
         SENTENCES.clear()
         for index in range(options.start, options.start + options.scenes):
@@ -134,8 +135,8 @@ def by_stage(rules: Rules, options: argparse.Namespace, folder: Path) -> None:
     finally:
         worker.close()
     pictures = options.scenes * rules.images
-    print(f"\nscenes {options.start} … {options.start + options.scenes - 1}, {rules.images} views "
-          f"of {options.size}², {options.samples} samples")  # fmt: skip
+    print(f"\nscenes {options.start} … {options.start + options.scenes - 1}, "
+          f"{rules.images} views of {options.size}², {options.samples} samples")  # fmt: skip
     print(f"  {'a picture':30s}{'ms':>8s}{'CPU ms':>10s}")
     for name, (wall, used) in watch.seconds.items():
         said = f"{1000 * used / pictures:10.0f}" if used else ""

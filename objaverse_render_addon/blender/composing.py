@@ -13,10 +13,10 @@ from mathutils import Matrix, Vector
 
 from ..compose.make import PARTS
 from ..compose.objects import Mesh, Part
+from ..compose.objects.library import FOLDER, GLB
 from ..compose.objects.mesh import circle, loft, moved, rectangle
 from ..compose.record import Scene, Support
 from ..compose.support import RIM, TABLE_HEIGHT
-from ..compose.objects.library import FOLDER, GLB
 from ..compose.things import asset_of, thing_of
 from ..errors import ImportFailed, SourceNotFound
 from . import compat

@@ -7,6 +7,7 @@ pytest.importorskip("mujoco")
 pytest.importorskip("rapier3d")
 
 import foreign
+
 from objaverse_render_addon.batch.compose import classes_table
 from objaverse_render_addon.compose.objects import KINDS, Mesh, Part
 from objaverse_render_addon.compose.objects.categories import SIZES, mixed_up, size_of
@@ -24,7 +25,8 @@ from objaverse_render_addon.compose.physics.body import inside_of
 def soup(mesh: Mesh) -> Mesh:
     """Every triangle with vertices of its own, as files with seams have them."""
     faces = mesh.triangles
-    return Mesh((Part(mesh.vertices[faces].reshape(-1, 3), np.arange(3 * len(faces)).reshape(-1, 3)),))
+    points = mesh.vertices[faces].reshape(-1, 3)
+    return Mesh((Part(points, np.arange(len(points)).reshape(-1, 3)),))
 
 
 @pytest.mark.parametrize("name", ["box", "mug", "bottle", "basket", "banana", "lamp"])
@@ -55,7 +57,8 @@ def test_what_is_open_or_has_no_inside_is_left_out():
         closed(soup(cut))
     assert caught.value.reason == "not-closed"
     ball = KINDS["ball"].mesh(0).parts[0]
-    doubled = Mesh((Part(ball.vertices, np.concatenate([ball.triangles, ball.triangles[:, ::-1]])),))
+    both = np.concatenate([ball.triangles, ball.triangles[:, ::-1]])
+    doubled = Mesh((Part(ball.vertices, both),))
     with pytest.raises(Unusable, match="not solid"):
         closed(doubled)
 
@@ -77,7 +80,8 @@ def test_what_holds_water_is_a_vessel():
         elif name in ("plate", "spoon", "box", "bottle", "apple", "banana", "lamp", "hammer"):
             assert rim is None, name
     upside_down = Mesh(tuple(
-        Part(one.vertices * [1, 1, -1], one.triangles[:, ::-1]) for one in KINDS["mug"].mesh(0).parts
+        Part(one.vertices * [1, 1, -1], one.triangles[:, ::-1])
+        for one in KINDS["mug"].mesh(0).parts
     ))  # fmt: skip
     assert rim_of(upside_down) is None
 

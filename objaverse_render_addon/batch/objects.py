@@ -15,7 +15,7 @@ from typing import Any, Final
 from ..assets.annotations import LVIS, AnnotationFiles
 from ..assets.catalogue import Catalogue, look_up
 from ..assets.sources import Source, expand, place_of, uid_of
-from ..compose.objects.judging import COLUMNS, judged, list_problem
+from ..compose.objects.judging import COLUMNS, judged, list_problem, place_said, told
 from ..compose.objects.library import FOLDER, LIBRARY_FILE, Foreign, LeftOut, Library
 from ..dataset.credits import credits_of, render_credits
 from ..dataset.parallel import mapped
@@ -89,9 +89,10 @@ def prepare(
 
 def _digest(sources: Sequence[Source], license: str | None) -> str:
     said = [
-        (place_of(one.text), one.asset_id, sorted(one.job.items()), sorted(one.known.items()))
+        (place_of(one.text) if one.kind == "path" else one.text, one.asset_id,
+         sorted(one.job.items()), sorted(one.known.items()))
         for one in sources
-    ]
+    ]  # fmt: skip
     return hashlib.sha256(repr((said, license)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -116,7 +117,8 @@ def _made(
         for one in results if one.status != "failed"
     ]  # fmt: skip
     failed = [
-        LeftOut(_shown(one.source), one.asset_id, one.error.reason, one.error.message)
+        LeftOut(place_said(one.source), one.asset_id, one.error.reason,
+                told(one.source, one.error.message))
         for one in results if one.error is not None
     ]  # fmt: skip
     rows = list(mapped(_judge, tasks, min(len(tasks), options.workers.workers or _cores())))
@@ -125,10 +127,6 @@ def _made(
     return Library(
         asked, tuple(objects), tuple(sorted(left_out, key=lambda one: one.asset)), out
     )
-
-
-def _shown(source: str) -> str:
-    return source if "://" in source else Path(source).name
 
 
 def _cores() -> int:

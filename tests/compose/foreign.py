@@ -109,7 +109,7 @@ def collection(folder: Path) -> Path:
     write_glb(folder / "pear.glb", [(kind("apple"), RED), (moved(kind("apple"), 0.3, 0, 0), RED)])
     write_glb(folder / "bottle.glb",
               [(without(kind("bottle"), lambda at: at[:, 2] > 0.1), BLUE)])  # fmt: skip
-    write_glb(folder / "glass.glb", [(kind("cup"), BLUE)], alpha=0.4)
+    write_glb(folder / "glass.glb", [(kind("can"), BLUE)], alpha=0.4)
     pencil = kind("candle")
     leaning = Mesh(tuple(
         Part(one.vertices @ [[0.5, 0, 0.87], [0, 1, 0], [-0.87, 0, 0.5]], one.triangles)

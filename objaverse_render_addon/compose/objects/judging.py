@@ -27,7 +27,7 @@ from .usable import MOST_FACES, Unusable, flat_topped, one_piece, rim_of
 if TYPE_CHECKING:
     from ...dataset.reader import AssetReader
 
-__all__ = ["COLUMNS", "judged", "list_problem"]
+__all__ = ["COLUMNS", "judged", "list_problem", "place_said", "told"]
 
 COLUMNS: Final = ("name", "category", "size", "height", "color", "colour")
 """Of lists, beside those that every list may have (``up``, ``front``, ``license``)."""
@@ -35,8 +35,10 @@ SMALLEST: Final = 0.012
 LARGEST: Final = 0.6
 """Metres that the longest edge may be: smaller things sink in engines, larger ones need a floor."""
 THINNEST: Final = 0.002
-TIPS: Final = 10.0
-"""Degrees by which it may tip when it is let go."""
+TIPS: Final = (10.0, 40.0)
+"""Degrees by which what is tall and what lies may tip when it is let go."""
+_LIES: Final = 0.6
+"""Height over the longer side of the foot, up to which a thing is said to lie."""
 _NEAR: Final = (0.8, 1.25)
 """How far a file's own size may lie outside of what its category's usually is."""
 _PLAIN: Final = (0.70, 0.15)
@@ -84,12 +86,17 @@ def judged(
     try:
         return _judged(reader, folder, source, known, any_license)
     except Unusable as error:
-        return LeftOut(_place(source), asset, error.reason, error.said)
+        return LeftOut(place_said(source), asset, error.reason, error.said)
     except RenderError as error:
-        return LeftOut(_place(source), asset, error.reason, error.message)
+        return LeftOut(place_said(source), asset, error.reason, told(source, error.message))
 
 
-def _place(source: str) -> str:
+def told(source: str, message: str) -> str:
+    """A message without the folders of whoever has the source."""
+    return message.replace(source, place_said(source))
+
+
+def place_said(source: str) -> str:
     """A source without the folders of whoever has it."""
     return source if "://" in source else Path(source).name
 
@@ -133,7 +140,7 @@ def _judged(
     color, color_from = _color(reader, known)
     x, y, z = foot.tolist()
     one = Foreign(
-        asset, sha256, name, category, _place(source), license.key, drawn, size_from, (x, y, z),
+        asset, sha256, name, category, place_said(source), license.key, drawn, size_from, (x, y, z),
         longest, color, color_from, rim_of(whole), flat_top=flat_topped(whole),
     )  # fmt: skip
     thing = foreign(one, sum(drawn) / 2, folder)
@@ -229,7 +236,8 @@ def _stands(thing: Thing) -> None:
     pose[2, 3] = HOVER
     settled = settle([Start(thing, pose)], ground)
     tilt = math.degrees(math.acos(float(np.clip(settled.poses[0][2, 2], -1, 1))))
-    if tilt > TIPS:
+    lies = thing.height <= _LIES * float(thing.mesh.size[:2].max())
+    if tilt > TIPS[lies]:
         raise Unusable("not-standing", f"let go, it tips by {tilt:.0f}°")
     why = refusal([Start(thing, pose)], settled, ground)
     if why:

@@ -8,6 +8,7 @@ as that makes little of it, and what is inside is asked of that; what is seen st
 from __future__ import annotations
 
 import heapq
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,8 +45,10 @@ _FINE: Final = 4
 """Samples of a height along each side of a cell of its map: walls are thin."""
 _DEEP: Final = 0.3
 """Of the height, from which a hollow holds things, …"""
-_WIDE: Final = 0.2
-"""… where it is as large a share of what is seen from above."""
+_WIDE: Final = 0.25
+"""… where it is as large a share of the box around what is seen from above."""
+_STEEP: Final = 0.2
+"""Of how wide it is, that a hollow has to be deep: a plate holds nothing in it."""
 _LEVEL: Final = 0.97
 _TOP: Final = 0.01
 _FLAT: Final = 0.35
@@ -197,10 +200,12 @@ def one_piece(mesh: Mesh) -> None:
     cells = np.clip((places - low) / extent * _CELLS, 0, _CELLS - 1).astype(np.int64)
     there = np.zeros((_CELLS + 2,) * 3, dtype=bool)
     there[tuple(cells.T + 1)] = True
-    left, most = there.copy(), 0.0
+    left = there.copy()
     counts = np.zeros(there.shape)
     np.add.at(counts, tuple(cells.T + 1), 1 / len(cells))
-    while left.any() and most < 0.5:
+    # Share, and the least and most cells, of each part; a lampshade hangs around its foot's stem.
+    parts: list[tuple[float, Ints, Ints]] = []
+    while left.any():
         part = np.zeros_like(there)
         part[tuple(np.argwhere(left)[0])] = True
         while True:
@@ -211,10 +216,22 @@ def one_piece(mesh: Mesh) -> None:
             if grown.sum() == part.sum():
                 break
             part = grown
-        most = max(most, float(counts[part].sum()))
         left &= ~part
+        share, spots = float(counts[part].sum()), np.argwhere(part)
+        first, last = spots.min(axis=0), spots.max(axis=0)
+        for other in [one for one in parts if _meet(first, last, *one[1:])]:
+            parts.remove(other)
+            share += other[0]
+            first, last = np.minimum(first, other[1]), np.maximum(last, other[2])
+        parts.append((share, first, last))
+    most = max(share for share, _, _ in parts)
     if most < _PIECE:
         raise Unusable("not-one-object", f"parts of it stand apart: {1 - most:.1%} of its surface")
+
+
+def _meet(low: Ints, high: Ints, other_low: Ints, other_high: Ints) -> bool:
+    """Whether two boxes of cells have some in common."""
+    return bool(((low <= other_high) & (other_low <= high)).all())
 
 
 def rim_of(mesh: Mesh) -> float | None:
@@ -239,9 +256,11 @@ def rim_of(mesh: Mesh) -> float | None:
     heights = heights.reshape(_MAP, _FINE, _MAP, _FINE).max(axis=(1, 3))
     level = _flooded(heights)
     seen = np.isfinite(heights)
-    hollow = np.where(seen, level - heights, 0.0)
+    hollow = np.where(seen, level, 0.0) - np.where(seen, heights, 0.0)
     deep = hollow >= _DEEP * size[2]
-    if deep.sum() < _WIDE * seen.sum():
+    across = math.sqrt(float(deep.sum())) * float(size[:2].max()) / _MAP
+    box = _MAP**2 * float(size[:2].min() / size[:2].max())
+    if deep.sum() < _WIDE * box or hollow.max() < _STEEP * across:
         return None
     deepest = np.unravel_index(int(np.argmax(hollow)), hollow.shape)
     return float((level[deepest] - low[2]) / size[2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -143,7 +143,7 @@ def nearest_to(pose: Floats, objects: Sequence[Floats]) -> float:
     return float(min(ways))
 
 
-def _usable(camera: dict[str, Any], objects: Sequence[Floats], aspect: float) -> bool:
+def _usable(camera: Mapping[str, Any], objects: Sequence[Floats], aspect: float) -> bool:
     """Whether it is in no object, nor too near, and sees the middle of one."""
     pose = np.array(camera["pose"])
     if nearest_to(pose, objects) < _FREE:

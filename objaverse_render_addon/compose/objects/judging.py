@@ -113,9 +113,8 @@ def _judged(
     if geometry["unmeshed"]:
         raise Unusable("not-a-surface", f"{', '.join(geometry['unmeshed'])} of it is no surface")
     if geometry["triangles"] > MOST_FACES:
-        raise Unusable(
-            "too-many-faces", f"it has {geometry['triangles']:,} triangles, more than {MOST_FACES:,}"
-        )
+        many = f"it has {geometry['triangles']:,} triangles, more than {MOST_FACES:,}"
+        raise Unusable("too-many-faces", many)
     shape = reader.geometry
     assert shape is not None
     if shape.mesh().may_vanish.any():
@@ -208,7 +207,8 @@ def _color(
     pixels = []
     for place in range(len(reader.views)):
         arrays = reader.read(place, ("albedo", "mask"))
-        pixels.append(srgb8(arrays["albedo"][arrays["mask"].reshape(arrays["albedo"].shape[:2]) > 0]))
+        shown = arrays["mask"].reshape(arrays["albedo"].shape[:2]) > 0
+        pixels.append(srgb8(arrays["albedo"][shown]))
     every = np.concatenate(pixels)
     if not len(every):
         return None, ""

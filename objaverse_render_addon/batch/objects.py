@@ -113,7 +113,8 @@ def _made(
             replace(options, selection=selection), on_event=on_event, on_result=results.append,
         )  # fmt: skip
     tasks = [
-        _Task(str(one.path), one.source, dict(known.get(one.source, {})), str(out), license is not None)
+        _Task(str(one.path), one.source, dict(known.get(one.source, {})), str(out),
+              license is not None)
         for one in results if one.status != "failed"
     ]  # fmt: skip
     failed = [
@@ -199,7 +200,7 @@ def _write(library: Library, out: Path) -> None:
         writer.writerow([f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell for cell in row])
     assets = [AssetRef(one.asset, "folder", str(out / FOLDER / one.asset))
               for one in library.objects]  # fmt: skip
-    credits, _ = credits_of(assets)
+    found, _ = credits_of(assets)
     write_whole(out / REPORT_FILE, buffer.getvalue().encode())
-    write_whole(out / CREDITS_FILE, render_credits(credits, ".md").encode())
+    write_whole(out / CREDITS_FILE, render_credits(found, ".md").encode())
     write_whole(out / LIBRARY_FILE, library.to_json().encode())

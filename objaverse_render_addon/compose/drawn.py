@@ -75,16 +75,18 @@ def _things(
     cards = tuple(dict.fromkeys((*rules.kinds, *(library.names if library is not None else ()))))
     names = dealt(rules.seed, "kinds", cards, index * _KINDS_A_SCENE, _KINDS_A_SCENE)
     if layout == "stack":
-        flat = [name for name, kind in known.items() if kind.flat_top and kind.rim is None]
+        flat: list[str] = [
+            name for name, kind in known.items() if kind.flat_top and kind.rim is None
+        ]
         flat += _named(theirs, lambda one: one.flat_top and one.rim is None)
         small = [name for name in _BLOCKS if name in known]
         names = [*draws.shuffled(flat)[:2], *small, *names[:3]]
     if layout == "container":
-        wide = [name for name in _WIDE if name in known]
+        wide: list[str] = [name for name in _WIDE if name in known]
         wide += _named(theirs, lambda one: one.rim is not None)
-        small = [name for name in _SMALL if name in known]
-        small += _named(theirs, lambda one: one.rim is None and one.longest_m[0] <= _LITTLE)
-        names = [*draws.shuffled(wide)[:2], *draws.shuffled(small)[:2], *names[:2]]
+        little: list[str] = [name for name in _SMALL if name in known]
+        little += _named(theirs, lambda one: one.rim is None and one.longest_m[0] <= _LITTLE)
+        names = [*draws.shuffled(wide)[:2], *draws.shuffled(little)[:2], *names[:2]]
     names = list(dict.fromkeys(names))[: max(2, (2 * count + 2) // 3)]
     # Some kinds come twice and three times: one is told from the other by more than its name.
     chosen = list(names)

@@ -113,9 +113,8 @@ def _judged(
     if geometry["unmeshed"]:
         raise Unusable("not-a-surface", f"{', '.join(geometry['unmeshed'])} of it is no surface")
     if geometry["triangles"] > MOST_FACES:
-        raise Unusable(
-            "too-many-faces", f"it has {geometry['triangles']:,} triangles, more than {MOST_FACES:,}"
-        )
+        many = f"it has {geometry['triangles']:,} triangles, more than {MOST_FACES:,}"
+        raise Unusable("too-many-faces", many)
     shape = reader.geometry
     assert shape is not None
     if shape.mesh().may_vanish.any():
@@ -127,12 +126,12 @@ def _judged(
     solid = solid_of(folder, asset, sha256, (0.0, 0.0, 0.0))
     low, size = whole.vertices.min(axis=0), whole.size
     foot = low + size * [0.5, 0.5, 0.0]
-    longest = float(size.max())
+    longest = float(np.max(size))
     drawn, size_from = _size(
         size, float(metadata["normalization"]["scale"]), name, category, known
     )
-    if drawn[0] * float(size.min()) / longest < THINNEST:
-        raise Unusable("too-thin", f"it would be {1000 * drawn[0] * size.min() / longest:.2g} mm")
+    if drawn[0] * float(np.min(size)) / longest < THINNEST:
+        raise Unusable("too-thin", f"it would be {1000 * drawn[0] * np.min(size) / longest:.2g} mm")
     if not SMALLEST <= drawn[0] <= drawn[1] <= LARGEST:
         raise Unusable("not-for-a-table", f"it would be {drawn[1]:.3g} m long")
     if float(solid.volume) <= 0:
@@ -182,7 +181,7 @@ def _size(
     size: npt.NDArray[np.float64], scale: float, name: str, category: str, known: Mapping[str, Any]
 ) -> tuple[tuple[float, float], str]:
     """Least and most of the longest edge, metres, and what says so."""
-    longest = float(size.max())
+    longest = float(np.max(size))
     if "size" in known:
         return (float(known["size"]),) * 2, "csv"
     if "height" in known:
@@ -208,7 +207,8 @@ def _color(
     pixels = []
     for place in range(len(reader.views)):
         arrays = reader.read(place, ("albedo", "mask"))
-        pixels.append(srgb8(arrays["albedo"][arrays["mask"].reshape(arrays["albedo"].shape[:2]) > 0]))
+        shown = arrays["mask"].reshape(arrays["albedo"].shape[:2]) > 0
+        pixels.append(srgb8(arrays["albedo"][shown]))
     every = np.concatenate(pixels)
     if not len(every):
         return None, ""
@@ -236,7 +236,7 @@ def _stands(thing: Thing) -> None:
     pose[2, 3] = HOVER
     settled = settle([Start(thing, pose)], ground)
     tilt = math.degrees(math.acos(float(np.clip(settled.poses[0][2, 2], -1, 1))))
-    lies = thing.height <= _LIES * float(thing.mesh.size[:2].max())
+    lies = thing.height <= _LIES * float(np.max(thing.mesh.size[:2]))
     if tilt > TIPS[lies]:
         raise Unusable("not-standing", f"let go, it tips by {tilt:.0f}°")
     why = refusal([Start(thing, pose)], settled, ground)

@@ -151,15 +151,28 @@ class Library:
             ) from error
 
 
-@functools.lru_cache(256)
-def _read(path: str, sha256: str) -> Mesh:
+def _stamp(path: Path) -> tuple[int, int]:
+    """Size and time of a file: where they are the same, so is the content."""
     try:
-        data = Path(path).read_bytes()
+        found = path.stat()
     except OSError as error:
-        raise SourceNotFound(
-            f"{path}, an object's surface, cannot be read: {error.strerror or error}.",
-            hint="The folder objects belongs beside the scenes.",
-        ) from error
+        raise _gone(path, error) from error
+    return found.st_size, found.st_mtime_ns
+
+
+def _gone(path: Path, error: OSError) -> SourceNotFound:
+    return SourceNotFound(
+        f"{path}, an object's surface, cannot be read: {error.strerror or error}.",
+        hint="The folder objects belongs beside the scenes.",
+    )
+
+
+@functools.lru_cache(256)
+def _read(path: Path, sha256: str, _: tuple[int, int]) -> Mesh:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _gone(path, error) from error
     if hashlib.sha256(data).hexdigest() != sha256:
         raise TruncatedFile(f"{path} is not the surface that the scenes were made with.")
     found = Triangles.from_ply(data)
@@ -167,8 +180,8 @@ def _read(path: str, sha256: str) -> Mesh:
 
 
 @functools.lru_cache(256)
-def _closed(path: str, sha256: str) -> Mesh:
-    return closed(_read(path, sha256))
+def _closed(path: Path, sha256: str, stamp: tuple[int, int]) -> Mesh:
+    return closed(_read(path, sha256, stamp))
 
 
 def _moved(mesh: Mesh, foot: tuple[float, float, float]) -> Mesh:
@@ -183,7 +196,8 @@ def base_of(folder: Path, asset: str, sha256: str, foot: tuple[float, float, flo
     Raises:
         SourceNotFound, TruncatedFile: It is not there, or another one.
     """
-    return _moved(_read(str(folder / FOLDER / asset / PLY), sha256), foot)
+    path = folder / FOLDER / asset / PLY
+    return _moved(_read(path, sha256, _stamp(path)), foot)
 
 
 def solid_of(folder: Path, asset: str, sha256: str, foot: tuple[float, float, float]) -> Mesh:
@@ -193,4 +207,5 @@ def solid_of(folder: Path, asset: str, sha256: str, foot: tuple[float, float, fl
         SourceNotFound, TruncatedFile: It is not there, or another one.
         Unusable: It cannot be closed.
     """
-    return _moved(_closed(str(folder / FOLDER / asset / PLY), sha256), foot)
+    path = folder / FOLDER / asset / PLY
+    return _moved(_closed(path, sha256, _stamp(path)), foot)

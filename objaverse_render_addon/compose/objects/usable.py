@@ -77,7 +77,7 @@ def _welded(mesh: Mesh) -> _Welded:
     """Vertices at one place are one, and triangles without an area none."""
     points, triangles = mesh.vertices, mesh.triangles
     low = points.min(axis=0)
-    keys = np.rint((points - low) / (_SAME * float(mesh.size.max()))).astype(np.int64)
+    keys = np.rint((points - low) / (_SAME * float(np.max(mesh.size)))).astype(np.int64)
     _, first, number = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     faces = number.reshape(-1)[triangles]
     whole = (faces != np.roll(faces, 1, axis=1)).all(axis=1)
@@ -98,7 +98,7 @@ def closed(mesh: Mesh) -> Mesh:
     points = np.concatenate([places, middles])
     whole = _areas(points, faces).sum()
     if len(caps):
-        low, high = places[:, 2].min(), places[:, 2].max()
+        low, high = np.min(places[:, 2]), np.max(places[:, 2])
         rims = caps[:, 0]
         least = np.full(len(middles), -np.inf)
         np.maximum.at(least, groups, places[rims, 2])
@@ -141,7 +141,7 @@ def _caps(places: Floats, faces: Ints) -> tuple[Ints, Floats, Ints]:
     forward = np.repeat(net[open_] > 0, np.abs(net[open_]))
     rim[forward] = rim[forward][:, ::-1]
     group = _grouped(rim)
-    count = int(group.max()) + 1
+    count = int(np.max(group)) + 1
     sums = np.zeros((count, 3))
     np.add.at(sums, group, places[rim].mean(axis=1))
     middles = sums / np.bincount(group, minlength=count)[:, None]
@@ -184,7 +184,7 @@ def _solid_behind(points: Floats, solid: Ints, own: int) -> float:
     a, b, c = (points[solid[which, corner]] for corner in range(3))
     normals = np.cross(b - a, c - a)
     normals /= np.maximum(np.linalg.norm(normals, axis=1), 1e-30)[:, None]
-    extent = float((points.max(axis=0) - points.min(axis=0)).max())
+    extent = float(np.max(points.max(axis=0) - points.min(axis=0)))
     return float(inside_of(places - _BEHIND * extent * normals, points[solid]).mean())
 
 
@@ -195,7 +195,7 @@ def one_piece(mesh: Mesh) -> None:
         Unusable: Parts of it stand apart from the rest.
     """
     points, faces = mesh.vertices, mesh.triangles
-    low, extent = points.min(axis=0), float(mesh.size.max())
+    low, extent = points.min(axis=0), float(np.max(mesh.size))
     places, _ = _spread(points, faces, 8 * _CELLS**2 * 4)
     cells = np.clip((places - low) / extent * _CELLS, 0, _CELLS - 1).astype(np.int64)
     there = np.zeros((_CELLS + 2,) * 3, dtype=bool)
@@ -243,7 +243,7 @@ def rim_of(mesh: Mesh) -> float | None:
     points = mesh.vertices
     low, size = points.min(axis=0), mesh.size
     fine = _MAP * _FINE
-    spots = (points[:, :2] - low[:2]) / max(float(size[:2].max()), 1e-12) * fine
+    spots = (points[:, :2] - low[:2]) / max(float(np.max(size[:2])), 1e-12) * fine
     heights = np.full((fine, fine), -np.inf)
     flat = heights.reshape(-1)
     corners = points[mesh.triangles]
@@ -258,9 +258,9 @@ def rim_of(mesh: Mesh) -> float | None:
     seen = np.isfinite(heights)
     hollow = np.where(seen, level, 0.0) - np.where(seen, heights, 0.0)
     deep = hollow >= _DEEP * size[2]
-    across = math.sqrt(float(deep.sum())) * float(size[:2].max()) / _MAP
-    box = _MAP**2 * float(size[:2].min() / size[:2].max())
-    if deep.sum() < _WIDE * box or hollow.max() < _STEEP * across:
+    across = math.sqrt(float(deep.sum())) * float(np.max(size[:2])) / _MAP
+    box = _MAP**2 * float(np.min(size[:2]) / np.max(size[:2]))
+    if deep.sum() < _WIDE * box or np.max(hollow) < _STEEP * across:
         return None
     deepest = np.unravel_index(int(np.argmax(hollow)), hollow.shape)
     return float((level[deepest] - low[2]) / size[2])
@@ -291,7 +291,7 @@ def _flooded(heights: Floats) -> Floats:
 def flat_topped(mesh: Mesh) -> bool:
     """Whether things can stand on it: enough of its top is level."""
     points, faces = mesh.vertices, mesh.triangles
-    high = points[:, 2].max() - _TOP * mesh.size[2]
+    high = float(np.max(points[:, 2])) - _TOP * mesh.size[2]
     a, b, c = (points[faces[:, corner]] for corner in range(3))
     normals = np.cross(b - a, c - a)
     areas = np.linalg.norm(normals, axis=1)

@@ -13,8 +13,11 @@ from ..cameras import draw
 from ..errors import InvalidJob
 from ..job import RenderJob
 from ..lights import Light
+from . import pictures
 
-__all__ = ["LightRig", "add_image", "light_scene", "new_world", "rescale_lights"]
+__all__ = [
+    "LightRig", "add_image", "light_scene", "new_world", "rescale_lights", "sky_image",
+]  # fmt: skip
 
 # Name, rotation in degrees, the energies that one is drawn from (objaverse-xl blender_script.py).
 XL_SUNS: Final = (
@@ -57,7 +60,7 @@ def light_scene(
     elif rules.mode == "hdri":
         assert rules.hdri
         scene.world = new_world((1.0, 1.0, 1.0), rules.strength)
-        add_image(scene.world, Path(rules.hdri))
+        add_image(scene.world, sky_image(Path(rules.hdri)))
         record["hdri"] = rules.hdri
     else:
         scene.world = new_world((1.0, 1.0, 1.0), rules.strength)
@@ -140,7 +143,7 @@ class LightRig:
             for image in images:
                 bpy.data.images.remove(image)
         world = new_world((1.0, 1.0, 1.0), 1.0)
-        add_image(world, Path(path))
+        add_image(world, sky_image(Path(path)))
         nodes, links = world.node_tree.nodes, world.node_tree.links
         image = next(node for node in nodes if node.type == "TEX_ENVIRONMENT")
         background = next(node for node in nodes if node.type == "BACKGROUND")
@@ -177,19 +180,20 @@ def new_world(color: tuple[float, ...], strength: float) -> bpy.types.World:
     return world
 
 
-def add_image(world: bpy.types.World, path: Path) -> None:
-    """Let a world of :func:`new_world` shine as an equirectangular image does.
+def sky_image(path: Path) -> bpy.types.Image:
+    """An equirectangular image.
 
     Raises:
         InvalidJob: It cannot be read.
     """
-    try:
-        image = bpy.data.images.load(str(path.resolve()))
-        broken = image.size[0] == 0
-    except RuntimeError:
-        broken = True
-    if broken:
+    image = pictures.load(path)
+    if image is None:
         raise InvalidJob(f"The HDRI {path} cannot be read.", hint="Give an .hdr or .exr image.")
+    return image
+
+
+def add_image(world: bpy.types.World, image: bpy.types.Image) -> None:
+    """Let a world of :func:`new_world` shine as an equirectangular image does."""
     tree = world.node_tree
     node = tree.nodes.new("ShaderNodeTexEnvironment")
     node.image = image

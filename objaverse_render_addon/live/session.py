@@ -32,6 +32,7 @@ from ..stage_edits import (
     SetWorld,
     Show,
     Value,
+    located,
 )
 from .frames import LiveFrame
 from .host import Host, Lane, OpenedScene, RenderOptions
@@ -112,7 +113,7 @@ class Opens:
         opened = self._host.open_scene(
             "" if path is None else self._host.where(str(path)), made,
             name=name or ("stage" if path is None else Path(path).stem),
-            folders=[self._host.where(str(folder)) for folder in folders],
+            folders=[str(folder) for folder in folders],
             timeout=timeout, on_stage=on_stage,
         )  # fmt: skip
         return Session(self._host, opened, camera)
@@ -306,7 +307,8 @@ class Session:
             InvalidEdit: One says something impossible or names what is not there; nothing of them
                 is so then.
         """
-        made = self._host.change_scene(self._id, edits, values_of(settings), timeout)
+        there = [located(edit, self._host.where) for edit in edits]
+        made = self._host.change_scene(self._id, there, values_of(settings), timeout)
         self.state = made.state
         if settings:
             self._job = self._job.with_values(values_of(settings))
@@ -361,9 +363,9 @@ class Session:
             ``objects``, their names, and ``warnings``.
         """
         edit = AddAsset(
-            name=name or Path(path).stem, path=self._host.where(str(path)), normalize=normalize,
+            name=name or Path(path).stem, path=str(path), normalize=normalize,
             matrix=None if matrix is None else _rows(matrix),
-            folders=[self._host.where(str(folder)) for folder in folders],
+            folders=[str(folder) for folder in folders],
         )  # fmt: skip
         return self.change(edit, timeout=timeout)[0]
 
@@ -423,19 +425,21 @@ class Session:
         )  # fmt: skip
         return self.state
 
-    def material(self, name: str, **values: Value) -> int:
+    def material(self, name: str, *, repeat: float = 1.0, **values: Value | Path) -> int:
         """Give inputs of materials values, instead of what fed them.
 
         Args:
             name: Of a material, or of an asset or object, whose materials are all meant.
             values: By the Principled BSDF's inputs: ``base_color=(1, 0, 0)``, ``roughness=0.3``,
-                ``metallic=1``, ``emission_strength=2`` …
+                ``metallic=1``, ``emission_strength=2`` …; or the path of an image.
+            repeat: How often images lie side by side, see :class:`..stage_edits.SetMaterial`.
         """
         plain: dict[str, Value] = {
-            key: [float(one) for one in value] if isinstance(value, Sequence) else float(value)
+            key: str(value) if isinstance(value, str | Path)
+            else [float(one) for one in value] if isinstance(value, Sequence) else float(value)
             for key, value in values.items()
-        }
-        self.change(SetMaterial(name=name, values=plain))
+        }  # fmt: skip
+        self.change(SetMaterial(name=name, values=plain, repeat=repeat))
         return self.state
 
     def world(
@@ -448,7 +452,7 @@ class Session:
         """Light the stage evenly from everywhere, or as an equirectangular image does."""
         self.change(
             SetWorld(color=list(color), strength=strength,
-                     hdri=None if hdri is None else self._host.where(str(hdri)))
+                     hdri=None if hdri is None else str(hdri))
         )  # fmt: skip
         return self.state
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import streamed
+from PIL import Image
 
 from objaverse_render_addon import live
 from objaverse_render_addon.dataset.reader import AssetReader
@@ -275,6 +276,50 @@ def test_a_random_scene_shows_what_was_drawn_and_the_same_again() -> None:
         red, green, blue = sample["rgb"][sample["mask"] > 0][:, :3].astype(int).sum(axis=0)
         assert red > 0
         assert max(green, blue) < 0.3 * red
+
+
+def test_images_are_drawn_onto_surfaces_and_lie_where_they_should(tmp_path: Path) -> None:
+    # Two columns and two rows, the lower left first; a face of the box is one image wide.
+    quarters = [[(255, 0, 0), (0, 255, 0)], [(0, 0, 255), (255, 255, 0)]]
+    files = []
+    for name, order in (("a", quarters), ("b", [quarters[1], quarters[0]])):
+        picture = np.kron(np.array(order[::-1], np.uint8), np.ones((32, 32, 1), np.uint8))
+        files.append(tmp_path / f"{name}.png")
+        Image.fromarray(picture).save(files[-1])
+    source = RandomBox(
+        randomizers=[Look("box", values={}, textures=files)],
+        **{**streamed.Box.settings, "passes": ("albedo", "depth", "mask")},
+    )  # fmt: skip
+    with pytest.raises(InvalidJob, match="same"):
+        Look("box", textures=[files[0], {"roughness": files[1]}])
+    with live.stream(source, 6, blenders=1, seed=1, start_options=CPU) as stream:
+        seen = [sample.copy() for sample in stream]
+    shown = [sample.values["look box"]["base_color"] for sample in seen]
+    assert set(shown) == {str(file) for file in files}
+    colors = {True: quarters, False: [quarters[1], quarters[0]]}
+    for sample, name in zip(seen, shown, strict=True):
+        faces(sample, colors[name == str(files[0])])
+
+
+def faces(sample: live.Sample, quarters: list[list[tuple[int, int, int]]]) -> None:
+    """Hold the albedo of the front and the right side against an image of one unit."""
+    mask = sample["mask"] > 0
+    points = sample.camera.unproject(sample["depth"], np.nonzero(mask))
+    color = sample["albedo"][mask]
+    front = np.abs(points[:, 1] + 0.5) < 1e-3
+    right = np.abs(points[:, 0] - 0.5) < 1e-3
+    seen = 0
+    for side, across in ((front, points[:, 0]), (right, points[:, 1])):
+        u, v = across % 1, points[:, 2] % 1
+        inner = side & (np.abs(u % 0.5 - 0.25) < 0.2) & (np.abs(v % 0.5 - 0.25) < 0.2)
+        inner &= (np.abs(points[:, 2]) < 0.45) & (np.abs(across) < 0.45)
+        for row in range(2):
+            for column in range(2):
+                here = inner & ((u > 0.5) == column) & ((v > 0.5) == row)
+                seen += here.sum()
+                wanted = np.array(quarters[row][column]) / 255
+                assert np.abs(color[here][:, :3] - wanted).max(initial=0) < 2e-3
+    assert seen > 40
 
 
 class RandomBox(RandomScene):

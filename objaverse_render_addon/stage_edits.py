@@ -11,6 +11,7 @@ are linear Rec. 709.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
@@ -34,6 +35,11 @@ _MOST_VERTICES: Final = 1_000_000
 _HUGE: Final = 1e15
 
 
+@functools.cache
+def _fields(kind: type[_Edit]) -> tuple[str, ...]:
+    return tuple(item.name for item in dataclasses.fields(kind))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Edit:
     edit: ClassVar[str]
@@ -44,17 +50,17 @@ class _Edit:
         return self.edit, getattr(self, "name", "")
 
     def __post_init__(self) -> None:
-        for item in dataclasses.fields(self):
-            value = getattr(self, item.name)
-            if item.name == "name":
+        for field_name in _fields(type(self)):
+            value = getattr(self, field_name)
+            if field_name == "name":
                 _check(isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME,
                        self.edit, "name", value)  # fmt: skip
-            elif item.name == "matrix" and value is not None:
+            elif field_name == "matrix" and value is not None:
                 _check_matrix(self.edit, value)
-            elif item.name == "color" and value is not None:
-                _check_numbers(self.edit, item.name, value, 3)
-            elif item.name in ("energy", "size", "strength", "angle") and value is not None:
-                _check_numbers(self.edit, item.name, [value], 1)
+            elif field_name == "color" and value is not None:
+                _check_numbers(self.edit, field_name, value, 3)
+            elif field_name in ("energy", "size", "strength", "angle") and value is not None:
+                _check_numbers(self.edit, field_name, [value], 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,7 +278,15 @@ _KINDS: Final[dict[str, type[Any]]] = {cls.edit: cls for cls in get_args(Edit)}
 
 def encode_edit(edit: Edit) -> dict[str, Any]:
     """As it goes into a message."""
-    return {"edit": edit.edit, **dataclasses.asdict(edit)}
+    fields = {name: _copied(getattr(edit, name)) for name in _fields(type(edit))}
+    return {"edit": edit.edit, **fields}
+
+
+def _copied(value: Any) -> Any:
+    """The same, whatever its owner does with it later."""
+    if isinstance(value, list | tuple):
+        return [_copied(one) if isinstance(one, list | tuple) else one for one in value]
+    return {key: _copied(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def decode_edit(data: dict[str, Any]) -> Edit:

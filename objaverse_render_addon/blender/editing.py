@@ -56,6 +56,7 @@ class Editor:
         self._pictures = Pictures()
         self._roots: dict[str, list[tuple[Any, Any]]] = {}
         """Of an asset that was not normalised: its roots, and where its file has them."""
+        self._parts: dict[str, tuple[Any, Asset]] | None = None
 
     def apply(self, edits: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Make some changes, one after the other.
@@ -76,6 +77,8 @@ class Editor:
         try:
             for edit in made:
                 found.append(_MAKERS[type(edit)](self, edit) or {})
+                if isinstance(edit, AddAsset | AddMesh | Remove):
+                    self.forget()
                 settle |= isinstance(edit, AddAsset | AddMesh | Remove | SetMaterial)
         finally:
             if settle:
@@ -124,22 +127,38 @@ class Editor:
         """Of all objects of what is on the stage."""
         return [*self._objects()]
 
+    def forget(self) -> None:
+        """Objects may have come or gone, or have other names."""
+        self._parts = None
+
+    def _owned(self) -> dict[str, tuple[Any, Asset]]:
+        """Objects of what is on the stage by their names, and whose they are."""
+        if self._parts is None:
+            self._parts = {
+                obj.name: (obj, asset)
+                for asset in self._stage.assets.values()
+                for obj in asset.contents["objects"]
+            }
+        return self._parts
+
     def _objects(self) -> dict[str, Any]:
-        return {
-            obj.name: obj
-            for asset in self._stage.assets.values()
-            for obj in asset.contents["objects"]
-        }
+        return {name: obj for name, (obj, _) in self._owned().items()}
 
     def _all_lights(self) -> dict[str, Any]:
         there = {obj.name: obj for obj in self._stage.scene.objects if obj.type == "LIGHT"}
         return {**there, **self._lights}
 
-    def _find(self, name: str) -> Any:
-        for group in (self._lights, self._objects(), self._all_lights()):
-            if name in group:
-                return group[name]
-        raise self._nothing("object", name, [*self._stage.assets, *self._objects(), *self._lights])
+    def _find(self, name: str) -> tuple[Any, Asset | None]:
+        """An object or a light, and the asset that it is a part of."""
+        if name in self._lights:
+            return self._lights[name], None
+        parts = self._owned()
+        if name in parts:
+            return parts[name]
+        lights = self._all_lights()
+        if name in lights:
+            return lights[name], None
+        raise self._nothing("object", name, [*self._stage.assets, *parts, *self._lights])
 
     def _nothing(self, kind: str, name: str, there: Iterable[str]) -> InvalidEdit:
         names = sorted({*there})
@@ -154,16 +173,15 @@ class Editor:
     def _place(self, edit: Place) -> None:
         asset, matrix = self._stage.assets.get(edit.name), Matrix([list(r) for r in edit.matrix])
         if asset is None:
-            obj = self._find(edit.name)
-            self._stand(obj, matrix)
-            for one in self._stage.assets.values():
-                if obj in one.contents["objects"]:
-                    one.whole = False
+            obj, owner = self._find(edit.name)
+            self._stand(obj, owner, matrix)
+            if owner is not None:
+                owner.whole = False
         elif asset.normalization.handle is not None:
             asset.place(edit.matrix)
         else:
             for root, home in self._rooted(asset):
-                self._stand(root, matrix @ home)
+                self._stand(root, asset, matrix @ home)
             asset.placed, asset.stands = True, edit.matrix
 
     def _rooted(self, asset: Asset) -> list[tuple[Any, Any]]:
@@ -173,7 +191,7 @@ class Editor:
             ]
         return self._roots[asset.id]
 
-    def _stand(self, obj: Any, matrix: Any) -> None:
+    def _stand(self, obj: Any, owner: Asset | None, matrix: Any) -> None:
         """Give an object a place in the world, and see that it keeps it."""
         held = _held(obj)
         if held:
@@ -184,10 +202,8 @@ class Editor:
         above = Matrix.Identity(4)
         if obj.parent is not None:
             above = _world(obj.parent) @ obj.matrix_parent_inverse
-        for asset in self._stage.assets.values():
-            normal = asset.normalization
-            if normal.parts is not None and obj in asset.contents["objects"] and not obj.parent:
-                above = normal.handle.matrix_basis.copy()
+        elif owner is not None and owner.normalization.parts is not None:
+            above = owner.normalization.handle.matrix_basis.copy()
         wanted = above.inverted() @ matrix
         before = obj.matrix_basis.copy()
         obj.matrix_basis = wanted
@@ -202,13 +218,16 @@ class Editor:
 
     def _show(self, edit: Show) -> None:
         asset = self._stage.assets.get(edit.name)
-        shown = self._find(edit.name) if asset is None else asset.collection
+        owner = None
+        if asset is None:
+            shown, owner = self._find(edit.name)
+        else:
+            shown = asset.collection
         if asset is None and "hide_render" in animated_paths(shown):
             raise InvalidEdit(f"The visibility of {edit.name} is animated.")
         shown.hide_render = not edit.visible
-        for one in self._stage.assets.values():
-            if asset is None and shown in one.contents["objects"]:
-                one.whole = False
+        if owner is not None:
+            owner.whole = False
 
     def _add_asset(self, edit: AddAsset) -> dict[str, Any]:
         self._free(edit.name)

@@ -164,6 +164,8 @@ class Session:
             geometry: Whether anything may be elsewhere now, or of another shape.
             unknown: Whether nobody here knows what.
         """
+        if unknown:
+            self.editor.forget()
         if geometry:
             self.stage.edited(unknown=unknown)
             self.geometry += 1

@@ -259,15 +259,13 @@ class Pool(Maps):
         found, values = self._scene(scene), dict(values or {})
         until = time.monotonic() + timeout
         with found.writing:
-            snapshot = found.snapshot()
             if values:
-                snapshot.job.with_values(values)  # What is wrong with them is said here.
-            request = Change(0, [encode_edit(edit) for edit in edits], snapshot.state + 1, values)
+                found.snapshot().job.with_values(values)  # What is wrong with them is said here.
+            encoded = [encode_edit(edit) for edit in edits]
+            request = Change(0, encoded, found.state + 1, values)
             with self._lane(found, until) as lane:
-                answer = self._again(
-                    lambda: lane.change(snapshot, request, until - time.monotonic())
-                )
-            found.changed(answer.state, edits, values)
+                answer = self._again(lambda: lane.change(found, request, until - time.monotonic()))
+            found.changed(answer.state, zip(edits, encoded, strict=True), values)
             if answer.facts:
                 found.learned(answer.facts, answer.warnings)
             return Changes(answer.state, answer.found, answer.warnings, answer.facts)

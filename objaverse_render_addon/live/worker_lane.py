@@ -157,21 +157,27 @@ class WorkerLane:
         self._started = self.supervisor.started
         return message
 
-    def change(self, snapshot: Snapshot, change: Change, timeout: float) -> Changed:
-        """Bring the scene from a snapshot's state to the next one.
+    def change(self, scene: Scene, change: Change, timeout: float) -> Changed:
+        """Bring the scene from its newest state to the next one; nobody else may change it.
 
         Raises:
-            InvalidEdit: The scene is in the snapshot's state still, whatever the worker did.
+            InvalidEdit: The scene is in its newest state still, whatever the worker did.
         """
         for _ in range(2):
-            if not self.has(snapshot.scene) or self._state != snapshot.state:
-                self.bring(snapshot, timeout)
-            change = Change(self._session, change.edits, change.state, change.values)
             self.supervisor.start(change)
-            if self.has(snapshot.scene):
+            if self._stands(scene):
                 break
+            self.bring(scene.snapshot(), timeout)
+        change = Change(self._session, change.edits, change.state, change.values)
         alone = len(change.edits) == 1 and not change.values
         return self._ask_change(change, timeout, alone=alone)
+
+    def _stands(self, scene: Scene) -> bool:
+        """Whether the scene is open in the worker that was just seen to live, as it is now."""
+        return (
+            self.scene is scene and self._state == scene.state
+            and self._started == self.supervisor.started
+        )  # fmt: skip
 
     def _ask_change(self, change: Change, timeout: float, *, alone: bool) -> Changed:
         try:

@@ -700,6 +700,9 @@ _FIELDS = {
 }
 
 
+_ENCODER = json.JSONEncoder(default=dataclasses.asdict)
+
+
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """A message that is none of these, or lacks a field."""
@@ -716,7 +719,7 @@ def encode(message: Message, request: int) -> str:
     """
     # Not asdict of the whole: it copies every number that is within.
     fields = {name: getattr(message, name) for name in _FIELDS[message.kind]}
-    return json.dumps({"id": request, "kind": message.kind, **fields}, default=dataclasses.asdict)
+    return _ENCODER.encode({"id": request, "kind": message.kind, **fields})
 
 
 def decode(line: str) -> tuple[int, Message | Unknown] | None:

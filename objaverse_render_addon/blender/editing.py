@@ -76,10 +76,11 @@ class Editor:
         settle = False
         try:
             for edit in made:
+                # Also after one that is refused, which may have taken away what passes need.
+                settle |= isinstance(edit, AddAsset | AddMesh | Remove | SetMaterial)
                 found.append(_MAKERS[type(edit)](self, edit) or {})
                 if isinstance(edit, AddAsset | AddMesh | Remove):
                     self.forget()
-                settle |= isinstance(edit, AddAsset | AddMesh | Remove | SetMaterial)
         finally:
             if settle:
                 self._session.settle()
@@ -348,9 +349,10 @@ class Editor:
                     )  # fmt: skip
                     wanted.append((material, socket, fitting))
         if any(isinstance(value, str) for value in values.values()):
-            for obj in self._objects().values():
-                if any(slot.material in materials for slot in obj.material_slots):
-                    texturing.unfold(obj)
+            texturing.unfold(
+                obj for obj in self._objects().values()
+                if any(slot.material in materials for slot in obj.material_slots)
+            )  # fmt: skip
         for material, socket, value in wanted:
             if isinstance(value, bpy.types.Image):
                 texturing.feed(material.node_tree, socket, value, repeat)

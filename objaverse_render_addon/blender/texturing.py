@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -72,19 +73,22 @@ def _new_texture(tree: Any, socket: Any) -> Any:
     return node
 
 
-def unfold(obj: Any) -> None:
-    """Give a mesh UVs that has none: each face as it is seen along the axis that it faces most.
+def unfold(objects: Iterable[Any]) -> None:
+    """Give meshes UVs that have none: each face as it is seen along the axis that it faces most.
 
     Raises:
-        InvalidEdit: There are none to be had.
+        InvalidEdit: There are none to be had; nothing was done then.
     """
-    if obj.type in _UNFOLDED:
-        return
-    if obj.type != "MESH":
-        raise InvalidEdit(f"{obj.name} is no mesh, and has no UVs for an image to lie by.")
-    mesh = obj.data
-    if mesh.uv_layers or not mesh.loops:
-        return
+    found = [obj for obj in objects if obj.type not in _UNFOLDED]
+    for obj in found:
+        if obj.type != "MESH":
+            raise InvalidEdit(f"{obj.name} is no mesh, and has no UVs for an image to lie by.")
+    for mesh in {obj.data for obj in found}:
+        if mesh.loops and not mesh.uv_layers:
+            _unfold(mesh)
+
+
+def _unfold(mesh: Any) -> None:
     count = len(mesh.loops)
     points = np.empty(3 * len(mesh.vertices), np.float32)
     corners = np.empty(count, np.int32)
@@ -96,14 +100,11 @@ def unfold(obj: Any) -> None:
     mesh.polygons.foreach_get("loop_total", sizes)
     points, normals = points.reshape(-1, 3), normals.reshape(-1, 3)
     along = np.repeat(np.argmax(np.abs(normals), axis=1), sizes)
-    facing = np.repeat(np.take_along_axis(normals, np.argmax(np.abs(normals), axis=1)[:, None], 1),
-                       sizes)  # fmt: skip
+    facing = np.repeat(normals, sizes, axis=0)[np.arange(count), along]
     # Upright on the sides, and not mirrored, whichever side is looked at.
     across, up = np.array([1, 0, 0])[along], np.array([2, 2, 1])[along]
     mirrored = np.where(along == 1, facing > 0, facing < 0)
     at, rows = points[corners], np.arange(count)
     u = at[rows, across] * np.where(mirrored, -1, 1)
     layer = mesh.uv_layers.new(name="UVMap")
-    if layer is None:
-        raise InvalidEdit(f"{obj.name} has no room for UVs.")
     layer.data.foreach_set("uv", np.stack([u, at[rows, up]], axis=1).astype(np.float32).ravel())

@@ -209,19 +209,20 @@ def test_what_is_wrong_is_said_as_itself_and_changes_nothing(
         pool.open(tmp_path / "missing.glb", **QUICK)
     with pytest.raises(InvalidJob, match="sampels"):
         pool.open(box, sampels=3)
-    with pool.open(box, **QUICK) as session:
+    with pool.open(box, **{**QUICK, "passes": (*QUICK["passes"], "albedo")}) as session:
         before = session.frame().copy()
         for wrong in (
             lambda: session.place("chair", moved()),
             lambda: session.place("box", np.full((4, 4), np.nan)),
-            lambda: session.material("box", colour=(1, 0, 0)),
-            lambda: session.material("box", base_color=3.0),
             lambda: session.light("sun", energy=3),
             lambda: session.remove("chair"),
             lambda: session.change(Place(name="box", matrix=moved(x=2).tolist()),
                                    Place(name="chair", matrix=moved().tolist())),
             lambda: session.frame(live.perspective(moved() * np.nan)),
             lambda: session.look_at((0, 0, 0), (0, 0, 0)),
+            lambda: session.material("box", colour=(1, 0, 0)),
+            lambda: session.material("box", base_color=3.0),
+            lambda: session.material("box", base_color=tmp_path / "missing.png"),
         ):  # fmt: skip
             with pytest.raises(InvalidEdit) as caught:
                 wrong()

@@ -288,6 +288,7 @@ def test_images_are_drawn_onto_surfaces_and_lie_where_they_should(tmp_path: Path
         Image.fromarray(picture).save(files[-1])
     source = RandomBox(
         randomizers=[Look("box", values={}, textures=files)],
+        cameras=CameraShell(elevation=(0, 40)),
         **{**streamed.Box.settings, "passes": ("albedo", "depth", "mask")},
     )  # fmt: skip
     with pytest.raises(InvalidJob, match="same"):
@@ -302,17 +303,15 @@ def test_images_are_drawn_onto_surfaces_and_lie_where_they_should(tmp_path: Path
 
 
 def faces(sample: live.Sample, quarters: list[list[tuple[int, int, int]]]) -> None:
-    """Hold the albedo of the front and the right side against an image of one unit."""
+    """Hold the albedo of the four sides against an image of one unit, upright on each."""
     mask = sample["mask"] > 0
     points = sample.camera.unproject(sample["depth"], np.nonzero(mask))
     color = sample["albedo"][mask]
-    front = np.abs(points[:, 1] + 0.5) < 1e-3
-    right = np.abs(points[:, 0] - 0.5) < 1e-3
+    x, y, z = points.T
     seen = 0
-    for side, across in ((front, points[:, 0]), (right, points[:, 1])):
-        u, v = across % 1, points[:, 2] % 1
+    for at, across in ((y + 0.5, x), (y - 0.5, -x), (x - 0.5, y), (x + 0.5, -y)):
+        side, u, v = np.abs(at) < 1e-3, across % 1, z % 1
         inner = side & (np.abs(u % 0.5 - 0.25) < 0.2) & (np.abs(v % 0.5 - 0.25) < 0.2)
-        inner &= (np.abs(points[:, 2]) < 0.45) & (np.abs(across) < 0.45)
         for row in range(2):
             for column in range(2):
                 here = inner & ((u > 0.5) == column) & ((v > 0.5) == row)

@@ -98,14 +98,14 @@ with btt.BlenderLauncher(scene="/blendtorch/examples/datagen/cube.blend", script
     print("PEER", json.dumps({"rate": count / (now - since), "shape": list(batch["image"].shape),
                               "pictures": len(pictures), "count": count}), flush=True)
     np.save("/peer-picture.npy", batch["image"][0].numpy())
-    os._exit(0) if wanted.get("leave") else None
 """
 ENTER = """
 set -e
 mount -t proc proc "$ROOT/proc"
 mount --rbind /dev "$ROOT/dev"
 BT=/blendtorch
-exec chroot "$ROOT" env PYTHONPATH=$BT/pkg_blender:$BT/pkg_pytorch:$BT/site \
+# Not in the place of this shell: the first process of all gets no signal of Xvfb.
+chroot "$ROOT" env PYTHONPATH=$BT/pkg_blender:$BT/pkg_pytorch:$BT/site \
     PEER="$PEER" HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LIBGL_ALWAYS_SOFTWARE=1 \
     xvfb-run -a -s "-screen 0 1280x1024x24" python3 /peer-trainer.py
 """

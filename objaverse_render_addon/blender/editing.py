@@ -362,6 +362,7 @@ class Editor:
             if _plain(socket.name) == "base_color":
                 # What the raster lane draws.
                 material.diffuse_color = value
+                texturing.leave_plain(material.node_tree)
 
     def _image(self, path: str, *, data: bool) -> Any:
         image = self._pictures.get(Path(path), data=data)

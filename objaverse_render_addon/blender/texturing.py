@@ -9,9 +9,10 @@ import numpy as np
 
 from ..errors import InvalidEdit
 
-__all__ = ["feed", "is_color", "starve", "unfold"]
+__all__ = ["feed", "is_color", "leave_plain", "starve", "unfold"]
 
 _OURS: Final = "Objaverse texture"
+_PLAIN: Final = "Objaverse plain"
 _UNFOLDED: Final = ("CURVE", "SURFACE", "FONT")
 """Kinds of objects that Blender gives UVs of their own."""
 
@@ -33,6 +34,19 @@ def feed(tree: Any, socket: Any, image: Any, repeat: float) -> None:
     if socket.name == "Base Color":
         # What the raster lane draws is the active one.
         tree.nodes.active = node
+
+
+def leave_plain(tree: Any) -> None:
+    """Let the raster lane draw a material in its own colour, whatever images it has besides.
+
+    That lane draws the active texture, or the first that there is: an active one that is no image
+    is none.
+    """
+    node = next((node for node in tree.nodes if node.label == _PLAIN), None)
+    if node is None:
+        node = tree.nodes.new("ShaderNodeTexWhiteNoise")
+        node.label = _PLAIN
+    tree.nodes.active = node
 
 
 def starve(tree: Any, socket: Any) -> None:

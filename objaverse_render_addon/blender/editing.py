@@ -82,7 +82,10 @@ class Editor:
             if settle:
                 self._session.settle()
         if made:
-            self._session.changed(geometry=not all(isinstance(one, _SHADING) for one in made))
+            self._session.changed(
+                geometry=not all(isinstance(one, _SHADING) for one in made),
+                appeared=any(isinstance(one, Show) and one.visible for one in made),
+            )
         return found
 
     # --- What there is ---------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .frames import LiveFrame
-    from .pool import Pool, start
+    from .pool import Pool
     from .queue import RenderQueue
     from .recording import Recording, record
     from .remote import Connection, connect
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .session import Session
     from .shots import look_at, orbit, perspective
     from .sources import Item, JobSource, Source
+    from .starting import start
     from .streaming import Stream, stream
     from .truths import Truths
 
@@ -34,7 +35,7 @@ _HOME = {
     "Pool": "pool", "Recording": "recording", "RenderQueue": "queue", "Sample": "samples",
     "Session": "session", "Source": "sources", "Stream": "streaming", "Truths": "truths",
     "connect": "remote", "look_at": "shots", "orbit": "shots", "perspective": "shots",
-    "record": "recording", "start": "pool", "stream": "streaming",
+    "record": "recording", "start": "starting", "stream": "streaming",
 }  # fmt: skip
 
 

@@ -31,10 +31,11 @@ from ..errors import (
 )
 from .frames import LiveFrame
 from .mapping import Maps
-from .pool import Pool, start
+from .pool import Pool
 from .remote import connect
 from .samples import Sample, sample_of
 from .session import Session
+from .starting import start
 from .sources import Item, Source, for_one_worker
 
 __all__ = ["Full", "OnError", "Stream", "Totals", "stream"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 
-from ..cameras import Camera
 from ..errors import (
     AccessRefused,
     InvalidEdit,
@@ -44,6 +44,7 @@ from ..worker.supervisor import Place, Supervisor
 from ..worker.wall import Sandbox
 from .frames import LiveFrame, frame_of
 from .scene import Scene, Snapshot
+from .shots import Numbered
 
 __all__ = ["WorkerLane"]
 
@@ -51,7 +52,7 @@ _SLOTS: Final = 4
 _ENDLESS: Final = 1 << 30
 """Requests after which a worker is replaced; here it is for its memory alone."""
 
-Shots = Sequence[tuple[int, Camera, int | None]]
+Shots = Sequence[Numbered]
 
 
 class WorkerLane:
@@ -238,11 +239,13 @@ class WorkerLane:
         lane: str,
         timeout: float,
         on_frame: Callable[[LiveFrame], None],
+        near: Mapping[int, Mapping[str, Numbered]] = MappingProxyType({}),
     ) -> None:
         """Frames of shots, each given to ``on_frame`` as it comes.
 
         Args:
-            shots: Position, camera and animation frame of each; ``None`` for the job's own views.
+            shots: ``None`` for the job's own views.
+            near: What is before and after each in time, see :func:`.shots.beside`.
         """
         self.bring(snapshot, timeout)
         slots = None
@@ -264,7 +267,8 @@ class WorkerLane:
         self.ask(
             Render(
                 self._session,
-                shots=None if shots is None else [encode_shot(*shot) for shot in shots],
+                shots=None if shots is None
+                else [encode_shot(*shot, near.get(shot[0], {})) for shot in shots],
                 lane=lane, state=snapshot.state, slots=slots,
             ),
             timeout,

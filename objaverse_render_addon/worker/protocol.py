@@ -194,7 +194,7 @@ class Render:
         inline: Whether arrays follow their message as bytes; else they come in files in memory.
         shots: Cameras instead of views: ``index``, ``width``, ``height``, ``intrinsics`` (3, 3),
             ``camera_to_world`` (4, 4), ``projection``, and ``time``, an animation frame or
-            ``None``.
+            ``None``; for passes of motion also ``previous`` and ``next``, shots of the same view.
         lane: How: ``exact``, as data sets are rendered, or ``raster``, from what a rasterizer
             draws.
         state: What the scene has to be in; ``None`` for whatever it is in.

@@ -110,8 +110,8 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from ..errors import InvalidJob
-    from ..live.starting import start
     from ..live.server import Server
+    from ..live.starting import start
 
     if options.workers != "auto" and not options.workers.isdecimal():
         raise InvalidJob("--workers is a number, or auto.")

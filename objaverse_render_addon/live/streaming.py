@@ -35,8 +35,8 @@ from .pool import Pool
 from .remote import connect
 from .samples import Sample, sample_of
 from .session import Session
-from .starting import start
 from .sources import Item, Source, for_one_worker
+from .starting import start
 
 __all__ = ["Full", "OnError", "Stream", "Totals", "stream"]
 
@@ -102,7 +102,7 @@ class Stream:
         on_error: Whether a unit that cannot be rendered is raised, in its turn, or skipped with
             a warning; both are counted.
         change: Called with each sample before it is handed out, in the Blender's thread.
-        start_options: Of :func:`.pool.start`: ``device``, ``max_memory``, ``sandbox``, ``blender``
+        start_options: Of :func:`.starting.start`: ``device``, ``max_memory``, ``sandbox``, ``blender``
             …
 
     Attributes:

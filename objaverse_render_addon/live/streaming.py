@@ -102,8 +102,8 @@ class Stream:
         on_error: Whether a unit that cannot be rendered is raised, in its turn, or skipped with
             a warning; both are counted.
         change: Called with each sample before it is handed out, in the Blender's thread.
-        start_options: Of :func:`.starting.start`: ``device``, ``max_memory``, ``sandbox``, ``blender``
-            …
+        start_options: Of :func:`.starting.start`: ``device``, ``max_memory``, ``sandbox``,
+            ``blender`` …
 
     Attributes:
         totals: What became of samples, in this process.

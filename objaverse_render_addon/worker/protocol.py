@@ -700,7 +700,7 @@ _FIELDS = {
 }
 
 
-_ENCODER = json.JSONEncoder(default=dataclasses.asdict)
+_ENCODER = json.JSONEncoder(default=dataclasses.asdict, check_circular=False)
 
 
 @dataclass(frozen=True, slots=True)

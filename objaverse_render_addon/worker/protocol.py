@@ -696,7 +696,8 @@ def ends(answer: Message) -> bool:
 KINDS: dict[str, type[Any]] = {cls.kind: cls for cls in (*Request.__args__, *Answer.__args__)}
 REQUESTS = sorted(cls.kind for cls in Request.__args__)
 _FIELDS = {
-    kind: tuple(item.name for item in dataclasses.fields(cls)) for kind, cls in KINDS.items()
+    kind: dict.fromkeys(item.name for item in dataclasses.fields(cls)).keys()
+    for kind, cls in KINDS.items()
 }
 
 
@@ -739,8 +740,9 @@ def decode(line: str) -> tuple[int, Message | Unknown] | None:
     cls = KINDS.get(kind) if isinstance(kind, str) else None
     if cls is None:
         return request, Unknown(str(kind), f"there is no message {kind!r}")
-    known = _FIELDS[cls.kind]
-    values = {key: value for key, value in data.items() if key in known}
+    known, values = _FIELDS[cls.kind], data
+    if not data.keys() <= known:
+        values = {key: value for key, value in data.items() if key in known}
     try:
         if "buffers" in known:
             values["buffers"] = [Buffer(**buffer) for buffer in values.get("buffers", ())]

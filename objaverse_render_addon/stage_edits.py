@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
@@ -33,6 +35,8 @@ _LONGEST_NAME: Final = 255
 _LONGEST_PATH: Final = 4096
 _MOST_VERTICES: Final = 1_000_000
 _HUGE: Final = 1e15
+_NUMBERS: Final = {int, float}
+_NESTED: Final = {list, tuple, dict}
 
 
 @functools.cache
@@ -284,9 +288,11 @@ def encode_edit(edit: Edit) -> dict[str, Any]:
 
 def _copied(value: Any) -> Any:
     """The same, whatever its owner does with it later."""
-    if isinstance(value, list | tuple):
-        return [_copied(one) if isinstance(one, list | tuple) else one for one in value]
-    return {key: _copied(one) for key, one in value.items()} if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        return {key: _copied(one) for key, one in value.items()}
+    if not isinstance(value, list | tuple):
+        return value
+    return [_copied(one) for one in value] if value and type(value[0]) in _NESTED else [*value]
 
 
 def decode_edit(data: dict[str, Any]) -> Edit:
@@ -329,19 +335,27 @@ def _check(fine: bool, edit: str, name: str, value: object) -> None:
 
 
 def _check_numbers(edit: str, name: str, values: Iterable[Any], count: int) -> None:
-    fine = isinstance(values, list | tuple) and len(values) == count and all(
-        isinstance(one, (int, float)) and not isinstance(one, bool)
-        and -_HUGE < one < _HUGE  # False of what is no number, too.
-        for one in values
-    )  # fmt: skip
+    fine = isinstance(values, list | tuple) and len(values) == count and _are_numbers(values)
     _check(fine, edit, name, values)
 
 
+def _are_numbers(values: Sequence[Any]) -> bool:
+    """Whether they are, and of a size that one can compute with; many come by the second."""
+    if not values or not (set(map(type, values)) <= _NUMBERS or all(map(_is_number, values))):
+        return False
+    return bool(min(values) > -_HUGE and max(values) < _HUGE and math.isfinite(sum(values)))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _check_matrix(edit: str, matrix: Matrix) -> None:
-    _check(isinstance(matrix, list | tuple) and len(matrix) == 4, edit, "matrix", matrix)
-    for row in matrix:
-        _check_numbers(edit, "matrix", row, 4)
-    _check(list(matrix[3]) == [0, 0, 0, 1], edit, "matrix", matrix)
-    (a, b, c), (d, e, f), (g, h, i) = (row[:3] for row in matrix[:3])
+    rows = isinstance(matrix, list | tuple) and len(matrix) == 4 and all(
+        isinstance(row, list | tuple) and len(row) == 4 for row in matrix
+    )  # fmt: skip
+    fine = rows and _are_numbers([*itertools.chain.from_iterable(matrix)])
+    _check(fine and list(matrix[3]) == [0, 0, 0, 1], edit, "matrix", matrix)
+    (a, b, c, _), (d, e, f, _), (g, h, i, _) = matrix[:3]
     volume = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
     _check(abs(volume) > 1e-30, edit, "matrix, which flattens everything,", matrix)

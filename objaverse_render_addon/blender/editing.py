@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import bpy
-import numpy as np
 from mathutils import Matrix
 
 from ..errors import InvalidEdit
@@ -77,15 +76,18 @@ class Editor:
         try:
             for edit in made:
                 # Also after one that is refused, which may have taken away what passes need.
-                settle |= isinstance(edit, AddAsset | AddMesh | Remove | SetMaterial)
+                settle |= isinstance(edit, (*_POPULATING, SetMaterial))
                 found.append(_MAKERS[type(edit)](self, edit) or {})
-                if isinstance(edit, AddAsset | AddMesh | Remove):
+                if isinstance(edit, _POPULATING):
                     self.forget()
         finally:
             if settle:
                 self._session.settle()
         if made:
-            self._session.changed(geometry=not all(isinstance(one, _SHADING) for one in made))
+            self._session.changed(
+                geometry=not all(isinstance(one, _SHADING) for one in made),
+                appeared=any(isinstance(one, Show) and one.visible for one in made),
+            )
         return found
 
     # --- What there is ---------------------------------------------------------------------------
@@ -208,8 +210,8 @@ class Editor:
         wanted = above.inverted() @ matrix
         before = obj.matrix_basis.copy()
         obj.matrix_basis = wanted
-        error = np.abs(np.array(obj.matrix_basis) - np.array(wanted)).max()
-        if error > _CLOSE * max(1.0, float(np.abs(np.array(wanted)).max())):
+        given = obj.matrix_basis
+        if given != wanted and _largest(given - wanted) > _CLOSE * max(1.0, _largest(wanted)):
             obj.matrix_basis = before
             raise InvalidEdit(
                 f"{obj.name} cannot stand so: below what it hangs on that is a shear, which "
@@ -400,6 +402,7 @@ _MAKERS: Final[dict[type[Edit], Callable[[Editor, Any], dict[str, Any] | None]]]
     SetTime: Editor._set_time,
 }
 _SHADING: Final = (AddLight, SetLight, SetMaterial, SetWorld)
+_POPULATING: Final = (AddAsset, AddMesh, Remove)
 
 
 def _world(obj: Any) -> Any:
@@ -410,6 +413,11 @@ def _world(obj: Any) -> Any:
     if obj.parent is None:
         return obj.matrix_basis.copy()
     return _world(obj.parent) @ obj.matrix_parent_inverse @ obj.matrix_basis
+
+
+def _largest(matrix: Any) -> float:
+    """Of its numbers, by their size."""
+    return max(abs(number) for row in matrix for number in row)
 
 
 def _held(obj: Any) -> str:

@@ -3,7 +3,9 @@
 It needs neither a window nor a GPU. Without antialiasing its depth is that of the pixel's centre,
 and equals Cycles' to a hundred-thousandth; ids are drawn as flat colours, three digits to the base
 of 256 in red, green and blue, which half floats hold exactly enough. Position, distance and normals
-are computed from depth. Colour is Workbench's own, textures under studio light, not the scene's.
+are computed from depth, motion from depth, ids and where things are at the other time: what shows
+several times under one id, as instances do, has none (nan). Colour is Workbench's own, textures
+under studio light, not the scene's.
 
 What it cannot see it says (:attr:`RasterLane.record`): surfaces are opaque, displacement of shaders
 and culling of back faces are left out. Before a scene's first frame it is held against Cycles.
@@ -25,8 +27,9 @@ from ..cameras import Camera, View
 from ..checks import check_color, check_geometry
 from ..dataset.images import encode_srgb8, read_exr
 from ..errors import Interrupted, InvalidJob, RenderFailed
-from ..frame import Frame, FrameSink, Shot
-from ..passspec import layers_for
+from ..frame import Frame, FrameSink, RawChannels, Shot
+from ..motion import Elsewhen, Moment
+from ..passspec import PASSES, layers_for
 from . import capture, compat
 from .devices import render_failure
 
@@ -41,8 +44,10 @@ Array = npt.NDArray[Any]
 
 RASTER_PASSES: Final = (
     "rgb", "depth", "normal", "normal_geometric", "mask", "position", "object_index", "distance",
+    "flow_forward", "flow_backward", "scene_flow",
 )  # fmt: skip
-_DERIVED: Final = ("normal", "normal_geometric", "position", "distance")
+_MOTION: Final = ("flow_forward", "flow_backward", "scene_flow")
+_DERIVED: Final = ("normal", "normal_geometric", "position", "distance", *_MOTION)
 _BEYOND: Final = 1e9
 _PROBE: Final = (96, 72)
 _AGREES: Final = 1e-3
@@ -117,6 +122,8 @@ class RasterLane:
         self._check_agreement(seen)
         since = time.perf_counter()
         frame = self._draw(seen, wanted)
+        if not set(_MOTION).isdisjoint(wanted):
+            self._follow(frame, shot, wanted)
         self._seconds = [*self._seconds[-2:], time.perf_counter() - since]
         self._facts["milliseconds"] = round(1e3 * min(self._seconds), 1)
         frame.time, frame.timed = stage.frame, shot.time is not None
@@ -152,9 +159,10 @@ class RasterLane:
         if "rgb" in wanted:
             linear = np.stack([channels[f"Combined.{letter}"] for letter in "RGBA"], axis=-1)
             passes["rgb"] = encode_srgb8(linear)
-        if "position" in wanted or "normal" in wanted or "normal_geometric" in wanted:
+        moving = not set(_MOTION).isdisjoint(wanted)
+        if moving or not {"position", "normal", "normal_geometric"}.isdisjoint(wanted):
             points = seen.camera.unproject(depth)
-            if "position" in wanted:
+            if moving or "position" in wanted:
                 passes["position"] = np.where(valid[..., None], points, 0).astype(np.float32)
             if "normal" in wanted or "normal_geometric" in wanted:
                 normals = normals_of(points, valid, seen.camera)
@@ -165,10 +173,36 @@ class RasterLane:
                         passes[name] = normals
         if "distance" in wanted:
             passes["distance"] = (depth * seen.camera.stretch()).astype(np.float32)
-        if "object_index" in wanted:
+        if moving or "object_index" in wanted:
             passes["object_index"] = self._ids(valid)
         frame.passes = passes
         return frame
+
+    def _follow(self, frame: Frame, shot: Shot, wanted: Sequence[str]) -> None:
+        """Add the passes of motion."""
+        stage, passes = self._stage, frame.passes
+        channels = {"depth.V": passes["depth"], "object_index.V": passes["object_index"]}
+        nowhere = np.full(passes["depth"].shape, np.float32(np.nan))
+        # Which of several instances a pixel shows, nothing says here; nor which face.
+        channels |= {f"instance_place.{letter}": nowhere for letter in "RGB"}
+        channels |= {"surface_number.R": nowhere, "surface_number.G": np.zeros_like(nowhere)}
+        channels |= {f"normal.{letter}": np.ones_like(nowhere) for letter in "XYZ"}
+        for axis, letter in enumerate("XYZ"):
+            channels[f"position.{letter}"] = passes["position"][..., axis]
+        before, after = (self._elsewhen(one) for one in (shot.previous, shot.next))
+        stage.look(shot.view)
+        frame.previous = shot.previous.key if before is not None and shot.previous else None
+        frame.next = shot.next.key if after is not None and shot.next else None
+        moment = Moment(stage.numbering.classes, stage.things(stage.frame), before, after)
+        raw = RawChannels(channels, frame.camera, frame.normal_space, moment)
+        for name in _MOTION:
+            if name in wanted:
+                passes[name] = PASSES[name].assemble(raw)
+
+    def _elsewhen(self, shot: Shot | None) -> Elsewhen | None:
+        if shot is None or shot.time is None:
+            return None
+        return Elsewhen(self._stage.look(shot.view).camera, self._stage.things(shot.time))
 
     def _ids(self, valid: npt.NDArray[np.bool_]) -> Array:
         colored = []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .composed import ComposedSource
     from .frames import LiveFrame
-    from .pool import Pool, start
+    from .pool import Pool
     from .queue import RenderQueue
     from .recording import Recording, record
     from .remote import Connection, connect
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .session import Session
     from .shots import look_at, orbit, perspective
     from .sources import Item, JobSource, Source
+    from .starting import start
     from .streaming import Stream, stream
     from .truths import Truths
 
@@ -35,7 +36,7 @@ _HOME = {
     "LiveFrame": "frames", "Pool": "pool", "Recording": "recording", "RenderQueue": "queue",
     "Sample": "samples", "Session": "session", "Source": "sources", "Stream": "streaming",
     "Truths": "truths", "connect": "remote", "look_at": "shots", "orbit": "shots",
-    "perspective": "shots", "record": "recording", "start": "pool", "stream": "streaming",
+    "perspective": "shots", "record": "recording", "start": "starting", "stream": "streaming",
 }  # fmt: skip
 
 

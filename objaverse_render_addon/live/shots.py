@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -14,8 +15,8 @@ from ..errors import InvalidEdit
 from ..frame import Shot
 
 __all__ = [
-    "ShotLike", "look_at", "moved", "orbit", "overlooking", "perspective", "resized", "shots_of",
-    "with_lens",
+    "Numbered", "ShotLike", "beside", "look_at", "moved", "orbit", "overlooking", "perspective",
+    "resized", "shots_of", "with_lens",
 ]  # fmt: skip
 
 ShotLike: TypeAlias = Camera | tuple[Camera, int] | Shot | int
@@ -56,6 +57,33 @@ def shots_of(wanted: Iterable[ShotLike], camera: Camera) -> Iterable[tuple[Camer
             yield camera, one
         else:
             yield _pair(one)
+
+
+Numbered: TypeAlias = tuple[int, Camera, int | None]
+"""A shot: its place in its request, its camera, its animation frame."""
+
+
+def beside(shots: Iterable[Numbered]) -> dict[int, dict[str, Numbered]]:
+    """Of each shot, by its place, that of the same view before and after it in time.
+
+    Of several at one time, the first goes with the first at the other, and so on; where there is
+    but one, all go with it, as :func:`..frame.linked` has it.
+    """
+    at: dict[int, list[Numbered]] = {}
+    for shot in shots:
+        if shot[2] is not None:
+            at.setdefault(shot[2], []).append(shot)
+    found: dict[int, dict[str, Numbered]] = {}
+    times = sorted(at)
+    ahead = list(itertools.pairwise(times))
+    for which, pairs in (("next", ahead), ("previous", [(two, one) for one, two in ahead])):
+        for here, there in pairs:
+            others = at[there]
+            for rank, shot in enumerate(at[here]):
+                if rank < len(others) or len(others) == 1:
+                    near = others[rank] if rank < len(others) else others[0]
+                    found.setdefault(shot[0], {})[which] = near
+    return found
 
 
 def _pair(one: Any) -> tuple[Camera, int]:

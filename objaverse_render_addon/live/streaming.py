@@ -31,12 +31,13 @@ from ..errors import (
 )
 from .frames import LiveFrame
 from .mapping import Maps
-from .pool import Pool, start
+from .pool import Pool
 from .remote import connect
 from .samples import Sample, sample_of
 from .seen import Seen
 from .session import Session
 from .sources import Item, Source, for_one_worker
+from .starting import start
 
 __all__ = ["Full", "OnError", "Stream", "Totals", "stream"]
 
@@ -103,8 +104,8 @@ class Stream:
         on_error: Whether a unit that cannot be rendered is raised, in its turn, or skipped with
             a warning; both are counted.
         change: Called with each sample before it is handed out, in the Blender's thread.
-        start_options: Of :func:`.pool.start`: ``device``, ``max_memory``, ``sandbox``, ``blender``
-            …
+        start_options: Of :func:`.starting.start`: ``device``, ``max_memory``, ``sandbox``,
+            ``blender`` …
 
     Attributes:
         totals: What became of samples, in this process.

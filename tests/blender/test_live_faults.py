@@ -198,16 +198,29 @@ def test_a_worker_that_stands_still_is_found_before_its_deadline(
         assert gone([pid], 5)
 
 
-def test_a_long_render_is_cancelled_with_its_worker(box: Path) -> None:
-    with live.start(1, device="cpu") as pool, pool.open(box, **QUICK) as session:
+def test_a_long_render_is_cancelled_with_its_worker_and_another_waits(box: Path) -> None:
+    with live.start(1, device="cpu", standby=True) as pool, pool.open(box, **QUICK) as session:
+        until = time.monotonic() + 60
+        while not (waiting := pool.status()["standby"]):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        old = pool.pids
         session.set(samples=65536, resolution=(512, 512))
         frames = session.render(live.orbit(2, size=(512, 512)), deadline=1.0)
         since = time.monotonic()
         with pytest.raises(WorkerTimeout, match="Shot 0"):
             next(frames)
         assert time.monotonic() - since < 12
+        assert pool.pids == waiting != old
         session.set(samples=1)
         assert session.frame(timeout=60)["depth"].any()
+        assert pool.pids == waiting
+        until = time.monotonic() + 60
+        while not pool.status()["standby"]:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        both = pool.pids + pool.status()["standby"]
+    assert gone([*old, *both], 10)
 
 
 SERVE = (

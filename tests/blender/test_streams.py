@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ from objaverse_render_addon.live.randomize import (
 from objaverse_render_addon.live.server import Server
 from objaverse_render_addon.live.truths import corners_of
 
-from . import scenes
+from . import moving, scenes
 
 CPU = {"device": "cpu"}
 
@@ -319,6 +320,47 @@ def faces(sample: live.Sample, quarters: list[list[tuple[int, int, int]]]) -> No
                 wanted = np.array(quarters[row][column]) / 255
                 assert np.abs(color[here][:, :3] - wanted).max(initial=0) < 2e-3
     assert seen > 40
+
+
+def test_flow_travels_with_the_pictures_of_a_moving_thing(tmp_path: Path) -> None:
+    with live.stream(
+        Sliding(moving.write(tmp_path / "box.blend", "translating")), 2, blenders=1,
+        start_options=CPU,
+    ) as stream:  # fmt: skip
+        seen = [sample.copy() for sample in stream]
+    assert [sample.record["time"] for sample in seen] == [1, 5, 9] * 2
+    for place, sample in enumerate(seen):
+        mask, flow = sample["mask"] > 0, sample["flow_forward"]
+        if place % 3 == 2:
+            assert np.isnan(flow[mask]).all()
+            continue
+        # The camera of the next picture is another one, and the box goes on meanwhile.
+        there = seen[place + 1].camera
+        points = sample.camera.unproject(sample["depth"], np.nonzero(mask))
+        wanted = there.project(points + [1, 0.25, 0])[0] - sample.camera.project(points)[0]
+        assert mask.sum() > 30
+        assert np.abs(flow[mask] - wanted).max() < 1e-3
+        assert np.abs(wanted).max() > 1
+
+
+class Sliding(live.Source):
+    """A clip of a box that moves, by a camera that is drawn and moves, too."""
+
+    settings: ClassVar[dict[str, Any]] = {
+        **streamed.Box.settings, "whole": True, "frames": "1:9:4",
+        "passes": ("depth", "mask", "flow_forward"),
+    }  # fmt: skip
+    lane, views = "raster", 3
+
+    def __init__(self, path: Path) -> None:
+        self.path = path  # type: ignore[misc]
+
+    def shots(self, session: live.Session, item: live.Item) -> Any:
+        side = item.uniform("side", -1, 1)
+        return [
+            (live.look_at((side + 0.1 * time, -6, 1), (1, 0, 0), size=streamed.SIZE), time)
+            for time in (1, 5, 9)
+        ]
 
 
 class RandomBox(RandomScene):

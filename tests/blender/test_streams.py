@@ -355,7 +355,7 @@ class Sliding(live.Source):
     def __init__(self, path: Path) -> None:
         self.path = path  # type: ignore[misc]
 
-    def shots(self, session: live.Session, item: live.Item) -> Any:
+    def shots(self, _: live.Session, item: live.Item) -> Any:
         side = item.uniform("side", -1, 1)
         return [
             (live.look_at((side + 0.1 * time, -6, 1), (1, 0, 0), size=streamed.SIZE), time)

@@ -86,7 +86,7 @@ class Editor:
         if made:
             self._session.changed(
                 geometry=not all(isinstance(one, _SHADING) for one in made),
-                appeared=any(isinstance(one, Show) and one.visible for one in made),
+                appeared=settle or any(isinstance(one, Show) and one.visible for one in made),
             )
         return found
 

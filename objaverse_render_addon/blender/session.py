@@ -47,6 +47,8 @@ class Session:
         views: As sampled; frames carry the cameras as Blender sees them.
         state: Number that whoever changes the scene gave what it is now.
         geometry: How often what is on the stage was moved or made another.
+        surfaces: How often that, but for being moved alone: what came, appeared or has another
+            material.
         renumbered: Whether the last change gave numbers to what had none.
 
     Raises:
@@ -65,7 +67,7 @@ class Session:
         self.job = job.resolved()
         self.asset_id = asset_id
         self.scratch = scratch
-        self.state = self.geometry = 0
+        self.state = self.geometry = self.surfaces = 0
         self.renumbered = False
         self.stage = Stage(self.job)
         self.asset: Asset | None = None
@@ -166,9 +168,10 @@ class Session:
 
         Args:
             geometry: Whether anything may be elsewhere now, or of another shape.
-            appeared: Whether something may render that did not, and so has no number.
+            appeared: Whether something may render that did not, or not so.
             unknown: Whether nobody here knows what.
         """
+        self.surfaces += appeared
         if unknown:
             self.editor.forget()
         if geometry:

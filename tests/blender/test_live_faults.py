@@ -430,17 +430,17 @@ def test_the_raster_lane_sees_what_cycles_sees_and_refuses_what_it_cannot(
 # What goes wrong in Blender itself, put there by functions that its pool allows.
 FAULTS = """
 import os
-from objaverse_render_addon.blender import capture, raster
+from objaverse_render_addon.blender import capture, drawing
 
-drawn, take = raster.drawn, capture.take
+read, take = drawing._channels, capture.take
 
 def draw_constant(session, names):
-    def constant(scene, path):
-        channels = drawn(scene, path)
+    def constant(path):
+        channels = read(path)
         for name in names:
             channels[name] = channels[name] * 0 + (2.5 if name == 'Depth.Z' else 0)
         return channels
-    raster.drawn = constant
+    drawing._channels = constant
 
 def fail(session, words):
     def failing(*_):

@@ -69,16 +69,16 @@ class Relations:
     def color(self, term: str) -> Floats:
         """(N,) that each has a colour, as it is made and as it is lit."""
         if term not in self._colors:
-            m, looks = self.margins, self.facts.looks
-            pairs = [(look.albedo_colors, look.shaded_colors) for look in looks]
-            mine = np.array([[part.get(term, 0.0) for part in pair] for pair in pairs])
-            mine = mine.reshape(len(pairs), 2)
+            m, facts = self.margins, self.facts
+            sure = [has.get(term, 0.0) for has, _ in facts.paints]
+            may = [might.get(term, 0.0) for _, might in facts.paints]
             rest = [
-                max((v for part in pair for k, v in part.items() if k != term), default=0.0)
-                for pair in pairs
-            ]
-            has = np.minimum(score(mine.min(axis=1), *m.color), score(rest, m.runner_up, 0.5))
-            has_not = score(mine.max(axis=1), *m.color)
+                max((share for part in (look.albedo_colors, look.shaded_colors)
+                     for name, share in part.items() if name != term), default=0.0)
+                for look in facts.looks
+            ]  # fmt: skip
+            has = np.minimum(score(sure, *m.color), score(rest, m.runner_up, 0.5))
+            has_not = score(may, *m.color)
             self._colors[term] = np.where(
                 has >= 1, has, np.where(has_not <= -1, has_not, 0.0)
             )

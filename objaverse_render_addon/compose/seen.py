@@ -15,13 +15,13 @@ import numpy.typing as npt
 from ..cameras import Camera
 from ..dataset.export.masks import box_of, run_lengths
 from ..frame import Frame, FrameSink
-from .colors import shares
+from .colors import shares, srgb
 from .covering import covered
 from .objects import Mesh
 from .record import FILE, Scene, SceneView, ViewObject
 from .things import thing_of
 
-__all__ = ["SceneSink", "coverage", "view_of"]
+__all__ = ["SceneSink", "canvas_of", "coverage", "view_of"]
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -42,6 +42,20 @@ def coverage(camera: Camera, points: Floats, triangles: npt.NDArray[np.int64]) -
         (height, width) within the frame, and how many pixels there and up to :data:`BEYOND` frames
         beyond it.
     """
+    canvas, left, top = canvas_of(camera, points, triangles)
+    frame = canvas[top : top + camera.height, left : left + camera.width]
+    return frame.copy(), int(canvas.sum())
+
+
+def canvas_of(
+    camera: Camera, points: Floats, triangles: npt.NDArray[np.int64]
+) -> tuple[Mask, int, int]:
+    """What :func:`coverage` counts.
+
+    Returns:
+        (height, width) of the frame and :data:`BEYOND` frames around it, and columns and rows that
+        it begins before the frame.
+    """
     width, height = camera.width, camera.height
     more_x, more_y = round(BEYOND * width), round(BEYOND * height)
     canvas = np.zeros((height + 2 * more_y, width + 2 * more_x), dtype=bool)
@@ -50,8 +64,7 @@ def coverage(camera: Camera, points: Floats, triangles: npt.NDArray[np.int64]) -
     corners = uv[triangles[(depth[triangles] > 1e-3).all(axis=1)]]
     for _, x, y, _ in covered(corners, canvas.shape[1], canvas.shape[0]):
         canvas[y, x] = True
-    frame = canvas[more_y : more_y + height, more_x : more_x + width]
-    return frame.copy(), int(canvas.sum())
+    return canvas, more_x, more_y
 
 
 def view_of(
@@ -84,17 +97,11 @@ def view_of(
             obj.id, pixels, count, round(pixels / count, 6) if count else 0.0,
             round(within / count, 6) if count else 0.0,
             (box[0], box[1], box[0] + box[2], box[1] + box[3]) if box is not None else None,
-            shares(_srgb(made)) if made is not None else {}, shares(lit),
+            shares(srgb(made)) if made is not None else {}, shares(lit),
             round(float((lit >= _BURNT).any(axis=1).mean()), 6) if pixels else 0.0,
             run_lengths(covered) if within else None,
         ))  # fmt: skip
     return SceneView(place, tuple(seen))
-
-
-def _srgb(linear: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    value = np.clip(linear.astype(np.float64), 0, 1)
-    curve = np.where(value <= 0.0031308, 12.92 * value, 1.055 * value ** (1 / 2.4) - 0.055)
-    return np.rint(255 * curve).astype(np.uint8)
 
 
 class SceneSink(FrameSink):

@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 _PROTOTYPES: Final[Mapping[str, tuple[str, ...]]] = {
     "black": ("000000", "101010", "1c1c1c"),
-    "white": ("ffffff", "f5f5f5", "fffaf0", "f8f8ff", "f0f8ff", "e6e6e6"),
+    "white": ("ffffff", "f5f5f5", "fffaf0", "f8f8ff", "f0f8ff", "e6e6e6", "dcdcdc"),
     "grey": ("808080", "a9a9a9", "696969", "708090", "778899", "c0c0c0", "484848", "3a3a3a"),
     "red": ("ff0000", "b22222", "dc143c", "8b0000", "c81e1e", "e53935", "600000"),
     "orange": ("ffa500", "ff8c00", "ff7f00", "f57c00", "e06010"),
@@ -29,7 +29,7 @@ _PROTOTYPES: Final[Mapping[str, tuple[str, ...]]] = {
     "green": ("008000", "006400", "228b22", "32cd32", "00ff00", "2e8b57", "6b8e23", "7cfc00",
               "90ee90", "003800", "4caf50"),
     "blue": ("0000ff", "00008b", "000080", "4169e1", "1e90ff", "4682b4", "87cefa", "6495ed",
-             "00bfff", "191970", "1565c0", "00002e"),
+             "00bfff", "191970", "1565c0", "00002e", "1a3fb5"),
     "purple": ("800080", "4b0082", "9400d3", "8a2be2", "9932cc", "663399", "9370db", "ba55d3",
                "380038"),
     "pink": ("ffc0cb", "ff69b4", "ffb6c1", "ff1493", "db7093", "f48fb1"),

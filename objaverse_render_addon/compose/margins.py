@@ -92,7 +92,7 @@ class Margins:
     within: tuple[float, float] = (0.6, 0.1)
     color: tuple[float, float] = (0.7, 0.2)
     runner_up: float = 0.15
-    hue: float = 10.0
+    hue: float = 8.0
     hidden: tuple[float, float, float] = (0.3, 0.8, 0.95)
     upright: tuple[float, float] = (10.0, 45.0)
     lying: tuple[float, float] = (12.0, 45.0)

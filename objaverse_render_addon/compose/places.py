@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ..cameras import draw
 from ..dataset.export.masks import run_lengths
-from .choose import View, type_of
+from .choose import View
 from .facts import ground_axes
 from .forms import Clause, Phrase
 from .margins import SURE, agree, score
@@ -40,6 +40,8 @@ _FLAT: Final = 0.002
 _LEAST: Final = (40, 0.001)
 """Pixels, and share of the picture, that a place has."""
 _TRIES: Final = 12
+_WIDER: Final = 10.0
+"""Degrees more that the farthest corner of what is mentioned may be off the direction."""
 _WORDS: Final = (("left", "right", "front", "behind"),
                  ("front_left", "front_right", "rear_left", "rear_right"),
                  ("next_to",), ("between",))  # fmt: skip
@@ -150,13 +152,18 @@ def margin_of(rel: Relations, floor: Floor, clause: Clause, places: tuple[int, .
     if clause.kind == "between":
         return _between(rel, floor, *places)
     (r,) = places
-    size = max(float(rel.facts.sizes[r]), 1e-6)
-    near = floor.gaps[:, r] / size
+    near = floor.gaps[:, r] / _width(rel.facts.footprints[r])
     if clause.word == "next_to":
         margin = score(-near, -rel.margins.next_to[0], -rel.margins.next_to[1])
         return np.where(_parted(rel, floor, r) & (margin > 0), 0.0, margin)
     margin = score(-near, -rel.margins.place_near[0], -rel.margins.place_near[1])
     return np.minimum(margin, _direction(rel, floor, clause.word, r))
+
+
+def _width(outline: Floats) -> float:
+    """Mean width of a convex outline over all directions: its length over π (Cauchy)."""
+    length = np.linalg.norm(np.roll(outline, -1, axis=0) - outline, axis=1).sum()
+    return max(float(length) / np.pi, 1e-6)
 
 
 def _direction(rel: Relations, floor: Floor, word: str, r: int) -> Floats:
@@ -171,6 +178,11 @@ def _direction(rel: Relations, floor: Floor, word: str, r: int) -> Floats:
         margin = score(-turn, -limits[0], -limits[1])
         sure = np.clip(length / (m.apart * max(float(facts.sizes[r]), 1e-6)), 0, SURE)
         said.append(np.sign(margin) * np.minimum(np.abs(margin), sure))
+    # Of something large, all of it has to be on the other side.
+    step = floor.at[:, None] - facts.footprints[r][None]
+    length = np.maximum(np.linalg.norm(step, axis=2), 1e-9)
+    turn = np.degrees(np.arccos(np.clip(step @ axis / length, -1, 1))).max(axis=1, initial=0.0)
+    said.append(score(-turn, -limits[0] - _WIDER, -limits[1] - _WIDER))
     if axis[0]:
         aside = [floor.spots[:, 0] - one[r, 0] for one in (facts.center, facts.edges)]
         shift = np.where(aside[0] * aside[1] > 0,
@@ -255,7 +267,9 @@ def places_of(
                 continue
             said.add(form)
             ids = tuple(rel.facts.objects[place].id for place in places)
-            kind = "between" if form.clause.kind == "between" else type_of(form)
+            word = form.clause.word
+            kind = form.clause.kind if word not in (*DIRECTIONS, "next_to") else (
+                "direction" if word in DIRECTIONS else word)  # fmt: skip
             found.append(Place(f"v{number}-p{slot}", number, kind, form, ids, mask, points))
             break
     return found

@@ -122,7 +122,9 @@ class Relations:
         inside = np.array([look.inside_frame_fraction for look in self.facts.looks])
         # What the frame cuts is another matter.
         whole = share / np.maximum(inside, 1e-9)
-        margin = np.minimum(score(-whole, -high, -none), 10 * score(whole, low, low / 2))
+        # What is nearly all hidden is partly hidden to some.
+        margin = np.where(whole < low, 0.0, score(-whole, -high, -none))
+        margin = np.where((margin >= 1) & (whole < 1.1 * low), 0.0, margin)
         return np.where((inside > 0.98) | (margin <= -1), margin, 0.0)
 
     def pair(self, relation: str) -> Floats:

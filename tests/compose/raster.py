@@ -56,6 +56,10 @@ def unit(folder: Path, rules: Rules, index: int, side: int = 160) -> Scene:
     return scene
 
 
+def linear(srgb: np.ndarray) -> np.ndarray:
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
 def picture(scene: Scene, meshes: list, camera: Camera) -> dict[str, np.ndarray]:
     height, width = camera.height, camera.width
     origin = camera.camera_to_world[:3, 3]
@@ -82,7 +86,7 @@ def picture(scene: Scene, meshes: list, camera: Camera) -> dict[str, np.ndarray]
         corners = points[mesh.triangles]
         facing = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         facing /= np.maximum(np.linalg.norm(facing, axis=1, keepdims=True), 1e-12)
-        paint = np.array([slot["rgb"] for slot in made["slots"]])[mesh.slots]
+        paint = linear(np.array([slot["rgb"] for slot in made["slots"]]))[mesh.slots]
         for which, column, row, areas in covered(uv[mesh.triangles], width, height):
             whole = areas.sum(axis=0)
             sound = np.abs(whole) > 1e-12

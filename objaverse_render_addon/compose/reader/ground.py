@@ -63,8 +63,7 @@ class Ground:
 
     def gap(self, r: int) -> npt.NDArray[np.float64]:
         """Metres to an object's shadow, by 180 directions."""
-        turn = np.radians(np.arange(0, 360, 2.0))
-        axes = np.stack([np.cos(turn), np.sin(turn)])
+        axes = _axes()
         beyond = (self.hulls[r] @ axes).max(axis=0)
         out = np.full(len(self._points), -np.inf)
         for axis, far in zip(axes.T, beyond, strict=True):
@@ -73,7 +72,7 @@ class Ground:
 
     def related(self, word: str, r: int) -> Answers:
         """Whether each is beside something, or near it in a direction."""
-        size = self.sight.size[r]
+        size = float(np.ptp(self.hulls[r] @ _axes(), axis=0).mean())
         if word == "beside":
             near, far = self.limits["next_to"]
             return decide(-self.gap(r) / size, (-near, -far))
@@ -103,3 +102,9 @@ class Ground:
         limits = self.limits["between_beside"]
         off = decide(-aside / half, (-limits[0], -limits[1]))
         return np.minimum(decide(angle, self.limits["between_angle"]), off)
+
+
+def _axes() -> npt.NDArray[np.float64]:
+    """(2, 180) directions."""
+    turn = np.radians(np.arange(0, 360, 2.0))
+    return np.stack([np.cos(turn), np.sin(turn)])

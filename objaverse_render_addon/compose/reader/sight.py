@@ -16,6 +16,8 @@ import numpy.typing as npt
 __all__ = ["Sight"]
 
 Answers = npt.NDArray[np.int8]
+_CLOSE = 3.0
+"""Degrees of hue that a pixel may be beyond a name's end."""
 
 
 class Sight:
@@ -91,8 +93,11 @@ class Sight:
             )
 
     def _paint(self, arrays: Mapping[str, npt.NDArray[Any]], ids: npt.NDArray[Any]) -> None:
-        """Share of each object's pixels by colour; as the picture and the albedo have it."""
-        self.paint: list[list[dict[str, float]]] = []
+        """Share of each object's pixels by colour; as the picture and the albedo have it.
+
+        Each twice: with one name a pixel, and with those of hues close by as well.
+        """
+        self.paint: list[list[tuple[dict[str, float], dict[str, float]]]] = []
         pictures = []
         for name in ("rgb", "albedo"):
             if name in arrays:
@@ -110,11 +115,10 @@ class Sight:
 
     def colored(self, term: str) -> Answers:
         """Whether each has a colour."""
-        found = []
+        found, limits = [], self.limits["color"]
         for pictures in self.paint:
-            shares = [picture.get(term, 0.0) for picture in pictures]
-            yes, no = decide(min(shares), self.limits["color"]), decide(
-                max(shares), self.limits["color"])  # fmt: skip
+            yes = decide(min(near.get(term, 0.0) for _, near in pictures), limits)
+            no = decide(max(exact.get(term, 0.0) for exact, _ in pictures), limits)
             found.append(1 if yes > 0 else -1 if no < 0 else 0)
         return np.array(found, np.int8)
 
@@ -186,7 +190,7 @@ class Sight:
 
     def same_color(self, r: int) -> Answers:
         """Whether each has the colour of another."""
-        names = sorted({term for pictures in self.paint for p in pictures for term in p})
+        names = sorted({term for pictures in self.paint for p, _ in pictures for term in p})
         sure = {term: self.colored(term) for term in names}
         mine = [term for term in names if sure[term][r] > 0]
         if not mine:
@@ -292,26 +296,34 @@ def _encoded(light: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return np.asarray(encoded, np.float64)
 
 
-def _colors(pixels: npt.NDArray[Any]) -> dict[str, float]:
-    """Share of colour names, by hue, saturation and value."""
+def _colors(pixels: npt.NDArray[Any]) -> tuple[dict[str, float], dict[str, float]]:
+    """Share of colour names, by hue, saturation and value; and with those of hues close by."""
     if not len(pixels):
-        return {}
+        return {}, {}
     steps, counts = np.unique(np.rint(np.clip(pixels, 0, 1) * 31), axis=0, return_counts=True)
-    found: dict[str, float] = {}
+    exact: dict[str, float] = {}
+    near: dict[str, float] = {}
     for (r, g, b), count in zip(steps / 31, counts, strict=True):
-        name = _name(*colorsys.rgb_to_hsv(r, g, b))
-        found[name] = found.get(name, 0.0) + float(count) / len(pixels)
-    return found
+        hue, saturation, value = colorsys.rgb_to_hsv(r, g, b)
+        share = float(count) / len(pixels)
+        name = _name(hue, saturation, value)
+        exact[name] = exact.get(name, 0.0) + share
+        for one in {name, *(_name((hue + turn / 360) % 1, saturation, value)
+                            for turn in (-_CLOSE, _CLOSE))}:  # fmt: skip
+            near[one] = near.get(one, 0.0) + share
+    return exact, near
 
 
 def _name(hue: float, saturation: float, value: float) -> str:
     degrees = 360 * hue
     if value < 0.13:
         return "black"
-    if saturation < 0.13:
+    if saturation < 0.17:
         return "white" if value > 0.8 else "black" if value < 0.2 else "gray"
     if degrees < 42 and value < 0.62 and (degrees > 14 or saturation < 0.55):
         return "brown"
+    if 325 <= degrees < 342 and value > 0.55:
+        return "pink"
     if degrees >= 325 or degrees < 14:
         # Pale reds are pink; so are dark ones in shadow that keep their share of white.
         pale = 0.7 if degrees >= 325 else 0.6
@@ -320,9 +332,9 @@ def _name(hue: float, saturation: float, value: float) -> str:
         return "orange"
     if degrees < 68:
         return "yellow"
-    if degrees < 170:
+    if degrees < 174:
         return "green"
-    if degrees < 262:
+    if degrees < 256:
         return "blue"
     if degrees < 312:
         return "purple"

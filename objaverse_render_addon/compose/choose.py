@@ -54,7 +54,7 @@ class Quotas:
     minimal: float = 0.7
     twins: float = 0.85
     places: int = 2
-    swaps: float = 0.3
+    swaps: float = 0.6
 
 
 QUOTAS: Final[Mapping[str, float]] = {

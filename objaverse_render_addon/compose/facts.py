@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -73,11 +74,11 @@ class Facts:
     def __len__(self) -> int:
         return len(self.objects)
 
-    @property
+    @cached_property
     def sizes(self) -> Floats:
-        """(N,) mean extent on the ground, metres."""
-        spans = [outline.max(axis=0) - outline.min(axis=0) for outline in self.footprints]
-        return np.array([float(span.mean()) for span in spans])
+        """(N,) mean width on the ground over all directions, metres: outline over π (Cauchy)."""
+        sides = [np.roll(outline, -1, axis=0) - outline for outline in self.footprints]
+        return np.array([float(np.linalg.norm(one, axis=1).sum()) / np.pi for one in sides])
 
 
 def seen_by(look: ViewObject, pixels: int, margins: Margins) -> State:

@@ -82,7 +82,7 @@ class Margins:
     lead_gap: float = 0.3
     taller: float = 1.2
     bigger: float = 1.5
-    corner: tuple[float, float] = (0.2, 0.5)
+    corner: tuple[float, float] = (0.15, 0.6)
     between_angle: tuple[float, float] = (150.0, 110.0)
     between_along: tuple[float, float] = (0.3, 0.5)
     between_beside: tuple[float, float] = (1.0, 3.0)

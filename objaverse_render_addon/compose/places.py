@@ -152,18 +152,12 @@ def margin_of(rel: Relations, floor: Floor, clause: Clause, places: tuple[int, .
     if clause.kind == "between":
         return _between(rel, floor, *places)
     (r,) = places
-    near = floor.gaps[:, r] / _width(rel.facts.footprints[r])
+    near = floor.gaps[:, r] / max(float(rel.facts.sizes[r]), 1e-6)
     if clause.word == "next_to":
         margin = score(-near, -rel.margins.next_to[0], -rel.margins.next_to[1])
         return np.where(_parted(rel, floor, r) & (margin > 0), 0.0, margin)
     margin = score(-near, -rel.margins.place_near[0], -rel.margins.place_near[1])
     return np.minimum(margin, _direction(rel, floor, clause.word, r))
-
-
-def _width(outline: Floats) -> float:
-    """Mean width of a convex outline over all directions: its length over π (Cauchy)."""
-    length = np.linalg.norm(np.roll(outline, -1, axis=0) - outline, axis=1).sum()
-    return max(float(length) / np.pi, 1e-6)
 
 
 def _direction(rel: Relations, floor: Floor, word: str, r: int) -> Floats:

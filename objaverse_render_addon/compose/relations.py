@@ -46,6 +46,7 @@ class Relations:
         self._pairs: dict[str, Floats] = {}
         self._nouns: dict[str, Floats] = {}
         self._colors: dict[str, Floats] = {}
+        self._between: dict[tuple[int, int], Floats] = {}
         self.targets = np.array([state == "target" for state in facts.states], bool)
         self.references = np.array([s in ("target", "reference") for s in facts.states], bool)
         self.there = np.array([state != "absent" for state in facts.states], bool)
@@ -316,6 +317,11 @@ class Relations:
 
     def between(self, a: int, b: int) -> Floats:
         """(N,) that each is between two others; the two are not."""
+        if (a, b) not in self._between:
+            self._between[a, b] = self._betweens(a, b)
+        return self._between[a, b]
+
+    def _betweens(self, a: int, b: int) -> Floats:
         m, places = self.margins, self.facts.ground
         found = []
         for at in (places, self.facts.seen):
@@ -384,6 +390,12 @@ class Relations:
         """(N,) that each is in a corner of where the things are."""
         if not self.there.any():
             return np.full(len(self.facts), -SURE)
+        # Things in one line have no corners.
+        size = float(self.facts.sizes[self.there].mean())
+        for places in (self.facts.ground, self.facts.seen):
+            some = places[self.there]
+            if not (np.nanmax(some, axis=0) - np.nanmin(some, axis=0) >= size).all():
+                return np.zeros(len(self.facts))
         both = []
         for at in self.across:
             side = at[:, 0] if name.endswith("left") else 1 - at[:, 0]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .sight import Answers, Sight, decide
+from .sight import Answers, Sight, decide, directions
 
 __all__ = ["Ground", "mask_of"]
 
@@ -63,7 +63,7 @@ class Ground:
 
     def gap(self, r: int) -> npt.NDArray[np.float64]:
         """Metres to an object's shadow, by 180 directions."""
-        axes = _axes()
+        axes = directions()
         beyond = (self.hulls[r] @ axes).max(axis=0)
         out = np.full(len(self._points), -np.inf)
         for axis, far in zip(axes.T, beyond, strict=True):
@@ -72,7 +72,7 @@ class Ground:
 
     def related(self, word: str, r: int) -> Answers:
         """Whether each is beside something, or near it in a direction."""
-        size = float(np.ptp(self.hulls[r] @ _axes(), axis=0).mean())
+        size = self.sight.size[r]
         if word == "beside":
             near, far = self.limits["next_to"]
             return decide(-self.gap(r) / size, (-near, -far))
@@ -103,8 +103,3 @@ class Ground:
         off = decide(-aside / half, (-limits[0], -limits[1]))
         return np.minimum(decide(angle, self.limits["between_angle"]), off)
 
-
-def _axes() -> npt.NDArray[np.float64]:
-    """(2, 180) directions."""
-    turn = np.radians(np.arange(0, 360, 2.0))
-    return np.stack([np.cos(turn), np.sin(turn)])

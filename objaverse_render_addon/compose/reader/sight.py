@@ -71,7 +71,9 @@ class Sight:
             self.frame @ ((c[:, :2].min(axis=0) + c[:, :2].max(axis=0)) / 2) if len(c)
             else [np.nan, np.nan] for c in self.clouds
         ]).reshape(-1, 2)  # fmt: skip
-        self.size = np.array([float(np.ptp(h[:, :2], axis=0).mean()) for h in self.hulls])
+        self.size = np.array([
+            float(np.ptp(hull[:, :2] @ directions(), axis=0).mean()) for hull in self.hulls
+        ])
         self.tall = np.array([float(np.ptp(h[:, 2])) for h in self.hulls])
         self._paint(arrays, ids)
 
@@ -230,6 +232,8 @@ class Sight:
         """Whether each is in a corner of where all are."""
         some = self.spots[self.present]
         low, high = np.nanmin(some, axis=0), np.nanmax(some, axis=0)
+        if (high - low < 0.5 * self.size[self.present].mean()).any():
+            return np.zeros(len(self), np.int8)
         at = (self.spots - low) / np.maximum(high - low, 1e-9)
         side = at[:, 0] if word.endswith("left") else 1 - at[:, 0]
         away = at[:, 1] if word.startswith("front") else 1 - at[:, 1]
@@ -279,13 +283,18 @@ def _posed(one: dict[str, Any]) -> npt.NDArray[np.float64]:
     return np.array(one["vertices_hull"], np.float64) @ pose[:3, :3].T + pose[:3, 3]
 
 
+def directions() -> npt.NDArray[np.float64]:
+    """(2, 180) unit vectors all around."""
+    turn = np.radians(np.arange(0, 360, 2.0))
+    return np.stack([np.cos(turn), np.sin(turn)])
+
+
 def _gap(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
     """Distance of two convex shapes' shadows: the widest gap in any of 180 directions.
 
     It is the separating axis theorem for convex shapes, by sampled axes.
     """
-    turn = np.radians(np.arange(0, 360, 2.0))
-    axes = np.stack([np.cos(turn), np.sin(turn)])
+    axes = directions()
     return max(0.0, float(((other @ axes).min(axis=0) - (one @ axes).max(axis=0)).max()))
 
 

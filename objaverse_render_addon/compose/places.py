@@ -155,9 +155,9 @@ def margin_of(rel: Relations, floor: Floor, clause: Clause, places: tuple[int, .
     near = floor.gaps[:, r] / max(float(rel.facts.sizes[r]), 1e-6)
     if clause.word == "next_to":
         margin = score(-near, -rel.margins.next_to[0], -rel.margins.next_to[1])
-        return np.where(_parted(rel, floor, r) & (margin > 0), 0.0, margin)
+        return np.asarray(np.where(_parted(rel, floor, r) & (margin > 0), 0.0, margin))
     margin = score(-near, -rel.margins.place_near[0], -rel.margins.place_near[1])
-    return np.minimum(margin, _direction(rel, floor, clause.word, r))
+    return np.asarray(np.minimum(margin, _direction(rel, floor, clause.word, r)))
 
 
 def _direction(rel: Relations, floor: Floor, word: str, r: int) -> Floats:
@@ -278,7 +278,7 @@ def _drawn(
     if len(known) < 1 + (word == "between"):
         return None, ()
     first = known[int(u[2] * len(known))]
-    places = (first,)
+    places: tuple[int, ...] = (first,)
     if word == "between":
         others = [place for place in known if place != first]
         places = (first, others[int(u[3] * len(others))])
@@ -309,11 +309,11 @@ def _pixels(
     sure = np.zeros(floor.shape)
     sure[floor.pixels] = margin
     rows, columns = np.nonzero(inner)
-    first = np.argwhere(deepest)[0]
     steps = (int(luck * len(rows)) + np.arange(1, POINTS) * len(rows) // POINTS) % len(rows)
-    spots = [tuple(first.tolist()), *zip(rows[steps].tolist(), columns[steps].tolist(),
-                                         strict=True)]  # fmt: skip
-    points = tuple((c, r, round(float(sure[r, c]), 4)) for r, c in dict.fromkeys(spots))
+    first = np.flatnonzero(deepest)[0]
+    spots = [int(first), *(rows[steps] * mask.shape[1] + columns[steps]).tolist()]
+    points = tuple((c, r, round(float(sure[r, c]), 4))
+                   for r, c in (divmod(one, mask.shape[1]) for one in dict.fromkeys(spots)))
     return mask, points
 
 

@@ -68,7 +68,7 @@ class Ground:
         out = np.full(len(self._points), -np.inf)
         for axis, far in zip(axes.T, beyond, strict=True):
             out = np.maximum(out, self._points[:, :2] @ axis - far)
-        return np.maximum(out, 0.0)
+        return np.asarray(np.maximum(out, 0.0))
 
     def related(self, word: str, r: int) -> Answers:
         """Whether each is beside something, or near it in a direction."""

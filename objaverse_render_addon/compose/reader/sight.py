@@ -295,7 +295,8 @@ def _gap(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
     It is the separating axis theorem for convex shapes, by sampled axes.
     """
     axes = directions()
-    return max(0.0, float(((other @ axes).min(axis=0) - (one @ axes).max(axis=0)).max()))
+    apart = np.min(other @ axes, axis=0) - np.max(one @ axes, axis=0)
+    return max(0.0, float(np.max(apart)))
 
 
 def _encoded(light: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

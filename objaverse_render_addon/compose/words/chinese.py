@@ -82,8 +82,8 @@ def sentence(phrase: Phrase, style: str, luck: Luck) -> Text | None:
         return text
     please = luck.pick(("", "请"))
     if phrase.noun in SPACES:
-        before, end = luck.pick((("请指出", "。"), ("帮我找一下", "。"), ("", "在哪里？")))
-        text.add(before)
+        verb, end = luck.pick((("请指出", "。"), ("帮我找一下", "。"), ("", "在哪里？")))
+        text.add(verb)
         _target(text, phrase, luck)
         text.add(end)
         return text

@@ -92,9 +92,9 @@ def sentence(phrase: Phrase, style: str, luck: Luck) -> Text | None:
     many = phrase.number != 1
     please = luck.pick(("", "", "please"))
     if phrase.noun in SPACES:
-        before, end = luck.pick((("point to", "."), ("show me", "."), ("find", "."),
-                                 ("where is", "?")))  # fmt: skip
-        text.add(please if end == "." else "", before)
+        verb, end = luck.pick((("point to", "."), ("show me", "."), ("find", "."),
+                               ("where is", "?")))  # fmt: skip
+        text.add(please if end == "." else "", verb)
         _phrase(text, phrase, luck, "target")
         text.add(end)
         return text.capital()

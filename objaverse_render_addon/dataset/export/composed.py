@@ -81,8 +81,8 @@ def _pictures(scene: Scene) -> list[dict[str, Any]]:
         for one in free:
             if one["view"] == places.get(number):
                 texts = [text for text in one["texts"] if text["language"] == LANGUAGE]
-                spots.append({**{key: one[key] for key in ("id", "type", "mask", "points",
-                                                           "references")}, "texts": texts})  # fmt: skip
+                kept = ("id", "type", "mask", "points", "references")
+                spots.append({**{key: one[key] for key in kept}, "texts": texts})
         height, width = ids.shape
         found.append({"width": width, "height": height, "view": number, "objects": objects,
                       "expressions": told, "places": spots})  # fmt: skip

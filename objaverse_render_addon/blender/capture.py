@@ -20,7 +20,7 @@ from ..errors import RenderFailed
 from ..passspec import Layer
 from . import compat
 
-__all__ = ["COMBINED", "Taken", "take", "usable"]
+__all__ = ["COMBINED", "Taken", "forget", "take", "usable"]
 
 Array = npt.NDArray[np.float32]
 
@@ -28,6 +28,9 @@ COMBINED = Layer("", "RGBA", "Combined")
 """The picture: its channels are ``R``, ``G``, ``B`` and ``A``."""
 _BEYOND = 1e10
 """What Blender gives a depth where it did not render."""
+_PLAIN = {"BOOLEAN", "INT", "FLOAT", "STRING", "ENUM"}
+_told: tuple[Any, ...] | None = None
+"""Cycles' settings, as it was last made to look at them."""
 _LETTERS = {"FLOAT": "V", "VECTOR": "XYZ", "RGBA": "RGBA"}
 
 
@@ -66,7 +69,9 @@ def usable(scene: Any) -> bool:
     return not (cycles.use_auto_tile and size > cycles.tile_size)
 
 
-def take(scene: Any, layers: Iterable[Layer], *, whole: bool = True) -> Taken:
+def take(
+    scene: Any, layers: Iterable[Layer], *, whole: bool = True, again: bool = False
+) -> Taken:
     """Render a scene's first view layer, and take some of its passes.
 
     What lies outside the border of a render is what Blender writes there: depths are 1e10, all
@@ -74,6 +79,9 @@ def take(scene: Any, layers: Iterable[Layer], *, whole: bool = True) -> Taken:
 
     Args:
         whole: Whether the arrays are of the whole picture; else of what is rendered alone.
+        again: Whether this is another part of the picture that was taken last: unless Cycles'
+            settings are others all the same, it does not have to look for what changed, which takes
+            longer than a small part does.
 
     Raises:
         RuntimeError: As ``bpy.ops.render.render`` does.
@@ -94,14 +102,36 @@ def take(scene: Any, layers: Iterable[Layer], *, whole: bool = True) -> Taken:
     try:
         # Of Cycles' own settings, as samples and seed, Blender does not notice that they changed:
         # what persistent data keeps would be rendered with the old ones.
-        scene.update_tag()
+        global _told
+        before, _told = _told, None
+        settings = _settings(scene)
+        if not again or settings != before:
+            scene.update_tag()
         bpy.ops.render.render(scene=scene.name)
+        _told = settings
     finally:
         # Left in place, it would be in the way as Blender ends.
         engine.render = rendering
     if not taken:
         raise RenderFailed("Cycles rendered, but gave nothing.")
     return taken
+
+
+def forget() -> None:
+    """Something else was rendered by Cycles."""
+    global _told
+    _told = None
+
+
+def _settings(scene: Any) -> tuple[Any, ...]:
+    groups = (scene.cycles, scene.view_layers[0].cycles)
+    own = [
+        getattr(group, one.identifier)
+        for group in groups
+        for one in group.bl_rna.properties
+        if one.type in _PLAIN
+    ]
+    return (scene.name, *own)
 
 
 def _read(result: Any, scene: Any, wanted: list[Layer], taken: Taken, *, whole: bool) -> None:

@@ -85,10 +85,11 @@ class Denoiser:
             RenderFailed: The library refuses.
         """
         library, (height, width, _) = self._library, color.shape
-        output = np.empty_like(color, order="C")
-        images = {b"color": color, b"albedo": albedo, b"normal": normal, b"output": output}
+        images = {b"color": color, b"albedo": albedo, b"normal": normal, b"output": color}
         held = {
-            name: np.ascontiguousarray(image, dtype=np.float32) for name, image in images.items()
+            # Cycles has rows from bottom to top.
+            name: np.array(image[::-1], dtype=np.float32, order="C")
+            for name, image in images.items()
         }
         ask = _Monitor(lambda _, __: not canceled())
         rt = library.oidnNewFilter(self._device, b"RT")
@@ -107,7 +108,7 @@ class Denoiser:
         finally:
             library.oidnReleaseFilter(rt)
         # Cycles keeps the sum of all samples, and divides as it gives it away.
-        summed = held[b"output"] * np.float32(samples)
+        summed = held[b"output"][::-1] * np.float32(samples)
         return summed * (np.float32(1) / np.float32(samples))
 
     def _check(self) -> None:

@@ -256,7 +256,7 @@ class Refining:
         cycles, total = stage.scene.cycles, job.engine.samples
         some = nullcontext() if self._exact else compat.sample_range(cycles, first, count, total)
         with some:
-            taken = self._take([capture.COMBINED, *(_GUIDES if guides else ())])
+            taken = self._take([capture.COMBINED, *(_GUIDES if guides else ())], again=part > 0)
         for place, letter in enumerate("RGBA"):
             self._sum[..., place][taken.at] += taken[letter].astype(np.float64) * count
         if guides:
@@ -267,11 +267,11 @@ class Refining:
             self._taken.at = together
         stage.watch.add("color", since)
 
-    def _take(self, layers: list[Layer]) -> capture.Taken:
+    def _take(self, layers: list[Layer], *, again: bool = False) -> capture.Taken:
         scene = self._session.stage.scene
         try:
             with compat.in_memory(scene.cycles):
-                return capture.take(scene, layers, whole=False)
+                return capture.take(scene, layers, whole=False, again=again)
         except RuntimeError as error:
             raise render_failure(error) from error
 

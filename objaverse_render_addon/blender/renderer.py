@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, TypeAlias
@@ -190,7 +190,7 @@ class Renderer:
     ) -> Iterator[tuple[Frame, _Rendered] | None]:
         """Render the geometry of a shot a tile at a time, row by row; anything may be between.
 
-        What needs neighbours in time, or materials that are changed for it, comes with the last.
+        What needs neighbours in time comes with the last.
 
         Args:
             grid: How many tiles there are across, and how many down.
@@ -199,7 +199,7 @@ class Renderer:
             ``None`` for each tile, and with the last what :meth:`geometry` yields.
         """
         stage, count = self.stage, grid[0] * grid[1]
-        if stage.alpha.needed or stage.numbering.sees or not capture.usable(stage.scene):
+        if stage.numbering.sees or not capture.usable(stage.scene):
             yield from [None] * (count - 1)
             yield from self.geometry([shot])
             return
@@ -211,7 +211,9 @@ class Renderer:
             seen, box = self._stand(shot)
             rows, columns = self.set_border(seen.camera, box, 2, part, grid)
             if rows.start < rows.stop and columns.start < columns.stop:
-                whole.put(self._take(layers, whole=False), (seen.camera.height, seen.camera.width))
+                with stage.alpha if stage.alpha.needed else nullcontext():
+                    taken = self._take(layers, whole=False)
+                whole.put(taken, (seen.camera.height, seen.camera.width))
             stage.watch.add("geometry", since)
             if part + 1 < count:
                 yield None
@@ -470,6 +472,7 @@ class Renderer:
     def _render(self, path: Path) -> None:
         # As in :func:`.capture.take`.
         self.stage.scene.update_tag()
+        capture.forget()
         try:
             bpy.ops.render.render(write_still=not self.stage.scene.render.use_compositing)
         except RuntimeError as error:

@@ -50,8 +50,8 @@ class SceneBackend(Backend):
     A draft is drawn by Workbench, where the scene is of surfaces that it can draw; then come one
     sample, two, four …; the last level is what a data set would have of this camera, to the bit,
     denoised and checked. Blender cannot be stopped within a render. So it renders pieces of some
-    30 ms, a tile of the geometry, a few samples of the picture or a tile of one; the last level,
-    too, is made of tiles, whose noise is taken in a step of its own that can be stopped. Only where
+    30 ms, a tile of the geometry or of a level's samples; the last level, too, is made of tiles,
+    whose noise is taken in a step of its own that can be stopped. Only where
     Blender denoises in a way of its own (by GPU, by a library that it keeps to itself) that one is
     one render, during which another picture begins in the other worker, where there are two.
 
@@ -316,15 +316,11 @@ class _Worker:
         """Render a piece of so many samples."""
         size, exact = (shot["width"], shot["height"]), self._exact
         if not self._part:
-            if exact:
-                self._round = samples, self._pieces.tiles(*size, samples)
-            else:
-                self._round = self._pieces.next(*size, samples - self._samples)
+            left = samples - self._samples
+            self._round = left, self._pieces.tiles(*size, left)
         count, grid = self._round
         parts = grid[0] * grid[1]
-        first = self._samples == self._part == 0
-        give = self._part + 1 == parts and self._samples + count >= samples
-        give = give and not (exact and self.facts["engine"]["denoised"])
+        give = self._part + 1 == parts and not (exact and self.facts["engine"]["denoised"])
         request = Refine(
             self._session, shot, "samples", self._samples, count, give, self._part, *grid, exact
         )
@@ -336,10 +332,10 @@ class _Worker:
             else:
                 self._ask(request, _PIECE)
         except InvalidJob as error:
-            if first and exact:
+            if exact and not self._part:
                 raise _Whole from error
             raise
-        if not first:  # That one had settings to change.
+        if self._part:  # With the first come other settings.
             self._pieces.took(size[0] * size[1] * count / parts, time.perf_counter() - since)
         self._part += 1
         if self._part == parts:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ..errors import Interrupted, RenderFailed
 
-__all__ = ["Denoiser", "loaded"]
+__all__ = ["Denoiser", "exposure_of_sums", "loaded"]
 
 Array = npt.NDArray[np.float32]
 
@@ -49,6 +49,21 @@ def loaded() -> Any:
     return None
 
 
+def exposure_of_sums(samples: int) -> tuple[float, float] | None:
+    """With which exposure Cycles gives away a sum of samples, and what that is to be multiplied by.
+
+    It multiplies with the exposure and the inverse of the samples; where the product is a power of
+    two, nothing is rounded. ``None`` where there is none, as of 141 samples.
+    """
+    power = 2.0 ** int(np.ceil(np.log2(samples)))
+    inverse = np.float32(1) / np.float32(samples)
+    near = np.float32(samples / power)
+    for exposure in (near, np.nextafter(near, np.float32(2)), np.nextafter(near, np.float32(0))):
+        if np.float32(inverse * exposure) == np.float32(1 / power):
+            return float(exposure), power
+    return None
+
+
 class Denoiser:
     """A device of the library, kept from picture to picture.
 
@@ -73,11 +88,12 @@ class Denoiser:
         """The picture without its noise.
 
         Args:
-            color: (H, W, 3) linear, premultiplied, and the guides that Cycles stores with it: the
-                whole of what it renders at once, for a pixel depends on all around it.
-            albedo: (H, W, 3).
-            normal: (H, W, 3), the camera's axes.
-            samples: That they are the mean of.
+            color: (H, W, 3) linear, premultiplied, the sum of all samples: that is what Cycles has
+                denoised, and a mean would come out a little otherwise. Of the whole of what it
+                renders at once, for a pixel depends on all around it.
+            albedo: (H, W, 3), the mean, as Cycles stores it.
+            normal: (H, W, 3), the mean, the camera's axes.
+            samples: How many.
             canceled: Asked now and then.
 
         Raises:
@@ -107,9 +123,7 @@ class Denoiser:
             self._check()
         finally:
             library.oidnReleaseFilter(rt)
-        # Cycles keeps the sum of all samples, and divides as it gives it away.
-        summed = held[b"output"][::-1] * np.float32(samples)
-        return summed * (np.float32(1) / np.float32(samples))
+        return held[b"output"][::-1] * (np.float32(1) / np.float32(samples))
 
     def _check(self) -> None:
         message = ctypes.c_char_p()

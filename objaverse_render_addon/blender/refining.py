@@ -20,7 +20,7 @@ from ..errors import InvalidJob
 from ..frame import Check, Frame, Shot
 from ..passspec import PICTURES, Layer
 from . import capture, compat
-from .denoiser import Denoiser, loaded
+from .denoiser import Denoiser, exposure_of_sums, loaded
 from .devices import render_failure
 
 if TYPE_CHECKING:
@@ -167,12 +167,8 @@ class Refining:
             return
         since = time.perf_counter()
         assert self._sum is not None and self._denoiser is not None
-        rows, columns = self._taken.at
-        color = self.linear()[rows, columns]
-        color[..., :3] = self._denoiser(
-            color[..., :3], *self._guides(self._taken), self.samples, canceled
-        )
-        self._sum[rows, columns] = color.astype(np.float64) * self.samples
+        clean = self._denoiser(*_guided(self._taken), self.samples, canceled)
+        self._sum[..., :3][self._taken.at] = clean.astype(np.float64) * self.samples
         self._noisy = False
         self._session.stage.watch.add("color", since)
         self._check(self._frame)
@@ -188,6 +184,8 @@ class Refining:
             return False
         if not stage.denoised or PICTURES.isdisjoint(self._session.job.pixels.passes):
             return True
+        if exposure_of_sums(engine.samples) is None:
+            return False
         if self._agrees is None and self._frame is not None:
             self._agrees = self._denoises_alike(self._frame)
         return bool(self._agrees)
@@ -256,16 +254,30 @@ class Refining:
         cycles, total = stage.scene.cycles, job.engine.samples
         some = nullcontext() if self._exact else compat.sample_range(cycles, first, count, total)
         with some:
-            taken = self._take([capture.COMBINED, *(_GUIDES if guides else ())], again=part > 0)
+            taken = self._sums(count, again=part > 0) if guides else self._take(
+                [capture.COMBINED], again=part > 0
+            )
         for place, letter in enumerate("RGBA"):
             self._sum[..., place][taken.at] += taken[letter].astype(np.float64) * count
         if guides:
-            for letter in "RGBA":
-                del taken[letter]
             together = _around(self._taken.at, taken.at)
             self._taken.put(taken, shape)
             self._taken.at = together
         stage.watch.add("color", since)
+
+    def _sums(self, samples: int, *, again: bool = False) -> capture.Taken:
+        """All samples with their guides; the sum as ``sum``, the mean as ever."""
+        found = exposure_of_sums(samples)
+        assert found is not None  # As of what splits.
+        exposure, factor = found
+        with compat.for_now(self._session.stage.scene.cycles, {"film_exposure": exposure}):
+            taken = self._take([capture.COMBINED, *_GUIDES], again=again)
+        inverse = np.float32(1) / np.float32(samples)
+        for letter in "RGB":
+            name = f"sum.{letter}"
+            taken[name], taken.beyond[name] = taken[letter] * np.float32(factor), 0.0
+            taken[letter] = taken[name] * inverse
+        return taken
 
     def _take(self, layers: list[Layer], *, again: bool = False) -> capture.Taken:
         scene = self._session.stage.scene
@@ -274,13 +286,6 @@ class Refining:
                 return capture.take(scene, layers, whole=False, again=again)
         except RuntimeError as error:
             raise render_failure(error) from error
-
-    @staticmethod
-    def _guides(taken: capture.Taken) -> Iterator[npt.NDArray[np.float32]]:
-        """Albedo and normal, of what was rendered."""
-        for layer in _GUIDES:
-            planes = [taken[f"{layer.name}.{letter}"][taken.at] for letter in "XYZ"]
-            yield np.stack(planes, axis=-1)
 
     def _denoises_alike(self, frame: Frame) -> bool | None:
         """Whether a small picture comes out the same; ``None`` where it shows nothing."""
@@ -303,14 +308,20 @@ class Refining:
                 camera, None, 0, down * grid[0] + across, grid
             )
             with compat.for_now(cycles, {"samples": _PROBED}):
-                found.append(self._take([capture.COMBINED, *(_GUIDES if guides else ())]))
+                found.append(self._sums(_PROBED) if guides else self._take([capture.COMBINED]))
         truth, noisy = (np.stack([one[letter] for letter in "RGBA"], axis=-1) for one in found)
         if not np.ptp(truth[..., :3]) > 0 or np.array_equal(truth, noisy):
             return None
         found[1].at = np.s_[:, :]
-        ours = self._denoiser(noisy[..., :3], *self._guides(found[1]), _PROBED)
+        ours = self._denoiser(*_guided(found[1]), _PROBED)
         alike = np.array_equal(ours, truth[..., :3])
         return bool(alike and np.array_equal(noisy[..., 3], truth[..., 3]))
+
+
+def _guided(taken: capture.Taken) -> Iterator[npt.NDArray[np.float32]]:
+    """Sum, albedo and normal, of what was rendered."""
+    for name, letters in (("sum", "RGB"), ("albedo", "XYZ"), ("normal", "XYZ")):
+        yield np.stack([taken[f"{name}.{letter}"][taken.at] for letter in letters], axis=-1)
 
 
 def _around(one: tuple[slice, slice], other: tuple[slice, slice]) -> tuple[slice, slice]:

@@ -20,10 +20,12 @@ __all__ = [
     "compositor_tree",
     "curves_of",
     "cycles_engine",
+    "denoises_on_cpu",
     "engine_id",
     "file_output_path",
     "find_operator",
     "fits",
+    "for_now",
     "has_denoiser",
     "has_nodes",
     "leave_extensions_alone",
@@ -245,6 +247,11 @@ def has_denoiser(cycles: Any) -> bool:
     return bool(cycles.denoiser == "OPENIMAGEDENOISE")
 
 
+def denoises_on_cpu(cycles: Any) -> bool:
+    """Whether the CPU would take a picture's noise; a GPU gives other bits."""
+    return not (getattr(cycles, "denoising_use_gpu", False) and cycles.device == "GPU")
+
+
 def compositor_tree(scene: bpy.types.Scene) -> Any:
     """The scene's compositor node tree, made if there is none."""
     if hasattr(scene, "compositing_node_group"):
@@ -414,19 +421,20 @@ def sample_range(cycles: Any, first: int, count: int, total: int) -> Iterator[No
         values |= {"use_sample_subset": True, "sample_subset_length": count, "samples": total}
     else:
         values |= {"samples": count, "sampling_pattern": "TABULATED_SOBOL"}
-    with _for_now(cycles, values):
+    with for_now(cycles, values):
         yield
 
 
 @contextlib.contextmanager
 def in_memory(cycles: Any) -> Iterator[None]:
     """Within it Cycles keeps a large picture in memory, not in tiles in a file."""
-    with _for_now(cycles, {"use_auto_tile": False}):
+    with for_now(cycles, {"use_auto_tile": False}):
         yield
 
 
 @contextlib.contextmanager
-def _for_now(owner: Any, values: dict[str, Any]) -> Iterator[None]:
+def for_now(owner: Any, values: dict[str, Any]) -> Iterator[None]:
+    """Within it some properties have other values."""
     before = {name: getattr(owner, name) for name in values}
     try:
         set_checked(owner, **values)

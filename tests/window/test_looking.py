@@ -45,7 +45,10 @@ def ours(name):
 ours('.ui.properties').on_change.insert(0, changed)
 before_it, ours('.look_through')._place = ours('.look_through')._place, placed
 """
-UNWATCH = "ours('.ui.properties').on_change.remove(changed); ours('.look_through')._place = before_it"
+UNWATCH = (
+    "ours('.ui.properties').on_change.remove(changed); "
+    "ours('.look_through')._place = before_it"
+)
 # Another viewport, where the properties were, that shows the whole rig.
 BESIDE = """
 area = next(a for a in bpy.context.window_manager.windows[0].screen.areas

@@ -79,7 +79,8 @@ def test_the_scenes_active_camera_renders_as_it_moves(desk: Desk, asset: Debian)
     first = None
     for frames, times in (("1:5:2", [1, 3, 5]), ("2:4", [2, 3, 4])):
         desk.enter("frames", frames)
-        desk.ask(f"setattr(bpy.data.objects['Camera'], 'delta_location', ({len(frames) / 10}, 0, 0))")
+        aside = len(frames) / 10
+        desk.ask(f"setattr(bpy.data.objects['Camera'], 'delta_location', ({aside}, 0, 0))")
         desk.press("objaverse.use_scene_cameras()")
         desk.until(f"{SETTINGS}.camera_file.endswith('scene-cameras.json')", 20, "the poses")
         assert desk.ask("bpy.context.scene.frame_current") == 1

@@ -80,13 +80,6 @@ def render(desk: Desk, debian: Debian) -> None:
     desk.ask("bpy.ops.objaverse.close_result()")
 
 
-def unfold(desk: Desk, button: str, lines: float) -> None:
-    """Open or close the panel whose heading stands so many lines below a button."""
-    x, y = desk.find(button)
-    desk.click(x - 60, y + lines * 20 * desk.scale)
-    time.sleep(0.4)
-
-
 def sheets(desk: Desk, names: list[str]) -> None:
     """The picture of every line of the list opens, here where the timeline was."""
     former: Any = desk.ask(f"{_BELOW}.ui_type")

@@ -1,4 +1,4 @@
-"""Buttons that other tests do not press, each twice; menus, search, and keys over settings."""
+"""Buttons that other tests do not press, each twice; a key over settings."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import pytest
 
 from .conftest import Debian
 from .desk import Desk
-from .hands import RIG, browse, copies, import_file, over_viewport, render, unfold
+from .hands import RIG, browse, copies, import_file, over_viewport, render
 from .test_window import SETTINGS, STATE, dismiss, put
 
-DATASET = "bpy.context.window_manager.objaverse_dataset"
 # What Blender opens with other programs is written down.
 OPENER = '#!/bin/sh\necho "$@" >> {home}/opened.txt\n'
 
@@ -131,26 +130,6 @@ def test_folder_and_gallery_are_opened(desk: Desk, asset: Debian) -> None:
         time.sleep(0.4)
 
 
-def test_the_dataset_is_worked_on_again(desk: Desk, asset: Debian) -> None:
-    unfold(desk, "objaverse.list_output()", 1.5)
-    free = "not [m for n, m in __import__('sys').modules.items() " \
-        "if n.endswith('ui.background') and m.current('dataset')]"
-    for name, share, said in (
-        ("verify_output", 0.3, "1 asset"), ("statistics", 0.3, "stats.html"),
-        ("write_credits", 0.75, "CREDITS.md"), ("export_output", 0.62, "1 asset"),
-    ):  # fmt: skip
-        for _ in range(2):
-            desk.ask(f"setattr({DATASET}, 'said', '')")
-            desk.press(f"objaverse.{name}()", share)
-            desk.until(f"{DATASET}.said != ''", 120, name)
-            desk.until(free, 20, f"the end of {name}")
-            assert said in desk.ask(f"{DATASET}.said"), name
-            assert desk.ask(f"{DATASET}.trouble") == "", name
-    desk.picture(desk.folder / "dataset.png")
-    assert opened(asset)[-1].endswith("stats.html")
-    unfold(desk, "objaverse.list_output()", 1.5)
-
-
 def test_nothing_is_keyframed_by_accident(desk: Desk, asset: Debian) -> None:
     for name in ("pattern", "views", "seed"):
         spot = desk.find(name)
@@ -160,24 +139,3 @@ def test_nothing_is_keyframed_by_accident(desk: Desk, asset: Debian) -> None:
         time.sleep(0.2)
         dismiss(desk)
     assert desk.ask("bpy.context.scene.animation_data is None")
-
-
-def test_search_and_menus_lead_here(desk: Desk, asset: Debian) -> None:
-    for shown in (True, False):
-        over_viewport(desk)
-        desk.key("F3")
-        time.sleep(3)
-        desk.type("objaverse preview")
-        time.sleep(2)
-        desk.picture(desk.folder / "search.png")
-        desk.key("Return")
-        desk.until(f"{STATE}.preview == {shown}", 20, "what the search found")
-    # F1 over a button: its place in the manual that came with the extension.
-    before = len(opened(asset))
-    for button in ("objaverse.render_asset()", "objaverse.render_batch()"):
-        desk.move(*desk.find(button))
-        time.sleep(0.2)
-        desk.key("F1")
-        desk.until(lambda: len(opened(asset)) > before, 20, "the manual")  # noqa: B023
-        assert "manual.html" in opened(asset)[-1]
-        before = len(opened(asset))

@@ -14,8 +14,12 @@ from ..cameras import draw
 from ..errors import InvalidJob
 from ..job import RenderJob
 from ..lights import Light
+from . import pictures
 
-__all__ = ["LightRig", "add_image", "image_world", "light_scene", "new_world", "rescale_lights"]
+__all__ = [
+    "LightRig", "add_image", "image_world", "light_scene", "new_world", "rescale_lights",
+    "sky_image",
+]  # fmt: skip
 
 # Name, rotation in degrees, the energies that one is drawn from (objaverse-xl blender_script.py).
 XL_SUNS: Final = (
@@ -58,7 +62,7 @@ def light_scene(
     elif rules.mode == "hdri":
         assert rules.hdri
         scene.world = new_world((1.0, 1.0, 1.0), rules.strength)
-        add_image(scene.world, Path(rules.hdri))
+        add_image(scene.world, sky_image(Path(rules.hdri)))
         record["hdri"] = rules.hdri
     else:
         scene.world = new_world((1.0, 1.0, 1.0), rules.strength)
@@ -156,7 +160,7 @@ _MOST_SKIES: Final = 8
 def _turnable(path: Path) -> bpy.types.World:
     """A world of an image that can be turned."""
     world = new_world((1.0, 1.0, 1.0), 1.0)
-    add_image(world, path)
+    add_image(world, sky_image(path))
     nodes, links = world.node_tree.nodes, world.node_tree.links
     image = next(node for node in nodes if node.type == "TEX_ENVIRONMENT")
     turn, place = nodes.new("ShaderNodeMapping"), nodes.new("ShaderNodeTexCoord")
@@ -239,19 +243,20 @@ def new_world(color: tuple[float, ...], strength: float) -> bpy.types.World:
     return world
 
 
-def add_image(world: bpy.types.World, path: Path) -> None:
-    """Let a world of :func:`new_world` shine as an equirectangular image does.
+def sky_image(path: Path) -> bpy.types.Image:
+    """An equirectangular image.
 
     Raises:
         InvalidJob: It cannot be read.
     """
-    try:
-        image = bpy.data.images.load(str(path.resolve()))
-        broken = image.size[0] == 0
-    except RuntimeError:
-        broken = True
-    if broken:
+    image = pictures.load(path)
+    if image is None:
         raise InvalidJob(f"The HDRI {path} cannot be read.", hint="Give an .hdr or .exr image.")
+    return image
+
+
+def add_image(world: bpy.types.World, image: bpy.types.Image) -> None:
+    """Let a world of :func:`new_world` shine as an equirectangular image does."""
     tree = world.node_tree
     node = tree.nodes.new("ShaderNodeTexEnvironment")
     node.image = image

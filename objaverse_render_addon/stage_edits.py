@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
 
@@ -22,15 +22,16 @@ from .job.choices import Normalization
 
 __all__ = [
     "AddAsset", "AddLight", "AddMesh", "Edit", "LightKind", "Place", "Remove", "SetLight",
-    "SetMaterial", "SetTime", "SetWorld", "Show", "Value", "decode_edit", "encode_edit",
+    "SetMaterial", "SetTime", "SetWorld", "Show", "Value", "decode_edit", "encode_edit", "located",
 ]  # fmt: skip
 
 LightKind: TypeAlias = Literal["POINT", "SUN", "SPOT", "AREA"]
 Matrix: TypeAlias = Sequence[Sequence[float]]
 Color: TypeAlias = Sequence[float]
-Value: TypeAlias = float | Sequence[float]
+Value: TypeAlias = float | Sequence[float] | str
 
 _LONGEST_NAME: Final = 255
+_LONGEST_PATH: Final = 4096
 _MOST_VERTICES: Final = 1_000_000
 _HUGE: Final = 1e15
 _NUMBERS: Final = {int, float}
@@ -204,15 +205,23 @@ class SetLight(_Edit):
 class SetMaterial(_Edit):
     """Give inputs of a material's Principled BSDF values, instead of what fed them.
 
+    An image lies on the surface by its active UVs; meshes without any get them, each face from the
+    side that it looks at most, a scene unit of its object for the image's edge. Images of colours
+    are read as sRGB, others as the numbers in them; one of ``normal`` is a tangent-space normal
+    map.
+
     Attributes:
         name: Of a material, or of an asset or object, whose materials are all meant.
         values: By input's name as Blender shows it (``Base Color``, ``Roughness``) or in lower case
-            with underscores; a number, or three of a colour.
+            with underscores; a number, or three of a colour, or the path of an image on the
+            worker's machine.
+        repeat: How often images lie beside each other where one would.
     """
 
     edit: ClassVar[str] = "set-material"
     name: str
     values: dict[str, Value]
+    repeat: float = 1.0
 
     @property
     def target(self) -> tuple[str, ...]:
@@ -225,11 +234,15 @@ class SetMaterial(_Edit):
         _check(fine, self.edit, "values", self.values)
         for key, value in self.values.items():
             _check(isinstance(key, str), self.edit, "values", key)
-            if isinstance(value, list | tuple):
+            if isinstance(value, str):
+                _check(0 < len(value) <= _LONGEST_PATH, self.edit, key, value)
+            elif isinstance(value, list | tuple):
                 _check_numbers(self.edit, key, value, len(value))
                 _check(len(value) in (3, 4), self.edit, key, value)
             else:
                 _check_numbers(self.edit, key, [value], 1)
+        _check_numbers(self.edit, "repeat", [self.repeat], 1)
+        _check(self.repeat > 0, self.edit, "repeat", self.repeat)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,6 +315,22 @@ def decode_edit(data: dict[str, Any]) -> Edit:
     except (TypeError, ValueError) as error:
         raise InvalidEdit(f"The edit {kind} cannot be understood: {error}.") from error
     return made
+
+
+def located(edit: Edit, where: Callable[[str], str]) -> Edit:
+    """An edit whose files are called otherwise: by what ``where`` gives for each path."""
+    if isinstance(edit, AddAsset):
+        folders = [where(folder) for folder in edit.folders]
+        return dataclasses.replace(edit, path=where(edit.path), folders=folders)
+    if isinstance(edit, SetWorld) and edit.hdri is not None:
+        return dataclasses.replace(edit, hdri=where(edit.hdri))
+    if isinstance(edit, SetMaterial):
+        values = {
+            key: where(value) if isinstance(value, str) else value
+            for key, value in edit.values.items()
+        }
+        return dataclasses.replace(edit, values=values)
+    return edit
 
 
 def _check(fine: bool, edit: str, name: str, value: object) -> None:

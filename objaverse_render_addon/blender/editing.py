@@ -27,9 +27,10 @@ from ..stage_edits import (
     Show,
     decode_edit,
 )
-from . import lighting
+from . import lighting, texturing
 from .asset import Asset
 from .compat import animated_paths
+from .pictures import Pictures
 
 if TYPE_CHECKING:
     from .session import Session
@@ -51,6 +52,7 @@ class Editor:
     def __init__(self, session: Session) -> None:
         self._session, self._stage = session, session.stage
         self._lights: dict[str, Any] = {}
+        self._pictures = Pictures()
         self._roots: dict[str, list[tuple[Any, Any]]] = {}
         """Of an asset that was not normalised: its roots, and where its file has them."""
         self._parts: dict[str, tuple[Any, Asset]] | None = None
@@ -73,10 +75,11 @@ class Editor:
         settle = False
         try:
             for edit in made:
+                # Also after one that is refused, which may have taken away what passes need.
+                settle |= isinstance(edit, (*_POPULATING, SetMaterial))
                 found.append(_MAKERS[type(edit)](self, edit) or {})
                 if isinstance(edit, _POPULATING):
                     self.forget()
-                settle |= isinstance(edit, (*_POPULATING, SetMaterial))
         finally:
             if settle:
                 self._session.settle()
@@ -308,7 +311,7 @@ class Editor:
         _shine(lights[edit.name].data, edit.energy, edit.color, edit.size)
 
     def _set_material(self, edit: SetMaterial) -> None:
-        self._set_inputs(self._materials(edit.name), edit.values)
+        self._set_inputs(self._materials(edit.name), edit.values, edit.repeat)
 
     def _materials(self, name: str) -> list[Any]:
         assets = self._stage.assets
@@ -322,7 +325,9 @@ class Editor:
             return [slot.material for slot in objects[name].material_slots if slot.material]
         raise self._nothing("material, asset or object", name, own)
 
-    def _set_inputs(self, materials: list[Any], values: Mapping[str, Any]) -> None:
+    def _set_inputs(
+        self, materials: list[Any], values: Mapping[str, Any], repeat: float = 1.0
+    ) -> None:
         # What the passes added to the materials is taken away, and added again to what is new.
         for asset in self._stage.assets.values():
             asset.pass_edits.undo()
@@ -340,19 +345,40 @@ class Editor:
                             f"A Principled BSDF has no input {name!r}.",
                             hint=f"It has {', '.join(sorted(filter(None, inputs)))}.",
                         )
-                    wanted.append((material, socket, _fitting(socket, name, value)))
+                    fitting = (
+                        self._image(value, data=not texturing.is_color(socket))
+                        if isinstance(value, str) else _fitting(socket, name, value)
+                    )  # fmt: skip
+                    wanted.append((material, socket, fitting))
+        if any(isinstance(value, str) for value in values.values()):
+            texturing.unfold(
+                obj for obj in self._objects().values()
+                if any(slot.material in materials for slot in obj.material_slots)
+            )  # fmt: skip
         for material, socket, value in wanted:
-            for link in list(socket.links):
-                material.node_tree.links.remove(link)
+            if isinstance(value, bpy.types.Image):
+                texturing.feed(material.node_tree, socket, value, repeat)
+                continue
+            texturing.starve(material.node_tree, socket)
             socket.default_value = value
             if _plain(socket.name) == "base_color":
                 # What the raster lane draws.
                 material.diffuse_color = value
+                texturing.leave_plain(material.node_tree)
+
+    def _image(self, path: str, *, data: bool) -> Any:
+        image = self._pictures.get(Path(path), data=data)
+        if image is None:
+            raise InvalidEdit(
+                f"The image {path} cannot be read.",
+                hint="Give the path of a PNG, JPEG, EXR … on the workers' machine.",
+            )
+        return image
 
     def _set_world(self, edit: SetWorld) -> None:
         world = lighting.new_world(tuple(edit.color), edit.strength)
         if edit.hdri is not None:
-            lighting.add_image(world, Path(edit.hdri))
+            lighting.add_image(world, self._image(edit.hdri, data=False))
         else:
             world.cycles.sampling_method = "NONE"
         old, self._stage.scene.world = self._stage.scene.world, world

@@ -88,7 +88,10 @@ class RasterLane:
         derived = [name for name in self._session.job.pixels.passes if name in _DERIVED]
         return {
             "name": "raster", "engine": "workbench", "geometry": "workbench", "derived": derived,
-            "ignores": ["transparency", "shader displacement", "back-face culling", "scene lights"],
+            "ignores": [
+                "transparency", "shader displacement", "back-face culling", "scene lights",
+                "repeats of images",
+            ],
             **self._facts,
         }  # fmt: skip
 

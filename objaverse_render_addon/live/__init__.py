@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .composed import ComposedSource
     from .frames import LiveFrame
     from .pool import Pool
     from .queue import RenderQueue
@@ -25,17 +26,17 @@ if TYPE_CHECKING:
     from .truths import Truths
 
 __all__ = [
-    "Connection", "Item", "JobSource", "LiveFrame", "Pool", "Recording", "RenderQueue",
-    "Sample", "Session", "Source", "Stream", "Truths", "connect", "look_at", "orbit",
+    "ComposedSource", "Connection", "Item", "JobSource", "LiveFrame", "Pool", "Recording",
+    "RenderQueue", "Sample", "Session", "Source", "Stream", "Truths", "connect", "look_at", "orbit",
     "perspective", "record", "start", "stream",
 ]  # fmt: skip
 
 _HOME = {
-    "Connection": "remote", "Item": "sources", "JobSource": "sources", "LiveFrame": "frames",
-    "Pool": "pool", "Recording": "recording", "RenderQueue": "queue", "Sample": "samples",
-    "Session": "session", "Source": "sources", "Stream": "streaming", "Truths": "truths",
-    "connect": "remote", "look_at": "shots", "orbit": "shots", "perspective": "shots",
-    "record": "recording", "start": "starting", "stream": "streaming",
+    "ComposedSource": "composed", "Connection": "remote", "Item": "sources", "JobSource": "sources",
+    "LiveFrame": "frames", "Pool": "pool", "Recording": "recording", "RenderQueue": "queue",
+    "Sample": "samples", "Session": "session", "Source": "sources", "Stream": "streaming",
+    "Truths": "truths", "connect": "remote", "look_at": "shots", "orbit": "shots",
+    "perspective": "shots", "record": "recording", "start": "starting", "stream": "streaming",
 }  # fmt: skip
 
 

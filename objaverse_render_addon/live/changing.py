@@ -45,10 +45,6 @@ class Changing:
 
     state: int
 
-    def where(self, path: str) -> str:
-        """A path of this process's as whoever has the scene finds it."""
-        raise NotImplementedError
-
     def change(
         self, *edits: Edit, timeout: float = CHANGE, **settings: Any
     ) -> list[dict[str, Any]]:
@@ -90,9 +86,9 @@ class Changing:
             ``objects``, their names, and ``warnings``.
         """
         edit = AddAsset(
-            name=name or Path(path).stem, path=self.where(str(path)), normalize=normalize,
+            name=name or Path(path).stem, path=str(path), normalize=normalize,
             matrix=None if matrix is None else _rows(matrix),
-            folders=[self.where(str(folder)) for folder in folders],
+            folders=[str(folder) for folder in folders],
         )  # fmt: skip
         return self.change(edit, timeout=timeout)[0]
 
@@ -152,19 +148,21 @@ class Changing:
         )  # fmt: skip
         return self.state
 
-    def material(self, name: str, **values: Value) -> int:
+    def material(self, name: str, *, repeat: float = 1.0, **values: Value | Path) -> int:
         """Give inputs of materials values, instead of what fed them.
 
         Args:
             name: Of a material, or of an asset or object, whose materials are all meant.
             values: By the Principled BSDF's inputs: ``base_color=(1, 0, 0)``, ``roughness=0.3``,
-                ``metallic=1``, ``emission_strength=2`` …
+                ``metallic=1``, ``emission_strength=2`` …; or the path of an image.
+            repeat: How often images lie side by side, see :class:`..stage_edits.SetMaterial`.
         """
         plain: dict[str, Value] = {
-            key: [float(one) for one in value] if isinstance(value, Sequence) else float(value)
+            key: str(value) if isinstance(value, str | Path)
+            else [float(one) for one in value] if isinstance(value, Sequence) else float(value)
             for key, value in values.items()
-        }
-        self.change(SetMaterial(name=name, values=plain))
+        }  # fmt: skip
+        self.change(SetMaterial(name=name, values=plain, repeat=repeat))
         return self.state
 
     def world(
@@ -177,7 +175,7 @@ class Changing:
         """Light the stage evenly from everywhere, or as an equirectangular image does."""
         self.change(
             SetWorld(color=list(color), strength=strength,
-                     hdri=None if hdri is None else self.where(str(hdri)))
+                     hdri=None if hdri is None else str(hdri))
         )  # fmt: skip
         return self.state
 

@@ -16,7 +16,7 @@ from ..frame import FrameSink
 from ..job import RenderJob
 from ..job.convert import suggest
 from ..job.settings import fields_of
-from ..stage_edits import Edit, SetTime
+from ..stage_edits import Edit, SetTime, located
 from .changing import CHANGE, OPENING, Changing
 from .frames import LiveFrame
 from .host import Host, Lane, OpenedScene, RenderOptions
@@ -242,10 +242,6 @@ class Session(Changing):
 
     # --- Changes ---------------------------------------------------------------------------------
 
-    def where(self, path: str) -> str:
-        """See :class:`.changing.Changing`."""
-        return self._host.where(path)
-
     def change(
         self, *edits: Edit, timeout: float = CHANGE, **settings: Any
     ) -> list[dict[str, Any]]:
@@ -262,7 +258,8 @@ class Session(Changing):
             InvalidEdit: One says something impossible or names what is not there; nothing of them
                 is so then.
         """
-        made = self._host.change_scene(self._id, edits, values_of(settings), timeout)
+        there = [located(edit, self._host.where) for edit in edits]
+        made = self._host.change_scene(self._id, there, values_of(settings), timeout)
         self.state = made.state
         if settings:
             self._job = self._job.with_values(values_of(settings))

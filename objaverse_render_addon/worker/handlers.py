@@ -139,7 +139,7 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
             from ..compose.record import Scene
             from ..compose.seen import SceneSink
 
-            composed = SceneSink(Scene.read(request.path))
+            composed = SceneSink(Scene.read(request.path), Path(request.path).parent)
 
         def facts() -> dict[str, Any]:
             files = session.files()
@@ -164,7 +164,7 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
             shape=session.shape,
         )  # fmt: skip
         worker.using(writer)
-        sinks: list[FrameSink] = [writer] if composed is None else [writer, composed]
+        sinks: list[FrameSink] = [writer] if composed is None else [composed, writer]
         previews = None
         if request.previews:
             from ..dataset.previews import Previews

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from objaverse_render_addon import live
 from objaverse_render_addon.dataset.reader import AssetReader
@@ -209,19 +210,20 @@ def test_what_is_wrong_is_said_as_itself_and_changes_nothing(
         pool.open(tmp_path / "missing.glb", **QUICK)
     with pytest.raises(InvalidJob, match="sampels"):
         pool.open(box, sampels=3)
-    with pool.open(box, **QUICK) as session:
+    with pool.open(box, **{**QUICK, "passes": (*QUICK["passes"], "albedo")}) as session:
         before = session.frame().copy()
         for wrong in (
             lambda: session.place("chair", moved()),
             lambda: session.place("box", np.full((4, 4), np.nan)),
-            lambda: session.material("box", colour=(1, 0, 0)),
-            lambda: session.material("box", base_color=3.0),
             lambda: session.light("sun", energy=3),
             lambda: session.remove("chair"),
             lambda: session.change(Place(name="box", matrix=moved(x=2).tolist()),
                                    Place(name="chair", matrix=moved().tolist())),
             lambda: session.frame(live.perspective(moved() * np.nan)),
             lambda: session.look_at((0, 0, 0), (0, 0, 0)),
+            lambda: session.material("box", colour=(1, 0, 0)),
+            lambda: session.material("box", base_color=3.0),
+            lambda: session.material("box", base_color=tmp_path / "missing.png"),
         ):  # fmt: skip
             with pytest.raises(InvalidEdit) as caught:
                 wrong()
@@ -239,6 +241,31 @@ def test_what_is_wrong_is_said_as_itself_and_changes_nothing(
             assert np.array_equal(array, after[name]), name
     with pytest.raises(UnknownRequest):
         session.frame()
+
+
+def test_both_lanes_show_the_image_or_the_color_that_was_said_last(
+    pool: live.Pool, tmp_path: Path
+) -> None:
+    green, blue = tmp_path / "green.png", tmp_path / "blue.png"
+    Image.new("RGB", (8, 8), (0, 255, 0)).save(green)
+    Image.new("RGB", (8, 8), (0, 0, 255)).save(blue)
+
+    def textured(document: dict[str, Any]) -> None:
+        document["images"] = [{"uri": green.name}]
+        document["textures"] = [{"source": 0}]
+        document["materials"] = [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}]
+        document["meshes"][0]["primitives"][0]["material"] = 0
+
+    path = scenes.write_glb(tmp_path / "t.glb", change=textured)
+    with pool.open(path, **{**QUICK, "passes": ("rgb", "depth")}) as session:
+        for color, wanted in ((None, 1), ((1, 0, 0), 0), (blue, 2), ((0, 1, 0), 1), (blue, 2)):
+            if color is not None:
+                session.material("t", base_color=color)
+            for lane in ("exact", "raster"):
+                frame = session.frame(lane=lane)
+                shown = frame["rgb"][frame["depth"] > 0][:, :3].astype(int).mean(axis=0)
+                assert shown.argmax() == wanted, (color, lane)
+                assert shown[wanted] > 4 * np.delete(shown, wanted).max(), (color, lane)
 
 
 def test_a_frame_is_never_older_than_it_is_asked_to_be(pool: live.Pool, box: Path) -> None:

@@ -88,13 +88,14 @@ def compose(
     values: Mapping[str, Any] | None = None,
     options: RunOptions | None = None,
     *,
+    first: int = 0,
     objects: Sequence[str | os.PathLike[str] | Source] = (),
     license: str | None = None,
     on_event: Callable[[Event], None] | None = None,
     on_result: Callable[[AssetResult], None] | None = None,
     on_start: Callable[[dict[str, int]], None] | None = None,
 ) -> Report:
-    """Make scenes 0 … of a set, each into ``out`` under its own name.
+    """Make scenes ``first`` … of a set, each into ``out`` under its own name.
 
     A scene whose sentences cannot be made is that scene's failure, and the others go on; the next
     call tries its sentences again.
@@ -142,7 +143,7 @@ def compose(
     write_whole(classes, (json.dumps(classes_table(names), indent=1) + "\n").encode())
 
     def sources() -> Iterator[Source]:
-        for index in range(scenes):
+        for index in range(first, first + scenes):
             yield Source(f"compose://{path}#{index}", "compose", key_of(index))
 
     speechless: list[tuple[str, RenderError]] = []

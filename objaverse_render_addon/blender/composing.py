@@ -16,20 +16,19 @@ from ..compose.objects import Mesh, Part
 from ..compose.objects.library import FOLDER, GLB
 from ..compose.objects.mesh import circle, loft, moved, rectangle
 from ..compose.record import Scene, Support
+from ..compose.skies import place_beside
 from ..compose.support import RIM, TABLE_HEIGHT
 from ..compose.things import asset_of, thing_of
+from ..compose.viewing import CLIP, ROOM
 from ..errors import ImportFailed, SourceNotFound
 from . import compat
-from .lighting import new_world
+from .lighting import image_world, new_world
 from .procedural import material_of, plain
 
 __all__ = ["build_scene", "object_name"]
 
 Floats = npt.NDArray[np.float64]
 
-_ROOM: Final = 3.2
-"""Metres from the middle to each wall."""
-_HIGH: Final = 2.6
 _SHARP: Final = math.radians(38)
 
 
@@ -69,12 +68,21 @@ def build_scene(path: Path) -> None:
     floor, walls = _room(_floor_of(scene.support))
     _add(names[1], floor, [material_of("floor", surfaces["floor"]["kind"], surfaces["floor"])])
     _add(names[2], walls, [material_of("walls", "paint", surfaces["walls"])])
-    _light(recipe["light"])
+    sky = recipe["light"].get("environment")
+    if sky is None:
+        world = new_world(tuple(recipe["light"]["sky_color"]), 1.0)
+        world.cycles.sampling_method = "NONE"
+        _light(recipe["light"], world)
+    else:
+        _light(recipe["light"], image_world(place_beside(path, sky), sky["turn_deg"]))
+        _let_through(bpy.data.objects[names[2]])
     for place, camera in enumerate(recipe["cameras"]):
         data = bpy.data.cameras.new(f"camera-{place:03d}")
         data.sensor_fit = "AUTO"
         data.angle = math.radians(camera["fov_deg"])
-        data.clip_start, data.clip_end = 0.02, 30.0
+        data.clip_start, data.clip_end = CLIP, 30.0
+        right, down = camera.get("shift", (0.0, 0.0))
+        data.shift_x, data.shift_y = -right, down
         obj = bpy.data.objects.new(data.name, data)
         obj.matrix_world = Matrix(camera["pose"])
         bpy.context.scene.collection.objects.link(obj)
@@ -221,7 +229,7 @@ def _room(floor: float) -> tuple[Mesh, Mesh]:
     def sheet(corners: list[tuple[float, float, float]]) -> Part:
         return Part(np.array(corners), np.array([[0, 1, 2], [0, 2, 3]]))
 
-    a, top = _ROOM, floor + _HIGH
+    a, top = ROOM[0], ROOM[2]
     ground = sheet([(-a, -a, floor), (a, -a, floor), (a, a, floor), (-a, a, floor)])
     walls = (
         sheet([(-a, a, floor), (a, a, floor), (a, a, top), (-a, a, top)]),
@@ -232,9 +240,15 @@ def _room(floor: float) -> tuple[Mesh, Mesh]:
     return Mesh((ground,)), Mesh(walls)
 
 
-def _light(light: dict[str, Any]) -> None:
-    world = new_world(tuple(light["sky_color"]), light["sky"])
-    world.cycles.sampling_method = "NONE"
+def _let_through(walls: Any) -> None:
+    """Walls that nothing but the camera sees: what is beyond shines through."""
+    for ray in ("diffuse", "glossy", "transmission", "volume_scatter", "shadow"):
+        setattr(walls, f"visible_{ray}", False)
+
+
+def _light(light: dict[str, Any], world: Any) -> None:
+    background = next(node for node in world.node_tree.nodes if node.type == "BACKGROUND")
+    background.inputs["Strength"].default_value *= light["sky"]
     bpy.context.scene.world = world
     for place, lamp in enumerate(light["lamps"]):
         data = bpy.data.lights.new(f"lamp-{place}", "AREA")

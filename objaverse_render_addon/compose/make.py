@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..errors import InvalidGeometry, InvalidJob, from_os_error
 from ..files import write_whole
 from .drawn import Drawn, drawn, key_of
-from .draws import Draws
+from .draws import Draws, dealt
 from .light import light_of, surfaces_of
 from .objects.library import FOLDER, GLB, PLY, Library
 from .physics.accept import refusal
@@ -23,6 +23,7 @@ from .physics.pieces import engine
 from .physics.settle import Settled, settle
 from .record import Scene, SceneObject, StagePart
 from .rules import Rules
+from .skies import image_of, place_beside
 from .things import asset_of
 from .viewing import cameras_of
 
@@ -58,6 +59,9 @@ def scene_file(rules: Rules | str, index: int, folder: Path) -> Path:
         for name in sorted({asset_of(made) for made in scene.recipe["objects"]} - {""}):
             for file in (PLY, GLB):
                 _beside(library.folder / FOLDER / name / file, folder / FOLDER / name / file)
+    sky = scene.recipe["light"].get("environment")
+    if sky is not None:
+        _beside(image_of(sky, rules.skies), place_beside(path, sky))
     write_whole(path, scene.to_json().encode())
     return path
 
@@ -97,9 +101,10 @@ def make(rules: Rules, index: int, library: Library | None = None) -> Scene:
             continue
         settled = settle(one.starts, one.ground)
         why = refusal(one.starts, settled, one.ground)
-        if not why:
-            return _scene(rules, index, attempt, one, settled, dict(reasons))
-        reasons[why] += 1
+        scene = _scene(rules, index, attempt, one, settled, dict(reasons)) if not why else None
+        if scene is not None:
+            return scene
+        reasons[why or "not enough cameras see it from within the room"] += 1
     said = ", ".join(f"{why} ({count})" for why, count in reasons.most_common())
     raise InvalidGeometry(
         f"{key_of(index)}: none of {rules.tries} draws is a scene: {said}.",
@@ -109,7 +114,8 @@ def make(rules: Rules, index: int, library: Library | None = None) -> Scene:
 
 def _scene(
     rules: Rules, index: int, attempt: int, one: Drawn, settled: Settled, reasons: dict[str, int]
-) -> Scene:
+) -> Scene | None:
+    """The scene; none where its cameras cannot be."""
     key = f"{key_of(index)}/{attempt}"
     objects, made, points = [], [], []
     for number, (start, pose, contacts) in enumerate(
@@ -127,11 +133,15 @@ def _scene(
             start.grid, thing.rim * thing.height if thing.rim is not None else None,
         ))  # fmt: skip
         made.append(thing.made)
+    cameras = cameras_of(rules, points, one.support.kind, Draws(rules.seed, key, "cameras"))
+    if not cameras:
+        return None
+    sky = dealt(rules.seed, "environment", rules.skies, index, 1)[0] if rules.skies else None
     recipe = {
         "attempt": attempt, "refused": reasons, "objects": made,
         "surfaces": surfaces_of(one.support.material, Draws(rules.seed, key, "surfaces")),
-        "light": light_of(one.support.kind, Draws(rules.seed, key, "light")),
-        "cameras": cameras_of(rules, np.concatenate(points), Draws(rules.seed, key, "cameras")),
+        "light": light_of(one.support.kind, Draws(rules.seed, key, "light"), sky),
+        "cameras": cameras,
         "physics": {"mujoco": engine("mujoco").__version__, "rapier3d": version("rapier3d"),
                     "seconds": settled.seconds},
     }  # fmt: skip

@@ -8,6 +8,7 @@ nearer yet.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from ..cameras import Camera
 from ..errors import WrongFormat
+from ..frame import Check
 from .covering import covered
 from .layouts import Start
 from .objects import KINDS, Mesh
@@ -26,14 +28,14 @@ from .physics.accept import refusal
 from .physics.pieces import engine
 from .physics.settle import Settled, touching_of
 from .record import FILE, Scene, SceneObject, SceneView
-from .seen import view_of
+from .seen import checks_of, view_of
 from .support import ground_of
 from .things import Thing, asset_of, foreign, parametric
 
 if TYPE_CHECKING:
     from ..dataset.reader import AssetReader
 
-__all__ = ["nearest", "problems_of"]
+__all__ = ["checks_of_views", "nearest", "problems_of"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -85,6 +87,23 @@ def problems_of(asset: AssetReader) -> list[str]:
             continue
         problems += [f"view {view.view}: {one}" for one in _unlike(asset, scene, view, meshes)]
     return problems
+
+
+def checks_of_views(asset: AssetReader) -> Iterator[tuple[int, Check]]:
+    """Each view's checks of its light and its place, as they were made when it was rendered.
+
+    Raises:
+        RenderError: A file is not there, or not readable.
+    """
+    scene = Scene.from_dict(json.loads(asset.bytes_of(FILE)))
+    if not {"rgb", "instance_index"} <= set(asset.passes):
+        return
+    for view in scene.views:
+        arrays = asset.read(view.view, ["rgb", "instance_index"])
+        camera = asset.view(view.view).camera
+        ids = arrays["instance_index"].reshape(camera.height, camera.width)
+        for check in checks_of(view, camera, scene, ids, arrays["rgb"]):
+            yield view.view, check
 
 
 def _library(asset: AssetReader) -> Library:

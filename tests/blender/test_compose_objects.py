@@ -23,7 +23,7 @@ from objaverse_render_addon.compose.objects.library import Library
 from objaverse_render_addon.compose.record import Scene
 from objaverse_render_addon.compose.rules import Rules
 from objaverse_render_addon.dataset.verify import verify_asset
-from objaverse_render_addon.errors import OutputExists, SourceNotFound
+from objaverse_render_addon.errors import OutputExists
 
 from .test_compose import SMALL, same_bytes
 
@@ -131,11 +131,11 @@ def test_uids_have_their_names_and_licences_from_the_catalogue(tmp_path, listed)
         options = RunOptions.of(
             workers=1, download_dir=tmp_path / "cache", endpoint=server.endpoint
         )
-        with pytest.raises(SourceNotFound, match="none can be used: 1 license, 1 source"):
-            prepare([uids[1], tmp_path / "gone_mug.glb"], tmp_path / "one", options)
-        library = prepare(uids, tmp_path / "two", options)
+        library = prepare([*uids, tmp_path / "gone_mug.glb"], tmp_path / "two", options)
     assert Library.read(tmp_path / "two") == library
-    (one,), (left,) = library.objects, library.left_out
+    (one,) = library.objects
+    reasons = {left.source: left.reason for left in library.left_out}
+    assert reasons == {uids[1]: "license", "gone_mug.glb": "source-not-found"}
     assert (one.name, one.license, one.source) == ("teacup", "by", uids[0])
-    assert one.size_from == "file" and left.reason == "license"
+    assert one.size_from == "file"
     assert records[0]["user"]["displayName"] in (tmp_path / "two" / "CREDITS.md").read_text()

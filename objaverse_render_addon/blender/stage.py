@@ -29,7 +29,7 @@ from ..words import how_many
 from . import backfaces, bodies, compat, doubts, importers, lighting, materials
 from .animation import Animation
 from .asset import Asset, Contents, bring_in, link_rendered, shown_objects
-from .camera import apply_camera, new_camera
+from .camera import apply_camera, new_camera, set_camera
 from .devices import Device, gpu_beside, select_device
 from .edits import Edits
 from .evaluated import Onlooker
@@ -743,18 +743,23 @@ class Stage:
 
     def look(self, view: View) -> View:
         """Point Blender's camera; the view with the camera as Blender sees it."""
+        camera = apply_camera(self.scene, self._camera, view.camera, *self._clip(view))
+        return dataclasses.replace(view, camera=camera)
+
+    def turn_to(self, view: View) -> None:
+        """Point Blender's camera as it was before by :meth:`look`: nothing is evaluated."""
+        set_camera(self.scene, self._camera, view.camera, *self._clip(view))
+
+    def _clip(self, view: View) -> tuple[float, float]:
+        if view.clip is not None:
+            return view.clip
         bounds = self.bounds
         position = view.camera.camera_to_world[:3, 3]
         distance = float(np.linalg.norm(position - np.array(bounds.center)))
         # Off the axis, a planar depth is less than the distance.
         (depth,) = view.camera.project(np.array([bounds.center]))[1].tolist()
         near = max(depth - bounds.radius, 0.0) * 0.5
-        near = max(near, 1e-3 * bounds.radius)
-        far = (distance + bounds.radius) * 4
-        if view.clip is not None:
-            near, far = view.clip
-        camera = apply_camera(self.scene, self._camera, view.camera, near, far)
-        return dataclasses.replace(view, camera=camera)
+        return max(near, 1e-3 * bounds.radius), (distance + bounds.radius) * 4
 
     def box_in(self, camera: Camera) -> tuple[float, float, float, float] | None:
         """``[u_min, v_min, u_max, v_max]`` of what is on the stage, in pixels, wherever that is.
@@ -767,6 +772,7 @@ class Stage:
     def set_up_geometry(self) -> None:
         """One sample at the pixel's centre."""
         scene = self.scene
+        self._store_guides(False)
         scene.render.engine = "CYCLES"
         compat.set_checked(scene.cycles, samples=1, use_denoising=False)
         compat.set_checked(
@@ -776,9 +782,14 @@ class Stage:
         # What is blurred has no truth.
         compat.set_checked(scene.render, use_border=False, use_motion_blur=False)
 
-    def set_up_color(self) -> None:
-        """The job's engine and samples, into the render's own file."""
+    def set_up_color(self, *, guides: bool = False) -> None:
+        """The job's engine and samples, into the render's own file.
+
+        Args:
+            guides: Whether Cycles does not denoise itself, and stores what denoising needs.
+        """
         scene, engine = self.scene, self.job.engine
+        self._store_guides(guides)
         compat.set_compositing(scene, False)
         name = compat.engine_id(engine.engine)
         if scene.render.engine != name:
@@ -786,7 +797,7 @@ class Stage:
             scene.render.engine = name
         if engine.engine == "cycles":
             compat.set_checked(scene.cycles, filter_width=FILTER_WIDTH, samples=engine.samples)
-            compat.set_checked(scene.cycles, use_denoising=self.denoised)
+            compat.set_checked(scene.cycles, use_denoising=self.denoised and not guides)
             self.filter_width = round(float(scene.cycles.filter_width), 6)
         elif engine.engine == "eevee":
             compat.set_checked(scene.render, filter_size=FILTER_WIDTH)
@@ -801,6 +812,10 @@ class Stage:
                 # Blender counts in the file's frames.
                 motion_blur_shutter=self.job.time.shutter / self.timeline.scale,
             )  # fmt: skip
+
+    def _store_guides(self, stored: bool) -> None:
+        if self.layer.cycles.denoising_store_passes != stored:
+            compat.set_checked(self.layer.cycles, denoising_store_passes=stored)
 
     def ride(self, view: View | None) -> None:
         """Let Blender's camera go along with the file's own while the shutter is open.

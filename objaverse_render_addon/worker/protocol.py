@@ -194,7 +194,7 @@ class Render:
         inline: Whether arrays follow their message as bytes; else they come in files in memory.
         shots: Cameras instead of views: ``index``, ``width``, ``height``, ``intrinsics`` (3, 3),
             ``camera_to_world`` (4, 4), ``projection``, and ``time``, an animation frame or
-            ``None``.
+            ``None``; for passes of motion also ``previous`` and ``next``, shots of the same view.
         lane: How: ``exact``, as data sets are rendered, or ``raster``, from what a rasterizer
             draws.
         state: What the scene has to be in; ``None`` for whatever it is in.
@@ -264,9 +264,12 @@ class Refine:
 
     Attributes:
         shot: As in :class:`Render`.
-        first: Sample that it begins with; 0 begins the shot.
-        count: How many; 0 for a draft, which a rasterizer draws and which has the passes that it
-            can.
+        step: ``draft``, drawn by a rasterizer, with the passes that it can; ``geometry``, which
+            comes first of a shot, and all at once with the first samples where it was not asked
+            for; ``samples``; ``denoise``, after all of them where they are exact, which can be
+            cancelled meanwhile.
+        first: Sample that it begins with.
+        count: How many.
         give: Whether the frame is sent, as all samples so far make it; not before the last tile.
         part: Which tile of the picture, row by row. They come in order, before more samples do.
         across: Tiles in a row.
@@ -279,9 +282,10 @@ class Refine:
     kind: ClassVar[str] = "refine"
     session: int
     shot: dict[str, Any]
-    first: int
-    count: int
-    give: bool = True
+    step: str = "samples"
+    first: int = 0
+    count: int = 0
+    give: bool = False
     part: int = 0
     across: int = 1
     down: int = 1
@@ -696,8 +700,12 @@ def ends(answer: Message) -> bool:
 KINDS: dict[str, type[Any]] = {cls.kind: cls for cls in (*Request.__args__, *Answer.__args__)}
 REQUESTS = sorted(cls.kind for cls in Request.__args__)
 _FIELDS = {
-    kind: tuple(item.name for item in dataclasses.fields(cls)) for kind, cls in KINDS.items()
+    kind: dict.fromkeys(item.name for item in dataclasses.fields(cls)).keys()
+    for kind, cls in KINDS.items()
 }
+
+
+_ENCODER = json.JSONEncoder(default=dataclasses.asdict, check_circular=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -716,7 +724,7 @@ def encode(message: Message, request: int) -> str:
     """
     # Not asdict of the whole: it copies every number that is within.
     fields = {name: getattr(message, name) for name in _FIELDS[message.kind]}
-    return json.dumps({"id": request, "kind": message.kind, **fields}, default=dataclasses.asdict)
+    return _ENCODER.encode({"id": request, "kind": message.kind, **fields})
 
 
 def decode(line: str) -> tuple[int, Message | Unknown] | None:
@@ -736,8 +744,9 @@ def decode(line: str) -> tuple[int, Message | Unknown] | None:
     cls = KINDS.get(kind) if isinstance(kind, str) else None
     if cls is None:
         return request, Unknown(str(kind), f"there is no message {kind!r}")
-    known = _FIELDS[cls.kind]
-    values = {key: value for key, value in data.items() if key in known}
+    known, values = _FIELDS[cls.kind], data
+    if not data.keys() <= known:
+        values = {key: value for key, value in data.items() if key in known}
     try:
         if "buffers" in known:
             values["buffers"] = [Buffer(**buffer) for buffer in values.get("buffers", ())]

@@ -163,9 +163,15 @@ def find_operator(*paths: str) -> Any:
             continue
         return operator
     raise UnsupportedFormat(
-        f"Blender {bpy.app.version_string} has no importer {' or '.join(paths)}.",
-        hint="Its add-on may be disabled.",
+        f"This Blender, {bpy.app.version_string}, has no importer for {_format_of(paths[0])}.",
+        hint="It was built without, or the importer's add-on is disabled.",
     )
+
+
+def _format_of(path: str) -> str:
+    """``usd`` of ``wm.usd_import``, ``fbx`` of ``import_scene.fbx``."""
+    module, name = path.split(".")
+    return name.removesuffix("_import") if module == "wm" else name
 
 
 def call_operator(operator: Any, **arguments: Any) -> set[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,12 +15,13 @@ from ..compose.drawn import key_of
 from ..compose.expressions import EXPRESSIONS
 from ..compose.make import PARTS
 from ..compose.objects import KINDS
-from ..compose.physics.pieces import engine
 from ..compose.rules import RULES_FILE, Rules
 from ..errors import InvalidJob, OutputExists, RenderError, UnexpectedError
 from ..files import write_whole
 from ..job import RenderJob
+from .lanes.local import Lane
 from .options import RunOptions
+from .physics import check_engines
 from .results import AssetResult, Event, Report
 from .run import render
 
@@ -71,6 +73,8 @@ def compose(
     on_event: Callable[[Event], None] | None = None,
     on_result: Callable[[AssetResult], None] | None = None,
     on_start: Callable[[dict[str, int]], None] | None = None,
+    cancel: threading.Event | None = None,
+    lanes: Callable[[int], Sequence[tuple[str, Lane]]] | None = None,
 ) -> Report:
     """Make scenes 0 … of a set, each into ``out`` under its own name.
 
@@ -80,15 +84,15 @@ def compose(
     Args:
         values: Dotted fields of the pictures' job.
         options: How, as of :func:`.run.render`.
+        cancel, lanes: As there.
 
     Raises:
         OutputExists: The folder has scenes of other rules.
         MissingDependency: An engine is not installed.
         RenderError: As :func:`.run.render`.
     """
-    for name in ("mujoco", "rapier3d"):
-        engine(name)
     options = options or RunOptions()
+    check_engines(options.fetching.physics)
     folder = Path(out).expanduser().absolute()
     path, classes = folder / RULES_FILE, folder / CLASSES_FILE
     if path.exists() and Rules.read(path) != rules and not options.selection.overwrite:
@@ -115,7 +119,7 @@ def compose(
 
     report = render(
         sources(), job_for(values or {}, classes), folder, options,
-        on_event=on_event, on_result=ended, on_start=on_start,
+        on_event=on_event, on_result=ended, on_start=on_start, cancel=cancel, lanes=lanes,
     )  # fmt: skip
     # It was counted as its pictures ended.
     for was, error in speechless:

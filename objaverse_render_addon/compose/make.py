@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -33,11 +34,15 @@ _UPRIGHT: Final = 25.0
 """Degrees from upright, beyond which a vessel holds nothing for sure."""
 
 
-def scene_file(rules: Rules | str, index: int, folder: Path) -> Path:
+def scene_file(
+    rules: Rules | str, index: int, folder: Path,
+    on_refused: Callable[[int, str], None] | None = None,
+) -> Path:  # fmt: skip
     """Make a scene's file.
 
     Args:
         rules: Of its set, or their file.
+        on_refused: Called with the number of every draw that is no scene, and why.
 
     Raises:
         InvalidGeometry: No draw came to rest as it should; the message counts why.
@@ -46,23 +51,31 @@ def scene_file(rules: Rules | str, index: int, folder: Path) -> Path:
     if isinstance(rules, str):
         rules = Rules.read(rules)
     path = folder / f"{key_of(index)}{SUFFIX}"
-    write_whole(path, make(rules, index).to_json().encode())
+    write_whole(path, make(rules, index, on_refused).to_json().encode())
     return path
 
 
-def make(rules: Rules, index: int) -> Scene:
+def make(
+    rules: Rules, index: int, on_refused: Callable[[int, str], None] | None = None
+) -> Scene:
     """A scene without views, as :func:`scene_file` writes it."""
     reasons: Counter[str] = Counter()
+
+    def refuse(attempt: int, why: str) -> None:
+        reasons[why] += 1
+        if on_refused is not None:
+            on_refused(attempt, why)
+
     for attempt in range(rules.tries):
         one = drawn(rules, index, attempt)
         if len(one.starts) < min(_LEAST, rules.objects[0]):
-            reasons["too little room"] += 1
+            refuse(attempt, "too little room")
             continue
         settled = settle(one.starts, one.ground)
         why = refusal(one.starts, settled, one.ground)
         if not why:
             return _scene(rules, index, attempt, one, settled, dict(reasons))
-        reasons[why] += 1
+        refuse(attempt, why)
     said = ", ".join(f"{why} ({count})" for why, count in reasons.most_common())
     raise InvalidGeometry(
         f"{key_of(index)}: none of {rules.tries} draws is a scene: {said}.",

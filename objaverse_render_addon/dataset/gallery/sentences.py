@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...compose.margins import Margins
     from ...compose.record import ViewObject
 
-__all__ = ["EXPRESSIONS", "language_of"]
+__all__ = ["EXPRESSIONS", "doubts_of", "language_of"]
 
 SCENE: Final = "scene.json"
 EXPRESSIONS: Final = "expressions.json"
@@ -80,7 +80,7 @@ def language_of(reader: AssetReader, size: int) -> dict[str, Any] | None:
             {
                 "id": look.id, "path": _path(ids == look.id), "box": _box(ids == look.id),
                 "seen": look.visible_fraction,
-                "doubts": _doubts(look, whole.size, colored[look.id], margins),
+                "doubts": doubts_of(look, whole.size, colored[look.id], margins),
             }
             for look in scene.views[place].objects
         ]  # fmt: skip
@@ -99,7 +99,7 @@ def language_of(reader: AssetReader, size: int) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def _doubts(look: ViewObject, pixels: int, color: str | None, margins: Margins) -> list[str]:
+def doubts_of(look: ViewObject, pixels: int, color: str | None, margins: Margins) -> list[str]:
     """What keeps an object, or its colour, from being talked about; empty where nothing does."""
     from ...compose.facts import seen_by
 

@@ -32,10 +32,10 @@ __all__ = ["ENGINES", "check_engines", "scene_file"]
 
 ENGINES: Final = ("mujoco", "rapier3d")
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
-_ASK: Final = """
+_ASK: Final = f"""
 import importlib, sys
-assert sys.version_info >= (3, 11), f"it is Python {sys.version.split()[0]}, and 3.11 is needed"
-for name in {names!r}:
+assert sys.version_info >= (3, 11), "it is Python %d.%d, and 3.11 is needed" % sys.version_info[:2]
+for name in {("numpy", *ENGINES)!r}:
     importlib.import_module(name)
 """
 
@@ -54,8 +54,7 @@ def check_engines(python: str | Path | None) -> None:
         for name in ENGINES:
             engine(name)
         return
-    code = _ASK.format(names=("numpy", *ENGINES))
-    with _started([str(python), "-c", code]) as (process, log):
+    with _started([str(python), "-c", _ASK]) as (process, log):
         process.communicate()
         if process.returncode:
             lines = _tail(log).splitlines() or [f"it ended with {process.returncode}"]

@@ -21,10 +21,10 @@ from ..background import BackgroundOperator, CancelOperator
 from ..operators.gallery import GalleryOperator
 from ..operators.results import show_finished
 from ..reports import fail, in_panel_words
-from ..viewport import overlay, preview, results
+from ..viewport import overlay, results
 from . import sentences
 from .settings import kind_property, languages_of, output_of, rules_of, values_of
-from .shown import close, composed, facts, show
+from .shown import close, composed, facts, reach, show
 
 __all__ = ["CLASSES", "lacks_physics"]
 
@@ -85,7 +85,7 @@ class OBJAVERSE_OT_compose_scene(BackgroundOperator, bpy.types.Operator):
         except RenderError as error:
             return self.failed(context, error)
         context.window_manager.objaverse_composed.view = 0
-        overlay.bring_into_view(context, preview.reach(found.rig))
+        overlay.bring_into_view(context, reach(found))
         self.report({"INFO"}, facts(found))
         return {"FINISHED"}
 

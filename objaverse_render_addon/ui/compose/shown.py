@@ -28,7 +28,7 @@ from ...words import how_many
 from ..viewport.preview import RigState
 from .settings import carry
 
-__all__ = ["Composed", "close", "composed", "facts", "moved", "objects_of", "show"]
+__all__ = ["Composed", "close", "composed", "facts", "moved", "objects_of", "reach", "show"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -172,6 +172,10 @@ def _dress(target: bpy.types.Scene, record: Scene) -> None:
         body = _body(target, obj)
         for material, slot in zip(body.data.materials, made["slots"], strict=True):
             material.diffuse_color = (*(value**2.2 for value in slot["rgb"]), 1.0)
+    for one in target.objects:
+        if one.type == "CAMERA":
+            # The rig shows where it is, and larger it would hide the table.
+            one.data.display_size = 0.05
 
 
 def _body(target: bpy.types.Scene, obj: SceneObject) -> Any:
@@ -199,6 +203,13 @@ def moved(context: bpy.types.Context, found: Composed) -> list[str]:
         if body is None or not np.allclose(np.array(body.matrix_world), obj.pose, atol=_MOVED):
             names.append(obj.name)
     return names
+
+
+def reach(found: Composed) -> Floats:
+    """Points (N, 3) of the scene to look at: the objects, and half the way to their cameras."""
+    points = found.rig.points
+    cameras = np.array([view.camera.camera_to_world[:3, 3] for view in found.rig.views])
+    return np.concatenate([points, (cameras + points.mean(axis=0)) / 2])
 
 
 def facts(found: Composed) -> str:

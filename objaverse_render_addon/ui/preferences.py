@@ -97,7 +97,7 @@ def physics(context: bpy.types.Context) -> str:
     """The Python that settles composed scenes."""
     own = get(context)
     chosen = bpy.path.abspath(own.physics.strip()) if own is not None else ""
-    return chosen and str(Path(chosen).expanduser()) or sys.executable
+    return str(Path(chosen).expanduser()) if chosen else sys.executable
 
 
 def options(context: bpy.types.Context) -> dict[str, Any]:

@@ -175,7 +175,7 @@ def test_sentences_are_the_files_and_light_whom_they_mean(
 
 
 def test_written_scenes_are_those_of_the_window_and_stay(
-    bpy: Any, shown: Any, asked: Any, tmp_path: Path  # noqa: F811
+    bpy: Any, shown: Any, tmp_path: Path  # noqa: F811
 ) -> None:
     settings = bpy.context.scene.objaverse_compose
     settings.scenes, settings.images = 1, 1
@@ -200,7 +200,7 @@ def test_written_scenes_are_those_of_the_window_and_stay(
 
 def draw() -> Layout:
     """All of the panel, as it is now."""
-    import bpy
+    import bpy  # noqa: F811
 
     from objaverse_render_addon.ui.compose import panel
 
@@ -223,8 +223,9 @@ def draw() -> Layout:
     return layout
 
 
+@pytest.mark.usefixtures("asked")
 def test_the_panel_says_what_is_missing_and_how_it_comes(
-    bpy: Any, asked: Any, monkeypatch: Any, tmp_path: Path  # noqa: F811
+    bpy: Any, monkeypatch: Any, tmp_path: Path  # noqa: F811
 ) -> None:
     from objaverse_render_addon.ui import preferences
     from objaverse_render_addon.ui.compose import operators
@@ -249,7 +250,7 @@ def test_the_panel_says_what_is_missing_and_how_it_comes(
         own.physics = ""
     settings = bpy.context.scene.objaverse_compose
     bpy.ops.objaverse.choose_kinds(every=False)
-    with pytest.raises(RuntimeError, match="No kind of object is chosen. Choose some under Kinds"):
+    with pytest.raises(RuntimeError, match=r"No kind of object is chosen\. Choose some under Kinds"):
         bpy.ops.objaverse.compose_scene()
     bpy.ops.objaverse.choose_kinds()
     assert settings.kinds.mug

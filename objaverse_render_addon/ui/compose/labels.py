@@ -1,5 +1,4 @@
-"""Names and boxes of the composed objects over the viewport; whom the chosen sentence means is lit.
-"""
+"""Names and boxes of the composed objects over the viewport; whom a sentence means is lit."""
 
 from __future__ import annotations
 
@@ -109,7 +108,7 @@ def _draw_names() -> None:
         blf.size(0, 16 * scale)
         blf.color(0, *CURRENT)
         words = item.request or item.name
-        width, height = blf.dimensions(0, words)
+        width, _ = blf.dimensions(0, words)
         blf.position(0, max(16 * scale, (region.width - width) / 2), 26 * scale, 0)
         blf.draw(0, words)
     blf.disable(0, blf.SHADOW)

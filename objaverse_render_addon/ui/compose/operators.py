@@ -55,7 +55,8 @@ class OBJAVERSE_OT_compose_scene(BackgroundOperator, bpy.types.Operator):
     cancelled_by = "objaverse.cancel_compose"
 
     go_on: BoolProperty(
-        name="Next", description="Compose the next scene of the set", options={"HIDDEN", "SKIP_SAVE"}
+        name="Next", description="Compose the next scene of the set",
+        options={"HIDDEN", "SKIP_SAVE"},
     )
 
     @classmethod
@@ -364,8 +365,7 @@ class OBJAVERSE_OT_choose_kinds(bpy.types.Operator):
 
 
 class OBJAVERSE_OT_copy_physics_setup(bpy.types.Operator):
-    """Copy the line that gives MuJoCo and Rapier a Python of their own, to be pasted into a
-    terminal, and name that Python in the preferences"""
+    """Copy what gives MuJoCo and Rapier a Python of their own."""
 
     bl_idname = "objaverse.copy_physics_setup"
     bl_label = "Copy Setup For Physics"

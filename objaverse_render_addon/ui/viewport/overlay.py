@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...blender import compat
-from ..widgets import overlapped
 from ..compose import sentences
 from ..compose.shown import composed
+from ..widgets import overlapped
 from . import live_view, preview, results
 from .overlay_geometry import CURRENT, number_places, pick, picture_planes, rig_lines
 

@@ -166,14 +166,15 @@ def test_scenes_are_composed_beside_the_window(
 
 def test_composing_is_cancelled(compose: Desk, newest: Debian) -> None:
     desk = compose
-    put(desk, objects=(40, 40), layouts={"stack"}, supports={"box"})
+    # So many take minutes.
+    put(desk, objects=(40, 40), layouts={"heap"}, supports={"tray"})
     for how in ("cross", "escape"):
         desk.press(COMPOSE, 0.2)
         desk.until("ours('ui.background').current('compose')", 30, "the start")
         time.sleep(1.0)
         desk.picture(desk.folder / f"settling-{how}.png")
         if how == "cross":
-            desk.press("objaverse.cancel_compose()", 0.9)
+            desk.press("objaverse.cancel_compose()", 0.9, COMPOSE)
         else:
             x, y, width, height = desk.viewport()
             desk.move(x + width // 2, y + height // 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,6 +21,9 @@ _FEW_CORNERS: Final = 64
 """Of a face; which triangle of one with more shows a point is looked for slowly."""
 _MOST_TRIED: Final = 1 << 20
 """Pairs of a point and a triangle at once."""
+_APART: Final = 1e-4
+"""Of the mesh's radius: where a face is split otherwise at the other time, a point is that much
+elsewhere at most, by the one split or by the other."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,8 @@ class SurfacePoints:
         points: (M, 3) float64, world.
         rows: (M,) int64, of the :class:`.Things` of that time; -1 where it is not known.
         faces: (M,) int64, from 1, of a mesh that changes its shape; 0 where it is not known.
-        places: Of a shape's points, what was found out already: corners (m, 3) of the triangles
-            that they are on, barycentric coordinates (m, 3) there, and where that is, (m, 3).
+        places: Of a shape's points, what was found out already: the triangles (m,) that they are
+            on, barycentric coordinates (m, 3) there, and where that is, (m, 3).
     """
 
     points: Floats
@@ -51,8 +55,9 @@ def displacements(seen: SurfacePoints, now: Things, then: Things) -> Floats:
         then: At the other time.
 
     Returns:
-        (M, 3) float64, scene units, world axes; nan where the thing is not there, or has another
-        topology.
+        (M, 3) float64, scene units, world axes; nan where the thing is not there or has another
+        topology, and where a bent face is split into other triangles, which leaves open where
+        its points went.
     """
     found = np.full(seen.points.shape, np.nan)
     # What holds for all of a thing is found out once, not for each of its pixels.
@@ -123,11 +128,39 @@ def _deformed(
         inverse[used] = _inverses(now.matrices[used])
         local = _apply(inverse, rows, seen.points[at])
         triangles, weights = on_triangles(first, local, seen.faces[at])
-        corners = first.triangles[triangles]
-        was = _apply(now.matrices, rows, _mixed(first.points, corners, weights))
-        seen.places[shape] = corners, weights, was
-    corners, weights, was = seen.places[shape]
-    return _apply(then.matrices, partner[rows], _mixed(second.points, corners, weights)) - was
+        was = _apply(
+            now.matrices, rows, _mixed(first.points, first.triangles[triangles], weights)
+        )
+        seen.places[shape] = triangles, weights, was
+    triangles, weights, was = seen.places[shape]
+    place = _mixed(second.points, first.triangles[triangles], weights)
+    place[_split_otherwise(first, second, triangles, weights, place)] = np.nan
+    return _apply(then.matrices, partner[rows], place) - was
+
+
+def _split_otherwise(
+    first: ThingsMesh, second: ThingsMesh, triangles: Array, weights: Floats, place: Floats
+) -> npt.NDArray[np.int64]:
+    """Which points are elsewhere on the triangles that their faces have at the other time.
+
+    Args:
+        triangles, weights: Where they are on the first mesh.
+        place: (M, 3), where that is on the second.
+    """
+    changed = (np.sort(first.triangles, axis=1) != np.sort(second.triangles, axis=1)).any(axis=1)
+    if not changed.any():
+        return np.zeros(0, np.int64)
+    count = np.diff(first.first).astype(np.int64)
+    face = np.repeat(np.arange(len(count)), count)
+    faces = np.zeros(len(count), bool)
+    faces[face[changed]] = True
+    at = np.flatnonzero(faces[face[triangles]])
+    where = face[triangles[at]]
+    points = _mixed(first.points, first.triangles[triangles[at]], weights[at])
+    before = dataclasses.replace(second, points=first.points)
+    others, theirs = _best(before, first.first[where].astype(np.int64), count[where], points)
+    apart = np.abs(_mixed(second.points, second.triangles[others], theirs) - place[at]).max(axis=1)
+    return np.asarray(at[~(apart <= _APART * second.ball[1])])
 
 
 def _apply(matrices: Floats, which: Array, points: Floats) -> Floats:

@@ -185,7 +185,7 @@ def _body(target: bpy.types.Scene, obj: SceneObject) -> Any:
 
 def objects_of(context: bpy.types.Context, found: Composed) -> dict[int, Any]:
     """Blender's objects by id; those that the user removed are not there."""
-    bodies = {}
+    bodies: dict[int, Any] = {}
     for one in context.scene.objects:
         if one.get(_PART) and one.name.startswith("object-"):
             number = one.name[7:10]

@@ -82,6 +82,13 @@ def compose(desk: Desk, newest: Debian) -> Iterator[Desk]:
     yield desk
 
 
+@pytest.fixture(scope="module")
+def engines(compose: Desk, physics: str) -> Desk:
+    """The window, with the engines' Python in the preferences."""
+    compose.ask(f"setattr(ours('ui.preferences').get(bpy.context), 'physics', {physics!r})")
+    return compose
+
+
 def settled(desk: Desk) -> None:
     """Wait for the scene, in a window that goes on answering."""
     deadline, longest = time.monotonic() + 200, 0.0
@@ -102,7 +109,7 @@ def names(desk: Desk) -> list[str]:
     )
 
 
-def test_what_is_missing_is_said_and_how_it_comes(compose: Desk, newest: Debian) -> None:
+def test_what_is_missing_is_said_and_how_it_comes(compose: Desk) -> None:
     desk = compose
     before = desk.ask("scene_state()")
     assert desk.ask("ours('ui.compose.operators').lacks_physics(bpy.context)")
@@ -119,11 +126,8 @@ def test_what_is_missing_is_said_and_how_it_comes(compose: Desk, newest: Debian)
     assert desk.ask("scene_state()") == before
 
 
-def test_scenes_are_composed_beside_the_window(
-    compose: Desk, newest: Debian, physics: str
-) -> None:
-    desk = compose
-    desk.ask(f"setattr(ours('ui.preferences').get(bpy.context), 'physics', {physics!r})")
+def test_scenes_are_composed_beside_the_window(engines: Desk) -> None:
+    desk = engines
     home = desk.ask("bpy.context.scene.name")
     before = desk.ask("scene_state()")
     found = []
@@ -164,8 +168,8 @@ def test_scenes_are_composed_beside_the_window(
     assert desk.ask("scene_state()") == before
 
 
-def test_composing_is_cancelled(compose: Desk, newest: Debian) -> None:
-    desk = compose
+def test_composing_is_cancelled(engines: Desk) -> None:
+    desk = engines
     # So many take minutes.
     put(desk, objects=(40, 40), layouts={"heap"}, supports={"tray"})
     for how in ("cross", "escape"):
@@ -186,12 +190,8 @@ def test_composing_is_cancelled(compose: Desk, newest: Debian) -> None:
     put(desk, objects=(4, 6), layouts={"scatter"}, supports={"table"}, index=0)
 
 
-def chosen(desk: Desk) -> int:
-    return desk.ask(f"{COMPOSED}.active")
-
-
-def test_sentences_are_listed_and_light_whom_they_mean(compose: Desk, newest: Debian) -> None:
-    desk = compose
+def test_sentences_are_listed_and_light_whom_they_mean(engines: Desk, newest: Debian) -> None:
+    desk = engines
     desk.press(COMPOSE, 0.2)
     desk.until(IS_COMPOSED, 200, "the scene")
     settled(desk)
@@ -219,8 +219,8 @@ def test_sentences_are_listed_and_light_whom_they_mean(compose: Desk, newest: De
         desk.picture(desk.folder / f"camera-{inside}.png")
 
 
-def test_scenes_are_written_and_kept(compose: Desk, newest: Debian) -> None:
-    desk = compose
+def test_scenes_are_written_and_kept(engines: Desk, newest: Debian) -> None:
+    desk = engines
     put(desk, images=1, resolution_x=64, resolution_y=64)
     for said in ("Scenes: 2 done", "Scenes: 2 skipped"):
         desk.press("objaverse.write_scenes()")

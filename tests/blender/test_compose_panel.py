@@ -174,6 +174,7 @@ def test_sentences_are_the_files_and_light_whom_they_mean(
     draw()
 
 
+@pytest.mark.long
 def test_written_scenes_are_those_of_the_window_and_stay(
     bpy: Any, shown: Any, tmp_path: Path  # noqa: F811
 ) -> None:

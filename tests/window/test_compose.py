@@ -215,7 +215,7 @@ def test_sentences_are_listed_and_light_whom_they_mean(engines: Desk, newest: De
         desk.press("objaverse.look_composed()", 0.785)
         eye = "next(regions('WINDOW'))[1].spaces.active.region_3d.view_perspective"
         desk.until(f"({eye} == 'CAMERA') == {inside}", 20, "the camera")
-        time.sleep(0.4)
+        desk.drawn()
         desk.picture(desk.folder / f"camera-{inside}.png")
 
 

@@ -96,7 +96,9 @@ def _draw_names() -> None:
             continue
         lit = number in targets or number in mentioned
         trouble = sentences.doubts(context, found, number)
-        text = found.object(number).name + (f" ({trouble[0]})" if trouble else "")
+        # The numbers are the gallery's; here is little room.
+        why = trouble[0].partition(":")[0] if trouble else ""
+        text = found.object(number).name + (f" ({why})" if why else "")
         color = CURRENT if number in targets else CALM if number in mentioned else None
         blf.size(0, (14 if lit else 11) * scale)
         blf.color(0, *(color or (_DOUBT if trouble else (0.95, 0.95, 0.95, 1.0))))

@@ -22,6 +22,7 @@ from ..operators.gallery import GalleryOperator
 from ..operators.results import show_finished
 from ..reports import fail, in_panel_words
 from ..viewport import overlay, results
+from ..widgets import redraw
 from . import sentences
 from .settings import kind_property, languages_of, output_of, rules_of, values_of
 from .shown import close, composed, facts, reach, show
@@ -178,6 +179,7 @@ class OBJAVERSE_OT_look_composed(_NeedsComposed, bpy.types.Operator):
             eye.view_perspective = "PERSP"
         elif _take_camera(context, sentences.view_of(context, found)):
             eye.view_perspective = "CAMERA"
+        redraw()
         return {"FINISHED"}
 
 

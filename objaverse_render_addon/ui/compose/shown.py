@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ import bpy
 import numpy as np
 import numpy.typing as npt
 
-from ...blender.composing import build_scene, object_name
+from ...blender.composing import build_scene
 from ...cameras import View
 from ...cameras.camera import Camera
 from ...compose.make import PARTS
@@ -41,6 +42,8 @@ _COLLECTIONS: Final = ("Composed Objects", "Composed Room", "Composed Cameras", 
 _DATA: Final = (
     "objects", "meshes", "materials", "cameras", "lights", "worlds", "collections", "node_groups",
 )  # fmt: skip
+_ID: Final = re.compile(r"object-(\d{3})-")
+"""As :func:`~objaverse_render_addon.blender.composing.object_name` has it."""
 _MOVED: Final = 1e-4
 """Metres, and parts of a turn's matrix, from which an object counts as moved."""
 
@@ -168,9 +171,11 @@ def _sort(target: bpy.types.Scene, built: list[Any]) -> None:
 
 def _dress(target: bpy.types.Scene, record: Scene) -> None:
     """Colours for the viewport's solid shading too."""
+    bodies = _bodies(target, record)
     for obj, made in zip(record.objects, record.recipe["objects"], strict=True):
-        body = _body(target, obj)
-        for material, slot in zip(body.data.materials, made["slots"], strict=True):
+        # What is not made here has its own colours.
+        slots = made.get("slots", ())
+        for material, slot in zip(bodies[obj.id].data.materials, slots, strict=False):
             material.diffuse_color = (*(value**2.2 for value in slot["rgb"]), 1.0)
     for one in target.objects:
         if one.type == "CAMERA":
@@ -178,20 +183,19 @@ def _dress(target: bpy.types.Scene, record: Scene) -> None:
             one.data.display_size = 0.05
 
 
-def _body(target: bpy.types.Scene, obj: SceneObject) -> Any:
-    name = object_name(obj.id, obj.name)
-    return next((one for one in target.objects if one.name.partition(".")[0] == name), None)
+def _bodies(target: bpy.types.Scene, record: Scene) -> dict[int, Any]:
+    """Blender's objects by the ids in their names."""
+    bodies: dict[int, Any] = {}
+    for one in target.objects:
+        found = _ID.match(one.name)
+        if one.get(_PART) and found and 1 <= int(found[1]) <= len(record.objects):
+            bodies.setdefault(int(found[1]), one)
+    return bodies
 
 
 def objects_of(context: bpy.types.Context, found: Composed) -> dict[int, Any]:
     """Blender's objects by id; those that the user removed are not there."""
-    bodies: dict[int, Any] = {}
-    for one in context.scene.objects:
-        if one.get(_PART) and one.name.startswith("object-"):
-            number = one.name[7:10]
-            if number.isdecimal() and 1 <= int(number) <= len(found.record.objects):
-                bodies.setdefault(int(number), one)
-    return bodies
+    return _bodies(context.scene, found.record)
 
 
 def moved(context: bpy.types.Context, found: Composed) -> list[str]:

@@ -1,10 +1,16 @@
-"""Open scenes beside their peers: a re-import loop, and rpyc's round trips.
+"""Open scenes beside their peers: a re-import loop, rpyc's round trips, and visionsim.
 
 Each peer is measured in turns with ours, so that the ratio is of one load. Without arguments, the
 re-import loop alone; other peers are not installed here: say a Python that has them. ::
 
     python -m venv peers && peers/bin/pip install rpyc
     python benchmarks/live_peers.py --rpyc peers/bin/python
+
+visionsim 0.1 runs on pip's bpy 4.2 to 4.5 (Python 3.11), with its packages beside it; the program
+``blender`` that it starts is made here. ::
+
+    pip install --target peer --no-deps visionsim==0.1.0a2 rpyc plumbum ephemeral-port-reserve
+    PYTHONPATH=peer python benchmarks/live_peers.py --visionsim PYTHON_OF_BPY_4_5
 """
 
 from __future__ import annotations
@@ -57,6 +63,46 @@ for line in sys.stdin:
         peer.root.show("ball")
         took.append(time.perf_counter() - since)
     print(json.dumps(took), flush=True)
+"""
+BLENDER = """#!{python}
+import runpy, sys
+import bpy  # addon_utils and others can be imported only then.
+runpy.run_path(sys.argv[sys.argv.index("--python") + 1], run_name="__main__")
+"""
+SCENE = """
+import sys
+import bpy
+scene = bpy.context.scene
+scene.render.engine = "CYCLES"
+scene.cycles.samples, scene.cycles.use_denoising = 1, False
+scene.frame_start, scene.frame_end = 1, 1000
+cube = bpy.data.objects["Cube"]
+cube.keyframe_insert("location", frame=1)
+cube.location.x = 1
+cube.keyframe_insert("location", frame=1000)
+bpy.ops.wm.save_as_mainfile(filepath=sys.argv[1])
+"""
+VISIONSIM = """
+import json, sys, time
+from visionsim.simulate.blender import BlenderClient
+program, scene, out = sys.argv[1:4]
+frames = iter(range(1, 10**6))
+with BlenderClient.spawn(executable=program) as client:
+    client.initialize(scene, out)
+    client.set_resolution(256, 256)
+    client.include_depths(debug=False)
+    client.include_segmentations(debug=False)
+    for line in sys.stdin:
+        what, count = line.split()
+        took = []
+        for _ in range(int(count)):
+            since = time.perf_counter()
+            if what == "frame":
+                client.render_frame(next(frames), allow_skips=False)
+            else:
+                client.set_current_frame(1)
+            took.append(time.perf_counter() - since)
+        print(json.dumps(took), flush=True)
 """
 QUICK: dict[str, Any] = {"samples": 1, "denoise": False, "device": "cpu"}
 
@@ -149,12 +195,58 @@ def round_trips(python: str, folder: Path) -> None:
           f"an empty call of rpyc {1e6 * other:.0f} µs: {ratio:.1f} times")  # fmt: skip
 
 
+def visionsim(python: str, folder: Path) -> None:
+    """Its own client, server and passes beside ours, on one scene."""
+    program, scene, out = folder / "blender", folder / "scene.blend", folder / "out"
+    program.write_text(BLENDER.format(python=python))
+    program.chmod(0o755)
+    subprocess.run([python, "-c", SCENE, str(scene)], check=True, stdout=subprocess.DEVNULL)
+    job: dict[str, Any] = {**QUICK, "resolution": (256, 256),
+                           "passes": ("rgb", "depth", "object_index")}  # fmt: skip
+    frames = iter(range(1, 10**6))
+    command = [python, "-c", VISIONSIM, str(program), str(scene), str(out)]
+    with (
+        live.start(1, device="cpu") as pool,
+        pool.open(scene, whole=True, **job) as session,
+        running(command, stderr=subprocess.DEVNULL) as client,
+    ):
+
+        def median(task: Callable[[], object], count: int) -> float:
+            took = []
+            for _ in range(count):
+                since = time.perf_counter()
+                task()
+                took.append(time.perf_counter() - since)
+            return statistics.median(took)
+
+        def timed() -> object:
+            return session.frame(time=next(frames))
+
+        timed()
+        asked(client, "frame 2")
+        one, other, ratio = in_turns(
+            lambda: median(timed, 8), lambda: statistics.median(asked(client, "frame 8"))
+        )
+        print(f"RGB, depth and ids of a frame, 256x256, 1 sample: {1e3 * one:.0f} ms, "
+              f"visionsim {1e3 * other:.0f} ms: {ratio:.1f} times")  # fmt: skip
+        one, other, ratio = in_turns(
+            lambda: median(lambda: session.set_time(1), 200),
+            lambda: statistics.median(asked(client, "call 200")),
+        )
+        print(f"time set there and back {1e6 * one:.0f} µs, visionsim {1e6 * other:.0f} µs: "
+              f"{ratio:.1f} times")  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rpyc", help="a Python with rpyc")
+    parser.add_argument("--visionsim", help="a Python with bpy 4.2 to 4.5, and visionsim")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if chosen.visionsim:
+            visionsim(chosen.visionsim, folder)
+            return
         reimport(folder)
         if chosen.rpyc:
             round_trips(chosen.rpyc, folder)

@@ -157,7 +157,6 @@ def main() -> None:
             data = StreamDataset(Cube(lane), arguments.count, **options)
             batches = rate(DataLoader(data, batch_size=8, num_workers=1), 3)
             print(f"{lane}: {8 * batches:.1f} images/s in batches of a DataLoader's worker")
-    print("blendtorch: SKIPPED, it needs a Blender of its time with a window")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ __all__ = ["check_color", "check_frame", "check_geometry", "check_groups"]
 Array = npt.NDArray[Any]
 _WITNESSES: Final = 4_000
 """Points of a view's surface that are looked for in another view: a share to within a percent."""
+_NORMALS: Final = 2_000
+"""Points whose normals are looked at: what is wrong with axes is wrong with half of them."""
 _LINES: Final = 16
 """Of a picture that are compared before all of it is."""
 _TELLING: Final = 16
@@ -320,7 +322,7 @@ def _check_box(frame: Frame, at: tuple[Array, ...], bounds: Bounds) -> list[Chec
 
 
 def _check_facing(frame: Frame, at: tuple[Array, ...], normal: Array) -> Check:
-    rows, columns = _sampled(at, _WITNESSES)
+    rows, columns = _sampled(at, _NORMALS)
     rays = frame.camera.rays((rows, columns))
     if frame.normal_space == "world":
         rays = rays @ frame.camera.camera_to_world[:3, :3].T
@@ -340,7 +342,7 @@ def _check_gradient(
     inner = mask.copy()
     inner[[0, -1]] = inner[:, [0, -1]] = False
     inner[1:-1, 1:-1] &= mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
-    rows, columns = _sampled(np.nonzero(inner), _WITNESSES)
+    rows, columns = _sampled(np.nonzero(inner), _NORMALS)
     camera = frame.camera
     center = depth[rows, columns].astype(np.float64)
     points, jump = {}, np.zeros(len(rows))

@@ -328,6 +328,12 @@ class RawChannels:
         """(H, W) float32, planar, scene units, 0 where nothing is."""
         return self.on_object(self.planes("depth", "V"), "float32")
 
+    @cached_property
+    def measured(self) -> Array:
+        """(H, W) float32, planar, scene units, 0 where nothing is or nothing is measured."""
+        assert self.moment.sensing is not None
+        return self.moment.sensing.measured(self.depth, self.camera)
+
     def unit_vectors(self, layer: str, letters: str = "XYZ") -> Array:
         """A layer of world vectors as (H, W, 3) float32 of unit length in the asked axes.
 

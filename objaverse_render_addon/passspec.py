@@ -36,7 +36,7 @@ Coloring = Literal[
 ]
 """How a pass is shown to people, see :data:`objaverse_render_addon.dataset.coloring.COLORINGS`."""
 Values = Literal["continuous", "binary", "ids"]
-Reads = Literal["picture", "classes", "things", "times", "sight"]
+Reads = Literal["picture", "classes", "things", "times", "sight", "sensor"]
 
 
 class Settings(Protocol):
@@ -95,7 +95,8 @@ class Pass:
         assemble: The array, from what Blender wrote. ``None`` for a picture: it is rendered with
             the light, and antialiased.
         reads: What it needs beside the picture itself: ``classes`` of objects, the ``things`` that
-            render, those at the ``times`` before and after too, or also the ``sight`` at those.
+            render, those at the ``times`` before and after too, or also the ``sight`` at those; or
+            which ``sensor`` is simulated.
         always: Whether it is computed for every view, stored or not, since the checks need it.
         default: Whether a job has it that says nothing of passes.
         marks_object: Whether it differs from ``invalid`` wherever the object is, so that it can
@@ -594,6 +595,27 @@ PASSES: Final[dict[str, Pass]] = {
             label="Scene Flow",
             tip="Motion of the surface in space to the next rendered frame",
         ),
+        Pass(
+            name="sensor_depth",
+            dtype="float32",
+            channels=1,
+            space="camera",
+            unit="scene units",
+            about="planar Z as a depth camera measures it, one scene unit for a metre; 0 also "
+            "where it measures nothing",
+            convention="planar Z of depth with the noise and the holes of the depth camera that "
+            "sensor names, seeded by the job's seed, the asset, the view and the time; 0 where "
+            "nothing is and where nothing is measured; depth beside it is the truth",
+            letters="Z",
+            layers=(_DEPTH, _NORMAL),
+            assemble=lambda raw: raw.measured,
+            reads="sensor",
+            limits=(0, math.inf),
+            coloring="ramp",
+            label="Sensor Depth",
+            tip="Depth with the noise and holes of a depth camera, beside the clean one",
+            short="sensor",
+        ),
     )
 }
 
@@ -602,7 +624,9 @@ PICTURES: Final = frozenset(spec.name for spec in PASSES.values() if spec.is_pic
 """Passes that are rendered with the light."""
 MOVING: Final = tuple(name for name, spec in PASSES.items() if spec.reads in ("times", "sight"))
 """Passes that need frames of an animation."""
-STILL_PASSES: Final = tuple(name for name in PASSES if name not in MOVING)
+STILL_PASSES: Final = tuple(
+    name for name, spec in PASSES.items() if name not in MOVING and spec.reads != "sensor"
+)
 """Passes that every job can have."""
 DEFAULT_PASSES: Final = tuple(spec.name for spec in PASSES.values() if spec.default)
 

@@ -11,7 +11,10 @@ are linear Rec. 709.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
 
@@ -20,17 +23,25 @@ from .job.choices import Normalization
 
 __all__ = [
     "AddAsset", "AddLight", "AddMesh", "Edit", "LightKind", "Place", "Remove", "SetLight",
-    "SetMaterial", "SetTime", "SetWorld", "Show", "Value", "decode_edit", "encode_edit",
+    "SetMaterial", "SetTime", "SetWorld", "Show", "Value", "decode_edit", "encode_edit", "located",
 ]  # fmt: skip
 
 LightKind: TypeAlias = Literal["POINT", "SUN", "SPOT", "AREA"]
 Matrix: TypeAlias = Sequence[Sequence[float]]
 Color: TypeAlias = Sequence[float]
-Value: TypeAlias = float | Sequence[float]
+Value: TypeAlias = float | Sequence[float] | str
 
 _LONGEST_NAME: Final = 255
+_LONGEST_PATH: Final = 4096
 _MOST_VERTICES: Final = 1_000_000
 _HUGE: Final = 1e15
+_NUMBERS: Final = {int, float}
+_NESTED: Final = {list, tuple, dict}
+
+
+@functools.cache
+def _fields(kind: type[_Edit]) -> tuple[str, ...]:
+    return tuple(item.name for item in dataclasses.fields(kind))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,17 +54,17 @@ class _Edit:
         return self.edit, getattr(self, "name", "")
 
     def __post_init__(self) -> None:
-        for item in dataclasses.fields(self):
-            value = getattr(self, item.name)
-            if item.name == "name":
+        for field_name in _fields(type(self)):
+            value = getattr(self, field_name)
+            if field_name == "name":
                 _check(isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME,
                        self.edit, "name", value)  # fmt: skip
-            elif item.name == "matrix" and value is not None:
+            elif field_name == "matrix" and value is not None:
                 _check_matrix(self.edit, value)
-            elif item.name == "color" and value is not None:
-                _check_numbers(self.edit, item.name, value, 3)
-            elif item.name in ("energy", "size", "strength", "angle") and value is not None:
-                _check_numbers(self.edit, item.name, [value], 1)
+            elif field_name == "color" and value is not None:
+                _check_numbers(self.edit, field_name, value, 3)
+            elif field_name in ("energy", "size", "strength", "angle") and value is not None:
+                _check_numbers(self.edit, field_name, [value], 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,15 +201,23 @@ class SetLight(_Edit):
 class SetMaterial(_Edit):
     """Give inputs of a material's Principled BSDF values, instead of what fed them.
 
+    An image lies on the surface by its active UVs; meshes without any get them, each face from the
+    side that it looks at most, a scene unit of its object for the image's edge. Images of colours
+    are read as sRGB, others as the numbers in them; one of ``normal`` is a tangent-space normal
+    map.
+
     Attributes:
         name: Of a material, or of an asset or object, whose materials are all meant.
         values: By input's name as Blender shows it (``Base Color``, ``Roughness``) or in lower case
-            with underscores; a number, or three of a colour.
+            with underscores; a number, or three of a colour, or the path of an image on the
+            worker's machine.
+        repeat: How often images lie beside each other where one would.
     """
 
     edit: ClassVar[str] = "set-material"
     name: str
     values: dict[str, Value]
+    repeat: float = 1.0
 
     @property
     def target(self) -> tuple[str, ...]:
@@ -211,11 +230,15 @@ class SetMaterial(_Edit):
         _check(fine, self.edit, "values", self.values)
         for key, value in self.values.items():
             _check(isinstance(key, str), self.edit, "values", key)
-            if isinstance(value, list | tuple):
+            if isinstance(value, str):
+                _check(0 < len(value) <= _LONGEST_PATH, self.edit, key, value)
+            elif isinstance(value, list | tuple):
                 _check_numbers(self.edit, key, value, len(value))
                 _check(len(value) in (3, 4), self.edit, key, value)
             else:
                 _check_numbers(self.edit, key, [value], 1)
+        _check_numbers(self.edit, "repeat", [self.repeat], 1)
+        _check(self.repeat > 0, self.edit, "repeat", self.repeat)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +282,17 @@ _KINDS: Final[dict[str, type[Any]]] = {cls.edit: cls for cls in get_args(Edit)}
 
 def encode_edit(edit: Edit) -> dict[str, Any]:
     """As it goes into a message."""
-    return {"edit": edit.edit, **dataclasses.asdict(edit)}
+    fields = {name: _copied(getattr(edit, name)) for name in _fields(type(edit))}
+    return {"edit": edit.edit, **fields}
+
+
+def _copied(value: Any) -> Any:
+    """The same, whatever its owner does with it later."""
+    if isinstance(value, dict):
+        return {key: _copied(one) for key, one in value.items()}
+    if not isinstance(value, list | tuple):
+        return value
+    return [_copied(one) for one in value] if value and type(value[0]) in _NESTED else [*value]
 
 
 def decode_edit(data: dict[str, Any]) -> Edit:
@@ -280,25 +313,49 @@ def decode_edit(data: dict[str, Any]) -> Edit:
     return made
 
 
+def located(edit: Edit, where: Callable[[str], str]) -> Edit:
+    """An edit whose files are called otherwise: by what ``where`` gives for each path."""
+    if isinstance(edit, AddAsset):
+        folders = [where(folder) for folder in edit.folders]
+        return dataclasses.replace(edit, path=where(edit.path), folders=folders)
+    if isinstance(edit, SetWorld) and edit.hdri is not None:
+        return dataclasses.replace(edit, hdri=where(edit.hdri))
+    if isinstance(edit, SetMaterial):
+        values = {
+            key: where(value) if isinstance(value, str) else value
+            for key, value in edit.values.items()
+        }
+        return dataclasses.replace(edit, values=values)
+    return edit
+
+
 def _check(fine: bool, edit: str, name: str, value: object) -> None:
     if not fine:
         raise InvalidEdit(f"The edit {edit} cannot have {name} {str(value)[:200]!r}.")
 
 
 def _check_numbers(edit: str, name: str, values: Iterable[Any], count: int) -> None:
-    fine = isinstance(values, list | tuple) and len(values) == count and all(
-        isinstance(one, (int, float)) and not isinstance(one, bool)
-        and -_HUGE < one < _HUGE  # False of what is no number, too.
-        for one in values
-    )  # fmt: skip
+    fine = isinstance(values, list | tuple) and len(values) == count and _are_numbers(values)
     _check(fine, edit, name, values)
 
 
+def _are_numbers(values: Sequence[Any]) -> bool:
+    """Whether they are, and of a size that one can compute with; many come by the second."""
+    if not values or not (set(map(type, values)) <= _NUMBERS or all(map(_is_number, values))):
+        return False
+    return bool(min(values) > -_HUGE and max(values) < _HUGE and math.isfinite(sum(values)))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _check_matrix(edit: str, matrix: Matrix) -> None:
-    _check(isinstance(matrix, list | tuple) and len(matrix) == 4, edit, "matrix", matrix)
-    for row in matrix:
-        _check_numbers(edit, "matrix", row, 4)
-    _check(list(matrix[3]) == [0, 0, 0, 1], edit, "matrix", matrix)
-    (a, b, c), (d, e, f), (g, h, i) = (row[:3] for row in matrix[:3])
+    rows = isinstance(matrix, list | tuple) and len(matrix) == 4 and all(
+        isinstance(row, list | tuple) and len(row) == 4 for row in matrix
+    )  # fmt: skip
+    fine = rows and _are_numbers([*itertools.chain.from_iterable(matrix)])
+    _check(fine and list(matrix[3]) == [0, 0, 0, 1], edit, "matrix", matrix)
+    (a, b, c, _), (d, e, f, _), (g, h, i, _) = matrix[:3]
     volume = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
     _check(abs(volume) > 1e-30, edit, "matrix, which flattens everything,", matrix)

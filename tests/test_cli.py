@@ -23,6 +23,7 @@ from objaverse_render_addon.dataset.layout import METADATA
 from objaverse_render_addon.dataset.sheet import contact_sheet
 from objaverse_render_addon.errors import InvalidJob
 from objaverse_render_addon.job import (
+    DEFAULT_PASSES,
     PASS_NAMES,
     STILL_PASSES,
     CameraRules,
@@ -180,6 +181,7 @@ VALUES = [
     ("--resolution", "64X48", "pixels.resolution", [64, 48]),
     ("--passes", "rgb, object-index,", "pixels.passes", ["rgb", "object_index"]),
     ("--normal-space", "world", "pixels.normal_space", "world"),
+    ("--sensor-depth", "kinect-azure", "pixels.sensor", "kinect-azure"),
     ("--tracks", "12", "pixels.tracks", 12),
     ("--rig", None, "files.rig", True),
     ("--classes", "collection", "pixels.classes", "collection"),
@@ -224,6 +226,7 @@ def test_a_flag_sets_its_field_and_overrides_the_job_file(
             "pixels.passes": ["rgb_linear"],
         },
         "--scene-cameras": {"cameras.pattern": "scene", "lighting.mode": "keep"},
+        "--sensor-depth": {"pixels.passes": [*DEFAULT_PASSES, "sensor_depth"]},
         "--time-scale": {"time.frames": "all"}, "--views-per-frame": {"time.frames": "all"},
         "--motion-blur": {"time.frames": "all"}, "--class-table": {"pixels.classes": "table"},
     }.get(flag, {})  # fmt: skip
@@ -239,7 +242,7 @@ def test_all_passes_have_a_short_name(capsys, tmp_path: Path):
     job = printed_job(capsys, tmp_path, "--passes", "all")
     assert job.pixels.passes == STILL_PASSES
     job = printed_job(capsys, tmp_path, "--passes", "all,motion", "--frames", "all")
-    assert job.pixels.passes == PASS_NAMES
+    assert job.pixels.passes == tuple(name for name in PASS_NAMES if name != "sensor_depth")
     job = printed_job(capsys, tmp_path, "--passes", "rgb,flow-forward", "--frames", "1:9:2")
     assert job.pixels.passes == ("rgb", "flow_forward")
 

@@ -11,12 +11,13 @@ pytest.importorskip("mujoco")
 pytest.importorskip("rapier3d")
 
 from objaverse_render_addon.cameras import Camera
+from objaverse_render_addon.compose.drawn import drawn
 from objaverse_render_addon.compose.draws import dealt
 from objaverse_render_addon.compose.layouts import Start
 from objaverse_render_addon.compose.make import make, scene_file
 from objaverse_render_addon.compose.physics.accept import refusal
-from objaverse_render_addon.compose.physics.settle import settle
-from objaverse_render_addon.compose.record import Scene, Support
+from objaverse_render_addon.compose.physics.settle import Settled, settle
+from objaverse_render_addon.compose.record import Contact, Scene, Support
 from objaverse_render_addon.compose.rules import Rules
 from objaverse_render_addon.compose.seen import coverage, view_of
 from objaverse_render_addon.compose.support import ground_of
@@ -82,6 +83,51 @@ def test_what_is_not_at_rest_is_refused():
     low = (starts[1].thing.mesh.vertices @ turn.T)[:, 2].min()
     tilt[1, 2, 3] = -low
     assert refusal(starts, dataclasses.replace(settled, poses=tilt), TABLE) != ""
+
+
+def test_what_rolls_off_a_slope_is_refused_though_it_stands_still():
+    """A solver that stops in mid-fall says that all is at rest; the second engine does not."""
+    starts = [at("pyramid", scale=1.5), at("ball", scale=0.5)]
+    pyramid, ball = (start.thing.mesh for start in starts)
+    slope = pyramid.vertices[pyramid.triangles]
+    normals = np.cross(slope[:, 1] - slope[:, 0], slope[:, 2] - slope[:, 0])
+    side = int(np.argmax(np.where(normals[:, 2] > 1e-9, normals[:, 0], -np.inf)))
+    normal = normals[side] / np.linalg.norm(normals[side])
+    radius = ball.size[2] / 2
+    poses = np.array([start.pose for start in starts])
+    poses[0, 2, 3] = 0.0
+    touch = slope[side].mean(axis=0)
+    poses[1, :3, 3] = touch + radius * normal - (0, 0, ball.size[2] / 2)
+    normal_said = tuple(normal.tolist())
+    table = Contact(0, (0.0, 0.0, 1.0), 1.0)
+    stopped = Settled(
+        poses, ((table,), (Contact(1, normal_said, 1.0),)), {(1, 2): touch[None]}
+    )
+    assert refusal(starts, stopped, TABLE, second=False) == ""
+    assert refusal(starts, stopped, TABLE) == "the second engine moves it"
+
+
+def test_what_falls_only_loses_energy():
+    """A wrong origin, inertia or scale throws things about."""
+    starts = [at("box"), at("can", 0.2, z=0.05), at("mug", -0.2, z=0.1, scale=1.1)]
+    settled = settle(starts, TABLE)
+    assert settled.reason == "" and len(settled.poses) == 3
+    for start, pose in zip(starts, settled.poses, strict=True):
+        assert pose[2, 3] <= start.pose[2, 3] + 1e-4
+        assert np.linalg.norm(pose[:2, 3] - start.pose[:2, 3]) < 0.02
+
+
+def test_no_two_scenes_are_the_same():
+    def said(rules, index):
+        one = drawn(rules, index, 0)
+        return one.layout, one.support, tuple(
+            (start.thing.name, start.thing.scale, start.pose.tobytes()) for start in one.starts
+        )
+
+    rules = Rules(seed=3)
+    found = {said(rules, index) for index in range(60)}
+    assert len(found) == 60
+    assert said(dataclasses.replace(rules, seed=4), 0) not in found
 
 
 def test_a_scene_is_the_same_whoever_makes_it(tmp_path):

@@ -65,6 +65,7 @@ DRAWN = RenderJob(
         engine="eevee", samples=3, denoise=False, device="optix", threads=2, alpha_threshold=0.75
     ),
     pixels=Pixels(resolution=(64, 48), passes=("distance", "rgb"), normal_space="world",
+                  sensor="structured-light",
                   tracks=7, classes="table", class_property="kind", class_table="classes.csv"),
     files=Files(
         geometry="exr", layout="folder", rig=True, geometry_files=("voxels", "mesh"),
@@ -292,6 +293,7 @@ WRONG = [
     ("pixels.normal_space", "object"),
     ("pixels.tracks", -1),
     ("pixels.classes", "colour"),
+    ("pixels.sensor", "lidar"),
     ("pixels.class_property", 3),
     ("pixels.class_table", "classes.csv"),
     ("files.geometry", "png"),
@@ -665,7 +667,7 @@ def test_the_choices_of_a_field_are_those_of_its_type():
     fields = job_fields()
     assert fields["cameras.pattern"].choices == typing.get_args(choices.Pattern)
     assert fields["asset.normalize"].choices == typing.get_args(choices.Normalization)
-    assert sum(bool(field.choices) for field in fields.values()) == 21
+    assert sum(bool(field.choices) for field in fields.values()) == 22
 
 
 def test_a_setting_is_described_at_its_field_and_nowhere_else():

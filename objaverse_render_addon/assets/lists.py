@@ -39,8 +39,11 @@ ListEntry = tuple[str, str, dict[str, Any], dict[str, Any]]
 """What a line says: the source, the asset's id, fields of the job, what is known."""
 
 
-def read_list(path: Path) -> Iterator[ListEntry]:
+def read_list(path: Path, more: tuple[str, ...] = ()) -> Iterator[ListEntry]:
     """The entries of a list, in order.
+
+    Args:
+        more: Further columns of a table that are wanted among what is known.
 
     Raises:
         SourceNotFound: The file cannot be read.
@@ -48,7 +51,7 @@ def read_list(path: Path) -> Iterator[ListEntry]:
         MissingDependency: A Parquet file, and no pyarrow.
     """
     try:
-        yield from _READERS[path.suffix.lower()](path)
+        yield from _READERS[path.suffix.lower()](path, more)
     except OSError as error:
         raise SourceNotFound(
             f"The list {path} cannot be read: {error.strerror or error}.", hint="Check the path."
@@ -74,7 +77,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, text.rstrip("\r\n")
 
 
-def _text(path: Path) -> Iterator[ListEntry]:
+def _text(path: Path, _: tuple[str, ...]) -> Iterator[ListEntry]:
     for number, line in _lines(path):
         if "#" in line:
             line = re.split(r"(?:^|\s)#", line, maxsplit=1)[0]
@@ -111,7 +114,7 @@ def _options(where: str, text: str) -> dict[str, str]:
     return options
 
 
-def _csv(path: Path) -> Iterator[ListEntry]:
+def _csv(path: Path, more: tuple[str, ...]) -> Iterator[ListEntry]:
     number = 0
 
     def lines() -> Iterator[str]:
@@ -130,12 +133,12 @@ def _csv(path: Path) -> Iterator[ListEntry]:
             elif row:
                 if len(row) != len(header):
                     raise InvalidList(f"{where} has {len(row)} columns instead of {len(header)}.")
-                yield _row(where, dict(zip(header, row, strict=True)))
+                yield _row(where, dict(zip(header, row, strict=True)), more)
     except csv.Error as error:
         raise InvalidList(f"{path}, line {number}: {error}.") from error
 
 
-def _json_lines(path: Path) -> Iterator[ListEntry]:
+def _json_lines(path: Path, more: tuple[str, ...]) -> Iterator[ListEntry]:
     for number, line in _lines(path):
         if line.strip() and not line.lstrip().startswith("#"):
             where = f"{path}, line {number}"
@@ -143,10 +146,10 @@ def _json_lines(path: Path) -> Iterator[ListEntry]:
                 item = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise InvalidList(f"{where} is no JSON: {error}.") from error
-            yield _item(where, item)
+            yield _item(where, item, more)
 
 
-def _json(path: Path) -> Iterator[ListEntry]:
+def _json(path: Path, more: tuple[str, ...]) -> Iterator[ListEntry]:
     try:
         document = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -161,10 +164,10 @@ def _json(path: Path) -> Iterator[ListEntry]:
                 hint="It has to be a list of sources, or names with a list each.",
             )
         for number, item in enumerate(items, 1):
-            yield _item(f"{path}, entry {number}{name and f' of {name}'}", item)
+            yield _item(f"{path}, entry {number}{name and f' of {name}'}", item, more)
 
 
-def _parquet(path: Path) -> Iterator[ListEntry]:
+def _parquet(path: Path, more: tuple[str, ...]) -> Iterator[ListEntry]:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -176,13 +179,13 @@ def _parquet(path: Path) -> Iterator[ListEntry]:
     number = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            wanted = {*_SOURCE_COLUMNS, "id", "assetid", *map(_plain, (*_FIELDS, *_KNOWN))}
+            wanted = {*_SOURCE_COLUMNS, "id", "assetid", *map(_plain, (*_FIELDS, *_KNOWN, *more))}
             names = [name for name in file.schema_arrow.names if _plain(name) in wanted]
             _source_column(str(path), names)
             for batch in file.iter_batches(8192, columns=names):
                 for row in batch.to_pylist():
                     number += 1
-                    yield _row(f"{path}, row {number}", row)
+                    yield _row(f"{path}, row {number}", row, more)
     except pyarrow.ArrowException as error:
         raise InvalidList(f"The list {path} is no Parquet: {error}.") from error
 
@@ -192,11 +195,11 @@ _READERS: Final = {
 }  # fmt: skip
 
 
-def _item(where: str, item: Any) -> ListEntry:
+def _item(where: str, item: Any, more: tuple[str, ...]) -> ListEntry:
     if isinstance(item, str):
         return _entry(where, item, {})
     if isinstance(item, dict):
-        return _row(where, item)
+        return _row(where, item, more)
     raise InvalidList(f"{where} is neither a source nor an object with one.")
 
 
@@ -205,10 +208,11 @@ def _plain(name: str) -> str:
 
 
 @functools.lru_cache(64)
-def _columns(names: tuple[str, ...]) -> dict[str, str]:
+def _columns(names: tuple[str, ...], more: tuple[str, ...] = ()) -> dict[str, str]:
     """What is known of a table's columns: meaning to name."""
     found = {_plain(name): name for name in reversed(names)}
-    columns = {name: found[_plain(name)] for name in (*_FIELDS, *_KNOWN) if _plain(name) in found}
+    wanted = (*_FIELDS, *_KNOWN, *more)
+    columns = {name: found[_plain(name)] for name in wanted if _plain(name) in found}
     for name in ("assetid", "id"):
         if name in found:
             columns["id"] = found[name]
@@ -226,8 +230,8 @@ def _source_column(where: str, names: Iterable[str]) -> None:
         )
 
 
-def _row(where: str, row: Mapping[str, Any]) -> ListEntry:
-    columns = _columns(tuple(row))
+def _row(where: str, row: Mapping[str, Any], more: tuple[str, ...]) -> ListEntry:
+    columns = _columns(tuple(row), more)
     if "source" not in columns:
         _source_column(where, row)
     options = {

@@ -184,6 +184,7 @@ def classify(text: str) -> SourceKind:
 def expand(
     sources: Iterable[str | os.PathLike[str] | Source],
     on_junk: Callable[[str], object] | None = None,
+    more: tuple[str, ...] = (),
 ) -> Iterator[Source]:
     """Every asset that the sources name, in order, one after the other.
 
@@ -195,6 +196,7 @@ def expand(
 
     Args:
         on_junk: Called with the path of every such file that is left out.
+        more: Further columns of lists that are wanted in :attr:`Source.known`.
 
     Raises:
         SourceNotFound: A list cannot be read, or a folder has no 3D file.
@@ -202,7 +204,7 @@ def expand(
     """
     seen: set[int] = set()
     for given in sources:
-        for source in _expand_one(given):
+        for source in _expand_one(given, more):
             if source.kind == "path" and is_junk(source.text):
                 if on_junk is not None:
                     on_junk(source.text)
@@ -223,7 +225,9 @@ def _identity(source: Source) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "big")
 
 
-def _expand_one(given: str | os.PathLike[str] | Source) -> Iterator[Source]:
+def _expand_one(
+    given: str | os.PathLike[str] | Source, more: tuple[str, ...]
+) -> Iterator[Source]:
     if isinstance(given, Source):
         yield given
         return
@@ -237,7 +241,7 @@ def _expand_one(given: str | os.PathLike[str] | Source) -> Iterator[Source]:
     if path.suffix.lower() not in lists.EXTENSIONS or path.is_dir():
         yield from _files(Source(text, "path"))
         return
-    for entry, asset_id, job, known in lists.read_list(path):
+    for entry, asset_id, job, known in lists.read_list(path, more):
         kind = classify(entry)
         if kind == "path":
             entry = _from_file_url(entry) if entry.startswith("file:") else entry

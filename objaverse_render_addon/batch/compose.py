@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import traceback
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,19 +18,25 @@ from ..compose.drawn import key_of
 from ..compose.expressions import EXPRESSIONS
 from ..compose.make import PARTS
 from ..compose.objects import KINDS
+from ..compose.objects.categories import SIZES
+from ..compose.objects.library import Library
 from ..compose.rules import RULES_FILE, Rules
 from ..errors import InvalidJob, OutputExists, RenderError, UnexpectedError
 from ..files import write_whole
 from ..job import RenderJob
+from ..words import how_many
 from .lanes.local import Lane
+from .objects import REPORT_FILE, prepare
 from .options import RunOptions
 from .physics import check_engines
-from .results import AssetResult, Event, Report
+from .results import AssetResult, Event, Notice, Report
 from .run import render
 
 __all__ = ["CLASSES_FILE", "compose", "job_for"]
 
 CLASSES_FILE: Final = "classes.json"
+_TABLED: Final = 1_000
+_HASHED: Final = 10_000
 
 
 def job_for(values: Mapping[str, Any], classes: Path | None = None) -> RenderJob:
@@ -52,13 +61,24 @@ def job_for(values: Mapping[str, Any], classes: Path | None = None) -> RenderJob
     return job
 
 
-def classes_table() -> dict[str, dict[str, Any]]:
-    """Of :data:`CLASSES_FILE`: every name's number in ``semantic_index``, in all sets the same."""
+def classes_table(more: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """Of :data:`CLASSES_FILE`: every name's number in ``semantic_index``, in all sets the same.
+
+    Args:
+        more: Names of others' objects. Those that the table of sizes has are numbered by it, others
+            by the CRC-32 of their name; of two that meet there the later one goes on to the next.
+    """
     numbers = {name: number for number, name in enumerate([*PARTS, *sorted(KINDS)], 1)}
+    known = {name: number for number, name in enumerate(sorted(SIZES), _TABLED)}
+    for name in sorted({*more} - {*numbers}):
+        number = known.get(name, _HASHED + zlib.crc32(name.encode()) % (65_536 - _HASHED))
+        while number in numbers.values():
+            number = number + 1 if number < 65_535 else _HASHED
+        numbers[name] = number
     found: dict[str, dict[str, Any]] = {}
     for place, name in enumerate(PARTS, 1):
         found[f"stage-{place}-{name}"] = {"class": name, "id": numbers[name]}
-    for name in sorted(KINDS):
+    for name in sorted({*KINDS, *more}):
         found[f"object-???-{name}"] = {"class": name, "id": numbers[name]}
     return found
 
@@ -70,13 +90,16 @@ def compose(
     values: Mapping[str, Any] | None = None,
     options: RunOptions | None = None,
     *,
+    first: int = 0,
+    objects: Sequence[str | os.PathLike[str] | Source] = (),
+    license: str | None = None,
     on_event: Callable[[Event], None] | None = None,
     on_result: Callable[[AssetResult], None] | None = None,
     on_start: Callable[[dict[str, int]], None] | None = None,
     cancel: threading.Event | None = None,
     lanes: Callable[[int], Sequence[tuple[str, Lane]]] | None = None,
 ) -> Report:
-    """Make scenes 0 … of a set, each into ``out`` under its own name.
+    """Make scenes ``first`` … of a set, each into ``out`` under its own name.
 
     A scene whose sentences cannot be made is that scene's failure, and the others go on; the next
     call tries its sentences again.
@@ -84,27 +107,47 @@ def compose(
     Args:
         values: Dotted fields of the pictures' job.
         options: How, as of :func:`.run.render`.
+        objects: Assets of others to draw from beside the rules' kinds; as :func:`.objects.prepare`.
+        license: Only those under one of these licences, as ``by,cc0``; those that allow
+            commercial use and changes, or state nothing, otherwise.
         cancel, lanes: As there.
 
     Raises:
+        SourceNotFound: Of the assets none can be used.
         OutputExists: The folder has scenes of other rules.
         MissingDependency: An engine is not installed.
         RenderError: As :func:`.run.render`.
     """
     options = options or RunOptions()
+    if not (rules.kinds or rules.library or objects):
+        raise InvalidJob("There is no object to draw from.", hint="Name kinds, or objects.")
     check_engines(options.fetching.physics)
     folder = Path(out).expanduser().absolute()
     path, classes = folder / RULES_FILE, folder / CLASSES_FILE
+    names: tuple[str, ...] = ()
+    if objects:
+        library = prepare(
+            objects, folder, options, license=license, on_event=on_event
+        )
+        if on_event is not None:
+            used, left = len(library.objects), len(library.left_out)
+            on_event(Notice(
+                f"{how_many(used, 'object')} to draw from, {left} left out: see "
+                f"{folder / REPORT_FILE}"
+            ))  # fmt: skip
+        rules, names = replace(rules, library=library.digest()), library.names
+    elif rules.library:
+        names = Library.read(folder).names
     if path.exists() and Rules.read(path) != rules and not options.selection.overwrite:
         raise OutputExists(
             f"{path} has other rules than these; scenes of two do not mix.",
             hint="Choose another folder, or replace all with --overwrite.",
         )
     write_whole(path, (json.dumps(rules.to_dict(), indent=1, sort_keys=True) + "\n").encode())
-    write_whole(classes, (json.dumps(classes_table(), indent=1) + "\n").encode())
+    write_whole(classes, (json.dumps(classes_table(names), indent=1) + "\n").encode())
 
     def sources() -> Iterator[Source]:
-        for index in range(scenes):
+        for index in range(first, first + scenes):
             yield Source(f"compose://{path}#{index}", "compose", key_of(index))
 
     speechless: list[tuple[str, RenderError]] = []

@@ -13,7 +13,7 @@ from ..cameras import Camera, blender_lens
 from ..errors import CameraFileError, RenderFailed
 from .compat import set_checked
 
-__all__ = ["apply_camera", "new_camera", "read_camera", "read_lens"]
+__all__ = ["apply_camera", "new_camera", "read_camera", "read_lens", "set_camera"]
 
 
 def new_camera(scene: bpy.types.Scene) -> Any:
@@ -32,7 +32,7 @@ def new_camera(scene: bpy.types.Scene) -> Any:
 def apply_camera(
     scene: bpy.types.Scene, obj: Any, camera: Camera, near: float, far: float
 ) -> Camera:
-    """Set pose, lens, resolution and clipping, and read back what Blender made of them.
+    """Set a camera (:func:`set_camera`), and read back what Blender made of it.
 
     Returns:
         The camera as Blender renders it (32-bit floats).
@@ -40,6 +40,23 @@ def apply_camera(
     Raises:
         RenderFailed: It is off by more than a thousandth of a pixel.
     """
+    set_camera(scene, obj, camera, near, far)
+    seen = read_camera(scene, obj)
+    lens_error = float(np.abs(seen.intrinsics - camera.intrinsics).max())
+    pose_error = float(np.abs(seen.camera_to_world - camera.camera_to_world).max())
+    reach = max(1.0, float(np.abs(camera.camera_to_world[:3, 3]).max()))
+    if lens_error > 1e-3 * max(1.0, camera.width / 512) or pose_error > 2e-6 * reach:
+        raise RenderFailed(
+            f"Blender's camera is {lens_error:.2g} pixels and {pose_error:.2g} units off the "
+            "requested one."
+        )
+    return seen
+
+
+def set_camera(
+    scene: bpy.types.Scene, obj: Any, camera: Camera, near: float, far: float
+) -> None:
+    """Set pose, lens, resolution and clipping."""
     lens, pixels = blender_lens(camera)
     render = scene.render
     set_checked(
@@ -51,16 +68,6 @@ def apply_camera(
     )
     set_checked(obj.data, **lens, clip_start=near, clip_end=far)
     obj.matrix_world = Matrix(camera.camera_to_world.tolist())
-    seen = read_camera(scene, obj)
-    lens_error = float(np.abs(seen.intrinsics - camera.intrinsics).max())
-    pose_error = float(np.abs(seen.camera_to_world - camera.camera_to_world).max())
-    reach = max(1.0, float(np.abs(camera.camera_to_world[:3, 3]).max()))
-    if lens_error > 1e-3 * max(1.0, camera.width / 512) or pose_error > 2e-6 * reach:
-        raise RenderFailed(
-            f"Blender's camera is {lens_error:.2g} pixels and {pose_error:.2g} units off the "
-            "requested one."
-        )
-    return seen
 
 
 def read_camera(scene: bpy.types.Scene, obj: Any) -> Camera:

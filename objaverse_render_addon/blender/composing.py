@@ -13,20 +13,22 @@ from mathutils import Matrix, Vector
 
 from ..compose.make import PARTS
 from ..compose.objects import Mesh, Part
+from ..compose.objects.library import FOLDER, GLB
 from ..compose.objects.mesh import circle, loft, moved, rectangle
 from ..compose.record import Scene, Support
+from ..compose.skies import place_beside
 from ..compose.support import RIM, TABLE_HEIGHT
-from ..compose.things import thing_of
-from .lighting import new_world
+from ..compose.things import asset_of, thing_of
+from ..compose.viewing import CLIP, ROOM
+from ..errors import ImportFailed, SourceNotFound
+from . import compat
+from .lighting import image_world, new_world
 from .procedural import material_of, plain
 
 __all__ = ["build_scene", "object_name"]
 
 Floats = npt.NDArray[np.float64]
 
-_ROOM: Final = 3.2
-"""Metres from the middle to each wall."""
-_HIGH: Final = 2.6
 _SHARP: Final = math.radians(38)
 
 
@@ -40,10 +42,18 @@ def build_scene(path: Path) -> None:
 
     Raises:
         WrongFormat: It is none.
+        SourceNotFound, ImportFailed: The file of an object of somebody else's is not beside it, or
+            cannot be read.
     """
     scene = Scene.read(path)
     recipe = scene.recipe
+    known: dict[str, Any] = {}
     for obj, made in zip(scene.objects, recipe["objects"], strict=True):
+        if asset := asset_of(made):
+            if asset not in known:
+                known[asset] = _imported(path.parent / FOLDER / asset / GLB)
+            _stand(object_name(obj.id, obj.name), known[asset], made, obj.pose)
+            continue
         slots = [
             plain(f"{obj.name}-{place}", slot["rgb"], slot["roughness"], slot["metallic"])
             for place, slot in enumerate(made["slots"])
@@ -58,15 +68,76 @@ def build_scene(path: Path) -> None:
     floor, walls = _room(_floor_of(scene.support))
     _add(names[1], floor, [material_of("floor", surfaces["floor"]["kind"], surfaces["floor"])])
     _add(names[2], walls, [material_of("walls", "paint", surfaces["walls"])])
-    _light(recipe["light"])
+    sky = recipe["light"].get("environment")
+    if sky is None:
+        world = new_world(tuple(recipe["light"]["sky_color"]), 1.0)
+        world.cycles.sampling_method = "NONE"
+        _light(recipe["light"], world)
+    else:
+        _light(recipe["light"], image_world(place_beside(path, sky), sky["turn_deg"]))
+        _let_through(bpy.data.objects[names[2]])
     for place, camera in enumerate(recipe["cameras"]):
         data = bpy.data.cameras.new(f"camera-{place:03d}")
         data.sensor_fit = "AUTO"
         data.angle = math.radians(camera["fov_deg"])
-        data.clip_start, data.clip_end = 0.02, 30.0
+        data.clip_start, data.clip_end = CLIP, 30.0
+        right, down = camera.get("shift", (0.0, 0.0))
+        data.shift_x, data.shift_y = -right, down
         obj = bpy.data.objects.new(data.name, data)
         obj.matrix_world = Matrix(camera["pose"])
         bpy.context.scene.collection.objects.link(obj)
+
+
+def _imported(path: Path) -> Any:
+    """The mesh of an object of somebody else's, all of it in one."""
+    if not path.is_file() or path.is_symlink():
+        raise SourceNotFound(
+            f"{path} is not there, of which an object of the scene is made.",
+            hint="The folder objects belongs beside the scene's file.",
+        )
+    before = set(bpy.data.objects)
+    try:
+        compat.call_operator(
+            compat.find_operator("import_scene.gltf"), filepath=str(path), loglevel=40,
+            import_select_created_objects=False,
+        )  # fmt: skip
+    except RuntimeError as error:
+        raise ImportFailed(f"{path}: {str(error).strip()}") from error
+    new = [obj for obj in bpy.data.objects if obj not in before]
+    meshes = sorted((obj for obj in new if obj.type == "MESH"), key=lambda obj: obj.name_full)
+    if not meshes:
+        raise ImportFailed(f"{path}: there is no mesh in it.")
+    bpy.context.view_layer.update()
+    for obj in meshes:
+        # A mesh that several show is joined once for each.
+        obj.data = obj.data.copy()
+        obj.data.transform(obj.matrix_world)
+        obj.parent = None
+        obj.matrix_world = Matrix.Identity(4)
+    if len(meshes) > 1:
+        with bpy.context.temp_override(
+            object=meshes[0], active_object=meshes[0], selected_objects=meshes,
+            selected_editable_objects=meshes,
+        ):  # fmt: skip
+            bpy.ops.object.join()
+    mesh = meshes[0].data
+    for material in mesh.materials:
+        if material is not None:
+            # What is solid has no other side to look at; through a hole one sees the inside.
+            material.use_backface_culling = False
+    bpy.data.batch_remove([obj for obj in bpy.data.objects if obj not in before])
+    return mesh
+
+
+def _stand(name: str, mesh: Any, made: dict[str, Any], pose: Any) -> None:
+    """One more of an imported mesh, in its size and at its place."""
+    data = mesh.copy()
+    data.name = name
+    data.transform(Matrix.Translation([-value for value in made["foot"]]))
+    data.transform(Matrix.Scale(made["scale"], 4))
+    obj = bpy.data.objects.new(name, data)
+    obj.matrix_world = Matrix(pose)
+    bpy.context.scene.collection.objects.link(obj)
 
 
 def _add(name: str, mesh: Mesh, materials: list[Any], pose: Any = None) -> None:
@@ -158,7 +229,7 @@ def _room(floor: float) -> tuple[Mesh, Mesh]:
     def sheet(corners: list[tuple[float, float, float]]) -> Part:
         return Part(np.array(corners), np.array([[0, 1, 2], [0, 2, 3]]))
 
-    a, top = _ROOM, floor + _HIGH
+    a, top = ROOM[0], ROOM[2]
     ground = sheet([(-a, -a, floor), (a, -a, floor), (a, a, floor), (-a, a, floor)])
     walls = (
         sheet([(-a, a, floor), (a, a, floor), (a, a, top), (-a, a, top)]),
@@ -169,9 +240,15 @@ def _room(floor: float) -> tuple[Mesh, Mesh]:
     return Mesh((ground,)), Mesh(walls)
 
 
-def _light(light: dict[str, Any]) -> None:
-    world = new_world(tuple(light["sky_color"]), light["sky"])
-    world.cycles.sampling_method = "NONE"
+def _let_through(walls: Any) -> None:
+    """Walls that nothing but the camera sees: what is beyond shines through."""
+    for ray in ("diffuse", "glossy", "transmission", "volume_scatter", "shadow"):
+        setattr(walls, f"visible_{ray}", False)
+
+
+def _light(light: dict[str, Any], world: Any) -> None:
+    background = next(node for node in world.node_tree.nodes if node.type == "BACKGROUND")
+    background.inputs["Strength"].default_value *= light["sky"]
     bpy.context.scene.world = world
     for place, lamp in enumerate(light["lamps"]):
         data = bpy.data.lights.new(f"lamp-{place}", "AREA")

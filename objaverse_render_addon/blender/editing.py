@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import bpy
-import numpy as np
 from mathutils import Matrix
 
 from ..errors import InvalidEdit
@@ -28,9 +27,10 @@ from ..stage_edits import (
     Show,
     decode_edit,
 )
-from . import lighting
+from . import lighting, texturing
 from .asset import Asset
 from .compat import animated_paths
+from .pictures import Pictures
 
 if TYPE_CHECKING:
     from .session import Session
@@ -52,8 +52,10 @@ class Editor:
     def __init__(self, session: Session) -> None:
         self._session, self._stage = session, session.stage
         self._lights: dict[str, Any] = {}
+        self._pictures = Pictures()
         self._roots: dict[str, list[tuple[Any, Any]]] = {}
         """Of an asset that was not normalised: its roots, and where its file has them."""
+        self._parts: dict[str, tuple[Any, Asset]] | None = None
 
     def apply(self, edits: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Make some changes, one after the other.
@@ -73,13 +75,19 @@ class Editor:
         settle = False
         try:
             for edit in made:
+                # Also after one that is refused, which may have taken away what passes need.
+                settle |= isinstance(edit, (*_POPULATING, SetMaterial))
                 found.append(_MAKERS[type(edit)](self, edit) or {})
-                settle |= isinstance(edit, AddAsset | AddMesh | Remove | SetMaterial)
+                if isinstance(edit, _POPULATING):
+                    self.forget()
         finally:
             if settle:
                 self._session.settle()
         if made:
-            self._session.changed(geometry=not all(isinstance(one, _SHADING) for one in made))
+            self._session.changed(
+                geometry=not all(isinstance(one, _SHADING) for one in made),
+                appeared=settle or any(isinstance(one, Show) and one.visible for one in made),
+            )
         return found
 
     # --- What there is ---------------------------------------------------------------------------
@@ -122,22 +130,38 @@ class Editor:
         """Of all objects of what is on the stage."""
         return [*self._objects()]
 
+    def forget(self) -> None:
+        """Objects may have come or gone, or have other names."""
+        self._parts = None
+
+    def _owned(self) -> dict[str, tuple[Any, Asset]]:
+        """Objects of what is on the stage by their names, and whose they are."""
+        if self._parts is None:
+            self._parts = {
+                obj.name: (obj, asset)
+                for asset in self._stage.assets.values()
+                for obj in asset.contents["objects"]
+            }
+        return self._parts
+
     def _objects(self) -> dict[str, Any]:
-        return {
-            obj.name: obj
-            for asset in self._stage.assets.values()
-            for obj in asset.contents["objects"]
-        }
+        return {name: obj for name, (obj, _) in self._owned().items()}
 
     def _all_lights(self) -> dict[str, Any]:
         there = {obj.name: obj for obj in self._stage.scene.objects if obj.type == "LIGHT"}
         return {**there, **self._lights}
 
-    def _find(self, name: str) -> Any:
-        for group in (self._lights, self._objects(), self._all_lights()):
-            if name in group:
-                return group[name]
-        raise self._nothing("object", name, [*self._stage.assets, *self._objects(), *self._lights])
+    def _find(self, name: str) -> tuple[Any, Asset | None]:
+        """An object or a light, and the asset that it is a part of."""
+        if name in self._lights:
+            return self._lights[name], None
+        parts = self._owned()
+        if name in parts:
+            return parts[name]
+        lights = self._all_lights()
+        if name in lights:
+            return lights[name], None
+        raise self._nothing("object", name, [*self._stage.assets, *parts, *self._lights])
 
     def _nothing(self, kind: str, name: str, there: Iterable[str]) -> InvalidEdit:
         names = sorted({*there})
@@ -152,16 +176,15 @@ class Editor:
     def _place(self, edit: Place) -> None:
         asset, matrix = self._stage.assets.get(edit.name), Matrix([list(r) for r in edit.matrix])
         if asset is None:
-            obj = self._find(edit.name)
-            self._stand(obj, matrix)
-            for one in self._stage.assets.values():
-                if obj in one.contents["objects"]:
-                    one.whole = False
+            obj, owner = self._find(edit.name)
+            self._stand(obj, owner, matrix)
+            if owner is not None:
+                owner.whole = False
         elif asset.normalization.handle is not None:
             asset.place(edit.matrix)
         else:
             for root, home in self._rooted(asset):
-                self._stand(root, matrix @ home)
+                self._stand(root, asset, matrix @ home)
             asset.placed, asset.stands = True, edit.matrix
 
     def _rooted(self, asset: Asset) -> list[tuple[Any, Any]]:
@@ -171,7 +194,7 @@ class Editor:
             ]
         return self._roots[asset.id]
 
-    def _stand(self, obj: Any, matrix: Any) -> None:
+    def _stand(self, obj: Any, owner: Asset | None, matrix: Any) -> None:
         """Give an object a place in the world, and see that it keeps it."""
         held = _held(obj)
         if held:
@@ -182,15 +205,13 @@ class Editor:
         above = Matrix.Identity(4)
         if obj.parent is not None:
             above = _world(obj.parent) @ obj.matrix_parent_inverse
-        for asset in self._stage.assets.values():
-            normal = asset.normalization
-            if normal.parts is not None and obj in asset.contents["objects"] and not obj.parent:
-                above = normal.handle.matrix_basis.copy()
+        elif owner is not None and owner.normalization.parts is not None:
+            above = owner.normalization.handle.matrix_basis.copy()
         wanted = above.inverted() @ matrix
         before = obj.matrix_basis.copy()
         obj.matrix_basis = wanted
-        error = np.abs(np.array(obj.matrix_basis) - np.array(wanted)).max()
-        if error > _CLOSE * max(1.0, float(np.abs(np.array(wanted)).max())):
+        given = obj.matrix_basis
+        if given != wanted and _largest(given - wanted) > _CLOSE * max(1.0, _largest(wanted)):
             obj.matrix_basis = before
             raise InvalidEdit(
                 f"{obj.name} cannot stand so: below what it hangs on that is a shear, which "
@@ -200,13 +221,16 @@ class Editor:
 
     def _show(self, edit: Show) -> None:
         asset = self._stage.assets.get(edit.name)
-        shown = self._find(edit.name) if asset is None else asset.collection
+        owner = None
+        if asset is None:
+            shown, owner = self._find(edit.name)
+        else:
+            shown = asset.collection
         if asset is None and "hide_render" in animated_paths(shown):
             raise InvalidEdit(f"The visibility of {edit.name} is animated.")
         shown.hide_render = not edit.visible
-        for one in self._stage.assets.values():
-            if asset is None and shown in one.contents["objects"]:
-                one.whole = False
+        if owner is not None:
+            owner.whole = False
 
     def _add_asset(self, edit: AddAsset) -> dict[str, Any]:
         self._free(edit.name)
@@ -287,7 +311,7 @@ class Editor:
         _shine(lights[edit.name].data, edit.energy, edit.color, edit.size)
 
     def _set_material(self, edit: SetMaterial) -> None:
-        self._set_inputs(self._materials(edit.name), edit.values)
+        self._set_inputs(self._materials(edit.name), edit.values, edit.repeat)
 
     def _materials(self, name: str) -> list[Any]:
         assets = self._stage.assets
@@ -301,7 +325,9 @@ class Editor:
             return [slot.material for slot in objects[name].material_slots if slot.material]
         raise self._nothing("material, asset or object", name, own)
 
-    def _set_inputs(self, materials: list[Any], values: Mapping[str, Any]) -> None:
+    def _set_inputs(
+        self, materials: list[Any], values: Mapping[str, Any], repeat: float = 1.0
+    ) -> None:
         # What the passes added to the materials is taken away, and added again to what is new.
         for asset in self._stage.assets.values():
             asset.pass_edits.undo()
@@ -319,19 +345,40 @@ class Editor:
                             f"A Principled BSDF has no input {name!r}.",
                             hint=f"It has {', '.join(sorted(filter(None, inputs)))}.",
                         )
-                    wanted.append((material, socket, _fitting(socket, name, value)))
+                    fitting = (
+                        self._image(value, data=not texturing.is_color(socket))
+                        if isinstance(value, str) else _fitting(socket, name, value)
+                    )  # fmt: skip
+                    wanted.append((material, socket, fitting))
+        if any(isinstance(value, str) for value in values.values()):
+            texturing.unfold(
+                obj for obj in self._objects().values()
+                if any(slot.material in materials for slot in obj.material_slots)
+            )  # fmt: skip
         for material, socket, value in wanted:
-            for link in list(socket.links):
-                material.node_tree.links.remove(link)
+            if isinstance(value, bpy.types.Image):
+                texturing.feed(material.node_tree, socket, value, repeat)
+                continue
+            texturing.starve(material.node_tree, socket)
             socket.default_value = value
             if _plain(socket.name) == "base_color":
                 # What the raster lane draws.
                 material.diffuse_color = value
+                texturing.leave_plain(material.node_tree)
+
+    def _image(self, path: str, *, data: bool) -> Any:
+        image = self._pictures.get(Path(path), data=data)
+        if image is None:
+            raise InvalidEdit(
+                f"The image {path} cannot be read.",
+                hint="Give the path of a PNG, JPEG, EXR … on the workers' machine.",
+            )
+        return image
 
     def _set_world(self, edit: SetWorld) -> None:
         world = lighting.new_world(tuple(edit.color), edit.strength)
         if edit.hdri is not None:
-            lighting.add_image(world, Path(edit.hdri))
+            lighting.add_image(world, self._image(edit.hdri, data=False))
         else:
             world.cycles.sampling_method = "NONE"
         old, self._stage.scene.world = self._stage.scene.world, world
@@ -355,6 +402,7 @@ _MAKERS: Final[dict[type[Edit], Callable[[Editor, Any], dict[str, Any] | None]]]
     SetTime: Editor._set_time,
 }
 _SHADING: Final = (AddLight, SetLight, SetMaterial, SetWorld)
+_POPULATING: Final = (AddAsset, AddMesh, Remove)
 
 
 def _world(obj: Any) -> Any:
@@ -365,6 +413,11 @@ def _world(obj: Any) -> Any:
     if obj.parent is None:
         return obj.matrix_basis.copy()
     return _world(obj.parent) @ obj.matrix_parent_inverse @ obj.matrix_basis
+
+
+def _largest(matrix: Any) -> float:
+    """Of its numbers, by their size."""
+    return max(abs(number) for row in matrix for number in row)
 
 
 def _held(obj: Any) -> str:

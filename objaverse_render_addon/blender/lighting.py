@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import bpy
+import numpy as np
 
 from ..cameras import draw
 from ..errors import InvalidJob
 from ..job import RenderJob
 from ..lights import Light
+from . import pictures
 
-__all__ = ["LightRig", "add_image", "light_scene", "new_world", "rescale_lights"]
+__all__ = [
+    "LightRig", "add_image", "image_world", "light_scene", "new_world", "rescale_lights",
+    "sky_image",
+]  # fmt: skip
 
 # Name, rotation in degrees, the energies that one is drawn from (objaverse-xl blender_script.py).
 XL_SUNS: Final = (
@@ -57,7 +62,7 @@ def light_scene(
     elif rules.mode == "hdri":
         assert rules.hdri
         scene.world = new_world((1.0, 1.0, 1.0), rules.strength)
-        add_image(scene.world, Path(rules.hdri))
+        add_image(scene.world, sky_image(Path(rules.hdri)))
         record["hdri"] = rules.hdri
     else:
         scene.world = new_world((1.0, 1.0, 1.0), rules.strength)
@@ -119,9 +124,7 @@ class LightRig:
             world = self._skies.pop(light.hdri, None) or self._new_sky(light.hdri)
             # The one used last is the last to go.
             self._skies[light.hdri] = world
-            turn = next(node for node in world.node_tree.nodes if node.type == "MAPPING")
-            # What is looked up for a direction turns the other way.
-            turn.inputs["Rotation"].default_value[2] = -math.radians(light.rotation)
+            _turn(world, light.rotation)
         background = next(node for node in world.node_tree.nodes if node.type == "BACKGROUND")
         background.inputs["Strength"].default_value = light.strength
         tint = background.inputs["Color"]
@@ -139,14 +142,10 @@ class LightRig:
             bpy.data.worlds.remove(old)
             for image in images:
                 bpy.data.images.remove(image)
-        world = new_world((1.0, 1.0, 1.0), 1.0)
-        add_image(world, Path(path))
+        world = _turnable(Path(path))
         nodes, links = world.node_tree.nodes, world.node_tree.links
         image = next(node for node in nodes if node.type == "TEX_ENVIRONMENT")
         background = next(node for node in nodes if node.type == "BACKGROUND")
-        turn, place = nodes.new("ShaderNodeMapping"), nodes.new("ShaderNodeTexCoord")
-        links.new(place.outputs["Generated"], turn.inputs["Vector"])
-        links.new(turn.outputs["Vector"], image.inputs["Vector"])
         gain = nodes.new("ShaderNodeVectorMath")
         gain.operation = "MULTIPLY"
         links.new(image.outputs["Color"], gain.inputs[0])
@@ -156,6 +155,73 @@ class LightRig:
 
 _MOST_SKIES: Final = 8
 """Images for light that are kept in memory."""
+
+
+def _turnable(path: Path) -> bpy.types.World:
+    """A world of an image that can be turned."""
+    world = new_world((1.0, 1.0, 1.0), 1.0)
+    add_image(world, sky_image(path))
+    nodes, links = world.node_tree.nodes, world.node_tree.links
+    image = next(node for node in nodes if node.type == "TEX_ENVIRONMENT")
+    turn, place = nodes.new("ShaderNodeMapping"), nodes.new("ShaderNodeTexCoord")
+    links.new(place.outputs["Generated"], turn.inputs["Vector"])
+    links.new(turn.outputs["Vector"], image.inputs["Vector"])
+    return world
+
+
+def _turn(world: bpy.types.World, degrees: float) -> None:
+    turn = next(node for node in world.node_tree.nodes if node.type == "MAPPING")
+    # What is looked up for a direction turns the other way.
+    turn.inputs["Rotation"].default_value[2] = -math.radians(degrees)
+
+
+def image_world(path: Path, turn: float) -> bpy.types.World:
+    """A world of an equirectangular image, as bright as an even sky of radiance 1.
+
+    That is: on the surface that it lights most, of those that face up or 45 degrees to a side.
+
+    Args:
+        turn: Degrees about +Z, counter-clockwise seen from above.
+
+    Raises:
+        InvalidJob: It cannot be read, or is black.
+    """
+    world = _turnable(path)
+    _turn(world, turn)
+    nodes = world.node_tree.nodes
+    image = next(node for node in nodes if node.type == "TEX_ENVIRONMENT").image
+    bright = brightest(image)
+    if not 0 < bright < math.inf:
+        raise InvalidJob(
+            f"The HDRI {path} lights nothing: {bright:g}.", hint="Give an image that shines."
+        )
+    background = next(node for node in nodes if node.type == "BACKGROUND")
+    background.inputs["Strength"].default_value = 1 / bright
+    return world
+
+
+def brightest(image: Any) -> float:
+    """Irradiance over pi by an equirectangular image, on what faces up or 45 degrees to a side.
+
+    Of those nine surfaces it is the most; luminance of Rec. 709.
+    """
+    width, height = image.size
+    pixels = np.empty(width * height * image.channels, np.float32)
+    image.pixels.foreach_get(pixels)
+    pixels = pixels.reshape(height, width, image.channels)
+    # In rows from below; the middle is +X, azimuth grows to the left.
+    luminance = pixels[..., :3].astype(np.float64) @ (0.2126, 0.7152, 0.0722)
+    elevation = ((np.arange(height) + 0.5) / height - 0.5) * np.pi
+    azimuth = (0.5 - (np.arange(width) + 0.5) / width) * 2 * np.pi
+    level, upright = np.cos(elevation)[:, None], np.sin(elevation)[:, None]
+    solid = luminance * level * (np.pi / height) * (2 * np.pi / width)
+    most = float((solid * np.maximum(upright, 0)).sum())
+    for side in range(8):
+        aside = level * np.cos(azimuth - side * np.pi / 4)[None, :]
+        # Below the horizon is the floor.
+        facing = np.maximum((aside + upright) * math.sqrt(0.5), 0) * (upright > 0)
+        most = max(most, float((solid * facing).sum()))
+    return most / math.pi
 
 
 def _set_sun(sun: Any, light: Light) -> None:
@@ -177,19 +243,20 @@ def new_world(color: tuple[float, ...], strength: float) -> bpy.types.World:
     return world
 
 
-def add_image(world: bpy.types.World, path: Path) -> None:
-    """Let a world of :func:`new_world` shine as an equirectangular image does.
+def sky_image(path: Path) -> bpy.types.Image:
+    """An equirectangular image.
 
     Raises:
         InvalidJob: It cannot be read.
     """
-    try:
-        image = bpy.data.images.load(str(path.resolve()))
-        broken = image.size[0] == 0
-    except RuntimeError:
-        broken = True
-    if broken:
+    image = pictures.load(path)
+    if image is None:
         raise InvalidJob(f"The HDRI {path} cannot be read.", hint="Give an .hdr or .exr image.")
+    return image
+
+
+def add_image(world: bpy.types.World, image: bpy.types.Image) -> None:
+    """Let a world of :func:`new_world` shine as an equirectangular image does."""
     tree = world.node_tree
     node = tree.nodes.new("ShaderNodeTexEnvironment")
     node.image = image

@@ -114,7 +114,7 @@ class Numbering:
         return _COPY.sub("", obj.name), None
 
     def finish(self, keys: Iterable[dict[Key, str]]) -> None:
-        """Number classes and instances, when all assets are known.
+        """Number classes and instances, when all assets are known; what has a number keeps it.
 
         Args:
             keys: What renders at each time of the job, see :func:`.things.keys`.
@@ -134,8 +134,9 @@ class Numbering:
         found: dict[Key, str] = {}
         for some in keys:
             found |= some
-        self.ids = {key: number for number, key in enumerate(sorted(found), 1)}
-        for key, number in self.ids.items():
+        new = sorted(found.keys() - self.ids.keys())
+        for number, key in enumerate(new, len(self.ids) + 1):
+            self.ids[key] = number
             instancer, whole, _, path = key
             index = self._object_of.get(whole, 0)
             said: dict[str, Any] = {"name": found[key], "object_index": index}

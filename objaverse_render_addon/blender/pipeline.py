@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import Any, Final
 
 from ..cameras import PROJECTIONS
@@ -38,9 +39,10 @@ def frames(
         EmptyPictures, ClippedPictures: The pictures would be useless.
         RenderFailed: Blender refused a setting or wrote nothing.
     """
-    for frame, completed in _overlapped(renderer, shots, lambda *_: None, useful):
-        completed.result()
-        yield frame
+    with closing(_overlapped(renderer, shots, lambda *_: None, useful)) as found:
+        for frame, completed in found:
+            completed.result()
+            yield frame
 
 
 def deliver(
@@ -76,10 +78,11 @@ def deliver(
             pending.append(writer.submit(_give_geometry, sink, frame, checked))
 
         try:
-            for frame, completed in _overlapped(renderer, shots, geometry, useful, earlier):
-                pending.append(writer.submit(_give_frame, sink, frame, completed))
-                while pending and (pending[0].done() or len(pending) > _BACKLOG):
-                    pending.popleft().result()
+            with closing(_overlapped(renderer, shots, geometry, useful, earlier)) as found:
+                for frame, completed in found:
+                    pending.append(writer.submit(_give_frame, sink, frame, completed))
+                    while pending and (pending[0].done() or len(pending) > _BACKLOG):
+                        pending.popleft().result()
             while pending:
                 pending.popleft().result()
         except BaseException:
@@ -116,7 +119,7 @@ def _overlapped(
     on_geometry: _OnGeometry,
     useful: bool,
     earlier: Sequence[Mapping[str, Any]] = (),
-) -> Iterator[tuple[Frame, Future[None]]]:
+) -> Generator[tuple[Frame, Future[None]]]:
     """Frames before they are complete, and what ends when they are.
 
     Geometry comes first for a batch of shots, since it costs little and tells early that there is
@@ -126,6 +129,20 @@ def _overlapped(
         on_geometry: Called with each frame before its colour is rendered, and what ends when its
             geometry is complete, so that it can be written meanwhile.
     """
+    try:
+        yield from _in_batches(renderer, shots, on_geometry, useful, earlier)
+    finally:
+        # What was rendered for shots that did not come; the next may have other cameras.
+        renderer.tidy()
+
+
+def _in_batches(
+    renderer: Renderer,
+    shots: Sequence[Shot],
+    on_geometry: _OnGeometry,
+    useful: bool,
+    earlier: Sequence[Mapping[str, Any]],
+) -> Iterator[tuple[Frame, Future[None]]]:
     most = max(1, _GEOMETRY_BUDGET // renderer.shot_bytes)
     recent: list[Frame] = []
     usable = _Usefulness(renderer)
@@ -159,7 +176,6 @@ def _overlapped(
                 yield frame, completed
                 # The first view and the one before are the witnesses for the next.
                 recent[1:] = [frame]
-    renderer.tidy()
 
 
 def _batches(shots: Sequence[Shot], most: int) -> Iterator[list[Shot]]:

@@ -23,9 +23,9 @@ from ..environments.spaces import Discrete, Picture, Space, leaves, to_data
 from ..errors import InvalidJob, UnexpectedError
 from . import compat
 from .camera import apply_camera, new_camera
+from .drawing import drawn, set_up_drawing
 from .importers import empty_blender
 from .playback import Playback
-from .raster import drawn, set_up_drawing
 
 __all__ = ["PlayStage", "Player", "described_class"]
 

@@ -3,7 +3,9 @@
 It needs neither a window nor a GPU. Without antialiasing its depth is that of the pixel's centre,
 and equals Cycles' to a hundred-thousandth; ids are drawn as flat colours, three digits to the base
 of 256 in red, green and blue, which half floats hold exactly enough. Position, distance and normals
-are computed from depth. Colour is Workbench's own, textures under studio light, not the scene's.
+are computed from depth, motion from depth, ids and where things are at the other time: what shows
+several times under one id, as instances do, has none (nan). Colour is Workbench's own, textures
+under studio light, not the scene's.
 
 What it cannot see it says (:attr:`RasterLane.record`): surfaces are opaque, displacement of shaders
 and culling of back faces are left out. Before a scene's first frame it is held against Cycles.
@@ -14,7 +16,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import bpy
@@ -23,35 +27,47 @@ import numpy.typing as npt
 
 from ..cameras import Camera, View
 from ..checks import check_color, check_geometry
-from ..dataset.images import encode_srgb8, read_exr
+from ..dataset.images import encode_srgb8
 from ..errors import Interrupted, InvalidJob, RenderFailed
-from ..frame import Frame, FrameSink, Shot
-from ..passspec import layers_for
+from ..frame import Frame, FrameSink, RawChannels, Shot
+from ..motion import Elsewhen, Moment
+from ..passspec import PASSES, layers_for
 from . import capture, compat
-from .devices import render_failure
+from .drawing import drawn_in_turn, set_up_drawing
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .session import Session
 
-__all__ = ["RASTER_PASSES", "RasterLane", "drawn", "normals_of", "set_up_drawing"]
+__all__ = ["RASTER_PASSES", "RasterLane", "normals_of"]
 
 Array = npt.NDArray[Any]
 
 RASTER_PASSES: Final = (
     "rgb", "depth", "normal", "normal_geometric", "mask", "position", "object_index", "distance",
+    "flow_forward", "flow_backward", "scene_flow",
 )  # fmt: skip
-_DERIVED: Final = ("normal", "normal_geometric", "position", "distance")
+_MOTION: Final = ("flow_forward", "flow_backward", "scene_flow")
+_DERIVED: Final = ("normal", "normal_geometric", "position", "distance", *_MOTION)
 _BEYOND: Final = 1e9
 _PROBE: Final = (96, 72)
 _AGREES: Final = 1e-3
 """Relative difference of depth, at the median, from which the lane is not to be believed."""
-_FLAT: Final = {
-    "show_object_outline": False, "show_cavity": False, "show_shadows": False, "show_xray": False,
-    "show_specular_highlight": False, "show_backface_culling": False, "use_dof": False,
-    "background_type": "THEME",
-}  # fmt: skip
+_AT_ONCE: Final = 8
+_GO: Final = 0.5
+"""Seconds of drawing without a look at whether it is still wanted."""
+_PROBED: Final = 10.0
+"""Times the time of a probe that is drawn between two, where things were moved alone."""
+
+
+@dataclass(slots=True)
+class _Prepared:
+    """A shot that is about to be drawn."""
+
+    shot: Shot
+    seen: View
+    moment: Moment | None
+    pictures: dict[bool, dict[str, Array]] = field(default_factory=dict)
+    """Channels of the flat picture, whose colours are ids, and of the other."""
 
 
 class RasterLane:
@@ -59,10 +75,11 @@ class RasterLane:
 
     def __init__(self, session: Session) -> None:
         self._session, self._stage = session, session.stage
-        self._path = session.scratch / "raster.exr"
+        self._folder = session.scratch / "raster"
         self._scene: Any = None
         self._seconds: list[float] = []
         self._agreed: tuple[int, int] | None = None
+        self._probe = self._since_probe = 0.0
         self._facts: dict[str, Any] = {}
 
     @property
@@ -71,7 +88,10 @@ class RasterLane:
         derived = [name for name in self._session.job.pixels.passes if name in _DERIVED]
         return {
             "name": "raster", "engine": "workbench", "geometry": "workbench", "derived": derived,
-            "ignores": ["transparency", "shader displacement", "back-face culling", "scene lights"],
+            "ignores": [
+                "transparency", "shader displacement", "back-face culling", "scene lights",
+                "repeats of images",
+            ],
             **self._facts,
         }  # fmt: skip
 
@@ -98,36 +118,67 @@ class RasterLane:
                 raise InvalidJob(
                     f"The raster lane has no {projection} cameras.", hint="Take the lane exact."
                 )
-            if canceled():
-                raise Interrupted("Cancelled.")
-            frame = self.frame(shot)
+
+        def give(frame: Frame) -> None:
             sink.geometry(frame)
             sink.frame(frame)
 
+        rest = list(shots)
+        while rest:
+            if canceled():
+                raise Interrupted("Cancelled.")
+            # How long one takes is known when one was drawn.
+            most = max(1, min(_AT_ONCE, int(_GO / min(self._seconds)))) if self._seconds else 1
+            count = 1
+            while count < min(most, len(rest)) and _kind(rest[count]) == _kind(rest[0]):
+                count += 1
+            self._deliver(rest[:count], give)
+            del rest[:count]
+
     def frame(self, shot: Shot) -> Frame:
         """A complete, checked frame."""
+        found: list[Frame] = []
+        self._deliver([shot], found.append)
+        return found[0]
+
+    def _deliver(self, shots: Sequence[Shot], give: Callable[[Frame], None]) -> None:
+        """Draw shots of one time and one size."""
         self._prepare()
         stage, wanted = self._stage, self._session.job.pixels.passes
-        if shot.time is not None and shot.time != stage.frame:
-            stage.set_time(shot.time)
-        seen = stage.look(shot.view)
-        self._check_agreement(seen)
+        if shots[0].time is not None and shots[0].time != stage.frame:
+            stage.set_time(shots[0].time)
+        # Of what has to be evaluated for these, nothing is while they are drawn.
+        bounds = stage.bounds
+        moving = not set(_MOTION).isdisjoint(wanted)
+        prepared = [
+            _Prepared(shot, stage.look(shot.view), self._moment(shot) if moving else None)
+            for shot in shots
+        ]
+        self._check_agreement(prepared[0].seen)
         since = time.perf_counter()
-        frame = self._draw(seen, wanted)
-        self._seconds = [*self._seconds[-2:], time.perf_counter() - since]
-        self._facts["milliseconds"] = round(1e3 * min(self._seconds), 1)
-        frame.time, frame.timed = stage.frame, shot.time is not None
-        frame.bounds = stage.bounds
-        frame.object_box = stage.box_in(seen.camera)
-        frame.checks = check_geometry(frame, stage.bounds, [])
-        if frame.checks[0].status != "failed":
-            frame.checks += check_color(frame)
-        return frame
+
+        def done(one: _Prepared) -> None:
+            nonlocal since
+            frame = self._frame(one, wanted)
+            took, since = time.perf_counter() - since, time.perf_counter()
+            self._since_probe += took
+            self._seconds = [*self._seconds[-2:], took]
+            self._facts["milliseconds"] = round(1e3 * min(self._seconds), 1)
+            frame.time, frame.timed = stage.frame, one.shot.time is not None
+            frame.bounds = bounds
+            frame.object_box = stage.box_in(one.seen.camera)
+            frame.checks = check_geometry(frame, bounds, [])
+            if frame.checks[0].status != "failed":
+                frame.checks += check_color(frame)
+            give(frame)
+
+        self._draw(prepared, wanted, done)
 
     def _prepare(self) -> None:
         if self._scene is None:
             self._scene = bpy.data.scenes.new("Objaverse Raster")
             set_up_drawing(self._scene)
+            self._folder.mkdir(exist_ok=True)
         there = self._scene.collection.children
         wanted = {asset.collection for asset in self._stage.assets.values()}
         for child in [child for child in there if child not in wanted]:
@@ -137,11 +188,59 @@ class RasterLane:
                 there.link(child)
         self._scene.camera = self._stage.scene.camera
 
-    def _draw(self, seen: View, wanted: Sequence[str]) -> Frame:
-        job = self._session.job
+    def _draw(
+        self, those: Sequence[_Prepared], wanted: Sequence[str], done: Callable[[_Prepared], None]
+    ) -> None:
+        """Draw what shots need, and say of each when it is there."""
+        ids = not {"object_index", *_MOTION}.isdisjoint(wanted)
+        # The one picture has depth as the other does.
+        kinds = [*([False] if "rgb" in wanted or not ids else []), *([True] if ids else [])]
+        turns = [(one, flat) for one in those for flat in kinds]
+        scene, source = self._scene, self._stage.scene
+        self._stage.turn_to(those[0].shot.view)
+        for name in ("resolution_x", "resolution_y", "pixel_aspect_x", "pixel_aspect_y"):
+            setattr(scene.render, name, getattr(source.render, name))
+
+        def step(one: _Prepared, flat: bool) -> None:
+            self._stage.turn_to(one.shot.view)
+            kind = ("FLAT", "OBJECT") if flat else ("STUDIO", "TEXTURE")
+            compat.set_checked(scene.display.shading, light=kind[0], color_type=kind[1])
+
+        places = iter(turns)
+
+        def came(channels: dict[str, Array]) -> None:
+            one, flat = next(places)
+            one.pictures[flat] = channels
+            if len(one.pictures) == len(kinds):
+                done(one)
+
+        steps = [partial(step, one, flat) for one, flat in turns]
+        with self._numbered() if ids else contextlib.nullcontext():
+            drawn_in_turn(scene, self._folder, self._stage.moment, steps, came)
+
+    @contextlib.contextmanager
+    def _numbered(self) -> Iterator[None]:
+        """Have the colours of objects be their ids."""
+        colored = []
+        for asset in self._stage.assets.values():
+            for obj in asset.contents["objects"]:
+                if obj.pass_index:
+                    colored.append((obj, tuple(obj.color)))
+                    digits = (obj.pass_index >> 16, obj.pass_index >> 8 & 255, obj.pass_index & 255)
+                    obj.color = (*(digit / 255 for digit in digits), 1.0)
+        try:
+            yield
+        finally:
+            # Materials may look at the colour of their object.
+            for obj, color in colored:
+                obj.color = color
+
+    def _frame(self, one: _Prepared, wanted: Sequence[str]) -> Frame:
+        job, seen = self._session.job, one.seen
         frame = Frame(seen, normal_space=job.pixels.normal_space)
         frame.opaque = job.lighting.background is not None
-        channels = self._shoot(flat=False)
+        pictures, one.pictures = one.pictures, {}
+        channels = pictures.get(False) or pictures[True]
         raw = channels["Depth.Z"]
         valid = np.isfinite(raw) & (raw > 0) & (raw < _BEYOND)
         depth = np.where(valid, raw, np.float32(0)).astype(np.float32)
@@ -149,9 +248,10 @@ class RasterLane:
         if "rgb" in wanted:
             linear = np.stack([channels[f"Combined.{letter}"] for letter in "RGBA"], axis=-1)
             passes["rgb"] = encode_srgb8(linear)
-        if "position" in wanted or "normal" in wanted or "normal_geometric" in wanted:
+        moving = not set(_MOTION).isdisjoint(wanted)
+        if moving or not {"position", "normal", "normal_geometric"}.isdisjoint(wanted):
             points = seen.camera.unproject(depth)
-            if "position" in wanted:
+            if moving or "position" in wanted:
                 passes["position"] = np.where(valid[..., None], points, 0).astype(np.float32)
             if "normal" in wanted or "normal_geometric" in wanted:
                 normals = normals_of(points, valid, seen.camera)
@@ -162,49 +262,55 @@ class RasterLane:
                         passes[name] = normals
         if "distance" in wanted:
             passes["distance"] = (depth * seen.camera.stretch()).astype(np.float32)
-        if "object_index" in wanted:
-            passes["object_index"] = self._ids(valid)
+        if moving or "object_index" in wanted:
+            passes["object_index"] = _ids(pictures[True], valid)
         frame.passes = passes
+        if one.moment is not None:
+            self._follow(frame, one, wanted)
         return frame
 
-    def _ids(self, valid: npt.NDArray[np.bool_]) -> Array:
-        colored = []
-        for asset in self._stage.assets.values():
-            for obj in asset.contents["objects"]:
-                if obj.pass_index:
-                    colored.append((obj, tuple(obj.color)))
-                    digits = (obj.pass_index >> 16, obj.pass_index >> 8 & 255, obj.pass_index & 255)
-                    obj.color = (*(digit / 255 for digit in digits), 1.0)
-        try:
-            channels = self._shoot(flat=True)
-        finally:
-            # Materials may look at the colour of their object.
-            for obj, color in colored:
-                obj.color = color
-        red, green, blue = (
-            np.rint(channels[f"Combined.{letter}"] * 255).astype(np.uint32) for letter in "RGB"
-        )
-        ids = (red << 16) + (green << 8) + blue
-        return np.where(valid, ids, 0).astype(np.uint16)
+    def _follow(self, frame: Frame, one: _Prepared, wanted: Sequence[str]) -> None:
+        """Add the passes of motion."""
+        passes, moment, shot = frame.passes, one.moment, one.shot
+        assert moment is not None
+        channels = {"depth.V": passes["depth"], "object_index.V": passes["object_index"]}
+        nowhere = np.full(passes["depth"].shape, np.float32(np.nan))
+        # Which of several instances a pixel shows, nothing says here; nor which face.
+        channels |= {f"instance_place.{letter}": nowhere for letter in "RGB"}
+        channels |= {"surface_number.R": nowhere, "surface_number.G": np.zeros_like(nowhere)}
+        channels |= {f"normal.{letter}": np.ones_like(nowhere) for letter in "XYZ"}
+        for axis, letter in enumerate("XYZ"):
+            channels[f"position.{letter}"] = passes["position"][..., axis]
+        frame.previous = shot.previous.key if moment.previous and shot.previous else None
+        frame.next = shot.next.key if moment.next and shot.next else None
+        raw = RawChannels(channels, frame.camera, frame.normal_space, moment)
+        for name in _MOTION:
+            if name in wanted:
+                passes[name] = PASSES[name].assemble(raw)
 
-    def _shoot(self, *, flat: bool) -> dict[str, Array]:
-        scene, source = self._scene, self._stage.scene
-        render, shading = scene.render, scene.display.shading
-        for name in ("resolution_x", "resolution_y", "pixel_aspect_x", "pixel_aspect_y"):
-            if getattr(render, name) != getattr(source.render, name):
-                setattr(render, name, getattr(source.render, name))
-        kind = ("FLAT", "OBJECT") if flat else ("STUDIO", "TEXTURE")
-        if (shading.light, shading.color_type) != kind:
-            compat.set_checked(shading, light=kind[0], color_type=kind[1])
-        if scene.frame_current != self._stage.frame:
-            scene.frame_set(self._stage.frame)
-        return drawn(scene, self._path)
+    def _moment(self, shot: Shot) -> Moment:
+        stage = self._stage
+        before, after = self._elsewhen(shot.previous), self._elsewhen(shot.next)
+        return Moment(stage.numbering.classes, stage.things(stage.frame), before, after)
+
+    def _elsewhen(self, shot: Shot | None) -> Elsewhen | None:
+        if shot is None or shot.time is None:
+            return None
+        return Elsewhen(self._stage.look(shot.view).camera, self._stage.things(shot.time))
 
     def _check_agreement(self, seen: View) -> None:
-        """Hold the first frame of what is on the stage against Cycles, in small."""
-        key = len(self._stage.assets), self._session.geometry
+        """Hold the first frame of what is on the stage against Cycles, in small.
+
+        What can be seen through or is displaced is so wherever it stands: where things were moved
+        alone, it is done again only from time to time.
+        """
+        key = self._session.surfaces, self._session.geometry
         if self._agreed == key:
             return
+        moved = self._agreed is not None and self._agreed[0] == key[0]
+        if moved and self._since_probe < _PROBED * self._probe:
+            return
+        since = time.perf_counter()
         factor = min(1.0, _PROBE[0] / seen.camera.width, _PROBE[1] / seen.camera.height)
         stage = self._stage
         stage.set_up_geometry()
@@ -216,12 +322,16 @@ class RasterLane:
         finally:
             stage.look(seen)
         self._agreed = key
+        self._probe, self._since_probe = time.perf_counter() - since, 0.0
 
     def _compare(self, view: View) -> None:
         layers = [layer for layer in layers_for([]) if layer.name == "depth"]
         exact = capture.take(self._stage.scene, layers)["depth.V"]
         since = time.perf_counter()
-        drawn = self._draw(view, ("depth",)).passes["depth"]
+        one = _Prepared(Shot(view), view, None)
+        found: list[Frame] = []
+        self._draw([one], ("depth",), lambda done: found.append(self._frame(done, ("depth",))))
+        drawn = found[0].passes["depth"]
         self._facts |= {"probe_milliseconds": round(1e3 * (time.perf_counter() - since), 1)}
         self._facts |= _drawn_by()
         here, there = drawn > 0, (exact > 0) & (exact < _BEYOND)
@@ -283,6 +393,22 @@ def _step(points: Array, valid: npt.NDArray[np.bool_], axis: int) -> Array:
     return found
 
 
+def _ids(channels: dict[str, Array], valid: npt.NDArray[np.bool_]) -> Array:
+    """(H, W) uint16 of a picture whose colours are the digits of ids."""
+    red, green, blue = (
+        np.rint(channels[f"Combined.{letter}"] * 255).astype(np.uint32) for letter in "RGB"
+    )
+    ids = (red << 16) + (green << 8) + blue
+    return np.where(valid, ids, 0).astype(np.uint16)
+
+
+def _kind(shot: Shot) -> tuple[Any, ...]:
+    """Time, size and shape of pixels: what is the same in pictures that are drawn in one go."""
+    camera = shot.view.camera
+    shape = camera.intrinsics[0, 0] / camera.intrinsics[1, 1]
+    return shot.time, camera.width, camera.height, round(float(shape), 9)
+
+
 def _scaled(camera: Camera, factor: float) -> Camera:
     width = max(4, round(camera.width * factor))
     height = max(4, round(camera.height * factor))
@@ -290,40 +416,6 @@ def _scaled(camera: Camera, factor: float) -> Camera:
     matrix[0] *= width / camera.width
     matrix[1] *= height / camera.height
     return dataclasses.replace(camera, width=width, height=height, intrinsics=matrix)
-
-
-def set_up_drawing(scene: Any) -> None:
-    """Have a scene drawn by Workbench, without antialiasing, over nothing, with depth."""
-    render = scene.render
-    render.engine = compat.engine_id("workbench")
-    compat.set_checked(
-        render, film_transparent=True, use_sequencer=False, use_simplify=False, use_border=False,
-        use_persistent_data=True, dither_intensity=0.0, resolution_percentage=100, use_stamp=False,
-        use_freestyle=False, use_file_extension=True, use_overwrite=True, use_multiview=False,
-    )  # fmt: skip
-    compat.set_compositing(scene, False)
-    compat.set_checked(scene.display_settings, display_device="sRGB")
-    compat.set_checked(scene.view_settings, view_transform="Standard", look="None")
-    compat.set_checked(scene.display, render_aa="OFF")
-    compat.set_checked(scene.display.shading, **_FLAT)
-    compat.set_checked(scene.view_layers[0], use_pass_z=True, use_pass_combined=True)
-    compat.set_image_format(render.image_settings, multilayer=True)
-
-
-def drawn(scene: Any, path: Path) -> dict[str, Array]:
-    """Draw a scene through a file: ``Combined.R`` … and ``Depth.Z``, (H, W) float32 each."""
-    scene.update_tag()
-    scene.render.filepath = str(path)
-    try:
-        bpy.ops.render.render(write_still=True, scene=scene.name)
-    except RuntimeError as error:
-        raise render_failure(error, "draw") from error
-    try:
-        channels = read_exr(path)
-    finally:
-        path.unlink(missing_ok=True)
-    # Layers are called by the view layer's name before theirs.
-    return {".".join(name.split(".")[-2:]): plane for name, plane in channels.items()}
 
 
 def _drawn_by() -> dict[str, Any]:

@@ -27,6 +27,7 @@ from ..lights import Light, lights_of
 from ..motion import Elsewhen, Moment, visibility
 from ..motion.visibility import SEEN, UNKNOWN
 from ..passspec import PICTURES, Layer, layers_for
+from ..sensing import sensing_of
 from ..witness import HeldSurface, Witness
 from . import capture, compat
 from .devices import render_failure
@@ -238,6 +239,7 @@ class Renderer:
             stage.things(frame.time) if numbering.lists else None,
             self._elsewhen(shot.previous, rendered),
             self._elsewhen(shot.next, rendered),
+            sensing_of(self.job, self.key, frame.key),
         )
         return frame
 

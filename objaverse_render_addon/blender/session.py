@@ -47,6 +47,9 @@ class Session:
         views: As sampled; frames carry the cameras as Blender sees them.
         state: Number that whoever changes the scene gave what it is now.
         geometry: How often what is on the stage was moved or made another.
+        surfaces: How often that, but for being moved alone: what came, appeared or has another
+            material.
+        renumbered: Whether the last change gave numbers to what had none.
 
     Raises:
         RenderError: Anything that is wrong with the file or impossible for the job.
@@ -64,7 +67,8 @@ class Session:
         self.job = job.resolved()
         self.asset_id = asset_id
         self.scratch = scratch
-        self.state = self.geometry = 0
+        self.state = self.geometry = self.surfaces = 0
+        self.renumbered = False
         self.stage = Stage(self.job)
         self.asset: Asset | None = None
         if path is None:
@@ -157,18 +161,27 @@ class Session:
         """One of the views, where it is at a frame."""
         return self._moving[time][index] if self._moving else self.views[index]
 
-    def changed(self, *, geometry: bool, unknown: bool = False) -> None:
+    def changed(
+        self, *, geometry: bool, appeared: bool = False, unknown: bool = False
+    ) -> None:
         """What is on the stage was changed.
 
         Args:
             geometry: Whether anything may be elsewhere now, or of another shape.
+            appeared: Whether something may render that did not, or not so.
             unknown: Whether nobody here knows what.
         """
+        self.surfaces += appeared
+        if unknown:
+            self.editor.forget()
         if geometry:
             self.stage.edited(unknown=unknown)
             self.geometry += 1
             # The file has it otherwise.
             self.witness = self.renderer.witness = None
+        self.renumbered = appeared and self.stage.numbering.lists
+        if self.renumbered:
+            self.stage.number_instances(self.stage.timeline.frames or [self.stage.frame])
         self.renderer.forget()
 
     def set(self, values: Mapping[str, Any]) -> None:
@@ -217,6 +230,37 @@ class Session:
         # Neighbours in time are those of the whole job, whatever part of it is asked for.
         shots = linked(self._all_shots(), self.stage.timeline)
         return [shot for shot in shots if shot.view.index in chosen]
+
+    def followed(self, shots: Iterable[Shot]) -> list[Shot]:
+        """Somebody's own shots, with what is before and after each where a pass asks for it.
+
+        That is the job's frame before and the one after (``time.frames``). A camera of one's own is
+        where the shot beside it has it, which may come with it; otherwise it stands still.
+
+        Raises:
+            InvalidJob: A shot is at a frame that is none of the job's.
+        """
+        if not self.stage.numbering.follows:
+            return list(shots)
+        line = self.stage.timeline
+        found = []
+        for shot in shots:
+            at = self.stage.frame if shot.time is None else shot.time
+            if at not in line.frames:
+                raise InvalidJob(
+                    f"Frame {at} is none of the frames that this scene was opened with "
+                    f"({self.job.time.frames}), so that nobody knows where motion leads to.",
+                    hint="Open it with other frames, or leave out the passes of motion.",
+                )
+            beside = {}
+            for which, then, near in (
+                ("previous", line.before(at), shot.previous), ("next", line.after(at), shot.next),
+            ):  # fmt: skip
+                if then is not None:
+                    known = near is not None and near.time == then
+                    beside[which] = near if known else Shot(shot.view, then)
+            found.append(Shot(shot.view, at, **beside))
+        return found
 
     def _all_shots(self) -> list[Shot]:
         times = self.stage.timeline.frames

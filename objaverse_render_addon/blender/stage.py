@@ -29,7 +29,7 @@ from ..words import how_many
 from . import backfaces, bodies, compat, doubts, importers, lighting, materials
 from .animation import Animation
 from .asset import Asset, Contents, bring_in, link_rendered, shown_objects
-from .camera import apply_camera, new_camera
+from .camera import apply_camera, new_camera, set_camera
 from .devices import Device, gpu_beside, select_device
 from .edits import Edits
 from .evaluated import Onlooker
@@ -743,18 +743,23 @@ class Stage:
 
     def look(self, view: View) -> View:
         """Point Blender's camera; the view with the camera as Blender sees it."""
+        camera = apply_camera(self.scene, self._camera, view.camera, *self._clip(view))
+        return dataclasses.replace(view, camera=camera)
+
+    def turn_to(self, view: View) -> None:
+        """Point Blender's camera as it was before by :meth:`look`: nothing is evaluated."""
+        set_camera(self.scene, self._camera, view.camera, *self._clip(view))
+
+    def _clip(self, view: View) -> tuple[float, float]:
+        if view.clip is not None:
+            return view.clip
         bounds = self.bounds
         position = view.camera.camera_to_world[:3, 3]
         distance = float(np.linalg.norm(position - np.array(bounds.center)))
         # Off the axis, a planar depth is less than the distance.
         (depth,) = view.camera.project(np.array([bounds.center]))[1].tolist()
         near = max(depth - bounds.radius, 0.0) * 0.5
-        near = max(near, 1e-3 * bounds.radius)
-        far = (distance + bounds.radius) * 4
-        if view.clip is not None:
-            near, far = view.clip
-        camera = apply_camera(self.scene, self._camera, view.camera, near, far)
-        return dataclasses.replace(view, camera=camera)
+        return max(near, 1e-3 * bounds.radius), (distance + bounds.radius) * 4
 
     def box_in(self, camera: Camera) -> tuple[float, float, float, float] | None:
         """``[u_min, v_min, u_max, v_max]`` of what is on the stage, in pixels, wherever that is.

@@ -24,6 +24,10 @@ examples:
   objaverse-render compose --scenes 500 --out scenes --images-per-scene 5 --resolution 512 --samples 64
   objaverse-render compose --scenes 20 --out grids --layouts grid --rows 4 --columns 4 --supports table
   objaverse-render compose --scenes 50 --out mugs --kinds mug,bowl,can --objects-per-scene 8:12
+  objaverse-render compose --scenes 20 --out mine --objects models.csv --kinds box,tray,basket
+  objaverse-render compose --scenes 100 --out rgbd --sensor-depth stereo
+  objaverse-render compose --scenes 100 --out lit --environments hdris --split train
+  objaverse-render compose --scenes 100 --out rig --cameras rig/transforms.json --images-per-scene 5
   objaverse-render compose --scenes 1000 --out scenes --shard 3/16
 
 Every scene ends as OUT/scene-NNNNNN: images, depth, normals, masks, ids and albedo of all views,
@@ -36,8 +40,10 @@ def add(commands: Any) -> None:
     """Declare the command."""
     from ..compose.objects import KINDS
     from ..compose.record import LAYOUTS
-    from ..compose.rules import CAMERAS, SUPPORT_CHOICES, Rules
+    from ..compose.rules import SUPPORT_CHOICES, Rules
+    from ..compose.skies import PARTS
     from ..compose.words import LANGUAGES
+    from ..job import job_fields
 
     ours = Rules()
     parser = commands.add_parser(
@@ -51,6 +57,9 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("--scenes", type=whole_from(1), default=10, metavar="N",
                         help="how many (default: 10)")  # fmt: skip
+    parser.add_argument("--first", type=whole_from(0), default=0, metavar="N",
+                        help="number of the first of them; scene N is the same whatever else is "
+                        "made (default: 0)")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for them")
     parser.add_argument("--seed", type=whole_from(0), default=0,
                         help="scenes of the same seed are the same (default: 0)")  # fmt: skip
@@ -59,8 +68,9 @@ def add(commands: Any) -> None:
     scene = parser.add_argument_group("scenes")
     scene.add_argument("--objects-per-scene", type=_whole_range, default=ours.objects,
                        metavar="A:B", help="least and most (default: 6:10)")  # fmt: skip
-    scene.add_argument("--kinds", type=_some_of(KINDS), default=tuple(KINDS), metavar="LIST",
-                       help=f"objects to draw from (default: all): {', '.join(KINDS)}")  # fmt: skip
+    scene.add_argument("--kinds", type=_some_of(KINDS), metavar="LIST",
+                       help="own objects to draw from (default: all, or none beside --objects): "
+                       f"{', '.join(KINDS)}")  # fmt: skip
     scene.add_argument("--layouts", type=_some_of(LAYOUTS), default=LAYOUTS, metavar="LIST",
                        help="each as often as any other (default: "
                        f"{','.join(LAYOUTS)})")  # fmt: skip
@@ -76,11 +86,28 @@ def add(commands: Any) -> None:
     scene.add_argument("--languages", type=_some_of(LANGUAGES), default=ours.languages,
                        metavar="LIST", help=f"of the sentences, of {', '.join(LANGUAGES)} "
                        "(default: en)")  # fmt: skip
+    theirs = parser.add_argument_group("objects of others")
+    theirs.add_argument("--objects", nargs="+", default=[], metavar="SOURCE",
+                        help="assets to draw from: files, folders, UIDs, addresses, or lists of "
+                        "them; a CSV may have the columns path, name, size or height (metres), "
+                        "up, front, color, license, category")  # fmt: skip
+    theirs.add_argument("--license", metavar="NAMES",
+                        help="only what is under one of these licences, as by,cc0 (default: what "
+                        "allows commercial use and changes, or states nothing)")  # fmt: skip
+    theirs.add_argument("--allow-outside", action="append", type=Path, default=[], metavar="DIR",
+                        help="a folder of your own that assets may read from beside theirs; may "
+                        "be repeated")  # fmt: skip
+    theirs.add_argument("--download-dir", type=Path, metavar="DIR",
+                        help="cache of fetched objects (default: ~/.objaverse)")  # fmt: skip
+    theirs.add_argument("--offline", action="store_true",
+                        help="use fetched objects only, never the network")  # fmt: skip
     views = parser.add_argument_group("views")
     views.add_argument("--images-per-scene", type=whole_from(1), default=ours.images, metavar="N",
                        help="views of each scene (default: 3)")  # fmt: skip
-    views.add_argument("--cameras", choices=CAMERAS, default=ours.cameras,
-                       help="box: in front, within --azimuth; ring: all around "
+    views.add_argument("--cameras", default=ours.cameras, metavar="box|ring|FILE",
+                       help="box: in front, within --azimuth; ring: all around; or a file or "
+                       "folder of poses as render reads it, in metres, +Z up, the middle of what "
+                       "objects stand on at the origin, of which each scene draws its own "
                        "(default: box)")  # fmt: skip
     views.add_argument("--azimuth", type=number_from(0), default=ours.azimuth, metavar="DEG",
                        help="to either side of the front (default: 35)")  # fmt: skip
@@ -94,6 +121,15 @@ def add(commands: Any) -> None:
                        help="pixels (default: 256)")  # fmt: skip
     views.add_argument("--samples", type=whole_from(1), default=16,
                        help="of colour, denoised (default: 16)")  # fmt: skip
+    views.add_argument("--environments", nargs="+", default=[], metavar="PATH",
+                       help="equirectangular .hdr or .exr images, or folders of them: each scene "
+                       "stands in one, in place of an even sky")  # fmt: skip
+    views.add_argument("--split", choices=PARTS, default=ours.split or None,
+                       help="of the environments, only those of this split, which their content "
+                       "decides: none is in two (default: all)")  # fmt: skip
+    views.add_argument("--sensor-depth", choices=job_fields()["pixels.sensor"].choices,
+                       help="depth as this camera measures it, with noise and holes, in "
+                       "sensor_depth beside the clean depth (default: none)")  # fmt: skip
     views.add_argument("--passes", type=_some_of(PASSES), default=_PASSES, metavar="LIST",
                        help=f"default: {','.join(_PASSES)}")  # fmt: skip
     running = parser.add_argument_group("running")
@@ -170,22 +206,34 @@ def _size(text: str) -> tuple[int, int]:
 
 def _compose(options: argparse.Namespace) -> int:
     from ..batch.compose import compose, job_for
+    from ..compose.objects import KINDS
     from ..compose.rules import Rules
+    from ..compose.skies import environments_of
+    from ..compose.viewing import poses_of
+    from .flags import with_sensor
     from .render import _shard
 
     width, height = options.resolution
+    named = options.cameras in ("box", "ring")
+    passes = options.passes if options.sensor_depth is None else with_sensor(options.passes)
+    kinds = options.kinds or (() if options.objects else tuple(KINDS))
     rules = Rules(
         seed=options.seed, objects=options.objects_per_scene, layouts=options.layouts,
         supports=options.supports, rows=options.rows, columns=options.columns,
-        images=options.images_per_scene, cameras=options.cameras, azimuth=options.azimuth,
+        images=options.images_per_scene, cameras=options.cameras if named else "file",
+        poses=() if named else poses_of(options.cameras, (width, height)),
+        environments=environments_of(options.environments), split=options.split or "",
+        azimuth=options.azimuth,
         elevation=options.elevation, fov=options.fov, roll=options.roll,
-        aspect=width / max(height, 1), kinds=options.kinds, tries=options.tries,
+        aspect=width / max(height, 1), kinds=kinds, tries=options.tries,
         languages=options.languages,
     )  # fmt: skip
     values = {
-        "pixels.resolution": (width, height), "pixels.passes": options.passes,
+        "pixels.resolution": (width, height), "pixels.passes": passes,
         "engine.samples": options.samples, "seed": options.seed,
     }  # fmt: skip
+    if options.sensor_depth is not None:
+        values["pixels.sensor"] = options.sensor_depth
     if options.print_rules:
         show_text(json.dumps(rules.to_dict(), indent=1, sort_keys=True))
         show_text(job_for(values).to_toml())
@@ -203,7 +251,10 @@ def _compose(options: argparse.Namespace) -> int:
                 recycle=options.recycle, overwrite=options.overwrite, blender=options.blender,
                 sandbox=options.sandbox, shard=_shard(options.shard) if options.shard else None,
                 retry="all" if "all" in options.retry else options.retry,
+                download_dir=options.download_dir, online=not options.offline,
+                allow_outside=[one.expanduser().absolute() for one in options.allow_outside],
             ),
+            first=options.first, objects=options.objects, license=options.license,
             on_event=progress.event, on_result=progress.result, on_start=progress.start,
         )  # fmt: skip
     progress.summary(report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,9 +19,11 @@ from ..job import (
     job_fields,
     recipe_named,
 )
-from ..passspec import MOVING
+from ..passspec import MOVING, PASSES, STILL_PASSES
 
-__all__ = ["JOB_FLAGS", "add_job_flags", "flags_of", "job_of", "joined", "resolution"]
+__all__ = [
+    "JOB_FLAGS", "add_job_flags", "flags_of", "job_of", "joined", "resolution", "with_sensor",
+]  # fmt: skip
 
 
 def _range(text: str) -> list[float]:
@@ -44,7 +46,8 @@ def resolution(text: str) -> list[int]:
 
 
 def _names(among: tuple[str, ...], text: str) -> list[str]:
-    groups = {"none": [], "all": [name for name in among if name not in MOVING]}
+    known = [name for name in among if name not in PASSES or name in STILL_PASSES]
+    groups = {"none": [], "all": known}
     if set(MOVING) <= set(among):
         groups["motion"] = [*MOVING]
     found: list[str] = []
@@ -94,7 +97,8 @@ _FORMS: Final[dict[str, tuple[Callable[[str], Any], str]]] = {
 # What the help says besides, where the words at the field cannot know it.
 _BESIDES: Final[dict[str, str]] = {
     "cameras.pattern": "; ".join(f"{name}, {item.about}" for name, item in PATTERNS.items()),
-    "pixels.passes": "all are those that need no frames, motion those that do",
+    "pixels.passes": "all are those that need no frames and no depth camera, motion those that "
+    "need frames",
     "lighting.background": "transparent, white, black, grey or #RRGGBB",
     "pixels.resolution": "one number for both",
 }
@@ -225,6 +229,8 @@ def job_of(options: argparse.Namespace) -> RenderJob:
     if values.get("cameras.pattern") == "scene" and job.lighting == Lighting():
         # Its cameras see the scene in its own light.
         values.setdefault("lighting.mode", "keep")
+    if "pixels.sensor" in values:
+        values["pixels.passes"] = with_sensor(values.get("pixels.passes", job.pixels.passes))
     _choose_time(job, values)
     try:
         return job.with_values(values)
@@ -234,6 +240,11 @@ def job_of(options: argparse.Namespace) -> RenderJob:
         for path, flag in flags.items():
             message = message.replace(f"{path} ", f"{flag} ")
         raise type(error)(message, hint=error.hint) from error
+
+
+def with_sensor(passes: Iterable[str]) -> list[str]:
+    """Some passes, and those that a depth camera implies."""
+    return list(dict.fromkeys((*passes, "depth", "sensor_depth")))
 
 
 def _choose_time(job: RenderJob, values: dict[str, Any]) -> None:

@@ -72,6 +72,10 @@ def add(commands: Any) -> None:
         "--max-vram", type=number_from(0), default=0, metavar="GIB",
         help="a worker's memory of its GPU: no more workers than fit, and one that takes more ends",
     )  # fmt: skip
+    parser.add_argument(
+        "--no-standby", action="store_true",
+        help="let no worker wait for the place of one that had to be ended",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="for machines")
     add_blender(parser)
     add_sandbox(parser)
@@ -106,8 +110,8 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from ..errors import InvalidJob
-    from ..live.pool import start
     from ..live.server import Server
+    from ..live.starting import start
 
     if options.workers != "auto" and not options.workers.isdecimal():
         raise InvalidJob("--workers is a number, or auto.")
@@ -116,7 +120,7 @@ def _run(options: argparse.Namespace) -> int:
         gpus=options.gpus, device=options.device, blender=options.blender,
         max_memory=int(options.max_memory * 2**30), max_vram=int(options.max_vram * 2**30),
         sandbox=options.sandbox, modules=options.allow_module,
-        folders=options.root or [Path.cwd()],
+        folders=options.root or [Path.cwd()], standby=not options.no_standby,
     )  # fmt: skip
     with pool, Server(
         pool, options.listen, clients=options.client, roots=options.root, keys=options.keys

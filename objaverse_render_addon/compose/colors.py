@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["TERMS", "lab", "nearest", "shares"]
+__all__ = ["TERMS", "lab", "nearest", "shares", "srgb8"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -63,6 +63,13 @@ def lab(srgb: npt.NDArray[Any]) -> Floats:
     root = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
     x, y, z = np.moveaxis(root, -1, 0)
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+def srgb8(linear: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Light, 0 to 1, as bytes of sRGB (IEC 61966-2-1); of any shape."""
+    value = np.clip(linear.astype(np.float64), 0, 1)
+    curve = np.where(value <= 0.0031308, 12.92 * value, 1.055 * value ** (1 / 2.4) - 0.055)
+    return np.rint(255 * curve).astype(np.uint8)
 
 
 _OWNERS: Final = np.array([place for place, term in enumerate(TERMS) for _ in _PROTOTYPES[term]])

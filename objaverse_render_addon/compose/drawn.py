@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from .draws import Draws, dealt
 from .layouts import Start, place
 from .objects import KINDS
+from .objects.library import Foreign, Library
 from .record import Support
 from .rules import Rules
 from .support import Ground, drawn_support, ground_of
-from .things import Thing, parametric
+from .things import Thing, foreign, parametric
 
 __all__ = ["Drawn", "drawn", "key_of"]
 
@@ -21,6 +23,10 @@ INSIDE: Final = (0.6, 0.7, 0.8)
 _KINDS_A_SCENE: Final = 6
 _WIDE: Final = ("basket", "crate", "bowl", "bucket")
 _BLOCKS: Final = ("cube",)
+_LITTLE: Final = 0.09
+"""Metres, up to which others' objects are dropped into vessels."""
+_SHARES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Of the range of sizes that an object of unknown size is drawn from."""
 _SMALL: Final = ("ball", "cube", "apple", "candle", "ring", "flashlight", "pyramid", "can")
 
 
@@ -39,8 +45,12 @@ class Drawn:
     starts: tuple[Start, ...]
 
 
-def drawn(rules: Rules, index: int, attempt: int) -> Drawn:
-    """A scene, the same for the same arguments; another for another attempt."""
+def drawn(rules: Rules, index: int, attempt: int, library: Library | None = None) -> Drawn:
+    """A scene, the same for the same arguments; another for another attempt.
+
+    Args:
+        library: Others' objects to draw from, too.
+    """
     seed, key = rules.seed, f"{key_of(index)}/{attempt}"
     (layout,) = dealt(seed, "layout", rules.layouts, index, 1)
     (kind,) = dealt(seed, "support", rules.supports, index, 1)
@@ -49,33 +59,51 @@ def drawn(rules: Rules, index: int, attempt: int) -> Drawn:
         others = [one for one in rules.supports if one != "shelf"]
         kind = Draws(seed, key_of(index), "open support").choice(others) if others else kind
     support = drawn_support(kind, Draws(seed, key, "support"))
-    things = _parametric(rules, index, layout, Draws(seed, key, "objects"))
+    things = _things(rules, index, layout, Draws(seed, key, "objects"), library)
     ground = ground_of(support)
     starts = place(layout, things, ground, rules, Draws(seed, key, "place"))
     return Drawn(layout, support, ground, tuple(starts))
 
 
-def _parametric(rules: Rules, index: int, layout: str, draws: Draws) -> list[Thing]:
+def _things(
+    rules: Rules, index: int, layout: str, draws: Draws, library: Library | None
+) -> list[Thing]:
     """Things of a few kinds in a few colours, so that many share one or the other."""
     count = draws.whole(*rules.objects)
     known = {name: KINDS[name] for name in rules.kinds}
-    names = dealt(rules.seed, "kinds", rules.kinds, index * _KINDS_A_SCENE, _KINDS_A_SCENE)
+    theirs = library.objects if library is not None else ()
+    cards = tuple(dict.fromkeys((*rules.kinds, *(library.names if library is not None else ()))))
+    names = dealt(rules.seed, "kinds", cards, index * _KINDS_A_SCENE, _KINDS_A_SCENE)
     if layout == "stack":
-        flat = [name for name, kind in known.items() if kind.flat_top and kind.rim is None]
+        flat: list[str] = [
+            name for name, kind in known.items() if kind.flat_top and kind.rim is None
+        ]
+        flat += _named(theirs, lambda one: one.flat_top and one.rim is None)
         small = [name for name in _BLOCKS if name in known]
         names = [*draws.shuffled(flat)[:2], *small, *names[:3]]
     if layout == "container":
-        wide = [name for name in _WIDE if name in known]
-        small = [name for name in _SMALL if name in known]
-        names = [*draws.shuffled(wide)[:2], *draws.shuffled(small)[:2], *names[:2]]
+        wide: list[str] = [name for name in _WIDE if name in known]
+        wide += _named(theirs, lambda one: one.rim is not None)
+        little: list[str] = [name for name in _SMALL if name in known]
+        little += _named(theirs, lambda one: one.rim is None and one.longest_m[0] <= _LITTLE)
+        names = [*draws.shuffled(wide)[:2], *draws.shuffled(little)[:2], *names[:2]]
     names = list(dict.fromkeys(names))[: max(2, (2 * count + 2) // 3)]
     # Some kinds come twice and three times: one is told from the other by more than its name.
     chosen = list(names)
     while len(chosen) < count:
         chosen.append(draws.choice(names[:3]) if layout != "row" else names[0])
-    palette = draws.shuffled(sorted({color for name in names for color in KINDS[name].colors}))[:5]
+    ours = [name for name in names if name in known]
+    palette = draws.shuffled(sorted({color for name in ours for color in KINDS[name].colors}))[:5]
     things = []
     for name in chosen[:count]:
+        others = library.called(name) if library is not None else []
+        if others and (name not in known or draws.unit() < 0.5):
+            assert library is not None
+            one = draws.choice(others)
+            share = 0.0 if layout == "container" and one.rim is None else draws.choice(_SHARES)
+            low, high = one.longest_m
+            things.append(foreign(one, low + share * (high - low), library.folder))
+            continue
         kind = KINDS[name]
         scales = INSIDE if layout == "container" and name in _SMALL else SCALES
         colors = [color for color in palette if color in kind.colors] or list(kind.colors)
@@ -84,3 +112,7 @@ def _parametric(rules: Rules, index: int, layout: str, draws: Draws) -> list[Thi
                        draws.choice(colors))
         )  # fmt: skip
     return things
+
+
+def _named(theirs: Sequence[Foreign], wanted: Callable[[Foreign], bool]) -> list[str]:
+    return sorted({one.name for one in theirs if wanted(one)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -66,7 +67,7 @@ class Facts:
     def __len__(self) -> int:
         return len(self.objects)
 
-    @property
+    @cached_property
     def sizes(self) -> Floats:
         """(N,) mean extent on the ground, metres."""
         spans = [outline.max(axis=0) - outline.min(axis=0) for outline in self.footprints]

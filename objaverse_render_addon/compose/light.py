@@ -11,6 +11,7 @@ import math
 from typing import Any, Final
 
 from .draws import Draws
+from .skies import Environment, part_of
 from .support import MATERIALS
 
 __all__ = ["light_of", "surfaces_of"]
@@ -22,21 +23,33 @@ _SKY_SEEN: Final = 0.72
 """Of the sky, what walls and things leave of it on the support."""
 _SKY_ON_SHELF: Final = 0.6
 """The same, between back and sides."""
+_IMAGE: Final = (0.65, 1.0)
+"""Share of the brightness that an image gives, where there is one; lamps give the rest."""
 _WHITES: Final = (
     (1.0, 0.89, 0.77), (1.0, 0.94, 0.87), (1.0, 0.98, 0.96), (0.95, 0.97, 1.0), (0.90, 0.94, 1.0),
 )  # fmt: skip
 """Linear, from 4000 K to 7500 K, the strongest channel 1."""
 
 
-def light_of(support: str, draws: Draws) -> dict[str, Any]:
+def light_of(
+    support: str, draws: Draws, environment: Environment | None = None
+) -> dict[str, Any]:
     """Sky and lamps, ready for JSON: strengths are what Blender takes.
+
+    Of an image ``sky`` is the radiance of an even sky that is as bright on a surface as the image
+    is on the one that it lights most, of those that face up or 45 degrees to a side: walls are no
+    more than a backdrop then, through which it shines.
 
     Args:
         support: Its kind.
     """
     total = draws.uniform(*BRIGHTNESS)
     sky = draws.uniform(0.44, 0.6)
-    left = total - (_SKY_ON_SHELF if support == "shelf" else _SKY_SEEN) * sky
+    seen = _SKY_ON_SHELF if support == "shelf" else _SKY_SEEN
+    if environment is not None:
+        seen = _SKY_ON_SHELF if support == "shelf" else 1.0
+        sky = draws.uniform(*_IMAGE) * total / seen
+    left = total - seen * sky
     fill_share = draws.uniform(0.2, 0.38)
     azimuth = draws.uniform(0, 360)
     turned = 110.0, 230.0
@@ -58,8 +71,13 @@ def light_of(support: str, draws: Draws) -> dict[str, Any]:
             "power": math.pi**2 * _DISTANCE**2 * share * left / flat,
             "color": list(draws.choice(_WHITES)),
         })  # fmt: skip
-    return {"sky": sky, "sky_color": list(draws.choice(_WHITES)), "lamps": lamps,
-            "white": total}  # fmt: skip
+    found = {"sky": sky, "sky_color": list(draws.choice(_WHITES)), "lamps": lamps, "white": total}
+    if environment is not None:
+        found["environment"] = {
+            "sha256": environment.sha256, "name": environment.name,
+            "split": part_of(environment.sha256), "turn_deg": draws.uniform(0, 360),
+        }  # fmt: skip
+    return found
 
 
 def surfaces_of(material: str, draws: Draws) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import version
@@ -12,16 +13,19 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InvalidGeometry
+from ..errors import InvalidGeometry, InvalidJob, from_os_error
 from ..files import write_whole
 from .drawn import Drawn, drawn, key_of
-from .draws import Draws
+from .draws import Draws, dealt
 from .light import light_of, surfaces_of
+from .objects.library import FOLDER, GLB, PLY, Library
 from .physics.accept import refusal
 from .physics.pieces import engine
 from .physics.settle import Settled, settle
 from .record import Scene, SceneObject, StagePart
 from .rules import Rules
+from .skies import image_of, place_beside
+from .things import asset_of
 from .viewing import cameras_of
 
 __all__ = ["PARTS", "SUFFIX", "make", "scene_file"]
@@ -38,27 +42,66 @@ def scene_file(
     rules: Rules | str, index: int, folder: Path,
     on_refused: Callable[[int, str], None] | None = None,
 ) -> Path:  # fmt: skip
-    """Make a scene's file.
+    """Make a scene's file, with the surfaces of others' objects in :data:`FOLDER` beside it.
 
     Args:
-        rules: Of its set, or their file.
+        rules: Of its set, or their file, beside which those surfaces are.
         on_refused: Called with the number of every draw that is no scene, and why.
 
     Raises:
         InvalidGeometry: No draw came to rest as it should; the message counts why.
+        InvalidJob: The rules are of other objects than those that are there.
         MissingDependency: An engine is not installed.
     """
+    library = None
     if isinstance(rules, str):
-        rules = Rules.read(rules)
+        path = Path(rules)
+        rules = Rules.read(path)
+        library = Library.read(path.parent) if rules.library else None
     path = folder / f"{key_of(index)}{SUFFIX}"
-    write_whole(path, make(rules, index, on_refused).to_json().encode())
+    scene = make(rules, index, library, on_refused)
+    if library is not None:
+        for name in sorted({asset_of(made) for made in scene.recipe["objects"]} - {""}):
+            for file in (PLY, GLB):
+                _beside(library.folder / FOLDER / name / file, folder / FOLDER / name / file)
+    sky = scene.recipe["light"].get("environment")
+    if sky is not None:
+        _beside(image_of(sky, rules.skies), place_beside(path, sky))
+    write_whole(path, scene.to_json().encode())
     return path
 
 
+def _beside(file: Path, place: Path) -> None:
+    """The same file once more, where the scene may read it."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink(missing_ok=True)
+        try:
+            place.hardlink_to(file)
+        except OSError:
+            shutil.copyfile(file, place)  # On another file system.
+    except OSError as error:
+        raise from_os_error(error, str(file)) from error
+
+
 def make(
-    rules: Rules, index: int, on_refused: Callable[[int, str], None] | None = None
-) -> Scene:
-    """A scene without views, as :func:`scene_file` writes it."""
+    rules: Rules, index: int, library: Library | None = None,
+    on_refused: Callable[[int, str], None] | None = None,
+) -> Scene:  # fmt: skip
+    """A scene without views, as :func:`scene_file` writes it.
+
+    Args:
+        library: Others' objects to draw from.
+        on_refused: As of :func:`scene_file`.
+
+    Raises:
+        InvalidJob: The rules are of other ones.
+    """
+    if rules.library != (library.digest() if library is not None else ""):
+        raise InvalidJob(
+            "The table of objects is another than the one that the rules are of.",
+            hint="Run compose with the same --objects again.",
+        )
     reasons: Counter[str] = Counter()
 
     def refuse(attempt: int, why: str) -> None:
@@ -67,15 +110,16 @@ def make(
             on_refused(attempt, why)
 
     for attempt in range(rules.tries):
-        one = drawn(rules, index, attempt)
+        one = drawn(rules, index, attempt, library)
         if len(one.starts) < min(_LEAST, rules.objects[0]):
             refuse(attempt, "too little room")
             continue
         settled = settle(one.starts, one.ground)
         why = refusal(one.starts, settled, one.ground)
-        if not why:
-            return _scene(rules, index, attempt, one, settled, dict(reasons))
-        refuse(attempt, why)
+        scene = _scene(rules, index, attempt, one, settled, dict(reasons)) if not why else None
+        if scene is not None:
+            return scene
+        refuse(attempt, why or "not enough cameras see it from within the room")
     said = ", ".join(f"{why} ({count})" for why, count in reasons.most_common())
     raise InvalidGeometry(
         f"{key_of(index)}: none of {rules.tries} draws is a scene: {said}.",
@@ -85,7 +129,8 @@ def make(
 
 def _scene(
     rules: Rules, index: int, attempt: int, one: Drawn, settled: Settled, reasons: dict[str, int]
-) -> Scene:
+) -> Scene | None:
+    """The scene; none where its cameras cannot be."""
     key = f"{key_of(index)}/{attempt}"
     objects, made, points = [], [], []
     for number, (start, pose, contacts) in enumerate(
@@ -99,15 +144,19 @@ def _scene(
         objects.append(SceneObject(
             number, thing.name, thing.category, thing.source, thing.license, (x, y, z),
             thing.size_from, thing.color, thing.materials, _rows(pose), _points(hull),
-            thing.rim is not None and tilt < _UPRIGHT, thing.mesh.volume, tilt, contacts,
+            thing.rim is not None and tilt < _UPRIGHT, thing.solid.volume, tilt, contacts,
             start.grid, thing.rim * thing.height if thing.rim is not None else None,
         ))  # fmt: skip
         made.append(thing.made)
+    cameras = cameras_of(rules, points, one.support.kind, Draws(rules.seed, key, "cameras"))
+    if not cameras:
+        return None
+    sky = dealt(rules.seed, "environment", rules.skies, index, 1)[0] if rules.skies else None
     recipe = {
         "attempt": attempt, "refused": reasons, "objects": made,
         "surfaces": surfaces_of(one.support.material, Draws(rules.seed, key, "surfaces")),
-        "light": light_of(one.support.kind, Draws(rules.seed, key, "light")),
-        "cameras": cameras_of(rules, np.concatenate(points), Draws(rules.seed, key, "cameras")),
+        "light": light_of(one.support.kind, Draws(rules.seed, key, "light"), sky),
+        "cameras": cameras,
         "physics": {"mujoco": engine("mujoco").__version__, "rapier3d": version("rapier3d"),
                     "seconds": settled.seconds},
     }  # fmt: skip

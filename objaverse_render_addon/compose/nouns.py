@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .margins import SURE
+from .objects.categories import mixed_up
 from .record import SceneObject
 
 __all__ = ["ANYTHING", "NOUNS", "Noun", "called", "concepts", "key_of"]
@@ -116,6 +117,11 @@ def _called(concept: str, noun: Noun, obj: SceneObject) -> float:
     if concept in (name, category) or name in noun.of:
         return SURE
     if name in noun.maybe or category in noun.maybe:
+        return 0.0
+    # Of kinds that are all in the table above, it says who is mixed up with whom.
+    if not {concept, name} <= NOUNS.keys() and (
+        mixed_up(concept, name) or mixed_up(concept, category)
+    ):
         return 0.0
     mine, theirs = set(concept.split()), set(name.split()) | set(category.split())
     # A coffee mug may be called a mug, though nobody says so.

@@ -8,7 +8,9 @@ nearer yet.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -16,22 +18,24 @@ import numpy.typing as npt
 
 from ..cameras import Camera
 from ..errors import WrongFormat
+from ..frame import Check
 from .covering import covered
 from .layouts import Start
 from .objects import KINDS, Mesh
 from .objects.kinds import PAINTS
+from .objects.library import FOLDER, LIBRARY_FILE, Library
 from .physics.accept import refusal
 from .physics.pieces import engine
 from .physics.settle import Settled, touching_of
 from .record import FILE, Scene, SceneObject, SceneView
-from .seen import view_of
+from .seen import checks_of, view_of
 from .support import ground_of
-from .things import Thing, parametric, thing_of
+from .things import Thing, asset_of, foreign, parametric
 
 if TYPE_CHECKING:
     from ..dataset.reader import AssetReader
 
-__all__ = ["nearest", "problems_of"]
+__all__ = ["checks_of_views", "nearest", "problems_of"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,6 +47,7 @@ _EXACT: Final = 2e-5
 """Of depth; rounding of single precision moves it by less."""
 _SHARE: Final = 0.02
 _SIZE: Final = 1e-5
+_SAID: Final = ("name", "category", "source", "license", "size_from")
 _ROUNDED: Final = 2e-5
 """Metres; corners of hulls are written to a hundredth of a millimetre."""
 
@@ -62,15 +67,16 @@ def problems_of(asset: AssetReader) -> list[str]:
     made = scene.recipe.get("objects", [])
     if len(made) != len(scene.objects):
         return [f"{FILE}: {len(made)} recipes for {len(scene.objects)} objects"]
-    problems = []
+    problems, things = [], []
+    theirs = _library(asset) if any(asset_of(one) for one in made) else None
     for obj, one in zip(scene.objects, made, strict=True):
-        problems += _not_as_made(obj, one)
+        thing, wrong = _again(obj, one, theirs)
+        problems += wrong
+        if thing is not None:
+            problems += _not_as_made(obj, one, thing)
+            things.append(thing)
     if problems:
         return problems
-    things = [
-        parametric(one["kind"], one["variant"], one["scale"], obj.color.name)
-        for obj, one in zip(scene.objects, made, strict=True) if obj.color is not None
-    ]  # fmt: skip
     problems += _not_at_rest(scene, things)
     meshes = [thing.mesh for thing in things]
     if len(scene.views) != len(asset.views):
@@ -83,21 +89,70 @@ def problems_of(asset: AssetReader) -> list[str]:
     return problems
 
 
-def _not_as_made(obj: SceneObject, made: dict[str, Any]) -> list[str]:
-    """Where an object's row is not what its recipe makes."""
+def checks_of_views(asset: AssetReader) -> Iterator[tuple[int, Check]]:
+    """Each view's checks of its light and its place, as they were made when it was rendered.
+
+    Raises:
+        RenderError: A file is not there, or not readable.
+    """
+    scene = Scene.from_dict(json.loads(asset.bytes_of(FILE)))
+    if not {"rgb", "instance_index"} <= set(asset.passes):
+        return
+    for view in scene.views:
+        arrays = asset.read(view.view, ["rgb", "instance_index"])
+        camera = asset.view(view.view).camera
+        ids = arrays["instance_index"].reshape(camera.height, camera.width)
+        for check in checks_of(view, camera, scene, ids, arrays["rgb"]):
+            yield view.view, check
+
+
+def _library(asset: AssetReader) -> Library:
+    """The table of others' objects beside the scenes.
+
+    Raises:
+        WrongFormat: The scene is in no folder that has one beside it.
+        InvalidJob: It cannot be read.
+    """
+    if asset.ref.kind != "folder" or "://" in asset.ref.location:
+        raise WrongFormat(
+            f"{asset.ref} has objects of others, whose surfaces are not beside it.",
+            hint=f"Verify it where its set is, with {LIBRARY_FILE} and {FOLDER}.",
+        )
+    return Library.read(Path(asset.ref.location).absolute().parent)
+
+
+def _again(
+    obj: SceneObject, made: dict[str, Any], theirs: Library | None
+) -> tuple[Thing | None, list[str]]:
+    """An object made once more from its recipe, or why that cannot be."""
     name = f"object {obj.id} ({obj.name})"
+    asset = asset_of(made)
+    if asset:
+        assert theirs is not None
+        one = next((one for one in theirs.objects if one.asset == asset), None)
+        if one is None:
+            return None, [f"{name} is made of {asset}, which is not in {LIBRARY_FILE}"]
+        longest = made["scale"] * one.longest
+        if not one.longest_m[0] * (1 - _SIZE) <= longest <= one.longest_m[1] * (1 + _SIZE):
+            return None, [f"{name} is {longest:.4g} m long, which {LIBRARY_FILE} does not allow"]
+        return foreign(one, longest, theirs.folder), []
     kind = KINDS.get(made.get("kind", ""))
     if kind is None or not 0 <= made.get("variant", -1) < len(kind.shapes):
-        return [f"{name} is made of what is not known: {made.get('kind')!r}"]
+        return None, [f"{name} is made of what is not known: {made.get('kind')!r}"]
     if obj.color is None or obj.color.name not in PAINTS:
-        return [f"{name} has no colour that it is made in"]
-    wanted = parametric(made["kind"], made["variant"], made["scale"], obj.color.name)
+        return None, [f"{name} has no colour that it is made in"]
+    return parametric(made["kind"], made["variant"], made["scale"], obj.color.name), []
+
+
+def _not_as_made(obj: SceneObject, made: dict[str, Any], wanted: Thing) -> list[str]:
+    """Where an object's row is not what its recipe makes."""
+    name = f"object {obj.id} ({obj.name})"
     found = []
-    if wanted.made != made:
+    if not _alike(wanted.made, made):
         found.append(f"{name} has a recipe of another colour or material")
-    if (obj.name, obj.category, obj.source) != (wanted.name, wanted.category, wanted.source):
+    if any(getattr(obj, field) != getattr(wanted, field) for field in _SAID):
         found.append(f"{name} is made as {wanted.name}")
-    mesh = thing_of(made)
+    mesh = wanted.mesh
     if np.abs(mesh.size - obj.size_m).max() > _SIZE:
         found.append(f"{name} is {_size(mesh.size)}, stated is {_size(obj.size_m)}")
     corners = np.array(obj.vertices_hull)
@@ -109,6 +164,13 @@ def _not_as_made(obj: SceneObject, made: dict[str, Any]) -> list[str]:
     if np.abs(turn @ turn.T - np.eye(3)).max() > 1e-6 or np.linalg.det(turn) < 0:
         found.append(f"{name} is bent or mirrored by its pose")
     return found
+
+
+def _alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two recipes are the same, but for the rounding of a scale."""
+    rest = [{name: value for name, value in some.items() if name != "scale"}
+            for some in (one, other)]  # fmt: skip
+    return rest[0] == rest[1] and abs(one["scale"] / other["scale"] - 1) < _SIZE
 
 
 def _size(size: Any) -> str:

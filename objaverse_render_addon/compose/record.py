@@ -93,7 +93,8 @@ class SceneObject:
         id: In ``instance_index``, from 1, the same in all views.
         source: ``parametric:mug``, a UID or a path.
         size_m: Along its own axes, before it was turned.
-        size_from: ``parametric``, ``file``, ``csv`` or ``category``.
+        size_from: ``parametric``, ``file`` (its units, taken for metres), ``csv``, or
+            ``category:mug``: drawn from what mugs usually are.
         materials: Words as ``ceramic``; empty where nothing is known.
         pose: (4, 4) world from object.
         vertices_hull: (N, 3) corners of its convex hull, object axes.
@@ -314,7 +315,7 @@ def _wrong(scene: Scene) -> str:
             return f"the pose of object {obj.id} has {len(obj.pose)} rows"
         if tuple(obj.pose[3]) != (0.0, 0.0, 0.0, 1.0):
             return f"the pose of object {obj.id} does not end in 0 0 0 1"
-        if obj.size_from not in SIZES_FROM:
+        if obj.size_from.partition(":")[0] not in SIZES_FROM:
             return f"the size of object {obj.id} is from {obj.size_from!r}"
         if min(obj.size_m) <= 0 or obj.volume_m3 <= 0:
             return f"object {obj.id} has no size"

@@ -268,10 +268,15 @@ class Relations:
                 found[i, r] = float((low & self._over(points, r)).mean())
         return found
 
+    @cached_property
+    def _outlines(self) -> dict[int, Floats]:
+        return {}
+
     def _over(self, points: Floats, r: int) -> npt.NDArray[np.bool_]:
-        hull = self.facts.samples[r]
-        # World points on world outlines: ground axes are a rotation of them.
-        outline = hull_2d(hull[:, :2])
+        outline = self._outlines.get(r)
+        if outline is None:
+            # World points on world outlines: ground axes are a rotation of them.
+            outline = self._outlines[r] = hull_2d(self.facts.samples[r][:, :2])
         following = np.roll(outline, -1, axis=0)
         side = (following - outline)[None]
         step = points[:, None, :2] - outline[None]

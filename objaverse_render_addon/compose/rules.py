@@ -11,12 +11,13 @@ from typing import Any, Final
 from ..errors import InvalidJob
 from .objects import KINDS
 from .record import LAYOUTS
+from .skies import PARTS, Environment, part_of
 from .words import LANGUAGES
 
 __all__ = ["CAMERAS", "DEFAULT_LANGUAGES", "RULES_FILE", "Rules"]
 
 RULES_FILE: Final = "compose.json"
-CAMERAS: Final = ("box", "ring")
+CAMERAS: Final = ("box", "ring", "file")
 DEFAULT_LANGUAGES: Final = ("en",)
 SUPPORT_CHOICES: Final = ("table", "tray", "shelf", "box")
 
@@ -31,12 +32,17 @@ class Rules:
         supports: The same.
         rows, columns: Of the grid's layout.
         images: Views of a scene.
-        cameras: ``box`` stands in front within ``azimuth`` degrees, ``ring`` all around.
+        cameras: ``box`` stands in front within ``azimuth`` degrees, ``ring`` all around, ``file``
+            are drawn from ``poses``.
+        poses: Cameras in the scene's axes, as :func:`.viewing.poses_of` gives them.
+        environments: Images of light, one of which each scene has in place of an even sky.
+        split: ``train``, ``val`` or ``test``: whose environments (:func:`.skies.part_of`).
         elevation: Least and most, degrees.
         fov: Of the longer side, least and most, degrees.
         roll: Most about the line of sight, degrees.
         aspect: Of the pictures, width over height.
-        kinds: Of objects, by name (:data:`.objects.KINDS`).
+        kinds: Of objects, by name (:data:`.objects.KINDS`); none where all are others'.
+        library: Digest of others' objects to draw from, too (:mod:`.objects.library`).
         tries: Draws of a scene before it is given up.
         languages: Of the sentences, of :data:`.words.LANGUAGES`.
     """
@@ -55,8 +61,12 @@ class Rules:
     roll: float = 0.0
     aspect: float = 1.0
     kinds: tuple[str, ...] = tuple(KINDS)
+    library: str = ""
     tries: int = 40
     languages: tuple[str, ...] = DEFAULT_LANGUAGES
+    poses: tuple[Mapping[str, Any], ...] = ()
+    environments: tuple[Environment, ...] = ()
+    split: str = ""
 
     def __post_init__(self) -> None:
         wrong = self._wrong()
@@ -70,7 +80,7 @@ class Rules:
             ("languages", self.languages, tuple(LANGUAGES)),
         ):  # fmt: skip
             strange = [one for one in some if one not in known]
-            if strange or not some:
+            if strange or not (some or name == "kinds"):
                 return f"{name} are of {', '.join(known)}, not {', '.join(strange) or 'none'}"
         low, high = self.objects
         if not 1 <= low <= high <= 40:
@@ -85,7 +95,24 @@ class Rules:
             return "fields of view lie between 10 and 100 degrees, the lower first"
         if not 0 <= self.azimuth <= 180 or not 0 <= self.roll <= 45:
             return "azimuth is 0 to 180 degrees, roll 0 to 45"
+        if (self.cameras == "file") != bool(self.poses):
+            return f"cameras are {self.cameras}, and there are {len(self.poses)} poses of a file"
+        if self.poses and self.images > len(self.poses):
+            return f"the file has {len(self.poses)} cameras, and a scene is to have {self.images}"
+        if self.split not in ("", *PARTS):
+            return f"split is {', '.join(PARTS)}, and not {self.split}"
+        if self.environments and not self.skies:
+            return (
+                f"none of the {len(self.environments)} environments is of the split {self.split}; "
+                "which one is of which, its content decides"
+            )
         return ""
+
+    @property
+    def skies(self) -> tuple[Environment, ...]:
+        """The environments that scenes are drawn from, in the order of their hashes."""
+        mine = (one for one in self.environments if self.split in ("", part_of(one.sha256)))
+        return tuple(sorted(mine, key=lambda one: one.sha256))
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -106,7 +133,11 @@ class Rules:
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
         }
-        return cls(**values)
+        try:
+            skies = tuple(Environment(**one) for one in values.get("environments", ()))
+        except TypeError as error:
+            raise InvalidJob(f"compose: environments cannot be read: {error}.") from error
+        return cls(**{**values, "environments": skies})
 
     @classmethod
     def read(cls, path: str | Path) -> Rules:

@@ -7,6 +7,7 @@ centre in it, as Cycles decides with one sample and a filter of no width; beyond
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,14 +15,15 @@ import numpy.typing as npt
 
 from ..cameras import Camera
 from ..dataset.export.masks import box_of, run_lengths
-from ..frame import Frame, FrameSink
-from .colors import shares
+from ..frame import Check, Frame, FrameSink
+from .colors import shares, srgb8
 from .covering import covered
 from .objects import Mesh
 from .record import FILE, Scene, SceneView, ViewObject
 from .things import thing_of
+from .viewing import CLIP, nearest_to
 
-__all__ = ["SceneSink", "coverage", "view_of"]
+__all__ = ["SceneSink", "checks_of", "coverage", "view_of"]
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -29,6 +31,14 @@ Mask = npt.NDArray[np.bool_]
 BEYOND: Final = 1.0
 """Frames beyond each border that are looked at."""
 _BURNT: Final = 254
+CLIPPED: Final = 0.25
+"""Share of an object's pixels from which it is burnt out, not shiny."""
+DARK: Final = 0.004
+"""Linear light, of white's 1, below which most of what objects show is as good as black."""
+_FEW: Final = 16
+"""Pixels from which an object counts for the light."""
+_NEAR: Final = 2.5 * CLIP
+"""Metres that a camera should be away from every object: nearer than :data:`CLIP` is cut off."""
 
 
 def coverage(camera: Camera, points: Floats, triangles: npt.NDArray[np.int64]) -> tuple[Mask, int]:
@@ -84,29 +94,58 @@ def view_of(
             obj.id, pixels, count, round(pixels / count, 6) if count else 0.0,
             round(within / count, 6) if count else 0.0,
             (box[0], box[1], box[0] + box[2], box[1] + box[3]) if box is not None else None,
-            shares(_srgb(made)) if made is not None else {}, shares(lit),
+            shares(srgb8(made)) if made is not None else {}, shares(lit),
             round(float((lit >= _BURNT).any(axis=1).mean()), 6) if pixels else 0.0,
             run_lengths(covered) if within else None,
         ))  # fmt: skip
     return SceneView(place, tuple(seen))
 
 
-def _srgb(linear: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    value = np.clip(linear.astype(np.float64), 0, 1)
-    curve = np.where(value <= 0.0031308, 12.92 * value, 1.055 * value ** (1 / 2.4) - 0.055)
-    return np.rint(255 * curve).astype(np.uint8)
+def checks_of(
+    view: SceneView, camera: Camera, scene: Scene, ids: npt.NDArray[Any], rgb: npt.NDArray[Any]
+) -> list[Check]:
+    """Whether a view's light and place are fit for its objects.
+
+    Args:
+        ids: (H, W) of ``instance_index``.
+        rgb: (H, W, 4) uint8, sRGB.
+
+    Returns:
+        ``objects_not_burnt_out``, the largest share of an object's pixels of which a channel is
+        burnt out; ``objects_not_dark``, the median light of all objects' pixels, linear, of
+        white's 1; ``camera_not_in_object``, metres to the nearest object's box.
+    """
+    counted = [one for one in view.objects if one.visible_pixels >= _FEW]
+    burnt = max((one.clipped_fraction for one in counted), default=0.0)
+    shown = (ids > 0) & (ids <= len(scene.objects))
+    level = 1.0
+    if shown.any():
+        value = rgb[shown][:, :3].astype(np.float64) / 255
+        linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+        level = float(np.median(linear @ (0.2126, 0.7152, 0.0722)))
+    hulls = []
+    for obj in scene.objects:
+        pose = np.array(obj.pose)
+        hulls.append(np.array(obj.vertices_hull) @ pose[:3, :3].T + pose[:3, 3])
+    near = nearest_to(camera.camera_to_world, hulls)
+    return [
+        Check("objects_not_burnt_out", "doubt" if burnt > CLIPPED else "ok", round(burnt, 6)),
+        Check("objects_not_dark", "doubt" if level < DARK else "ok", round(level, 6)),
+        Check("camera_not_in_object", "doubt" if near < _NEAR else "ok", round(near, 6)),
+    ]
 
 
 class SceneSink(FrameSink):
-    """Looks at a composed scene's frames as they come.
+    """Looks at a composed scene's frames as they come, and checks them; before they are written.
 
     Args:
         scene: Without views.
+        folder: Of its file, with the surfaces of others' objects beside it.
     """
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, folder: Path) -> None:
         self._scene = scene
-        self._meshes = [thing_of(made) for made in scene.recipe["objects"]]
+        self._meshes = [thing_of(made, folder) for made in scene.recipe["objects"]]
         self._views: list[SceneView] = []
 
     def frame(self, frame: Frame) -> None:
@@ -114,11 +153,13 @@ class SceneSink(FrameSink):
         passes = frame.passes
         if "instance_index" not in passes or "rgb" not in passes:
             return
-        self._views.append(view_of(
-            len(self._views), frame.camera, self._scene, self._meshes,
-            np.asarray(passes["instance_index"]).reshape(frame.camera.height, -1),
-            passes["rgb"], passes.get("albedo"),
-        ))  # fmt: skip
+        ids = np.asarray(passes["instance_index"]).reshape(frame.camera.height, -1)
+        view = view_of(
+            len(self._views), frame.camera, self._scene, self._meshes, ids, passes["rgb"],
+            passes.get("albedo"),
+        )  # fmt: skip
+        self._views.append(view)
+        frame.checks += checks_of(view, frame.camera, self._scene, ids, passes["rgb"])
 
     def files(self) -> dict[str, bytes]:
         """What lies beside the pictures, by name."""

@@ -3,38 +3,105 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from ..cameras.files import views_from_file
+from ..errors import CameraFileError
 from .draws import Draws
 from .rules import Rules
 
-__all__ = ["cameras_of"]
+__all__ = ["CLIP", "ROOM", "cameras_of", "nearest_to", "poses_of"]
 
 Floats = npt.NDArray[np.float64]
 
 FILLED: Final = (0.80, 0.94)
 """Share of the frame's half that the outermost point reaches."""
+ROOM: Final = (3.2, -0.74, 1.86)
+"""Metres: from the middle to each wall, the floor's height and the walls' upper edge."""
+CLIP: Final = 0.02
+"""Metres before a camera from which it sees."""
 _NEAREST: Final = 0.35
+_FREE: Final = 0.1
+"""Metres that a camera of a file keeps from walls and objects."""
+_SHELF: Final = 60.0
+"""Degrees to either side from which a shelf is seen into."""
+_TIMES: Final = 4
 
 
-def cameras_of(rules: Rules, points: Floats, draws: Draws) -> list[dict[str, Any]]:
-    """Cameras from which all of some points are in the frame.
+def poses_of(path: str, size: tuple[int, int]) -> tuple[dict[str, Any], ...]:
+    """The cameras of a file or folder of poses, as rules have them.
 
     Args:
-        points: (N, 3) of all objects.
+        path: As ``render`` reads it (:func:`.cameras.files.views_from_file`); world axes are the
+            scene's: metres, +Z up, the middle of what objects stand on at the origin.
+        size: Width and height of the pictures.
 
     Returns:
-        ``pose`` (4, 4) world from camera, OpenGL axes, and ``fov_deg`` of the longer side, each.
+        ``pose`` (4, 4) world from camera, OpenGL axes, ``fov_deg`` of the longer side, and
+        ``shift``, how far the principal point is right of and below the middle, in longer sides.
+
+    Raises:
+        CameraFileError: It cannot be read, or has a camera that composed scenes cannot have.
     """
+    found = []
+    longer = max(size)
+    for view in views_from_file(path, size):
+        camera, where = view.camera, f"Camera file {path}, camera {view.index}"
+        (fx, _, cx), (_, fy, cy) = camera.intrinsics[0], camera.intrinsics[1]
+        if camera.projection != "perspective" or abs(fx / fy - 1) > 1e-3:
+            raise CameraFileError(
+                f"{where}: composed scenes are seen by perspective cameras of square pixels.",
+                hint="render takes the others.",
+            )
+        x, y, z = camera.camera_to_world[:3, 3].tolist()
+        wall, floor, top = ROOM
+        if max(abs(x), abs(y)) > wall - _FREE or not floor + _FREE < z < top + wall:
+            raise CameraFileError(
+                f"{where} stands at ({x:.2f}, {y:.2f}, {z:.2f}), which is not in the room: "
+                f"{wall:g} m to each wall, from {floor:g} m up.",
+                hint="Metres, +Z up, the origin in the middle of what objects stand on.",
+            )
+        found.append({
+            "pose": camera.camera_to_world.tolist(),
+            "fov_deg": math.degrees(2 * math.atan(longer / (2 * fx))),
+            "shift": [(cx - size[0] / 2) / longer, (cy - size[1] / 2) / longer],
+        })  # fmt: skip
+    return tuple(found)
+
+
+def cameras_of(
+    rules: Rules, objects: Sequence[Floats], support: str, draws: Draws
+) -> list[dict[str, Any]]:
+    """Cameras of a scene.
+
+    Those that are drawn have all of the objects in the frame; those of a file stand where they
+    stand, and are taken where they see the middle of an object and are in none.
+
+    Args:
+        objects: (N, 3) corners of each one's hull, scene axes.
+        support: Kind of what they stand on.
+
+    Returns:
+        As :func:`poses_of`, without ``shift`` where there is none; nothing where not as many can
+        be found as are wanted.
+    """
+    if rules.cameras == "file":
+        good = [one for one in draws.shuffled(rules.poses) if _usable(one, objects, rules.aspect)]
+        return [dict(one) for one in good[: rules.images]] if len(good) >= rules.images else []
+    points = np.concatenate(objects)
     low, high = points.min(axis=0), points.max(axis=0)
     middle = (low + high) / 2
-    found = []
-    for _ in range(rules.images):
+    found: list[dict[str, Any]] = []
+    for _ in range(_TIMES * rules.images):
+        if len(found) == rules.images:
+            break
         spread = rules.azimuth if rules.cameras == "box" else 180.0
+        if support == "shelf":
+            spread = min(spread, _SHELF)
         # The front is -Y.
         azimuth = math.radians(-90 + draws.uniform(-spread, spread))
         elevation = math.radians(draws.uniform(*rules.elevation))
@@ -57,8 +124,40 @@ def cameras_of(rules: Rules, points: Floats, draws: Draws) -> list[dict[str, Any
                 near = distance
         pose = np.eye(4)
         pose[:3, :3], pose[:3, 3] = axes, target + far * away
-        found.append({"pose": pose.tolist(), "fov_deg": fov})
-    return found
+        if np.abs(pose[:2, 3]).max() < ROOM[0] - _FREE and far < 5.9:
+            found.append({"pose": pose.tolist(), "fov_deg": fov})
+    return found if len(found) == rules.images else []
+
+
+def nearest_to(pose: Floats, objects: Sequence[Floats]) -> float:
+    """How far a camera is from the nearest of some objects' boxes, metres; 0 within one.
+
+    Args:
+        objects: (N, 3) corners of each, scene axes.
+    """
+    place = pose[:3, 3]
+    ways = [
+        np.linalg.norm(np.maximum(np.maximum(one.min(axis=0) - place, place - one.max(axis=0)), 0))
+        for one in objects
+    ]
+    return float(min(ways))
+
+
+def _usable(camera: Mapping[str, Any], objects: Sequence[Floats], aspect: float) -> bool:
+    """Whether it is in no object, nor too near, and sees the middle of one."""
+    pose = np.array(camera["pose"])
+    if nearest_to(pose, objects) < _FREE:
+        return False
+    middles = np.array([(one.min(axis=0) + one.max(axis=0)) / 2 for one in objects])
+    seen = (middles - pose[:3, 3]) @ pose[:3, :3]
+    depth = -seen[:, 2]
+    wide = 2 * math.tan(math.radians(camera["fov_deg"]) / 2)
+    right, down = camera["shift"]
+    across, along = (1.0, 1 / aspect) if aspect >= 1 else (aspect, 1.0)
+    ahead = depth > 2 * CLIP
+    x = seen[:, 0] / np.where(ahead, depth, 1) / wide + right
+    y = -seen[:, 1] / np.where(ahead, depth, 1) / wide + down
+    return bool((ahead & (np.abs(x) < across / 2) & (np.abs(y) < along / 2)).any())
 
 
 def _axes(away: Floats, roll: float) -> Floats:

@@ -18,6 +18,7 @@ from ..files import file_sha256
 from ..frame import Bounds, Frame, FrameKey
 from ..job import RenderJob
 from ..passspec import MOVING, PASSES, Pass
+from ..sensing import sensor_record
 from .layout import pass_file, tracks_file
 
 __all__ = ["CONVENTIONS", "SCHEMA_VERSION", "asset_record", "source_record", "view_record"]
@@ -194,6 +195,7 @@ def asset_record(
         "job": resolved.to_dict(),
         "job_fingerprint": resolved.fingerprint(),
         **({"geometry": geometry} if geometry is not None else {}),
+        **({"sensor": sensor} if (sensor := sensor_record(resolved)) is not None else {}),
         "views": views,
         "seconds": {name: round(value, 4) for name, value in seconds.items()},
         "warnings": warnings,

@@ -15,7 +15,9 @@ from ..cameras import Rig, View, look_at_pose
 from ..checks import check_frame, check_groups
 from ..errors import RenderError
 from ..frame import Bounds, Check, Frame
+from ..job import RenderJob
 from ..passspec import MOVING, PASSES
+from ..sensing import sensing_of, sensor_record
 from .agreement import agreement
 from .guards import BROKEN
 from .parallel import mapped
@@ -29,6 +31,10 @@ SCENE: Final = "scene.json"
 EXPRESSIONS: Final = "expressions.json"
 """What is said of it."""
 
+_SAME: Final = 1e-5
+"""Share of a depth by which two machines may measure another one from the same numbers."""
+_STRAY: Final = 1e-4
+"""Share of pixels that rounding may decide otherwise."""
 _ROUNDING: Final = 1e-4
 """How far beyond its limits rounding may carry a value; vectors of unit length are that exact."""
 
@@ -97,9 +103,15 @@ def verify_asset(
 
 def _prove_scene(reader: AssetReader, verdict: AssetVerdict) -> None:
     """What a scene's file says, against its pictures and the physics."""
-    from ..compose.proving import problems_of
+    from ..compose.proving import checks_of_views, problems_of
 
-    verdict.failed += problems_of(reader)
+    problems = problems_of(reader)
+    verdict.failed += problems
+    if problems:
+        return
+    for position, check in checks_of_views(reader):
+        if check.status == "doubt":
+            verdict.doubts.setdefault(check.name, []).append(position)
 
 
 def _read_sentences(reader: AssetReader, verdict: AssetVerdict) -> None:
@@ -156,6 +168,8 @@ def _checks(
         if shape is not None and frame.key.time == reader.key(0).time:
             # At other times the asset has moved on.
             yield from ((position, check) for check in shape.checks(frame, bounds))
+        for check in _sensor_checks(reader, frame):
+            yield position, check
         for check in _motion_checks(reader, frame, position, space):
             yield position, check
         recent[1:] = [frame]
@@ -179,6 +193,24 @@ def _light_checks(
     if grouped and "rgb_linear" in names:
         parts = [pictures["rgb_linear"] for pictures in frame.relit]
         yield frame.view.index, check_groups(frame.passes["rgb_linear"], parts)
+
+
+def _sensor_checks(reader: AssetReader, frame: Frame) -> Iterator[Check]:
+    """Whether the measured depth is what comes of the clean one, the seed and the model."""
+    measured, clean = frame.passes.get("sensor_depth"), frame.passes.get("depth")
+    if measured is None:
+        return
+    job = RenderJob.from_dict(reader.metadata["job"])
+    sensing = sensing_of(job, str(reader.metadata["asset_id"]), frame.key)
+    told = reader.metadata.get("sensor") == sensor_record(job)
+    if clean is None or sensing is None or not told:
+        yield Check("sensor_depth_is_of_depth", "failed", 1.0)
+        return
+    again = sensing.measured(clean, frame.camera)
+    # Another machine's logarithms end in another last bit.
+    other = np.abs(measured - again) > _SAME * np.maximum(again, 1e-3)
+    share = float(other.mean())
+    yield Check("sensor_depth_is_of_depth", "failed" if share > _STRAY else "ok", share)
 
 
 def _motion_checks(

@@ -109,6 +109,12 @@ class RenderJob:
             "Use --engine cycles or eevee.",
         )
         check(
+            "sensor_depth" not in self.pixels.passes or self.cameras.projection == "perspective",
+            f"pixels.passes has sensor_depth, but no depth camera has the {self.cameras.projection}"
+            " lens.",
+            "Leave one of them away.",
+        )
+        check(
             self.cameras.projection in ("perspective", "orthographic")
             or self.engine.engine == "cycles",
             f"engine.engine {self.engine.engine} knows no {self.cameras.projection}.",

@@ -35,6 +35,7 @@ ProjectionName = Literal["perspective", "orthographic", "panorama", "fisheye"]
 Framing = Literal["allow", "fit", "resample"]
 ClassSource = Literal["name", "collection", "property", "table"]
 NormalSpace = Literal["camera", "world"]
+SensorName = Literal["stereo", "kinect-azure", "structured-light"]
 GeometryFormat = Literal["npy", "npz", "exr"]
 GEOMETRY_FILES: Final = ("mesh", "points", "voxels", "sdf")
 """What can be written of an asset's surface; several of them at once."""

@@ -25,6 +25,7 @@ from .choices import (
     NormalSpace,
     Pattern,
     ProjectionName,
+    SensorName,
     StillPolicy,
     TestPattern,
     UncoloredPolicy,
@@ -584,6 +585,15 @@ class Pixels:
         DEFAULT_PASSES, "what is written for each view", form="names", among=PASS_NAMES
     )
     normal_space: NormalSpace = setting("camera", "axes of the normal pass")
+    sensor: SensorName = setting(
+        "stereo",
+        "depth camera whose noise and holes sensor_depth has, beside the clean depth: active "
+        "stereo, Kinect Azure (time of flight) or structured light; one scene unit counts as a "
+        "metre; implies the passes depth and sensor_depth",
+        flag="--sensor-depth",
+        younger=True,
+        label="Depth Camera",
+    )
     tracks: int = setting(
         0,
         "points of the surface that are followed through all frames and views: where each is, in "
@@ -627,6 +637,11 @@ class Pixels:
             )
         check(
             bool(self.passes), "pixels.passes is empty.", f"Choose from {', '.join(PASS_NAMES)}."
+        )
+        check(
+            "sensor_depth" not in self.passes or "depth" in self.passes,
+            "pixels.passes has sensor_depth, but not the clean depth that it is made from.",
+            "Add depth.",
         )
         object.__setattr__(self, "passes", _ordered("pixels.passes", self.passes, PASS_NAMES))
 

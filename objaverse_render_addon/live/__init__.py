@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .composed import ComposedSource
     from .frames import LiveFrame
-    from .pool import Pool, start
+    from .pool import Pool
     from .queue import RenderQueue
     from .recording import Recording, record
     from .remote import Connection, connect
@@ -20,21 +21,22 @@ if TYPE_CHECKING:
     from .session import Session
     from .shots import look_at, orbit, perspective
     from .sources import Item, JobSource, Source
+    from .starting import start
     from .streaming import Stream, stream
     from .truths import Truths
 
 __all__ = [
-    "Connection", "Item", "JobSource", "LiveFrame", "Pool", "Recording", "RenderQueue",
-    "Sample", "Session", "Source", "Stream", "Truths", "connect", "look_at", "orbit",
+    "ComposedSource", "Connection", "Item", "JobSource", "LiveFrame", "Pool", "Recording",
+    "RenderQueue", "Sample", "Session", "Source", "Stream", "Truths", "connect", "look_at", "orbit",
     "perspective", "record", "start", "stream",
 ]  # fmt: skip
 
 _HOME = {
-    "Connection": "remote", "Item": "sources", "JobSource": "sources", "LiveFrame": "frames",
-    "Pool": "pool", "Recording": "recording", "RenderQueue": "queue", "Sample": "samples",
-    "Session": "session", "Source": "sources", "Stream": "streaming", "Truths": "truths",
-    "connect": "remote", "look_at": "shots", "orbit": "shots", "perspective": "shots",
-    "record": "recording", "start": "pool", "stream": "streaming",
+    "ComposedSource": "composed", "Connection": "remote", "Item": "sources", "JobSource": "sources",
+    "LiveFrame": "frames", "Pool": "pool", "Recording": "recording", "RenderQueue": "queue",
+    "Sample": "samples", "Session": "session", "Source": "sources", "Stream": "streaming",
+    "Truths": "truths", "connect": "remote", "look_at": "shots", "orbit": "shots",
+    "perspective": "shots", "record": "recording", "start": "starting", "stream": "streaming",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cameras import Camera, View
-from ..frame import Check, Frame, mask_of
+from ..frame import Check, Frame, FrameKey, mask_of
 from ..job import RenderJob
 from ..passspec import PASSES
 
@@ -108,10 +108,13 @@ def frame_of(
         view.get("projection", "perspective"),
     )  # fmt: skip
     box = view["object_box_px"]
+    time = view.get("time", time)
     return LiveFrame(
         View(view["index"], camera, dict(view["pose"])),
         time=time or 0,
         timed=time is not None,
+        previous=_key(view.get("previous")),
+        next=_key(view.get("next")),
         passes={name: arrays[name] for name in PASSES if name in arrays},
         object_box=None if box is None else (box[0], box[1], box[2], box[3]),
         normal_space=job.pixels.normal_space,
@@ -123,3 +126,7 @@ def frame_of(
         object_names=dict(object_names),
         position=view["index"],
     )
+
+
+def _key(place: Mapping[str, Any] | None) -> FrameKey | None:
+    return None if place is None else FrameKey(place["view"], place["time"])

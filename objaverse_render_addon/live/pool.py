@@ -9,13 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
-from ..batch.lanes import capacity
 from ..cameras import Camera
 from ..errors import (
     Interrupted,
-    InvalidJob,
     StaleFrame,
     UnknownRequest,
     WorkerCrashed,
@@ -25,84 +23,20 @@ from ..job import RenderJob
 from ..stage_edits import Edit, encode_edit
 from ..worker.channel import Received
 from ..worker.protocol import Change, Done, Opened, RenderAsset
-from ..worker.wall import Sandbox
 from .frames import LiveFrame
 from .host import Changes, OpenedScene, RenderOptions
 from .mapping import Maps
 from .scene import Scene, Snapshot
 from .spread import GRACE, OPENING, Run, own_views
-from .vram import VramLimit
+from .standby import Standby
 from .worker_lane import WorkerLane
 
-__all__ = ["Pool", "start"]
+__all__ = ["Pool"]
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 _CHANGE: Final = 60.0
-
-
-def start(
-    workers: int | Literal["auto"] = "auto",
-    *,
-    gpus: Sequence[int] | None = None,
-    device: str = "auto",
-    blender: str | Path | None = None,
-    scratch: str | Path | None = None,
-    max_memory: int = 0,
-    max_vram: int = 0,
-    sandbox: Sandbox = "auto",
-    modules: Sequence[str] = (),
-    folders: Sequence[str | Path] = (),
-) -> Pool:
-    """Workers on this machine; they start when they are needed.
-
-    Args:
-        workers: Their number, or ``auto``: by cores, memory and what GPUs have free.
-        gpus: NVIDIA GPUs to use, as ``nvidia-smi`` counts; all otherwise.
-        device: What renders: ``auto``, ``cpu``, or a kind of GPU.
-        blender: Program of an installed Blender; pip's ``bpy`` otherwise.
-        scratch: Where workers have their folders.
-        max_memory: Bytes that a worker may take; 0 for no limit.
-        max_vram: Bytes of a GPU's memory that a worker may take; 0 for no limit.
-        sandbox: Whether workers are shut in (docs/security.md).
-        modules: Names of modules whose functions may be called beside a scene
-            (:meth:`.session.Session.call`).
-        folders: Where files will lie that are opened or added, as far as that is known: a worker
-            that is shut in is replaced when one lies elsewhere.
-
-    Raises:
-        DeviceUnavailable: A GPU was asked for that is not there.
-        InvalidJob: Some number is none of workers.
-    """
-    job = RenderJob().with_values({"engine.device": device})
-    places = capacity.places(
-        job, workers=None if workers == "auto" else workers, wanted_gpus=gpus
-    )
-    if max_vram:
-        # Only so many fit into what the GPUs have free.
-        free = {gpu.bus_id: gpu.free for gpu in capacity.gpus()}
-        fitting: list[Any] = []
-        for place in places:
-            beside = sum(one.bus_id == place.bus_id for one in fitting)
-            if not place.bus_id or free.get(place.bus_id, 0) >= (beside + 1) * max_vram:
-                fitting.append(place)
-        if not fitting:
-            raise InvalidJob(
-                f"No GPU has {max_vram / 2**20:,.0f} MiB free.", hint="Lower --max-vram."
-            )
-        places = fitting
-    look = VramLimit(max_vram) if max_vram else lambda _: None
-    lanes = [
-        WorkerLane(
-            place, blender=None if blender is None else Path(blender),
-            scratch=None if scratch is None else Path(scratch), max_memory=max_memory,
-            sandbox=sandbox, modules=modules, folders=[Path(one).absolute() for one in folders],
-            look=look,
-        )
-        for place in places
-    ]  # fmt: skip
-    return Pool(lanes)
 
 
 class Pool(Maps):
@@ -116,9 +50,12 @@ class Pool(Maps):
         workers: Their number.
     """
 
-    def __init__(self, lanes: list[WorkerLane], *, owned: bool = True) -> None:
+    def __init__(
+        self, lanes: list[WorkerLane], *, standby: Sequence[WorkerLane] = (), owned: bool = True
+    ) -> None:
         super().__init__(self)
         self._lanes, self._owned = lanes, owned
+        self._standby = Standby(standby)
         self._changed = threading.Condition()
         self._scenes: dict[int, Scene] = {}
         self._numbers = itertools.count(1)
@@ -152,6 +89,7 @@ class Pool(Maps):
             return
         for lane in self._lanes:
             lane.stop()
+        self._standby.close()
         deadline = time.monotonic() + 10
         for lane in self._lanes:
             with self._changed:
@@ -194,6 +132,8 @@ class Pool(Maps):
         finally:
             with self._changed:
                 lane.busy = False
+                if not lane.supervisor.pid and lane in self._lanes:
+                    self._lanes[self._lanes.index(lane)] = self._standby.swap(lane)
                 self._changed.notify_all()
 
     def _idle(self) -> int:
@@ -226,6 +166,7 @@ class Pool(Maps):
             scene.threads = lane.place.threads
             message = lane.bring(scene.snapshot(), timeout, on_stage)
         assert isinstance(message, Opened)
+        self._standby.tend(scene.snapshot().opening())
         scene.views = message.views
         scene.learned(message.facts, message.warnings)
         with self._changed:
@@ -259,15 +200,13 @@ class Pool(Maps):
         found, values = self._scene(scene), dict(values or {})
         until = time.monotonic() + timeout
         with found.writing:
-            snapshot = found.snapshot()
             if values:
-                snapshot.job.with_values(values)  # What is wrong with them is said here.
-            request = Change(0, [encode_edit(edit) for edit in edits], snapshot.state + 1, values)
+                found.snapshot().job.with_values(values)  # What is wrong with them is said here.
+            encoded = [encode_edit(edit) for edit in edits]
+            request = Change(0, encoded, found.state + 1, values)
             with self._lane(found, until) as lane:
-                answer = self._again(
-                    lambda: lane.change(snapshot, request, until - time.monotonic())
-                )
-            found.changed(answer.state, edits, values)
+                answer = self._again(lambda: lane.change(found, request, until - time.monotonic()))
+            found.changed(answer.state, zip(edits, encoded, strict=True), values)
             if answer.facts:
                 found.learned(answer.facts, answer.warnings)
             return Changes(answer.state, answer.found, answer.warnings, answer.facts)
@@ -400,6 +339,7 @@ class Pool(Maps):
                 }
                 for lane in lanes
             ],
+            "standby": self._standby.pids,
             "scenes": [
                 {"id": one.id, "source": one.source, "state": one.state, "owner": one.owner}
                 for one in scenes

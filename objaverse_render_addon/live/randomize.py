@@ -143,6 +143,11 @@ class Look(Randomizer):
     Attributes:
         low, high: Base colours between which each channel is drawn, linear.
         values: More inputs of the Principled BSDF by name, each from one number to another.
+        textures: Surfaces of which one is drawn: each the path of an image for the base colour, or
+            paths by inputs, as ``{"base_color": "wood.png", "normal": "wood_n.png"}``, the same
+            inputs in all. They are on the workers' machine, and stand in for what else is drawn for
+            these inputs.
+        repeat: How often an image lies side by side; drawn by its logarithm.
     """
 
     name: str
@@ -151,6 +156,28 @@ class Look(Randomizer):
     values: Mapping[str, Range] = field(
         default_factory=lambda: {"roughness": (0.0, 1.0), "metallic": (0.0, 1.0)}
     )
+    textures: Sequence[str | Path | Mapping[str, str | Path]] = ()
+    repeat: Range = (1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if len({tuple(sorted(one)) for one in self._surfaces}) > 1:
+            raise InvalidJob(
+                f"The surfaces of {self.name} have images for other inputs each.",
+                hint="Give all the same: what one leaves out would be left there from another.",
+            )
+
+    @property
+    def _surfaces(self) -> list[dict[str, str]]:
+        return [
+            {name: str(path) for name, path in one.items()} if isinstance(one, Mapping)
+            else {"base_color": str(one)}
+            for one in self.textures
+        ]  # fmt: skip
+
+    @property
+    def images(self) -> list[str]:
+        """All that may be drawn."""
+        return [path for one in self._surfaces for path in one.values()]
 
     def edits(self, item: Item) -> Iterator[Edit]:
         """See :class:`Randomizer`."""
@@ -160,7 +187,12 @@ class Look(Randomizer):
         }
         for name, (low, high) in self.values.items():
             values[name] = item.uniform(f"{stream} {name}", low, high)
-        yield SetMaterial(name=self.name, values=values)
+        if self.textures:
+            values |= item.choice(f"{stream} texture", self._surfaces)
+            shown = {key: value for key, value in values.items() if isinstance(value, str)}
+            item.note(**{stream: shown})
+        repeat = _logarithmic(item, f"{stream} repeat", self.repeat)
+        yield SetMaterial(name=self.name, values=values, repeat=repeat)
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..job import RenderJob
-from ..stage_edits import Edit, Remove, encode_edit
+from ..stage_edits import Edit, Remove
 from ..worker.protocol import Change, Open
 
 __all__ = ["Scene", "Snapshot"]
@@ -83,19 +82,22 @@ class Scene:
     writing: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self._edits: list[tuple[int, tuple[str, ...], dict[str, Any]]] = []
+        self._edits: dict[tuple[str, ...], tuple[int, dict[str, Any]]] = {}
         self._values: dict[str, tuple[int, Any]] = {}
         self._now = self.job
         self._names: dict[int, str] = {}
         self._guard = threading.Lock()
+        self._snapshot: Snapshot | None = None
 
     def snapshot(self) -> Snapshot:
         """The newest state."""
         with self._guard:
-            return Snapshot(
-                self, self.state, self._now, dict(self._values),
-                [(state, edit) for state, _, edit in self._edits], self._names,
-            )  # fmt: skip
+            if self._snapshot is None:
+                self._snapshot = Snapshot(
+                    self, self.state, self._now, dict(self._values), [*self._edits.values()],
+                    self._names,
+                )
+            return self._snapshot
 
     def learned(self, facts: dict[str, Any], warnings: list[str]) -> None:
         """A worker says what is known of it."""
@@ -103,9 +105,18 @@ class Scene:
             self.facts, self.warnings = facts, warnings
             names = facts.get("object_names", {})
             self._names = {int(key): name for key, name in names.items()}
+            self._snapshot = None
 
-    def changed(self, state: int, edits: Sequence[Edit], values: Mapping[str, Any]) -> None:
+    def changed(
+        self,
+        state: int,
+        edits: Iterable[tuple[Edit, dict[str, Any]]],
+        values: Mapping[str, Any],
+    ) -> None:
         """It is in another state now.
+
+        Args:
+            edits: Each as it is, and as a message has it.
 
         Raises:
             InvalidJob: Its job cannot have these values.
@@ -113,22 +124,18 @@ class Scene:
         with self._guard:
             if values:
                 self._now = self._now.with_values(dict(values))
-            for edit in edits:
-                self._add(state, edit)
+            for edit, encoded in edits:
+                self._add(state, edit, encoded)
             self._values.update({name: (state, value) for name, value in values.items()})
-            self.state = state
+            self.state, self._snapshot = state, None
 
-    def _add(self, state: int, edit: Edit) -> None:
+    def _add(self, state: int, edit: Edit, encoded: dict[str, Any]) -> None:
         target = edit.target
-        kept = [one for one in self._edits if one[1] != target]
+        self._edits.pop(target, None)
         if isinstance(edit, Remove):
             # Where it was added since, that and all that was done with it is of no use any more.
-            gone = edit.name
-            kept = [one for one in kept if one[1][1] != gone]
-            edit = dataclasses.replace(edit, missing_ok=True)
-        self._edits = [*kept, (state, target, encode_edit(edit))]
-
-    @property
-    def length(self) -> int:
-        """Edits that are kept."""
-        return len(self._edits)
+            for one in [one for one in self._edits if one[1] == edit.name]:
+                del self._edits[one]
+            encoded = {**encoded, "missing_ok": True}
+        # The newest is the last, whatever it takes the place of.
+        self._edits[target] = state, encoded

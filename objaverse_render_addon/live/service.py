@@ -15,7 +15,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -33,7 +33,7 @@ from ..errors import (
     UnexpectedError,
     UnknownRequest,
 )
-from ..stage_edits import AddAsset, AddMesh, SetWorld, decode_edit
+from ..stage_edits import AddMesh, decode_edit, located
 from ..worker.channel import Received, described
 from ..worker.protocol import (
     PROTOCOL,
@@ -416,14 +416,8 @@ class Service:
             if not isinstance(data, dict):
                 raise InvalidEdit("An edit is a table.")
             edit = decode_edit(data)
-            if isinstance(edit, AddAsset):
-                edit = replace(
-                    edit, path=self._admission.path(client, edit.path),
-                    folders=[self._admission.path(client, folder) for folder in edit.folders],
-                )  # fmt: skip
-            elif isinstance(edit, SetWorld) and edit.hdri is not None:
-                edit = replace(edit, hdri=self._admission.path(client, edit.hdri))
-            elif isinstance(edit, AddMesh) and len(edit.vertices) > self.limits.message:
+            edit = located(edit, lambda path: self._admission.path(client, path))
+            if isinstance(edit, AddMesh) and len(edit.vertices) > self.limits.message:
                 raise AccessRefused("That mesh is larger than this server takes.")
             edits.append(edit)
         values = dict(message.values)

@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from ..cameras import Camera, intrinsics_of
-from ..errors import InvalidEdit, InvalidJob, StaleFrame
+from ..cameras import Camera
+from ..errors import InvalidJob, StaleFrame
 from ..frame import FrameSink
 from ..job import RenderJob
 from ..job.convert import suggest
 from ..job.settings import fields_of
-from ..stage_edits import (
-    AddAsset,
-    AddLight,
-    AddMesh,
-    Edit,
-    LightKind,
-    Place,
-    Remove,
-    SetLight,
-    SetMaterial,
-    SetTime,
-    SetWorld,
-    Show,
-    Value,
-)
+from ..stage_edits import Edit, SetTime, located
+from .changing import CHANGE, OPENING, Changing
 from .frames import LiveFrame
 from .host import Host, Lane, OpenedScene, RenderOptions
-from .shots import ShotLike, look_at, perspective, shots_of
-
-if TYPE_CHECKING:
-    from ..job.choices import Normalization
+from .shots import ShotLike, look_at, moved, overlooking, resized, shots_of, with_lens
 
 __all__ = ["Opens", "Session"]
-
-_OPENING: Final = 300.0
-_CHANGE: Final = 60.0
 
 
 @functools.cache
@@ -83,7 +62,7 @@ class Opens:
         name: str = "",
         folders: Sequence[str | Path] = (),
         camera: Camera | None = None,
-        timeout: float = _OPENING,
+        timeout: float = OPENING,
         on_stage: Callable[[str], None] = lambda _: None,
         **settings: Any,
     ) -> Session:
@@ -118,7 +97,7 @@ class Opens:
         return Session(self._host, opened, camera)
 
 
-class Session:
+class Session(Changing):
     """A scene that stays open: change it, look at it, as often as you like.
 
     Whatever changes it returns the number of the state that it is in then, which only grows; every
@@ -144,7 +123,7 @@ class Session:
         self._warnings, self._facts = list(opened.warnings), opened.facts
         self.writable, self.ticket = opened.writable, opened.ticket
         self.time: int | None = None
-        self.camera = camera or self._first_camera()
+        self.camera = camera or overlooking(self._facts.get("bounds", {}), self.resolution)
 
     def __enter__(self) -> Session:
         return self
@@ -191,11 +170,11 @@ class Session:
         """Number in the pass ``object_index`` to name."""
         return {int(key): name for key, name in self._facts.get("object_names", {}).items()}
 
-    def inspect(self, timeout: float = _CHANGE) -> dict[str, Any]:
+    def inspect(self, timeout: float = CHANGE) -> dict[str, Any]:
         """Assets, objects with their matrices, materials, lights and cameras on the stage."""
         return self._host.inspect_scene(self._id, timeout)
 
-    def placed(self, points: Sequence[str] = (), timeout: float = _CHANGE) -> dict[str, Any]:
+    def placed(self, points: Sequence[str] = (), timeout: float = CHANGE) -> dict[str, Any]:
         """Where objects and points are, as they render at the stage's time: world, scene units.
 
         Args:
@@ -218,14 +197,6 @@ class Session:
 
     # --- The camera ------------------------------------------------------------------------------
 
-    def _first_camera(self) -> Camera:
-        bounds = self._facts.get("bounds", {})
-        center = np.array(bounds.get("center", (0.0, 0.0, 0.0)), dtype=np.float64)
-        radius = float(bounds.get("radius", 1.0)) or 1.0
-        away = np.array((0.6, -0.7, 0.45)) / np.linalg.norm((0.6, -0.7, 0.45))
-        eye = center + 2.6 * radius * away
-        return look_at(eye.tolist(), center.tolist(), size=self.resolution)
-
     def look_at(
         self,
         eye: Sequence[float],
@@ -245,14 +216,7 @@ class Session:
             camera_to_world: (4, 4), OpenGL axes.
             fov: Full angle across the picture's shorter side, in degrees.
         """
-        old = self.camera
-        made = perspective(camera_to_world, size=(old.width, old.height), fov=fov or 50.0)
-        intrinsics = made.intrinsics if fov is not None else old.intrinsics
-        # A field of view is a perspective lens's; without one the lens stays what it is.
-        projection = old.projection if fov is None else "perspective"
-        self.camera = Camera(
-            old.width, old.height, intrinsics, made.camera_to_world, projection
-        )
+        self.camera = moved(self.camera, camera_to_world, fov)
         return self.camera
 
     def lens(
@@ -271,27 +235,15 @@ class Session:
             intrinsics: (3, 3), pixels, instead.
             shift: Of the principal point, as a share of width and height.
         """
-        old = self.camera
-        width, height = old.width, old.height
-        if (fov is None) + (focal_px is None) + (intrinsics is None) != 2:
-            raise InvalidEdit("A lens is a field of view, a focal length, or intrinsics.")
-        if intrinsics is not None:
-            matrix = np.array(intrinsics, dtype=np.float64)
-        elif fov is not None:
-            matrix = intrinsics_of("perspective", fov, (width, height), 1.0, shift)
-        else:
-            matrix = np.array([
-                [focal_px, 0, width * (0.5 + shift[0])],
-                [0, focal_px, height * (0.5 + shift[1])],
-                [0, 0, 1],
-            ], dtype=np.float64)  # fmt: skip
-        self.camera = Camera(width, height, matrix, old.camera_to_world)
+        self.camera = with_lens(
+            self.camera, fov=fov, focal_px=focal_px, intrinsics=intrinsics, shift=shift
+        )
         return self.camera
 
     # --- Changes ---------------------------------------------------------------------------------
 
     def change(
-        self, *edits: Edit, timeout: float = _CHANGE, **settings: Any
+        self, *edits: Edit, timeout: float = CHANGE, **settings: Any
     ) -> list[dict[str, Any]]:
         """Make several changes at once, in one state.
 
@@ -306,13 +258,14 @@ class Session:
             InvalidEdit: One says something impossible or names what is not there; nothing of them
                 is so then.
         """
-        made = self._host.change_scene(self._id, edits, values_of(settings), timeout)
+        there = [located(edit, self._host.where) for edit in edits]
+        made = self._host.change_scene(self._id, there, values_of(settings), timeout)
         self.state = made.state
         if settings:
             self._job = self._job.with_values(values_of(settings))
             width, height = self.resolution
             if (self.camera.width, self.camera.height) != (width, height):
-                self.camera = _resized(self.camera, width, height)
+                self.camera = resized(self.camera, width, height)
         if made.facts:
             self._facts, self._warnings = made.facts, made.warnings
         return made.found
@@ -326,139 +279,13 @@ class Session:
         self.change(**settings)
         return self.state
 
-    def place(self, name: str, matrix: npt.ArrayLike) -> int:
-        """Stand an asset, an object or a light at a place in the world."""
-        self.change(Place(name=name, matrix=_rows(matrix)))
-        return self.state
-
-    def show(self, name: str, visible: bool = True) -> int:
-        """Let an asset, an object or a light render, or not."""
-        self.change(Show(name=name, visible=visible))
-        return self.state
-
-    def hide(self, name: str) -> int:
-        """Let an asset, an object or a light not render."""
-        return self.show(name, False)
-
-    def add(
-        self,
-        path: str | Path,
-        name: str = "",
-        *,
-        matrix: npt.ArrayLike | None = None,
-        normalize: Normalization = "none",
-        folders: Sequence[str | Path] = (),
-        timeout: float = _OPENING,
-    ) -> dict[str, Any]:
-        """Put a file on the stage.
-
-        Args:
-            path: On the workers' machine.
-            name: What it is called from now on; the file's stem otherwise.
-            normalize: Box or sphere that it fills before it is placed.
-
-        Returns:
-            ``objects``, their names, and ``warnings``.
-        """
-        edit = AddAsset(
-            name=name or Path(path).stem, path=self._host.where(str(path)), normalize=normalize,
-            matrix=None if matrix is None else _rows(matrix),
-            folders=[self._host.where(str(folder)) for folder in folders],
-        )  # fmt: skip
-        return self.change(edit, timeout=timeout)[0]
-
-    def add_mesh(
-        self,
-        name: str,
-        vertices: npt.ArrayLike,
-        faces: Iterable[Sequence[int]],
-        *,
-        color: Sequence[float] = (0.8, 0.8, 0.8),
-        matrix: npt.ArrayLike | None = None,
-    ) -> int:
-        """Put a mesh on the stage: (N, 3) vertices, and each face's numbers of them."""
-        points = np.asarray(vertices, dtype=np.float64).tolist()
-        corners = [[int(at) for at in face] for face in faces]
-        self.change(
-            AddMesh(name=name, vertices=points, faces=corners, color=[float(one) for one in color],
-                    matrix=None if matrix is None else _rows(matrix))
-        )  # fmt: skip
-        return self.state
-
-    def remove(self, name: str) -> int:
-        """Take an asset or an added light off the stage."""
-        self.change(Remove(name=name))
-        return self.state
-
-    def add_light(
-        self,
-        name: str,
-        kind: LightKind = "POINT",
-        *,
-        energy: float = 100.0,
-        color: Sequence[float] = (1.0, 1.0, 1.0),
-        size: float = 0.1,
-        angle: float | None = None,
-        matrix: npt.ArrayLike | None = None,
-    ) -> int:
-        """Put a light on the stage; see :class:`..stage_edits.AddLight`."""
-        self.change(
-            AddLight(name=name, kind=kind, energy=energy, color=list(color), size=size, angle=angle,
-                     matrix=None if matrix is None else _rows(matrix))
-        )  # fmt: skip
-        return self.state
-
-    def light(
-        self,
-        name: str,
-        *,
-        energy: float | None = None,
-        color: Sequence[float] | None = None,
-        size: float | None = None,
-    ) -> int:
-        """Change a light; what is not said stays."""
-        self.change(
-            SetLight(name=name, energy=energy, size=size,
-                     color=None if color is None else list(color))
-        )  # fmt: skip
-        return self.state
-
-    def material(self, name: str, **values: Value) -> int:
-        """Give inputs of materials values, instead of what fed them.
-
-        Args:
-            name: Of a material, or of an asset or object, whose materials are all meant.
-            values: By the Principled BSDF's inputs: ``base_color=(1, 0, 0)``, ``roughness=0.3``,
-                ``metallic=1``, ``emission_strength=2`` …
-        """
-        plain: dict[str, Value] = {
-            key: [float(one) for one in value] if isinstance(value, Sequence) else float(value)
-            for key, value in values.items()
-        }
-        self.change(SetMaterial(name=name, values=plain))
-        return self.state
-
-    def world(
-        self,
-        color: Sequence[float] = (1.0, 1.0, 1.0),
-        strength: float = 1.0,
-        *,
-        hdri: str | Path | None = None,
-    ) -> int:
-        """Light the stage evenly from everywhere, or as an equirectangular image does."""
-        self.change(
-            SetWorld(color=list(color), strength=strength,
-                     hdri=None if hdri is None else self._host.where(str(hdri)))
-        )  # fmt: skip
-        return self.state
-
     def set_time(self, frame: int) -> int:
         """Stop time at an animation frame."""
         self.change(SetTime(frame=frame))
         self.time = frame
         return self.state
 
-    def call(self, function: str, /, *, timeout: float = _CHANGE, **arguments: Any) -> Any:
+    def call(self, function: str, /, *, timeout: float = CHANGE, **arguments: Any) -> Any:
         """Call a function of a module that whoever started the workers allowed by name.
 
         It gets the worker's :class:`..blender.session.Session` and the arguments, which are plain
@@ -585,21 +412,3 @@ class Session:
             return threads.submit(task)
         finally:
             threads.shutdown(wait=False)
-
-
-def _resized(camera: Camera, width: int, height: int) -> Camera:
-    """The same field of view across the shorter side, the principal point at the same share."""
-    scale = min(width, height) / min(camera.width, camera.height)
-    matrix = camera.intrinsics.copy()
-    matrix[0, 0] *= scale
-    matrix[1, 1] *= scale
-    matrix[0, 2] *= width / camera.width
-    matrix[1, 2] *= height / camera.height
-    return dataclasses.replace(camera, width=width, height=height, intrinsics=matrix)
-
-
-def _rows(matrix: npt.ArrayLike) -> list[list[float]]:
-    found = np.asarray(matrix, dtype=np.float64)
-    if found.shape != (4, 4):
-        raise InvalidEdit(f"A matrix is (4, 4), not {found.shape}.")
-    return [[float(number) for number in row] for row in found]

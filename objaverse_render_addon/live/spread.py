@@ -9,11 +9,12 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from ..cameras import Camera
 from ..errors import Interrupted, RenderError, StaleFrame, WorkerCrashed, WorkerTimeout
+from ..passspec import MOVING
 from .frames import LiveFrame
 from .host import RenderOptions
 from .scene import Snapshot
+from .shots import Numbered, beside
 from .worker_lane import WorkerLane
 
 if TYPE_CHECKING:
@@ -39,11 +40,13 @@ class Run:
         self,
         pool: Pool,
         snapshot: Snapshot,
-        shots: list[tuple[int, Camera, int | None]],
+        shots: list[Numbered],
         options: RenderOptions,
     ) -> None:
         self._pool, self._snapshot, self._options = pool, snapshot, options
         self._shots = shots
+        moving = not set(MOVING).isdisjoint(snapshot.job.pixels.passes)
+        self._beside = beside(shots) if moving else {}
         self._waiting = deque(shots)
         self._until = None if options.deadline is None else time.monotonic() + options.deadline
         self._changed = threading.Condition()
@@ -105,7 +108,7 @@ class Run:
             for lane in self._lanes:
                 lane.cancel(GRACE)
 
-    def _take(self) -> list[tuple[int, Camera, int | None]]:
+    def _take(self) -> list[Numbered]:
         """The next few shots, once whoever looks at the frames has come near; none at the end."""
         ahead = 2 * self._chunk * self._workers
         with self._changed:
@@ -170,7 +173,7 @@ class Run:
                     timeout = min(timeout, self._until - time.monotonic() + late)
                 if not lane.has(self._snapshot.scene):
                     lane.bring(self._snapshot, OPENING)
-                lane.render(self._snapshot, chunk, options.lane, timeout, came)
+                lane.render(self._snapshot, chunk, options.lane, timeout, came, self._beside)
             finally:
                 with self._changed:
                     self._lanes.discard(lane)

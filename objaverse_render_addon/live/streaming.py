@@ -31,11 +31,13 @@ from ..errors import (
 )
 from .frames import LiveFrame
 from .mapping import Maps
-from .pool import Pool, start
+from .pool import Pool
 from .remote import connect
 from .samples import Sample, sample_of
+from .seen import Seen
 from .session import Session
 from .sources import Item, Source, for_one_worker
+from .starting import start
 
 __all__ = ["Full", "OnError", "Stream", "Totals", "stream"]
 
@@ -94,6 +96,7 @@ class Stream:
         ahead: Samples of each Blender that may wait to be taken.
         part: Which of the units are given here: ``(k, n)`` gives units k, k + n, k + 2n …
         first: Units before this number are not rendered: what was seen before a restart.
+        seen: More exactly what was: samples that are not given again in the next epoch.
         opening: Seconds that a scene may take to be opened and set up.
         timeout: Seconds that a shot may take.
         stall: Seconds without any sample after which the stream says what hangs where.
@@ -101,8 +104,8 @@ class Stream:
         on_error: Whether a unit that cannot be rendered is raised, in its turn, or skipped with
             a warning; both are counted.
         change: Called with each sample before it is handed out, in the Blender's thread.
-        start_options: Of :func:`.pool.start`: ``device``, ``max_memory``, ``sandbox``, ``blender``
-            …
+        start_options: Of :func:`.starting.start`: ``device``, ``max_memory``, ``sandbox``,
+            ``blender`` …
 
     Attributes:
         totals: What became of samples, in this process.
@@ -121,6 +124,7 @@ class Stream:
         ahead: int = _AHEAD,
         part: tuple[int, int] = (0, 1),
         first: int = 0,
+        seen: Seen | None = None,
         opening: float = 300.0,
         timeout: float = 600.0,
         stall: float = 900.0,
@@ -145,6 +149,12 @@ class Stream:
         self.blenders, self.key = blenders, key
         self.full: Full = full
         self.ahead, self.first, self.tries = ahead, first, tries
+        if seen is not None and (seen.units < (count or 0) or seen.views != source.views):
+            raise InvalidJob(
+                f"What was seen is of {seen.units} units of {seen.views} views, not of "
+                f"{count} of {source.views}."
+            )
+        self.seen = seen
         self.opening, self.timeout, self.stall = opening, timeout, stall
         self.on_error: OnError = on_error
         self.change, self.start_options = change, dict(start_options or {})
@@ -158,7 +168,8 @@ class Stream:
     def __len__(self) -> int:
         if self.count is None:
             raise TypeError("this stream has no end")
-        return len(range(self._begin(), self.count, self.part[1])) * self.source.views
+        units = range(self._begin(), self.count, self.part[1])
+        return len(units) * self.source.views - (self.seen.among(units) if self.seen else 0)
 
     def _begin(self) -> int:
         """The first unit of this part."""
@@ -204,7 +215,8 @@ class Stream:
             crew = self._crew = _Crew(self)
             crew.before = self.totals.restarts
         epoch, self.epoch = self.epoch, self.epoch + 1
-        round_ = _Round(self, crew, epoch)
+        seen, self.seen = self.seen, None
+        round_ = _Round(self, crew, epoch, seen)
         try:
             yield from round_.samples()
         finally:
@@ -292,14 +304,17 @@ class _Seat:
 class _Round:
     """One epoch."""
 
-    def __init__(self, owner: Stream, crew: _Crew, epoch: int) -> None:
+    def __init__(self, owner: Stream, crew: _Crew, epoch: int, seen: Seen | None) -> None:
         self._owner, self._crew, self._epoch = owner, crew, epoch
         self._views = owner.source.views
+        self._seen = seen
         start, step = owner._begin(), owner.part[1]
         self._units: Iterator[int] = (
             itertools.count(start, step) if owner.count is None
             else iter(range(start, owner.count, step))
         )  # fmt: skip
+        if seen is not None:
+            self._units = itertools.filterfalse(seen.whole, self._units)
         self._changed = threading.Condition()
         self._waiting: dict[int, deque[Sample | Exception]] = {}
         """By place in the order; a unit that is done has ended there, too."""
@@ -425,10 +440,10 @@ class _Round:
         seat.unit = unit
         for attempt in range(1, owner.tries + 1):
             try:
-                for sample in self._rendered(seat, unit, done):
+                for view, sample in self._rendered(seat, unit, done):
                     if not self._put(place, sample):
                         return
-                    done += 1
+                    done = view + 1
                     seat.at("rendering")
                 break
             except Exception as error:
@@ -485,8 +500,8 @@ class _Round:
             self._changed.notify_all()
             return not self._stopped
 
-    def _rendered(self, seat: _Seat, unit: int, done: int) -> Iterator[Sample]:
-        """Samples of a unit, without the first few, which were given before its Blender died."""
+    def _rendered(self, seat: _Seat, unit: int, done: int) -> Iterator[tuple[int, Sample]]:
+        """View and sample of a unit, without the first few, given before its Blender died."""
         owner = self._owner
         if seat.source is None:
             seat.source = for_one_worker(owner.source)
@@ -502,7 +517,7 @@ class _Round:
             seat.at("handing over")
             if view >= self._views:
                 break
-            if view >= done:
+            if view >= done and not (self._seen and self._seen.has(unit, view)):
                 sample = sample_of(frame, self._known(item, view, frame))
                 truths = seat.source.truths
                 if truths is not None:
@@ -522,7 +537,7 @@ class _Round:
                 if owner.change is not None:
                     sample = owner.change(sample, frame) or sample
                 del frame
-                yield sample
+                yield view, sample
                 del sample
         if view + 1 != self._views:
             raise InvalidJob(

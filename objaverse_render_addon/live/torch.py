@@ -7,13 +7,14 @@
         data.set_epoch(epoch)
         for batch in DataLoader(data, batch_size=8, num_workers=2, collate_fn=collate):
             batch["rgb"]                        # (8, 3, H, W) uint8
+            data.note_seen(batch)               # where it is to go on by data.state_dict()
 """
 
 from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ from ..job import RenderJob
 from ..passspec import PASSES
 from .recording import Recording, record
 from .samples import Sample
+from .seen import Seen
 from .sources import Source
 from .streaming import Stream, Totals
 
@@ -46,7 +48,8 @@ class StreamDataset(Streamed):  # type: ignore[misc]
 
     Splits itself between ranks and ``DataLoader`` workers, each with Blenders of its own: every
     sample comes once an epoch, whatever their numbers and whichever Blenders die. What a sample
-    shows depends on seed, epoch and number alone.
+    shows depends on seed, epoch and number alone. After a restart it goes on behind what was seen
+    (:meth:`state_dict`), also with other numbers of workers and ranks.
 
     A sample is a dictionary of tensors (:func:`tensors_of`), which lie in the memory that Blender's
     process wrote them into. Blenders start when the first sample is asked for; with
@@ -109,6 +112,9 @@ class StreamDataset(Streamed):  # type: ignore[misc]
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
         self._stream: Stream | Recording | None = None
         self._pid = 0
+        self._seen: tuple[int, Seen] | None = None
+        self._behind: tuple[int, Seen] | None = None
+        """Epoch and what was seen of it: until now, and before it was begun here."""
         self._plan(0, 1)  # What is wrong with the options is said here.
 
     def __getstate__(self) -> dict[str, Any]:
@@ -120,8 +126,108 @@ class StreamDataset(Streamed):  # type: ignore[misc]
 
     def __len__(self) -> int:
         """Samples of this rank in an epoch, of all its workers together."""
-        units = _share(self._units(), self.rank, self.world_size, self.uneven)
-        return units * (1 if isinstance(self.source, Recording) else self.source.views)
+        if isinstance(self.source, Recording):
+            return _share(self._units(), self.rank, self.world_size, self.uneven)
+        whole = self._plan(0, 1)
+        assert isinstance(whole, Stream)
+        whole.seen = self._seen_before(self.epoch)
+        return len(whole)
+
+    @property
+    def epoch(self) -> int:
+        """Which one is drawn when it is iterated."""
+        return int(self._epoch.item())
+
+    # --- What was seen ---------------------------------------------------------------------------
+
+    def note_seen(self, batch: Mapping[str, Any]) -> None:
+        """Say that samples were trained on, which a ``DataLoader``'s workers cannot know.
+
+        Not needed without workers, where all are noted that are given.
+
+        Args:
+            batch: A sample or a batch with its ``epoch``, ``index`` and ``view``.
+
+        Raises:
+            InvalidJob: It has none of these, or is of another epoch than the one that goes on.
+        """
+        self._need_source()
+        try:
+            told = [
+                torch.as_tensor(batch[name]).flatten().tolist()
+                for name in ("epoch", "index", "view")
+            ]
+        except KeyError as error:
+            raise InvalidJob(
+                f"This batch has no {error}.",
+                hint="A transform or collate_fn that keeps epoch, index and view lets it be noted.",
+            ) from error
+        for epoch, index, view in zip(*told, strict=True):
+            if epoch != self.epoch:
+                raise InvalidJob(
+                    f"A sample of epoch {epoch} came; {self.epoch} goes on.",
+                    hint="Note a batch before set_epoch().",
+                )
+            self._noted(epoch).add(index, view)
+
+    def _noted(self, epoch: int) -> Seen:
+        """What was seen of an epoch, which is begun where another was noted before."""
+        if self._seen is None or self._seen[0] != epoch:
+            before = self._seen_before(epoch)
+            self._seen = epoch, before.copy() if before else Seen(self.count, self.source.views)
+        return self._seen[1]
+
+    def _seen_before(self, epoch: int) -> Seen | None:
+        """What of an epoch is not given again."""
+        return self._behind[1] if self._behind and self._behind[0] == epoch else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was seen of this epoch, as JSON; :meth:`load_state_dict` goes on behind it.
+
+        Of one rank, and where its ``DataLoader`` has workers, of what :meth:`note_seen` was told.
+        In a worker it is what that one gave, as torchdata's ``StatefulDataLoader`` wants it.
+        """
+        self._need_source()
+        return {
+            "version": 1, "epoch": self.epoch, "seed": self.seed,
+            **self._noted(self.epoch).to_dict(),
+        }  # fmt: skip
+
+    def load_state_dict(self, *states: Mapping[str, Any]) -> None:
+        """Go on in the epoch of a :meth:`state_dict`, without what was seen of it.
+
+        Args:
+            states: This rank's; where their number changes, those of all ranks.
+
+        Raises:
+            InvalidJob: They are of no stream like this one, or of several epochs.
+        """
+        self._need_source()
+        about = {(state.get("version"), state.get("epoch"), state.get("seed")) for state in states}
+        if len(about) != 1:
+            raise InvalidJob(
+                "One state is to be gone on from, or those of all ranks at one time.",
+                hint="These are none, or have several epochs or seeds.",
+            )
+        version, epoch, seed = about.pop()
+        if version != 1 or type(epoch) is not int:
+            raise InvalidJob(f"A stream's state of version {version} is not known here.")
+        if seed != self.seed:
+            raise InvalidJob(f"What was seen was drawn by seed {seed}, not {self.seed}.")
+        seen = Seen(self.count, self.source.views)
+        for state in states:
+            seen.update(Seen.from_dict(state))
+        self._behind, self._seen = (epoch, seen), None
+        self._epoch[0] = epoch
+
+    def _need_source(self) -> None:
+        if isinstance(self.source, Recording):
+            raise InvalidJob(
+                "A recording does not know what was seen of it.",
+                hint="RecordedDataset gives its samples by number, to a sampler that knows.",
+            )
+
+    # --- Giving ----------------------------------------------------------------------------------
 
     @property
     def totals(self) -> Totals:
@@ -155,13 +261,19 @@ class StreamDataset(Streamed):  # type: ignore[misc]
             info = get_worker_info()
             worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
             self._stream, self._pid = self._plan(worker, workers), os.getpid()
-        self._stream.epoch = epoch = int(self._epoch.item())
+        self._stream.epoch = epoch = self.epoch
         samples: Iterable[Sample] = self._stream
+        seen: Seen | None = None
+        if isinstance(self._stream, Stream):
+            self._stream.seen, self._seen = self._seen_before(epoch), None
+            seen = self._noted(epoch)
         if self.record is not None:
             worker = self._stream.part[0]
             samples = record(samples, self.record, f"epoch{epoch:04d}-part{worker:03d}")
         for sample in samples:
             made: Any = tensors_of(sample)
+            if seen is not None:
+                seen.add(sample.record["index"], sample.record["view"])
             del sample
             if self.transform is not None:
                 made = self.transform(made)

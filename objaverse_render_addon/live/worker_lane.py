@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 
-from ..cameras import Camera
 from ..errors import (
     AccessRefused,
     InvalidEdit,
@@ -22,6 +22,7 @@ from ..errors import (
 )
 from ..passspec import PASSES
 from ..worker.channel import Received, arrays_of
+from ..worker.process import WorkerProcess
 from ..worker.protocol import (
     MODULES,
     Call,
@@ -44,6 +45,7 @@ from ..worker.supervisor import Place, Supervisor
 from ..worker.wall import Sandbox
 from .frames import LiveFrame, frame_of
 from .scene import Scene, Snapshot
+from .shots import Numbered
 
 __all__ = ["WorkerLane"]
 
@@ -51,7 +53,7 @@ _SLOTS: Final = 4
 _ENDLESS: Final = 1 << 30
 """Requests after which a worker is replaced; here it is for its memory alone."""
 
-Shots = Sequence[tuple[int, Camera, int | None]]
+Shots = Sequence[Numbered]
 
 
 class WorkerLane:
@@ -109,6 +111,7 @@ class WorkerLane:
         request: Request,
         timeout: float,
         on_answer: Callable[[Received], None] = lambda _: None,
+        started: WorkerProcess | None = None,
     ) -> Received:
         """A request's last answer.
 
@@ -116,7 +119,7 @@ class WorkerLane:
             RenderError: What the worker says, as itself; WorkerCrashed, WorkerTimeout, OutOfMemory
                 where it is gone.
         """
-        answer = self.supervisor.ask(request, max(timeout, 0.001), on_answer)
+        answer = self.supervisor.ask(request, max(timeout, 0.001), on_answer, started=started)
         message = answer.message
         if isinstance(message, Failed):
             raise from_reason(message.reason, message.message, message.hint, message.log)
@@ -133,11 +136,11 @@ class WorkerLane:
         if self.has(scene) and self._state <= snapshot.state:
             change = snapshot.since(self._session, self._state)
             # A worker that may not read what comes is replaced; then all is to be done again.
-            self.supervisor.start(change)
+            worker = self.supervisor.start(change)
             if self.has(scene):
                 if change is None:
                     return None
-                return self._ask_change(change, timeout, alone=False)
+                return self._ask_change(change, timeout, worker, alone=False)
         if scene.lost and snapshot.state >= scene.lost_since:
             raise SceneLost(
                 f"{scene.source or 'The scene'} cannot be brought back: {scene.lost}",
@@ -157,25 +160,34 @@ class WorkerLane:
         self._started = self.supervisor.started
         return message
 
-    def change(self, snapshot: Snapshot, change: Change, timeout: float) -> Changed:
-        """Bring the scene from a snapshot's state to the next one.
+    def change(self, scene: Scene, change: Change, timeout: float) -> Changed:
+        """Bring the scene from its newest state to the next one; nobody else may change it.
 
         Raises:
-            InvalidEdit: The scene is in the snapshot's state still, whatever the worker did.
+            InvalidEdit: The scene is in its newest state still, whatever the worker did.
         """
         for _ in range(2):
-            if not self.has(snapshot.scene) or self._state != snapshot.state:
-                self.bring(snapshot, timeout)
-            change = Change(self._session, change.edits, change.state, change.values)
-            self.supervisor.start(change)
-            if self.has(snapshot.scene):
+            worker: WorkerProcess | None = self.supervisor.start(change)
+            if self._stands(scene):
                 break
+            self.bring(scene.snapshot(), timeout)
+            worker = None
+        change = Change(self._session, change.edits, change.state, change.values)
         alone = len(change.edits) == 1 and not change.values
-        return self._ask_change(change, timeout, alone=alone)
+        return self._ask_change(change, timeout, worker, alone=alone)
 
-    def _ask_change(self, change: Change, timeout: float, *, alone: bool) -> Changed:
+    def _stands(self, scene: Scene) -> bool:
+        """Whether the scene is open in the worker that was just seen to live, as it is now."""
+        return (
+            self.scene is scene and self._state == scene.state
+            and self._started == self.supervisor.started
+        )  # fmt: skip
+
+    def _ask_change(
+        self, change: Change, timeout: float, worker: WorkerProcess | None, *, alone: bool
+    ) -> Changed:
         try:
-            answer = self.ask(change, timeout)
+            answer = self.ask(change, timeout, started=worker)
         except InvalidEdit:
             if not alone:
                 self.scene = None
@@ -232,11 +244,13 @@ class WorkerLane:
         lane: str,
         timeout: float,
         on_frame: Callable[[LiveFrame], None],
+        near: Mapping[int, Mapping[str, Numbered]] = MappingProxyType({}),
     ) -> None:
         """Frames of shots, each given to ``on_frame`` as it comes.
 
         Args:
-            shots: Position, camera and animation frame of each; ``None`` for the job's own views.
+            shots: ``None`` for the job's own views.
+            near: What is before and after each in time, see :func:`.shots.beside`.
         """
         self.bring(snapshot, timeout)
         slots = None
@@ -258,7 +272,8 @@ class WorkerLane:
         self.ask(
             Render(
                 self._session,
-                shots=None if shots is None else [encode_shot(*shot) for shot in shots],
+                shots=None if shots is None
+                else [encode_shot(*shot, near.get(shot[0], {})) for shot in shots],
                 lane=lane, state=snapshot.state, slots=slots,
             ),
             timeout,

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cameras import Camera
+from ..sensing import Sensing
 from .things import Things
 
 __all__ = ["Elsewhen", "Moment"]
@@ -41,12 +42,14 @@ class Moment:
         things: What rendered; where it is needed.
         previous: The same view at the rendered time before; none at the first.
         next: At the rendered time after; none at the last.
+        sensing: The measurement of depth that is simulated, where one is.
     """
 
     classes: npt.NDArray[np.uint16]
     things: Things | None = None
     previous: Elsewhen | None = None
     next: Elsewhen | None = None
+    sensing: Sensing | None = None
 
     def other(self, which: str) -> Elsewhen | None:
         """``previous`` or ``next``."""

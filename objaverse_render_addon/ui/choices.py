@@ -133,6 +133,14 @@ _TEXTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "camera": ("Camera", "+X right, +Y up, +Z towards the camera"),
         "world": ("World", "The world's axes"),
     },
+    "pixels.sensor": {
+        "stereo": ("Active Stereo", "Two eyes and a projector: noise grows with the square of "
+                   "distance, holes where the second eye does not see"),
+        "kinect-azure": ("Kinect Azure", "Time of flight: little noise, edges mixed, no echo from "
+                         "what is far or steep"),
+        "structured-light": ("Structured Light", "A projected pattern, as of the first Kinect: "
+                             "steps, noise at grazing angles, shadows of the projector"),
+    },
     "files.geometry": {
         "npy": ("NumPy Arrays", "One .npy file per pass and view"),
         "npz": ("Compressed Arrays", "One .npz file per pass and view, for Tar and Folder"),

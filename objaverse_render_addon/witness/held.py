@@ -20,8 +20,9 @@ SURFACE_CHECKS: Final = ("box", "missing", "extra")
 
 _LOOKED_FOR: Final = 1_000
 """Points of the file that are looked for in a view: shares to within a percent or two."""
-_FILLING: Final = 60_000
-"""Points that fill the cells; some three for each cell that a simple surface goes through."""
+_FILLING: Final = 20_000
+"""Points that fill the cells, and the cells around each: six for each cell that a simple surface
+goes through, and one where a folded one goes through six times as many."""
 _VERTICES: Final = 30_000
 _CELLS: Final = 24
 """Along the longest edge of the object."""

@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Received", "Sender", "arrays_of", "described", "read_messages", "store_arrays"]
+__all__ = [
+    "LARGEST", "LENGTH", "Received", "Sender", "arrays_of", "begun", "described", "read_messages",
+    "store_arrays",
+]  # fmt: skip
 
-_LENGTH: Final = struct.Struct("<Q")
-_LARGEST: Final = 1 << 34
+LENGTH: Final = struct.Struct("<Q")
+"""What an inline array begins with."""
+LARGEST: Final = 1 << 34
 """Bytes of one inline array; a longer one is damage."""
 _ALIGNMENT: Final = 64
 
@@ -39,7 +43,7 @@ class Received:
 
     request: int
     message: Message | Unknown
-    payloads: dict[str, bytes] = field(default_factory=dict)
+    payloads: dict[str, bytes | bytearray] = field(default_factory=dict)
 
 
 class Sender:
@@ -65,7 +69,7 @@ class Sender:
         with self._lock:
             self._stream.write(line)
             for payload in payloads:
-                self._stream.write(_LENGTH.pack(memoryview(payload).nbytes))
+                self._stream.write(LENGTH.pack(memoryview(payload).nbytes))
                 self._stream.write(payload)
             self._stream.flush()
 
@@ -83,32 +87,38 @@ def read_messages(stream: IO[bytes], longest: int = -1) -> Iterator[Received]:
     while line := stream.readline(longest):
         if longest >= 0 and not line.endswith(b"\n"):
             raise ValueError("a message is too long, or cut off")
-        found = decode(line.decode(errors="replace"))
+        found = begun(line)
         if found is None:
             if longest >= 0:
                 raise ValueError("that is no message")
             continue
-        request, message = found
-        buffers: Sequence[Buffer] = getattr(message, "buffers", ())
-        if longest >= 0 and buffers:
+        received, inline = found
+        if longest >= 0 and getattr(received.message, "buffers", ()):
             raise ValueError("arrays are not taken")
-        payloads: dict[str, bytes] = {}
-        for buffer in buffers:
-            if buffer.file:
-                continue
+        for name in inline:
             data = _read_payload(stream)
             if data is None:
                 return
-            payloads[buffer.name] = data
-        yield Received(request, message, payloads)
+            received.payloads[name] = data
+        yield received
+
+
+def begun(line: bytes) -> tuple[Received, list[str]] | None:
+    """What a line says, and the names of the arrays behind it; ``None`` if it is no message."""
+    found = decode(line.decode(errors="replace"))
+    if found is None:
+        return None
+    request, message = found
+    buffers: Sequence[Buffer] = getattr(message, "buffers", ())
+    return Received(request, message), [one.name for one in buffers if not one.file]
 
 
 def _read_payload(stream: IO[bytes]) -> bytes | None:
-    head = stream.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
+    head = stream.read(LENGTH.size)
+    if len(head) < LENGTH.size:
         return None
-    (length,) = _LENGTH.unpack(head)
-    if length > _LARGEST:
+    (length,) = LENGTH.unpack(head)
+    if length > LARGEST:
         return None
     data = stream.read(length)
     return data if len(data) == length else None

@@ -18,11 +18,10 @@ from ..assets.formats import SCENE
 from ..dataset import metadata
 from ..dataset.blocks import FRAMES, Blocks
 from ..dataset.writer import DatasetWriter
-from ..errors import AccessRefused, Interrupted, InvalidEdit, InvalidJob, StaleFrame, UnknownRequest
+from ..errors import AccessRefused, Interrupted, InvalidEdit, StaleFrame, UnknownRequest
 from ..files import file_sha256
 from ..frame import Frame, FrameSink, Tee
 from ..job import RenderJob
-from ..passspec import MOVING
 from ..stage_edits import Place, SetLight, SetTime, Show
 from .channel import described, store_arrays
 from .confine import STANDS
@@ -140,7 +139,7 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
             from ..compose.record import Scene
             from ..compose.seen import SceneSink
 
-            composed = SceneSink(Scene.read(request.path))
+            composed = SceneSink(Scene.read(request.path), Path(request.path).parent)
 
         def facts() -> dict[str, Any]:
             files = session.files()
@@ -165,7 +164,7 @@ def render_asset(worker: Worker, request: RenderAsset, turn: Turn) -> Answer:
             shape=session.shape,
         )  # fmt: skip
         worker.using(writer)
-        sinks: list[FrameSink] = [writer] if composed is None else [writer, composed]
+        sinks: list[FrameSink] = [writer] if composed is None else [composed, writer]
         previews = None
         if request.previews:
             from ..dataset.previews import Previews
@@ -247,7 +246,7 @@ def change(worker: Worker, request: Change, _: Turn) -> Answer:
         raise
     session.state = request.state
     light = not request.values and all(edit.get("edit") in _LIGHT for edit in request.edits)
-    if light:
+    if light and not session.renumbered:
         return Changed(request.session, request.state, found)
     return Changed(
         request.session, request.state, found, session.warnings, _plain(session.facts())
@@ -268,15 +267,7 @@ def render(worker: Worker, request: Render, turn: Turn) -> Answer:
             f"The scene is in state {session.state}, and {request.state} was asked for."
         )
     if request.shots is not None:
-        shots = [decode_shot(shot) for shot in request.shots]
-        moving = [name for name in session.job.pixels.passes if name in MOVING]
-        if moving:
-            # Where a camera of one's own stands before and after, nobody knows.
-            raise InvalidJob(
-                f"{', '.join(moving)} are between frames of the job's own views, and single shots "
-                "have none.",
-                hint="objaverse-render render --frames writes them.",
-            )
+        shots = session.followed([decode_shot(shot) for shot in request.shots])
     else:
         shots = session.shots(request.views)
     sink = _Sent(worker, session, request, turn)
@@ -373,7 +364,7 @@ def call(worker: Worker, request: Call, __: Turn) -> Answer:
     function = _allowed(module, name, request.function)
     session.state = NO_STATE
     result = function(session, **request.arguments)
-    session.changed(geometry=True, unknown=True)
+    session.changed(geometry=True, appeared=True, unknown=True)
     session.state = request.state
     return Described({"result": _plain(result)})
 

@@ -13,13 +13,10 @@ import platform
 import shutil
 import sys
 import tempfile
-import threading
-import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from .. import __version__
 from ..errors import (
@@ -30,9 +27,11 @@ from ..errors import (
     UnknownRequest,
     from_os_error,
 )
-from .channel import Received, Sender, read_messages
+from .channel import Sender
 from .confine import STANDS
 from .handlers import HANDLERS, Worker, blenders_folder
+from .inbox import Inbox
+from .inlet import inlet_of
 from .protocol import (
     NICE,
     PROTOCOL,
@@ -40,7 +39,6 @@ from .protocol import (
     SCRATCH,
     Alive,
     Answer,
-    Cancel,
     Failed,
     Hello,
     Message,
@@ -49,59 +47,6 @@ from .protocol import (
 )
 
 __all__ = ["main"]
-
-_BEAT: Final = 1.0  # seconds
-
-
-class _Inbox:
-    """Requests that wait, and those that are to end."""
-
-    def __init__(self) -> None:
-        self._waiting: SimpleQueue[Received] = SimpleQueue()
-        self._guard = threading.Lock()
-        self._canceled: set[int] = set()
-
-    def put(self, received: Received) -> None:
-        if isinstance(received.message, Cancel):
-            with self._guard:
-                self._canceled.add(received.message.request)
-        else:
-            self._waiting.put(received)
-
-    def next(self) -> Received:
-        return self._waiting.get()
-
-    def is_canceled(self, request: int) -> bool:
-        return request in self._canceled
-
-    def forget(self, request: int) -> None:
-        """It has ended; ids only grow, so that older ones are over too."""
-        with self._guard:
-            self._canceled = {other for other in self._canceled if other > request}
-
-
-class _Heart:
-    """Says every second that this process lives, while a request is in hand.
-
-    Blender's operators let other threads run; where it hangs with Python's lock, nothing is said.
-    """
-
-    def __init__(self, process: _Process) -> None:
-        self._process = process
-        self._beating = threading.Event()
-        threading.Thread(target=self._run, name="heart", daemon=True).start()
-
-    def _run(self) -> None:
-        while True:
-            self._beating.wait()
-            self._process.send(Alive())
-            time.sleep(_BEAT)
-
-    def start(self) -> None:
-        self._beating.set()
-
-    def stop(self) -> None:
-        self._beating.clear()
 
 
 class _Process:
@@ -133,7 +78,7 @@ class _Process:
 class _Turn:
     """See :class:`.handlers.Turn`."""
 
-    def __init__(self, process: _Process, inbox: _Inbox, number: int) -> None:
+    def __init__(self, process: _Process, inbox: Inbox, number: int) -> None:
         self.number = number
         self._process, self._inbox = process, inbox
 
@@ -154,14 +99,9 @@ def main() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     scratch = Path(os.environ.get(SCRATCH) or tempfile.mkdtemp(prefix="objaverse-render-"))
     process.folders.add(str(scratch))
-    inbox = _Inbox()
-
-    def listen() -> None:
-        for received in read_messages(sys.stdin.buffer):
-            inbox.put(received)
-        process.leave(0)
-
-    threading.Thread(target=listen, daemon=True).start()
+    inbox = Inbox(
+        inlet_of(sys.stdin.buffer), lambda: process.send(Alive()), lambda: process.leave(0)
+    )
     if hasattr(os, "nice"):
         # Before Blender starts threads, which keep what they were started with.
         os.nice(int(os.environ.get(NICE, "0")))
@@ -182,18 +122,16 @@ def main() -> None:
             REQUESTS, os.environ.get(STANDS, ""),
         )
     )  # fmt: skip
-    heart = _Heart(process)
+    inbox.done(0)
     while True:
         received = inbox.next()
-        heart.start()
         if isinstance(received.message, Quit):
             process.leave(0)
         turn = _Turn(process, inbox, received.request)
         answer = _answer(process.worker, received.message, turn)
         process.worker.abort()
-        inbox.forget(turn.number)
-        heart.stop()
         turn.send(answer)
+        inbox.done(turn.number)
 
 
 def _answer(worker: Worker, request: Message | Unknown, turn: _Turn) -> Answer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import queue
 import re
 import shutil
 import signal
@@ -28,8 +27,9 @@ from ..errors import (
     from_os_error,
 )
 from . import guardian, libraries, wall
-from .channel import Received, Sender, read_messages
+from .channel import Received, Sender
 from .guardian import WorkerFolder
+from .inlet import inlet_of
 from .memory import processor_seconds, resident_bytes
 from .protocol import PROTOCOL, SCRATCH, Alive, Hello, Quit, Request
 from .ring import DESCRIPTOR
@@ -134,16 +134,15 @@ class WorkerProcess:
         self._log_start = 0
         self._requests = self._beats = 0
         self._seen, self._quiet = (0, 0.0), 0.0
-        self._messages: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
         try:
             self._process = self._spawn(blender, environment or {}, inside)
         except BaseException:
             self._folder.remove()
             raise
         guardian.watch(self.pid, self.scratch)
-        assert self._process.stdin is not None
+        assert self._process.stdin is not None and self._process.stdout is not None
         self._sender = Sender(self._process.stdin)
-        threading.Thread(target=self._pump, daemon=True).start()
+        self._inlet = inlet_of(self._process.stdout)
         try:
             self.hello = self._greeting(blender, stopped, inside)
         except BaseException:
@@ -240,16 +239,6 @@ class WorkerProcess:
         """Of the process."""
         return int(self._process.pid)
 
-    def _pump(self) -> None:
-        stream = self._process.stdout
-        assert stream is not None
-        with contextlib.suppress(OSError, ValueError):  # It is closed meanwhile.
-            for received in read_messages(stream):
-                self._beats += 1
-                if not isinstance(received.message, Alive):
-                    self._messages.put(received)
-        self._messages.put(None)
-
     def send(self, request: Request) -> int:
         """Send a request.
 
@@ -276,13 +265,19 @@ class WorkerProcess:
             WorkerTimeout: None came in ``timeout`` seconds.
             WorkerCrashed: The process ended instead.
         """
-        try:
-            received = self._messages.get(timeout=max(0.0, timeout))
-        except queue.Empty:
-            raise WorkerTimeout("The worker did not answer in time.", log=self.log_tail()) from None
-        if received is None:
-            raise self._crashed()
-        return received
+        until = time.monotonic() + timeout
+        while True:
+            try:
+                received = self._inlet.next(max(0.0, until - time.monotonic()))
+            except TimeoutError:
+                raise WorkerTimeout(
+                    "The worker did not answer in time.", log=self.log_tail()
+                ) from None
+            if received is None:
+                raise self._crashed()
+            self._beats += 1
+            if not isinstance(received.message, Alive):
+                return received
 
     def await_answer(
         self,
@@ -403,10 +398,10 @@ class WorkerProcess:
                 os.killpg(process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(10)
-        for stream in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError, ValueError):
-                if stream:
-                    stream.close()
+        with contextlib.suppress(OSError, ValueError):
+            if process.stdin:
+                process.stdin.close()
+        self._inlet.close()
         self._remove_scratch()
         guardian.forget(self.pid)
 

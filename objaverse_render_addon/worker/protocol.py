@@ -194,7 +194,7 @@ class Render:
         inline: Whether arrays follow their message as bytes; else they come in files in memory.
         shots: Cameras instead of views: ``index``, ``width``, ``height``, ``intrinsics`` (3, 3),
             ``camera_to_world`` (4, 4), ``projection``, and ``time``, an animation frame or
-            ``None``.
+            ``None``; for passes of motion also ``previous`` and ``next``, shots of the same view.
         lane: How: ``exact``, as data sets are rendered, or ``raster``, from what a rasterizer
             draws.
         state: What the scene has to be in; ``None`` for whatever it is in.
@@ -696,8 +696,12 @@ def ends(answer: Message) -> bool:
 KINDS: dict[str, type[Any]] = {cls.kind: cls for cls in (*Request.__args__, *Answer.__args__)}
 REQUESTS = sorted(cls.kind for cls in Request.__args__)
 _FIELDS = {
-    kind: tuple(item.name for item in dataclasses.fields(cls)) for kind, cls in KINDS.items()
+    kind: dict.fromkeys(item.name for item in dataclasses.fields(cls)).keys()
+    for kind, cls in KINDS.items()
 }
+
+
+_ENCODER = json.JSONEncoder(default=dataclasses.asdict, check_circular=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -716,7 +720,7 @@ def encode(message: Message, request: int) -> str:
     """
     # Not asdict of the whole: it copies every number that is within.
     fields = {name: getattr(message, name) for name in _FIELDS[message.kind]}
-    return json.dumps({"id": request, "kind": message.kind, **fields}, default=dataclasses.asdict)
+    return _ENCODER.encode({"id": request, "kind": message.kind, **fields})
 
 
 def decode(line: str) -> tuple[int, Message | Unknown] | None:
@@ -736,8 +740,9 @@ def decode(line: str) -> tuple[int, Message | Unknown] | None:
     cls = KINDS.get(kind) if isinstance(kind, str) else None
     if cls is None:
         return request, Unknown(str(kind), f"there is no message {kind!r}")
-    known = _FIELDS[cls.kind]
-    values = {key: value for key, value in data.items() if key in known}
+    known, values = _FIELDS[cls.kind], data
+    if not data.keys() <= known:
+        values = {key: value for key, value in data.items() if key in known}
     try:
         if "buffers" in known:
             values["buffers"] = [Buffer(**buffer) for buffer in values.get("buffers", ())]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,18 +22,31 @@ _SMALLEST, _LARGEST = 4, 16384
 _CLOSE: Final = 1e-4
 
 
-def encode_shot(index: int, camera: Camera, time: int | None = None) -> dict[str, Any]:
-    """As :class:`.protocol.Render` has it."""
+def encode_shot(
+    index: int,
+    camera: Camera,
+    time: int | None = None,
+    beside: Mapping[str, tuple[int, Camera, int | None]] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """As :class:`.protocol.Render` has it.
+
+    Args:
+        beside: Shots of the same view before and after it: ``previous`` and ``next``.
+    """
     return {
         "index": index, "width": camera.width, "height": camera.height, "time": time,
         "intrinsics": np.asarray(camera.intrinsics).tolist(),
         "camera_to_world": np.asarray(camera.camera_to_world).tolist(),
         "projection": camera.projection,
+        **{which: encode_shot(*shot) for which, shot in beside.items()},
     }  # fmt: skip
 
 
-def decode_shot(data: Mapping[str, Any]) -> Shot:
+def decode_shot(data: Mapping[str, Any], *, alone: bool = False) -> Shot:
     """What somebody sent.
+
+    Args:
+        alone: Whether what is before and after it is left out.
 
     Raises:
         InvalidEdit: It is no camera.
@@ -71,7 +85,12 @@ def decode_shot(data: Mapping[str, Any]) -> Shot:
             hint="It is rotation and translation alone, right-handed, row-major.",
         )
     camera = Camera(int(width), int(height), intrinsics, pose, projection)
-    return Shot(View(index, camera), time)
+    beside = {
+        which: decode_shot(data[which], alone=True)
+        for which in ("previous", "next")
+        if not alone and isinstance(data.get(which), Mapping)
+    }
+    return Shot(View(index, camera), time, **beside)
 
 
 def _matrix(data: Any, shape: tuple[int, int], what: str) -> npt.NDArray[np.float64]:

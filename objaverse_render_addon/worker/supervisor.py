@@ -157,6 +157,7 @@ class Supervisor:
         timeout: float,
         on_answer: Callable[[Received], None] = lambda _: None,
         renew: int = 0,
+        started: WorkerProcess | None = None,
     ) -> Received:
         """Have a request answered.
 
@@ -164,6 +165,7 @@ class Supervisor:
             timeout: Seconds that it may take.
             renew: Answers before the last for which it may take as long again; never where 0.
             on_answer: Called with the answers before the last.
+            started: What :meth:`start` gave for this very request, just now.
 
         Returns:
             The last answer: what it was asked for, or a Failed.
@@ -172,16 +174,16 @@ class Supervisor:
             WorkerTimeout, WorkerCrashed, OutOfMemory, Interrupted: The worker is gone by then.
             RenderError: As :meth:`start`; no fault of the request.
         """
-        self.post(request)
+        self.post(request, started)
         return self.collect(timeout, on_answer, renew)
 
-    def post(self, request: Request) -> None:
+    def post(self, request: Request, started: WorkerProcess | None = None) -> None:
         """Begin a request, so that several workers are at work at a time; then :meth:`collect`.
 
         Raises:
             RenderError: As :meth:`ask`.
         """
-        worker = self.start(request)
+        worker = started or self.start(request)
         self._canceled = None
         try:
             self._request = worker.send(request)

@@ -155,9 +155,12 @@ def _edited(edits: Iterable[Mapping[str, Any]]) -> list[Path]:
     """Folders that edits of a scene read from."""
     found = []
     for edit in edits:
-        for name in ("path", "hdri"):
-            if isinstance(edit.get(name), str):
-                path = Path(edit[name]).absolute()
+        values = edit.get("values")
+        named = [edit.get("path"), edit.get("hdri")]
+        named += values.values() if isinstance(values, Mapping) else ()
+        for name in named:
+            if isinstance(name, str):
+                path = Path(name).absolute()
                 found += [path.parent, path.resolve().parent]
         for folder in edit.get("folders") or ():
             found += [Path(folder), Path(folder).resolve()]

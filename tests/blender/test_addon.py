@@ -234,6 +234,7 @@ EVERY_FIELD: dict[str, dict[str, Any]] = {
         "pixels.class_property": "kind",
         "pixels.class_table": "/classes.csv",
         "pixels.normal_space": "world",
+        "pixels.sensor": "kinect-azure",
         "files.geometry": "exr",
         "files.layout": "folder",
         "files.geometry_files": ["voxels", "mesh"],
@@ -498,7 +499,7 @@ def test_every_field_of_a_job_can_be_set_in_the_window(bpy: Any) -> None:
                 settings.projection = "orthographic" if light == "xl" else "perspective"
                 settings.test_views = 2 if light == "hdri" else 0
                 settings.geometry_files = {"mesh"} if light == "hdri" else set()
-                settings.passes = {"rgb", "semantic_index"}
+                settings.passes = {"rgb", "semantic_index", "sensor_depth"}
                 settings.classes = {"hdri": "table", "xl": "property"}.get(light, "name")
                 found = draw_panels().drawn
                 drawn |= found
@@ -581,7 +582,7 @@ def test_the_built_in_protocols_say_what_they_are_named_after(bpy: Any) -> None:
                 "asset.up", "asset.front", "cameras.test_cameras", "cameras.turns",
                 "engine.alpha_threshold", "asset.witness", "files.geometry_files",
                 "files.geometry_points", "pixels.classes", "pixels.class_property",
-                "pixels.class_table",
+                "pixels.class_table", "pixels.sensor",
             ):  # fmt: skip
                 # No part of any of these protocols.
                 job[key] = wanted[key]

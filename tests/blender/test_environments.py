@@ -371,6 +371,32 @@ def test_it_can_be_looked_at_while_it_runs():
         env.close()
 
 
+def test_a_window_shows_each_step_until_it_is_closed(monkeypatch):
+    pygame = pytest.importorskip("pygame")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    env = Environment("scenes_of_tests:Cubes", render_mode="human")
+    try:
+        env.reset(seed=0)
+        shown = []
+        for _ in range(2):
+            env.step(1)
+            window = pygame.display.get_surface()
+            shown.append(pygame.surfarray.array3d(window).swapaxes(0, 1))
+            assert np.array_equal(shown[-1], env.unwrapped.look())
+        assert not np.array_equal(*shown)
+        assert env.render() is None
+        pygame.event.post(pygame.event.Event(pygame.QUIT))
+        for _ in range(2):
+            env.step(1)
+            assert not pygame.display.get_init()
+        env.reset()
+    finally:
+        env.close()
+    monkeypatch.setenv("SDL_VIDEODRIVER", "no-such-driver")
+    with pytest.raises(InvalidJob, match="no display"):
+        Environment("scenes_of_tests:Counter", render_mode="human")
+
+
 def test_what_cannot_be_is_said_by_name(monkeypatch):
     class Local:
         pass

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from objaverse_render_addon import live
 from objaverse_render_addon.dataset.reader import AssetReader
@@ -31,7 +32,7 @@ from objaverse_render_addon.live.frames import LiveFrame
 from objaverse_render_addon.live.session import Session
 from objaverse_render_addon.stage_edits import Place
 
-from . import scenes
+from . import moving, scenes
 
 QUICK: dict[str, Any] = {
     "resolution": (64, 48), "samples": 1, "denoise": False, "device": "cpu",
@@ -209,19 +210,20 @@ def test_what_is_wrong_is_said_as_itself_and_changes_nothing(
         pool.open(tmp_path / "missing.glb", **QUICK)
     with pytest.raises(InvalidJob, match="sampels"):
         pool.open(box, sampels=3)
-    with pool.open(box, **QUICK) as session:
+    with pool.open(box, **{**QUICK, "passes": (*QUICK["passes"], "albedo")}) as session:
         before = session.frame().copy()
         for wrong in (
             lambda: session.place("chair", moved()),
             lambda: session.place("box", np.full((4, 4), np.nan)),
-            lambda: session.material("box", colour=(1, 0, 0)),
-            lambda: session.material("box", base_color=3.0),
             lambda: session.light("sun", energy=3),
             lambda: session.remove("chair"),
             lambda: session.change(Place(name="box", matrix=moved(x=2).tolist()),
                                    Place(name="chair", matrix=moved().tolist())),
             lambda: session.frame(live.perspective(moved() * np.nan)),
             lambda: session.look_at((0, 0, 0), (0, 0, 0)),
+            lambda: session.material("box", colour=(1, 0, 0)),
+            lambda: session.material("box", base_color=3.0),
+            lambda: session.material("box", base_color=tmp_path / "missing.png"),
         ):  # fmt: skip
             with pytest.raises(InvalidEdit) as caught:
                 wrong()
@@ -239,6 +241,31 @@ def test_what_is_wrong_is_said_as_itself_and_changes_nothing(
             assert np.array_equal(array, after[name]), name
     with pytest.raises(UnknownRequest):
         session.frame()
+
+
+def test_both_lanes_show_the_image_or_the_color_that_was_said_last(
+    pool: live.Pool, tmp_path: Path
+) -> None:
+    green, blue = tmp_path / "green.png", tmp_path / "blue.png"
+    Image.new("RGB", (8, 8), (0, 255, 0)).save(green)
+    Image.new("RGB", (8, 8), (0, 0, 255)).save(blue)
+
+    def textured(document: dict[str, Any]) -> None:
+        document["images"] = [{"uri": green.name}]
+        document["textures"] = [{"source": 0}]
+        document["materials"] = [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}]
+        document["meshes"][0]["primitives"][0]["material"] = 0
+
+    path = scenes.write_glb(tmp_path / "t.glb", change=textured)
+    with pool.open(path, **{**QUICK, "passes": ("rgb", "depth")}) as session:
+        for color, wanted in ((None, 1), ((1, 0, 0), 0), (blue, 2), ((0, 1, 0), 1), (blue, 2)):
+            if color is not None:
+                session.material("t", base_color=color)
+            for lane in ("exact", "raster"):
+                frame = session.frame(lane=lane)
+                shown = frame["rgb"][frame["depth"] > 0][:, :3].astype(int).mean(axis=0)
+                assert shown.argmax() == wanted, (color, lane)
+                assert shown[wanted] > 4 * np.delete(shown, wanted).max(), (color, lane)
 
 
 def test_a_frame_is_never_older_than_it_is_asked_to_be(pool: live.Pool, box: Path) -> None:
@@ -417,16 +444,76 @@ def test_a_shots_lens_is_the_one_that_was_asked_for(pool: live.Pool, box: Path) 
             session.frame(camera, lane="raster")
 
 
-def test_motion_of_single_shots_is_refused_and_never_zero(pool: live.Pool, tmp_path: Path) -> None:
-    path = tmp_path / "moving.blend"
-    with scenes.new_blend(path):
-        obj = scenes.add_cube()
-        obj.keyframe_insert("location", frame=1)
-        obj.location = (1, 0, 0)
-        obj.keyframe_insert("location", frame=11)
-    values = {**QUICK, "passes": ("depth", "flow_forward"), "frames": "1:11"}
-    with (
-        pool.open(path, whole=True, **values) as session,
-        pytest.raises(InvalidJob, match="flow_forward are between frames"),
-    ):
-        session.frame(time=5)
+@pytest.fixture(scope="module")
+def sliding(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A box that moves by (2, 0.5, 0) from frame 1 to 9."""
+    return moving.write(tmp_path_factory.mktemp("moving") / "box.blend", "translating")
+
+
+def flow_error(frame: LiveFrame, which: str, time_there: int, there: Any) -> float:
+    """Largest difference to the formula, in pixels, of a box that was placed by nobody."""
+    seen = frame["mask"] > 0
+    points = frame.camera.unproject(frame["depth"], np.nonzero(seen))
+    step = (time_there - frame.time) / 8 * np.array([2, 0.5, 0])
+    expected = there.project(points + step)[0] - frame.camera.project(points)[0]
+    assert seen.sum() > 50
+    return float(np.abs(frame[f"flow_{which}"][seen] - expected).max())
+
+
+@pytest.mark.parametrize("lane", ["exact", "raster"])
+def test_motion_of_single_shots_leads_to_the_jobs_next_frame(
+    pool: live.Pool, sliding: Path, lane: Any
+) -> None:
+    """By cameras of one's own, over two workers; where none is given, it stands still."""
+    passes = ("depth", "mask", "flow_forward", "flow_backward", "scene_flow")
+    values = {**QUICK, "passes": passes, "frames": "1:9:4", "resolution": (96, 72)}
+    cameras = [live.look_at((0.3 * at, -6, 1 + at), (1, 0, 0), size=(96, 72)) for at in range(3)]
+    with pool.open(sliding, whole=True, **values) as session:
+        shots = list(zip(cameras, (1, 5, 9), strict=True))
+        frames = list(session.render(shots, lane=lane, workers=2))
+        for frame, after, here, there in zip(frames, (5, 9), cameras, cameras[1:], strict=False):
+            assert np.allclose(frame.camera.camera_to_world, here.camera_to_world, atol=1e-5)
+            assert frame.next is not None and frame.next.time == after
+            assert flow_error(frame, "forward", after, there) < 1e-3
+            step = frame["scene_flow"][frame["mask"] > 0] - (1, 0.25, 0)
+            assert np.abs(step).max() < 1e-4
+        assert flow_error(frames[1], "backward", 1, cameras[0]) < 1e-3
+        assert frames[2].next is None
+        assert np.isnan(frames[2]["flow_forward"][frames[2]["mask"] > 0]).all()
+        # One shot alone; at the time at which the stage stands.
+        session.set_time(5)
+        alone = session.frame(cameras[0], lane=lane)
+        assert flow_error(alone, "forward", 9, cameras[0]) < 1e-3
+        with pytest.raises(InvalidJob, match=r"Frame 4 .*1:9:4"):
+            session.frame(time=4, lane=lane)
+
+
+def test_what_comes_into_sight_has_a_number_of_its_own(pool: live.Pool) -> None:
+    """Ids stay what they are; two things never share one."""
+    with pool.open(**{**QUICK, "passes": ("instance_index",)}) as session:
+        session.look_at((1.5, -8, 0), (1.5, 0, 0))
+        cube(session, "left")
+        cube(session, "right", matrix=moved(x=3))
+        session.hide("right")
+        session.set(passes=("instance_index", "depth"))
+        alone = {*np.unique(session.frame()["instance_index"])} - {0}
+        session.show("right")
+        both = {*np.unique(session.frame()["instance_index"])} - {0}
+        assert len(alone) == 1 and len(both) == 2 and alone < both
+        assert {int(one) for one in session.facts["ids"]["instance_index"]} >= both
+
+
+def test_occlusion_is_of_the_exact_lane_alone(pool: live.Pool, sliding: Path) -> None:
+    passes = ("depth", "mask", "occlusion_forward")
+    values = {**QUICK, "passes": passes, "frames": "1:9:8"}
+    with pool.open(sliding, whole=True, **values) as session:
+        session.look_at((0, -4, 0), (0, 0, 0))
+        here = session.frame(time=1)
+        there = live.look_at((2, -4, 0), (2, 0.5, 0), size=(64, 48))
+        followed = next(iter(session.render([(session.camera, 1), (there, 9)])))
+        seen = here["mask"] > 0
+        # The box leaves the picture, but for a camera that goes along.
+        assert (here["occlusion_forward"][seen] == 2).mean() > 0.5
+        assert (followed["occlusion_forward"][seen] == 0).mean() > 0.9
+        with pytest.raises(InvalidJob, match="no pass occlusion_forward"):
+            session.frame(time=1, lane="raster")

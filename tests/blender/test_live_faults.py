@@ -198,16 +198,29 @@ def test_a_worker_that_stands_still_is_found_before_its_deadline(
         assert gone([pid], 5)
 
 
-def test_a_long_render_is_cancelled_with_its_worker(box: Path) -> None:
-    with live.start(1, device="cpu") as pool, pool.open(box, **QUICK) as session:
+def test_a_long_render_is_cancelled_with_its_worker_and_another_waits(box: Path) -> None:
+    with live.start(1, device="cpu", standby=True) as pool, pool.open(box, **QUICK) as session:
+        until = time.monotonic() + 60
+        while not (waiting := pool.status()["standby"]):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        old = pool.pids
         session.set(samples=65536, resolution=(512, 512))
         frames = session.render(live.orbit(2, size=(512, 512)), deadline=1.0)
         since = time.monotonic()
         with pytest.raises(WorkerTimeout, match="Shot 0"):
             next(frames)
         assert time.monotonic() - since < 12
+        assert pool.pids == waiting != old
         session.set(samples=1)
         assert session.frame(timeout=60)["depth"].any()
+        assert pool.pids == waiting
+        until = time.monotonic() + 60
+        while not pool.status()["standby"]:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        both = pool.pids + pool.status()["standby"]
+    assert gone([*old, *both], 10)
 
 
 SERVE = (
@@ -417,17 +430,17 @@ def test_the_raster_lane_sees_what_cycles_sees_and_refuses_what_it_cannot(
 # What goes wrong in Blender itself, put there by functions that its pool allows.
 FAULTS = """
 import os
-from objaverse_render_addon.blender import capture, raster
+from objaverse_render_addon.blender import capture, drawing
 
-drawn, take = raster.drawn, capture.take
+read, take = drawing._channels, capture.take
 
 def draw_constant(session, names):
-    def constant(scene, path):
-        channels = drawn(scene, path)
+    def constant(path):
+        channels = read(path)
         for name in names:
             channels[name] = channels[name] * 0 + (2.5 if name == 'Depth.Z' else 0)
         return channels
-    raster.drawn = constant
+    drawing._channels = constant
 
 def fail(session, words):
     def failing(*_):

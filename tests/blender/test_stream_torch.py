@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 from collections import Counter
@@ -148,6 +149,49 @@ def test_what_was_recorded_is_given_again_without_blender(tmp_path: Path) -> Non
     assert len(list(DataLoader(looked_up, batch_size=2, shuffle=True, collate_fn=collate))) == 3
     shares = [StreamDataset(recording, rank=r, world_size=2, uneven="drop") for r in range(2)]
     assert [len(share) for share in shares] == [len(list(share)) for share in shares] == [2, 2]
+
+
+def test_what_was_seen_is_not_given_again_whoever_goes_on() -> None:
+    data = StreamDataset(streamed.Numbered(), 7, seed=3, blenders=1, start_options=CPU)
+    data.set_epoch(2)
+    loader = DataLoader(data, batch_size=3, num_workers=2, collate_fn=collate)
+    seen = []
+    for number, batch in enumerate(loader):
+        data.note_seen(batch)
+        seen += zip(batch["index"].tolist(), batch["view"].tolist(), strict=True)
+        if number == 2:
+            break
+    del loader
+    state = json.loads(json.dumps(data.state_dict()))
+    assert len(seen) == 9
+    # Without workers what is given is noted; another seed, or another size, is another stream.
+    again = StreamDataset(streamed.Numbered(), 7, seed=3, blenders=1, start_options=CPU)
+    again.load_state_dict(state)
+    assert len(again) == 5
+    rest = []
+    for sample in again:
+        rest.append((int(sample["index"]), int(sample["view"])))
+        assert int(sample["epoch"]) == 2
+        if len(rest) == 2:
+            break
+    third = StreamDataset(
+        streamed.Numbered(), 7, seed=3, blenders=1, rank=0, world_size=1, start_options=CPU
+    )
+    third.load_state_dict(state, again.state_dict())
+    rest += [(int(s["index"]), int(s["view"])) for s in DataLoader(third, batch_size=None)]
+    assert len(third) == 3
+    assert sorted(seen + rest) == [(unit, view) for unit in range(7) for view in range(2)]
+    third.set_epoch(3)
+    assert len(third) == 14
+    for one in (data, again, third):
+        one.close()
+    for wrong in (made(7), StreamDataset(streamed.Numbered(), 8, seed=3)):
+        with pytest.raises(InvalidJob):
+            wrong.load_state_dict(state)
+    with pytest.raises(InvalidJob, match="epoch 1"):
+        third.note_seen({"epoch": 1, "index": 0, "view": 0})
+    with pytest.raises(InvalidJob, match="index"):
+        third.note_seen({"epoch": 3})
 
 
 def test_a_dataset_without_end_is_refused() -> None:

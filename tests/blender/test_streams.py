@@ -12,10 +12,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import streamed
+from PIL import Image
 
 from objaverse_render_addon import live
 from objaverse_render_addon.dataset.reader import AssetReader
@@ -34,7 +36,7 @@ from objaverse_render_addon.live.randomize import (
 from objaverse_render_addon.live.server import Server
 from objaverse_render_addon.live.truths import corners_of
 
-from . import scenes
+from . import moving, scenes
 
 CPU = {"device": "cpu"}
 
@@ -275,6 +277,90 @@ def test_a_random_scene_shows_what_was_drawn_and_the_same_again() -> None:
         red, green, blue = sample["rgb"][sample["mask"] > 0][:, :3].astype(int).sum(axis=0)
         assert red > 0
         assert max(green, blue) < 0.3 * red
+
+
+def test_images_are_drawn_onto_surfaces_and_lie_where_they_should(tmp_path: Path) -> None:
+    # Two columns and two rows, the lower left first; a face of the box is one image wide.
+    quarters = [[(255, 0, 0), (0, 255, 0)], [(0, 0, 255), (255, 255, 0)]]
+    files = []
+    for name, order in (("a", quarters), ("b", [quarters[1], quarters[0]])):
+        picture = np.kron(np.array(order[::-1], np.uint8), np.ones((32, 32, 1), np.uint8))
+        files.append(tmp_path / f"{name}.png")
+        Image.fromarray(picture).save(files[-1])
+    source = RandomBox(
+        randomizers=[Look("box", values={}, textures=files)],
+        cameras=CameraShell(elevation=(0, 40)),
+        **{**streamed.Box.settings, "passes": ("albedo", "depth", "mask")},
+    )  # fmt: skip
+    with pytest.raises(InvalidJob, match="same"):
+        Look("box", textures=[files[0], {"roughness": files[1]}])
+    with live.stream(source, 6, blenders=1, seed=1, start_options=CPU) as stream:
+        seen = [sample.copy() for sample in stream]
+    shown = [sample.values["look box"]["base_color"] for sample in seen]
+    assert set(shown) == {str(file) for file in files}
+    colors = {True: quarters, False: [quarters[1], quarters[0]]}
+    for sample, name in zip(seen, shown, strict=True):
+        faces(sample, colors[name == str(files[0])])
+
+
+def faces(sample: live.Sample, quarters: list[list[tuple[int, int, int]]]) -> None:
+    """Hold the albedo of the four sides against an image of one unit, upright on each."""
+    mask = sample["mask"] > 0
+    points = sample.camera.unproject(sample["depth"], np.nonzero(mask))
+    color = sample["albedo"][mask]
+    x, y, z = points.T
+    seen = 0
+    for at, across in ((y + 0.5, x), (y - 0.5, -x), (x - 0.5, y), (x + 0.5, -y)):
+        side, u, v = np.abs(at) < 1e-3, across % 1, z % 1
+        inner = side & (np.abs(u % 0.5 - 0.25) < 0.2) & (np.abs(v % 0.5 - 0.25) < 0.2)
+        for row in range(2):
+            for column in range(2):
+                here = inner & ((u > 0.5) == column) & ((v > 0.5) == row)
+                seen += here.sum()
+                wanted = np.array(quarters[row][column]) / 255
+                assert np.abs(color[here][:, :3] - wanted).max(initial=0) < 2e-3
+    assert seen > 40
+
+
+def test_flow_travels_with_the_pictures_of_a_moving_thing(tmp_path: Path) -> None:
+    with live.stream(
+        Sliding(moving.write(tmp_path / "box.blend", "translating")), 2, blenders=1,
+        start_options=CPU,
+    ) as stream:  # fmt: skip
+        seen = [sample.copy() for sample in stream]
+    assert [sample.record["time"] for sample in seen] == [1, 5, 9] * 2
+    for place, sample in enumerate(seen):
+        mask, flow = sample["mask"] > 0, sample["flow_forward"]
+        if place % 3 == 2:
+            assert np.isnan(flow[mask]).all()
+            continue
+        # The camera of the next picture is another one, and the box goes on meanwhile.
+        there = seen[place + 1].camera
+        points = sample.camera.unproject(sample["depth"], np.nonzero(mask))
+        wanted = there.project(points + [1, 0.25, 0])[0] - sample.camera.project(points)[0]
+        assert mask.sum() > 30
+        assert np.abs(flow[mask] - wanted).max() < 1e-3
+        assert np.abs(wanted).max() > 1
+
+
+class Sliding(live.Source):
+    """A clip of a box that moves, by a camera that is drawn and moves, too."""
+
+    settings: ClassVar[dict[str, Any]] = {
+        **streamed.Box.settings, "whole": True, "frames": "1:9:4",
+        "passes": ("depth", "mask", "flow_forward"),
+    }  # fmt: skip
+    lane, views = "raster", 3
+
+    def __init__(self, path: Path) -> None:
+        self.path = path  # type: ignore[misc]
+
+    def shots(self, _: live.Session, item: live.Item) -> Any:
+        side = item.uniform("side", -1, 1)
+        return [
+            (live.look_at((side + 0.1 * time, -6, 1), (1, 0, 0), size=streamed.SIZE), time)
+            for time in (1, 5, 9)
+        ]
 
 
 class RandomBox(RandomScene):

@@ -88,7 +88,8 @@ class Mesh:
 def volume_of(vertices: Floats, triangles: Ints) -> float:
     """Of a closed surface."""
     a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
-    return float(np.einsum("ij,ij->", a, np.cross(b, c))) / 6
+    # In whatever order, by whichever processor: the same number.
+    return math.fsum((a * np.cross(b, c)).ravel().tolist()) / 6
 
 
 def circle(radius: float, z: float = 0.0, count: int = 48) -> Floats:

@@ -9,13 +9,17 @@ import numpy.typing as npt
 
 from ..objects import Mesh
 
-__all__ = ["depth_inside", "distances", "mass_of", "samples"]
+__all__ = ["depth_inside", "distances", "inside_of", "mass_of", "near", "samples"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 SPACING: Final = 0.004
 """Metres between points on edges that are held against other surfaces."""
+_DENSE: Final = 30_000
+"""Points, beyond which one is enough for each cell of …"""
+_CELL: Final = 0.0015
+"""… so many metres."""
 _MANY: Final = 400_000
 """Pairs of points and triangles at a time."""
 
@@ -41,20 +45,22 @@ def mass_of(mesh: Mesh, density: float) -> tuple[float, Floats, Floats]:
 
 
 def samples(mesh: Mesh) -> Floats:
-    """(N, 3) vertices, and points along long edges."""
+    """(N, 3) vertices, and points along long edges; of dense meshes not all that are close."""
     points, triangles = mesh.vertices, mesh.triangles
     edges = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
-    edges = np.unique(np.sort(edges, axis=1), axis=0)
-    lengths = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1)
-    found = [points]
-    for count in range(1, 64):
-        some = edges[(lengths > SPACING * count) & (lengths <= SPACING * (count + 1))]
-        if count == 63:
-            some = edges[lengths > SPACING * count]
-        for step in range(1, count + 1):
-            share = step / (count + 1)
-            found.append((1 - share) * points[some[:, 0]] + share * points[some[:, 1]])
-    return np.concatenate(found)
+    low, high = np.divmod(np.unique(edges.min(axis=1) * len(points) + edges.max(axis=1)),
+                          len(points))  # fmt: skip
+    start, along = points[low], points[high] - points[low]
+    lengths = np.linalg.norm(along, axis=1)
+    counts = np.clip(np.ceil(lengths / SPACING) - 1, 0, 63).astype(np.int64)
+    which = np.repeat(np.arange(len(counts)), counts)
+    step = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
+    share = step / (counts[which] + 1)
+    every = np.concatenate([points, start[which] + share[:, None] * along[which]])
+    if len(every) > _DENSE:
+        cells = np.floor(every / _CELL).astype(np.int64)
+        every = every[np.unique(cells, axis=0, return_index=True)[1]]
+    return every
 
 
 _SLANTED: Final = np.array([
@@ -63,7 +69,7 @@ _SLANTED: Final = np.array([
 """Axes along which no edge of a made object lies."""
 
 
-def _inside(points: Floats, corners: Floats) -> npt.NDArray[np.bool_]:
+def inside_of(points: Floats, corners: Floats) -> npt.NDArray[np.bool_]:
     """Whether points are inside closed surfaces: how often a ray from them leaves more than enters.
 
     Args:
@@ -127,11 +133,24 @@ def distances(points: Floats, corners: Floats) -> Floats:
     return nearest
 
 
-def depth_inside(points: Floats, corners: Floats) -> float:
-    """How deep the deepest of some points is inside closed surfaces, metres; 0 where none is."""
+def near(corners: Floats, points: Floats, reach: float) -> Floats:
+    """Triangles (M, 3, 3) that may be within a distance of some points, of (N, 3, 3)."""
+    low, high = points.min(axis=0) - reach, points.max(axis=0) + reach
+    beside = (corners.max(axis=1) < low) | (corners.min(axis=1) > high)
+    return corners[~beside.any(axis=1)]
+
+
+def depth_inside(points: Floats, corners: Floats, most: float = np.inf) -> float:
+    """How deep the deepest of some points is inside closed surfaces, metres; 0 where none is.
+
+    Args:
+        most: Beyond that nobody asks: what is deeper is said to be so deep.
+    """
     low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
-    near = points[((points > low) & (points < high)).all(axis=1)]
-    if not len(near):
+    some = points[((points > low) & (points < high)).all(axis=1)]
+    if not len(some):
         return 0.0
-    near = near[_inside(near, corners)]
-    return float(np.max(distances(near, corners))) if len(near) else 0.0
+    some = some[inside_of(some, corners)]
+    if not len(some):
+        return 0.0
+    return min(float(np.max(distances(some, near(corners, some, most)))), most)

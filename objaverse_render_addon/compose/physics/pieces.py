@@ -9,6 +9,7 @@ import itertools
 import os
 import zipfile
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -98,6 +99,12 @@ def _folder() -> Path:
     return Path(base) / "objaverse-render" / "pieces"
 
 
+@cache
+def _rapier() -> str:
+    # To look a version up takes longer than to read pieces from their file.
+    return version("rapier3d")
+
+
 def _made(digest: str, mesh: Mesh) -> Pieces:
     rapier = engine("rapier3d")
     points = mesh.vertices
@@ -110,7 +117,7 @@ def _made(digest: str, mesh: Mesh) -> Pieces:
         return Pieces((hull,), ((x, y, z), float(np.max(away))), hull)
     if float(solid.mass_properties(1.0).mass) < _SOLID * mesh.volume:
         return Pieces((hull,), None, hull)
-    path = _folder() / f"{digest[:32]}-{version('rapier3d')}-{_RULE}.npz"
+    path = _folder() / f"{digest[:32]}-{_rapier()}-{_RULE}.npz"
     hulls = _read(path)
     if hulls is None:
         hulls = [one for part in mesh.parts if part.ring for one in shell(part)]

@@ -125,7 +125,7 @@ def _model(mujoco: Any, starts: Sequence[Start], ground: Ground) -> Any:
         mujoco.mju_mat2Quat(quaternion, np.ascontiguousarray(pose[:3, :3]).ravel())
         body = spec.worldbody.add_body(pos=pose[:3, 3].tolist(), quat=quaternion.tolist())
         body.add_freejoint()
-        mass, center, inertia = mass_of(thing.mesh, thing.density)
+        mass, center, inertia = mass_of(thing.solid, thing.density)
         body.explicitinertial = 1
         body.mass, body.ipos = mass, center.tolist()
         body.fullinertia = [

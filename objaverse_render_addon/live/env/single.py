@@ -73,7 +73,7 @@ class Environment(gymnasium.Env[Any, Any]):
                     'render_mode="human" shows a window with pygame, which is not there.',
                     hint="pip install pygame-ce, or take rgb_array.",
                 )
-            window = _Window()
+            window = _Window(scene if isinstance(scene, str) else scene.__name__)
         self.crew = Crew(
             scene, options, 1, limit=max_episode_steps, real_time=real_time, size=picture, **crew
         )
@@ -121,12 +121,13 @@ class Environment(gymnasium.Env[Any, Any]):
         return self._observation(), float(arrays["reward"][0]), terminated, truncated, told
 
     def _act(self, order: int, told: dict[str, Any]) -> None:
-        draw = DRAW if self._window is not None else 0
+        window = self._window if self._window is not None and self._window.shown else None
+        draw = DRAW if window is not None else 0
         outcome = self.crew.act([order | draw])
         told.update(outcome.told.get(0, {}))
         told["step"] = int(self.crew.arrays["steps"][0])
-        if self._window is not None and not outcome.lost:
-            self._window.show(self.crew.arrays["picture"][0], self.crew.fps)
+        if window is not None and not outcome.lost:
+            window.show(self.crew.arrays["picture"][0], self.crew.fps)
 
     def _observation(self) -> Any:
         # Copies: NumPy's scalars and views of the common memory are not what callers keep.
@@ -174,31 +175,41 @@ def _own(value: Any) -> Any:
 
 
 class _Window:
-    """Shows pictures, by pygame, from the first one on."""
+    """Shows pictures, by pygame, from the first one on, until somebody closes it.
 
-    def __init__(self) -> None:
+    Raises:
+        InvalidJob: There is no display for it.
+    """
+
+    def __init__(self, title: str) -> None:
+        import pygame
+
+        self._pygame, self._title = pygame, title
         self._screen: Any = None
-        self._pygame: Any = None
-        self._clock: Any = None
+        try:
+            pygame.display.init()
+        except pygame.error as error:
+            raise InvalidJob(
+                f'render_mode="human" shows a window, for which there is no display: {error}.',
+                hint="Take rgb_array, or look at it in a browser (env.watch).",
+            ) from error
+        self._clock, self.shown = pygame.time.Clock(), True
 
     def show(self, picture: npt.NDArray[np.uint8], fps: float) -> None:
         """Show one, and wait until it is due."""
         if self._screen is None:
-            self._open(picture.shape[1], picture.shape[0])
-        self._pygame.event.pump()
+            self._screen = self._pygame.display.set_mode((picture.shape[1], picture.shape[0]))
+            self._pygame.display.set_caption(self._title)
+        if any(event.type == self._pygame.QUIT for event in self._pygame.event.get()):
+            # What is learned goes on without it.
+            self.close()
+            return
         self._pygame.surfarray.blit_array(self._screen, picture.swapaxes(0, 1))
         self._pygame.display.flip()
         self._clock.tick(fps)
 
-    def _open(self, width: int, height: int) -> None:
-        import pygame
-
-        pygame.display.init()
-        self._pygame, self._clock = pygame, pygame.time.Clock()
-        self._screen = pygame.display.set_mode((width, height))
-
     def close(self) -> None:
         """Take the window away."""
-        if self._screen is not None:
+        if self.shown:
             self._pygame.display.quit()
-            self._screen = None
+            self.shown = False

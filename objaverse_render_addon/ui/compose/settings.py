@@ -22,7 +22,7 @@ from bpy.props import (
 
 from ...compose.objects import KINDS
 from ...compose.record import LAYOUTS
-from ...compose.rules import CAMERAS, SUPPORT_CHOICES, Rules
+from ...compose.rules import SUPPORT_CHOICES, Rules
 from ...compose.words import LANGUAGES
 from ...errors import InvalidJob
 from ..derived import RELATIVE
@@ -130,7 +130,8 @@ class OBJAVERSE_PG_compose(bpy.types.PropertyGroup):
         description="Pictures of each scene",
     )
     cameras: EnumProperty(
-        name="Cameras", items=_items(CAMERAS, _CAMERA_TEXTS), default=_OURS.cameras, options=set(),
+        name="Cameras", items=_items(_CAMERA_TEXTS, _CAMERA_TEXTS), default=_OURS.cameras,
+        options=set(),
         description="Where a scene is seen from",
     )
     azimuth: _Float(

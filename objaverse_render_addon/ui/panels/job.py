@@ -272,6 +272,8 @@ class OBJAVERSE_PT_passes(Panel, bpy.types.Panel):
             column.prop_enum(settings, "passes", item.identifier)
         split.prop(settings, "normal_space")
         split.prop(settings, "tracks")
+        if "sensor_depth" in settings.passes:
+            split.prop(settings, "sensor")
         if "semantic_index" in settings.passes:
             split.prop(settings, "classes")
             if settings.classes == "property":

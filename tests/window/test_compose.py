@@ -192,6 +192,7 @@ def test_composing_is_cancelled(engines: Desk) -> None:
 
 def test_sentences_are_listed_and_light_whom_they_mean(engines: Desk, newest: Debian) -> None:
     desk = engines
+    put(desk, index=0)
     desk.press(COMPOSE, 0.2)
     desk.until(IS_COMPOSED, 200, "the scene")
     settled(desk)

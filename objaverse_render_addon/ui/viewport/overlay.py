@@ -13,7 +13,7 @@ from ...blender import compat
 from ..compose import sentences
 from ..compose.shown import composed
 from ..widgets import overlapped
-from . import live_view, preview, results
+from . import live_view, look_through, preview, results
 from .overlay_geometry import CURRENT, number_places, pick, picture_planes, rig_lines
 
 __all__ = ["bring_into_view", "register", "set_visible", "show_picture", "unregister"]
@@ -283,6 +283,9 @@ def _draw_picture() -> None:
         height, width = shown.large.shape[:2]
         top = _draw_corner(context, _large[1], (width, height), linear=False)
         _draw_lines(context, results.caption(context), top)
+    elif look_through.looks(context):
+        height = 30 * context.preferences.system.ui_scale
+        _draw_lines(context, look_through.caption(context), height)
 
 
 def _draw_in_frame(texture: Any, frame: tuple[float, float, float, float]) -> None:
@@ -365,6 +368,8 @@ class OBJAVERSE_GT_views(bpy.types.Gizmo):
                 context.window_manager.objaverse_result.view = found
             elif scene is None:
                 context.scene.objaverse.current_view = found
+                # Before this viewport is drawn again, which may take long.
+                look_through.follow()
             context.area.tag_redraw()
         return {"FINISHED"}
 

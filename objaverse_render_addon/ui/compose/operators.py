@@ -141,7 +141,7 @@ class OBJAVERSE_OT_walk_composed(_NeedsComposed, bpy.types.Operator):
     """Go to another view of the composed scene"""
 
     bl_idname = "objaverse.walk_composed"
-    bl_label = "Walk Through Views"
+    bl_label = "Go To View"
     bl_options: ClassVar = {"INTERNAL"}
 
     by: IntProperty(name="By", default=1, description="Views to go on", options={"SKIP_SAVE"})

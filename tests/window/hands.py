@@ -76,7 +76,7 @@ def render(desk: Desk, debian: Debian) -> None:
     desk.press(RENDER)
     desk.until(f"not {IDLE}", 60, "the run", period=0.02)
     wait_until_idle(desk, debian, 240)
-    assert desk.ask(f"{STATE}.failure") == ""
+    assert (failure := desk.ask(f"{STATE}.failure")) == "", failure
     desk.ask("bpy.ops.objaverse.close_result()")
 
 

@@ -36,16 +36,19 @@ def changed(context):
 def clocks():
     return [time.perf_counter(), time.thread_time()]
 def placed(scene, state):
-    place(scene, state)
+    before_it(scene, state)
     if WATCHED['since'] is not None and look_of() != WATCHED['look']:
         WATCHED['took'].append([now - then for now, then in zip(clocks(), WATCHED['since'])])
         WATCHED['since'] = None
 def ours(name):
     return next(m for n, m in sys.modules.items() if n.endswith(name))
 ours('.ui.properties').on_change.insert(0, changed)
-place, ours('.look_through')._place = ours('.look_through')._place, placed
+before_it, ours('.look_through')._place = ours('.look_through')._place, placed
 """
-UNWATCH = "ours('.ui.properties').on_change.remove(changed); ours('.look_through')._place = place"
+UNWATCH = (
+    "ours('.ui.properties').on_change.remove(changed); "
+    "ours('.look_through')._place = before_it"
+)
 # Another viewport, where the properties were, that shows the whole rig.
 BESIDE = """
 area = next(a for a in bpy.context.window_manager.windows[0].screen.areas

@@ -20,16 +20,21 @@ from .test_window import IDLE, RENDER, SETTINGS, STATE, put, wait_for_views, wai
 SMALL = {"resolution_x": 32, "resolution_y": 32, "samples": 1, "denoise": False}
 # The user's camera moves; another one stands.
 CAMERAS = """
+from mathutils import Vector
 render = bpy.context.scene.render
 render.resolution_x, render.resolution_y = 64, 48
-camera = bpy.data.objects['Camera']
-for frame, x in ((1, 7.4), (5, 5.4)):
-    camera.location.x = x
+camera, asset = bpy.data.objects['Camera'], bpy.context.scene.objaverse.asset
+points = [o.matrix_world @ Vector(c) for o in asset.all_objects if o.type == 'MESH'
+          for c in o.bound_box]
+# From where it looks at the asset.
+middle = sum(points, Vector()) / len(points) + 7 * camera.matrix_world.col[2].xyz
+for frame, aside in ((1, 0.4), (5, -0.4)):
+    camera.location = middle + Vector((aside, 0, 0))
     camera.keyframe_insert('location', frame=frame)
 other = bpy.data.objects.new('Other', bpy.data.cameras.new('Other'))
 bpy.context.scene.collection.objects.link(other)
 other.matrix_world = camera.matrix_world
-other.location = (7.4, -6.9, 5.5)
+other.location = middle + Vector((0, 0, 0.5))
 bpy.context.scene.frame_set(1)
 """
 SELECT = "[o.select_set(o.name in {!r}) for o in bpy.context.view_layer.objects]"
@@ -74,7 +79,8 @@ def test_the_scenes_active_camera_renders_as_it_moves(desk: Desk, asset: Debian)
     first = None
     for frames, times in (("1:5:2", [1, 3, 5]), ("2:4", [2, 3, 4])):
         desk.enter("frames", frames)
-        desk.ask(f"setattr(bpy.data.objects['Camera'], 'delta_location', ({len(frames)}, 0, 0))")
+        aside = len(frames) / 10
+        desk.ask(f"setattr(bpy.data.objects['Camera'], 'delta_location', ({aside}, 0, 0))")
         desk.press("objaverse.use_scene_cameras()")
         desk.until(f"{SETTINGS}.camera_file.endswith('scene-cameras.json')", 20, "the poses")
         assert desk.ask("bpy.context.scene.frame_current") == 1

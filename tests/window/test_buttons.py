@@ -136,8 +136,8 @@ def test_the_dataset_is_worked_on_again(desk: Desk, asset: Debian) -> None:
     free = "not [m for n, m in __import__('sys').modules.items() " \
         "if n.endswith('ui.background') and m.current('dataset')]"
     for name, share, said in (
-        ("verify_output", 0.3, "1 asset"), ("statistics", 0.75, "stats.html"),
-        ("write_credits", 0.3, "CREDITS.md"), ("export_output", 0.62, "1 asset"),
+        ("verify_output", 0.3, "1 asset"), ("statistics", 0.3, "stats.html"),
+        ("write_credits", 0.75, "CREDITS.md"), ("export_output", 0.62, "1 asset"),
     ):  # fmt: skip
         for _ in range(2):
             desk.ask(f"setattr({DATASET}, 'said', '')")
@@ -149,11 +149,6 @@ def test_the_dataset_is_worked_on_again(desk: Desk, asset: Debian) -> None:
     desk.picture(desk.folder / "dataset.png")
     assert opened(asset)[-1].endswith("stats.html")
     unfold(desk, "objaverse.list_output()", 1.5)
-
-
-def test_passes_are_set_up_and_taken_back(desk: Desk, asset: Debian) -> None:
-    unfold(desk, "output_dir", -4.45)
-    unfold(desk, "output_dir", -4.45)
 
 
 def test_nothing_is_keyframed_by_accident(desk: Desk, asset: Debian) -> None:
@@ -171,9 +166,9 @@ def test_search_and_menus_lead_here(desk: Desk, asset: Debian) -> None:
     for shown in (True, False):
         over_viewport(desk)
         desk.key("F3")
-        time.sleep(0.5)
+        time.sleep(3)
         desk.type("objaverse preview")
-        time.sleep(0.7)
+        time.sleep(2)
         desk.picture(desk.folder / "search.png")
         desk.key("Return")
         desk.until(f"{STATE}.preview == {shown}", 20, "what the search found")

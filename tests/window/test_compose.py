@@ -14,7 +14,7 @@ from objaverse_render_addon.compose.record import Scene
 
 from .conftest import Debian
 from .desk import Desk
-from .hands import count, dismiss, look, wait_until_idle
+from .test_window import count, dismiss, look, wait_until_idle
 
 YELLOW, BLUE = (255, 209, 51), (92, 174, 255)
 COMPOSED = "bpy.context.window_manager.objaverse_composed"

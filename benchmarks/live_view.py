@@ -1,5 +1,5 @@
-"""How soon is a first picture, how many come under a flood of updates, how long are pieces, what
-does progression cost?
+"""How soon is a first picture, how many come under a flood of updates, how soon does superseded
+work end, what does progression cost?
 
 python benchmarks/live_view.py [FILE.glb] [FIELD.ply]
 """
@@ -20,9 +20,10 @@ from objaverse_render_addon.job import RenderJob
 from objaverse_render_addon.live.backends import Backend
 from objaverse_render_addon.live.backends.field import FieldBackend
 from objaverse_render_addon.live.backends.scene import SceneBackend
-from objaverse_render_addon.live.levels import Adaptive, Level
+from objaverse_render_addon.live.levels import Adaptive, Level, at_level
 from objaverse_render_addon.live.queue import Picture, RenderQueue
 from objaverse_render_addon.splats.field import Field, read_field
+from objaverse_render_addon.worker.shots import encode_shot
 
 SIZE = (640, 480)
 SAMPLES = 32
@@ -67,11 +68,22 @@ def flood(name: str, backend: Backend) -> None:
                     queue.update_camera(camera_at(number * 0.7))
                 else:
                     time.sleep(2e-4)
+            watcher.close()
             places = [(picture.update, picture.index) for picture in seen]
             back = sum(b <= a for a, b in pairwise(places))
-            size = f"{seen[-1].camera.width}x{seen[-1].camera.height}" if seen else "none"
-            print(f"  {rate} updates/s: {len(seen) / 2:.0f} pictures/s of {size}, {back} go back")
-            watcher.close()
+            queue.wait(60, last=True)
+            # What one of them takes where nobody asks for another.
+            camera = seen[-1].camera
+            level = Level(camera.width, camera.height, seen[-1].samples)
+            alone = []
+            for turn in range(15):
+                turned = at_level(camera_at(turn * 0.7), level)
+                since = time.perf_counter()
+                backend.render(turned, level, lambda: False, {})
+                alone.append(time.perf_counter() - since)
+            share = len(seen) / 2 * statistics.median(alone)
+            print(f"  {rate} updates/s: {len(seen) / 2:.0f} pictures/s of {camera.width}x"
+                  f"{camera.height}, {share:.2f} in the time of one, {back} go back")  # fmt: skip
 
 
 def cold(path: Path, job: RenderJob) -> SceneBackend:
@@ -86,51 +98,78 @@ def cold(path: Path, job: RenderJob) -> SceneBackend:
     return backend
 
 
-def pieces(path: Path, job: RenderJob) -> None:
-    """How long whoever moves may have to wait."""
-    backend = SceneBackend(path, job)
-    for number in (20, 40):  # The first time it learns what pieces take.
-        for samples in (1, SAMPLES - 1, SAMPLES):
-            asked: list[float] = []
+def superseded(path: Path, job: RenderJob) -> None:
+    """How long work goes on that nobody wants any more."""
+    for denoise in (False, True):
+        backend = SceneBackend(path, job.with_values({"engine.denoise": denoise}))
+        rng = np.random.default_rng(7)
+        levels = [Level(*SIZE, samples) for samples in (1, 4, SAMPLES)]
+        seconds = 1.0
+        gaps: list[float] = []
+        ends: list[float] = []
+        for number in range(40):
+            until = time.perf_counter() + rng.uniform(0, seconds)
+            asked_at: list[float] = []
 
-            def stop(asked: list[float] = asked) -> bool:
-                asked.append(time.perf_counter())
-                return False
+            def stop(until: float = until, asked_at: list[float] = asked_at) -> bool:
+                asked_at.append(time.perf_counter())
+                return asked_at[-1] > until
 
-            camera = camera_at(number)
-            backend.render(camera, Level(*SIZE, samples), stop, {})
-            took = 1e3 * np.diff([*asked, time.perf_counter()])[1:]
-            if number == 40:
-                longest = took[1:].max(initial=0)
-                print(f"{samples} samples: {len(took)} pieces, first {took[0]:.0f} ms, median "
-                      f"{np.median(took):.0f}, longest other {longest:.0f}")  # fmt: skip
-    backend.close()
+            since = time.perf_counter()
+            if number < 2:  # The first times it learns what pieces take.
+                until = np.inf
+            for level in levels:
+                seen = (lambda: False) if number < 2 else stop
+                if backend.render(camera_at(number * 3), level, seen, {}) is None:
+                    ends.append(time.perf_counter() - until)
+                    break
+            else:
+                seconds = time.perf_counter() - since
+            gaps += np.diff(asked_at).tolist()
+        took, late = 1e3 * np.array(gaps), 1e3 * np.array(ends)
+        print(f"{'denoised' if denoise else 'as traced'}: pieces of {np.median(took):.0f} ms, 95 % "
+              f"below {np.quantile(took, 0.95):.0f}, the longest {took.max():.0f}; superseded "
+              f"work ends after {np.median(late):.0f} ms, {late.max():.0f} at most")  # fmt: skip
+        backend.close()
 
 
 def progression(path: Path, job: RenderJob) -> None:
+    """What levels cost above one render of all samples."""
     def drawn(backend: SceneBackend, steps: list[int], number: int) -> float:
         since = time.perf_counter()
         for samples in steps:
             backend.render(camera_at(number), Level(*SIZE, samples), lambda: False, {})
         return time.perf_counter() - since
 
-    steps = [1, 2, 4, 8, 16, SAMPLES]
-    exact, sums = SceneBackend(path, job), SceneBackend(path, job, exact=False)
-    whole = SceneBackend(path, job.with_values({"engine.denoise": True}))
-    took: dict[str, list[float]] = {"exact": [], "sums": [], "tiles": [], "whole": []}
-    for number in range(70, 74):  # Neighbours of one another, and none of them seen before.
-        took["exact"].append(drawn(exact, steps, number))
-        took["sums"].append(drawn(sums, steps, number))
-        took["tiles"].append(drawn(exact, [SAMPLES], number + 100))
-        took["whole"].append(drawn(whole, [SAMPLES], number))
-    for backend in (exact, sums, whole):
-        backend.close()
-    least = {name: min(times[1:]) for name, times in took.items()}
-    once = least["tiles"]
-    added, progressive = least["sums"], least["exact"]
-    print(f"{SAMPLES} samples in one render, denoised: {least['whole'] / once:.2f} of tiles")
-    print(f"{SAMPLES} samples in levels, over at once: {added / once:.2f} as a sum, "
-          f"{progressive / once:.2f} with the last rendered anew")  # fmt: skip
+    def at_once(backend: SceneBackend, number: int) -> float:
+        shot = encode_shot(0, camera_at(number))
+        with backend._lent() as worker:
+            since = time.perf_counter()
+            worker.whole(shot, None, SAMPLES)
+        return time.perf_counter() - since
+
+    for denoise in (False, True):
+        chosen = job.with_values({"engine.denoise": denoise})
+        exact, sums = SceneBackend(path, chosen), SceneBackend(path, chosen, exact=False)
+        ladder, sum_ladder = (
+            [level.samples for level in Adaptive().levels(
+                camera_at(0), SAMPLES, anew=backend.anew
+            ) if (level.width, level.height) == SIZE and level.samples]
+            for backend in (exact, sums)
+        )  # fmt: skip
+        took: dict[str, list[float]] = {"exact": [], "sums": [], "tiles": [], "whole": []}
+        for number in range(70, 76):  # Neighbours of one another, and none of them seen before.
+            took["exact"].append(drawn(exact, ladder, number))
+            took["sums"].append(drawn(sums, sum_ladder, number))
+            took["tiles"].append(drawn(exact, [SAMPLES], number + 100))
+            took["whole"].append(at_once(exact, number))
+        for backend in (exact, sums):
+            backend.close()
+        least = {name: min(times[1:]) for name, times in took.items()}
+        print(f"{SAMPLES} samples{', denoised' * denoise}, {1e3 * least['whole']:.0f} ms at once; "
+              f"in tiles {least['tiles'] / least['whole']:.2f} of that, in levels {ladder} "
+              f"{least['exact'] / least['whole']:.2f}, as a sum "
+              f"{least['sums'] / least['whole']:.2f}")  # fmt: skip
 
 
 def main() -> None:
@@ -146,7 +185,7 @@ def main() -> None:
             "engine.denoise": False,
         })  # fmt: skip
         flood(path.name, cold(path, job))
-        pieces(path, job)
+        superseded(path, job)
         progression(path, job)
 
 

@@ -85,6 +85,7 @@ class Lent:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.passes, self.drafts, self.samples = backend.passes, backend.drafts, backend.samples
+        self.anew = backend.anew
         self.render = backend.render
 
     def close(self) -> None:

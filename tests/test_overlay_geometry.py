@@ -159,10 +159,13 @@ def test_colors_say_which_view_is_current_and_which_crop():
     views = views_of(5)
     lines = rig_lines(views, half_extent=1, cropped=[1, 3], doubtful=[1, 4], current=3)
     first = lines.colors[:: 2 * FRUSTUM_SEGMENTS][:5]
-    # The current one is found even where it crops.
+    # The current one is found even where it crops, and its picture's edges say that it does.
     wanted = np.array([CALM, ALARM, CALM, CURRENT, DOUBT], dtype=np.float32)
     np.testing.assert_array_equal(first, wanted)
-    assert len(segments(lines, CURRENT)) == FRUSTUM_SEGMENTS
+    assert len(segments(lines, CURRENT)) == FRUSTUM_SEGMENTS - 4
+    assert len(segments(lines, ALARM)) == FRUSTUM_SEGMENTS + 4
+    calm = rig_lines(views, half_extent=1, current=3)
+    assert len(segments(calm, CURRENT)) == FRUSTUM_SEGMENTS
 
 
 def test_the_box_is_drawn_once_with_twelve_edges():

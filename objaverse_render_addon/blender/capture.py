@@ -20,7 +20,7 @@ from ..errors import RenderFailed
 from ..passspec import Layer
 from . import compat
 
-__all__ = ["COMBINED", "Taken", "take", "usable"]
+__all__ = ["COMBINED", "Taken", "forget", "take", "usable"]
 
 Array = npt.NDArray[np.float32]
 
@@ -28,6 +28,9 @@ COMBINED = Layer("", "RGBA", "Combined")
 """The picture: its channels are ``R``, ``G``, ``B`` and ``A``."""
 _BEYOND = 1e10
 """What Blender gives a depth where it did not render."""
+_PLAIN = {"BOOLEAN", "INT", "FLOAT", "STRING", "ENUM"}
+_told: tuple[Any, ...] | None = None
+"""Cycles' settings, as it was last made to look at them."""
 _LETTERS = {"FLOAT": "V", "VECTOR": "XYZ", "RGBA": "RGBA"}
 
 
@@ -36,9 +39,24 @@ class Taken(dict[str, Array]):
 
     Attributes:
         seconds: That Cycles took.
+        at: Rows and columns of the whole picture that were rendered.
+        beyond: What each channel is elsewhere.
     """
 
-    seconds: float = 0.0
+    def __init__(self, channels: Iterable[tuple[str, Array]] = ()) -> None:
+        super().__init__(channels)
+        self.seconds = 0.0
+        self.at: tuple[slice, slice] = np.s_[0:0, 0:0]
+        self.beyond: dict[str, float] = {}
+
+    def put(self, part: Taken, shape: tuple[int, int]) -> None:
+        """Have the rendered part of a picture, which has this (H, W), beside what is here."""
+        rows, columns = part.at
+        for name, plane in part.items():
+            if name not in self:
+                self[name] = np.full(shape, part.beyond[name], np.float32)
+            self[name][rows, columns] = plane
+        self.seconds += part.seconds
 
 
 def usable(scene: Any) -> bool:
@@ -51,11 +69,19 @@ def usable(scene: Any) -> bool:
     return not (cycles.use_auto_tile and size > cycles.tile_size)
 
 
-def take(scene: Any, layers: Iterable[Layer]) -> Taken:
+def take(
+    scene: Any, layers: Iterable[Layer], *, whole: bool = True, again: bool = False
+) -> Taken:
     """Render a scene's first view layer, and take some of its passes.
 
     What lies outside the border of a render is what Blender writes there: depths are 1e10, all
     else is 0.
+
+    Args:
+        whole: Whether the arrays are of the whole picture; else of what is rendered alone.
+        again: Whether this is another part of the picture that was taken last: unless Cycles'
+            settings are others all the same, it does not have to look for what changed, which takes
+            longer than a small part does.
 
     Raises:
         RuntimeError: As ``bpy.ops.render.render`` does.
@@ -70,14 +96,19 @@ def take(scene: Any, layers: Iterable[Layer]) -> Taken:
         rendering(self, depsgraph)
         taken.seconds += time.perf_counter() - since
         # Onlookers and previews are rendered by other engines; whatever is, is this scene's.
-        _read(self.get_result(), scene, wanted, taken)
+        _read(self.get_result(), scene, wanted, taken, whole=whole)
 
     engine.render = render
     try:
         # Of Cycles' own settings, as samples and seed, Blender does not notice that they changed:
         # what persistent data keeps would be rendered with the old ones.
-        scene.update_tag()
+        global _told
+        before, _told = _told, None
+        settings = _settings(scene)
+        if not again or settings != before:
+            scene.update_tag()
         bpy.ops.render.render(scene=scene.name)
+        _told = settings
     finally:
         # Left in place, it would be in the way as Blender ends.
         engine.render = rendering
@@ -86,9 +117,26 @@ def take(scene: Any, layers: Iterable[Layer]) -> Taken:
     return taken
 
 
-def _read(result: Any, scene: Any, wanted: list[Layer], taken: Taken) -> None:
+def forget() -> None:
+    """Something else was rendered by Cycles."""
+    global _told
+    _told = None
+
+
+def _settings(scene: Any) -> tuple[Any, ...]:
+    groups = (scene.cycles, scene.view_layers[0].cycles)
+    own = [
+        getattr(group, one.identifier)
+        for group in groups
+        for one in group.bl_rna.properties
+        if one.type in _PLAIN
+    ]
+    return (scene.name, *own)
+
+
+def _read(result: Any, scene: Any, wanted: list[Layer], taken: Taken, *, whole: bool) -> None:
     width, height = result.resolution_x, result.resolution_y
-    full, at = _border(scene, width, height)
+    full, taken.at = _border(scene, width, height)
     passes = {one.name: one for one in result.layers[0].passes}
     for layer in wanted:
         found = passes.get(layer.output) or passes.get(compat.old_pass_name(layer.output))
@@ -97,18 +145,19 @@ def _read(result: Any, scene: Any, wanted: list[Layer], taken: Taken) -> None:
         flat = np.empty(width * height * found.channels, dtype=np.float32)
         found.rect.foreach_get(flat)
         pixels = flat.reshape(height, width, found.channels)[::-1]
+        beyond = _BEYOND if found.channel_id == "Z" else 0.0
         for index, letter in enumerate(_LETTERS[layer.socket]):
-            plane = pixels[..., index]
-            if at is not None:
-                around = np.full(full, _BEYOND if found.channel_id == "Z" else 0, np.float32)
-                around[at] = plane
+            plane, name = pixels[..., index], f"{layer.name}.{letter}".lstrip(".")
+            if whole and (height, width) != full:
+                around = np.full(full, beyond, np.float32)
+                around[taken.at] = plane
                 plane = around
-            taken[f"{layer.name}.{letter}".lstrip(".")] = plane
+            taken[name], taken.beyond[name] = plane, beyond
 
 
 def _border(
     scene: Any, width: int, height: int
-) -> tuple[tuple[int, int], tuple[slice, slice] | None]:
+) -> tuple[tuple[int, int], tuple[slice, slice]]:
     """(H, W) of the whole picture, and where in it a rendered rectangle lies."""
     render = scene.render
     across = render.resolution_x * render.resolution_percentage // 100
@@ -116,7 +165,7 @@ def _border(
     if not render.use_border or render.use_crop_to_border:
         if (width, height) != (across, down):
             raise RenderFailed(f"Cycles gave {width}x{height} pixels instead of {across}x{down}.")
-        return (down, across), None
+        return (down, across), np.s_[0:down, 0:across]
     # As Blender cuts it (render_init_from_main in its sources), in 32-bit floats.
     left, right, low, high = (
         int(np.float32(share) * np.float32(pixels))

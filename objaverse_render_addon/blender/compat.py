@@ -20,10 +20,12 @@ __all__ = [
     "compositor_tree",
     "curves_of",
     "cycles_engine",
+    "denoises_on_cpu",
     "engine_id",
     "file_output_path",
     "find_operator",
     "fits",
+    "for_now",
     "has_denoiser",
     "has_nodes",
     "leave_extensions_alone",
@@ -161,9 +163,15 @@ def find_operator(*paths: str) -> Any:
             continue
         return operator
     raise UnsupportedFormat(
-        f"Blender {bpy.app.version_string} has no importer {' or '.join(paths)}.",
-        hint="Its add-on may be disabled.",
+        f"This Blender, {bpy.app.version_string}, has no importer for {_format_of(paths[0])}.",
+        hint="It was built without, or the importer's add-on is disabled.",
     )
+
+
+def _format_of(path: str) -> str:
+    """``usd`` of ``wm.usd_import``, ``fbx`` of ``import_scene.fbx``."""
+    module, name = path.split(".")
+    return name.removesuffix("_import") if module == "wm" else name
 
 
 def call_operator(operator: Any, **arguments: Any) -> set[str]:
@@ -237,6 +245,11 @@ def has_denoiser(cycles: Any) -> bool:
     except TypeError:
         return False
     return bool(cycles.denoiser == "OPENIMAGEDENOISE")
+
+
+def denoises_on_cpu(cycles: Any) -> bool:
+    """Whether the CPU would take a picture's noise; a GPU gives other bits."""
+    return not (getattr(cycles, "denoising_use_gpu", False) and cycles.device == "GPU")
 
 
 def compositor_tree(scene: bpy.types.Scene) -> Any:
@@ -408,19 +421,20 @@ def sample_range(cycles: Any, first: int, count: int, total: int) -> Iterator[No
         values |= {"use_sample_subset": True, "sample_subset_length": count, "samples": total}
     else:
         values |= {"samples": count, "sampling_pattern": "TABULATED_SOBOL"}
-    with _for_now(cycles, values):
+    with for_now(cycles, values):
         yield
 
 
 @contextlib.contextmanager
 def in_memory(cycles: Any) -> Iterator[None]:
     """Within it Cycles keeps a large picture in memory, not in tiles in a file."""
-    with _for_now(cycles, {"use_auto_tile": False}):
+    with for_now(cycles, {"use_auto_tile": False}):
         yield
 
 
 @contextlib.contextmanager
-def _for_now(owner: Any, values: dict[str, Any]) -> Iterator[None]:
+def for_now(owner: Any, values: dict[str, Any]) -> Iterator[None]:
+    """Within it some properties have other values."""
     before = {name: getattr(owner, name) for name in values}
     try:
         set_checked(owner, **values)

@@ -1,29 +1,41 @@
-"""A picture in pieces: drawn first, then Cycles' samples a few at a time, tile by tile.
+"""A picture in pieces: drawn first, then geometry, then Cycles' samples a few at a time, tile by
+tile, at last without their noise.
 
-The mean of the pieces is the picture that all samples give at once, to rounding.
+The mean of the pieces is the picture that all samples give at once, to rounding; all samples in
+tiles are that picture to the bit.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ..dataset.images import encode_srgb8, half_floats
 from ..errors import InvalidJob
-from ..frame import Frame, Shot
-from ..passspec import PICTURES
+from ..frame import Check, Frame, Shot
+from ..passspec import PICTURES, Layer
 from . import capture, compat
+from .denoiser import Denoiser, exposure_of_sums, loaded
 from .devices import render_failure
 
 if TYPE_CHECKING:
+    from .renderer import _Rendered
     from .session import Session
 
 __all__ = ["Refining"]
+
+_GUIDES: Final = (
+    Layer("albedo", "VECTOR", "Denoising Albedo"), Layer("normal", "VECTOR", "Denoising Normal"),
+)  # fmt: skip
+_PROBE: Final = 48
+"""Pixels of the side of the picture that both ways to denoise are held against each other by."""
+_PROBED: Final = 3
+"""Its samples: dividing by them is not exact."""
 
 
 class Refining:
@@ -36,15 +48,55 @@ class Refining:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._key: Any = None
+        self._looking: Iterator[tuple[Frame, _Rendered] | None] = iter(())
+        self._looked = (0, (1, 1))
         self._frame: Frame | None = None
+        self._checked: list[Check] = []
+        self._exact = self._noisy = False
         self._sum: npt.NDArray[np.float64] | None = None
+        self._taken = capture.Taken()
         self._part = 0
         self._round = (0, (1, 1))
+        self._denoiser: Denoiser | None = None
+        self._agrees: bool | None = None
         self.samples = 0
 
     def draft(self, shot: Shot) -> Frame:
         """Drawn by the raster lane, with those of the job's passes that it has."""
         return self._session.raster.frame(shot)
+
+    def look(self, shot: Shot, part: int = 0, grid: tuple[int, int] = (1, 1)) -> None:
+        """Render the geometry of a shot, or of a tile of it; what comes before its samples.
+
+        Args:
+            part: Which tile, row by row; they come in order, the first begins the shot.
+            grid: How many tiles there are across, and how many down.
+
+        Raises:
+            InvalidJob: The shot is not at that tile.
+        """
+        key, count = self._key_of(shot), grid[0] * grid[1]
+        if not (min(grid) > 0 and 0 <= part < count):
+            raise InvalidJob(f"There is no tile {part} of {grid[0]} by {grid[1]}.")
+        if part == 0:
+            self._forget()
+            self._looking, self._key = self._session.renderer.geometry_in_tiles(shot, grid), key
+        elif (key, part, grid) != (self._key, *self._looked):
+            raise InvalidJob(f"The shot is not at tile {part} of its geometry.")
+        self._looked = part + 1, grid
+        try:
+            done = next(self._looking)
+        except BaseException:
+            self._forget()
+            raise
+        if part + 1 < count:
+            return
+        assert done is not None
+        frame, raw = done
+        renderer = self._session.renderer
+        renderer.read_geometry(frame, raw)
+        self._checked = frame.checks = renderer.check_geometry(frame, [])
+        self._frame = frame
 
     def add(
         self, shot: Shot, first: int, count: int, part: int = 0, grid: tuple[int, int] = (1, 1),
@@ -52,14 +104,16 @@ class Refining:
     ) -> None:  # fmt: skip
         """Render samples ``first`` to ``first + count`` of a shot, or of a tile of it.
 
-        Sample 0 begins the shot. A pixel does not depend on the tile that it is rendered in.
+        Sample 0 begins the sum, and the shot where :meth:`look` did not. A pixel does not depend on
+        the tile that it is rendered in.
 
         Args:
             part: Which tile, row by row; they come in order, and the samples are there when the
                 last is.
             grid: How many tiles there are across, and how many down.
             exact: All samples in one go, tile by tile, with the very settings of a data set: the
-                picture is then what it would have, to the bit, and checked as that.
+                picture is then what it would have, to the bit, and checked as that; where the job
+                denoises, as soon as :meth:`denoise` did.
 
         Raises:
             InvalidJob: Its engine has no samples, they are none of the job's, the shot is not
@@ -75,37 +129,67 @@ class Refining:
                 f"There are no samples {first} to {first + count} of {total}, tile {part} of "
                 f"{grid[0]} by {grid[1]}."
             )
-        if exact and not (self.splits and count == total):
-            raise InvalidJob(
-                "Of what is denoised, or has several lights, there are no tiles that are exact.",
-                hint="Render it whole.",
-            )
-        key = (
-            shot.key, shot.view.camera.width, shot.view.camera.height,
-            shot.view.camera.intrinsics.tobytes(), shot.view.camera.camera_to_world.tobytes(),
-            session.job, session.geometry, session.state, exact,
-        )  # fmt: skip
+        key = self._key_of(shot)
         if first == part == 0:
-            self._begin(shot, key)
-        elif (key, first, part) != (self._key, self.samples, self._part) or (
+            if key != self._key or self._frame is None:
+                self.look(shot)
+            if exact and not (count == total and self.splits):
+                raise InvalidJob(
+                    "Here Cycles denoises otherwise than can be done with tiles.",
+                    hint="Render it whole.",
+                )
+            self._restart(exact=exact)
+        elif (key, first, part, exact) != (self._key, self.samples, self._part, self._exact) or (
             part and (count, grid) != self._round
         ):
             raise InvalidJob(f"The shot is not at sample {first}, tile {part}.")
         self._round, self._part = (count, grid), part
         assert self._frame is not None
         if not PICTURES.isdisjoint(session.job.pixels.passes):
-            self._render(self._frame, first, count, part, grid, exact)
+            self._render(self._frame, first, count, part, grid)
         self._part = part + 1
         if self._part == parts:
             self.samples, self._part = first + count, 0
-            if exact:
+            self._noisy = exact and session.stage.denoised and bool(self._taken)
+            if exact and not self._noisy:
                 self._check(self._frame)
+
+    def denoise(self, canceled: Callable[[], bool] = lambda: False) -> None:
+        """Take the noise from what :meth:`add` rendered exactly; of nothing else anything.
+
+        Raises:
+            Interrupted: It was cancelled; it can be begun again.
+            InvalidJob: The tiles of its samples are not all there.
+        """
+        if self._frame is None or self._part or not self.samples:
+            raise InvalidJob("Its samples are not all there yet.")
+        if not self._noisy:
+            return
+        since = time.perf_counter()
+        assert self._sum is not None and self._denoiser is not None
+        color, albedo, normal = _guided(self._taken)
+        clean = self._denoiser(color, albedo, normal, self.samples, canceled)
+        self._sum[..., :3][self._taken.at] = clean.astype(np.float64) * self.samples
+        self._noisy = False
+        self._session.stage.watch.add("color", since)
+        self._check(self._frame)
 
     @property
     def splits(self) -> bool:
-        """Whether tiles are exact: whether a pixel stands for itself, and light is one."""
+        """Whether tiles can be exact: whether nothing needs the whole, or we can do that as well.
+
+        Where the job denoises, both ways are held against each other in small; once.
+        """
         stage, engine = self._session.stage, self._session.job.engine
-        return engine.engine == "cycles" and not stage.denoised and stage.rig is None
+        if engine.engine != "cycles":
+            return False
+        if not stage.denoised or PICTURES.isdisjoint(self._session.job.pixels.passes):
+            return True
+        if exposure_of_sums(engine.samples) is None:
+            return False
+        if self._agrees is None and self._frame is not None:
+            self._agrees = self._denoises_alike(self._frame)
+        return bool(self._agrees)
 
     def linear(self) -> npt.NDArray[np.float32]:
         """(H, W, 4) float32, linear, premultiplied: the mean of the samples so far."""
@@ -128,45 +212,126 @@ class Refining:
                 frame.passes[name] = made[name](linear)
         return frame
 
-    def _begin(self, shot: Shot, key: Any) -> None:
-        self._key, self._sum, self.samples, self._part = None, None, 0, 0
-        renderer = self._session.renderer
-        ((frame, raw),) = renderer.geometry([shot])
-        renderer.read_geometry(frame, raw)
-        frame.checks = renderer.check_geometry(frame, [])
-        self._frame, self._key = frame, key
+    def _key_of(self, shot: Shot) -> Any:
+        session, camera = self._session, shot.view.camera
+        return (
+            shot.key, camera.width, camera.height, camera.projection,
+            camera.intrinsics.tobytes(), camera.camera_to_world.tobytes(),
+            session.job, session.geometry, session.state,
+        )  # fmt: skip
+
+    def _forget(self) -> None:
+        self._key, self._frame, self._looking = None, None, iter(())
+        self._restart(exact=False)
+
+    def _restart(self, *, exact: bool) -> None:
+        self._sum, self._taken = None, capture.Taken()
+        self._exact, self._noisy, self.samples, self._part = exact, False, 0, 0
 
     def _check(self, frame: Frame) -> None:
         """As the renderer checks what it rendered whole."""
         whole: list[capture.Taken] = []
         if self._sum is not None:
             whole = [capture.Taken(zip("RGBA", np.moveaxis(self.linear(), -1, 0), strict=True))]
-        self._session.renderer.read_color(frame, [*whole], frame.checks)
+        # Of several lights it is the picture of the first, or of all together.
+        frame.grouped = False
+        self._session.renderer.read_color(frame, [*whole], self._checked)
 
     def _render(
-        self, frame: Frame, first: int, count: int, part: int, grid: tuple[int, int], exact: bool
+        self, frame: Frame, first: int, count: int, part: int, grid: tuple[int, int]
     ) -> None:
         session = self._session
         stage, job = session.stage, session.job
         since = time.perf_counter()
-        stage.set_up_color()
+        guides = self._exact and stage.denoised
+        stage.set_up_color(guides=guides)
         rows, columns = session.renderer.aim(frame, part, grid)
+        shape = frame.camera.height, frame.camera.width
         if self._sum is None:
-            self._sum = np.zeros((frame.camera.height, frame.camera.width, 4))
+            self._sum = np.zeros((*shape, 4))
         if rows.start == rows.stop or columns.start == columns.stop:
             return
         session.renderer.light_up(frame)
         cycles, total = stage.scene.cycles, job.engine.samples
-        some = nullcontext() if exact else compat.sample_range(cycles, first, count, total)
-        with compat.in_memory(cycles), some:
-            try:
-                taken = capture.take(stage.scene, [capture.COMBINED])
-            except RuntimeError as error:
-                raise render_failure(error) from error
-        # What lies outside the tile is 0, and Blender may round its rims by a pixel.
-        tile = np.s_[
-            max(0, rows.start - 1) : rows.stop + 1, max(0, columns.start - 1) : columns.stop + 1
-        ]
+        some = nullcontext() if self._exact else compat.sample_range(cycles, first, count, total)
+        with some:
+            taken = self._sums(count, again=part > 0) if guides else self._take(
+                [capture.COMBINED], again=part > 0
+            )
         for place, letter in enumerate("RGBA"):
-            self._sum[..., place][tile] += taken[letter][tile].astype(np.float64) * count
+            self._sum[..., place][taken.at] += taken[letter].astype(np.float64) * count
+        if guides:
+            together = _around(self._taken.at, taken.at)
+            self._taken.put(taken, shape)
+            self._taken.at = together
         stage.watch.add("color", since)
+
+    def _sums(self, samples: int, *, again: bool = False) -> capture.Taken:
+        """All samples with their guides; the sum as ``sum``, the mean as ever."""
+        found = exposure_of_sums(samples)
+        assert found is not None  # As of what splits.
+        exposure, factor = found
+        with compat.for_now(self._session.stage.scene.cycles, {"film_exposure": exposure}):
+            taken = self._take([capture.COMBINED, *_GUIDES], again=again)
+        inverse = np.float32(1) / np.float32(samples)
+        for letter in "RGB":
+            name = f"sum.{letter}"
+            taken[name], taken.beyond[name] = taken[letter] * np.float32(factor), 0.0
+            taken[letter] = taken[name] * inverse
+        return taken
+
+    def _take(self, layers: list[Layer], *, again: bool = False) -> capture.Taken:
+        scene = self._session.stage.scene
+        try:
+            with compat.in_memory(scene.cycles):
+                return capture.take(scene, layers, whole=False, again=again)
+        except RuntimeError as error:
+            raise render_failure(error) from error
+
+    def _denoises_alike(self, frame: Frame) -> bool | None:
+        """Whether a small picture comes out the same; ``None`` where it shows nothing."""
+        library, stage = loaded(), self._session.stage
+        if library is None or not compat.denoises_on_cpu(stage.scene.cycles):
+            return False
+        self._denoiser = self._denoiser or Denoiser(library)
+        camera, cycles = frame.camera, stage.scene.cycles
+        box = frame.object_box or (0, 0, camera.width, camera.height)
+        grid = max(1, camera.width // _PROBE), max(1, camera.height // _PROBE)
+        u, v = ((box[at] + box[at + 2]) / 2 for at in (0, 1))
+        across = min(grid[0] - 1, max(0, int(u / camera.width * grid[0])))
+        down = min(grid[1] - 1, max(0, int(v / camera.height * grid[1])))
+        found: list[capture.Taken] = []
+        for guides in (False, True):
+            stage.set_up_color(guides=guides)
+            self._session.renderer.aim(frame)
+            self._session.renderer.light_up(frame)
+            self._session.renderer.set_border(
+                camera, None, 0, down * grid[0] + across, grid
+            )
+            with compat.for_now(cycles, {"samples": _PROBED}):
+                found.append(self._sums(_PROBED) if guides else self._take([capture.COMBINED]))
+        truth, noisy = (np.stack([one[letter] for letter in "RGBA"], axis=-1) for one in found)
+        if not np.ptp(truth[..., :3]) > 0 or np.array_equal(truth, noisy):
+            return None
+        found[1].at = np.s_[:, :]
+        color, albedo, normal = _guided(found[1])
+        ours = self._denoiser(color, albedo, normal, _PROBED)
+        alike = np.array_equal(ours, truth[..., :3])
+        return bool(alike and np.array_equal(noisy[..., 3], truth[..., 3]))
+
+
+def _guided(taken: capture.Taken) -> Iterator[npt.NDArray[np.float32]]:
+    """Sum, albedo and normal, of what was rendered."""
+    for name, letters in (("sum", "RGB"), ("albedo", "XYZ"), ("normal", "XYZ")):
+        yield np.stack([taken[f"{name}.{letter}"][taken.at] for letter in letters], axis=-1)
+
+
+def _around(one: tuple[slice, slice], other: tuple[slice, slice]) -> tuple[slice, slice]:
+    """The least rows and columns that have both; an empty one counts for nothing."""
+    if one[0].stop == 0:
+        return other
+    rows, columns = (
+        slice(min(a.start, b.start), max(a.stop, b.stop))
+        for a, b in zip(one, other, strict=True)
+    )
+    return rows, columns

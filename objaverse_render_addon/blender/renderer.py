@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, TypeAlias
@@ -186,6 +186,41 @@ class Renderer:
         if not PICTURES.isdisjoint(self.job.pixels.passes):
             stage.set_up_color()
 
+    def geometry_in_tiles(
+        self, shot: Shot, grid: tuple[int, int]
+    ) -> Iterator[tuple[Frame, _Rendered] | None]:
+        """Render the geometry of a shot a tile at a time, row by row; anything may be between.
+
+        What needs neighbours in time comes with the last.
+
+        Args:
+            grid: How many tiles there are across, and how many down.
+
+        Yields:
+            ``None`` for each tile, and with the last what :meth:`geometry` yields.
+        """
+        stage, count = self.stage, grid[0] * grid[1]
+        if stage.numbering.sees or not capture.usable(stage.scene):
+            yield from [None] * (count - 1)
+            yield from self.geometry([shot])
+            return
+        layers, whole = layers_for(self.job.pixels.passes), capture.Taken()
+        for part in range(count):
+            since = time.perf_counter()
+            stage.set_up_geometry()
+            compat.set_compositing(stage.scene, False)
+            seen, box = self._stand(shot)
+            rows, columns = self.set_border(seen.camera, box, 2, part, grid)
+            if rows.start < rows.stop and columns.start < columns.stop:
+                with stage.alpha if stage.alpha.needed else nullcontext():
+                    taken = self._take(layers, whole=False)
+                whole.put(taken, (seen.camera.height, seen.camera.width))
+            stage.watch.add("geometry", since)
+            if part + 1 < count:
+                yield None
+        rendered = _Rendered(whole, seen, stage.frame, stage.bounds, box, self._read)
+        yield self._frame(shot, {shot.key: rendered}), rendered
+
     def _known(self, shots: list[Shot]) -> dict[FrameKey, _Rendered]:
         """What was rendered for earlier shots, and is of use for some of these."""
         if not self.stage.numbering.sees:
@@ -212,14 +247,19 @@ class Renderer:
     def _shoot(self, shot: Shot) -> _Rendered:
         """Render the geometry of a shot."""
         stage = self.stage
+        seen, box = self._stand(shot)
+        self.set_border(seen.camera, box, 2)
+        raw = self._render_geometry(f"geometry-{shot.key.stem}")
+        return _Rendered(raw, seen, stage.frame, stage.bounds, box, self._read)
+
+    def _stand(self, shot: Shot) -> tuple[View, tuple[float, float, float, float] | None]:
+        """Make the stage what a shot sees; its view, and where in it something may be."""
+        stage = self.stage
         if shot.time is not None and shot.time != stage.frame:
             stage.set_time(shot.time)
         stage.ride(None)
         seen = stage.look(shot.view)
-        box = stage.box_in(seen.camera)
-        self.set_border(seen.camera, box, 2)
-        raw = self._render_geometry(f"geometry-{shot.key.stem}")
-        return _Rendered(raw, seen, stage.frame, stage.bounds, box, self._read)
+        return seen, stage.box_in(seen.camera)
 
     def _frame(self, shot: Shot, rendered: dict[FrameKey, _Rendered]) -> Frame:
         stage, mine = self.stage, rendered[shot.key]
@@ -425,15 +465,16 @@ class Renderer:
                     hint="Choose another with --scratch.",
                 ) from error
 
-    def _take(self, layers: Iterable[Layer]) -> capture.Taken:
+    def _take(self, layers: Iterable[Layer], *, whole: bool = True) -> capture.Taken:
         try:
-            return capture.take(self.stage.scene, layers)
+            return capture.take(self.stage.scene, layers, whole=whole)
         except RuntimeError as error:
             raise render_failure(error) from error
 
     def _render(self, path: Path) -> None:
         # As in :func:`.capture.take`.
         self.stage.scene.update_tag()
+        capture.forget()
         try:
             bpy.ops.render.render(write_still=not self.stage.scene.render.use_compositing)
         except RuntimeError as error:

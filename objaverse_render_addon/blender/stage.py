@@ -772,6 +772,7 @@ class Stage:
     def set_up_geometry(self) -> None:
         """One sample at the pixel's centre."""
         scene = self.scene
+        self._store_guides(False)
         scene.render.engine = "CYCLES"
         compat.set_checked(scene.cycles, samples=1, use_denoising=False)
         compat.set_checked(
@@ -781,9 +782,14 @@ class Stage:
         # What is blurred has no truth.
         compat.set_checked(scene.render, use_border=False, use_motion_blur=False)
 
-    def set_up_color(self) -> None:
-        """The job's engine and samples, into the render's own file."""
+    def set_up_color(self, *, guides: bool = False) -> None:
+        """The job's engine and samples, into the render's own file.
+
+        Args:
+            guides: Whether Cycles does not denoise itself, and stores what denoising needs.
+        """
         scene, engine = self.scene, self.job.engine
+        self._store_guides(guides)
         compat.set_compositing(scene, False)
         name = compat.engine_id(engine.engine)
         if scene.render.engine != name:
@@ -791,7 +797,7 @@ class Stage:
             scene.render.engine = name
         if engine.engine == "cycles":
             compat.set_checked(scene.cycles, filter_width=FILTER_WIDTH, samples=engine.samples)
-            compat.set_checked(scene.cycles, use_denoising=self.denoised)
+            compat.set_checked(scene.cycles, use_denoising=self.denoised and not guides)
             self.filter_width = round(float(scene.cycles.filter_width), 6)
         elif engine.engine == "eevee":
             compat.set_checked(scene.render, filter_size=FILTER_WIDTH)
@@ -806,6 +812,10 @@ class Stage:
                 # Blender counts in the file's frames.
                 motion_blur_shutter=self.job.time.shutter / self.timeline.scale,
             )  # fmt: skip
+
+    def _store_guides(self, stored: bool) -> None:
+        if self.layer.cycles.denoising_store_passes != stored:
+            compat.set_checked(self.layer.cycles, denoising_store_passes=stored)
 
     def ride(self, view: View | None) -> None:
         """Let Blender's camera go along with the file's own while the shutter is open.

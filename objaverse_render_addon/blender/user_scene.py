@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from mathutils import Matrix, Vector
 
+from ..assets.embedded_license import license_line
 from ..assets.formats import inspect_file
 from ..cameras import Camera, View, blender_lens
 from ..dataset.metadata import source_record
 from ..errors import NoGeometry
+from ..words import how_many
 from . import importers
 from .camera import read_lens
 from .materials import missing_textures
@@ -30,6 +32,7 @@ __all__ = [
     "asset_objects",
     "camera_of_object",
     "corners",
+    "facts",
     "import_into_scene",
     "is_normalized",
     "normalize_asset",
@@ -40,6 +43,7 @@ __all__ = [
 
 CAMERAS: Final = "Objaverse Cameras"
 _RECORD: Final = "objaverse_source"
+_FACTS: Final = "objaverse_facts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,13 @@ class Imported:
     warnings: list[str] = field(default_factory=list)
 
 
-def import_into_scene(scene: bpy.types.Scene, path: Path, *, keep_lights: bool) -> Imported:
+def import_into_scene(
+    scene: bpy.types.Scene, path: Path, *, keep_lights: bool, catalogue: str | Path | None = None
+) -> Imported:
     """Import a file into a new collection of the scene; nothing else of the scene changes.
+
+    Args:
+        catalogue: Folder of the index that knows licences, for :func:`facts`.
 
     Raises:
         RenderError: As the engine's own import; nothing is left behind.
@@ -102,10 +111,16 @@ def import_into_scene(scene: bpy.types.Scene, path: Path, *, keep_lights: bool) 
     meshes = [obj for obj in objects if obj.type == "MESH"]
     faces = sum(len(obj.data.polygons) for obj in meshes)
     size = path.stat().st_size / 2**20
-    summary = f"{len(meshes)} meshes, {faces:,} faces, {size:.1f} MiB ({kind})"
+    count = how_many(len(meshes), "mesh", "meshes")
+    summary = f"{count}, {faces:,} faces, {size:.1f} MiB ({kind})"
     missing = missing_textures(_materials(objects), bpy.data.node_groups)
-    warnings = [f"missing texture: {name}" for name in sorted(missing)]
-    return Imported(home, summary, [*gate.warnings, *said, *warnings])
+    warnings = [*gate.warnings, *said, *(f"missing texture: {name}" for name in sorted(missing))]
+    home[_FACTS] = {
+        "summary": summary,
+        "license": license_line(path, catalogue),
+        "warnings": "\n".join(warnings),
+    }
+    return Imported(home, summary, warnings)
 
 
 def _remove_unused(before: set[Any]) -> None:
@@ -150,6 +165,17 @@ def provenance(collection: Any) -> dict[str, Any]:
         key: value.to_dict() if hasattr(value, "to_dict") else value
         for key, value in record.items()
     }
+
+
+def facts(collection: Any) -> dict[str, str]:
+    """What an import found out, for people: ``summary``, ``license``, ``warnings``, one a line.
+
+    It stays with the collection, in the file too. Empty for the user's own objects.
+    """
+    found = collection.get(_FACTS)
+    if not hasattr(found, "to_dict"):
+        return {}
+    return {name: str(found.get(name, "")) for name in ("summary", "license", "warnings")}
 
 
 def _normalizer(collection: Any) -> Any:

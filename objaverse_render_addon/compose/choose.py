@@ -8,7 +8,7 @@ and the sentence's number alone, so that no split of the work changes any.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -43,6 +43,9 @@ class Quotas:
         kinds: Shares of ``single``, ``multi`` and ``none``.
         minimal: Share of single ones in which every part is needed, where there are such.
         twins: Share of single ones whose noun is true of others too, where there are such.
+        places: Free places of a view, where there are as many; see :mod:`.places`.
+        swaps: Share of single ones with a relation or an extreme to which its opposite is added,
+            where that means another one.
     """
 
     per_view: int = 9
@@ -50,6 +53,8 @@ class Quotas:
     kinds: tuple[float, float, float] = (0.7, 0.15, 0.15)
     minimal: float = 0.7
     twins: float = 0.85
+    places: int = 2
+    swaps: float = 0.6
 
 
 QUOTAS: Final[Mapping[str, float]] = {
@@ -71,7 +76,8 @@ class Expression:
         margin: The smallest of all claims, 1 and more.
         needed: Part to whether the expression is unique only with it.
         same_noun, candidates: How many the noun is true of; how many could be meant.
-        edit, pair: Of no-target ones what was changed, and in which expression.
+        edit, pair: Of no-target ones and of those that mean another one since a word was turned
+            round: what was changed, and in which expression.
     """
 
     id: str
@@ -275,6 +281,11 @@ def expressions_of(
                 found.append(negative)
             said.add(made.form)
             found.append(made)
+            if kind == "single" and u[11] < quotas.swaps:
+                swapped = _swapped(view, made, f"{name}-sw")
+                if swapped is not None and swapped.form not in said:
+                    said.add(swapped.form)
+                    found.append(swapped)
             break
     return found
 
@@ -436,6 +447,32 @@ def _edits(view: View, phrase: Phrase) -> Iterator[tuple[str, Phrase]]:
         ref = clause.refs[0]
         back = Phrase(phrase.noun, phrase.color)
         yield "order", Phrase(ref.noun, ref.color, Clause("relation", clause.word, (back,)))
+
+
+def _swaps(phrase: Phrase) -> Iterator[tuple[str, Phrase]]:
+    """The same with one word turned round, or with the two things exchanged."""
+    clause = phrase.clause
+    if clause is None or phrase.negated:
+        return
+    word = OPPOSITE.get(clause.word)
+    if clause.kind == "ordinal":
+        word = "right" if clause.word == "left" else "left"
+    if word is not None:
+        turned = Clause(clause.kind, word, clause.refs, clause.n)
+        yield "relation", Phrase(phrase.noun, phrase.color, turned, number=phrase.number)
+    if clause.kind == "relation" and clause.refs[0].clause is None:
+        ref = clause.refs[0]
+        back = Clause(clause.kind, clause.word, (Phrase(phrase.noun, phrase.color),))
+        yield "order", Phrase(ref.noun, ref.color, back)
+
+
+def _swapped(view: View, positive: Expression, name: str) -> Expression | None:
+    """An expression that is one swap away, and true of exactly one other thing."""
+    for edit, phrase in _swaps(positive.form):
+        made = _expression(view, phrase, name, "single")
+        if made is not None and len(made.targets) == 1 and made.targets != positive.targets:
+            return replace(made, edit=edit, pair=positive.id)
+    return None
 
 
 def _negative(

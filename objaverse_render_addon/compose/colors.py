@@ -15,13 +15,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["TERMS", "lab", "nearest", "shares", "srgb8"]
+__all__ = ["TERMS", "claims", "lab", "nearest", "shares", "srgb"]
 
 Floats = npt.NDArray[np.float64]
 
 _PROTOTYPES: Final[Mapping[str, tuple[str, ...]]] = {
     "black": ("000000", "101010", "1c1c1c"),
-    "white": ("ffffff", "f5f5f5", "fffaf0", "f8f8ff", "f0f8ff", "e6e6e6"),
+    "white": ("ffffff", "f5f5f5", "fffaf0", "f8f8ff", "f0f8ff", "e6e6e6", "dcdcdc"),
     "grey": ("808080", "a9a9a9", "696969", "708090", "778899", "c0c0c0", "484848", "3a3a3a"),
     "red": ("ff0000", "b22222", "dc143c", "8b0000", "c81e1e", "e53935", "600000"),
     "orange": ("ffa500", "ff8c00", "ff7f00", "f57c00", "e06010"),
@@ -29,7 +29,7 @@ _PROTOTYPES: Final[Mapping[str, tuple[str, ...]]] = {
     "green": ("008000", "006400", "228b22", "32cd32", "00ff00", "2e8b57", "6b8e23", "7cfc00",
               "90ee90", "003800", "4caf50"),
     "blue": ("0000ff", "00008b", "000080", "4169e1", "1e90ff", "4682b4", "87cefa", "6495ed",
-             "00bfff", "191970", "1565c0", "00002e"),
+             "00bfff", "191970", "1565c0", "00002e", "1a3fb5"),
     "purple": ("800080", "4b0082", "9400d3", "8a2be2", "9932cc", "663399", "9370db", "ba55d3",
                "380038"),
     "pink": ("ffc0cb", "ff69b4", "ffb6c1", "ff1493", "db7093", "f48fb1"),
@@ -65,9 +65,11 @@ def lab(srgb: npt.NDArray[Any]) -> Floats:
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
-def srgb8(linear: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Light, 0 to 1, as bytes of sRGB (IEC 61966-2-1); of any shape."""
-    value = np.clip(linear.astype(np.float64), 0, 1)
+def srgb(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """(…, 3) bytes of sRGB; bytes as they are, other numbers from linear ones (IEC 61966-2-1)."""
+    if picture.dtype.kind in "ui":
+        return np.asarray(picture[..., :3], np.uint8)
+    value = np.clip(picture[..., :3].astype(np.float64), 0, 1)
     curve = np.where(value <= 0.0031308, 12.92 * value, 1.055 * value ** (1 / 2.4) - 0.055)
     return np.rint(255 * curve).astype(np.uint8)
 
@@ -80,6 +82,21 @@ _STEP: Final = 4
 """Colours are told apart in 64 steps a channel, so that few are looked up."""
 
 
+def _looked_up(pixels: npt.NDArray[Any]) -> tuple[Floats, npt.NDArray[np.intp]]:
+    """(U, T) distance of each colour that occurs to each term, and (N,) which pixel has which."""
+    scale = 1 if pixels.dtype.kind in "ui" else 255
+    whole = np.clip(np.rint(np.asarray(pixels, np.float64) * scale), 0, 255).astype(np.int64)
+    steps = whole // _STEP
+    weights = np.array([1 << 12, 1 << 6, 1], np.int64)
+    codes, back = np.unique((steps * weights).sum(axis=1), return_inverse=True)
+    some = np.stack([codes >> 12, codes >> 6 & 63, codes & 63], axis=1)
+    # Ends stay ends: the first step is 0, the last 255.
+    found = lab(np.rint(some * (255 / 63)).astype(np.uint8))
+    gaps = np.sqrt(((found[:, None] - _POINTS) ** 2).sum(axis=2))
+    terms = [gaps[:, place == _OWNERS].min(axis=1) for place in range(len(TERMS))]
+    return np.stack(terms, axis=1), np.asarray(back.reshape(-1), np.intp)
+
+
 def nearest(pixels: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
     """Place in :data:`TERMS` of each pixel's term.
 
@@ -89,16 +106,30 @@ def nearest(pixels: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
     Returns:
         (N,).
     """
-    scale = 1 if pixels.dtype.kind in "ui" else 255
-    whole = np.clip(np.rint(np.asarray(pixels, np.float64) * scale), 0, 255).astype(np.int64)
-    steps = whole // _STEP
-    weights = np.array([1 << 12, 1 << 6, 1], np.int64)
-    codes, back = np.unique((steps * weights).sum(axis=1), return_inverse=True)
-    some = np.stack([codes >> 12, codes >> 6 & 63, codes & 63], axis=1)
-    # Ends stay ends: the first step is 0, the last 255.
-    found = lab(np.rint(some * (255 / 63)).astype(np.uint8))
-    gaps = ((found[:, None] - _POINTS) ** 2).sum(axis=2)
-    return np.asarray(_OWNERS[gaps.argmin(axis=1)][back.reshape(-1)], np.intp)
+    gaps, back = _looked_up(pixels)
+    return np.asarray(gaps.argmin(axis=1)[back], np.intp)
+
+
+def claims(pixels: npt.NDArray[Any], lead: float) -> tuple[dict[str, float], dict[str, float]]:
+    """How much of some pixels has each term for sure, and how much may have it.
+
+    Args:
+        pixels: (N, 3) sRGB, as :func:`lab` takes it; without alpha.
+        lead: By how much a term is nearer than the next one where it is sure, and farther than the
+            nearest where it may be meant; CIELAB (ΔE*ab of 1976).
+
+    Returns:
+        Term to share, each; a pixel of no sure term is in the second alone, once for each term
+        that it may have. Empty where there are no pixels.
+    """
+    if not len(pixels):
+        return {}, {}
+    gaps, back = _looked_up(pixels)
+    counts = np.bincount(back, minlength=len(gaps)) / len(pixels)
+    may = gaps <= gaps.min(axis=1, keepdims=True) + lead
+    sure = may & (may.sum(axis=1) == 1)[:, None]
+    both = [dict(zip(TERMS, (counts @ one).tolist(), strict=True)) for one in (sure, may)]
+    return both[0], both[1]
 
 
 def shares(pixels: npt.NDArray[Any]) -> dict[str, float]:

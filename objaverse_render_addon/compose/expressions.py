@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from ..cameras import draw
 from .choose import Expression, Quotas, expressions_of
 from .facts import facts_of
+from .forms import Phrase
 from .margins import Margins
+from .places import Place, floor_of, places_of, record_of
 from .record import FILE, Scene
 from .relations import Relations
 from .rules import DEFAULT_LANGUAGES
@@ -57,32 +59,30 @@ def expressions_for(
     quotas, margins = quotas or Quotas(), margins or Margins()
     name = f"scene-{scene.index}"
     said: list[dict[str, Any]] = []
+    free: list[dict[str, Any]] = []
     for view in range(len(scene.views)):
         rel = Relations(facts_of(scene, view, asset, margins), margins)
         for place, one in enumerate(expressions_of(rel, scene.seed, name, quotas)):
             said.append(_record(one, scene.seed, name, place, languages))
+        for number, spot in enumerate(_places(rel, scene, view, asset, name, quotas)):
+            stream = f"place-words-{view}"
+            free.append(record_of(spot, _texts(
+                spot.form, scene.seed, name, stream, number, languages)))  # fmt: skip
     told = Counter(text["language"] for one in said for text in one["texts"])
     return {
         "version": VERSION, "margins": margins.to_dict(),
         "quotas": {"per_view": quotas.per_view, "types": dict(quotas.types),
                    "kinds": list(quotas.kinds), "minimal": quotas.minimal,
-                   "twins": quotas.twins},
+                   "twins": quotas.twins, "places": quotas.places, "swaps": quotas.swaps},
         "unsaid": {language: len(said) - told[language] // len(STYLES) for language in languages},
-        "expressions": said,
+        "expressions": said, "places": free,
     }  # fmt: skip
 
 
 def _record(
     one: Expression, seed: int, scene: str, place: int, languages: tuple[str, ...]
 ) -> dict[str, Any]:
-    texts = []
-    for language in languages:
-        for style in STYLES:
-            stream = f"words-{one.view}-{language}-{style}"
-            luck = Luck(draw(seed, scene, stream, place, 24).tolist())
-            text = realise(one.form, language, style, luck)
-            if text is not None:
-                texts.append({"language": language, "style": style, **text.to_dict()})
+    texts = _texts(one.form, seed, scene, f"words-{one.view}", place, languages)
     return {
         "id": one.id, "view": one.view, "kind": one.kind, "type": one.type,
         "form": one.form.to_list(), "targets": list(one.targets),
@@ -90,3 +90,27 @@ def _record(
         "minimal": one.minimal, "same_noun": one.same_noun, "candidates": one.candidates,
         "edit": one.edit, "pair": one.pair, "texts": texts,
     }  # fmt: skip
+
+
+def _texts(
+    form: Phrase, seed: int, scene: str, stream: str, place: int, languages: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    texts = []
+    for language in languages:
+        for style in STYLES:
+            luck = Luck(draw(seed, scene, f"{stream}-{language}-{style}", place, 24).tolist())
+            text = realise(form, language, style, luck)
+            if text is not None:
+                texts.append({"language": language, "style": style, **text.to_dict()})
+    return texts
+
+
+def _places(
+    rel: Relations, scene: Scene, view: int, asset: AssetReader, name: str, quotas: Quotas
+) -> list[Place]:
+    if not quotas.places:
+        return []
+    place = scene.views[view].view
+    arrays = asset.read(place, ("depth", "instance_index"))
+    floor = floor_of(rel, asset.view(place).camera, arrays["depth"], arrays["instance_index"])
+    return places_of(rel, floor, scene.seed, name, quotas.places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from .colors import TERMS, claims, srgb
 from .margins import Margins
 from .record import Scene, SceneObject, ViewObject
 
@@ -16,12 +18,14 @@ if TYPE_CHECKING:
     from ..cameras import Camera
     from ..dataset.reader import AssetReader
 
-__all__ = ["Facts", "State", "facts_of", "hull_2d", "seen_by"]
+__all__ = ["Facts", "State", "facts_of", "ground_axes", "hull_2d", "seen_by"]
 
 Floats = npt.NDArray[np.float64]
 State = Literal["target", "reference", "doubtful", "absent"]
 LAYERS: Final = (1.0, 0.75, 0.5, 0.25, 0.0)
 """An object's samples: its hull's corners, drawn towards its centre."""
+PICTURES: Final = ("rgb", "albedo")
+"""Passes that colours are told by."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Facts:
         top, bottom: (N,) along Z, metres.
         samples: (M, 3) points of each object, metres, world.
         elevation: Degrees that the camera looks down.
+        paints: Of each, colour term to the share of its pixels that has it for sure, as it is made
+            and as it is lit, and to the share that may have it in either.
     """
 
     scene: Scene
@@ -63,15 +69,16 @@ class Facts:
     bottom: Floats
     samples: tuple[Floats, ...]
     elevation: float
+    paints: tuple[tuple[Mapping[str, float], Mapping[str, float]], ...] = ()
 
     def __len__(self) -> int:
         return len(self.objects)
 
     @cached_property
     def sizes(self) -> Floats:
-        """(N,) mean extent on the ground, metres."""
-        spans = [outline.max(axis=0) - outline.min(axis=0) for outline in self.footprints]
-        return np.array([float(span.mean()) for span in spans])
+        """(N,) mean width on the ground over all directions, metres: outline over π (Cauchy)."""
+        sides = [np.roll(outline, -1, axis=0) - outline for outline in self.footprints]
+        return np.array([float(np.linalg.norm(one, axis=1).sum()) / np.pi for one in sides])
 
 
 def seen_by(look: ViewObject, pixels: int, margins: Margins) -> State:
@@ -108,25 +115,30 @@ def facts_of(
         MissingPass, TruncatedFile: The asset has no such arrays.
     """
     place = scene.views[view].view
-    arrays = asset.read(place, ("depth", "instance_index"))
+    wanted = ["depth", "instance_index", *(name for name in PICTURES if name in asset.passes)]
+    arrays = asset.read(place, wanted)
     return from_arrays(
-        scene, view, asset.view(place).camera, arrays["depth"], arrays["instance_index"], margins
-    )
+        scene, view, asset.view(place).camera, arrays["depth"], arrays["instance_index"], margins,
+        [arrays[name] for name in PICTURES if name in arrays],
+    )  # fmt: skip
 
 
 def from_arrays(
     scene: Scene, view: int, camera: Camera, depth: npt.NDArray[Any],
     ids: npt.NDArray[Any], margins: Margins | None = None,
+    pictures: Sequence[npt.NDArray[Any]] = (),
 ) -> Facts:  # fmt: skip
     """The facts of a view, from its arrays.
 
     Args:
         depth: (H, W) metres, planar; as the pass.
         ids: (H, W) the objects' ids.
+        pictures: (H, W, 3 and more), bytes of sRGB, or linear numbers: as it is lit and as it is
+            made. Without one nothing has a colour for sure, and anything may have any.
     """
     looks = {one.id: one for one in scene.views[view].objects}
     objects = tuple(obj for obj in scene.objects if obj.id in looks)
-    right, away = _ground_axes(camera)
+    right, away = ground_axes(camera)
     position = camera.camera_to_world[:3, 3]
     axes = np.stack([right, away])
     rows: dict[str, list[Any]] = {name: [] for name in (
@@ -154,14 +166,28 @@ def from_arrays(
     one = {name: np.array(rows[name], np.float64)
            for name in ("lower", "distance", "depth", "top", "bottom")}  # fmt: skip
     seen = tuple(looks[obj.id] for obj in objects)
-    states = tuple(seen_by(look, ids.size, margins or Margins()) for look in seen)
+    limits = margins or Margins()
+    states = tuple(seen_by(look, ids.size, limits) for look in seen)
+    coded = [srgb(picture) for picture in pictures]
     return Facts(
         scene, view, objects, seen, states, **two, **one, footprints=tuple(footprints),
         samples=tuple(samples), elevation=down,
+        paints=tuple(_paint(coded, ids == obj.id, limits.hue) for obj in objects),
     )  # fmt: skip
 
 
-def _ground_axes(camera: Camera) -> tuple[Floats, Floats]:
+def _paint(
+    pictures: Sequence[npt.NDArray[np.uint8]], mine: npt.NDArray[np.bool_], lead: float
+) -> tuple[dict[str, float], dict[str, float]]:
+    """What an object's pixels have for sure in all pictures, and what in any they may have."""
+    both = [claims(picture[mine], lead) for picture in pictures]
+    if len(both) < 2:
+        return {}, dict.fromkeys(TERMS, 1.0)
+    return ({term: min(sure.get(term, 0.0) for sure, _ in both) for term in TERMS},
+            {term: max(may.get(term, 0.0) for _, may in both) for term in TERMS})  # fmt: skip
+
+
+def ground_axes(camera: Camera) -> tuple[Floats, Floats]:
     """The viewer's right and away, level, of unit length, (3,) each."""
     ahead, up = -camera.camera_to_world[:3, 2], camera.camera_to_world[:3, 1]
     # Who looks straight down has "away" where the picture's top is.

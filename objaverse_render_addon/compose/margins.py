@@ -54,8 +54,13 @@ class Margins:
         within: Of its points that are inside the other.
         color: Share of the pixels by which a thing has a colour, and by which it has not.
         runner_up: Share of the second colour, at most.
+        hue: By which a pixel's colour term is nearer than the next, in CIELAB (ΔE*ab); below it
+            the pixel may have either.
         hidden: Visible share of what is partly hidden, from and to, and from where it is not.
         upright, lying: Degrees of tilt.
+        free, edge: Of free space: metres from every object on the ground, and from the support's
+            edge.
+        place_near: Of free space left of something: gap, in its sizes.
     """
 
     visible: float = 0.4
@@ -77,7 +82,7 @@ class Margins:
     lead_gap: float = 0.3
     taller: float = 1.2
     bigger: float = 1.5
-    corner: tuple[float, float] = (0.2, 0.5)
+    corner: tuple[float, float] = (0.15, 0.6)
     between_angle: tuple[float, float] = (150.0, 110.0)
     between_along: tuple[float, float] = (0.3, 0.5)
     between_beside: tuple[float, float] = (1.0, 3.0)
@@ -87,9 +92,13 @@ class Margins:
     within: tuple[float, float] = (0.6, 0.1)
     color: tuple[float, float] = (0.7, 0.2)
     runner_up: float = 0.15
+    hue: float = 8.0
     hidden: tuple[float, float, float] = (0.3, 0.8, 0.95)
     upright: tuple[float, float] = (10.0, 45.0)
     lying: tuple[float, float] = (12.0, 45.0)
+    free: tuple[float, float] = (0.025, 0.005)
+    edge: tuple[float, float] = (0.02, 0.0)
+    place_near: tuple[float, float] = (3.0, 5.0)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

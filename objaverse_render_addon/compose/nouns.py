@@ -11,11 +11,15 @@ import numpy.typing as npt
 
 from .margins import SURE
 from .objects.categories import mixed_up
-from .record import SceneObject
+from .record import SUPPORTS, SceneObject
 
-__all__ = ["ANYTHING", "NOUNS", "Noun", "called", "concepts", "key_of"]
+__all__ = ["ANYTHING", "NOUNS", "SPACE", "SPACES", "Noun", "called", "concepts", "key_of"]
 
 ANYTHING: Final = "thing"
+SPACE: Final = "space"
+"""Free space, wherever; see :data:`SPACES`."""
+SPACES: Final = {SPACE: "", **{f"space:{kind}": kind for kind in SUPPORTS}}
+"""Nouns of free space to the support that they name."""
 
 
 @dataclass(frozen=True, slots=True)

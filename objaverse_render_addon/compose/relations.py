@@ -46,6 +46,7 @@ class Relations:
         self._pairs: dict[str, Floats] = {}
         self._nouns: dict[str, Floats] = {}
         self._colors: dict[str, Floats] = {}
+        self._between: dict[tuple[int, int], Floats] = {}
         self.targets = np.array([state == "target" for state in facts.states], bool)
         self.references = np.array([s in ("target", "reference") for s in facts.states], bool)
         self.there = np.array([state != "absent" for state in facts.states], bool)
@@ -69,16 +70,16 @@ class Relations:
     def color(self, term: str) -> Floats:
         """(N,) that each has a colour, as it is made and as it is lit."""
         if term not in self._colors:
-            m, looks = self.margins, self.facts.looks
-            pairs = [(look.albedo_colors, look.shaded_colors) for look in looks]
-            mine = np.array([[part.get(term, 0.0) for part in pair] for pair in pairs])
-            mine = mine.reshape(len(pairs), 2)
+            m, facts = self.margins, self.facts
+            sure = [has.get(term, 0.0) for has, _ in facts.paints]
+            may = [might.get(term, 0.0) for _, might in facts.paints]
             rest = [
-                max((v for part in pair for k, v in part.items() if k != term), default=0.0)
-                for pair in pairs
-            ]
-            has = np.minimum(score(mine.min(axis=1), *m.color), score(rest, m.runner_up, 0.5))
-            has_not = score(mine.max(axis=1), *m.color)
+                max((share for part in (look.albedo_colors, look.shaded_colors)
+                     for name, share in part.items() if name != term), default=0.0)
+                for look in facts.looks
+            ]  # fmt: skip
+            has = np.minimum(score(sure, *m.color), score(rest, m.runner_up, 0.5))
+            has_not = score(may, *m.color)
             self._colors[term] = np.where(
                 has >= 1, has, np.where(has_not <= -1, has_not, 0.0)
             )
@@ -122,7 +123,9 @@ class Relations:
         inside = np.array([look.inside_frame_fraction for look in self.facts.looks])
         # What the frame cuts is another matter.
         whole = share / np.maximum(inside, 1e-9)
-        margin = np.minimum(score(-whole, -high, -none), 10 * score(whole, low, low / 2))
+        # What is nearly all hidden is partly hidden to some.
+        margin = np.where(whole < low, 0.0, score(-whole, -high, -none))
+        margin = np.where((margin >= 1) & (whole < 1.1 * low), 0.0, margin)
         return np.where((inside > 0.98) | (margin <= -1), margin, 0.0)
 
     def pair(self, relation: str) -> Floats:
@@ -319,6 +322,11 @@ class Relations:
 
     def between(self, a: int, b: int) -> Floats:
         """(N,) that each is between two others; the two are not."""
+        if (a, b) not in self._between:
+            self._between[a, b] = self._betweens(a, b)
+        return self._between[a, b]
+
+    def _betweens(self, a: int, b: int) -> Floats:
         m, places = self.margins, self.facts.ground
         found = []
         for at in (places, self.facts.seen):
@@ -387,6 +395,12 @@ class Relations:
         """(N,) that each is in a corner of where the things are."""
         if not self.there.any():
             return np.full(len(self.facts), -SURE)
+        # Things in one line have no corners.
+        size = float(self.facts.sizes[self.there].mean())
+        for places in (self.facts.ground, self.facts.seen):
+            some = places[self.there]
+            if not (np.nanmax(some, axis=0) - np.nanmin(some, axis=0) >= size).all():
+                return np.zeros(len(self.facts))
         both = []
         for at in self.across:
             side = at[:, 0] if name.endswith("left") else 1 - at[:, 0]

@@ -16,14 +16,14 @@ import numpy.typing as npt
 from ..cameras import Camera
 from ..dataset.export.masks import box_of, run_lengths
 from ..frame import Check, Frame, FrameSink
-from .colors import shares, srgb8
+from .colors import shares, srgb
 from .covering import covered
 from .objects import Mesh
 from .record import FILE, Scene, SceneView, ViewObject
 from .things import thing_of
 from .viewing import CLIP, nearest_to
 
-__all__ = ["SceneSink", "checks_of", "coverage", "view_of"]
+__all__ = ["SceneSink", "canvas_of", "checks_of", "coverage", "view_of"]
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -52,6 +52,20 @@ def coverage(camera: Camera, points: Floats, triangles: npt.NDArray[np.int64]) -
         (height, width) within the frame, and how many pixels there and up to :data:`BEYOND` frames
         beyond it.
     """
+    canvas, left, top = canvas_of(camera, points, triangles)
+    frame = canvas[top : top + camera.height, left : left + camera.width]
+    return frame.copy(), int(canvas.sum())
+
+
+def canvas_of(
+    camera: Camera, points: Floats, triangles: npt.NDArray[np.int64]
+) -> tuple[Mask, int, int]:
+    """What :func:`coverage` counts.
+
+    Returns:
+        (height, width) of the frame and :data:`BEYOND` frames around it, and columns and rows that
+        it begins before the frame.
+    """
     width, height = camera.width, camera.height
     more_x, more_y = round(BEYOND * width), round(BEYOND * height)
     canvas = np.zeros((height + 2 * more_y, width + 2 * more_x), dtype=bool)
@@ -60,8 +74,7 @@ def coverage(camera: Camera, points: Floats, triangles: npt.NDArray[np.int64]) -
     corners = uv[triangles[(depth[triangles] > 1e-3).all(axis=1)]]
     for _, x, y, _ in covered(corners, canvas.shape[1], canvas.shape[0]):
         canvas[y, x] = True
-    frame = canvas[more_y : more_y + height, more_x : more_x + width]
-    return frame.copy(), int(canvas.sum())
+    return canvas, more_x, more_y
 
 
 def view_of(
@@ -94,7 +107,7 @@ def view_of(
             obj.id, pixels, count, round(pixels / count, 6) if count else 0.0,
             round(within / count, 6) if count else 0.0,
             (box[0], box[1], box[0] + box[2], box[1] + box[3]) if box is not None else None,
-            shares(srgb8(made)) if made is not None else {}, shares(lit),
+            shares(srgb(made)) if made is not None else {}, shares(lit),
             round(float((lit >= _BURNT).any(axis=1).mean()), 6) if pixels else 0.0,
             run_lengths(covered) if within else None,
         ))  # fmt: skip

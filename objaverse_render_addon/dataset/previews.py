@@ -13,9 +13,6 @@ from .layout import color_file
 
 __all__ = ["Previews"]
 
-_ROWS = 6
-_CELL = 160
-
 
 class Previews(FrameSink):
     """A sink for people's eyes.
@@ -31,9 +28,11 @@ class Previews(FrameSink):
 
     def __init__(self, folder: Path, asset_id: str, job: RenderJob, total: int) -> None:
         self._folder, self._asset_id, self._job = folder, asset_id, job
-        self._shown = set(sheet.spread(total, _ROWS))
+        self._shown = set(sheet.spread(total, sheet.ROWS))
         self._given = 0
         self._rows: list[list[Any]] = []
+        self._numbers: list[int] = []
+        self._columns: list[str] = []
         self.newest = ""
         self.sheet = ""
 
@@ -47,15 +46,20 @@ class Previews(FrameSink):
             self.newest = str(target)
         self._given += 1
         if self._given - 1 in self._shown:
-            cells = [name for name in passes if name in frame.passes]
+            names = [name for name in passes if name in frame.passes]
+            self._columns = self._columns or names
+            self._numbers.append(self._given - 1)
             self._rows.append(
-                [sheet.shrink(sheet.picture_of(name, frame.passes), _CELL, name) for name in cells]
+                [
+                    sheet.shrink(sheet.picture_of(name, frame.passes), sheet.CELL, name)
+                    for name in names
+                ]
             )
 
     def close(self) -> None:
         """Write the contact sheet."""
         if self._rows:
             target = self._folder / f"{self._asset_id}.sheet.png"
-            target.write_bytes(encode_png(sheet.compose(self._rows)))
+            target.write_bytes(encode_png(sheet.compose(self._rows, self._columns, self._numbers)))
             self.sheet = str(target)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,20 +13,26 @@ from ..errors import InvalidJob, SourceNotFound
 from ..files import write_whole
 from ..frame import mask_of
 from ..passspec import PASSES
+from . import letters
 from .coloring import Pixels, colored, shrink
 from .guards import believing
 from .images import composite, encode_png
 from .reader import AssetReader
 
-__all__ = ["compose", "contact_sheet", "picture_of", "shrink", "spread"]
+__all__ = ["CELL", "ROWS", "compose", "contact_sheet", "picture_of", "shrink", "spread"]
 
 _GAP: Final = 4
-_LABEL: Final = 14
+_LABEL: Final = 12
 _BACKGROUND: Final = 24
+_INK: Final = 220
+
+CELL: Final = 160
+ROWS: Final = 8
+"""Views of a sheet, unless told otherwise."""
 
 
 def contact_sheet(
-    asset: Path | str, target: Path, *, views: int | None = 8, size: int = 160
+    asset: Path | str, target: Path, *, views: int | None = ROWS, size: int = CELL
 ) -> tuple[int, int]:
     """Write a PNG with a row per view and a column per pass.
 
@@ -50,11 +57,11 @@ def contact_sheet(
         if not total:
             raise SourceNotFound(f"{asset} has no views.")
         names = reader.passes
-        rows = []
-        for index in spread(total, views):
+        rows, places = [], spread(total, views)
+        for index in places:
             arrays = reader.read(index)
             rows.append([shrink(picture_of(name, arrays), size, name) for name in names])
-    sheet = _label(compose(rows), names, rows[0][0].shape[1])
+    sheet = compose(rows, names, places)
     write_whole(target, encode_png(sheet))
     return sheet.shape[1], sheet.shape[0]
 
@@ -66,40 +73,32 @@ def spread(total: int, count: int | None) -> list[int]:
     return [round(i * (total - 1) / max(1, count - 1)) for i in range(count)]
 
 
-def compose(rows: list[list[Pixels]]) -> Pixels:
+def compose(rows: list[list[Pixels]], names: Sequence[str], views: Sequence[int]) -> Pixels:
     """One picture of equal cells with a gap around each.
 
     Args:
         rows: Of cells, (H, W, 3), uint8 sRGB; a row may have fewer of them than the first.
+        names: Of the columns; they stand above them.
+        views: The rows' numbers; they stand in their first cells.
 
     Returns:
         (height, width, 3), uint8 sRGB.
     """
     height, width = rows[0][0].shape[:2]
-    sheet = np.full(
-        (_GAP + len(rows) * (height + _GAP), _GAP + len(rows[0]) * (width + _GAP), 3),
-        _BACKGROUND,
-        np.uint8,
-    )
-    for row, cells in enumerate(rows):
-        for column, cell in enumerate(cells):
-            top, left = _GAP + row * (height + _GAP), _GAP + column * (width + _GAP)
-            sheet[top : top + height, left : left + width] = cell
-    return sheet
-
-
-def _label(sheet: Pixels, names: list[str], cell: int) -> Pixels:
-    """The sheet with the passes' names above its columns; without Pillow it stays as it is."""
-    try:
-        from PIL import Image, ImageDraw
-    except ImportError:
-        # An installed Blender's Python has none.
-        return sheet
-    banner = Image.new("RGB", (sheet.shape[1], _LABEL), (_BACKGROUND,) * 3)
-    pen = ImageDraw.Draw(banner)
+    size = _GAP + len(rows) * (height + _GAP), _GAP + len(rows[0]) * (width + _GAP)
+    sheet = np.full((_LABEL + size[0], size[1], 3), _BACKGROUND, np.uint8)
     for column, name in enumerate(names):
-        pen.text((_GAP + column * (cell + _GAP) + 2, 1), name, fill=(220, 220, 220))
-    return np.concatenate([np.asarray(banner), sheet])
+        letters.write(sheet, name, (_GAP + column * (width + _GAP), 3), _INK, width)
+    for row, (cells, view) in enumerate(zip(rows, views, strict=True)):
+        top = _LABEL + _GAP + row * (height + _GAP)
+        for column, cell in enumerate(cells):
+            left = _GAP + column * (width + _GAP)
+            sheet[top : top + height, left : left + width] = cell
+        number = str(view)
+        room = min(width, letters.width_of(number) + 4)
+        sheet[top : top + letters.HEIGHT + 4, _GAP : _GAP + room] = _BACKGROUND
+        letters.write(sheet, number, (_GAP + 2, top + 2), _INK, width)
+    return sheet
 
 
 def picture_of(name: str, arrays: dict[str, npt.NDArray[Any]]) -> Pixels:

@@ -54,12 +54,15 @@ def at_level(camera: Camera, level: Level) -> Camera:
 class Plan(Protocol):
     """Which levels a camera's picture takes."""
 
-    def levels(self, camera: Camera, samples: int, drafts: bool = False) -> Sequence[Level]:
+    def levels(
+        self, camera: Camera, samples: int, drafts: bool = False, anew: bool = False
+    ) -> Sequence[Level]:
         """In their order, at least one; the last is what remains.
 
         Args:
             samples: The most that a pixel gets from the backend.
             drafts: Whether it draws 0 samples faster even where the most is 1.
+            anew: Whether earlier levels' samples are no part of the last one's.
         """
 
     def took(self, level: Level, seconds: float) -> None:
@@ -86,9 +89,11 @@ class Given:
                 )
         self._levels = tuple(levels)
 
-    def levels(self, camera: Camera, samples: int, drafts: bool = False) -> Sequence[Level]:
+    def levels(
+        self, camera: Camera, samples: int, drafts: bool = False, anew: bool = False
+    ) -> Sequence[Level]:
         """See :class:`Plan`."""
-        del camera, samples, drafts
+        del camera, samples, drafts, anew
         return self._levels
 
     def took(self, level: Level, seconds: float) -> None:
@@ -99,7 +104,8 @@ class Adaptive:
     """First small enough for a rate, then of the camera's size, then with more samples.
 
     The size of the first follows what a pixel was measured to take. Sides double from level to
-    level, then samples do.
+    level, then samples do; up to an eighth of all, where they have to be rendered again for the
+    last level.
 
     Args:
         rate: Pictures a second while the camera moves.
@@ -114,7 +120,9 @@ class Adaptive:
         """Seconds for a pixel of a draft."""
         self._draft = 1
 
-    def levels(self, camera: Camera, samples: int, drafts: bool = False) -> Sequence[Level]:
+    def levels(
+        self, camera: Camera, samples: int, drafts: bool = False, anew: bool = False
+    ) -> Sequence[Level]:
         """See :class:`Plan`."""
         whole = camera.width * camera.height
         draft = self._draft = 0 if samples > 1 or drafts else 1
@@ -133,8 +141,9 @@ class Adaptive:
             halvings -= 2
         if not draft:
             steps.append(Level(camera.width, camera.height, draft))
-        reached = 1
-        while reached < samples:
+        # What is not counted for the last level may cost an eighth of it.
+        reached, most = 1, max(2, samples // 8 + 1) if anew else samples
+        while reached < min(most, samples):
             steps.append(Level(camera.width, camera.height, reached))
             reached *= 2
         return [*steps, Level(camera.width, camera.height, samples)]

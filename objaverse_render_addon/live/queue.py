@@ -485,8 +485,9 @@ class RenderQueue:
                 failed = isinstance(shared.order.answer, Exception)
                 if not (failed and shared.order.settled):
                     return newest.number
+            backend = shared.backend
             levels = tuple(
-                shared.plan.levels(camera, shared.backend.samples(kept), shared.backend.drafts)
+                shared.plan.levels(camera, backend.samples(kept), backend.drafts, backend.anew)
             )
             number = shared.order.update(camera, kept, levels, shared.threads.clock())
             shared.changed.notify_all()

@@ -95,8 +95,8 @@ def register() -> None:
         getattr(bpy.types, name).append(draw)
     keys = bpy.context.window_manager.keyconfigs.addon
     if keys is not None:
-        # Where they go to other frames. Without a result, and over other editors, the operator
-        # lets them through to that.
+        # Where they go to other frames. With nothing to walk through, and over other editors, the
+        # operator lets them through to that.
         keymap = keys.keymaps.new("Frames")
         for key, by in (("RIGHT_ARROW", 1), ("LEFT_ARROW", -1)):
             item = keymap.keymap_items.new("objaverse.walk_result", key, "PRESS", repeat=True)

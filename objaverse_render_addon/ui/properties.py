@@ -207,13 +207,23 @@ OBJAVERSE_PG_settings.__annotations__ |= {
 }
 
 
+@bpy.app.handlers.persistent
+def _on_load(*_: Any) -> None:
+    """What replaces finished data is asked for anew: who saved the file may not be who opens it."""
+    for scene in bpy.data.scenes:
+        if scene.objaverse.overwrite:
+            scene.objaverse.overwrite = False
+
+
 def register() -> None:
     """Hang the settings on every scene."""
     bpy.utils.register_class(OBJAVERSE_PG_settings)
     bpy.types.Scene.objaverse = PointerProperty(type=OBJAVERSE_PG_settings)
+    bpy.app.handlers.load_post.append(_on_load)
 
 
 def unregister() -> None:
     """Leave nothing behind."""
+    bpy.app.handlers.load_post.remove(_on_load)
     del bpy.types.Scene.objaverse
     bpy.utils.unregister_class(OBJAVERSE_PG_settings)

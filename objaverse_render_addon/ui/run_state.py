@@ -69,10 +69,7 @@ class OBJAVERSE_PG_state(bpy.types.PropertyGroup):
         min=0.0, max=1.0, update=_changed, description="Share of the run that is done"
     )
     status: StringProperty(update=_changed, description="What is going on")
-    imported: StringProperty(description="Collection of the last import")
-    summary: StringProperty(description="What came in with the last import")
-    license: StringProperty(description="License and author of the last import")
-    warnings: StringProperty(description="Warnings of the last import")
+    warnings: StringProperty(description="Why the last import failed")
     notes: StringProperty(description="Warnings of the last render")
     failure: StringProperty(description="Why the last render failed")
     preview: BoolProperty(

@@ -283,21 +283,30 @@ def render(worker: Worker, request: Render, turn: Turn) -> Answer:
 def refine(worker: Worker, request: Refine, turn: Turn) -> Answer:
     """Render a piece of a shot, and send what there is of it."""
     session, shot = worker.opened(request.session), decode_shot(request.shot)
-    if request.count:
-        session.refining.add(
-            shot, request.first, request.count, request.part, (request.across, request.down),
-            exact=request.exact,
-        )  # fmt: skip
-    if request.give:
-        frame = session.refining.frame() if request.count else session.refining.draft(shot)
+    refining, grid = session.refining, (request.across, request.down)
+    drafts = request.step == "draft"
+    if request.step == "geometry":
+        refining.look(shot, request.part, grid)
+    elif request.step == "samples":
+        refining.add(
+            shot, request.first, request.count, request.part, grid, exact=request.exact
+        )
+    elif request.step == "denoise":
+        refining.denoise(turn.canceled)
+    elif not drafts:
+        raise UnknownRequest(
+            f"There is no step {request.step!r}.", hint="draft, geometry, samples or denoise."
+        )
+    if request.give or drafts:
+        frame = refining.draft(shot) if drafts else refining.frame()
         arrays = {
             name: frame.passes[name] for name in session.job.pixels.passes if name in frame.passes
         }
-        lane = session.lane_record("exact" if request.count else "raster")
+        lane = session.lane_record("raster" if drafts else "exact")
         record = metadata.view_record(frame, session.job)
         ready = FrameReady(frame.view.index, record, [], session.state, lane)
         _send_arrays(worker, turn, ready, arrays, inline=request.inline)
-    return Rendered(int(request.give))
+    return Rendered(int(request.give or drafts))
 
 
 def _send_arrays(

@@ -264,9 +264,12 @@ class Refine:
 
     Attributes:
         shot: As in :class:`Render`.
-        first: Sample that it begins with; 0 begins the shot.
-        count: How many; 0 for a draft, which a rasterizer draws and which has the passes that it
-            can.
+        step: ``draft``, drawn by a rasterizer, with the passes that it can; ``geometry``, which
+            comes first of a shot, and all at once with the first samples where it was not asked
+            for; ``samples``; ``denoise``, after all of them where they are exact, which can be
+            cancelled meanwhile.
+        first: Sample that it begins with.
+        count: How many.
         give: Whether the frame is sent, as all samples so far make it; not before the last tile.
         part: Which tile of the picture, row by row. They come in order, before more samples do.
         across: Tiles in a row.
@@ -279,9 +282,10 @@ class Refine:
     kind: ClassVar[str] = "refine"
     session: int
     shot: dict[str, Any]
-    first: int
-    count: int
-    give: bool = True
+    step: str = "samples"
+    first: int = 0
+    count: int = 0
+    give: bool = False
     part: int = 0
     across: int = 1
     down: int = 1

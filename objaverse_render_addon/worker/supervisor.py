@@ -260,16 +260,21 @@ class Supervisor:
             if renew and progress % renew == 0:
                 deadline = time.monotonic() + timeout
 
-    def cancel(self, grace: float = _GRACE) -> None:
+    def cancel(self, grace: float = _GRACE) -> bool:
         """End the request in hand, from any thread; the worker stays if it can.
 
         Args:
             grace: Seconds after which the worker is ended instead.
+
+        Returns:
+            Whether there was one.
         """
         worker, number = self._worker, self._request
-        if worker is not None and number:
-            self._canceled = time.monotonic() + grace
-            worker.send(Cancel(number))
+        if worker is None or not number:
+            return False
+        self._canceled = time.monotonic() + grace
+        worker.send(Cancel(number))
+        return True
 
     @property
     def pid(self) -> int:

@@ -32,6 +32,13 @@ NAME = "objaverse_render_addon"
 MACHINE = {"engine.device", "engine.threads"}
 
 
+def facts(collection: Any) -> dict[str, str]:
+    """What the panel says of an imported asset."""
+    from objaverse_render_addon.blender import user_scene
+
+    return user_scene.facts(collection)
+
+
 @pytest.fixture(scope="module")
 def enabled() -> Iterator[Any]:
     import bpy  # noqa: F401, I001  (which brings the next one with it)
@@ -518,7 +525,7 @@ def test_every_field_of_a_job_can_be_set_in_the_window(bpy: Any) -> None:
 def test_the_panels_can_be_drawn_in_every_state(bpy: Any, tmp_path: Path) -> None:
     settings, state = bpy.context.scene.objaverse, bpy.context.window_manager.objaverse
     settings.source = "0" * 32
-    state.summary, state.warnings = "1 mesh", "missing texture: a\nmissing texture: b"
+    state.warnings = "missing texture: a\nmissing texture: b"
     for number, name in enumerate(("waiting", "rendering", "done", "skipped", "failed")):
         item = state.items.add()
         item.asset_id, item.state, item.detail = f"asset{number}", name, "why " * 40
@@ -722,7 +729,7 @@ def test_an_import_adds_its_collection_and_changes_nothing_else(
     assert home.name == "box"
     assert [obj.type for obj in home.all_objects if obj.type != "EMPTY"] == ["MESH"]
     assert scene.objaverse.source == str(path)
-    assert "1 meshes, 6 faces" in bpy.context.window_manager.objaverse.summary.replace("12", "6")
+    assert "1 mesh, 6 faces" in facts(home)["summary"].replace("12", "6")
     after = dump(bpy, scene)
     for name in before.keys() - {"blocks", "objects", "panel", "layer"}:
         assert after[name] == before[name], name
@@ -739,30 +746,37 @@ def test_the_license_that_a_file_states_is_shown(bpy: Any, tmp_path: Path) -> No
         license = "CC-BY-NC-4.0 (http://creativecommons.org/licenses/by-nc/4.0/)"
         document["asset"]["extras"] = {"author": "Somebody", "license": license}
 
-    state = bpy.context.window_manager.objaverse
+    settings = bpy.context.scene.objaverse
     signed = scenes.write_glb(tmp_path / "signed.glb", change=sign)
     bpy.ops.objaverse.import_asset(filepath=str(signed))
-    assert state.license == (
+    assert facts(settings.asset)["license"] == (
         "Creative Commons Attribution-NonCommercial 4.0 International by Somebody"
         " (no commercial use)"
     )
     bpy.ops.objaverse.import_asset(filepath=str(scenes.write_glb(tmp_path / "plain.glb")))
-    assert state.license == "License unknown"
+    assert facts(settings.asset)["license"] == "License unknown"
 
 
 def test_what_is_said_of_an_asset_is_of_the_one_that_is_chosen(bpy: Any, tmp_path: Path) -> None:
     settings = bpy.context.scene.objaverse
     bpy.ops.objaverse.import_asset(filepath=str(scenes.write_glb(tmp_path / "a.glb")))
-    assert "1 meshes" in draw_panels().said
+    assert "1 mesh," in draw_panels().said
+    first_name = settings.asset.name
     with pytest.raises(RuntimeError):
         bpy.ops.objaverse.import_asset(filepath=str(tmp_path / "missing.glb"))
     said = draw_panels().said
     # A long path is cut at the sidebar's width.
-    assert "1 meshes" in said and "missing.glb" in said.replace(" ", "")
+    assert "1 mesh," in said and "missing.glb" in said.replace(" ", "")
     own = bpy.data.collections.new("Mine")
     bpy.context.scene.collection.children.link(own)
     settings.asset = own
-    assert "1 meshes" not in draw_panels().said
+    assert "1 mesh," not in draw_panels().said
+    # It comes back with the asset, in the saved file too.
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "scene.blend"))
+    settings = bpy.context.scene.objaverse
+    settings.asset = bpy.data.collections[first_name]
+    assert "1 mesh," in draw_panels().said and "License" in draw_panels().said
     settings.asset = None
     assert "License" not in draw_panels().said
 

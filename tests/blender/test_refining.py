@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from live.fake import camera_of
 from live.promises import Promises, never
 
 from objaverse_render_addon.cameras import Camera
-from objaverse_render_addon.errors import InvalidJob
+from objaverse_render_addon.errors import Interrupted, InvalidJob
 from objaverse_render_addon.frame import Shot
 from objaverse_render_addon.live.backends import Backend
 from objaverse_render_addon.live.backends.scene import SceneBackend
@@ -93,19 +94,49 @@ def test_a_pixel_does_not_depend_on_its_tile(cube: Path, grid: tuple[int, int]) 
     assert whole.any() and np.array_equal(refining.linear(), whole)
 
 
-def test_all_samples_in_tiles_are_the_data_set_s_picture(cube: Path) -> None:
-    session = scenes.open_scene(cube, job_of())
-    shot = session.shots()[2]
-    refining = session.refining
-    for part in range(6):
-        refining.add(shot, 0, 16, part, (2, 3), exact=True)
-    frame = refining.frame()
-    truth = session.renderer.render(shot)
+def assert_same(frame: Any, truth: Any) -> None:
+    """To the bit, and as well checked."""
     assert np.ptp(truth.passes["rgb"][..., 0]) > 20
     assert set(frame.passes) == set(truth.passes) and frame.noise_seed == truth.noise_seed
     for name, array in truth.passes.items():
         assert np.array_equal(frame.passes[name], array), name
     assert [check.name for check in frame.checks] == [check.name for check in truth.checks]
+
+
+def test_all_samples_in_tiles_are_the_data_set_s_picture(cube: Path) -> None:
+    session = scenes.open_scene(cube, job_of())
+    shot = session.shots()[2]
+    refining = session.refining
+    for part in range(6):
+        refining.look(shot, part, (3, 2))
+    for part in range(6):
+        refining.add(shot, 0, 16, part, (2, 3), exact=True)
+    refining.denoise()  # Nothing.
+    assert_same(refining.frame(), session.renderer.render(shot))
+
+
+def test_noise_is_taken_from_tiles_as_from_the_whole(cube: Path) -> None:
+    from objaverse_render_addon.blender.denoiser import loaded
+
+    # 7 samples, by which dividing is not exact; and of a picture that is not all rendered.
+    session = scenes.open_scene(cube, job_of(**{"engine.denoise": True, "engine.samples": 7}))
+    if not session.stage.denoised or loaded() is None:
+        pytest.skip("NOT TESTED: this Blender keeps no OpenImageDenoise beside it")
+    shot = session.shots()[2]
+    before = session.renderer.render(shot)
+    refining = session.refining
+    refining.add(shot, 0, 2)
+    for part in range(6):
+        refining.add(shot, 0, 7, part, (2, 3), exact=True)
+    noisy = refining.linear()
+    with pytest.raises(Interrupted):
+        refining.denoise(lambda: True)
+    assert np.array_equal(refining.linear(), noisy)
+    refining.denoise()
+    assert np.abs(refining.linear() - noisy).max() > 0.01
+    assert_same(refining.frame(), before)
+    # What was stored for it is stored no more.
+    assert_same(session.renderer.render(shot), before)
 
 
 LIGHTS = """
@@ -136,11 +167,41 @@ def test_pieces_are_lit_as_the_view_is(cube: Path, tmp_path: Path) -> None:
     linear = truth.passes["rgb_linear"].astype(np.float32)
     off = np.abs(session.refining.linear() - linear)
     assert linear[..., 0].max() > 0.1 and off.mean() < 0.01
-    assert not session.refining.splits
+    # Of several lights the picture of the first; of light groups that of all.
+    for groups in (False, True):
+        session = scenes.open_scene(cube, job_of(**{
+            "lighting.mode": "file", "lighting.lights": str(path), "lighting.groups": groups,
+        }))  # fmt: skip
+        shot = session.shots()[3]
+        for part in range(4):
+            session.refining.add(shot, 0, 16, part, (1, 4), exact=True)
+        frame, truth = session.refining.frame(), session.renderer.render(shot)
+        for name in ("rgb", "rgb_linear", "depth"):
+            assert np.array_equal(frame.passes[name], truth.passes[name]), (name, groups)
 
 
-def test_what_is_exact_only_as_a_whole_is_refused(cube: Path) -> None:
+def test_what_is_exact_only_as_a_whole_is_refused(
+    cube: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Blender's denoiser is not to be had, or another one than it uses."""
+    from objaverse_render_addon.blender import refining
+
     session = scenes.open_scene(cube, job_of(**{"engine.denoise": True}))
+    if not session.stage.denoised:
+        pytest.skip("NOT TESTED: this Blender has no denoiser")
+    monkeypatch.setattr(refining, "loaded", lambda: None)
+    with pytest.raises(InvalidJob, match="whole"):
+        session.refining.add(session.shots()[0], 0, 16, 0, (1, 2), exact=True)
+    monkeypatch.undo()
+    if refining.loaded() is None:
+        return
+    session = scenes.open_scene(cube, job_of(**{"engine.denoise": True}))
+    call = refining.Denoiser.__call__
+
+    def other(*arguments: Any, **named: Any) -> Any:
+        return call(*arguments, **named) * np.float32(1.0000002)
+
+    monkeypatch.setattr(refining.Denoiser, "__call__", other)
     with pytest.raises(InvalidJob, match="whole"):
         session.refining.add(session.shots()[0], 0, 16, 0, (1, 2), exact=True)
 
@@ -242,11 +303,45 @@ def test_what_is_superseded_ends_within_a_piece(cube: Path) -> None:
         assert backend.render(camera, Level(640, 480, 1), never, {}) is not None
         assert backend.render(camera, level, stop, {}) is None
         ended = time.perf_counter()
-        gaps = np.diff([*asked[2:], ended])  # The first had the geometry to render, too.
+        gaps = np.diff([*asked[2:], ended])
         # 30 ms where nothing else runs; all at once it takes half a minute.
         assert len(gaps) == 24 and np.median(gaps) < 0.15, gaps
     finally:
         backend.close()
+
+
+def test_a_denoised_picture_is_exact_too_and_its_denoising_can_be_stopped(cube: Path) -> None:
+    job = job_of(**{"engine.samples": 3, "engine.threads": 1, "engine.denoise": True})
+    backend = SceneBackend(cube, job)
+    try:
+        session = scenes.open_scene(cube, backend.job, asset_id="cube")
+        (truth,) = [session.renderer.render(shot) for shot in session.shots([2])]
+        camera, level = shot_of(session, 2), Level(64, 48, 3)
+        drawn = backend.render(camera, level, never, {"view": 2})
+        assert drawn is not None
+        for name in ("rgb", "rgb_linear", "depth", "normal"):
+            assert np.array_equal(drawn.passes[name], truth.passes[name]), name
+        if not backend._all[0].tiles:
+            pytest.skip("NOT TESTED: this Blender denoises in a way of its own")
+        # A larger one, stopped in the middle of it.
+        level, worker = Level(640, 480, 3), backend._all[0]
+        camera = at_level(camera_of(7), level)
+        whole = backend.render(camera, level, never, {})
+        worker._forget()
+        asked, frame = threading.Event(), worker._frame
+
+        def seen(request: Any) -> Any:
+            asked.set()
+            return frame(request)
+
+        worker._frame = seen
+        assert backend.render(camera, level, asked.is_set, {}) is None
+        assert worker._samples == 3 and worker._drawn is None
+        again = backend.render(camera, level, never, {})
+    finally:
+        backend.close()
+    assert whole is not None and again is not None
+    assert np.array_equal(again.passes["rgb_linear"], whole.passes["rgb_linear"])
 
 
 def test_settings_change_and_change_back(opened: SceneBackend) -> None:
@@ -258,6 +353,10 @@ def test_settings_change_and_change_back(opened: SceneBackend) -> None:
     assert not np.array_equal(plain.passes["normal"], world.passes["normal"])
     for name in plain.passes:
         assert np.array_equal(plain.passes[name], again.passes[name])
+    # Light belongs to a scene from its start: it is opened again, and so back.
+    dark = opened.render(camera, level, never, {"values": {"lighting.mode": "white"}})
+    assert dark is not None and not np.array_equal(plain.passes["rgb"], dark.passes["rgb"])
+    assert np.array_equal(plain.passes["depth"], dark.passes["depth"])
     with pytest.raises(InvalidJob, match="resulotion"):
         opened.render(camera, level, never, {"values": {"pixels.resulotion": 1}})
     again = opened.render(camera, level, never, {})

@@ -204,27 +204,126 @@ def test_keys_fly_and_the_pose_is_a_camera_file(
     np.testing.assert_allclose(shown.camera.camera_to_world, after.camera_to_world, atol=1e-12)
 
 
-def test_two_fingers_and_one(page: Page, viewer: Viewer) -> None:
+def touch(page: Page, *fingers: list[tuple[int, int]]) -> None:
+    """Fingers that go along these places of the page; as the screen reports them."""
+    def say(kind: str, at: int | None) -> None:
+        points = [] if at is None else [
+            {"x": path[at][0], "y": path[at][1], "id": number}
+            for number, path in enumerate(fingers)
+        ]
+        page.driver.execute_cdp_cmd(
+            "Input.dispatchTouchEvent", {"type": kind, "touchPoints": points}
+        )
+
+    say("touchStart", 0)
+    for at in range(1, len(fingers[0])):
+        say("touchMove", at)
+    say("touchEnd", None)
+
+
+def settled(page: Page, viewer: Viewer) -> Any:
+    """The picture of what was asked for last, when it is there without loss."""
+    time.sleep(0.3)
+
+    def there() -> Any:
+        if any(pane.queue.progress.busy for pane in viewer.panes) or not page.js(AT_REST):
+            return None
+        before = pixels(page)
+        time.sleep(0.4)
+        return before if np.array_equal(pixels(page), before) else None
+
+    end = time.monotonic() + 40
+    while (found := there()) is None:
+        assert time.monotonic() < end, "it does not come to rest"
+    return found
+
+
+def shown_share(picture: Any) -> float:
+    return float(np.mean(picture[..., 3] > 128))
+
+
+def test_fingers_turn_move_and_come_nearer(page: Page, viewer: Viewer) -> None:
+    page.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    try:
+        look(page, viewer)
+        before, steps = pixels(page), range(11)
+        # Two that go along: sideways, by as much as they go.
+        touch(page, [(200 + 8 * i, 400) for i in steps], [(280 + 8 * i, 400) for i in steps])
+        page.until(lambda: not np.array_equal(pixels(page), before), "aside")
+        aside = settled(page, viewer)
+
+        def middle(picture: Any) -> float:
+            return float(np.nonzero(picture[..., 3] > 128)[1].mean())
+
+        wide = page.js("document.querySelector('.picture').getBoundingClientRect().width")
+        assert (middle(aside) - middle(before)) / before.shape[1] * wide > 30
+        # Two that part: nearer.
+        touch(page, [(200 - 6 * i, 400) for i in steps], [(260 + 6 * i, 400) for i in steps])
+        page.until(lambda: not np.array_equal(pixels(page), aside), "nearer")
+        near = settled(page, viewer)
+        assert shown_share(near) > 1.3 * shown_share(aside)
+        # One turns.
+        touch(page, [(300 + 10 * i, 400) for i in steps])
+        page.until(lambda: not np.array_equal(pixels(page), near), "turned")
+        page.keys("r")
+        page.until(lambda: np.array_equal(pixels(page), before), "home again")
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
+def test_the_picture_is_saved_as_it_is(
+    page: Page, viewer: Viewer, sources: tuple[str, str], tmp_path: Path
+) -> None:
+    from objaverse_render_addon.dataset.reader import AssetReader
+
+    page.driver.execute_cdp_cmd(
+        "Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)}
+    )
     look(page, viewer)
-    before = pixels(page)
-    touch = """
-      const pane = document.querySelector('.pane');
-      pane.setPointerCapture = () => {};
-      const at = (type, id, x, y) => pane.dispatchEvent(new PointerEvent(type,
-        {pointerId: id, pointerType: 'touch', clientX: x, clientY: y, bubbles: true}));
-      at('pointerdown', 1, 200, 300); at('pointerdown', 2, 260, 300);
-      for (let i = 1; i <= 10; i++) {
-        at('pointermove', 1, 200 - 6 * i, 300); at('pointermove', 2, 260 + 6 * i, 300);
-      }
-      at('pointerup', 1, 140, 300); at('pointerup', 2, 320, 300);
-    """
-    page.run(touch)
-    page.until(lambda: not np.array_equal(pixels(page), before), "nearer")
+    page.keys("]")
+    page.wait("document.getElementById('cameras').value === '0'")
+    page.wait("document.querySelector('.picture').width === 72")
     page.wait(AT_REST)
-    near = pixels(page)
-    background = near[0, 0, :3]
-    share = [np.mean((picture[..., :3] != background).any(axis=-1)) for picture in (before, near)]
-    assert share[1] > share[0]
+    page.find(".pane").click()
+    page.keys("p")
+    (file,) = page.until(lambda: [*tmp_path.glob("*.png")], "the file")
+    page.until(lambda: file.stat().st_size > 0)
+    with AssetReader(sources[1]) as asset:
+        truth = asset.read(0, ["rgb"])["rgb"]
+    assert np.array_equal(read_png(file.read_bytes()), truth)
+
+
+def test_two_pages_look_through_one_camera(page: Page, viewer: Viewer) -> None:
+    look(page, viewer)
+    first = page.driver.current_window_handle
+    drag(page, 90, 20)
+    turned = settled(page, viewer)
+    page.driver.switch_to.new_window("tab")
+    second = page.driver.current_window_handle
+    try:
+        page.size(900, 700)
+        page.driver.get(viewer.address)
+        page.wait("document.documentElement.dataset.ready !== undefined")
+        # Who comes in sees what is shown, and takes nothing away.
+        page.wait(AT_REST)
+        page.until(lambda: np.array_equal(pixels(page), turned), "the first one's picture")
+        time.sleep(0.7)
+        assert np.array_equal(pixels(page), turned)
+        assert not page.js("document.querySelector('.facts').classList.contains('late')")
+        # Who moves leads, from where both stand.
+        drag(page, -60, 10)
+        page.wait(AT_REST)
+        page.until(lambda: not np.array_equal(pixels(page), turned))
+        led = settled(page, viewer)
+        page.driver.switch_to.window(first)
+        page.until(lambda: np.array_equal(pixels(page), led), "the second one's picture")
+        page.wait(AT_REST)
+        drag(page, 40, 0)
+        page.until(lambda: not np.array_equal(pixels(page), led), "one's own again")
+    finally:
+        page.driver.switch_to.window(second)
+        page.driver.close()
+        page.driver.switch_to.window(first)
 
 
 def test_the_page_is_never_more_than_two_pictures_behind(

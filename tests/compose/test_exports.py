@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import io
 import json
@@ -9,9 +10,12 @@ import json
 import made
 import numpy as np
 import pytest
+import raster
 from PIL import Image
 
 from objaverse_render_addon.compose import expressions
+from objaverse_render_addon.compose.covering import covered
+from objaverse_render_addon.compose.rules import Rules
 from objaverse_render_addon.dataset.export import Options, export
 from objaverse_render_addon.dataset.reader import AssetReader
 
@@ -200,7 +204,7 @@ def test_rings_and_single_pixels_are_exact():
     from objaverse_render_addon.dataset.export.masks import one_outline
 
     rng = np.random.Generator(np.random.Philox(3))
-    for turn in range(120):
+    for turn in range(60):
         height, width = map(int, rng.integers(3, 40, 2))
         mask = rng.random((height, width)) < 0.2 + 0.2 * (turn % 4)
         mask[1, 1] = True
@@ -214,3 +218,129 @@ def test_an_asset_without_sentences_is_refused_by_name(tmp_path):
     report = export(tmp_path / "data", tmp_path / "out", "mdetr", SPLIT)
     (outcome,) = report.failed
     assert "no composed scene" in outcome.error.message and "compose" in outcome.error.hint
+
+
+def test_refspatial_points_lie_in_what_is_meant(scenes):
+    folder = exported(scenes, "refspatial")
+    lines = json.loads((folder / "train.json").read_text())
+    free = several = 0
+    for line in lines:
+        human, answer = line["conversations"]
+        assert human["value"].startswith(("<image>\nPoint to the ", "<image>\nPoint to all "))
+        points = np.array(ast.literal_eval(answer["value"]))
+        assert points.shape[1] == 2 and (points > 0).all() and (points < 1).all()
+        ids = truth(scenes, line["image"])
+        columns, rows = (points * [ids.shape[1], ids.shape[0]]).astype(int).T
+        names = set(ids[rows, columns].tolist())
+        if "space" in human["value"] or "area" in human["value"]:
+            assert names == {made.TABLE}
+            free += 1
+        else:
+            assert made.TABLE not in names and len(names) == len(points)
+            several += len(points) > 1
+    assert free > 5 and several > 2
+
+
+def test_refspatial_tests_are_rows_as_the_benchmark_has_them(scenes):
+    datasets = pytest.importorskip("datasets")
+    report = export(scenes / "data", scenes / "bench", "refspatial", Options(split=(0.0, 0.0, 1.0)))
+    assert report.failed == []
+    folder = scenes / "bench"
+    rows = datasets.load_dataset(str(folder), cache_dir=str(folder / "cache"))
+    assert set(rows) == {"location", "placement"}
+    for task in rows:
+        assert len(rows[task]) > 5
+        for row in rows[task]:
+            assert row["prompt"] == f"Point to {row['object']}." and row["step"] >= 1
+            mask = np.array(row["mask"])
+            assert row["mask"].size == row["image"].size and set(np.unique(mask)) == {0, 255}
+            assert np.isin(["space", "area"], row["object"].split()).any() == (task == "placement")
+
+
+@pytest.fixture(scope="module")
+def physical(tmp_path_factory):
+    """One real scene, settled by physics."""
+    pytest.importorskip("mujoco")
+    pytest.importorskip("rapier3d")
+    root = tmp_path_factory.mktemp("bop")
+    rules = Rules(images=2, layouts=("scatter",), supports=("table",), objects=(5, 6), seed=3)
+    raster.unit(root / "data" / "scene-000000", rules, 0, 96)
+    return root
+
+
+def test_bop_of_several_objects_is_what_the_toolkit_counts(physical):
+    """Poses and models give the masks; the visible share by the definition of calc_gt_info.py."""
+    report = export(physical / "data", physical / "out", "bop-scenes", SPLIT)
+    assert report.failed == []
+    folder = physical / "out" / "train_pbr" / "000000"
+    gt, info, camera = (json.loads((folder / f"scene_{name}.json").read_text())
+                        for name in ("gt", "gt_info", "camera"))  # fmt: skip
+    models = json.loads((physical / "out" / "models" / "models_info.json").read_text())
+    numbers = {one["obj_id"] for image in gt.values() for one in image}
+    assert numbers == set(map(int, models)) and len(gt) == 2
+    with AssetReader(physical / "data" / "scene-000000") as asset:
+        for image, poses in gt.items():
+            ids = asset.read(int(image), ("instance_index",))["instance_index"]
+            lens = camera[image]
+            k = np.array(lens["cam_K"]).reshape(3, 3)
+            depth = np.array(Image.open(folder / f"depth/{int(image):06d}.png"))
+            depth = depth * lens["depth_scale"]
+            for place, pose in enumerate(poses):
+                name = f"{int(image):06d}_{place:06d}.png"
+                whole, seen = (np.array(Image.open(folder / kind / name)) > 0
+                               for kind in ("mask", "mask_visib"))  # fmt: skip
+                assert np.array_equal(seen, ids == place + 1) and not (seen & ~whole).any()
+                path = physical / "out" / "models" / f"obj_{pose['obj_id']:06d}.ply"
+                points, faces = ply(path)
+                moved = points @ np.array(pose["cam_R_m2c"]).reshape(3, 3).T + pose["cam_t_m2c"]
+                uv = (moved @ k.T)[:, :2] / moved[:, 2:]
+                height, width = ids.shape
+                canvas = np.zeros((3 * height, 3 * width), bool)
+                corners = uv[faces] + 0.5 + [width, height]
+                for _, x, y, _ in covered(corners, 3 * width, 3 * height):
+                    canvas[y, x] = True
+                said = info[image][place]
+                # Whose centre is on an edge is decided by rounding.
+                frame = canvas[height : 2 * height, width : 2 * width]
+                assert (frame ^ whole).sum() <= max(2, 0.004 * whole.sum())
+                assert abs(said["px_count_all"] - canvas.sum()) <= max(2, 0.004 * canvas.sum())
+                share = seen.sum() / said["px_count_all"]
+                assert said["px_count_visib"] == seen.sum()
+                assert abs(said["visib_fract"] - share) < 1e-9
+                rows, columns = np.nonzero(canvas)
+                box = np.array([columns.min() - width, rows.min() - height, np.ptp(columns),
+                                np.ptp(rows)])  # fmt: skip
+                assert np.abs(box - said["bbox_obj"]).max() <= 1
+                # Its own surface lies where its depth is.
+                far = depth[seen]
+                assert far.min() > moved[:, 2].min() - 1 and far.max() < moved[:, 2].max() + 1
+                size = np.ptp(points, axis=0)
+                found = models[str(pose["obj_id"])]
+                assert np.allclose(size, [found[f"size_{axis}"] for axis in "xyz"], atol=1e-3)
+                assert size.max() <= found["diameter"] + 1e-3
+
+
+def test_bop_scenes_keep_their_numbers(physical):
+    out = physical / "kept"
+    export(physical / "data", out, "bop-scenes", SPLIT)
+    before = json.loads((out / "objects.json").read_text())
+    again = export(physical / "data", out, "bop-scenes", SPLIT)
+    assert again.failed == [] and json.loads((out / "objects.json").read_text()) == before
+    raster.unit(physical / "more" / "scene-000001", Rules(
+        images=1, layouts=("scatter",), supports=("table",), objects=(4, 4), seed=3), 1, 64)
+    export(physical / "more", out, "bop-scenes", SPLIT)
+    after = json.loads((out / "objects.json").read_text())
+    assert after["scenes"] == {**before["scenes"], "scene-000001": 1}
+    assert all(after["models"][name] == one for name, one in before["models"].items())
+    assert (out / "train_pbr/000000/scene_gt.json").is_file()
+    assert (out / "train_pbr/000001/scene_gt.json").is_file()
+
+
+def ply(path):
+    """Points and faces of an ASCII PLY."""
+    lines = path.read_text().splitlines()
+    count = int(next(one for one in lines if one.startswith("element vertex")).split()[-1])
+    first = lines.index("end_header") + 1
+    rows = [list(map(float, one.split())) for one in lines[first : first + count]]
+    faces = [list(map(int, one.split()))[1:] for one in lines[first + count :]]
+    return np.array(rows)[:, :3], np.array(faces)

@@ -14,6 +14,7 @@ from objaverse_render_addon.compose import expressions
 from objaverse_render_addon.compose.choose import Quotas
 from objaverse_render_addon.compose.facts import facts_of
 from objaverse_render_addon.compose.forms import Clause, Phrase, denote
+from objaverse_render_addon.compose.places import floor_of, margin_of
 from objaverse_render_addon.compose.reader import read_unit
 from objaverse_render_addon.compose.reader.english import Unreadable, lexicon, parse
 from objaverse_render_addon.compose.record import Scene
@@ -318,3 +319,88 @@ def test_how_many_are_drawn(tmp_path):
     made.write(tmp_path / "a", made.scattered(2), [FRONT])
     data = expressions.write(tmp_path / "a", Quotas(per_view=3))
     assert 1 <= len([one for one in data["expressions"] if not one["id"].endswith("-no")]) <= 3
+
+
+def test_swapped_pairs_mean_two_things(scenes):
+    pairs = 0
+    for folder in scenes.iterdir():
+        ids = {one["id"]: one for one in said(folder)}
+        for one in ids.values():
+            if one["id"].endswith("-sw"):
+                other = ids[one["pair"]]
+                assert one["edit"] in ("relation", "order") and one["kind"] == "single"
+                assert one["form"] != other["form"] and one["targets"] != other["targets"]
+                pairs += 1
+    assert pairs > 5
+
+
+def test_warm_light_takes_the_word_for_yellow(tmp_path):
+    """6: what some would call orange as it is lit is neither yellow nor orange."""
+    placed = [made.Placed("cube", "yellow", -0.2, 0.0), made.Placed("ball", "blue", 0.2, 0.0)]
+    made.write(tmp_path / "a", placed, [FRONT], tint=(1.0, 0.82, 0.6))
+    rel = relations(tmp_path / "a")
+    assert rel.color_of[0] is None
+    for word in ("yellow", "orange"):
+        assert not denote(rel, Phrase("thing", word)).sure
+    made.write(tmp_path / "b", placed, [FRONT])
+    assert relations(tmp_path / "b").color_of == ["yellow", "blue"]
+
+
+# Free space.
+
+
+def free_in(folder):
+    return json.loads((folder / "expressions.json").read_text())["places"]
+
+
+def test_free_space_is_where_the_words_say(tmp_path):
+    placed = [made.Placed("ball", "red", 0.0, 0.0), made.Placed("cube", "blue", 0.25, 0.0)]
+    made.write(tmp_path / "a", placed, [FRONT])
+    with AssetReader(tmp_path / "a") as asset:
+        scene = Scene.read(tmp_path / "a" / "scene.json")
+        rel = Relations(facts_of(scene, 0, asset))
+        arrays = asset.read(0, ("depth", "instance_index"))
+        floor = floor_of(rel, asset.view(0).camera, arrays["depth"], arrays["instance_index"])
+    left = margin_of(rel, floor, Clause("relation", "left"), (0,))
+    # The camera stands at -Y: its right is +X.
+    x, y = floor.at.T
+    near = np.hypot(x, y) < 0.2
+    assert (left[(np.abs(y) < 0.05 * -x) & (x < -0.1) & near] >= 1).all()
+    assert (left[x > 0.02] <= 0).all() and (left[np.abs(y) > 6 * np.abs(x)] <= -1).any()
+    away = np.min([np.hypot(x - p.x, y - p.y) for p in placed], axis=0)
+    assert (floor.free[away < 0.03] <= -1).all() and (floor.free[away > 0.09] >= -1).all()
+    between = margin_of(rel, floor, Clause("between"), (0, 1))
+    assert (between[(np.abs(x - 0.125) < 0.01) & (np.abs(y) < 0.005)] >= 1).all()
+    assert (between[x < 0] <= 0).all()
+
+
+def test_every_free_pixel_is_proved_and_a_wrong_one_is_found(scenes, tmp_path):
+    proved_ = sum((proved(folder).proved["place"] for folder in scenes.iterdir()), 0)
+    assert proved_ == sum(len(one["texts"]) for f in scenes.iterdir() for one in free_in(f)) > 20
+    folder = next(f for f in sorted(scenes.iterdir()) if len(free_in(f)) > 2)
+    for change in ("mask", "word", "thing"):
+        there = tmp_path / change
+        shutil.copytree(folder, there)
+        data = json.loads((there / "expressions.json").read_text())
+        data["expressions"] = []
+        one = data["places"][0]
+        if change == "mask":
+            first = one["mask"]["counts"]
+            first[0], first[-1] = first[0] - 8 * one["mask"]["size"][0], first[-1] + 8 * 120
+        elif change == "thing":
+            one["references"] = [99]
+        else:
+            swap = {"left": "right", "right": "left", "front": "behind", "behind": "front"}
+            one["texts"][0]["text"] = " ".join(
+                swap.get(word, word) for word in one["texts"][0]["text"].split()
+            ) + ("" if one["type"] == "direction" else " of the thing")
+        (there / "expressions.json").write_text(json.dumps(data))
+        assert any(one["id"] in problem for problem in proved(there).problems), change
+
+
+def test_what_may_be_called_a_table_leaves_the_support_unnamed(scenes):
+    for folder in scenes.iterdir():
+        for one in free_in(folder):
+            noun = one["form"][1]
+            for text in one["texts"]:
+                assert ("on the table" in text["text"]) == (noun == "space:table")

@@ -29,7 +29,7 @@ class Lent:
     def __init__(self, backend: Any) -> None:
         self._backend = backend
         self.samples, self.passes, self.workers = backend.samples, backend.passes, backend.workers
-        self.render, self.drafts = backend.render, backend.drafts
+        self.render, self.drafts, self.anew = backend.render, backend.drafts, backend.anew
 
     def close(self) -> None:
         pass

@@ -149,6 +149,15 @@ def _with_extension(root: Path, request: pytest.FixtureRequest) -> Iterator[Debi
         yield debian
 
 
+@pytest.fixture(scope="module", params=ROOTS or [None], ids=lambda root: root and root.name)
+def every(request: pytest.FixtureRequest) -> Iterator[Debian]:
+    """Every Blender in turn, with the extension."""
+    reason = _reason(request.param)
+    if reason:
+        pytest.skip(reason)
+    yield from _with_extension(request.param, request)
+
+
 @pytest.fixture(scope="module")
 def newest(request: pytest.FixtureRequest) -> Iterator[Debian]:
     """The newest Blender of all, with the extension."""

@@ -80,7 +80,7 @@ class Desk:
 
     # --- Seeing
 
-    def ask(self, code: str, timeout: float = 30.0) -> Any:
+    def ask(self, code: str, timeout: float = 90.0) -> Any:
         """The value of a Python expression (or nothing, of statements) inside Blender."""
         reply = self.folder / "answer"
         reply.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ...assets.licenses import license_of
 from ...errors import RenderError
-from ..colors import TERMS, nearest, shares, srgb8
+from ..colors import TERMS, nearest, shares, srgb
 from ..layouts import HOVER, Start
 from ..physics.accept import refusal
 from ..physics.settle import settle
@@ -208,7 +208,7 @@ def _color(
     for place in range(len(reader.views)):
         arrays = reader.read(place, ("albedo", "mask"))
         shown = arrays["mask"].reshape(arrays["albedo"].shape[:2]) > 0
-        pixels.append(srgb8(arrays["albedo"][shown]))
+        pixels.append(srgb(arrays["albedo"][shown]))
     every = np.concatenate(pixels)
     if not len(every):
         return None, ""

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from ...errors import MissingDependency
 
-__all__ = ["HEADS", "Unreadable", "given", "lexicon", "parse"]
+__all__ = ["Unreadable", "given", "is_head", "lexicon", "parse"]
 
-HEADS: Final = ("the", "all")
+_HEADS: Final = ("the", "all")
 """What a head begins with."""
 
 _GRAMMAR: Final = """
@@ -71,7 +71,7 @@ def _fixed() -> Iterator[tuple[str, str, str]]:
     for word in (
         "please", "can", "could", "would", "will", "you", "me", "for", "i", "want", "to", "need",
         "like", "i'd", "where", "which", "get", "grab", "hand", "pick", "up", "take", "hold",
-        "grasp", "bring",
+        "grasp", "bring", "point", "show", "find",
     ):  # fmt: skip
         yield word, "FRAME", ""
     for word in ("is", "are"):
@@ -126,6 +126,10 @@ def _fixed() -> Iterator[tuple[str, str, str]]:
         yield word, "BETWEEN", ""
     for word in ("closest to", "nearest to"):
         yield word, "CLOSEST", ""
+    for word in ("free space", "empty space", "free area", "empty area"):
+        yield word, "NOUN", "free space"
+        for where, support in (("on", "table"), ("on", "tray"), ("on", "shelf"), ("in", "box")):
+            yield f"{word} {where} the {support}", "NOUN", f"free {support}"
     for word, meaning in (
         ("standing upright", "upright"), ("upright", "upright"), ("upside down", "upside down"),
         ("lying on its side", "lying"), ("lying on their sides", "lying"), ("lying down", "lying"),
@@ -254,3 +258,9 @@ def _request_nouns(words: dict[tuple[str, ...], tuple[str, str]]) -> dict[str, s
 
 def _phrase_of(tree: Any) -> Any:
     return next(part for part in tree.children if getattr(part, "data", "") == "np")
+
+
+def is_head(part: str) -> bool:
+    """Whether a part of a sentence begins as a noun phrase does."""
+    words = part.lower().split()
+    return bool(words) and words[0] in _HEADS

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from .english import Unreadable, given
 
-__all__ = ["HEADS", "lexicon", "parse"]
+__all__ = ["is_head", "lexicon", "parse"]
 
-HEADS: Final = ("der", "die", "das", "den", "dem", "alle")
+_HEADS: Final = ("der", "die", "das", "den", "dem", "alle")
 """What a head begins with."""
 _GRAMMAR: Final = """
 start: other* np other*
@@ -82,7 +82,7 @@ def _fixed() -> Iterator[tuple[str, str, str]]:
         "bitte", "nimm", "greif", "hol", "gib", "bring", "reich", "zeig", "mir", "kannst",
         "könntest", "würdest", "du", "ich", "möchte", "brauche", "will", "dass", "heb", "wo",
         "befindet sich", "befinden sich", "nehmen", "greifen", "holen", "bringen", "geben",
-        "nimmst", "greifst", "holst", "bringst", "gibst",
+        "nimmst", "greifst", "holst", "bringst", "gibst", "such", "finde",
     ):  # fmt: skip
         yield word, "FRAME", ""
     for word in ("ist", "sind"):
@@ -143,6 +143,13 @@ def _fixed() -> Iterator[tuple[str, str, str]]:
 def _nouns() -> Iterator[tuple[str, str, str]]:
     """Word, its places in the paradigm (gender and case), and what it means."""
     things = [*_THINGS.items(), *(("anything", one) for one in _ANY)]
+    for space in ("freie fläche", "leere fläche", "freie stelle"):
+        for where, support in (
+            ("", "space"), (" auf dem tisch", "table"), (" auf dem tablett", "tray"),
+            (" auf dem regal", "shelf"), (" in dem kasten", "box"),
+        ):  # fmt: skip
+            for case in "14":
+                yield space + where, f"f{case}", f"free {support}"
     for meaning, said in things:
         one, gender, many = said.split()
         for case in "134":
@@ -155,7 +162,7 @@ def lexicon(_names: Iterable[str]) -> dict[tuple[str, ...], tuple[str, str]]:
     """Words to (kind, meaning); names that are not in the table have no German word."""
     found = {tuple(words.split()): (kind, meaning) for words, kind, meaning in _fixed()}
     for word, _, meaning in _nouns():
-        found[word,] = ("NOUN", meaning)
+        found[tuple(word.split())] = ("NOUN", meaning)
     return found
 
 
@@ -262,3 +269,9 @@ class _Agreement:
             if trails and not pronoun:
                 raise Unreadable("it does not say to whom a relative clause belongs")
         return bool(pronoun)
+
+
+def is_head(part: str) -> bool:
+    """Whether a part of a sentence begins as a noun phrase does."""
+    words = part.lower().split()
+    return bool(words) and words[0] in _HEADS

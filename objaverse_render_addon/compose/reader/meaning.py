@@ -73,10 +73,33 @@ class Meaning:
             return found
         refs = [self.one(part) for part in parts if getattr(part, "data", "") == "np"]
         if name == "relation":
-            return np.minimum(found, self._related(str(parts[0]), refs[0]))
+            return np.minimum(found, self._related(_word(parts), refs[0]))
         if name == "closest":
             return self._closest(sight.meant(found), refs[0])
         return np.minimum(found, sight.between(*refs))
+
+    def place(self, phrase: Any) -> tuple[str, str, list[int]]:
+        """Which support is named (none: ``space``), the relation, and the places it mentions.
+
+        Raises:
+            Unreadable: It is not about free space, or what it mentions is not exactly there.
+        """
+        (noun,) = [str(one) for one in phrase.children if getattr(one, "type", "") == "NOUN"]
+        if not noun.startswith("free "):
+            raise Unreadable("it is not about free space")
+        support = noun.removeprefix("free ")
+        if support != "space" and any(true_of(support, *both) >= 0 for both in self.names):
+            raise Unreadable(f"a thing may be called {support}, too")
+        found = []
+        for part in phrase.children:
+            if getattr(part, "data", "") in ("relation", "between"):
+                inside = [one for one in part.children if _tells(one)]
+                refs = [self.one(one) for one in inside if getattr(one, "data", "") == "np"]
+                word = _word(inside) if part.data == "relation" else "between"
+                found.append((support, word, refs))
+        if len(found) != 1:
+            raise Unreadable("it does not say where once")
+        return found[0]
 
     def one(self, phrase: Any) -> int:
         """Place of the one thing that a phrase means.
@@ -145,6 +168,11 @@ def _tells(part: Any) -> bool:
     return getattr(part, "data", "") != "that" and getattr(part, "type", "") not in (
         "THAT", "HAVE", "BETWEEN", "AND", "CLOSEST", "NOT",
     )  # fmt: skip
+
+
+def _word(parts: list[Any]) -> str:
+    """The relation, before what it mentions or behind it."""
+    return next(str(part) for part in parts if not hasattr(part, "data"))
 
 
 def _side(later: list[tuple[str, Any]]) -> str:

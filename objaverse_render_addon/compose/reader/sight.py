@@ -16,6 +16,8 @@ import numpy.typing as npt
 __all__ = ["Sight"]
 
 Answers = npt.NDArray[np.int8]
+_CLOSE = 3.0
+"""Degrees of hue that a pixel may be beyond a name's end."""
 
 
 class Sight:
@@ -69,7 +71,9 @@ class Sight:
             self.frame @ ((c[:, :2].min(axis=0) + c[:, :2].max(axis=0)) / 2) if len(c)
             else [np.nan, np.nan] for c in self.clouds
         ]).reshape(-1, 2)  # fmt: skip
-        self.size = np.array([float(np.ptp(h[:, :2], axis=0).mean()) for h in self.hulls])
+        self.size = np.array([
+            float(np.ptp(hull[:, :2] @ directions(), axis=0).mean()) for hull in self.hulls
+        ])
         self.tall = np.array([float(np.ptp(h[:, 2])) for h in self.hulls])
         self._paint(arrays, ids)
 
@@ -91,8 +95,11 @@ class Sight:
             )
 
     def _paint(self, arrays: Mapping[str, npt.NDArray[Any]], ids: npt.NDArray[Any]) -> None:
-        """Share of each object's pixels by colour; as the picture and the albedo have it."""
-        self.paint: list[list[dict[str, float]]] = []
+        """Share of each object's pixels by colour; as the picture and the albedo have it.
+
+        Each twice: with one name a pixel, and with those of hues close by as well.
+        """
+        self.paint: list[list[tuple[dict[str, float], dict[str, float]]]] = []
         pictures = []
         for name in ("rgb", "albedo"):
             if name in arrays:
@@ -110,11 +117,10 @@ class Sight:
 
     def colored(self, term: str) -> Answers:
         """Whether each has a colour."""
-        found = []
+        found, limits = [], self.limits["color"]
         for pictures in self.paint:
-            shares = [picture.get(term, 0.0) for picture in pictures]
-            yes, no = decide(min(shares), self.limits["color"]), decide(
-                max(shares), self.limits["color"])  # fmt: skip
+            yes = decide(min(near.get(term, 0.0) for _, near in pictures), limits)
+            no = decide(max(exact.get(term, 0.0) for exact, _ in pictures), limits)
             found.append(1 if yes > 0 else -1 if no < 0 else 0)
         return np.array(found, np.int8)
 
@@ -186,7 +192,7 @@ class Sight:
 
     def same_color(self, r: int) -> Answers:
         """Whether each has the colour of another."""
-        names = sorted({term for pictures in self.paint for p in pictures for term in p})
+        names = sorted({term for pictures in self.paint for p, _ in pictures for term in p})
         sure = {term: self.colored(term) for term in names}
         mine = [term for term in names if sure[term][r] > 0]
         if not mine:
@@ -226,6 +232,8 @@ class Sight:
         """Whether each is in a corner of where all are."""
         some = self.spots[self.present]
         low, high = np.nanmin(some, axis=0), np.nanmax(some, axis=0)
+        if (high - low < 0.5 * self.size[self.present].mean()).any():
+            return np.zeros(len(self), np.int8)
         at = (self.spots - low) / np.maximum(high - low, 1e-9)
         side = at[:, 0] if word.endswith("left") else 1 - at[:, 0]
         away = at[:, 1] if word.startswith("front") else 1 - at[:, 1]
@@ -275,14 +283,20 @@ def _posed(one: dict[str, Any]) -> npt.NDArray[np.float64]:
     return np.array(one["vertices_hull"], np.float64) @ pose[:3, :3].T + pose[:3, 3]
 
 
+def directions() -> npt.NDArray[np.float64]:
+    """(2, 180) unit vectors all around."""
+    turn = np.radians(np.arange(0, 360, 2.0))
+    return np.stack([np.cos(turn), np.sin(turn)])
+
+
 def _gap(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
     """Distance of two convex shapes' shadows: the widest gap in any of 180 directions.
 
     It is the separating axis theorem for convex shapes, by sampled axes.
     """
-    turn = np.radians(np.arange(0, 360, 2.0))
-    axes = np.stack([np.cos(turn), np.sin(turn)])
-    return max(0.0, float(((other @ axes).min(axis=0) - (one @ axes).max(axis=0)).max()))
+    axes = directions()
+    apart = np.min(other @ axes, axis=0) - np.max(one @ axes, axis=0)
+    return max(0.0, float(np.max(apart)))
 
 
 def _encoded(light: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -292,26 +306,34 @@ def _encoded(light: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     return np.asarray(encoded, np.float64)
 
 
-def _colors(pixels: npt.NDArray[Any]) -> dict[str, float]:
-    """Share of colour names, by hue, saturation and value."""
+def _colors(pixels: npt.NDArray[Any]) -> tuple[dict[str, float], dict[str, float]]:
+    """Share of colour names, by hue, saturation and value; and with those of hues close by."""
     if not len(pixels):
-        return {}
+        return {}, {}
     steps, counts = np.unique(np.rint(np.clip(pixels, 0, 1) * 31), axis=0, return_counts=True)
-    found: dict[str, float] = {}
+    exact: dict[str, float] = {}
+    near: dict[str, float] = {}
     for (r, g, b), count in zip(steps / 31, counts, strict=True):
-        name = _name(*colorsys.rgb_to_hsv(r, g, b))
-        found[name] = found.get(name, 0.0) + float(count) / len(pixels)
-    return found
+        hue, saturation, value = colorsys.rgb_to_hsv(r, g, b)
+        share = float(count) / len(pixels)
+        name = _name(hue, saturation, value)
+        exact[name] = exact.get(name, 0.0) + share
+        for one in {name, *(_name((hue + turn / 360) % 1, saturation, value)
+                            for turn in (-_CLOSE, _CLOSE))}:  # fmt: skip
+            near[one] = near.get(one, 0.0) + share
+    return exact, near
 
 
 def _name(hue: float, saturation: float, value: float) -> str:
     degrees = 360 * hue
     if value < 0.13:
         return "black"
-    if saturation < 0.13:
+    if saturation < 0.17:
         return "white" if value > 0.8 else "black" if value < 0.2 else "gray"
     if degrees < 42 and value < 0.62 and (degrees > 14 or saturation < 0.55):
         return "brown"
+    if 325 <= degrees < 342 and value > 0.55:
+        return "pink"
     if degrees >= 325 or degrees < 14:
         # Pale reds are pink; so are dark ones in shadow that keep their share of white.
         pale = 0.7 if degrees >= 325 else 0.6
@@ -320,9 +342,9 @@ def _name(hue: float, saturation: float, value: float) -> str:
         return "orange"
     if degrees < 68:
         return "yellow"
-    if degrees < 170:
+    if degrees < 174:
         return "green"
-    if degrees < 262:
+    if degrees < 256:
         return "blue"
     if degrees < 312:
         return "purple"

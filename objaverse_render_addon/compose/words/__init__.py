@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Final
 
 from ..forms import Phrase
-from . import english, german
+from . import chinese, english, german
 from .text import Luck, Text
 
 __all__ = ["LANGUAGES", "STYLES", "Luck", "Text", "realise"]
 
 LANGUAGES: Final[dict[str, Callable[[Phrase, str, Luck], Text | None]]] = {
-    "en": english.sentence, "de": german.sentence,
+    "en": english.sentence, "de": german.sentence, "zh": chinese.sentence,
 }  # fmt: skip
 STYLES: Final = ("phrase", "request")
 """The noun phrase alone, or in a question or request around it."""

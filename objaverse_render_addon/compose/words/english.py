@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..forms import Clause, Phrase
-from ..nouns import ANYTHING, NOUNS
+from ..nouns import ANYTHING, NOUNS, SPACES
 from .text import Luck, Text
 
 __all__ = ["plural", "sentence"]
@@ -56,6 +56,11 @@ _IRREGULAR: Final = {
     "trousers": "trousers", "pants": "pants", "jeans": "jeans", "shorts": "shorts",
 }  # fmt: skip
 _ANY: Final = ("object", "thing", "item")
+_SPACES: Final = ("free space", "empty space", "free area", "empty area")
+_SUPPORTS: Final = {
+    "": "", "table": " on the table", "tray": " on the tray", "shelf": " on the shelf",
+    "box": " in the box",
+}  # fmt: skip
 
 
 def plural(word: str) -> str:
@@ -86,6 +91,13 @@ def sentence(phrase: Phrase, style: str, luck: Luck) -> Text | None:
         return text
     many = phrase.number != 1
     please = luck.pick(("", "", "please"))
+    if phrase.noun in SPACES:
+        verb, end = luck.pick((("point to", "."), ("show me", "."), ("find", "."),
+                               ("where is", "?")))  # fmt: skip
+        text.add(please if end == "." else "", verb)
+        _phrase(text, phrase, luck, "target")
+        text.add(end)
+        return text.capital()
     action, me = luck.pick(_ACTIONS), luck.pick(("", "for me"))
     frame = luck.pick(range(9))
     before, after = {
@@ -139,6 +151,8 @@ def _determiner(phrase: Phrase, luck: Luck) -> tuple[str, ...]:
 
 
 def _noun(phrase: Phrase, luck: Luck) -> str:
+    if phrase.noun in SPACES:
+        return luck.pick(_SPACES) + _SUPPORTS[SPACES[phrase.noun]]
     words = _ANY if phrase.noun == ANYTHING else (
         NOUNS[phrase.noun].en if phrase.noun in NOUNS else (phrase.noun,)
     )  # fmt: skip

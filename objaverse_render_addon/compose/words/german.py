@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..forms import Clause, Phrase
-from ..nouns import ANYTHING
+from ..nouns import ANYTHING, SPACES
 from .text import Luck, Text
 
 __all__ = ["sentence"]
@@ -32,6 +32,11 @@ _NOUNS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
                ("n", "Ding", "Dinge")),
 }  # fmt: skip
 """Concept to gender, singular and plural; what is not here has no German word."""
+_SPACES: Final = ("freie Fläche", "leere Fläche", "freie Stelle")
+_SUPPORTS: Final = {
+    "": "", "table": " auf dem Tisch", "tray": " auf dem Tablett", "shelf": " auf dem Regal",
+    "box": " in dem Kasten",
+}  # fmt: skip
 _COLORS: Final = {
     "black": "schwarz", "white": "weiß", "grey": "grau", "red": "rot", "orange": "orangefarben",
     "yellow": "gelb", "green": "grün", "blue": "blau", "purple": "violett",
@@ -111,8 +116,15 @@ def sentence(phrase: Phrase, style: str, luck: Luck) -> Text | None:
     infinitive = luck.pick(("nehmen", "greifen", "holen", "bringen", "geben"))
     me = "mir" if infinitive in ("bringen", "geben") else ""
     case = "acc"
-    frame = luck.pick(range(8))
     please = luck.pick(("", "bitte"))
+    if phrase.noun in SPACES:
+        verb, me = luck.pick((("zeig", "mir"), ("such", ""), ("finde", ""), ("wo ist", "")))
+        asked = verb == "wo ist"
+        text.add(verb, me, "" if asked else please)
+        _phrase(text, phrase, luck, "nom" if asked else "acc", "target")
+        text.add("?" if asked else ".")
+        return text.capital()
+    frame = luck.pick(range(8))
     before, after = {
         0: ((luck.pick(("nimm", "greif", "hol")), please), (".",)),
         1: ((luck.pick(("gib", "bring", "reich", "hol", "zeig")), "mir", please), (".",)),
@@ -136,12 +148,19 @@ def sentence(phrase: Phrase, style: str, luck: Luck) -> Text | None:
 
 def _has_words(phrase: Phrase) -> bool:
     refs = phrase.clause.refs if phrase.clause else ()
-    return phrase.noun in _NOUNS and all(map(_has_words, refs))
+    return (phrase.noun in _NOUNS or phrase.noun in SPACES) and all(map(_has_words, refs))
+
+
+def _noun(phrase: Phrase, luck: Luck) -> tuple[str, str, str]:
+    """Gender, singular and plural."""
+    if phrase.noun in SPACES:
+        return "f", luck.pick(_SPACES) + _SUPPORTS[SPACES[phrase.noun]], ""
+    return luck.pick(_NOUNS[phrase.noun])
 
 
 def _phrase(text: _Writer, phrase: Phrase, luck: Luck, case: str, role: str) -> None:
     begin, clause, many = text.mark(), phrase.clause, phrase.number != 1
-    gender, one, several = luck.pick(_NOUNS[phrase.noun])
+    gender, one, several = _noun(phrase, luck)
     gender = "pl" if many else gender
     # After an article, adjectives end in -e in the singular but where the article tells the case.
     ending = "en" if many or case == "dat" or (case == "acc" and gender == "m") else "e"

@@ -28,6 +28,7 @@ from typing import Final
 
 from .base import SPLITS, Format, Note, Options, Record
 from .bop import Bop
+from .bop_scenes import BopScenes
 from .bop_webdataset import BopWebDataset
 from .co3d import Dust3r, Vggt
 from .coco import Coco
@@ -52,6 +53,7 @@ from .nerfstudio import Nerfstudio
 from .openlrm import OpenLrm
 from .refcoco import RefCoco
 from .refgrasp import PolygonTransformer, RefGrasp
+from .refspatial import RefSpatial
 from .rerun import Rerun
 from .run import ExportOutcome, Report, export, export_asset, finish_export
 from .scene import Scene
@@ -111,6 +113,7 @@ FORMATS: Final[dict[str, Format]] = {
         Vggt(),
         Bop(),
         BopWebDataset(),
+        BopScenes(),
         Coco(),
         Yolo(),
         TapVid(),
@@ -134,6 +137,7 @@ FORMATS: Final[dict[str, Format]] = {
         Mdetr(),
         PolygonTransformer(),
         MsSwift(),
+        RefSpatial(),
         CocoPanoptic(),
     )
 }  # fmt: skip

@@ -31,7 +31,10 @@ from .scene import Scene
 from .surface import surface_of
 from .target import PRIVATE, SceneFiles, Target
 
-__all__ = ["Bop", "depth_scale", "entry_of", "numbers_of", "scene_files"]
+__all__ = [
+    "Bop", "camera_of", "depth_scale", "diameter_of", "entry_of", "numbers_of", "replace_place",
+    "scene_files",
+]  # fmt: skip
 
 Array = npt.NDArray[Any]
 
@@ -81,7 +84,7 @@ class Bop(Format):
             out.add(f"{folder}/mask_visib/{place:06d}_000000.png", shown)
             images.append(
                 {
-                    "camera": _camera(scene, view, scale),
+                    "camera": camera_of(scene, view, scale),
                     "info": _info(scene, mask, steps, boxes[number]),
                     "mask": run_lengths(mask),
                     "box": box_of(mask),
@@ -129,7 +132,7 @@ class Bop(Format):
         """Make a scene of a part that waits."""
         for name, content in scene_files(part, record, entry["obj_id"]).items():
             _write_json(part / f"{name}.json", content)
-        _replace(part, final)
+        replace_place(part, final)
 
     def finish(self, target: Target, records: list[Record], options: Options) -> None:  # noqa: ARG002
         """Move new assets into their scenes; write what concerns all of them."""
@@ -151,7 +154,7 @@ class Bop(Format):
             if stage.is_dir():
                 (target.folder / _model_file(entry)).unlink(missing_ok=True)
             if (stage / MODEL).is_file():
-                _replace(stage / MODEL, target.folder / _model_file(entry))
+                replace_place(stage / MODEL, target.folder / _model_file(entry))
             shutil.rmtree(stage, ignore_errors=True)
         target.write_json(NUMBERS, numbers)
         models = {str(numbers[r.asset_id]["obj_id"]): r.data["model"] for r in records}
@@ -181,7 +184,8 @@ def depth_scale(deepest: float) -> float:
     return float(next(f"{step * power:.6g}" for step in steps if step * power >= least))
 
 
-def _camera(scene: Scene, view: int, scale: float) -> dict[str, Any]:
+def camera_of(scene: Scene, view: int, scale: float) -> dict[str, Any]:
+    """A view's entry in ``scene_camera.json``."""
     camera = scene.camera(view)
     fx, fy, cx, cy = pinhole(camera)
     matrix = camera.world_to_camera_opencv
@@ -240,13 +244,13 @@ def _model(scene: Scene, out: SceneFiles) -> dict[str, float]:
     low = np.array(scene.reader.bounds.box_min) * MILLIMETRES
     high = np.array(scene.reader.bounds.box_max) * MILLIMETRES
     return {
-        "diameter": _diameter(points) * MILLIMETRES,
+        "diameter": diameter_of(points) * MILLIMETRES,
         **{f"min_{axis}": float(low[i]) for i, axis in enumerate("xyz")},
         **{f"size_{axis}": float(high[i] - low[i]) for i, axis in enumerate("xyz")},
     }
 
 
-def _diameter(points: Array) -> float:
+def diameter_of(points: Array) -> float:
     """Largest distance between two of the points (N, 3)."""
     if len(points) < 2:
         return 0.0
@@ -372,7 +376,8 @@ def _write_json(path: Path, content: Any) -> None:
         raise from_os_error(error, str(path)) from error
 
 
-def _replace(part: Path, final: Path) -> None:
+def replace_place(part: Path, final: Path) -> None:
+    """Give a part its final place; what stood there waits beside the part until that is removed."""
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         if final.exists():

@@ -59,7 +59,8 @@ def _pictures(scene: Scene) -> list[dict[str, Any]]:
             hint="objaverse-render compose makes scenes with sentences; coco and yolo hold others.",
         )
     said = json.loads(scene.reader.bytes_of(SCENE))
-    sentences = json.loads(scene.reader.bytes_of(EXPRESSIONS))["expressions"]
+    told_of = json.loads(scene.reader.bytes_of(EXPRESSIONS))
+    sentences, free = told_of["expressions"], told_of.get("places", [])
     table = {one["id"]: one for one in said["objects"]}
     places = {looks["view"]: number for number, looks in enumerate(said["views"])}
     found = []
@@ -73,11 +74,18 @@ def _pictures(scene: Scene) -> list[dict[str, Any]]:
                 continue
             texts = [text for text in one["texts"] if text["language"] == LANGUAGE]
             dropped += len(one["texts"]) - len(texts)
-            told.append({key: one[key] for key in ("id", "kind", "type", "targets", "margin")}
+            told.append({key: one[key] for key in ("id", "kind", "type", "targets", "references",
+                                                   "margin")}
                         | {"texts": texts})  # fmt: skip
+        spots = []
+        for one in free:
+            if one["view"] == places.get(number):
+                texts = [text for text in one["texts"] if text["language"] == LANGUAGE]
+                kept = ("id", "type", "mask", "points", "references")
+                spots.append({**{key: one[key] for key in kept}, "texts": texts})
         height, width = ids.shape
         found.append({"width": width, "height": height, "view": number, "objects": objects,
-                      "expressions": told})  # fmt: skip
+                      "expressions": told, "places": spots})  # fmt: skip
     scene.note("dropped", "sentences in other languages than English (sentences)", dropped)
     return found
 

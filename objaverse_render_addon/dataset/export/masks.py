@@ -6,12 +6,13 @@ the next, so that outlines run along whole numbers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["box_of", "one_outline", "polygons", "run_lengths"]
+__all__ = ["box_of", "mask_of", "one_outline", "polygons", "run_lengths"]
 
 Mask = npt.NDArray[np.bool_]
 Edge = tuple[int, int, int, int]
@@ -35,6 +36,13 @@ def run_lengths(mask: Mask) -> dict[str, Any]:
     if flat.size and flat[0]:
         counts.insert(0, 0)
     return {"counts": counts, "size": [int(side) for side in mask.shape]}
+
+
+def mask_of(runs: Mapping[str, Any]) -> Mask:
+    """The inverse of :func:`run_lengths`."""
+    values = np.arange(len(runs["counts"])) % 2 == 1
+    height, width = runs["size"]
+    return np.repeat(values, runs["counts"]).reshape(width, height).T
 
 
 def polygons(mask: Mask) -> list[list[int]] | None:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from ...files import file_sha256
 from .scene import Scene
 
-__all__ = ["Mesh", "NotTheMesh", "ply_text", "rendered_mesh", "source_file", "source_mesh"]
+__all__ = ["Mesh", "NotTheMesh", "normals_of", "ply_text", "rendered_mesh", "source_file",
+           "source_mesh"]  # fmt: skip
 
 Array = npt.NDArray[Any]
 
@@ -56,7 +57,7 @@ def rendered_mesh(scene: Scene) -> Mesh:
         return source_mesh(scene)
     stored = shape.mesh()
     vertices, faces = stored.vertices.astype(np.float64), stored.faces.astype(np.int64)
-    return Mesh(scene.scale * (vertices - scene.center), _normals(vertices, faces), faces)
+    return Mesh(scene.scale * (vertices - scene.center), normals_of(vertices, faces), faces)
 
 
 def source_mesh(scene: Scene) -> Mesh:
@@ -92,10 +93,10 @@ def source_mesh(scene: Scene) -> Mesh:
     turn = np.array(said.get("rotation", np.eye(3))) @ turn
     vertices = said["scale"] * (vertices @ turn.T) + np.array(said["translation"])
     _compare(scene, vertices)
-    return Mesh(scene.scale * (vertices - scene.center), _normals(vertices, faces), faces)
+    return Mesh(scene.scale * (vertices - scene.center), normals_of(vertices, faces), faces)
 
 
-def _normals(vertices: Array, faces: Array) -> Array:
+def normals_of(vertices: Array, faces: Array) -> Array:
     """Unit normals of the vertices (N, 3); 0 where no face with an area is around.
 
     Weighted by the angles (Thürmer and Wüthrich, "Computing vertex normals from polygonal

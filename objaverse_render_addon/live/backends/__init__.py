@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from ...cameras import Camera
 from ...job import RenderJob
 from ..levels import Level
 
-__all__ = ["Backend", "Drawn", "samples_of"]
+__all__ = ["Backend", "Drawn", "of_the_start", "samples_of"]
 
 Array = npt.NDArray[Any]
 
@@ -67,11 +67,13 @@ class Backend(Protocol):
         passes: Names of what it can draw.
         workers: Threads that may call :meth:`render` at once.
         drafts: Whether a level of 0 samples is drawn faster, though samples mean nothing.
+        anew: Whether the last level begins with its first sample, whatever others rendered.
     """
 
     passes: tuple[str, ...]
     workers: int = 1
     drafts: bool = False
+    anew: bool = False
 
     def samples(self, scene: Mapping[str, Any]) -> int:
         """The most that a pixel gets; 1, the default, where samples mean nothing."""
@@ -97,6 +99,21 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Let go of everything; nothing is asked after it."""
+
+
+_OF_THE_START: Final = ("asset.", "lighting.", "time.", "engine.device", "engine.threads")
+_OF_ITS_CAMERAS: Final = ("cameras.", "pixels.resolution")
+
+
+def of_the_start(job: RenderJob, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a job's changed fields that belong to a scene from its start.
+
+    Args:
+        values: Dotted paths of the job, to what they become.
+    """
+    cameras = {job.cameras.pattern, values.get("cameras.pattern")}
+    fixed = (*_OF_THE_START, *(_OF_ITS_CAMERAS if "scene" in cameras else ()))
+    return {path: value for path, value in values.items() if path.startswith(fixed)}
 
 
 def samples_of(job: RenderJob, scene: Mapping[str, Any]) -> int:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
@@ -13,14 +14,21 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ...cameras import Camera
-from ...errors import InvalidJob, RenderError, WorkerCrashed, WorkerTimeout, from_reason
+from ...errors import (
+    Interrupted,
+    InvalidJob,
+    RenderError,
+    WorkerCrashed,
+    WorkerTimeout,
+    from_reason,
+)
 from ...job import RenderJob
 from ...worker.channel import Received, arrays_of
 from ...worker.protocol import Failed, FrameReady, Open, Opened, Refine, Render, Set
 from ...worker.shots import encode_shot
 from ...worker.supervisor import Place, Supervisor
 from ..levels import Level
-from . import Backend, Drawn, samples_of
+from . import Backend, Drawn, of_the_start, samples_of
 from .pieces import Pieces
 
 if TYPE_CHECKING:
@@ -30,6 +38,8 @@ __all__ = ["SceneBackend"]
 
 _OPENING: Final = 300.0
 _PIECE: Final = 120.0
+_ASK: Final = 0.005
+"""Seconds between two questions whether what is denoised is still wanted."""
 _ENDLESS: Final = 10**9
 """Pieces are many, small, and of one scene: whoever moves must not wait for another worker."""
 
@@ -40,13 +50,15 @@ class SceneBackend(Backend):
     A draft is drawn by Workbench, where the scene is of surfaces that it can draw; then come one
     sample, two, four …; the last level is what a data set would have of this camera, to the bit,
     denoised and checked. Blender cannot be stopped within a render. So it renders pieces of some
-    30 ms, a few samples of the picture or a tile of one; the last level, too, is made of tiles.
-    Only where a job denoises, or has several lights, that one is one render, during which another
-    picture begins in the other worker, where there are two.
+    30 ms, a tile of the geometry or of a level's samples; the last level, too, is made of tiles,
+    whose noise is taken in a step of its own that can be stopped. Only where
+    Blender denoises in a way of its own (by GPU, by a library that it keeps to itself) that one is
+    one render, during which another picture begins in the other worker, where there are two.
 
-    ``scene`` may have ``values``, dotted paths of the job to other values; ``time``, an animation
-    frame; and ``view``, the number of the job's view that the camera is, whose noise it has then,
-    and which the last level shows as the job itself has it.
+    ``scene`` may have ``values``, dotted paths of the job to other values, of which light,
+    normalisation and the like have the file opened again; ``time``, an animation frame; and
+    ``view``, the number of the job's view that the camera is, whose noise it has then, and which
+    the last level shows as the job itself has it.
 
     Args:
         path: A 3D file.
@@ -76,7 +88,7 @@ class SceneBackend(Backend):
         on_stage: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.job = job.resolved()
-        self.exact = exact
+        self.exact = self.anew = exact
         self.workers = workers
         self.passes = tuple(sorted(self.job.pixels.passes, key=lambda name: name != "rgb"))
         if not {"rgb", "depth"} <= set(self.passes):
@@ -88,7 +100,8 @@ class SceneBackend(Backend):
         self._free: SimpleQueue[_Worker] = SimpleQueue()
         self._all = [
             _Worker(
-                Supervisor(Place(str(n)), blender=blender, recycle=_ENDLESS), request, on_stage
+                Supervisor(Place(str(n)), blender=blender, recycle=_ENDLESS), request, self.job,
+                on_stage,
             )
             for n in range(workers)
         ]
@@ -125,10 +138,13 @@ class SceneBackend(Backend):
                 return None if should_stop() else drawn
             cycles, last = engine.engine == "cycles", level.samples >= self.samples(scene)
             exact = last and self.exact
-            if not cycles or (exact and not worker.splits):
-                return None if should_stop() else worker.whole(shot, view, level.samples)
-            samples = engine.samples if exact else max(level.samples, 1)
-            return worker.refined(shot, samples, should_stop, exact=exact)
+            if cycles and (worker.tiles or not exact):
+                samples = engine.samples if exact else max(level.samples, 1)
+                try:
+                    return worker.refined(shot, samples, should_stop, exact=exact)
+                except _Whole:
+                    worker.tiles = False
+            return None if should_stop() else worker.whole(shot, view, level.samples)
 
     @contextmanager
     def _lent(self) -> Iterator[_Worker]:
@@ -144,24 +160,34 @@ class SceneBackend(Backend):
             worker.close()
 
 
+class _Whole(Exception):
+    """Tiles would not be exact here."""
+
+
 class _Worker:
     """One process, with the scene open as soon as it is needed; opened again after a crash."""
 
     def __init__(
-        self, supervisor: Supervisor, request: Open, on_stage: Callable[[str], None]
-    ) -> None:
+        self, supervisor: Supervisor, request: Open, job: RenderJob,
+        on_stage: Callable[[str], None],
+    ) -> None:  # fmt: skip
         self._supervisor, self._request, self._on_stage = supervisor, request, on_stage
+        self._job = job
         self._lock = threading.Lock()
         self._session = 0
         self._process: Any = None
         self._values: Mapping[str, Any] = {}
-        self._key: tuple[dict[str, Any], bool] | None = None
+        self._start: dict[str, Any] = {}
+        self._shot: dict[str, Any] | None = None
+        self._looked: tuple[int, tuple[int, int]] = (0, (0, 0))
+        self._exact = False
         self._drawn: Drawn | None = None
         self._samples = 0
         self._part = 0
         self._round = (1, (1, 1))
-        self._pieces = Pieces()
+        self._looks, self._pieces = Pieces(), Pieces()
         self._drafts = True
+        self.tiles = True
         self.facts: dict[str, Any] = {}
 
     def opened(self) -> int:
@@ -176,18 +202,23 @@ class _Worker:
             answer = self._ask(self._request, _OPENING, told)
             assert isinstance(answer.message, Opened)
             self._process, self._session = self._supervisor.start(), answer.message.session
-            self._values = {}
+            self._values, self.tiles, self._drafts = self._start, True, True
             self._forget()
             self.facts = answer.message.facts
         return self._session
 
     def set(self, values: Mapping[str, Any]) -> None:
         """Make the scene's job what it began with, and these values."""
+        start = of_the_start(self._job, values)
+        if start != self._start:
+            job = self._job.with_values(start).to_dict()
+            self._request, self._start, self._session = replace(self._request, job=job), start, 0
         session = self.opened()
         if values == self._values:
             return
-        base = self._request.job
-        wanted = {path: _at(base, path) for path in self._values} | dict(values)
+        base = self._job.to_dict()
+        wanted = {path: _at(base, path) for path in self._values if path not in start}
+        wanted |= {path: value for path, value in values.items() if path not in start}
         self._forget()
         try:
             answer = self._ask(Set(session, wanted), _PIECE)
@@ -195,20 +226,14 @@ class _Worker:
             self._session = 0  # In no known state: it is opened again.
             raise
         assert isinstance(answer.message, Opened)
-        self._values, self.facts = dict(values), answer.message.facts
-
-    @property
-    def splits(self) -> bool:
-        """Whether tiles of a picture are what the whole one is; see ``Refining.splits``."""
-        light = self.facts["scene"]["lighting"]
-        return not self.facts["engine"]["denoised"] and "of_views" not in light
+        self._values, self.facts, self.tiles = dict(values), answer.message.facts, True
 
     def draft(self, shot: dict[str, Any]) -> Drawn | None:
         """Drawn; ``None`` where the scene is none that a rasterizer can draw."""
         if not self._drafts:
             return None
         try:
-            arrays = self._frame(Refine(self.opened(), shot, 0, 0))
+            arrays = self._frame(Refine(self.opened(), shot, "draft"))
         except (WorkerCrashed, WorkerTimeout):
             raise
         except RenderError:
@@ -236,49 +261,120 @@ class _Worker:
         """The mean of so many samples, going on where the last call stopped.
 
         Args:
-            exact: All of them as a data set has them, tile by tile.
+            exact: All of them as a data set has them, tile by tile, and denoised.
+
+        Raises:
+            _Whole: That cannot be done.
         """
-        session, size = self.opened(), (shot["width"], shot["height"])
-        key = (shot, exact)
-        if key != self._key or self._samples > samples:
+        self.opened()
+        if shot != self._shot:
             self._forget()
-            self._key = key
-        while self._drawn is None or self._samples < samples:
-            if should_stop():
+            self._shot = shot
+        if self._samples == samples and exact == self._exact and self._drawn is not None:
+            return self._drawn
+        # What is exact and still noisy goes on; of a sum that went on no picture was kept.
+        beyond = self._samples > samples or (self._samples == samples and not exact)
+        if exact != self._exact or beyond:
+            self._restart(exact=exact)
+        try:
+            if not self._has_looked(shot, should_stop):
                 return None
-            if not self._part:
-                left = samples - self._samples
-                if exact:
-                    self._round = samples, self._pieces.tiles(*size, samples)
-                else:
-                    self._round = self._pieces.next(*size, left)
-            count, grid = self._round
-            parts = grid[0] * grid[1]
-            give = self._part + 1 == parts and self._samples + count >= samples
-            request = Refine(
-                session, shot, self._samples, count, give, self._part, *grid, exact
-            )
-            first = self._samples == self._part == 0
-            since = time.perf_counter()
-            try:
-                if give:
-                    self._drawn = Drawn(self._frame(request), samples)
-                else:
-                    self._drawn = None
-                    self._ask(request, _PIECE)
-            except RenderError:
-                self._forget()
-                raise
-            if not first:  # That one had the geometry to render, too.
-                work = size[0] * size[1] * count / parts
-                self._pieces.took(work, time.perf_counter() - since)
-            self._part += 1
-            if self._part == parts:
-                self._part, self._samples = 0, self._samples + count
+            while self._samples < samples:
+                if should_stop():
+                    return None
+                self._add(shot, samples)
+            if exact and self.facts["engine"]["denoised"]:
+                arrays = self._denoised(shot, should_stop)
+                self._drawn = None if arrays is None else Drawn(arrays, samples)
+        except (RenderError, _Whole):
+            self._forget()
+            raise
         return self._drawn
 
+    def _has_looked(self, shot: dict[str, Any], should_stop: Callable[[], bool]) -> bool:
+        """Render the geometry of a shot; ``False`` where it was stopped."""
+        size = shot["width"], shot["height"]
+        part, grid = self._looked
+        while part == 0 or part < grid[0] * grid[1]:
+            if should_stop():
+                return False
+            if part == 0:
+                grid = self._looks.tiles(*size, 1)
+            since = time.perf_counter()
+            self._ask(
+                Refine(self._session, shot, "geometry", part=part, across=grid[0], down=grid[1]),
+                _PIECE,
+            )
+            part += 1
+            self._looked = part, grid
+            if part < grid[0] * grid[1]:  # With the last comes what is made of all.
+                took = time.perf_counter() - since
+                self._looks.took(size[0] * size[1] / (grid[0] * grid[1]), took)
+        return True
+
+    def _add(self, shot: dict[str, Any], samples: int) -> None:
+        """Render a piece of so many samples."""
+        size, exact = (shot["width"], shot["height"]), self._exact
+        if not self._part:
+            left = samples - self._samples
+            self._round = left, self._pieces.tiles(*size, left)
+        count, grid = self._round
+        parts = grid[0] * grid[1]
+        give = self._part + 1 == parts and not (exact and self.facts["engine"]["denoised"])
+        request = Refine(
+            self._session, shot, "samples", self._samples, count, give, self._part, *grid, exact
+        )
+        self._drawn = None
+        since = time.perf_counter()
+        try:
+            if give:
+                self._drawn = Drawn(self._frame(request), samples)
+            else:
+                self._ask(request, _PIECE)
+        except InvalidJob as error:
+            if exact and not self._part:
+                raise _Whole from error
+            raise
+        if self._part:  # With the first come other settings.
+            self._pieces.took(size[0] * size[1] * count / parts, time.perf_counter() - since)
+        self._part += 1
+        if self._part == parts:
+            self._part, self._samples = 0, self._samples + count
+
+    def _denoised(
+        self, shot: dict[str, Any], should_stop: Callable[[], bool]
+    ) -> dict[str, Any] | None:
+        """The picture without noise; ``None`` where it was stopped meanwhile."""
+        if should_stop():
+            return None
+        ended = threading.Event()
+        stopped: list[bool] = []
+
+        def watch() -> None:
+            while not ended.wait(_ASK):
+                # Or it is not there yet.
+                if should_stop() and self._supervisor.cancel():
+                    stopped.append(True)
+                    return
+
+        watching = threading.Thread(target=watch, daemon=True)
+        watching.start()
+        try:
+            return self._frame(Refine(self._session, shot, "denoise", give=True))
+        except Interrupted:
+            if not stopped:
+                raise
+            return None
+        finally:
+            ended.set()
+            watching.join()
+
     def _forget(self) -> None:
-        self._key, self._drawn, self._samples, self._part = None, None, 0, 0
+        self._shot, self._looked = None, (0, (0, 0))
+        self._restart(exact=False)
+
+    def _restart(self, *, exact: bool) -> None:
+        self._exact, self._drawn, self._samples, self._part = exact, None, 0, 0
 
     def _frame(self, request: Refine | Render) -> dict[str, Any]:
         found: list[dict[str, Any]] = []

@@ -15,7 +15,7 @@ from ...job import RenderJob
 from ..host import Lane
 from ..levels import Level
 from ..remote import connect
-from . import Backend, Drawn, samples_of
+from . import Backend, Drawn, of_the_start, samples_of
 
 __all__ = ["ServedBackend"]
 
@@ -40,6 +40,7 @@ class ServedBackend(Backend):
     """
 
     workers = 1
+    anew = True
 
     def __init__(
         self, path: Path, job: RenderJob, *, address: str, key: str = "", asset_id: str = ""
@@ -51,11 +52,12 @@ class ServedBackend(Backend):
         self._guard = threading.Lock()
         self._drafts = True
         self._values: dict[str, Any] = {}
+        self._start: dict[str, Any] | None = {}
+        self._name = asset_id or path.stem
         self._server = connect(address, key)
         try:
-            self._session = self._server.open(
-                self._server.upload(path), job=self.job, name=asset_id or path.stem
-            )
+            self._path = self._server.upload(path)
+            self._session = self._server.open(self._path, job=self.job, name=self._name)
         except BaseException:
             self._server.close()
             raise
@@ -98,9 +100,21 @@ class ServedBackend(Backend):
         samples: int,
         lane: Lane,
     ) -> Drawn:
+        start = of_the_start(self.job, values)
+        if start != self._start:
+            if self._start is not None:
+                self._start = None  # Where it fails, none is open.
+                self._session.close()
+            self._session = self._server.open(
+                self._path, job=self.job.with_values(start), name=self._name
+            )
+            self._start, self._values, self._drafts = start, start, True
         if values != self._values:
             base = self.job.to_dict()
-            self._session.set(**({path: _at(base, path) for path in self._values} | values))
+            wanted = {path: _at(base, path) for path in self._values} | values
+            self._session.set(**{
+                path: value for path, value in wanted.items() if path not in start
+            })  # fmt: skip
             self._values = values
         frame = self._session.frame(camera, scene.get("time"), lane=lane)
         return Drawn({name: np.array(frame[name]) for name in frame.passes}, samples)

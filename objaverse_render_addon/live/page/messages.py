@@ -9,7 +9,9 @@ From the page, as text, one JSON object each:
 * ``seen``: ``pane``: one picture arrived and is on the screen.
 
 To the page: ``hello`` once and ``problem`` as text; pictures as bytes: the length of a JSON object
-(32 bits, little-endian), the object, and an image file.
+(32 bits, little-endian), the object, and an image file. All pages look through one camera: a
+picture that another page asked for says from where it is (``intrinsics``, ``camera_to_world``), and
+``hello`` says whether there is one already (``shown``).
 """
 
 from __future__ import annotations

@@ -213,8 +213,10 @@ class Viewer:
         looks = [_Look(number, pane) for number, pane in enumerate(self.panes)]
         tasks: list[asyncio.Task[None]] = []
         try:
+            shown = any(pane.queue.progress.update for pane in self.panes)
+            described = [pane.described() for pane in self.panes]
             await connection.send(
-                json.dumps({"kind": "hello", "panes": [pane.described() for pane in self.panes]})
+                json.dumps({"kind": "hello", "panes": described, "shown": shown})
             )
             tasks = [asyncio.create_task(self._show(connection, look)) for look in looks]
             async for text in connection:
@@ -239,7 +241,7 @@ class Viewer:
                 if update in look.numbers:
                     # The same again: the page is told that it is what it asked for.
                     look.sent = None
-                look.numbers[update] = message.number
+                look.numbers[update], look.own = message.number, update
                 look.changed.set()
         elif isinstance(message, messages.Show):
             look = _of(looks, message.pane)
@@ -314,6 +316,7 @@ class _Look:
     picture: Picture | None = None
     problem: str = ""
     numbers: dict[int, int] = field(default_factory=dict)
+    own: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -338,11 +341,19 @@ class _Look:
         """What is said of a picture."""
         for update in [number for number in self.numbers if number < picture.update]:
             del self.numbers[update]
-        progress = self.pane.queue.progress
+        progress, camera = self.pane.queue.progress, picture.camera
+        foreign = {}
+        if picture.update > self.own:
+            # Whoever looks from another page moved it since.
+            foreign = {
+                "intrinsics": camera.intrinsics.ravel().tolist(),
+                "camera_to_world": camera.camera_to_world.ravel().tolist(),
+            }
         return {
+            **foreign,
             "pane": self.number, "pass": shown, "exact": exact,
             "camera": self.numbers.get(picture.update, 0),
-            "width": picture.camera.width, "height": picture.camera.height,
+            "width": camera.width, "height": camera.height,
             "level": picture.index + 1, "levels": picture.levels, "last": picture.last,
             "samples": picture.samples, "update": picture.update, "newest": progress.update,
             "took": round((picture.ready - picture.asked) * 1000, 1),

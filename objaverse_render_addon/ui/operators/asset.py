@@ -10,7 +10,6 @@ from bpy.props import BoolProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
 from ...assets.catalogue import titles
-from ...assets.embedded_license import license_line
 from ...assets.formats import EXTENSIONS
 from ...assets.sources import classify
 from ...batch.background import Fetch
@@ -94,12 +93,15 @@ class OBJAVERSE_OT_import_asset(BackgroundOperator, bpy.types.Operator, ImportHe
 
     def _import(self, context: bpy.types.Context, path: Path) -> set[str]:
         settings, state = context.scene.objaverse, context.window_manager.objaverse
+        catalogue = preferences.options(context).get("download_dir")
         try:
-            keep = settings.lighting == "keep"
-            imported = user_scene.import_into_scene(context.scene, path, keep_lights=keep)
+            imported = user_scene.import_into_scene(
+                context.scene, path, keep_lights=settings.lighting == "keep",
+                catalogue=catalogue,
+            )  # fmt: skip
         except RenderError as error:
             return self.failed(context, error)
-        called = titles([str(path)], preferences.options(context).get("download_dir"))
+        called = titles([str(path)], catalogue)
         if called:
             (imported.collection.name,) = called.values()
         former = settings.asset
@@ -108,9 +110,7 @@ class OBJAVERSE_OT_import_asset(BackgroundOperator, bpy.types.Operator, ImportHe
         settings.source, settings.asset = str(self.filepath or path), imported.collection
         settings.current_view = 0
         overlay.bring_into_view(context, user_scene.corners(imported.collection))
-        state.imported, state.summary = imported.collection.name, imported.summary
-        state.warnings = "\n".join(imported.warnings)
-        state.license = license_line(path, preferences.options(context).get("download_dir"))
+        state.warnings = ""
         preview.invalidate()
         for warning in imported.warnings:
             self.report({"WARNING"}, warning)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -100,14 +102,22 @@ class OBJAVERSE_OT_show_sheet(bpy.types.Operator):
             image = run_state.load_image(f"{item.asset_id} sheet", str(_sheet(item, asset)))
         except RenderError as error:
             return fail(self, error)
-        areas = [area for area in context.screen.areas if area.type == "IMAGE_EDITOR"]
-        if not areas:
+        places = [(context.window, area) for area in _image_editors(context.screen)]
+        if not places:
+            # Opens one, or brings it to the front.
             bpy.ops.render.view_show("INVOKE_DEFAULT")
             windows = context.window_manager.windows
-            areas = [a for w in windows for a in w.screen.areas if a.type == "IMAGE_EDITOR"]
-        for area in areas[-1:]:
+            places = [(each, area) for each in windows for area in _image_editors(each.screen)]
+        for window, area in places[-1:]:
             area.spaces.active.image = image
+            region = next(region for region in area.regions if region.type == "WINDOW")
+            with context.temp_override(window=window, area=area, region=region):
+                bpy.ops.image.view_all(fit_view=True)
         return {"FINISHED"}
+
+
+def _image_editors(screen: Any) -> list[Any]:
+    return [area for area in screen.areas if area.type == "IMAGE_EDITOR"]
 
 
 class OBJAVERSE_OT_open_output(bpy.types.Operator):
@@ -122,8 +132,13 @@ class OBJAVERSE_OT_open_output(bpy.types.Operator):
         return has_output(cls, context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        """Open it."""
-        bpy.ops.wm.path_open(filepath=str(output_folder(context.scene.objaverse)))
+        """Open it, or say where it is."""
+        folder = str(output_folder(context.scene.objaverse))
+        if sys.platform.startswith("linux") and shutil.which("xdg-open") is None:
+            # Blender would say so in its console alone.
+            self.report({"WARNING"}, f"This system has no xdg-open; the folder is {folder}")
+            return {"CANCELLED"}
+        bpy.ops.wm.path_open(filepath=folder)
         return {"FINISHED"}
 
 

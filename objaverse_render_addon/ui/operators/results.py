@@ -11,7 +11,7 @@ from bpy.props import IntProperty, StringProperty
 from ...errors import SourceNotFound
 from .. import background
 from ..background import BackgroundOperator, CancelOperator
-from ..viewport import overlay, preview, results
+from ..viewport import look_through, overlay, preview, results
 from .common import asset_of_line, output_folder
 
 __all__ = ["CLASSES", "show_finished"]
@@ -92,19 +92,11 @@ def show_finished(context: bpy.types.Context, path: str | Path) -> None:
     background.watch(OBJAVERSE_OT_show_result, results.read(context, path))
 
 
-class _OfResult:
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """While a result is shown, over a viewport; a key is somebody else's otherwise."""
-        over = context.area is None or context.area.type == "VIEW_3D"
-        return over and results.shown() is not None
-
-
-class OBJAVERSE_OT_walk_result(_OfResult, bpy.types.Operator):
-    """Go to another picture of the result; the arrow keys over the viewport do too"""
+class OBJAVERSE_OT_walk_result(bpy.types.Operator):
+    """Go to another picture of the result, or to another view while one is looked through"""
 
     bl_idname = "objaverse.walk_result"
-    bl_label = "Walk Through Result"
+    bl_label = "Walk Through Views"
     bl_options: ClassVar = {"INTERNAL"}
 
     by: IntProperty(name="By", default=1, description="Views to go on", options={"SKIP_SAVE"})
@@ -115,23 +107,42 @@ class OBJAVERSE_OT_walk_result(_OfResult, bpy.types.Operator):
         key, which = ("right", "next") if properties.by > 0 else ("left", "previous")
         return f"Go to the {which} picture; the {key} arrow key over the viewport does too"
 
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """While there is something to walk through; a key is somebody else's otherwise."""
+        return _over_viewport(context) and (
+            results.shown() is not None or look_through.looks(context)
+        )
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Go."""
-        results.step(context, self.by)
+        if results.shown() is not None:
+            results.step(context, self.by)
+        else:
+            look_through.step(context, self.by)
         return {"FINISHED"}
 
 
-class OBJAVERSE_OT_close_result(_OfResult, bpy.types.Operator):
+class OBJAVERSE_OT_close_result(bpy.types.Operator):
     """Take the result's pictures out of the viewport; the files stay"""
 
     bl_idname = "objaverse.close_result"
     bl_label = "Close Result"
     bl_options: ClassVar = {"INTERNAL"}
 
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """While a result is shown."""
+        return _over_viewport(context) and results.shown() is not None
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Close it."""
         results.close(context)
         return {"FINISHED"}
+
+
+def _over_viewport(context: bpy.types.Context) -> bool:
+    return context.area is None or context.area.type == "VIEW_3D"
 
 
 CLASSES: Final = (

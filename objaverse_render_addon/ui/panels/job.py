@@ -10,7 +10,7 @@ from bl_ui.utils import PresetPanel
 
 from ...assets.sources import classify
 from ...blender.passes import is_set_up
-from ...blender.user_scene import is_normalized
+from ...blender.user_scene import facts, is_normalized
 from ...errors import RenderError
 from ...job import PATTERNS
 from .. import background, preferences
@@ -74,11 +74,12 @@ class OBJAVERSE_PT_main(Panel, bpy.types.Panel):
         columns(layout).prop(settings, "asset", text="Collection")
         if classify(settings.source) != "path" and not bpy.app.online_access:
             allow_online(layout)
-        # Not what another asset was.
-        if settings.asset is not None and settings.asset.name == state.imported:
-            text(context, layout, state.summary, "INFO")
-            text(context, layout, state.license, "TEXT")
         warnings(context, layout, state.warnings)
+        known = facts(settings.asset) if settings.asset is not None else {}
+        if known:
+            text(context, layout, known["summary"], "INFO")
+            text(context, layout, known["license"], "TEXT")
+            warnings(context, layout, known["warnings"])
 
 
 class OBJAVERSE_PT_normalize(Panel, bpy.types.Panel):

@@ -56,11 +56,12 @@ class OBJAVERSE_PT_render(Panel, bpy.types.Panel):
         column = layout.column()
         column.scale_y = 1.4
         column.operator("objaverse.render_asset", icon="RENDER_STILL")
-        draw_run(context, layout, "asset")
         layout.operator("objaverse.show_result", icon="HIDE_OFF")
         row = layout.row(align=True)
         row.operator("objaverse.open_output", text="Open Folder", icon="FILE_FOLDER")
         row.operator("objaverse.open_gallery", text="Gallery", icon="IMAGE_REFERENCE")
+        # Below the buttons, which stay where they are.
+        draw_run(context, layout, "asset")
         # Of the gallery, whose button is here and under Dataset.
         gallery = background.current("gallery")
         if gallery is not None:

@@ -70,6 +70,8 @@ class LiveView:
         self._folder: Path | None = None
         self._closed = False
         self._asked: tuple[RenderJob, int] | None = None
+        self._number = 0
+        self._waits = False
         self._looked = 0.0
         self._changed = time.monotonic()
         self._base: dict[str, Any] = {}
@@ -159,7 +161,7 @@ class LiveView:
                 raise came if isinstance(came, RenderError) else RuntimeError(str(came))
             self._opened = []
             self._queue = RenderQueue(came, Adaptive(_RATE))
-            self._looked = 0.0
+            self._number, self._looked = 0, 0.0
         now = time.monotonic()
         if self._opening is not None or now - self._looked < _GLANCE:
             return
@@ -175,12 +177,15 @@ class LiveView:
         self._changed = now
         job = _with_passes(state.job)
         values = _differences(self._base, job.to_dict())
-        if self._queue is None or any(path.startswith(_FIXED) for path in values):
+        if self._queue is None:
             self._open(context)
             return
         self._asked = state.job, number
         view = state.views[number]
-        self._queue.update_camera(view.camera, {"view": view.index, "values": values})
+        number = self._queue.update_camera(view.camera, {"view": view.index, "values": values})
+        if number != self._number:
+            self._number, self._waits = number, self.picture is not None
+            redraw()  # What is shown is not what is meant any more.
 
     def _take(self, context: bpy.types.Context) -> None:
         if self._queue is None:
@@ -195,6 +200,7 @@ class LiveView:
         if picture is not None:
             self.trouble = ""
             self.picture = picture
+            self._waits = picture.update < self._number
             self.show(context)
 
     def show(self, context: bpy.types.Context) -> None:
@@ -244,9 +250,11 @@ class LiveView:
         """How far it is, in a line."""
         if self.trouble:
             return self.trouble
-        if self.picture is None:
+        if self.picture is None or self._opening is not None:
             return "Opening the asset …"
         picture = self.picture
+        if self._waits:
+            return "Rendering …"
         size = f"{picture.camera.width} × {picture.camera.height}"
         if picture.last:
             return f"As rendered: {size}, {picture.samples} samples"
@@ -257,10 +265,6 @@ class LiveView:
         """What is said over the picture."""
         view = "" if self.picture is None else f"View {self.picture.scene['view']}. "
         return [view + self.said]
-
-
-_FIXED: Final = ("asset.", "lighting.", "time.", "engine.device", "engine.threads")
-"""What belongs to a scene from its start."""
 
 
 def _with_passes(job: RenderJob) -> RenderJob:

@@ -13,7 +13,9 @@ from .. import properties
 from ..widgets import areas, overlapped, redraw
 from . import preview
 
-__all__ = ["is_looking", "look", "register", "stop", "unregister"]
+__all__ = [
+    "caption", "follow", "is_looking", "look", "looks", "register", "step", "stop", "unregister",
+]  # fmt: skip
 
 LOOK_CAMERA = "Objaverse Look"
 _LOOK_RECORD = "objaverse_look"
@@ -30,6 +32,30 @@ _eyes: dict[int, dict[str, Any]] = {}
 def is_looking(scene: bpy.types.Scene) -> bool:
     """Whether the scene's camera is a view's."""
     return _LOOK_RECORD in scene
+
+
+def looks(context: bpy.types.Context) -> bool:
+    """Whether the viewport that this is about looks through a view."""
+    eye = context.region_data
+    return eye is not None and eye.view_perspective == "CAMERA" and is_looking(context.scene)
+
+
+def caption(context: bpy.types.Context) -> list[str]:
+    """Which view it is."""
+    state = preview.rig(context)
+    if state is None:
+        return []
+    view = min(context.scene.objaverse.current_view, len(state.views) - 1)
+    cropped = ", crops the object" if view in state.cropped else ""
+    return [f"View {view} ({view + 1} of {len(state.views)}){cropped}"]
+
+
+def step(context: bpy.types.Context, by: int) -> None:
+    """Go to another view, round at the ends."""
+    state = preview.rig(context, may_measure=True)
+    if state is not None:
+        settings = context.scene.objaverse
+        settings.current_view = (settings.current_view + by) % len(state.views)
 
 
 def look(context: bpy.types.Context, state: preview.RigState) -> None:
@@ -117,13 +143,14 @@ def _follow(context: bpy.types.Context) -> None:
     if context.scene is None or not is_looking(context.scene):
         return
     if bpy.app.background:
-        _look_again()
-    elif not bpy.app.timers.is_registered(_look_again):
+        follow()
+    elif not bpy.app.timers.is_registered(follow):
         # One choice may change many settings.
-        bpy.app.timers.register(_look_again, first_interval=_DELAY)
+        bpy.app.timers.register(follow, first_interval=_DELAY)
 
 
-def _look_again() -> None:
+def follow() -> None:
+    """Look through the view that the panel now means, where one is looked through."""
     context = bpy.context
     if context.scene is not None and is_looking(context.scene):
         state = preview.rig(context, may_measure=True)
@@ -139,7 +166,7 @@ def register() -> None:
 def unregister() -> None:
     """Stop following."""
     properties.on_change.remove(_follow)
-    for timer in (_look_again, _left):
+    for timer in (follow, _left):
         if bpy.app.timers.is_registered(timer):
             bpy.app.timers.unregister(timer)
 

@@ -48,6 +48,10 @@ _BOX_EDGES: Final = np.array(
 )
 
 
+# Of a frustum's segments, its picture's edges.
+_PICTURE: Final = slice(4, 8)
+
+
 @dataclass(frozen=True, slots=True)
 class RigLines:
     """Line segments, two vertices each.
@@ -185,9 +189,15 @@ def rig_lines(
         lenses = _Lenses.of([view.camera for view in views])
         shades_of = dict.fromkeys(doubtful, DOUBT) | dict.fromkeys(cropped, ALARM)
         colors = np.array([shades_of.get(view.index, CALM) for view in views])
-        colors[[view.index == current for view in views]] = CURRENT
         frusta = _frusta(lenses, size)
-        add(frusta, np.repeat(colors, frusta.shape[1] * 2, axis=0))
+        colors = np.repeat(colors[:, None], frusta.shape[1], axis=1)
+        for place in (place for place, view in enumerate(views) if view.index == current):
+            wrong = colors[place, _PICTURE].copy()
+            colors[place] = CURRENT
+            if current in shades_of:
+                # It stays to be seen, on the picture's edges.
+                colors[place, _PICTURE] = wrong
+        add(frusta, np.repeat(colors.reshape(-1, 4), 2, axis=0))
     if half_extent:
         signs = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)]) * 2.0 - 1.0
         add((signs * half_extent)[_BOX_EDGES], BOX)
@@ -218,7 +228,7 @@ def _picture_depth(views: Sequence[View]) -> float:
 
 
 def _frusta(lenses: _Lenses, size: float) -> npt.NDArray[np.float64]:
-    """Segments (N, 10, 2, 3)."""
+    """Segments (N, 10, 2, 3): the sides, :data:`_PICTURE`, and what says where up is."""
     corners = lenses.on_pictures(_CORNERS, size)
     # One point, but where rays are parallel.
     apex = lenses.on_pictures(_CORNERS, 0.0)

@@ -226,6 +226,8 @@ def facts(context: bpy.types.Context) -> list[str]:
     said = [f"View {view.index}: {camera.width} × {camera.height}, {lens}"]
     if view.split == "test":
         said[0] += ", held out"
+    if view.index in state.cropped:
+        said[0] += ", crops the object"
     if "azimuth_degrees" in pose:
         said.append(
             f"Radius {pose['radius']:.3g}, elevation {pose['elevation_degrees']:.1f}°, azimuth "

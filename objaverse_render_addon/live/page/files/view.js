@@ -7,6 +7,7 @@ const MOST = 1280;  // Pixels of a picture's longer side.
 
 let socket, motion, panes = [], cameras = [], chosen = -1;
 let number = 0, wanted = false, flying = false, lines = true;
+let following = false, movedAt = -1e9;  // Whether another page moved last; when this one did.
 const held = new Set();
 
 function say(text, bad = false) {
@@ -42,6 +43,7 @@ function hello(message) {
   if (!motion) {
     const first = message.panes[0];
     motion = new Motion(first.center, first.radius);
+    following = message.shown;
     panes = message.panes.map(newPane);
     cameras = message.panes.flatMap((pane) => pane.cameras);
     if (cameras.length) {
@@ -76,10 +78,11 @@ async function put(pane, header, data, length) {
   try {
     const bitmap = await createImageBitmap(blob);
     const { picture } = pane, shown = motion.camera();
+    if (header.camera_to_world) follow(header);
     pane.header = header;
     pane.blob = blob;
     pane.problem.hidden = true;
-    const size = header.camera === number ? [shown.width, shown.height] : [header.width, header.height];
+    const size = header.camera === number && !following ? [shown.width, shown.height] : [header.width, header.height];
     lay(pane, size[0] / size[1]);
     [picture.width, picture.height] = [bitmap.width, bitmap.height];
     picture.getContext("2d").drawImage(bitmap, 0, 0);
@@ -114,6 +117,7 @@ function fit() {
   const scale = Math.min(dense, MOST / Math.max(box.width, box.height, 1));
   motion.width = Math.max(16, Math.round(box.width * scale));
   motion.height = Math.max(16, Math.round(box.height * scale));
+  if (following) return;
   if (!number) motion.home();
   moved(false);
 }
@@ -137,7 +141,7 @@ function facts(pane) {
   pane.samples.textContent = header.samples > 1 ? `${header.samples} samples` : header.exact ? "exact" : "";
   pane.age.textContent = `${header.took.toFixed(0)} ms, ${age < 1000 ? `${age.toFixed(0)} ms` : `${(age / 1000).toFixed(1)} s`} old`;
   // A frozen picture looks frozen.
-  pane.facts.classList.toggle("late", header.camera !== number && age > 500);
+  pane.facts.classList.toggle("late", !following && header.camera !== number && age > 500);
 }
 
 function draw() {
@@ -165,7 +169,18 @@ function draw() {
 
 // --- The camera ---------------------------------------------------------------------------------
 
+// From where another page looks.
+function follow(header) {
+  if (performance.now() - movedAt < 250) return;  // It does not know yet that this one moves.
+  following = true;
+  motion.jump(header);
+  choose(-1);
+  draw();
+}
+
 function moved(free = true) {
+  following = false;
+  movedAt = performance.now();
   if (free && motion.lens) {
     motion.lens = null;
     choose(-1);

@@ -1,0 +1,99 @@
+"""What several of these tests do with mouse and keys, and ask for again."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import Any
+
+from .conftest import Debian
+from .desk import Desk
+from .test_window import IDLE, RENDER, SETTINGS, STATE, wait_until_idle
+
+RIG = "objaverse.preview_cameras()"
+LOOK = "objaverse.look_through_camera(action={!r})"
+LOOKING = "bpy.context.scene.camera.name == 'Objaverse Look'"
+
+_BROWSER = (
+    "next(([a.x + a.width // 2, a.y + a.height // 2] for w in bpy.context.window_manager.windows"
+    " for a in w.screen.areas if a.type == 'FILE_BROWSER'), None)"
+)
+_CHOOSE = """
+for window in bpy.context.window_manager.windows:
+    for area in window.screen.areas:
+        if area.type == 'FILE_BROWSER':
+            space = area.spaces.active
+            space.params.directory = {folder!r}.encode()
+            if {name!r}:
+                space.params.filename = {name!r}
+"""
+_BELOW = (
+    "next(a for a in bpy.context.window_manager.windows[0].screen.areas"
+    " if a.ui_type in ('TIMELINE', 'DOPESHEET', 'IMAGE_EDITOR'))"
+)
+
+
+def copies(debian: Debian, folder: str, *names: str) -> None:
+    """The sample as other assets."""
+    for name in names:
+        target = debian.folder / folder / f"{name}.glb"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(debian.folder / "models/rocket.glb", target)
+
+
+def over_viewport(desk: Desk) -> tuple[int, int]:
+    """Bring the mouse to the middle of the viewport's free part."""
+    x, y, width, height = desk.viewport()
+    desk.move(x + width // 2 - 3, y + height // 2)
+    time.sleep(0.1)
+    desk.move(x + width // 2, y + height // 2)
+    time.sleep(0.1)
+    return x + width // 2, y + height // 2
+
+
+def browse(desk: Desk, folder: str = "", name: str = "") -> None:
+    """Choose a file in the browser that has opened, or none."""
+    x, y = desk.until(_BROWSER, 20, "the file browser")
+    time.sleep(0.3)
+    if folder:
+        desk.ask(_CHOOSE.format(folder=folder, name=name))
+    time.sleep(0.2)
+    desk.move(x, desk.size[1] - y)
+    time.sleep(0.2)
+    desk.key("Return" if folder else "Escape")
+    desk.until(f"{_BROWSER} is None", 20, "the end of the file browser")
+
+
+def import_file(desk: Desk, path: str, name: str) -> None:
+    """Type a path, and press the button."""
+    desk.enter("source", path)
+    desk.press("objaverse.import_asset()")
+    desk.until(f"{SETTINGS}.asset and {SETTINGS}.asset.name == {name!r}", 60, name)
+
+
+def render(desk: Desk, debian: Debian) -> None:
+    """Render the panel's asset to the end, and close its result."""
+    desk.press(RENDER)
+    desk.until(f"not {IDLE}", 60, "the run", period=0.02)
+    wait_until_idle(desk, debian, 240)
+    assert (failure := desk.ask(f"{STATE}.failure")) == "", failure
+    desk.ask("bpy.ops.objaverse.close_result()")
+
+
+def unfold(desk: Desk, button: str, lines: float) -> None:
+    """Open or close the panel whose heading stands so many lines below a button."""
+    x, y = desk.find(button)
+    desk.click(x - 60, y + lines * 20 * desk.scale)
+    time.sleep(0.4)
+
+
+def sheets(desk: Desk, names: list[str]) -> None:
+    """The picture of every line of the list opens, here where the timeline was."""
+    former: Any = desk.ask(f"{_BELOW}.ui_type")
+    desk.ask(f"setattr({_BELOW}, 'ui_type', 'IMAGE_EDITOR')")
+    shown = f"{_BELOW}.spaces.active.image"
+    for index, name in enumerate(names):
+        desk.press(f"objaverse.show_sheet(index={index})", 0.78, "objaverse.list_output()")
+        desk.until(f"{shown} is not None and {shown}.name == '{name} sheet'", 20, "the sheet")
+        assert desk.ask(f"min({shown}.size)") >= 32
+    desk.ask(f"setattr({_BELOW}, 'ui_type', {former!r})")

@@ -34,6 +34,7 @@ from objaverse_render_addon.compose.record import FILE, Scene
 from objaverse_render_addon.compose.rules import Rules
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.dataset.verify import verify_asset
+from objaverse_render_addon.errors import InvalidGeometry
 from objaverse_render_addon.worker.process import WorkerProcess
 from objaverse_render_addon.worker.protocol import Done, Failed, RenderAsset
 
@@ -177,7 +178,11 @@ def endurance(rules: Rules, options: argparse.Namespace, folder: Path) -> None:
     first = 0.0
     try:
         for place in range(options.endurance):
-            path = scene_file(rules, options.start + place, folder)
+            try:
+                path = scene_file(rules, options.start + place, folder)
+            except InvalidGeometry as error:
+                print(error)
+                continue
             used = processor_seconds(worker.pid)
             worker.send(RenderAsset(
                 source=str(path), path=str(path), asset_id=path.stem, job=job.to_dict(),

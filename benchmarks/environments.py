@@ -137,11 +137,15 @@ def main() -> None:
             ),
             rate_of_many,
         )
-    made["2 empty of 640x480, Gymnasium's processes"] = (
-        gymnasium.vector.AsyncVectorEnv([PlainEmpty] * 2, copy=False), rate_of_many
-    )
-    made["2 empty of 640x480 in 2 processes"] = (
-        VectorEnvironment("environments:Empty", 2, workers=2, copy=False), rate_of_many
+    for count in (2, 8):
+        made[f"{count} empty of 640x480, Gymnasium's processes"] = (
+            gymnasium.vector.AsyncVectorEnv([PlainEmpty] * count, copy=False), rate_of_many
+        )
+        made[f"{count} empty of 640x480"] = (
+            VectorEnvironment("environments:Empty", count, copy=False), rate_of_many
+        )
+    made["8 empty of 640x480 in 2 processes"] = (
+        VectorEnvironment("environments:Empty", 8, workers=2, copy=False), rate_of_many
     )
     rates: dict[str, list[float]] = {name: [] for name in made}
     costs: dict[str, list[float]] = {name: [] for name in made}
@@ -164,7 +168,9 @@ def main() -> None:
         ("8 in 2 processes", "8, Gymnasium's processes"),
         ("8 in 1 process, 84x42 pictures", "one, 84x42 pictures"),
         ("8 in 2 processes, 84x42 pictures", "one, 84x42 pictures"),
-        ("2 empty of 640x480 in 2 processes", "2 empty of 640x480, Gymnasium's processes"),
+        ("2 empty of 640x480", "2 empty of 640x480, Gymnasium's processes"),
+        ("8 empty of 640x480", "8 empty of 640x480, Gymnasium's processes"),
+        ("8 empty of 640x480 in 2 processes", "8 empty of 640x480, Gymnasium's processes"),
     ):
         print(f"{ours}: {cost[theirs] / cost[ours]:.2f} times as many steps a second of processor "
               f"as {theirs}")  # fmt: skip

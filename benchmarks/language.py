@@ -1,6 +1,6 @@
 """How the sentences of composed scenes do: agreement of the second reader, what can be solved
-blind, how much of each sentence is needed, and how many ways there are to say things, beside RefGrasp's
-frames on the same scenes.
+blind, how much of each sentence is needed, and how many ways there are to say things, beside
+RefGrasp's frames on the same scenes.
 
     python benchmarks/language.py SCENES          # scenes of compose
     python benchmarks/language.py SCENES --again  # sentences made anew, in 3 languages
@@ -143,8 +143,8 @@ def main() -> None:
     print(f"{views} views, sentences proved: {dict(proved)}, wrong: {len(wrong)}")
     print("\n".join(wrong[:10]))
     print(f"types: {dict(types.most_common())}")
-    print(f"of single targets: {np.mean(minimal):.1%} minimal, {np.mean(clauses):.1%} of all colours "
-          "and clauses are needed")  # fmt: skip
+    print(f"of single targets: {np.mean(minimal):.1%} minimal, {np.mean(clauses):.1%} of all "
+          "colours and clauses are needed")  # fmt: skip
     least = min(len(ours), len(theirs))
     for name, some in (("here", ours), ("RefGrasp's frames", theirs)):
         print(name, {key: round(value, 4) for key, value in variety(some[:least], names).items()})

@@ -17,22 +17,26 @@ blendtorch as many of a DataLoader's workers, which is where it is fastest, ours
 Of blendtorch there are several settings: as it is published but for the shading, which without a
 GPU takes seconds (``--rendered`` measures that, too), and those that make it faster: no
 antialiasing, a small window, no window redraws. Ratios of one round are of one load; what is
-printed is their median. Pip's bpy and PyTorch.
+printed is their median. The processor's time of all processes for an image goes with other
+programs less than images a second do. Pip's bpy and PyTorch.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from stream import Cube, rate  # type: ignore[attr-defined]
+from stream import Cube  # type: ignore[attr-defined]
 
 BATCH = 8
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -76,6 +80,7 @@ animation.play(frame_range=(0, 100), num_episodes=-1, use_animation=wanted["redr
 TRAINER = """
 import json, os, sys, time
 import numpy as np
+import psutil
 from torch.utils.data import DataLoader
 from blendtorch import btt
 
@@ -85,18 +90,30 @@ with btt.BlenderLauncher(scene="/blendtorch/examples/datagen/cube.blend", script
                          blend_path="/peer-bin") as launched:
     data = btt.RemoteIterableDataset(launched.launch_info.addresses["DATA"], timeoutms=180000,
                                      max_items=wanted["workers"] * 10**6)
+    def seconds():
+        # In here there is nothing else.
+        total = 0.0
+        for one in psutil.process_iter():
+            try:
+                times = one.cpu_times()
+                total += times.user + times.system
+            except psutil.Error:
+                pass
+        return total
     since = count = 0
     pictures = set()
     for batch in DataLoader(data, batch_size=8, num_workers=wanted["workers"]):
         now = time.perf_counter()
         if not since:
-            since, until = now, now + wanted["seconds"]
+            since, until, before = now, now + wanted["seconds"], seconds()
             continue
         count += len(batch["image"])
         pictures |= {hash(one.numpy().tobytes()) for one in batch["image"][:2]}
         if now > until and count >= 24:
+            took = seconds() - before
             break
-    print("PEER", json.dumps({"rate": count / (now - since), "shape": list(batch["image"].shape),
+    print("PEER", json.dumps({"rate": count / (now - since), "cpu": 1e3 * took / count,
+                              "shape": list(batch["image"].shape),
                               "pictures": len(pictures), "count": count}), flush=True)
     np.save("/peer-picture.npy", batch["image"][0].numpy())
 """
@@ -140,14 +157,39 @@ def theirs(root: Path, wanted: dict[str, Any]) -> dict[str, Any]:
     raise SystemExit(f"blendtorch ended with {done.returncode}:\n{done.stdout[-3000:]}")
 
 
-def ours(count: int, blenders: int) -> float:
-    """Images a second of ours into a DataLoader's worker, at live rates."""
+def processor_seconds(pid: int) -> float:
+    """That a process and all that it started took so far."""
+    parents, times = {}, {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            one = int(path.parent.name)
+            parents[one] = int(fields[1])
+            times[one] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    mine = {pid}
+    while more := {one for one, parent in parents.items() if parent in mine} - mine:
+        mine |= more
+    return sum(times.get(one, 0.0) for one in mine)
+
+
+def ours(count: int, blenders: int) -> dict[str, float]:
+    """Images a second of ours into a DataLoader's worker at live rates, and what one costs."""
     from torch.utils.data import DataLoader
 
     from objaverse_render_addon.live.torch import StreamDataset
 
     data = StreamDataset(Cube("raster"), count, blenders=blenders, start_options={"device": "cpu"})
-    return BATCH * rate(DataLoader(data, batch_size=BATCH, num_workers=1), 1)
+    seen, since, before = 0, 0.0, 0.0
+    for batch in DataLoader(data, batch_size=BATCH, num_workers=1):
+        if not since:
+            since, before = time.perf_counter(), processor_seconds(os.getpid())
+            continue
+        seen += len(batch["rgb"])
+        if seen == count - BATCH:
+            # While the Blenders are there.
+            took = processor_seconds(os.getpid()) - before
+            now = time.perf_counter()
+    return {"rate": seen / (now - since), "cpu": 1e3 * took / seen}
 
 
 def main() -> None:
@@ -160,22 +202,29 @@ def main() -> None:
     parser.add_argument("--rendered", action="store_true", help="with its default shading, too")
     chosen = parser.parse_args()
     settings = {**SETTINGS, **({"as published, rendered": RENDERED} if chosen.rendered else {})}
-    rates: dict[str, list[float]] = {name: [] for name in ("ours", *settings)}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in ("ours", *settings)}
     for number in range(1, chosen.rounds + 1):
-        rates["ours"].append(ours(chosen.count, chosen.blenders))
-        print(f"round {number}: ours {rates['ours'][-1]:.1f} images/s", flush=True)
+        found["ours"].append(ours(chosen.count, chosen.blenders))
         for name, wanted in settings.items():
             more = {
                 "blenders": chosen.blenders, "workers": chosen.blenders, "seconds": chosen.seconds
             }  # fmt: skip
-            rates[name].append(theirs(chosen.root.absolute(), {**wanted, **more})["rate"])
-            print(f"round {number}: blendtorch {name}: {rates[name][-1]:.2f}", flush=True)
+            found[name].append(theirs(chosen.root.absolute(), {**wanted, **more}))
+        for name, rounds in found.items():
+            print(f"round {number}: {name}: {said(rounds[-1:])}", flush=True)
     print(f"\n{chosen.blenders} Blenders each, medians of {chosen.rounds} rounds in turns:")
-    print(f"ours: {statistics.median(rates['ours']):.1f} images/s")
-    for name in settings:
-        ratio = statistics.median(a / b for a, b in zip(rates["ours"], rates[name], strict=True))
-        print(f"blendtorch {name}: {statistics.median(rates[name]):.2f} images/s; ours is "
-              f"{ratio:.1f} times as fast")  # fmt: skip
+    for name, rounds in found.items():
+        pairs = list(zip(found["ours"], rounds, strict=True))
+        faster = statistics.median(a["rate"] / b["rate"] for a, b in pairs)
+        cheaper = statistics.median(b["cpu"] / a["cpu"] for a, b in pairs)
+        print(f"{name}: {said(rounds)}; ours is {faster:.1f} times as fast, and takes "
+              f"{cheaper:.1f} times less of the processor")  # fmt: skip
+
+
+def said(rounds: list[dict[str, float]]) -> str:
+    """Medians, as words."""
+    rate, cpu = (statistics.median(one[key] for one in rounds) for key in ("rate", "cpu"))
+    return f"{rate:.2f} images/s, {cpu:.0f} ms of processor an image"
 
 
 if __name__ == "__main__":

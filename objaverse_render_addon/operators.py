@@ -10,6 +10,7 @@ from typing import Final
 
 import bpy
 
+from .ui.compose import operators as compose
 from .ui.operators import asset, cameras, dataset, gallery, job, output, render, results, sources
 from .ui.search import operators as search
 
@@ -26,6 +27,7 @@ _CLASSES: Final = (
     *dataset.CLASSES,
     *job.CLASSES,
     *search.CLASSES,
+    *compose.CLASSES,
 )
 
 register, unregister = bpy.utils.register_classes_factory(_CLASSES)

@@ -7,10 +7,11 @@ from typing import Final
 import bpy
 
 from .ui import panels
+from .ui.compose import panel as compose
 from .ui.search import panel as search
 
 __all__ = ["register", "unregister"]
 
-_CLASSES: Final = (*panels.CLASSES, *search.CLASSES)
+_CLASSES: Final = (*panels.CLASSES, *search.CLASSES, *compose.CLASSES)
 
 register, unregister = bpy.utils.register_classes_factory(_CLASSES)

@@ -241,7 +241,7 @@ def test_a_run_that_stopped_before_its_end_is_finished_by_the_next(
 ):
     for name in ("a", "b"):
         stored(tmp_path / "data", name)
-    real = bop_module._replace
+    real = bop_module.replace_place
     moved: list[Path] = []
 
     def stop(part: Path, final: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_run_that_stopped_before_its_end_is_finished_by_the_next(
         moved.append(final)
         real(part, final)
 
-    monkeypatch.setattr(bop_module, "_replace", stop)
+    monkeypatch.setattr(bop_module, "replace_place", stop)
     with pytest.raises(KeyboardInterrupt):
         exported(tmp_path, "bop", split=ALL)
     monkeypatch.undo()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import traceback
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,14 +20,15 @@ from ..compose.make import PARTS
 from ..compose.objects import KINDS
 from ..compose.objects.categories import SIZES
 from ..compose.objects.library import Library
-from ..compose.physics.pieces import engine
 from ..compose.rules import RULES_FILE, Rules
 from ..errors import InvalidJob, OutputExists, RenderError, UnexpectedError
 from ..files import write_whole
 from ..job import RenderJob
 from ..words import how_many
+from .lanes.local import Lane
 from .objects import REPORT_FILE, prepare
 from .options import RunOptions
+from .physics import check_engines
 from .results import AssetResult, Event, Notice, Report
 from .run import render
 
@@ -94,6 +96,8 @@ def compose(
     on_event: Callable[[Event], None] | None = None,
     on_result: Callable[[AssetResult], None] | None = None,
     on_start: Callable[[dict[str, int]], None] | None = None,
+    cancel: threading.Event | None = None,
+    lanes: Callable[[int], Sequence[tuple[str, Lane]]] | None = None,
 ) -> Report:
     """Make scenes ``first`` … of a set, each into ``out`` under its own name.
 
@@ -106,6 +110,7 @@ def compose(
         objects: Assets of others to draw from beside the rules' kinds; as :func:`.objects.prepare`.
         license: Only those under one of these licences, as ``by,cc0``; those that allow
             commercial use and changes, or state nothing, otherwise.
+        cancel, lanes: As there.
 
     Raises:
         SourceNotFound: Of the assets none can be used.
@@ -113,11 +118,10 @@ def compose(
         MissingDependency: An engine is not installed.
         RenderError: As :func:`.run.render`.
     """
-    for name in ("mujoco", "rapier3d"):
-        engine(name)
     options = options or RunOptions()
     if not (rules.kinds or rules.library or objects):
         raise InvalidJob("There is no object to draw from.", hint="Name kinds, or objects.")
+    check_engines(options.fetching.physics)
     folder = Path(out).expanduser().absolute()
     path, classes = folder / RULES_FILE, folder / CLASSES_FILE
     names: tuple[str, ...] = ()
@@ -158,7 +162,7 @@ def compose(
 
     report = render(
         sources(), job_for(values or {}, classes), folder, options,
-        on_event=on_event, on_result=ended, on_start=on_start,
+        on_event=on_event, on_result=ended, on_start=on_start, cancel=cancel, lanes=lanes,
     )  # fmt: skip
     # It was counted as its pictures ended.
     for was, error in speechless:

@@ -104,6 +104,7 @@ class Fetching:
         save_repo_format: How repositories of Objaverse-XL's GitHub objects are kept.
         endpoint: Server of the Objaverse data set; ``HF_ENDPOINT`` or Hugging Face otherwise.
         online: Whether objects may be fetched.
+        physics: Python program with the engines that settle composed scenes; this one otherwise.
     """
 
     download_dir: _Path | None = None
@@ -111,20 +112,24 @@ class Fetching:
     save_repo_format: RepoFormat = "none"
     endpoint: str | None = None
     online: bool = True
+    physics: _Path | None = None
 
     def resolver(self) -> Resolver:
         """What fetches in this way."""
         return Resolver(
             self.download_dir, self.endpoint, online=self.online, keep=self.keep_downloads,
-            save_repo_format=self.save_repo_format, make_scene=_make_scene,
+            save_repo_format=self.save_repo_format, make_scene=self._make_scene,
         )  # fmt: skip
 
+    def _make_scene(self, rules: str, index: int, folder: Path) -> Path:
+        # With its imports, which nobody else needs.
+        if self.physics is not None:
+            from .physics import scene_file as made_there
 
-def _make_scene(rules: str, index: int, folder: Path) -> Path:
-    # With its imports, which nobody else needs.
-    from ..compose.make import scene_file
+            return made_there(str(self.physics), rules, index, folder)
+        from ..compose.make import scene_file
 
-    return scene_file(rules, index, folder)
+        return scene_file(rules, index, folder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -417,7 +417,8 @@ def _world(obj: Any) -> Any:
 
 def _largest(matrix: Any) -> float:
     """Of its numbers, by their size."""
-    return max(abs(number) for row in matrix for number in row)
+    largest: float = max(abs(number) for row in matrix for number in row)
+    return largest
 
 
 def _held(obj: Any) -> str:

@@ -285,8 +285,9 @@ class RasterLane:
         frame.next = shot.next.key if moment.next and shot.next else None
         raw = RawChannels(channels, frame.camera, frame.normal_space, moment)
         for name in _MOTION:
-            if name in wanted:
-                passes[name] = PASSES[name].assemble(raw)
+            assemble = PASSES[name].assemble
+            if name in wanted and assemble is not None:
+                passes[name] = assemble(raw)
 
     def _moment(self, shot: Shot) -> Moment:
         stage = self._stage

@@ -167,7 +167,8 @@ class Refining:
             return
         since = time.perf_counter()
         assert self._sum is not None and self._denoiser is not None
-        clean = self._denoiser(*_guided(self._taken), self.samples, canceled)
+        color, albedo, normal = _guided(self._taken)
+        clean = self._denoiser(color, albedo, normal, self.samples, canceled)
         self._sum[..., :3][self._taken.at] = clean.astype(np.float64) * self.samples
         self._noisy = False
         self._session.stage.watch.add("color", since)
@@ -313,7 +314,8 @@ class Refining:
         if not np.ptp(truth[..., :3]) > 0 or np.array_equal(truth, noisy):
             return None
         found[1].at = np.s_[:, :]
-        ours = self._denoiser(*_guided(found[1]), _PROBED)
+        color, albedo, normal = _guided(found[1])
+        ours = self._denoiser(color, albedo, normal, _PROBED)
         alike = np.array_equal(ours, truth[..., :3])
         return bool(alike and np.array_equal(noisy[..., 3], truth[..., 3]))
 

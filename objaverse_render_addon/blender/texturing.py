@@ -104,15 +104,14 @@ def unfold(objects: Iterable[Any]) -> None:
 
 def _unfold(mesh: Any) -> None:
     count = len(mesh.loops)
-    points = np.empty(3 * len(mesh.vertices), np.float32)
+    points = np.empty((len(mesh.vertices), 3), np.float32)
     corners = np.empty(count, np.int32)
-    normals = np.empty(3 * len(mesh.polygons), np.float32)
+    normals = np.empty((len(mesh.polygons), 3), np.float32)
     sizes = np.empty(len(mesh.polygons), np.int32)
-    mesh.vertices.foreach_get("co", points)
+    mesh.vertices.foreach_get("co", points.reshape(-1))
     mesh.loops.foreach_get("vertex_index", corners)
-    mesh.polygons.foreach_get("normal", normals)
+    mesh.polygons.foreach_get("normal", normals.reshape(-1))
     mesh.polygons.foreach_get("loop_total", sizes)
-    points, normals = points.reshape(-1, 3), normals.reshape(-1, 3)
     along = np.repeat(np.argmax(np.abs(normals), axis=1), sizes)
     facing = np.repeat(normals, sizes, axis=0)[np.arange(count), along]
     # Upright on the sides, and not mirrored, whichever side is looked at.

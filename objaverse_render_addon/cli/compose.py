@@ -147,6 +147,11 @@ def add(commands: Any) -> None:
     running.add_argument("--shard", metavar="I/N",
                          help="only part I of N, counted from 0, for arrays of "
                          "machines")  # fmt: skip
+    running.add_argument("--engine-cluster", choices=["ray"],
+                         help="render on the machines of a Ray cluster, which all see the "
+                         "output")  # fmt: skip
+    running.add_argument("--address", help="of the cluster's head, or auto (default: a cluster "
+                         "on this machine)")  # fmt: skip
     running.add_argument("--retry", action="append", type=reason_or_all, default=[],
                          metavar="REASON", help="try earlier failures again, or all")  # fmt: skip
     running.add_argument("--overwrite", action="store_true", help="make finished scenes again")
@@ -251,6 +256,7 @@ def _compose(options: argparse.Namespace) -> int:
                 recycle=options.recycle, overwrite=options.overwrite, blender=options.blender,
                 sandbox=options.sandbox, shard=_shard(options.shard) if options.shard else None,
                 retry="all" if "all" in options.retry else options.retry,
+                cluster=options.engine_cluster, address=options.address,
                 download_dir=options.download_dir, online=not options.offline,
                 allow_outside=[one.expanduser().absolute() for one in options.allow_outside],
             ),

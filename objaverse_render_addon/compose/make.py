@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -37,11 +38,15 @@ _UPRIGHT: Final = 25.0
 """Degrees from upright, beyond which a vessel holds nothing for sure."""
 
 
-def scene_file(rules: Rules | str, index: int, folder: Path) -> Path:
+def scene_file(
+    rules: Rules | str, index: int, folder: Path,
+    on_refused: Callable[[int, str], None] | None = None,
+) -> Path:  # fmt: skip
     """Make a scene's file, with the surfaces of others' objects in :data:`FOLDER` beside it.
 
     Args:
         rules: Of its set, or their file, beside which those surfaces are.
+        on_refused: Called with the number of every draw that is no scene, and why.
 
     Raises:
         InvalidGeometry: No draw came to rest as it should; the message counts why.
@@ -54,7 +59,7 @@ def scene_file(rules: Rules | str, index: int, folder: Path) -> Path:
         rules = Rules.read(path)
         library = Library.read(path.parent) if rules.library else None
     path = folder / f"{key_of(index)}{SUFFIX}"
-    scene = make(rules, index, library)
+    scene = make(rules, index, library, on_refused)
     if library is not None:
         for name in sorted({asset_of(made) for made in scene.recipe["objects"]} - {""}):
             for file in (PLY, GLB):
@@ -79,11 +84,15 @@ def _beside(file: Path, place: Path) -> None:
         raise from_os_error(error, str(file)) from error
 
 
-def make(rules: Rules, index: int, library: Library | None = None) -> Scene:
+def make(
+    rules: Rules, index: int, library: Library | None = None,
+    on_refused: Callable[[int, str], None] | None = None,
+) -> Scene:  # fmt: skip
     """A scene without views, as :func:`scene_file` writes it.
 
     Args:
         library: Others' objects to draw from.
+        on_refused: As of :func:`scene_file`.
 
     Raises:
         InvalidJob: The rules are of other ones.
@@ -94,17 +103,23 @@ def make(rules: Rules, index: int, library: Library | None = None) -> Scene:
             hint="Run compose with the same --objects again.",
         )
     reasons: Counter[str] = Counter()
+
+    def refuse(attempt: int, why: str) -> None:
+        reasons[why] += 1
+        if on_refused is not None:
+            on_refused(attempt, why)
+
     for attempt in range(rules.tries):
         one = drawn(rules, index, attempt, library)
         if len(one.starts) < min(_LEAST, rules.objects[0]):
-            reasons["too little room"] += 1
+            refuse(attempt, "too little room")
             continue
         settled = settle(one.starts, one.ground)
         why = refusal(one.starts, settled, one.ground)
         scene = _scene(rules, index, attempt, one, settled, dict(reasons)) if not why else None
         if scene is not None:
             return scene
-        reasons[why or "not enough cameras see it from within the room"] += 1
+        refuse(attempt, why or "not enough cameras see it from within the room")
     said = ", ".join(f"{why} ({count})" for why, count in reasons.most_common())
     raise InvalidGeometry(
         f"{key_of(index)}: none of {rules.tries} draws is a scene: {said}.",

@@ -155,6 +155,9 @@ def _not_as_made(obj: SceneObject, made: dict[str, Any], wanted: Thing) -> list[
     mesh = wanted.mesh
     if np.abs(mesh.size - obj.size_m).max() > _SIZE:
         found.append(f"{name} is {_size(mesh.size)}, stated is {_size(obj.size_m)}")
+    rim = None if wanted.rim is None else wanted.rim * wanted.height
+    if (rim is None) != (obj.rim_m is None) or abs((rim or 0.0) - (obj.rim_m or 0.0)) > _SIZE:
+        found.append(f"{name} has another opening than it is made with")
     corners = np.array(obj.vertices_hull)
     for side in (np.min, np.max):
         if np.abs(side(corners, axis=0) - side(mesh.vertices, axis=0)).max() > _ROUNDED:

@@ -126,7 +126,7 @@ class _Made:
             self._file.close()
             self._file = None
 
-    def add(self, part: FilePart, data: bytes) -> None:
+    def add(self, part: FilePart, data: bytes | bytearray) -> None:
         """Bytes of a file came."""
         try:
             if part.first:

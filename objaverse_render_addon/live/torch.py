@@ -174,8 +174,11 @@ class StreamDataset(Streamed):  # type: ignore[misc]
         """What was seen of an epoch, which is begun where another was noted before."""
         if self._seen is None or self._seen[0] != epoch:
             before = self._seen_before(epoch)
-            self._seen = epoch, before.copy() if before else Seen(self.count, self.source.views)
+            self._seen = epoch, before.copy() if before else self._nothing_seen()
         return self._seen[1]
+
+    def _nothing_seen(self) -> Seen:
+        return Seen(self.count, self._need_source().views)
 
     def _seen_before(self, epoch: int) -> Seen | None:
         """What of an epoch is not given again."""
@@ -214,18 +217,19 @@ class StreamDataset(Streamed):  # type: ignore[misc]
             raise InvalidJob(f"A stream's state of version {version} is not known here.")
         if seed != self.seed:
             raise InvalidJob(f"What was seen was drawn by seed {seed}, not {self.seed}.")
-        seen = Seen(self.count, self.source.views)
+        seen = self._nothing_seen()
         for state in states:
             seen.update(Seen.from_dict(state))
         self._behind, self._seen = (epoch, seen), None
         self._epoch[0] = epoch
 
-    def _need_source(self) -> None:
+    def _need_source(self) -> Source:
         if isinstance(self.source, Recording):
             raise InvalidJob(
                 "A recording does not know what was seen of it.",
                 hint="RecordedDataset gives its samples by number, to a sampler that knows.",
             )
+        return self.source
 
     # --- Giving ----------------------------------------------------------------------------------
 

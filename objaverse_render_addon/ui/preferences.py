@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any, Final
 
 import bpy
@@ -51,6 +53,12 @@ class OBJAVERSE_AP_preferences(bpy.types.AddonPreferences):
         description="GiB that a worker may take; 0 takes 90 % of the machine's",
     )
 
+    physics: StringProperty(
+        name="Physics Python",
+        description="Python program that settles composed scenes, with the packages mujoco and "
+        "rapier3d; empty takes Blender's own Python",
+        subtype="FILE_PATH",
+    )
     server: StringProperty(
         name="Server",
         description="Address that objaverse-render serve printed: renders and the live view are "
@@ -71,7 +79,7 @@ class OBJAVERSE_AP_preferences(bpy.types.AddonPreferences):
         layout.use_property_decorate = False
         for name in (
             "device", "workers", "threads", "timeout", "max_memory", "download_dir", "endpoint",
-            "server",
+            "physics", "server",
         ):  # fmt: skip
             layout.prop(self, name)
         row = layout.row()
@@ -83,6 +91,13 @@ def get(context: bpy.types.Context) -> Any:
     """The add-on's preferences; ``None`` where it runs without being an enabled add-on."""
     addon = context.preferences.addons.get(ADDON)
     return addon.preferences if addon else None
+
+
+def physics(context: bpy.types.Context) -> str:
+    """The Python that settles composed scenes."""
+    own = get(context)
+    chosen = bpy.path.abspath(own.physics.strip()) if own is not None else ""
+    return str(Path(chosen).expanduser()) if chosen else sys.executable
 
 
 def options(context: bpy.types.Context) -> dict[str, Any]:

@@ -38,6 +38,9 @@ WAYS_OUT: Final = {
         "Choose the Output Folder that assets were rendered to",
     "Give --hdri PATH":
         "Choose an HDRI under Lighting",
+    "pip install 'objaverse-render-addon[compose]'":
+        "Install the packages mujoco, rapier3d and numpy there, or name another Physics Python in "
+        "the extension's preferences",
     "Give --camera-file PATH":
         "Choose a Camera File under Cameras",
 }  # fmt: skip

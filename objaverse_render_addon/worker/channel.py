@@ -93,7 +93,8 @@ def read_messages(stream: IO[bytes], longest: int = -1) -> Iterator[Received]:
                 raise ValueError("that is no message")
             continue
         received, inline = found
-        if longest >= 0 and getattr(received.message, "buffers", ()):
+        buffers: Sequence[Buffer] = getattr(received.message, "buffers", ())
+        if longest >= 0 and buffers:
             raise ValueError("arrays are not taken")
         for name in inline:
             data = _read_payload(stream)

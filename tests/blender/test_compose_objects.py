@@ -17,12 +17,13 @@ from objaverse_server import serving
 
 from objaverse_render_addon.assets.annotations import LVIS
 from objaverse_render_addon.batch.compose import compose
+from objaverse_render_addon.batch.objects import prepare
 from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.compose.objects.library import Library
 from objaverse_render_addon.compose.record import Scene
 from objaverse_render_addon.compose.rules import Rules
 from objaverse_render_addon.dataset.verify import verify_asset
-from objaverse_render_addon.errors import OutputExists, SourceNotFound
+from objaverse_render_addon.errors import OutputExists
 
 from .test_compose import SMALL, same_bytes
 
@@ -87,6 +88,7 @@ def test_scenes_of_them_are_proved(scenes):
     assert len(sources) > 2 and any(one.endswith(".glb") for one in sources)
 
 
+@pytest.mark.long
 def test_one_worker_writes_the_same(scenes, listed, tmp_path):
     # What was prepared is taken as it is.
     for name in ("objects.json", "objects"):
@@ -104,8 +106,12 @@ def test_another_surface_is_found_out(scenes, tmp_path):
     place = next(i for i, one in enumerate(data["recipe"]["objects"]) if "asset" in one)
     asset = data["recipe"]["objects"][place]["asset"]
     data["objects"][place]["license"] = "cc0-but-not"
+    rim = data["objects"][place]["rim_m"]
+    data["objects"][place]["rim_m"] = None if rim else 0.05
     (folder / "scene.json").write_text(json.dumps(data))
-    assert any("is made as" in one for one in verify_asset(folder).failed)
+    failed = verify_asset(folder).failed
+    assert any("is made as" in one for one in failed)
+    assert any("another opening" in one for one in failed)
     mesh = tmp_path / "set" / "objects" / asset / "mesh.ply"
     mesh.write_bytes(mesh.read_bytes()[:-1] + b"\7")
     assert any("not the surface" in one for one in verify_asset(folder).failed)
@@ -122,14 +128,14 @@ def test_uids_have_their_names_and_licences_from_the_catalogue(tmp_path, listed)
             for uid in content:
                 server.add(uid, (listed.parent / "mug.glb").read_bytes(), Path(name).name[:7])
         server.files[LVIS] = made_up.packed({"teacup": uids})
-        with pytest.raises(SourceNotFound, match="none can be used: 1 license, 1 source"):
-            run(tmp_path / "one", [uids[1], tmp_path / "gone_mug.glb"], scenes=1,
-                download_dir=tmp_path / "cache", endpoint=server.endpoint)  # fmt: skip
-        report = run(tmp_path / "two", uids, scenes=1, download_dir=tmp_path / "cache",
-                     endpoint=server.endpoint)  # fmt: skip
-    assert [one.status for one in report.results] == ["done"]
-    library = Library.read(tmp_path / "two")
-    (one,), (left,) = library.objects, library.left_out
+        options = RunOptions.of(
+            workers=1, download_dir=tmp_path / "cache", endpoint=server.endpoint
+        )
+        library = prepare([*uids, tmp_path / "gone_mug.glb"], tmp_path / "two", options)
+    assert Library.read(tmp_path / "two") == library
+    (one,) = library.objects
+    reasons = {left.source: left.reason for left in library.left_out}
+    assert reasons == {uids[1]: "license", "gone_mug.glb": "source-not-found"}
     assert (one.name, one.license, one.source) == ("teacup", "by", uids[0])
-    assert one.size_from == "file" and left.reason == "license"
+    assert one.size_from == "file"
     assert records[0]["user"]["displayName"] in (tmp_path / "two" / "CREDITS.md").read_text()

@@ -152,6 +152,36 @@ def test_assets_have_the_pixels_of_a_data_set(tmp_path: Path) -> None:
         assert np.array_equal(camera.camera_to_world, sample.camera.camera_to_world)
 
 
+@pytest.mark.long
+def test_composed_scenes_have_the_pixels_of_a_set_and_say_what_is_in_them(tmp_path: Path) -> None:
+    for name in ("mujoco", "rapier3d"):
+        pytest.importorskip(name)
+    from objaverse_render_addon.batch.compose import compose
+    from objaverse_render_addon.compose.rules import Rules
+
+    rules = Rules(seed=4, objects=(2, 3), images=2, layouts=("grid",), supports=("table",))
+    passes = ("rgb", "depth", "object_index")
+    source = live.ComposedSource(
+        rules, 1, resolution=(64, 48), samples=1, denoise=False, device="cpu", passes=passes
+    )
+    with live.stream(source, blenders=1, start_options=CPU) as stream:
+        first, second = ([sample.copy() for sample in stream] for _ in range(2))
+    assert [sample.values["scene"] for sample in first] == ["scene-000000"] * 2
+    assert [sample.values["scene"] for sample in second] == ["scene-000001"] * 2
+    compose(rules, 1, tmp_path, {
+        "pixels.resolution": [64, 48], "engine.samples": 1, "engine.denoise": False,
+        "engine.device": "cpu", "pixels.passes": list(passes),
+    })  # fmt: skip
+    with AssetReader(tmp_path / "scene-000000") as reader:
+        for sample in first:
+            there = reader.read(reader.place(sample.record["view"]))
+            for name in passes:
+                assert np.array_equal(there[name], sample[name]), name
+    said = first[0].values["objects"]
+    names = {name for name in first[0].record["object_names"].values() if "object" in name}
+    assert names == {f"object-{one['id']:03d}-{one['name']}" for one in said}
+
+
 def test_what_cannot_be_streamed_is_refused() -> None:
     with pytest.raises(InvalidJob, match="no assets"):
         live.JobSource([])

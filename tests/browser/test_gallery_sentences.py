@@ -109,6 +109,59 @@ def test_masks_are_the_pictures_and_sentences_light_whom_they_mean(page: Page, s
     assert page.js("getComputedStyle(document.querySelector('.outlines')).display") == "none"
 
 
+def test_the_graph_has_every_relation_that_is_sure_or_in_doubt(page: Page, scenes: Path):
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.support.ui import Select
+
+    from objaverse_render_addon.compose.facts import facts_of
+    from objaverse_render_addon.compose.record import Scene
+    from objaverse_render_addon.compose.relations import Relations
+
+    page.open(scenes / "gallery/index.html", "#asset=scene-000000&view=1&pass=rgb")
+    page.wait("document.querySelectorAll('.related .node').length > 3")
+    scene = Scene.read(scenes / "scene-000000/scene.json")
+    with AssetReader(scenes / "scene-000000") as asset:
+        found = Relations(facts_of(scene, 1, asset))
+    there = np.flatnonzero(found.there)
+    Select(page.find(".related select")).select_by_value("left")
+    lines = page.js(
+        "[...document.querySelectorAll('.related line')].map(l => "
+        "[+l.dataset.from, +l.dataset.to, l.classList.contains('sure')])"
+    )
+    margin = found.pair("left")
+    told = [
+        [scene.objects[a].id, scene.objects[b].id, bool(margin[a, b] >= 1)]
+        for a in there for b in there if a != b and margin[a, b] > -1
+    ]  # fmt: skip
+    assert sorted(lines) == sorted(told) and any(sure for _, _, sure in told)
+    # From above, the viewer in front: what is sure to be left of something is drawn there.
+    at = dict(page.js(
+        "[...document.querySelectorAll('.related .node')].map(n => [+n.dataset.id,"
+        " +n.querySelector('circle').getAttribute('cx')])"
+    ))  # fmt: skip
+    assert all(at[a] < at[b] for a, b, sure in told if sure)
+    # Under the mouse its own arrows stay, and the picture shows it.
+    one = next(a for a, _, sure in told if sure)
+    node = page.find(f".related .node[data-id='{one}'] circle")
+    page.run("arguments[0].scrollIntoView({block: 'center'})", node)
+    ActionChains(page.driver).move_to_element(node).perform()
+    page.wait("document.querySelector('.outlines.lit')")
+    kept = page.js(
+        "[...document.querySelectorAll('.related line:not(.away)')].map(l => "
+        "[+l.dataset.from, +l.dataset.to])"
+    )
+    assert sorted(kept) == sorted([a, b] for a, b, _ in told if one in (a, b))
+    # A sentence lights its nodes.
+    mentions = next(s for s in said(scenes, 1) if s["references"] and s["kind"] == "single")
+    button = page.find(f".said .one[data-id='{mentions['id']}']")
+    page.run("arguments[0].scrollIntoView({block: 'center'})", button)
+    ActionChains(page.driver).move_to_element(button).perform()
+    lit = "[...document.querySelectorAll('.related .node.{}')].map(n => +n.dataset.id).sort()"
+    page.wait("document.querySelector('.related .node.target')")
+    assert page.js(lit.format("target")) == sorted(mentions["targets"])
+    assert page.js(lit.format("reference")) == sorted(mentions["references"])
+
+
 def test_doubts_of_objects_are_said(page: Page, scenes: Path):
     page.open(scenes / "gallery/index.html", "#asset=scene-000000&view=0&pass=rgb")
     page.wait("document.querySelectorAll('.things .thing').length")

@@ -14,14 +14,19 @@ def rendered(
 ) -> list[float]:  # fmt: skip
     """Seconds of each piece of a picture, on a machine that takes so long."""
     took: list[float] = []
-    across, down = pieces.tiles(*size, samples)
-    for _ in range(across * down):
-        work = size[0] * size[1] * samples / (across * down)
-        seconds = fixed + pace * work
-        if noise is not None and noise.random() < 0.3:
-            seconds *= noise.uniform(1, 4)
-        pieces.took(work, seconds)
-        took.append(seconds)
+    done = 0
+    while done < samples:
+        count, (across, down) = pieces.next(*size, samples - done)
+        strips = across * down
+        assert 1 <= count <= samples - done
+        for _ in range(strips):
+            work = size[0] * size[1] * count / strips
+            seconds = fixed + pace * work
+            if noise is not None and noise.random() < 0.3:
+                seconds *= noise.uniform(1, 4)
+            pieces.took(work, seconds)
+            took.append(seconds)
+        done += count
     return took
 
 

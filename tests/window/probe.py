@@ -111,7 +111,11 @@ def step():
 
 
 def named(copied, name):
-    return bool(copied) and (copied == f"bpy.ops.{name}" or copied.endswith(f".objaverse.{name}"))
+    """Whether a button is this operator's, or this setting's: of another group by its full name."""
+    if not copied:
+        return False
+    own = name if name.startswith("objaverse_") else f"objaverse.{name}"
+    return copied == f"bpy.ops.{name}" or copied.endswith(f".{own}")
 
 
 SEARCH = {"running": False}

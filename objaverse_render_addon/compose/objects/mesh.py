@@ -61,7 +61,8 @@ class Mesh:
     @property
     def volume(self) -> float:
         """Of the parts together, cubic metres, by the divergence theorem."""
-        return sum(volume_of(part.vertices, part.triangles) for part in self.parts)
+        # Pythons differ in what they make of sum.
+        return math.fsum(volume_of(part.vertices, part.triangles) for part in self.parts)
 
     @property
     def size(self) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -171,7 +172,7 @@ def _contacts(mujoco: Any, model: Any, data: Any, count: int) -> tuple[
                 forces[here - 1][other] = known + felt
     found = []
     for of_one in forces:
-        total = sum(max(float(felt[2]), 0.0) for felt in of_one.values()) or 1.0
+        total = math.fsum(max(float(felt[2]), 0.0) for felt in of_one.values()) or 1.0
         contacts = []
         for other, felt in sorted(of_one.items()):
             size = float(np.linalg.norm(felt))

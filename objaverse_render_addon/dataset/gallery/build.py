@@ -42,7 +42,7 @@ __all__ = ["Gallery", "build_gallery", "open_gallery"]
 SIZE: Final = 256
 """Longer side of the pictures, pixels, where not said otherwise."""
 
-_FORM: Final = 3  # of the generated files; another number makes everything again
+_FORM: Final = 4  # of the generated files; another number makes everything again
 _MARK: Final = ".objaverse-gallery"
 _CARD: Final = "card.json"
 _CHUNK: Final = 500  # cards per file

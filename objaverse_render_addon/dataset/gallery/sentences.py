@@ -14,12 +14,14 @@ from .script import plain
 
 if TYPE_CHECKING:
     from ...compose.margins import Margins
-    from ...compose.record import ViewObject
+    from ...compose.record import Scene, ViewObject
 
-__all__ = ["EXPRESSIONS", "language_of"]
+__all__ = ["EXPRESSIONS", "doubts_of", "language_of"]
 
 SCENE: Final = "scene.json"
 EXPRESSIONS: Final = "expressions.json"
+RELATED: Final = ("on", "in", "next_to", "left", "front", "taller", "bigger", "same_color")
+_MUTUAL: Final = ("next_to", "same_color")
 _BURNT: Final = 0.05
 """Share of an object's pixels that are burnt out, from which the page says so."""
 _MEANT: Final = {
@@ -43,8 +45,8 @@ def language_of(reader: AssetReader, size: int) -> dict[str, Any] | None:
     Returns:
         ``objects`` (id to name and colour) and ``views``, in the order of the asset's: each with
         ``size`` (the pixels in which boxes and outlines are), ``objects`` (``box``, half-open, an
-        SVG path that fills to the mask by the even-odd rule, visible share, what is doubtful) and
-        ``said``.
+        SVG path that fills to the mask by the even-odd rule, visible share, what is doubtful),
+        ``said`` and ``graph`` (as of :func:`_graph`; ``None`` where the asset has no depth).
 
     Raises:
         WrongFormat: ``scene.json`` is none.
@@ -80,13 +82,14 @@ def language_of(reader: AssetReader, size: int) -> dict[str, Any] | None:
             {
                 "id": look.id, "path": _path(ids == look.id), "box": _box(ids == look.id),
                 "seen": look.visible_fraction,
-                "doubts": _doubts(look, whole.size, colored[look.id], margins),
+                "doubts": doubts_of(look, whole.size, colored[look.id], margins),
             }
             for look in scene.views[place].objects
         ]  # fmt: skip
         views.append({
             "size": [ids.shape[1], ids.shape[0]], "objects": objects,
             "said": [_expression(one) for one in said if one["view"] == place],
+            "graph": _graph(scene, place, reader, margins) if "depth" in reader.passes else None,
         })  # fmt: skip
     return {
         "layout": scene.layout,
@@ -99,7 +102,39 @@ def language_of(reader: AssetReader, size: int) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def _doubts(look: ViewObject, pixels: int, color: str | None, margins: Margins) -> list[str]:
+def _graph(
+    scene: Scene, view: int, reader: AssetReader, margins: Margins
+) -> dict[str, Any]:  # fmt: skip
+    """Which object has which relation to which, in a view.
+
+    Returns:
+        ``places``: id to metres to the viewer's right and away from the viewer; ``pairs``: relation
+        to lists of the first's id, the second's, and the margin: 1 and more is sure, what lies
+        between -1 and 1 in doubt; what is surely false is left away. Of opposites there is one.
+    """
+    from ...compose.facts import facts_of
+    from ...compose.relations import Relations
+
+    found = Relations(facts_of(scene, view, reader, margins), margins)
+    there = np.flatnonzero(found.there)
+    ids = [obj.id for obj in found.facts.objects]
+    pairs: dict[str, list[list[float]]] = {}
+    for name in RELATED:
+        margin = np.nan_to_num(found.pair(name))
+        # What goes both ways is told once.
+        both = name in _MUTUAL
+        pairs[name] = [
+            [ids[a], ids[b], round(float(margin[a, b]), 2)]
+            for a in there for b in there
+            if margin[a, b] > -1 and (a < b if both else a != b)
+        ]  # fmt: skip
+    return {
+        "places": {str(ids[i]): np.round(found.facts.ground[i], 4).tolist() for i in there},
+        "pairs": pairs,
+    }
+
+
+def doubts_of(look: ViewObject, pixels: int, color: str | None, margins: Margins) -> list[str]:
     """What keeps an object, or its colour, from being talked about; empty where nothing does."""
     from ...compose.facts import seen_by
 

@@ -28,7 +28,7 @@ class _Quickest(NamedTuple):
 
 
 class Pieces:
-    """Chooses tiles, so that a piece takes about as long as it should.
+    """Chooses samples and tiles, so that a piece takes about as long as it should.
 
     A piece takes a fixed time and one that grows with pixels times samples. Other programs only
     ever make it slower, so that both follow from the quickest of the small and of the large pieces
@@ -60,9 +60,9 @@ class Pieces:
         fixed, slope = self._line()
         slower = median(took / (fixed + slope * work) for work, took in self._took)
         self.work = max(self._goal / slower - fixed, fixed) / slope
-        if len(self._quickest) == 1 and seconds < self._goal:
+        if len(self._quickest) == 1 and seconds < 2 * self._goal:
             # Only another size tells what of it is fixed.
-            self.work = max(self.work, 1.5 * work)
+            self.work = max(self.work, 2 * work)
 
     def _line(self) -> tuple[float, float]:
         """Seconds that any piece takes, and those for each unit of work."""
@@ -72,6 +72,11 @@ class Pieces:
         slope = (most.seconds - least.seconds) / (most.work - least.work)
         slope = max(slope, 0.01 * most.seconds / most.work)
         return max(0.0, least.seconds - slope * least.work), slope
+
+    def next(self, width: int, height: int, left: int) -> tuple[int, tuple[int, int]]:
+        """Samples of the next piece, at most those that are left, and of which tiles."""
+        count = min(left, int(self.work / (width * height)))
+        return (count, (1, 1)) if count >= 1 else (1, self.tiles(width, height, 1))
 
     def tiles(self, width: int, height: int, samples: int) -> tuple[int, int]:
         """Into how many tiles so many samples are cut: across, and down."""

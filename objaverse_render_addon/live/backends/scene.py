@@ -316,11 +316,15 @@ class _Worker:
         """Render a piece of so many samples."""
         size, exact = (shot["width"], shot["height"]), self._exact
         if not self._part:
-            left = samples - self._samples
-            self._round = left, self._pieces.tiles(*size, left)
+            if exact:
+                self._round = samples, self._pieces.tiles(*size, samples)
+            else:
+                self._round = self._pieces.next(*size, samples - self._samples)
         count, grid = self._round
         parts = grid[0] * grid[1]
-        give = self._part + 1 == parts and not (exact and self.facts["engine"]["denoised"])
+        first = self._samples == self._part == 0
+        give = self._part + 1 == parts and self._samples + count >= samples
+        give = give and not (exact and self.facts["engine"]["denoised"])
         request = Refine(
             self._session, shot, "samples", self._samples, count, give, self._part, *grid, exact
         )
@@ -332,10 +336,10 @@ class _Worker:
             else:
                 self._ask(request, _PIECE)
         except InvalidJob as error:
-            if exact and not self._part:
+            if exact and first:
                 raise _Whole from error
             raise
-        if self._part:  # With the first come other settings.
+        if not first:  # With that come other settings.
             self._pieces.took(size[0] * size[1] * count / parts, time.perf_counter() - since)
         self._part += 1
         if self._part == parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import bpy
 
@@ -13,7 +13,7 @@ from ...errors import Interrupted
 from ..background import BackgroundOperator, CancelOperator
 from .common import has_output, output_folder
 
-__all__ = ["CLASSES"]
+__all__ = ["CLASSES", "GalleryOperator"]
 
 
 class _MakeGallery(BackgroundJob):
@@ -37,25 +37,25 @@ class _MakeGallery(BackgroundJob):
         self.status, self.share = f"Gallery: {done} of {total} assets", done / max(1, total)
 
 
-class OBJAVERSE_OT_open_gallery(BackgroundOperator, bpy.types.Operator):
-    """Make the web page of all finished assets, or bring it up to date, and open it"""
+class GalleryOperator(BackgroundOperator):
+    """Makes a folder's page and opens it."""
 
-    bl_idname = "objaverse.open_gallery"
-    bl_label = "Open Gallery"
     kind = "gallery"
     in_the_way = "The gallery is being made; wait for it or cancel it"
     cancelled_by = "objaverse.cancel_gallery"
     outlives_file = True
 
+    if TYPE_CHECKING:
+        options: Any
+
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Whether there is a folder, and none is being made."""
-        return has_output(cls, context) and super().poll(context)
+    def folder(cls, context: bpy.types.Context) -> Path:
+        """Whose page it is."""
+        raise NotImplementedError
 
     def begin(self, context: bpy.types.Context) -> _MakeGallery:
-        """Make the output folder's page; a script has no use for a browser."""
-        folder = output_folder(context.scene.objaverse)
-        job = _MakeGallery(folder, show=self.options.is_invoke)
+        """Make the folder's page; a script has no use for a browser."""
+        job = _MakeGallery(self.folder(context), show=self.options.is_invoke)
         job.start()
         return job
 
@@ -63,6 +63,23 @@ class OBJAVERSE_OT_open_gallery(BackgroundOperator, bpy.types.Operator):
         """Say where it is."""
         self.report({"INFO"}, f"The gallery is {job.page}")
         return {"FINISHED"}
+
+
+class OBJAVERSE_OT_open_gallery(GalleryOperator, bpy.types.Operator):
+    """Make the web page of all finished assets, or bring it up to date, and open it"""
+
+    bl_idname = "objaverse.open_gallery"
+    bl_label = "Open Gallery"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether there is a folder, and none is being made."""
+        return has_output(cls, context) and super().poll(context)
+
+    @classmethod
+    def folder(cls, context: bpy.types.Context) -> Path:
+        """The output folder."""
+        return output_folder(context.scene.objaverse)
 
 
 class OBJAVERSE_OT_cancel_gallery(CancelOperator, bpy.types.Operator):

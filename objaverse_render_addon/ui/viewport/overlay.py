@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...blender import compat
+from ..compose import sentences
+from ..compose.shown import composed
 from ..widgets import overlapped
 from . import live_view, look_through, preview, results
 from .overlay_geometry import CURRENT, number_places, pick, picture_planes, rig_lines
@@ -74,10 +76,15 @@ def show_picture(image: Any) -> None:
 
 
 def _rig_of(context: bpy.types.Context) -> tuple[preview.RigState, int] | None:
-    """What is drawn and clicked, and the current view: a finished asset's, else the panel's."""
+    """What is drawn and clicked, and the current view: a finished asset's, else that of a composed
+    scene, else the panel's.
+    """
     shown = results.shown()
     if shown is not None:
         return shown.rig, context.window_manager.objaverse_result.view
+    found = composed(context)
+    if found is not None:
+        return found.rig, sentences.view_of(context, found)
     if not context.window_manager.objaverse.preview:
         return None
     state = preview.rig(context)
@@ -107,7 +114,7 @@ def _draw_rig() -> None:
             state.views,
             half_extent=state.half_extent,
             # A result's planes would lie over its pictures.
-            points=state.points if results.shown() is None else None,
+            points=None if results.shown() or composed(context) else state.points,
             cropped=state.cropped,
             doubtful=state.doubtful,
             current=current,
@@ -354,9 +361,12 @@ class OBJAVERSE_GT_views(bpy.types.Gizmo):
         """Select the view under the mouse."""
         found = _view_at(context, (event.mouse_region_x, event.mouse_region_y))
         if found is not None:
+            scene = composed(context)
+            if scene is not None:
+                sentences.look_at(context, scene, found)
             if results.shown() is not None:
                 context.window_manager.objaverse_result.view = found
-            else:
+            elif scene is None:
                 context.scene.objaverse.current_view = found
                 # Before this viewport is drawn again, which may take long.
                 look_through.follow()
@@ -395,6 +405,7 @@ class OBJAVERSE_GGT_rig(bpy.types.GizmoGroup):
     def poll(cls, context: bpy.types.Context) -> bool:
         """While the rig is shown and not looked through."""
         drawn = context.window_manager.objaverse.preview or results.shown() is not None
+        drawn = drawn or composed(context) is not None
         looking = context.region_data and context.region_data.view_perspective == "CAMERA"
         return bool(drawn and not looking)
 

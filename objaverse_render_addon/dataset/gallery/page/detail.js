@@ -145,7 +145,7 @@ const detail = (() => {
       make("aside", { class: "side", "aria-label": "About this asset" },
         make("div", { class: "rig-box" }, rigCanvas,
           make("p", { class: "hint" }, "drag to turn · wheel to zoom · click a camera"), parts.look),
-        parts.said?.table, parts.camera, facts.warnings(metadata), parts.checks,
+        parts.said?.table, parts.said?.graph, parts.camera, facts.warnings(metadata), parts.checks,
         ...facts.asset(metadata, card),
         facts.section("Metadata", facts.tree("metadata.json", metadata))));
     parts.rig.show(seen, facts.object(metadata.normalization).method);

@@ -4,6 +4,11 @@ const sentences = (() => {
   const { make } = dom;
   const SVG = "http://www.w3.org/2000/svg";
   const SHOWN = ["all", "boxes", "none"];
+  const RELATED = {
+    on: "is on", in: "is in", next_to: "is next to", left: "is left of", front: "is in front of",
+    taller: "is taller than", bigger: "is bigger than", same_color: "has the colour of",
+  };
+  const WIDE = 320, HIGH = 240, EDGE = 28;
 
   function shape(name, attributes) {
     const element = document.createElementNS(SVG, name);
@@ -35,6 +40,8 @@ const sentences = (() => {
       this.overlay = shape("svg", { class: "outlines", "aria-hidden": "true", preserveAspectRatio: "none" });
       this.list = make("section", { class: "said", "aria-label": "What is said" });
       this.table = make("section", { class: "things", "aria-label": "Objects" });
+      this.graph = make("section", { class: "related", "aria-label": "What is related to what" });
+      this.relation = null;
       const all = language.views.flatMap((view) => view?.said ?? []).flatMap((one) => one.texts);
       this.languages = [...new Set(all.map((text) => text.language))];
       this.spoken = this.languages[0];
@@ -51,7 +58,7 @@ const sentences = (() => {
     show(place) {
       if (this.place === place) return;
       this.place = place;
-      const focused = [this.list, this.table].some((part) => part.contains(document.activeElement));
+      const focused = [this.list, this.table, this.graph].some((part) => part.contains(document.activeElement));
       this.view = this.language.views[place] ?? null;
       this.pinned = null;
       this.shapes = new Map();
@@ -61,6 +68,7 @@ const sentences = (() => {
       if (!this.view) {
         this.list.replaceChildren();
         this.table.replaceChildren();
+        this.graph.replaceChildren();
         return;
       }
       const [width, height] = this.view.size;
@@ -78,6 +86,7 @@ const sentences = (() => {
       }
       this.sentences();
       this.objects();
+      this.relations();
     }
 
     sentences() {
@@ -138,6 +147,80 @@ const sentences = (() => {
         make("ul", {}, ...rows));
     }
 
+    // Objects as they stand, seen from above with the viewer below, and arrows between them.
+    relations() {
+      this.nodes = new Map();
+      const graph = this.view.graph;
+      const known = graph ? Object.keys(RELATED).filter((name) => graph.pairs[name]?.length) : [];
+      if (!known.length) {
+        this.graph.replaceChildren();
+        return;
+      }
+      if (!known.includes(this.relation)) this.relation = known[0];
+      const pairs = graph.pairs[this.relation];
+      const sure = pairs.filter(([, , margin]) => margin >= 1).length;
+      const choice = make("select", { "aria-label": "Relation", onchange: (event) => { this.relation = event.target.value; this.relations(); } },
+        ...known.map((name) => make("option", { value: name, selected: name === this.relation }, RELATED[name])));
+      const picture = shape("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": `${sure} pairs: the first ${RELATED[this.relation]} the second` });
+      const tip = shape("marker", { id: "tip", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 5, markerHeight: 5, orient: "auto" });
+      tip.append(shape("path", { d: "M0 0L8 4L0 8Z" }));
+      picture.append(tip);
+      const at = this.spread(graph.places);
+      const both = this.relation === "next_to" || this.relation === "same_color";
+      const drawn = new Map();
+      for (const [from, to, margin] of pairs) {
+        const [a, b] = [at.get(from), at.get(to)];
+        if (!a || !b) continue;
+        const long = Math.max(1, Math.hypot(b[0] - a[0], b[1] - a[1]));
+        const short = (one, other) => [0, 1].map((axis) => one[axis] + (other[axis] - one[axis]) * Math.min(0.4, 9 / long));
+        const [begin, end] = [short(a, b), short(b, a)];
+        const line = shape("line", { class: margin >= 1 ? "sure" : "unsure", x1: begin[0], y1: begin[1], x2: end[0], y2: end[1], "data-from": from, "data-to": to });
+        line.style.strokeWidth = margin >= 1 ? `${1 + Math.min(10, margin) / 4}px` : "1px";
+        if (margin >= 1 && !both) line.setAttribute("marker-end", "url(#tip)");
+        const name = (id) => `${id} ${this.language.objects[id]?.name ?? ""}`;
+        const told = shape("title", {});
+        told.textContent = `${name(from)} ${RELATED[this.relation]} ${name(to)}: ${margin >= 1 ? "sure" : "in doubt"}, margin ${dom.number(margin, 2)}`;
+        line.append(told);
+        picture.append(line);
+        for (const one of [from, to]) drawn.set(one, [...(drawn.get(one) ?? []), line]);
+      }
+      for (const [id, [x, y]] of at) {
+        const color = `rgb(${this.language.objects[id].color.map(Number).join(" ")})`;
+        const node = shape("g", { class: "node", "data-id": id, tabindex: 0, "aria-label": `${id} ${this.language.objects[id].name}` });
+        const text = shape("text", { x, y: y - 10 });
+        text.textContent = this.language.objects[id].name;
+        node.append(shape("circle", { cx: x, cy: y, r: 7, fill: color }), text);
+        const on = () => {
+          for (const line of picture.querySelectorAll("line")) line.classList.toggle("away", !(drawn.get(id) ?? []).includes(line));
+          this.light([id]);
+        };
+        const off = () => {
+          for (const line of picture.querySelectorAll("line")) line.classList.remove("away");
+          this.pinned ? this.pinned.on() : this.light(null);
+        };
+        node.addEventListener("pointerenter", on);
+        node.addEventListener("focus", on);
+        node.addEventListener("pointerleave", off);
+        node.addEventListener("blur", off);
+        picture.append(node);
+        this.nodes.set(id, node);
+      }
+      this.graph.replaceChildren(
+        make("h3", {}, "Related ", make("span", { class: "quiet" }, `${sure} sure, ${pairs.length - sure} in doubt`), choice),
+        picture);
+    }
+
+    // Metres to the drawing's places, alike along both axes.
+    spread(places) {
+      const all = Object.entries(places).map(([id, [right, away]]) => [Number(id), Number(right), -Number(away)]);
+      const [xs, ys] = [1, 2].map((axis) => all.map((one) => one[axis]));
+      const [left, top] = [Math.min(...xs), Math.min(...ys)];
+      const [width, height] = [Math.max(...xs) - left, Math.max(...ys) - top];
+      const scale = Math.min((WIDE - 2 * EDGE) / Math.max(width, 1e-6), (HIGH - 2 * EDGE) / Math.max(height, 1e-6));
+      return new Map(all.map(([id, x, y]) => [id, [
+        WIDE / 2 + (x - left - width / 2) * scale, HIGH / 2 + (y - top - height / 2) * scale]]));
+    }
+
     // Under the mouse or the focus, and for good once it was clicked.
     highlights(button, targets, references) {
       const on = () => this.light(targets, references);
@@ -161,6 +244,10 @@ const sentences = (() => {
       for (const [id, { group }] of this.shapes) {
         group.classList.toggle("target", Boolean(targets?.includes(id)));
         group.classList.toggle("reference", references.includes(id));
+      }
+      for (const [id, node] of this.nodes ?? []) {
+        node.classList.toggle("target", Boolean(targets?.includes(id)));
+        node.classList.toggle("reference", references.includes(id));
       }
       for (const from of references)
         for (const to of targets ?? []) {

@@ -1,0 +1,1 @@
+"""Composed scenes in the window: drawn and settled, seen, described, written."""

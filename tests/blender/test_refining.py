@@ -324,7 +324,7 @@ def test_a_denoised_picture_is_exact_too_and_its_denoising_can_be_stopped(cube: 
         if not backend._all[0].tiles:
             pytest.skip("NOT TESTED: this Blender denoises in a way of its own")
         # A larger one, stopped in the middle of it.
-        level, worker = Level(640, 480, 3), backend._all[0]
+        level, worker = Level(256, 192, 3), backend._all[0]
         camera = at_level(camera_of(7), level)
         whole = backend.render(camera, level, never, {})
         worker._forget()

@@ -443,7 +443,7 @@ def draw_constant(session, names):
     drawing._channels = constant
 
 def fail(session, words):
-    def failing(*_):
+    def failing(*_, **__):
         raise RuntimeError('Error: ' + words)
     capture.take = failing
 

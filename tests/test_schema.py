@@ -17,6 +17,7 @@ import pytest
 
 from objaverse_render_addon import checks
 from objaverse_render_addon.assets.formats import EXTENSIONS
+from objaverse_render_addon.compose import seen
 from objaverse_render_addon.dataset.metadata import SCHEMA_VERSION
 from objaverse_render_addon.dataset.reader import read_metadata
 from objaverse_render_addon.job import PATTERNS, RenderJob
@@ -83,7 +84,8 @@ def test_the_schema_has_the_names_of_the_code() -> None:
     assert definitions["pattern"]["enum"] == list(PATTERNS)
     assert SCHEMA["properties"]["file_type"]["enum"] == list(EXTENSIONS)
     # What the schema calls a check is one; that no other is written, the variants below show.
-    text = Path(checks.__file__).read_text(encoding="utf-8")
+    rooms = [module.__file__ for module in (checks, seen)]
+    text = "".join(Path(str(file)).read_text(encoding="utf-8") for file in rooms)
     both = {f"{held}_{name}" for held in ("witness", "mesh") for name in SURFACE_CHECKS}
     named = [name for name in definitions["check"]["enum"] if name not in both]
     assert [name for name in named if f'"{name}"' not in text] == []

@@ -398,7 +398,11 @@ class Renderer:
             self.stage.rig.shine(lights, groups)
         # Blender gives the parts of a render in a file only.
         if capture.usable(scene) and not frame.grouped:
-            return self._take([capture.COMBINED])
+            # Passes that nobody takes cost time with each sample, and change no bit of the others.
+            layers = layers_for(self.job.pixels.passes)
+            unused = {layer.flag: False for layer in layers if layer.flag}
+            with compat.for_now(self.stage.layer, unused):
+                return self._take([capture.COMBINED])
         path = self.scratch / f"color-{frame.key.stem}-{place}.exr"
         scene.render.filepath = str(path)
         self._render(path)

@@ -356,6 +356,8 @@ def test_a_run_goes_on_in_another_file(desk: Desk, newest: Debian) -> None:
 
 
 def test_closing_blender_ends_the_worker(desk: Desk, newest: Debian) -> None:
+    # Opening a file, as the test before did, leaves what is there alone.
+    put(desk, overwrite=True)
     desk.press(RENDER)
     wait_for_views(desk, newest)
     x, y, width, height = desk.viewport()

@@ -146,8 +146,10 @@ def test_it_grows_in_the_corner_and_follows(desk: Desk, newest: Debian) -> None:
           f"most, {1e3 * opening:.0f} as it opened; a redraw takes {1e3 * (redrawn - bare):.0f} ms "
           f"more than {1e3 * bare:.0f}")  # fmt: skip
     assert longest < 0.25  # 6 ms where nothing else runs.
-    assert redrawn - bare < 0.05
+    # Where much else runs, all of a redraw takes longer.
+    assert redrawn - bare < max(0.05, bare / 2)
     # It follows a click on a frustum, and light.
+    desk.press("objaverse.preview_cameras()")
     desk.click(*frusta(desk)[3])
     desk.until(f"{SETTINGS}.current_view == 3", 40, "the view")
     rested(desk, 3)

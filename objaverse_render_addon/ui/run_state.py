@@ -24,7 +24,9 @@ from .reports import in_panel_words
 from .viewport import overlay
 from .widgets import areas, redraw
 
-__all__ = ["discard_last", "ended", "load_image", "register", "show", "start", "unregister"]
+__all__ = [
+    "discard_last", "ended", "load_image", "register", "show", "start", "tell", "unregister",
+]  # fmt: skip
 
 VIEW_IMAGE: Final = "Objaverse View"
 _STAGES: Final = {
@@ -114,6 +116,16 @@ def ended(context: bpy.types.Context, run: BackgroundRun) -> None:
     image = bpy.data.images.get(VIEW_IMAGE)
     if image is not None and not image.users:
         bpy.data.images.remove(image)
+
+
+def tell(operator: Any, context: bpy.types.Context, run: BackgroundRun) -> set[str]:
+    """How it ended, for whoever called the operator: each failure, from a script an exception."""
+    errors = [result.error for result in run.report.failed if result.error is not None]
+    if not run.report.ok:
+        operator.report({"ERROR"}, "\n".join(in_panel_words(error) for error in errors))
+        return {"CANCELLED"}
+    operator.report({"INFO"}, context.window_manager.objaverse.status)
+    return {"FINISHED"}
 
 
 def discard_last() -> None:

@@ -312,12 +312,7 @@ class OBJAVERSE_OT_write_scenes(_ComposeRun, bpy.types.Operator):
 
     def finish(self, context: bpy.types.Context, job: ScenesRun) -> set[str]:
         """Say it to scripts, too."""
-        if job.report.failed:
-            errors = [result.error for result in job.report.failed if result.error is not None]
-            self.report({"ERROR"}, "\n".join(in_panel_words(error) for error in errors))
-            return {"CANCELLED"}
-        self.report({"INFO"}, context.window_manager.objaverse.status)
-        return {"FINISHED"}
+        return run_state.tell(self, context, job)
 
 
 class OBJAVERSE_OT_open_scenes_gallery(GalleryOperator, bpy.types.Operator):

@@ -58,12 +58,7 @@ class _RunOperator(BackgroundOperator):
 
     def finish(self, context: bpy.types.Context, job: BackgroundRun) -> set[str]:
         """Name what failed."""
-        if not job.report.ok:
-            errors = [result.error for result in job.report.failed if result.error is not None]
-            self.report({"ERROR"}, "\n".join(in_panel_words(error) for error in errors))
-            return {"CANCELLED"}
-        self.report({"INFO"}, context.window_manager.objaverse.status)
-        return {"FINISHED"}
+        return run_state.tell(self, context, job)
 
 
 class OBJAVERSE_OT_render_asset(_RunOperator, bpy.types.Operator):

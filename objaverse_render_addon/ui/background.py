@@ -17,7 +17,7 @@ import bpy
 
 from ..errors import Interrupted, RenderError
 from .reports import fail
-from .widgets import clear_status_bar, progress, redraw
+from .widgets import progress, redraw, redraw_status_bar
 
 __all__ = [
     "BackgroundOperator",
@@ -81,7 +81,7 @@ def end(context: bpy.types.Context, kind: str) -> None:
         operator, job = _running.pop(kind)
         operator.ended(context, job)
         redraw()
-        clear_status_bar()
+        redraw_status_bar()
 
 
 def end_all(context: bpy.types.Context) -> None:
@@ -109,6 +109,7 @@ def _tick(context: bpy.types.Context, kind: str) -> bool:
         end(context, kind)
         raise
     redraw()
+    redraw_status_bar()
     return over
 
 

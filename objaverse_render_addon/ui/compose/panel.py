@@ -62,7 +62,7 @@ class OBJAVERSE_PT_compose(Panel, bpy.types.Panel):
     """Make a scene of many objects."""
 
     bl_label = "Compose"
-    bl_order = 9
+    bl_order = 10
     bl_options: ClassVar = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -166,8 +166,8 @@ class OBJAVERSE_PT_compose_views(Panel, bpy.types.Panel):
             split.prop(settings, "azimuth")
         for name, title in (("elevation", "Elevation"), ("fov", "FOV")):
             column = split.column(align=True)
-            column.prop(settings, name, index=0, text=title)
-            column.prop(settings, name, index=1, text="Max")
+            column.prop(settings, name, index=0, text=f"{title} Min °")
+            column.prop(settings, name, index=1, text="Max °")
         split.prop(settings, "roll")
         column = split.column(align=True)
         column.prop(settings, "resolution_x")

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 import bpy
 
 from ..widgets import Panel, columns, text
-from .render import draw_run
+from .render import draw_progress, draw_trouble
 
 __all__ = ["CLASSES"]
 
@@ -31,13 +31,14 @@ class OBJAVERSE_UL_batch(bpy.types.UIList):
         _data: Any,
         item: Any,
         _icon: int,
-        _active_data: Any,
-        _active_property: str,
+        active_data: Any,
+        active_property: str,
         index: int,
     ) -> None:
         """Draw a line."""
         row = layout.row(align=True)
-        row.alert = item.state == "failed"
+        # Red could not be read on the selected line's blue.
+        row.alert = item.state == "failed" and index != getattr(active_data, active_property)
         row.label(text=item.name or item.asset_id, icon=self._ICONS.get(item.state, "DOT"))
         if item.state == "rendering":
             row.progress(factor=item.factor, text=item.detail)
@@ -73,23 +74,32 @@ class OBJAVERSE_PT_batch(Panel, bpy.types.Panel):
         row.enabled = bool(settings.sources.strip())
         row.operator("objaverse.render_batch", icon="RENDER_ANIMATION")
         layout.operator("objaverse.list_output", icon="PRESET")
-        draw_run(context, layout, "batch")
-        if len(state.items):
-            self._list(context, layout, state)
-
-    def _list(self, context: bpy.types.Context, layout: bpy.types.UILayout, state: Any) -> None:
         counts: dict[str, int] = {}
         for item in state.items:
             counts[item.state] = counts.get(item.state, 0) + 1
-        if state.running == "batch":
-            # Afterwards the run's own last word is the same.
-            layout.label(text=", ".join(f"{count} {name}" for name, count in counts.items()))
+        said = ", ".join(f"{count} {name}" for name, count in counts.items())
+        # One line, whatever happens: nobody misses the line of the list that they mean.
+        draw_progress(context, layout, "batch", said or "No batch in this session")
+        if len(state.items):
+            self._list(context, layout, state, said, counts.get("failed", 0))
+        draw_trouble(context, layout, "batch")
+
+    def _list(
+        self,
+        context: bpy.types.Context,
+        layout: bpy.types.UILayout,
+        state: Any,
+        said: str,
+        failed: int,
+    ) -> None:
         row = layout.row()
         row.template_list("OBJAVERSE_UL_batch", "", state, "items", state, "active", rows=5)
         side = row.column(align=True)
         retry = side.operator("objaverse.render_batch", text="", icon="FILE_REFRESH")
         retry.only = "ACTIVE"
-        if counts.get("failed"):
+        if state.running == "batch":
+            layout.label(text=said)
+        if failed:
             layout.operator(
                 "objaverse.render_batch", text="Retry Failed", icon="FILE_REFRESH"
             ).only = "FAILED"

@@ -17,7 +17,7 @@ class OBJAVERSE_PT_dataset(Panel, bpy.types.Panel):
     """What is done with everything that is finished in the output folder."""
 
     bl_label = "Dataset"
-    bl_order = 8
+    bl_order = 9
     bl_options: ClassVar = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:

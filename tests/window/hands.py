@@ -97,3 +97,12 @@ def unfold(desk: Desk, button: str, lines: float) -> None:
     x, y = desk.find(button)
     desk.click(x - 60, y + lines * 20 * desk.scale)
     time.sleep(0.4)
+
+
+def leave(desk: Desk, debian: Debian) -> None:
+    """Save, so that nothing is asked, and close Blender by its key."""
+    desk.ask(f"bpy.ops.wm.save_as_mainfile(filepath='{debian.home}/left.blend')")
+    over_viewport(desk)
+    desk.key("ctrl+q")
+    desk.until(lambda: desk.blender.poll() is not None, 60, "Blender's end")
+    assert desk.blender.poll() == 0, desk.output()

@@ -3,9 +3,9 @@
 Cycles denoises a render at its end, in one step that nobody can stop. Blender's library is in
 memory, though, and is called here as Cycles calls it (``intern/cycles/integrator/
 denoiser_oidn.cpp`` of Blender's sources): same filter, same guides, same settings, so that the bits
-are the same. It asks now and then whether to go on; where it misses the answer, as Blender 4.2's now
-and then does, what nobody wants any more is thrown away at its end. Whether the bits are indeed the
-same is found out on a small picture before anything depends on it
+are the same. It asks now and then whether to go on; where it misses the answer, as Blender 4.2's
+does now and then, what nobody wants any more is thrown away at its end. Whether the bits are indeed
+the same is found out on a small picture before anything depends on it
 (:func:`.refining.Refining.splits`).
 """
 

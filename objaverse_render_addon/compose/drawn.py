@@ -45,11 +45,15 @@ class Drawn:
     starts: tuple[Start, ...]
 
 
-def drawn(rules: Rules, index: int, attempt: int, library: Library | None = None) -> Drawn:
+def drawn(
+    rules: Rules, index: int, attempt: int, library: Library | None = None,
+    support: Support | None = None,
+) -> Drawn:  # fmt: skip
     """A scene, the same for the same arguments; another for another attempt.
 
     Args:
         library: Others' objects to draw from, too.
+        support: What they stand on, where that is not drawn.
     """
     seed, key = rules.seed, f"{key_of(index)}/{attempt}"
     (layout,) = dealt(seed, "layout", rules.layouts, index, 1)
@@ -58,7 +62,7 @@ def drawn(rules: Rules, index: int, attempt: int, library: Library | None = None
         # What is heaped up between two boards meets the upper one.
         others = [one for one in rules.supports if one != "shelf"]
         kind = Draws(seed, key_of(index), "open support").choice(others) if others else kind
-    support = drawn_support(kind, Draws(seed, key, "support"))
+    support = support or drawn_support(kind, Draws(seed, key, "support"))
     things = _things(rules, index, layout, Draws(seed, key, "objects"), library)
     ground = ground_of(support)
     starts = place(layout, things, ground, rules, Draws(seed, key, "place"))

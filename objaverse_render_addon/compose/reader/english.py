@@ -178,6 +178,11 @@ def true_of(noun: str, name: str, category: str) -> int:
     return 0 if shared else -1
 
 
+def of_many(noun: str) -> bool:
+    """Whether a noun is true of things of many kinds, known or not."""
+    return noun == "anything" or (noun in _HYPERNYMS and noun != "box")
+
+
 @cache
 def given(grammar: str) -> Any:
     """A parser of (kind, meaning) pairs; where each stood is its token's ``start_pos``.

@@ -21,6 +21,7 @@ SCALES: Final = (0.88, 0.95, 1.02, 1.10, 1.18)
 INSIDE: Final = (0.6, 0.7, 0.8)
 """Of what is to lie in others."""
 _KINDS_A_SCENE: Final = 6
+_IN_A_ROW: Final = 4
 _WIDE: Final = ("basket", "crate", "bowl", "bucket")
 _BLOCKS: Final = ("cube",)
 _LITTLE: Final = 0.09
@@ -91,9 +92,12 @@ def _things(
         little: list[str] = [name for name in _SMALL if name in known]
         little += _named(theirs, lambda one: one.rim is None and one.longest_m[0] <= _LITTLE)
         names = [*draws.shuffled(wide)[:2], *draws.shuffled(little)[:2], *names[:2]]
-    names = list(dict.fromkeys(names))[: max(2, (2 * count + 2) // 3)]
-    # Some kinds come twice and three times: one is told from the other by more than its name.
+    names = list(dict.fromkeys(names))[: max(2, count // 2)]
+    # Every kind comes twice where there is room: a noun alone tells nobody which is meant.
     chosen = list(names)
+    if layout == "row":
+        chosen += names[:1] * max(0, min(count - len(names), _IN_A_ROW - 1))
+    chosen += draws.shuffled(names[1:] if layout == "row" else names)
     while len(chosen) < count:
         chosen.append(draws.choice(names[:3]) if layout != "row" else names[0])
     ours = [name for name in names if name in known]

@@ -59,7 +59,7 @@ def prepare_stage(
     sources = list(expand([given]))
     if len(sources) != 1 or sources[0].kind != "path":
         raise InvalidJob(
-            f"{os.fspath(given)} is {len(sources)} assets, and a stage is one file of this machine.",
+            f"{os.fspath(given)} is {len(sources)} assets; a stage is one file of this machine.",
             hint="--stage room.blend",
         )
     (source,) = sources

@@ -32,8 +32,10 @@ _READ: Final = {
     "shuffled_words": "all words in any order, a trained model",
     "shuffled_relations": "the same, where another thing is mentioned",
 }
-_HELD: Final = {"trained": ("trained_chance", "tested"), "shuffled_words": ("trained_chance", "tested"),
-                "shuffled_relations": ("related_chance", "related")}  # fmt: skip
+_HELD: Final = {
+    "trained": ("trained_chance", "tested"), "shuffled_words": ("trained_chance", "tested"),
+    "shuffled_relations": ("related_chance", "related"),
+}  # fmt: skip
 """Of probes that are asked of a part: chance there, and how many there are."""
 
 

@@ -1,8 +1,9 @@
 """Where in a user's stage things can stand: the largest level rectangle with nothing above it.
 
 A surface is what of one object is level and at one height. It is looked at from above in cells:
-those that it covers whole and above which nothing of the stage is, up to :data:`ABOVE`, are free; of
-all rectangles of free cells, along the directions of the surface's own edges, the largest is taken.
+those that it covers whole and above which nothing of the stage is, up to :data:`ABOVE`, are free;
+of all rectangles of free cells, along the directions of the surface's own edges, the largest is
+taken.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ _SURFACES: Final = 12
 """The largest, that are looked at."""
 _WIDEST: Final = 1.5
 """Metres of an edge that count when rectangles are compared: more is of no use."""
-_CELLS: Final = 300
-_CELL: Final = 0.005
+_CELLS: Final = 160
+_CELL: Final = 0.006
 _TABLES: Final = (0.25, 1.35)
 """Metres above the stage's lowest point, where a surface is preferred: a room's floor is larger."""
 _LONGEST: Final = 2_000
@@ -95,18 +96,17 @@ def clearings(corners: Floats, parts: npt.NDArray[np.int32], only: int | None = 
                 usual = _TABLES[0] <= height - lowest <= _TABLES[1]
                 found.append((not usual, -area, part, height, faces[some]))
     found.sort(key=lambda one: one[:4])
-    best: list[tuple[bool, float, Clearing]] = []
-    for unusual, _, part, height, faces in found[:_SURFACES]:
-        one = _rectangle(corners, faces, height)
-        if one is not None:
-            clearing = Clearing(part, *one)
-            best.append((unusual, -_worth(*clearing.size), clearing))
-    best.sort(key=lambda one: one[:2])
-    yield from (clearing for _, _, clearing in best)
+    for wanted in (False, True):
+        best = []
+        for unusual, _, part, height, faces in found[:_SURFACES]:
+            one = _rectangle(corners, faces, height) if unusual is wanted else None
+            if one is not None:
+                best.append(Clearing(part, *one))
+        yield from sorted(best, key=lambda one: -_worth(*one.size))
 
 
 def _worth(wide: float, deep: float) -> float:
-    return min(wide, _WIDEST) * min(deep, _WIDEST)
+    return min(wide, _WIDEST) * min(deep, _WIDEST) + 0.01 * wide * deep
 
 
 def _rectangle(
@@ -256,8 +256,10 @@ def blocked(starts: Floats, ends: Floats, corners: Floats) -> Mask:
     return found
 
 
-_LOOKS: Final = tuple((azimuth, elevation) for azimuth in (-120, -90, -60) for elevation in (28, 50))
+_LOOKS: Final = tuple((azimuth, up) for azimuth in (-120, -90, -60) for up in (28, 50))
+"""Azimuths and elevations, degrees, …"""
 _AWAY: Final = 1.5
+"""… and metres, from which a clearing is looked at."""
 
 
 def front_of(clearing: Clearing, corners: Floats) -> tuple[int, float]:

@@ -85,19 +85,21 @@ def _things(
         ]
         flat += _named(theirs, lambda one: one.flat_top and one.rim is None)
         small = [name for name in _BLOCKS if name in known]
-        names = [*draws.shuffled(flat)[:2], *small, *names[:3]]
+        names = [*draws.shuffled(flat)[:2], *small, *names[:2]]
     if layout == "container":
         wide: list[str] = [name for name in _WIDE if name in known]
         wide += _named(theirs, lambda one: one.rim is not None)
         little: list[str] = [name for name in _SMALL if name in known]
         little += _named(theirs, lambda one: one.rim is None and one.longest_m[0] <= _LITTLE)
-        names = [*draws.shuffled(wide)[:2], *draws.shuffled(little)[:2], *names[:2]]
+        # What goes into others comes more often than what it goes into.
+        around, within = draws.shuffled(wide)[:2], draws.shuffled(little)[:2]
+        names = [*around[:1], *within, *around[1:], *names[:2]]
     names = list(dict.fromkeys(names))[: max(2, count // 2)]
     # Every kind comes twice where there is room: a noun alone tells nobody which is meant.
     chosen = list(names)
     if layout == "row":
         chosen += names[:1] * max(0, min(count - len(names), _IN_A_ROW - 1))
-    chosen += draws.shuffled(names[1:] if layout == "row" else names)
+    chosen += draws.shuffled(names[1:] if layout in ("row", "container") else names)
     while len(chosen) < count:
         chosen.append(draws.choice(names[:3]) if layout != "row" else names[0])
     ours = [name for name in names if name in known]

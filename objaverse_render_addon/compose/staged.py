@@ -74,7 +74,7 @@ class Staged:
 
 
 def _before(camera: Camera, corners: Floats) -> Floats:
-    """What of triangles (M, 3, 3) is before a camera: a floor that it stands on begins behind it."""
+    """What of triangles (M, 3, 3) is before a camera; a floor begins behind it."""
     depth = camera.project(corners.reshape(-1, 3))[1].reshape(-1, 3) - CLIP
     whole, none = (depth > 0).all(axis=1), (depth <= 0).all(axis=1)
     pieces = [corners[whole]]

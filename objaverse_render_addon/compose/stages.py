@@ -197,21 +197,15 @@ def found_in(
     there = {number: parts.get(number, "") for number in np.unique(mesh.part).tolist()}
     only, found_by = _chosen(there, marked, name)
     corners = mesh.corners
-    found = list(clearings(corners, mesh.part, only))
-    large = [one for one in found
-             if max(one.size) >= SMALLEST[0] and min(one.size) >= SMALLEST[1]]  # fmt: skip
-    whose = f"on {there[only]}" if only is not None else "in it"
-    if not large:
-        best = " × ".join(f"{value:.2g}" for value in found[0].size) if found else "none"
-        raise InvalidGeometry(
-            f"The stage cannot be used: nothing level {whose} has {SMALLEST[0]:g} × "
-            f"{SMALLEST[1]:g} m with {ABOVE:g} m free above; the largest is {best}.",
-            hint="Blender's units are taken for metres. Clear a part of the surface, or name "
-            "another object with --surface.",
-        )
-    for one in large:
+    small: list[tuple[float, float]] = []
+    hidden = False
+    for one in clearings(corners, mesh.part, only):
+        if max(one.size) < SMALLEST[0] or min(one.size) < SMALLEST[1]:
+            small.append(one.size)
+            continue
         quarters, seen = front_of(one, corners)
         if seen < _SEEN:
+            hidden = True
             continue
         pose = one.pose(quarters)
         placed = corners.reshape(-1, 3) @ pose[:3, :3].T + pose[:3, 3]
@@ -223,10 +217,20 @@ def found_in(
             "size_m": (wide, deep), "floor_m": float(placed[:, 2].min()),
             "reach_m": float(np.abs(placed[:, :2]).max()),
         }  # fmt: skip
+    whose = f"on {there[only]}" if only is not None else "in it"
+    if hidden:
+        raise InvalidGeometry(
+            f"The stage cannot be used: there is no free look at what is level {whose}.",
+            hint="Walls or doors stand before it; take one out, or name another object with "
+            "--surface.",
+        )
+    best = max(small, key=lambda size: size[0] * size[1], default=None)
+    largest = f"{best[0]:.2g} × {best[1]:.2g}" if best else "none"
     raise InvalidGeometry(
-        f"The stage cannot be used: from no side is there a free look at what is level {whose}.",
-        hint="Walls and doors stand before it; take one out, or name another object with "
-        "--surface.",
+        f"The stage cannot be used: nothing level {whose} has {SMALLEST[0]:g} × {SMALLEST[1]:g} m "
+        f"with {ABOVE:g} m free above; the largest is {largest}.",
+        hint="Blender's units are taken for metres. Clear a part of the surface, or name another "
+        "object with --surface.",
     )
 
 

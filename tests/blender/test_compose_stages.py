@@ -99,13 +99,13 @@ def test_another_stage_is_told_from_it(staged, tmp_path):
     folder = out / "scene-000000"
     path = folder / "scene.json"
     data = json.loads(path.read_text())
-    data["recipe"]["stage"]["pose"][0][3] += 0.01
+    data["recipe"]["stage"]["pose"][2][3] += 0.01
     path.write_text(json.dumps(data))
     verdict = verify_asset(folder)
     assert not verdict.ok and any("its stage is another" in one for one in verdict.failed)
     # All of it a little elsewhere: the pictures say so.
     row = json.loads((out / "stage.json").read_text())
-    row["pose"][0][3] += 0.01
+    row["pose"][2][3] += 0.01
     (out / "stage.json").write_text(json.dumps(row))
     verdict = verify_asset(folder)
     assert not verdict.ok
@@ -116,7 +116,7 @@ def test_another_stage_is_told_from_it(staged, tmp_path):
 def test_what_is_none_is_refused_and_others_do_not_mix(staged, tmp_path):
     root, _ = staged
     options = RunOptions.of(workers=1, timeout=300)
-    with pytest.raises(InvalidGeometry, match="called 'Sofa'.*Ceiling, Desk"):
+    with pytest.raises(InvalidGeometry, match=r"called 'Sofa'.*Ceiling, Desk"):
         compose(RULES, 1, tmp_path / "out", SMALL, options, stage=root / "room.blend",
                 surface="Sofa")  # fmt: skip
     with pytest.raises(OutputExists):

@@ -14,7 +14,8 @@ _NUMBERS: Final = ("", "one", "two", "three", "four", "five", "six")
 _ORDINALS: Final = ("", "first", "second", "third", "fourth")
 _ADJECTIVES: Final = {
     "leftmost": ("leftmost",), "rightmost": ("rightmost",), "tallest": ("tallest",),
-    "shortest": ("shortest",), "largest": ("largest", "biggest"), "smallest": ("smallest", "tiniest", "littlest"),
+    "shortest": ("shortest",), "largest": ("largest", "biggest"),
+    "smallest": ("smallest", "tiniest", "littlest"),
     "nearest": ("nearest", "frontmost", "closest", "foremost"),
     "farthest": ("farthest", "rearmost", "furthest", "hindmost", "most distant"),
 }  # fmt: skip

@@ -253,7 +253,8 @@ def _support(support: Support) -> tuple[list[Part], list[Part]]:
 def _stand_in(stage: UserStage, path: Path, names: dict[str, str]) -> None:
     """A user's stage: what things stand on, and all the rest as one."""
     pose = Matrix(stage.pose)
-    mine, others = [], []
+    mine: list[Any] = []
+    others: list[Any] = []
     for obj in _meshes(path):
         obj.data.transform(pose)
         number = obj.name.removeprefix("part-").partition("-")[0]

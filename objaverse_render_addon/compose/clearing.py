@@ -83,7 +83,7 @@ def clearings(corners: Floats, parts: npt.NDArray[np.int32], only: int | None = 
     level = np.abs(crosses[:, 2]) > LEVEL * np.maximum(twice, 1e-12)
     if only is not None:
         level &= parts == only
-    lowest = float(corners[..., 2].min())
+    lowest = float(np.min(corners[..., 2]))
     found: list[tuple[bool, float, int, float, npt.NDArray[np.intp]]] = []
     for part in np.unique(parts[level]).tolist():
         faces = np.flatnonzero(level & (parts == part))

@@ -214,7 +214,7 @@ def found_in(
         return {
             "surface": there[one.part], "part": one.part, "found_by": found_by,
             "around": tuple(around), "pose": tuple(map(tuple, pose.tolist())),
-            "size_m": (wide, deep), "floor_m": float(placed[:, 2].min()),
+            "size_m": (wide, deep), "floor_m": float(np.min(placed[:, 2])),
             "reach_m": float(np.abs(placed[:, :2]).max()),
         }  # fmt: skip
     whose = f"on {there[only]}" if only is not None else "in it"
@@ -267,7 +267,7 @@ def mistaken_for(stage: UserStage, names: Collection[str]) -> dict[str, str]:
     Returns:
         Those of the names to the stage's object that some call so.
     """
-    found = {}
+    found: dict[str, str] = {}
     for one in stage.around:
         spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", one)
         plain = f" {' '.join(re.sub(r'[^a-z]+', ' ', spaced.lower()).split())} "

@@ -82,12 +82,12 @@ def _fixed() -> Iterator[tuple[str, str, str]]:
         "give", "examine", "check", "keep", "return",
     ):  # fmt: skip
         yield word, "FRAME", ""
-    for words in ("who left", "watch over", "try and"):
-        yield words, "FRAME", ""
+    for word in ("who left", "watch over", "try and"):
+        yield word, "FRAME", ""
     for word in ("isn't", "aren't"):
         yield word, "ISNT", ""
-    for words in ("of a color other than", "of any color but"):
-        yield words, "BUT", ""
+    for word in ("of a color other than", "of any color but"):
+        yield word, "BUT", ""
     for word in ("is", "are"):
         yield word, "BE", ""
     yield from (("the", "THE", ""), ("all", "ALL", ""), ("and", "AND", ""), ("not", "NOT", ""))
@@ -143,11 +143,12 @@ def _fixed() -> Iterator[tuple[str, str, str]]:
         ("smaller than", "smaller"),
     ):  # fmt: skip
         yield word, "PREP", meaning
-    for words, meaning in (("the same color as", "same color"),
-                           ("a different color than", "other color"),
-                           ("another color than", "other color")):  # fmt: skip
-        yield words, "COLORED", meaning
-        yield f"of {words}", "PREP", meaning
+    for word, meaning in (
+        ("the same color as", "same color"), ("a different color than", "other color"),
+        ("another color than", "other color"),
+    ):  # fmt: skip
+        yield word, "COLORED", meaning
+        yield f"of {word}", "PREP", meaning
     for word in ("between", "in the middle of", "in between", "flanked by"):
         yield word, "BETWEEN", ""
     for word in ("closest to", "nearest to", "nearest of all to"):

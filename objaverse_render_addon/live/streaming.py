@@ -165,6 +165,14 @@ class Stream:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_crew": None, "totals": Totals()}
 
+    def go_on_behind(self, seen: Seen) -> None:
+        """Do not give in the next epoch what was seen of it, beside what is left out already."""
+        if self.seen is None:
+            self.seen = seen
+        else:
+            self.seen = self.seen.copy()
+            self.seen.update(seen)
+
     def __len__(self) -> int:
         if self.count is None:
             raise TypeError("this stream has no end")

@@ -8,6 +8,8 @@ import os
 import pickle
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -72,6 +74,54 @@ def test_blenders_that_are_killed_cost_nothing(boxes: live.Stream) -> None:
     for (_, first), second in zip(whole, seen, strict=True):
         assert all(np.array_equal(first[name], second[name]) for name in first.arrays)
     assert boxes.totals.restarts >= before + 1
+
+
+RECORDS = """
+import sys
+sys.path[:0] = [{tests!r}]
+import streamed
+from objaverse_render_addon import live
+stream = live.stream(streamed.Box(), 10, blenders=1, seed=3, start_options={{"device": "cpu"}})
+for sample in live.record(stream, sys.argv[1], resume=True):
+    print(sample.record["index"], flush=True)
+"""
+
+
+def test_a_recording_whose_writer_was_killed_goes_on_where_it_broke_off(
+    boxes: live.Stream, tmp_path: Path
+) -> None:
+    code = RECORDS.format(tests=str(Path(__file__).parents[1]))
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(4):
+            process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    (broken,) = (tmp_path / "run").iterdir()
+    whole = len(live.Recording(tmp_path / "run"))
+    assert 4 <= whole < 10
+    # The one that it was killed in, as if by the system's own end.
+    with broken.open("r+b") as file:
+        file.truncate(broken.stat().st_size - 1)
+    boxes.epoch = 0
+    given = [s.key for s in live.record(boxes, tmp_path / "run", resume=True)]
+    assert given == [(0, index, 0) for index in range(whole - 1, 10)]
+    boxes.epoch = 0
+    assert [s.key for s in live.record(boxes, tmp_path / "run", resume=True)] == []
+    again = live.Recording(tmp_path / "run")
+    assert again.cut == [broken]
+    assert [sample.key for sample in again] == [(0, index, 0) for index in range(10)]
+    boxes.epoch = 0
+    for first, second in zip(boxes, again, strict=True):
+        assert first.values == second.values
+        assert all(np.array_equal(first[name], second[name]) for name in first.arrays)
+    other = live.Stream(streamed.Box(), 10, seed=4)
+    with pytest.raises(InvalidJob, match="seed 3, not 4"):
+        live.record(other, tmp_path / "run", resume=True)
+    with pytest.raises(InvalidJob, match=r"Sample [5-9]\.0 is none"):
+        live.record(live.Stream(streamed.Box(), 5, seed=3), tmp_path / "run", resume=True)
+    with pytest.raises(InvalidJob, match="so and so many"):
+        live.record(again, tmp_path / "run", resume=True)
 
 
 def test_what_is_told_reaches_the_next_samples(boxes: live.Stream) -> None:

@@ -26,6 +26,7 @@ from ..errors import (
 )
 from ..job import RenderJob
 from ..stage_edits import Edit, encode_edit
+from ..timeline import MOST_FRAMES, frame_range
 from ..worker.channel import Received, arrays_of
 from ..worker.protocol import (
     PROTOCOL,
@@ -392,10 +393,14 @@ class Connection(Maps):
         return message.facts["result"]
 
     def inspect_scene(
-        self, scene: int, timeout: float, points: Sequence[str] | None = None
+        self,
+        scene: int,
+        timeout: float,
+        points: Sequence[str] | None = None,
+        at: int | None = None,
     ) -> dict[str, Any]:
         """See :class:`.host.Host`."""
-        request = Inspect(scene, None if points is None else list(points))
+        request = Inspect(scene, None if points is None else list(points), at)
         message = self._ask(request, timeout + _SLACK).message
         assert isinstance(message, Described)
         return message.facts
@@ -417,6 +422,8 @@ class Connection(Maps):
                 return
             times, count = [time for _, time in shots], len(shots)
             encoded = [encode_shot(index, *shot) for index, shot in enumerate(shots)]
+        elif (frames := self._jobs[scene].time.frames) is not None:
+            count *= len(frame_range(frames) or range(MOST_FRAMES))
         request = Render(
             scene,
             shots=encoded,

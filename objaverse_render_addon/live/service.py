@@ -34,6 +34,7 @@ from ..errors import (
     UnknownRequest,
 )
 from ..stage_edits import AddMesh, decode_edit, located
+from ..timeline import LAST_FRAME
 from ..worker.channel import Received, described
 from ..worker.protocol import (
     PROTOCOL,
@@ -315,7 +316,8 @@ class Service:
                                self.limits.answer)  # fmt: skip
         if isinstance(message, Inspect):
             scene = self._may_see(client, message.session)
-            return Described(self.pool.inspect_scene(scene, points=self._points(message)))
+            points, at = self._points(message), self._time(message)
+            return Described(self.pool.inspect_scene(scene, points=points, at=at))
         if isinstance(message, Call):
             scene = self._may_change(client, message.session)
             if not isinstance(message.function, str) or not isinstance(message.arguments, dict):
@@ -439,6 +441,12 @@ class Service:
         ):  # fmt: skip
             raise InvalidEdit(f"Points are a list of up to {_MOST_POINTS} names.")
         return points
+
+    def _time(self, message: Inspect) -> int | None:
+        at = message.time
+        if at is not None and (type(at) is not int or abs(at) > LAST_FRAME):
+            raise InvalidEdit(f"{at!r} is no animation frame.")
+        return at
 
     def _render(self, client: Client, message: Render, number: int, turn: Turn) -> Message:
         scene = self._may_see(client, message.session)

@@ -300,11 +300,13 @@ class Inspect:
     Attributes:
         points: Names of points, or none: then where they and the objects are as they render is
             answered instead, see :func:`objaverse_render_addon.blender.placing.placed`.
+        time: Animation frame at which they are; ``None`` as the stage stands.
     """
 
     kind: ClassVar[str] = "inspect"
     session: int
     points: list[str] | None = None
+    time: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

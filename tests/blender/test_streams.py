@@ -202,6 +202,37 @@ def test_assets_have_the_pixels_of_a_data_set(tmp_path: Path) -> None:
         assert np.array_equal(camera.camera_to_world, sample.camera.camera_to_world)
 
 
+def test_animations_have_the_pixels_of_a_data_set_in_its_order(tmp_path: Path) -> None:
+    values = {
+        "pixels.resolution": [48, 32], "engine.samples": 1, "engine.device": "cpu",
+        "pixels.passes": ["rgb", "depth", "object_index", "flow_forward"],
+        "cameras.views": 2, "time.frames": "1:9:4", "seed": 5,
+    }  # fmt: skip
+    path = moving.write(tmp_path / "box.blend", "translating")
+    stored = scenes.write_asset(path, tmp_path / "out", values)
+    source = live.JobSource([path], scenes.make_job(values))
+    source.truths = live.Truths()
+    assert source.views == 6
+    with live.stream(source, blenders=1, start_options=CPU) as stream:
+        seen = [sample.copy() for sample in stream]
+    assert [sample.key for sample in seen] == [(0, 0, at) for at in range(6)]
+    with AssetReader(stored) as reader:
+        shown = [(reader.key(at).view, reader.key(at).time) for at in range(6)]
+        assert [(one.values["view"], one.record["time"]) for one in seen] == shown
+        assert len(set(shown)) == 6
+        for at, sample in enumerate(seen):
+            for name, array in reader.read(at).items():
+                assert np.array_equal(array, sample[name], equal_nan=array.dtype.kind == "f"), name
+            assert np.array_equal(
+                reader.view(at).camera.camera_to_world, sample.camera.camera_to_world
+            )
+    # The box stands elsewhere at each time, and its corners are told of that time's.
+    for early, late in zip(seen, seen[2:], strict=False):
+        step = late["boxes_3d"] - early["boxes_3d"]
+        assert np.ptp(step, axis=1).max() < 1e-5
+        assert np.linalg.norm(step[0, 0]) > 0.2
+
+
 @pytest.mark.long
 def test_composed_scenes_have_the_pixels_of_a_set_and_say_what_is_in_them(tmp_path: Path) -> None:
     for name in ("mujoco", "rapier3d"):
@@ -241,8 +272,11 @@ def test_what_cannot_be_streamed_is_refused() -> None:
         live.stream(streamed.Box(), 3, part=(2, 2))
     with pytest.raises(InvalidJob, match="numbers, words"):
         streamed.Box().update(x=object())
+    job = RenderJob().with_values({"time.frames": "all"})
     with pytest.raises(InvalidJob, match="animation"):
-        live.JobSource(["x.glb"], RenderJob().with_values({"time.frames": "1:4"}))
+        live.JobSource(["x.glb"], job)
+    in_turn = {"time.frames": "1:8", "time.views_per_frame": "one"}
+    assert live.JobSource(["x.glb"], job.with_values(in_turn)).views == 8
 
 
 def test_parts_are_dealt_out_exactly() -> None:
@@ -410,6 +444,10 @@ def test_flow_travels_with_the_pictures_of_a_moving_thing(tmp_path: Path) -> Non
         seen = [sample.copy() for sample in stream]
     assert [sample.record["time"] for sample in seen] == [1, 5, 9] * 2
     for place, sample in enumerate(seen):
+        # All three were drawn before the first was handed over.
+        at = moving.placed("translating", sample.record["time"])[:3, 3]
+        assert sample["keypoints_3d"][0] == pytest.approx(at, abs=1e-5)
+        assert sample["boxes_3d"][0].mean(axis=0) == pytest.approx(at, abs=1e-5)
         mask, flow = sample["mask"] > 0, sample["flow_forward"]
         if place % 3 == 2:
             assert np.isnan(flow[mask]).all()
@@ -428,9 +466,10 @@ class Sliding(live.Source):
 
     settings: ClassVar[dict[str, Any]] = {
         **streamed.Box.settings, "whole": True, "frames": "1:9:4",
-        "passes": ("depth", "mask", "flow_forward"),
+        "passes": ("depth", "mask", "object_index", "flow_forward"),
     }  # fmt: skip
     lane, views = "raster", 3
+    truths = live.Truths(keypoints=("Box",))
 
     def __init__(self, path: Path) -> None:
         self.path = path  # type: ignore[misc]

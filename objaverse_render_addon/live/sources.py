@@ -187,8 +187,8 @@ class JobSource(Source):
 
     A unit is an asset; its samples are the views of the job, at all its times, in a data set's
     order: one frame after the other, with all views of each. A sample's ``values`` say which
-    ``asset`` and ``view`` it is, its ``record["time"]`` at which frame. Epochs show the same, unless
-    ``reseed`` is given.
+    ``asset`` and ``view`` it is, its ``record["time"]`` at which frame. Epochs show the same,
+    unless ``reseed`` is given.
 
     Args:
         assets: Paths of 3D files, on the workers' machine; or ids to paths.

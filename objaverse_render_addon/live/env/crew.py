@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from ...cameras import Camera
 from ...environments.orders import ACT, BEGIN, DRAW
 from ...environments.spaces import Spaces, leaves, spaces_from
 from ...errors import InvalidJob, RenderError, StaleFrame, WorkerCrashed, from_reason
+from ...worker.process import WorkerProcess
 from ...worker.protocol import MODULES, Act, Acted, Described, Failed, Play, Request
 from ...worker.rows import Rows
 from ...worker.shots import decode_shot, encode_shot
@@ -27,6 +29,7 @@ __all__ = ["Crew", "Outcome", "scene_name"]
 
 _OPENING: Final = 300.0
 _ENDLESS: Final = 1 << 30
+_LOOK: Final = 1.0
 Array = npt.NDArray[Any]
 
 
@@ -89,6 +92,7 @@ class _Seat:
     def __init__(self, supervisor: Supervisor, first: int, count: int) -> None:
         self.supervisor, self.first, self.count = supervisor, first, count
         self.started = 0
+        self._looked = 0.0
 
     @property
     def rows(self) -> slice:
@@ -98,6 +102,22 @@ class _Seat:
     def plays(self) -> bool:
         """Whether its process has the environments."""
         return self.supervisor.holds and self.supervisor.started == self.started
+
+    def player(self) -> WorkerProcess | None:
+        """The process that has the environments; ``None`` where it is known to be gone.
+
+        The system is asked once a second: to ask takes as long as a step, and who writes to a
+        process that died in between hears of it.
+        """
+        worker = self.supervisor.worker
+        if worker is None or self.supervisor.started != self.started:
+            return None
+        now = time.monotonic()
+        if now - self._looked > _LOOK:
+            self._looked = now
+            if not (worker.lives and worker.scratch.is_dir()):
+                return None
+        return worker
 
 
 class Crew:
@@ -203,6 +223,8 @@ class Crew:
     ) -> None:
         self.observation_space: Spaces = spaces_from(facts["observation_space"])
         self.action_space: Spaces = spaces_from(facts["action_space"])
+        self._observed = tuple(leaves(self.observation_space))
+        self._acted = leaves(self.action_space)
         self.fps = float(facts["fps"])
         self.limit = int(facts["max_episode_steps"]) if limit is None else limit
         width, height = facts["picture"] if size is None else size
@@ -291,9 +313,9 @@ class Crew:
         found = {
             name: self.arrays[f"final/{name}"][row] if final
             else self.arrays[f"observed/{name}"][self.turn][row]
-            for name in leaves(self.observation_space)
+            for name in self._observed
         }  # fmt: skip
-        return found[""] if list(found) == [""] else found
+        return found[""] if self._observed == ("",) else found
 
     def put_action(self, row: int | slice, action: Any) -> None:
         """Say what rows are to do.
@@ -301,21 +323,21 @@ class Crew:
         Raises:
             InvalidJob: It is none of their action space.
         """
-        spaces = leaves(self.action_space)
+        spaces = self._acted
         parts = action if isinstance(action, Mapping) else {"": action}
-        if set(parts) != set(spaces):
+        if parts.keys() != spaces.keys():
             raise InvalidJob(f"An action has the parts {', '.join(map(repr, spaces))}.")
         for name, space in spaces.items():
-            target = self.arrays[f"action/{name}"]
+            target = self.arrays[f"action/{name}"][row]
             value = np.asarray(parts[name])
-            if value.shape != target[row].shape:
+            if value.shape != target.shape:
                 raise InvalidJob(
-                    f"An action of shape {value.shape} came; {target[row].shape} is its space's."
+                    f"An action of shape {value.shape} came; {target.shape} is its space's."
                 )
             wrong = space.problem(value)
             if wrong:
                 raise InvalidJob(f"An action is outside of its space: {wrong}.")
-            target[row] = value
+            self.arrays[f"action/{name}"][row] = value
 
     def act(self, orders: npt.ArrayLike, camera: Camera | None = None) -> Outcome:
         """Have rows do what their orders say (:mod:`...environments.orders`), all at a time.
@@ -333,21 +355,25 @@ class Crew:
             if self._closed:
                 raise InvalidJob("The environments are closed.")
             wanted = np.asarray(orders, dtype=np.uint8)
-            before = self.arrays["state"].copy()
-            self._turn_over(wanted)
+            states = self.arrays["state"]
+            before = states.copy()
+            moved = (wanted & (ACT | BEGIN)) > 0
+            self._turn_over(moved)
             self.arrays["order"][:] = wanted
             shot = None if camera is None else encode_shot(0, self._fitting(camera))
             busy = [seat for seat in self._seats if wanted[seat.rows].any()]
             outcome = self._run(busy, Act(self.turn, shot), wanted)
-            moved = (wanted & (ACT | BEGIN)) > 0
-            moved[outcome.lost] = False
-            steps = self.arrays["state"] - before
-            if (steps[moved] < 1).any() or (steps[~moved & ~_mask(outcome.lost, moved)] != 0).any():
+            wrong = (states > before) != moved
+            wrong |= states < before
+            if outcome.lost:
+                wrong[outcome.lost] = False
+            if wrong.any():
                 raise StaleFrame("An environment did not do what it was told.")
             drawn = (wanted & DRAW) > 0
-            drawn[outcome.lost] = False
-            if (self.arrays["pictured"][drawn] != self.arrays["state"][drawn]).any():
-                raise StaleFrame("A picture shows another state than that of its environment.")
+            if drawn.any():
+                drawn[outcome.lost] = False
+                if (self.arrays["pictured"][drawn] != states[drawn]).any():
+                    raise StaleFrame("A picture shows another state than that of its environment.")
             return outcome
 
     def seen(self, row: int, camera: Camera | None = None) -> tuple[Array, Array]:
@@ -376,16 +402,16 @@ class Crew:
             for row in range(seat.first, seat.first + seat.count)
         ]  # fmt: skip
 
-    def _turn_over(self, wanted: Array) -> None:
+    def _turn_over(self, moved: Array) -> None:
         """Observations go to the other place, so that those of before stay; who rests keeps his."""
-        moved = (wanted & (ACT | BEGIN)) > 0
         if not moved.any():
             return
         self.turn = 1 - self.turn
-        for name in leaves(self.observation_space):
+        if moved.all():
+            return
+        for name in self._observed:
             both = self.arrays[f"observed/{name}"]
-            if not moved.all():
-                both[self.turn][~moved] = both[1 - self.turn][~moved]
+            both[self.turn][~moved] = both[1 - self.turn][~moved]
 
     def _fitting(self, camera: Camera) -> Camera:
         if (camera.width, camera.height) != self.size:
@@ -400,11 +426,13 @@ class Crew:
         lost: list[tuple[_Seat, RenderError]] = []
         for seat in busy:
             try:
-                if not seat.plays:
+                player = seat.player()
+                if player is None:
                     if (wanted[seat.rows] & (ACT | DRAW) & ~(_begins(wanted[seat.rows]))).any():
                         raise WorkerCrashed("Its Blender died.")
+                    seat.supervisor.abandon()
                     self._take_seats([seat])
-                seat.supervisor.post(request)
+                seat.supervisor.post(request, player)
                 posted.append(seat)
             except WorkerCrashed as error:
                 lost.append((seat, error))
@@ -445,7 +473,7 @@ class Crew:
         arrays = self.arrays
         for row in range(seat.first, seat.first + seat.count):
             # What was there before; what the dead one wrote may be half of it.
-            for name in leaves(self.observation_space):
+            for name in self._observed:
                 both = arrays[f"observed/{name}"]
                 both[self.turn, row] = both[1 - self.turn, row]
             if wanted[row]:
@@ -453,12 +481,6 @@ class Crew:
                 outcome.told[row] = {"restarted": True, "error": error.message}
                 arrays["reward"][row], arrays["terminated"][row] = 0, False
                 arrays["truncated"][row] = True
-
-
-def _mask(rows: Sequence[int], like: Array) -> Array:
-    found = np.zeros_like(like)
-    found[list(rows)] = True
-    return found
 
 
 def _begins(orders: Array) -> Array:

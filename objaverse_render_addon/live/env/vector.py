@@ -131,7 +131,7 @@ class VectorEnvironment(VectorEnv[Any, Any, Any]):
             raise gymnasium.error.ResetNeeded("Some episodes are over: reset() them.")
         self.crew.put_action(slice(None), actions)
         orders = np.full(self.num_envs, ACT)
-        if self.mode is AutoresetMode.NEXT_STEP:
+        if self.mode is AutoresetMode.NEXT_STEP and self._over.any():
             orders[self._over] = BEGIN
             self._lose(self._over & self._unsettled())
         outcome = self.crew.act(orders)

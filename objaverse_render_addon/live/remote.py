@@ -39,6 +39,7 @@ from ..worker.protocol import (
     Describe,
     Described,
     Done,
+    Environments,
     Failed,
     FilePart,
     FrameReady,
@@ -55,6 +56,8 @@ from ..worker.protocol import (
     Rendered,
     Request,
     Stage,
+    Step,
+    Stepped,
     Unknown,
     ends,
 )
@@ -105,11 +108,19 @@ def connect(address: str = "unix", key: str = "", *, timeout: float = _CONNECT) 
 def _printed(path: Path, key: str) -> tuple[str, str]:
     """Address and key of a server, as it printed them for machines.
 
+    Its private socket is not taken where there is none: the file came from another machine.
+
     Raises:
         InvalidJob: The file does not say that.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["keys"][0]
+        keys = json.loads(path.read_text(encoding="utf-8"))["keys"]
+        reached = (
+            one for one in keys
+            if not str(one["address"]).startswith("unix:")
+            or Path(str(one["address"]).removeprefix("unix:")).exists()
+        )  # fmt: skip
+        found = next(reached, keys[0])
         return str(found["address"]), key or str(found["key"])
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise InvalidJob(
@@ -248,6 +259,20 @@ class Connection(Maps):
         message = self._ask(request, timeout, told).message
         assert isinstance(message, Done)
         return message
+
+    # --- Environments ----------------------------------------------------------------------------
+
+    def have_environments(self, request: Environments, timeout: float) -> dict[str, Any]:
+        """Have environments on the server, and what is to be known of them."""
+        answer = self._ask(request, timeout).message
+        assert isinstance(answer, Described)
+        return answer.facts
+
+    def step(self, request: Step, timeout: float) -> tuple[Stepped, dict[str, Any]]:
+        """Let them go on; what is told of them, and their arrays."""
+        received = self._ask(request, timeout)
+        assert isinstance(received.message, Stepped)
+        return received.message, arrays_of(received)
 
     # --- Messages --------------------------------------------------------------------------------
 

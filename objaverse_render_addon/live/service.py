@@ -14,7 +14,7 @@ import platform
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -47,6 +47,7 @@ from ..worker.protocol import (
     Closed,
     Describe,
     Described,
+    Environments,
     Failed,
     FrameReady,
     Hello,
@@ -63,6 +64,7 @@ from ..worker.protocol import (
     Request,
     Set,
     Stage,
+    Step,
     Unknown,
 )
 from ..worker.shots import decode_shot
@@ -70,6 +72,7 @@ from .admission import Admission, files_of
 from .host import RenderOptions
 from .pool import Pool
 from .served_asset import PARTS_AHEAD, serve_asset
+from .served_environments import Playground, ServedEnvironments
 from .uploads import Uploads
 
 __all__ = ["Client", "Limits", "Misbehaved", "Service"]
@@ -80,8 +83,8 @@ _MOST_POINTS: Final = 1000
 _LONGEST_NAME: Final = 1000
 _KINDS: Final = sorted(
     one.kind for one in (
-        Attach, Call, Cancel, Change, Close, Describe, Inspect, More, Open, Put, Quit, Render,
-        RenderAsset, Set,
+        Attach, Call, Cancel, Change, Close, Describe, Environments, Inspect, More, Open, Put, Quit,
+        Render, RenderAsset, Set, Step,
     )
 )  # fmt: skip
 
@@ -96,6 +99,7 @@ class Limits:
         array: Bytes of one frame's arrays.
         shots: Of one request.
         scenes: Open at a time.
+        environments: Of one connection.
         requests: In hand at a time.
         credit: Frames on their way to it.
         upload: Bytes of the files that it brings along.
@@ -109,6 +113,7 @@ class Limits:
     array: int = 1 << 30
     shots: int = 100_000
     scenes: int = 8
+    environments: int = 256
     requests: int = 8
     credit: int = 16
     upload: int = 1 << 30
@@ -142,6 +147,7 @@ class Client:
     views: set[int] = field(default_factory=set)
     running: dict[int, Turn] = field(default_factory=dict)
     uploads: Uploads = field(default_factory=lambda: Uploads(0))
+    environments: ServedEnvironments | None = None
 
 
 class Turn:
@@ -190,6 +196,8 @@ class Service:
 
     Args:
         roots: Folders that clients may open files from.
+        modules: Whose environments clients may have, beside the package's own.
+        environments: Of :class:`.env.crew.Crew`: how their processes are started.
         on_stop: Called when the owner asks the server to end.
     """
 
@@ -199,8 +207,12 @@ class Service:
         roots: Sequence[Path],
         limits: Limits = Limits(),
         on_stop: Callable[[], None] = lambda: None,
+        *,
+        modules: Sequence[str] = (),
+        environments: Mapping[str, Any] | None = None,
     ) -> None:
         self.pool, self.limits = pool, limits
+        self._playground = Playground(pool.workers, limits, modules, environments)
         self._admission = Admission(roots, limits)
         self._on_stop = on_stop
         self._guard = threading.Lock()
@@ -236,6 +248,10 @@ class Service:
             self._tickets.pop(scene, None)
             self.pool.close_scene(scene)
         client.uploads.close()
+        if client.environments is not None:
+            # A step that is in hand is not waited for here.
+            ending = threading.Thread(target=client.environments.close, name="serve-end")
+            ending.start()
 
     def overdue(self, client: Client) -> str:
         """Why it may not stay any longer; empty where it may."""
@@ -280,14 +296,21 @@ class Service:
             turn = client.running[number] = Turn(credit)
 
         def work() -> None:
+            payloads: Sequence[memoryview] = ()
+            answer: Message
             try:
-                answer = self._answer(client, message, number, turn)
+                if isinstance(message, Step):
+                    if client.environments is None:
+                        raise UnknownRequest("There are no environments.", hint="Ask for some.")
+                    answer, payloads = client.environments.step(message)
+                else:
+                    answer = self._answer(client, message, number, turn)
             except Exception as error:
                 answer = _failed(error)
             finally:
                 client.running.pop(number, None)
             if not client.gone:
-                client.send(answer, number, ())
+                client.send(answer, number, payloads)
             if isinstance(message, Quit) and isinstance(answer, Described):
                 self._on_stop()  # It has heard of it.
 
@@ -324,6 +347,8 @@ class Service:
                 raise InvalidEdit("A call has a function's name and arguments by name.")
             result = self.pool.call_in_scene(scene, message.function, message.arguments)
             return Described({"result": result})
+        if isinstance(message, Environments):
+            return self._have_environments(client, message)
         if isinstance(message, Close):
             scene = self._may_see(client, message.session)
             if scene in client.scenes:
@@ -340,6 +365,21 @@ class Service:
             return Described({})
         kind, why = getattr(message, "kind", "?"), getattr(message, "why", "")
         raise UnknownRequest(f"This server does not take the message {kind}. {why}".strip())
+
+    def _have_environments(self, client: Client, message: Environments) -> Message:
+        if client.environments is not None:
+            raise AccessRefused(
+                "There are environments already.", hint="Connect once more for others."
+            )
+        made = self._playground.have(message)
+        with self._guard:
+            taken = client.environments is None and not client.gone
+            if taken:
+                client.environments = made
+        if not taken:
+            made.close()
+            raise Interrupted("The client is gone.")
+        return Described(made.facts())
 
     def status(self, client: Client) -> dict[str, Any]:
         """Plain data; of other clients only its owner hears."""

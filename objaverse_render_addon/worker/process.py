@@ -251,7 +251,7 @@ class WorkerProcess:
         """
         self._requests += 1
         try:
-            self._log_start = os.stat(self._log_name).st_size
+            self._log_start = os.stat(self._log_name).st_size  # noqa: PTH116  (for each step)
             self._sender.send(request, self._requests)
         except (OSError, ValueError) as error:
             if not self.scratch.is_dir():

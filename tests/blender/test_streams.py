@@ -23,7 +23,7 @@ from PIL import Image
 
 from objaverse_render_addon import live
 from objaverse_render_addon.dataset.reader import AssetReader
-from objaverse_render_addon.errors import InvalidEdit, InvalidJob, WorkerTimeout
+from objaverse_render_addon.errors import ConnectionLost, InvalidEdit, InvalidJob, WorkerTimeout
 from objaverse_render_addon.job import RenderJob
 from objaverse_render_addon.live.randomize import (
     Background,
@@ -527,9 +527,17 @@ def test_servers_give_what_workers_here_give(tmp_path: Path) -> None:
 
 
 def test_a_file_that_names_no_server_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "launch.json").write_text("{}")
-    with pytest.raises(InvalidJob, match=r"launch\.json"):
-        live.connect(str(tmp_path / "launch.json"))
+    launch = tmp_path / "launch.json"
+    for text in ("{}", '{"keys": []}', '{"keys": 3}', "no JSON"):
+        launch.write_text(text)
+        with pytest.raises(InvalidJob, match=r"launch\.json"):
+            live.connect(str(launch))
+    # Of another machine, whose private socket is not here.
+    keys = [{"address": f"unix:{tmp_path}/none", "key": ""},
+            {"address": "tcp://127.0.0.1:1", "key": "me:a"}]  # fmt: skip
+    launch.write_text(json.dumps({"keys": keys}))
+    with pytest.raises(ConnectionLost, match=r"tcp://127\.0\.0\.1:1"):
+        live.connect(str(launch))
 
 
 def test_a_server_streams_assets_as_they_would_be_stored(tmp_path: Path) -> None:

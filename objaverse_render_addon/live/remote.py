@@ -288,7 +288,8 @@ class Connection(Maps):
             raise self._gone() from error
 
     def _gone(self) -> ConnectionLost:
-        why = "It was closed." if self._closed.is_set() else (self._lost or "The server went away.")
+        went = "It was closed." if self._closed.is_set() else "The server went away."
+        why = self._lost or went
         return ConnectionLost(f"{self.address}: {why}", hint="Connect and open the scene again.")
 
     def _listen(self) -> None:
@@ -300,6 +301,8 @@ class Connection(Maps):
                     waiting.put(received)
         except (OSError, ValueError) as error:
             self._lost = f"{error}."
+        if not self._closed.is_set():
+            self._lost = self._lost or "The server went away."
         with self._guard:
             self._closed.set()
             for waiting in self._waiting.values():

@@ -135,8 +135,9 @@ class Environment(gymnasium.Env[Any, Any]):
         # Copies: NumPy's scalars and views of the common memory are not what callers keep.
         found = self.crew.observation(0)
         if isinstance(found, dict):
-            return {name: _own(one) for name, one in found.items()}
-        return _own(found)
+            spaces = self.observation_space
+            return {name: _own(one, spaces[name]) for name, one in found.items()}
+        return _own(found, self.observation_space)
 
     def render(self) -> Any:
         """What the scene's camera sees now; ``None`` where there is no mode, or a window."""
@@ -172,8 +173,9 @@ def _has_window() -> bool:
     return importlib.util.find_spec("pygame") is not None
 
 
-def _own(value: Any) -> Any:
-    return np.array(value) if np.ndim(value) else value
+def _own(value: Any, space: Any) -> Any:
+    # A number of a Box is an array without axes, one of a Discrete is none.
+    return np.array(value) if np.ndim(value) or isinstance(space, gymnasium.spaces.Box) else value
 
 
 class _Window:

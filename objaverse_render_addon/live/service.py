@@ -14,12 +14,7 @@ import platform
 import secrets
 import threading
 import time
-<<<<<<< HEAD
-from collections.abc import Callable, Sequence
-=======
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
->>>>>>> t16
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,12 +28,8 @@ from ..errors import (
     UnknownRequest,
 )
 from ..stage_edits import AddMesh, decode_edit, located
-<<<<<<< HEAD
-from ..worker.channel import Received
-=======
 from ..timeline import LAST_FRAME
-from ..worker.channel import Received, described
->>>>>>> t16
+from ..worker.channel import Received
 from ..worker.protocol import (
     PROTOCOL,
     Attach,
@@ -72,11 +63,8 @@ from .admission import Admission, files_of
 from .clients import Client, Limits, Misbehaved, Turn
 from .pool import Pool
 from .served_asset import PARTS_AHEAD, serve_asset
-<<<<<<< HEAD
+from .served_environments import Playground
 from .served_frames import serve_frames
-=======
-from .served_environments import Playground, ServedEnvironments
->>>>>>> t16
 from .uploads import Uploads
 
 __all__ = ["Service"]
@@ -91,111 +79,6 @@ _KINDS: Final = sorted(
 )  # fmt: skip
 
 
-<<<<<<< HEAD
-=======
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one client may take of a server.
-
-    Attributes:
-        message: Bytes of what it says at once.
-        pixels: Of one frame.
-        array: Bytes of one frame's arrays.
-        shots: Of one request.
-        scenes: Open at a time.
-        environments: Of one connection.
-        requests: In hand at a time.
-        credit: Frames on their way to it.
-        upload: Bytes of the files that it brings along.
-        session: Seconds that it may stay.
-        idle: Seconds in which it has to be heard of.
-        answer: Seconds that one request may take.
-    """
-
-    message: int = 8 << 20
-    pixels: int = 4096 * 4096
-    array: int = 1 << 30
-    shots: int = 100_000
-    scenes: int = 8
-    environments: int = 256
-    requests: int = 8
-    credit: int = 16
-    upload: int = 1 << 30
-    session: float = 7 * 24 * 3600.0
-    idle: float = 60.0
-    answer: float = 3600.0
-
-
-class Misbehaved(Exception):
-    """A client does not keep to the rules, and is to be dropped."""
-
-
-@dataclass(eq=False)
-class Client:
-    """One connection.
-
-    Attributes:
-        name: Whose key it has; ``owner`` on the private socket.
-        is_owner: Whether it may stop the server.
-        uploads: Files that it brought along.
-        send: Sends it an answer, of a request, with arrays; from any thread.
-    """
-
-    name: str
-    send: Send
-    is_owner: bool = False
-    since: float = field(default_factory=time.monotonic)
-    heard: float = field(default_factory=time.monotonic)
-    gone: bool = False
-    scenes: set[int] = field(default_factory=set)
-    views: set[int] = field(default_factory=set)
-    running: dict[int, Turn] = field(default_factory=dict)
-    uploads: Uploads = field(default_factory=lambda: Uploads(0))
-    environments: ServedEnvironments | None = None
-
-
-class Turn:
-    """A request in hand: whether it is wanted still, and how many frames may go out."""
-
-    def __init__(self, credit: int) -> None:
-        self._changed = threading.Condition()
-        self._credit, self.canceled = credit, False
-        self._ends: Callable[[], None] | None = None
-
-    def ended_by(self, cancel: Callable[[], None]) -> None:
-        """What ends the work in hand when it is not wanted any more."""
-        with self._changed:
-            self._ends = cancel
-            canceled = self.canceled
-        if canceled:
-            cancel()
-
-    def more(self, frames: int) -> None:
-        with self._changed:
-            self._credit += frames
-            self._changed.notify_all()
-
-    def cancel(self) -> None:
-        with self._changed:
-            self.canceled = True
-            ends = self._ends
-            self._changed.notify_all()
-        if ends is not None:
-            ends()
-
-    def spend(self, until: float) -> None:
-        """Wait until a frame may go out."""
-        with self._changed:
-            while self._credit <= 0 and not self.canceled:
-                if time.monotonic() > until:
-                    raise ConnectionLost("The client did not take its frames in time.")
-                self._changed.wait(0.5)
-            if self.canceled:
-                raise Interrupted("Cancelled.")
-            self._credit -= 1
-
-
->>>>>>> t16
 class Service:
     """Answers clients out of a pool.
 
@@ -490,88 +373,12 @@ class Service:
             raise InvalidEdit(f"Points are a list of up to {_MOST_POINTS} names.")
         return points
 
-<<<<<<< HEAD
-=======
     def _time(self, message: Inspect) -> int | None:
         at = message.time
         if at is not None and (type(at) is not int or abs(at) > LAST_FRAME):
             raise InvalidEdit(f"{at!r} is no animation frame.")
         return at
 
-    def _render(self, client: Client, message: Render, number: int, turn: Turn) -> Message:
-        scene = self._may_see(client, message.session)
-        job = self.pool.opened(scene).job
-        if message.shots is None and message.views is None:
-            self._admission.pixels(*job.pixels.resolution, job)
-            return self._send_frames(client, message, None, number, turn)
-        if not isinstance(message.shots, list) or not 0 < len(message.shots) <= self.limits.shots:
-            raise InvalidEdit(f"A request has 1 to {self.limits.shots:,} shots.")
-        shots: list[tuple[Camera, int | None]] = []
-        for data in message.shots:
-            if not isinstance(data, dict):
-                raise InvalidEdit("A shot is a table.")
-            shot = decode_shot(data)
-            self._admission.pixels(shot.view.camera.width, shot.view.camera.height, job)
-            shots.append((shot.view.camera, shot.time))
-        return self._send_frames(client, message, shots, number, turn)
-
-    def _send_frames(
-        self,
-        client: Client,
-        message: Render,
-        shots: list[tuple[Camera, int | None]] | None,
-        number: int,
-        turn: Turn,
-    ) -> Message:
-        scene, job = message.session, self.pool.opened(message.session).job
-        options = self._options(message)
-        until = time.monotonic() + self.limits.answer
-        frames = self.pool.render_scene(scene, shots, options)
-        count = 0
-        try:
-            for frame in frames:
-                turn.spend(min(until, time.monotonic() + self.limits.idle))
-                if client.gone:
-                    raise Interrupted("The client is gone.")
-                arrays = frame.passes
-                buffers = described(arrays)
-                ready = FrameReady(
-                    frame.position, view_record(frame, job), buffers, frame.state, frame.lane,
-                )  # fmt: skip
-                payloads = [
-                    np.ascontiguousarray(array, dtype=buffer.dtype).data.cast("B")
-                    for buffer, array in zip(buffers, arrays.values(), strict=True)
-                ]
-                client.send(ready, number, payloads)
-                count += 1
-        finally:
-            frames.close()  # type: ignore[attr-defined]
-        return Rendered(count)
-
-    def _options(self, message: Render) -> RenderOptions:
-        given = message.options if isinstance(message.options, dict) else {}
-        if message.lane not in ("exact", "raster"):
-            raise UnknownRequest(f"There is no lane {message.lane!r}.", hint="exact or raster.")
-
-        def number(name: str, default: float, most: float) -> float:
-            value = given.get(name)
-            if value is None:
-                return default
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-                raise InvalidEdit(f"{name} is no number: {value!r}.")
-            return min(float(value), most)
-
-        most = self.limits.answer
-        at_least = given.get("at_least")
-        if at_least is not None and type(at_least) is not int:
-            raise InvalidEdit(f"at_least is no number of a state: {at_least!r}.")
-        return RenderOptions(
-            "raster" if message.lane == "raster" else "exact",
-            int(number("workers", 0, self.pool.workers)),
-            number("timeout", 600.0, most), number("deadline", most, most), at_least,
-        )  # fmt: skip
-
->>>>>>> t16
 
 def _failed(error: Exception) -> Failed:
     if not isinstance(error, RenderError):

@@ -330,7 +330,9 @@ def _draw_status(self: Any, _: bpy.types.Context) -> None:
     """In the status bar: the sidebar may be closed."""
     for operator, job in _running.values():
         if job.status:
-            progress(self.layout, job.share, job.status, operator.cancelled_by)
+            row = self.layout.row()
+            row.ui_units_x = 16
+            progress(row, job.share, job.status, operator.cancelled_by)
 
 
 @bpy.app.handlers.persistent

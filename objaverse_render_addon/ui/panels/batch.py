@@ -42,11 +42,14 @@ class OBJAVERSE_UL_batch(bpy.types.UIList):
         row.alert = item.state == "failed" and index != getattr(active_data, active_property)
         row.label(text=item.name or item.asset_id, icon=self._ICONS.get(item.state, "DOT"))
         if item.state == "rendering":
-            row.progress(factor=item.factor, text=item.detail)
+            row.progress(factor=item.factor, text=item.detail.removesuffix(" views"))
         else:
             # A reason is longer than the line; it stands below the list.
             done = item.state == "done"
-            row.label(text=item.detail.partition(" in ")[0] if done else item.state)
+            end = row.row()
+            # Names are longer.
+            end.alignment = "RIGHT"
+            end.label(text=item.detail.partition(" in ")[0] if done else item.state)
         if item.result:
             seen = row.operator("objaverse.show_result", text="", icon="HIDE_OFF", emboss=False)
             seen.index = index
@@ -80,7 +83,7 @@ class OBJAVERSE_PT_batch(Panel, bpy.types.Panel):
             counts[item.state] = counts.get(item.state, 0) + 1
         said = ", ".join(f"{count} {name}" for name, count in counts.items())
         # One line, whatever happens: nobody misses the line of the list that they mean.
-        draw_progress(context, layout, "batch", said or "No batch in this session")
+        draw_progress(context, layout, "batch", said or "The list is empty")
         if len(state.items):
             self._list(context, layout, state, said, counts.get("failed", 0))
         draw_trouble(context, layout, "batch")

@@ -63,7 +63,7 @@ class OBJAVERSE_PT_render(Panel, bpy.types.Panel):
             row, "objaverse.open_gallery", "gallery", text="Gallery", icon="IMAGE_REFERENCE"
         )
         # Below the buttons, which stay where they are.
-        draw_run(context, layout, "asset", "No render in this session")
+        draw_run(context, layout, "asset", "This asset is not being rendered")
         # Of the gallery, whose button is here and under Dataset.
         gallery = background.current("gallery")
         if gallery is not None:

@@ -6,6 +6,8 @@ import shutil
 import time
 from typing import Any
 
+import numpy as np
+
 from .conftest import Debian
 from .desk import Desk
 from .test_window import IDLE, RENDER, SETTINGS, STATE, wait_until_idle
@@ -93,10 +95,19 @@ def sheets(desk: Desk, names: list[str]) -> None:
 
 
 def unfold(desk: Desk, button: str, lines: float) -> None:
-    """Open or close the panel whose heading stands so many lines below a button."""
+    """Open or close the panel whose heading is the first so many lines below a button, or more."""
     x, y = desk.find(button)
-    desk.click(x - 60, y + lines * 20 * desk.scale)
-    time.sleep(0.4)
+    for further in range(8):
+        heading = x - 60, y + (lines + further * 0.6) * 20 * desk.scale
+        desk.move(*heading)
+        time.sleep(0.3)  # Until a tooltip is gone.
+        before = desk.photo().astype(int)
+        desk.click(*heading)
+        time.sleep(0.5)
+        # All that is below it moves.
+        if (np.abs(desk.photo() - before).max(axis=2) > 40).sum() > 1500:
+            return
+    raise AssertionError(f"there is no heading below {button}")
 
 
 def leave(desk: Desk, debian: Debian) -> None:

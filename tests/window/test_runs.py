@@ -56,7 +56,7 @@ def test_a_pass_that_is_ticked_is_written_and_those_that_a_scene_cannot_write_ar
     desk: Desk, asset: Debian
 ) -> None:
     put(desk, output_dir=f"{asset.home}/passes", overwrite=True)
-    unfold(desk, "objaverse.use_scene_cameras()", 2.6)
+    unfold(desk, "objaverse.use_scene_cameras()", 3.05)
     # Each of them says that it is "passes": the first is the uppermost.
     x, y = desk.find("passes")
     names = desk.ask(f"[i.identifier for i in {SETTINGS}.bl_rna.properties['passes'].enum_items]")
@@ -72,7 +72,7 @@ def test_a_pass_that_is_ticked_is_written_and_those_that_a_scene_cannot_write_ar
             inside = view["albedo"][view["mask"] > 0]
         assert inside.max() > 0.3
     desk.click(x, line)
-    unfold(desk, "objaverse.use_scene_cameras()", 2.6)
+    unfold(desk, "objaverse.use_scene_cameras()", 3.05)
 
 
 def test_the_scenes_active_camera_renders_as_it_moves(desk: Desk, asset: Debian) -> None:

@@ -63,7 +63,7 @@ run() {
 # Much of the time a window waits for a hand: two at once take little more than the longer one. What
 # is not named here goes to the second; each takes about half of the time.
 first=()
-for name in window second_time scene_cameras installed; do
+for name in installed looking results scene_cameras second_time window; do
     first+=("tests/window/test_$name.py")
 done
 beside=$(mktemp)

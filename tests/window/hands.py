@@ -94,6 +94,11 @@ def sheets(desk: Desk, names: list[str]) -> None:
     desk.ask(f"setattr({_BELOW}, 'ui_type', {former!r})")
 
 
+def changed(desk: Desk, before: np.ndarray) -> int:
+    """How many pixels of the screen are clearly others than before."""
+    return int((np.abs(desk.photo().astype(int) - before).max(axis=2) > 40).sum())
+
+
 def unfold(desk: Desk, button: str, lines: float) -> None:
     """Open or close the panel whose heading is the first so many lines below a button, or more."""
     x, y = desk.find(button)
@@ -101,12 +106,14 @@ def unfold(desk: Desk, button: str, lines: float) -> None:
         heading = x - 60, y + (lines + further * 0.6) * 20 * desk.scale
         desk.move(*heading)
         time.sleep(0.3)  # Until a tooltip is gone.
-        before = desk.photo().astype(int)
+        before = desk.photo()
         desk.click(*heading)
-        time.sleep(0.5)
-        # All that is below it moves.
-        if (np.abs(desk.photo() - before).max(axis=2) > 40).sum() > 1500:
-            return
+        for _ in range(15):
+            time.sleep(0.2)
+            # All that is below it moves.
+            if changed(desk, before) > 1500:
+                time.sleep(0.3)
+                return
     raise AssertionError(f"there is no heading below {button}")
 
 

@@ -476,8 +476,7 @@ class Renderer:
             raise render_failure(error) from error
 
     def _render(self, path: Path) -> None:
-        # As in :func:`.capture.take`.
-        self.stage.scene.update_tag()
+        compat.show_settings(self.stage.scene)
         capture.forget()
         try:
             bpy.ops.render.render(write_still=not self.stage.scene.render.use_compositing)

@@ -179,7 +179,7 @@ BY_MEANING = {
     "environments.spaces": "depth rgb",
     "live.backends.served": "depth rgb",
     "live.convert": "rgb",
-    "live.env.crew": "depth",
+    "live.env.rows": "depth",
     "live.env.single": "depth",
     "live.env.vector": "depth",
     "live.env.watching": "depth rgb",

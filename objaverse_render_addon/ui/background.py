@@ -10,6 +10,7 @@ ends every modal operator; a job that is not about the file then goes on under t
 from __future__ import annotations
 
 import time
+import types
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
@@ -23,6 +24,7 @@ __all__ = [
     "BackgroundOperator",
     "CancelOperator",
     "Job",
+    "button",
     "cancel",
     "current",
     "end",
@@ -64,6 +66,29 @@ _by_timer: set[str] = set()
 def current(kind: str) -> Any:
     """The job of this kind that is going on, or ``None``."""
     return _running.get(kind, (None, None))[1]
+
+
+def button(
+    layout: bpy.types.UILayout, operator: str, kind: str, *, text: str | None = None, icon: str
+) -> Any:
+    """The button that starts a job of this kind; its name alone while one is going on.
+
+    Of the button under the mouse Blender keeps all but the place from one drawing to the next: one
+    that is greyed during its job would stay so afterwards, until the mouse has left it.
+
+    Returns:
+        The operator's properties.
+    """
+    row = layout.row(align=True)
+    if kind not in _running:
+        return row.operator(operator, icon=icon, **({} if text is None else {"text": text}))
+    if text is None:
+        group, _, name = operator.partition(".")
+        text = getattr(getattr(bpy.ops, group), name).get_rna_type().name
+    row.enabled, row.alignment = False, "CENTER"
+    said = bpy.app.translations.pgettext_iface(text, "Operator")
+    row.label(text=said, icon=icon, translate=False)
+    return types.SimpleNamespace()
 
 
 def cancel(kind: str) -> None:

@@ -37,6 +37,7 @@ from .protocol import (
     PROTOCOL,
     REQUESTS,
     SCRATCH,
+    Act,
     Alive,
     Answer,
     Failed,
@@ -139,7 +140,8 @@ def _answer(worker: Worker, request: Message | Unknown, turn: _Turn) -> Answer:
         handler = HANDLERS.get(type(request))
         if handler is None:
             raise UnknownRequest(_unknown(request))
-        if turn.canceled():
+        # Whoever steps waits for it, and asks for nothing else meanwhile.
+        if not isinstance(request, Act) and turn.canceled():
             raise Interrupted("Cancelled before it began.")
         return handler(worker, request, turn)
     except Exception as error:

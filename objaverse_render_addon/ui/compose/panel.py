@@ -86,8 +86,10 @@ class OBJAVERSE_PT_compose(Panel, bpy.types.Panel):
         column = layout.column()
         column.scale_y = 1.4
         row = column.row(align=True)
-        row.operator("objaverse.compose_scene", icon="PHYSICS")
-        row.operator("objaverse.compose_scene", text="Next Scene", icon="FRAME_NEXT").go_on = True
+        background.button(row, "objaverse.compose_scene", "compose", icon="PHYSICS")
+        background.button(
+            row, "objaverse.compose_scene", "compose", text="Next Scene", icon="FRAME_NEXT"
+        ).go_on = True
         state, job = context.window_manager.objaverse_composed, background.current("compose")
         if job is not None:
             progress(layout, job.share, job.status, "objaverse.cancel_compose")
@@ -193,7 +195,9 @@ class OBJAVERSE_PT_compose_sentences(Panel, bpy.types.Panel):
             return
         state = context.window_manager.objaverse_composed
         layout.row(align=True).prop(context.scene.objaverse_compose, "languages")
-        layout.operator("objaverse.compose_sentences", icon="OUTLINER_DATA_FONT")
+        background.button(
+            layout, "objaverse.compose_sentences", "render", icon="OUTLINER_DATA_FONT"
+        )
         draw_run(context, layout, "sentences")
         reading = background.current("result")
         if reading is not None:
@@ -243,14 +247,16 @@ class OBJAVERSE_PT_compose_write(Panel, bpy.types.Panel):
             text(context, layout, f"This file was never saved; they go to {folder}", "INFO")
             split = columns(layout)
         split.prop(settings, "overwrite")
-        layout.operator("objaverse.write_scenes", icon="RENDER_ANIMATION")
+        background.button(layout, "objaverse.write_scenes", "render", icon="RENDER_ANIMATION")
         draw_run(context, layout, "scenes")
         row = layout.row(align=True)
         there = row.row(align=True)
         there.enabled = folder.is_dir()
         opened = there.operator("wm.path_open", text="Open Folder", icon="FILE_FOLDER")
         opened.filepath = str(folder)
-        row.operator("objaverse.open_scenes_gallery", text="Gallery", icon="IMAGE_REFERENCE")
+        background.button(
+            row, "objaverse.open_scenes_gallery", "gallery", text="Gallery", icon="IMAGE_REFERENCE"
+        )
         gallery = background.current("gallery")
         if gallery is not None:
             progress(layout, gallery.share, gallery.status, "objaverse.cancel_gallery")

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final
 
 import bpy
 
+from .. import background
 from ..widgets import Panel, columns, text
 from .render import draw_progress, draw_trouble
 
@@ -75,7 +76,7 @@ class OBJAVERSE_PT_batch(Panel, bpy.types.Panel):
         split.prop(settings, "ids", text="Names")
         row = layout.row()
         row.enabled = bool(settings.sources.strip())
-        row.operator("objaverse.render_batch", icon="RENDER_ANIMATION")
+        background.button(row, "objaverse.render_batch", "render", icon="RENDER_ANIMATION")
         layout.operator("objaverse.list_output", icon="PRESET")
         counts: dict[str, int] = {}
         for item in state.items:
@@ -98,13 +99,15 @@ class OBJAVERSE_PT_batch(Panel, bpy.types.Panel):
         row = layout.row()
         row.template_list("OBJAVERSE_UL_batch", "", state, "items", state, "active", rows=5)
         side = row.column(align=True)
-        retry = side.operator("objaverse.render_batch", text="", icon="FILE_REFRESH")
+        retry = background.button(
+            side, "objaverse.render_batch", "render", text="", icon="FILE_REFRESH"
+        )
         retry.only = "ACTIVE"
         if state.running == "batch":
             layout.label(text=said)
         if failed:
-            layout.operator(
-                "objaverse.render_batch", text="Retry Failed", icon="FILE_REFRESH"
+            background.button(
+                layout, "objaverse.render_batch", "render", text="Retry Failed", icon="FILE_REFRESH"
             ).only = "FAILED"
         chosen = state.items[state.active] if state.active < len(state.items) else None
         if chosen is not None and chosen.state == "failed":

@@ -55,11 +55,13 @@ class OBJAVERSE_PT_render(Panel, bpy.types.Panel):
         layout = self.layout
         column = layout.column()
         column.scale_y = 1.4
-        column.operator("objaverse.render_asset", icon="RENDER_STILL")
+        background.button(column, "objaverse.render_asset", "render", icon="RENDER_STILL")
         layout.operator("objaverse.show_result", icon="HIDE_OFF")
         row = layout.row(align=True)
         row.operator("objaverse.open_output", text="Open Folder", icon="FILE_FOLDER")
-        row.operator("objaverse.open_gallery", text="Gallery", icon="IMAGE_REFERENCE")
+        background.button(
+            row, "objaverse.open_gallery", "gallery", text="Gallery", icon="IMAGE_REFERENCE"
+        )
         # Below the buttons, which stay where they are.
         draw_run(context, layout, "asset", "This asset is not being rendered")
         # Of the gallery, whose button is here and under Dataset.

@@ -15,7 +15,13 @@ from ..compose.shown import composed
 from ..widgets import overlapped
 from . import live_view, look_through, preview, results
 from .overlay_geometry import (
-    CURRENT, DEPTH, number_places, pick, picture_planes, plane_names, rig_lines,
+    CURRENT,
+    DEPTH,
+    number_places,
+    pick,
+    picture_planes,
+    plane_names,
+    rig_lines,
 )  # fmt: skip
 
 __all__ = ["bring_into_view", "register", "set_visible", "show_picture", "unregister"]

@@ -269,11 +269,14 @@ def compositor_tree(scene: bpy.types.Scene) -> Any:
 
 
 def remove_compositor_tree(scene: bpy.types.Scene) -> None:
-    """Take away the tree that :func:`compositor_tree` made."""
+    """Take away the tree that :func:`compositor_tree` made, unless somebody put nodes into it."""
     if hasattr(scene, "compositing_node_group"):
         tree = scene.compositing_node_group
+        if tree is None or len(tree.nodes):
+            return
         scene.compositing_node_group = None
-        if tree is not None and tree.users == 0:
+        # An editor that shows it is a user of it, too.
+        if all(other.compositing_node_group != tree for other in bpy.data.scenes):
             bpy.data.node_groups.remove(tree)
     elif scene.node_tree is not None:
         scene.node_tree.nodes.clear()

@@ -105,7 +105,8 @@ def drawn_in_turn(
         if not errors:
             try:
                 steps[done]()
-                drawing.update_tag()
+                # To tag the scene would do, and have all that stands in it looked at again.
+                drawing.render.resolution_percentage = 100
             except BaseException as error:
                 errors.append(error)
         drawing.frame_current, drawing.frame_subframe = whole, moment - whole

@@ -64,6 +64,7 @@ def drawn(
         others = [one for one in rules.supports if one != "shelf"]
         kind = Draws(seed, key_of(index), "open support").choice(others) if others else kind
     support = support or drawn_support(kind, Draws(seed, key, "support"))
+    library = library.part(rules.split) if library is not None else None
     things = _things(rules, index, layout, Draws(seed, key, "objects"), library)
     ground = ground_of(support)
     starts = place(layout, things, ground, rules, Draws(seed, key, "place"))

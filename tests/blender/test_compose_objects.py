@@ -27,7 +27,7 @@ from objaverse_render_addon.errors import OutputExists
 
 from .test_compose import SMALL, same_bytes
 
-RULES = Rules(seed=3, objects=(4, 5), layouts=("scatter", "stack"), supports=("table",), images=1,
+RULES = Rules(seed=3, objects=(6, 7), layouts=("scatter", "stack"), supports=("table",), images=1,
               kinds=("can",))  # fmt: skip
 REASONS = {
     "model-1": "no-name", "pear": "not-one-object", "bottle": "not-closed",

@@ -27,7 +27,7 @@ from objaverse_render_addon.errors import OutputExists
 
 from .test_compose import SMALL, same_bytes
 
-RULES = Rules(seed=3, objects=(6, 7), layouts=("scatter", "stack"), supports=("table",), images=1,
+RULES = Rules(seed=3, objects=(4, 5), layouts=("scatter", "stack"), supports=("table",), images=1,
               kinds=("can",))  # fmt: skip
 REASONS = {
     "model-1": "no-name", "pear": "not-one-object", "bottle": "not-closed",
@@ -85,7 +85,7 @@ def test_scenes_of_them_are_proved(scenes):
                 assert max(obj.size_m) == pytest.approx(0.14, abs=1e-6)
         classes = json.loads((scenes / "classes.json").read_text())
         assert "object-???-gift box" in classes
-    assert len(sources) > 2 and any(one.endswith(".glb") for one in sources)
+    assert len(sources) >= 2 and any(one.endswith(".glb") for one in sources)
 
 
 @pytest.mark.long

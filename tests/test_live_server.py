@@ -34,10 +34,10 @@ from objaverse_render_addon.errors import (
 from objaverse_render_addon.job import RenderJob
 from objaverse_render_addon.live import keys as keys_module
 from objaverse_render_addon.live import listen as listen_module
+from objaverse_render_addon.live.clients import Limits
 from objaverse_render_addon.live.listen import parse_address
 from objaverse_render_addon.live.remote import Connection
 from objaverse_render_addon.live.server import Server
-from objaverse_render_addon.live.service import Limits
 from objaverse_render_addon.live.vram import VramLimit, parse_used
 from objaverse_render_addon.worker import protocol
 from objaverse_render_addon.worker.memory import resident_bytes

@@ -55,17 +55,21 @@ if [ -z "$roots$bare" ]; then
 fi
 log=$(mktemp)
 run() {
-    OBJAVERSE_TEST_BLENDER_ROOTS=$roots OBJAVERSE_TEST_BARE_ROOT=$bare "$python" -m pytest tests/window | tee "$log"
+    OBJAVERSE_TEST_BLENDER_ROOTS=$roots OBJAVERSE_TEST_BARE_ROOT=$bare "$python" -m pytest --durations=15 "$@" |
+        tee -a "$log"
     return "${PIPESTATUS[0]}"
 }
-run
+run tests/window
 status=$?
-# A machine that stalls for seconds loses clicks. What fails twice is no accident.
+# A machine that stalls for seconds loses clicks; what fails twice is no accident. The tests of one file
+# go on in one window, so that a file is the least that can be done again.
 if [ "$status" = 1 ]; then
-    echo "AGAIN: something failed; once more, from the start."
-    run
+    mapfile -t files < <(sed -nE 's/^(FAILED|ERROR) (tests\/window\/[a-z_]+\.py).*/\2/p' "$log" | sort -u)
+    [ ${#files[@]} -gt 0 ] || files=(tests/window)
+    echo "AGAIN: something failed; once more, in ${files[*]}."
+    run "${files[@]}"
     status=$?
-    [ "$status" = 0 ] && echo "SKIPPED: the first failure of the window tests, which passed the second time."
+    [ "$status" = 0 ] && echo "SKIPPED: the first failure of the window tests in ${files[*]}, which passed the second time."
 fi
 grep -o 'NOT TESTED.*' "$log" | sort -u | sed 's/^NOT TESTED/SKIPPED: not tested/'
 rm -f "$log"

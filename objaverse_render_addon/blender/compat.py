@@ -291,8 +291,11 @@ def uses_nodes(scene: bpy.types.Scene) -> bool:
     return True if hasattr(scene, "compositing_node_group") else bool(scene.use_nodes)
 
 
-def set_image_format(settings: Any, *, multilayer: bool) -> None:
+def set_image_format(settings: Any, *, multilayer: bool, half: bool = False) -> None:
     """Uncompressed 32-bit EXR: one image, or one part with many layers.
+
+    Args:
+        half: Colours, and nothing else, are 16-bit floats.
 
     Switching the media type resets the bit depth behind one's back, so everything is set in
     this order and read back.
@@ -303,7 +306,7 @@ def set_image_format(settings: Any, *, multilayer: bool) -> None:
     set_checked(settings, file_format="OPEN_EXR_MULTILAYER" if multilayer else "OPEN_EXR")
     if not multilayer:
         set_checked(settings, color_mode="RGBA")
-    set_checked(settings, color_depth="32", exr_codec="NONE")
+    set_checked(settings, color_depth="16" if half else "32", exr_codec="NONE")
     if "use_exr_interleave" in known:
         set_checked(settings, use_exr_interleave=True)
 

@@ -28,13 +28,12 @@ import numpy.typing as npt
 
 from ..cameras import Camera, View
 from ..checks import check_color, check_geometry
-from ..dataset.images import encode_srgb8
 from ..errors import Interrupted, InvalidJob, RenderFailed
 from ..frame import Frame, FrameSink, RawChannels, Shot
 from ..motion import Elsewhen, Moment
 from ..passspec import PASSES, layers_for
 from . import capture, compat
-from .drawing import drawn_in_turn, set_up_drawing
+from .drawing import digits_of, drawn_in_turn, set_up_drawing, srgb_of
 
 if TYPE_CHECKING:
     from .session import Session
@@ -89,6 +88,7 @@ class RasterLane:
         self._session, self._stage = session, session.stage
         self._folder = session.scratch / "raster"
         self._scene: Any = None
+        self._version = -1
         self._seconds: list[float] = []
         self._agreed: tuple[int, int] | None = None
         self._probe = self._since_probe = 0.0
@@ -218,6 +218,10 @@ class RasterLane:
             self._scene = bpy.data.scenes.new("Objaverse Raster")
             set_up_drawing(self._scene)
             self._folder.mkdir(exist_ok=True)
+        self._scene.camera = self._stage.scene.camera
+        if self._version == self._stage.version:
+            return
+        self._version = self._stage.version
         there = self._scene.collection.children
         wanted = {asset.collection for asset in self._stage.assets.values()}
         for child in [child for child in there if child not in wanted]:
@@ -225,7 +229,6 @@ class RasterLane:
         for child in wanted:
             if child.name not in there:
                 there.link(child)
-        self._scene.camera = self._stage.scene.camera
 
     def _draw(
         self,
@@ -288,20 +291,24 @@ class RasterLane:
 
     @contextlib.contextmanager
     def _numbered(self) -> Iterator[None]:
-        """Have the colours of objects be their ids."""
-        colored = []
-        for asset in self._stage.assets.values():
-            for obj in asset.contents["objects"]:
-                if obj.pass_index:
-                    colored.append((obj, tuple(obj.color)))
-                    digits = (obj.pass_index >> 16, obj.pass_index >> 8 & 255, obj.pass_index & 255)
-                    obj.color = (*(digit / 255 for digit in digits), 1.0)
+        """Have the colours of objects be their ids, which what is drawn meanwhile looks at alone.
+
+        All at once, so that Blender does not take them for changed: materials that look at the
+        colour of their object, as Cycles renders them, have what they had.
+        """
+        objects = bpy.data.objects
+        before = np.empty((len(objects), 4), np.float32)
+        numbers = np.empty(len(objects), np.int32)
+        objects.foreach_get("color", before.reshape(-1))
+        objects.foreach_get("pass_index", numbers)
+        digits = [numbers >> 16, numbers >> 8 & 255, numbers & 255]
+        colors = np.stack([*(one / 255 for one in digits), np.ones(len(numbers))], axis=-1)
+        colors = np.where(numbers[:, None] > 0, colors, before).astype(np.float32)
+        objects.foreach_set("color", colors.reshape(-1))
         try:
             yield
         finally:
-            # Materials may look at the colour of their object.
-            for obj, color in colored:
-                obj.color = color
+            objects.foreach_set("color", before.reshape(-1))
 
     def _frame(self, one: _Prepared, wanted: Sequence[str]) -> Frame:
         job, seen = self._session.job, one.seen
@@ -323,8 +330,7 @@ class RasterLane:
 
         passes: dict[str, Array] = {}
         if "rgb" in wanted:
-            linear = np.stack([channels[f"Combined.{letter}"] for letter in "RGBA"], axis=-1)
-            passes["rgb"] = whole(encode_srgb8(linear))
+            passes["rgb"] = whole(srgb_of(channels))
         drawn = valid
         depth = whole(np.where(valid, raw, np.float32(0)).astype(np.float32))
         valid = whole(valid)
@@ -494,11 +500,9 @@ def _reaches_beyond(depth: Array, tile: Tile, size: tuple[int, int]) -> bool:
 
 def _ids(channels: dict[str, Array], valid: npt.NDArray[np.bool_]) -> Array:
     """(H, W) uint16 of a picture whose colours are the digits of ids."""
-    red, green, blue = (
-        np.rint(channels[f"Combined.{letter}"] * 255).astype(np.uint32) for letter in "RGB"
-    )
-    ids = (red << 16) + (green << 8) + blue
-    return np.where(valid, ids, 0).astype(np.uint16)
+    # The pass has no room for what would be in red.
+    green, blue = (digits_of(channels[f"Combined.{letter}"]) for letter in "GB")
+    return np.where(valid, (green << 8) + blue, np.uint16(0))
 
 
 def _kind(shot: Shot) -> tuple[Any, ...]:

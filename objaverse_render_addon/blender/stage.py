@@ -33,7 +33,7 @@ from .camera import apply_camera, new_camera, set_camera
 from .devices import Device, gpu_beside, select_device
 from .edits import Edits
 from .evaluated import Onlooker
-from .measuring import Measurement, bounds_of, measure, together
+from .measuring import MANY_POINTS, Measurement, bounds_of, measure, together
 from .normalization import normalize, turn_of
 from .numbering import Numbering
 from .reach import Gate
@@ -908,7 +908,8 @@ def _around(
     few = points if len(points) <= 1000 else outermost(points)
     center, radius = bounding_sphere(few)
     low, high = points.min(axis=0).tolist(), points.max(axis=0).tolist()
-    return Bounds(tuple(low), tuple(high), tuple(center.tolist()), 1.002 * radius, exact), points
+    held = few if len(points) > MANY_POINTS else points
+    return Bounds(tuple(low), tuple(high), tuple(center.tolist()), 1.002 * radius, exact), held
 
 
 def _corners_of(graph: Any) -> npt.NDArray[np.float64]:

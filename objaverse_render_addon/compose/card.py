@@ -30,7 +30,13 @@ _ABOUT: Final = {
 _READ: Final = {
     "category_word": "the noun alone",
     "shuffled_words": "all words in any order, a trained model",
+    "shuffled_relations": "the same, where another thing is mentioned",
 }
+_HELD: Final = {
+    "trained": ("trained_chance", "tested"), "shuffled_words": ("trained_chance", "tested"),
+    "shuffled_relations": ("related_chance", "related"),
+}  # fmt: skip
+"""Of probes that are asked of a part: chance there, and how many there are."""
 
 
 def measured(folder: str | Path) -> dict[str, Any]:
@@ -63,9 +69,9 @@ def table(found: Mapping[str, Any]) -> list[tuple[str, str, float, float, bool]]
     rows = []
     for name, about in (*_ABOUT.items(), *_READ.items()):
         if name in probes:
-            held = name in ("trained", "shuffled_words")
-            chance = probes["trained_chance" if held else "chance"]
-            number = probes["tested"] if held else found["questions"]
+            there, count = _HELD.get(name, ("chance", ""))
+            chance = probes[there]
+            number = probes[count] if count else found["questions"]
             most = chance + MOST + 2 * math.sqrt(chance * (1 - chance) / number)
             rows.append((name, about, probes[name], chance, name in _ABOUT and probes[name] > most))
     return rows

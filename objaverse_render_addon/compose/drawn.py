@@ -21,6 +21,7 @@ SCALES: Final = (0.88, 0.95, 1.02, 1.10, 1.18)
 INSIDE: Final = (0.6, 0.7, 0.8)
 """Of what is to lie in others."""
 _KINDS_A_SCENE: Final = 6
+_IN_A_ROW: Final = 4
 _WIDE: Final = ("basket", "crate", "bowl", "bucket")
 _BLOCKS: Final = ("cube",)
 _LITTLE: Final = 0.09
@@ -45,11 +46,15 @@ class Drawn:
     starts: tuple[Start, ...]
 
 
-def drawn(rules: Rules, index: int, attempt: int, library: Library | None = None) -> Drawn:
+def drawn(
+    rules: Rules, index: int, attempt: int, library: Library | None = None,
+    support: Support | None = None,
+) -> Drawn:  # fmt: skip
     """A scene, the same for the same arguments; another for another attempt.
 
     Args:
         library: Others' objects to draw from, too.
+        support: What they stand on, where that is not drawn.
     """
     seed, key = rules.seed, f"{key_of(index)}/{attempt}"
     (layout,) = dealt(seed, "layout", rules.layouts, index, 1)
@@ -58,7 +63,7 @@ def drawn(rules: Rules, index: int, attempt: int, library: Library | None = None
         # What is heaped up between two boards meets the upper one.
         others = [one for one in rules.supports if one != "shelf"]
         kind = Draws(seed, key_of(index), "open support").choice(others) if others else kind
-    support = drawn_support(kind, Draws(seed, key, "support"))
+    support = support or drawn_support(kind, Draws(seed, key, "support"))
     things = _things(rules, index, layout, Draws(seed, key, "objects"), library)
     ground = ground_of(support)
     starts = place(layout, things, ground, rules, Draws(seed, key, "place"))
@@ -80,16 +85,21 @@ def _things(
         ]
         flat += _named(theirs, lambda one: one.flat_top and one.rim is None)
         small = [name for name in _BLOCKS if name in known]
-        names = [*draws.shuffled(flat)[:2], *small, *names[:3]]
+        names = [*draws.shuffled(flat)[:2], *small, *names[:2]]
     if layout == "container":
         wide: list[str] = [name for name in _WIDE if name in known]
         wide += _named(theirs, lambda one: one.rim is not None)
         little: list[str] = [name for name in _SMALL if name in known]
         little += _named(theirs, lambda one: one.rim is None and one.longest_m[0] <= _LITTLE)
-        names = [*draws.shuffled(wide)[:2], *draws.shuffled(little)[:2], *names[:2]]
-    names = list(dict.fromkeys(names))[: max(2, (2 * count + 2) // 3)]
-    # Some kinds come twice and three times: one is told from the other by more than its name.
+        # What goes into others comes more often than what it goes into.
+        around, within = draws.shuffled(wide)[:2], draws.shuffled(little)[:2]
+        names = [*around[:1], *within, *around[1:], *names[:2]]
+    names = list(dict.fromkeys(names))[: max(2, count // 2)]
+    # Every kind comes twice where there is room: a noun alone tells nobody which is meant.
     chosen = list(names)
+    if layout == "row":
+        chosen += names[:1] * max(0, min(count - len(names), _IN_A_ROW - 1))
+    chosen += draws.shuffled(names[1:] if layout in ("row", "container") else names)
     while len(chosen) < count:
         chosen.append(draws.choice(names[:3]) if layout != "row" else names[0])
     ours = [name for name in names if name in known]

@@ -43,6 +43,7 @@ class Rules:
         aspect: Of the pictures, width over height.
         kinds: Of objects, by name (:data:`.objects.KINDS`); none where all are others'.
         library: Digest of others' objects to draw from, too (:mod:`.objects.library`).
+        stage: Digest of a user's stage to stand on (:mod:`.stages`), in place of supports.
         tries: Draws of a scene before it is given up.
         languages: Of the sentences, of :data:`.words.LANGUAGES`.
     """
@@ -62,6 +63,7 @@ class Rules:
     aspect: float = 1.0
     kinds: tuple[str, ...] = tuple(KINDS)
     library: str = ""
+    stage: str = ""
     tries: int = 40
     languages: tuple[str, ...] = DEFAULT_LANGUAGES
     poses: tuple[Mapping[str, Any], ...] = ()

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RenderError
+from .clients import Limits
 from .keys import KeyRing, runtime_folder
 from .listen import Address, Listener, listen, parse_address
 from .pool import Pool
-from .service import Limits, Service
+from .service import Service
 
 __all__ = ["Server", "keys_folder"]
 

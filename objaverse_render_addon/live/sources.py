@@ -21,7 +21,8 @@ from ..job import RenderJob
 from ..timeline import frame_range
 from .frames import LiveFrame
 from .host import Lane
-from .session import Opens, Session
+from .opening import Opens
+from .session import Session
 from .shots import ShotLike
 from .steering import Steering
 from .truths import Truths
@@ -97,7 +98,7 @@ class Source:
 
     Attributes:
         path: The file that is opened, on the workers' machine; ``None`` is an empty stage.
-        settings: Arguments of :meth:`.session.Opens.open`: ``resolution``, ``passes``, ``samples``
+        settings: Arguments of :meth:`.opening.Opens.open`: ``resolution``, ``passes``, ``samples``
             …
         lane: ``exact`` or ``raster``, see docs/live.md.
         views: Shots of each unit: as many samples.

@@ -19,7 +19,8 @@ from objaverse_render_addon.batch.compose import classes_table, compose
 from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.cameras import Camera
 from objaverse_render_addon.compose import expressions
-from objaverse_render_addon.compose.proving import nearest, problems_of
+from objaverse_render_addon.compose.drawing import nearest
+from objaverse_render_addon.compose.proving import problems_of
 from objaverse_render_addon.compose.record import Scene
 from objaverse_render_addon.compose.rules import Rules
 from objaverse_render_addon.compose.seen import coverage

@@ -142,10 +142,26 @@ def installed(debian: Debian) -> Debian:
     return debian
 
 
+@pytest.fixture(scope="session")
+def profiles() -> Iterator[dict[Path, Path]]:
+    """By Debian folder: Blender's own files with the extension, as the installer left them."""
+    made: dict[Path, Path] = {}
+    yield made
+    for path in made.values():
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def _with_extension(root: Path, request: pytest.FixtureRequest) -> Iterator[Debian]:
+    profiles = request.getfixturevalue("profiles")
     for debian in _debian(root, *map(request.getfixturevalue, ("package", "sample"))):
-        done = debian.run(INSTALL)
-        assert done.returncode == 0, done.stdout
+        user = debian.folder / "user"
+        if root in profiles:
+            shutil.copytree(profiles[root], user)
+        else:
+            done = debian.run(INSTALL)
+            assert done.returncode == 0, done.stdout
+            profiles[root] = Path(tempfile.mkdtemp(prefix="objaverse-user-", dir=root / "tmp"))
+            shutil.copytree(user, profiles[root], dirs_exist_ok=True)
         yield debian
 
 

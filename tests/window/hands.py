@@ -90,3 +90,10 @@ def sheets(desk: Desk, names: list[str]) -> None:
         desk.until(f"{shown} is not None and {shown}.name == '{name} sheet'", 20, "the sheet")
         assert desk.ask(f"min({shown}.size)") >= 32
     desk.ask(f"setattr({_BELOW}, 'ui_type', {former!r})")
+
+
+def unfold(desk: Desk, button: str, lines: float) -> None:
+    """Open or close the panel whose heading stands so many lines below a button."""
+    x, y = desk.find(button)
+    desk.click(x - 60, y + lines * 20 * desk.scale)
+    time.sleep(0.4)

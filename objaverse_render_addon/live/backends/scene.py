@@ -366,6 +366,9 @@ class _Worker:
         try:
             return self._frame(Refine(self._session, shot, "denoise", give=True))
         except Interrupted:
+            # Its answer may be here before the call that asked for it has returned.
+            ended.set()
+            watching.join()
             if not stopped:
                 raise
             return None

@@ -451,5 +451,5 @@ def _alpha_checks(pictures: Mapping[str, Array], mask: npt.NDArray[np.bool_]) ->
 def _check_alpha(opaque: npt.NDArray[np.bool_], mask: npt.NDArray[np.bool_]) -> Check:
     band = _dilate(mask) & _dilate(~mask)
     wrong = (opaque != mask) & ~band
-    disagree = np.count_nonzero(wrong) / max(1, np.count_nonzero(mask))
+    disagree = int(np.count_nonzero(wrong)) / max(1, int(np.count_nonzero(mask)))
     return _graded("alpha_agrees_with_mask", disagree, disagree > 0.02)

@@ -182,6 +182,7 @@ BY_MEANING = {
     "live.env.rows": "depth",
     "live.env.single": "depth",
     "live.env.vector": "depth",
+    "live.served_environments": "depth",
     "live.env.watching": "depth rgb",
     "live.truths": "depth object_index",
     "live.backends.program": "depth rgb",

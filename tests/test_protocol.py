@@ -182,7 +182,8 @@ def test_a_path_that_is_no_unicode_survives():
 def test_one_answer_ends_each_request():
     last = {type(message).__name__ for message in MESSAGES if ends(message)}
     assert last == {
-        "Done", "Failed", "Opened", "Changed", "Rendered", "Closed", "Acted", "Described",
+        "Done", "Failed", "Opened", "Changed", "Rendered", "Closed", "Acted", "Stepped",
+        "Described",
     }  # fmt: skip
 
 

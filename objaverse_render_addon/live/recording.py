@@ -159,7 +159,8 @@ class Recording(Sequence[Sample]):
     def about(self, index: int) -> dict[str, Any]:
         """What is known of a sample (:attr:`.samples.Sample.record`), without its arrays."""
         number, place = self._places[index]
-        return _text(self.files[number], self._map(number), place)[0]["sample"]
+        found = _text(self.files[number], self._map(number), place)[0]
+        return dict(found["sample"])
 
     def _map(self, number: int) -> mmap.mmap:
         if number not in self._maps:

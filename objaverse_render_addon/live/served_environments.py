@@ -17,7 +17,7 @@ from ..worker.shots import decode_shot, encode_shot
 from .env.crew import Crew
 
 if TYPE_CHECKING:
-    from .service import Limits
+    from .clients import Limits
 
 __all__ = ["Playground", "ServedEnvironments"]
 

@@ -131,7 +131,6 @@ class WorkerProcess:
             raise from_os_error(error, f"The folder for temporary images, {base}") from error
         self.scratch = self._folder.path
         self._log = self.scratch / "worker.log"
-        self._log_name = str(self._log)
         self._log_start = 0
         self._requests = self._beats = 0
         self._seen, self._quiet = (0, 0.0), 0.0
@@ -251,7 +250,6 @@ class WorkerProcess:
         """
         self._requests += 1
         try:
-            self._log_start = os.stat(self._log_name).st_size  # noqa: PTH116  (for each step)
             self._sender.send(request, self._requests)
         except (OSError, ValueError) as error:
             if not self.scratch.is_dir():
@@ -336,6 +334,14 @@ class WorkerProcess:
                 log=self.log_tail(),
             )
         return self._quiet
+
+    def is_ready(self) -> bool:
+        """Whether its folder is there; what it prints from now on is of the next request."""
+        try:
+            self._log_start = self._log.stat().st_size
+        except OSError:
+            return False
+        return True
 
     @property
     def lives(self) -> bool:

@@ -124,7 +124,7 @@ def prepare(desk: Desk, turn: float) -> None:
     desk.until(f"{SETTINGS}.asset is not None", 40, "the import")
     set_values(
         desk, pattern="ring", views=12, elevation=(25, 25), output_dir="/home/me/data",
-        resolution_x=256, resolution_y=256, samples=128, denoise=False,
+        resolution_x=256, resolution_y=256, samples=48, denoise=False,
     )  # fmt: skip
     desk.press("objaverse.preview_cameras()")
     desk.until(f"{STATE}.preview", 20, "the preview")
@@ -181,7 +181,7 @@ def main() -> None:
         desk.ask(f"{RESULT}.view = 2")
         scroll(desk, 60)
         take(desk, "result")
-        set_values(desk, samples=128, views=6, sources="/home/me/models", overwrite=True)
+        set_values(desk, samples=64, views=6, sources="/home/me/models", overwrite=True)
         desk.ask("bpy.ops.objaverse.close_result()")
         desk.press("objaverse.preview_cameras()")
         scroll(desk, 60)

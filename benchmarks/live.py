@@ -2,22 +2,29 @@
 
 Each figure stands beside its peer's, measured in the same run: frames by memory without a name
 beside pickle over ZeroMQ, passes without a file beside a multilayer EXR, a moved pose beside the
-file imported again. Prints milliseconds or microseconds and ratios. Linux; pip's bpy and pyzmq.
+file imported again. Frames over CURVE are of a server that renders nothing meanwhile. Prints
+milliseconds or microseconds and ratios. Linux; pip's bpy and pyzmq.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import pickle
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from objaverse_render_addon import live
+from objaverse_render_addon.live.frames import LiveFrame
+from objaverse_render_addon.live.server import Server
 from objaverse_render_addon.stage_edits import AddMesh
 from objaverse_render_addon.worker.channel import Received, arrays_of
 from objaverse_render_addon.worker.protocol import FrameReady
@@ -193,6 +200,43 @@ def captured(folder: Path) -> None:
           f" {other / one:.2f} times")  # fmt: skip
 
 
+CURVE_CLIENT = """
+import sys, time
+from objaverse_render_addon import live
+with live.connect(sys.argv[1], sys.argv[2]) as client:
+    session = client.open(None, resolution=(640, 480), passes=("rgb",))
+    for count in (100, 1000):
+        since, done = time.perf_counter(), 0
+        for frame in session.render(live.orbit(count, size=(640, 480))):
+            done += int(frame["rgb"].shape == (480, 640, 4))
+        took = time.perf_counter() - since
+    print(done / took)
+"""
+
+
+def by_curve(folder: Path) -> float:
+    """Raw frames a second out of a server, encrypted, to a client in a process of its own."""
+    options: dict[str, Any] = {"resolution": (640, 480), "passes": ("rgb",), "samples": 1}
+    with live.start(1, device="cpu") as pool, Server(
+        pool, ["curve://127.0.0.1:0"], roots=[folder], keys=folder / "keys",
+        private=folder / "own.sock",
+    ) as server:  # fmt: skip
+        with pool.open(write_obj(folder / "seen.obj", 20), **options) as session:
+            frame = session.frame(lane="raster").copy()
+
+        def again(_scene: int, shots: Any, _options: Any) -> Iterator[LiveFrame]:
+            for position in range(len(shots)):
+                yield dataclasses.replace(frame, position=position)
+
+        pool.render_scene = again  # type: ignore[method-assign]
+        address, key = next(one[1:] for one in server.keys if one[1].startswith("curve"))
+        found = subprocess.run(
+            [sys.executable, "-c", CURVE_CLIENT, address, key],
+            stdout=subprocess.PIPE, text=True, check=True,
+        )  # fmt: skip
+    return float(found.stdout)
+
+
 def main() -> None:
     rounds = [(by_ring(), by_pickles()) for _ in range(3)]
     ring = [statistics.median(one[0][side] for one in rounds) for side in (0, 1)]
@@ -201,6 +245,7 @@ def main() -> None:
           f"{ring[1]:.0f}, pickle over ZeroMQ {pickles[0]:.0f} and {pickles[1]:.0f}: "
           f"{sum(pickles) / sum(ring):.1f} times")  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
+        print(f"raw frames of 1.2 MB over CURVE: {by_curve(Path(name)):.0f} a second")
         scenes(Path(name))
         captured(Path(name))
 

@@ -269,11 +269,14 @@ def compositor_tree(scene: bpy.types.Scene) -> Any:
 
 
 def remove_compositor_tree(scene: bpy.types.Scene) -> None:
-    """Take away the tree that :func:`compositor_tree` made."""
+    """Take away the tree that :func:`compositor_tree` made, unless somebody put nodes into it."""
     if hasattr(scene, "compositing_node_group"):
         tree = scene.compositing_node_group
+        if tree is None or len(tree.nodes):
+            return
         scene.compositing_node_group = None
-        if tree is not None and tree.users == 0:
+        # An editor that shows it is a user of it, too.
+        if all(other.compositing_node_group != tree for other in bpy.data.scenes):
             bpy.data.node_groups.remove(tree)
     elif scene.node_tree is not None:
         scene.node_tree.nodes.clear()
@@ -291,8 +294,11 @@ def uses_nodes(scene: bpy.types.Scene) -> bool:
     return True if hasattr(scene, "compositing_node_group") else bool(scene.use_nodes)
 
 
-def set_image_format(settings: Any, *, multilayer: bool) -> None:
+def set_image_format(settings: Any, *, multilayer: bool, half: bool = False) -> None:
     """Uncompressed 32-bit EXR: one image, or one part with many layers.
+
+    Args:
+        half: Colours, and nothing else, are 16-bit floats.
 
     Switching the media type resets the bit depth behind one's back, so everything is set in
     this order and read back.
@@ -303,7 +309,7 @@ def set_image_format(settings: Any, *, multilayer: bool) -> None:
     set_checked(settings, file_format="OPEN_EXR_MULTILAYER" if multilayer else "OPEN_EXR")
     if not multilayer:
         set_checked(settings, color_mode="RGBA")
-    set_checked(settings, color_depth="32", exr_codec="NONE")
+    set_checked(settings, color_depth="16" if half else "32", exr_codec="NONE")
     if "use_exr_interleave" in known:
         set_checked(settings, use_exr_interleave=True)
 
@@ -327,6 +333,16 @@ def make_file_output(tree: Any, layers: Sequence[tuple[str, str]]) -> Any:
         for name, _ in layers:
             node.layer_slots.new(name)
     return node
+
+
+def show_settings(scene: bpy.types.Scene) -> None:
+    """Have the next render see what Cycles' own settings are now, as samples and seed.
+
+    Blender does not notice that they changed, so that what persistent data keeps would be rendered
+    with the old ones. To set any property of its own helps, even to what it is; to tag the scene
+    does, too, and has Cycles look through all of it: 4 % of a run's processor time.
+    """
+    scene.render.use_border = scene.render.use_border
 
 
 def set_file_output(node: Any, folder: Path, stem: str) -> None:

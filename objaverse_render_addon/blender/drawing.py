@@ -7,21 +7,26 @@ pictures are the frames of one; what is other in each is set before it is drawn,
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import bpy
+import numpy as np
 import numpy.typing as npt
 
-from ..dataset.images import read_exr
+from ..dataset.images import encode_srgb8, read_exr
 from . import compat
 from .devices import render_failure
 
-__all__ = ["drawn", "drawn_in_turn", "set_up_drawing"]
+__all__ = ["digits_of", "drawn", "drawn_in_turn", "set_up_drawing", "srgb_of"]
 
 Array = npt.NDArray[Any]
+
+_ONE: Final = 0x3C00
+"""Bits of a half float that is 1."""
 
 _FLAT: Final = {
     "show_object_outline": False, "show_cavity": False, "show_shadows": False, "show_xray": False,
@@ -46,11 +51,17 @@ def set_up_drawing(scene: Any) -> None:
     compat.set_checked(scene.display, render_aa="OFF")
     compat.set_checked(scene.display.shading, **_FLAT)
     compat.set_checked(scene.view_layers[0], use_pass_z=True, use_pass_combined=True)
-    compat.set_image_format(render.image_settings, multilayer=True)
+    # Its colours are half floats already.
+    compat.set_image_format(render.image_settings, multilayer=True, half=True)
 
 
 def drawn(scene: Any, path: Path) -> dict[str, Array]:
-    """Draw a scene through a file: ``Combined.R`` … and ``Depth.Z``, (H, W) float32 each."""
+    """Draw a scene through a file.
+
+    Returns:
+        ``Combined.R`` …, (H, W) float16, scene-referred Rec. 709, premultiplied; ``Depth.Z``,
+        (H, W) float32.
+    """
     scene.update_tag()
     scene.render.filepath = str(path)
     try:
@@ -94,7 +105,8 @@ def drawn_in_turn(
         if not errors:
             try:
                 steps[done]()
-                drawing.update_tag()
+                # To tag the scene would do, and have all that stands in it looked at again.
+                drawing.render.resolution_percentage = 100
             except BaseException as error:
                 errors.append(error)
         drawing.frame_current, drawing.frame_subframe = whole, moment - whole
@@ -140,3 +152,46 @@ def _channels(path: Path) -> dict[str, Array]:
         path.unlink(missing_ok=True)
     # Layers are called by the view layer's name before theirs.
     return {".".join(name.split(".")[-2:]): plane for name, plane in channels.items()}
+
+
+def srgb_of(channels: dict[str, Array]) -> npt.NDArray[np.uint8]:
+    """(H, W, 4) as :func:`..dataset.images.encode_srgb8` has the colours that were drawn.
+
+    There are few half floats, so that each is encoded once.
+    """
+    planes = [np.ascontiguousarray(channels[f"Combined.{letter}"]) for letter in "RGBA"]
+    bits = [plane.view(np.uint16) for plane in planes if plane.dtype == np.float16]
+    full = bits[3] == _ONE if len(bits) == 4 else None
+    if full is None or not (full | (bits[3] == 0)).all():
+        # Pixels that are covered in part.
+        return encode_srgb8(np.stack(planes, axis=-1).astype(np.float32))
+    # All four bytes of a pixel at once, the first being the lowest.
+    red, green, blue = (table[plane] for table, plane in zip(_encoded(), bits[:3], strict=True))
+    pixels = red | green | blue | np.uint32(0xFF << 24)
+    shown: npt.NDArray[np.uint8] = (pixels * full).astype("<u4", copy=False).view(np.uint8)
+    return shown.reshape(*full.shape, 4)
+
+
+def digits_of(plane: Array) -> npt.NDArray[np.uint16]:
+    """(H, W) 0..255 of a channel whose colours are digits to the base of 256, over 255."""
+    if plane.dtype != np.float16:
+        return np.rint(plane * 255).astype(np.uint16)
+    return _digits()[np.ascontiguousarray(plane).view(np.uint16)]
+
+
+def _halves() -> npt.NDArray[np.float32]:
+    return np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
+
+
+@functools.cache
+def _encoded() -> list[npt.NDArray[np.uint32]]:
+    """Each half float as 8-bit sRGB, by its bits: as a pixel's first, second and third byte."""
+    halves = _halves()
+    found = encode_srgb8(np.stack([halves] * 3 + [np.ones_like(halves)], axis=-1))[:, 0]
+    return [found.astype(np.uint32) << np.uint32(shift) for shift in (0, 8, 16)]
+
+
+@functools.cache
+def _digits() -> npt.NDArray[np.uint16]:
+    halves = np.nan_to_num(_halves(), nan=0.0, posinf=0.0, neginf=0.0)
+    return np.rint(np.clip(halves, 0.0, 1.0) * 255).astype(np.uint16)

@@ -15,14 +15,14 @@ from ..cameras.bounding import bounding_sphere, outermost
 from ..errors import InvalidGeometry, NoGeometry
 from ..frame import Bounds
 
-__all__ = ["Measurement", "bounds_of", "displaces", "measure", "together"]
+__all__ = ["MANY_POINTS", "Measurement", "bounds_of", "displaces", "measure", "together"]
 
 Points = npt.NDArray[np.float64]
 _Local = npt.NDArray[np.float32]
 
 _SURFACES: Final = {"MESH", "CURVE", "SURFACE", "FONT", "META"}
 _STRANDS: Final = {"CURVES", "POINTCLOUD"}
-_MANY_POINTS: Final = 100_000
+MANY_POINTS: Final = 100_000
 _MOST_HAIRS: Final = 20_000
 """Of a particle system that are looked at: Blender gives their points one by one."""
 _RADIUS: Final = 0.01
@@ -160,7 +160,7 @@ def measure(only: Iterable[Any] | None = None, depsgraph: Any = None) -> Measure
         clouds.append(_few(world))
     if not clouds:
         raise NoGeometry(
-            "Nothing in the file has a face that renders.",
+            "The asset has no face that renders.",
             hint="It may hold only edges, hidden or empty objects.",
         )
     points = _few(np.concatenate(clouds))
@@ -211,7 +211,7 @@ def bounds_of(measured: Measurement) -> Bounds:
 
 def _few(points: Points) -> Points:
     """The points themselves, or of many the outermost."""
-    return points if len(points) <= _MANY_POINTS else outermost(points)
+    return points if len(points) <= MANY_POINTS else outermost(points)
 
 
 def _part(obj: Any, shown: bool, hairy: bool) -> _Part:

@@ -269,7 +269,8 @@ class PlayStage:
         channels = drawn(self.scene, self._path)
         raw = channels["Depth.Z"]
         depth = np.where((raw > 0) & (raw < _BEYOND), raw, np.float32(0)).astype(np.float32)
-        linear = np.stack([channels[f"Combined.{letter}"] for letter in "RGBA"], axis=-1)
+        planes = [channels[f"Combined.{letter}"] for letter in "RGBA"]
+        linear = np.stack(planes, axis=-1).astype(np.float32)
         linear[..., :3] += (1 - linear[..., 3:]) * np.array(self.background, np.float32)
         linear[..., 3] = 1
         return encode_srgb8(linear)[..., :3], depth

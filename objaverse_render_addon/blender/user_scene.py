@@ -202,12 +202,16 @@ def undo_normalization(collection: Any) -> bool:
 def normalize_asset(collection: Any, method: str) -> Normalization:
     """Scale and centre the asset where it stands, as the engine does before it renders.
 
+    Cameras and lights that the user put beside their objects stay where they are.
+
     Raises:
         RenderError: As :func:`objaverse_render_addon.blender.normalization.normalize`.
     """
     undo_normalization(collection)
+    beside = {"CAMERA"} if is_imported(collection) else {"CAMERA", "LIGHT"}
+    moved = {obj for obj in asset_objects(collection) if obj.type not in beside}
     # The parent belongs to the asset, so that deleting the asset deletes it.
-    return normalize(collection, method, asset_objects(collection))
+    return normalize(collection, method, moved)
 
 
 def is_imported(collection: Any) -> bool:

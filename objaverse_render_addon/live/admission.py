@@ -13,7 +13,7 @@ from ..passspec import PASSES
 from .uploads import PREFIX
 
 if TYPE_CHECKING:
-    from .service import Client, Limits
+    from .clients import Client, Limits
 
 __all__ = ["Admission", "files_of"]
 

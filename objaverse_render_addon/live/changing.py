@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InvalidEdit
+from ..errors import InvalidEdit, InvalidJob
+from ..job import RenderJob
+from ..job.convert import suggest
+from ..job.settings import fields_of
 from ..stage_edits import (
     AddAsset,
     AddLight,
@@ -28,12 +32,34 @@ from ..stage_edits import (
 if TYPE_CHECKING:
     from ..job.choices import Normalization
 
-__all__ = ["CHANGE", "OPENING", "Changing"]
+__all__ = ["CHANGE", "OPENING", "Changing", "values_of"]
 
 OPENING: Final = 300.0
 """Seconds that a file may take to be opened."""
 CHANGE: Final = 60.0
 """Seconds that another change may take."""
+
+
+@functools.cache
+def _paths() -> dict[str, str]:
+    """Names of settings to their dotted paths in a job: ``samples`` is ``engine.samples``."""
+    return {field.setting.name: path for path, field in fields_of(RenderJob).items()}
+
+
+def values_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name or by dotted path, as a job's dotted paths.
+
+    Raises:
+        InvalidJob: There is no such setting.
+    """
+    paths = _paths()
+    found = {}
+    for name, value in settings.items():
+        path = name if name in paths.values() else paths.get(name)
+        if path is None:
+            raise InvalidJob(f"There is no setting {name!r}.", hint=suggest(name, [*paths]))
+        found[path] = list(value) if isinstance(value, tuple) else value
+    return found
 
 
 class Changing:

@@ -13,8 +13,10 @@ from ..compose.make import scene_file
 from ..compose.physics.pieces import engine
 from ..compose.record import Scene
 from ..compose.rules import Rules
+from .changing import values_of
 from .frames import LiveFrame
-from .session import Opens, Session, values_of
+from .opening import Opens
+from .session import Session
 from .sources import Item, Source
 
 __all__ = ["ComposedSource"]

@@ -17,8 +17,9 @@ from typing import Any, Final, Protocol
 from ..errors import AccessRefused, InvalidJob, MissingDependency
 from ..worker.channel import Received, Sender, read_messages
 from ..worker.protocol import Message, decode, encode
+from .clients import Client, Misbehaved
 from .keys import KeyRing, challenge, runtime_folder
-from .service import Client, Misbehaved, Service
+from .service import Service
 from .socket_thread import SocketThread, endpoint
 
 __all__ = ["Address", "Listener", "listen", "parse_address"]

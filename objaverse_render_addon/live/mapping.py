@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from .session import Opens
+from .opening import Opens
 
 __all__ = ["Maps"]
 
@@ -21,7 +21,7 @@ _R = TypeVar("_R")
 class Maps(Opens):
     """Workers that functions are shared out over.
 
-    A function gets something that opens scenes (:class:`.session.Opens`), and an item.
+    A function gets something that opens scenes (:class:`.opening.Opens`), and an item.
     """
 
     @property

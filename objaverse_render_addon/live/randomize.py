@@ -263,7 +263,7 @@ class RandomScene(Source):
         cameras: Where each of its views is taken from.
         views: Of each unit.
         add: Files to add to the stage, by the names that they are called.
-        settings: As :meth:`.session.Opens.open` has them.
+        settings: As :meth:`.opening.Opens.open` has them.
     """
 
     def __init__(

@@ -16,8 +16,8 @@ from ..worker.protocol import Buffer, Done, FilePart, FrameDone, RenderAsset, St
 from .admission import Admission
 
 if TYPE_CHECKING:
+    from .clients import Client, Turn
     from .pool import Pool
-    from .service import Client, Turn
 
 __all__ = ["OUT", "PARTS_AHEAD", "PREVIEWS", "serve_asset"]
 

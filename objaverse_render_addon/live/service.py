@@ -14,19 +14,13 @@ import platform
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias
-
-import numpy as np
+from typing import Any, Final
 
 from .. import __version__
-from ..cameras import Camera
-from ..dataset.metadata import view_record
 from ..errors import (
     AccessRefused,
-    ConnectionLost,
     Interrupted,
     InvalidEdit,
     RenderError,
@@ -34,7 +28,8 @@ from ..errors import (
     UnknownRequest,
 )
 from ..stage_edits import AddMesh, decode_edit, located
-from ..worker.channel import Received, described
+from ..timeline import LAST_FRAME
+from ..worker.channel import Received
 from ..worker.protocol import (
     PROTOCOL,
     Attach,
@@ -46,8 +41,8 @@ from ..worker.protocol import (
     Closed,
     Describe,
     Described,
+    Environments,
     Failed,
-    FrameReady,
     Hello,
     Inspect,
     Message,
@@ -58,130 +53,30 @@ from ..worker.protocol import (
     Quit,
     Render,
     RenderAsset,
-    Rendered,
     Request,
     Set,
     Stage,
+    Step,
     Unknown,
 )
-from ..worker.shots import decode_shot
 from .admission import Admission, files_of
-from .host import RenderOptions
+from .clients import Client, Limits, Misbehaved, Turn
 from .pool import Pool
 from .served_asset import PARTS_AHEAD, serve_asset
+from .served_environments import Playground
+from .served_frames import serve_frames
 from .uploads import Uploads
 
-__all__ = ["Client", "Limits", "Misbehaved", "Service"]
-
-Send: TypeAlias = Callable[[Message, int, Sequence[memoryview]], None]
+__all__ = ["Service"]
 
 _MOST_POINTS: Final = 1000
 _LONGEST_NAME: Final = 1000
 _KINDS: Final = sorted(
     one.kind for one in (
-        Attach, Call, Cancel, Change, Close, Describe, Inspect, More, Open, Put, Quit, Render,
-        RenderAsset, Set,
+        Attach, Call, Cancel, Change, Close, Describe, Environments, Inspect, More, Open, Put, Quit,
+        Render, RenderAsset, Set, Step,
     )
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one client may take of a server.
-
-    Attributes:
-        message: Bytes of what it says at once.
-        pixels: Of one frame.
-        array: Bytes of one frame's arrays.
-        shots: Of one request.
-        scenes: Open at a time.
-        requests: In hand at a time.
-        credit: Frames on their way to it.
-        upload: Bytes of the files that it brings along.
-        session: Seconds that it may stay.
-        idle: Seconds in which it has to be heard of.
-        answer: Seconds that one request may take.
-    """
-
-    message: int = 8 << 20
-    pixels: int = 4096 * 4096
-    array: int = 1 << 30
-    shots: int = 100_000
-    scenes: int = 8
-    requests: int = 8
-    credit: int = 16
-    upload: int = 1 << 30
-    session: float = 7 * 24 * 3600.0
-    idle: float = 60.0
-    answer: float = 3600.0
-
-
-class Misbehaved(Exception):
-    """A client does not keep to the rules, and is to be dropped."""
-
-
-@dataclass(eq=False)
-class Client:
-    """One connection.
-
-    Attributes:
-        name: Whose key it has; ``owner`` on the private socket.
-        is_owner: Whether it may stop the server.
-        uploads: Files that it brought along.
-        send: Sends it an answer, of a request, with arrays; from any thread.
-    """
-
-    name: str
-    send: Send
-    is_owner: bool = False
-    since: float = field(default_factory=time.monotonic)
-    heard: float = field(default_factory=time.monotonic)
-    gone: bool = False
-    scenes: set[int] = field(default_factory=set)
-    views: set[int] = field(default_factory=set)
-    running: dict[int, Turn] = field(default_factory=dict)
-    uploads: Uploads = field(default_factory=lambda: Uploads(0))
-
-
-class Turn:
-    """A request in hand: whether it is wanted still, and how many frames may go out."""
-
-    def __init__(self, credit: int) -> None:
-        self._changed = threading.Condition()
-        self._credit, self.canceled = credit, False
-        self._ends: Callable[[], None] | None = None
-
-    def ended_by(self, cancel: Callable[[], None]) -> None:
-        """What ends the work in hand when it is not wanted any more."""
-        with self._changed:
-            self._ends = cancel
-            canceled = self.canceled
-        if canceled:
-            cancel()
-
-    def more(self, frames: int) -> None:
-        with self._changed:
-            self._credit += frames
-            self._changed.notify_all()
-
-    def cancel(self) -> None:
-        with self._changed:
-            self.canceled = True
-            ends = self._ends
-            self._changed.notify_all()
-        if ends is not None:
-            ends()
-
-    def spend(self, until: float) -> None:
-        """Wait until a frame may go out."""
-        with self._changed:
-            while self._credit <= 0 and not self.canceled:
-                if time.monotonic() > until:
-                    raise ConnectionLost("The client did not take its frames in time.")
-                self._changed.wait(0.5)
-            if self.canceled:
-                raise Interrupted("Cancelled.")
-            self._credit -= 1
 
 
 class Service:
@@ -189,6 +84,8 @@ class Service:
 
     Args:
         roots: Folders that clients may open files from.
+        modules: Whose environments clients may have, beside the package's own.
+        environments: Of :class:`.env.crew.Crew`: how their processes are started.
         on_stop: Called when the owner asks the server to end.
     """
 
@@ -196,10 +93,14 @@ class Service:
         self,
         pool: Pool,
         roots: Sequence[Path],
-        limits: Limits = Limits(),
+        limits: Limits = Limits(),  # noqa: B008  (it is frozen)
         on_stop: Callable[[], None] = lambda: None,
+        *,
+        modules: Sequence[str] = (),
+        environments: Mapping[str, Any] | None = None,
     ) -> None:
         self.pool, self.limits = pool, limits
+        self._playground = Playground(pool.workers, limits, modules, environments)
         self._admission = Admission(roots, limits)
         self._on_stop = on_stop
         self._guard = threading.Lock()
@@ -235,6 +136,10 @@ class Service:
             self._tickets.pop(scene, None)
             self.pool.close_scene(scene)
         client.uploads.close()
+        if client.environments is not None:
+            # A step that is in hand is not waited for here.
+            ending = threading.Thread(target=client.environments.close, name="serve-end")
+            ending.start()
 
     def overdue(self, client: Client) -> str:
         """Why it may not stay any longer; empty where it may."""
@@ -279,14 +184,21 @@ class Service:
             turn = client.running[number] = Turn(credit)
 
         def work() -> None:
+            payloads: Sequence[memoryview] = ()
+            answer: Message
             try:
-                answer = self._answer(client, message, number, turn)
+                if isinstance(message, Step):
+                    if client.environments is None:
+                        raise UnknownRequest("There are no environments.", hint="Ask for some.")
+                    answer, payloads = client.environments.step(message)
+                else:
+                    answer = self._answer(client, message, number, turn)
             except Exception as error:
                 answer = _failed(error)
             finally:
                 client.running.pop(number, None)
             if not client.gone:
-                client.send(answer, number, ())
+                client.send(answer, number, payloads)
             if isinstance(message, Quit) and isinstance(answer, Described):
                 self._on_stop()  # It has heard of it.
 
@@ -306,7 +218,10 @@ class Service:
         if isinstance(message, Change):
             return self._change(client, message)
         if isinstance(message, Render):
-            return self._render(client, message, number, turn)
+            self._may_see(client, message.session)
+            return serve_frames(
+                self.pool, self._admission, client, message, number, turn, self.limits
+            )
         if isinstance(message, Put):
             size = client.uploads.put(message.name, message.data, first=message.first is True)
             return Described({"bytes": size})
@@ -315,13 +230,16 @@ class Service:
                                self.limits.answer)  # fmt: skip
         if isinstance(message, Inspect):
             scene = self._may_see(client, message.session)
-            return Described(self.pool.inspect_scene(scene, points=self._points(message)))
+            points, at = self._points(message), self._time(message)
+            return Described(self.pool.inspect_scene(scene, points=points, at=at))
         if isinstance(message, Call):
             scene = self._may_change(client, message.session)
             if not isinstance(message.function, str) or not isinstance(message.arguments, dict):
                 raise InvalidEdit("A call has a function's name and arguments by name.")
             result = self.pool.call_in_scene(scene, message.function, message.arguments)
             return Described({"result": result})
+        if isinstance(message, Environments):
+            return self._have_environments(client, message)
         if isinstance(message, Close):
             scene = self._may_see(client, message.session)
             if scene in client.scenes:
@@ -338,6 +256,21 @@ class Service:
             return Described({})
         kind, why = getattr(message, "kind", "?"), getattr(message, "why", "")
         raise UnknownRequest(f"This server does not take the message {kind}. {why}".strip())
+
+    def _have_environments(self, client: Client, message: Environments) -> Message:
+        if client.environments is not None:
+            raise AccessRefused(
+                "There are environments already.", hint="Connect once more for others."
+            )
+        made = self._playground.have(message)
+        with self._guard:
+            taken = client.environments is None and not client.gone
+            if taken:
+                client.environments = made
+        if not taken:
+            made.close()
+            raise Interrupted("The client is gone.")
+        return Described(made.facts())
 
     def status(self, client: Client) -> dict[str, Any]:
         """Plain data; of other clients only its owner hears."""
@@ -440,78 +373,11 @@ class Service:
             raise InvalidEdit(f"Points are a list of up to {_MOST_POINTS} names.")
         return points
 
-    def _render(self, client: Client, message: Render, number: int, turn: Turn) -> Message:
-        scene = self._may_see(client, message.session)
-        job = self.pool.opened(scene).job
-        if message.shots is None and message.views is None:
-            self._admission.pixels(*job.pixels.resolution, job)
-            return self._send_frames(client, message, None, number, turn)
-        if not isinstance(message.shots, list) or not 0 < len(message.shots) <= self.limits.shots:
-            raise InvalidEdit(f"A request has 1 to {self.limits.shots:,} shots.")
-        shots: list[tuple[Camera, int | None]] = []
-        for data in message.shots:
-            if not isinstance(data, dict):
-                raise InvalidEdit("A shot is a table.")
-            shot = decode_shot(data)
-            self._admission.pixels(shot.view.camera.width, shot.view.camera.height, job)
-            shots.append((shot.view.camera, shot.time))
-        return self._send_frames(client, message, shots, number, turn)
-
-    def _send_frames(
-        self,
-        client: Client,
-        message: Render,
-        shots: list[tuple[Camera, int | None]] | None,
-        number: int,
-        turn: Turn,
-    ) -> Message:
-        scene, job = message.session, self.pool.opened(message.session).job
-        options = self._options(message)
-        until = time.monotonic() + self.limits.answer
-        frames = self.pool.render_scene(scene, shots, options)
-        count = 0
-        try:
-            for frame in frames:
-                turn.spend(min(until, time.monotonic() + self.limits.idle))
-                if client.gone:
-                    raise Interrupted("The client is gone.")
-                arrays = frame.passes
-                buffers = described(arrays)
-                ready = FrameReady(
-                    frame.position, view_record(frame, job), buffers, frame.state, frame.lane,
-                )  # fmt: skip
-                payloads = [
-                    np.ascontiguousarray(array, dtype=buffer.dtype).data.cast("B")
-                    for buffer, array in zip(buffers, arrays.values(), strict=True)
-                ]
-                client.send(ready, number, payloads)
-                count += 1
-        finally:
-            frames.close()  # type: ignore[attr-defined]
-        return Rendered(count)
-
-    def _options(self, message: Render) -> RenderOptions:
-        given = message.options if isinstance(message.options, dict) else {}
-        if message.lane not in ("exact", "raster"):
-            raise UnknownRequest(f"There is no lane {message.lane!r}.", hint="exact or raster.")
-
-        def number(name: str, default: float, most: float) -> float:
-            value = given.get(name)
-            if value is None:
-                return default
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-                raise InvalidEdit(f"{name} is no number: {value!r}.")
-            return min(float(value), most)
-
-        most = self.limits.answer
-        at_least = given.get("at_least")
-        if at_least is not None and type(at_least) is not int:
-            raise InvalidEdit(f"at_least is no number of a state: {at_least!r}.")
-        return RenderOptions(
-            "raster" if message.lane == "raster" else "exact",
-            int(number("workers", 0, self.pool.workers)),
-            number("timeout", 600.0, most), number("deadline", most, most), at_least,
-        )  # fmt: skip
+    def _time(self, message: Inspect) -> int | None:
+        at = message.time
+        if at is not None and (type(at) is not int or abs(at) > LAST_FRAME):
+            raise InvalidEdit(f"{at!r} is no animation frame.")
+        return at
 
 
 def _failed(error: Exception) -> Failed:

@@ -2,99 +2,23 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
 from ..cameras import Camera
-from ..errors import InvalidJob, StaleFrame
+from ..errors import StaleFrame
 from ..frame import FrameSink
 from ..job import RenderJob
-from ..job.convert import suggest
-from ..job.settings import fields_of
 from ..stage_edits import Edit, SetTime, located
-from .changing import CHANGE, OPENING, Changing
+from .changing import CHANGE, Changing, values_of
 from .frames import LiveFrame
 from .host import Host, Lane, OpenedScene, RenderOptions
 from .shots import ShotLike, look_at, moved, overlooking, resized, shots_of, with_lens
 
-__all__ = ["Opens", "Session"]
-
-
-@functools.cache
-def _paths() -> dict[str, str]:
-    """Names of settings to their dotted paths in a job: ``samples`` is ``engine.samples``."""
-    return {field.setting.name: path for path, field in fields_of(RenderJob).items()}
-
-
-def values_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by name or by dotted path, as a job's dotted paths.
-
-    Raises:
-        InvalidJob: There is no such setting.
-    """
-    paths = _paths()
-    found = {}
-    for name, value in settings.items():
-        path = name if name in paths.values() else paths.get(name)
-        if path is None:
-            raise InvalidJob(f"There is no setting {name!r}.", hint=suggest(name, [*paths]))
-        found[path] = list(value) if isinstance(value, tuple) else value
-    return found
-
-
-class Opens:
-    """Opens scenes; a pool of workers, or a server."""
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-
-    def open(
-        self,
-        path: str | Path | None = None,
-        *,
-        job: RenderJob | None = None,
-        whole: bool = False,
-        name: str = "",
-        folders: Sequence[str | Path] = (),
-        camera: Camera | None = None,
-        timeout: float = OPENING,
-        on_stage: Callable[[str], None] = lambda _: None,
-        **settings: Any,
-    ) -> Session:
-        """Open a file and hold it, or a stage with nothing on it.
-
-        Args:
-            path: Any 3D file, on the workers' machine; ``None`` for an empty stage.
-            job: What it is opened with; the default one otherwise.
-            whole: Take the file as a scene: where it stands, in its own light, instead of
-                normalised in that of the job.
-            name: What the asset is called on the stage; the file's stem otherwise.
-            folders: That the file may read from beside its own.
-            camera: Where the session looks from; otherwise from the job's first view's side.
-            timeout: Seconds that it may take.
-            on_stage: Called with ``import`` and ``prepare`` as they begin.
-            settings: Of the job, by the names of the command line's flags (``resolution``,
-                ``passes``, ``engine``, ``samples``, ``normalize``, ``lighting``, ``seed`` …).
-
-        Raises:
-            RenderError: As whatever is wrong, by its class.
-        """
-        values = values_of(settings)
-        if whole:
-            values = {"asset.normalize": "none", "lighting.mode": "keep", **values}
-        made = (job or RenderJob()).with_values(values) if values else job or RenderJob()
-        opened = self._host.open_scene(
-            "" if path is None else self._host.where(str(path)), made,
-            name=name or ("stage" if path is None else Path(path).stem),
-            folders=[self._host.where(str(folder)) for folder in folders],
-            timeout=timeout, on_stage=on_stage,
-        )  # fmt: skip
-        return Session(self._host, opened, camera)
+__all__ = ["Session"]
 
 
 class Session(Changing):
@@ -174,10 +98,13 @@ class Session(Changing):
         """Assets, objects with their matrices, materials, lights and cameras on the stage."""
         return self._host.inspect_scene(self._id, timeout)
 
-    def placed(self, points: Sequence[str] = (), timeout: float = CHANGE) -> dict[str, Any]:
-        """Where objects and points are, as they render at the stage's time: world, scene units.
+    def placed(
+        self, points: Sequence[str] = (), timeout: float = CHANGE, *, time: int | None = None
+    ) -> dict[str, Any]:
+        """Where objects and points are, as they render: world, scene units.
 
         Args:
+            time: Animation frame; as the stage stands otherwise.
             points: Names of objects (an empty's origin), or ``object:group``: the middle of a
                 vertex group's vertices, weighted.
 
@@ -189,7 +116,7 @@ class Session(Changing):
         Raises:
             InvalidEdit: There is no such point.
         """
-        return self._host.inspect_scene(self._id, timeout, list(points))
+        return self._host.inspect_scene(self._id, timeout, list(points), time)
 
     def close(self) -> None:
         """Forget the scene."""

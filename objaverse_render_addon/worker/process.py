@@ -250,7 +250,6 @@ class WorkerProcess:
         """
         self._requests += 1
         try:
-            self._log_start = self._log.stat().st_size
             self._sender.send(request, self._requests)
         except (OSError, ValueError) as error:
             if not self.scratch.is_dir():
@@ -335,6 +334,14 @@ class WorkerProcess:
                 log=self.log_tail(),
             )
         return self._quiet
+
+    def is_ready(self) -> bool:
+        """Whether its folder is there; what it prints from now on is of the next request."""
+        try:
+            self._log_start = self._log.stat().st_size
+        except OSError:
+            return False
+        return True
 
     @property
     def lives(self) -> bool:

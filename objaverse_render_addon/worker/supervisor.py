@@ -117,11 +117,13 @@ class Supervisor:
                 none to be had.
         """
         worker = self._worker
-        if worker is not None and not (worker.lives and worker.scratch.is_dir()):
+        if worker is not None and not (worker.lives and worker.is_ready()):
             # It died meanwhile; or a session's end or a tidy-up took its folder: all would fail.
             self.abandon()
         if request is not None and is_wanted(self._sandbox):
-            self._admit(grounds_of(request))
+            needed = grounds_of(request)
+            if needed.reads or needed.writes:
+                self._admit(needed)
         if self._worker is None:
             self._stamp = self._grounds.stamp()
             worker = WorkerProcess(
@@ -287,6 +289,11 @@ class Supervisor:
         """Bytes that the worker takes; 0 where there is none, or the system does not say."""
         worker = self._worker
         return 0 if worker is None else worker.memory
+
+    @property
+    def worker(self) -> WorkerProcess | None:
+        """The worker as it was last seen; whether it lives still is not asked."""
+        return self._worker
 
     @property
     def holds(self) -> bool:

@@ -135,6 +135,7 @@ def compose(
     folder = Path(out).expanduser().absolute()
     path, classes = folder / RULES_FILE, folder / CLASSES_FILE
     names: tuple[str, ...] = ()
+    library: Library | None = None
     if objects:
         library = prepare(
             objects, folder, options, license=license, on_event=on_event
@@ -147,7 +148,14 @@ def compose(
             ))  # fmt: skip
         rules, names = replace(rules, library=library.digest()), library.names
     elif rules.library:
-        names = Library.read(folder).names
+        library = Library.read(folder)
+        names = library.names
+    if library is not None and not (rules.kinds or library.part(rules.split).objects):
+        raise InvalidJob(
+            f"None of the {len(library.objects)} objects is of the split {rules.split}; which one "
+            "is of which, its content decides.",
+            hint="Give more objects, or own ones beside them with --kinds.",
+        )
     if stage is not None:
         found = prepare_stage(stage, folder, options, surface=surface, on_event=on_event)
         kinds = told_apart(found, rules.kinds, names)

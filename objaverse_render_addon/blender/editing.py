@@ -228,7 +228,9 @@ class Editor:
             shown = asset.collection
         if asset is None and "hide_render" in animated_paths(shown):
             raise InvalidEdit(f"The visibility of {edit.name} is animated.")
-        shown.hide_render = not edit.visible
+        if shown.hide_render == edit.visible:
+            # Blender looks at all that there is again, whatever it was before.
+            shown.hide_render = not edit.visible
         if owner is not None:
             owner.whole = False
 

@@ -134,8 +134,9 @@ def add(commands: Any) -> None:
                        help="equirectangular .hdr or .exr images, or folders of them: each scene "
                        "stands in one, in place of an even sky")  # fmt: skip
     views.add_argument("--split", choices=PARTS, default=ours.split or None,
-                       help="of the environments, only those of this split, which their content "
-                       "decides: none is in two (default: all)")  # fmt: skip
+                       help="of environments and objects of others only those of this split, "
+                       "which their content decides: none is in two; exports keep the scenes in it "
+                       "(default: all)")  # fmt: skip
     views.add_argument("--sensor-depth", choices=job_fields()["pixels.sensor"].choices,
                        help="depth as this camera measures it, with noise and holes, in "
                        "sensor_depth beside the clean depth (default: none)")  # fmt: skip

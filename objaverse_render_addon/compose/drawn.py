@@ -22,6 +22,10 @@ INSIDE: Final = (0.6, 0.7, 0.8)
 """Of what is to lie in others."""
 _KINDS_A_SCENE: Final = 6
 _IN_A_ROW: Final = 4
+_ATTEMPTS: Final = 8
+"""Draws of the same kinds, before others come first."""
+_OTHERWISE: Final = 0.75
+"""Share of the things that get a colour which no other of their kind has yet."""
 _WIDE: Final = ("basket", "crate", "bowl", "bucket")
 _BLOCKS: Final = ("cube",)
 _LITTLE: Final = 0.09
@@ -64,14 +68,15 @@ def drawn(
         others = [one for one in rules.supports if one != "shelf"]
         kind = Draws(seed, key_of(index), "open support").choice(others) if others else kind
     support = support or drawn_support(kind, Draws(seed, key, "support"))
-    things = _things(rules, index, layout, Draws(seed, key, "objects"), library)
+    library = library.part(rules.split) if library is not None else None
+    things = _things(rules, index, layout, Draws(seed, key, "objects"), library, attempt)
     ground = ground_of(support)
     starts = place(layout, things, ground, rules, Draws(seed, key, "place"))
     return Drawn(layout, support, ground, tuple(starts))
 
 
 def _things(
-    rules: Rules, index: int, layout: str, draws: Draws, library: Library | None
+    rules: Rules, index: int, layout: str, draws: Draws, library: Library | None, attempt: int
 ) -> list[Thing]:
     """Things of a few kinds in a few colours, so that many share one or the other."""
     count = draws.whole(*rules.objects)
@@ -79,6 +84,9 @@ def _things(
     theirs = library.objects if library is not None else ()
     cards = tuple(dict.fromkeys((*rules.kinds, *(library.names if library is not None else ()))))
     names = dealt(rules.seed, "kinds", cards, index * _KINDS_A_SCENE, _KINDS_A_SCENE)
+    # Some kinds seldom lie still together; others of the scene's get their turn.
+    turn = attempt // _ATTEMPTS % max(1, len(names))
+    names = [*names[turn:], *names[:turn]]
     if layout == "stack":
         flat: list[str] = [
             name for name, kind in known.items() if kind.flat_top and kind.rim is None
@@ -105,6 +113,7 @@ def _things(
     ours = [name for name in names if name in known]
     palette = draws.shuffled(sorted({color for name in ours for color in KINDS[name].colors}))[:5]
     things = []
+    painted: dict[str, set[str]] = {}
     for name in chosen[:count]:
         others = library.called(name) if library is not None else []
         if others and (name not in known or draws.unit() < 0.5):
@@ -117,10 +126,14 @@ def _things(
         kind = KINDS[name]
         scales = INSIDE if layout == "container" and name in _SMALL else SCALES
         colors = [color for color in palette if color in kind.colors] or list(kind.colors)
+        taken = painted.setdefault(name, set())
+        if draws.unit() < _OTHERWISE:
+            colors = [color for color in (*colors, *kind.colors) if color not in taken] or colors
+        color = draws.choice(colors)
+        taken.add(color)
         things.append(
-            parametric(name, draws.whole(0, len(kind.shapes) - 1), draws.choice(scales),
-                       draws.choice(colors))
-        )  # fmt: skip
+            parametric(name, draws.whole(0, len(kind.shapes) - 1), draws.choice(scales), color)
+        )
     return things
 
 

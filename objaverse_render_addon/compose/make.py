@@ -178,6 +178,8 @@ def _scene(
         "physics": {"mujoco": engine("mujoco").__version__, "rapier3d": version("rapier3d"),
                     "seconds": settled.seconds},
     }  # fmt: skip
+    if rules.split:
+        recipe["split"] = rules.split
     names: tuple[str, ...] = PARTS
     if stage is not None:
         recipe["stage"], names = stage[0].to_dict(), parts_of(stage[0])

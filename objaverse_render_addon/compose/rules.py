@@ -36,7 +36,8 @@ class Rules:
             are drawn from ``poses``.
         poses: Cameras in the scene's axes, as :func:`.viewing.poses_of` gives them.
         environments: Images of light, one of which each scene has in place of an even sky.
-        split: ``train``, ``val`` or ``test``: whose environments (:func:`.skies.part_of`).
+        split: ``train``, ``val`` or ``test``: whose environments and others' objects
+            (:func:`.skies.part_of`).
         elevation: Least and most, degrees.
         fov: Of the longer side, least and most, degrees.
         roll: Most about the line of sight, degrees.

@@ -31,7 +31,7 @@ from .channel import Received, Sender
 from .guardian import WorkerFolder
 from .inlet import inlet_of
 from .memory import processor_seconds, resident_bytes
-from .protocol import PROTOCOL, SCRATCH, Act, Alive, Hello, Quit, Request
+from .protocol import PROTOCOL, SCRATCH, Alive, Hello, Quit, Request
 from .ring import DESCRIPTOR
 from .wall import Grounds, Sandbox
 
@@ -250,9 +250,6 @@ class WorkerProcess:
         """
         self._requests += 1
         try:
-            if not isinstance(request, Act):
-                # Steps come by the thousand a second; what is printed is of all of them.
-                self._log_start = self._log.stat().st_size
             self._sender.send(request, self._requests)
         except (OSError, ValueError) as error:
             if not self.scratch.is_dir():
@@ -337,6 +334,14 @@ class WorkerProcess:
                 log=self.log_tail(),
             )
         return self._quiet
+
+    def is_ready(self) -> bool:
+        """Whether its folder is there; what it prints from now on is of the next request."""
+        try:
+            self._log_start = self._log.stat().st_size
+        except OSError:
+            return False
+        return True
 
     @property
     def lives(self) -> bool:

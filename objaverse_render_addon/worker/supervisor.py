@@ -117,11 +117,13 @@ class Supervisor:
                 none to be had.
         """
         worker = self._worker
-        if worker is not None and not (worker.lives and worker.scratch.is_dir()):
+        if worker is not None and not (worker.lives and worker.is_ready()):
             # It died meanwhile; or a session's end or a tidy-up took its folder: all would fail.
             self.abandon()
         if request is not None and is_wanted(self._sandbox):
-            self._admit(grounds_of(request))
+            needed = grounds_of(request)
+            if needed.reads or needed.writes:
+                self._admit(needed)
         if self._worker is None:
             self._stamp = self._grounds.stamp()
             worker = WorkerProcess(

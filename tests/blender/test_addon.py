@@ -1327,6 +1327,24 @@ def test_no_way_out_is_the_command_lines(texts: set[str]) -> None:
         assert in_panel_words(InvalidJob(message, hint=hint)) == said
 
 
+def test_reports_are_in_the_panels_words(texts: set[str]) -> None:
+    from objaverse_render_addon.ui.reports import line_in_panel_words
+
+    for line, said in [
+        ("Dropped: masks are gone (--masks writes them): training goes on.",
+         "Dropped: masks are gone: training goes on."),
+        ("Differs: 4 views; render with --cameras ring --views 16 (views)",
+         "Differs: 4 views; render with Pattern: Ring, Views 16 (views)"),
+        ("Differs: 49 degrees are meant; --fovy 45 says so", "Differs: 49 degrees are meant"),
+        ("/data/a--b: 2 scenes, 12 views", "/data/a--b: 2 scenes, 12 views"),
+    ]:  # fmt: skip
+        assert line_in_panel_words(line) == said
+    flags = {flag for field in job_fields().values() if (flag := field.setting.flag)}
+    for text in texts:
+        for flag in flags & {*text.split()}:
+            assert flag not in line_in_panel_words(text).split(), text
+
+
 def test_every_way_out_that_is_put_otherwise_is_one_that_is_told(texts: set[str]) -> None:
     from objaverse_render_addon.ui.reports import WAYS_OUT
 

@@ -145,7 +145,7 @@ def test_a_server_that_is_killed_with_its_workers_is_found_again(
         backend = ServedBackend(box, JOB, **where)
         before = drawn(backend, 2)
         process.kill()
-        process.wait()
+        process.communicate()
         with pytest.raises(ConnectionLost):
             drawn(backend, 2)
         process, _ = start(where["address"])
@@ -153,4 +153,4 @@ def test_a_server_that_is_killed_with_its_workers_is_found_again(
         backend.close()
     finally:
         process.kill()
-        process.wait()
+        process.communicate()

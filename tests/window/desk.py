@@ -237,7 +237,7 @@ class Desk:
         seen = self.ask(f"[at for key, at in SEEN.items() if named(key, {name!r})]")
         # Buttons above it come and go by a line or two.
         shifts = [sign * step * count for count in range(5) for sign in (1, -1)][1:]
-        known = [(x, y + by) for x, y in seen if abs(x - column) < 9 for by in shifts]
+        known = [(x, y + by) for x, y in seen for by in shifts]
         lowest = self.ask(f"min([at[1] for at in SEEN.values() if at[0] == {column}], default=0)")
         rows = [row for row in rows if row < lowest] + [row for row in rows if row >= lowest]
         if near:

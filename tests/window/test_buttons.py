@@ -9,7 +9,7 @@ import pytest
 
 from .conftest import Debian
 from .desk import Desk
-from .hands import RIG, browse, copies, import_file, over_viewport, render, unfold
+from .hands import RIG, browse, changed, copies, import_file, over_viewport, render, unfold
 from .test_window import SETTINGS, STATE, dismiss, put
 
 DATASET = "bpy.context.window_manager.objaverse_dataset"
@@ -155,10 +155,15 @@ def test_the_dataset_is_worked_on_again(desk: Desk, asset: Debian) -> None:
 def test_search_and_the_manual_lead_here(desk: Desk, asset: Debian) -> None:
     for shown in (True, False):
         over_viewport(desk)
-        desk.key("F3")
-        time.sleep(1.5)
-        desk.type("objaverse preview")
-        time.sleep(1.5)
+        time.sleep(0.5)
+        for act, what in (
+            (lambda: desk.key("F3"), "the search"),
+            (lambda: desk.type("objaverse preview"), "what is found"),
+        ):  # fmt: skip
+            before = desk.photo()
+            act()
+            desk.until(lambda: changed(desk, before) > 1500, 20, what)  # noqa: B023
+            time.sleep(1)
         desk.picture(desk.folder / "search.png")
         desk.key("Return")
         desk.until(f"{STATE}.preview == {shown}", 20, "what the search found")

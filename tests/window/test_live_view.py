@@ -10,6 +10,7 @@ from PIL import Image
 
 from .conftest import Debian
 from .desk import Desk
+from .hands import leave
 from .test_results import red
 from .test_window import SETTINGS, frusta, look, put
 
@@ -209,10 +210,6 @@ def test_it_grows_in_the_corner_and_follows(desk: Desk, newest: Debian) -> None:
     desk.press("objaverse.live_view()", 0.3)
     rested(desk, 1)
     assert newest.workers()
-    x, y, width, height = desk.viewport()
-    desk.move(x + width // 2, y + height // 2)
-    desk.key("ctrl+q")
-    desk.until(lambda: desk.blender.poll() is not None, 20, "Blender's end")
-    assert desk.blender.poll() == 0, desk.output()
+    leave(desk, newest)
     desk.until(lambda: newest.workers() == [], 20, "the worker's end")
     assert [*newest.folder.glob("objaverse-live-*")] == []

@@ -57,6 +57,7 @@ class OBJAVERSE_OT_save_job(bpy.types.Operator, ExportHelper):
     bl_label = "Save Job"
 
     filename_ext = ".toml"
+    filepath: StringProperty(name="File", description="The job file", subtype="FILE_PATH")
     filter_glob: StringProperty(default="*.toml", options={"HIDDEN", "SKIP_SAVE"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:

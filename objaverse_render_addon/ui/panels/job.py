@@ -254,7 +254,9 @@ class OBJAVERSE_PT_passes(Panel, bpy.types.Panel):
                 split.prop(settings, "class_table", text="Table")
         split.prop(settings, "geometry")
         split.prop(settings, "alpha_threshold", slider=True)
-        column = split.column(heading="Geometry Files", align=True)
+        split.label(text="Geometry Files")
+        column = split.column(align=True)
+        column.use_property_split = False
         for item in settings.bl_rna.properties["geometry_files"].enum_items_static:
             column.prop_enum(settings, "geometry_files", item.identifier)
         if settings.geometry_files:

@@ -27,7 +27,7 @@ from objaverse_render_addon.frame import Frame
 from objaverse_render_addon.job import RenderJob
 from objaverse_render_addon.live.frames import frame_of
 from objaverse_render_addon.live.randomize import Pose
-from objaverse_render_addon.live.recording import Recorder
+from objaverse_render_addon.live.recorder import Recorder
 from objaverse_render_addon.live.samples import sample_of
 from objaverse_render_addon.worker.channel import Received, arrays_of
 from objaverse_render_addon.worker.protocol import FrameReady, decode, encode

@@ -17,10 +17,10 @@ from typing import Any, Final
 
 from .errors import InvalidJob
 
-__all__ = ["MOST_FRAMES", "Clip", "Timeline", "frame_range"]
+__all__ = ["LAST_FRAME", "MOST_FRAMES", "Clip", "Timeline", "frame_range"]
 
 MOST_FRAMES: Final = 100_000
-_LAST: Final = 1_048_574
+LAST_FRAME: Final = 1_048_574
 """Blender's frames end there, in both directions."""
 _RANGE: Final = re.compile(r"(-?\d+)(?::(-?\d+)(?::(\d+))?)?")
 
@@ -42,8 +42,8 @@ def frame_range(text: str) -> range | None:
     first, last, step = (int(part) if part is not None else None for part in found.groups())
     assert first is not None
     last, step = first if last is None else last, 1 if step is None else step
-    if max(abs(first), abs(last)) > _LAST:
-        raise ValueError(f"has frames beyond {_LAST:,}, where Blender's end")
+    if max(abs(first), abs(last)) > LAST_FRAME:
+        raise ValueError(f"has frames beyond {LAST_FRAME:,}, where Blender's end")
     if last < first or step < 1:
         raise ValueError("is empty: the first frame comes first, and a step is 1 or more")
     if len(range(first, last + 1, step)) > MOST_FRAMES:

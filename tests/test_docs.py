@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from objaverse_render_addon import errors
+from objaverse_render_addon import errors, live
 from objaverse_render_addon.assets.formats import EXTENSIONS
 from objaverse_render_addon.dataset.export import FORMATS
 from objaverse_render_addon.job import PATTERNS, RECIPES
+from objaverse_render_addon.live import randomize
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -92,6 +93,33 @@ def test_every_recipe_has_its_row() -> None:
         [f"`{name}`", f"[{recipe.export}]({recipe.export}.md)", recipe.about]
         for name, recipe in RECIPES.items()
     ]
+
+
+BLENDTORCH = """
+    parse_blendtorch_args DataPublisher publish DuplexChannel send recv AnimationController
+    play rewind frameid pre_play pre_animation pre_frame post_frame post_animation post_play
+    OffScreenRenderer set_render_style CompositeRenderer CompositeSelection Camera
+    world_to_ndc ndc_to_pixel object_to_pixel bbox_object_to_pixel look_at BaseEnv
+    RemoteControlledAgent real_time attach_default_renderer compute_object_visibility
+    random_spherical_loc scene_stats BlenderLauncher named_sockets start_port bind_addr
+    proto instance_args blend_path background seed assert_alive wait LaunchInfo
+    RemoteIterableDataset queue_size timeoutms max_items item_transform record_path_prefix
+    SingleFileDataset FileDataset FileRecorder RemoteEnv launch_env OpenAIRemoteEnv
+    use_animation use_offline_render use_physics num_episodes frame_range datagen densityopt
+    control
+"""
+
+
+def test_all_of_blendtorch_has_a_row_and_ours_is_there() -> None:
+    there = [*rows("docs/blendtorch.md"), *rows("docs/environments.md")]
+    theirs = " ".join(row[0] for row in there)
+    assert [name for name in BLENDTORCH.split() if not re.search(rf"\b{name}\b", theirs)] == []
+    assert all(len(row) == 2 and row[1] for row in there if row[0].startswith(("`", "…")))
+    ours = " ".join(row[1] for row in rows("docs/blendtorch.md"))
+    for name in re.findall(r"\blive\.(?!md)(\w+)", ours):
+        assert hasattr(live, name), name
+    for name in re.findall(r"\brandomize\.(\w+)", ours):
+        assert hasattr(randomize, name), name
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -379,6 +379,28 @@ def test_a_run_in_a_thread_stops_at_once_when_it_is_cancelled(sources, tmp_path:
     assert states(tmp_path) == {"done": 60}
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_who_stops_a_run_after_its_last_asset_has_stopped_nothing(
+    sources, tmp_path: Path, layout: str
+):
+    cancel, ended = threading.Event(), []
+
+    def result(one: Any) -> None:
+        ended.append(one)
+        if len(ended) == 3:
+            cancel.set()
+
+    report = run(
+        sources[:3], tmp_path, PlanLane(), job=make_job(layout), cancel=cancel, on_result=result
+    )
+    assert report.ok and report.counts["done"] == 3
+    assert states(tmp_path) == {"done": 3}
+    with ledger_of(tmp_path) as ledger:
+        last = ledger.last_run()
+        assert last is not None
+        assert last.ended == "finished"
+
+
 def test_who_stops_a_run_is_told_what_waits_for_its_shard(sources, tmp_path: Path):
     cancel, lane = threading.Event(), PlanLane()
 

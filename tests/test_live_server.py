@@ -41,9 +41,18 @@ from objaverse_render_addon.live.server import Server
 from objaverse_render_addon.live.vram import VramLimit, parse_used
 from objaverse_render_addon.worker import protocol
 from objaverse_render_addon.worker.memory import resident_bytes
-from objaverse_render_addon.worker.protocol import Change, Open, Render, encode
+from objaverse_render_addon.worker.protocol import (
+    Change,
+    Environments,
+    Inspect,
+    Open,
+    Render,
+    Step,
+    encode,
+)
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="private sockets")
+OWN = "objaverse_render_addon.environments.cart_pole"
 LIMITS = Limits(message=1 << 20, idle=20.0)
 
 
@@ -260,6 +269,11 @@ def test_requests_that_say_something_impossible_are_refused_by_name(server: Serv
             Open("a", "", "a", job, folders=["/root"]),
             Change({}, [], 0),  # type: ignore[arg-type]
             Render(1, shots=[{"index": 0}]), Render([1], shots=[]),  # type: ignore[arg-type]
+            Environments("os:system"), Environments(3), Environments(f"{OWN}:_hidden"),  # type: ignore[arg-type]
+            Environments(f"{OWN}:CartPole", count=0),
+            Environments(f"{OWN}:CartPole", size=[1, "a"]),  # type: ignore[list-item]
+            Environments(f"{OWN}:CartPole", timeout=float("nan")), Step([1], [-1]),
+            Inspect(1, ["a"], 1 << 60),
         ):
             with pytest.raises(RenderError) as caught:
                 client._ask(request, 10)

@@ -24,6 +24,7 @@ from objaverse_render_addon.ui.viewport.overlay_geometry import (
     number_places,
     pick,
     picture_planes,
+    plane_names,
     rig_lines,
 )
 
@@ -185,6 +186,20 @@ def test_the_current_view_shows_its_nearest_and_farthest_depth():
     _, drawn = camera.project(planes.reshape(-1, 3))
     np.testing.assert_allclose(drawn[:8], depth.min(), rtol=1e-5)
     np.testing.assert_allclose(drawn[8:], depth.max(), rtol=1e-5)
+
+
+def test_the_planes_are_named_at_their_upper_left_corners():
+    camera, seat = look_at((5, 0, 0)), look_at((9, 4, 3))
+    to_world = np.diag([2.0, 2.0, 2.0, 1.0])
+    to_world[:3, 3] = 0.5, 0, 0
+    names = plane_names(camera, CUBE, viewer(seat), (800, 600), to_world=to_world)
+    assert [name for name, _, _ in names] == ["nearest 4", "farthest 6"]
+    for (_, x, y), depth in zip(names, (4.0, 6.0), strict=True):
+        corner = 2 * frustum_corners(camera, depth)[0] + (0.5, 0, 0)
+        np.testing.assert_allclose((x, 600 - y), seat.project(corner[None])[0][0], atol=1e-6)
+    # From within the object there is one.
+    names = plane_names(look_at((0.5, 0, 0)), CUBE, viewer(seat), (800, 600), to_world=np.eye(4))
+    assert [name.split()[0] for name, _, _ in names] == ["farthest"]
 
 
 def test_no_plane_is_drawn_behind_a_camera():

@@ -37,6 +37,7 @@ from objaverse_render_addon.worker.protocol import (
     Describe,
     Described,
     Done,
+    Environments,
     Failed,
     FilePart,
     FrameDone,
@@ -57,6 +58,8 @@ from objaverse_render_addon.worker.protocol import (
     Set,
     Slots,
     Stage,
+    Step,
+    Stepped,
     Unknown,
     decode,
     encode,
@@ -79,6 +82,9 @@ MESSAGES: list[Message] = [
     Call(3, "mine.step", {"force": 1.5}, 8),
     Play("mine:Scene", {"friction": 0.5}, [Buffer("reward", "<f8", [4], "ring", 64)], 2, 2, 500),
     Act(1, {"index": 0, "width": 4, "height": 4}),
+    Environments("mine:Scene", {"friction": 0.5}, 4, size=[64, 48]),
+    Step([1, 1, 2, 0], [-1, -1, 7, -1], {"": [0.5, 1, 0, 0]}),
+    Stepped({"2": {"goal": [1.0, 2.0]}}, [1], [Buffer("reward", "<f8", [4])]),
     Acted({"2": {"goal": [1.0, 2.0]}}),
     Attach(3, "ticket"),
     More(4, 2),
@@ -176,7 +182,8 @@ def test_a_path_that_is_no_unicode_survives():
 def test_one_answer_ends_each_request():
     last = {type(message).__name__ for message in MESSAGES if ends(message)}
     assert last == {
-        "Done", "Failed", "Opened", "Changed", "Rendered", "Closed", "Acted", "Described",
+        "Done", "Failed", "Opened", "Changed", "Rendered", "Closed", "Acted", "Stepped",
+        "Described",
     }  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def labels() -> set[tuple[str, str]]:
                         found |= {(kind, text) for text in _text(line.value)}
             elif isinstance(node, ast.Call):
                 called = getattr(node.func, "attr", getattr(node.func, "id", ""))
-                kind = OPERATOR if called == "operator" else ANY
+                kind = OPERATOR if called in ("operator", "button") else ANY
                 for word in node.keywords:
                     drawn = word.arg in ("text", "heading") and called not in ("progress",)
                     makes = called.endswith("Property") or called[:1] == "_"

@@ -21,6 +21,7 @@ from ..compose.objects import KINDS
 from ..compose.objects.categories import SIZES
 from ..compose.objects.library import Library
 from ..compose.rules import RULES_FILE, Rules
+from ..compose.stages import PARTS as STAGE_PARTS
 from ..errors import InvalidJob, OutputExists, RenderError, UnexpectedError
 from ..files import write_whole
 from ..job import RenderJob
@@ -31,12 +32,15 @@ from .options import RunOptions
 from .physics import check_engines
 from .results import AssetResult, Event, Notice, Report
 from .run import render
+from .stages import prepare_stage, told_apart
 
 __all__ = ["CLASSES_FILE", "compose", "job_for"]
 
 CLASSES_FILE: Final = "classes.json"
 _TABLED: Final = 1_000
 _HASHED: Final = 10_000
+_STAGED: Final = {"surface": 900, "surroundings": 901}
+"""Of a user's stage."""
 
 
 def job_for(values: Mapping[str, Any], classes: Path | None = None) -> RenderJob:
@@ -78,6 +82,8 @@ def classes_table(more: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for place, name in enumerate(PARTS, 1):
         found[f"stage-{place}-{name}"] = {"class": name, "id": numbers[name]}
+    for name in STAGE_PARTS:
+        found[f"stage-?-{name}"] = {"class": name, "id": numbers.get(name, _STAGED.get(name))}
     for name in sorted({*KINDS, *more}):
         found[f"object-???-{name}"] = {"class": name, "id": numbers[name]}
     return found
@@ -93,6 +99,8 @@ def compose(
     first: int = 0,
     objects: Sequence[str | os.PathLike[str] | Source] = (),
     license: str | None = None,
+    stage: str | os.PathLike[str] | None = None,
+    surface: str = "",
     on_event: Callable[[Event], None] | None = None,
     on_result: Callable[[AssetResult], None] | None = None,
     on_start: Callable[[dict[str, int]], None] | None = None,
@@ -110,10 +118,12 @@ def compose(
         objects: Assets of others to draw from beside the rules' kinds; as :func:`.objects.prepare`.
         license: Only those under one of these licences, as ``by,cc0``; those that allow
             commercial use and changes, or state nothing, otherwise.
+        stage, surface: A 3D file to stand on, and of what in it; as :func:`.stages.prepare_stage`.
         cancel, lanes: As there.
 
     Raises:
         SourceNotFound: Of the assets none can be used.
+        InvalidGeometry: The stage cannot be.
         OutputExists: The folder has scenes of other rules.
         MissingDependency: An engine is not installed.
         RenderError: As :func:`.run.render`.
@@ -125,6 +135,7 @@ def compose(
     folder = Path(out).expanduser().absolute()
     path, classes = folder / RULES_FILE, folder / CLASSES_FILE
     names: tuple[str, ...] = ()
+    library: Library | None = None
     if objects:
         library = prepare(
             objects, folder, options, license=license, on_event=on_event
@@ -137,7 +148,26 @@ def compose(
             ))  # fmt: skip
         rules, names = replace(rules, library=library.digest()), library.names
     elif rules.library:
-        names = Library.read(folder).names
+        library = Library.read(folder)
+        names = library.names
+    if library is not None and not (rules.kinds or library.part(rules.split).objects):
+        raise InvalidJob(
+            f"None of the {len(library.objects)} objects is of the split {rules.split}; which one "
+            "is of which, its content decides.",
+            hint="Give more objects, or own ones beside them with --kinds.",
+        )
+    if stage is not None:
+        found = prepare_stage(stage, folder, options, surface=surface, on_event=on_event)
+        kinds = told_apart(found, rules.kinds, names)
+        if on_event is not None:
+            wide, deep = found.size_m
+            away = sorted({*rules.kinds} - {*kinds})
+            on_event(Notice(
+                f"Objects stand on {found.surface or 'what is level'} of {found.source}, of which "
+                f"{wide:.2f} × {deep:.2f} m are free."
+                + (f" Not drawn, since it has such itself: {', '.join(away)}." if away else "")
+            ))  # fmt: skip
+        rules = replace(rules, stage=found.digest(), kinds=kinds)
     if path.exists() and Rules.read(path) != rules and not options.selection.overwrite:
         raise OutputExists(
             f"{path} has other rules than these; scenes of two do not mix.",

@@ -43,7 +43,7 @@ from .output.store import Store
 from .prepare import AlreadyFinished, Item, Preparer
 from .queue.ledger import Ledger
 from .queue.ledger_file import named
-from .queue.rows import AssetOutcome, Row, file_type
+from .queue.rows import FINISHED, AssetOutcome, Row, file_type
 from .results import AssetResult, Event, Notice
 
 __all__ = ["Books", "Engine", "Listener"]
@@ -200,7 +200,7 @@ class Engine:
         """Work until nothing is left.
 
         Raises:
-            Interrupted: By a signal or ``cancel``; everything can be gone on with.
+            Interrupted: By a signal or ``cancel``, before all was done; it can be gone on with.
             RenderError: There is nothing to render with, or nowhere to put it.
         """
         ended = "failed"
@@ -218,7 +218,8 @@ class Engine:
                     raise self._fatal
                 if not self._ledger.is_in_place():
                     raise self._gone_away()
-                if self._deadline is not None:
+                # A wish to stop that came after the last asset's end stopped nothing.
+                if self._deadline is not None and self._are_left():
                     ended = "interrupted"
                     stopped = f"Stopped after {how_many(self._done + self._failed, 'asset')}"
                     if self._packing:
@@ -242,6 +243,10 @@ class Engine:
             for rest in self._shards.rest():
                 self._pack(rest)
         return not self._packs
+
+    def _are_left(self) -> bool:
+        counts = self._ledger.counts(self._request)
+        return any(number for state, number in counts.items() if state not in FINISHED)
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:

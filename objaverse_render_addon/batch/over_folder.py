@@ -81,7 +81,7 @@ class Verify(FolderJob):
             self.trouble += [f"{asset.id}: {sentence}" for sentence in verdict.failed[:3]]
             for name, views in verdict.doubts.items():
                 doubts[name] = doubts.get(name, 0) + len(views)
-        self.said.append(f"{right} of {how_many(count, 'asset')} are right")
+        self.said.append(f"{right} of {how_many(count, 'asset is', 'assets are')} right")
         self.said += [
             f"Doubt: {name.replace('_', ' ')} in {how_many(views, 'view')}"
             for name, views in sorted(doubts.items())

@@ -85,7 +85,8 @@ def render(
             with, or not on what was asked for.
         OutputNotWritable, DiskFull: ``out`` cannot be made or written.
         SandboxUnavailable: Workers have to be shut in, and this system cannot.
-        Interrupted: By Ctrl-C or ``cancel``; finished assets stay, and the same call goes on.
+        Interrupted: By Ctrl-C or ``cancel``; finished assets stay, and the same call goes on. Not
+            where every asset had ended before that.
     """
     layout = job.files.layout
     options = options or RunOptions()

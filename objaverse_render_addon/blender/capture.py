@@ -100,13 +100,11 @@ def take(
 
     engine.render = render
     try:
-        # Of Cycles' own settings, as samples and seed, Blender does not notice that they changed:
-        # what persistent data keeps would be rendered with the old ones.
         global _told
         before, _told = _told, None
         settings = _settings(scene)
         if not again or settings != before:
-            scene.update_tag()
+            compat.show_settings(scene)
         bpy.ops.render.render(scene=scene.name)
         _told = settings
     finally:

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from mathutils import Matrix, Vector
 
-from ..compose.make import PARTS
 from ..compose.objects import Mesh, Part
 from ..compose.objects.library import FOLDER, GLB
 from ..compose.objects.mesh import circle, loft, moved, rectangle
-from ..compose.record import Scene, Support
+from ..compose.record import STAGED, SURROUNDINGS, Scene, Support
 from ..compose.skies import place_beside
+from ..compose.stages import FOLDER as STAGE_FOLDER
+from ..compose.stages import SURFACE, UserStage
 from ..compose.support import RIM, TABLE_HEIGHT
 from ..compose.things import asset_of, thing_of
 from ..compose.viewing import CLIP, ROOM
@@ -30,6 +31,10 @@ __all__ = ["build_scene", "object_name"]
 Floats = npt.NDArray[np.float64]
 
 _SHARP: Final = math.radians(38)
+_BEYOND: Final = 0.5
+"""Metres from a user's stage to the walls around it."""
+_BELOW: Final = 0.002
+"""Metres from a user's stage to the floor under it."""
 
 
 def object_name(number: int, name: str) -> str:
@@ -60,14 +65,21 @@ def build_scene(path: Path) -> None:
         ]
         _add(object_name(obj.id, obj.name), thing_of(made), slots, obj.pose)
     surfaces = recipe["surfaces"]
-    support, under = _support(scene.support)
-    names = [f"stage-{place}-{name}" for place, name in enumerate(PARTS, 1)]
-    _add(names[0], Mesh((*support, *under)),
-         [material_of("support", scene.support.material, surfaces["support"]),
-          material_of("under", surfaces["under"]["kind"], surfaces["under"])])  # fmt: skip
-    floor, walls = _room(_floor_of(scene.support))
-    _add(names[1], floor, [material_of("floor", surfaces["floor"]["kind"], surfaces["floor"])])
-    _add(names[2], walls, [material_of("walls", "paint", surfaces["walls"])])
+    names = {part.name: f"stage-{place}-{part.name}" for place, part in enumerate(scene.stage, 1)}
+    if scene.support.kind == STAGED:
+        stage = UserStage.of(recipe["stage"])
+        _stand_in(stage, stage.picture(path.parent), names)
+        beyond = max(ROOM[0], stage.reach_m + _BEYOND)
+        floor, walls = _room(stage.floor_m - _BELOW, beyond, beyond)
+    else:
+        support, under = _support(scene.support)
+        _add(names["table"], Mesh((*support, *under)),
+             [material_of("support", scene.support.material, surfaces["support"]),
+              material_of("under", surfaces["under"]["kind"], surfaces["under"])])  # fmt: skip
+        floor, walls = _room(-TABLE_HEIGHT, ROOM[0], ROOM[2])
+    _add(names["floor"], floor,
+         [material_of("floor", surfaces["floor"]["kind"], surfaces["floor"])])  # fmt: skip
+    _add(names["walls"], walls, [material_of("walls", "paint", surfaces["walls"])])
     sky = recipe["light"].get("environment")
     if sky is None:
         world = new_world(tuple(recipe["light"]["sky_color"]), 1.0)
@@ -75,7 +87,8 @@ def build_scene(path: Path) -> None:
         _light(recipe["light"], world)
     else:
         _light(recipe["light"], image_world(place_beside(path, sky), sky["turn_deg"]))
-        _let_through(bpy.data.objects[names[2]])
+    if sky is not None or scene.support.kind == STAGED:
+        _let_through(bpy.data.objects[names["walls"]])
     for place, camera in enumerate(recipe["cameras"]):
         data = bpy.data.cameras.new(f"camera-{place:03d}")
         data.sensor_fit = "AUTO"
@@ -90,10 +103,22 @@ def build_scene(path: Path) -> None:
 
 def _imported(path: Path) -> Any:
     """The mesh of an object of somebody else's, all of it in one."""
+    obj = _joined(_meshes(path))
+    mesh = obj.data
+    bpy.data.objects.remove(obj)
+    return mesh
+
+
+def _meshes(path: Path) -> list[Any]:
+    """The meshes of a glTF file, where they stand, each with a mesh of its own.
+
+    Raises:
+        SourceNotFound, ImportFailed: It is not there, or cannot be read, or has none.
+    """
     if not path.is_file() or path.is_symlink():
         raise SourceNotFound(
-            f"{path} is not there, of which an object of the scene is made.",
-            hint="The folder objects belongs beside the scene's file.",
+            f"{path} is not there, of which a part of the scene is made.",
+            hint=f"The folders {FOLDER} and {STAGE_FOLDER} belong beside the scene's file.",
         )
     before = set(bpy.data.objects)
     try:
@@ -114,19 +139,23 @@ def _imported(path: Path) -> Any:
         obj.data.transform(obj.matrix_world)
         obj.parent = None
         obj.matrix_world = Matrix.Identity(4)
+    bpy.data.batch_remove([obj for obj in new if obj.type != "MESH"])
+    return meshes
+
+
+def _joined(meshes: list[Any]) -> Any:
+    """One object of several."""
     if len(meshes) > 1:
         with bpy.context.temp_override(
             object=meshes[0], active_object=meshes[0], selected_objects=meshes,
             selected_editable_objects=meshes,
         ):  # fmt: skip
             bpy.ops.object.join()
-    mesh = meshes[0].data
-    for material in mesh.materials:
+    for material in meshes[0].data.materials:
         if material is not None:
             # What is solid has no other side to look at; through a hole one sees the inside.
             material.use_backface_culling = False
-    bpy.data.batch_remove([obj for obj in bpy.data.objects if obj not in before])
-    return mesh
+    return meshes[0]
 
 
 def _stand(name: str, mesh: Any, made: dict[str, Any], pose: Any) -> None:
@@ -221,15 +250,31 @@ def _support(support: Support) -> tuple[list[Part], list[Part]]:
     return [body], _table(1.5, 1.0, -floor, 0.04, 1, False)
 
 
-def _floor_of(_: Support) -> float:
-    return -TABLE_HEIGHT
+def _stand_in(stage: UserStage, path: Path, names: dict[str, str]) -> None:
+    """A user's stage: what things stand on, and all the rest as one."""
+    pose = Matrix(stage.pose)
+    mine: list[Any] = []
+    others: list[Any] = []
+    for obj in _meshes(path):
+        obj.data.transform(pose)
+        number = obj.name.removeprefix("part-").partition("-")[0]
+        (mine if number == str(stage.part) else others).append(obj)
+    if not mine or bool(others) != (SURROUNDINGS in names):
+        raise ImportFailed(f"{path}: its objects are not those of {stage.source}.")
+    for name, some in ((SURFACE, mine), (SURROUNDINGS, others)):
+        if not some:
+            continue
+        obj = _joined(some)
+        obj.name = names[name]
+        if name == SURROUNDINGS:
+            # Light is computed for what stands free: a ceiling would leave it dark.
+            _let_through(obj)
 
 
-def _room(floor: float) -> tuple[Mesh, Mesh]:
+def _room(floor: float, a: float, top: float) -> tuple[Mesh, Mesh]:
     def sheet(corners: list[tuple[float, float, float]]) -> Part:
         return Part(np.array(corners), np.array([[0, 1, 2], [0, 2, 3]]))
 
-    a, top = ROOM[0], ROOM[2]
     ground = sheet([(-a, -a, floor), (a, -a, floor), (a, a, floor), (-a, a, floor)])
     walls = (
         sheet([(-a, a, floor), (a, a, floor), (a, a, top), (-a, a, top)]),

@@ -3,8 +3,10 @@
 Cycles denoises a render at its end, in one step that nobody can stop. Blender's library is in
 memory, though, and is called here as Cycles calls it (``intern/cycles/integrator/
 denoiser_oidn.cpp`` of Blender's sources): same filter, same guides, same settings, so that the bits
-are the same. It asks now and then whether to go on. Whether the bits are indeed the same is found
-out on a small picture before anything depends on it (:func:`.refining.Refining.splits`).
+are the same. It asks now and then whether to go on; where it misses the answer, as Blender 4.2's
+does now and then, what nobody wants any more is thrown away at its end. Whether the bits are indeed
+the same is found out on a small picture before anything depends on it
+(:func:`.refining.Refining.splits`).
 """
 
 from __future__ import annotations
@@ -94,12 +96,14 @@ class Denoiser:
             albedo: (H, W, 3), the mean, as Cycles stores it.
             normal: (H, W, 3), the mean, the camera's axes.
             samples: How many.
-            canceled: Asked now and then.
+            canceled: Asked before, now and then, and after.
 
         Raises:
-            Interrupted: It was cancelled.
+            Interrupted: It was cancelled; there is no picture then, however far it was.
             RenderFailed: The library refuses.
         """
+        if canceled():
+            raise Interrupted("Cancelled.")
         library, (height, width, _) = self._library, color.shape
         images = {b"color": color, b"albedo": albedo, b"normal": normal, b"output": color}
         held = {
@@ -123,6 +127,9 @@ class Denoiser:
             self._check()
         finally:
             library.oidnReleaseFilter(rt)
+        # Version 2.3.0, which Blender 4.2 has, now and then ends well though it was told to stop.
+        if canceled():
+            raise Interrupted("Cancelled.")
         return held[b"output"][::-1] * (np.float32(1) / np.float32(samples))
 
     def _check(self) -> None:

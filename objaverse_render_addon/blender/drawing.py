@@ -168,7 +168,8 @@ def srgb_of(channels: dict[str, Array]) -> npt.NDArray[np.uint8]:
     # All four bytes of a pixel at once, the first being the lowest.
     red, green, blue = (table[plane] for table, plane in zip(_encoded(), bits[:3], strict=True))
     pixels = red | green | blue | np.uint32(0xFF << 24)
-    return (pixels * full).astype("<u4", copy=False).view(np.uint8).reshape(*full.shape, 4)
+    shown: npt.NDArray[np.uint8] = (pixels * full).astype("<u4", copy=False).view(np.uint8)
+    return shown.reshape(*full.shape, 4)
 
 
 def digits_of(plane: Array) -> npt.NDArray[np.uint16]:

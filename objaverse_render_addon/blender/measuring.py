@@ -160,7 +160,7 @@ def measure(only: Iterable[Any] | None = None, depsgraph: Any = None) -> Measure
         clouds.append(_few(world))
     if not clouds:
         raise NoGeometry(
-            "Nothing in the file has a face that renders.",
+            "The asset has no face that renders.",
             hint="It may hold only edges, hidden or empty objects.",
         )
     points = _few(np.concatenate(clouds))

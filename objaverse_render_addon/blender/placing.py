@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["placed"]
 
 
-def placed(session: Session, points: Sequence[str]) -> dict[str, Any]:
-    """Objects that render, and points by name; world axes, scene units, at the stage's time.
+def placed(session: Session, points: Sequence[str], time: int | None = None) -> dict[str, Any]:
+    """Objects that render, and points by name; world axes, scene units.
 
     Args:
+        time: Animation frame; as the stage stands otherwise. It stands there again afterwards.
         points: Names of objects (an empty's origin), or ``object:group``: the middle of a vertex
             group's vertices, weighted.
 
@@ -30,6 +31,18 @@ def placed(session: Session, points: Sequence[str]) -> dict[str, Any]:
     Raises:
         InvalidEdit: There is no such point.
     """
+    stage = session.stage
+    before = stage.frame
+    if time is None or time == before:
+        return _placed(session, points)
+    stage.set_time(time)
+    try:
+        return _placed(session, points)
+    finally:
+        stage.set_time(before)
+
+
+def _placed(session: Session, points: Sequence[str]) -> dict[str, Any]:
     stage = session.stage
     indices = {
         name: index for asset in stage.assets.values() for index, name in asset.object_names.items()

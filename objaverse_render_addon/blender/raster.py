@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import bpy
 import numpy as np
@@ -54,8 +55,17 @@ _AGREES: Final = 1e-3
 _AT_ONCE: Final = 8
 _GO: Final = 0.5
 """Seconds of drawing without a look at whether it is still wanted."""
-_PROBED: Final = 10.0
+_PROBED: Final = 20.0
 """Times the time of a probe that is drawn between two, where things were moved alone."""
+_MARGIN: Final = 3
+"""Pixels around the box of what is there that are drawn, and have to be empty."""
+
+Tile: TypeAlias = tuple[slice, slice]
+"""Rows and columns."""
+
+
+class _Cut(Exception):
+    """Something reaches beyond the box of what is on the stage."""
 
 
 @dataclass(slots=True)
@@ -65,6 +75,8 @@ class _Prepared:
     shot: Shot
     seen: View
     moment: Moment | None
+    box: tuple[float, float, float, float] | None = None
+    at: Tile = np.s_[0:0, 0:0]
     pictures: dict[bool, dict[str, Array]] = field(default_factory=dict)
     """Channels of the flat picture, whose colours are ids, and of the other."""
 
@@ -80,6 +92,8 @@ class RasterLane:
         self._seconds: list[float] = []
         self._agreed: tuple[int, int] | None = None
         self._probe = self._since_probe = 0.0
+        self._cut = False
+        """Whether anything was seen beyond the box of what is on the stage: all is drawn then."""
         self._facts: dict[str, Any] = {}
 
     @property
@@ -154,11 +168,14 @@ class RasterLane:
             _Prepared(shot, stage.look(shot.view), self._moment(shot) if moving else None)
             for shot in shots
         ]
+        for one in prepared:
+            one.box = stage.box_in(one.seen.camera)
         self._check_agreement(prepared[0].seen)
         since = time.perf_counter()
+        given = 0
 
         def done(one: _Prepared) -> None:
-            nonlocal since
+            nonlocal since, given
             frame = self._frame(one, wanted)
             took, since = time.perf_counter() - since, time.perf_counter()
             self._since_probe += took
@@ -166,13 +183,35 @@ class RasterLane:
             self._facts["milliseconds"] = round(1e3 * min(self._seconds), 1)
             frame.time, frame.timed = stage.frame, one.shot.time is not None
             frame.bounds = bounds
-            frame.object_box = stage.box_in(one.seen.camera)
+            frame.object_box = one.box
             frame.checks = check_geometry(frame, bounds, [])
             if frame.checks[0].status != "failed":
                 frame.checks += check_color(frame)
+            given += 1
             give(frame)
 
-        self._draw(prepared, wanted, done)
+        try:
+            self._draw(prepared, wanted, done, self._tile(prepared))
+        except _Cut:
+            self._cut = True
+            self._draw(prepared[given:], wanted, done)
+
+    def _tile(self, those: Sequence[_Prepared]) -> Tile | None:
+        """What has to be drawn of pictures that are drawn together; ``None`` where all of them."""
+        boxes = [one.box for one in those if one.box is not None]
+        if self._cut or len(boxes) < len(those) or not self._stage.bounds.exact:
+            return None
+        width, height = those[0].seen.camera.width, those[0].seen.camera.height
+        box = np.array(boxes)
+        # The points are the hull to 0.2 % of the radius.
+        slack = _MARGIN + 0.002 * float((box[:, 2:] - box[:, :2]).max())
+        left, top = (math.floor(side - slack) for side in box[:, :2].min(axis=0))
+        right, bottom = (math.ceil(side + slack) for side in box[:, 2:].max(axis=0))
+        rows = slice(max(0, top), min(height, bottom))
+        columns = slice(max(0, left), min(width, right))
+        if rows.stop - rows.start < 8 or columns.stop - columns.start < 8:
+            return None
+        return rows, columns
 
     def _prepare(self) -> None:
         if self._scene is None:
@@ -192,9 +231,20 @@ class RasterLane:
                 there.link(child)
 
     def _draw(
-        self, those: Sequence[_Prepared], wanted: Sequence[str], done: Callable[[_Prepared], None]
+        self,
+        those: Sequence[_Prepared],
+        wanted: Sequence[str],
+        done: Callable[[_Prepared], None],
+        tile: Tile | None = None,
     ) -> None:
-        """Draw what shots need, and say of each when it is there."""
+        """Draw what shots need, and say of each when it is there.
+
+        Args:
+            tile: What of the pictures; all otherwise.
+
+        Raises:
+            _Cut: Something is on the tile's edge, and may go on beyond it.
+        """
         ids = not {"object_index", *_MOTION}.isdisjoint(wanted)
         # The one picture has depth as the other does.
         kinds = [*([False] if "rgb" in wanted or not ids else []), *([True] if ids else [])]
@@ -203,7 +253,20 @@ class RasterLane:
         self._stage.turn_to(those[0].shot.view)
         for name in ("resolution_x", "resolution_y", "pixel_aspect_x", "pixel_aspect_y"):
             setattr(scene.render, name, getattr(source.render, name))
-
+        camera = those[0].seen.camera
+        size = camera.height, camera.width
+        rows, columns = tile or np.s_[0 : size[0], 0 : size[1]]
+        # Blender rounds down, in 32-bit floats, and counts rows from the bottom.
+        shares = {
+            "border_min_x": (columns.start + 0.25) / size[1],
+            "border_max_x": min(1.0, (columns.stop + 0.25) / size[1]),
+            "border_min_y": (size[0] - rows.stop + 0.25) / size[0],
+            "border_max_y": min(1.0, (size[0] - rows.start + 0.25) / size[0]),
+        }
+        compat.set_checked(scene.render, use_border=tile is not None, use_crop_to_border=True)
+        for name, share in shares.items():
+            setattr(scene.render, name, share)
+        drawn = rows.stop - rows.start, columns.stop - columns.start
         def step(one: _Prepared, flat: bool) -> None:
             self._stage.turn_to(one.shot.view)
             kind = ("FLAT", "OBJECT") if flat else ("STUDIO", "TEXTURE")
@@ -213,7 +276,12 @@ class RasterLane:
 
         def came(channels: dict[str, Array]) -> None:
             one, flat = next(places)
-            one.pictures[flat] = channels
+            depth = channels["Depth.Z"]
+            if depth.shape != drawn:
+                raise RenderFailed(f"Blender drew {depth.shape} pixels instead of {drawn}.")
+            if tile is not None and _reaches_beyond(depth, tile, size):
+                raise _Cut
+            one.pictures[flat], one.at = channels, (rows, columns)
             if len(one.pictures) == len(kinds):
                 done(one)
 
@@ -250,10 +318,23 @@ class RasterLane:
         channels = pictures.get(False) or pictures[True]
         raw = channels["Depth.Z"]
         valid = np.isfinite(raw) & (raw > 0) & (raw < _BEYOND)
-        depth = np.where(valid, raw, np.float32(0)).astype(np.float32)
-        passes: dict[str, Array] = {"depth": depth, "mask": valid.astype(np.uint8)}
+        size = seen.camera.height, seen.camera.width
+
+        def whole(part: Array) -> Array:
+            """Nothing is where nothing was drawn."""
+            if part.shape[:2] == size:
+                return part
+            found = np.zeros((*size, *part.shape[2:]), part.dtype)
+            found[one.at] = part
+            return found
+
+        passes: dict[str, Array] = {}
         if "rgb" in wanted:
-            passes["rgb"] = srgb_of(channels)
+            passes["rgb"] = whole(srgb_of(channels))
+        drawn = valid
+        depth = whole(np.where(valid, raw, np.float32(0)).astype(np.float32))
+        valid = whole(valid)
+        passes |= {"depth": depth, "mask": valid.astype(np.uint8)}
         moving = not set(_MOTION).isdisjoint(wanted)
         if moving or not {"position", "normal", "normal_geometric"}.isdisjoint(wanted):
             points = seen.camera.unproject(depth)
@@ -269,7 +350,7 @@ class RasterLane:
         if "distance" in wanted:
             passes["distance"] = (depth * seen.camera.stretch()).astype(np.float32)
         if moving or "object_index" in wanted:
-            passes["object_index"] = _ids(pictures[True], valid)
+            passes["object_index"] = whole(_ids(pictures[True], drawn))
         frame.passes = passes
         if one.moment is not None:
             self._follow(frame, one, wanted)
@@ -335,10 +416,18 @@ class RasterLane:
         layers = [layer for layer in layers_for([]) if layer.name == "depth"]
         exact = capture.take(self._stage.scene, layers)["depth.V"]
         since = time.perf_counter()
-        one = _Prepared(Shot(view), view, None)
+        one = _Prepared(Shot(view), view, None, self._stage.box_in(view.camera))
         found: list[Frame] = []
         self._draw([one], ("depth",), lambda done: found.append(self._frame(done, ("depth",))))
         drawn = found[0].passes["depth"]
+        if one.box is not None:
+            rows, columns = np.nonzero(drawn)
+            low, high = np.array(one.box[:2]) - _MARGIN, np.array(one.box[2:]) + _MARGIN
+            # Whatever is seen beyond its box there would be cut off at its own size.
+            self._cut |= bool(
+                (columns + 1 < low[0]).any() or (columns > high[0]).any()
+                or (rows + 1 < low[1]).any() or (rows > high[1]).any()
+            )
         self._facts |= {"probe_milliseconds": round(1e3 * (time.perf_counter() - since), 1)}
         self._facts |= _drawn_by()
         here, there = drawn > 0, (exact > 0) & (exact < _BEYOND)
@@ -398,6 +487,15 @@ def _step(points: Array, valid: npt.NDArray[np.bool_], axis: int) -> Array:
     take = (back < ahead) & np.isfinite(back)
     found[take] = backward[take]
     return found
+
+
+def _reaches_beyond(depth: Array, tile: Tile, size: tuple[int, int]) -> bool:
+    """Whether something is on a tile's edge, where that is not the picture's."""
+    edges = (
+        (tile[0].start > 0, depth[0]), (tile[0].stop < size[0], depth[-1]),
+        (tile[1].start > 0, depth[:, 0]), (tile[1].stop < size[1], depth[:, -1]),
+    )  # fmt: skip
+    return any(inner and bool((edge < _BEYOND).any()) for inner, edge in edges)
 
 
 def _ids(channels: dict[str, Array], valid: npt.NDArray[np.bool_]) -> Array:

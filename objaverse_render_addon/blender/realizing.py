@@ -20,10 +20,11 @@ from .asset import Asset
 from .evaluated import Look
 from .shader_values import surface_input
 
-__all__ = ["Realized", "realized"]
+__all__ = ["SURFACE", "Realized", "realized"]
 
 Array = npt.NDArray[Any]
 
+SURFACE: Final = "objaverse_surface"
 _SURFACES: Final = {"MESH", "CURVE", "SURFACE", "FONT", "META"}
 _MOST: Final = 1 << 25
 """Triangles, with every instance counted."""
@@ -44,15 +45,20 @@ class Realized:
 
     Attributes:
         mesh: All of its triangles.
+        surfaces: Numbers of the objects that say they are what things stand on: they have a true
+            custom property :data:`SURFACE`.
     """
 
     def __init__(self, asset: Asset, places: list[_Place], unmeshed: set[str]) -> None:
         self._places = places
         numbers = asset.object_numbers()
+        self.surfaces = tuple(sorted(number for obj, number in numbers.items() if obj.get(SURFACE)))
         self.mesh = _joined(asset, places, numbers, tuple(sorted(unmeshed)))
 
     def write_glb(self, path: Path) -> None:
         """Write it with materials and textures, by Blender's own exporter; Y up as glTF has it.
+
+        Nodes are called ``part-NUMBER-OBJECT``, by the numbers of :attr:`mesh`.
 
         Raises:
             RenderFailed: The exporter failed.
@@ -71,7 +77,8 @@ class Realized:
                     if np.linalg.det(place.matrix[:3, :3]) < 0:
                         mesh.flip_normals()
                     matrix = Matrix.Identity(4)
-                obj = bpy.data.objects.new(place.mesh.name, mesh)
+                name = self.mesh.parts.get(place.part, place.mesh.name)
+                obj = bpy.data.objects.new(f"part-{place.part}-{name}", mesh)
                 objects.append(obj)
                 obj.matrix_world = matrix
                 scene.collection.objects.link(obj)

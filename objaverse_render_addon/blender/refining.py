@@ -59,6 +59,7 @@ class Refining:
         self._round = (0, (1, 1))
         self._denoiser: Denoiser | None = None
         self._agrees: bool | None = None
+        self._ready: tuple[Frame | None, bool, int] = (None, False, 0)
         self.samples = 0
 
     def draft(self, shot: Shot) -> Frame:
@@ -243,18 +244,22 @@ class Refining:
         session = self._session
         stage, job = session.stage, session.job
         since = time.perf_counter()
-        guides = self._exact and stage.denoised
-        stage.set_up_color(guides=guides)
-        rows, columns = session.renderer.aim(frame, part, grid)
+        renderer, guides = session.renderer, self._exact and stage.denoised
+        if part and self._ready[0] is frame and self._ready[1:] == (guides, stage.set_ups):
+            rows, columns = renderer.aim_at_tile(frame, part, grid)
+        else:
+            stage.set_up_color(guides=guides)
+            rows, columns = renderer.aim(frame, part, grid)
+            renderer.light_up(frame)
+            self._ready = frame, guides, stage.set_ups
         shape = frame.camera.height, frame.camera.width
         if self._sum is None:
             self._sum = np.zeros((*shape, 4))
         if rows.start == rows.stop or columns.start == columns.stop:
             return
-        session.renderer.light_up(frame)
         cycles, total = stage.scene.cycles, job.engine.samples
         some = nullcontext() if self._exact else compat.sample_range(cycles, first, count, total)
-        with some:
+        with some, renderer.bare():
             taken = self._sums(count, again=part > 0) if guides else self._take(
                 [capture.COMBINED], again=part > 0
             )

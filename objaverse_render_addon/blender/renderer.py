@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, TypeAlias
@@ -358,7 +358,7 @@ class Renderer:
         """Make the stage ready for the colour of a frame, or of one of its tiles.
 
         Returns:
-            As :meth:`set_border`.
+            As :meth:`aim_at_tile`.
         """
         stage = self.stage
         if frame.time != stage.frame:
@@ -367,13 +367,23 @@ class Renderer:
         stage.look(frame.view)
         if frame.blurred:
             stage.ride(frame.view)
-        # What is blurred reaches beyond where it is.
-        box = None if frame.blurred else frame.object_box
-        tile = self.set_border(frame.camera, box, BOX_MARGIN, part, grid)
+        tile = self.aim_at_tile(frame, part, grid)
         seed = draw(self.job.seed, self.key, frame.key.stream("noise"), frame.view.index, 1)
         frame.noise_seed = int(seed[0] * 2**31)
         compat.set_checked(stage.scene.cycles, seed=frame.noise_seed)
         return tile
+
+    def aim_at_tile(
+        self, frame: Frame, part: int, grid: tuple[int, int]
+    ) -> tuple[slice, slice]:
+        """Another tile of what :meth:`aim` made the stage ready for.
+
+        Returns:
+            As :meth:`set_border`.
+        """
+        # What is blurred reaches beyond where it is.
+        box = None if frame.blurred else frame.object_box
+        return self.set_border(frame.camera, box, BOX_MARGIN, part, grid)
 
     def light_up(self, frame: Frame) -> None:
         """Let shine what a frame's picture has, of several lights the first or all together."""
@@ -398,15 +408,23 @@ class Renderer:
             self.stage.rig.shine(lights, groups)
         # Blender gives the parts of a render in a file only.
         if capture.usable(scene) and not frame.grouped:
-            # Passes that nobody takes cost time with each sample, and change no bit of the others.
-            layers = layers_for(self.job.pixels.passes)
-            unused = {layer.flag: False for layer in layers if layer.flag}
-            with compat.for_now(self.stage.layer, unused):
+            with self.bare():
                 return self._take([capture.COMBINED])
         path = self.scratch / f"color-{frame.key.stem}-{place}.exr"
         scene.render.filepath = str(path)
         self._render(path)
         return path
+
+    @contextmanager
+    def bare(self) -> Iterator[None]:
+        """Within it Cycles renders without the passes that geometry gave.
+
+        They cost time with each sample, and change no bit of the picture.
+        """
+        layers = layers_for(self.job.pixels.passes)
+        unused = {layer.flag: False for layer in layers if layer.flag}
+        with compat.for_now(self.stage.layer, unused):
+            yield
 
     def read_color(
         self, frame: Frame, taken: list[Raw], checked: list[Check] | Future[list[Check]]
@@ -476,8 +494,7 @@ class Renderer:
             raise render_failure(error) from error
 
     def _render(self, path: Path) -> None:
-        # As in :func:`.capture.take`.
-        self.stage.scene.update_tag()
+        compat.show_settings(self.stage.scene)
         capture.forget()
         try:
             bpy.ops.render.render(write_still=not self.stage.scene.render.use_compositing)

@@ -109,8 +109,9 @@ class Session:
                     path.unlink(missing_ok=True)
             self._held = held(found.mesh, self.job.seed)
             self.shape = ShapeFiles(
-                self.asset_id, found.mesh, glb, self.job, bounds, self.stage.frame
-            )
+                self.asset_id, found.mesh, glb, self.job, bounds, self.stage.frame,
+                found.surfaces,
+            )  # fmt: skip
         if found.mesh.unmeshed:
             self.stage.warnings.append(
                 f"not-in-mesh: {', '.join(found.mesh.unmeshed)} of the asset renders and is in no "

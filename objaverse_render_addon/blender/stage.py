@@ -115,6 +115,7 @@ class Stage:
         timeline: The frames of what came first onto it, and what moments they show.
         frame: The animation frame that is shown, as the timeline counts.
         version: Another as soon as something else is on it, or elsewhere.
+        set_ups: Another as soon as it was made ready for something: camera, time, engine.
         animation: Of what came first onto it.
         cameras: Its own, where the job wants them.
         motion: The farthest that a vertex of it moves within the wanted frames, as a share of the
@@ -145,6 +146,7 @@ class Stage:
         self.motion = 0.0
         self.frame = 0
         self.version = 0
+        self.set_ups = 0
         self._scene: Any = None
         self._camera: Any = None
         self.source_world: Any = None
@@ -550,6 +552,7 @@ class Stage:
         Here alone a frame becomes a moment of Blender's time, which may lie between two of its
         frames.
         """
+        self.set_ups += 1
         if self.animation is not None:
             self.animation.play(self.timeline.clip_of(frame).action)
         self.frame = frame
@@ -743,11 +746,13 @@ class Stage:
 
     def look(self, view: View) -> View:
         """Point Blender's camera; the view with the camera as Blender sees it."""
+        self.set_ups += 1
         camera = apply_camera(self.scene, self._camera, view.camera, *self._clip(view))
         return dataclasses.replace(view, camera=camera)
 
     def turn_to(self, view: View) -> None:
         """Point Blender's camera as it was before by :meth:`look`: nothing is evaluated."""
+        self.set_ups += 1
         set_camera(self.scene, self._camera, view.camera, *self._clip(view))
 
     def _clip(self, view: View) -> tuple[float, float]:
@@ -771,6 +776,7 @@ class Stage:
 
     def set_up_geometry(self) -> None:
         """One sample at the pixel's centre."""
+        self.set_ups += 1
         scene = self.scene
         self._store_guides(False)
         scene.render.engine = "CYCLES"
@@ -788,6 +794,7 @@ class Stage:
         Args:
             guides: Whether Cycles does not denoise itself, and stores what denoising needs.
         """
+        self.set_ups += 1
         scene, engine = self.scene, self.job.engine
         self._store_guides(guides)
         compat.set_compositing(scene, False)

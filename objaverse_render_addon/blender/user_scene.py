@@ -112,7 +112,7 @@ def import_into_scene(
     faces = sum(len(obj.data.polygons) for obj in meshes)
     size = path.stat().st_size / 2**20
     count = how_many(len(meshes), "mesh", "meshes")
-    summary = f"{count}, {faces:,} faces, {size:.1f} MiB ({kind})"
+    summary = f"{count}, {faces:,} face{'s' * (faces != 1)}, {size:.1f} MiB ({kind})"
     missing = missing_textures(_materials(objects), bpy.data.node_groups)
     warnings = [*gate.warnings, *said, *(f"missing texture: {name}" for name in sorted(missing))]
     home[_FACTS] = {
@@ -202,12 +202,16 @@ def undo_normalization(collection: Any) -> bool:
 def normalize_asset(collection: Any, method: str) -> Normalization:
     """Scale and centre the asset where it stands, as the engine does before it renders.
 
+    Cameras and lights that the user put beside their objects stay where they are.
+
     Raises:
         RenderError: As :func:`objaverse_render_addon.blender.normalization.normalize`.
     """
     undo_normalization(collection)
+    beside = {"CAMERA"} if is_imported(collection) else {"CAMERA", "LIGHT"}
+    moved = {obj for obj in asset_objects(collection) if obj.type not in beside}
     # The parent belongs to the asset, so that deleting the asset deletes it.
-    return normalize(collection, method, asset_objects(collection))
+    return normalize(collection, method, moved)
 
 
 def is_imported(collection: Any) -> bool:

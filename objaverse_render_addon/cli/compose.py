@@ -25,6 +25,7 @@ examples:
   objaverse-render compose --scenes 20 --out grids --layouts grid --rows 4 --columns 4 --supports table
   objaverse-render compose --scenes 50 --out mugs --kinds mug,bowl,can --objects-per-scene 8:12
   objaverse-render compose --scenes 20 --out mine --objects models.csv --kinds box,tray,basket
+  objaverse-render compose --scenes 50 --out kitchen --stage kitchen.blend --surface Counter
   objaverse-render compose --scenes 100 --out rgbd --sensor-depth stereo
   objaverse-render compose --scenes 100 --out lit --environments hdris --split train
   objaverse-render compose --scenes 100 --out rig --cameras rig/transforms.json --images-per-scene 5
@@ -86,11 +87,19 @@ def add(commands: Any) -> None:
     scene.add_argument("--languages", type=_some_of(LANGUAGES), default=ours.languages,
                        metavar="LIST", help=f"of the sentences, of {', '.join(LANGUAGES)} "
                        "(default: en)")  # fmt: skip
-    theirs = parser.add_argument_group("objects of others")
+    theirs = parser.add_argument_group("objects and stages of others")
     theirs.add_argument("--objects", nargs="+", default=[], metavar="SOURCE",
                         help="assets to draw from: files, folders, UIDs, addresses, or lists of "
                         "them; a CSV may have the columns path, name, size or height (metres), "
                         "up, front, color, license, category")  # fmt: skip
+    theirs.add_argument("--stage", type=Path, metavar="FILE",
+                        help="a 3D file of your own, as room.blend, in metres, to stand on in "
+                        "place of --supports; the rest of it is around (default: own tables and "
+                        "so on)")  # fmt: skip
+    theirs.add_argument("--surface", default="", metavar="NAME",
+                        help="of the stage, the object to stand on (default: the one with the "
+                        "custom property objaverse_surface, or else the largest level one, tables "
+                        "before floors)")  # fmt: skip
     theirs.add_argument("--license", metavar="NAMES",
                         help="only what is under one of these licences, as by,cc0 (default: what "
                         "allows commercial use and changes, or states nothing)")  # fmt: skip
@@ -125,8 +134,9 @@ def add(commands: Any) -> None:
                        help="equirectangular .hdr or .exr images, or folders of them: each scene "
                        "stands in one, in place of an even sky")  # fmt: skip
     views.add_argument("--split", choices=PARTS, default=ours.split or None,
-                       help="of the environments, only those of this split, which their content "
-                       "decides: none is in two (default: all)")  # fmt: skip
+                       help="of environments and objects of others only those of this split, "
+                       "which their content decides: none is in two; exports keep the scenes in it "
+                       "(default: all)")  # fmt: skip
     views.add_argument("--sensor-depth", choices=job_fields()["pixels.sensor"].choices,
                        help="depth as this camera measures it, with noise and holes, in "
                        "sensor_depth beside the clean depth (default: none)")  # fmt: skip
@@ -245,6 +255,8 @@ def _compose(options: argparse.Namespace) -> int:
         return 0
     if options.out is None:
         raise InvalidJob("No output folder is given.", hint="Add --out DIR.")
+    if options.surface and options.stage is None:
+        raise InvalidJob("--surface is an object of a stage.", hint="Add --stage room.blend.")
     from ..batch.options import RunOptions
 
     progress = JsonProgress() if options.json else TerminalProgress(options.quiet)
@@ -261,6 +273,7 @@ def _compose(options: argparse.Namespace) -> int:
                 allow_outside=[one.expanduser().absolute() for one in options.allow_outside],
             ),
             first=options.first, objects=options.objects, license=options.license,
+            stage=options.stage, surface=options.surface,
             on_event=progress.event, on_result=progress.result, on_start=progress.start,
         )  # fmt: skip
     progress.summary(report)

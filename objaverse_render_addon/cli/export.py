@@ -72,6 +72,10 @@ def add(commands: Any) -> None:
         "--frame", type=_frame, metavar="N",
         help="of animations, this frame alone (default: all, where a format has a place for time)",
     )
+    parser.add_argument(
+        "--language", choices=("en", "de", "zh"), default="en",
+        help="of the sentences of composed scenes (default: en)",
+    )  # fmt: skip
     parser.add_argument("--jobs", type=whole_from(1), default=1, metavar="N", help="assets at once")
     parser.add_argument("--overwrite", action="store_true", help="write again what is whole")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
@@ -132,6 +136,7 @@ def _export(options: argparse.Namespace) -> int:
         masks=options.masks,
         aesthetic_score=options.aesthetic_score,
         frame=options.frame,
+        language=options.language,
     )
     with _Progress(options.quiet, options.json) as progress:
         report = export(

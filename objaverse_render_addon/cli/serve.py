@@ -58,7 +58,8 @@ def add(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--allow-module", action="append", default=[], metavar="NAME",
-        help="module whose functions clients may call beside a scene; may be repeated",
+        help="module whose functions clients may call beside a scene, and whose environments they "
+        "may have; may be repeated",
     )  # fmt: skip
     parser.add_argument("--keys", type=Path, metavar="DIR", help="where keys lie instead")
     parser.add_argument("--workers", default="auto", metavar="N", help="or auto, the default")
@@ -124,7 +125,9 @@ def _run(options: argparse.Namespace) -> int:
         folders=options.root or [Path.cwd()], standby=not options.no_standby,
     )  # fmt: skip
     with pool, Server(
-        pool, options.listen, clients=options.client, roots=options.root, keys=options.keys
+        pool, options.listen, clients=options.client, roots=options.root, keys=options.keys,
+        modules=options.allow_module,
+        environments={"blender": options.blender, "sandbox": options.sandbox},
     ) as server:
         # An end of the system's is a stop like any other.
         signal.signal(signal.SIGTERM, lambda *_: server.stop())

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from ..errors import OutputExists
 from ..files import write_whole
@@ -15,6 +18,7 @@ from ..words import how_many
 from .expressions import EXPRESSIONS
 from .probes import probe, questions_of, refgrasp_of, scenes_in
 from .record import FILE, Scene
+from .things import asset_of
 
 __all__ = ["CARD", "MOST", "measured", "table", "write_card"]
 
@@ -30,7 +34,13 @@ _ABOUT: Final = {
 _READ: Final = {
     "category_word": "the noun alone",
     "shuffled_words": "all words in any order, a trained model",
+    "shuffled_relations": "the same, where another thing is mentioned",
 }
+_HELD: Final = {
+    "trained": ("trained_chance", "tested"), "shuffled_words": ("trained_chance", "tested"),
+    "shuffled_relations": ("related_chance", "related"),
+}  # fmt: skip
+"""Of probes that are asked of a part: chance there, and how many there are."""
 
 
 def measured(folder: str | Path) -> dict[str, Any]:
@@ -63,9 +73,9 @@ def table(found: Mapping[str, Any]) -> list[tuple[str, str, float, float, bool]]
     rows = []
     for name, about in (*_ABOUT.items(), *_READ.items()):
         if name in probes:
-            held = name in ("trained", "shuffled_words")
-            chance = probes["trained_chance" if held else "chance"]
-            number = probes["tested"] if held else found["questions"]
+            there, count = _HELD.get(name, ("chance", ""))
+            chance = probes[there]
+            number = probes[count] if count else found["questions"]
             most = chance + MOST + 2 * math.sqrt(chance * (1 - chance) / number)
             rows.append((name, about, probes[name], chance, name in _ABOUT and probes[name] > most))
     return rows
@@ -86,35 +96,87 @@ def write_card(folder: str | Path) -> tuple[Path, dict[str, Any]]:
     return path, found
 
 
+class _Counts:
+    """What is in a set."""
+
+    def __init__(self, scenes: Sequence[Path]) -> None:
+        self.kinds: Counter[str] = Counter()
+        self.types: Counter[str] = Counter()
+        self.layouts: Counter[str] = Counter()
+        self.languages: Counter[str] = Counter()
+        self.names: Counter[str] = Counter()
+        self.licenses: Counter[str] = Counter()
+        self.foreign: dict[str, tuple[str, int]] = {}
+        self.splits: Counter[str] = Counter()
+        self.words: Counter[str] = Counter()
+        self.alike: list[int] = []
+        self.pixels: list[int] = []
+        self.views = self.objects = self.mentions = self.phrases = 0
+        for folder in scenes:
+            self._scene(Scene.read(folder / FILE))
+            self._said(json.loads((folder / EXPRESSIONS).read_text(encoding="utf-8")))
+
+    def _scene(self, scene: Scene) -> None:
+        self.layouts[scene.layout] += 1
+        self.splits[scene.recipe.get("split", "")] += 1
+        self.views += len(scene.views)
+        self.objects += len(scene.objects)
+        made_of = scene.recipe.get("objects") or [{}] * len(scene.objects)
+        for obj, made in zip(scene.objects, made_of, strict=True):
+            self.names[obj.name] += 1
+            self.licenses[obj.license] += 1
+            if asset_of(made):
+                self.foreign[obj.source] = obj.license, self.foreign.get(obj.source, ("", 0))[1] + 1
+        stage = scene.recipe.get("stage")
+        if stage is not None:
+            there = self.foreign.get(stage["source"], ("", 0))[1]
+            self.foreign[stage["source"]] = stage["license"], there + 1
+        self.pixels += [one.visible_pixels for view in scene.views for one in view.objects
+                        if one.visible_pixels]  # fmt: skip
+
+    def _said(self, data: Mapping[str, Any]) -> None:
+        for one in data["expressions"]:
+            self.kinds[one["kind"]] += 1
+            self.types[one["type"]] += 1
+            self.alike += [one["same_noun"]] if one["kind"] == "single" else []
+            self.mentions += bool(one["references"])
+            for text in one["texts"]:
+                self.languages[text["language"]] += 1
+                if text["language"] == "en":
+                    self.phrases += 1
+                    self.words.update(re.findall(r"[a-z'-]+", text["text"].lower()))
+
+
 def _card(scenes: Sequence[Path], found: Mapping[str, Any]) -> str:
-    kinds: Counter[str] = Counter()
-    types: Counter[str] = Counter()
-    layouts: Counter[str] = Counter()
-    languages: Counter[str] = Counter()
-    views = objects = 0
-    for folder in scenes:
-        scene = Scene.read(folder / FILE)
-        layouts[scene.layout] += 1
-        views += len(scene.views)
-        objects += len(scene.objects)
-        said = json.loads((folder / EXPRESSIONS).read_text(encoding="utf-8"))["expressions"]
-        kinds.update(one["kind"] for one in said)
-        types.update(one["type"] for one in said)
-        languages.update(text["language"] for one in said for text in one["texts"])
+    sums = _Counts(scenes)
 
     def counted(counts: Counter[str]) -> str:
         return ", ".join(f"{name} {count}" for name, count in counts.most_common())
 
+    total = max(sums.kinds.total(), 1)
+    split = next(iter(sums.splits)) if len(sums.splits) == 1 else ""
     lines = [
         "# Composed scenes", "", _MARK, "",
-        f"{how_many(len(scenes), 'scene')}, {how_many(views, 'view')}, "
-        f"{how_many(objects, 'object')}, {how_many(kinds.total(), 'expression')}.", "",
-        "| | |", "| --- | --- |", f"| layouts | {counted(layouts)} |",
-        f"| targets | {counted(kinds)} |", f"| types | {counted(types)} |",
-        f"| sentences | {counted(languages)} |", "",
-        "## What can be solved without the sentence", "",
-        *_probes(found),
+        f"{how_many(len(scenes), 'scene')}{f' of the split {split}' if split else ''}, "
+        f"{how_many(sums.views, 'view')}, {how_many(sums.objects, 'object')}, "
+        f"{how_many(sums.kinds.total(), 'expression')}.", "",
+        "| | |", "| --- | --- |", f"| layouts | {counted(sums.layouts)} |",
+        f"| objects | {counted(sums.names)} |", f"| licences | {counted(sums.licenses)} |",
+        f"| targets | {counted(sums.kinds)} |", f"| types | {counted(sums.types)} |",
+        f"| mention another thing | {sums.mentions / total:.0%} |",
+        f"| sentences | {counted(sums.languages)} |",
     ]  # fmt: skip
+    if sums.phrases:
+        lines.append(
+            f"| words | {sums.words.total() / sums.phrases:.1f} a sentence in English, "
+            f"{len(sums.words)} different ones |"
+        )
+    if sums.alike:
+        lines.append(f"| things that the noun is true of | {np.mean(sums.alike):.2f} on average |")
+    if sums.pixels:
+        low, middle, high = np.percentile(sums.pixels, (5, 50, 95))
+        lines.append(f"| pixels of an object | {low:.0f} to {high:.0f}, half below {middle:.0f} |")
+    lines += ["", *_whose(sums), "## What can be solved without the sentence", "", *_probes(found)]
     grid = found["refgrasp"]
     if grid:
         claims = grid.get("true", 0) + grid.get("false", 0) + grid.get("doubtful", 0)
@@ -126,6 +188,20 @@ def _card(scenes: Sequence[Path], found: Mapping[str, Any]) -> str:
             "None of these was used.",
         ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _whose(sums: _Counts) -> list[str]:
+    """What of others is shown, and under which licence."""
+    if not sums.foreign:
+        return []
+    lines = [
+        "## Whose objects", "",
+        "All but these are the project's own, CC0; CREDITS.md names the objects' authors.", "",
+        "| source | licence | scenes and places |", "| --- | --- | --- |",
+    ]  # fmt: skip
+    for source, (license, count) in sorted(sums.foreign.items()):
+        lines.append(f"| {source.replace('|', ' ')} | {license} | {count} |")
+    return [*lines, ""]
 
 
 def _probes(found: Mapping[str, Any]) -> list[str]:

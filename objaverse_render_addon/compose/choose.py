@@ -52,7 +52,7 @@ class Quotas:
     types: Mapping[str, float] = field(default_factory=lambda: dict(QUOTAS))
     kinds: tuple[float, float, float] = (0.7, 0.15, 0.15)
     minimal: float = 0.7
-    twins: float = 0.85
+    twins: float = 0.95
     places: int = 2
     swaps: float = 0.6
 
@@ -303,9 +303,9 @@ def _single(view: View, kinds: dict[str, list[Any]], quotas: Quotas, u: list[flo
     entries = kinds[chosen]
     for wanted, share, luck in (
         (lambda e: e[0].negated == (chosen == "negation"), 0.9, u[6]),
-        (lambda e: e[0].noun != ANYTHING, 0.85, u[7]),
         (lambda e: chosen == "nested" or all(_plain(view, r) for r in e[2]), 1.0, 0.0),
         (lambda e: _same_noun(view, e[0]) >= 2, quotas.twins, u[3]),
+        (lambda e: e[0].noun != ANYTHING, 0.85, u[7]),
         (lambda e: _needed(view, e)[1], quotas.minimal, u[4]),
     ):
         some = [entry for entry in entries if wanted(entry)]

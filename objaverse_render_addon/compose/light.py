@@ -11,6 +11,7 @@ import math
 from typing import Any, Final
 
 from .draws import Draws
+from .record import STAGED
 from .skies import Environment, part_of
 from .support import MATERIALS
 
@@ -45,7 +46,7 @@ def light_of(
     """
     total = draws.uniform(*BRIGHTNESS)
     sky = draws.uniform(0.44, 0.6)
-    seen = _SKY_ON_SHELF if support == "shelf" else _SKY_SEEN
+    seen = _SKY_ON_SHELF if support == "shelf" else 1.0 if support == STAGED else _SKY_SEEN
     if environment is not None:
         seen = _SKY_ON_SHELF if support == "shelf" else 1.0
         sky = draws.uniform(*_IMAGE) * total / seen

@@ -25,6 +25,7 @@ from .physics.settle import Settled, settle
 from .record import Scene, SceneObject, StagePart
 from .rules import Rules
 from .skies import image_of, place_beside
+from .stages import BACKDROP, UserStage, parts_of, support_of
 from .things import asset_of
 from .viewing import cameras_of
 
@@ -42,7 +43,7 @@ def scene_file(
     rules: Rules | str, index: int, folder: Path,
     on_refused: Callable[[int, str], None] | None = None,
 ) -> Path:  # fmt: skip
-    """Make a scene's file, with the surfaces of others' objects in :data:`FOLDER` beside it.
+    """Make a scene's file, with what of others it shows beside it: objects, stage, light.
 
     Args:
         rules: Of its set, or their file, beside which those surfaces are.
@@ -53,17 +54,21 @@ def scene_file(
         InvalidJob: The rules are of other objects than those that are there.
         MissingDependency: An engine is not installed.
     """
-    library = None
+    library, stage = None, None
     if isinstance(rules, str):
         path = Path(rules)
         rules = Rules.read(path)
         library = Library.read(path.parent) if rules.library else None
+        if rules.stage:
+            stage = UserStage.read(path.parent), path.parent
     path = folder / f"{key_of(index)}{SUFFIX}"
-    scene = make(rules, index, library, on_refused)
+    scene = make(rules, index, library, on_refused, stage)
     if library is not None:
         for name in sorted({asset_of(made) for made in scene.recipe["objects"]} - {""}):
             for file in (PLY, GLB):
                 _beside(library.folder / FOLDER / name / file, folder / FOLDER / name / file)
+    if stage is not None:
+        _beside(stage[0].picture(stage[1]), stage[0].picture(folder))
     sky = scene.recipe["light"].get("environment")
     if sky is not None:
         _beside(image_of(sky, rules.skies), place_beside(path, sky))
@@ -87,16 +92,23 @@ def _beside(file: Path, place: Path) -> None:
 def make(
     rules: Rules, index: int, library: Library | None = None,
     on_refused: Callable[[int, str], None] | None = None,
+    stage: tuple[UserStage, Path] | None = None,
 ) -> Scene:  # fmt: skip
     """A scene without views, as :func:`scene_file` writes it.
 
     Args:
         library: Others' objects to draw from.
         on_refused: As of :func:`scene_file`.
+        stage: A user's to stand on, and the folder that it is in.
 
     Raises:
         InvalidJob: The rules are of other ones.
     """
+    if rules.stage != (stage[0].digest() if stage is not None else ""):
+        raise InvalidJob(
+            "The stage is another than the one that the rules are of.",
+            hint="Run compose with the same --stage again.",
+        )
     if rules.library != (library.digest() if library is not None else ""):
         raise InvalidJob(
             "The table of objects is another than the one that the rules are of.",
@@ -110,13 +122,15 @@ def make(
             on_refused(attempt, why)
 
     for attempt in range(rules.tries):
-        one = drawn(rules, index, attempt, library)
+        one = drawn(rules, index, attempt, library, support_of(stage[0]) if stage else None)
         if len(one.starts) < min(_LEAST, rules.objects[0]):
             refuse(attempt, "too little room")
             continue
         settled = settle(one.starts, one.ground)
         why = refusal(one.starts, settled, one.ground)
-        scene = _scene(rules, index, attempt, one, settled, dict(reasons)) if not why else None
+        scene = None
+        if not why:
+            scene = _scene(rules, index, attempt, one, settled, dict(reasons), stage)
         if scene is not None:
             return scene
         refuse(attempt, why or "not enough cameras see it from within the room")
@@ -128,8 +142,9 @@ def make(
 
 
 def _scene(
-    rules: Rules, index: int, attempt: int, one: Drawn, settled: Settled, reasons: dict[str, int]
-) -> Scene | None:
+    rules: Rules, index: int, attempt: int, one: Drawn, settled: Settled, reasons: dict[str, int],
+    stage: tuple[UserStage, Path] | None,
+) -> Scene | None:  # fmt: skip
     """The scene; none where its cameras cannot be."""
     key = f"{key_of(index)}/{attempt}"
     objects, made, points = [], [], []
@@ -148,11 +163,14 @@ def _scene(
             start.grid, thing.rim * thing.height if thing.rim is not None else None,
         ))  # fmt: skip
         made.append(thing.made)
-    cameras = cameras_of(rules, points, one.support.kind, Draws(rules.seed, key, "cameras"))
+    around = stage[0].corners(stage[1]) if stage is not None else None
+    cameras = cameras_of(
+        rules, points, one.support.kind, Draws(rules.seed, key, "cameras"), around
+    )
     if not cameras:
         return None
     sky = dealt(rules.seed, "environment", rules.skies, index, 1)[0] if rules.skies else None
-    recipe = {
+    recipe: dict[str, Any] = {
         "attempt": attempt, "refused": reasons, "objects": made,
         "surfaces": surfaces_of(one.support.material, Draws(rules.seed, key, "surfaces")),
         "light": light_of(one.support.kind, Draws(rules.seed, key, "light"), sky),
@@ -160,8 +178,14 @@ def _scene(
         "physics": {"mujoco": engine("mujoco").__version__, "rapier3d": version("rapier3d"),
                     "seconds": settled.seconds},
     }  # fmt: skip
-    stage = tuple(StagePart(len(objects) + place, name) for place, name in enumerate(PARTS, 1))
-    return Scene(rules.seed, index, one.layout, one.support, tuple(objects), stage, (), recipe)
+    if rules.split:
+        recipe["split"] = rules.split
+    names: tuple[str, ...] = PARTS
+    if stage is not None:
+        recipe["stage"], names = stage[0].to_dict(), parts_of(stage[0])
+        recipe["surfaces"] = {name: recipe["surfaces"][name] for name in BACKDROP}
+    parts = tuple(StagePart(len(objects) + place, name) for place, name in enumerate(names, 1))
+    return Scene(rules.seed, index, one.layout, one.support, tuple(objects), parts, (), recipe)
 
 
 def _rows(pose: npt.NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:

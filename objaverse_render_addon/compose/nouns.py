@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .margins import SURE
+from .objects import KINDS
 from .objects.categories import mixed_up
 from .record import SUPPORTS, SceneObject
 
-__all__ = ["ANYTHING", "NOUNS", "SPACE", "SPACES", "Noun", "called", "concepts", "key_of"]
+__all__ = ["ANYTHING", "NOUNS", "SPACE", "SPACES", "Noun", "called", "concepts", "key_of",
+           "of_anything", "stands"]  # fmt: skip
 
 ANYTHING: Final = "thing"
 SPACE: Final = "space"
@@ -130,6 +132,11 @@ def _called(concept: str, noun: Noun, obj: SceneObject) -> float:
     mine, theirs = set(concept.split()), set(name.split()) | set(category.split())
     # A coffee mug may be called a mug, though nobody says so.
     return 0.0 if mine & theirs else -SURE
+
+
+def of_anything(concept: str) -> bool:
+    """Whether a word is true of things of many kinds, so that what nobody named may be meant."""
+    return concept == ANYTHING or (concept in NOUNS and concept not in KINDS)
 
 
 def stands(objects: tuple[SceneObject, ...]) -> Any:

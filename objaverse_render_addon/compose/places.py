@@ -21,7 +21,7 @@ from .facts import ground_axes
 from .forms import Clause, Phrase
 from .margins import SURE, agree, score
 from .nouns import SPACE
-from .record import Scene
+from .record import STAGED, Scene
 from .relations import DIRECTIONS, Relations
 from .support import RIM
 
@@ -124,7 +124,7 @@ def _to_edge(points: Floats, scene: Scene) -> Floats:
     x, y, _ = scene.support.size_m
     if scene.support.shape == "round":
         return x / 2 - np.linalg.norm(points, axis=1)
-    wall = 0.0 if scene.support.kind == "table" else RIM
+    wall = 0.0 if scene.support.kind in ("table", STAGED) else RIM
     return np.asarray((np.array([x, y]) / 2 - wall - np.abs(points)).min(axis=1))
 
 
@@ -290,7 +290,7 @@ def _drawn(
     clause = Clause(kind, "" if kind == "between" else word, tuple(refs))
     support = view.rel.facts.scene.support.kind
     # "On the tray" may be on one of the things, where one of them may be called so.
-    named = u[6] < 0.7 and bool((view.rel.noun(support) <= -1).all())
+    named = u[6] < 0.7 and support != STAGED and bool((view.rel.noun(support) <= -1).all())
     return Phrase(f"{SPACE}:{support}" if named else SPACE, None, clause), places
 
 

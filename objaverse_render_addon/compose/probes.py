@@ -51,6 +51,7 @@ class Question:
         words: (K, 5) of each candidate, what the sentence's words say of it in any order: nouns and
             colours that are true of it, and where it lies on the way that words lean to: to the
             side, near or far, large or small.
+        relation: Whether the sentence says how the target is to another.
     """
 
     scene: int
@@ -58,6 +59,7 @@ class Question:
     features: Floats
     same_noun: tuple[int, ...]
     words: Floats | None = None
+    relation: bool = False
 
 
 def scenes_in(folder: str | Path) -> list[Path]:
@@ -115,6 +117,7 @@ def questions_of(folders: Iterable[str | Path]) -> list[Question]:
                     found.append(Question(
                         number, ids.index(one["targets"][0]), features,
                         tuple(np.flatnonzero(true).tolist()), _words(rel, form, places),
+                        form.clause is not None and bool(form.clause.refs),
                     ))  # fmt: skip
     return found
 
@@ -159,6 +162,7 @@ def probe(questions: Sequence[Question], seed: int = 0) -> dict[str, float]:
         Probe to share in 0..1; empty where there are no questions. ``trained`` and
         ``shuffled_words``, which has the words too, but not their order, are asked of the held out
         scenes alone, and ``trained_chance`` is chance there; ``tested`` is how many they are.
+        ``shuffled_relations`` are those of them that mention another thing, ``related`` how many.
     """
     if not questions:
         return {}
@@ -184,6 +188,12 @@ def probe(questions: Sequence[Question], seed: int = 0) -> dict[str, float]:
         if all(one.words is not None for one in questions):
             found["shuffled_words"] = _accuracy(_with_words(train), train,
                                                 _with_words(test), test)  # fmt: skip
+            related = [one for one in test if one.relation]
+            if related:
+                found["shuffled_relations"] = _accuracy(_with_words(train), train,
+                                                        _with_words(related), related)  # fmt: skip
+                found["related"] = len(related)
+                found["related_chance"] = float(np.mean([1 / len(one.features) for one in related]))
     return {name: round(value, 4) for name, value in found.items()}
 
 

@@ -19,30 +19,29 @@ import numpy.typing as npt
 from ..cameras import Camera
 from ..errors import WrongFormat
 from ..frame import Check
-from .covering import covered
+from .drawing import about, nearest, slack_of
 from .layouts import Start
 from .objects import KINDS, Mesh
 from .objects.kinds import PAINTS
-from .objects.library import FOLDER, LIBRARY_FILE, Library
+from .objects.library import LIBRARY_FILE, Library
 from .physics.accept import refusal
 from .physics.pieces import engine
 from .physics.settle import Settled, touching_of
-from .record import FILE, Scene, SceneObject, SceneView
+from .record import FILE, STAGED, Scene, SceneObject, SceneView
 from .seen import checks_of, view_of
+from .staged import Staged, staged
 from .support import ground_of
 from .things import Thing, asset_of, foreign, parametric
 
 if TYPE_CHECKING:
     from ..dataset.reader import AssetReader
 
-__all__ = ["checks_of_views", "nearest", "problems_of"]
+__all__ = ["checks_of_views", "problems_of"]
 
 Floats = npt.NDArray[np.float64]
 
 _STRAY: Final = 0.001
 """Of an object's pixels, as many as rounding may decide otherwise; and two in any case."""
-_CLOSE: Final = 0.0005
-"""Metres that depth may differ, and be before or behind, at a distance of one metre."""
 _EXACT: Final = 2e-5
 """Of depth; rounding of single precision moves it by less."""
 _SHARE: Final = 0.02
@@ -68,7 +67,7 @@ def problems_of(asset: AssetReader) -> list[str]:
     if len(made) != len(scene.objects):
         return [f"{FILE}: {len(made)} recipes for {len(scene.objects)} objects"]
     problems, things = [], []
-    theirs = _library(asset) if any(asset_of(one) for one in made) else None
+    theirs = Library.read(_folder(asset)) if any(asset_of(one) for one in made) else None
     for obj, one in zip(scene.objects, made, strict=True):
         thing, wrong = _again(obj, one, theirs)
         problems += wrong
@@ -79,13 +78,19 @@ def problems_of(asset: AssetReader) -> list[str]:
         return problems
     problems += _not_at_rest(scene, things)
     meshes = [thing.mesh for thing in things]
+    stage = None
+    if scene.support.kind == STAGED:
+        stage, wrong = staged(scene, _folder(asset))
+        problems += wrong
     if len(scene.views) != len(asset.views):
         problems.append(f"{FILE}: {len(scene.views)} of {len(asset.views)} views")
     for view in scene.views:
         if not 0 <= view.view < len(asset.views):
             problems.append(f"{FILE}: there is no view {view.view}")
             continue
-        problems += [f"view {view.view}: {one}" for one in _unlike(asset, scene, view, meshes)]
+        problems += [
+            f"view {view.view}: {one}" for one in _unlike(asset, scene, view, meshes, stage)
+        ]
     return problems
 
 
@@ -106,19 +111,18 @@ def checks_of_views(asset: AssetReader) -> Iterator[tuple[int, Check]]:
             yield view.view, check
 
 
-def _library(asset: AssetReader) -> Library:
-    """The table of others' objects beside the scenes.
+def _folder(asset: AssetReader) -> Path:
+    """The folder of a scene's set, with objects and stages of others.
 
     Raises:
-        WrongFormat: The scene is in no folder that has one beside it.
-        InvalidJob: It cannot be read.
+        WrongFormat: The scene is in no folder that has any beside it.
     """
     if asset.ref.kind != "folder" or "://" in asset.ref.location:
         raise WrongFormat(
-            f"{asset.ref} has objects of others, whose surfaces are not beside it.",
-            hint=f"Verify it where its set is, with {LIBRARY_FILE} and {FOLDER}.",
+            f"{asset.ref} shows what is of others, whose surfaces are not beside it.",
+            hint="Verify it where its set is, with all that lies beside the scenes.",
         )
-    return Library.read(Path(asset.ref.location).absolute().parent)
+    return Path(asset.ref.location).absolute().parent
 
 
 def _again(
@@ -196,7 +200,7 @@ def _not_at_rest(scene: Scene, things: list[Thing]) -> list[str]:
 
 
 def _unlike(
-    asset: AssetReader, scene: Scene, view: SceneView, meshes: list[Mesh]
+    asset: AssetReader, scene: Scene, view: SceneView, meshes: list[Mesh], stage: Staged | None
 ) -> list[str]:
     """Where a view's arrays are not what the scene's file says."""
     wanted = [name for name in ("rgb", "depth", "instance_index", "albedo") if name in asset.passes]
@@ -211,6 +215,8 @@ def _unlike(
     if "depth" in arrays:
         depth = arrays["depth"].reshape(ids.shape).astype(np.float64)
         found += _elsewhere(scene, camera, meshes, ids, depth)
+        if stage is not None:
+            found += stage.problems(scene, camera, ids, depth)
     return found
 
 
@@ -241,14 +247,14 @@ def _elsewhere(
         pose = np.array(obj.pose)
         depths.append(nearest(camera, mesh.vertices @ pose[:3, :3].T + pose[:3, 3], mesh.triangles))
     first = np.min(depths, axis=0)
-    slack = _CLOSE * np.maximum(depth, 1.0)
+    slack = slack_of(depth)
     found = []
     for obj, mine in zip(scene.objects, depths, strict=True):
         seen = ids == obj.id
         allowed = max(2, _STRAY * int(seen.sum()))
         # The nearest of all objects there; on equal terms where two touch.
         ahead = seen & np.isfinite(mine) & (mine > first + slack)
-        off = seen & np.isfinite(mine) & ~_about(mine, depth, slack)
+        off = seen & np.isfinite(mine) & ~about(mine, depth, slack)
         # Nearest of all and not behind what is seen, and yet another is; what has sunk into
         # another by the little that it may is behind it.
         there = np.where(ids > 0, depth, np.inf)
@@ -263,41 +269,3 @@ def _elsewhere(
             if count > allowed:
                 found.append(f"object {obj.id} ({obj.name}) {text}, in {count} pixels")
     return found
-
-
-def _about(mine: Floats, depth: Floats, slack: Floats) -> npt.NDArray[np.bool_]:
-    """Whether depths agree, or are between those of the pixels beside: on edges and slopes."""
-    low, high = mine.copy(), mine.copy()
-    for axis in (0, 1):
-        for step in (-1, 1):
-            other = np.roll(mine, step, axis=axis)
-            good = np.isfinite(other)
-            low[good] = np.minimum(low[good], other[good])
-            high[good] = np.maximum(high[good], other[good])
-    return (depth >= low - slack) & (depth <= high + slack)
-
-
-def nearest(camera: Camera, points: Floats, triangles: npt.NDArray[np.int64]) -> Floats:
-    """Depth of a surface, drawn at pixels' centres.
-
-    Args:
-        camera: Of perspective.
-        points: (N, 3) world.
-
-    Returns:
-        (H, W) metres along the camera's axis; infinite where the surface is not. 1/z is linear in
-        the picture, so that it is interpolated by screen barycentrics.
-    """
-    height, width = camera.height, camera.width
-    flat = np.full(height * width, -np.inf)
-    uv, depth = camera.project(points)
-    front = (depth[triangles] > 1e-3).all(axis=1)
-    inverse = 1 / depth[triangles[front]]
-    for which, x, y, areas in covered(uv[triangles[front]], width, height):
-        whole = areas.sum(axis=0)
-        sound = np.abs(whole) > 1e-12
-        share = areas[:, sound] / whole[sound]
-        value = (share * inverse[which[sound]].T).sum(axis=0)
-        np.maximum.at(flat, y[sound] * width + x[sound], value)
-    with np.errstate(divide="ignore"):
-        return np.where(flat > 0, 1 / flat, np.inf).reshape(height, width)

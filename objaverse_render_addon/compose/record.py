@@ -18,13 +18,15 @@ from ..errors import WrongFormat
 
 __all__ = [
     "FILE", "LAYOUTS", "VERSION", "Color", "Contact", "Scene", "SceneObject", "SceneView",
-    "StagePart", "Support", "ViewObject",
+    "StagePart", "Support", "ViewObject", "surrounded",
 ]  # fmt: skip
 
 FILE: Final = "scene.json"
 VERSION: Final = 1
 LAYOUTS: Final = ("grid", "heap", "row", "stack", "container", "scatter")
 SUPPORTS: Final = ("table", "tray", "shelf", "box")
+STAGED: Final = "stage"
+"""Kind of the support that a user's stage is."""
 SIZES_FROM: Final = ("parametric", "file", "csv", "category")
 
 
@@ -61,9 +63,10 @@ class Support:
     """What the objects stand on.
 
     Attributes:
-        kind: ``table``, ``tray``, ``shelf`` or ``box``.
-        size_m: Along X, Y and Z; of tables the top's.
-        material: A word as ``wood``.
+        kind: ``table``, ``tray``, ``shelf``, ``box``, or ``stage``, a user's.
+        size_m: Along X, Y and Z; of tables the top's, of stages what is free for objects, and no
+            height.
+        material: A word as ``wood``; empty of stages.
         shape: ``rectangle`` or ``round``.
     """
 
@@ -75,7 +78,7 @@ class Support:
 
 @dataclass(frozen=True)
 class StagePart:
-    """What else renders: support, floor and walls.
+    """What else renders: support, floor and walls; of a user's stage what stands around, too.
 
     Attributes:
         id: In ``instance_index``; after all objects' ids.
@@ -83,6 +86,15 @@ class StagePart:
 
     id: int
     name: str
+
+
+SURROUNDINGS: Final = "surroundings"
+"""Part of a user's stage: all but what objects stand on."""
+
+
+def surrounded(parts: Sequence[StagePart]) -> bool:
+    """Whether there is more to be seen than objects, what they stand on, floor and walls."""
+    return any(part.name == SURROUNDINGS for part in parts)
 
 
 @dataclass(frozen=True)
@@ -308,7 +320,7 @@ def _wrong(scene: Scene) -> str:
         return f"its objects have the ids {ids[:10]}, not 1, 2, 3 …"
     if scene.layout not in LAYOUTS:
         return f"its layout is {scene.layout!r}"
-    if scene.support.kind not in SUPPORTS:
+    if scene.support.kind not in (*SUPPORTS, STAGED):
         return f"its support is {scene.support.kind!r}"
     for obj in scene.objects:
         if len(obj.pose) != 4:

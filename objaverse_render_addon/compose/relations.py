@@ -16,7 +16,8 @@ import numpy.typing as npt
 from .colors import TERMS
 from .facts import Facts, hull_2d
 from .margins import SURE, Margins, agree, score
-from .nouns import called, stands
+from .nouns import called, of_anything, stands
+from .record import surrounded
 
 __all__ = ["CORNERS", "DIRECTIONS", "EXTREMES", "RELATIONS", "Relations"]
 
@@ -64,7 +65,11 @@ class Relations:
     def noun(self, concept: str) -> Floats:
         """(N,) that a word is true of each."""
         if concept not in self._nouns:
-            self._nouns[concept] = called(concept, self.facts.objects)
+            found = called(concept, self.facts.objects)
+            if of_anything(concept) and surrounded(self.facts.scene.stage):
+                # Of what else stands in a user's stage nobody knows what it is.
+                found = np.minimum(found, 0.0)
+            self._nouns[concept] = found
         return self._nouns[concept]
 
     def color(self, term: str) -> Floats:

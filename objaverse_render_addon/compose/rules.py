@@ -36,13 +36,15 @@ class Rules:
             are drawn from ``poses``.
         poses: Cameras in the scene's axes, as :func:`.viewing.poses_of` gives them.
         environments: Images of light, one of which each scene has in place of an even sky.
-        split: ``train``, ``val`` or ``test``: whose environments (:func:`.skies.part_of`).
+        split: ``train``, ``val`` or ``test``: whose environments and others' objects
+            (:func:`.skies.part_of`).
         elevation: Least and most, degrees.
         fov: Of the longer side, least and most, degrees.
         roll: Most about the line of sight, degrees.
         aspect: Of the pictures, width over height.
         kinds: Of objects, by name (:data:`.objects.KINDS`); none where all are others'.
         library: Digest of others' objects to draw from, too (:mod:`.objects.library`).
+        stage: Digest of a user's stage to stand on (:mod:`.stages`), in place of supports.
         tries: Draws of a scene before it is given up.
         languages: Of the sentences, of :data:`.words.LANGUAGES`.
     """
@@ -62,6 +64,7 @@ class Rules:
     aspect: float = 1.0
     kinds: tuple[str, ...] = tuple(KINDS)
     library: str = ""
+    stage: str = ""
     tries: int = 40
     languages: tuple[str, ...] = DEFAULT_LANGUAGES
     poses: tuple[Mapping[str, Any], ...] = ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .draws import Draws
-from .record import Support
+from .record import STAGED, Support
 
 __all__ = ["MATERIALS", "Block", "Ground", "drawn_support", "ground_of"]
 
@@ -37,11 +37,13 @@ class Ground:
         blocks: The first is what objects stand on.
         half: Of the area in which their middles may be, along X and Y.
         round: Whether the area is an ellipse.
+        whole: Whether objects may not reach out of it at all: what stands around begins there.
     """
 
     blocks: tuple[Block, ...]
     half: tuple[float, float]
     round: bool
+    whole: bool = False
 
 
 def drawn_support(kind: str, draws: Draws) -> Support:
@@ -71,6 +73,8 @@ def ground_of(support: Support) -> Ground:
     """How a support collides."""
     x, y, z = support.size_m
     slab = Block((0.0, 0.0, -0.1), (x / 2, y / 2, 0.1))
+    if support.kind == STAGED:
+        return Ground((slab,), (x / 2, y / 2), False, whole=True)
     if support.kind == "table":
         inset = 0.06
         return Ground((slab,), (x / 2 - inset, y / 2 - inset), support.shape == "round")

@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from ..cameras.files import views_from_file
 from ..errors import CameraFileError
+from .clearing import blocked
 from .draws import Draws
+from .physics.body import distances, near
 from .rules import Rules
 
 __all__ = ["CLIP", "ROOM", "cameras_of", "nearest_to", "poses_of"]
@@ -30,6 +32,10 @@ _FREE: Final = 0.1
 _SHELF: Final = 60.0
 """Degrees to either side from which a shelf is seen into."""
 _TIMES: Final = 4
+_TIMES_AROUND: Final = 16
+"""Draws for each camera that is wanted; more where something stands around."""
+_HIDDEN: Final = 0.2
+"""Share of the looks at middles and tops of objects that a stage may hide."""
 
 
 def poses_of(path: str, size: tuple[int, int]) -> tuple[dict[str, Any], ...]:
@@ -74,7 +80,8 @@ def poses_of(path: str, size: tuple[int, int]) -> tuple[dict[str, Any], ...]:
 
 
 def cameras_of(
-    rules: Rules, objects: Sequence[Floats], support: str, draws: Draws
+    rules: Rules, objects: Sequence[Floats], support: str, draws: Draws,
+    around: Floats | None = None,
 ) -> list[dict[str, Any]]:
     """Cameras of a scene.
 
@@ -84,19 +91,23 @@ def cameras_of(
     Args:
         objects: (N, 3) corners of each one's hull, scene axes.
         support: Kind of what they stand on.
+        around: (M, 3, 3) triangles of a user's stage: what stands before a camera, or too near.
 
     Returns:
         As :func:`poses_of`, without ``shift`` where there is none; nothing where not as many can
         be found as are wanted.
     """
     if rules.cameras == "file":
-        good = [one for one in draws.shuffled(rules.poses) if _usable(one, objects, rules.aspect)]
+        good = [
+            one for one in draws.shuffled(rules.poses)
+            if _usable(one, objects, rules.aspect) and _seen(np.array(one["pose"]), objects, around)
+        ]
         return [dict(one) for one in good[: rules.images]] if len(good) >= rules.images else []
     points = np.concatenate(objects)
     low, high = points.min(axis=0), points.max(axis=0)
     middle = (low + high) / 2
     found: list[dict[str, Any]] = []
-    for _ in range(_TIMES * rules.images):
+    for _ in range((_TIMES if around is None else _TIMES_AROUND) * rules.images):
         if len(found) == rules.images:
             break
         spread = rules.azimuth if rules.cameras == "box" else 180.0
@@ -124,9 +135,25 @@ def cameras_of(
                 near = distance
         pose = np.eye(4)
         pose[:3, :3], pose[:3, 3] = axes, target + far * away
-        if np.abs(pose[:2, 3]).max() < ROOM[0] - _FREE and far < 5.9:
+        within = np.abs(pose[:2, 3]).max() < ROOM[0] - _FREE and far < 5.9
+        if within and _seen(pose, objects, around):
             found.append({"pose": pose.tolist(), "fov_deg": fov})
     return found if len(found) == rules.images else []
+
+
+def _seen(pose: Floats, objects: Sequence[Floats], around: Floats | None) -> bool:
+    """Whether a camera keeps away from a stage, which hides no object from it altogether."""
+    if around is None:
+        return True
+    place = pose[:3, 3]
+    if distances(place[None], near(around, place[None], _FREE))[0] < _FREE:
+        return False
+    ends = np.concatenate([
+        np.stack([(one.min(axis=0) + one.max(axis=0)) / 2, one[np.argmax(one[:, 2])]])
+        for one in objects
+    ])  # fmt: skip
+    hidden = blocked(np.tile(place, (len(ends), 1)), ends, around).reshape(-1, 2)
+    return not hidden.all(axis=1).any() and float(hidden.mean()) <= _HIDDEN
 
 
 def nearest_to(pose: Floats, objects: Sequence[Floats]) -> float:

@@ -9,7 +9,7 @@ in its header; ``geometry`` of the metadata has their checksums.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,13 +76,14 @@ class ShapeFiles:
         glb: The GLB file; none where it is not wanted.
         job: Resolved.
         frame: Animation frame that it is of; at others a moving asset is another one.
+        surfaces: Numbers of the objects that say that things stand on them.
     """
 
     def __init__(
         self, asset_id: str, mesh: Mesh, glb: bytes | None, job: RenderJob, bounds: Bounds,
-        frame: int = 0,
+        frame: int = 0, surfaces: Sequence[int] = (),
     ) -> None:
-        self.frame = frame
+        self.frame, self._surfaces = frame, surfaces
         self._asset_id, self._mesh, self._glb = asset_id, mesh, glb
         self._job, self._bounds = job, bounds
         self._wanted = job.files.geometry_files
@@ -114,6 +115,7 @@ class ShapeFiles:
             "triangles": len(mesh.faces),
             "parts": {str(number): name for number, name in sorted(mesh.parts.items())},
             "materials": list(mesh.materials),
+            "surfaces": list(self._surfaces),
             "unmeshed": list(mesh.unmeshed),
             "unsure_share": _unsure(mesh),
             "frame": self.frame,

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from .frames import LiveFrame
     from .pool import Pool
     from .queue import RenderQueue
-    from .recording import Recording, record
+    from .recorder import record
+    from .recording import Recording
     from .remote import Connection, connect
     from .samples import Sample
     from .session import Session
@@ -36,7 +37,7 @@ _HOME = {
     "LiveFrame": "frames", "Pool": "pool", "Recording": "recording", "RenderQueue": "queue",
     "Sample": "samples", "Session": "session", "Source": "sources", "Stream": "streaming",
     "Truths": "truths", "connect": "remote", "look_at": "shots", "orbit": "shots",
-    "perspective": "shots", "record": "recording", "start": "starting", "stream": "streaming",
+    "perspective": "shots", "record": "recorder", "start": "starting", "stream": "streaming",
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from ..errors import ConnectionLost, Interrupted
 from ..worker.protocol import Message
+from .served_environments import ServedEnvironments
 from .uploads import Uploads
 
 __all__ = ["Client", "Limits", "Misbehaved", "Send", "Turn"]
@@ -27,6 +28,7 @@ class Limits:
         array: Bytes of one frame's arrays.
         shots: Of one request.
         scenes: Open at a time.
+        environments: Of one connection.
         requests: In hand at a time.
         credit: Frames on their way to it.
         upload: Bytes of the files that it brings along.
@@ -40,6 +42,7 @@ class Limits:
     array: int = 1 << 30
     shots: int = 100_000
     scenes: int = 8
+    environments: int = 256
     requests: int = 8
     credit: int = 16
     upload: int = 1 << 30
@@ -73,6 +76,7 @@ class Client:
     views: set[int] = field(default_factory=set)
     running: dict[int, Turn] = field(default_factory=dict)
     uploads: Uploads = field(default_factory=lambda: Uploads(0))
+    environments: ServedEnvironments | None = None
 
 
 class Turn:

@@ -96,9 +96,17 @@ class Host(Protocol):
         """Call a function of an allowed module beside it."""
 
     def inspect_scene(
-        self, scene: int, timeout: float, points: Sequence[str] | None = None
+        self,
+        scene: int,
+        timeout: float,
+        points: Sequence[str] | None = None,
+        at: int | None = None,
     ) -> dict[str, Any]:
-        """What is on its stage; with names of points, or none, where all that is as it renders."""
+        """What is on its stage; with names of points, or none, where all that is as it renders.
+
+        Args:
+            at: Animation frame at which that is; as the stage stands otherwise.
+        """
 
     def render_scene(
         self, scene: int, shots: Sequence[tuple[Camera, int | None]] | None, options: RenderOptions

@@ -104,7 +104,7 @@ class Adaptive:
     """First small enough for a rate, then of the camera's size, then with more samples.
 
     The size of the first follows what a pixel was measured to take. Sides double from level to
-    level, then samples do; up to an eighth of all, where they have to be rendered again for the
+    level, then samples do; up to a sixteenth of all, where they have to be rendered again for the
     last level.
 
     Args:
@@ -141,8 +141,8 @@ class Adaptive:
             halvings -= 2
         if not draft:
             steps.append(Level(camera.width, camera.height, draft))
-        # What is not counted for the last level may cost an eighth of it.
-        reached, most = 1, max(2, samples // 8 + 1) if anew else samples
+        # What is not counted for the last level may cost a sixteenth of it.
+        reached, most = 1, max(2, samples // 16 + 1) if anew else samples
         while reached < min(most, samples):
             steps.append(Level(camera.width, camera.height, reached))
             reached *= 2

@@ -235,12 +235,16 @@ class Pool(Maps):
             return result
 
     def inspect_scene(
-        self, scene: int, timeout: float = _CHANGE, points: Sequence[str] | None = None
+        self,
+        scene: int,
+        timeout: float = _CHANGE,
+        points: Sequence[str] | None = None,
+        at: int | None = None,
     ) -> dict[str, Any]:
         """See :class:`.host.Host`."""
         found = self._scene(scene)
         with self._lane(found, time.monotonic() + timeout) as lane:
-            return self._again(lambda: lane.inspect(found.snapshot(), timeout, points))
+            return self._again(lambda: lane.inspect(found.snapshot(), timeout, points, at))
 
     def close_scene(self, scene: int) -> None:
         """See :class:`.host.Host`."""

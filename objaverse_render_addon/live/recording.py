@@ -1,4 +1,4 @@
-r"""Samples kept in a file as they come, and given again: exactly, in any order, without Blender.
+r"""Recorded samples, given again: exactly, in any order, without Blender.
 
 A file is a head and records behind each other; nothing that was written is ever changed. Each
 record says how long it is, with a checksum of its own head and one of its contents: whatever kills
@@ -19,9 +19,8 @@ import math
 import mmap
 import os
 import struct
-import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,196 +28,60 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cameras import draw
-from ..errors import (
-    DiskFull,
-    InvalidJob,
-    RenderError,
-    SourceNotFound,
-    TruncatedFile,
-    UnsupportedFormat,
-    from_os_error,
-)
+from ..errors import InvalidJob, SourceNotFound, TruncatedFile, UnsupportedFormat
 from .samples import Sample
+from .seen import Seen
 
-__all__ = ["SUFFIX", "Recorder", "Recording", "record"]
+__all__ = [
+    "ALIGNMENT", "CRC", "DTYPES", "HEAD", "MAGIC", "START", "SUFFIX", "Recording", "recorded",
+]  # fmt: skip
 
 SUFFIX: Final = ".rec"
-_MAGIC: Final = b"objaverse-rec 1\n"
-_HEAD: Final = struct.Struct("<4sIQI")
-_CRC: Final = struct.Struct("<I")
-_START: Final = _HEAD.size + _CRC.size
-_ALIGNMENT: Final = 64
+MAGIC: Final = b"objaverse-rec 1\n"
+HEAD: Final = struct.Struct("<4sIQI")
+CRC: Final = struct.Struct("<I")
+START: Final = HEAD.size + CRC.size
+ALIGNMENT: Final = 64
 _LARGEST: Final = 1 << 32
 _LARGEST_JSON: Final = 16 << 20
-_DTYPES: Final = frozenset(
+DTYPES: Final = frozenset(
     f"{order}{kind}" for order, kinds in (("|", "b1 u1 i1"), ("<", "u2 i2 u4 i4 u8 i8 f2 f4 f8"))
     for kind in kinds.split()
 )  # fmt: skip
 
 
-class Recorder:
-    """Writes samples behind each other into new files of a folder.
-
-    Every sample is handed to the system in one piece: what was written is there if this process is
-    killed. That the machine itself may lose power is not provided for but at the end of a file.
+def recorded(
+    folder: str | os.PathLike[str], units: int, views: int, seed: int
+) -> dict[int, Seen]:
+    """Which samples of a stream a folder has, by epoch; none where there is no such folder.
 
     Args:
-        folder: Is made where it is not there.
-        name: What files begin with; several writers have other ones.
-        shard_bytes: Size that ends a file.
-
-    Attributes:
-        count: Samples that were written.
+        units: Of the stream's epochs.
+        views: Of its units.
+        seed: That it is drawn by.
 
     Raises:
-        OutputNotWritable, DiskFull: As the system says.
+        InvalidJob: Samples of another stream are there.
     """
-
-    def __init__(
-        self, folder: str | os.PathLike[str], name: str = "part", *, shard_bytes: int = 1 << 30
-    ) -> None:
-        self.folder, self.name, self.count = Path(folder), name, 0
-        self._most = shard_bytes
-        self._file: int | None = None
-        self._places: list[int] = []
-        self._at = 0
-        with self._naming(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-
-    @contextlib.contextmanager
-    def _naming(self, path: Path) -> Iterator[None]:
+    found: dict[int, Seen] = {}
+    if not any(Path(folder).glob(f"*{SUFFIX}")):
+        return found
+    recording = Recording(folder)
+    for number in range(len(recording)):
+        known = recording.about(number)
         try:
-            yield
-        except OSError as error:
-            raise from_os_error(error, str(path)) from error
-
-    def __enter__(self) -> Recorder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _begin(self) -> int:
-        number = 0
-        while True:
-            self.path = self.folder / f"{self.name}-{number:05d}{SUFFIX}"
-            with contextlib.suppress(FileExistsError):
-                flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
-                made = os.open(self.path, flags, 0o644)
-                break
-            number += 1
-        self._file, self._places, self._at = made, [], 0
-        self._append([_MAGIC, bytes(-len(_MAGIC) % _ALIGNMENT)])
-        return made
-
-    def write(self, sample: Sample) -> None:
-        """Write one.
-
-        Raises:
-            DiskFull: There is no room; the file ends with the sample before.
-            InvalidJob: The sample is no data.
-        """
-        buffers, arrays, offset = [], [], 0
-        for name, array in sample.arrays.items():
-            plain = np.ascontiguousarray(array)
-            plain = plain.astype(plain.dtype.newbyteorder("<"), copy=False)
-            if plain.dtype.str not in _DTYPES:
-                raise InvalidJob(f"{name} has the dtype {plain.dtype}, which is no number's.")
-            buffers.append([name, plain.dtype.str, list(plain.shape), offset])
-            arrays.append(plain)
-            offset += plain.nbytes + -plain.nbytes % _ALIGNMENT
-        try:
-            text = json.dumps({"sample": sample.record, "arrays": buffers}, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise InvalidJob(f"What is known of the sample is no JSON: {error}.") from error
-        with self._naming(self.folder):
-            if self._file is None or self._at >= self._most:
-                self._end()
-                self._begin()
-            place = self._at
-            self._record(b"RECD", text.encode(), arrays)
-        self._places.append(place)
-        self.count += 1
-
-    def _record(self, kind: bytes, text: bytes, arrays: Sequence[npt.NDArray[Any]]) -> None:
-        parts: list[Any] = [text, bytes(-(_START + len(text)) % _ALIGNMENT)]
-        for array in arrays:
-            parts += [array.reshape(-1).view(np.uint8).data, bytes(-array.nbytes % _ALIGNMENT)]
-        crc, length = 0, 0
-        for part in parts:
-            crc, length = zlib.crc32(part, crc), length + len(part)
-        head = _HEAD.pack(kind, len(text), length, crc)
-        self._append([head, _CRC.pack(zlib.crc32(head)), *parts])
-
-    def _append(self, parts: Sequence[Any]) -> None:
-        """In one call of the system, as long as it takes all of it."""
-        assert self._file is not None
-        views = [memoryview(part) for part in parts if len(part)]
-        try:
-            done = os.writev(self._file, views[:1000]) if hasattr(os, "writev") else 0
-            wanted = sum(len(view) for view in views)
-            if done < wanted:
-                rest = memoryview(b"".join(views))[done:]
-                while rest:
-                    rest = rest[os.write(self._file, rest) :]
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file, self._at)
-                os.lseek(self._file, self._at, os.SEEK_SET)
-            raise
-        self._at += wanted
-
-    def _end(self) -> None:
-        if self._file is None:
-            return
-        file, places = self._file, self._places
-        try:
-            text = json.dumps(places).encode()
-            at = self._at
-            # Behind it, where it begins: who reads looks at the last bytes first.
-            tail = struct.pack("<Q", at) + b"END\n"
-            self._record(b"INDX", text, [np.frombuffer(tail.rjust(_ALIGNMENT, b"\0"), np.uint8)])
-            os.fsync(file)
-        finally:
-            self._file = None
-            os.close(file)
-
-    def close(self) -> None:
-        """End the file."""
-        with self._naming(self.folder):
-            self._end()
-
-
-def record(
-    samples: Iterable[Sample],
-    folder: str | os.PathLike[str],
-    name: str = "part",
-    *,
-    shard_bytes: int = 1 << 30,
-) -> Iterator[Sample]:
-    """Samples as they come, kept on their way.
-
-    Where the disk is full, that is said in a warning, what is there stays whole, and the samples go
-    on.
-    """
-    recorder: Recorder | None = Recorder(folder, name, shard_bytes=shard_bytes)
-    try:
-        for sample in samples:
-            if recorder is not None:
-                try:
-                    recorder.write(sample)
-                except DiskFull as error:
-                    warnings.warn(
-                        f"recorded no more after {recorder.count} samples: {error}",
-                        RuntimeWarning, stacklevel=2,
-                    )  # fmt: skip
-                    with contextlib.suppress(RenderError):
-                        recorder.close()
-                    recorder = None
-            yield sample
-    finally:
-        if recorder is not None:
-            recorder.close()
+            if known["seed"] != seed:
+                raise InvalidJob(f"It was drawn by seed {known['seed']}, not {seed}.")
+            seen = found.setdefault(known["epoch"], Seen(units, views))
+            seen.add(known["index"], known["view"])
+        except (InvalidJob, KeyError, TypeError) as error:
+            why = error.message if isinstance(error, InvalidJob) else "It says not which it is."
+            raise InvalidJob(
+                f"{folder} has a sample that is none of this stream. {why}",
+                hint="Record into another folder, or go on with the stream of before.",
+            ) from error
+    recording.close()
+    return found
 
 
 class Recording(Sequence[Sample]):
@@ -293,6 +156,12 @@ class Recording(Sequence[Sample]):
         number, place = self._places[index]
         return _read(self.files[number], self._map(number), place)
 
+    def about(self, index: int) -> dict[str, Any]:
+        """What is known of a sample (:attr:`.samples.Sample.record`), without its arrays."""
+        number, place = self._places[index]
+        found = _text(self.files[number], self._map(number), place)[0]
+        return dict(found["sample"])
+
     def _map(self, number: int) -> mmap.mmap:
         if number not in self._maps:
             with self.files[number].open("rb") as file:
@@ -326,10 +195,10 @@ def _head(path: Path, memory: Any, at: int) -> tuple[bytes, int, int, int]:
     Raises:
         TruncatedFile: There is none.
     """
-    head = bytes(memory[at : at + _START])
-    if len(head) < _START or zlib.crc32(head[: _HEAD.size]) != _CRC.unpack(head[_HEAD.size :])[0]:
+    head = bytes(memory[at : at + START])
+    if len(head) < START or zlib.crc32(head[: HEAD.size]) != CRC.unpack(head[HEAD.size :])[0]:
         raise _damaged(path, f"no record begins at byte {at}")
-    kind, text, length, crc = _HEAD.unpack(head[: _HEAD.size])
+    kind, text, length, crc = HEAD.unpack(head[: HEAD.size])
     if kind not in (b"RECD", b"INDX") or text > min(length, _LARGEST_JSON) or length > _LARGEST:
         raise _damaged(path, f"what stands at byte {at} is no record")
     return kind, text, length, crc
@@ -339,16 +208,16 @@ def _index(path: Path) -> tuple[list[int], bool]:
     """Where a file's records are, and whether it ends with a whole one."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC[: max(0, size)]:
+        if file.read(len(MAGIC)) != MAGIC[: max(0, size)]:
             raise UnsupportedFormat(f"{path} is no recording.")
-        if size < _ALIGNMENT:
+        if size < ALIGNMENT:
             return [], False
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
             if memory[-4:] == b"END\n":
                 at = struct.unpack("<Q", memory[-12:-4])[0]
                 with contextlib.suppress(TruncatedFile, ValueError):
                     kind, text, length, crc = _head(path, memory, at)
-                    start = at + _START
+                    start = at + START
                     whole = start + length == size and zlib.crc32(memory[start:]) == crc
                     if kind == b"INDX" and whole:
                         places = json.loads(memory[start : start + text])
@@ -358,43 +227,61 @@ def _index(path: Path) -> tuple[list[int], bool]:
 
 def _scanned(path: Path, memory: mmap.mmap, size: int) -> tuple[list[int], bool]:
     places: list[int] = []
-    at = _ALIGNMENT
+    at = ALIGNMENT
     while at < size:
         try:
             kind, _, length, _ = _head(path, memory, at)
         except TruncatedFile:
-            if size - at >= _START and any(memory[at : at + _START]):
+            if size - at >= START and any(memory[at : at + START]):
                 raise
             return places, False
-        if at + _START + length > size:
+        if at + START + length > size:
             return places, False
         if kind == b"RECD":
             places.append(at)
-        at += _START + length
+        at += START + length
     if places:
         # The newest may have its length and not all of its contents, where a machine lost power.
         _, _, length, crc = _head(path, memory, places[-1])
-        start = places[-1] + _START
+        start = places[-1] + START
         if zlib.crc32(memory[start : start + length]) != crc:
             return places[:-1], False
     return places, False
 
 
-def _read(path: Path, memory: mmap.mmap, at: int) -> Sample:
+def _text(path: Path, memory: Any, at: int) -> tuple[dict[str, Any], int, int, int]:
+    """What a record says in words; bytes of that, of all, and CRC-32 of that.
+
+    Raises:
+        TruncatedFile: It says nothing.
+    """
     kind, text, length, crc = _head(path, memory, at)
-    start = at + _START
+    start = at + START
+    try:
+        if kind != b"RECD":
+            raise ValueError("there is a list of records")
+        found = json.loads(bytes(memory[start : start + text]))
+        if not isinstance(found["sample"], dict):
+            raise ValueError("it is of no sample")
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"the record at byte {at}: {error}") from error
+    return found, text, length, crc
+
+
+def _read(path: Path, memory: mmap.mmap, at: int) -> Sample:
+    found, text, length, crc = _text(path, memory, at)
+    start = at + START
     whole = memoryview(memory)[start : start + length]
-    if kind != b"RECD" or len(whole) != length or zlib.crc32(whole) != crc:
+    if len(whole) != length or zlib.crc32(whole) != crc:
         raise _damaged(path, f"the record at byte {at} is not what was written")
     try:
-        found = json.loads(bytes(whole[:text]))
-        begin = at + _START + text
-        begin += -begin % _ALIGNMENT
+        begin = at + START + text
+        begin += -begin % ALIGNMENT
         arrays = {}
         for name, dtype, shape, offset in found["arrays"]:
             count = math.prod(shape)
             size = count * np.dtype(dtype).itemsize
-            if dtype not in _DTYPES or min(shape, default=0) < 0 or offset < 0:
+            if dtype not in DTYPES or min(shape, default=0) < 0 or offset < 0:
                 raise ValueError(f"{name} is no array")
             if begin + offset + size > start + length:
                 raise ValueError(f"{name} reaches beyond its record")

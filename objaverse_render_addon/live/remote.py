@@ -26,6 +26,7 @@ from ..errors import (
 )
 from ..job import RenderJob
 from ..stage_edits import Edit, encode_edit
+from ..timeline import MOST_FRAMES, frame_range
 from ..worker.channel import Received, arrays_of
 from ..worker.protocol import (
     PROTOCOL,
@@ -38,6 +39,7 @@ from ..worker.protocol import (
     Describe,
     Described,
     Done,
+    Environments,
     Failed,
     FilePart,
     FrameReady,
@@ -54,6 +56,8 @@ from ..worker.protocol import (
     Rendered,
     Request,
     Stage,
+    Step,
+    Stepped,
     Unknown,
     ends,
 )
@@ -104,11 +108,19 @@ def connect(address: str = "unix", key: str = "", *, timeout: float = _CONNECT) 
 def _printed(path: Path, key: str) -> tuple[str, str]:
     """Address and key of a server, as it printed them for machines.
 
+    Its private socket is not taken where there is none: the file came from another machine.
+
     Raises:
         InvalidJob: The file does not say that.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["keys"][0]
+        keys = json.loads(path.read_text(encoding="utf-8"))["keys"]
+        reached = (
+            one for one in keys
+            if not str(one["address"]).startswith("unix:")
+            or Path(str(one["address"]).removeprefix("unix:")).exists()
+        )  # fmt: skip
+        found = next(reached, keys[0])
         return str(found["address"]), key or str(found["key"])
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise InvalidJob(
@@ -248,6 +260,20 @@ class Connection(Maps):
         assert isinstance(message, Done)
         return message
 
+    # --- Environments ----------------------------------------------------------------------------
+
+    def have_environments(self, request: Environments, timeout: float) -> dict[str, Any]:
+        """Have environments on the server, and what is to be known of them."""
+        answer = self._ask(request, timeout).message
+        assert isinstance(answer, Described)
+        return answer.facts
+
+    def step(self, request: Step, timeout: float) -> tuple[Stepped, dict[str, Any]]:
+        """Let them go on; what is told of them, and their arrays."""
+        received = self._ask(request, timeout)
+        assert isinstance(received.message, Stepped)
+        return received.message, arrays_of(received)
+
     # --- Messages --------------------------------------------------------------------------------
 
     def _send(self, message: Message, number: int) -> None:
@@ -262,7 +288,8 @@ class Connection(Maps):
             raise self._gone() from error
 
     def _gone(self) -> ConnectionLost:
-        why = "It was closed." if self._closed.is_set() else (self._lost or "The server went away.")
+        went = "It was closed." if self._closed.is_set() else "The server went away."
+        why = self._lost or went
         return ConnectionLost(f"{self.address}: {why}", hint="Connect and open the scene again.")
 
     def _listen(self) -> None:
@@ -274,6 +301,8 @@ class Connection(Maps):
                     waiting.put(received)
         except (OSError, ValueError) as error:
             self._lost = f"{error}."
+        if not self._closed.is_set():
+            self._lost = self._lost or "The server went away."
         with self._guard:
             self._closed.set()
             for waiting in self._waiting.values():
@@ -392,10 +421,14 @@ class Connection(Maps):
         return message.facts["result"]
 
     def inspect_scene(
-        self, scene: int, timeout: float, points: Sequence[str] | None = None
+        self,
+        scene: int,
+        timeout: float,
+        points: Sequence[str] | None = None,
+        at: int | None = None,
     ) -> dict[str, Any]:
         """See :class:`.host.Host`."""
-        request = Inspect(scene, None if points is None else list(points))
+        request = Inspect(scene, None if points is None else list(points), at)
         message = self._ask(request, timeout + _SLACK).message
         assert isinstance(message, Described)
         return message.facts
@@ -417,6 +450,8 @@ class Connection(Maps):
                 return
             times, count = [time for _, time in shots], len(shots)
             encoded = [encode_shot(index, *shot) for index, shot in enumerate(shots)]
+        elif (frames := self._jobs[scene].time.frames) is not None:
+            count *= len(frame_range(frames) or range(MOST_FRAMES))
         request = Render(
             scene,
             shots=encoded,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Server:
             where the system has them, for its owner's ``serve status`` and ``serve stop``.
         clients: Names of those who get a key; ``me`` alone otherwise.
         roots: Folders that files are opened from.
+        modules, environments: See :class:`.service.Service`.
 
     Attributes:
         keys: (client, address, key) of each that may come in; the key is empty on a private socket.
@@ -46,12 +47,15 @@ class Server:
         keys: Path | None = None,
         limits: Limits | None = None,
         private: Path | None = None,
+        modules: Sequence[str] = (),
+        environments: Mapping[str, Any] | None = None,
     ) -> None:
         self._stopped = threading.Event()
         self.pool = pool
         self.service = Service(
-            pool, list(roots) or [Path.cwd()], limits or Limits(), self._stopped.set
-        )
+            pool, list(roots) or [Path.cwd()], limits or Limits(), self._stopped.set,
+            modules=modules, environments=environments,
+        )  # fmt: skip
         self._doors: list[Listener] = []
         self.keys: list[tuple[str, str, str]] = []
         wanted = [parse_address(text) for text in addresses]

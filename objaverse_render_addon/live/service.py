@@ -14,7 +14,7 @@ import platform
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from ..errors import (
     UnknownRequest,
 )
 from ..stage_edits import AddMesh, decode_edit, located
+from ..timeline import LAST_FRAME
 from ..worker.channel import Received
 from ..worker.protocol import (
     PROTOCOL,
@@ -40,6 +41,7 @@ from ..worker.protocol import (
     Closed,
     Describe,
     Described,
+    Environments,
     Failed,
     Hello,
     Inspect,
@@ -54,12 +56,14 @@ from ..worker.protocol import (
     Request,
     Set,
     Stage,
+    Step,
     Unknown,
 )
 from .admission import Admission, files_of
 from .clients import Client, Limits, Misbehaved, Turn
 from .pool import Pool
 from .served_asset import PARTS_AHEAD, serve_asset
+from .served_environments import Playground
 from .served_frames import serve_frames
 from .uploads import Uploads
 
@@ -69,8 +73,8 @@ _MOST_POINTS: Final = 1000
 _LONGEST_NAME: Final = 1000
 _KINDS: Final = sorted(
     one.kind for one in (
-        Attach, Call, Cancel, Change, Close, Describe, Inspect, More, Open, Put, Quit, Render,
-        RenderAsset, Set,
+        Attach, Call, Cancel, Change, Close, Describe, Environments, Inspect, More, Open, Put, Quit,
+        Render, RenderAsset, Set, Step,
     )
 )  # fmt: skip
 
@@ -80,6 +84,8 @@ class Service:
 
     Args:
         roots: Folders that clients may open files from.
+        modules: Whose environments clients may have, beside the package's own.
+        environments: Of :class:`.env.crew.Crew`: how their processes are started.
         on_stop: Called when the owner asks the server to end.
     """
 
@@ -89,8 +95,12 @@ class Service:
         roots: Sequence[Path],
         limits: Limits = Limits(),  # noqa: B008  (it is frozen)
         on_stop: Callable[[], None] = lambda: None,
+        *,
+        modules: Sequence[str] = (),
+        environments: Mapping[str, Any] | None = None,
     ) -> None:
         self.pool, self.limits = pool, limits
+        self._playground = Playground(pool.workers, limits, modules, environments)
         self._admission = Admission(roots, limits)
         self._on_stop = on_stop
         self._guard = threading.Lock()
@@ -126,6 +136,10 @@ class Service:
             self._tickets.pop(scene, None)
             self.pool.close_scene(scene)
         client.uploads.close()
+        if client.environments is not None:
+            # A step that is in hand is not waited for here.
+            ending = threading.Thread(target=client.environments.close, name="serve-end")
+            ending.start()
 
     def overdue(self, client: Client) -> str:
         """Why it may not stay any longer; empty where it may."""
@@ -170,14 +184,21 @@ class Service:
             turn = client.running[number] = Turn(credit)
 
         def work() -> None:
+            payloads: Sequence[memoryview] = ()
+            answer: Message
             try:
-                answer = self._answer(client, message, number, turn)
+                if isinstance(message, Step):
+                    if client.environments is None:
+                        raise UnknownRequest("There are no environments.", hint="Ask for some.")
+                    answer, payloads = client.environments.step(message)
+                else:
+                    answer = self._answer(client, message, number, turn)
             except Exception as error:
                 answer = _failed(error)
             finally:
                 client.running.pop(number, None)
             if not client.gone:
-                client.send(answer, number, ())
+                client.send(answer, number, payloads)
             if isinstance(message, Quit) and isinstance(answer, Described):
                 self._on_stop()  # It has heard of it.
 
@@ -209,13 +230,16 @@ class Service:
                                self.limits.answer)  # fmt: skip
         if isinstance(message, Inspect):
             scene = self._may_see(client, message.session)
-            return Described(self.pool.inspect_scene(scene, points=self._points(message)))
+            points, at = self._points(message), self._time(message)
+            return Described(self.pool.inspect_scene(scene, points=points, at=at))
         if isinstance(message, Call):
             scene = self._may_change(client, message.session)
             if not isinstance(message.function, str) or not isinstance(message.arguments, dict):
                 raise InvalidEdit("A call has a function's name and arguments by name.")
             result = self.pool.call_in_scene(scene, message.function, message.arguments)
             return Described({"result": result})
+        if isinstance(message, Environments):
+            return self._have_environments(client, message)
         if isinstance(message, Close):
             scene = self._may_see(client, message.session)
             if scene in client.scenes:
@@ -232,6 +256,21 @@ class Service:
             return Described({})
         kind, why = getattr(message, "kind", "?"), getattr(message, "why", "")
         raise UnknownRequest(f"This server does not take the message {kind}. {why}".strip())
+
+    def _have_environments(self, client: Client, message: Environments) -> Message:
+        if client.environments is not None:
+            raise AccessRefused(
+                "There are environments already.", hint="Connect once more for others."
+            )
+        made = self._playground.have(message)
+        with self._guard:
+            taken = client.environments is None and not client.gone
+            if taken:
+                client.environments = made
+        if not taken:
+            made.close()
+            raise Interrupted("The client is gone.")
+        return Described(made.facts())
 
     def status(self, client: Client) -> dict[str, Any]:
         """Plain data; of other clients only its owner hears."""
@@ -333,6 +372,12 @@ class Service:
         ):  # fmt: skip
             raise InvalidEdit(f"Points are a list of up to {_MOST_POINTS} names.")
         return points
+
+    def _time(self, message: Inspect) -> int | None:
+        at = message.time
+        if at is not None and (type(at) is not int or abs(at) > LAST_FRAME):
+            raise InvalidEdit(f"{at!r} is no animation frame.")
+        return at
 
 
 def _failed(error: Exception) -> Failed:

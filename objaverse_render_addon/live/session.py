@@ -98,10 +98,13 @@ class Session(Changing):
         """Assets, objects with their matrices, materials, lights and cameras on the stage."""
         return self._host.inspect_scene(self._id, timeout)
 
-    def placed(self, points: Sequence[str] = (), timeout: float = CHANGE) -> dict[str, Any]:
-        """Where objects and points are, as they render at the stage's time: world, scene units.
+    def placed(
+        self, points: Sequence[str] = (), timeout: float = CHANGE, *, time: int | None = None
+    ) -> dict[str, Any]:
+        """Where objects and points are, as they render: world, scene units.
 
         Args:
+            time: Animation frame; as the stage stands otherwise.
             points: Names of objects (an empty's origin), or ``object:group``: the middle of a
                 vertex group's vertices, weighted.
 
@@ -113,7 +116,7 @@ class Session(Changing):
         Raises:
             InvalidEdit: There is no such point.
         """
-        return self._host.inspect_scene(self._id, timeout, list(points))
+        return self._host.inspect_scene(self._id, timeout, list(points), time)
 
     def close(self) -> None:
         """Forget the scene."""

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ..cameras import draw
 from ..errors import InvalidJob
 from ..job import RenderJob
+from ..timeline import frame_range
 from .frames import LiveFrame
 from .host import Lane
 from .opening import Opens
@@ -185,8 +186,10 @@ class Source:
 class JobSource(Source):
     """Assets as a data set would have them: the same pixels for the same job, never on a disk.
 
-    A unit is an asset; its samples are the views of the job, in a data set's order. Epochs show
-    the same, unless ``reseed`` is given.
+    A unit is an asset; its samples are the views of the job, at all its times, in a data set's
+    order: one frame after the other, with all views of each. A sample's ``values`` say which
+    ``asset`` and ``view`` it is, its ``record["time"]`` at which frame. Epochs show the same,
+    unless ``reseed`` is given.
 
     Args:
         assets: Paths of 3D files, on the workers' machine; or ids to paths.
@@ -220,19 +223,22 @@ class JobSource(Source):
         self.assets = [(name, str(path)) for name, path in pairs]
         self.job, self.reseed = (job or RenderJob()).resolved(), reseed
         self.folders = sorted({str(Path(path).absolute().parent) for _, path in self.assets})
-        times = self.job.time.frames
-        if times is not None:
-            raise InvalidJob(
-                "A stream of assets takes still ones: how many frames an animation has is known "
-                "once it is open.",
-                hint="A source of your own sets the time of each shot.",
-            )
+        times = 1
+        if self.job.time.frames is not None:
+            wanted = frame_range(self.job.time.frames)
+            if wanted is None:
+                raise InvalidJob(
+                    "How many frames an animation has is known once it is open.",
+                    hint="Say which are streamed of each asset: time.frames as A:B or A:B:STEP.",
+                )
+            times = len(wanted)
         if self.job.lighting.lights is not None or self.job.lighting.per_view:
             raise InvalidJob(
                 "A stream of assets has one light for each view.",
                 hint="Light drawn by a source of your own is drawn anew for each sample.",
             )
-        if self.job.cameras.views is None:
+        in_turn = self.job.time.frames is not None and self.job.time.views_per_frame == "one"
+        if self.job.cameras.views is None and not in_turn:
             raise InvalidJob(
                 f"How many views the pattern {self.job.cameras.pattern} has is known once the "
                 "asset is open.",
@@ -240,7 +246,8 @@ class JobSource(Source):
             )
         cameras = self.job.cameras
         eyes = 1 if cameras.stereo is None else 2
-        self.views = eyes * (self.job.cameras.views + cameras.test_views)
+        seen_from = 1 if in_turn else eyes * ((cameras.views or 0) + cameras.test_views)
+        self.views = times * seen_from
 
     def __len__(self) -> int:
         return len(self.assets)
@@ -258,6 +265,7 @@ class JobSource(Source):
         item.note(asset=name)
         session = workers.open(path, job=job, name=name)
         for frame in session.render_views(timeout=timeout):
+            item.note(view=frame.view.index)
             yield session, frame
 
 

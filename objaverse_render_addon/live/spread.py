@@ -224,7 +224,9 @@ def own_views(pool: Pool, snapshot: Snapshot, options: RenderOptions) -> Iterato
                     timeout += _FIRST
                 if until is not None:
                     timeout = min(timeout, until - time.monotonic())
-                lane.render(snapshot, None, options.lane, timeout, came.put)
+                # How many frames an animation has is not known here.
+                again = int(until is None and snapshot.job.time.frames is not None)
+                lane.render(snapshot, None, options.lane, timeout, came.put, renew=again)
                 lanes.clear()
             came.put(None)
         except Exception as error:

@@ -165,6 +165,14 @@ class Stream:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_crew": None, "totals": Totals()}
 
+    def go_on_behind(self, seen: Seen) -> None:
+        """Do not give in the next epoch what was seen of it, beside what is left out already."""
+        if self.seen is None:
+            self.seen = seen
+        else:
+            self.seen = self.seen.copy()
+            self.seen.update(seen)
+
     def __len__(self) -> int:
         if self.count is None:
             raise TypeError("this stream has no end")
@@ -509,8 +517,8 @@ class _Round:
         state, values = seat.source.steered()
         item = Item(unit, seed=owner.seed, epoch=self._epoch, values=values, state=state)
         view = -1
-        places: dict[str, Any] | None = None
-        placed_in = -1
+        places: dict[str, Any] = {}
+        placed_in: tuple[int, int | None] | None = None
         frames = seat.source.frames(seat.client(), seat.session, item, owner.timeout)
         for view, (session, frame) in enumerate(frames):
             seat.session = session
@@ -521,10 +529,12 @@ class _Round:
                 sample = sample_of(frame, self._known(item, view, frame))
                 truths = seat.source.truths
                 if truths is not None:
-                    if places is None or frame.state != placed_in:
+                    shown = frame.state, frame.time if frame.timed else None
+                    if shown != placed_in:
                         seat.at("looking where things are")
-                        places, placed_in = session.placed(truths.keypoints), frame.state
-                    if session.state != placed_in:
+                        places = session.placed(truths.keypoints, time=shown[1])
+                        placed_in = shown
+                    if session.state != frame.state:
                         raise StaleFrame(
                             f"A frame of state {frame.state} came; the scene is in state "
                             f"{session.state}, and where things were before is not known.",

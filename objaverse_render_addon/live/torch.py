@@ -25,7 +25,8 @@ from ..dataset.torch import Uneven, _place, _share
 from ..errors import InvalidJob, MissingDependency
 from ..job import RenderJob
 from ..passspec import PASSES
-from .recording import Recording, record
+from .recorder import record
+from .recording import Recording, recorded
 from .samples import Sample
 from .seen import Seen
 from .sources import Source
@@ -69,6 +70,8 @@ class StreamDataset(Streamed):  # type: ignore[misc]
         transform: Called with each sample's dictionary of tensors; what it returns is the sample.
         record: Folder that all samples are recorded in on their way, each worker in files of its
             own (:mod:`.recording`).
+        resume: What that folder has already counts as seen: it is neither rendered nor given again,
+            whoever recorded it.
         options: Of :class:`.streaming.Stream`.
 
     Raises:
@@ -88,6 +91,7 @@ class StreamDataset(Streamed):  # type: ignore[misc]
         uneven: Uneven = "keep",
         transform: Callable[[dict[str, Any]], Any] | None = None,
         record: str | os.PathLike[str] | None = None,
+        resume: bool = False,
         **options: Any,
     ) -> None:
         _need_torch()
@@ -116,6 +120,13 @@ class StreamDataset(Streamed):  # type: ignore[misc]
         self._behind: tuple[int, Seen] | None = None
         """Epoch and what was seen of it: until now, and before it was begun here."""
         self._plan(0, 1)  # What is wrong with the options is said here.
+        self._recorded: dict[int, Seen] = {}
+        """By epoch, what was there before any of this one was begun."""
+        if resume:
+            if record is None:
+                raise InvalidJob("Where there is no recording, there is none to go on with.",
+                                 hint='Say where it is: record="folder".')  # fmt: skip
+            self._recorded = recorded(record, self.count, self._need_source().views, seed)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_stream": None}
@@ -182,7 +193,13 @@ class StreamDataset(Streamed):  # type: ignore[misc]
 
     def _seen_before(self, epoch: int) -> Seen | None:
         """What of an epoch is not given again."""
-        return self._behind[1] if self._behind and self._behind[0] == epoch else None
+        behind = self._behind[1] if self._behind and self._behind[0] == epoch else None
+        there = self._recorded.get(epoch)
+        if behind is None or there is None:
+            return there if behind is None else behind
+        both = behind.copy()
+        both.update(there)
+        return both
 
     def state_dict(self) -> dict[str, Any]:
         """What was seen of this epoch, as JSON; :meth:`load_state_dict` goes on behind it.

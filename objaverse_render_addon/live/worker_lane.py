@@ -112,14 +112,17 @@ class WorkerLane:
         timeout: float,
         on_answer: Callable[[Received], None] = lambda _: None,
         started: WorkerProcess | None = None,
+        renew: int = 0,
     ) -> Received:
-        """A request's last answer.
+        """A request's last answer; arguments as of :meth:`..worker.supervisor.Supervisor.ask`.
 
         Raises:
             RenderError: What the worker says, as itself; WorkerCrashed, WorkerTimeout, OutOfMemory
                 where it is gone.
         """
-        answer = self.supervisor.ask(request, max(timeout, 0.001), on_answer, started=started)
+        answer = self.supervisor.ask(
+            request, max(timeout, 0.001), on_answer, renew, started=started
+        )
         message = answer.message
         if isinstance(message, Failed):
             raise from_reason(message.reason, message.message, message.hint, message.log)
@@ -219,12 +222,16 @@ class WorkerLane:
         return answer.message.facts["result"]
 
     def inspect(
-        self, snapshot: Snapshot, timeout: float, points: Sequence[str] | None = None
+        self,
+        snapshot: Snapshot,
+        timeout: float,
+        points: Sequence[str] | None = None,
+        at: int | None = None,
     ) -> dict[str, Any]:
-        """What is on the scene's stage, or where that and some points are."""
+        """What is on the scene's stage, or where that and some points are, at a frame."""
         self.bring(snapshot, timeout)
         wanted = None if points is None else list(points)
-        answer = self.ask(Inspect(self._session, wanted), timeout)
+        answer = self.ask(Inspect(self._session, wanted, at), timeout)
         assert isinstance(answer.message, Described)
         return answer.message.facts
 
@@ -245,12 +252,14 @@ class WorkerLane:
         timeout: float,
         on_frame: Callable[[LiveFrame], None],
         near: Mapping[int, Mapping[str, Numbered]] = MappingProxyType({}),
+        renew: int = 0,
     ) -> None:
         """Frames of shots, each given to ``on_frame`` as it comes.
 
         Args:
             shots: ``None`` for the job's own views.
             near: What is before and after each in time, see :func:`.shots.beside`.
+            renew: Frames for which it may take as long again; never where 0.
         """
         self.bring(snapshot, timeout)
         slots = None
@@ -278,6 +287,7 @@ class WorkerLane:
             ),
             timeout,
             ready,
+            renew=renew,
         )  # fmt: skip
 
     def _arrays(self, received: Received, message: FrameReady) -> dict[str, Any]:

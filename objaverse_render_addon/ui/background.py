@@ -10,6 +10,7 @@ ends every modal operator; a job that is not about the file then goes on under t
 from __future__ import annotations
 
 import time
+import types
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
@@ -17,12 +18,13 @@ import bpy
 
 from ..errors import Interrupted, RenderError
 from .reports import fail
-from .widgets import clear_status_bar, progress, redraw
+from .widgets import progress, redraw, redraw_status_bar
 
 __all__ = [
     "BackgroundOperator",
     "CancelOperator",
     "Job",
+    "button",
     "cancel",
     "current",
     "end",
@@ -66,6 +68,29 @@ def current(kind: str) -> Any:
     return _running.get(kind, (None, None))[1]
 
 
+def button(
+    layout: bpy.types.UILayout, operator: str, kind: str, *, text: str | None = None, icon: str
+) -> Any:
+    """The button that starts a job of this kind; its name alone while one is going on.
+
+    Of the button under the mouse Blender keeps all but the place from one drawing to the next: one
+    that is greyed during its job would stay so afterwards, until the mouse has left it.
+
+    Returns:
+        The operator's properties.
+    """
+    row = layout.row(align=True)
+    if kind not in _running:
+        return row.operator(operator, icon=icon, **({} if text is None else {"text": text}))
+    if text is None:
+        group, _, name = operator.partition(".")
+        text = getattr(getattr(bpy.ops, group), name).get_rna_type().name
+    row.enabled, row.alignment = False, "CENTER"
+    said = bpy.app.translations.pgettext_iface(text, "Operator")
+    row.label(text=said, icon=icon, translate=False)
+    return types.SimpleNamespace()
+
+
 def cancel(kind: str) -> None:
     """Ask a job to stop, where there is one; it ends by itself."""
     job = current(kind)
@@ -81,7 +106,7 @@ def end(context: bpy.types.Context, kind: str) -> None:
         operator, job = _running.pop(kind)
         operator.ended(context, job)
         redraw()
-        clear_status_bar()
+        redraw_status_bar()
 
 
 def end_all(context: bpy.types.Context) -> None:
@@ -109,6 +134,7 @@ def _tick(context: bpy.types.Context, kind: str) -> bool:
         end(context, kind)
         raise
     redraw()
+    redraw_status_bar()
     return over
 
 
@@ -304,7 +330,9 @@ def _draw_status(self: Any, _: bpy.types.Context) -> None:
     """In the status bar: the sidebar may be closed."""
     for operator, job in _running.values():
         if job.status:
-            progress(self.layout, job.share, job.status, operator.cancelled_by)
+            row = self.layout.row()
+            row.ui_units_x = 16
+            progress(row, job.share, job.status, operator.cancelled_by)
 
 
 @bpy.app.handlers.persistent

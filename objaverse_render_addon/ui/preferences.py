@@ -48,9 +48,9 @@ class OBJAVERSE_AP_preferences(bpy.types.AddonPreferences):
         description="Seconds that one asset may take before it is given up",
     )
     max_memory: FloatProperty(
-        name="Memory Limit",
+        name="Memory Limit (GiB)",
         min=0.0,
-        description="GiB that a worker may take; 0 takes 90 % of the machine's",
+        description="What a worker may take; 0 takes 90 % of the machine's",
     )
 
     physics: StringProperty(

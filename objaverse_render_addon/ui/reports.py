@@ -16,7 +16,7 @@ from ..errors import RenderError
 from ..job import job_fields
 from . import choices
 
-__all__ = ["WAYS_OUT", "fail", "in_panel_words"]
+__all__ = ["WAYS_OUT", "fail", "in_panel_words", "line_in_panel_words"]
 
 # Whole phrases that need more than other names.
 WAYS_OUT: Final = {
@@ -58,6 +58,9 @@ _SHORT: Final = {
 # A field that is not part of a path or of a longer name.
 _FIELD: Final = re.compile(r"(?<![\w./\\-])[a-z]+\.[a-z_]+(?![\w/\\]|\.\w)")
 _FLAG: Final = re.compile(r"(?<![\w-])(--[a-z][a-z-]*)(?:[ =]([a-z][a-z-]*|[A-Z]{3,}\b))?")
+# One flag and its value before another one, and what is put in brackets about one.
+_BESIDE: Final = re.compile(r"(?<![\w-])(--[a-z][a-z-]*(?: [^\s;,()-][^\s;,()]*)?)(?= --)")
+_ASIDE: Final = re.compile(r" \([^()]*--[a-z][^()]*\)")
 _FOREIGN: Final = re.compile(r"(?<!\w)--[a-z]|objaverse-render|\bray (start|status)\b")
 
 
@@ -77,6 +80,14 @@ def in_panel_words(error: RenderError) -> str:
     if kept and kept[-1].endswith((";", ":")):
         kept[-1] = f"{kept[-1][:-1]}."
     return _FIELD.sub(_name, " ".join([error.message, *kept])).strip()
+
+
+def line_in_panel_words(line: str) -> str:
+    """A line of a report by the names that the panel has, without what is about other flags."""
+    line = _FLAG.sub(_put, _BESIDE.sub(r"\1,", line))
+    first, *others = _ASIDE.sub("", line).split("; ")
+    line = "; ".join([first, *(clause for clause in others if not _FOREIGN.search(clause))])
+    return _FIELD.sub(_name, line)
 
 
 def _label(path: str) -> str:

@@ -12,11 +12,11 @@ __all__ = [
     "Panel",
     "allow_online",
     "areas",
-    "clear_status_bar",
     "columns",
     "overlapped",
     "progress",
     "redraw",
+    "redraw_status_bar",
     "text",
     "warnings",
 ]
@@ -107,9 +107,9 @@ def redraw() -> None:
         area.tag_redraw()
 
 
-def clear_status_bar() -> None:
-    """Draw the status bar anew, which is no screen's area: what ended would stay in it."""
-    for window in bpy.context.window_manager.windows:
-        # Blender draws that of the context's window, and a timer has none.
-        with bpy.context.temp_override(window=window):
-            window.workspace.status_text_set(None)
+def redraw_status_bar() -> None:
+    """Draw the status bar anew, which is no screen's area; what others have written there stays.
+
+    It is among what follows this name.
+    """
+    bpy.msgbus.publish_rna(key=(bpy.types.ViewLayer, "name"))

@@ -362,7 +362,7 @@ def inspect(worker: Worker, request: Inspect, _: Turn) -> Answer:
     if request.points is not None:
         from ..blender.placing import placed
 
-        return Described(_plain(placed(session, request.points)))
+        return Described(_plain(placed(session, request.points, request.time)))
     return Described(_plain(session.editor.inspect()))
 
 

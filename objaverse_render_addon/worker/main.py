@@ -37,6 +37,7 @@ from .protocol import (
     PROTOCOL,
     REQUESTS,
     SCRATCH,
+    Act,
     Alive,
     Answer,
     Change,
@@ -140,8 +141,8 @@ def _answer(worker: Worker, request: Message | Unknown, turn: _Turn) -> Answer:
         handler = HANDLERS.get(type(request))
         if handler is None:
             raise UnknownRequest(_unknown(request))
-        # To look for it takes as long as to make most changes.
-        if not isinstance(request, Change) and turn.canceled():
+        # To look for it takes as long as to make most changes; whoever steps asks for nothing else.
+        if not isinstance(request, Act | Change) and turn.canceled():
             raise Interrupted("Cancelled before it began.")
         return handler(worker, request, turn)
     except Exception as error:

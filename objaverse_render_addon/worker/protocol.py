@@ -39,6 +39,7 @@ __all__ = [
     "Describe",
     "Described",
     "Done",
+    "Environments",
     "Failed",
     "FilePart",
     "FrameDone",
@@ -60,6 +61,8 @@ __all__ = [
     "Set",
     "Slots",
     "Stage",
+    "Step",
+    "Stepped",
     "decode",
     "encode",
     "ends",
@@ -258,6 +261,50 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
+class Environments:
+    """Of a server: have environments of a class, until this client goes; Described, or Failed.
+
+    Attributes:
+        scene: ``module:Class``, of a module that the server's owner allowed.
+        options: The class is made with, by name; plain data.
+        count, limit, same_step, real_time: As of :class:`Play`; a ``limit`` of ``None`` is the
+            class's own.
+        workers: Processes; 0 for as many as the class needs.
+        size: Width and height of pictures; ``None`` for the class's.
+        timeout: Seconds that a step may take.
+    """
+
+    kind: ClassVar[str] = "environments"
+    scene: str
+    options: dict[str, Any] = field(default_factory=dict)
+    count: int = 1
+    workers: int = 0
+    limit: int | None = None
+    same_step: bool = False
+    real_time: bool = False
+    size: list[int] | None = None
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Of a server: have environments do what their orders say; answered by Stepped or Failed.
+
+    Attributes:
+        orders: One of each, see :mod:`objaverse_render_addon.environments.orders`.
+        seeds: One of each; -1 where none is given.
+        actions: Of all that step: name of the action's part to an array, as lists.
+        shot: From where they are drawn, as in :class:`Act`.
+    """
+
+    kind: ClassVar[str] = "step"
+    orders: list[int]
+    seeds: list[int]
+    actions: dict[str, Any] = field(default_factory=dict)
+    shot: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Refine:
     """Render a piece of a shot of an open scene; answered by FrameReady where it is wanted, then
     Rendered or Failed.
@@ -300,11 +347,13 @@ class Inspect:
     Attributes:
         points: Names of points, or none: then where they and the objects are as they render is
             answered instead, see :func:`objaverse_render_addon.blender.placing.placed`.
+        time: Animation frame at which they are; ``None`` as the stage stands.
     """
 
     kind: ClassVar[str] = "inspect"
     session: int
     points: list[str] | None = None
+    time: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,6 +465,8 @@ Request: TypeAlias = (
     | Attach
     | More
     | Put
+    | Environments
+    | Step
     | Refine
     | Inspect
     | Call
@@ -662,6 +713,22 @@ class Acted:
 
 
 @dataclass(frozen=True, slots=True)
+class Stepped:
+    """A server's environments did what they were told; their arrays follow.
+
+    Attributes:
+        told: As of :class:`Acted`.
+        lost: Numbers of those whose process died.
+        buffers: The rows of all, by name.
+    """
+
+    kind: ClassVar[str] = "stepped"
+    told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    lost: list[int] = field(default_factory=list)
+    buffers: list[Buffer] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class Described:
     """Plain data."""
 
@@ -683,11 +750,12 @@ Answer: TypeAlias = (
     | Rendered
     | Closed
     | Acted
+    | Stepped
     | Described
 )
 Message: TypeAlias = Request | Answer
 
-_LAST = (Done, Failed, Opened, Changed, Rendered, Closed, Acted, Described)
+_LAST = (Done, Failed, Opened, Changed, Rendered, Closed, Acted, Stepped, Described)
 
 
 def ends(answer: Message) -> bool:

@@ -47,12 +47,12 @@ class Rows:
         Raises:
             OutOfMemory: There is not enough.
         """
-        size = 0
+        place = 0
         for name, (dtype, shape) in arrays.items():
-            buffer = Buffer(name, dtype, list(shape), RING, size)
+            buffer = Buffer(name, dtype, list(shape), RING, place)
             self.buffers.append(buffer)
-            size += buffer.size + -buffer.size % _ALIGNMENT
-        size = max(size, 1)
+            place += buffer.size + -buffer.size % _ALIGNMENT
+        size = max(place, 1)
         try:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(self.descriptor, 0, size)
@@ -64,6 +64,12 @@ class Rows:
                 hint="Take smaller pictures, or fewer environments.",
             ) from error
         self.arrays = mapped(self.descriptor, self.buffers)
+
+    @staticmethod
+    def size(arrays: Mapping[str, tuple[str, Sequence[int]]]) -> int:
+        """Bytes that arrays take."""
+        sizes = [Buffer("", dtype, list(shape)).size for dtype, shape in arrays.values()]
+        return sum(size + -size % _ALIGNMENT for size in sizes)
 
     def close(self) -> None:
         """No process gets it any more; arrays stay."""

@@ -291,6 +291,11 @@ class Supervisor:
         return 0 if worker is None else worker.memory
 
     @property
+    def worker(self) -> WorkerProcess | None:
+        """The worker as it was last seen; whether it lives still is not asked."""
+        return self._worker
+
+    @property
     def holds(self) -> bool:
         """Whether there is a worker, and its process lives."""
         worker = self._worker

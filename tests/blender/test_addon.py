@@ -469,7 +469,7 @@ def draw_panels(layout: Layout | None = None) -> Layout:
     import bpy
 
     from objaverse_render_addon.ui import panels, preferences
-    from objaverse_render_addon.ui.panels.job import OBJAVERSE_PT_presets
+    from objaverse_render_addon.ui.panels.presets import OBJAVERSE_PT_presets
 
     # A panel is drawn in a region; in background there is none.
     context = types.SimpleNamespace(
@@ -566,6 +566,7 @@ def presets(bpy: Any) -> dict[str, str]:
 @pytest.mark.core
 def test_the_built_in_protocols_say_what_they_are_named_after(bpy: Any) -> None:
     from objaverse_render_addon.ui.job_mapping import from_job, to_job
+    from objaverse_render_addon.ui.panels.presets import active_protocols
 
     found = presets(bpy)
     recipes = {recipe.label: recipe.values for recipe in RECIPES.values()}
@@ -594,11 +595,16 @@ def test_the_built_in_protocols_say_what_they_are_named_after(bpy: Any) -> None:
                 # No part of any of these protocols.
                 job[key] = wanted[key]
             assert job == wanted, (before, name)
+            # The panel names it, until something of it is changed.
+            assert active_protocols(settings)[0] == name
+    settings.samples += 1
+    assert active_protocols(settings) == []
 
 
 @pytest.mark.parametrize("name", ["most", "poses", "north"])
 def test_a_protocol_of_ones_own_brings_everything_back(bpy: Any, name: str) -> None:
     from objaverse_render_addon.ui.job_mapping import from_job, to_job
+    from objaverse_render_addon.ui.panels.presets import active_protocols
 
     settings = bpy.context.scene.objaverse
     values = {**EVERY_FIELD[name], "asset.frame": None}
@@ -611,6 +617,7 @@ def test_a_protocol_of_ones_own_brings_everything_back(bpy: Any, name: str) -> N
         from_job(settings, RenderJob().with_values(EVERY_FIELD["workbench"]))
         bpy.ops.script.execute_preset(filepath=str(path), menu_idname="OBJAVERSE_PT_presets")
         assert meaning(to_job(settings)) == wanted
+        assert "Mine" in active_protocols(settings)
     finally:
         path.unlink()
 
@@ -847,6 +854,26 @@ def test_normalising_in_the_scene_is_exact_and_can_be_undone_exactly(
 
 
 @pytest.mark.core
+def test_the_users_camera_and_light_stay_when_their_objects_are_normalised(bpy: Any) -> None:
+    scene = users_scene(bpy)
+    theirs = bpy.data.collections.new("Theirs")
+    scene.collection.children.link(theirs)
+    beside = [bpy.data.objects[name] for name in ("Their camera", "Their light")]
+    for obj in (bpy.data.objects["Theirs"], *beside):
+        theirs.objects.link(obj)
+    beside[0].location = (1, 2, 3)
+    scene.objaverse.asset = theirs
+    bpy.ops.objaverse.normalize()
+    assert bpy.data.objects["Theirs"].parent is not None
+    assert [obj.parent for obj in beside] == [None, None]
+    assert beside[0].matrix_world.translation[:] == (1, 2, 3)
+    # What has nothing to see is said to be an asset, not a file.
+    bpy.data.objects.remove(bpy.data.objects["Theirs"])
+    with pytest.raises(RuntimeError, match="The asset has no face"):
+        bpy.ops.objaverse.normalize()
+
+
+@pytest.mark.core
 def test_what_needs_an_asset_says_so(bpy: Any) -> None:
     for operator in (bpy.ops.objaverse.normalize, bpy.ops.objaverse.render_asset):
         with pytest.raises(RuntimeError, match="Import an asset first"):
@@ -1030,6 +1057,31 @@ def test_what_is_looked_through_follows_the_panel(bpy: Any, panel: Any, tmp_path
     panel.radius = (3.0, 4.0)
     panel.current_view = 0
     assert scene.camera is None and "Objaverse Look" not in bpy.data.objects
+
+
+@pytest.mark.core
+def test_a_file_saved_while_a_view_is_looked_through_is_the_users(
+    bpy: Any, panel: Any, tmp_path: Path
+) -> None:
+    scene, render = users_scene(bpy), bpy.context.scene.render
+    panel.views = 3
+    path = str(tmp_path / "theirs.blend")
+    bpy.ops.objaverse.look_through_camera(action="INDEX", index=2)
+    seen_from = scene.camera.matrix_world.copy()
+    bpy.ops.wm.save_as_mainfile(filepath=path, copy=True)
+    assert scene.camera.name == "Objaverse Look" and scene.camera.matrix_world == seen_from
+    assert (render.resolution_x, render.resolution_y) == (48, 32)
+    with bpy.data.libraries.load(path) as (there, _):
+        assert "Their camera" in there.objects and "Objaverse Look" not in there.objects
+    bpy.ops.objaverse.look_through_camera(action="STOP")
+    assert scene.camera.name == "Their camera" and render.resolution_x == 111
+    # One that Blender saved by itself, where nobody was asked.
+    bpy.ops.objaverse.look_through_camera(action="INDEX")
+    bpy.data.libraries.write(path, {scene}, compress=False)
+    bpy.ops.wm.open_mainfile(filepath=path)
+    scene = bpy.context.scene
+    assert "Objaverse Look" not in bpy.data.objects and scene.camera.name == "Their camera"
+    assert (scene.render.resolution_x, scene.render.resolution_y) == (111, 222)
 
 
 @pytest.mark.core
@@ -1273,6 +1325,24 @@ def test_no_way_out_is_the_command_lines(texts: set[str]) -> None:
          "/data/output.layout/engine.samples.toml is gone."),
     ]:  # fmt: skip
         assert in_panel_words(InvalidJob(message, hint=hint)) == said
+
+
+def test_reports_are_in_the_panels_words(texts: set[str]) -> None:
+    from objaverse_render_addon.ui.reports import line_in_panel_words
+
+    for line, said in [
+        ("Dropped: masks are gone (--masks writes them): training goes on.",
+         "Dropped: masks are gone: training goes on."),
+        ("Differs: 4 views; render with --cameras ring --views 16 (views)",
+         "Differs: 4 views; render with Pattern: Ring, Views 16 (views)"),
+        ("Differs: 49 degrees are meant; --fovy 45 says so", "Differs: 49 degrees are meant"),
+        ("/data/a--b: 2 scenes, 12 views", "/data/a--b: 2 scenes, 12 views"),
+    ]:  # fmt: skip
+        assert line_in_panel_words(line) == said
+    flags = {flag for field in job_fields().values() if (flag := field.setting.flag)}
+    for text in texts:
+        for flag in flags & {*text.split()}:
+            assert flag not in line_in_panel_words(text).split(), text
 
 
 def test_every_way_out_that_is_put_otherwise_is_one_that_is_told(texts: set[str]) -> None:

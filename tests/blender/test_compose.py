@@ -19,7 +19,8 @@ from objaverse_render_addon.batch.compose import classes_table, compose
 from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.cameras import Camera
 from objaverse_render_addon.compose import expressions
-from objaverse_render_addon.compose.proving import nearest, problems_of
+from objaverse_render_addon.compose.drawing import nearest
+from objaverse_render_addon.compose.proving import problems_of
 from objaverse_render_addon.compose.record import Scene
 from objaverse_render_addon.compose.rules import Rules
 from objaverse_render_addon.compose.seen import coverage
@@ -107,6 +108,15 @@ def same_bytes(scenes, other):
 def test_two_workers_write_the_same(scenes, tmp_path):
     assert [result.status for result in made(tmp_path, 2).results] == ["done", "done"]
     same_bytes(scenes, tmp_path)
+
+
+@pytest.mark.long
+def test_four_workers_write_the_same(tmp_path):
+    for workers in (1, 4):
+        options = RunOptions.of(workers=workers, timeout=300)
+        report = compose(RULES, 8, tmp_path / str(workers), SMALL, options)
+        assert [result.status for result in report.results] == ["done"] * 8
+    same_bytes(tmp_path / "1", tmp_path / "4")
 
 
 def test_shards_write_the_same(scenes, tmp_path):

@@ -124,11 +124,30 @@ def test_a_users_scene_is_as_it_was_after_each_round(with_tree: bool, tmp_path: 
         channels = read_exr(path)
         assert {"depth.V", "normal.X", "position.Z", "albedo.R", "object_index.V"} <= {*channels}
         assert channels["depth.V"][16, 16] == pytest.approx(5.0, abs=1e-5)
+        if not with_tree and hasattr(scene, "compositing_node_group"):
+            # An editor that shows it is a user as well; in background there is none.
+            scene.compositing_node_group.use_fake_user = True
         assert restore_passes(scene, scene.view_layers[0])
         after = snapshot(scene)
         for name, value in before.items():
             assert after[name] == value, (number, name)
     assert not restore_passes(scene), "there is nothing left to undo"
+
+
+@pytest.mark.core
+def test_nodes_that_were_put_beside_ours_stay(tmp_path: Path) -> None:
+    import bpy
+
+    from objaverse_render_addon.blender.passes import restore_passes, setup_passes
+
+    scene = users_scene(False)
+    if not hasattr(scene, "compositing_node_group"):
+        pytest.skip("before Blender 5 a scene has nodes of its own")
+    setup_passes(scene, scene.view_layers[0], EVERYTHING, tmp_path)
+    scene.compositing_node_group.nodes.new("CompositorNodeInvert").label = "theirs"
+    restore_passes(scene)
+    assert [node.label for node in scene.compositing_node_group.nodes] == ["theirs"]
+    bpy.data.node_groups.remove(scene.compositing_node_group)
 
 
 @pytest.mark.core

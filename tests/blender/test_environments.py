@@ -17,8 +17,10 @@ gymnasium = pytest.importorskip("gymnasium")
 
 from gymnasium.utils.env_checker import check_env  # noqa: E402
 
+from objaverse_render_addon import live  # noqa: E402
 from objaverse_render_addon.errors import (  # noqa: E402
     AccessRefused,
+    ConnectionLost,
     InvalidJob,
     MissingDependency,
     UnexpectedError,
@@ -31,6 +33,7 @@ from objaverse_render_addon.live.env import (  # noqa: E402
     register_all,
     watch,
 )
+from objaverse_render_addon.live.server import Server  # noqa: E402
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="memory that is handed down")
 HERE = str(Path(__file__).parent / "env_scenes")
@@ -273,6 +276,83 @@ def test_a_dead_blender_is_a_truncated_episode():
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_a_server_has_them_as_if_they_were_here(tmp_path):
+    scene, cubes = "scenes_of_tests:Counter", "scenes_of_tests:Cubes"
+    with live.start(2, device="cpu") as pool:
+        server = Server(
+            pool, [f"unix:{tmp_path}/socket", "tcp://127.0.0.1:0"], keys=tmp_path / "keys",
+            modules=["scenes_of_tests"],
+        )  # fmt: skip
+        address, tcp = server.addresses
+        here = VectorEnvironment(scene, 2, options={"end": 4}, max_episode_steps=6)
+        there = VectorEnvironment(
+            scene, 2, options={"end": 4}, max_episode_steps=6, address=address
+        )
+        with gymnasium.make(
+            "objaverse_render/Scene-v0", scene=cubes, render_mode="rgb_array",
+            address=tcp, key=server.keys[-1][2],
+        ) as seen:  # fmt: skip
+            tops = [seen.reset(seed=0)[0]["depth"].max(), seen.step(1)[0]["depth"].max()]
+            assert tops == pytest.approx([9, 8], rel=1e-5)
+            assert seen.render()[15, 20].tolist()[0] > 100 and seen.render().shape == (30, 40, 3)
+            # Two processes are all that there are.
+            with pytest.raises(AccessRefused, match="0 of 2 are free"):
+                Environment(scene, address=address)
+        try:
+            both = [env.reset(seed=5) for env in (here, there)]
+            for by in [None, 1, 3, 2, 0, 3, 1, 1]:
+                if by is not None:
+                    both = [env.step(many(2, by)) for env in (here, there)]
+                (first, *rest), (second, *others) = both
+                for name in first:
+                    np.testing.assert_array_equal(first[name], second[name], strict=True)
+                for one, other in zip(rest[:-1], others[:-1], strict=True):
+                    np.testing.assert_array_equal(one, other, strict=True)
+                assert rest[-1].keys() == others[-1].keys()
+            before = second
+            seen, _, _, cut, info = there.step(many(2, 1, dies=[0]))
+            assert cut.all() and info["restarted"].all() and "SIGKILL" in info["error"][0]
+            np.testing.assert_array_equal(seen["count"], before["count"])
+            assert (there.step(many(2, 1))[0]["count"] == 0).all()
+            with pytest.raises(UnexpectedError, match="pushed too hard"):
+                there.step(many(2, raises=[0]))
+            there.step(many(2, 2))
+            server.close()
+            seen, rewards, _, cut, info = there.step(many(2, 1))
+            assert (seen["count"][:, 0] == 2).all() and cut.all() and not rewards.any()
+            assert "went away" in info["error"][0]
+            with pytest.raises(ConnectionLost, match="Nobody answers"):
+                there.step(many(2, 1))
+            with Server(pool, [address], modules=["scenes_of_tests"]):
+                # It is there again.
+                assert (there.reset(seed=5)[0]["count"] == 0).all()
+                assert there.crew.restarts == 1
+        finally:
+            here.close()
+            there.close()
+            server.close()
+
+
+def test_who_may_have_no_environments_of_a_server_is_told_why(tmp_path):
+    with live.start(1, device="cpu") as pool, Server(
+        pool, ["tcp://127.0.0.1:0"], keys=tmp_path / "keys", private=tmp_path / "own"
+    ) as server:
+        address, key = server.keys[-1][1:]
+        cart = "objaverse_render_addon.environments.cart_pole:CartPole"
+        with pytest.raises(AccessRefused):
+            Environment(cart, address=address, key=key[:-4] + "aaaa")
+        with pytest.raises(AccessRefused, match="--allow-module"):
+            Environment("scenes_of_tests:Counter", address=address, key=key)
+        with pytest.raises(AccessRefused, match="1 to 256"):
+            VectorEnvironment(cart, 257, address=address, key=key)
+        with pytest.raises(InvalidJob, match="sandbox"):
+            Environment(cart, address=address, key=key, sandbox="off")
+        with pytest.raises(InvalidJob, match="address"):
+            Environment(cart, key=key)
+    with pytest.raises(ConnectionLost, match="Nobody answers"):
+        Environment(cart, address=address, key=key)
 
 
 @pytest.mark.long

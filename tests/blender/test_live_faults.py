@@ -433,7 +433,10 @@ def test_the_raster_lane_sees_what_cycles_sees_and_refuses_what_it_cannot(
 FAULTS = """
 import os
 from objaverse_render_addon.blender import capture, drawing
+from objaverse_render_addon.blender.raster import RasterLane
+from objaverse_render_addon.blender.stage import Stage
 
+box_in, agree = Stage.box_in, RasterLane._check_agreement
 read, take = drawing._channels, capture.take
 
 def draw_constant(session, names):
@@ -448,6 +451,18 @@ def fail(session, words):
     def failing(*_, **__):
         raise RuntimeError('Error: ' + words)
     capture.take = failing
+
+def shrink(session, probed):
+    def half(stage, camera):
+        left, top, right, bottom = box_in(stage, camera)
+        return left, top, (left + right) / 2, bottom
+    Stage.box_in = half
+    if not probed:
+        RasterLane._check_agreement = lambda lane, seen: None
+
+def mend(session):
+    Stage.box_in, RasterLane._check_agreement = box_in, agree
+    return session.raster._cut
 
 def speak(session):
     print('{"id": 1, "kind": "changed", "session": 1, "state": 99}', flush=True)
@@ -465,6 +480,29 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[live.Pool]:
         patch.setenv("PYTHONPATH", str(folder))
         with live.start(1, device="cpu", modules=["put_in"], folders=[folder]) as pool:
             yield pool
+
+
+def test_what_is_drawn_of_a_picture_is_all_that_there_is(faulty: live.Pool, box: Path) -> None:
+    settings = {**QUICK, "passes": ("rgb", "depth", "object_index"), "resolution": (96, 64)}
+    aside = live.look_at((3, -4, 2), target=(1.2, 0, 0.4), size=(96, 64))
+    with faulty.open(box, **settings) as session:
+        alone, *together = session.render(
+            [aside, aside, live.look_at((0, -9, 0), size=(96, 64))], lane="raster"
+        )
+        # What is beside the box of the scene in a picture is not drawn, whoever it is drawn with.
+        for name in settings["passes"]:
+            np.testing.assert_array_equal(alone[name], together[0][name])
+        assert alone["depth"].any() and not session.call("put_in.mend")
+    for probed in (False, True):
+        # As if the scene's box were known wrongly: that is found out by what is on its edge, or
+        # by the small picture that is held against Cycles.
+        with faulty.open(box, **settings) as session:
+            session.call("put_in.shrink", probed=probed)
+        with faulty.open(box, **settings) as session:
+            found = session.frame(aside, lane="raster")
+            for name in settings["passes"]:
+                np.testing.assert_array_equal(found[name], alone[name])
+            assert session.call("put_in.mend")
 
 
 def test_a_lane_that_draws_the_same_everywhere_is_refused_or_doubted(

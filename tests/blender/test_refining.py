@@ -112,7 +112,19 @@ def test_all_samples_in_tiles_are_the_data_set_s_picture(cube: Path) -> None:
     for part in range(6):
         refining.add(shot, 0, 16, part, (2, 3), exact=True)
     refining.denoise()  # Nothing.
-    assert_same(refining.frame(), session.renderer.render(shot))
+    truth = session.renderer.render(shot)
+    assert_same(refining.frame(), truth)
+    # Whatever else is rendered between two tiles.
+    session.renderer.render(session.shots()[1])
+    refining.look(shot)
+    for part in range(6):
+        refining.add(shot, 0, 16, part, (2, 3), exact=True)
+        if part == 1:
+            refining.draft(session.shots()[0])
+        if part == 3:
+            session.renderer.render(session.shots()[1])
+    for name, array in truth.passes.items():
+        assert np.array_equal(refining.frame().passes[name], array), name
 
 
 def test_noise_is_taken_from_tiles_as_from_the_whole(cube: Path) -> None:
@@ -304,8 +316,8 @@ def test_what_is_superseded_ends_within_a_piece(cube: Path) -> None:
         assert backend.render(camera, level, stop, {}) is None
         ended = time.perf_counter()
         gaps = np.diff([*asked[2:], ended])
-        # 30 ms where nothing else runs; all at once it takes half a minute.
-        assert len(gaps) == 24 and np.median(gaps) < 0.15, gaps
+        # 45 ms where nothing else runs; all at once it takes half a minute.
+        assert len(gaps) == 24 and np.median(gaps) < 0.25, gaps
     finally:
         backend.close()
 

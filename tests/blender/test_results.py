@@ -162,6 +162,7 @@ def test_a_dataset_is_proved_exported_counted_and_credited(
     assert "Credits of 2 assets" in draw_panels().said
     assert bpy.ops.objaverse.export_output() == {"FINISHED"}
     assert f"{target}: 2 scenes, 12 views" in state.said and "Dropped: " in state.said
+    assert "masks are not written: training" in state.said and " --" not in state.said
     damaged = sorted((out / "two").glob("*.png"))[3]
     damaged.write_bytes(damaged.read_bytes()[:200])
     with pytest.raises(RuntimeError, match="1 of 2 assets are right"):

@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not here; `make test-tor
 from torch.utils.data import DataLoader  # noqa: E402
 
 from objaverse_render_addon.errors import InvalidJob  # noqa: E402
+from objaverse_render_addon.live.recorder import record  # noqa: E402
 from objaverse_render_addon.live.recording import Recording  # noqa: E402
 from objaverse_render_addon.live.torch import (  # noqa: E402
     RecordedDataset,
@@ -149,6 +150,17 @@ def test_what_was_recorded_is_given_again_without_blender(tmp_path: Path) -> Non
     assert len(list(DataLoader(looked_up, batch_size=2, shuffle=True, collate_fn=collate))) == 3
     shares = [StreamDataset(recording, rank=r, world_size=2, uneven="drop") for r in range(2)]
     assert [len(share) for share in shares] == [len(list(share)) for share in shares] == [2, 2]
+    # A recording that others began, of which three are there.
+    begun = tmp_path / "begun"
+    assert len(list(record(recording[1:4], begun))) == 3
+    there = {one.record["index"] for one in recording[1:4]}
+    rest = made(5, blenders=1, record=begun, resume=True)
+    assert len(rest) == 2
+    given = {int(s["index"]) for s in DataLoader(rest, batch_size=None, num_workers=1)}
+    assert given == set(live) - there
+    assert sorted(sample.key for sample in Recording(begun)) == [(0, at, 0) for at in range(5)]
+    with pytest.raises(InvalidJob, match='record="folder"'):
+        made(5, resume=True)
 
 
 def test_what_was_seen_is_not_given_again_whoever_goes_on() -> None:

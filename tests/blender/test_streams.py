@@ -8,6 +8,8 @@ import os
 import pickle
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +23,7 @@ from PIL import Image
 
 from objaverse_render_addon import live
 from objaverse_render_addon.dataset.reader import AssetReader
-from objaverse_render_addon.errors import InvalidEdit, InvalidJob, WorkerTimeout
+from objaverse_render_addon.errors import ConnectionLost, InvalidEdit, InvalidJob, WorkerTimeout
 from objaverse_render_addon.job import RenderJob
 from objaverse_render_addon.live.randomize import (
     Background,
@@ -72,6 +74,54 @@ def test_blenders_that_are_killed_cost_nothing(boxes: live.Stream) -> None:
     for (_, first), second in zip(whole, seen, strict=True):
         assert all(np.array_equal(first[name], second[name]) for name in first.arrays)
     assert boxes.totals.restarts >= before + 1
+
+
+RECORDS = """
+import sys
+sys.path[:0] = [{tests!r}]
+import streamed
+from objaverse_render_addon import live
+stream = live.stream(streamed.Box(), 10, blenders=1, seed=3, start_options={{"device": "cpu"}})
+for sample in live.record(stream, sys.argv[1], resume=True):
+    print(sample.record["index"], flush=True)
+"""
+
+
+def test_a_recording_whose_writer_was_killed_goes_on_where_it_broke_off(
+    boxes: live.Stream, tmp_path: Path
+) -> None:
+    code = RECORDS.format(tests=str(Path(__file__).parents[1]))
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in range(4):
+            process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    (broken,) = (tmp_path / "run").iterdir()
+    whole = len(live.Recording(tmp_path / "run"))
+    assert 4 <= whole < 10
+    # The one that it was killed in, as if by the system's own end.
+    with broken.open("r+b") as file:
+        file.truncate(broken.stat().st_size - 1)
+    boxes.epoch = 0
+    given = [s.key for s in live.record(boxes, tmp_path / "run", resume=True)]
+    assert given == [(0, index, 0) for index in range(whole - 1, 10)]
+    boxes.epoch = 0
+    assert [s.key for s in live.record(boxes, tmp_path / "run", resume=True)] == []
+    again = live.Recording(tmp_path / "run")
+    assert again.cut == [broken]
+    assert [sample.key for sample in again] == [(0, index, 0) for index in range(10)]
+    boxes.epoch = 0
+    for first, second in zip(boxes, again, strict=True):
+        assert first.values == second.values
+        assert all(np.array_equal(first[name], second[name]) for name in first.arrays)
+    other = live.Stream(streamed.Box(), 10, seed=4)
+    with pytest.raises(InvalidJob, match="seed 3, not 4"):
+        live.record(other, tmp_path / "run", resume=True)
+    with pytest.raises(InvalidJob, match=r"Sample [5-9]\.0 is none"):
+        live.record(live.Stream(streamed.Box(), 5, seed=3), tmp_path / "run", resume=True)
+    with pytest.raises(InvalidJob, match="so and so many"):
+        live.record(again, tmp_path / "run", resume=True)
 
 
 def test_what_is_told_reaches_the_next_samples(boxes: live.Stream) -> None:
@@ -152,6 +202,37 @@ def test_assets_have_the_pixels_of_a_data_set(tmp_path: Path) -> None:
         assert np.array_equal(camera.camera_to_world, sample.camera.camera_to_world)
 
 
+def test_animations_have_the_pixels_of_a_data_set_in_its_order(tmp_path: Path) -> None:
+    values = {
+        "pixels.resolution": [48, 32], "engine.samples": 1, "engine.device": "cpu",
+        "pixels.passes": ["rgb", "depth", "object_index", "flow_forward"],
+        "cameras.views": 2, "time.frames": "1:9:4", "seed": 5,
+    }  # fmt: skip
+    path = moving.write(tmp_path / "box.blend", "translating")
+    stored = scenes.write_asset(path, tmp_path / "out", values)
+    source = live.JobSource([path], scenes.make_job(values))
+    source.truths = live.Truths()
+    assert source.views == 6
+    with live.stream(source, blenders=1, start_options=CPU) as stream:
+        seen = [sample.copy() for sample in stream]
+    assert [sample.key for sample in seen] == [(0, 0, at) for at in range(6)]
+    with AssetReader(stored) as reader:
+        shown = [(reader.key(at).view, reader.key(at).time) for at in range(6)]
+        assert [(one.values["view"], one.record["time"]) for one in seen] == shown
+        assert len(set(shown)) == 6
+        for at, sample in enumerate(seen):
+            for name, array in reader.read(at).items():
+                assert np.array_equal(array, sample[name], equal_nan=array.dtype.kind == "f"), name
+            assert np.array_equal(
+                reader.view(at).camera.camera_to_world, sample.camera.camera_to_world
+            )
+    # The box stands elsewhere at each time, and its corners are told of that time's.
+    for early, late in zip(seen, seen[2:], strict=False):
+        step = late["boxes_3d"] - early["boxes_3d"]
+        assert np.ptp(step, axis=1).max() < 1e-5
+        assert np.linalg.norm(step[0, 0]) > 0.2
+
+
 @pytest.mark.long
 def test_composed_scenes_have_the_pixels_of_a_set_and_say_what_is_in_them(tmp_path: Path) -> None:
     for name in ("mujoco", "rapier3d"):
@@ -191,8 +272,11 @@ def test_what_cannot_be_streamed_is_refused() -> None:
         live.stream(streamed.Box(), 3, part=(2, 2))
     with pytest.raises(InvalidJob, match="numbers, words"):
         streamed.Box().update(x=object())
+    job = RenderJob().with_values({"time.frames": "all"})
     with pytest.raises(InvalidJob, match="animation"):
-        live.JobSource(["x.glb"], RenderJob().with_values({"time.frames": "1:4"}))
+        live.JobSource(["x.glb"], job)
+    in_turn = {"time.frames": "1:8", "time.views_per_frame": "one"}
+    assert live.JobSource(["x.glb"], job.with_values(in_turn)).views == 8
 
 
 def test_parts_are_dealt_out_exactly() -> None:
@@ -360,6 +444,10 @@ def test_flow_travels_with_the_pictures_of_a_moving_thing(tmp_path: Path) -> Non
         seen = [sample.copy() for sample in stream]
     assert [sample.record["time"] for sample in seen] == [1, 5, 9] * 2
     for place, sample in enumerate(seen):
+        # All three were drawn before the first was handed over.
+        at = moving.placed("translating", sample.record["time"])[:3, 3]
+        assert sample["keypoints_3d"][0] == pytest.approx(at, abs=1e-5)
+        assert sample["boxes_3d"][0].mean(axis=0) == pytest.approx(at, abs=1e-5)
         mask, flow = sample["mask"] > 0, sample["flow_forward"]
         if place % 3 == 2:
             assert np.isnan(flow[mask]).all()
@@ -378,9 +466,10 @@ class Sliding(live.Source):
 
     settings: ClassVar[dict[str, Any]] = {
         **streamed.Box.settings, "whole": True, "frames": "1:9:4",
-        "passes": ("depth", "mask", "flow_forward"),
+        "passes": ("depth", "mask", "object_index", "flow_forward"),
     }  # fmt: skip
     lane, views = "raster", 3
+    truths = live.Truths(keypoints=("Box",))
 
     def __init__(self, path: Path) -> None:
         self.path = path  # type: ignore[misc]
@@ -438,9 +527,17 @@ def test_servers_give_what_workers_here_give(tmp_path: Path) -> None:
 
 
 def test_a_file_that_names_no_server_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "launch.json").write_text("{}")
-    with pytest.raises(InvalidJob, match=r"launch\.json"):
-        live.connect(str(tmp_path / "launch.json"))
+    launch = tmp_path / "launch.json"
+    for text in ("{}", '{"keys": []}', '{"keys": 3}', "no JSON"):
+        launch.write_text(text)
+        with pytest.raises(InvalidJob, match=r"launch\.json"):
+            live.connect(str(launch))
+    # Of another machine, whose private socket is not here.
+    keys = [{"address": f"unix:{tmp_path}/none", "key": ""},
+            {"address": "tcp://127.0.0.1:1", "key": "me:a"}]  # fmt: skip
+    launch.write_text(json.dumps({"keys": keys}))
+    with pytest.raises(ConnectionLost, match=r"tcp://127\.0\.0\.1:1"):
+        live.connect(str(launch))
 
 
 def test_a_server_streams_assets_as_they_would_be_stored(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from objaverse_render_addon.dataset.export.masks import mask_of
 from objaverse_render_addon.dataset.gallery import build_gallery
 from objaverse_render_addon.dataset.reader import AssetReader
 
@@ -37,6 +38,11 @@ def said(scenes: Path, view: int) -> list[dict[str, Any]]:
     return [one for one in record["expressions"] if one["view"] == view]
 
 
+def places(scenes: Path) -> list[dict[str, Any]]:
+    path = scenes / "scene-000000" / "expressions.json"
+    return json.loads(path.read_text(encoding="utf-8"))["places"]
+
+
 def filled(page: Page, selector: str, width: int, height: int) -> np.ndarray:
     """The pixels whose middle the browser says is inside a path."""
     code = """(function (selector, width, height) {
@@ -58,12 +64,14 @@ def test_masks_are_the_pictures_and_sentences_light_whom_they_mean(page: Page, s
     page.wait("document.querySelectorAll('.said .one').length > 3")
     stored = said(scenes, 1)
     texts = page.js("[...document.querySelectorAll('.said .text')].map(t => t.textContent)")
-    assert texts == [one["texts"][0]["text"] for one in stored]
+    free = [one for one in places(scenes) if one["view"] == 1]
+    assert free and texts == [one["texts"][0]["text"] for one in [*stored, *free]]
 
     # What lies over the picture is the mask, to the pixel.
     with AssetReader(scenes / "scene-000000") as asset:
         ids = asset.read(1, ("instance_index",))["instance_index"]
-    shown = set(page.js("[...document.querySelectorAll('.outlines g')].map(g => +g.dataset.id)"))
+    shown = set(page.js("[...document.querySelectorAll('.outlines g:not(.place)')]"
+                        ".map(g => +g.dataset.id)"))
     assert shown == set(np.unique(ids).tolist()) - {0, made.TABLE}
     for one in sorted(shown)[:3]:
         mask = filled(page, f".outlines g[data-id='{one}'] path", ids.shape[1], ids.shape[0])
@@ -97,6 +105,20 @@ def test_masks_are_the_pictures_and_sentences_light_whom_they_mean(page: Page, s
         assert "".join(spans) == "".join(told)
     ActionChains(page.driver).move_to_element(page.find("#detail-name")).perform()
     page.wait("!document.querySelector('.outlines.lit')")
+
+    # Free space: its pixels, its points in them, and what is mentioned.
+    one = free[0]
+    button = page.find(f".said .space[data-id='{one['id']}']")
+    page.run("arguments[0].scrollIntoView({block: 'nearest'})", button)
+    ActionChains(page.driver).move_to_element(button).perform()
+    page.wait("document.querySelector('.outlines .place.target')")
+    mask = filled(page, ".outlines .place.target path", ids.shape[1], ids.shape[0])
+    assert np.array_equal(mask, mask_of(one["mask"]))
+    spots = page.js("[...document.querySelectorAll('.place.target circle')].map("
+                    "c => [+c.getAttribute('cx') - 0.5, +c.getAttribute('cy') - 0.5])")
+    assert spots == [[x, y] for x, y, _ in one["points"]]
+    assert page.js(lit.format("reference")) == sorted(one["references"])
+    ActionChains(page.driver).move_to_element(page.find("#detail-name")).perform()
 
     # A click keeps it lit; another view lets go of it.
     page.find(f".said .one[data-id='{mentions['id']}']").click()

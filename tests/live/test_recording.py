@@ -27,7 +27,8 @@ from objaverse_render_addon.errors import (
 )
 from objaverse_render_addon.job import RenderJob
 from objaverse_render_addon.live.convert import from_dataset, from_webdataset, to_webdataset
-from objaverse_render_addon.live.recording import Recorder, Recording, record
+from objaverse_render_addon.live.recorder import Recorder, record
+from objaverse_render_addon.live.recording import Recording
 from objaverse_render_addon.live.samples import Sample
 
 JOB = RenderJob().with_values(
@@ -200,7 +201,7 @@ WRITER = """
 import sys
 sys.path[:0] = [{tests!r}]
 from live.test_recording import sample
-from objaverse_render_addon.live.recording import Recorder
+from objaverse_render_addon.live.recorder import Recorder
 with Recorder(sys.argv[1], shard_bytes=300_000) as recorder:
     for index in range(10**9):
         recorder.write(sample(index, 64))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from analytic import write_asset
+from gallery_data import job_of
 
 from objaverse_render_addon.cameras.files import views_from_file
 from objaverse_render_addon.cli import main
 from objaverse_render_addon.dataset.images import read_png
+from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.splats.field import Field, write_field
 from objaverse_render_addon.splats.gpu import on_gpu
-from objaverse_render_addon.splats.pictures import Painter, passes_of, psnr, render_views
+from objaverse_render_addon.splats.pictures import Painter, compare, passes_of, psnr, render_views
 
 from .made import camera_at, drawn_plainly, field_of
 
@@ -87,6 +91,51 @@ def test_the_command_renders_from_any_camera_file(
     assert "squash" in capsys.readouterr().err
     assert main(["splats", str(poses), "--cameras", str(poses), "-o", str(out)]) != 0
     assert "no PLY" in capsys.readouterr().err
+
+
+def test_the_command_holds_a_field_against_the_truth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A field whose pictures are the data set is told from one that is not."""
+    field, other = field_of(400, size=0.06), field_of(400, seed=2, size=0.06)
+    data = write_asset(tmp_path, job_of(views=4, size=(48, 40)), "thing")
+    with AssetReader(data) as asset:
+        cameras = [asset.view(view).camera for view in range(4)]
+        drawn = [passes_of(Painter(field)(camera)) for camera in cameras]  # type: ignore[arg-type]
+
+        class Truth:
+            """The asset, with the field's own pictures."""
+
+            passes, ref = ("rgb", "depth", "mask"), asset.ref
+
+            def __len__(self) -> int:
+                return 4
+
+            def view(self, view: int) -> object:
+                return asset.view(view)
+
+            def read(self, view: int, names: list[str]) -> dict[str, np.ndarray]:
+                return {name: drawn[view][name] for name in names}
+
+        same = list(compare(field, Truth(), [0, 3]))  # type: ignore[arg-type]
+        off = list(compare(other, Truth()))  # type: ignore[arg-type]
+    assert [one.view for one in same] == [0, 3]
+    assert all(one.psnr == np.inf and one.depth == 0 and one.overlap == 1 for one in same)
+    assert all(one.psnr < 25 and one.overlap < 1 for one in off)
+    # The command prints the same numbers, of a data set on disk.
+    write_field(tmp_path / "field.ply", field)
+    with AssetReader(data) as asset:
+        found = list(compare(field, asset, [1, 2]))
+    arguments = ["splats", str(tmp_path / "field.ply"), "--against", str(data)]
+    assert main([*arguments, "--views", "1", "2"]) == 0
+    said = capsys.readouterr().out
+    rows = re.findall(r"^ +(\d+) +([\d.]+) +([\d.]+) +([\d.]+)$", said, re.M)
+    assert [(int(row[0]), float(row[1])) for row in rows] == [
+        (one.view, pytest.approx(one.psnr, abs=0.005)) for one in found
+    ]
+    assert "of 2 views" in said
+    assert main([*arguments, "--views", "9"]) != 0
+    assert "view 9" in capsys.readouterr().err
 
 
 def test_likeness_is_a_number_of_decibels() -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
+from Xlib import XK, X
+from Xlib.display import Display
+from Xlib.ext import xtest
 
 HERE = Path(__file__).parent
 
@@ -28,6 +36,7 @@ class Desk:
         display: int, scale: float = 1.0, arguments: tuple[str, ...] = (),
     ) -> None:
         self.root, self.folder, self.size, self.scale = root, folder, size, scale
+        self.display: Any = None
         self.folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(HERE / "probe.py", self.folder)
         inside = self.inside(self.folder)
@@ -43,7 +52,8 @@ class Desk:
             ["Xvfb", f":{display}", "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp"],
             "xvfb.log",
         )
-        self.wait_for_screen(display)
+        # A program that is started for each click and each picture takes its time.
+        self.display = self.connect(display)
         self.log = self.folder / "blender.log"
         self.blender = self.spawn(
             ["blender", "--gpu-backend", "opengl", "--window-geometry", "0", "0", str(width),
@@ -62,13 +72,23 @@ class Desk:
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
-    def wait_for_screen(self, display: int) -> None:
-        socket = self.root / f"tmp/.X11-unix/X{display}"
-        self.until(lambda: socket.exists() or self.screen.poll() is not None, 40, "the screen")
+    def connect(self, display: int) -> Any:
+        """A connection of our own to the screen, once it is there."""
+        # A file of that name may be left of another one.
+        name = f"@/tmp/.X11-unix/X{display}\n"
+        sockets = Path("/proc/net/unix")
+        self.until(
+            lambda: name in sockets.read_text() or self.screen.poll() is not None, 40, "the screen"
+        )
         if self.screen.poll() is not None:
             raise RuntimeError((self.folder / "xvfb.log").read_text())
+        time.sleep(0.1)
+        return Display(f":{display}")
 
     def close(self) -> None:
+        if self.display is not None:
+            with contextlib.suppress(Exception):  # Where the screen is gone.
+                self.display.close()
         for process in (self.blender, self.screen):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
@@ -116,15 +136,17 @@ class Desk:
     def output(self) -> str:
         return self.log.read_text(errors="replace") if hasattr(self, "log") else ""
 
-    def picture(self, path: Path, crop: tuple[int, int, int, int] | None = None) -> Path:
-        """Photograph the screen; crop is x, y (from above), width, height."""
-        inside = self.folder / f"picture{path.suffix}"
-        area = ["-crop", "{2}x{3}+{0}+{1}".format(*crop), "+repage"] if crop else []
-        # With 16 bits, as it would be otherwise, reading takes seconds.
-        self.run("import", "-window", "root", *area, "-depth", "8", self.inside(inside))
+    def photo(self) -> np.ndarray:
+        """The screen, (H, W, 3) uint8."""
+        width, height = self.size
+        root = self.display.screen().root
+        data = root.get_image(0, 0, width, height, X.ZPixmap, 0xFFFFFFFF).data
+        return np.frombuffer(data, np.uint8).reshape(height, width, 4)[..., 2::-1]
+
+    def picture(self, path: Path) -> Path:
+        """Keep a photograph of the screen."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path != inside:
-            shutil.copy(inside, path)
+        Image.fromarray(np.ascontiguousarray(self.photo())).save(path, compress_level=1)
         return path
 
     def run(self, *command: str) -> str:
@@ -138,7 +160,15 @@ class Desk:
 
     def move(self, x: float, y: float) -> None:
         """Move the mouse; y from above."""
-        self.run("xdotool", "mousemove", str(round(x)), str(round(y)))
+        xtest.fake_input(self.display, X.MotionNotify, x=round(x), y=round(y))
+        self.display.sync()
+
+    def button(self, number: int = 1) -> None:
+        """Press a button of the mouse and let go; 4 and 5 are its wheel."""
+        for event in (X.ButtonPress, X.ButtonRelease):
+            xtest.fake_input(self.display, event, number)
+            self.display.sync()
+            time.sleep(0.05)
 
     def click(self, x: float, y: float, button: int = 1, repeat: int = 1) -> None:
         """Move, let Blender see where the mouse is, and press."""
@@ -147,13 +177,20 @@ class Desk:
         self.move(x, y)
         time.sleep(0.12)
         for _ in range(repeat):
-            self.run("xdotool", "mousedown", str(button), "sleep", "0.04", "mouseup", str(button))
-            time.sleep(0.06)
+            self.button(button)
         time.sleep(0.15)
 
     def key(self, *names: str) -> None:
         for name in names:
-            self.run("xdotool", "key", name)
+            if re.fullmatch(r"F\d+", name):
+                # Of these xdotool sends what Blender does not know.
+                code = self.display.keysym_to_keycode(XK.string_to_keysym(name))
+                for event in (X.KeyPress, X.KeyRelease):
+                    xtest.fake_input(self.display, event, code)
+                    self.display.sync()
+                    time.sleep(0.02)
+            else:
+                self.run("xdotool", "key", name)
             time.sleep(0.05)
 
     def type(self, text: str) -> None:
@@ -209,7 +246,7 @@ class Desk:
         seen = self.ask(f"[at for key, at in SEEN.items() if named(key, {name!r})]")
         # Buttons above it come and go by a line or two.
         shifts = [sign * step * count for count in range(5) for sign in (1, -1)][1:]
-        known = [(x, y + by) for x, y in seen if abs(x - column) < 9 for by in shifts]
+        known = [(x, y + by) for x, y in seen for by in shifts]
         lowest = self.ask(f"min([at[1] for at in SEEN.values() if at[0] == {column}], default=0)")
         rows = [row for row in rows if row < lowest] + [row for row in rows if row >= lowest]
         if near:

@@ -6,6 +6,8 @@ import shutil
 import time
 from typing import Any
 
+import numpy as np
+
 from .conftest import Debian
 from .desk import Desk
 from .test_window import IDLE, RENDER, SETTINGS, STATE, wait_until_idle
@@ -90,3 +92,35 @@ def sheets(desk: Desk, names: list[str]) -> None:
         desk.until(f"{shown} is not None and {shown}.name == '{name} sheet'", 20, "the sheet")
         assert desk.ask(f"min({shown}.size)") >= 32
     desk.ask(f"setattr({_BELOW}, 'ui_type', {former!r})")
+
+
+def changed(desk: Desk, before: np.ndarray) -> int:
+    """How many pixels of the screen are clearly others than before."""
+    return int((np.abs(desk.photo().astype(int) - before).max(axis=2) > 40).sum())
+
+
+def unfold(desk: Desk, button: str, lines: float) -> None:
+    """Open or close the panel whose heading is the first so many lines below a button, or more."""
+    x, y = desk.find(button)
+    for further in range(8):
+        heading = x - 60, y + (lines + further * 0.6) * 20 * desk.scale
+        desk.move(*heading)
+        time.sleep(0.3)  # Until a tooltip is gone.
+        before = desk.photo()
+        desk.click(*heading)
+        for _ in range(15):
+            time.sleep(0.2)
+            # All that is below it moves.
+            if changed(desk, before) > 1500:
+                time.sleep(0.3)
+                return
+    raise AssertionError(f"there is no heading below {button}")
+
+
+def leave(desk: Desk, debian: Debian) -> None:
+    """Save, so that nothing is asked, and close Blender by its key."""
+    desk.ask(f"bpy.ops.wm.save_as_mainfile(filepath='{debian.home}/left.blend')")
+    over_viewport(desk)
+    desk.key("ctrl+q")
+    desk.until(lambda: desk.blender.poll() is not None, 60, "Blender's end")
+    assert desk.blender.poll() == 0, desk.output()

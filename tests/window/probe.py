@@ -145,7 +145,7 @@ def holds(name, text):
 def answer():
     if SEARCH["running"]:
         step()
-        return 0.02
+        return 0.01
     ask = FOLDER / "ask"
     if ask.exists():
         code = ask.read_text()

@@ -1,4 +1,4 @@
-"""Buttons that other tests do not press, each twice; a key over settings."""
+"""Buttons that other tests do not press, each twice; search, and keys over settings."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 
 from .conftest import Debian
 from .desk import Desk
-from .hands import RIG, browse, copies, import_file, over_viewport, render
+from .hands import RIG, browse, changed, copies, import_file, over_viewport, render, unfold
 from .test_window import SETTINGS, STATE, dismiss, put
 
+DATASET = "bpy.context.window_manager.objaverse_dataset"
 # What Blender opens with other programs is written down.
 OPENER = '#!/bin/sh\necho "$@" >> {home}/opened.txt\n'
 
@@ -70,7 +71,7 @@ def test_the_rig_is_shown_framed_and_hidden(desk: Desk, asset: Debian) -> None:
         framed = desk.ask(eye)
         # A wheel's turns bring the viewport elsewhere.
         for _ in range(4):
-            desk.run("xdotool", "click", "4")
+            desk.button(4)
         desk.until(lambda framed=framed: desk.ask(eye) != framed, 20, "another place")
         desk.press("objaverse.frame_rig()", 0.93, RIG)
         time.sleep(0.3)
@@ -128,6 +129,53 @@ def test_folder_and_gallery_are_opened(desk: Desk, asset: Debian) -> None:
         desk.until(lambda: len(opened(asset)) == count, 60, "the page")  # noqa: B023
         assert opened(asset)[-1].startswith("file://")
         time.sleep(0.4)
+
+
+def test_the_dataset_is_worked_on_again(desk: Desk, asset: Debian) -> None:
+    desk.ask("bpy.ops.objaverse.close_result.poll() and bpy.ops.objaverse.close_result()")
+    unfold(desk, "objaverse.list_output()", 1.5)
+    free = "not [m for n, m in __import__('sys').modules.items() " \
+        "if n.endswith('ui.background') and m.current('dataset')]"
+    for name, share, said in (
+        ("verify_output", 0.3, "1 of 1 asset"), ("statistics", 0.3, "stats.html"),
+        ("write_credits", 0.75, "CREDITS.md"), ("export_output", 0.62, "1 scene"),
+    ):  # fmt: skip
+        for _ in range(2):
+            desk.ask(f"setattr({DATASET}, 'said', '')")
+            desk.press(f"objaverse.{name}()", share)
+            desk.until(f"{DATASET}.said != '' or {DATASET}.trouble != ''", 60, name)
+            desk.until(free, 20, f"the end of {name}")
+            assert desk.ask(f"{DATASET}.trouble") == "", name
+            assert said in desk.ask(f"{DATASET}.said"), name
+    desk.picture(desk.folder / "dataset.png")
+    assert opened(asset)[-1].endswith("stats.html")
+    unfold(desk, "objaverse.list_output()", 1.5)
+
+
+def test_search_and_the_manual_lead_here(desk: Desk, asset: Debian) -> None:
+    for shown in (True, False):
+        over_viewport(desk)
+        time.sleep(0.5)
+        for act, what in (
+            (lambda: desk.key("F3"), "the search"),
+            (lambda: desk.type("objaverse preview"), "what is found"),
+        ):  # fmt: skip
+            before = desk.photo()
+            act()
+            desk.until(lambda: changed(desk, before) > 1500, 20, what)  # noqa: B023
+            time.sleep(1)
+        desk.picture(desk.folder / "search.png")
+        desk.key("Return")
+        desk.until(f"{STATE}.preview == {shown}", 20, "what the search found")
+    # F1 over a button: its place in the manual that came with the extension.
+    before = len(opened(asset))
+    for button in ("objaverse.render_asset()", "objaverse.render_batch()"):
+        desk.move(*desk.find(button))
+        time.sleep(0.3)
+        desk.key("F1")
+        desk.until(lambda: len(opened(asset)) > before, 20, "the manual")  # noqa: B023
+        assert "manual.html" in opened(asset)[-1]
+        before = len(opened(asset))
 
 
 def test_nothing_is_keyframed_by_accident(desk: Desk, asset: Debian) -> None:

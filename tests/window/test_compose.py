@@ -57,8 +57,8 @@ def physics(newest: Debian) -> str:
 def only_compose(desk: Desk) -> None:
     """Open the panel Compose, and close all others, by a click on its header."""
     x, y = desk.find("objaverse.list_output()")
-    # Two headers below the last button.
-    y += round(60 * desk.scale)
+    # A line of text and two headers below the last button.
+    y += round(80 * desk.scale)
     desk.run("xdotool", "keydown", "ctrl")
     desk.click(x, y)
     desk.run("xdotool", "keyup", "ctrl")

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from ...errors import InvalidJob, SourceNotFound, TruncatedFile
 from ...shape import Mesh as Triangles
+from ..skies import part_of
 from .mesh import Mesh, Part
 from .usable import closed
 
@@ -114,6 +115,11 @@ class Library:
     def called(self, name: str) -> list[Foreign]:
         """The objects of a name."""
         return [one for one in self.objects if one.name == name]
+
+    def part(self, split: str) -> Library:
+        """The objects of a split, which the content of each decides; all where it is empty."""
+        some = tuple(one for one in self.objects if split in ("", part_of(one.sha256)))
+        return replace(self, objects=some)
 
     def digest(self) -> str:
         """What is drawn from goes by it."""

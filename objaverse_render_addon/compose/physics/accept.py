@@ -56,6 +56,8 @@ def refusal(
     # What costs least comes first: most draws are refused.
     if any(_in_ground(one, ground) for one in surfaces):
         return "an object is in the support"
+    if ground.whole and any(_reaches_out(one, ground) for one in surfaces):
+        return "an object reaches into what stands around"
     held = _held(settled, surfaces, ground)
     if held:
         return held
@@ -95,6 +97,11 @@ def _in_ground(one: _Surface, ground: Ground) -> bool:
         if (half - np.abs(one.points - middle)).min(axis=1).max() > OVERLAP:
             return True
     return False
+
+
+def _reaches_out(one: _Surface, ground: Ground) -> bool:
+    side = np.array(ground.half)
+    return bool((one.low[:2] < -side).any() or (one.high[:2] > side).any())
 
 
 def _overlap(one: _Surface, other: _Surface) -> bool:

@@ -57,6 +57,7 @@ def read_unit(asset: AssetReader) -> Verdict:
 
     plain = sorted(map(_plain, names))
     words = {language: parser.lexicon(plain) for language, parser in PARSERS.items()}
+    around = any(part["name"] == "surroundings" for part in scene["stage"])
     per_view: dict[int, list[dict[str, Any]]] = {}
     for one in said["expressions"]:
         per_view.setdefault(one["view"], []).append(one)
@@ -64,7 +65,7 @@ def read_unit(asset: AssetReader) -> Verdict:
         arrays, lens = _seen(asset, looks)
         sight = Sight(scene["objects"], looks["objects"], arrays, *lens, said["margins"])
         verdict.problems += [f"view {number}: {problem}" for problem in sight.problems]
-        meaning = Meaning(sight)
+        meaning = Meaning(sight, around)
         for one in per_view.get(number, []):
             for text in one["texts"]:
                 if text["language"] not in PARSERS:

@@ -32,13 +32,15 @@ tail: SIDE -> side
     | that POSTURE -> posture
     | that HIDDEN -> hidden
     | that NOT COLOR -> no_color
+    | THAT ISNT COLOR -> no_color
+    | BUT COLOR -> no_color
     | that? PREP np -> relation
     | that? BETWEEN np AND np -> between
     | THAT HAVE COLORED np -> relation
     | CLOSEST np -> closest
 that: THAT BE
 %declare FRAME BE THE NUMBER ALL SUPER ORDINAL COLOR NOT HIDDEN SIDE SUPERTAIL CORNER POSTURE
-%declare PREP BETWEEN AND THAT HAVE COLORED CLOSEST NOUN
+%declare PREP BETWEEN AND THAT HAVE COLORED CLOSEST NOUN ISNT BUT
 """
 
 _HYPERNYMS: Final = {
@@ -71,9 +73,21 @@ def _fixed() -> Iterator[tuple[str, str, str]]:
     for word in (
         "please", "can", "could", "would", "will", "you", "me", "for", "i", "want", "to", "need",
         "like", "i'd", "where", "which", "get", "grab", "hand", "pick", "up", "take", "hold",
-        "grasp", "bring", "point", "show", "find",
+        "grasp", "bring", "point", "show", "find", "fetch", "lift", "reach", "retrieve",
+        "collect", "pass", "seize", "locate", "identify", "spot", "look", "at", "select",
+        "choose", "touch", "mark", "detect", "notice", "track", "inspect", "carefully", "gently",
+        "slowly", "quickly", "now", "thanks", "kindly", "just", "do", "see", "may", "borrow",
+        "did", "anyone", "move", "who", "i'm", "looking", "we", "let's", "use", "start", "with",
+        "go", "tell", "explain", "us", "help", "try", "remember", "describe", "remove", "clean",
+        "give", "examine", "check", "keep", "return",
     ):  # fmt: skip
         yield word, "FRAME", ""
+    for word in ("who left", "watch over", "try and"):
+        yield word, "FRAME", ""
+    for word in ("isn't", "aren't"):
+        yield word, "ISNT", ""
+    for word in ("of a color other than", "of any color but"):
+        yield word, "BUT", ""
     for word in ("is", "are"):
         yield word, "BE", ""
     yield from (("the", "THE", ""), ("all", "ALL", ""), ("and", "AND", ""), ("not", "NOT", ""))
@@ -87,21 +101,28 @@ def _fixed() -> Iterator[tuple[str, str, str]]:
         yield word, "COLOR", word
     yield "grey", "COLOR", "gray"
     for how in ("partly", "partially"):
-        yield f"{how} hidden", "HIDDEN", ""
+        for what in ("hidden", "occluded", "obscured", "concealed"):
+            yield f"{how} {what}", "HIDDEN", ""
     for word, meaning in (
         ("leftmost", "left"), ("rightmost", "right"), ("tallest", "tall"), ("shortest", "short"),
         ("largest", "large"), ("biggest", "large"), ("smallest", "small"), ("nearest", "near"),
-        ("frontmost", "near"), ("farthest", "far"), ("rearmost", "far"),
+        ("frontmost", "near"), ("farthest", "far"), ("rearmost", "far"), ("closest", "near"),
+        ("foremost", "near"), ("furthest", "far"), ("hindmost", "far"), ("most distant", "far"),
+        ("tiniest", "small"), ("littlest", "small"),
     ):  # fmt: skip
         yield word, "SUPER", meaning
     for word, meaning in (
         ("nearest to the camera", "near"), ("closest to the camera", "near"),
         ("farthest from the camera", "far"), ("furthest away from the camera", "far"),
-        ("farthest to the left", "left"), ("farthest to the right", "right"),
+        *((f"{far} to the {side}", side) for far in ("farthest", "furthest")
+          for side in ("left", "right")),
+        ("at the far left", "left"), ("at the far right", "right"),
     ):  # fmt: skip
         yield word, "SUPERTAIL", meaning
     for side in ("left", "right"):
         yield f"from the {side}", "SIDE", side
+        yield f"counting from the {side}", "SIDE", side
+        yield f"on the {side} side of", "PREP", side
         for before in ("", "to the ", "on the "):
             yield f"{before}{side} of", "PREP", side
         for end, words in (("front", ("in front",)), ("rear", ("behind",))):
@@ -113,25 +134,34 @@ def _fixed() -> Iterator[tuple[str, str, str]]:
         yield f"at the back {side}", "CORNER", f"rear {side}"
     for word, meaning in (
         ("in front of", "front"), ("ahead of", "front"), ("behind", "rear"),
-        ("at the back of", "rear"), ("next to", "beside"), ("beside", "beside"), ("by", "beside"),
-        ("on", "on"), ("on top of", "on"), ("in", "in"), ("inside", "in"), ("under", "under"),
+        ("at the back of", "rear"), ("in back of", "rear"), ("next to", "beside"),
+        ("beside", "beside"), ("by", "beside"), ("alongside", "beside"), ("adjacent to", "beside"),
+        ("on", "on"), ("on top of", "on"), ("upon", "on"), ("atop", "on"), ("resting on", "on"),
+        ("in", "in"), ("inside", "in"), ("within", "in"), ("under", "under"),
         ("underneath", "under"), ("beneath", "under"), ("taller than", "taller"),
         ("shorter than", "shorter"), ("bigger than", "bigger"), ("larger than", "bigger"),
         ("smaller than", "smaller"),
     ):  # fmt: skip
         yield word, "PREP", meaning
-    yield "the same color as", "COLORED", "same color"
-    yield "a different color than", "COLORED", "other color"
-    for word in ("between", "in the middle of"):
+    for word, meaning in (
+        ("the same color as", "same color"), ("a different color than", "other color"),
+        ("another color than", "other color"),
+    ):  # fmt: skip
+        yield word, "COLORED", meaning
+        yield f"of {word}", "PREP", meaning
+    for word in ("between", "in the middle of", "in between", "flanked by"):
         yield word, "BETWEEN", ""
-    for word in ("closest to", "nearest to"):
+    for word in ("closest to", "nearest to", "nearest of all to"):
         yield word, "CLOSEST", ""
     for word in ("free space", "empty space", "free area", "empty area"):
         yield word, "NOUN", "free space"
         for where, support in (("on", "table"), ("on", "tray"), ("on", "shelf"), ("in", "box")):
             yield f"{word} {where} the {support}", "NOUN", f"free {support}"
     for word, meaning in (
-        ("standing upright", "upright"), ("upright", "upright"), ("upside down", "upside down"),
+        ("standing upright", "upright"), ("upright", "upright"), ("standing up", "upright"),
+        ("upside down", "upside down"), ("inverted", "upside down"),
+        ("flipped over", "upside down"), ("tipped over", "lying"), ("toppled", "lying"),
+        ("resting on its side", "lying"), ("resting on their sides", "lying"),
         ("lying on its side", "lying"), ("lying on their sides", "lying"), ("lying down", "lying"),
     ):  # fmt: skip
         yield word, "POSTURE", meaning
@@ -176,6 +206,11 @@ def true_of(noun: str, name: str, category: str) -> int:
         return 0
     shared = set(noun.split()) & (set(name.split()) | set(category.split()))
     return 0 if shared else -1
+
+
+def of_many(noun: str) -> bool:
+    """Whether a noun is true of things of many kinds, known or not."""
+    return noun == "anything" or (noun in _HYPERNYMS and noun != "box")
 
 
 @cache
@@ -239,7 +274,7 @@ def parse(sentence: str, words: dict[tuple[str, ...], tuple[str, str]]) -> Any:
     first = next((i for i, (kind, _) in enumerate(tokens) if kind in ("THE", "ALL")), 0)
     tokens = [
         ("THAT", "") if i > first and group == ("FRAME", "") and i + 1 < len(tokens)
-        and tokens[i + 1][0] in ("BE", "HAVE") else group
+        and tokens[i + 1][0] in ("BE", "HAVE", "ISNT") else group
         for i, group in enumerate(tokens)
     ]  # fmt: skip
     try:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from .english import Unreadable, true_of
+from .english import Unreadable, of_many, true_of
 from .sight import Answers, Sight
 
 __all__ = ["Meaning"]
@@ -19,11 +19,14 @@ class Meaning:
     """The truth of sentences in one view.
 
     Args:
+        around: Whether there is more to be seen than the objects and what they stand on.
+
+    Attributes:
         names: Of the objects, in the table's order: name and category.
     """
 
-    def __init__(self, sight: Sight) -> None:
-        self.sight = sight
+    def __init__(self, sight: Sight, around: bool = False) -> None:
+        self.sight, self.around = sight, around
         self.names = [(_plain(one["name"]), _plain(one["category"])) for one in sight.table]
 
     def of(self, phrase: Any) -> tuple[Answers, int]:
@@ -46,6 +49,8 @@ class Meaning:
                 later += [(one.data, one.children) for one in [part]]
             elif not name:
                 found = np.minimum(found, [true_of(str(part), *both) for both in self.names])
+                if self.around and of_many(str(part)):
+                    found = np.minimum(found, 0)
             else:
                 later.append((name, part.children))
         # The leftmost red mug leads the red mugs, so colours come before what leads.

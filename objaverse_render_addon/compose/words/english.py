@@ -14,23 +14,27 @@ _NUMBERS: Final = ("", "one", "two", "three", "four", "five", "six")
 _ORDINALS: Final = ("", "first", "second", "third", "fourth")
 _ADJECTIVES: Final = {
     "leftmost": ("leftmost",), "rightmost": ("rightmost",), "tallest": ("tallest",),
-    "shortest": ("shortest",), "largest": ("largest", "biggest"), "smallest": ("smallest",),
-    "nearest": ("nearest", "frontmost"), "farthest": ("farthest", "rearmost"),
+    "shortest": ("shortest",), "largest": ("largest", "biggest"),
+    "smallest": ("smallest", "tiniest", "littlest"),
+    "nearest": ("nearest", "frontmost", "closest", "foremost"),
+    "farthest": ("farthest", "rearmost", "furthest", "hindmost", "most distant"),
 }  # fmt: skip
 _AFTER: Final = {
     "nearest": ("nearest to the camera", "closest to the camera"),
     "farthest": ("farthest from the camera", "furthest away from the camera"),
-    "leftmost": ("farthest to the left",), "rightmost": ("farthest to the right",),
+    "leftmost": ("farthest to the left", "furthest to the left", "at the far left"),
+    "rightmost": ("farthest to the right", "furthest to the right", "at the far right"),
 }  # fmt: skip
 _PREPOSITIONS: Final = {
-    "left": ("left of", "to the left of", "on the left of"),
-    "right": ("right of", "to the right of", "on the right of"),
-    "front": ("in front of", "ahead of"), "behind": ("behind", "at the back of"),
+    "left": ("left of", "to the left of", "on the left of", "on the left side of"),
+    "right": ("right of", "to the right of", "on the right of", "on the right side of"),
+    "front": ("in front of", "ahead of"), "behind": ("behind", "at the back of", "in back of"),
     "front_left": ("in front and to the left of", "front left of", "to the front left of"),
     "front_right": ("in front and to the right of", "front right of", "to the front right of"),
     "rear_left": ("behind and to the left of", "rear left of", "to the rear left of"),
     "rear_right": ("behind and to the right of", "rear right of", "to the rear right of"),
-    "next_to": ("next to", "beside", "by"), "on": ("on", "on top of"), "in": ("in", "inside"),
+    "next_to": ("next to", "beside", "by", "alongside", "adjacent to"),
+    "on": ("on", "on top of", "upon", "atop", "resting on"), "in": ("in", "inside", "within"),
     "under": ("under", "underneath", "beneath"), "taller": ("taller than",),
     "shorter": ("shorter than",), "bigger": ("bigger than", "larger than"),
     "smaller": ("smaller than",),
@@ -42,11 +46,18 @@ _CORNERS: Final = {
     "rear_right": ("in the rear right corner", "at the back right"),
 }  # fmt: skip
 _POSTURES: Final = {
-    "upright": ("standing upright", "upright"), "lying": ("lying on its side", "lying down"),
-    "upside_down": ("upside down",),
+    "upright": ("standing upright", "upright", "standing up"),
+    "lying": ("lying on its side", "lying down", "tipped over", "toppled", "resting on its side"),
+    "upside_down": ("upside down", "inverted", "flipped over"),
 }  # fmt: skip
 _COLORS: Final = {"grey": ("gray", "grey")}
-_ACTIONS: Final = ("grab", "pick up", "take", "get", "hold", "grasp", "bring")
+_HIDDEN: Final = ("partly hidden", "partially hidden", "partly occluded", "partially obscured",
+                  "partly concealed")  # fmt: skip
+_ACTIONS: Final = ("grab", "pick up", "take", "get", "hold", "grasp", "bring", "fetch", "lift",
+                   "reach for", "retrieve", "collect", "pass", "seize")  # fmt: skip
+_LOOKS: Final = ("locate", "identify", "find", "spot", "look at", "select", "choose", "touch",
+                 "point at", "mark", "detect", "notice", "track", "inspect")  # fmt: skip
+_MANNERS: Final = ("", "", "", "carefully", "gently", "slowly", "quickly", "now", "thanks")
 _IRREGULAR: Final = {
     "mouse": "mice", "goose": "geese", "tooth": "teeth", "person": "people",
     "child": "children", "tomato": "tomatoes", "potato": "potatoes",
@@ -90,7 +101,7 @@ def sentence(phrase: Phrase, style: str, luck: Luck) -> Text | None:
         _phrase(text, phrase, luck, "target")
         return text
     many = phrase.number != 1
-    please = luck.pick(("", "", "please"))
+    please = luck.pick(("", "", "please", "kindly", "just"))
     if phrase.noun in SPACES:
         verb, end = luck.pick((("point to", "."), ("show me", "."), ("find", "."),
                                ("where is", "?")))  # fmt: skip
@@ -99,9 +110,10 @@ def sentence(phrase: Phrase, style: str, luck: Luck) -> Text | None:
         text.add(end)
         return text.capital()
     action, me = luck.pick(_ACTIONS), luck.pick(("", "for me"))
-    frame = luck.pick(range(9))
+    look, manner = luck.pick(_LOOKS), luck.pick(_MANNERS)
+    frame = luck.pick(range(16))
     before, after = {
-        0: ((please, action), (me, ".")),
+        0: ((please, action), (me or manner, ".")),
         1: ((please, luck.pick(("get", "grab", "hand")), "me"), (".",)),
         2: ((luck.pick(("can", "could", "would", "will")), "you", please, action), (me, "?")),
         3: ((luck.pick(("can", "could", "would", "will")), "you", please,
@@ -111,6 +123,17 @@ def sentence(phrase: Phrase, style: str, luck: Luck) -> Text | None:
         6: ((luck.pick(("I want", "I need", "I'd like")),), (".",)),
         7: ((luck.pick(("I want you to", "I need you to")), action), (me, ".")),
         8: ((luck.pick(("I'd like you to", "I would like you to")), "get me"), (".",)),
+        9: ((please, look), (manner, ".")),
+        10: ((luck.pick(("do you see", "may I borrow", "did anyone move", "who left")),), ("?",)),
+        11: ((luck.pick(("I'm looking for", "we need", "let's use", "start with", "now go for")),),
+             (".",)),
+        12: ((luck.pick(("tell me where", "explain where", "show us where")),),
+             ("are" if many else "is", ".")),
+        13: ((luck.pick(("help me", "try to", "remember to", "try and")), look), (".",)),
+        14: ((luck.pick(("can", "could")), "you", luck.pick(("see", "reach", "describe", look))),
+             ("?",)),
+        15: ((luck.pick(("move", "remove", "clean", "give me", "examine", "check", "keep",
+                         "return", "watch over")),), (manner, ".")),
     }[frame]  # fmt: skip
     text.add(*before)
     _phrase(text, phrase, luck, "target")
@@ -135,7 +158,11 @@ def _phrase(text: Text, phrase: Phrase, luck: Luck, role: str) -> None:
         text.close("head", begin)
     if phrase.negated and clause is None:
         be = "are" if phrase.number != 1 else "is"
-        text.add(luck.pick(("that", "which")), be, "not", color)
+        that = luck.pick(("that", "which"))
+        text.add(*luck.pick((
+            (that, be, "not"), (that, f"{be}n't"), ("of a color other than",),
+            ("of any color but",),
+        )), color)  # fmt: skip
     text.add(*after)
     if clause is not None:
         _mentioned(text, clause, phrase.number != 1, luck, role)
@@ -170,16 +197,15 @@ def _around(clause: Clause | None, many: bool, luck: Luck) -> tuple[str, tuple[s
             return "", (luck.pick(_AFTER[clause.word]),)
         return luck.pick(_ADJECTIVES[clause.word]), ()
     if clause.kind == "ordinal":
-        return _ORDINALS[clause.n], ("from", "the", clause.word)
+        return _ORDINALS[clause.n], (luck.pick(("from", "counting from")), "the", clause.word)
     if clause.kind == "corner":
         corner = luck.pick(_CORNERS[clause.word])
         return "", luck.pick(((corner,), (*that, corner)))
     if clause.kind == "posture":
         posture = luck.pick(_POSTURES[clause.word])
         return "", (*that, posture.replace("its side", "their sides") if many else posture)
-    if luck.pick((True, False)):
-        return luck.pick(("partly hidden", "partially hidden")), ()
-    return "", (*that, luck.pick(("partly hidden", "partially hidden")))
+    hidden = luck.pick(_HIDDEN)
+    return (hidden, ()) if luck.pick((True, False)) else ("", (*that, hidden))
 
 
 def _mentioned(text: Text, clause: Clause, many: bool, luck: Luck, role: str) -> None:
@@ -191,14 +217,19 @@ def _mentioned(text: Text, clause: Clause, many: bool, luck: Luck, role: str) ->
     if role == "target" and all(ref.clause is None for ref in clause.refs):
         joins.append(())
     if clause.kind == "relation" and clause.word in ("same_color", "other_color"):
-        which = "the same color as" if clause.word == "same_color" else "a different color than"
-        text.add(luck.pick(("that", "which")), "have" if many else "has", which)
+        same = clause.word == "same_color"
+        which = "the same color as" if same else luck.pick(("a different color than",
+                                                            "another color than"))  # fmt: skip
+        text.add(*luck.pick((
+            (luck.pick(("that", "which")), "have" if many else "has", which), (f"of {which}",),
+        )))  # fmt: skip
     elif clause.kind == "relation":
         text.add(*luck.pick(joins), luck.pick(_PREPOSITIONS[clause.word]))
     elif clause.kind == "closest":
-        text.add(luck.pick(("closest to", "nearest to")))
+        text.add(luck.pick(("closest to", "nearest to", "nearest of all to")))
     else:
-        text.add(*luck.pick(joins), luck.pick(("between", "in the middle of")))
+        text.add(*luck.pick(joins), luck.pick(("between", "in the middle of", "in between",
+                                          "flanked by")))  # fmt: skip
     for place, ref in enumerate(clause.refs):
         if place:
             text.add("and")

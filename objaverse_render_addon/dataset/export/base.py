@@ -28,6 +28,7 @@ DataKind = Literal[
     "differs",  # not what trainers take for granted; the text says what to tell them
 ]
 SPLITS: Final = ("train", "val", "test")
+LANGUAGES: Final = ("en", "de", "zh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class Options:
         aesthetic_score: For TRELLIS, whose trainers leave out what has none; of every asset.
         frame: Of animations, the one frame that is exported; ``None`` is all, where a format has a
             place for time.
+        language: Of the sentences of composed scenes: ``en``, ``de`` or ``zh``, where they have
+            been made in it.
     """
 
     views: tuple[int, ...] | None = None
@@ -56,8 +59,11 @@ class Options:
     masks: bool = False
     aesthetic_score: float | None = None
     frame: int | None = None
+    language: str = "en"
 
     def __post_init__(self) -> None:
+        if self.language not in LANGUAGES:
+            raise InvalidJob(f"language is {', '.join(LANGUAGES)}, and not {self.language}.")
         if self.views is not None and (not self.views or min(self.views) < 0):
             raise InvalidJob(f"views {self.views} are no numbers of views.")
         color = self.background

@@ -16,7 +16,7 @@ from .target import SceneFiles
 __all__ = ["ComposedFormat", "pictures_of"]
 
 SCENE, EXPRESSIONS = "scene.json", "expressions.json"
-LANGUAGE = "en"
+_NAMED = {"en": "English", "de": "German", "zh": "Chinese"}
 
 
 class ComposedFormat(Format):
@@ -64,7 +64,14 @@ def _pictures(scene: Scene) -> list[dict[str, Any]]:
     table = {one["id"]: one for one in said["objects"]}
     places = {looks["view"]: number for number, looks in enumerate(said["views"])}
     found = []
-    dropped = 0
+    dropped = silent = 0
+    language = scene.options.language
+    spoken = sorted({text["language"] for one in sentences for text in one["texts"]})
+    if sentences and language not in spoken:
+        raise FormatCannotHold(
+            f"{scene.asset_id} has sentences in {', '.join(spoken)}, and none in {language}.",
+            hint=f"Make the set with compose --languages en,{language}, or export another.",
+        )
     for view, number in enumerate(scene.numbers):
         ids = scene.array(view, "instance_index")
         objects = [_object(table[one], ids == one) for one in sorted(table) if (ids == one).any()]
@@ -72,21 +79,26 @@ def _pictures(scene: Scene) -> list[dict[str, Any]]:
         for one in sentences:
             if one["view"] != places.get(number):
                 continue
-            texts = [text for text in one["texts"] if text["language"] == LANGUAGE]
+            texts = [text for text in one["texts"] if text["language"] == language]
             dropped += len(one["texts"]) - len(texts)
+            if not texts:
+                silent += 1
+                continue
             told.append({key: one[key] for key in ("id", "kind", "type", "targets", "references",
                                                    "margin")}
                         | {"texts": texts})  # fmt: skip
         spots = []
         for one in free:
-            if one["view"] == places.get(number):
-                texts = [text for text in one["texts"] if text["language"] == LANGUAGE]
+            texts = [text for text in one["texts"] if text["language"] == language]
+            if one["view"] == places.get(number) and texts:
                 kept = ("id", "type", "mask", "points", "references")
                 spots.append({**{key: one[key] for key in kept}, "texts": texts})
         height, width = ids.shape
         found.append({"width": width, "height": height, "view": number, "objects": objects,
                       "expressions": told, "places": spots})  # fmt: skip
-    scene.note("dropped", "sentences in other languages than English (sentences)", dropped)
+    name = _NAMED[language]
+    scene.note("dropped", f"sentences in other languages than {name} (sentences)", dropped)
+    scene.note("dropped", f"what cannot be said in {name} (expressions)", silent)
     return found
 
 

@@ -16,6 +16,8 @@ from .target import Target
 __all__ = ["GRefCoco"]
 
 FOLDER = "grefcoco"
+_WORD = re.compile(r"[\u4e00-\u9fff]|[^\W\u4e00-\u9fff][\w'-]*")
+"""Chinese has no spaces between words; its characters are tokens."""
 
 
 class GRefCoco(ComposedFormat):
@@ -66,6 +68,5 @@ class GRefCoco(ComposedFormat):
 
 
 def _sentence(text: str, number: int) -> dict[str, Any]:
-    plain = text.rstrip(".?!").lower()
-    return {"tokens": re.findall(r"[\w'-]+", plain), "raw": text, "sent": plain,
-            "sent_id": number}  # fmt: skip
+    plain = text.rstrip(".?!。？！").lower()
+    return {"tokens": _WORD.findall(plain), "raw": text, "sent": plain, "sent_id": number}

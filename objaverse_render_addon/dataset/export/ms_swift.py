@@ -7,7 +7,7 @@ Format: https://swift.readthedocs.io, "Custom dataset", grounding. Boxes are pix
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from .base import SPLITS, Options, Record
 from .composed import ComposedFormat, corners, pictures_of
@@ -22,17 +22,23 @@ class MsSwift(ComposedFormat):
     name: ClassVar[str] = "ms-swift"
     about: ClassVar[str] = "ms-swift JSON lines: a question and its boxes, for any VLM"
 
-    def finish(self, target: Target, records: list[Record], options: Options) -> None:  # noqa: ARG002
+    def finish(self, target: Target, records: list[Record], options: Options) -> None:
         """A file for each split, a line for each sentence that has a target."""
         for split in SPLITS:
             lines = [
                 json.dumps(line, ensure_ascii=False)
-                for picture in pictures_of(records, split) for line in _lines(picture)
+                for picture in pictures_of(records, split)
+                for line in _lines(picture, options.language)
             ]  # fmt: skip
             target.write(f"{split}.jsonl", "".join(f"{line}\n" for line in lines).encode())
 
 
-def _lines(picture: dict[str, Any]) -> list[dict[str, Any]]:
+ASKED: Final = {
+    "en": "Find <ref-object>.", "de": "Zeige dies: <ref-object>.", "zh": "找到<ref-object>。",
+}  # fmt: skip
+
+
+def _lines(picture: dict[str, Any], language: str) -> list[dict[str, Any]]:
     boxes = {one["id"]: corners(one["bbox"]) for one in picture["objects"]}
     found = []
     for one in picture["expressions"]:
@@ -43,7 +49,7 @@ def _lines(picture: dict[str, Any]) -> list[dict[str, Any]]:
             answer = "".join("<bbox>" for _ in one["targets"])
             found.append({
                 "messages": [
-                    {"role": "user", "content": "<image>Find <ref-object>."},
+                    {"role": "user", "content": f"<image>{ASKED[language]}"},
                     {"role": "assistant", "content": answer},
                 ],
                 "images": [f"images/{picture['file']}"],

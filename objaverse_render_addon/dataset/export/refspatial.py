@@ -25,9 +25,14 @@ from .target import SceneFiles, Target
 
 __all__ = ["RefSpatial"]
 
-SUFFIX: Final = (
-    "Answer with a list of points such as [(0.25, 0.5)]: across and down, each from 0 to 1."
-)
+SUFFIX: Final = {
+    "en": "Answer with a list of points such as [(0.25, 0.5)]: across and down, each from 0 to 1.",
+    "de": "Antworte mit einer Liste von Punkten wie [(0.25, 0.5)]: nach rechts und nach unten, "
+          "jeweils von 0 bis 1.",
+    "zh": "请用点的列表回答, 例如 [(0.25, 0.5)]: 先横后竖, 取值从 0 到 1。",
+}  # fmt: skip
+POINT: Final = {"en": "Point to {}.", "de": "Zeige auf Folgendes: {}.", "zh": "指出{}。"}
+"""What is asked, by the sentence's language."""
 TASKS: Final = ("location", "placement")
 _DIGITS: Final = 4
 
@@ -110,7 +115,11 @@ def _share(picture: dict[str, Any], point: Any) -> tuple[float, float]:
 
 
 def _prompt(one: dict[str, Any]) -> str:
-    return f"Point to {one['text']['text']}."
+    return POINT[one["text"]["language"]].format(one["text"]["text"])
+
+
+def _suffix(one: dict[str, Any]) -> str:
+    return SUFFIX[one["text"]["language"]]
 
 
 def _conversation(number: int, picture: dict[str, Any], one: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +127,7 @@ def _conversation(number: int, picture: dict[str, Any], one: dict[str, Any]) -> 
     return {
         "id": number, "image": f"images/{picture['file']}",
         "conversations": [
-            {"from": "human", "value": f"<image>\n{_prompt(one)} {SUFFIX}"},
+            {"from": "human", "value": f"<image>\n{_prompt(one)} {_suffix(one)}"},
             {"from": "gpt", "value": f"[{points}]"},
         ],
     }  # fmt: skip
@@ -133,7 +142,7 @@ def _row(
     return {
         "id": number, "image": {"bytes": data, "path": name},
         "mask": {"bytes": encode_png(mask.astype(np.uint8) * 255), "path": name},
-        "object": one["text"]["text"][begin:end], "prompt": _prompt(one), "suffix": SUFFIX,
+        "object": one["text"]["text"][begin:end], "prompt": _prompt(one), "suffix": _suffix(one),
         "step": one["step"],
     }  # fmt: skip
 

@@ -15,14 +15,17 @@ from ...cameras import Camera
 from ...errors import CheckFailed, FormatCannotHold, InvalidJob, MissingPass, TruncatedFile
 from ...frame import mask_of
 from ...passspec import MARKERS, PASSES
+from ..guards import parse_json
 from ..images import check_png, composite, encode_png
 from ..reader import AssetReader
-from .base import DataKind, Format, Note, Options
+from .base import SPLITS, DataKind, Format, Note, Options
 
 __all__ = ["Scene"]
 
 Array = npt.NDArray[Any]
 MOST_DIGITS = 6
+SCENE = "scene.json"
+"""Of composed scenes."""
 
 
 class Scene:
@@ -48,7 +51,7 @@ class Scene:
         self.metadata = reader.metadata
         self.asset_id = reader.id
         self.key = form.key(self.asset_id, self.metadata)
-        self.split = options.split_of(self.asset_id)
+        self.split = _own_split(reader) or options.split_of(self.asset_id)
         self.notes: list[Note] = []
         if self.key != self.asset_id:
             self.note("renamed", "scenes have another name than the assets, see export.json")
@@ -408,3 +411,12 @@ class Scene:
                 f"{self.asset_id}: {name} of view {view} has the shape {shape}, the metadata "
                 f"say {size[1]}x{size[0]}."
             )
+
+
+def _own_split(reader: AssetReader) -> str:
+    """Of a composed scene whose assets are of one split: it is made of nothing else's."""
+    if SCENE not in reader.names():
+        return ""
+    recipe = parse_json(reader.bytes_of(SCENE), f"{reader.ref}/{SCENE}").get("recipe")
+    split = recipe.get("split", "") if isinstance(recipe, dict) else ""
+    return split if split in SPLITS else ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..coloring import id_colors, pick
-from ..export.masks import one_outline
+from ..export.masks import mask_of, one_outline
 from ..guards import parse_json
 from ..reader import AssetReader
 from .script import plain
@@ -46,7 +46,8 @@ def language_of(reader: AssetReader, size: int) -> dict[str, Any] | None:
         ``objects`` (id to name and colour) and ``views``, in the order of the asset's: each with
         ``size`` (the pixels in which boxes and outlines are), ``objects`` (``box``, half-open, an
         SVG path that fills to the mask by the even-odd rule, visible share, what is doubtful),
-        ``said`` and ``graph`` (as of :func:`_graph`; ``None`` where the asset has no depth).
+        ``said``, ``places`` (free space that is spoken of: outline, points and their least margin)
+        and ``graph`` (as of :func:`_graph`; ``None`` where the asset has no depth).
 
     Raises:
         WrongFormat: ``scene.json`` is none.
@@ -60,9 +61,10 @@ def language_of(reader: AssetReader, size: int) -> dict[str, Any] | None:
     scene = Scene.from_dict(parse_json(reader.bytes_of(SCENE), SCENE), f"{reader.ref}/{SCENE}")
     margins = Margins()
     said: list[dict[str, Any]] = []
+    free: list[dict[str, Any]] = []
     if EXPRESSIONS in reader.names():
         record = parse_json(reader.bytes_of(EXPRESSIONS), f"{reader.ref}/{EXPRESSIONS}")
-        said = record["expressions"]
+        said, free = record["expressions"], record.get("places", [])
         given: dict[str, Any] = record["margins"]
         values: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in given.items()
@@ -89,6 +91,7 @@ def language_of(reader: AssetReader, size: int) -> dict[str, Any] | None:
         views.append({
             "size": [ids.shape[1], ids.shape[0]], "objects": objects,
             "said": [_expression(one) for one in said if one["view"] == place],
+            "places": [_place(one, ids.shape) for one in free if one["view"] == place],
             "graph": _graph(scene, place, reader, margins) if "depth" in reader.passes else None,
         })  # fmt: skip
     return {
@@ -163,8 +166,24 @@ def _box(mask: Any) -> list[int] | None:
     return [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
 
 
+def _place(one: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+    """Free space, in a picture of this height and width."""
+    mask = mask_of(one["mask"])
+    high, wide = shape[0] / mask.shape[0], shape[1] / mask.shape[1]
+    points = [[round((x + 0.5) * wide, 2), round((y + 0.5) * high, 2)] for x, y, _ in one["points"]]
+    return {
+        "id": plain(one["id"]), "type": plain(one["type"]), "references": one["references"],
+        "path": _path(pick(mask, max(shape))), "points": points, "texts": _texts(one),
+        "margin": min((margin for *_, margin in one["points"]), default=0.0),
+    }  # fmt: skip
+
+
 def _expression(one: dict[str, Any]) -> dict[str, Any]:
-    texts = [
+    return {**{key: plain(one[key]) for key in _SAID}, "texts": _texts(one)}
+
+
+def _texts(one: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
         {"language": plain(text["language"]), "style": plain(text["style"]),
          "text": plain(text["text"]),
          "spans": [[str(kind), int(begin), int(end)]
@@ -172,4 +191,3 @@ def _expression(one: dict[str, Any]) -> dict[str, Any]:
                    for begin, end in text["spans"].get(kind, ())]}
         for text in one["texts"]
     ]  # fmt: skip
-    return {**{key: plain(one[key]) for key in _SAID}, "texts": texts}

@@ -37,14 +37,15 @@ class Pieces:
 
     Args:
         goal: Seconds.
+        patient: Seconds, where a picture is at rest: fewer pieces cost less.
     """
 
-    def __init__(self, goal: float = 0.03) -> None:
-        self._goal = goal
+    def __init__(self, goal: float = 0.03, patient: float = 0.045) -> None:
+        self._goal, self._patient = goal, max(goal, patient)
         self._took: deque[tuple[float, float]] = deque(maxlen=_KEPT)
         self._quickest: dict[int, _Quickest] = {}
         self._count = 0
-        self.work = 0.0
+        self._work = self._patient_work = 0.0
         """Pixels times samples of a piece; 0 while nothing was measured."""
 
     def took(self, work: float, seconds: float) -> None:
@@ -59,10 +60,13 @@ class Pieces:
             self._quickest[size] = _Quickest(work, seconds, self._count)
         fixed, slope = self._line()
         slower = median(took / (fixed + slope * work) for work, took in self._took)
-        self.work = max(self._goal / slower - fixed, fixed) / slope
+        self._work, self._patient_work = (
+            max(goal / slower - fixed, fixed) / slope for goal in (self._goal, self._patient)
+        )
         if len(self._quickest) == 1 and seconds < 2 * self._goal:
             # Only another size tells what of it is fixed.
-            self.work = max(self.work, 2 * work)
+            self._work = max(self._work, 2 * work)
+            self._patient_work = max(self._patient_work, self._work)
 
     def _line(self) -> tuple[float, float]:
         """Seconds that any piece takes, and those for each unit of work."""
@@ -73,14 +77,21 @@ class Pieces:
         slope = max(slope, 0.01 * most.seconds / most.work)
         return max(0.0, least.seconds - slope * least.work), slope
 
-    def next(self, width: int, height: int, left: int) -> tuple[int, tuple[int, int]]:
+    def next(
+        self, width: int, height: int, left: int, *, patient: bool = False
+    ) -> tuple[int, tuple[int, int]]:
         """Samples of the next piece, at most those that are left, and of which tiles."""
-        count = min(left, int(self.work / (width * height)))
-        return (count, (1, 1)) if count >= 1 else (1, self.tiles(width, height, 1))
+        work = self._patient_work if patient else self._work
+        count = min(left, int(work / (width * height)))
+        if count >= 1:
+            return count, (1, 1)
+        return 1, self.tiles(width, height, 1, patient=patient)
 
-    def tiles(self, width: int, height: int, samples: int) -> tuple[int, int]:
+    def tiles(
+        self, width: int, height: int, samples: int, *, patient: bool = False
+    ) -> tuple[int, int]:
         """Into how many tiles so many samples are cut: across, and down."""
-        work = self.work or width * height / _UNKNOWN
+        work = (self._patient_work if patient else self._work) or width * height / _UNKNOWN
         count = max(1, math.ceil(width * height * samples / work))
         # Strips, while they are not too thin.
         down = min(count, max(1, height // _THIN))

@@ -50,10 +50,11 @@ class SceneBackend(Backend):
     A draft is drawn by Workbench, where the scene is of surfaces that it can draw; then come one
     sample, two, four …; the last level is what a data set would have of this camera, to the bit,
     denoised and checked. Blender cannot be stopped within a render. So it renders pieces of some
-    30 ms, a tile of the geometry or of a level's samples; the last level, too, is made of tiles,
-    whose noise is taken in a step of its own that can be stopped. Only where
-    Blender denoises in a way of its own (by GPU, by a library that it keeps to itself) that one is
-    one render, during which another picture begins in the other worker, where there are two.
+    30 ms, a tile of the geometry or of a level's samples; the last level, too, is made of tiles, of
+    some 45 ms, since a camera that comes to it has been at rest. Its noise is taken in a step of
+    its own that can be stopped. Only where Blender denoises in a way of its own (by GPU, by a
+    library that it keeps to itself) that one is one render, during which another picture begins in
+    the other worker, where there are two.
 
     ``scene`` may have ``values``, dotted paths of the job to other values, of which light,
     normalisation and the like have the file opened again; ``time``, an animation frame; and
@@ -141,7 +142,7 @@ class SceneBackend(Backend):
             if cycles and (worker.tiles or not exact):
                 samples = engine.samples if exact else max(level.samples, 1)
                 try:
-                    return worker.refined(shot, samples, should_stop, exact=exact)
+                    return worker.refined(shot, samples, should_stop, exact=exact, last=last)
                 except _Whole:
                     worker.tiles = False
             return None if should_stop() else worker.whole(shot, view, level.samples)
@@ -256,12 +257,13 @@ class _Worker:
 
     def refined(
         self, shot: dict[str, Any], samples: int, should_stop: Callable[[], bool],
-        *, exact: bool = False,
+        *, exact: bool = False, last: bool = False,
     ) -> Drawn | None:  # fmt: skip
         """The mean of so many samples, going on where the last call stopped.
 
         Args:
             exact: All of them as a data set has them, tile by tile, and denoised.
+            last: Whether there is no better level: it was at rest for a while.
 
         Raises:
             _Whole: That cannot be done.
@@ -282,7 +284,7 @@ class _Worker:
             while self._samples < samples:
                 if should_stop():
                     return None
-                self._add(shot, samples)
+                self._add(shot, samples, last=last)
             if exact and self.facts["engine"]["denoised"]:
                 arrays = self._denoised(shot, should_stop)
                 self._drawn = None if arrays is None else Drawn(arrays, samples)
@@ -312,14 +314,15 @@ class _Worker:
                 self._looks.took(size[0] * size[1] / (grid[0] * grid[1]), took)
         return True
 
-    def _add(self, shot: dict[str, Any], samples: int) -> None:
+    def _add(self, shot: dict[str, Any], samples: int, *, last: bool) -> None:
         """Render a piece of so many samples."""
         size, exact = (shot["width"], shot["height"]), self._exact
         if not self._part:
             if exact:
-                self._round = samples, self._pieces.tiles(*size, samples)
+                self._round = samples, self._pieces.tiles(*size, samples, patient=last)
             else:
-                self._round = self._pieces.next(*size, samples - self._samples)
+                left = samples - self._samples
+                self._round = self._pieces.next(*size, left, patient=last)
         count, grid = self._round
         parts = grid[0] * grid[1]
         first = self._samples == self._part == 0
@@ -366,6 +369,9 @@ class _Worker:
         try:
             return self._frame(Refine(self._session, shot, "denoise", give=True))
         except Interrupted:
+            # Its answer may be here before the call that asked for it has returned.
+            ended.set()
+            watching.join()
             if not stopped:
                 raise
             return None

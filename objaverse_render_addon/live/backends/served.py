@@ -24,7 +24,8 @@ class ServedBackend(Backend):
     """Shows a 3D file as its job renders it; as :class:`.scene.SceneBackend` does here.
 
     A level is a frame of its own, with so many samples, denoised where the job is: what is
-    superseded ends with its level. Noise is that of a single shot, whatever ``view`` is.
+    superseded ends with its level. Noise is that of a single shot, whatever ``view`` is. Where the
+    server was lost, the next picture looks for it once, and brings the file along again.
 
     Args:
         path: A 3D file of this machine; it is brought along.
@@ -50,14 +51,15 @@ class ServedBackend(Backend):
         if not {"rgb", "depth"} <= set(self.passes):
             raise InvalidJob("What is looked at needs the passes rgb and depth.")
         self._guard = threading.Lock()
+        self._closed = False
         self._drafts = True
         self._values: dict[str, Any] = {}
-        self._start: dict[str, Any] | None = {}
+        self._start: dict[str, Any] | None = None
         self._name = asset_id or path.stem
-        self._server = connect(address, key)
+        self._file, self._address, self._key = path, address, key
+        self._connect()
         try:
-            self._path = self._server.upload(path)
-            self._session = self._server.open(self._path, job=self.job, name=self._name)
+            self._open({})
         except BaseException:
             self._server.close()
             raise
@@ -75,22 +77,53 @@ class ServedBackend(Backend):
         scene: Mapping[str, Any],
     ) -> Drawn | None:
         """See :class:`.Backend`."""
-        values = dict(scene.get("values", {}))
         with self._guard:
             if should_stop():
                 return None
-            if level.samples == 0 and self._drafts:
-                try:
-                    return self._drawn(camera, values, scene, 0, "raster")
-                except (ConnectionLost, WorkerCrashed, WorkerTimeout):
+            try:
+                drawn = self._level(camera, level, scene)
+            except ConnectionLost:
+                self._server.close()
+                if self._closed:
                     raise
-                except RenderError:
-                    # A scene that a rasterizer does not see as it is.
-                    self._drafts = False
-            samples = max(level.samples, 1)
-            if self.job.with_values(values).engine.engine == "cycles":
-                values["engine.samples"] = samples
-            return self._drawn(camera, values, scene, samples, "exact")
+                # It was started again, perhaps, or another one in its place.
+                self._connect()
+                drawn = self._level(camera, level, scene)
+            return None if should_stop() else drawn
+
+    def _level(self, camera: Camera, level: Level, scene: Mapping[str, Any]) -> Drawn:
+        values = dict(scene.get("values", {}))
+        if level.samples == 0 and self._drafts:
+            try:
+                return self._drawn(camera, values, scene, 0, "raster")
+            except (ConnectionLost, WorkerCrashed, WorkerTimeout):
+                raise
+            except RenderError:
+                # A scene that a rasterizer does not see as it is.
+                self._drafts = False
+        samples = max(level.samples, 1)
+        if self.job.with_values(values).engine.engine == "cycles":
+            values["engine.samples"] = samples
+        return self._drawn(camera, values, scene, samples, "exact")
+
+    def _connect(self) -> None:
+        """Reach the server, and bring the file there; nothing is open then."""
+        server = connect(self._address, self._key)
+        try:
+            self._path = server.upload(self._file)
+        except BaseException:
+            server.close()
+            raise
+        self._server, self._start = server, None
+        if self._closed:
+            server.close()
+
+    def _open(self, start: dict[str, Any]) -> None:
+        """Open the scene, with those of the job's fields that belong to it from its start."""
+        self._session = self._server.open(
+            self._path, job=self.job.with_values(start), name=self._name
+        )
+        self._start, self._values, self._drafts = start, start, True
 
     def _drawn(
         self,
@@ -105,10 +138,7 @@ class ServedBackend(Backend):
             if self._start is not None:
                 self._start = None  # Where it fails, none is open.
                 self._session.close()
-            self._session = self._server.open(
-                self._path, job=self.job.with_values(start), name=self._name
-            )
-            self._start, self._values, self._drafts = start, start, True
+            self._open(start)
         if values != self._values:
             base = self.job.to_dict()
             wanted = {path: _at(base, path) for path in self._values} | values
@@ -121,6 +151,7 @@ class ServedBackend(Backend):
 
     def close(self) -> None:
         """See :class:`.Backend`."""
+        self._closed = True
         self._server.close()
 
 

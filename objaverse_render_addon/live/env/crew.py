@@ -4,50 +4,27 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import numpy.typing as npt
-
 from ...cameras import Camera
-from ...environments.orders import ACT, BEGIN, DRAW
-from ...environments.spaces import Spaces, leaves, spaces_from
-from ...errors import InvalidJob, RenderError, StaleFrame, WorkerCrashed, from_reason
+from ...environments.orders import ACT, DRAW
+from ...errors import InvalidJob, RenderError, WorkerCrashed, from_reason
+from ...worker.process import WorkerProcess
 from ...worker.protocol import MODULES, Act, Acted, Described, Failed, Play, Request
 from ...worker.rows import Rows
 from ...worker.shots import decode_shot, encode_shot
 from ...worker.supervisor import Place, Supervisor
 from ...worker.wall import Sandbox
+from .rows import Array, EnvironmentRows, Outcome, begins, scene_name
 
-__all__ = ["Crew", "Outcome", "scene_name"]
+__all__ = ["Crew"]
 
 _OPENING: Final = 300.0
 _ENDLESS: Final = 1 << 30
-Array = npt.NDArray[Any]
-
-
-def scene_name(scene: Any) -> str:
-    """``module:Class`` of a class, or of what names one as ``module:Class``.
-
-    Raises:
-        InvalidJob: It cannot be found by its name.
-    """
-    if isinstance(scene, str):
-        module, _, name = scene.partition(":")
-        if not (module and name.isidentifier()):
-            raise InvalidJob(f"{scene!r} names no scene.", hint="Write module:Class.")
-        return scene
-    module, name = getattr(scene, "__module__", ""), getattr(scene, "__qualname__", "")
-    if module in ("", "__main__", "__mp_main__") or "." in name or not name:
-        raise InvalidJob(
-            f"{scene!r} cannot be found by another process.",
-            hint="Put the class into a module of its own, at its top, and import it from there.",
-        )
-    return f"{module}:{name}"
+_LOOK: Final = 1.0
 
 
 def _root(module: str) -> Path | None:
@@ -69,26 +46,13 @@ def _root(module: str) -> Path | None:
     return path.parent
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What rows did.
-
-    Attributes:
-        told: Number of a row to what is to be said of it.
-        lost: Rows whose Blender died: they show what they showed before, are truncated, and have
-            to be begun anew.
-    """
-
-    told: dict[int, dict[str, Any]] = field(default_factory=dict)
-    lost: list[int] = field(default_factory=list)
-
-
 class _Seat:
     """One process, and the rows that are its."""
 
     def __init__(self, supervisor: Supervisor, first: int, count: int) -> None:
         self.supervisor, self.first, self.count = supervisor, first, count
         self.started = 0
+        self._looked = 0.0
 
     @property
     def rows(self) -> slice:
@@ -99,14 +63,30 @@ class _Seat:
         """Whether its process has the environments."""
         return self.supervisor.holds and self.supervisor.started == self.started
 
+    def player(self) -> WorkerProcess | None:
+        """The process that has the environments; ``None`` where it is known to be gone.
 
-class Crew:
-    """Environments of one class, in rows, in one process or several. Safe from any thread.
+        The system is asked once a second: to ask takes as long as a step, and who writes to a
+        process that died in between hears of it.
+        """
+        worker = self.supervisor.worker
+        if worker is None or self.supervisor.started != self.started:
+            return None
+        now = time.monotonic()
+        if now - self._looked > _LOOK:
+            self._looked = now
+            if not (worker.lives and worker.scratch.is_dir()):
+                return None
+        return worker
+
+
+class Crew(EnvironmentRows):
+    """Environments of one class, in rows, in one process of this machine or several.
 
     A process that dies is started again when one of its rows is begun.
 
     Args:
-        scene: See :func:`scene_name`.
+        scene: See :func:`.rows.scene_name`.
         options: The class is made with; plain data.
         count: Number of rows.
         workers: Processes; 0 for as many as the class needs: one, or one for each row where its
@@ -114,11 +94,8 @@ class Crew:
         limit: Steps after which an episode is truncated; the class's own where it is ``None``.
         size: Width and height of pictures; the class's own where it is ``None``.
         timeout: Seconds that one step of all rows of a process may take.
-
-    Attributes:
-        arrays: ``order``, ``reward``, ``picture`` … with one row for each environment.
-        turn: Which of the two places for observations is the newest.
-        restarts: Processes that died and were started again.
+        admit: Called with the number of processes and the bytes of all arrays before there are
+            any but the first; what it raises ends it.
     """
 
     def __init__(
@@ -137,21 +114,19 @@ class Crew:
         sandbox: Sandbox = "auto",
         folders: Sequence[str | Path] = (),
         timeout: float = 60.0,
+        admit: Callable[[int, int], None] = lambda *_: None,
     ) -> None:
         if sys.platform == "win32":
             raise InvalidJob(
                 "Environments have their arrays in memory that is handed down, which Windows "
                 "does not do.", hint="Take Linux or macOS; Windows' WSL is Linux.",
             )  # fmt: skip
-        if count < 1 or workers < 0:
+        if workers < 0:
             raise InvalidJob("There is at least one environment, in at least one process.")
-        self.name = scene_name(scene)
-        self._options, self._count, self._timeout = dict(options or {}), count, timeout
+        super().__init__(scene_name(scene), count)
+        self._options, self._timeout = dict(options or {}), timeout
         self._same_step, self._real_time = same_step, real_time
-        self._guard = threading.RLock()
         self._rows = Rows()
-        self._closed = False
-        self.turn = self.restarts = 0
         module = self.name.partition(":")[0]
         root = _root(module)
         reads = [Path(one).absolute() for one in folders]
@@ -187,7 +162,9 @@ class Crew:
                 _Seat(supervisor(at) if at else first, bounds[at], bounds[at + 1] - bounds[at])
                 for at in range(workers)
             ]
-            self._rows.fit(self._layout())
+            layout = self._layout()
+            admit(workers, Rows.size(layout))
+            self._rows.fit(layout)
             self.arrays = self._rows.arrays
             self.arrays["seed"][:] = -1
             self._take_seats(self._seats)
@@ -196,48 +173,15 @@ class Crew:
             self.close()
             raise
 
-    _camera: Camera
-
-    def _learn(
-        self, facts: Mapping[str, Any], limit: int | None, size: Sequence[int] | None
-    ) -> None:
-        self.observation_space: Spaces = spaces_from(facts["observation_space"])
-        self.action_space: Spaces = spaces_from(facts["action_space"])
-        self.fps = float(facts["fps"])
-        self.limit = int(facts["max_episode_steps"]) if limit is None else limit
-        width, height = facts["picture"] if size is None else size
-        if not (4 <= width <= 8192 and 4 <= height <= 8192):
-            raise InvalidJob(f"A picture of {width} by {height} pixels is none.")
-        self.size = int(width), int(height)
-
-    def _layout(self) -> dict[str, tuple[str, tuple[int, ...]]]:
-        count, (width, height) = self._count, self.size
-        found: dict[str, tuple[str, tuple[int, ...]]] = {
-            "order": ("|u1", (count,)), "seed": ("<i8", (count,)), "state": ("<i8", (count,)),
-            "steps": ("<i8", (count,)), "reward": ("<f8", (count,)),
-            "terminated": ("|b1", (count,)), "truncated": ("|b1", (count,)),
-            "picture": ("|u1", (count, height, width, 3)), "depth": ("<f4", (count, height, width)),
-            "pictured": ("<i8", (count,)),
-        }  # fmt: skip
-        for name, space in leaves(self.action_space).items():
-            dtype, shape = space.array()
-            found[f"action/{name}"] = dtype, (count, *shape)
-        for name, space in leaves(self.observation_space).items():
-            dtype, shape = space.array()
-            found[f"observed/{name}"] = dtype, (2, count, *shape)
-            found[f"final/{name}"] = dtype, (count, *shape)
-        return found
-
-    def __enter__(self) -> Crew:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     @property
     def pids(self) -> list[int]:
         """Of the processes that are there."""
         return [one.supervisor.pid for one in self._seats if one.supervisor.holds]
+
+    def stop(self) -> None:
+        """End at once what is in hand, from any thread; then :meth:`close`."""
+        for seat in self._seats:
+            seat.supervisor.stop()
 
     def close(self) -> None:
         """End all processes; again is no error."""
@@ -278,97 +222,6 @@ class Crew:
         if errors:
             raise errors[0]
 
-    # --- What they do ----------------------------------------------------------------------------
-
-    def observation(self, row: int | slice, *, final: bool = False) -> Any:
-        """What rows show, as their spaces say; views of the common memory.
-
-        They stay what they are until the second :meth:`act` from now.
-
-        Args:
-            final: What those showed last whose episode has ended.
-        """
-        found = {
-            name: self.arrays[f"final/{name}"][row] if final
-            else self.arrays[f"observed/{name}"][self.turn][row]
-            for name in leaves(self.observation_space)
-        }  # fmt: skip
-        return found[""] if list(found) == [""] else found
-
-    def put_action(self, row: int | slice, action: Any) -> None:
-        """Say what rows are to do.
-
-        Raises:
-            InvalidJob: It is none of their action space.
-        """
-        spaces = leaves(self.action_space)
-        parts = action if isinstance(action, Mapping) else {"": action}
-        if set(parts) != set(spaces):
-            raise InvalidJob(f"An action has the parts {', '.join(map(repr, spaces))}.")
-        for name, space in spaces.items():
-            target = self.arrays[f"action/{name}"]
-            value = np.asarray(parts[name])
-            if value.shape != target[row].shape:
-                raise InvalidJob(
-                    f"An action of shape {value.shape} came; {target[row].shape} is its space's."
-                )
-            wrong = space.problem(value)
-            if wrong:
-                raise InvalidJob(f"An action is outside of its space: {wrong}.")
-            target[row] = value
-
-    def act(self, orders: npt.ArrayLike, camera: Camera | None = None) -> Outcome:
-        """Have rows do what their orders say (:mod:`...environments.orders`), all at a time.
-
-        Args:
-            orders: (N,) one for each row; 0 for nothing.
-            camera: From where rows are drawn; the scene's own otherwise.
-
-        Raises:
-            UnexpectedError: What the user's scene raised, with its traceback as log.
-            WorkerCrashed: A Blender died twice at the same.
-            StaleFrame: A row is not in the state that it should be in.
-        """
-        with self._guard:
-            if self._closed:
-                raise InvalidJob("The environments are closed.")
-            wanted = np.asarray(orders, dtype=np.uint8)
-            before = self.arrays["state"].copy()
-            self._turn_over(wanted)
-            self.arrays["order"][:] = wanted
-            shot = None if camera is None else encode_shot(0, self._fitting(camera))
-            busy = [seat for seat in self._seats if wanted[seat.rows].any()]
-            outcome = self._run(busy, Act(self.turn, shot), wanted)
-            moved = (wanted & (ACT | BEGIN)) > 0
-            moved[outcome.lost] = False
-            steps = self.arrays["state"] - before
-            if (steps[moved] < 1).any() or (steps[~moved & ~_mask(outcome.lost, moved)] != 0).any():
-                raise StaleFrame("An environment did not do what it was told.")
-            drawn = (wanted & DRAW) > 0
-            drawn[outcome.lost] = False
-            if (self.arrays["pictured"][drawn] != self.arrays["state"][drawn]).any():
-                raise StaleFrame("A picture shows another state than that of its environment.")
-            return outcome
-
-    def seen(self, row: int, camera: Camera | None = None) -> tuple[Array, Array]:
-        """What a camera sees of a row, in memory of its own: colour and depth of pictures.
-
-        Args:
-            camera: Of the size of pictures; the scene's otherwise.
-
-        Returns:
-            (H, W, 3) uint8 sRGB, and (H, W) float32, planar, scene units, 0 where nothing is.
-        """
-        orders = np.zeros(self._count, dtype=np.uint8)
-        orders[row] = DRAW
-        with self._guard:
-            self.act(orders, camera)
-            return np.array(self.arrays["picture"][row]), np.array(self.arrays["depth"][row])
-
-    def camera(self) -> Camera:
-        """The scene's own, of the size of pictures, as it was built."""
-        return self._camera
-
     def unsettled(self) -> list[int]:
         """Rows whose process is gone; it is started again when they are begun."""
         return [
@@ -376,35 +229,20 @@ class Crew:
             for row in range(seat.first, seat.first + seat.count)
         ]  # fmt: skip
 
-    def _turn_over(self, wanted: Array) -> None:
-        """Observations go to the other place, so that those of before stay; who rests keeps his."""
-        moved = (wanted & (ACT | BEGIN)) > 0
-        if not moved.any():
-            return
-        self.turn = 1 - self.turn
-        for name in leaves(self.observation_space):
-            both = self.arrays[f"observed/{name}"]
-            if not moved.all():
-                both[self.turn][~moved] = both[1 - self.turn][~moved]
-
-    def _fitting(self, camera: Camera) -> Camera:
-        if (camera.width, camera.height) != self.size:
-            raise InvalidJob(
-                f"A camera of {camera.width} by {camera.height} pixels; pictures here have "
-                f"{self.size[0]} by {self.size[1]}."
-            )
-        return camera
-
-    def _run(self, busy: list[_Seat], request: Act, wanted: Array) -> Outcome:
+    def _run(self, wanted: Array, camera: Camera | None) -> Outcome:
+        request = Act(self.turn, None if camera is None else encode_shot(0, camera))
+        busy = [seat for seat in self._seats if wanted[seat.rows].any()]
         outcome, posted = Outcome(), []
         lost: list[tuple[_Seat, RenderError]] = []
         for seat in busy:
             try:
-                if not seat.plays:
-                    if (wanted[seat.rows] & (ACT | DRAW) & ~(_begins(wanted[seat.rows]))).any():
+                player = seat.player()
+                if player is None:
+                    if (wanted[seat.rows] & (ACT | DRAW) & ~begins(wanted[seat.rows])).any():
                         raise WorkerCrashed("Its Blender died.")
+                    seat.supervisor.abandon()
                     self._take_seats([seat])
-                seat.supervisor.post(request)
+                seat.supervisor.post(request, player)
                 posted.append(seat)
             except WorkerCrashed as error:
                 lost.append((seat, error))
@@ -435,35 +273,16 @@ class Crew:
         """A process is gone: rows that only began begin again, the others are cut off."""
         orders = wanted[seat.rows]
         seat.supervisor.abandon()
-        if _begins(orders).astype(bool)[orders > 0].all():
+        if begins(orders).astype(bool)[orders > 0].all():
             self._take_seats([seat])
             seat.supervisor.post(request)
             self._note(outcome, _message(seat.supervisor, self._timeout))
             return
         if not (orders & ACT).any():
             raise error
-        arrays = self.arrays
         for row in range(seat.first, seat.first + seat.count):
-            # What was there before; what the dead one wrote may be half of it.
-            for name in leaves(self.observation_space):
-                both = arrays[f"observed/{name}"]
-                both[self.turn, row] = both[1 - self.turn, row]
-            if wanted[row]:
-                outcome.lost.append(row)
-                outcome.told[row] = {"restarted": True, "error": error.message}
-                arrays["reward"][row], arrays["terminated"][row] = 0, False
-                arrays["truncated"][row] = True
-
-
-def _mask(rows: Sequence[int], like: Array) -> Array:
-    found = np.zeros_like(like)
-    found[list(rows)] = True
-    return found
-
-
-def _begins(orders: Array) -> Array:
-    """All bits where a row begins, none elsewhere."""
-    return np.where(orders & BEGIN, np.uint8(255), np.uint8(0))
+            # What the dead one wrote may be half of it.
+            self._cut_off(row, wanted, outcome, error.message)
 
 
 def _message(supervisor: Supervisor, timeout: float) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import gymnasium
 
-from .crew import scene_name
+from .rows import scene_name
 
 __all__ = ["register", "register_all"]
 

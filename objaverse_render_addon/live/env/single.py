@@ -14,7 +14,7 @@ from ...cameras import Camera
 from ...environments.orders import ACT, BEGIN, DRAW
 from ...environments.spaces import to_gymnasium
 from ...errors import InvalidJob, MissingDependency
-from .crew import Crew
+from .served import crew_of
 
 __all__ = ["RENDER_MODES", "Environment"]
 
@@ -40,7 +40,9 @@ class Environment(gymnasium.Env[Any, Any]):
             with the action of before, at most a second of it, and says the number of ``ticks``.
         picture: Width and height of what :meth:`render` gives; the scene's own otherwise.
         max_episode_steps: 0 for no limit; the scene's own where it is ``None``.
-        crew: Of :class:`.crew.Crew`: ``blender``, ``sandbox``, ``folders``, ``timeout`` …
+        crew: Of :class:`.crew.Crew`: ``blender``, ``sandbox``, ``folders``, ``timeout`` …; or
+            ``address`` and ``key`` of a server, whose processes are used instead
+            (:class:`.served.ServedCrew`).
 
     Raises:
         RenderError: By class: the scene cannot be found or built, or there is no Blender.
@@ -74,7 +76,7 @@ class Environment(gymnasium.Env[Any, Any]):
                     hint="pip install pygame-ce, or take rgb_array.",
                 )
             window = _Window(scene if isinstance(scene, str) else scene.__name__)
-        self.crew = Crew(
+        self.crew = crew_of(
             scene, options, 1, limit=max_episode_steps, real_time=real_time, size=picture, **crew
         )
         self._window = window
@@ -98,7 +100,7 @@ class Environment(gymnasium.Env[Any, Any]):
         super().reset(seed=seed)
         arrays = self.crew.arrays
         told: dict[str, Any] = {}
-        if seed is None and (not self._begun or not self.crew.pids):
+        if seed is None and (not self._begun or self.crew.unsettled()):
             # The first, or whose random numbers are gone with its Blender.
             seed = int(self.np_random.integers(1 << 31))
         if seed is not None:
@@ -133,8 +135,9 @@ class Environment(gymnasium.Env[Any, Any]):
         # Copies: NumPy's scalars and views of the common memory are not what callers keep.
         found = self.crew.observation(0)
         if isinstance(found, dict):
-            return {name: _own(one) for name, one in found.items()}
-        return _own(found)
+            spaces = self.observation_space
+            return {name: _own(one, spaces[name]) for name, one in found.items()}
+        return _own(found, self.observation_space)
 
     def render(self) -> Any:
         """What the scene's camera sees now; ``None`` where there is no mode, or a window."""
@@ -170,8 +173,9 @@ def _has_window() -> bool:
     return importlib.util.find_spec("pygame") is not None
 
 
-def _own(value: Any) -> Any:
-    return np.array(value) if np.ndim(value) else value
+def _own(value: Any, space: Any) -> Any:
+    # A number of a Box is an array without axes, one of a Discrete is none.
+    return np.array(value) if np.ndim(value) or isinstance(space, gymnasium.spaces.Box) else value
 
 
 class _Window:

@@ -15,7 +15,8 @@ from gymnasium.vector.utils import batch_space
 from ...environments.orders import ACT, BEGIN, DRAW
 from ...environments.spaces import leaves, to_gymnasium
 from ...errors import InvalidJob
-from .crew import Crew, Outcome
+from .rows import Outcome
+from .served import crew_of
 from .single import RENDER_MODES
 
 __all__ = ["VectorEnvironment"]
@@ -64,7 +65,7 @@ class VectorEnvironment(VectorEnv[Any, Any, Any]):
         self.render_mode, self.copy = render_mode, copy
         self.mode = AutoresetMode(autoreset_mode)
         self.num_envs = num_envs
-        self.crew = Crew(
+        self.crew = crew_of(
             scene, options, num_envs, workers=workers, limit=max_episode_steps,
             same_step=self.mode is AutoresetMode.SAME_STEP, real_time=real_time, size=picture,
             **crew,
@@ -131,7 +132,7 @@ class VectorEnvironment(VectorEnv[Any, Any, Any]):
             raise gymnasium.error.ResetNeeded("Some episodes are over: reset() them.")
         self.crew.put_action(slice(None), actions)
         orders = np.full(self.num_envs, ACT)
-        if self.mode is AutoresetMode.NEXT_STEP:
+        if self.mode is AutoresetMode.NEXT_STEP and self._over.any():
             orders[self._over] = BEGIN
             self._lose(self._over & self._unsettled())
         outcome = self.crew.act(orders)

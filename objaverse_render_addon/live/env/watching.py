@@ -13,7 +13,7 @@ from ..backends import Backend, Drawn
 from ..levels import Given, Level
 from ..page import Pane, Viewer
 from ..queue import RenderQueue
-from .crew import Crew
+from .rows import EnvironmentRows
 
 __all__ = ["EnvironmentBackend", "watch"]
 
@@ -29,7 +29,7 @@ class EnvironmentBackend(Backend):
 
     passes: tuple[str, ...] = ("rgb", "depth")
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, crew: EnvironmentRows) -> None:
         self._crew = crew
 
     def render(
@@ -54,7 +54,7 @@ class EnvironmentBackend(Backend):
 class _Following(RenderQueue):
     """Asks again from where somebody looks, whenever the environment is in another state."""
 
-    def __init__(self, crew: Crew, row: int) -> None:
+    def __init__(self, crew: EnvironmentRows, row: int) -> None:
         self._crew, self._row = crew, row
         self._camera: Camera | None = None
         self._over = threading.Event()
@@ -94,7 +94,7 @@ def watch(environment: Any, *, row: int = 0, port: int = 0) -> Viewer:
     Raises:
         MissingDependency: websockets is not installed.
     """
-    crew: Crew = environment.unwrapped.crew
+    crew: EnvironmentRows = environment.unwrapped.crew
     camera = crew.camera()
     eye, back = camera.camera_to_world[:3, 3], camera.camera_to_world[:3, 2]
     # What the camera looks at is taken to be where it passes the origin nearest.

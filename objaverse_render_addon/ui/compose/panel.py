@@ -62,7 +62,7 @@ class OBJAVERSE_PT_compose(Panel, bpy.types.Panel):
     """Make a scene of many objects."""
 
     bl_label = "Compose"
-    bl_order = 9
+    bl_order = 10
     bl_options: ClassVar = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -86,8 +86,10 @@ class OBJAVERSE_PT_compose(Panel, bpy.types.Panel):
         column = layout.column()
         column.scale_y = 1.4
         row = column.row(align=True)
-        row.operator("objaverse.compose_scene", icon="PHYSICS")
-        row.operator("objaverse.compose_scene", text="Next Scene", icon="FRAME_NEXT").go_on = True
+        background.button(row, "objaverse.compose_scene", "compose", icon="PHYSICS")
+        background.button(
+            row, "objaverse.compose_scene", "compose", text="Next Scene", icon="FRAME_NEXT"
+        ).go_on = True
         state, job = context.window_manager.objaverse_composed, background.current("compose")
         if job is not None:
             progress(layout, job.share, job.status, "objaverse.cancel_compose")
@@ -166,8 +168,8 @@ class OBJAVERSE_PT_compose_views(Panel, bpy.types.Panel):
             split.prop(settings, "azimuth")
         for name, title in (("elevation", "Elevation"), ("fov", "FOV")):
             column = split.column(align=True)
-            column.prop(settings, name, index=0, text=title)
-            column.prop(settings, name, index=1, text="Max")
+            column.prop(settings, name, index=0, text=f"{title} Min °")
+            column.prop(settings, name, index=1, text="Max °")
         split.prop(settings, "roll")
         column = split.column(align=True)
         column.prop(settings, "resolution_x")
@@ -193,7 +195,9 @@ class OBJAVERSE_PT_compose_sentences(Panel, bpy.types.Panel):
             return
         state = context.window_manager.objaverse_composed
         layout.row(align=True).prop(context.scene.objaverse_compose, "languages")
-        layout.operator("objaverse.compose_sentences", icon="OUTLINER_DATA_FONT")
+        background.button(
+            layout, "objaverse.compose_sentences", "render", icon="OUTLINER_DATA_FONT"
+        )
         draw_run(context, layout, "sentences")
         reading = background.current("result")
         if reading is not None:
@@ -243,14 +247,16 @@ class OBJAVERSE_PT_compose_write(Panel, bpy.types.Panel):
             text(context, layout, f"This file was never saved; they go to {folder}", "INFO")
             split = columns(layout)
         split.prop(settings, "overwrite")
-        layout.operator("objaverse.write_scenes", icon="RENDER_ANIMATION")
+        background.button(layout, "objaverse.write_scenes", "render", icon="RENDER_ANIMATION")
         draw_run(context, layout, "scenes")
         row = layout.row(align=True)
         there = row.row(align=True)
         there.enabled = folder.is_dir()
         opened = there.operator("wm.path_open", text="Open Folder", icon="FILE_FOLDER")
         opened.filepath = str(folder)
-        row.operator("objaverse.open_scenes_gallery", text="Gallery", icon="IMAGE_REFERENCE")
+        background.button(
+            row, "objaverse.open_scenes_gallery", "gallery", text="Gallery", icon="IMAGE_REFERENCE"
+        )
         gallery = background.current("gallery")
         if gallery is not None:
             progress(layout, gallery.share, gallery.status, "objaverse.cancel_gallery")

@@ -21,7 +21,6 @@ import numpy.typing as npt
 from ...blender.composing import build_scene
 from ...cameras import View
 from ...cameras.camera import Camera
-from ...compose.make import PARTS
 from ...compose.record import Scene, SceneObject
 from ...errors import RenderError
 from ...job import RenderJob
@@ -44,6 +43,7 @@ _DATA: Final = (
 )  # fmt: skip
 _ID: Final = re.compile(r"object-(\d{3})-")
 """As :func:`~objaverse_render_addon.blender.composing.object_name` has it."""
+_STAGE: Final = re.compile(r"stage-\d-([a-z]+)")
 _MOVED: Final = 1e-4
 """Metres, and parts of a turn's matrix, from which an object counts as moved."""
 
@@ -159,13 +159,12 @@ def _sort(target: bpy.types.Scene, built: list[Any]) -> None:
     homes = [bpy.data.collections.new(name) for name in _COLLECTIONS]
     for home in homes:
         target.collection.children.link(home)
-    parts = [f"stage-{place}-{name}" for place, name in enumerate(PARTS, 1)]
     for obj in built:
-        stage = any(obj.name.startswith(part) for part in parts)
+        stage = _STAGE.match(obj.name)
         kind = {"CAMERA": 2, "LIGHT": 3}.get(obj.type, 1 if stage else 0)
         homes[kind].objects.link(obj)
         target.collection.objects.unlink(obj)
-        if obj.name.startswith(parts[-1]):
+        if stage and stage[1] == "walls":
             obj.hide_viewport = True
 
 

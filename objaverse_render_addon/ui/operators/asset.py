@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -203,7 +204,18 @@ class OBJAVERSE_OT_normalize(NeedsAsset, bpy.types.Operator):
             moved = ", ".join(f"{value:.4g}" for value in done.translation)
             self.report({"INFO"}, f"Scaled by {done.scale:.4g}, then moved by {moved}")
         preview.invalidate()
+        _keep_in_sight(context)
         return {"FINISHED"}
+
+
+def _keep_in_sight(context: bpy.types.Context) -> None:
+    """What was a hundred metres large is a dot now; what was a dot may be around the viewer."""
+    points = user_scene.corners(context.scene.objaverse.asset)
+    if context.window_manager.objaverse.preview:
+        # Settings that contradict each other have no rig.
+        with contextlib.suppress(RenderError):
+            points = preview.reach(preview.rig_or_error(context))
+    overlay.bring_into_view(context, points)
 
 
 class OBJAVERSE_OT_setup_passes(bpy.types.Operator):

@@ -104,6 +104,10 @@ class OBJAVERSE_OT_preview_cameras(bpy.types.Operator):
 
     bl_idname = "objaverse.preview_cameras"
     bl_label = "Preview Cameras"
+    bl_description = (
+        "Show the cameras of all views around the asset; click one to select it. Yellow is the "
+        "current one, with planes at the asset's nearest and farthest point; red ones crop it"
+    )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Show or hide."""

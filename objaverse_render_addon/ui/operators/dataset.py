@@ -15,7 +15,7 @@ from ...passspec import PASSES
 from .. import preferences
 from ..background import BackgroundOperator, CancelOperator
 from ..derived import RELATIVE
-from ..reports import in_panel_words
+from ..reports import in_panel_words, line_in_panel_words
 from .common import output_folder
 
 __all__ = ["CLASSES", "about_format", "register", "unregister"]
@@ -95,7 +95,8 @@ class _FolderOperator(BackgroundOperator):
         """Say in the panel what was found."""
         super().ended(context, job)
         state = context.window_manager.objaverse_dataset
-        state.said, state.trouble = "\n".join(job.said), "\n".join(job.trouble)
+        state.said = "\n".join(map(line_in_panel_words, job.said))
+        state.trouble = "\n".join(map(line_in_panel_words, job.trouble))
         if isinstance(job.error, Interrupted):
             state.said = f"{job.about}: cancelled"
         elif isinstance(job.error, RenderError) and not job.trouble:

@@ -14,6 +14,7 @@ from ...job import RenderJob
 from .. import preferences
 from ..job_mapping import from_job, to_job
 from ..reports import fail
+from .common import output_folder
 
 __all__ = ["CLASSES"]
 
@@ -38,6 +39,7 @@ class OBJAVERSE_OT_load_job(bpy.types.Operator, ImportHelper):
             # By the names that stand in the file.
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
+        self.report({"INFO"}, f"All settings are those of {self.filepath}")
         return {"FINISHED"}
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -55,7 +57,16 @@ class OBJAVERSE_OT_save_job(bpy.types.Operator, ExportHelper):
     bl_label = "Save Job"
 
     filename_ext = ".toml"
+    filepath: StringProperty(name="File", description="The job file", subtype="FILE_PATH")
     filter_glob: StringProperty(default="*.toml", options={"HIDDEN", "SKIP_SAVE"})
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask for the file, at first beside the dataset."""
+        if not self.filepath:
+            folder = output_folder(context.scene.objaverse)
+            self.filepath = str(folder.with_name(f"{folder.name}-job.toml"))
+        asked: set[str] = ExportHelper.invoke(self, context, event)
+        return asked
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Write it."""

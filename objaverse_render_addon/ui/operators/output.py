@@ -102,22 +102,30 @@ class OBJAVERSE_OT_show_sheet(bpy.types.Operator):
             image = run_state.load_image(f"{item.asset_id} sheet", str(_sheet(item, asset)))
         except RenderError as error:
             return fail(self, error)
-        places = [(context.window, area) for area in _image_editors(context.screen)]
-        if not places:
-            # Opens one, or brings it to the front.
-            bpy.ops.render.view_show("INVOKE_DEFAULT")
-            windows = context.window_manager.windows
-            places = [(each, area) for each in windows for area in _image_editors(each.screen)]
-        for window, area in places[-1:]:
-            area.spaces.active.image = image
-            region = next(region for region in area.regions if region.type == "WINDOW")
-            with context.temp_override(window=window, area=area, region=region):
-                bpy.ops.image.view_all(fit_view=True)
+        window, area = _image_editor(context)
+        area.spaces.active.image = image
+        region = next(region for region in area.regions if region.type == "WINDOW")
+        with context.temp_override(window=window, area=area, region=region):
+            bpy.ops.image.view_all(fit_view=True)
         return {"FINISHED"}
 
 
-def _image_editors(screen: Any) -> list[Any]:
-    return [area for area in screen.areas if area.type == "IMAGE_EDITOR"]
+def _image_editor(context: bpy.types.Context) -> tuple[Any, Any]:
+    """Window and area of this window's last image editor, of another's, else of a new one's."""
+    windows = context.window_manager.windows
+    places = [
+        (window, area)
+        for window in [context.window, *(each for each in windows if each != context.window)]
+        for area in reversed(window.screen.areas)
+        if area.type == "IMAGE_EDITOR"
+    ]
+    if places:
+        return places[0]
+    bpy.ops.wm.window_new()
+    window = windows[-1]
+    area = window.screen.areas[0]
+    area.ui_type = "IMAGE_EDITOR"
+    return window, area
 
 
 class OBJAVERSE_OT_open_output(bpy.types.Operator):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import batch, dataset, job, render
+from . import batch, dataset, job, presets, render
 
 __all__ = ["CLASSES"]
 
-CLASSES: Final = (*job.CLASSES, *render.CLASSES, *batch.CLASSES, *dataset.CLASSES)
+CLASSES: Final = (
+    *presets.CLASSES, *job.CLASSES, *render.CLASSES, *batch.CLASSES, *dataset.CLASSES,
+)  # fmt: skip

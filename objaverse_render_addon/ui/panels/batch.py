@@ -6,8 +6,9 @@ from typing import Any, ClassVar, Final
 
 import bpy
 
+from .. import background
 from ..widgets import Panel, columns, text
-from .render import draw_run
+from .render import draw_progress, draw_trouble
 
 __all__ = ["CLASSES"]
 
@@ -31,20 +32,24 @@ class OBJAVERSE_UL_batch(bpy.types.UIList):
         _data: Any,
         item: Any,
         _icon: int,
-        _active_data: Any,
-        _active_property: str,
+        active_data: Any,
+        active_property: str,
         index: int,
     ) -> None:
         """Draw a line."""
         row = layout.row(align=True)
-        row.alert = item.state == "failed"
+        # Red could not be read on the selected line's blue.
+        row.alert = item.state == "failed" and index != getattr(active_data, active_property)
         row.label(text=item.name or item.asset_id, icon=self._ICONS.get(item.state, "DOT"))
         if item.state == "rendering":
-            row.progress(factor=item.factor, text=item.detail)
+            row.progress(factor=item.factor, text=item.detail.removesuffix(" views"))
         else:
             # A reason is longer than the line; it stands below the list.
             done = item.state == "done"
-            row.label(text=item.detail.partition(" in ")[0] if done else item.state)
+            end = row.row()
+            # Names are longer.
+            end.alignment = "RIGHT"
+            end.label(text=item.detail.partition(" in ")[0] if done else item.state)
         if item.result:
             seen = row.operator("objaverse.show_result", text="", icon="HIDE_OFF", emboss=False)
             seen.index = index
@@ -71,27 +76,38 @@ class OBJAVERSE_PT_batch(Panel, bpy.types.Panel):
         split.prop(settings, "ids", text="Names")
         row = layout.row()
         row.enabled = bool(settings.sources.strip())
-        row.operator("objaverse.render_batch", icon="RENDER_ANIMATION")
+        background.button(row, "objaverse.render_batch", "render", icon="RENDER_ANIMATION")
         layout.operator("objaverse.list_output", icon="PRESET")
-        draw_run(context, layout, "batch")
-        if len(state.items):
-            self._list(context, layout, state)
-
-    def _list(self, context: bpy.types.Context, layout: bpy.types.UILayout, state: Any) -> None:
         counts: dict[str, int] = {}
         for item in state.items:
             counts[item.state] = counts.get(item.state, 0) + 1
-        if state.running == "batch":
-            # Afterwards the run's own last word is the same.
-            layout.label(text=", ".join(f"{count} {name}" for name, count in counts.items()))
+        said = ", ".join(f"{count} {name}" for name, count in counts.items())
+        # One line, whatever happens: nobody misses the line of the list that they mean.
+        draw_progress(context, layout, "batch", said or "The list is empty")
+        if len(state.items):
+            self._list(context, layout, state, said, counts.get("failed", 0))
+        draw_trouble(context, layout, "batch")
+
+    def _list(
+        self,
+        context: bpy.types.Context,
+        layout: bpy.types.UILayout,
+        state: Any,
+        said: str,
+        failed: int,
+    ) -> None:
         row = layout.row()
         row.template_list("OBJAVERSE_UL_batch", "", state, "items", state, "active", rows=5)
         side = row.column(align=True)
-        retry = side.operator("objaverse.render_batch", text="", icon="FILE_REFRESH")
+        retry = background.button(
+            side, "objaverse.render_batch", "render", text="", icon="FILE_REFRESH"
+        )
         retry.only = "ACTIVE"
-        if counts.get("failed"):
-            layout.operator(
-                "objaverse.render_batch", text="Retry Failed", icon="FILE_REFRESH"
+        if state.running == "batch":
+            layout.label(text=said)
+        if failed:
+            background.button(
+                layout, "objaverse.render_batch", "render", text="Retry Failed", icon="FILE_REFRESH"
             ).only = "FAILED"
         chosen = state.items[state.active] if state.active < len(state.items) else None
         if chosen is not None and chosen.state == "failed":

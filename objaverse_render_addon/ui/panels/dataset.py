@@ -17,21 +17,23 @@ class OBJAVERSE_PT_dataset(Panel, bpy.types.Panel):
     """What is done with everything that is finished in the output folder."""
 
     bl_label = "Dataset"
-    bl_order = 8
+    bl_order = 9
     bl_options: ClassVar = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw; the buttons first, for what comes and goes stands below them."""
         layout, state = self.layout, context.window_manager.objaverse_dataset
         grid = layout.grid_flow(columns=2, even_columns=True, align=True)
-        grid.operator("objaverse.verify_output", icon="CHECKMARK")
-        grid.operator("objaverse.statistics", icon="GRAPH")
-        grid.operator("objaverse.write_credits", icon="TEXT")
-        grid.operator("objaverse.open_gallery", text="Gallery", icon="IMAGE_REFERENCE")
+        background.button(grid, "objaverse.verify_output", "dataset", icon="CHECKMARK")
+        background.button(grid, "objaverse.statistics", "dataset", icon="GRAPH")
+        background.button(grid, "objaverse.write_credits", "dataset", icon="TEXT")
+        background.button(
+            grid, "objaverse.open_gallery", "gallery", text="Gallery", icon="IMAGE_REFERENCE"
+        )
         split = columns(layout)
         split.prop(state, "to", text="Export to")
         split.prop(state, "target", text="Folder")
-        layout.operator("objaverse.export_output", icon="EXPORT")
+        background.button(layout, "objaverse.export_output", "dataset", icon="EXPORT")
         first, *rest = about_format(state.to, set(context.scene.objaverse.passes))
         text(context, layout, first, "INFO")
         for line in rest:

@@ -1,12 +1,10 @@
-"""What to render: the asset, its size, cameras, passes, light, and the protocols of all that."""
+"""What to render: the asset, its size, cameras, passes, light."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
 import bpy
-from bl_operators.presets import AddPresetBase
-from bl_ui.utils import PresetPanel
 
 from ...assets.sources import classify
 from ...blender.passes import is_set_up
@@ -14,51 +12,20 @@ from ...blender.user_scene import facts, is_normalized
 from ...errors import RenderError
 from ...job import PATTERNS
 from .. import background, preferences
-from ..job_mapping import JOB_PROPERTIES, to_job
+from ..job_mapping import to_job
 from ..reports import in_panel_words
 from ..viewport import live_view, preview
 from ..viewport.look_through import is_looking
 from ..widgets import Panel, allow_online, columns, progress, text, warnings
+from .presets import OBJAVERSE_PT_presets, active_protocols
 
 __all__ = ["CLASSES"]
-
-PRESETS: Final = "objaverse/render"
-
-
-class OBJAVERSE_PT_presets(PresetPanel, bpy.types.Panel):
-    """Protocols of well-known datasets, and the user's own."""
-
-    bl_label = "Render Protocols"
-    preset_subdir = PRESETS
-    preset_operator = "script.execute_preset"
-    preset_add_operator = "objaverse.add_preset"
-
-
-class OBJAVERSE_OT_add_preset(AddPresetBase, bpy.types.Operator):
-    """Keep these settings as a protocol of your own"""
-
-    bl_idname = "objaverse.add_preset"
-    bl_label = "Add Render Protocol"
-    preset_menu = "OBJAVERSE_PT_presets"
-    preset_subdir = PRESETS
-    preset_defines: ClassVar = ["settings = bpy.context.scene.objaverse"]
-    # The pattern first: choosing it fills in its own ranges. A frame belongs to an asset.
-    preset_values: ClassVar = [
-        f"settings.{name}"
-        for name in sorted(JOB_PROPERTIES, key=lambda name: name != "pattern")
-        if name not in ("frame", "use_frame", "frames", "action", "scene_cameras")
-    ]
-
 
 class OBJAVERSE_PT_main(Panel, bpy.types.Panel):
     """What to render: the asset."""
 
     bl_label = "Asset"
     bl_order = 0
-
-    def draw_header_preset(self, _: bpy.types.Context) -> None:
-        """Protocols, in the header."""
-        OBJAVERSE_PT_presets.draw_panel_header(self.layout)
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw."""
@@ -71,7 +38,11 @@ class OBJAVERSE_PT_main(Panel, bpy.types.Panel):
             progress(layout, fetch.share, fetch.status, "objaverse.cancel_import")
         else:
             layout.operator("objaverse.import_asset", icon="IMPORT")
-        columns(layout).prop(settings, "asset", text="Collection")
+        split = columns(layout)
+        split.prop(settings, "asset", text="Collection")
+        chosen = active_protocols(settings)
+        row = split.row(heading="Protocol")
+        OBJAVERSE_PT_presets.draw_menu(row, text=chosen[0] if chosen else "Choose")
         if classify(settings.source) != "path" and not bpy.app.online_access:
             allow_online(layout)
         warnings(context, layout, state.warnings)
@@ -283,7 +254,9 @@ class OBJAVERSE_PT_passes(Panel, bpy.types.Panel):
                 split.prop(settings, "class_table", text="Table")
         split.prop(settings, "geometry")
         split.prop(settings, "alpha_threshold", slider=True)
-        column = split.column(heading="Geometry Files", align=True)
+        split.label(text="Geometry Files")
+        column = split.column(align=True)
+        column.use_property_split = False
         for item in settings.bl_rna.properties["geometry_files"].enum_items_static:
             column.prop_enum(settings, "geometry_files", item.identifier)
         if settings.geometry_files:
@@ -341,8 +314,6 @@ def _job_error(context: bpy.types.Context) -> str:
 
 
 CLASSES: Final = (
-    OBJAVERSE_PT_presets,
-    OBJAVERSE_OT_add_preset,
     OBJAVERSE_PT_main,
     OBJAVERSE_PT_normalize,
     OBJAVERSE_PT_time,

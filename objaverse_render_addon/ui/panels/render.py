@@ -11,7 +11,7 @@ from ..operators.common import output_folder
 from ..viewport import results
 from ..widgets import Panel, columns, progress, text, warnings
 
-__all__ = ["CLASSES", "draw_run"]
+__all__ = ["CLASSES", "draw_progress", "draw_run", "draw_trouble"]
 
 
 class OBJAVERSE_PT_output(Panel, bpy.types.Panel):
@@ -55,13 +55,15 @@ class OBJAVERSE_PT_render(Panel, bpy.types.Panel):
         layout = self.layout
         column = layout.column()
         column.scale_y = 1.4
-        column.operator("objaverse.render_asset", icon="RENDER_STILL")
+        background.button(column, "objaverse.render_asset", "render", icon="RENDER_STILL")
         layout.operator("objaverse.show_result", icon="HIDE_OFF")
         row = layout.row(align=True)
         row.operator("objaverse.open_output", text="Open Folder", icon="FILE_FOLDER")
-        row.operator("objaverse.open_gallery", text="Gallery", icon="IMAGE_REFERENCE")
+        background.button(
+            row, "objaverse.open_gallery", "gallery", text="Gallery", icon="IMAGE_REFERENCE"
+        )
         # Below the buttons, which stay where they are.
-        draw_run(context, layout, "asset")
+        draw_run(context, layout, "asset", "This asset is not being rendered")
         # Of the gallery, whose button is here and under Dataset.
         gallery = background.current("gallery")
         if gallery is not None:
@@ -72,7 +74,8 @@ class OBJAVERSE_PT_result(Panel, bpy.types.Panel):
     """The finished asset that the viewport shows."""
 
     bl_label = "Result"
-    bl_parent_id = "OBJAVERSE_PT_render"
+    # Below the list that it may have been chosen from, which stays where it is.
+    bl_order = 8
 
     @classmethod
     def poll(cls, _: bpy.types.Context) -> bool:
@@ -101,18 +104,36 @@ class OBJAVERSE_PT_result(Panel, bpy.types.Panel):
             progress(layout, reading.share, reading.status, "objaverse.cancel_result")
 
 
-def draw_run(context: bpy.types.Context, layout: bpy.types.UILayout, kind: str) -> None:
-    """How a run of this kind is going, or how the last one went."""
+def draw_progress(
+    context: bpy.types.Context, layout: bpy.types.UILayout, kind: str, otherwise: str = ""
+) -> None:
+    """How a run of this kind is going, how the last one went, or what is said otherwise: a line."""
+    state = context.window_manager.objaverse
+    mine = (state.running or state.about) == kind
+    if mine and state.running:
+        progress(layout, state.progress, state.status, "objaverse.cancel")
+    elif mine and state.status:
+        text(context, layout, state.status, "INFO")
+    elif otherwise:
+        text(context, layout, otherwise, "INFO")
+
+
+def draw_trouble(context: bpy.types.Context, layout: bpy.types.UILayout, kind: str) -> None:
+    """Why a run of this kind failed, and what was noticed."""
     state = context.window_manager.objaverse
     if (state.running or state.about) != kind:
         return
-    if state.running:
-        progress(layout, state.progress, state.status, "objaverse.cancel")
-    elif state.failure:
+    if state.failure and not state.running:
         text(context, layout.box(), state.failure, "ERROR", alert=True)
-    elif state.status:
-        text(context, layout, state.status, "INFO")
     warnings(context, layout, state.notes)
+
+
+def draw_run(
+    context: bpy.types.Context, layout: bpy.types.UILayout, kind: str, otherwise: str = ""
+) -> None:
+    """Both."""
+    draw_progress(context, layout, kind, otherwise)
+    draw_trouble(context, layout, kind)
 
 
 CLASSES: Final = (OBJAVERSE_PT_output, OBJAVERSE_PT_render, OBJAVERSE_PT_result)

@@ -27,6 +27,7 @@ _MARGIN: Final = 0.94
 
 # How each viewport stood before it looked through a view.
 _eyes: dict[int, dict[str, Any]] = {}
+_during_save: dict[str, Any] | None = None
 
 
 def is_looking(scene: bpy.types.Scene) -> bool:
@@ -158,25 +159,37 @@ def follow() -> None:
             _place(context.scene, state)
 
 
+def _handlers() -> list[tuple[Any, Any]]:
+    known = bpy.app.handlers
+    return [
+        (known.save_pre, _before_save),
+        (known.save_post, _after_save),
+        (known.save_post_fail, _after_save),
+        (known.load_post, _after_load),
+    ]
+
+
 def register() -> None:
-    """Follow the panel."""
+    """Follow the panel, and keep out of the user's files."""
     properties.on_change.append(_follow)
+    for handlers, handler in _handlers():
+        handlers.append(handler)
 
 
 def unregister() -> None:
     """Stop following."""
+    for handlers, handler in _handlers():
+        handlers.remove(handler)
     properties.on_change.remove(_follow)
     for timer in (follow, _left):
         if bpy.app.timers.is_registered(timer):
             bpy.app.timers.unregister(timer)
 
 
-def stop(context: bpy.types.Context) -> None:
-    """Put camera, resolution and viewports back as they were."""
-    scene, render = context.scene, context.scene.render
-    if _LOOK_RECORD not in scene:
-        return
-    record = scene[_LOOK_RECORD].to_dict()
+def _put_back(scene: bpy.types.Scene) -> dict[str, Any]:
+    """Give the scene its own camera and resolution again; what was recorded of them."""
+    render = scene.render
+    record: dict[str, Any] = scene[_LOOK_RECORD].to_dict()
     del scene[_LOOK_RECORD]
     render.resolution_x, render.resolution_y, render.resolution_percentage = record["size"]
     render.pixel_aspect_x, render.pixel_aspect_y = record["aspect"]
@@ -184,6 +197,45 @@ def stop(context: bpy.types.Context) -> None:
     for blocks in (bpy.data.objects, bpy.data.cameras):
         if LOOK_CAMERA in blocks:
             blocks.remove(blocks[LOOK_CAMERA])
+    return record
+
+
+@bpy.app.handlers.persistent
+def _before_save(*_: Any) -> None:
+    """A file is the user's: nothing of a look goes into it."""
+    global _during_save
+    scene = bpy.context.scene
+    _during_save = _put_back(scene) if scene is not None and is_looking(scene) else None
+
+
+@bpy.app.handlers.persistent
+def _after_save(*_: Any) -> None:
+    global _during_save
+    record, _during_save = _during_save, None
+    if record is None:
+        return
+    state = preview.rig(bpy.context, may_measure=True)
+    if state is None:
+        stop(bpy.context)
+        return
+    bpy.context.scene[_LOOK_RECORD] = record
+    _place(bpy.context.scene, state)
+
+
+@bpy.app.handlers.persistent
+def _after_load(*_: Any) -> None:
+    """A file that Blender saved by itself may have a look in it."""
+    _eyes.clear()
+    for scene in bpy.data.scenes:
+        if is_looking(scene):
+            _put_back(scene)
+
+
+def stop(context: bpy.types.Context) -> None:
+    """Put camera, resolution and viewports back as they were."""
+    if not is_looking(context.scene):
+        return
+    _put_back(context.scene)
     for area in _viewports(context):
         eye = area.spaces.active.region_3d
         before = _eyes.get(area.as_pointer(), {"view_perspective": "PERSP"})

@@ -14,7 +14,15 @@ from ..compose import sentences
 from ..compose.shown import composed
 from ..widgets import overlapped
 from . import live_view, look_through, preview, results
-from .overlay_geometry import CURRENT, number_places, pick, picture_planes, rig_lines
+from .overlay_geometry import (
+    CURRENT,
+    DEPTH,
+    number_places,
+    pick,
+    picture_planes,
+    plane_names,
+    rig_lines,
+)  # fmt: skip
 
 __all__ = ["bring_into_view", "register", "set_visible", "show_picture", "unregister"]
 
@@ -113,8 +121,7 @@ def _draw_rig() -> None:
         lines = rig_lines(
             state.views,
             half_extent=state.half_extent,
-            # A result's planes would lie over its pictures.
-            points=None if results.shown() or composed(context) else state.points,
+            points=state.points if _has_planes(context) else None,
             cropped=state.cropped,
             doubtful=state.doubtful,
             current=current,
@@ -137,6 +144,11 @@ def _draw_rig() -> None:
     batch.draw(shader)
     gpu.state.depth_test_set("NONE")
     gpu.state.blend_set("NONE")
+
+
+def _has_planes(context: bpy.types.Context) -> bool:
+    """Whether the object's depth is shown: a result's planes would lie over its pictures."""
+    return results.shown() is None and composed(context) is None
 
 
 def _draw_small() -> None:
@@ -242,6 +254,17 @@ def _draw_numbers() -> None:
         width, _ = blf.dimensions(0, str(index))
         blf.position(0, x - width / 2, y + 4 * scale, 0)
         blf.draw(0, str(index))
+    chosen_view = next((view for view in state.views if view.index == current), None)
+    if chosen_view is not None and _has_planes(context):
+        names = plane_names(
+            chosen_view.camera, state.points, np.array(context.region_data.perspective_matrix),
+            (context.region.width, context.region.height), to_world=state.to_world,
+        )  # fmt: skip
+        blf.size(0, 11 * scale)
+        blf.color(0, *DEPTH[:3], 0.9)
+        for said, x, y in names:
+            blf.position(0, x, y + 4 * scale, 0)
+            blf.draw(0, said)
     blf.disable(0, blf.SHADOW)
 
 

@@ -19,13 +19,16 @@ __all__ = [
     "ALARM",
     "CALM",
     "CURRENT",
+    "DEPTH",
     "DOUBT",
     "RigLines",
+    "depth_planes",
     "frustum_corners",
     "is_cropped",
     "number_places",
     "pick",
     "picture_planes",
+    "plane_names",
     "rig_lines",
 ]
 
@@ -147,6 +150,19 @@ def picture_planes(
     return corners[:, [0, 1, 2, 0, 2, 3]].astype(np.float32)
 
 
+def depth_planes(
+    camera: Camera, points: npt.NDArray[Any]
+) -> list[tuple[str, float, npt.NDArray[np.float64]]]:
+    """Name, planar depth and corners (4, 3) of a picture's planes at the nearest and the farthest
+    of some points (N, 3); none behind the camera, nor of a lens whose depth is no plane's.
+    """
+    if camera.lens.radial or not len(points):
+        return []
+    _, depth = camera.project(points)
+    ends = {"nearest": float(np.min(depth)), "farthest": float(np.max(depth))}
+    return [(name, end, frustum_corners(camera, end)) for name, end in ends.items() if end > 0]
+
+
 def is_cropped(camera: Camera, points: npt.NDArray[Any]) -> bool:
     """Whether some of the points (N, 3) fall outside the picture or behind the camera."""
     uv, depth = camera.project(points)
@@ -202,14 +218,9 @@ def rig_lines(
         signs = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)]) * 2.0 - 1.0
         add((signs * half_extent)[_BOX_EDGES], BOX)
     chosen = next((view for view in views if view.index == current), None)
-    if chosen is not None and points is not None and len(points):
-        _, depth = chosen.camera.project(points)
-        if chosen.camera.lens.radial:
-            depth = np.zeros(1)
-        for distance in (float(np.min(depth)), float(np.max(depth))):
-            if distance > 0:
-                corners = frustum_corners(chosen.camera, distance)
-                add(np.stack([corners, np.roll(corners, -1, axis=0)], axis=1), DEPTH)
+    if chosen is not None and points is not None:
+        for _, _, corners in depth_planes(chosen.camera, points):
+            add(np.stack([corners, np.roll(corners, -1, axis=0)], axis=1), DEPTH)
     if not segments:
         return RigLines(np.empty((0, 3), np.float32), np.empty((0, 4), np.float32))
     positions = np.concatenate(segments)
@@ -285,6 +296,32 @@ def number_places(
         if views[place].index in wanted or not taken & around:
             taken.add(cell)
             found.append((views[place].index, x, y))
+    return found
+
+
+def plane_names(
+    camera: Camera,
+    points: npt.NDArray[Any],
+    matrix: npt.NDArray[Any],
+    region: tuple[int, int],
+    *,
+    to_world: npt.NDArray[Any],
+) -> list[tuple[str, float, float]]:
+    """What is written at the upper left corners of :func:`depth_planes`.
+
+    Args:
+        matrix, region: As of :func:`pick`.
+        to_world: (4, 4) from normalised coordinates to the viewport's world.
+
+    Returns:
+        Text, x and y in pixels from the region's lower left corner.
+    """
+    found = []
+    for name, depth, corners in depth_planes(camera, points):
+        at = np.asarray(matrix) @ [*(to_world[:3, :3] @ corners[0] + to_world[:3, 3]), 1.0]
+        if at[3] > 0:
+            x, y = (at[:2] / at[3] * 0.5 + 0.5) * np.array(region)
+            found.append((f"{name} {depth:.3g}", float(x), float(y)))
     return found
 
 

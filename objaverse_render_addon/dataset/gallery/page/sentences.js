@@ -62,6 +62,7 @@ const sentences = (() => {
       this.view = this.language.views[place] ?? null;
       this.pinned = null;
       this.shapes = new Map();
+      this.spaces = new Map();
       this.overlay.replaceChildren();
       // What had the focus goes; keys have to arrive all the same.
       if (focused) dom.byId("detail-name").focus({ preventScroll: true });
@@ -84,6 +85,13 @@ const sentences = (() => {
         this.overlay.append(group);
         this.shapes.set(thing.id, { group, middle: [(left + right) / 2, (top + bottom) / 2] });
       }
+      for (const place of this.view.places ?? []) {
+        const group = shape("g", { class: "place", "data-id": place.id });
+        group.append(shape("path", { d: place.path, "fill-rule": "evenodd" }),
+          ...place.points.map(([x, y]) => shape("circle", { cx: x, cy: y, r: width / 110 })));
+        this.overlay.append(group);
+        this.spaces.set(place.id, group);
+      }
       this.sentences();
       this.objects();
       this.relations();
@@ -94,7 +102,8 @@ const sentences = (() => {
         ? make("select", { "aria-label": "Language", onchange: (event) => { this.spoken = event.target.value; this.sentences(); } },
             ...this.languages.map((name) => make("option", { value: name, selected: name === this.spoken }, name)))
         : null;
-      const items = this.view.said.map((one) => this.sentence(one)).filter(Boolean);
+      const items = [...this.view.said.map((one) => this.sentence(one)),
+        ...(this.view.places ?? []).map((one) => this.space(one))].filter(Boolean);
       this.list.replaceChildren(
         make("h3", {}, items.length ? dom.count(items.length, "sentence") : "Nothing is said of this view", choice),
         make("ol", {}, ...items));
@@ -118,6 +127,21 @@ const sentences = (() => {
           make("span", { class: "type" }, one.type), ...facts.map((fact) => make("span", {}, fact)),
           this.margin(one.margin)));
       this.highlights(button, one.targets, one.references);
+      return make("li", {}, button);
+    }
+
+    // Free space: where it is, and the points of it that are stated.
+    space(one) {
+      const [first, ...others] = one.texts.filter((text) => text.language === this.spoken);
+      if (!first) return null;
+      const called = one.references.map((id) => `${id} ${this.language.objects[id]?.name ?? ""}`).join(", ");
+      const button = make("button", { type: "button", class: "one space", "data-id": one.id, "aria-pressed": "false" },
+        make("span", { class: "text", lang: first.language }, ...marked(first)),
+        ...others.map((text) => make("span", { class: "also", lang: text.language }, text.text)),
+        make("span", { class: "facts" },
+          make("span", { class: "type" }, "free space"), make("span", {}, `by ${called}`),
+          make("span", {}, dom.count(one.points.length, "point")), this.margin(one.margin)));
+      this.highlights(button, [], one.references, one.id);
       return make("li", {}, button);
     }
 
@@ -222,8 +246,8 @@ const sentences = (() => {
     }
 
     // Under the mouse or the focus, and for good once it was clicked.
-    highlights(button, targets, references) {
-      const on = () => this.light(targets, references);
+    highlights(button, targets, references, space = null) {
+      const on = () => this.light(targets, references, space);
       const off = () => (this.pinned ? this.pinned.on() : this.light(null));
       button.addEventListener("pointerenter", on);
       button.addEventListener("focus", on);
@@ -238,8 +262,9 @@ const sentences = (() => {
       });
     }
 
-    light(targets, references = []) {
+    light(targets, references = [], space = null) {
       this.overlay.classList.toggle("lit", targets !== null);
+      for (const [id, group] of this.spaces) group.classList.toggle("target", id === space);
       for (const line of this.overlay.querySelectorAll("line")) line.remove();
       for (const [id, { group }] of this.shapes) {
         group.classList.toggle("target", Boolean(targets?.includes(id)));

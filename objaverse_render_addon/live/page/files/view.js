@@ -138,7 +138,8 @@ function facts(pane) {
   const age = performance.now() - header.came + header.age;
   const other = header.pass === pane.pass.value ? "" : `no ${pane.pass.value} from here: ${header.pass} · `;
   pane.level.textContent = `${other}level ${header.level}/${header.levels} · ${header.width}×${header.height}`;
-  pane.samples.textContent = header.samples > 1 ? `${header.samples} samples` : header.exact ? "exact" : "";
+  const traced = header.samples > 1 ? [`${header.samples} samples`] : [];
+  pane.samples.textContent = [...traced, ...(header.exact ? ["exact"] : [])].join(", ");
   pane.age.textContent = `${header.took.toFixed(0)} ms, ${age < 1000 ? `${age.toFixed(0)} ms` : `${(age / 1000).toFixed(1)} s`} old`;
   // A frozen picture looks frozen.
   pane.facts.classList.toggle("late", !following && header.camera !== number && age > 500);

@@ -75,17 +75,19 @@ def gone(pids: list[int], within: float) -> bool:
 
 def kills(box: Path, count: int, seed: int) -> None:
     """Workers are killed at any time; every frame comes once and whole, or fails by name."""
-    rng = np.random.default_rng(seed)
+    rng, since = np.random.default_rng(seed), time.monotonic()
     with live.start(2, device="cpu") as pool, pool.open(box, **QUICK) as session:
         matrix = np.eye(4)
         session.place("box", matrix)
         right = [frame.copy() for frame in session.render(SHOTS)]
         stop, done = threading.Event(), 0
+        # Where much else runs, workers take longer to come, and have to live as much longer.
+        longest = max(1.2, 0.4 * (time.monotonic() - since))
 
         def killer() -> None:
             nonlocal done
             while not stop.is_set() and done < count:
-                time.sleep(float(rng.uniform(0.02, 1.2)))
+                time.sleep(float(rng.uniform(0.02, longest)))
                 pids = pool.pids
                 if pids:
                     with contextlib.suppress(ProcessLookupError):
@@ -122,7 +124,8 @@ def kills(box: Path, count: int, seed: int) -> None:
             os.kill(pid, signal.SIGKILL)
         assert session.frame()["depth"].any()
         back = time.monotonic() - since
-        assert back < 20, f"it took {back:.1f} s to come back"
+        print(f"{done} kills: {ended} requests, {failed} failed by name; back in {back:.1f} s")
+        assert back < 20 * longest / 1.2, f"it took {back:.1f} s to come back"
         pids = pool.pids
     gc.collect()
     assert gone(pids, 10)

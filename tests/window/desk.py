@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from Xlib import X
+from Xlib import XK, X
 from Xlib.display import Display
 from Xlib.ext import xtest
 
@@ -181,7 +182,15 @@ class Desk:
 
     def key(self, *names: str) -> None:
         for name in names:
-            self.run("xdotool", "key", name)
+            if re.fullmatch(r"F\d+", name):
+                # Of these xdotool sends what Blender does not know.
+                code = self.display.keysym_to_keycode(XK.string_to_keysym(name))
+                for event in (X.KeyPress, X.KeyRelease):
+                    xtest.fake_input(self.display, event, code)
+                    self.display.sync()
+                    time.sleep(0.02)
+            else:
+                self.run("xdotool", "key", name)
             time.sleep(0.05)
 
     def type(self, text: str) -> None:

@@ -20,6 +20,8 @@ SMALL = {"resolution_x": 32, "resolution_y": 32, "samples": 1, "denoise": False}
 # The user's camera moves past the asset.
 CAMERA = """
 from mathutils import Vector
+render = bpy.context.scene.render
+render.resolution_x, render.resolution_y = 64, 48
 camera, asset = bpy.data.objects['Camera'], bpy.context.scene.objaverse.asset
 points = [o.matrix_world @ Vector(c) for o in asset.all_objects if o.type == 'MESH'
           for c in o.bound_box]

@@ -230,10 +230,11 @@ def save_asset(collection: Any, path: Path, played: bpy.types.Scene) -> None:
         scene.frame_start, scene.frame_end = played.frame_start, played.frame_end
         scene.frame_current = played.frame_current
         scene.render.fps, scene.render.fps_base = played.render.fps, played.render.fps_base
-        for obj in asset_objects(collection):
-            if obj.mode == "EDIT":
-                # What is seen there is not in the mesh yet.
-                obj.update_from_editmode()
+        objects = asset_objects(collection)
+        if any(obj.mode in ("EDIT", "SCULPT") for obj in objects):
+            # What is edited, or sculpted on several resolutions, is not in the mesh yet.
+            bpy.ops.ed.flush_edits()
+        for obj in objects:
             scene.collection.objects.link(obj)
         # Blender 5.2 crashes when it writes a scene whose view layer was never synchronised.
         scene.view_layers[0].update()

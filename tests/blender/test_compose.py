@@ -110,6 +110,15 @@ def test_two_workers_write_the_same(scenes, tmp_path):
     same_bytes(scenes, tmp_path)
 
 
+@pytest.mark.long
+def test_four_workers_write_the_same(tmp_path):
+    for workers in (1, 4):
+        options = RunOptions.of(workers=workers, timeout=300)
+        report = compose(RULES, 8, tmp_path / str(workers), SMALL, options)
+        assert [result.status for result in report.results] == ["done"] * 8
+    same_bytes(tmp_path / "1", tmp_path / "4")
+
+
 def test_shards_write_the_same(scenes, tmp_path):
     # By the hash of their names the two scenes are in these parts of four.
     for part in (0, 2):

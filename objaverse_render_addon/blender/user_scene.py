@@ -225,22 +225,29 @@ def save_asset(collection: Any, path: Path, played: bpy.types.Scene) -> None:
     Args:
         played: The scene whose time it has.
     """
+    active = bpy.context.view_layer.objects.active
+    sculpted = active in asset_objects(collection) and active.mode == "SCULPT"
+    if sculpted:
+        # What is sculpted on several resolutions is not in the mesh yet, and another scene's
+        # evaluation would take away what Blender sculpts on: the next stroke would be its end.
+        bpy.ops.object.mode_set(mode="OBJECT")
     scene = bpy.data.scenes.new("Objaverse Asset")
     try:
         scene.frame_start, scene.frame_end = played.frame_start, played.frame_end
         scene.frame_current = played.frame_current
         scene.render.fps, scene.render.fps_base = played.render.fps, played.render.fps_base
-        objects = asset_objects(collection)
-        if any(obj.mode in ("EDIT", "SCULPT") for obj in objects):
-            # What is edited, or sculpted on several resolutions, is not in the mesh yet.
-            bpy.ops.ed.flush_edits()
-        for obj in objects:
+        for obj in asset_objects(collection):
+            if obj.mode == "EDIT":
+                # What is seen there is not in the mesh yet.
+                obj.update_from_editmode()
             scene.collection.objects.link(obj)
         # Blender 5.2 crashes when it writes a scene whose view layer was never synchronised.
         scene.view_layers[0].update()
         bpy.data.libraries.write(str(path), {scene}, path_remap="ABSOLUTE", compress=False)
     finally:
         bpy.data.scenes.remove(scene)
+        if sculpted:
+            bpy.ops.object.mode_set(mode="SCULPT")
 
 
 def place_camera(obj: Any, camera: Camera, to_world: npt.NDArray[np.float64]) -> None:

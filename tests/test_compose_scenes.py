@@ -15,6 +15,7 @@ from objaverse_render_addon.compose.drawn import drawn
 from objaverse_render_addon.compose.draws import dealt
 from objaverse_render_addon.compose.layouts import Start
 from objaverse_render_addon.compose.make import make, scene_file
+from objaverse_render_addon.compose.objects import KINDS
 from objaverse_render_addon.compose.physics.accept import refusal
 from objaverse_render_addon.compose.physics.settle import Settled, settle
 from objaverse_render_addon.compose.record import Contact, Scene, Support
@@ -58,6 +59,30 @@ def test_a_ball_falls_to_the_ground_of_what_is_open(name):
     assert middle < ball.thing.height / 2 + 0.012
     held = {one.id: one.share for one in settled.contacts[1]}
     assert held.keys() == {1}
+
+
+@pytest.mark.parametrize("name", list(KINDS))
+def test_every_kind_is_taken_alone(name):
+    """What both engines do not leave where it lies would never be in a scene."""
+    ground = ground_of(Support("table", (1.6, 1.6, 0.04), "wood"))
+    for variant in range(len(KINDS[name].shapes)):
+        pose = np.eye(4)
+        pose[2, 3] = 0.002
+        start = [Start(parametric(name, variant, 1.02, KINDS[name].colors[0]), pose)]
+        assert refusal(start, settle(start, ground), ground) == ""
+
+
+def test_nouns_are_true_of_several():
+    """Every kind comes twice, where there is room for all."""
+    alone = things = 0
+    for index in range(40):
+        one = drawn(Rules(seed=8, layouts=("grid", "scatter")), index, 0)
+        names = Counter(start.thing.name for start in one.starts)
+        alone += sum(count == 1 for count in names.values())
+        things += names.total()
+        colors = Counter((s.thing.name, s.thing.color.name) for s in one.starts)
+        assert len(colors) > 0.6 * names.total()
+    assert alone < 0.25 * things
 
 
 def test_what_is_not_at_rest_is_refused():

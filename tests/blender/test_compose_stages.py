@@ -25,7 +25,7 @@ RULES = Rules(seed=5, objects=(3, 4), layouts=("scatter",), images=2,
               kinds=("mug", "box", "can", "lamp"))  # fmt: skip
 
 
-def room(path, *, desk=True):
+def room(path):
     import bpy
 
     def block(name, size, at, color):
@@ -41,9 +41,9 @@ def room(path, *, desk=True):
         block("Floor", (5, 5, 0.1), (1, 0, -0.05), (0.3, 0.2, 0.1))
         block("Wall", (5, 0.1, 2.5), (1, 2.0, 1.25), (0.8, 0.8, 0.7))
         block("Ceiling", (5, 5, 0.1), (1, 0, 2.6), (0.9, 0.9, 0.9))
-        if desk:
-            block("Desk", (1.4, 0.8, 0.05), (1, 1.0, 0.725), (0.5, 0.3, 0.1))
-            block("Desk Lamp", (0.15, 0.15, 0.4), (1.55, 1.25, 0.95), (0.1, 0.1, 0.6))
+        top = block("Desk", (1.4, 0.8, 0.05), (1, 1.0, 0.725), (0.5, 0.3, 0.1))
+        top["objaverse_surface"] = True
+        block("Desk Lamp", (0.15, 0.15, 0.4), (1.55, 1.25, 0.95), (0.1, 0.1, 0.6))
     return path
 
 
@@ -63,7 +63,7 @@ def staged(tmp_path_factory):
 def test_it_is_found_and_written(staged):
     root, said = staged
     stage = UserStage.read(root / "out")
-    assert (stage.surface, stage.found_by, stage.source) == ("Desk", "largest", "room.blend")
+    assert (stage.surface, stage.found_by, stage.source) == ("Desk", "property", "room.blend")
     assert stage.around == ("Ceiling", "Desk Lamp", "Floor", "Wall")
     assert stage.size_m[0] == pytest.approx(1.17, abs=0.05)
     scene = Scene.read(root / "out" / "scene-000000" / "scene.json")

@@ -452,7 +452,7 @@ KINDS: Final = {kind.name: kind for kind in (
          ("red", "yellow", "orange", "blue", "green"), category="tool", density=2500),
     Kind("flashlight", (lambda: _torch(0.15), lambda: _torch(0.13)),
          (Slot("metal", roughness=0.3), Slot("glass", (0.82, 0.84, 0.86), 0.1)),
-         ("black", "red", "blue", "yellow", "green"), category="tool", density=1500),
+         ("black", "red", "blue", "yellow", "green"), category="tool", density=1500, rolls=True),
     Kind("cone", (lambda: _cone(0.045, 0.16), lambda: _cone(0.04, 0.12)),
          (_PLASTIC, Slot("plastic", (0.88, 0.88, 0.87))),
          ("orange", "red", "yellow", "green", "blue"), category="toy", density=800),

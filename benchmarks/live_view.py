@@ -161,7 +161,8 @@ def progression(path: Path, job: RenderJob) -> None:
         for number in range(70, 76):  # Neighbours of one another, and none of them seen before.
             took["exact"].append(drawn(exact, ladder, number))
             took["sums"].append(drawn(sums, sum_ladder, number))
-            took["tiles"].append(drawn(exact, [SAMPLES], number + 100))
+            exact._all[0]._forget()  # The same view, from its beginning.
+            took["tiles"].append(drawn(exact, [SAMPLES], number))
             took["whole"].append(at_once(exact, number))
         for backend in (exact, sums):
             backend.close()

@@ -141,8 +141,9 @@ def main() -> None:
     test.close()
     with torch.no_grad():
         found = model(pictures_of(tests))
-    hits, total, scale = 0, 0, 3
-    sheet = Image.new("RGB", (4 * SIZE * scale, 2 * SIZE * scale))
+    hits, total, scale, gap = 0, 0, 3, 6
+    step = SIZE * scale + gap
+    sheet = Image.new("RGB", (4 * step - gap, 2 * step - gap), "white")
     for number, (picture, those) in enumerate(zip(pictures_of(tests), tests["boxes"], strict=True)):
         mine = boxes_in(found[number])
         total += len(those)
@@ -153,7 +154,7 @@ def main() -> None:
             pen = ImageDraw.Draw(tile)
             for box, color in [*((b, "lime") for b in those.tolist()), *((b, "red") for b in mine)]:
                 pen.rectangle([scale * side for side in box], outline=color, width=2)
-            sheet.paste(tile, (number % 4 * SIZE * scale, number // 4 * SIZE * scale))
+            sheet.paste(tile, (number % 4 * step, number // 4 * step))
     sheet.save(arguments.out)
     print(f"{hits} of {total} boxes found with half of them in common; {arguments.out}")
 

@@ -179,6 +179,7 @@ BY_MEANING = {
     "environments.spaces": "depth rgb",
     "live.backends.served": "depth rgb",
     "live.convert": "rgb",
+    "batch.stages": "depth mask",
     "live.env.rows": "depth",
     "live.env.single": "depth",
     "live.env.vector": "depth",

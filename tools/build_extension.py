@@ -9,6 +9,7 @@ import argparse
 import importlib.util
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,16 +34,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=ROOT / "dist")
     options = parser.parse_args()
-    folder = ROOT / "build" / "extension"
-    stage(folder)
     options.output.mkdir(parents=True, exist_ok=True)
     for old in options.output.glob("objaverse_render_addon-*.zip"):
         old.unlink()
     tool = [sys.executable, str(builder())]
-    subprocess.run(
-        [*tool, "build", "--source-dir", str(folder), "--output-dir", str(options.output)],
-        check=True,
-    )
+    # Of its own: two may be built at a time.
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "extension"
+        stage(folder)
+        subprocess.run(
+            [*tool, "build", "--source-dir", str(folder), "--output-dir", str(options.output)],
+            check=True,
+        )
     (path,) = options.output.glob("objaverse_render_addon-*.zip")
     subprocess.run([*tool, "validate", str(path)], check=True)
     print(f"{path.name} ({path.stat().st_size / 2**20:.1f} MiB)")

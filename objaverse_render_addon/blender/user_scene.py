@@ -112,7 +112,7 @@ def import_into_scene(
     faces = sum(len(obj.data.polygons) for obj in meshes)
     size = path.stat().st_size / 2**20
     count = how_many(len(meshes), "mesh", "meshes")
-    summary = f"{count}, {faces:,} faces, {size:.1f} MiB ({kind})"
+    summary = f"{count}, {faces:,} face{'s' * (faces != 1)}, {size:.1f} MiB ({kind})"
     missing = missing_textures(_materials(objects), bpy.data.node_groups)
     warnings = [*gate.warnings, *said, *(f"missing texture: {name}" for name in sorted(missing))]
     home[_FACTS] = {

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..words import how_many
 from .common import add_blender, add_sandbox, gpu_list, number_from
 from .terminal import say, show, show_json
 
@@ -133,7 +134,7 @@ def _run(options: argparse.Namespace) -> int:
         if options.json:
             show_json(server.facts())
         else:
-            show(f"{pool.workers} workers, which start when they are needed.")
+            show(f"{how_many(pool.workers, 'worker')}, started when there is need of them.")
             for name, address, key in server.keys:
                 show(f"for {name}: {address}")
                 if key:

@@ -164,7 +164,10 @@ def prove(connection: socket.socket, key: str) -> None:
     try:
         answer = _exactly(connection, 32)
     except OSError:
-        raise AccessRefused("The server does not take this key.") from None
+        raise AccessRefused(
+            "The server does not take this key.",
+            hint="objaverse-render serve prints one for each --client.",
+        ) from None
     if not hmac.compare_digest(answer, _proof(secret.encode(), b"server", theirs, ours, name)):
         raise AccessRefused("The server does not know the key itself: it is another.")
 

@@ -114,8 +114,10 @@ def listen(service: Service, address: Address, keys: KeyRing) -> Listener:
     except OSError as error:
         raise InvalidJob(
             f"Cannot listen at {address}: {error.strerror or error}.",
-            hint="Take another port; 0 takes any.",
-        ) from error
+            hint="Take another port; 0 takes any." if address.path is None else
+            "Stop that one with objaverse-render serve stop, or give this one a socket of its own: "
+            "--listen unix:PATH.",
+        ) from error  # fmt: skip
 
 
 class _Streams:

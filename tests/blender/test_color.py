@@ -352,3 +352,20 @@ def test_views_are_the_same_when_there_are_too_many_for_one_batch(
     for one, other in zip(together, scenes.shoot(path, values), strict=True):
         for name, data in one.passes.items():
             assert np.array_equal(data, other.passes[name]), name
+
+
+def test_colours_that_are_looked_up_are_those_that_are_computed() -> None:
+    """All half floats there are, seen and not; and pixels that are covered in part."""
+    from objaverse_render_addon.blender.drawing import digits_of, srgb_of
+
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(256, 256)
+    planes = {"Combined.R": halves, "Combined.G": halves[::-1], "Combined.B": halves.T}
+    seen = (np.arange(1 << 16).reshape(256, 256) % 3 > 0).astype(np.float16)
+    for alpha in (seen, seen * np.float16(0.5)):
+        channels = {**planes, "Combined.A": alpha}
+        linear = np.stack([*channels.values()], axis=-1).astype(np.float32)
+        with np.errstate(invalid="ignore"):
+            assert np.array_equal(srgb_of(channels), encode_srgb8(linear))
+    digits = np.arange(256, dtype=np.float32) / 255
+    for dtype in (np.float16, np.float32):
+        assert (digits_of(digits.astype(dtype)) == np.arange(256)).all()

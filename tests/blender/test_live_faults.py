@@ -29,9 +29,11 @@ from objaverse_render_addon.errors import (
     WorkerCrashed,
     WorkerTimeout,
 )
+from objaverse_render_addon.live import remote
+from objaverse_render_addon.live.clients import Limits
 from objaverse_render_addon.live.server import Server
 from objaverse_render_addon.worker.memory import resident_bytes
-from objaverse_render_addon.worker.protocol import Change, Render
+from objaverse_render_addon.worker.protocol import Change, FrameReady, Render
 from objaverse_render_addon.worker.shots import encode_shot
 
 from . import scenes
@@ -73,17 +75,19 @@ def gone(pids: list[int], within: float) -> bool:
 
 def kills(box: Path, count: int, seed: int) -> None:
     """Workers are killed at any time; every frame comes once and whole, or fails by name."""
-    rng = np.random.default_rng(seed)
+    rng, since = np.random.default_rng(seed), time.monotonic()
     with live.start(2, device="cpu") as pool, pool.open(box, **QUICK) as session:
         matrix = np.eye(4)
         session.place("box", matrix)
         right = [frame.copy() for frame in session.render(SHOTS)]
         stop, done = threading.Event(), 0
+        # Where much else runs, workers take longer to come, and have to live as much longer.
+        longest = max(1.2, 0.4 * (time.monotonic() - since))
 
         def killer() -> None:
             nonlocal done
             while not stop.is_set() and done < count:
-                time.sleep(float(rng.uniform(0.02, 1.2)))
+                time.sleep(float(rng.uniform(0.02, longest)))
                 pids = pool.pids
                 if pids:
                     with contextlib.suppress(ProcessLookupError):
@@ -120,7 +124,8 @@ def kills(box: Path, count: int, seed: int) -> None:
             os.kill(pid, signal.SIGKILL)
         assert session.frame()["depth"].any()
         back = time.monotonic() - since
-        assert back < 20, f"it took {back:.1f} s to come back"
+        print(f"{done} kills: {ended} requests, {failed} failed by name; back in {back:.1f} s")
+        assert back < 20 * longest / 1.2, f"it took {back:.1f} s to come back"
         pids = pool.pids
     gc.collect()
     assert gone(pids, 10)
@@ -628,6 +633,35 @@ def test_poses_that_are_none_are_refused_at_the_door(
         after = session.frame()
         assert after.state == session.state == 0
         assert np.array_equal(before["depth"], after["depth"])
+
+
+def test_who_does_not_take_its_frames_holds_nobody_up(
+    faulty: live.Pool, box: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is heard of all the time, and yet never says that more frames may come."""
+    monkeypatch.setattr(remote, "_HEARTBEAT", 0.3)
+    with Server(
+        faulty, roots=[tmp_path], keys=tmp_path / "keys", private=tmp_path / "own.sock",
+        limits=Limits(idle=2.0),
+    ) as server, live.connect(server.addresses[0]) as slow, live.connect(slow.address) as good:
+        session, other = slow.open(box.name, **QUICK), good.open(box.name, **QUICK)
+        shots = [encode_shot(index, camera) for index, camera in enumerate(SHOTS)]
+        answers = slow._answers(
+            Render(session.id, shots=shots, inline=True, options={"credit": 1}), 60
+        )
+        assert isinstance(next(answers).message, FrameReady)
+        assert other.frame()["depth"].any(), "the worker is another's meanwhile"
+        with pytest.raises(ConnectionLost, match="did not take its frames"):
+            next(answers)
+        assert session.frame()["depth"].any(), "it may ask again"
+        assert server.service.dropped == 0
+
+
+@pytest.mark.long
+def test_eevee_has_time_to_compile_its_shaders(faulty: live.Pool, box: Path) -> None:
+    """Its first frame takes seconds where no GPU is, whatever a frame is allowed."""
+    with faulty.open(box, **{**QUICK, "engine": "eevee", "resolution": (32, 32)}) as session:
+        assert session.frame(timeout=0.3)["rgb"].any()
 
 
 @pytest.mark.long

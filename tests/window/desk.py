@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
-from Xlib import X
+from Xlib import XK, X
 from Xlib.display import Display
 from Xlib.ext import xtest
 
@@ -28,7 +29,13 @@ class Desk:
         root: The Debian folder.
         folder: A folder below ``root`` for everything this writes.
         size: Of the screen, pixels.
+
+    Attributes:
+        places: By folder, where buttons were found last, also in windows before: y from below, and
+            of the sidebar's tab from its upper edge.
     """
+
+    places: ClassVar[dict[Path, dict[str, int]]] = {}
 
     def __init__(
         self, root: Path, folder: Path, environment: dict[str, str], size: tuple[int, int],
@@ -181,7 +188,15 @@ class Desk:
 
     def key(self, *names: str) -> None:
         for name in names:
-            self.run("xdotool", "key", name)
+            if re.fullmatch(r"F\d+", name):
+                # Of these xdotool sends what Blender does not know.
+                code = self.display.keysym_to_keycode(XK.string_to_keysym(name))
+                for event in (X.KeyPress, X.KeyRelease):
+                    xtest.fake_input(self.display, event, code)
+                    self.display.sync()
+                    time.sleep(0.02)
+            else:
+                self.run("xdotool", "key", name)
             time.sleep(0.05)
 
     def type(self, text: str) -> None:
@@ -213,9 +228,12 @@ class Desk:
         x, y, width, height = self.ask("place('UI')")
         top = self.size[1] - y - height
         # Tabs are names that stand on end along the right edge.
-        for offset in range(20, height - 20, 40):
+        places = self.places.setdefault(self.root, {})
+        last = [places["Objaverse"]] if "Objaverse" in places else []
+        for offset in (*last, *range(20, height - 20, 40)):
             self.click(x + width - 10, top + offset)
             if self.ask(category) == "Objaverse":
+                places["Objaverse"] = offset
                 return
         raise AssertionError("there is no tab Objaverse")
 
@@ -240,15 +258,21 @@ class Desk:
         known = [(x, y + by) for x, y in seen for by in shifts]
         lowest = self.ask(f"min([at[1] for at in SEEN.values() if at[0] == {column}], default=0)")
         rows = [row for row in rows if row < lowest] + [row for row in rows if row >= lowest]
+        hints = [at[1] for at in seen]
         if near:
-            hints = self.ask(f"[at for key, at in SEEN.items() if named(key, {near!r})]")
-            rows.sort(key=lambda row: min((abs(row - hint[1]) for hint in hints), default=0))
+            found = self.ask(f"[at for key, at in SEEN.items() if named(key, {near!r})]")
+            hints += [at[1] for at in found]
+        places = self.places.setdefault(self.root, {})
+        if name in places:
+            hints.append(places[name])
+        rows.sort(key=lambda row: min((abs(row - hint) for hint in hints), default=0))
         spots = [(column, row) for row in rows]
         for tried, patience in ((known, 3), (spots, 2), (spots, 4)):
             self.ask(f"search({name!r}, {tried!r}, {patience})")
             # It answers when the search is over.
             found = self.ask("SEARCH['found']", timeout=180)
             if found:
+                places[name] = found[1]
                 return found[0], self.size[1] - 1 - found[1]
         self.picture(self.folder / "failed.png")
         raise AssertionError(f"there is no button {name}\n{self.output()[-2000:]}")

@@ -81,14 +81,21 @@ def test_ids_are_the_objects(scenes):
                 assert sum(seen.visible_pixels > 0 for seen in scene.views[place].objects) >= 2
 
 
-def test_nothing_is_burnt_out_or_dark(scenes):
+def test_hardly_anything_is_burnt_out_or_dark(scenes):
+    """What shines at the camera may be, and is a doubt then."""
+    burnt = count = 0
     for folder in sorted(scenes.glob("scene-*")):
+        views = json.loads((folder / "metadata.json").read_text())["views"]
         for view in Scene.read(folder / "scene.json").views:
+            worst = max(seen.clipped_fraction for seen in view.objects)
+            status, value = views[view.view]["checks"]["objects_not_burnt_out"]
+            assert (status, value) == ("doubt" if worst > 0.25 else "ok", pytest.approx(worst))
             for seen in view.objects:
-                assert seen.clipped_fraction < 0.25
+                burnt, count = burnt + (seen.clipped_fraction > 0.05), count + 1
                 assert not seen.visible_pixels or seen.shaded_colors.get("black", 0) < 1 or (
                     seen.albedo_colors.get("black", 0) > 0.5
                 )
+    assert burnt <= 0.1 * count
 
 
 def same_bytes(scenes, other):

@@ -175,7 +175,7 @@ BY_MEANING = {
     "dataset.export.coco_panoptic": "instance_index",
     "dataset.export.composed": "instance_index mask rgb",
     "dataset.export.refgrasp": "depth instance_index mask rgb",
-    "dataset.gallery.sentences": "depth instance_index",
+    "dataset.gallery.sentences": "depth instance_index mask",
     "environments.spaces": "depth rgb",
     "live.backends.served": "depth rgb",
     "live.convert": "rgb",

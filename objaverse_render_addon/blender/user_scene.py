@@ -225,6 +225,12 @@ def save_asset(collection: Any, path: Path, played: bpy.types.Scene) -> None:
     Args:
         played: The scene whose time it has.
     """
+    active = bpy.context.view_layer.objects.active
+    sculpted = active in asset_objects(collection) and active.mode == "SCULPT"
+    if sculpted:
+        # What is sculpted on several resolutions is not in the mesh yet, and another scene's
+        # evaluation would take away what Blender sculpts on: the next stroke would be its end.
+        bpy.ops.object.mode_set(mode="OBJECT")
     scene = bpy.data.scenes.new("Objaverse Asset")
     try:
         scene.frame_start, scene.frame_end = played.frame_start, played.frame_end
@@ -240,6 +246,8 @@ def save_asset(collection: Any, path: Path, played: bpy.types.Scene) -> None:
         bpy.data.libraries.write(str(path), {scene}, path_remap="ABSOLUTE", compress=False)
     finally:
         bpy.data.scenes.remove(scene)
+        if sculpted:
+            bpy.ops.object.mode_set(mode="SCULPT")
 
 
 def place_camera(obj: Any, camera: Camera, to_world: npt.NDArray[np.float64]) -> None:

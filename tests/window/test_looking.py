@@ -101,9 +101,9 @@ def follows(desk: Desk, what: str) -> None:
     wall, own = desk.ask("WATCHED['took'].pop(0)")
     time.sleep(0.2)
     desk.ask("WATCHED.update(took=[], since=None)")
-    busy = os.getloadavg()[0] > len(os.sched_getaffinity(0))
+    busy = os.getloadavg()[0] > 0.5 * len(os.sched_getaffinity(0))
     print(f"{what}: {wall * 1000:.0f} ms, {own * 1000:.0f} ms of them Blender's own", busy)
-    # Where others have the machine, what Blender took of it.
+    # Where others share the machine, as the other half of these tests, what Blender took of it.
     assert (own if busy else wall) < 0.3, what
 
 

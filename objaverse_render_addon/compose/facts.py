@@ -172,17 +172,17 @@ def from_arrays(
     return Facts(
         scene, view, objects, seen, states, **two, **one, footprints=tuple(footprints),
         samples=tuple(samples), elevation=down,
-        paints=tuple(_paint(coded, ids == obj.id, limits.hue) for obj in objects),
+        paints=tuple(_paint(coded, ids == obj.id, limits) for obj in objects),
     )  # fmt: skip
 
 
 def _paint(
-    pictures: Sequence[npt.NDArray[np.uint8]], mine: npt.NDArray[np.bool_], lead: float
+    pictures: Sequence[npt.NDArray[np.uint8]], mine: npt.NDArray[np.bool_], margins: Margins
 ) -> tuple[dict[str, float], dict[str, float]]:
     """What an object's pixels have for sure in all pictures, and what in any they may have."""
-    both = [claims(picture[mine], lead) for picture in pictures]
-    if len(both) < 2:
+    if len(pictures) < 2 or np.count_nonzero(mine) < margins.color_pixels:
         return {}, dict.fromkeys(TERMS, 1.0)
+    both = [claims(picture[mine], margins.hue) for picture in pictures]
     return ({term: min(sure.get(term, 0.0) for sure, _ in both) for term in TERMS},
             {term: max(may.get(term, 0.0) for _, may in both) for term in TERMS})  # fmt: skip
 

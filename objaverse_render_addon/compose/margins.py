@@ -53,6 +53,7 @@ class Margins:
         on_share: Of its weight that the other carries.
         within: Of its points that are inside the other.
         color: Share of the pixels by which a thing has a colour, and by which it has not.
+        color_pixels: That a thing shows at least for anybody to say what colour it has, or has not.
         runner_up: Share of the second colour, at most.
         hue: By which a pixel's colour term is nearer than the next, in CIELAB (ΔE*ab); below it
             the pixel may have either.
@@ -91,6 +92,7 @@ class Margins:
     on_share: tuple[float, float] = (0.5, 0.0)
     within: tuple[float, float] = (0.6, 0.1)
     color: tuple[float, float] = (0.7, 0.2)
+    color_pixels: int = 100
     runner_up: float = 0.15
     hue: float = 8.0
     hidden: tuple[float, float, float] = (0.3, 0.8, 0.95)

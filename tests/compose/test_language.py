@@ -200,13 +200,21 @@ def test_a_mug_may_be_called_a_cup(tmp_path):
 
 def test_a_colour_is_what_is_seen(tmp_path):
     """6: a white box under blue light is no white box, and no blue one."""
-    placed = [made.Placed("cube", "white", -0.2, 0.0), made.Placed("ball", "red", 0.2, 0.0)]
+    placed = [made.Placed("cube", "white", -0.2, 0.0),
+              made.Placed("ball", "red", 0.2, 0.0, scale=1.6)]  # fmt: skip
     made.write(tmp_path / "a", placed, [FRONT], tint=(0.35, 0.5, 1.0))
     rel = relations(tmp_path / "a")
     assert rel.color_of[0] is None
     assert not denote(rel, Phrase("thing", "white")).sure
     made.write(tmp_path / "b", placed, [FRONT])
     assert relations(tmp_path / "b").color_of == ["white", "red"]
+    # What shows little has no colour for sure, and may have any.
+    placed[1] = made.Placed("ball", "red", 0.2, 0.0, scale=0.6)
+    made.write(tmp_path / "c", placed, [FRONT])
+    rel = relations(tmp_path / "c")
+    assert 0 < rel.facts.looks[1].visible_pixels < 100
+    assert rel.color_of == ["white", None]
+    assert not denote(rel, Phrase("thing", "blue")).sure
 
 
 def test_ids_over_255_and_of_what_is_not_seen(tmp_path):
@@ -336,7 +344,7 @@ def test_swapped_pairs_mean_two_things(scenes):
 
 def test_warm_light_takes_the_word_for_yellow(tmp_path):
     """6: what some would call orange as it is lit is neither yellow nor orange."""
-    placed = [made.Placed("cube", "yellow", -0.2, 0.0), made.Placed("ball", "blue", 0.2, 0.0)]
+    placed = [made.Placed("cube", "yellow", -0.2, 0.0), made.Placed("ball", "blue", 0.2, 0.0, scale=1.6)]
     made.write(tmp_path / "a", placed, [FRONT], tint=(1.0, 0.82, 0.6))
     rel = relations(tmp_path / "a")
     assert rel.color_of[0] is None

@@ -196,7 +196,7 @@ def _whose(sums: _Counts) -> list[str]:
         return []
     lines = [
         "## Whose objects", "",
-        "All but these are the project's own, CC0; CREDITS.md names the objects' authors.", "",
+        "All but these are the project's own, CC0. Authors of objects are named in CREDITS.md.", "",
         "| source | licence | scenes and places |", "| --- | --- | --- |",
     ]  # fmt: skip
     for source, (license, count) in sorted(sums.foreign.items()):

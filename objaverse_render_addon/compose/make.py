@@ -123,7 +123,9 @@ def make(
 
     for attempt in range(rules.tries):
         one = drawn(rules, index, attempt, library, support_of(stage[0]) if stage else None)
-        if len(one.starts) < min(_LEAST, rules.objects[0]):
+        # Fewer than were asked for only where more have no room in many draws.
+        patient = attempt < rules.tries // 2
+        if len(one.starts) < (rules.objects[0] if patient else min(_LEAST, rules.objects[0])):
             refuse(attempt, "too little room")
             continue
         settled = settle(one.starts, one.ground)

@@ -125,11 +125,12 @@ function fit() {
 // The picture's shape, as large as the pane has room for.
 function lay(pane, aspect) {
   const box = pane.element.getBoundingClientRect();
-  const width = Math.min(box.width, box.height * aspect);
+  const width = Math.min(box.width, box.height * aspect), before = pane.lines.style.height;
   for (const canvas of [pane.picture, pane.lines]) {
     canvas.style.width = `${width}px`;
     canvas.style.height = `${width / aspect}px`;
   }
+  if (pane.lines.style.height !== before) draw();  // They lie where the picture does.
 }
 
 function facts(pane) {

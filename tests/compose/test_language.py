@@ -344,7 +344,8 @@ def test_swapped_pairs_mean_two_things(scenes):
 
 def test_warm_light_takes_the_word_for_yellow(tmp_path):
     """6: what some would call orange as it is lit is neither yellow nor orange."""
-    placed = [made.Placed("cube", "yellow", -0.2, 0.0), made.Placed("ball", "blue", 0.2, 0.0, scale=1.6)]
+    placed = [made.Placed("cube", "yellow", -0.2, 0.0),
+              made.Placed("ball", "blue", 0.2, 0.0, scale=1.6)]  # fmt: skip
     made.write(tmp_path / "a", placed, [FRONT], tint=(1.0, 0.82, 0.6))
     rel = relations(tmp_path / "a")
     assert rel.color_of[0] is None

@@ -213,6 +213,13 @@ def test_files_and_folders_are_added_to_a_batch(bpy: Any, panel: Any, tmp_path: 
     assert panel.sources == "; ".join(wanted)
     with pytest.raises(RuntimeError, match="no folder"):
         bpy.ops.objaverse.add_folder(directory=str(tmp_path / "none"))
+    # One after the other can be taken out again.
+    bpy.ops.objaverse.remove_source(index=1)
+    assert panel.sources == "; ".join([wanted[0], wanted[2]])
+    bpy.ops.objaverse.remove_source(index=1)
+    assert panel.sources == wanted[0]
+    with pytest.raises(RuntimeError, match="no such file"):
+        bpy.ops.objaverse.remove_source(index=1)
     bpy.ops.objaverse.clear_sources()
     assert panel.sources == "" and not bpy.ops.objaverse.clear_sources.poll()
 

@@ -6,17 +6,22 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import bpy
-from bpy.props import CollectionProperty, StringProperty
+from bpy.props import CollectionProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
 from ...assets.formats import EXTENSIONS
 
-__all__ = ["CLASSES"]
+__all__ = ["CLASSES", "chosen"]
+
+
+def chosen(settings: Any) -> list[str]:
+    """Files, folders and identifiers of the batch, as they are written."""
+    return [name.strip() for name in settings.sources.split(";") if name.strip()]
 
 
 def _add(context: bpy.types.Context, paths: list[str]) -> set[str]:
     settings = context.scene.objaverse
-    there = [name.strip() for name in settings.sources.split(";") if name.strip()]
+    there = chosen(settings)
     settings.sources = "; ".join([*there, *(path for path in paths if path not in there)])
     return {"FINISHED"}
 
@@ -74,6 +79,29 @@ class OBJAVERSE_OT_add_folder(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
 
+class OBJAVERSE_OT_remove_source(bpy.types.Operator):
+    """Take this one out of the batch; the file stays"""
+
+    bl_idname = "objaverse.remove_source"
+    bl_label = "Remove File"
+    bl_options: ClassVar = {"REGISTER", "UNDO"}
+
+    index: IntProperty(
+        name="Place", description="Which of the batch's files", min=0,
+        options={"HIDDEN", "SKIP_SAVE"},
+    )  # fmt: skip
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Take it out."""
+        there = chosen(context.scene.objaverse)
+        if self.index >= len(there):
+            self.report({"ERROR"}, "The batch has no such file")
+            return {"CANCELLED"}
+        del there[self.index]
+        context.scene.objaverse.sources = "; ".join(there)
+        return {"FINISHED"}
+
+
 class OBJAVERSE_OT_clear_sources(bpy.types.Operator):
     """Take all files and folders out of the batch; the files stay"""
 
@@ -95,5 +123,6 @@ class OBJAVERSE_OT_clear_sources(bpy.types.Operator):
 CLASSES: Final[tuple[Any, ...]] = (
     OBJAVERSE_OT_add_files,
     OBJAVERSE_OT_add_folder,
+    OBJAVERSE_OT_remove_source,
     OBJAVERSE_OT_clear_sources,
 )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any, ClassVar, Final
 
 import bpy
 
 from .. import background
+from ..operators.sources import chosen
 from ..widgets import Panel, columns, text
 from .render import draw_progress, draw_trouble
 
 __all__ = ["CLASSES"]
+
+_LISTED: Final = 8
+"""Files that are listed; a batch may have thousands."""
 
 
 class OBJAVERSE_UL_batch(bpy.types.UIList):
@@ -73,6 +78,7 @@ class OBJAVERSE_PT_batch(Panel, bpy.types.Panel):
         row.operator("objaverse.add_files", text="", icon="FILE_NEW")
         row.operator("objaverse.add_folder", text="", icon="NEWFOLDER")
         row.operator("objaverse.clear_sources", text="", icon="X")
+        self._sources(layout, chosen(settings))
         split.prop(settings, "ids", text="Names")
         row = layout.row()
         row.enabled = bool(settings.sources.strip())
@@ -87,6 +93,20 @@ class OBJAVERSE_PT_batch(Panel, bpy.types.Panel):
         if len(state.items):
             self._list(context, layout, state, said, counts.get("failed", 0))
         draw_trouble(context, layout, "batch")
+
+    def _sources(self, layout: bpy.types.UILayout, there: list[str]) -> None:
+        """Several are listed, each with a button that takes it out."""
+        if len(there) < 2:
+            return
+        lines = layout.box().column(align=True)
+        for index, source in enumerate(there[:_LISTED]):
+            line = lines.row(align=True)
+            # A folder's name stands before its last slash.
+            name = PurePath(source).name or source
+            line.label(text=name, translate=False)
+            line.operator("objaverse.remove_source", text="", icon="REMOVE").index = index
+        if len(there) > _LISTED:
+            lines.label(text=f"… and {len(there) - _LISTED} more")
 
     def _list(
         self,

@@ -103,7 +103,11 @@ def test_the_scenes_active_camera_renders_as_it_moves(desk: Desk, asset: Debian)
 
 
 def test_escape_ends_the_animation_and_not_the_render(desk: Desk, asset: Debian) -> None:
-    put(desk, pattern="ring", views=600, samples=16, output_dir=f"{asset.home}/long")
+    # It cannot be over before its button is found.
+    put(
+        desk, pattern="ring", views=900, samples=64, resolution_x=256, resolution_y=256,
+        output_dir=f"{asset.home}/long",
+    )  # fmt: skip
     desk.press(RENDER)
     wait_for_views(desk, asset)
     over_viewport(desk)

@@ -6,7 +6,6 @@ has come; nothing here waits. Drawing is :mod:`overlay`'s work.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import threading
 import time
@@ -67,7 +66,7 @@ class LiveView:
         self._queue: RenderQueue | None = None
         self._opening: threading.Thread | None = None
         self._opened: list[Backend | Exception] = []
-        self._folder: Path | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._closed = False
         self._asked: tuple[RenderJob, int] | None = None
         self._number = 0
@@ -85,14 +84,17 @@ class LiveView:
         scene = context.scene
         state = preview.rig_or_error(context)
         job = _with_passes(state.job)
-        self._folder = Path(tempfile.mkdtemp(prefix="objaverse-live-"))
+        # It goes with Blender too, which does not wait for what ends beside it.
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="objaverse-live-", ignore_cleanup_errors=True
+        )
         name = preview.asset_id(scene)
-        path = self._folder / f"{name}.blend"
+        path = Path(self._folder.name) / f"{name}.blend"
         try:
             with server.packed(context):
                 user_scene.save_asset(scene.objaverse.asset, path, scene)
         except (OSError, RuntimeError) as error:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.cleanup()
             raise OutputNotWritable(
                 f"The asset cannot be written to {path}: {error}",
                 hint="Free some space in the temporary folder.",
@@ -133,7 +135,7 @@ class LiveView:
             for backend in backends:
                 backend.close()
             if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
+                folder.cleanup()
 
         if queue is not None or folder is not None:
             threading.Thread(target=work, daemon=True).start()

@@ -54,11 +54,12 @@ def redraws():
     window, area, region = next(regions('WINDOW'))
     took = []
     with bpy.context.temp_override(window=window, area=area, region=region):
-        for _ in range(9):
+        for _ in range(15):
             since = time.perf_counter()
             bpy.ops.wm.redraw_timer(type='DRAW', iterations=1)
             took.append(time.perf_counter() - since)
-    return sorted(took)[4]
+    # Whatever else runs on the machine makes some of them longer.
+    return min(took)
 """
 
 

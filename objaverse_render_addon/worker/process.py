@@ -246,7 +246,7 @@ class WorkerProcess:
             Its id, which its answers have.
 
         Raises:
-            WorkerCrashed: The process is gone, or its folder is.
+            WorkerCrashed: The process is gone.
         """
         self._requests += 1
         try:

@@ -16,7 +16,6 @@ from objaverse_render_addon.errors import (
     InvalidJob,
     OutOfMemory,
     UnknownRequest,
-    WorkerCrashed,
     WorkerStartFailed,
     WorkerTimeout,
     from_reason,
@@ -270,12 +269,10 @@ def test_a_worker_whose_folder_is_gone_is_replaced(tmp_path: Path) -> None:
         shutil.rmtree(first.scratch)
         assert client.ask(Render(opened(client, path), [0])) == Rendered(1)
         assert supervisor.start().pid != first.pid
-        # In the middle: the next request is refused by name, the one after has a new worker.
+        # A file of it that is gone is enough.
         second = supervisor.start()
         (second.scratch / "worker.log").unlink()
-        shutil.rmtree(second.scratch)
-        with pytest.raises(WorkerCrashed, match="was removed"):
-            second.send(Close(1))
+        assert supervisor.start().pid != second.pid
     finally:
         supervisor.close()
 

@@ -19,11 +19,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InvalidGeometry, InvalidJob, SourceNotFound, TruncatedFile
+from ..errors import InvalidGeometry, InvalidJob
 from ..shape import Mesh as Triangles
 from .clearing import ABOVE, clearings, front_of
 from .nouns import NOUNS, Noun
-from .objects.library import GLB, PLY
+from .objects.library import GLB, PLY, stamp_of, surface_of
 from .record import STAGED, SURROUNDINGS, Support
 
 __all__ = [
@@ -136,7 +136,7 @@ class UserStage:
         Raises:
             SourceNotFound, TruncatedFile: They are not there, or others.
         """
-        return _read(folder / FOLDER / self.asset / PLY, self.sha256)
+        return surface_of(folder / FOLDER / self.asset / PLY, self.sha256)
 
     def corners(self, folder: Path) -> Floats:
         """(M, 3, 3) triangles, scene axes.
@@ -144,7 +144,8 @@ class UserStage:
         Raises:
             SourceNotFound, TruncatedFile: As :meth:`mesh`.
         """
-        return _placed(folder / FOLDER / self.asset / PLY, self.sha256, self.pose)
+        path = folder / FOLDER / self.asset / PLY
+        return _placed(path, self.sha256, self.pose, stamp_of(path))
 
     def picture(self, folder: Path) -> Path:
         """The file that is rendered."""
@@ -152,23 +153,11 @@ class UserStage:
 
 
 @functools.lru_cache(4)
-def _read(path: Path, sha256: str) -> Triangles:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise SourceNotFound(
-            f"{path}, a stage's surface, cannot be read: {error.strerror or error}.",
-            hint=f"The folder {FOLDER} belongs beside the scenes.",
-        ) from error
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise TruncatedFile(f"{path} is not the stage that the scenes were made with.")
-    return Triangles.from_ply(data)
-
-
-@functools.lru_cache(4)
-def _placed(path: Path, sha256: str, pose: tuple[tuple[float, ...], ...]) -> Floats:
+def _placed(
+    path: Path, sha256: str, pose: tuple[tuple[float, ...], ...], _: tuple[int, int]
+) -> Floats:
     turn = np.array(pose)
-    return np.asarray(_read(path, sha256).corners @ turn[:3, :3].T + turn[:3, 3])
+    return np.asarray(surface_of(path, sha256).corners @ turn[:3, :3].T + turn[:3, 3])
 
 
 def found_in(

@@ -111,6 +111,11 @@ def test_another_stage_is_told_from_it(staged, tmp_path):
     assert not verdict.ok
     assert any("is seen where the stage has none" in one for one in verdict.failed)
     assert any("is elsewhere" in one for one in verdict.failed)
+    # Another surface in the file that was read a moment ago.
+    (surface,) = out.glob("*/*/mesh.ply")
+    surface.write_bytes(surface.read_bytes() + b" ")
+    verdict = verify_asset(folder)
+    assert any("not the surface that the scenes were made with" in one for one in verdict.failed)
 
 
 def test_what_is_none_is_refused_and_others_do_not_mix(staged, tmp_path):

@@ -25,6 +25,7 @@ from .usable import closed
 
 __all__ = [
     "FOLDER", "GLB", "LIBRARY_FILE", "PLY", "Foreign", "LeftOut", "Library", "base_of", "solid_of",
+    "stamp_of", "surface_of",
 ]  # fmt: skip
 
 LIBRARY_FILE: Final = "objects.json"
@@ -157,8 +158,25 @@ class Library:
             ) from error
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    """Size and time of a file: where they are the same, so is the content."""
+def surface_of(path: Path, sha256: str) -> Triangles:
+    """The triangles of a stored surface.
+
+    Args:
+        path: In a folder of its own in one that lies beside the scenes.
+        sha256: Of the file, as the scenes say it.
+
+    Raises:
+        SourceNotFound, TruncatedFile: It is not there, or another one.
+    """
+    return _surface(path, sha256, stamp_of(path))
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """Size and time of a surface's file: where they are the same, so is the content.
+
+    Raises:
+        SourceNotFound: It is not there.
+    """
     try:
         found = path.stat()
     except OSError as error:
@@ -168,20 +186,25 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _gone(path: Path, error: OSError) -> SourceNotFound:
     return SourceNotFound(
-        f"{path}, an object's surface, cannot be read: {error.strerror or error}.",
-        hint="The folder objects belongs beside the scenes.",
+        f"{path}, a surface of the scenes, cannot be read: {error.strerror or error}.",
+        hint=f"The folder {path.parent.parent.name} belongs beside the scenes.",
     )
 
 
 @functools.lru_cache(256)
-def _read(path: Path, sha256: str, _: tuple[int, int]) -> Mesh:
+def _surface(path: Path, sha256: str, _: tuple[int, int]) -> Triangles:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise _gone(path, error) from error
     if hashlib.sha256(data).hexdigest() != sha256:
         raise TruncatedFile(f"{path} is not the surface that the scenes were made with.")
-    found = Triangles.from_ply(data)
+    return Triangles.from_ply(data)
+
+
+@functools.lru_cache(256)
+def _read(path: Path, sha256: str, stamp: tuple[int, int]) -> Mesh:
+    found = _surface(path, sha256, stamp)
     return Mesh((Part(found.vertices.astype(np.float64), found.faces.astype(np.int64)),))
 
 
@@ -203,7 +226,7 @@ def base_of(folder: Path, asset: str, sha256: str, foot: tuple[float, float, flo
         SourceNotFound, TruncatedFile: It is not there, or another one.
     """
     path = folder / FOLDER / asset / PLY
-    return _moved(_read(path, sha256, _stamp(path)), foot)
+    return _moved(_read(path, sha256, stamp_of(path)), foot)
 
 
 def solid_of(folder: Path, asset: str, sha256: str, foot: tuple[float, float, float]) -> Mesh:
@@ -214,4 +237,4 @@ def solid_of(folder: Path, asset: str, sha256: str, foot: tuple[float, float, fl
         Unusable: It cannot be closed.
     """
     path = folder / FOLDER / asset / PLY
-    return _moved(_closed(path, sha256, _stamp(path)), foot)
+    return _moved(_closed(path, sha256, stamp_of(path)), foot)

@@ -34,6 +34,23 @@ _BELOW = (
     " if a.ui_type in ('TIMELINE', 'DOPESHEET', 'IMAGE_EDITOR'))"
 )
 
+SMALL = {"resolution_x": 32, "resolution_y": 32, "samples": 1, "denoise": False}
+# The user's camera moves past the asset.
+MOVING_CAMERA = """
+from mathutils import Vector
+render = bpy.context.scene.render
+render.resolution_x, render.resolution_y = 64, 48
+camera, asset = bpy.data.objects['Camera'], bpy.context.scene.objaverse.asset
+points = [o.matrix_world @ Vector(c) for o in asset.all_objects if o.type == 'MESH'
+          for c in o.bound_box]
+# From where it looks at the asset.
+middle = sum(points, Vector()) / len(points) + 7 * camera.matrix_world.col[2].xyz
+for frame, aside in ((1, 0.4), (5, -0.4)):
+    camera.location = middle + Vector((aside, 0, 0))
+    camera.keyframe_insert('location', frame=frame)
+bpy.context.scene.frame_set(1)
+"""
+
 
 def copies(debian: Debian, folder: str, *names: str) -> None:
     """The sample as other assets."""

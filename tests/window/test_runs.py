@@ -12,25 +12,22 @@ from objaverse_render_addon.dataset.reader import AssetReader
 
 from .conftest import Debian, open_window
 from .desk import Desk
-from .hands import copies, import_file, leave, over_viewport, render, sheets, unfold
+from .hands import (
+    MOVING_CAMERA,
+    SMALL,
+    copies,
+    import_file,
+    leave,
+    over_viewport,
+    render,
+    sheets,
+    unfold,
+)  # fmt: skip
 from .test_results import RESULT, loaded
 from .test_window import CANCEL, IDLE, RENDER, SETTINGS, STATE, put, wait_for_views, wait_until_idle
 
-SMALL = {"resolution_x": 32, "resolution_y": 32, "samples": 1, "denoise": False}
-# The user's camera moves past the asset.
-CAMERA = """
-from mathutils import Vector
-render = bpy.context.scene.render
-render.resolution_x, render.resolution_y = 64, 48
-camera, asset = bpy.data.objects['Camera'], bpy.context.scene.objaverse.asset
-points = [o.matrix_world @ Vector(c) for o in asset.all_objects if o.type == 'MESH'
-          for c in o.bound_box]
-# From where it looks at the asset.
-middle = sum(points, Vector()) / len(points) + 7 * camera.matrix_world.col[2].xyz
-for frame, aside in ((1, 0.4), (5, -0.4)):
-    camera.location = middle + Vector((aside, 0, 0))
-    camera.keyframe_insert('location', frame=frame)
-bpy.context.scene.frame_set(1)
+# It is chosen.
+CAMERA = f"""{MOVING_CAMERA}
 [o.select_set(o == camera) for o in bpy.context.view_layer.objects]
 """
 

@@ -8,28 +8,15 @@ from objaverse_render_addon.dataset.reader import AssetReader
 
 from .conftest import Debian
 from .desk import Desk
-from .hands import import_file, render
+from .hands import MOVING_CAMERA, SMALL, import_file, render
 from .test_window import SETTINGS, put
 
-SMALL = {"resolution_x": 32, "resolution_y": 32, "samples": 1, "denoise": False}
-# The user's camera moves; another one stands.
-CAMERAS = """
-from mathutils import Vector
-render = bpy.context.scene.render
-render.resolution_x, render.resolution_y = 64, 48
-camera, asset = bpy.data.objects['Camera'], bpy.context.scene.objaverse.asset
-points = [o.matrix_world @ Vector(c) for o in asset.all_objects if o.type == 'MESH'
-          for c in o.bound_box]
-# From where it looks at the asset.
-middle = sum(points, Vector()) / len(points) + 7 * camera.matrix_world.col[2].xyz
-for frame, aside in ((1, 0.4), (5, -0.4)):
-    camera.location = middle + Vector((aside, 0, 0))
-    camera.keyframe_insert('location', frame=frame)
+# Another one stands.
+CAMERAS = f"""{MOVING_CAMERA}
 other = bpy.data.objects.new('Other', bpy.data.cameras.new('Other'))
 bpy.context.scene.collection.objects.link(other)
 other.matrix_world = camera.matrix_world
 other.location = middle + Vector((0, 0, 0.5))
-bpy.context.scene.frame_set(1)
 """
 SELECT = "[o.select_set(o.name in {!r}) for o in bpy.context.view_layer.objects]"
 

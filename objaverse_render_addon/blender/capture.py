@@ -16,9 +16,9 @@ import bpy
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import RenderFailed
+from ..errors import Interrupted, RenderFailed
 from ..passspec import Layer
-from . import compat
+from . import breaking, compat
 
 __all__ = ["COMBINED", "Taken", "forget", "take", "usable"]
 
@@ -84,19 +84,22 @@ def take(
             longer than a small part does.
 
     Raises:
+        Interrupted: It was cancelled meanwhile; see :func:`.breaking.unless`.
         RuntimeError: As ``bpy.ops.render.render`` does.
         RenderFailed: Blender rendered and gave nothing.
     """
     wanted, taken = list(layers), Taken()
-    engine = compat.cycles_engine()
+    engine, watch = compat.cycles_engine(), breaking.Watch()
     rendering = engine.render
 
     def render(self: Any, depsgraph: Any) -> None:
         since = time.perf_counter()
-        rendering(self, depsgraph)
+        with watch.running():
+            rendering(self, depsgraph)
         taken.seconds += time.perf_counter() - since
-        # Onlookers and previews are rendered by other engines; whatever is, is this scene's.
-        _read(self.get_result(), scene, wanted, taken, whole=whole)
+        if not watch.broken:
+            # Onlookers and previews are rendered by other engines; whatever is, is this scene's.
+            _read(self.get_result(), scene, wanted, taken, whole=whole)
 
     engine.render = render
     try:
@@ -106,10 +109,16 @@ def take(
         if not again or settings != before:
             compat.show_settings(scene)
         bpy.ops.render.render(scene=scene.name)
-        _told = settings
+        if not watch.broken:
+            _told = settings
+    except RuntimeError:
+        if not watch.broken:
+            raise
     finally:
         # Left in place, it would be in the way as Blender ends.
         engine.render = rendering
+    if watch.broken:
+        raise Interrupted("Cancelled.")
     if not taken:
         raise RenderFailed("Cycles rendered, but gave nothing.")
     return taken

@@ -67,8 +67,11 @@ def on_gpu(field: Field) -> OnGpu | None:
         if off <= _NEAR_ENOUGH:
             return OnGpu(field)
         _log.warning("gsplat draws another picture (%.3f off): the processor draws.", off)
-    except ImportError:
-        return None
+    except ImportError as error:
+        if error.name == "gsplat":
+            _log.warning(
+                "There is CUDA, and no gsplat to draw with: the processor draws. pip install gsplat"
+            )
     except Exception as error:  # Its kernels are compiled at first use, by whatever is there.
         _log.warning("gsplat does not draw (%s): the processor draws.", error)
     return None

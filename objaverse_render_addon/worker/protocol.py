@@ -313,8 +313,9 @@ class Refine:
         shot: As in :class:`Render`.
         step: ``draft``, drawn by a rasterizer, with the passes that it can; ``geometry``, which
             comes first of a shot, and all at once with the first samples where it was not asked
-            for; ``samples``; ``denoise``, after all of them where they are exact, which can be
-            cancelled meanwhile.
+            for; ``samples``; ``denoise``, after all of them where they are exact. All but drafts
+            can be cancelled meanwhile, where the scene was rendered before; see
+            :mod:`.blender.refining` for what is there then.
         first: Sample that it begins with.
         count: How many.
         give: Whether the frame is sent, as all samples so far make it; not before the last tile.

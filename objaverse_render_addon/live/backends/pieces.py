@@ -37,15 +37,15 @@ class Pieces:
 
     Args:
         goal: Seconds.
-        patient: Seconds, where a picture is at rest: fewer pieces cost less.
+        breakable: Seconds of one that can be ended in its midst: fewer pieces cost less.
     """
 
-    def __init__(self, goal: float = 0.03, patient: float = 0.045) -> None:
-        self._goal, self._patient = goal, max(goal, patient)
+    def __init__(self, goal: float = 0.03, breakable: float = 0.5) -> None:
+        self._goal, self._breakable = goal, max(goal, breakable)
         self._took: deque[tuple[float, float]] = deque(maxlen=_KEPT)
         self._quickest: dict[int, _Quickest] = {}
         self._count = 0
-        self._work = self._patient_work = 0.0
+        self._work = self._breakable_work = 0.0
         """Pixels times samples of a piece; 0 while nothing was measured."""
 
     def took(self, work: float, seconds: float) -> None:
@@ -60,13 +60,13 @@ class Pieces:
             self._quickest[size] = _Quickest(work, seconds, self._count)
         fixed, slope = self._line()
         slower = median(took / (fixed + slope * work) for work, took in self._took)
-        self._work, self._patient_work = (
-            max(goal / slower - fixed, fixed) / slope for goal in (self._goal, self._patient)
+        self._work, self._breakable_work = (
+            max(goal / slower - fixed, fixed) / slope for goal in (self._goal, self._breakable)
         )
         if len(self._quickest) == 1 and seconds < 2 * self._goal:
             # Only another size tells what of it is fixed.
             self._work = max(self._work, 2 * work)
-            self._patient_work = max(self._patient_work, self._work)
+            self._breakable_work = max(self._breakable_work, self._work)
 
     def _line(self) -> tuple[float, float]:
         """Seconds that any piece takes, and those for each unit of work."""
@@ -78,21 +78,21 @@ class Pieces:
         return max(0.0, least.seconds - slope * least.work), slope
 
     def next(
-        self, width: int, height: int, left: int, *, patient: bool = False
+        self, width: int, height: int, left: int, *, breakable: bool = False
     ) -> tuple[int, tuple[int, int]]:
         """Samples of the next piece, at most those that are left, and of which tiles."""
-        work = self._patient_work if patient else self._work
+        work = self._breakable_work if breakable else self._work
         count = min(left, int(work / (width * height)))
         if count >= 1:
             return count, (1, 1)
-        return 1, self.tiles(width, height, 1, patient=patient)
+        return 1, self.tiles(width, height, 1, breakable=breakable)
 
     def tiles(
-        self, width: int, height: int, samples: int, *, patient: bool = False
+        self, width: int, height: int, samples: int, *, breakable: bool = False
     ) -> tuple[int, int]:
         """Into how many tiles so many samples are cut: across, and down."""
-        work = (self._patient_work if patient else self._work) or width * height / _UNKNOWN
-        count = max(1, math.ceil(width * height * samples / work))
+        work = self._breakable_work if breakable else self._work
+        count = max(1, math.ceil(width * height * samples / (work or width * height / _UNKNOWN)))
         # Strips, while they are not too thin.
         down = min(count, max(1, height // _THIN))
         across = min(-(-count // down), max(1, width // _LEAST))

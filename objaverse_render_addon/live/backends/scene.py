@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
@@ -36,10 +37,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SceneBackend"]
 
+_T = TypeVar("_T")
 _OPENING: Final = 300.0
 _PIECE: Final = 120.0
 _ASK: Final = 0.005
-"""Seconds between two questions whether what is denoised is still wanted."""
+"""Seconds between two questions whether what renders is still wanted."""
 _ENDLESS: Final = 10**9
 """Pieces are many, small, and of one scene: whoever moves must not wait for another worker."""
 
@@ -49,12 +51,12 @@ class SceneBackend(Backend):
 
     A draft is drawn by Workbench, where the scene is of surfaces that it can draw; then come one
     sample, two, four …; the last level is what a data set would have of this camera, to the bit,
-    denoised and checked. Blender cannot be stopped within a render. So it renders pieces of some
-    30 ms, a tile of the geometry or of a level's samples; the last level, too, is made of tiles, of
-    some 45 ms, since a camera that comes to it has been at rest. Its noise is taken in a step of
-    its own that can be stopped. Only where Blender denoises in a way of its own (by GPU, by a
-    library that it keeps to itself) that one is one render, during which another picture begins in
-    the other worker, where there are two.
+    denoised and checked. What nobody wants any more is broken off in the midst of it, as soon as
+    Cycles knows the scene; before, it is rendered in tiles of some 30 ms. No render takes longer
+    than half a second, where that can be: a picture of many samples is made of several. Its noise
+    is taken in a step of its own that can be stopped. Only where Blender denoises in a way of its
+    own (by GPU, by a library that it keeps to itself) that one is one render, during which another
+    picture begins in the other worker, where there are two.
 
     ``scene`` may have ``values``, dotted paths of the job to other values, of which light,
     normalisation and the like have the file opened again; ``time``, an animation frame; and
@@ -137,12 +139,11 @@ class SceneBackend(Backend):
             shot = encode_shot(0 if view is None else int(view), camera, scene.get("time"))
             if level.samples == 0 and (drawn := worker.draft(shot)) is not None:
                 return None if should_stop() else drawn
-            cycles, last = engine.engine == "cycles", level.samples >= self.samples(scene)
-            exact = last and self.exact
-            if cycles and (worker.tiles or not exact):
+            exact = self.exact and level.samples >= self.samples(scene)
+            if engine.engine == "cycles" and (worker.tiles or not exact):
                 samples = engine.samples if exact else max(level.samples, 1)
                 try:
-                    return worker.refined(shot, samples, should_stop, exact=exact, last=last)
+                    return worker.refined(shot, samples, should_stop, exact=exact)
                 except _Whole:
                     worker.tiles = False
             return None if should_stop() else worker.whole(shot, view, level.samples)
@@ -188,6 +189,8 @@ class _Worker:
         self._round = (1, (1, 1))
         self._looks, self._pieces = Pieces(), Pieces()
         self._drafts = True
+        self._known: tuple[Any, ...] = ()
+        """At what time Cycles rendered the scene as it is; empty where it did not."""
         self.tiles = True
         self.facts: dict[str, Any] = {}
 
@@ -203,7 +206,7 @@ class _Worker:
             answer = self._ask(self._request, _OPENING, told)
             assert isinstance(answer.message, Opened)
             self._process, self._session = self._supervisor.start(), answer.message.session
-            self._values, self.tiles, self._drafts = self._start, True, True
+            self._values, self.tiles, self._drafts, self._known = self._start, True, True, ()
             self._forget()
             self.facts = answer.message.facts
         return self._session
@@ -227,7 +230,8 @@ class _Worker:
             self._session = 0  # In no known state: it is opened again.
             raise
         assert isinstance(answer.message, Opened)
-        self._values, self.facts, self.tiles = dict(values), answer.message.facts, True
+        self._values, self.facts = dict(values), answer.message.facts
+        self.tiles, self._known = True, ()
 
     def draft(self, shot: dict[str, Any]) -> Drawn | None:
         """Drawn; ``None`` where the scene is none that a rasterizer can draw."""
@@ -257,13 +261,12 @@ class _Worker:
 
     def refined(
         self, shot: dict[str, Any], samples: int, should_stop: Callable[[], bool],
-        *, exact: bool = False, last: bool = False,
+        *, exact: bool = False,
     ) -> Drawn | None:  # fmt: skip
         """The mean of so many samples, going on where the last call stopped.
 
         Args:
             exact: All of them as a data set has them, tile by tile, and denoised.
-            last: Whether there is no better level: it was at rest for a while.
 
         Raises:
             _Whole: That cannot be done.
@@ -282,11 +285,11 @@ class _Worker:
             if not self._has_looked(shot, should_stop):
                 return None
             while self._samples < samples:
-                if should_stop():
+                if should_stop() or not self._add(shot, samples, should_stop):
                     return None
-                self._add(shot, samples, last=last)
             if exact and self.facts["engine"]["denoised"]:
-                arrays = self._denoised(shot, should_stop)
+                request = Refine(self._session, shot, "denoise", give=True)
+                arrays = self._unless(should_stop, lambda: self._frame(request))
                 self._drawn = None if arrays is None else Drawn(arrays, samples)
         except (RenderError, _Whole):
             self._forget()
@@ -301,28 +304,37 @@ class _Worker:
             if should_stop():
                 return False
             if part == 0:
-                grid = self._looks.tiles(*size, 1)
-            since = time.perf_counter()
-            self._ask(
-                Refine(self._session, shot, "geometry", part=part, across=grid[0], down=grid[1]),
-                _PIECE,
+                grid = self._looks.tiles(*size, 1, breakable=self._breaks(shot))
+            request = Refine(
+                self._session, shot, "geometry", part=part, across=grid[0], down=grid[1]
             )
+            since = time.perf_counter()
+            if self._unless(should_stop, partial(self._ask, request, _PIECE)) is None:
+                self._forget()
+                return False
             part += 1
             self._looked = part, grid
             if part < grid[0] * grid[1]:  # With the last comes what is made of all.
                 took = time.perf_counter() - since
                 self._looks.took(size[0] * size[1] / (grid[0] * grid[1]), took)
+        self._known = (shot["time"],)
         return True
 
-    def _add(self, shot: dict[str, Any], samples: int, *, last: bool) -> None:
-        """Render a piece of so many samples."""
-        size, exact = (shot["width"], shot["height"]), self._exact
+    def _breaks(self, shot: dict[str, Any]) -> bool:
+        """Whether a render of it can be ended in its midst."""
+        return (shot["time"],) == self._known
+
+    def _add(
+        self, shot: dict[str, Any], samples: int, should_stop: Callable[[], bool]
+    ) -> bool:
+        """Render a piece of so many samples; ``False`` where it was stopped."""
+        size, exact, breaks = (shot["width"], shot["height"]), self._exact, self._breaks(shot)
         if not self._part:
             if exact:
-                self._round = samples, self._pieces.tiles(*size, samples, patient=last)
+                self._round = samples, self._pieces.tiles(*size, samples, breakable=breaks)
             else:
                 left = samples - self._samples
-                self._round = self._pieces.next(*size, left, patient=last)
+                self._round = self._pieces.next(*size, left, breakable=breaks)
         count, grid = self._round
         parts = grid[0] * grid[1]
         first = self._samples == self._part == 0
@@ -335,39 +347,40 @@ class _Worker:
         since = time.perf_counter()
         try:
             if give:
-                self._drawn = Drawn(self._frame(request), samples)
+                arrays = self._unless(should_stop, lambda: self._frame(request))
+                ended = arrays is None
+                self._drawn = None if arrays is None else Drawn(arrays, samples)
             else:
-                self._ask(request, _PIECE)
+                ended = self._unless(should_stop, partial(self._ask, request, _PIECE)) is None
         except InvalidJob as error:
             if exact and first:
                 raise _Whole from error
             raise
+        if ended:
+            return False
         if not first:  # With that come other settings.
             self._pieces.took(size[0] * size[1] * count / parts, time.perf_counter() - since)
         self._part += 1
         if self._part == parts:
             self._part, self._samples = 0, self._samples + count
+        return True
 
-    def _denoised(
-        self, shot: dict[str, Any], should_stop: Callable[[], bool]
-    ) -> dict[str, Any] | None:
-        """The picture without noise; ``None`` where it was stopped meanwhile."""
-        if should_stop():
-            return None
+    def _unless(self, should_stop: Callable[[], bool], ask: Callable[[], _T]) -> _T | None:
+        """What a request gives; ``None`` where it was stopped meanwhile."""
         ended = threading.Event()
         stopped: list[bool] = []
 
         def watch() -> None:
             while not ended.wait(_ASK):
                 # Or it is not there yet.
-                if should_stop() and self._supervisor.cancel():
+                if should_stop() and self._supervisor.cancel(_PIECE):
                     stopped.append(True)
                     return
 
         watching = threading.Thread(target=watch, daemon=True)
         watching.start()
         try:
-            return self._frame(Refine(self._session, shot, "denoise", give=True))
+            return ask()
         except Interrupted:
             # Its answer may be here before the call that asked for it has returned.
             ended.set()

@@ -16,9 +16,9 @@ import bpy
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import Interrupted, RenderFailed
+from ..errors import RenderFailed
 from ..passspec import Layer
-from . import breaking, compat
+from . import compat
 
 __all__ = ["COMBINED", "Taken", "forget", "take", "usable"]
 
@@ -84,22 +84,19 @@ def take(
             longer than a small part does.
 
     Raises:
-        Interrupted: It was cancelled meanwhile; see :func:`.breaking.unless`.
         RuntimeError: As ``bpy.ops.render.render`` does.
         RenderFailed: Blender rendered and gave nothing.
     """
     wanted, taken = list(layers), Taken()
-    engine, watch = compat.cycles_engine(), breaking.Watch()
+    engine = compat.cycles_engine()
     rendering = engine.render
 
     def render(self: Any, depsgraph: Any) -> None:
         since = time.perf_counter()
-        with watch.running():
-            rendering(self, depsgraph)
+        rendering(self, depsgraph)
         taken.seconds += time.perf_counter() - since
-        if not watch.broken:
-            # Onlookers and previews are rendered by other engines; whatever is, is this scene's.
-            _read(self.get_result(), scene, wanted, taken, whole=whole)
+        # Onlookers and previews are rendered by other engines; whatever is, is this scene's.
+        _read(self.get_result(), scene, wanted, taken, whole=whole)
 
     engine.render = render
     try:
@@ -109,16 +106,10 @@ def take(
         if not again or settings != before:
             compat.show_settings(scene)
         bpy.ops.render.render(scene=scene.name)
-        if not watch.broken:
-            _told = settings
-    except RuntimeError:
-        if not watch.broken:
-            raise
+        _told = settings
     finally:
         # Left in place, it would be in the way as Blender ends.
         engine.render = rendering
-    if watch.broken:
-        raise Interrupted("Cancelled.")
     if not taken:
         raise RenderFailed("Cycles rendered, but gave nothing.")
     return taken

@@ -19,7 +19,7 @@ from ..dataset.images import encode_srgb8, half_floats
 from ..errors import InvalidJob
 from ..frame import Check, Frame, Shot
 from ..passspec import PICTURES, Layer
-from . import breaking, capture, compat
+from . import capture, compat
 from .denoiser import Denoiser, exposure_of_sums, loaded
 from .devices import render_failure
 
@@ -48,7 +48,6 @@ class Refining:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._key: Any = None
-        self._known: Any = None
         self._looking: Iterator[tuple[Frame, _Rendered] | None] = iter(())
         self._looked = (0, (1, 1))
         self._frame: Frame | None = None
@@ -67,19 +66,14 @@ class Refining:
         """Drawn by the raster lane, with those of the job's passes that it has."""
         return self._session.raster.frame(shot)
 
-    def look(
-        self, shot: Shot, part: int = 0, grid: tuple[int, int] = (1, 1),
-        canceled: Callable[[], bool] = lambda: False,
-    ) -> None:  # fmt: skip
+    def look(self, shot: Shot, part: int = 0, grid: tuple[int, int] = (1, 1)) -> None:
         """Render the geometry of a shot, or of a tile of it; what comes before its samples.
 
         Args:
             part: Which tile, row by row; they come in order, the first begins the shot.
             grid: How many tiles there are across, and how many down.
-            canceled: Asked meanwhile, from another thread, unless the scene is new to Cycles.
 
         Raises:
-            Interrupted: It was cancelled; it begins with the first tile again.
             InvalidJob: The shot is not at that tile.
         """
         key, count = self._key_of(shot), grid[0] * grid[1]
@@ -92,8 +86,7 @@ class Refining:
             raise InvalidJob(f"The shot is not at tile {part} of its geometry.")
         self._looked = part + 1, grid
         try:
-            with breaking.unless(self._breaks(shot, canceled)):
-                done = next(self._looking)
+            done = next(self._looking)
         except BaseException:
             self._forget()
             raise
@@ -104,11 +97,11 @@ class Refining:
         renderer = self._session.renderer
         renderer.read_geometry(frame, raw)
         self._checked = frame.checks = renderer.check_geometry(frame, [])
-        self._frame, self._known = frame, self._of(shot)
+        self._frame = frame
 
     def add(
         self, shot: Shot, first: int, count: int, part: int = 0, grid: tuple[int, int] = (1, 1),
-        *, exact: bool = False, canceled: Callable[[], bool] = lambda: False,
+        some: int = 1, *, exact: bool = False,
     ) -> None:  # fmt: skip
         """Render samples ``first`` to ``first + count`` of a shot, or of a tile of it.
 
@@ -119,13 +112,12 @@ class Refining:
             part: Which tile, row by row; they come in order, and the samples are there when the
                 last is.
             grid: How many tiles there are across, and how many down.
+            some: How many tiles at once, from that one on; more than one if 1 is across.
             exact: All samples in one go, tile by tile, with the very settings of a data set: the
                 picture is then what it would have, to the bit, and checked as that; where the job
                 denoises, as soon as :meth:`denoise` did.
-            canceled: Asked meanwhile, from another thread, unless the scene is new to Cycles.
 
         Raises:
-            Interrupted: It was cancelled; what was there before is there still.
             InvalidJob: Its engine has no samples, they are none of the job's, the shot is not
                 at that sample and tile, or the picture needs to be whole to be exact.
         """
@@ -133,16 +125,16 @@ class Refining:
         if session.job.engine.engine != "cycles":
             raise InvalidJob(f"{session.job.engine.engine} has no samples that can be added.")
         parts = grid[0] * grid[1]
-        there = min(grid) > 0 and 0 <= part < parts
+        there = min(grid) > 0 and 0 <= part < part + some <= parts and (some == 1 or grid[0] == 1)
         if not (first >= 0 and count > 0 and first + count <= total and there):
             raise InvalidJob(
-                f"There are no samples {first} to {first + count} of {total}, tile {part} of "
-                f"{grid[0]} by {grid[1]}."
+                f"There are no samples {first} to {first + count} of {total}, tiles {part} to "
+                f"{part + some} of {grid[0]} by {grid[1]}."
             )
         key = self._key_of(shot)
         if first == part == 0:
             if key != self._key or self._frame is None:
-                self.look(shot, canceled=canceled)
+                self.look(shot)
             if exact and not (count == total and self.splits):
                 raise InvalidJob(
                     "Here Cycles denoises otherwise than can be done with tiles.",
@@ -156,9 +148,8 @@ class Refining:
         self._round, self._part = (count, grid), part
         assert self._frame is not None
         if not PICTURES.isdisjoint(session.job.pixels.passes):
-            with breaking.unless(self._breaks(shot, canceled)):
-                self._render(self._frame, first, count, part, grid)
-        self._part = part + 1
+            self._render(self._frame, first, count, part, grid, some)
+        self._part = part + some
         if self._part == parts:
             self.samples, self._part = first + count, 0
             self._noisy = exact and session.stage.denoised and bool(self._taken)
@@ -223,14 +214,6 @@ class Refining:
                 frame.passes[name] = made[name](linear)
         return frame
 
-    def _of(self, shot: Shot) -> Any:
-        session = self._session
-        return session.job, session.geometry, session.state, shot.time
-
-    def _breaks(self, shot: Shot, canceled: Callable[[], bool]) -> Callable[[], bool] | None:
-        """What may end a render: nothing while Cycles takes in a scene that it does not know."""
-        return canceled if self._of(shot) == self._known else None
-
     def _key_of(self, shot: Shot) -> Any:
         session, camera = self._session, shot.view.camera
         return (
@@ -257,17 +240,17 @@ class Refining:
         self._session.renderer.read_color(frame, [*whole], self._checked)
 
     def _render(
-        self, frame: Frame, first: int, count: int, part: int, grid: tuple[int, int]
+        self, frame: Frame, first: int, count: int, part: int, grid: tuple[int, int], some: int
     ) -> None:
         session = self._session
         stage, job = session.stage, session.job
         since = time.perf_counter()
         renderer, guides = session.renderer, self._exact and stage.denoised
         if part and self._ready[0] is frame and self._ready[1:] == (guides, stage.set_ups):
-            rows, columns = renderer.aim_at_tile(frame, part, grid)
+            rows, columns = renderer.aim_at_tile(frame, part, grid, some)
         else:
             stage.set_up_color(guides=guides)
-            rows, columns = renderer.aim(frame, part, grid)
+            rows, columns = renderer.aim(frame, part, grid, some)
             renderer.light_up(frame)
             self._ready = frame, guides, stage.set_ups
         shape = frame.camera.height, frame.camera.width

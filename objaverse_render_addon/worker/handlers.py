@@ -286,11 +286,11 @@ def refine(worker: Worker, request: Refine, turn: Turn) -> Answer:
     refining, grid = session.refining, (request.across, request.down)
     drafts = request.step == "draft"
     if request.step == "geometry":
-        refining.look(shot, request.part, grid, turn.canceled)
+        refining.look(shot, request.part, grid)
     elif request.step == "samples":
         refining.add(
-            shot, request.first, request.count, request.part, grid, exact=request.exact,
-            canceled=turn.canceled,
+            shot, request.first, request.count, request.part, grid, request.parts,
+            exact=request.exact,
         )  # fmt: skip
     elif request.step == "denoise":
         refining.denoise(turn.canceled)

@@ -313,15 +313,15 @@ class Refine:
         shot: As in :class:`Render`.
         step: ``draft``, drawn by a rasterizer, with the passes that it can; ``geometry``, which
             comes first of a shot, and all at once with the first samples where it was not asked
-            for; ``samples``; ``denoise``, after all of them where they are exact. All but drafts
-            can be cancelled meanwhile, where the scene was rendered before; see
-            :mod:`.blender.refining` for what is there then.
+            for; ``samples``; ``denoise``, after all of them where they are exact, which can be
+            cancelled meanwhile.
         first: Sample that it begins with.
         count: How many.
         give: Whether the frame is sent, as all samples so far make it; not before the last tile.
         part: Which tile of the picture, row by row. They come in order, before more samples do.
         across: Tiles in a row.
         down: Rows of tiles.
+        parts: How many tiles of samples at once, from that one on; more than one if 1 is in a row.
         exact: All samples at once, as a data set has them; see
             :meth:`.blender.refining.Refining.add`.
         inline: As in :class:`Render`.
@@ -337,6 +337,7 @@ class Refine:
     part: int = 0
     across: int = 1
     down: int = 1
+    parts: int = 1
     exact: bool = False
     inline: bool = False
 

@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -37,11 +36,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SceneBackend"]
 
-_T = TypeVar("_T")
 _OPENING: Final = 300.0
 _PIECE: Final = 120.0
 _ASK: Final = 0.005
-"""Seconds between two questions whether what renders is still wanted."""
+"""Seconds between two questions whether what is denoised is still wanted."""
 _ENDLESS: Final = 10**9
 """Pieces are many, small, and of one scene: whoever moves must not wait for another worker."""
 
@@ -51,12 +49,11 @@ class SceneBackend(Backend):
 
     A draft is drawn by Workbench, where the scene is of surfaces that it can draw; then come one
     sample, two, four …; the last level is what a data set would have of this camera, to the bit,
-    denoised and checked. What nobody wants any more is broken off in the midst of it, as soon as
-    Cycles knows the scene; before, it is rendered in tiles of some 30 ms. No render takes longer
-    than half a second, where that can be: a picture of many samples is made of several. Its noise
-    is taken in a step of its own that can be stopped. Only where Blender denoises in a way of its
-    own (by GPU, by a library that it keeps to itself) that one is one render, during which another
-    picture begins in the other worker, where there are two.
+    denoised and checked. Blender cannot be stopped within a render. So it renders pieces of some
+    30 ms, tiles of the geometry or some rows of a level's samples, as many as that part of the
+    picture takes so long for. Noise is taken in a step of its own that can be stopped. Only where Blender denoises in a way of its own (by GPU, by a
+    library that it keeps to itself) that one is one render, during which another picture begins in
+    the other worker, where there are two.
 
     ``scene`` may have ``values``, dotted paths of the job to other values, of which light,
     normalisation and the like have the file opened again; ``time``, an animation frame; and
@@ -189,8 +186,6 @@ class _Worker:
         self._round = (1, (1, 1))
         self._looks, self._pieces = Pieces(), Pieces()
         self._drafts = True
-        self._known: tuple[Any, ...] = ()
-        """At what time Cycles rendered the scene as it is; empty where it did not."""
         self.tiles = True
         self.facts: dict[str, Any] = {}
 
@@ -206,7 +201,7 @@ class _Worker:
             answer = self._ask(self._request, _OPENING, told)
             assert isinstance(answer.message, Opened)
             self._process, self._session = self._supervisor.start(), answer.message.session
-            self._values, self.tiles, self._drafts, self._known = self._start, True, True, ()
+            self._values, self.tiles, self._drafts = self._start, True, True
             self._forget()
             self.facts = answer.message.facts
         return self._session
@@ -230,8 +225,7 @@ class _Worker:
             self._session = 0  # In no known state: it is opened again.
             raise
         assert isinstance(answer.message, Opened)
-        self._values, self.facts = dict(values), answer.message.facts
-        self.tiles, self._known = True, ()
+        self._values, self.facts, self.tiles = dict(values), answer.message.facts, True
 
     def draft(self, shot: dict[str, Any]) -> Drawn | None:
         """Drawn; ``None`` where the scene is none that a rasterizer can draw."""
@@ -285,11 +279,11 @@ class _Worker:
             if not self._has_looked(shot, should_stop):
                 return None
             while self._samples < samples:
-                if should_stop() or not self._add(shot, samples, should_stop):
+                if should_stop():
                     return None
+                self._add(shot, samples)
             if exact and self.facts["engine"]["denoised"]:
-                request = Refine(self._session, shot, "denoise", give=True)
-                arrays = self._unless(should_stop, lambda: self._frame(request))
+                arrays = self._denoised(shot, should_stop)
                 self._drawn = None if arrays is None else Drawn(arrays, samples)
         except (RenderError, _Whole):
             self._forget()
@@ -304,83 +298,71 @@ class _Worker:
             if should_stop():
                 return False
             if part == 0:
-                grid = self._looks.tiles(*size, 1, breakable=self._breaks(shot))
-            request = Refine(
-                self._session, shot, "geometry", part=part, across=grid[0], down=grid[1]
-            )
+                grid = self._looks.tiles(*size, 1)
             since = time.perf_counter()
-            if self._unless(should_stop, partial(self._ask, request, _PIECE)) is None:
-                self._forget()
-                return False
+            self._ask(
+                Refine(self._session, shot, "geometry", part=part, across=grid[0], down=grid[1]),
+                _PIECE,
+            )
             part += 1
             self._looked = part, grid
             if part < grid[0] * grid[1]:  # With the last comes what is made of all.
                 took = time.perf_counter() - since
                 self._looks.took(size[0] * size[1] / (grid[0] * grid[1]), took)
-        self._known = (shot["time"],)
         return True
 
-    def _breaks(self, shot: dict[str, Any]) -> bool:
-        """Whether a render of it can be ended in its midst."""
-        return (shot["time"],) == self._known
-
-    def _add(
-        self, shot: dict[str, Any], samples: int, should_stop: Callable[[], bool]
-    ) -> bool:
-        """Render a piece of so many samples; ``False`` where it was stopped."""
-        size, exact, breaks = (shot["width"], shot["height"]), self._exact, self._breaks(shot)
+    def _add(self, shot: dict[str, Any], samples: int) -> None:
+        """Render a piece of so many samples."""
+        size, exact = (shot["width"], shot["height"]), self._exact
         if not self._part:
-            if exact:
-                self._round = samples, self._pieces.tiles(*size, samples, breakable=breaks)
-            else:
-                left = samples - self._samples
-                self._round = self._pieces.next(*size, left, breakable=breaks)
+            count = samples - self._samples
+            self._round = count, self._pieces.cut(*size, count)
         count, grid = self._round
-        parts = grid[0] * grid[1]
+        some = self._pieces.next(self._part)
+        ends = self._part + some == grid[0] * grid[1]
         first = self._samples == self._part == 0
-        give = self._part + 1 == parts and self._samples + count >= samples
-        give = give and not (exact and self.facts["engine"]["denoised"])
+        give = ends and not (exact and self.facts["engine"]["denoised"])
         request = Refine(
-            self._session, shot, "samples", self._samples, count, give, self._part, *grid, exact
-        )
+            self._session, shot, "samples", self._samples, count, give, self._part, *grid, some,
+            exact,
+        )  # fmt: skip
         self._drawn = None
         since = time.perf_counter()
         try:
             if give:
-                arrays = self._unless(should_stop, lambda: self._frame(request))
-                ended = arrays is None
-                self._drawn = None if arrays is None else Drawn(arrays, samples)
+                self._drawn = Drawn(self._frame(request), samples)
             else:
-                ended = self._unless(should_stop, partial(self._ask, request, _PIECE)) is None
+                self._ask(request, _PIECE)
         except InvalidJob as error:
             if exact and first:
                 raise _Whole from error
             raise
-        if ended:
-            return False
         if not first:  # With that come other settings.
-            self._pieces.took(size[0] * size[1] * count / parts, time.perf_counter() - since)
-        self._part += 1
-        if self._part == parts:
+            self._pieces.rendered(self._part, some, time.perf_counter() - since)
+        self._part += some
+        if ends:
             self._part, self._samples = 0, self._samples + count
-        return True
 
-    def _unless(self, should_stop: Callable[[], bool], ask: Callable[[], _T]) -> _T | None:
-        """What a request gives; ``None`` where it was stopped meanwhile."""
+    def _denoised(
+        self, shot: dict[str, Any], should_stop: Callable[[], bool]
+    ) -> dict[str, Any] | None:
+        """The picture without noise; ``None`` where it was stopped meanwhile."""
+        if should_stop():
+            return None
         ended = threading.Event()
         stopped: list[bool] = []
 
         def watch() -> None:
             while not ended.wait(_ASK):
                 # Or it is not there yet.
-                if should_stop() and self._supervisor.cancel(_PIECE):
+                if should_stop() and self._supervisor.cancel():
                     stopped.append(True)
                     return
 
         watching = threading.Thread(target=watch, daemon=True)
         watching.start()
         try:
-            return ask()
+            return self._frame(Refine(self._session, shot, "denoise", give=True))
         except Interrupted:
             # Its answer may be here before the call that asked for it has returned.
             ended.set()

@@ -543,13 +543,16 @@ class Renderer:
         top, bottom = top + high * row // down, top + high * (row + some) // down
         if left == right or top == bottom:
             return slice(top, bottom), slice(left, right)
+        # Blender cuts fractions of a pixel off, of 32-bit floats: with half a pixel more a tile of
+        # one row is not lost.
+        half = 0.0 if grid == (1, 1) else 0.5
         compat.set_checked(
             render,
-            border_min_x=left / width,
-            border_max_x=right / width,
+            border_min_x=(left + half) / width,
+            border_max_x=min(1.0, (right + half) / width),
             # Blender counts rows from the bottom.
-            border_min_y=1 - bottom / height,
-            border_max_y=1 - top / height,
+            border_min_y=1 - (bottom - half) / height,
+            border_max_y=min(1.0, 1 - (top - half) / height),
             use_border=True,
         )
         return slice(top, bottom), slice(left, right)

@@ -21,6 +21,8 @@ _BANDS: Final = 32
 """From top to bottom, for each of which is known how much longer it takes than others."""
 _KEPT: Final = 24
 """Pieces that tell how slow it is just now."""
+_SLOWEST: Final = 2.0
+"""Times as long as at its quickest, from which on pieces do not become smaller."""
 _UNKNOWN: Final = 16
 """Tiles of a sample while nothing was measured."""
 _OLD: Final = 300
@@ -74,7 +76,8 @@ class Pieces:
 
     def _slower(self) -> float:
         fixed, slope = self._line()
-        return median(took / (fixed + slope * work) for work, took in self._took)
+        # Where much else runs, all wait, and to cut small makes it worse.
+        return min(_SLOWEST, median(took / (fixed + slope * work) for work, took in self._took))
 
     def _line(self) -> tuple[float, float]:
         """Seconds that any piece takes, and those for each unit of work."""

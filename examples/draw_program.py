@@ -28,7 +28,7 @@ def of_nerfstudio(config: str) -> tuple[dict[str, Any], Draw]:
     """A pipeline, and what it draws."""
     from pathlib import Path
 
-    way_out = "Or ns-export gaussian-splat where it was trained, and look at that .ply: no GPU needed."
+    way_out = "Or ns-export gaussian-splat where it was trained: a .ply needs no GPU."
     try:
         import torch
         from nerfstudio.cameras.cameras import Cameras

@@ -259,8 +259,8 @@ class Refining:
         if rows.start == rows.stop or columns.start == columns.stop:
             return
         cycles, total = stage.scene.cycles, job.engine.samples
-        some = nullcontext() if self._exact else compat.sample_range(cycles, first, count, total)
-        with some, renderer.bare():
+        within = nullcontext() if self._exact else compat.sample_range(cycles, first, count, total)
+        with within, renderer.bare():
             taken = self._sums(count, again=part > 0) if guides else self._take(
                 [capture.COMBINED], again=part > 0
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from statistics import median
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ _THIN: Final = 24
 """Rows of a strip that is split across instead of down."""
 _FINE: Final = 8
 """Strips of a piece: it can be as much larger or smaller than what was thought at first."""
-_BANDS: Final = 32
+_BANDS: Final = 64
 """From top to bottom, for each of which is known how much longer it takes than others."""
 _KEPT: Final = 24
 """Pieces that tell how slow it is just now."""
@@ -56,7 +56,7 @@ class Pieces:
         self._work = 0.0
         """Of a piece; 0 while nothing was measured."""
         self._weights = np.ones(_BANDS)
-        self._round = 0.0, 1, 1
+        self._round, self._guess, self._trend = (0.0, 1, 1), 1.0, 1.0
 
     def took(self, work: float, seconds: float) -> None:
         """A piece of so much work was rendered."""
@@ -103,8 +103,8 @@ class Pieces:
 
         Then :meth:`next` says of how many tiles the next piece is, and :meth:`rendered` is told.
         """
-        work = float(width * height * samples)
-        count = math.ceil(work / self._work) if self._work else height
+        work, self._guess = float(width * height * samples), width * height / _UNKNOWN
+        count = math.ceil(work / (self._work or self._guess))
         if count <= max(1, height // _LEAST) or not self._work:
             across, down = 1, min(height, count * _FINE if count > 1 else 1)
         else:
@@ -115,13 +115,16 @@ class Pieces:
     def next(self, part: int) -> int:
         """How many tiles the next piece is of, the first of which is this one."""
         work, across, down = self._round
-        if across > 1 or down == 1 or not self._work:
+        if part == 0:
+            self._trend = 1.0
+        if across > 1 or down == 1:
             return 1
-        # Those that are left are alike.
+        # What lies beside what took longer than was thought does so as well; and those that are
+        # left are alike.
+        goal = (self._work or self._guess) / max(1.0, self._trend)
         left = self._share(part / down, 1.0) * work
-        target = left / max(1, math.ceil(left / self._work)) / work
-        ends = np.concatenate([[0.0], np.cumsum(self._weights)]) / self._weights.sum()
-        edges = np.linspace(0, 1, _BANDS + 1)
+        target = left / max(1, math.ceil(left / goal)) / work
+        ends, edges = self._ends(), np.linspace(0, 1, _BANDS + 1)
         end = np.interp(np.interp(part / down, edges, ends) + target, ends, edges)
         return int(min(max(1, round(float(end) * down) - part), down - part))
 
@@ -130,21 +133,27 @@ class Pieces:
         whole, across, down = self._round
         row, rows = part // across, -(-count // across)
         begin, end = row / down, (row + rows) / down
-        work = max(1.0, self._share(begin, end) * whole * min(1.0, count / across))
+        whole *= min(1.0, count / across)
+        work = max(1.0, self._share(begin, end) * whole)
         if end - begin < 1 and len(self._quickest) > 1:
             fixed, slope = self._line()
-            least, usual = 0.1 * slope * work, slope * work
-            ratio = max(seconds / self._slower() - fixed, least) / usual
+            usual = slope * work
+            ratio = max(seconds / self._slower() - fixed, 0.1 * usual) / usual
             bands = np.arange(_BANDS)
             inside = np.clip(np.minimum((bands + 1) / _BANDS, end)
                              - np.maximum(bands / _BANDS, begin), 0, None) * _BANDS  # fmt: skip
             self._weights *= np.clip(ratio, 0.25, 4.0) ** (0.7 * inside)
             self._weights = np.clip(self._weights / self._weights.mean(), 0.02, None)
+            self._trend = ratio
+            work = max(1.0, self._share(begin, end) * whole)
         self.took(work, seconds)
+
+    def _ends(self) -> Any:
+        """Of the work of all, until the end of each band, from 0 on."""
+        return np.concatenate([[0.0], np.cumsum(self._weights)]) / self._weights.sum()
 
     def _share(self, begin: float, end: float) -> float:
         """Of the work of all, from one share of the height to another."""
         edges = np.linspace(0, 1, _BANDS + 1)
-        ends = np.concatenate([[0.0], np.cumsum(self._weights)]) / self._weights.sum()
-        low, high = np.interp([begin, end], edges, ends)
+        low, high = np.interp([begin, end], edges, self._ends())
         return float(high - low)

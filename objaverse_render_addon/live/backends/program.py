@@ -5,7 +5,8 @@ as raw bytes behind their line; nothing is pickled, nothing executed. From the p
 
     {"ready": {"passes": ["rgb", "depth"], "samples": 1, "center": [0, 0, 0], "radius": 1.0}}
 
-or, where it cannot, ``{"failed": 0, "message": "why, and what to do"}``. To it, for each picture, axes and pixels as in :mod:`...cameras`::
+or, where it cannot, ``{"failed": 0, "message": "why, and what to do"}``. To it, for each picture,
+axes and pixels as in :mod:`...cameras`::
 
     {"draw": 7, "width": 64, "height": 48, "samples": 1, "scene": {},
      "intrinsics": [[…]], "camera_to_world": [[…]]}

@@ -688,10 +688,15 @@ class FilePart:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """All frames that were asked for were sent."""
+    """All frames that were asked for were sent.
+
+    Attributes:
+        processors: Seconds of processors that a piece of a shot took, of all threads.
+    """
 
     kind: ClassVar[str] = "rendered"
     frames: int
+    processors: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

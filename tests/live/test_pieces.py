@@ -73,3 +73,18 @@ def test_other_load_makes_no_nonsense() -> None:
     assert 0.012 < np.median(took) < 0.045
     assert pieces.tiles(640, 480, 10**9) == (80, 60)
     assert pieces.tiles(2, 2, 10**6) == (1, 1)
+
+
+def test_a_busy_machine_makes_no_small_pieces() -> None:
+    """Ten times as long as if two threads had the machine for themselves."""
+    pieces = Pieces(0.03)
+    for _ in range(4):
+        across, down = pieces.cut(640, 480, 32)
+        part = count = 0
+        while part < across * down:
+            some = pieces.next(part)
+            alone = 0.002 + 640 * 480 * 32 * 1e-7 * some / (across * down)
+            pieces.rendered(part, some, 10 * alone, 2 * alone)
+            part, count = part + some, count + 1
+    # They count as one thread's then, since more were never seen.
+    assert 1 < count / (640 * 480 * 32 * 1e-7 / 0.03) < 3.2, count

@@ -23,6 +23,8 @@ _KEPT: Final = 24
 """Pieces that tell how slow it is just now."""
 _SLOWEST: Final = 2.0
 """Times as long as at its quickest, from which on pieces do not become smaller."""
+_WAITING: Final = 1.2
+"""Times as long as if all threads always worked; what is longer is another program's."""
 _UNKNOWN: Final = 16
 """Tiles of a sample while nothing was measured."""
 _OLD: Final = 300
@@ -56,6 +58,8 @@ class Pieces:
         self._work = 0.0
         """Of a piece; 0 while nothing was measured."""
         self._weights = np.ones(_BANDS)
+        self._threads = 1.0
+        """At work at once, at best."""
         self._round, self._guess, self._trend = (0.0, 1, 1), 1.0, 1.0
 
     def took(self, work: float, seconds: float) -> None:
@@ -128,8 +132,18 @@ class Pieces:
         end = np.interp(np.interp(part / down, edges, ends) + target, ends, edges)
         return int(min(max(1, round(float(end) * down) - part), down - part))
 
-    def rendered(self, part: int, count: int, seconds: float) -> None:
-        """What :meth:`next` said was rendered, and took so long."""
+    def rendered(
+        self, part: int, count: int, seconds: float, processors: float = 0.0
+    ) -> None:
+        """What :meth:`next` said was rendered, and took so long.
+
+        Args:
+            processors: Seconds that processors worked for it, 0 where that tells nothing: a machine
+                that has much else to do would make pieces small, and they would cost more of it.
+        """
+        if processors:
+            self._threads = max(1.0, 0.999 * self._threads, processors / seconds)
+            seconds = min(seconds, _WAITING * processors / self._threads)
         whole, across, down = self._round
         row, rows = part // across, -(-count // across)
         begin, end = row / down, (row + rows) / down

@@ -24,7 +24,7 @@ from ...errors import (
 )
 from ...job import RenderJob
 from ...worker.channel import Received, arrays_of
-from ...worker.protocol import Failed, FrameReady, Open, Opened, Refine, Render, Set
+from ...worker.protocol import Failed, FrameReady, Open, Opened, Refine, Render, Rendered, Set
 from ...worker.shots import encode_shot
 from ...worker.supervisor import Place, Supervisor
 from ..levels import Level
@@ -48,8 +48,8 @@ class SceneBackend(Backend):
     """Shows a 3D file as its job renders it; see :class:`.Backend`.
 
     A draft is drawn by Workbench, where the scene is of surfaces that it can draw; then come one
-    sample, four, sixteen …; the last level is what a data set would have of this camera, to the bit,
-    denoised and checked. Blender cannot be stopped within a render. So it renders pieces of some
+    sample, four, sixteen …; the last level is what a data set would have of this camera, to the
+    bit, denoised and checked. Blender cannot be stopped within a render. So it renders pieces of some
     30 ms, tiles of the geometry or rows of a level's samples, as many as take so long just there.
     Noise is taken in a step of its own that can be stopped. Only where Blender denoises in a way of
     its own (by GPU, by a library that it keeps to itself) that one is one render, during which
@@ -332,13 +332,16 @@ class _Worker:
             if give:
                 self._drawn = Drawn(self._frame(request), samples)
             else:
-                self._ask(request, _PIECE)
+                answer = self._ask(request, _PIECE)
         except InvalidJob as error:
             if exact and first:
                 raise _Whole from error
             raise
-        if not first:  # With that come other settings.
-            self._pieces.rendered(self._part, some, time.perf_counter() - since)
+        if not (first or give):  # With the first come other settings, with the last the picture.
+            seconds, processors = time.perf_counter() - since, 0.0
+            if self.facts["engine"]["device"] == "CPU" and isinstance(answer.message, Rendered):
+                processors = answer.message.processors
+            self._pieces.rendered(self._part, some, seconds, processors)
         self._part += some
         if ends:
             self._part, self._samples = 0, self._samples + count

@@ -123,20 +123,13 @@ def at_rest(client: Any) -> np.ndarray:
 
     while True:
         packed = client.recv(timeout=60)
-        end = 16 + int.from_bytes(packed[8:16], "little")
-        window = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(packed[16:end]))
-        buffers = []
-        for length in window["binaryBufferLengths"]:
-            begin = -(-end // 8) * 8
-            end = begin + length
-            buffers.append(packed[begin:end])
-        for message in reversed(window["messages"]):
-            if message["type"] == "BackgroundImageMessage" and message["format"] == "png":
-                data = message["rgb_data"]
-                if isinstance(data, dict):
-                    data = buffers[data["__binary_index"]]
-                assert data[:4] == b"\x89PNG", data[:40]
-                return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+        size = int.from_bytes(packed[8:16], "little")
+        unpacked = zstandard.ZstdDecompressor().decompress(packed[16 : 16 + size])
+        for message in reversed(msgspec.msgpack.decode(unpacked)["messages"]):
+            # It begins with none.
+            if message.get("format") == "png" and message.get("rgb_data") is not None:
+                picture = Image.open(io.BytesIO(message["rgb_data"]))
+                return np.asarray(picture.convert("RGB"))
 
 
 def test_a_viser_client_is_shown_what_its_camera_sees(tmp_path: Path) -> None:

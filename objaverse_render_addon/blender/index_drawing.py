@@ -23,8 +23,8 @@ Array = npt.NDArray[Any]
 
 _VERTEX: Final = """
 void main() {
-  gl_Position = clip * vec4(position, 1.0);
-  away = dot(depth, vec4(position, 1.0));
+  gl_Position = clip * vec4(place, 1.0);
+  away = dot(axis, vec4(place, 1.0));
 }
 """
 _FRAGMENT: Final = "void main() { found = vec2(number, away); }"
@@ -42,7 +42,7 @@ class _Triangles:
             from gpu_extras.batch import batch_for_shader
 
             points, corners = self._arrays
-            self.batch = batch_for_shader(shader, "TRIS", {"position": points}, indices=corners)
+            self.batch = batch_for_shader(shader, "TRIS", {"place": points}, indices=corners)
             self._arrays = None
 
 
@@ -114,9 +114,9 @@ class IndexDrawing:
 
             info, between = gpu.types.GPUShaderCreateInfo(), gpu.types.GPUStageInterfaceInfo("far")
             info.push_constant("MAT4", "clip")
-            info.push_constant("VEC4", "depth")
+            info.push_constant("VEC4", "axis")
             info.push_constant("FLOAT", "number")
-            info.vertex_in(0, "VEC3", "position")
+            info.vertex_in(0, "VEC3", "place")
             between.smooth("FLOAT", "away")
             info.vertex_out(between)
             info.fragment_out(0, "VEC2", "found")
@@ -155,7 +155,7 @@ class IndexDrawing:
         # Column after column, as shaders have it.
         clips = np.ascontiguousarray((_clip_of(camera, *clip) @ seen).swapaxes(1, 2), np.float32)
         shader, target = self._program(), self._target((width, height))
-        places = [shader.uniform_from_name(name) for name in ("clip", "depth", "number")]
+        places = [shader.uniform_from_name(name) for name in ("clip", "axis", "number")]
         with target.bind():
             target.clear(color=(0.0, 0.0, 0.0, 0.0), depth=1.0)
             gpu.state.viewport_set(0, 0, width, height)

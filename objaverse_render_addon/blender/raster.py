@@ -3,10 +3,10 @@
 It needs neither a window nor a GPU. Without antialiasing its depth is that of the pixel's centre,
 and equals Cycles' to a hundred-thousandth. Ids and their depth are drawn by themselves
 (:mod:`.index_drawing`) and held against Workbench's depth; where they cannot be, ids are flat
-colours, digits to the base of 256, which half floats hold exactly enough. Position, distance and normals
-are computed from depth, motion from depth, ids and where things are at the other time: what shows
-several times under one id, as instances do, has none (nan). Colour is Workbench's own, textures
-under studio light, not the scene's.
+colours, digits to the base of 256, which half floats hold exactly enough. Position, distance and
+normals are computed from depth, motion from depth, ids and where things are at the other time: what
+shows several times under one id, as instances do, has none (nan). Colour is Workbench's own,
+textures under studio light, not the scene's.
 
 What it cannot see it says (:attr:`RasterLane.record`): surfaces are opaque, displacement of shaders
 and culling of back faces are left out. Before a scene's first frame it is held against Cycles.

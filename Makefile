@@ -129,7 +129,7 @@ environments: .venv/ready-test
 test-torch:
 	@if $(MAKE) --no-print-directory .venv-torch/ready; then \
 	    .venv-torch/bin/python -m pytest tests/test_torch.py tests/test_export_chunks.py \
-	        tests/blender/test_stream_torch.py; \
+	        tests/test_export_files.py::test_mds_streams_every_view tests/blender/test_stream_torch.py; \
 	else \
 	    echo "SKIPPED: PyTorch cannot be installed here."; \
 	fi

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..assets.formats import inspect_file
-from ..cameras import Camera, View, draw
+from ..cameras import Camera, View, box_corners, draw
 from ..cameras.bounding import bounding_sphere, outermost
 from ..errors import NoGeometry, StillAnimation
 from ..frame import Bounds
@@ -66,10 +65,9 @@ _FEW: Final = 32
 
 _MOMENTS: Final = 8
 """Times whose things are kept: before, now and after, and some more for views side by side."""
-_CORNERS: Final = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
 _NOTHING: Final = (
     Bounds((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), math.sqrt(3), exact=False),
-    _CORNERS,
+    box_corners([-1] * 3, [1] * 3),
 )
 """Where a stage with nothing on it is looked at."""
 

@@ -14,9 +14,11 @@ from typing import Any, Final, TypeVar
 from ..cameras import Camera
 from ..errors import (
     Interrupted,
+    MissingLibraries,
     StaleFrame,
     UnknownRequest,
     WorkerCrashed,
+    WorkerStartFailed,
     WorkerTimeout,
 )
 from ..job import RenderJob
@@ -162,9 +164,12 @@ class Pool(Maps):
             next(self._numbers), path, path, name or Path(path).stem or "stage", job,
             tuple(folders), owner=owner,
         )
-        with self._lane(scene, time.monotonic() + timeout) as lane:
+        until = time.monotonic() + timeout
+        with self._lane(scene, until) as lane:
             scene.threads = lane.place.threads
-            message = lane.bring(scene.snapshot(), timeout, on_stage)
+            message = self._again(
+                lambda: lane.bring(scene.snapshot(), until - time.monotonic(), on_stage)
+            )
         assert isinstance(message, Opened)
         self._standby.tend(scene.snapshot().opening())
         scene.views = message.views
@@ -212,11 +217,22 @@ class Pool(Maps):
             return Changes(answer.state, answer.found, answer.warnings, answer.facts)
 
     def _again(self, task: Callable[[], _T]) -> _T:
-        """What a task gives, tried once more where its worker died under it."""
+        """What a task gives, tried once more where its worker died under it, or as it started."""
         try:
             return task()
         except WorkerCrashed:
+            pass
+        except WorkerStartFailed as error:
+            if isinstance(error, MissingLibraries) or not isinstance(
+                error.__cause__, WorkerCrashed
+            ):
+                raise
+        try:
             return task()
+        except WorkerCrashed as error:
+            raise WorkerCrashed(
+                f"{error.message} It was tried twice.", hint=error.hint, log=error.log
+            ) from error
 
     def call_in_scene(
         self,
@@ -227,8 +243,13 @@ class Pool(Maps):
     ) -> Any:
         """See :class:`.host.Host`."""
         found = self._scene(scene)
-        with found.writing, self._lane(found, time.monotonic() + timeout) as lane:
-            result = lane.call(found.snapshot(), function, dict(arguments), timeout)
+        until = time.monotonic() + timeout
+        with found.writing, self._lane(found, until) as lane:
+            # To open it again leaves nothing behind where it fails; to call again might.
+            self._again(lambda: lane.bring(found.snapshot(), until - time.monotonic()))
+            result = lane.call(
+                found.snapshot(), function, dict(arguments), until - time.monotonic()
+            )
             found.lost = f"{function} was called in it, which is not called again."
             found.lost_since = found.state + 1
             found.changed(found.state + 1, [], {})

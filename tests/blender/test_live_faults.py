@@ -168,6 +168,26 @@ def test_a_shot_that_kills_twice_fails_by_its_number(box: Path) -> None:
         assert session.frame()["depth"].any()
 
 
+def test_an_open_whose_worker_dies_is_tried_once_more(box: Path) -> None:
+    killed: list[int] = []
+    with live.start(1, device="cpu") as pool:
+
+        def kill(_: str, most: int) -> None:
+            if len(killed) < most and pool.pids[0] not in killed:
+                killed.append(pool.pids[0])
+                os.kill(killed[-1], signal.SIGKILL)
+
+        with pool.open(box, on_stage=lambda name: kill(name, 1), **QUICK) as session:
+            assert len(killed) == 1 and killed != pool.pids
+            assert session.state == 0 and session.frame()["depth"].any()
+            with pytest.raises(WorkerCrashed, match="tried twice"):
+                pool.open(box, on_stage=lambda name: kill(name, 9), **QUICK)
+            assert len(killed) == 3
+            assert len(pool.status()["scenes"]) == 1
+            assert session.frame()["depth"].any()
+    assert gone(killed, 5)
+
+
 def test_a_worker_that_hangs_is_ended_and_replaced(box: Path) -> None:
     with live.start(1, device="cpu") as pool, pool.open(box, **QUICK) as session:
         session.place("box", np.eye(4))
@@ -267,8 +287,9 @@ def test_a_killed_server_leaves_nothing_and_is_said_to_its_clients(
 ) -> None:
     address = f"unix:{tmp_path / 'own.sock'}"
     with server_process(tmp_path) as process, live.connect(address) as client:
-        session = client.open(box.name, **QUICK)
+        session = client.open(client.upload(box), **QUICK)
         assert session.frame()["depth"].any()
+        assert [one for one in left_over(process.pid) if Path(one, box.name).exists()]
         pids = [worker["pid"] for worker in client.status()["pool"]["workers"]]
         waiting = session.render_async(live.orbit(400, size=(48, 48)))
         time.sleep(0.3)

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from ..cameras import Camera
 from ..errors import (
     Interrupted,
+    InvalidJob,
     MissingLibraries,
     StaleFrame,
     UnknownRequest,
@@ -62,6 +63,7 @@ class Pool(Maps):
         self._scenes: dict[int, Scene] = {}
         self._numbers = itertools.count(1)
         self._clock = itertools.count(1)
+        self._here = threading.local()
         self._closed = False
 
     @property
@@ -138,6 +140,21 @@ class Pool(Maps):
                     self._lanes[self._lanes.index(lane)] = self._standby.swap(lane)
                 self._changed.notify_all()
 
+    def _need_worker(self) -> None:
+        """Look whether one may come free.
+
+        Raises:
+            InvalidJob: All are lent out, one of them to who asks.
+        """
+        with self._changed:
+            lent = getattr(self._here, "lent", 0) and all(lane.lent for lane in self._lanes)
+        if lent:
+            raise InvalidJob(
+                "A function that has a worker lent waits for another, and all of them are lent.",
+                hint="Open the scene by what the function gets first, or leave workers to the "
+                "pool: map(…, workers=N).",
+            )
+
     def _idle(self) -> int:
         with self._changed:
             return sum(not lane.busy for lane in self._lanes)
@@ -160,6 +177,7 @@ class Pool(Maps):
         owner: str = "",
     ) -> OpenedScene:
         """See :class:`.host.Host`."""
+        self._need_worker()
         scene = Scene(
             next(self._numbers), path, path, name or Path(path).stem or "stage", job,
             tuple(folders), owner=owner,
@@ -202,6 +220,7 @@ class Pool(Maps):
         timeout: float = _CHANGE,
     ) -> Changes:
         """See :class:`.host.Host`."""
+        self._need_worker()
         found, values = self._scene(scene), dict(values or {})
         until = time.monotonic() + timeout
         with found.writing:
@@ -242,6 +261,7 @@ class Pool(Maps):
         timeout: float = _CHANGE,
     ) -> Any:
         """See :class:`.host.Host`."""
+        self._need_worker()
         found = self._scene(scene)
         until = time.monotonic() + timeout
         with found.writing, self._lane(found, until) as lane:
@@ -263,6 +283,7 @@ class Pool(Maps):
         at: int | None = None,
     ) -> dict[str, Any]:
         """See :class:`.host.Host`."""
+        self._need_worker()
         found = self._scene(scene)
         with self._lane(found, time.monotonic() + timeout) as lane:
             return self._again(lambda: lane.inspect(found.snapshot(), timeout, points, at))
@@ -289,6 +310,7 @@ class Pool(Maps):
         options: RenderOptions = RenderOptions(),  # noqa: B008  (it is frozen)
     ) -> Iterator[LiveFrame]:
         """See :class:`.host.Host`."""
+        self._need_worker()
         found = self._scene(scene)
         snapshot = found.snapshot()
         if options.at_least is not None and snapshot.state < options.at_least:
@@ -345,8 +367,14 @@ class Pool(Maps):
     @contextlib.contextmanager
     def lend(self) -> Iterator[Pool]:
         """See :class:`.mapping.Maps`."""
+        self._need_worker()
         with self._lane(None) as lane:
-            yield _Lent(lane)
+            lane.lent, before = True, getattr(self._here, "lent", 0)
+            self._here.lent = before + 1
+            try:
+                yield _Lent(lane)
+            finally:
+                lane.lent, self._here.lent = False, before
 
     # --- What is going on ------------------------------------------------------------------------
 

@@ -65,6 +65,7 @@ class WorkerLane:
 
     Attributes:
         busy: Whether somebody uses it; its pool's.
+        lent: Whether it is a function's of its own meanwhile.
         used: When it was used last, by the pool's count.
         copied: Frames that came as copies, since too many are still looked at.
     """
@@ -93,7 +94,7 @@ class WorkerLane:
             sandbox=sandbox, folders=folders, look=look,
             ring=self.ring.descriptor if self.ring is not None else None,
         )  # fmt: skip
-        self.busy = False
+        self.busy = self.lent = False
         self.used = 0
         self.copied = 0
         self.scene: Scene | None = None

@@ -1,9 +1,9 @@
-"""Sees to it that no worker and no folder outlives the process that made it, however that one ended.
+"""Sees to it that no worker and no folder outlives the process that made it, however it ended.
 
 A worker leaves when its input ends. One that hangs or is stopped never hears of that, and a process
 that is killed leaves its folders behind, which may be in memory. A small process that does nothing
-but wait (:mod:`.reaper`) looks after both. Where all are killed at once, the folder's lock tells the
-next process that nobody needs it.
+but wait (:mod:`.reaper`) looks after both. Where all are killed at once, the folder's lock tells
+the next process that nobody needs it.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -10,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from objaverse_render_addon import live
 from objaverse_render_addon.errors import (
     ConnectionLost,
     DeviceUnavailable,
+    Interrupted,
     InvalidEdit,
     InvalidJob,
     OutOfMemory,
@@ -249,6 +252,57 @@ def test_a_long_render_is_cancelled_with_its_worker_and_another_waits(box: Path)
             time.sleep(0.05)
         both = pool.pids + pool.status()["standby"]
     assert gone([*old, *both], 10)
+
+
+def test_what_is_cancelled_ends_in_its_midst_here_and_at_a_server(
+    box: Path, tmp_path: Path
+) -> None:
+    """One picture that takes minutes: its future is cancelled, its client goes."""
+    heavy = {**QUICK, "samples": 65536, "resolution": (512, 512)}
+
+    def busy(wanted: bool, within: float) -> bool:
+        until = time.monotonic() + within
+        while pool.status()["workers"][0]["busy"] != wanted:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.05)
+        return True
+
+    with live.start(1, device="cpu", standby=True) as pool, Server(
+        pool, roots=[tmp_path], keys=tmp_path / "keys", private=tmp_path / "own.sock"
+    ) as server:  # fmt: skip
+        with pool.open(box, **heavy) as session:
+            future = session.frame_async()
+            assert busy(True, 5)
+            time.sleep(0.5)
+            assert future.cancel() and futures.wait([future], 15).done
+            with pytest.raises(futures.CancelledError):
+                future.result(0)
+            assert busy(False, 10)
+
+            async def impatient() -> None:
+                await asyncio.wait_for(asyncio.wrap_future(session.render_async([1, 2])), 1)
+
+            with pytest.raises(TimeoutError):
+                asyncio.run(impatient())
+            assert busy(False, 10)
+            ends: list[Callable[[], None]] = []
+            threading.Timer(1, lambda: ends.pop()()).start()
+            with pytest.raises(Interrupted):
+                session.frame(begun=ends.append)
+            session.set(samples=1)
+            assert session.frame()["depth"].any()
+        for leaves in (False, True):
+            with live.connect(server.addresses[0]) as client:
+                session = client.open(box.name, **heavy)
+                future = session.frame_async()
+                assert busy(True, 5)
+                time.sleep(0.5)
+                if not leaves:
+                    assert future.cancel() and busy(False, 10)
+                    session.set(samples=1)
+                    assert session.frame()["depth"].any()
+            assert busy(False, 10), "it rendered on for a client that is gone"
 
 
 SERVE = (

@@ -291,7 +291,7 @@ def test_another_protocol_is_refused_by_name(
 def test_what_comes_is_looked_at_alone_however_much_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To add many meshes at once takes as many looks, each at one, and gives what one by one gives."""
+    """Many meshes at once are as many looks, each at one, and give what one by one gives."""
     from objaverse_render_addon.blender.evaluated import Onlooker
     from objaverse_render_addon.blender.session import Session
 

@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from objaverse_render_addon.cameras import View, look_at
+from objaverse_render_addon.frame import Shot
+
 from . import scenes
 
 OBJECTS = 200
@@ -24,8 +27,8 @@ def crowded(path: Path) -> Path:
             turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
             turn[:, 0] *= np.linalg.det(turn)
             matrix = np.eye(4)
-            matrix[:3, :3] = turn * rng.uniform(0.15, 0.6, 3)
-            matrix[:3, 3] = rng.uniform((-2.5, -2.5, 0.0), (2.5, 2.5, 2.0))
+            matrix[:3, :3] = turn * rng.uniform(0.15, 0.5, 3)
+            matrix[:3, 3] = rng.uniform((-2.5, -2.5, 0.0), (2.5, 2.5, 0.8))
             scenes.add_mesh(*shapes[number % 2], name=f"thing {number}", matrix=matrix)
     return path
 
@@ -41,7 +44,7 @@ def test_depth_and_ids_of_many_objects_are_those_of_cycles(tmp_path: Path) -> No
         "cameras.views": 1, "lighting.mode": "white",
     })  # fmt: skip
     session = Session(crowded(tmp_path / "crowd.blend"), "crowd", job, tmp_path)
-    (shot,) = session.shots([0])
+    shot = Shot(View(0, look_at((3.4, -3.8, 5.0), (0, 0, 0.2), fov=45, size=SIZE)))
     drawn = session.raster.frame(shot).passes
     exact = session.renderer.render(shot).passes
     ids = exact["object_index"]
@@ -51,7 +54,7 @@ def test_depth_and_ids_of_many_objects_are_those_of_cycles(tmp_path: Path) -> No
         for across in range(3):
             inside &= around[down : down + SIZE[1], across : across + SIZE[0]] == ids
     seen = len(np.unique(ids[ids > 0]))
-    assert seen > 0.8 * OBJECTS and 0.5 < inside.mean() < 0.95
+    assert seen > 0.9 * OBJECTS and 0.6 < inside.mean() < 0.95
     wrong = int((drawn["object_index"] != ids)[inside].sum())
     assert wrong <= 1e-4 * inside.sum(), f"{wrong} ids of {inside.sum():,}"
     on = inside & (ids > 0) & (drawn["object_index"] == ids)

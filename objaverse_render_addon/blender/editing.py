@@ -181,7 +181,8 @@ class Editor:
             if owner is not None:
                 owner.whole = False
         elif asset.normalization.handle is not None:
-            asset.place(edit.matrix)
+            self._stand(asset.normalization.handle, None, asset.handle_at(edit.matrix))
+            asset.placed, asset.stands = True, edit.matrix
         else:
             before = [(root, root.matrix_basis.copy()) for root, _ in self._rooted(asset)]
             try:
@@ -220,9 +221,9 @@ class Editor:
         if given != wanted and _largest(given - wanted) > _CLOSE * max(1.0, _largest(wanted)):
             obj.matrix_basis = before
             raise InvalidEdit(
-                f"{obj.name} cannot stand so: below what it hangs on that is a shear, which "
+                f"{obj.name} cannot stand so: with what it hangs on that is a shear, which "
                 "Blender's objects do not have.",
-                hint="Leave scale and rotation as they are, or place its asset.",
+                hint="Scale along the axes that it turns with, or by one factor.",
             )
 
     def _show(self, edit: Show) -> None:

@@ -130,7 +130,7 @@ class Pool(Maps):
                 return not has, lane.scene is not None, lane.used
 
             lane = min(idle, key=merit)
-            lane.busy, lane.used = True, next(self._clock)
+            lane.busy, lane.used, lane.canceled = True, next(self._clock), None
         try:
             yield lane
         finally:
@@ -294,7 +294,7 @@ class Pool(Maps):
             found = self._scenes.pop(scene, None)
             idle = [lane for lane in self._lanes if lane.scene is found and not lane.busy]
             for lane in idle:
-                lane.busy = True
+                lane.busy, lane.canceled = True, None
         for lane in idle if found is not None else ():
             try:
                 lane.close_scene(found)  # type: ignore[arg-type]
@@ -336,12 +336,22 @@ class Pool(Maps):
             begun: Given, when a worker has it, what cancels it from any thread.
         """
         until = time.monotonic() + timeout
+        guard, own = threading.Lock(), list[WorkerLane]()
+
+        def cancel() -> None:
+            with guard:
+                for lane in own:
+                    lane.cancel(GRACE)
+
         with self._lane(None, until) as lane:
-            begun(lambda: lane.cancel(GRACE))
+            own.append(lane)
+            begun(cancel)
             made = replace(request, threads=lane.place.threads)
             try:
                 message = lane.ask(made, until - time.monotonic(), on_answer).message
             finally:
+                with guard:
+                    own.clear()  # It is another's soon.
                 lane.scene = None  # What was open there is closed.
         if not isinstance(message, Done):
             raise WorkerCrashed("The worker answered something else than what it was asked.")
@@ -423,6 +433,7 @@ class _Lent(Pool):
         with self._inner:
             if stopped():
                 raise Interrupted("Cancelled.")
+            self._lent.canceled = None
             yield self._lent
 
     def _idle(self) -> int:

@@ -32,7 +32,7 @@ from objaverse_render_addon.errors import (
     WorkerCrashed,
     WorkerTimeout,
 )
-from objaverse_render_addon.live import remote
+from objaverse_render_addon.live import remote, spread
 from objaverse_render_addon.live.clients import Limits
 from objaverse_render_addon.live.server import Server
 from objaverse_render_addon.worker.memory import resident_bytes
@@ -259,54 +259,54 @@ def test_a_long_render_is_cancelled_with_its_worker_and_another_waits(box: Path)
 
 
 def test_what_is_cancelled_ends_in_its_midst_here_and_at_a_server(
-    box: Path, tmp_path: Path
+    box: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One picture that takes minutes: its future is cancelled, its client goes."""
-    heavy = {**QUICK, "samples": 65536, "resolution": (512, 512)}
+    """Of one picture that takes minutes, and of many: by futures, by threads, by going away."""
+    monkeypatch.setattr(spread, "GRACE", 0.2)
+    heavy = {"samples": 65536, "resolution": (512, 512)}
+    many = live.orbit(5000, size=(48, 48))
 
-    def busy(wanted: bool, within: float) -> bool:
-        until = time.monotonic() + within
+    def busy(wanted: bool) -> bool:
+        until = time.monotonic() + 10
         while pool.status()["workers"][0]["busy"] != wanted:
             if time.monotonic() > until:
                 return False
-            time.sleep(0.05)
+            time.sleep(0.02)
         return True
 
-    with live.start(1, device="cpu", standby=True) as pool, Server(
+    with live.start(1, device="cpu") as pool, Server(
         pool, roots=[tmp_path], keys=tmp_path / "keys", private=tmp_path / "own.sock"
     ) as server:  # fmt: skip
-        with pool.open(box, **heavy) as session:
-            future = session.frame_async()
-            assert busy(True, 5)
-            time.sleep(0.5)
-            assert future.cancel() and futures.wait([future], 15).done
-            with pytest.raises(futures.CancelledError):
-                future.result(0)
-            assert busy(False, 10)
+        with pool.open(box, **QUICK) as session:
 
             async def impatient() -> None:
-                await asyncio.wait_for(asyncio.wrap_future(session.render_async([1, 2])), 1)
+                await asyncio.wait_for(asyncio.wrap_future(session.render_async(many)), 0.3)
 
             with pytest.raises(TimeoutError):
                 asyncio.run(impatient())
-            assert busy(False, 10)
+            assert busy(False)
             ends: list[Callable[[], None]] = []
-            threading.Timer(1, lambda: ends.pop()()).start()
+            threading.Timer(0.3, lambda: ends.pop()()).start()
             with pytest.raises(Interrupted):
-                session.frame(begun=ends.append)
-            session.set(samples=1)
+                list(session.render(many, begun=ends.append))
+            assert busy(False)
+            session.set(**heavy)
+            future = session.frame_async()
+            assert busy(True)
+            assert future.cancel() and futures.wait([future], 15).done
+            with pytest.raises(futures.CancelledError):
+                future.result(0)
+            assert busy(False)
+        with live.connect(server.addresses[0]) as client:
+            session = client.open(box.name, **QUICK)
+            later = session.render_async(many)
+            assert busy(True)
+            assert later.cancel() and busy(False)
             assert session.frame()["depth"].any()
-        for leaves in (False, True):
-            with live.connect(server.addresses[0]) as client:
-                session = client.open(box.name, **heavy)
-                future = session.frame_async()
-                assert busy(True, 5)
-                time.sleep(0.5)
-                if not leaves:
-                    assert future.cancel() and busy(False, 10)
-                    session.set(samples=1)
-                    assert session.frame()["depth"].any()
-            assert busy(False, 10), "it rendered on for a client that is gone"
+            session.set(**heavy)
+            session.frame_async()
+            assert busy(True)
+        assert busy(False), "it renders on for a client that is gone"
 
 
 SERVE = (

@@ -517,12 +517,15 @@ def test_the_raster_lane_sees_what_cycles_sees_and_refuses_what_it_cannot(
 # What goes wrong in Blender itself, put there by functions that its pool allows.
 FAULTS = """
 import os
+import numpy as np
 from objaverse_render_addon.blender import capture, drawing
+from objaverse_render_addon.blender.index_drawing import IndexDrawing
 from objaverse_render_addon.blender.raster import RasterLane
 from objaverse_render_addon.blender.stage import Stage
 
 box_in, agree = Stage.box_in, RasterLane._check_agreement
 read, take = drawing._channels, capture.take
+draw_index = IndexDrawing.draw
 
 def draw_constant(session, names):
     def constant(path):
@@ -548,6 +551,23 @@ def shrink(session, probed):
 def mend(session):
     Stage.box_in, RasterLane._check_agreement = box_in, agree
     return session.raster._cut
+
+def displace(session, by):
+    def shifted(drawing, camera, clip):
+        ids, depth = draw_index(drawing, camera, clip)
+        return np.roll(ids, by, axis=1), np.roll(depth, by, axis=1)
+    IndexDrawing.draw = shifted
+
+def fur(session):
+    import bpy
+    curves = bpy.data.hair_curves.new("fur")
+    curves.add_curves([2, 2])
+    curves.position_data.foreach_set("vector", [0, 0, 0, 0, 0, 1.5] * 2)
+    obj = bpy.data.objects.new("fur", curves)
+    session.asset.collection.objects.link(obj)
+
+def geometry(session):
+    return session.raster.record["geometry"]
 
 def speak(session):
     print('{"id": 1, "kind": "changed", "session": 1, "state": 99}', flush=True)
@@ -588,6 +608,37 @@ def test_what_is_drawn_of_a_picture_is_all_that_there_is(faulty: live.Pool, box:
             for name in settings["passes"]:
                 np.testing.assert_array_equal(found[name], alone[name])
             assert session.call("put_in.mend")
+
+
+def test_ids_are_what_workbench_draws_however_they_come_about(
+    faulty: live.Pool, box: Path
+) -> None:
+    settings = {**QUICK, "passes": ("rgb", "depth", "object_index"), "resolution": (96, 64)}
+    aside = live.look_at((3, -4, 2), target=(1.2, 0, 0.4), size=(96, 64))
+    again = live.look_at((3, -4, 2.2), target=(0, 0, 0.4), size=(96, 64))
+
+    def frames(session: live.Session) -> list[Any]:
+        return [frame.copy() for frame in session.render([aside, again], lane="raster")]
+
+    with faulty.open(box, **settings) as session:
+        by_themselves = frames(session)
+        assert session.call("put_in.geometry") == "meshes by themselves"
+        # What is of no use is noticed in each picture, and Workbench draws ids as colours.
+        session.call("put_in.displace", by=3)
+        colors = frames(session)
+        assert "more than meshes" in session.call("put_in.geometry")
+        session.call("put_in.displace", by=0)
+    for one, other in zip(by_themselves, colors, strict=True):
+        assert np.count_nonzero(one["object_index"]) > 300
+        for name in settings["passes"]:
+            np.testing.assert_allclose(one[name], other[name], rtol=1e-4)
+    with faulty.open(box, **{**settings, "passes": ("depth", "object_index")}) as session:
+        (alone,) = session.render([aside], lane="raster")
+        for name in ("depth", "object_index"):
+            np.testing.assert_array_equal(alone[name], by_themselves[0][name])
+        session.call("put_in.fur")
+        session.frame(aside, lane="raster")
+        assert "not all" in session.call("put_in.geometry")
 
 
 def test_a_lane_that_draws_the_same_everywhere_is_refused_or_doubted(

@@ -72,10 +72,14 @@ class LiveFrame(Frame):
             mask = np.ones(data.shape[:2], dtype=np.bool_)
         return colored(name, data, mask)
 
-    def _repr_png_(self) -> bytes:
+    def png(self, name: str | None = None) -> bytes:
+        """The same, as the contents of a PNG file."""
         from ..dataset.images import encode_png
 
-        return encode_png(np.ascontiguousarray(self.picture()))
+        return encode_png(np.ascontiguousarray(self.picture(name)))
+
+    def _repr_png_(self) -> bytes:
+        return self.png()
 
     def __repr__(self) -> str:
         camera, passes = self.camera, ", ".join(self.passes)

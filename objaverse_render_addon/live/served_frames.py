@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def serve_frames(
     """
     scene, job = message.session, pool.opened(message.session).job
     shots = _shots(admission, message, job, limits)
-    options = _options(message, limits, pool.workers)
+    options = replace(_options(message, limits, pool.workers), begun=turn.ended_by)
     until = time.monotonic() + limits.answer
     frames = pool.render_scene(scene, shots, options)
     count = 0

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import (
     AccessRefused,
+    Interrupted,
     InvalidEdit,
     RenderError,
     SceneLost,
@@ -65,6 +66,9 @@ class WorkerLane:
 
     Attributes:
         busy: Whether somebody uses it; its pool's.
+        lent: Whether it is a function's of its own meanwhile.
+        canceled: Seconds of grace that what it does was given to end; ``None`` where it was not
+            cancelled, as when it is used anew, which its pool says.
         used: When it was used last, by the pool's count.
         copied: Frames that came as copies, since too many are still looked at.
     """
@@ -93,7 +97,8 @@ class WorkerLane:
             sandbox=sandbox, folders=folders, look=look,
             ring=self.ring.descriptor if self.ring is not None else None,
         )  # fmt: skip
-        self.busy = False
+        self.busy = self.lent = False
+        self.canceled: float | None = None
         self.used = 0
         self.copied = 0
         self.scene: Scene | None = None
@@ -120,9 +125,14 @@ class WorkerLane:
             RenderError: What the worker says, as itself; WorkerCrashed, WorkerTimeout, OutOfMemory
                 where it is gone.
         """
-        answer = self.supervisor.ask(
-            request, max(timeout, 0.001), on_answer, renew, started=started
-        )
+        worker = started or self.supervisor.start(request)
+        if self.canceled is not None:
+            raise Interrupted("Cancelled.")
+        self.supervisor.post(request, worker)
+        if self.canceled is not None:
+            # Whoever did that may have seen no request in hand.
+            self.supervisor.cancel(self.canceled)
+        answer = self.supervisor.collect(max(timeout, 0.001), on_answer, renew)
         message = answer.message
         if isinstance(message, Failed):
             raise from_reason(message.reason, message.message, message.hint, message.log)
@@ -304,7 +314,11 @@ class WorkerLane:
         return arrays
 
     def cancel(self, grace: float) -> None:
-        """End the request in hand, from any thread; after the grace, with its worker."""
+        """End the request in hand, from any thread; after the grace, with its worker.
+
+        One that is about to begin ends, too, as Interrupted.
+        """
+        self.canceled = grace
         with contextlib.suppress(RenderError):
             self.supervisor.cancel(grace)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -10,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from objaverse_render_addon import live
 from objaverse_render_addon.errors import (
     ConnectionLost,
     DeviceUnavailable,
+    Interrupted,
     InvalidEdit,
     InvalidJob,
     OutOfMemory,
@@ -29,7 +32,7 @@ from objaverse_render_addon.errors import (
     WorkerCrashed,
     WorkerTimeout,
 )
-from objaverse_render_addon.live import remote
+from objaverse_render_addon.live import remote, spread
 from objaverse_render_addon.live.clients import Limits
 from objaverse_render_addon.live.server import Server
 from objaverse_render_addon.worker.memory import resident_bytes
@@ -159,13 +162,37 @@ def test_a_shot_that_kills_twice_fails_by_its_number(box: Path) -> None:
         thread = threading.Thread(target=killer, daemon=True)
         thread.start()
         try:
+            came = 0
             with pytest.raises(RenderError) as caught:
-                list(session.render(SHOTS))
+                for frame in session.render(SHOTS):
+                    assert frame.position == came
+                    came += 1
         finally:
             stop.set()
             thread.join()
-        assert caught.value.message.startswith("Shot 0: "), caught.value
+        # Where much else runs, one may come before it is killed.
+        assert caught.value.message.startswith(f"Shot {came}: "), caught.value
         assert session.frame()["depth"].any()
+
+
+def test_an_open_whose_worker_dies_is_tried_once_more(box: Path) -> None:
+    killed: list[int] = []
+    with live.start(1, device="cpu") as pool:
+
+        def kill(_: str, most: int) -> None:
+            if len(killed) < most and pool.pids[0] not in killed:
+                killed.append(pool.pids[0])
+                os.kill(killed[-1], signal.SIGKILL)
+
+        with pool.open(box, on_stage=lambda name: kill(name, 1), **QUICK) as session:
+            assert len(killed) == 1 and killed != pool.pids
+            assert session.state == 0 and session.frame()["depth"].any()
+            with pytest.raises(WorkerCrashed, match="tried twice"):
+                pool.open(box, on_stage=lambda name: kill(name, 9), **QUICK)
+            assert len(killed) == 3
+            assert len(pool.status()["scenes"]) == 1
+            assert session.frame()["depth"].any()
+    assert gone(killed, 5)
 
 
 def test_a_worker_that_hangs_is_ended_and_replaced(box: Path) -> None:
@@ -231,6 +258,57 @@ def test_a_long_render_is_cancelled_with_its_worker_and_another_waits(box: Path)
     assert gone([*old, *both], 10)
 
 
+def test_what_is_cancelled_ends_in_its_midst_here_and_at_a_server(
+    box: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one picture that takes minutes, and of many: by futures, by threads, by going away."""
+    monkeypatch.setattr(spread, "GRACE", 0.2)
+    heavy = {"samples": 65536, "resolution": (512, 512)}
+    many = live.orbit(5000, size=(48, 48))
+
+    def busy(wanted: bool) -> bool:
+        until = time.monotonic() + 10
+        while pool.status()["workers"][0]["busy"] != wanted:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+        return True
+
+    with live.start(1, device="cpu") as pool, Server(
+        pool, roots=[tmp_path], keys=tmp_path / "keys", private=tmp_path / "own.sock"
+    ) as server:  # fmt: skip
+        with pool.open(box, **QUICK) as session:
+
+            async def impatient() -> None:
+                await asyncio.wait_for(asyncio.wrap_future(session.render_async(many)), 0.3)
+
+            with pytest.raises(TimeoutError):
+                asyncio.run(impatient())
+            assert busy(False)
+            ends: list[Callable[[], None]] = []
+            threading.Timer(0.3, lambda: ends.pop()()).start()
+            with pytest.raises(Interrupted):
+                list(session.render(many, begun=ends.append))
+            assert busy(False)
+            session.set(**heavy)
+            future = session.frame_async()
+            assert busy(True)
+            assert future.cancel() and futures.wait([future], 15).done
+            with pytest.raises(futures.CancelledError):
+                future.result(0)
+            assert busy(False)
+        with live.connect(server.addresses[0]) as client:
+            session = client.open(box.name, **QUICK)
+            later = session.render_async(many)
+            assert busy(True)
+            assert later.cancel() and busy(False)
+            assert session.frame()["depth"].any()
+            session.set(**heavy)
+            session.frame_async()
+            assert busy(True)
+        assert busy(False), "it renders on for a client that is gone"
+
+
 SERVE = (
     "import sys\n"
     "from pathlib import Path\n"
@@ -267,8 +345,9 @@ def test_a_killed_server_leaves_nothing_and_is_said_to_its_clients(
 ) -> None:
     address = f"unix:{tmp_path / 'own.sock'}"
     with server_process(tmp_path) as process, live.connect(address) as client:
-        session = client.open(box.name, **QUICK)
+        session = client.open(client.upload(box), **QUICK)
         assert session.frame()["depth"].any()
+        assert [one for one in left_over(process.pid) if Path(one, box.name).exists()]
         pids = [worker["pid"] for worker in client.status()["pool"]["workers"]]
         waiting = session.render_async(live.orbit(400, size=(48, 48)))
         time.sleep(0.3)

@@ -90,6 +90,11 @@ class Session(Changing):
         return dict(self._facts)
 
     @property
+    def count(self) -> int:
+        """How many frames :meth:`render_views` gives: the job's views at all their times."""
+        return int(self._facts["frames"])
+
+    @property
     def object_names(self) -> dict[int, str]:
         """Number in the pass ``object_index`` to name."""
         return {int(key): name for key, name in self._facts.get("object_names", {}).items()}

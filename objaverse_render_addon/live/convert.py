@@ -140,6 +140,9 @@ def from_dataset(data: Dataset | str | os.PathLike[str]) -> Iterator[Sample]:
 def _under_lights(reader: AssetReader, place: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """A view's arrays, also under other lights, and what is said of those, as a stream has them."""
     arrays = dict(reader.read(place))
+    tracks = reader.tracks(place)
+    if tracks is not None:
+        arrays["tracks"] = tracks
     told = reader.lights(place)
     if not told:
         return arrays, []

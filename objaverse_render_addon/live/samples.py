@@ -24,8 +24,9 @@ class Sample:
             other lights and followed points (:meth:`..frame.Frame.arrays`), and what was computed
             of them (:mod:`.truths`). They may lie in memory that a worker wrote.
         record: JSON. ``index`` and ``view`` say which sample of its stream it is, ``views`` of how
-            many of its unit, ``epoch`` and ``seed`` what it was drawn by, ``state`` what :meth:`.sources.Source.update` had said,
-            ``values`` what the source noted; ``camera`` has ``width``, ``height``, ``intrinsics``
+            many of its unit, ``epoch`` and ``seed`` what it was drawn by, ``state`` what
+            :meth:`.sources.Source.update` had said, ``values`` what the source noted;
+            ``camera`` has ``width``, ``height``, ``intrinsics``
             (3, 3) pixels, ``camera_to_world`` (4, 4) OpenGL axes, ``projection``; ``time``,
             ``object_names``, ``noise_seed``, ``doubts``; ``lights``, what is said of each of
             several; ``dropped``, samples that were given up before it.

@@ -363,7 +363,8 @@ def tensors_of(sample: Sample) -> dict[str, Any]:
     * annotations by their names (docs/streams.md).
     """
     found: dict[str, Any] = {
-        name: _tensor(array, planes=name.partition("@")[0] in PASSES) for name, array in sample.arrays.items()
+        name: _tensor(array, planes=name.partition("@")[0] in PASSES)
+        for name, array in sample.arrays.items()
     }
     for name in ("index", "view", "views", "epoch", "state"):
         found[name] = torch.tensor(int(sample.record.get(name, 0)))

@@ -12,9 +12,7 @@ from .conftest import Debian
 from .desk import Desk
 from .hands import leave
 from .test_results import red
-from .test_window import SETTINGS, frusta, look, put, whole
-
-__all__ = ["whole"]
+from .test_window import SETTINGS, frusta, look, put
 
 LIVE = (
     "next(m for n, m in __import__('sys').modules.items() if n.endswith('viewport.live_view'))"

@@ -87,7 +87,7 @@ class Session(Changing):
     @property
     def facts(self) -> dict[str, Any]:
         """What a data set's metadata say of the scene: importer, light, bounds, engine, names."""
-        return dict(self._facts)
+        return {name: said for name, said in self._facts.items() if name != "frames"}
 
     @property
     def count(self) -> int:

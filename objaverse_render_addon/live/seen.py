@@ -153,9 +153,9 @@ class Seen:
                 width = made.views
                 if not width:
                     sizes = _unpacked(data["sizes"][name], 4 * _BLOCK).view("<i4").astype(np.int32)
-                    if sizes.min() < 0:
+                    if np.min(sizes) < 0:
                         raise ValueError("a unit of it has fewer samples than none")
-                    made._sizes[number], width = sizes, int(sizes.max())
+                    made._sizes[number], width = sizes, int(np.max(sizes))
                 if not 0 < width <= _MOST:
                     raise ValueError("its units have no size")
                 flat = np.unpackbits(_unpacked(packed, _BLOCK * width // 8))

@@ -600,10 +600,12 @@ def test_a_file_that_names_no_server_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_server_streams_assets_as_they_would_be_stored(tmp_path: Path) -> None:
-    path = scenes.write_glb(tmp_path / "one.glb")
+    path, lights = scenes.write_glb(tmp_path / "one.glb"), tmp_path / "lights.toml"
+    lights.write_text('[[lights]]\nkind = "white"\n[[lights]]\nkind = "sun"\n')
     job = scenes.make_job({
         "pixels.resolution": [48, 32], "engine.samples": 1, "engine.device": "cpu",
-        "pixels.passes": ["rgb", "depth"], "cameras.views": 2,
+        "pixels.passes": ["rgb", "depth"], "cameras.views": 2, "pixels.tracks": 5,
+        "lighting.mode": "file", "lighting.lights": str(lights),
     })  # fmt: skip
     source = live.JobSource([path], job)
     with live.stream(source, blenders=1, start_options=CPU) as stream:
@@ -617,7 +619,10 @@ def test_a_server_streams_assets_as_they_would_be_stored(tmp_path: Path) -> None
     assert len(here) == len(there) == 2
     for first, second in zip(here, there, strict=True):
         assert first.record["camera"] == second.record["camera"]
-        assert all(np.array_equal(first[name], second[name]) for name in first.arrays)
+        assert first.record["lights"] == second.record["lights"]
+        assert set(first.arrays) == set(second.arrays) == {"rgb", "rgb@1", "depth", "tracks"}
+        for name, array in first.arrays.items():
+            assert np.array_equal(array, second[name], equal_nan=True), name
 
 
 @pytest.mark.long

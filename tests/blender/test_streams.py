@@ -154,15 +154,20 @@ def test_who_does_not_take_loses_the_oldest_and_knows_how_many() -> None:
 
 
 def test_what_fails_says_where_and_is_skipped_where_that_is_wanted() -> None:
-    with live.stream(streamed.Broken(), 5, blenders=1, start_options=CPU) as stream:
+    with live.stream(streamed.Broken(), 6, blenders=1, start_options=CPU) as stream:
         seen = []
         with pytest.raises(InvalidEdit, match=r"Unit 2, .*no-such-box"):
             seen.extend(stream)
         stream.on_error = "skip"
         stream.epoch = 0
-        with pytest.warns(RuntimeWarning, match="Unit 2"):
-            assert [sample.key[1] for sample in stream] == [0, 1, 3, 4]
-        assert stream.totals.skipped == 2
+        with pytest.warns(RuntimeWarning, match="Unit [25]"):
+            seen = list(stream)
+        assert [sample.key[1:] for sample in seen] == [
+            (0, 0), (1, 0), (3, 0), (3, 1), (4, 0), (4, 1), (4, 2)
+        ]  # fmt: skip
+        assert [sample.record["views"] for sample in seen] == [1, 1, 2, 2, 3, 3, 3]
+        assert stream.totals.skipped == 3
+        assert "did not say how large" in stream.totals.reasons[1]
 
 
 def test_what_hangs_is_named() -> None:

@@ -1,7 +1,8 @@
 """Rendered assets judged one by one, by this Python or by another that has the engines.
 
-``python -m PACKAGE.batch.judging TASKS JOBS`` prints one JSON object a line: ``{"judged": row}`` for
-each asset of the file of tasks, in its order, then ``{"done": how many}``.
+``python -m PACKAGE.batch.judging TASKS JOBS`` prints one JSON object a line: ``{"judged": row}``
+for each asset of the file of tasks, in its order, then ``{"done": how many}``, or ``{"reason": …,
+"message": …, "hint": …}`` of an error.
 """
 
 from __future__ import annotations

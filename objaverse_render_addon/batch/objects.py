@@ -17,7 +17,7 @@ from ..assets.annotations import LVIS, AnnotationFiles
 from ..assets.catalogue import Catalogue, look_up
 from ..assets.sources import Source, expand, place_of, uid_of
 from ..compose.objects.judging import COLUMNS, list_problem, place_said, told
-from ..compose.objects.library import FOLDER, LIBRARY_FILE, LeftOut, Library
+from ..compose.objects.library import FOLDER, LIBRARY_FILE, Foreign, LeftOut, Library
 from ..compose.rules import refuse_others
 from ..dataset.credits import credits_of, render_credits
 from ..dataset.storage import AssetRef

@@ -128,6 +128,6 @@ def collection(folder: Path) -> Path:
               "broken_vase")  # fmt: skip
     rows += [f"{one}.glb,,,,,,,," for one in unsaid]
     rows += ["thing-a.glb,gift box,0.14,,green,CC-BY-4.0,box,,", "bookend.glb,bookend,,0.2,,cc0,,,",
-             "thing-b.glb,desk lamp,,0.3,white,CC-BY-4.0,,-Y,+X"]  # fmt: skip
+             "thing-b.glb,desk lamp,,0.3,white,CC-BY-4.0,,-Y,X"]  # fmt: skip
     listed.write_text("\n".join(rows) + "\n")
     return listed

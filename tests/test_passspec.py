@@ -153,7 +153,7 @@ BY_MEANING = {
     "dataset.turntable": "rgb",
     "dataset.verify": "depth distance mask normal object_index position rgb rgb_linear "
     "sensor_depth",
-    "job.rules": "depth sensor_depth",
+    "job.rules.pixels": "depth sensor_depth",
     "sensing": "sensor_depth",
     "dataset.agreement": "depth flow_backward flow_forward instance_index mask object_index "
     "position scene_flow",

@@ -33,6 +33,11 @@ else
 fi
 
 echo "=== Installing: $*"
+# What is installed beside this keeps its hands off the lists meanwhile.
+if command -v flock >/dev/null; then
+    exec 9>"${TMPDIR:-/tmp}/objaverse-system-packages.lock"
+    flock 9
+fi
 # Without fresh lists a container's apt knows no package.
 if [ $manager = apt-get ]; then
     $sudo apt-get update -q || true

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from ..cameras import box_corners
 from ..cameras.bounding import bounding_sphere, outermost
 from ..errors import NoGeometry
 from ..frame import Bounds
@@ -25,10 +25,9 @@ Extent: TypeAlias = tuple[Bounds, Points]
 
 _KEPT: Final = 64
 """Frames whose bounds are remembered: their geometry is rendered before their colour."""
-_CORNERS: Final = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
 _NOTHING: Final = (
     Bounds((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), math.sqrt(3), exact=False),
-    _CORNERS,
+    box_corners([-1] * 3, [1] * 3),
 )
 """Where a stage with nothing on it is looked at."""
 

@@ -84,7 +84,7 @@ class IndexDrawing:
     def _look(self, graph: Any) -> list[tuple[_Triangles, float]] | None:
         found: list[tuple[_Triangles, float]] = []
         places: list[Any] = []
-        moving: dict[int, _Triangles | None] = {}
+        moving: dict[tuple[int, int], _Triangles | None] = {}
         for _, instance in shown(graph):
             obj = instance.object
             if obj.type not in SURFACES or obj.particle_systems:
@@ -92,16 +92,12 @@ class IndexDrawing:
             if not instance.show_self:
                 continue
             # One that stays has its triangles for all its instances and times.
-            key = obj.original.as_pointer(), obj.original.data.as_pointer()
-            if can_deform(obj.original):
-                at = obj.data.as_pointer()
-                if at not in moving:
-                    moving[at] = _triangles_of(obj)
-                triangles = moving[at]
-            else:
-                if key not in self._still:
-                    self._still[key] = _triangles_of(obj)
-                triangles = self._still[key]
+            still = not can_deform(obj.original)
+            known, data = (self._still, obj.original.data) if still else (moving, obj.data)
+            key = obj.original.as_pointer(), data.as_pointer()
+            if key not in known:
+                known[key] = _triangles_of(obj)
+            triangles = known[key]
             if triangles is not None:
                 found.append((triangles, float(obj.pass_index)))
                 places.append(np.array(instance.matrix_world))

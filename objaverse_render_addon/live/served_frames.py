@@ -51,7 +51,7 @@ def serve_frames(
             turn.spend(min(until, time.monotonic() + limits.idle))
             if client.gone:
                 raise Interrupted("The client is gone.")
-            arrays = frame.passes
+            arrays = frame.arrays(frame.passes)
             buffers = described(arrays)
             ready = FrameReady(
                 frame.position, view_record(frame, job), buffers, frame.state, frame.lane,

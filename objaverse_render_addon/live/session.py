@@ -88,7 +88,12 @@ class Session(Changing):
     @property
     def facts(self) -> dict[str, Any]:
         """What a data set's metadata say of the scene: importer, light, bounds, engine, names."""
-        return dict(self._facts)
+        return {name: said for name, said in self._facts.items() if name != "frames"}
+
+    @property
+    def count(self) -> int:
+        """How many frames :meth:`render_views` gives: the job's views at all their times."""
+        return int(self._facts["frames"])
 
     @property
     def object_names(self) -> dict[int, str]:

@@ -21,6 +21,7 @@ from ..errors import (
     WorkerCrashed,
     from_reason,
 )
+from ..lights import more_pictures
 from ..passspec import PASSES
 from ..worker.channel import Received, arrays_of
 from ..worker.process import WorkerProcess
@@ -51,6 +52,8 @@ from .shots import Numbered
 __all__ = ["WorkerLane"]
 
 _SLOTS: Final = 4
+_TRACK: Final = 6 * 4
+"""Bytes of a followed point."""
 _ENDLESS: Final = 1 << 30
 """Requests after which a worker is replaced; here it is for its memory alone."""
 
@@ -336,14 +339,17 @@ class WorkerLane:
 def _room(snapshot: Snapshot, shots: Shots | None) -> int:
     """Bytes of a slot that holds any of the frames."""
     job = snapshot.job
-    meant = _Meant(job.pixels.normal_space, job.lighting.background is not None)
+    laid_over = shots is None and job.lighting.background is not None
+    meant = _Meant(job.pixels.normal_space, laid_over)
     specs = [PASSES[name].under(meant) for name in job.pixels.passes]
+    specs += [spec for spec in specs if spec.is_picture] * more_pictures(job)
     width, height = job.pixels.resolution
     if shots is None:
         pixels = width * height
     else:
         pixels = max(camera.width * camera.height for _, camera, _ in shots)
-    return room_for([pixels * spec.channels * np.dtype(spec.dtype).itemsize for spec in specs])
+    sizes = [pixels * spec.channels * np.dtype(spec.dtype).itemsize for spec in specs]
+    return room_for([*sizes, job.pixels.tracks * _TRACK])
 
 
 @dataclass(frozen=True, slots=True)

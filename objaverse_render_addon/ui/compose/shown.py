@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...blender.composing import build_scene
-from ...cameras import View
+from ...cameras import View, box_corners
 from ...cameras.camera import Camera
 from ...compose.record import Scene, SceneObject
 from ...errors import RenderError
@@ -103,8 +103,7 @@ def _of(record: Scene, size: tuple[int, int]) -> Composed:
     for obj in record.objects:
         hull, pose = np.array(obj.vertices_hull), np.array(obj.pose)
         low, high = hull.min(axis=0), hull.max(axis=0)
-        corner = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)])
-        boxes[obj.id] = low + corner * (high - low)
+        boxes[obj.id] = box_corners(low, high)
         everything.append(hull @ pose[:3, :3].T + pose[:3, 3])
     rig = RigState(
         RenderJob(), views, np.concatenate(everything), frozenset(), np.eye(4), 0.0

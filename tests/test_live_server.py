@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -52,6 +54,7 @@ from objaverse_render_addon.worker.protocol import (
 )
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="private sockets")
+ROOT = Path(__file__).parents[1]
 OWN = "objaverse_render_addon.environments.cart_pole"
 LIMITS = Limits(message=1 << 20, idle=20.0)
 
@@ -395,6 +398,58 @@ def test_a_dead_servers_socket_is_taken_over_and_a_live_ones_is_not(
     with pytest.raises(InvalidJob, match="Cannot listen"):
         served(pool, tmp_path)
     assert path.read_text() == "mine"
+
+
+BRINGS_ALONG = """
+import base64, time
+from objaverse_render_addon.live.uploads import Uploads
+from objaverse_render_addon.worker import guardian
+uploads = Uploads(1 << 20)
+uploads.put("box.glb", base64.b64encode(b"box").decode(), first=True)
+print(uploads.path("box.glb"), guardian._process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_files_brought_along_go_with_a_killed_server(
+    pool: live.Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    # What may be another's stays: no lock beside it, or a link, which anybody can make.
+    others = [temporary / f"objaverse-render-{name}" for name in ("mine", "4199999-ab")]
+    for other in others:
+        other.mkdir()
+    (temporary / "objaverse-render-4199999-ab.lock").symlink_to(tmp_path / "elsewhere")
+    with contextlib.ExitStack() as ends:
+        found = []
+        for _ in range(3):
+            process = ends.enter_context(subprocess.Popen(
+                [sys.executable, "-c", BRINGS_ALONG], stdout=subprocess.PIPE, text=True,
+                env={**os.environ, "TMPDIR": str(temporary)}, cwd=ROOT,
+            ))  # fmt: skip
+            ends.callback(process.kill)
+            path, reaper = process.stdout.readline().split()
+            found.append((process, Path(path), int(reaper)))
+        (lives, kept, _), (alone, first, _), (both, second, reaper) = found
+        assert second.read_bytes() == b"box" and second.parent.stat().st_mode & 0o777 == 0o700
+        alone.kill()
+        alone.wait()
+        until = time.monotonic() + 10
+        while first.parent.exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not first.parent.exists(), "whoever looks after it did not"
+        os.kill(reaper, signal.SIGKILL)
+        both.kill()
+        both.wait()
+        time.sleep(0.2)
+        assert second.exists(), "nobody was left to remove it"
+        with served(pool, tmp_path):
+            assert not second.parent.exists()
+            assert kept.read_bytes() == b"box" and lives.poll() is None
+    assert all(other.exists() for other in others)
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_who_is_not_heard_of_is_dropped(pool: live.Pool, tmp_path: Path) -> None:

@@ -161,6 +161,7 @@ BY_MEANING = {
     "batch.objects": "albedo depth mask",
     "blender.raster": "depth distance flow_backward flow_forward mask normal normal_geometric "
     "object_index position rgb scene_flow",
+    "blender.index_drawing": "position",
     "blender.playing": "depth rgb",
     "cli.flags": "depth sensor_depth",
     "cli.compose": "albedo depth instance_index mask normal rgb semantic_index",

@@ -263,6 +263,14 @@ class Session:
             found.append(Shot(shot.view, at, **beside))
         return found
 
+    @property
+    def count(self) -> int:
+        """Frames of the job: its views at all their times."""
+        times = len(self.stage.timeline.frames)
+        if times and self.job.time.views_per_frame == "one":
+            return times
+        return max(1, times) * len(self.views)
+
     def _all_shots(self) -> list[Shot]:
         times = self.stage.timeline.frames
         if self.job.time.views_per_frame == "one":

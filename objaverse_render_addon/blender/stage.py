@@ -149,6 +149,7 @@ class Stage:
         self._camera: Any = None
         self.source_world: Any = None
         self._onlooker: Any = None
+        self._newcomers: Any = None
         self._clocks: dict[str, Any] = {}
         self._fallen: dict[str, frozenset[int]] = {}
         self.rig: lighting.LightRig | None = None
@@ -228,7 +229,8 @@ class Stage:
                 f"simulated-here: the file holds no bake of {', '.join(simulated[:5])}; this "
                 "Blender simulated them, and another may do it otherwise."
             )
-        asset = self._normalized(asset_id, kind, collection, contents, rendered, rules, alone)
+        with contextlib.nullcontext() if alone else self._apart(collection):
+            asset = self._normalized(asset_id, kind, collection, contents, rendered, rules, alone)
         asset.record = {**record, **asset.record}
         asset.warnings += [*gate.warnings, *importer.warnings, *said]
         if keep:
@@ -498,6 +500,18 @@ class Stage:
     def _look(self, task: Callable[[Any], Any]) -> Any:
         return self._onlooker.look(self.moment, task)
 
+    @contextlib.contextmanager
+    def _apart(self, collection: Any) -> Iterator[None]:
+        """Look at what comes and at nothing else for a while: the rest costs nothing then."""
+        usual, self._onlooker = self._onlooker, self._newcomers
+        beside = self._newcomers.scene.collection.children
+        beside.link(collection)
+        try:
+            yield
+        finally:
+            self._onlooker = usual
+            beside.unlink(collection)
+
     def _measure_some(self, only: Iterable[Any] | None = None) -> Measurement:
         """At the first, the middle and the last frame: whether a part stays behind."""
         frames, found = self.timeline.frames, []
@@ -528,7 +542,7 @@ class Stage:
     def _make_scene(self, frame: int) -> None:
         self._scene = bpy.data.scenes.new("Objaverse")
         self._scene.frame_set(frame)
-        self._onlooker = Onlooker()
+        self._onlooker, self._newcomers = Onlooker(), Onlooker("Objaverse Newcomers")
         self._set_up_render()
         self.device = select_device(self.job.engine.device)
         on_cpu = self.device.kind == "CPU"

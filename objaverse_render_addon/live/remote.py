@@ -64,6 +64,7 @@ from ..worker.protocol import (
 from ..worker.shots import encode_shot
 from .frames import LiveFrame, frame_of
 from .host import Changes, OpenedScene, RenderOptions
+from .later import Begun
 from .listen import parse_address
 from .mapping import Maps
 from .session import Session
@@ -325,7 +326,9 @@ class Connection(Maps):
             on_answer(received)
         raise self._gone()
 
-    def _answers(self, request: Request, timeout: float) -> Iterator[Received]:
+    def _answers(
+        self, request: Request, timeout: float, begun: Begun = lambda _: None
+    ) -> Iterator[Received]:
         """All answers to a request, which is cancelled where they are not all taken."""
         number, until = next(self._numbers), time.monotonic() + timeout
         waiting: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
@@ -334,8 +337,14 @@ class Connection(Maps):
                 raise self._gone()
             self._waiting[number] = waiting
         ended = False
+
+        def cancel() -> None:
+            with contextlib.suppress(ConnectionLost):
+                self._send(Cancel(number), 0)
+
         try:
             self._send(request, number)
+            begun(cancel)
             while not ended:
                 try:
                     received = waiting.get(timeout=max(0.0, until - time.monotonic()))
@@ -355,8 +364,7 @@ class Connection(Maps):
             with self._guard:
                 self._waiting.pop(number, None)
             if not ended:
-                with contextlib.suppress(ConnectionLost):
-                    self._send(Cancel(number), 0)
+                cancel()
 
     # --- Host ------------------------------------------------------------------------------------
 
@@ -461,7 +469,7 @@ class Connection(Maps):
                      "credit": _CREDIT},
         )  # fmt: skip
         limit = options.deadline or options.timeout * count
-        answers = self._answers(request, limit + _SLACK)
+        answers = self._answers(request, limit + _SLACK, options.begun)
         job, names = self._jobs[scene], self._names.get(scene, {})
         try:
             for received in answers:

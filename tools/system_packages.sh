@@ -33,9 +33,9 @@ else
 fi
 
 echo "=== Installing: $*"
-# What is installed beside this keeps its hands off the lists meanwhile.
+# One at a time: they would be in each other's way.
 if command -v flock >/dev/null; then
-    exec 9>"${TMPDIR:-/tmp}/objaverse-system-packages.lock"
+    exec 9<"$0"
     flock 9
 fi
 # Without fresh lists a container's apt knows no package.

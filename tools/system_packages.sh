@@ -40,9 +40,9 @@ if command -v flock >/dev/null; then
 fi
 # Without fresh lists a container's apt knows no package.
 if [ $manager = apt-get ]; then
-    $sudo apt-get update -q || true
+    $sudo apt-get update -q 9<&- || true
 fi
-if ! $sudo env DEBIAN_FRONTEND=noninteractive $line; then
+if ! $sudo env DEBIAN_FRONTEND=noninteractive $line 9<&-; then
     echo "That did not work. Type this, then try again:" >&2
     echo "$typed" >&2
     exit 1

@@ -24,6 +24,7 @@ from ..errors import (
 )
 from ..job import RenderJob
 from ..stage_edits import Edit, encode_edit
+from ..words import how_many
 from ..worker.channel import Received
 from ..worker.protocol import Change, Done, Opened, RenderAsset
 from .frames import LiveFrame
@@ -81,6 +82,10 @@ class Pool(Maps):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        closed = ", closed" if self._closed else ""
+        return f"<Pool: {how_many(self.workers, 'worker')}{closed}>"
 
     def close(self) -> None:
         """End all workers; what is in hand fails as Interrupted. Frames stay."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,14 +48,20 @@ def orbit(
 
 
 def shots_of(wanted: Iterable[ShotLike], camera: Camera) -> Iterable[tuple[Camera, int | None]]:
-    """Camera and animation frame of each."""
+    """Camera and animation frame of each.
+
+    Raises:
+        InvalidEdit: It is none, or what was given is no several.
+    """
+    if isinstance(wanted, Camera | Shot | int):
+        raise InvalidEdit(f"{wanted!r} is one shot.", hint="Give a list of it, or use frame().")
     for one in wanted:
         if isinstance(one, Camera):
             yield one, None
         elif isinstance(one, Shot):
             yield one.view.camera, one.time
-        elif isinstance(one, int):
-            yield camera, one
+        elif isinstance(one, Integral):
+            yield camera, int(one)
         else:
             yield _pair(one)
 
@@ -88,7 +95,8 @@ def beside(shots: Iterable[Numbered]) -> dict[int, dict[str, Numbered]]:
 
 def _pair(one: Any) -> tuple[Camera, int]:
     if isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], Camera):
-        return one[0], one[1]
+        camera, time = one
+        return camera, int(time) if isinstance(time, Integral) else time
     raise InvalidEdit(
         f"{one!r} is no shot.", hint="Give cameras, (camera, frame) pairs, or animation frames."
     )

@@ -26,8 +26,12 @@ PYTHON_5.0 = 3.11
 PYTHON_5.1 = 3.13
 PYTHON_5.2 = 3.13
 
-# Files of tests are shared out among processes: many of them wait for something, or for one core.
-TOGETHER = -n logical --maxprocesses 4 --dist loadfile
+# Files of tests are shared out among processes, three for two cores: many tests wait for something.
+# In the order in which they stand, as those that take longest stand first.
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+TOGETHER = -n $(shell echo $$(($(CORES) < 4 ? ($(CORES) * 3 + 1) / 2 : 6))) --dist loadfile --no-loadscope-reorder
+# The others need not be read on every Blender by every process.
+CORE = $$(grep -rl --include='test_*.py' 'mark\.core' tests)
 
 INPUTS = pyproject.toml tools/environment.sh tools/system_libraries.py
 
@@ -101,7 +105,7 @@ test-matrix:
 	        echo "SKIPPED: there is no Python $$python here."; \
 	        skipped="$$skipped $$blender"; \
 	    elif $(MAKE) --no-print-directory .venv-$$blender/ready \
-	        && .venv-$$blender/bin/python -m pytest -q -m core $(TOGETHER); then \
+	        && .venv-$$blender/bin/python -m pytest -q -m core $(TOGETHER) $(CORE); then \
 	        passed="$$passed $$blender"; \
 	    else \
 	        failed="$$failed $$blender"; \

@@ -241,7 +241,7 @@ def test_a_long_render_is_cancelled_with_its_worker_and_another_waits(box: Path)
             time.sleep(0.05)
         old = pool.pids
         session.set(samples=65536, resolution=(512, 512))
-        frames = session.render(live.orbit(2, size=(512, 512)), deadline=1.0)
+        frames = session.render(live.orbit(2, size=(512, 512)), deadline=2.0)
         since = time.monotonic()
         with pytest.raises(WorkerTimeout, match="Shot 0"):
             next(frames)

@@ -45,7 +45,7 @@ from objaverse_render_addon.live.host import RenderOptions
 from objaverse_render_addon.live.listen import parse_address
 from objaverse_render_addon.live.remote import Connection
 from objaverse_render_addon.live.server import Server
-from objaverse_render_addon.live.shots import shots_of
+from objaverse_render_addon.live.shots import moved, shots_of, with_lens
 from objaverse_render_addon.live.vram import VramLimit, parse_used
 from objaverse_render_addon.worker import protocol
 from objaverse_render_addon.worker.memory import resident_bytes
@@ -545,6 +545,11 @@ def test_what_numpy_counts_is_a_shot_and_a_setting_and_one_shot_is_no_list() -> 
     for wrong in ("a", (camera, 1, 2), 1.5):
         with pytest.raises(InvalidEdit, match="no shot"):
             list(shots_of([wrong], camera))  # type: ignore[list-item]
+    for no_lens in ({"fov": 300}, {"fov": 0}, {"focal_px": -1}, {"focal_px": np.nan}, {}):
+        with pytest.raises(InvalidEdit):
+            with_lens(camera, **no_lens)
+    with pytest.raises(InvalidEdit):
+        moved(camera, np.eye(4), fov=0)
     values = values_of({"resolution": np.array([32, 24]), "samples": np.int64(3)})
     job = RenderJob().with_values(values)
     assert job.pixels.resolution == (32, 24) and job.engine.samples == 3

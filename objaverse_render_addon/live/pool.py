@@ -130,9 +130,10 @@ class Pool(Maps):
                     raise WorkerTimeout("No worker came free in time.")
                 self._changed.wait(min(left, 1.0))
 
-            def merit(lane: WorkerLane) -> tuple[bool, bool, int]:
+            def merit(lane: WorkerLane) -> tuple[bool, bool, bool, int]:
                 has = scene is not None and lane.scene is scene
-                return not has, lane.scene is not None, lane.used
+                # To start one takes longer than to open most scenes.
+                return not has, lane.scene is not None, not lane.supervisor.holds, lane.used
 
             lane = min(idle, key=merit)
             lane.busy, lane.used, lane.canceled = True, next(self._clock), None

@@ -7,6 +7,7 @@
 #   make test-matrix   run the core tests on every supported Blender, 4.2 to 5.2
 #   make test-torch    run the tests that need PyTorch, where it can be installed
 #   make test-window   try the extension in installed Blenders, with mouse and keys (Linux, as root)
+#   make environments  make all that the goals above need, and test nothing yet
 #   make fuzz          look for damaged files that do not end by name, ten minutes at a time
 #   make lint          check style and types
 #   make extension     build the extension for Blender into dist/
@@ -25,10 +26,17 @@ PYTHON_5.0 = 3.11
 PYTHON_5.1 = 3.13
 PYTHON_5.2 = 3.13
 
+# Files of tests are shared out among processes, three for two cores: many tests wait for something.
+# In the order in which they stand, as those that take longest stand first.
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+TOGETHER = -n $(shell echo $$(($(CORES) < 4 ? ($(CORES) * 3 + 1) / 2 : 6))) --dist loadfile --no-loadscope-reorder
+# The others need not be read on every Blender by every process.
+CORE = $$(grep -rl --include='test_*.py' 'mark\.core' tests)
+
 INPUTS = pyproject.toml tools/environment.sh tools/system_libraries.py
 
 .DEFAULT_GOAL = help
-.PHONY: help demo demo-compose test test-long fuzz test-matrix test-torch test-window lint extension clean
+.PHONY: help demo demo-compose test test-long fuzz test-matrix test-torch test-window environments lint extension clean
 .DELETE_ON_ERROR:
 
 help:
@@ -78,10 +86,15 @@ demo-compose: .venv/ready-compose
 	@echo "Open $(CURDIR)/demo/scenes/gallery/index.html"
 
 test: .venv/ready-test
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest $(TOGETHER)
 
 test-long: .venv/ready-test
 	@.venv/bin/python -m pytest -m long
+	@if $(MAKE) --no-print-directory .venv-torch/ready; then \
+	    .venv-torch/bin/python -m pytest -m long tests/blender/test_stream_examples.py; \
+	else \
+	    echo "SKIPPED: PyTorch cannot be installed here."; \
+	fi
 
 # It goes on where it stopped; FUZZ="--seed 1 --leg inspector" as tests/fuzz/__main__.py has it.
 fuzz: .venv/ready-test
@@ -97,7 +110,7 @@ test-matrix:
 	        echo "SKIPPED: there is no Python $$python here."; \
 	        skipped="$$skipped $$blender"; \
 	    elif $(MAKE) --no-print-directory .venv-$$blender/ready \
-	        && .venv-$$blender/bin/python -m pytest -q -m core; then \
+	        && .venv-$$blender/bin/python -m pytest -q -m core $(TOGETHER) $(CORE); then \
 	        passed="$$passed $$blender"; \
 	    else \
 	        failed="$$failed $$blender"; \
@@ -110,11 +123,22 @@ test-matrix:
 test-window: .venv/ready-test
 	@tools/test_window.sh .venv/bin/python
 
+# What cannot be made is said again by the goal that needs it.
+environments: .venv/ready-test
+	-@$(MAKE) --no-print-directory .venv-lint/ready
+	-@$(MAKE) --no-print-directory .venv-torch/ready
+	-@for pair in $(foreach version,$(MATRIX),$(version):$(PYTHON_$(version))); do \
+	    if tools/environment.sh --find $${pair#*:} >/dev/null 2>&1; then \
+	        $(MAKE) --no-print-directory .venv-$${pair%:*}/ready; \
+	    fi; \
+	done
+	-@tools/test_window.sh --folders .venv/bin/python
+
 # PyTorch is large and not to be had for every Python; without it this is skipped, out loud.
 test-torch:
 	@if $(MAKE) --no-print-directory .venv-torch/ready; then \
 	    .venv-torch/bin/python -m pytest tests/test_torch.py tests/test_export_chunks.py \
-	        tests/blender/test_stream_torch.py; \
+	        tests/test_export_files.py::test_mds_streams_every_view tests/blender/test_stream_torch.py; \
 	else \
 	    echo "SKIPPED: PyTorch cannot be installed here."; \
 	fi

@@ -2,8 +2,8 @@
 
 Each figure stands beside its peer's, measured in the same run: frames by memory without a name
 beside pickle over ZeroMQ, passes without a file beside a multilayer EXR, a moved pose beside the
-file imported again. Frames over CURVE are of a server that renders nothing meanwhile. Prints
-milliseconds or microseconds and ratios. Linux; pip's bpy and pyzmq.
+file imported again. Frames over CURVE are of a server that renders nothing meanwhile; the view over
+it is of one that draws. Prints milliseconds or microseconds and ratios. Linux; pip's bpy and pyzmq.
 """
 
 from __future__ import annotations
@@ -256,6 +256,74 @@ def by_curve(folder: Path) -> float:
     return float(found.stdout)
 
 
+VIEW_CLIENT = """
+import statistics, sys, time
+from pathlib import Path
+from objaverse_render_addon.cameras import Camera, Rig, intrinsics_of, look_at_pose
+from objaverse_render_addon.job import RenderJob
+from objaverse_render_addon.live.backends.served import ServedBackend
+from objaverse_render_addon.live.levels import Adaptive, Given, Level
+from objaverse_render_addon.live.page.pictures import as_jpeg, pixels_of
+from objaverse_render_addon.live.queue import Picture, RenderQueue
+
+SIZE, SECONDS, UPDATES = (640, 480), 5.0, 125
+lens = intrinsics_of("perspective", 45.0, SIZE)
+
+def camera(number):
+    return Camera(*SIZE, lens, look_at_pose(number * 0.7 % 360, 20.0, 2.5, Rig()))
+
+job = RenderJob().with_values({
+    "pixels.resolution": [*SIZE], "pixels.passes": ["rgb", "depth"], "engine.samples": 16,
+    "engine.denoise": False, "engine.device": "cpu",
+})
+for name, plan in (("as the viewer has it", Adaptive()), ("full size", Given([Level(*SIZE, 0)]))):
+    seen, sizes = [], []
+
+    def came(picture):
+        if isinstance(picture, Picture) and picture.update > 1:
+            data = as_jpeg(pixels_of(picture, "rgb"))
+            seen.append((time.perf_counter() - picture.asked, len(data)))
+            sizes.append((picture.camera.width, picture.camera.height))
+
+    backend = ServedBackend(Path(sys.argv[3]), job, address=sys.argv[1], key=sys.argv[2])
+    with RenderQueue(backend, plan) as queue:
+        queue.update_camera(camera(0))
+        queue.wait(300, last=True)
+        watcher = queue.watch(callback=came)
+        begun, number = time.perf_counter(), 0
+        while (now := time.perf_counter() - begun) < SECONDS:
+            if now * UPDATES >= number:
+                number += 1
+                queue.update_camera(camera(number))
+            else:
+                time.sleep(1e-3)
+        watcher.close()
+    late = sorted(age for age, _ in seen)
+    print(f"JPEG view over CURVE, {name}: {len(seen) / SECONDS:.0f} pictures a second of mostly "
+          f"{'x'.join(map(str, statistics.mode(sizes)))}, {1e3 * late[len(late) // 2]:.0f} ms "
+          f"after their camera, 95 % within {1e3 * late[len(late) * 95 // 100]:.0f} ms; "
+          f"{statistics.mean(size for _, size in seen) / 1024:.0f} KiB each")
+"""
+
+
+def view_by_curve(folder: Path) -> str:
+    """Pictures of a moving camera, drawn by a server, as JPEG where they are looked at.
+
+    The client is a process of its own; it gets truth as it is, encrypted, and makes the JPEG for
+    its page. A picture's age is from the camera that it shows to the last byte.
+    """
+    with live.start(1, device="cpu") as pool, Server(
+        pool, ["curve://127.0.0.1:0"], roots=[folder], keys=folder / "keys",
+        private=folder / "own.sock",
+    ) as server:  # fmt: skip
+        address, key = next(one[1:] for one in server.keys if one[1].startswith("curve"))
+        file = write_obj(folder / "viewed.obj", 100)
+        return subprocess.run(
+            [sys.executable, "-c", VIEW_CLIENT, address, key, str(file)],
+            stdout=subprocess.PIPE, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+
+
 def main() -> None:
     rounds = [(by_ring(), by_pickles()) for _ in range(3)]
     ring = [statistics.median(one[0][side] for one in rounds) for side in (0, 1)]
@@ -265,6 +333,7 @@ def main() -> None:
           f"{sum(pickles) / sum(ring):.1f} times")  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         print(f"raw frames of 1.2 MB over CURVE: {by_curve(Path(name)):.0f} a second")
+        print(view_by_curve(Path(name)))
         scenes(Path(name))
         captured(Path(name))
 

@@ -1,6 +1,6 @@
 """Learns to keep a pole upright on a cart that Blender draws, and shows how that went.
 
-    pip install "objaverse-render-addon[bpy,gym]" stable-baselines3
+    python -m pip install ".[bpy,gym]" stable-baselines3
     python examples/control.py out
 
 Eight environments are in one Blender; PPO (Stable-Baselines3) sees where the cart and the pole are.
@@ -68,6 +68,9 @@ def main() -> None:
                 if "episode" in told:
                     ends.append(self.num_timesteps)
                     lengths.append(float(told["episode"]["l"]))
+            if self.num_timesteps % (options.steps // 10 // 8 * 8 or 8) == 0 and lengths:
+                print(f"{self.num_timesteps:,} steps: the last 50 episodes took "
+                      f"{np.mean(lengths[-50:]):.0f} steps each", flush=True)  # fmt: skip
             return True
 
     many = VecMonitor(environments.for_stable_baselines("objaverse_render/CartPole-v0", 8))

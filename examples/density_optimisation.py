@@ -7,7 +7,7 @@ function: nothing is differentiated through Blender. The simulation is steered w
 every sample says by which distribution it was drawn, so that what is late is weighted as it should
 be.
 
-    python -m pip install "objaverse-render-addon[bpy,torch]"
+    python -m pip install ".[bpy,torch]"
     python examples/density_optimisation.py --out density.png
 
 A few minutes on two cores. The picture shows both means over the steps, and where they should go.

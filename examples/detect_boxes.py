@@ -3,7 +3,7 @@
 Cubes fall where they like, in any colour, under a lamp that is drawn, too; the network says for
 each cell of a grid whether a cube's middle lies in it, and how large its box is.
 
-    python -m pip install "objaverse-render-addon[bpy,torch]"
+    python -m pip install ".[bpy,torch]"
     python examples/detect_boxes.py --out boxes.png
 
 A few minutes on two cores. Green are the boxes that are true, red those that were found.

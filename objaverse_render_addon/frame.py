@@ -223,6 +223,19 @@ class Frame:
         """Places of the lights whose pictures are not those of ``passes``."""
         return [place for place in range(len(self.lights)) if place or self.grouped]
 
+    def arrays(self, passes: Iterable[str]) -> dict[str, Array]:
+        """What there is of it, by name, for whoever takes it elsewhere.
+
+        Passes; of several lights the others' pictures, ``rgb@1`` that under the second; and
+        ``tracks``, where points are followed.
+        """
+        found = {name: self.passes[name] for name in passes}
+        for place in self.lit_anew():
+            found |= {f"{name}@{place}": data for name, data in self.relit[place].items()}
+        if self.tracks is not None:
+            found["tracks"] = self.tracks
+        return found
+
     @property
     def radial(self) -> bool:
         """Whether its lens sees all around, so that there is no planar depth."""

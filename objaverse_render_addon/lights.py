@@ -23,7 +23,10 @@ from .job import RenderJob
 from .job.convert import check_fields, read
 from .job.settings import setting
 
-__all__ = ["IMAGES", "Light", "check_groups", "hdri_images", "light_files", "lights_of", "sky_axes"]
+__all__ = [
+    "IMAGES", "Light", "check_groups", "hdri_images", "light_files", "lights_of",
+    "more_pictures", "sky_axes",
+]  # fmt: skip
 
 LightKind = Literal["white", "hdri", "sun"]
 IMAGES: Final = (".hdr", ".exr")
@@ -159,6 +162,18 @@ def lights_of(job: RenderJob, asset_id: str, view: int) -> list[Light]:
         )
         for number in range(count)
     ]
+
+
+def more_pictures(job: RenderJob) -> int:
+    """How many pictures come with a view's own, each under another light or one's part of it.
+
+    Raises:
+        InvalidJob: The file of lights cannot be read.
+    """
+    lighting = job.lighting
+    if lighting.lights is not None:
+        return len(_from_file(lighting.lights)) - (not lighting.groups)
+    return (lighting.per_view or 1) - 1
 
 
 def _from_file(where: str) -> list[Light]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from objaverse_render_addon.batch import engine
 from objaverse_render_addon.batch.lanes.local import Lane, Progress
 from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.run import render
@@ -189,7 +190,8 @@ def in_process(
         log: Gets a line per asset that was rendered to its end.
         prefix: Of the command.
         plan: ``layout``, ``lanes``, ``seconds`` per asset, ``padding``, ``die`` (a method and how
-            often it may be called before the process is killed), ``options`` of ``render``.
+            often it may be called before the process is killed), ``look`` (seconds between two
+            looks at the storage), ``options`` of ``render``.
     """
     plan = {**plan, "sources": sources, "out": str(out), "log": str(log)}
     return subprocess.Popen(
@@ -218,6 +220,7 @@ def _main(plan: dict[str, Any]) -> None:
                 log.write(f"{task.asset_id}\n")
             return done
 
+    engine._LOOK = plan.get("look", engine._LOOK)  # type: ignore[misc]
     if "die" in plan:
         _die_in(*plan["die"])
     made = [LogLane(padding=plan.get("padding", 100)) for _ in range(plan.get("lanes", 3))]

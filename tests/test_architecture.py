@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import subprocess
 import sys
@@ -32,7 +33,7 @@ def full_name(name: str) -> str:
     return f"{PACKAGE.name}.{name}".removesuffix(".__init__")
 
 
-def imports(tree: ast.AST, *, inside_functions: bool) -> Iterator[tuple[str, int]]:
+def _imports(tree: ast.AST, inside_functions: bool) -> Iterator[tuple[str, int]]:
     """Imported modules, relative ones with their dots, and their lines."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -48,11 +49,14 @@ def imports(tree: ast.AST, *, inside_functions: bool) -> Iterator[tuple[str, int
                 yield from ((base + alias.name, node.lineno) for alias in node.names)
             else:
                 yield base, node.lineno
-        yield from imports(node, inside_functions=inside_functions)
+        yield from _imports(node, inside_functions)
 
 
-def tree_of(name: str) -> ast.Module:
-    return ast.parse(MODULES[name].read_text(encoding="utf-8"))
+@functools.cache
+def imports(name: str, inside_functions: bool) -> list[tuple[str, int]]:
+    """What a module imports, as in :func:`_imports`."""
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    return list(_imports(tree, inside_functions))
 
 
 def absolute(name: str, imported: str) -> str:
@@ -77,9 +81,7 @@ def offenders(
     return [
         (name, module, line)
         for name in names
-        for module, line in imports(
-            tree_of(name), inside_functions=inside_functions and name not in DOORS
-        )
+        for module, line in imports(name, inside_functions and name not in DOORS)
         if wrong(name, module)
     ]
 
@@ -123,7 +125,7 @@ def cycles(*, of_rooms: bool, inside_functions: bool) -> set[str]:
     known = {name.removesuffix(".__init__") for name in MODULES}
     graph: dict[str, set[str]] = {}
     for name in MODULES:
-        for module, _ in imports(tree_of(name), inside_functions=inside_functions):
+        for module, _ in imports(name, inside_functions):
             if module.startswith("."):
                 target = absolute(name, module)
                 target = target if target in known else target.rpartition(".")[0]

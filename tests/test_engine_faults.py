@@ -131,12 +131,12 @@ def test_a_disk_without_room_for_the_next_asset_is_waited_for(
     sources, out = make_sources(tmp_path / "in", 12), tmp_path / "out"
     script = (
         f'head -c 3500000 /dev/zero > "{out}/.filler"; '
-        f'("$@"; echo "code $?") & sleep 12; ls "{out}"/.state/*.sqlite >&2; '
+        f'("$@"; echo "code $?") & sleep 4; ls "{out}"/.state/*.sqlite >&2; '
         f'rm "{out}/.filler"; wait; ls "{out}" | grep -c zip'
     )
     process = in_process(
         sources, out, tmp_path / "log", padding=400_000, lanes=2, layout=layout, seconds=0.05,
-        prefix=small_disk(out, "12m" if layout == "webdataset" else "7m", script),
+        look=0.1, prefix=small_disk(out, "12m" if layout == "webdataset" else "7m", script),
         options={"min_free": min_free, "patience": 90, "shard_assets": 2},
     )  # fmt: skip
     said, complaints = process.communicate(timeout=150)

@@ -153,7 +153,7 @@ BY_MEANING = {
     "dataset.turntable": "rgb",
     "dataset.verify": "depth distance mask normal object_index position rgb rgb_linear "
     "sensor_depth",
-    "job.rules": "depth sensor_depth",
+    "job.rules.pixels": "depth sensor_depth",
     "sensing": "sensor_depth",
     "dataset.agreement": "depth flow_backward flow_forward instance_index mask object_index "
     "position scene_flow",
@@ -161,6 +161,7 @@ BY_MEANING = {
     "batch.objects": "albedo depth mask",
     "blender.raster": "depth distance flow_backward flow_forward mask normal normal_geometric "
     "object_index position rgb scene_flow",
+    "blender.index_drawing": "position",
     "blender.playing": "depth rgb",
     "cli.flags": "depth sensor_depth",
     "cli.compose": "albedo depth instance_index mask normal rgb semantic_index",

@@ -159,9 +159,11 @@ def test_a_server_that_fails_now_and_then_costs_nothing(
     layout, late, sources, shaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Half of its failures come after it has done what it was asked for."""
+    from objaverse_render_addon.batch import engine
     from objaverse_render_addon.batch.output import storage
 
     monkeypatch.setattr(storage, "_FIRST_WAIT", 0.02)
+    monkeypatch.setattr(engine, "_LOOK", 0.05)
     options = {"job": make_job(layout), "shard_assets": 8}
     lane = PlanLane(None, lambda *_: setattr(shaky, "chance", 0.03))
     shaky.late = late

@@ -4,12 +4,18 @@
 # Makefile. Makes Debian folders for them, as root, and says loudly what could not be tested where
 # they cannot be made.
 #
-#   tools/test_window.sh PYTHON [FOLDER]     FOLDER keeps them, build/debian otherwise
+#   tools/test_window.sh [--folders] PYTHON [FOLDER]
+#       FOLDER keeps them, build/debian otherwise; with --folders they are made, and that is all
 #
 # OBJAVERSE_TEST_BLENDER_ROOTS names folders that are there already, colon-separated, and
 # OBJAVERSE_TEST_BARE_ROOT the one without a desktop.
 set -uo pipefail
 cd "$(dirname "$0")/.."
+only_folders=
+if [ "$1" = --folders ]; then
+    only_folders=yes
+    shift
+fi
 python=$1
 folder=${2:-build/debian}
 minutes=10 # that one folder may take
@@ -53,7 +59,7 @@ fi
 if [ -z "$roots" ]; then
     echo "SKIPPED: the extension is tested in no installed Blender and in no window."
 fi
-if [ -z "$roots$bare" ]; then
+if [ -n "$only_folders" ] || [ -z "$roots$bare" ]; then
     exit 0
 fi
 log=$(mktemp)

@@ -59,6 +59,8 @@ _STARTS: Final = 3
 _STORAGE_FAILURES: Final = 3
 """Assets in a row, beside two per lane, that may fail for a storage that seems to be well."""
 _BEAT: Final = 2.0
+_LOOK: Final = 0.5
+"""Seconds between two looks at the storage."""
 _SLOW: Final = 5.0
 """Seconds after which a fetch holds nothing else up any more …"""
 _SLOW_ONES: Final = 64
@@ -283,7 +285,7 @@ class Engine:
             self._stop(now + GRACE)
         elif self._deadline is not None and now > self._deadline:
             self._stop(0)
-        if now - self._looked > 0.5 and self._deadline is None:
+        if now - self._looked > _LOOK and self._deadline is None:
             self._looked = now
             self._fatal = self._storage.look()
             if self._fatal is not None:

@@ -139,13 +139,17 @@ class Asset:
         handle = self.normalization.handle
         if handle is None:
             raise ValueError(f"{self.id} stands where its file has it (normalize none)")
+        handle.matrix_world = self.handle_at(matrix)
+        self.placed, self.stands = True, matrix
+
+    def handle_at(self, matrix: Sequence[Sequence[float]]) -> Any:
+        """Matrix of what moves the normalised asset, where that stands at ``matrix``."""
         method = Matrix.LocRotScale(
             self.normalization.translation,
             Matrix(self.normalization.rotation.tolist()).to_quaternion(),
             (self.normalization.scale,) * 3,
         )
-        handle.matrix_world = Matrix(matrix) @ method
-        self.placed, self.stands = True, matrix
+        return Matrix(matrix) @ method
 
     def number_objects(self, first: int) -> int:
         """Give its objects their indices for the pass.

@@ -181,10 +181,17 @@ class Editor:
             if owner is not None:
                 owner.whole = False
         elif asset.normalization.handle is not None:
-            asset.place(edit.matrix)
+            self._stand(asset.normalization.handle, None, asset.handle_at(edit.matrix))
+            asset.placed, asset.stands = True, edit.matrix
         else:
-            for root, home in self._rooted(asset):
-                self._stand(root, asset, matrix @ home)
+            before = [(root, root.matrix_basis.copy()) for root, _ in self._rooted(asset)]
+            try:
+                for root, home in self._rooted(asset):
+                    self._stand(root, asset, matrix @ home)
+            except InvalidEdit:
+                for root, stood in before:
+                    root.matrix_basis = stood
+                raise
             asset.placed, asset.stands = True, edit.matrix
 
     def _rooted(self, asset: Asset) -> list[tuple[Any, Any]]:
@@ -214,9 +221,9 @@ class Editor:
         if given != wanted and _largest(given - wanted) > _CLOSE * max(1.0, _largest(wanted)):
             obj.matrix_basis = before
             raise InvalidEdit(
-                f"{obj.name} cannot stand so: below what it hangs on that is a shear, which "
+                f"{obj.name} cannot stand so: with what it hangs on that is a shear, which "
                 "Blender's objects do not have.",
-                hint="Leave scale and rotation as they are, or place its asset.",
+                hint="Scale along the axes that it turns with, or by one factor.",
             )
 
     def _show(self, edit: Show) -> None:
@@ -273,11 +280,19 @@ class Editor:
         self, name: str, path: Path, rules: AssetRules, matrix: Any, folders: Iterable[str]
     ) -> dict[str, Any]:
         asset = self._stage.add(path, name, rules, folders=list(folders))
-        if matrix is not None:
-            self._place(Place(name=name, matrix=matrix))
+        self._stand_new(name, matrix)
         return {
             "objects": [obj.name for obj in asset.rendered], "warnings": list(asset.warnings)
         }  # fmt: skip
+
+    def _stand_new(self, name: str, matrix: Any) -> None:
+        """Place what was just added; where it cannot stand so, it was not added."""
+        try:
+            if matrix is not None:
+                self._place(Place(name=name, matrix=matrix))
+        except InvalidEdit:
+            self._remove(Remove(name=name))
+            raise
 
     def _free(self, name: str) -> None:
         if name in self._stage.assets or name in self._lights:
@@ -303,8 +318,7 @@ class Editor:
         if edit.angle is not None and edit.kind in ("SUN", "SPOT"):
             angle = math.radians(edit.angle)
             setattr(data, "angle" if edit.kind == "SUN" else "spot_size", angle)
-        if edit.matrix is not None:
-            self._place(Place(name=edit.name, matrix=edit.matrix))
+        self._stand_new(edit.name, edit.matrix)
 
     def _set_light(self, edit: SetLight) -> None:
         lights = self._all_lights()

@@ -38,12 +38,15 @@ class Onlooker:
     """Looks at what renders: render levels, render visibility and "Is Viewport" off.
 
     It has a scene of its own, so that what another engine keeps between renders stays.
+
+    Args:
+        name: Of its scene.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "Objaverse Look") -> None:
         if not _Engine.is_registered:
             bpy.utils.register_class(_Engine)
-        self.scene = scene = bpy.data.scenes.new("Objaverse Look")
+        self.scene = scene = bpy.data.scenes.new(name)
         scene.camera = bpy.data.objects.new(scene.name, bpy.data.cameras.new(scene.name))
         compat.set_checked(
             scene.render,

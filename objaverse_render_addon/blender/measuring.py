@@ -11,6 +11,7 @@ import bpy
 import numpy as np
 import numpy.typing as npt
 
+from ..cameras import box_corners
 from ..cameras.bounding import bounding_sphere, outermost
 from ..errors import InvalidGeometry, NoGeometry
 from ..frame import Bounds
@@ -67,10 +68,7 @@ class Measurement:
     @property
     def corners(self) -> Points:
         """(instances, 8, 3) of each thing's own box, world space."""
-        picks = np.array(np.meshgrid([0, 1], [0, 1], [0, 1], indexing="ij")).reshape(3, 8)
-        local = np.stack([self.boxes[:, picks[axis], axis] for axis in range(3)], axis=-1)
-        turned: Points = np.einsum("nij,nkj->nki", self.places[:, :3, :3], local)
-        return turned + self.places[:, None, :3, 3]
+        return box_corners(self.boxes[:, 0], self.boxes[:, 1], self.places)
 
 
     def farthest_from(self, other: Measurement) -> float:

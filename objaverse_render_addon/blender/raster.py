@@ -1,11 +1,12 @@
 """The raster lane: pictures and geometry at live rates, drawn by Blender's Workbench.
 
 It needs neither a window nor a GPU. Without antialiasing its depth is that of the pixel's centre,
-and equals Cycles' to a hundred-thousandth; ids are drawn as flat colours, three digits to the base
-of 256 in red, green and blue, which half floats hold exactly enough. Position, distance and normals
-are computed from depth, motion from depth, ids and where things are at the other time: what shows
-several times under one id, as instances do, has none (nan). Colour is Workbench's own, textures
-under studio light, not the scene's.
+and equals Cycles' to a hundred-thousandth. Ids and their depth are drawn by themselves
+(:mod:`.index_drawing`) and held against Workbench's depth; where they cannot be, ids are flat
+colours, digits to the base of 256, which half floats hold exactly enough. Position, distance and
+normals are computed from depth, motion from depth, ids and where things are at the other time: what
+shows several times under one id, as instances do, has none (nan). Colour is Workbench's own,
+textures under studio light, not the scene's.
 
 What it cannot see it says (:attr:`RasterLane.record`): surfaces are opaque, displacement of shaders
 and culling of back faces are left out. Before a scene's first frame it is held against Cycles.
@@ -27,18 +28,20 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cameras import Camera, View
+from ..cameras.normals import normals_of
 from ..checks import check_color, check_geometry
 from ..errors import Interrupted, InvalidJob, RenderFailed
 from ..frame import Frame, FrameSink, RawChannels, Shot
 from ..motion import Elsewhen, Moment
 from ..passspec import PASSES, layers_for
 from . import capture, compat
-from .drawing import digits_of, drawn_in_turn, set_up_drawing, srgb_of
+from .drawing import digits_of, drawn, drawn_in_turn, set_up_drawing, srgb_of
+from .index_drawing import IndexDrawing
 
 if TYPE_CHECKING:
     from .session import Session
 
-__all__ = ["RASTER_PASSES", "RasterLane", "normals_of"]
+__all__ = ["RASTER_PASSES", "RasterLane"]
 
 Array = npt.NDArray[Any]
 
@@ -57,6 +60,8 @@ _GO: Final = 0.5
 """Seconds of drawing without a look at whether it is still wanted."""
 _PROBED: Final = 20.0
 """Times the time of a probe that is drawn between two, where things were moved alone."""
+_APART: Final = 1e-3
+"""Share of the pixels in which two drawings may differ, at silhouettes."""
 _MARGIN: Final = 3
 """Pixels around the box of what is there that are drawn, and have to be empty."""
 
@@ -66,6 +71,10 @@ Tile: TypeAlias = tuple[slice, slice]
 
 class _Cut(Exception):
     """Something reaches beyond the box of what is on the stage."""
+
+
+class _Apart(Exception):
+    """Workbench draws something else than meshes are by themselves."""
 
 
 @dataclass(slots=True)
@@ -79,6 +88,8 @@ class _Prepared:
     at: Tile = np.s_[0:0, 0:0]
     pictures: dict[bool, dict[str, Array]] = field(default_factory=dict)
     """Channels of the flat picture, whose colours are ids, and of the other."""
+    indexed: tuple[Array, Array] | None = None
+    """Ids and depth, where they were drawn by themselves."""
 
 
 class RasterLane:
@@ -95,6 +106,9 @@ class RasterLane:
         self._cut = False
         """Whether anything was seen beyond the box of what is on the stage: all is drawn then."""
         self._facts: dict[str, Any] = {}
+        self._indices = IndexDrawing(session.stage)
+        self._apart = (-1, -1)
+        """Of which surfaces, at which time, meshes by themselves are not what Workbench draws."""
 
     @property
     def record(self) -> dict[str, Any]:
@@ -172,6 +186,7 @@ class RasterLane:
             one.box = stage.box_in(one.seen.camera)
         self._check_agreement(prepared[0].seen)
         since = time.perf_counter()
+        self._index(prepared)
         given = 0
 
         def done(one: _Prepared) -> None:
@@ -190,11 +205,44 @@ class RasterLane:
             given += 1
             give(frame)
 
+        tile = self._tile(prepared)
+        while given < len(prepared):
+            try:
+                self._draw(prepared[given:], wanted, done, tile)
+            except _Cut:
+                self._cut, tile = True, None
+            except _Apart:
+                self._set_apart("Workbench draws more than meshes")
+                for one in prepared:
+                    one.indexed = None
+
+    def _index(self, those: Sequence[_Prepared]) -> None:
+        """Draw ids and depth by themselves, where they can be and that spares a picture."""
+        surfaces, stage = self._session.surfaces, self._stage
+        wanted = self._session.job.pixels.passes
+        if "rgb" in wanted and {"object_index", *_MOTION}.isdisjoint(wanted):
+            return
+        if self._apart == (surfaces, stage.frame):
+            return
         try:
-            self._draw(prepared, wanted, done, self._tile(prepared))
-        except _Cut:
-            self._cut = True
-            self._draw(prepared[given:], wanted, done)
+            if not self._indices.prepare(surfaces):
+                self._set_apart("not all that is there are meshes")
+                return
+            for one in those:
+                stage.turn_to(one.shot.view)
+                lens = stage.scene.camera.data
+                clip = lens.clip_start, lens.clip_end
+                one.indexed = self._indices.draw(one.seen.camera, clip)
+        except Exception as error:  # What a driver cannot do, Workbench does another way.
+            self._set_apart(f"{type(error).__name__}: {error}")
+            for one in those:
+                one.indexed = None
+        else:
+            self._facts["geometry"] = "meshes by themselves"
+
+    def _set_apart(self, why: str) -> None:
+        self._apart = self._session.surfaces, self._stage.frame
+        self._facts["geometry"] = f"workbench ({why})"
 
     def _tile(self, those: Sequence[_Prepared]) -> Tile | None:
         """What has to be drawn of pictures that are drawn together; ``None`` where all of them."""
@@ -218,6 +266,10 @@ class RasterLane:
             self._scene = bpy.data.scenes.new("Objaverse Raster")
             set_up_drawing(self._scene)
             self._folder.mkdir(exist_ok=True)
+            self._scene.camera = self._stage.scene.camera
+            self._scene.render.resolution_x = self._scene.render.resolution_y = 8
+            # Before Blender has drawn something, nobody else can.
+            drawn(self._scene, self._folder / "first.exr")
         self._scene.camera = self._stage.scene.camera
         if self._version == self._stage.version:
             return
@@ -246,7 +298,13 @@ class RasterLane:
             _Cut: Something is on the tile's edge, and may go on beyond it.
         """
         ids = not {"object_index", *_MOTION}.isdisjoint(wanted)
+        indexed = all(one.indexed is not None for one in those)
+        if indexed and "rgb" not in wanted:
+            for one in those:
+                done(one)
+            return
         # The one picture has depth as the other does.
+        ids = ids and not indexed
         kinds = [*([False] if "rgb" in wanted or not ids else []), *([True] if ids else [])]
         turns = [(one, flat) for one in those for flat in kinds]
         scene, source = self._scene, self._stage.scene
@@ -315,9 +373,6 @@ class RasterLane:
         frame = Frame(seen, normal_space=job.pixels.normal_space)
         frame.opaque = job.lighting.background is not None
         pictures, one.pictures = one.pictures, {}
-        channels = pictures.get(False) or pictures[True]
-        raw = channels["Depth.Z"]
-        valid = np.isfinite(raw) & (raw > 0) & (raw < _BEYOND)
         size = seen.camera.height, seen.camera.width
 
         def whole(part: Array) -> Array:
@@ -330,10 +385,22 @@ class RasterLane:
 
         passes: dict[str, Array] = {}
         if "rgb" in wanted:
-            passes["rgb"] = whole(srgb_of(channels))
-        drawn = valid
-        depth = whole(np.where(valid, raw, np.float32(0)).astype(np.float32))
-        valid = whole(valid)
+            passes["rgb"] = whole(srgb_of(pictures[False]))
+        there: Array | None = None
+        if pictures:
+            raw = (pictures.get(False) or pictures[True])["Depth.Z"]
+            there = np.isfinite(raw) & (raw > 0) & (raw < _BEYOND)
+            depth = whole(np.where(there, raw, np.float32(0)).astype(np.float32))
+        if one.indexed is not None:
+            ids, itself = one.indexed
+            if there is not None and _differ(itself, depth):
+                raise _Apart
+            # Ids and depth are of one drawing, so that they never differ.
+            depth = itself
+        elif "object_index" in wanted or one.moment is not None:
+            assert there is not None
+            ids = whole(_ids(pictures[True], there))
+        valid = depth > 0
         passes |= {"depth": depth, "mask": valid.astype(np.uint8)}
         moving = not set(_MOTION).isdisjoint(wanted)
         if moving or not {"position", "normal", "normal_geometric"}.isdisjoint(wanted):
@@ -350,7 +417,7 @@ class RasterLane:
         if "distance" in wanted:
             passes["distance"] = (depth * seen.camera.stretch()).astype(np.float32)
         if moving or "object_index" in wanted:
-            passes["object_index"] = whole(_ids(pictures[True], drawn))
+            passes["object_index"] = ids
         frame.passes = passes
         if one.moment is not None:
             self._follow(frame, one, wanted)
@@ -420,6 +487,9 @@ class RasterLane:
         found: list[Frame] = []
         self._draw([one], ("depth",), lambda done: found.append(self._frame(done, ("depth",))))
         drawn = found[0].passes["depth"]
+        self._index([one])
+        if one.indexed is not None and _differ(one.indexed[1], drawn):
+            self._set_apart("Workbench draws more than meshes")
         if one.box is not None:
             rows, columns = np.nonzero(drawn)
             low, high = np.array(one.box[:2]) - _MARGIN, np.array(one.box[2:]) + _MARGIN
@@ -443,52 +513,6 @@ class RasterLane:
             )
 
 
-def normals_of(
-    points: Array, valid: npt.NDArray[np.bool_], camera: Camera
-) -> npt.NDArray[np.float32]:
-    """Normals of the surface that world points (H, W, 3) lie on, in world axes.
-
-    Of both neighbours along an axis the one nearer in depth counts, so that edges of objects are
-    not rounded off; a pixel without any looks at the camera.
-
-    Returns:
-        (H, W, 3) float32, unit length towards the camera where ``valid``, 0 elsewhere.
-    """
-    position = camera.camera_to_world[:3, 3]
-    across, down = (_step(points, valid, axis) for axis in (1, 0))
-    normal = np.cross(down, across)
-    length = np.linalg.norm(normal, axis=-1, keepdims=True)
-    towards = position - points
-    alone = length[..., 0] < 1e-20
-    normal[alone] = towards[alone]
-    length[alone] = np.linalg.norm(towards[alone], axis=-1, keepdims=True)
-    normal /= np.maximum(length, 1e-30)
-    behind = np.einsum("ijk,ijk->ij", normal, towards) < 0
-    normal[behind] *= -1
-    return np.where(valid[..., None], normal, 0).astype(np.float32)
-
-
-def _step(points: Array, valid: npt.NDArray[np.bool_], axis: int) -> Array:
-    """From each point to its neighbour along an axis, by the shorter of both ways."""
-    steps = np.diff(points, axis=axis)
-    ends = [slice(None)] * 2, [slice(None)] * 2
-    ends[0][axis], ends[1][axis] = slice(None, -1), slice(1, None)
-    first, second = tuple(ends[0]), tuple(ends[1])
-    usable = valid[first] & valid[second]
-    size = np.where(usable, np.einsum("ijk,ijk->ij", steps, steps), np.inf)
-    ahead = np.full(valid.shape, np.inf)
-    back = np.full(valid.shape, np.inf)
-    ahead[first], back[second] = size, size
-    found = np.zeros(points.shape)
-    forward, backward = np.zeros(points.shape), np.zeros(points.shape)
-    forward[first], backward[second] = steps, steps
-    take = (ahead <= back) & np.isfinite(ahead)
-    found[take] = forward[take]
-    take = (back < ahead) & np.isfinite(back)
-    found[take] = backward[take]
-    return found
-
-
 def _reaches_beyond(depth: Array, tile: Tile, size: tuple[int, int]) -> bool:
     """Whether something is on a tile's edge, where that is not the picture's."""
     edges = (
@@ -496,6 +520,12 @@ def _reaches_beyond(depth: Array, tile: Tile, size: tuple[int, int]) -> bool:
         (tile[1].start > 0, depth[:, 0]), (tile[1].stop < size[1], depth[:, -1]),
     )  # fmt: skip
     return any(inner and bool((edge < _BEYOND).any()) for inner, edge in edges)
+
+
+def _differ(one: Array, other: Array) -> bool:
+    """Whether two pictures (H, W) of depth, 0 where nothing is, are not of the same things."""
+    apart = np.abs(one - other) > _AGREES * np.maximum(one, other)
+    return int(np.count_nonzero(apart)) > max(8.0, _APART * np.count_nonzero(other))
 
 
 def _ids(channels: dict[str, Array], valid: npt.NDArray[np.bool_]) -> Array:

@@ -19,16 +19,18 @@ from ..job import RenderJob
 from ..shape.distance import need_library
 from ..witness import HeldSurface, Witness
 from ..words import how_many
+from .arrival import STILL
 from .asset import Asset
 from .devices import Device, used_device
 from .editing import Editor
 from .raster import RasterLane
 from .realizing import realized
 from .refining import Refining
+from .render_settings import BOUNCES
 from .renderer import Renderer
 from .rig import FILE as RIG
 from .rig import rig_of
-from .stage import BOUNCES, STILL, Stage
+from .stage import Stage
 
 __all__ = ["Session"]
 
@@ -262,6 +264,14 @@ class Session:
                     beside[which] = near if known else Shot(shot.view, then)
             found.append(Shot(shot.view, at, **beside))
         return found
+
+    @property
+    def count(self) -> int:
+        """Frames of the job: its views at all their times."""
+        times = len(self.stage.timeline.frames)
+        if times and self.job.time.views_per_frame == "one":
+            return times
+        return max(1, times) * len(self.views)
 
     def _all_shots(self) -> list[Shot]:
         times = self.stage.timeline.frames

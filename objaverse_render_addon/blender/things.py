@@ -12,14 +12,14 @@ from mathutils.bvhtree import BVHTree
 from ..motion import Things, ThingsMesh
 from .surface_numbers import FACE, can_deform
 
-__all__ = ["Key", "Still", "keys", "things"]
+__all__ = ["SURFACES", "Key", "Still", "keys", "shown", "things"]
 
 Key = tuple[str, str, str, tuple[int, ...]]
 """Of an instance at every time: the instancer's name or none, the object's, what kind it is, and
 the numbers of the instance within each of its instancers."""
 _NO_NUMBER: Final = 2**31 - 1
 _NOTHING: Final = {"EMPTY", "ARMATURE", "LATTICE", "LIGHT", "CAMERA", "SPEAKER", "LIGHT_PROBE"}
-_SURFACES: Final = {"MESH", "CURVE", "SURFACE", "FONT", "META"}
+SURFACES: Final = {"MESH", "CURVE", "SURFACE", "FONT", "META"}
 
 
 def keys(graph: Any) -> dict[Key, str]:
@@ -28,7 +28,7 @@ def keys(graph: Any) -> dict[Key, str]:
     Args:
         graph: Evaluated dependency graph, as :data:`.evaluated.Look` gives it.
     """
-    return {key: instance.object.original.name for key, instance in _shown(graph)}
+    return {key: instance.object.original.name for key, instance in shown(graph)}
 
 
 Still = dict[tuple[int, int], ThingsMesh | None]
@@ -57,7 +57,7 @@ def things(
     }
     meshes: list[ThingsMesh] = []
     known: dict[tuple[int, int], int] = {}
-    for key, instance in _shown(graph):
+    for key, instance in shown(graph):
         obj = instance.object
         matrix = np.array(instance.matrix_world, dtype=np.float64)
         found["ids"].append(ids.get(key, 0))
@@ -66,7 +66,7 @@ def things(
         found["randoms"].append(_random(instance) if instance.is_instance else np.nan)
         found["matrices"].append(matrix)
         shape = -1
-        if shapes and instance.show_self and obj.type in _SURFACES:
+        if shapes and instance.show_self and obj.type in SURFACES:
             whose = (obj.original.as_pointer(), obj.data.as_pointer())
             if whose not in known:
                 mesh = _mesh(obj, still)
@@ -94,7 +94,12 @@ def things(
     )
 
 
-def _shown(graph: Any) -> Iterator[tuple[Key, Any]]:
+def shown(graph: Any) -> Iterator[tuple[Key, Any]]:
+    """Everything that renders: its key, and Blender's instance, which is good for one step alone.
+
+    Args:
+        graph: As :func:`keys`.
+    """
     seen: dict[Key, int] = {}
     for instance in graph.object_instances:
         if not (instance.show_self or instance.show_particles):

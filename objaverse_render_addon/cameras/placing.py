@@ -65,23 +65,26 @@ def look_at(
 
 
 def box_corners(
-    low: Sequence[float], high: Sequence[float], matrix: npt.ArrayLike | None = None
+    low: npt.ArrayLike, high: npt.ArrayLike, matrix: npt.ArrayLike | None = None
 ) -> Floats:
-    """The corners of a box, for :meth:`.camera.Camera.box_of`.
+    """The corners of a box, for :meth:`.camera.Camera.box_of`, or of many.
 
     Args:
-        low, high: (3,) its least and greatest coordinates, local ones where there is a matrix.
-        matrix: (4, 4) from local to world coordinates.
+        low, high: (…, 3) its least and greatest coordinates, local ones where there is a matrix.
+        matrix: (…, 4, 4) from local to world coordinates.
 
     Returns:
-        (8, 3) float64; bit 0 of a corner's number is X, bit 1 Y, bit 2 Z.
+        (…, 8, 3) float64; bit 0 of a corner's number is X, bit 1 Y, bit 2 Z.
     """
     bits = np.arange(8)[:, None] >> np.arange(3) & 1
-    corners = np.where(bits, np.asarray(high, np.float64), np.asarray(low, np.float64))
+    least, most = np.asarray(low, np.float64), np.asarray(high, np.float64)
+    corners = np.where(bits, most[..., None, :], least[..., None, :])
     if matrix is None:
         return corners
     turned = np.asarray(matrix, np.float64)
-    return np.asarray(corners @ turned[:3, :3].T + turned[:3, 3])
+    return np.asarray(
+        corners @ turned[..., :3, :3].swapaxes(-1, -2) + turned[..., None, :3, 3]
+    )
 
 
 def random_directions(

@@ -89,7 +89,7 @@ def color_file(
 ) -> tuple[str, bytes]:
     """Name and content of a view's picture, without the asset's folder."""
     pixels = frame.passes["rgb"] if light is None else frame.relit[light]["rgb"]
-    if background is not None:
+    if background is not None and pixels.shape[2] == 4:
         pixels = composite(pixels, background)
     return pass_file(frame.key, "rgb", None, light), encode_png(pixels)
 

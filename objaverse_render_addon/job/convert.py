@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 from ..errors import InvalidJob
 from .settings import Setting
 
-__all__ = ["check", "check_fields", "read", "suggest", "to_toml"]
+__all__ = ["check", "check_fields", "ordered", "read", "suggest", "to_toml"]
 
 # Field name to its type; slow to find out.
 kinds: Callable[[Any], dict[str, Any]] = functools.cache(typing.get_type_hints)
@@ -79,6 +79,15 @@ def suggest(word: str, known: typing.Iterable[str]) -> str:
     known = list(known)
     close = difflib.get_close_matches(word, known, 1)
     return f"Did you mean {close[0]!r}?" if close else f"Choose from {', '.join(known)}."
+
+
+def ordered(path: str, names: tuple[str, ...], among: tuple[str, ...]) -> tuple[str, ...]:
+    """A set in all but its type: another order is no other job."""
+    for name in names:
+        if name not in among:
+            raise InvalidJob(f"{path} cannot have {name!r}.", hint=suggest(name, among))
+    check(len(set(names)) == len(names), f"{path} has one of them twice.")
+    return tuple(name for name in among if name in names)
 
 
 _T = TypeVar("_T")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import AccessRefused, InvalidEdit, InvalidJob
 from ..job import RenderJob
-from ..lights import light_files
+from ..lights import light_files, more_pictures
 from ..passspec import PASSES
 from .uploads import PREFIX
 
@@ -74,7 +74,9 @@ class Admission:
             AccessRefused: It is.
         """
         pixels, limits = width * height, self._limits
-        channels = sum(PASSES[name].channels * 4 for name in job.pixels.passes)
+        passes = [PASSES[name] for name in job.pixels.passes]
+        passes += [one for one in passes if one.is_picture] * more_pictures(job)
+        channels = sum(one.channels * 4 for one in passes)
         if pixels > limits.pixels or pixels * channels > limits.array:
             raise AccessRefused(
                 f"Frames of {width} x {height} pixels are more than this server gives.",

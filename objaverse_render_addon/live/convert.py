@@ -19,8 +19,9 @@ import numpy as np
 
 from ..dataset.images import read_png
 from ..dataset.layout import TAR_END, tar_header, tar_padding
-from ..dataset.reader import Dataset, array_from_npy
+from ..dataset.reader import AssetReader, Dataset, array_from_npy
 from ..errors import RenderError, TruncatedFile, from_os_error
+from ..passspec import PASSES
 from .samples import Sample, camera_record
 
 __all__ = ["from_dataset", "from_webdataset", "to_webdataset"]
@@ -123,12 +124,35 @@ def from_dataset(data: Dataset | str | os.PathLike[str]) -> Iterator[Sample]:
     for index, asset in enumerate(assets):
         with asset.open() as reader:
             for place in range(len(reader)):
-                said = reader.views[place]
+                said, key = reader.views[place], reader.key(place)
+                arrays, lights = _under_lights(reader, place)
                 record = {
-                    "index": index, "view": place, "epoch": 0, "seed": 0, "state": 0, "dropped": 0,
-                    "values": {"asset": asset.id},
+                    "index": index, "view": place, "views": len(reader), "epoch": 0, "seed": 0,
+                    "state": 0, "dropped": 0, "values": {"asset": asset.id, "view": key.view},
                     "camera": camera_record(reader.view(place).camera),
-                    "time": reader.key(place).time, "noise_seed": said.get("noise_seed"),
+                    "time": key.time, "noise_seed": said.get("noise_seed"),
                     "object_box_px": said.get("object_box_px"), "checks": said.get("checks", {}),
+                    **({"lights": lights} if lights else {}),
                 }  # fmt: skip
-                yield Sample(dict(reader.read(place)), record)
+                yield Sample(arrays, record)
+
+
+def _under_lights(reader: AssetReader, place: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A view's arrays, also under other lights, and what is said of those, as a stream has them."""
+    arrays = dict(reader.read(place))
+    tracks = reader.tracks(place)
+    if tracks is not None:
+        arrays["tracks"] = tracks
+    told = reader.lights(place)
+    if not told:
+        return arrays, []
+    pictures = [name for name in arrays if name in PASSES and PASSES[name].is_picture]
+    files = {PASSES[name].record_key for name in pictures}
+    grouped = bool(reader.metadata["job"]["lighting"].get("groups"))
+    lights = []
+    for light, one in enumerate(told):
+        lights.append({key: value for key, value in one.items() if key not in files})
+        if light or grouped:
+            read = reader.read(place, pictures, light=light)
+            arrays |= {f"{name}@{light}": data for name, data in read.items()}
+    return arrays, lights

@@ -40,6 +40,8 @@ class LiveFrame(Frame):
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         """A pass, see :data:`.passspec.PASSES`."""
+        if name not in self.passes:
+            raise KeyError(f"{name}; there are {', '.join(self.passes)}: set(passes=…)")
         return self.passes[name]
 
     def copy(self) -> LiveFrame:
@@ -47,7 +49,9 @@ class LiveFrame(Frame):
         import dataclasses
 
         passes = {name: array.copy() for name, array in self.passes.items()}
-        return dataclasses.replace(self, passes=passes)
+        relit = [{name: array.copy() for name, array in one.items()} for one in self.relit]
+        tracks = None if self.tracks is None else self.tracks.copy()
+        return dataclasses.replace(self, passes=passes, relit=relit, tracks=tracks)
 
     @property
     def doubts(self) -> list[str]:
@@ -72,10 +76,14 @@ class LiveFrame(Frame):
             mask = np.ones(data.shape[:2], dtype=np.bool_)
         return colored(name, data, mask)
 
-    def _repr_png_(self) -> bytes:
+    def png(self, name: str | None = None) -> bytes:
+        """The same, as the contents of a PNG file."""
         from ..dataset.images import encode_png
 
-        return encode_png(np.ascontiguousarray(self.picture()))
+        return encode_png(np.ascontiguousarray(self.picture(name)))
+
+    def _repr_png_(self) -> bytes:
+        return self.png()
 
     def __repr__(self) -> str:
         camera, passes = self.camera, ", ".join(self.passes)
@@ -109,23 +117,55 @@ def frame_of(
     )  # fmt: skip
     box = view["object_box_px"]
     time = view.get("time", time)
+    passes = {name: arrays[name] for name in PASSES if name in arrays}
+    grouped = job.lighting.groups
+    lights, relit = _relit(view, passes, arrays, grouped=grouped)
     return LiveFrame(
         View(view["index"], camera, dict(view["pose"])),
         time=time or 0,
         timed=time is not None,
         previous=_key(view.get("previous")),
         next=_key(view.get("next")),
-        passes={name: arrays[name] for name in PASSES if name in arrays},
+        passes=passes,
         object_box=None if box is None else (box[0], box[1], box[2], box[3]),
         normal_space=job.pixels.normal_space,
         opaque=job.lighting.background is not None,
         noise_seed=view["noise_seed"],
+        lights=lights,
+        relit=relit,
+        grouped=grouped,
+        tracks=arrays.get("tracks"),
         checks=[Check(name, status, value) for name, (status, value) in view["checks"].items()],
         state=state,
         lane=dict(lane),
         object_names=dict(object_names),
         position=view["index"],
     )
+
+
+def _relit(
+    view: Mapping[str, Any],
+    passes: Mapping[str, npt.NDArray[Any]],
+    arrays: Mapping[str, npt.NDArray[Any]],
+    *,
+    grouped: bool,
+) -> tuple[list[dict[str, Any]], list[dict[str, npt.NDArray[Any]]]]:
+    """What is said of several lights, and the pictures under each (:attr:`.frame.Frame.relit`).
+
+    Nothing where their pictures did not come, as of a frame that is refined.
+    """
+    own = {name: data for name, data in passes.items() if PASSES[name].is_picture}
+    files = {PASSES[name].record_key for name in own}
+    lights, relit = [], []
+    for place, light in enumerate(view.get("lights", ())):
+        lights.append({key: value for key, value in light.items() if key not in files})
+        if place == 0 and not grouped:
+            relit.append(own)
+        elif all(f"{name}@{place}" in arrays for name in own):
+            relit.append({name: arrays[f"{name}@{place}"] for name in own})
+        else:
+            return [], []
+    return lights, relit
 
 
 def _key(place: Mapping[str, Any] | None) -> FrameKey | None:

@@ -10,6 +10,7 @@ from ..cameras import Camera
 from ..job import RenderJob
 from ..stage_edits import Edit
 from .frames import LiveFrame
+from .later import Begun
 
 __all__ = ["Changes", "Host", "Lane", "OpenedScene", "RenderOptions"]
 
@@ -58,6 +59,7 @@ class RenderOptions:
         timeout: Seconds that one shot may take.
         deadline: Seconds that all may take; ``None`` for as long as they need.
         at_least: Number of the oldest state that frames may show.
+        begun: Given what cancels them, from any thread: they end as Interrupted.
     """
 
     lane: Lane = "exact"
@@ -65,6 +67,7 @@ class RenderOptions:
     timeout: float = 600.0
     deadline: float | None = None
     at_least: int | None = None
+    begun: Begun = field(default=lambda _: None, compare=False)
 
 
 class Host(Protocol):

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from ..errors import Interrupted
+from .later import Begun, later
 from .opening import Opens
 
 __all__ = ["Maps"]
@@ -83,25 +85,24 @@ class Maps(Opens):
 
     def apply_async(self, function: Callable[..., _R], *arguments: Any) -> Future[_R]:
         """The same, later; in a coroutine, ``await asyncio.wrap_future(…)`` it."""
-        return _later(lambda: self.apply(function, *arguments))
+        return later(lambda _: self.apply(function, *arguments))
 
     def map_async(
         self, function: Callable[[Any, _T], _R], items: Iterable[_T], *, workers: int = 0
     ) -> Future[list[_R]]:
-        """As :meth:`map`, later; in a coroutine, ``await asyncio.wrap_future(…)`` it."""
-        return _later(lambda: self.map(function, items, workers=workers))
+        """As :meth:`map`, later; in a coroutine, ``await asyncio.wrap_future(…)`` it.
 
+        Where the future is cancelled, no other item is begun.
+        """
+        canceled = threading.Event()
 
-def _later(task: Callable[[], _R]) -> Future[_R]:
-    future: Future[_R] = Future()
+        def one(client: Any, item: _T) -> _R:
+            if canceled.is_set():
+                raise Interrupted("Cancelled.")
+            return function(client, item)
 
-    def work() -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            future.set_result(task())
-        except BaseException as error:
-            future.set_exception(error)
+        def work(begun: Begun) -> list[_R]:
+            begun(canceled.set)
+            return self.map(one, items, workers=workers)
 
-    threading.Thread(target=work, name="live-later", daemon=True).start()
-    return future
+        return later(work)

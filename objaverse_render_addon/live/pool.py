@@ -14,13 +14,17 @@ from typing import Any, Final, TypeVar
 from ..cameras import Camera
 from ..errors import (
     Interrupted,
+    InvalidJob,
+    MissingLibraries,
     StaleFrame,
     UnknownRequest,
     WorkerCrashed,
+    WorkerStartFailed,
     WorkerTimeout,
 )
 from ..job import RenderJob
 from ..stage_edits import Edit, encode_edit
+from ..words import how_many
 from ..worker.channel import Received
 from ..worker.protocol import Change, Done, Opened, RenderAsset
 from .frames import LiveFrame
@@ -60,6 +64,7 @@ class Pool(Maps):
         self._scenes: dict[int, Scene] = {}
         self._numbers = itertools.count(1)
         self._clock = itertools.count(1)
+        self._here = threading.local()
         self._closed = False
 
     @property
@@ -77,6 +82,10 @@ class Pool(Maps):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        closed = ", closed" if self._closed else ""
+        return f"<Pool: {how_many(self.workers, 'worker')}{closed}>"
 
     def close(self) -> None:
         """End all workers; what is in hand fails as Interrupted. Frames stay."""
@@ -121,12 +130,13 @@ class Pool(Maps):
                     raise WorkerTimeout("No worker came free in time.")
                 self._changed.wait(min(left, 1.0))
 
-            def merit(lane: WorkerLane) -> tuple[bool, bool, int]:
+            def merit(lane: WorkerLane) -> tuple[bool, bool, bool, int]:
                 has = scene is not None and lane.scene is scene
-                return not has, lane.scene is not None, lane.used
+                # To start one takes longer than to open most scenes.
+                return not has, lane.scene is not None, not lane.supervisor.holds, lane.used
 
             lane = min(idle, key=merit)
-            lane.busy, lane.used = True, next(self._clock)
+            lane.busy, lane.used, lane.canceled = True, next(self._clock), None
         try:
             yield lane
         finally:
@@ -135,6 +145,21 @@ class Pool(Maps):
                 if not lane.supervisor.pid and lane in self._lanes:
                     self._lanes[self._lanes.index(lane)] = self._standby.swap(lane)
                 self._changed.notify_all()
+
+    def _need_worker(self) -> None:
+        """Look whether one may come free.
+
+        Raises:
+            InvalidJob: All are lent out, one of them to who asks.
+        """
+        with self._changed:
+            lent = getattr(self._here, "lent", 0) and all(lane.lent for lane in self._lanes)
+        if lent:
+            raise InvalidJob(
+                "A function that has a worker lent waits for another, and all of them are lent.",
+                hint="Open the scene by what the function gets first, or leave workers to the "
+                "pool: map(…, workers=N).",
+            )
 
     def _idle(self) -> int:
         with self._changed:
@@ -158,13 +183,17 @@ class Pool(Maps):
         owner: str = "",
     ) -> OpenedScene:
         """See :class:`.host.Host`."""
+        self._need_worker()
         scene = Scene(
             next(self._numbers), path, path, name or Path(path).stem or "stage", job,
             tuple(folders), owner=owner,
         )
-        with self._lane(scene, time.monotonic() + timeout) as lane:
+        until = time.monotonic() + timeout
+        with self._lane(scene, until) as lane:
             scene.threads = lane.place.threads
-            message = lane.bring(scene.snapshot(), timeout, on_stage)
+            message = self._again(
+                lambda: lane.bring(scene.snapshot(), until - time.monotonic(), on_stage)
+            )
         assert isinstance(message, Opened)
         self._standby.tend(scene.snapshot().opening())
         scene.views = message.views
@@ -197,6 +226,7 @@ class Pool(Maps):
         timeout: float = _CHANGE,
     ) -> Changes:
         """See :class:`.host.Host`."""
+        self._need_worker()
         found, values = self._scene(scene), dict(values or {})
         until = time.monotonic() + timeout
         with found.writing:
@@ -212,11 +242,22 @@ class Pool(Maps):
             return Changes(answer.state, answer.found, answer.warnings, answer.facts)
 
     def _again(self, task: Callable[[], _T]) -> _T:
-        """What a task gives, tried once more where its worker died under it."""
+        """What a task gives, tried once more where its worker died under it, or as it started."""
         try:
             return task()
         except WorkerCrashed:
+            pass
+        except WorkerStartFailed as error:
+            if isinstance(error, MissingLibraries) or not isinstance(
+                error.__cause__, WorkerCrashed
+            ):
+                raise
+        try:
             return task()
+        except WorkerCrashed as error:
+            raise WorkerCrashed(
+                f"{error.message} It was tried twice.", hint=error.hint, log=error.log
+            ) from error
 
     def call_in_scene(
         self,
@@ -226,9 +267,15 @@ class Pool(Maps):
         timeout: float = _CHANGE,
     ) -> Any:
         """See :class:`.host.Host`."""
+        self._need_worker()
         found = self._scene(scene)
-        with found.writing, self._lane(found, time.monotonic() + timeout) as lane:
-            result = lane.call(found.snapshot(), function, dict(arguments), timeout)
+        until = time.monotonic() + timeout
+        with found.writing, self._lane(found, until) as lane:
+            # To open it again leaves nothing behind where it fails; to call again might.
+            self._again(lambda: lane.bring(found.snapshot(), until - time.monotonic()))
+            result = lane.call(
+                found.snapshot(), function, dict(arguments), until - time.monotonic()
+            )
             found.lost = f"{function} was called in it, which is not called again."
             found.lost_since = found.state + 1
             found.changed(found.state + 1, [], {})
@@ -242,6 +289,7 @@ class Pool(Maps):
         at: int | None = None,
     ) -> dict[str, Any]:
         """See :class:`.host.Host`."""
+        self._need_worker()
         found = self._scene(scene)
         with self._lane(found, time.monotonic() + timeout) as lane:
             return self._again(lambda: lane.inspect(found.snapshot(), timeout, points, at))
@@ -252,7 +300,7 @@ class Pool(Maps):
             found = self._scenes.pop(scene, None)
             idle = [lane for lane in self._lanes if lane.scene is found and not lane.busy]
             for lane in idle:
-                lane.busy = True
+                lane.busy, lane.canceled = True, None
         for lane in idle if found is not None else ():
             try:
                 lane.close_scene(found)  # type: ignore[arg-type]
@@ -268,6 +316,7 @@ class Pool(Maps):
         options: RenderOptions = RenderOptions(),  # noqa: B008  (it is frozen)
     ) -> Iterator[LiveFrame]:
         """See :class:`.host.Host`."""
+        self._need_worker()
         found = self._scene(scene)
         snapshot = found.snapshot()
         if options.at_least is not None and snapshot.state < options.at_least:
@@ -293,12 +342,22 @@ class Pool(Maps):
             begun: Given, when a worker has it, what cancels it from any thread.
         """
         until = time.monotonic() + timeout
+        guard, own = threading.Lock(), list[WorkerLane]()
+
+        def cancel() -> None:
+            with guard:
+                for lane in own:
+                    lane.cancel(GRACE)
+
         with self._lane(None, until) as lane:
-            begun(lambda: lane.cancel(GRACE))
+            own.append(lane)
+            begun(cancel)
             made = replace(request, threads=lane.place.threads)
             try:
                 message = lane.ask(made, until - time.monotonic(), on_answer).message
             finally:
+                with guard:
+                    own.clear()  # It is another's soon.
                 lane.scene = None  # What was open there is closed.
         if not isinstance(message, Done):
             raise WorkerCrashed("The worker answered something else than what it was asked.")
@@ -324,8 +383,14 @@ class Pool(Maps):
     @contextlib.contextmanager
     def lend(self) -> Iterator[Pool]:
         """See :class:`.mapping.Maps`."""
+        self._need_worker()
         with self._lane(None) as lane:
-            yield _Lent(lane)
+            lane.lent, before = True, getattr(self._here, "lent", 0)
+            self._here.lent = before + 1
+            try:
+                yield _Lent(lane)
+            finally:
+                lane.lent, self._here.lent = False, before
 
     # --- What is going on ------------------------------------------------------------------------
 
@@ -374,6 +439,7 @@ class _Lent(Pool):
         with self._inner:
             if stopped():
                 raise Interrupted("Cancelled.")
+            self._lent.canceled = None
             yield self._lent
 
     def _idle(self) -> int:

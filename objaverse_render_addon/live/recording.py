@@ -57,7 +57,7 @@ def recorded(
 
     Args:
         units: Of the stream's epochs.
-        views: Of its units.
+        views: Of its units; 0 where they differ.
         seed: That it is drawn by.
 
     Raises:
@@ -73,7 +73,7 @@ def recorded(
             if known["seed"] != seed:
                 raise InvalidJob(f"It was drawn by seed {known['seed']}, not {seed}.")
             seen = found.setdefault(known["epoch"], Seen(units, views))
-            seen.add(known["index"], known["view"])
+            seen.add(known["index"], known["view"], known.get("views", 0))
         except (InvalidJob, KeyError, TypeError) as error:
             why = error.message if isinstance(error, InvalidJob) else "It says not which it is."
             raise InvalidJob(

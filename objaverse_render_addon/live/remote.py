@@ -20,6 +20,8 @@ from ..errors import (
     AccessRefused,
     ConnectionLost,
     InvalidJob,
+    SourceNotFound,
+    UnknownRequest,
     WorkerTimeout,
     from_os_error,
     from_reason,
@@ -64,6 +66,7 @@ from ..worker.protocol import (
 from ..worker.shots import encode_shot
 from .frames import LiveFrame, frame_of
 from .host import Changes, OpenedScene, RenderOptions
+from .later import Begun
 from .listen import parse_address
 from .mapping import Maps
 from .session import Session
@@ -181,6 +184,9 @@ class Connection(Maps):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f"<Connection {self.address}{': closed' if self._closed.is_set() else ''}>"
+
     def close(self) -> None:
         """Go; the server closes this side's scenes."""
         self._closed.set()
@@ -223,9 +229,12 @@ class Connection(Maps):
             What :meth:`open` and the like call it: ``upload:NAME``.
 
         Raises:
+            SourceNotFound: It is not there.
             AccessRefused: It is larger than the server takes.
         """
         path = Path(path)
+        if not path.is_file():
+            raise SourceNotFound(f"There is no file {path}.", hint="Check the path.")
         name, first = name or plain_name(path.name), True
         try:
             with path.open("rb") as file:
@@ -325,7 +334,9 @@ class Connection(Maps):
             on_answer(received)
         raise self._gone()
 
-    def _answers(self, request: Request, timeout: float) -> Iterator[Received]:
+    def _answers(
+        self, request: Request, timeout: float, begun: Begun = lambda _: None
+    ) -> Iterator[Received]:
         """All answers to a request, which is cancelled where they are not all taken."""
         number, until = next(self._numbers), time.monotonic() + timeout
         waiting: queue.SimpleQueue[Received | None] = queue.SimpleQueue()
@@ -334,8 +345,14 @@ class Connection(Maps):
                 raise self._gone()
             self._waiting[number] = waiting
         ended = False
+
+        def cancel() -> None:
+            with contextlib.suppress(ConnectionLost):
+                self._send(Cancel(number), 0)
+
         try:
             self._send(request, number)
+            begun(cancel)
             while not ended:
                 try:
                     received = waiting.get(timeout=max(0.0, until - time.monotonic()))
@@ -355,8 +372,7 @@ class Connection(Maps):
             with self._guard:
                 self._waiting.pop(number, None)
             if not ended:
-                with contextlib.suppress(ConnectionLost):
-                    self._send(Cancel(number), 0)
+                cancel()
 
     # --- Host ------------------------------------------------------------------------------------
 
@@ -379,6 +395,13 @@ class Connection(Maps):
         if facts:
             names = facts.get("object_names", {})
             self._names[scene] = {int(key): name for key, name in names.items()}
+
+    def _job(self, scene: int) -> RenderJob:
+        if scene not in self._jobs:
+            raise UnknownRequest(
+                f"The scene {scene} is not open.", hint="It was closed; open it again."
+            )
+        return self._jobs[scene]
 
     def open_scene(
         self,
@@ -407,7 +430,7 @@ class Connection(Maps):
         message = self._ask(request, timeout + _SLACK).message
         assert isinstance(message, Changed)
         if values:
-            self._jobs[scene] = self._jobs[scene].with_values(dict(values))
+            self._jobs[scene] = self._job(scene).with_values(dict(values))
         self._learn(scene, message.facts)
         return Changes(message.state, message.found, message.warnings, message.facts)
 
@@ -444,13 +467,14 @@ class Connection(Maps):
         self, scene: int, shots: Sequence[tuple[Camera, int | None]] | None, options: RenderOptions
     ) -> Iterator[LiveFrame]:
         """See :class:`.host.Host`."""
-        encoded, times, count = None, list[int | None](), self._jobs[scene].cameras.views or 1
+        job = self._job(scene)
+        encoded, times, count = None, list[int | None](), job.cameras.views or 1
         if shots is not None:
             if not shots:
                 return
             times, count = [time for _, time in shots], len(shots)
             encoded = [encode_shot(index, *shot) for index, shot in enumerate(shots)]
-        elif (frames := self._jobs[scene].time.frames) is not None:
+        elif (frames := job.time.frames) is not None:
             count *= len(frame_range(frames) or range(MOST_FRAMES))
         request = Render(
             scene,
@@ -461,8 +485,8 @@ class Connection(Maps):
                      "credit": _CREDIT},
         )  # fmt: skip
         limit = options.deadline or options.timeout * count
-        answers = self._answers(request, limit + _SLACK)
-        job, names = self._jobs[scene], self._names.get(scene, {})
+        answers = self._answers(request, limit + _SLACK, options.begun)
+        names = self._names.get(scene, {})
         try:
             for received in answers:
                 message = received.message

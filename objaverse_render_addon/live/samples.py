@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cameras import Camera
-from ..passspec import PASSES
 from .frames import LiveFrame
 
 __all__ = ["Sample", "sample_of"]
@@ -21,14 +20,16 @@ class Sample:
     """A picture with its truth.
 
     Attributes:
-        arrays: Passes by name (:data:`..passspec.PASSES` has dtype, unit and space), and what was
-            computed of them (:mod:`.truths`). They may lie in memory that a worker wrote.
-        record: JSON. ``index`` and ``view`` say which sample of its stream it is, ``epoch`` and
-            ``seed`` what it was drawn by, ``state`` what :meth:`.sources.Source.update` had said,
-            ``values`` what the source noted; ``camera`` has ``width``, ``height``, ``intrinsics``
+        arrays: Passes by name (:data:`..passspec.PASSES` has dtype, unit and space), pictures under
+            other lights and followed points (:meth:`..frame.Frame.arrays`), and what was computed
+            of them (:mod:`.truths`). They may lie in memory that a worker wrote.
+        record: JSON. ``index`` and ``view`` say which sample of its stream it is, ``views`` of how
+            many of its unit, ``epoch`` and ``seed`` what it was drawn by, ``state`` what
+            :meth:`.sources.Source.update` had said, ``values`` what the source noted;
+            ``camera`` has ``width``, ``height``, ``intrinsics``
             (3, 3) pixels, ``camera_to_world`` (4, 4) OpenGL axes, ``projection``; ``time``,
-            ``object_names``, ``noise_seed``, ``doubts``; ``dropped``, samples that were given up
-            before it.
+            ``object_names``, ``noise_seed``, ``doubts``; ``lights``, what is said of each of
+            several; ``dropped``, samples that were given up before it.
     """
 
     arrays: dict[str, npt.NDArray[Any]]
@@ -93,9 +94,8 @@ def sample_of(frame: LiveFrame, known: Mapping[str, Any]) -> Sample:
     Args:
         known: What its stream knows of it.
     """
-    arrays = {name: frame.passes[name] for name in PASSES if name in frame.passes}
     return Sample(
-        arrays,
+        frame.arrays(frame.passes),
         {
             **known,
             "camera": camera_record(frame.camera),
@@ -108,5 +108,6 @@ def sample_of(frame: LiveFrame, known: Mapping[str, Any]) -> Sample:
             "lane": frame.lane,
             "checks": {check.name: [check.status, check.value] for check in frame.checks},
             "doubts": frame.doubts,
+            **({"lights": frame.lights} if frame.lights else {}),
         },
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from ..assets.sources import safe_name
 from ..errors import InvalidEdit
 from ..worker.channel import Received
+from ..worker.guardian import ScratchFolder
 from ..worker.protocol import Buffer, Done, FilePart, FrameDone, RenderAsset, Stage
 from .admission import Admission
 
@@ -49,10 +50,7 @@ def serve_asset(
     job, path = admission.job(client, message.job), admission.path(client, message.path)
     folders = [admission.path(client, folder) for folder in message.folders]
     until = time.monotonic() + timeout
-    with tempfile.TemporaryDirectory(
-        prefix="objaverse-served-", ignore_cleanup_errors=True
-    ) as made:
-        folder = Path(made).resolve()
+    with ScratchFolder(Path(tempfile.gettempdir()).resolve()) as folder:
         previews = folder / PREVIEWS if message.previews else None
 
         def send(file: Path) -> None:

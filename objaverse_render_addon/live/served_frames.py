@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def serve_frames(
     """
     scene, job = message.session, pool.opened(message.session).job
     shots = _shots(admission, message, job, limits)
-    options = _options(message, limits, pool.workers)
+    options = replace(_options(message, limits, pool.workers), begun=turn.ended_by)
     until = time.monotonic() + limits.answer
     frames = pool.render_scene(scene, shots, options)
     count = 0
@@ -50,7 +51,7 @@ def serve_frames(
             turn.spend(min(until, time.monotonic() + limits.idle))
             if client.gone:
                 raise Interrupted("The client is gone.")
-            arrays = frame.passes
+            arrays = frame.arrays(frame.passes)
             buffers = described(arrays)
             ready = FrameReady(
                 frame.position, view_record(frame, job), buffers, frame.state, frame.lane,

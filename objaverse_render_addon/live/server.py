@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import RenderError
+from ..worker.guardian import sweep
 from .clients import Limits
 from .keys import KeyRing, runtime_folder
 from .listen import Address, Listener, listen, parse_address
@@ -50,6 +52,8 @@ class Server:
         modules: Sequence[str] = (),
         environments: Mapping[str, Any] | None = None,
     ) -> None:
+        # What clients of one that was killed had brought along.
+        sweep(Path(tempfile.gettempdir()))
         self._stopped = threading.Event()
         self.pool = pool
         self.service = Service(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from ..stage_edits import Edit, SetTime, located
 from .changing import CHANGE, Changing, values_of
 from .frames import LiveFrame
 from .host import Host, Lane, OpenedScene, RenderOptions
+from .later import Begun, later
 from .shots import ShotLike, look_at, moved, overlooking, resized, shots_of, with_lens
 
 __all__ = ["Session"]
@@ -87,7 +88,12 @@ class Session(Changing):
     @property
     def facts(self) -> dict[str, Any]:
         """What a data set's metadata say of the scene: importer, light, bounds, engine, names."""
-        return dict(self._facts)
+        return {name: said for name, said in self._facts.items() if name != "frames"}
+
+    @property
+    def count(self) -> int:
+        """How many frames :meth:`render_views` gives: the job's views at all their times."""
+        return int(self._facts["frames"])
 
     @property
     def object_names(self) -> dict[int, str]:
@@ -233,6 +239,7 @@ class Session(Changing):
         lane: Lane = "exact",
         at_least: int | None = None,
         timeout: float = 600.0,
+        begun: Begun = lambda _: None,
     ) -> LiveFrame:
         """One frame of the newest state.
 
@@ -243,12 +250,13 @@ class Session(Changing):
             at_least: Number of the oldest state that it may show; the newest known here otherwise.
                 Where somebody else changes the scene, it is waited for.
             timeout: Seconds that it may take.
+            begun: Called with what cancels it, from any thread; it ends as Interrupted then.
 
         Raises:
             StaleFrame: The state did not come.
         """
         oldest = self.state if at_least is None else at_least
-        options = RenderOptions(lane, timeout=timeout, at_least=oldest)
+        options = RenderOptions(lane, timeout=timeout, at_least=oldest, begun=begun)
         frames = self._host.render_scene(self._id, [(camera or self.camera, time)], options)
         found = next(iter(frames))
         if found.state < oldest:
@@ -265,6 +273,7 @@ class Session(Changing):
         timeout: float = 600.0,
         deadline: float | None = None,
         progress: Callable[[int, int], None] | None = None,
+        begun: Begun = lambda _: None,
     ) -> Iterator[LiveFrame]:
         """Complete, checked frames of shots, in their order, all of one state.
 
@@ -280,13 +289,15 @@ class Session(Changing):
             deadline: Seconds that all may take.
             progress: Called with frames done and their number, from here; what it raises is raised
                 here, and ends the rendering.
+            begun: Called with what cancels it, from any thread, also in the midst of a frame; it
+                ends as Interrupted then.
 
         Raises:
             WorkerCrashed, WorkerTimeout: With the number of the shot.
             RenderError: What a shot failed of, in its turn.
         """
         wanted = list(shots_of(shots, self.camera))
-        options = RenderOptions(lane, workers, timeout, deadline)
+        options = RenderOptions(lane, workers, timeout, deadline, begun=begun)
         frames = self._host.render_scene(self._id, wanted, options)
 
         def given() -> Iterator[LiveFrame]:
@@ -326,16 +337,12 @@ class Session(Changing):
         return count
 
     def frame_async(self, *arguments: Any, **options: Any) -> Future[LiveFrame]:
-        """As :meth:`frame`, later; in a coroutine, ``await asyncio.wrap_future(…)`` it."""
-        return self._later(lambda: self.frame(*arguments, **options))
+        """As :meth:`frame`, later; in a coroutine, ``await asyncio.wrap_future(…)`` it.
+
+        To cancel the future ends the render.
+        """
+        return later(lambda begun: self.frame(*arguments, begun=begun, **options))
 
     def render_async(self, shots: Iterable[ShotLike], **options: Any) -> Future[list[LiveFrame]]:
-        """As :meth:`render`, later and all at once."""
-        return self._later(lambda: list(self.render(shots, **options)))
-
-    def _later(self, task: Callable[[], Any]) -> Future[Any]:
-        threads = ThreadPoolExecutor(1, "live-later")
-        try:
-            return threads.submit(task)
-        finally:
-            threads.shutdown(wait=False)
+        """As :meth:`render`, later and all at once. To cancel the future ends the renders."""
+        return later(lambda begun: list(self.render(shots, begun=begun, **options)))

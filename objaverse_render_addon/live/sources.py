@@ -42,6 +42,8 @@ class Item:
         seed: Of the stream.
         values: What :meth:`Source.update` said last.
         state: The number of that.
+        views: Samples of the unit. A source whose units differ in that (:attr:`Source.views` 0)
+            says it before the first.
         notes: What the source said of what it drew (:meth:`note`); goes into the samples.
     """
 
@@ -55,7 +57,7 @@ class Item:
         state: int = 0,
     ) -> None:
         self.index, self.seed, self.epoch = index, seed, epoch
-        self.values, self.state = dict(values or {}), state
+        self.values, self.state, self.views = dict(values or {}), state, 0
         self.notes: dict[str, Any] = {}
         self._drawn: dict[str, int] = {}
 
@@ -101,7 +103,9 @@ class Source:
         settings: Arguments of :meth:`.opening.Opens.open`: ``resolution``, ``passes``, ``samples``
             …
         lane: ``exact`` or ``raster``, see docs/live.md.
-        views: Shots of each unit: as many samples.
+        views: Shots of each unit: as many samples. 0 where units differ in that: then each says
+            it by its list of shots, or by :attr:`Item.views`, and an epoch's samples cannot be
+            counted before.
         truths: Boxes and keypoints that are told of each picture; ``None`` for none.
         modules: Names of modules whose functions the source calls beside the scene.
         folders: Where files lie that it adds.
@@ -171,6 +175,7 @@ class Source:
                 raise
         found = self.shots(session, item)
         if isinstance(found, list | tuple):
+            item.views = item.views or len(found)
             yield from self._together(session, found, timeout)
             return
         for shot in found:
@@ -188,8 +193,13 @@ class JobSource(Source):
 
     A unit is an asset; its samples are the views of the job, at all its times, in a data set's
     order: one frame after the other, with all views of each. A sample's ``values`` say which
-    ``asset`` and ``view`` it is, its ``record["time"]`` at which frame. Epochs show the same,
-    unless ``reseed`` is given.
+    ``asset`` and ``view`` it is, its ``record["time"]`` at which frame. Of several lights the first
+    one's picture is ``rgb``, the second one's ``rgb@1`` (:meth:`..frame.Frame.arrays`). Epochs show
+    the same, unless ``reseed`` is given.
+
+    How many samples an asset has is known from the job; but for all frames of animations
+    (``time.frames`` ``all``) and for patterns that an asset, or a file, decides, where ``views`` is
+    0.
 
     Args:
         assets: Paths of 3D files, on the workers' machine; or ids to paths.
@@ -223,31 +233,12 @@ class JobSource(Source):
         self.assets = [(name, str(path)) for name, path in pairs]
         self.job, self.reseed = (job or RenderJob()).resolved(), reseed
         self.folders = sorted({str(Path(path).absolute().parent) for _, path in self.assets})
-        times = 1
-        if self.job.time.frames is not None:
-            wanted = frame_range(self.job.time.frames)
-            if wanted is None:
-                raise InvalidJob(
-                    "How many frames an animation has is known once it is open.",
-                    hint="Say which are streamed of each asset: time.frames as A:B or A:B:STEP.",
-                )
-            times = len(wanted)
-        if self.job.lighting.lights is not None or self.job.lighting.per_view:
+        if self.job.files.geometry_files or self.job.files.rig:
             raise InvalidJob(
-                "A stream of assets has one light for each view.",
-                hint="Light drawn by a source of your own is drawn anew for each sample.",
+                "A stream has no place for files of an asset's surface or rig.",
+                hint="Leave out files.geometry_files and files.rig, or render a data set.",
             )
-        in_turn = self.job.time.frames is not None and self.job.time.views_per_frame == "one"
-        if self.job.cameras.views is None and not in_turn:
-            raise InvalidJob(
-                f"How many views the pattern {self.job.cameras.pattern} has is known once the "
-                "asset is open.",
-                hint="Say it: views=….",
-            )
-        cameras = self.job.cameras
-        eyes = 1 if cameras.stereo is None else 2
-        seen_from = 1 if in_turn else eyes * ((cameras.views or 0) + cameras.test_views)
-        self.views = times * seen_from
+        self.views = _samples_of(self.job)
 
     def __len__(self) -> int:
         return len(self.assets)
@@ -264,9 +255,22 @@ class JobSource(Source):
             job = job.with_values({"seed": job.seed + item.epoch})
         item.note(asset=name)
         session = workers.open(path, job=job, name=name)
+        item.views = self.views or session.count
         for frame in session.render_views(timeout=timeout):
             item.note(view=frame.view.index)
             yield session, frame
+
+
+def _samples_of(job: RenderJob) -> int:
+    """Frames of each asset; 0 where only the open asset tells."""
+    times = 1
+    if job.time.frames is not None:
+        times = len(frame_range(job.time.frames) or ())
+        if job.time.views_per_frame == "one":
+            return times
+    cameras = job.cameras
+    eyes = 1 if cameras.stereo is None else 2
+    return times * eyes * (cameras.views + cameras.test_views) if cameras.views else 0
 
 
 def for_one_worker(source: Source) -> Source:

@@ -65,6 +65,7 @@ class Run:
         """In the order of the shots."""
         if not self._shots:
             return
+        self._options.begun(self._stop)
         if len(self._shots) == 1:
             self._work()
             yield self._next(0)
@@ -85,7 +86,9 @@ class Run:
 
     def _next(self, position: int) -> LiveFrame:
         with self._changed:
-            while position not in self._done:
+            while self._stopped or position not in self._done:
+                if self._stopped:
+                    raise Interrupted("Cancelled.")
                 left = 1.0 if self._until is None else self._until - time.monotonic()
                 if left <= 0:
                     raise WorkerTimeout(
@@ -210,38 +213,51 @@ def own_views(pool: Pool, snapshot: Snapshot, options: RenderOptions) -> Iterato
     """All views of a scene's job, rendered by one worker, as into a data set."""
     came: queue.SimpleQueue[LiveFrame | Exception | None] = queue.SimpleQueue()
     until = None if options.deadline is None else time.monotonic() + options.deadline
-    stopped = threading.Event()
+    stopped, guard = threading.Event(), threading.Lock()
     lanes: list[WorkerLane] = []
+
+    def stop() -> None:
+        stopped.set()
+        with guard:
+            for lane in lanes:
+                lane.cancel(GRACE)
 
     def work() -> None:
         try:
             with pool._lane(snapshot.scene, until, stopped.is_set) as lane:
-                lanes.append(lane)
-                if not lane.has(snapshot.scene):
-                    lane.bring(snapshot, OPENING)
-                timeout = options.timeout * max(1, snapshot.scene.views)
-                if snapshot.job.engine.engine == "eevee":
-                    timeout += _FIRST
-                if until is not None:
-                    timeout = min(timeout, until - time.monotonic())
-                # How many frames an animation has is not known here.
-                again = int(until is None and snapshot.job.time.frames is not None)
-                lane.render(snapshot, None, options.lane, timeout, came.put, renew=again)
-                lanes.clear()
+                try:
+                    with guard:
+                        lanes.append(lane)
+                    if stopped.is_set():
+                        raise Interrupted("Cancelled.")
+                    render(lane)
+                finally:
+                    with guard:
+                        lanes.clear()
             came.put(None)
         except Exception as error:
-            lanes.clear()
-            came.put(error)
+            came.put(Interrupted("Cancelled.") if stopped.is_set() else error)
+
+    def render(lane: WorkerLane) -> None:
+        if not lane.has(snapshot.scene):
+            lane.bring(snapshot, OPENING)
+        timeout = options.timeout * max(1, snapshot.scene.views)
+        if snapshot.job.engine.engine == "eevee":
+            timeout += _FIRST
+        if until is not None:
+            timeout = min(timeout, until - time.monotonic())
+        # How many frames an animation has is not known here.
+        again = int(until is None and snapshot.job.time.frames is not None)
+        lane.render(snapshot, None, options.lane, timeout, came.put, renew=again)
 
     thread = threading.Thread(target=work, name="live-views", daemon=True)
     thread.start()
     try:
+        options.begun(stop)
         while (found := came.get()) is not None:
             if isinstance(found, Exception):
                 raise found
             yield found
     finally:
-        stopped.set()
-        for lane in list(lanes):
-            lane.cancel(GRACE)
+        stop()
         thread.join()

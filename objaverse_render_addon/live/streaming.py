@@ -151,8 +151,8 @@ class Stream:
         self.ahead, self.first, self.tries = ahead, first, tries
         if seen is not None and (seen.units < (count or 0) or seen.views != source.views):
             raise InvalidJob(
-                f"What was seen is of {seen.units} units of {seen.views} views, not of "
-                f"{count} of {source.views}."
+                f"What was seen is of {seen.units} units of {seen.views or 'different'} views, "
+                f"not of {count} of {source.views or 'different'}."
             )
         self.seen = seen
         self.opening, self.timeout, self.stall = opening, timeout, stall
@@ -176,6 +176,8 @@ class Stream:
     def __len__(self) -> int:
         if self.count is None:
             raise TypeError("this stream has no end")
+        if not self.source.views:
+            raise TypeError("how many samples its units have is known once they are rendered")
         units = range(self._begin(), self.count, self.part[1])
         return len(units) * self.source.views - (self.seen.among(units) if self.seen else 0)
 
@@ -314,7 +316,6 @@ class _Round:
 
     def __init__(self, owner: Stream, crew: _Crew, epoch: int, seen: Seen | None) -> None:
         self._owner, self._crew, self._epoch = owner, crew, epoch
-        self._views = owner.source.views
         self._seen = seen
         start, step = owner._begin(), owner.part[1]
         self._units: Iterator[int] = (
@@ -516,17 +517,24 @@ class _Round:
         seat.at("opening the scene" if seat.session is None else "rendering")
         state, values = seat.source.steered()
         item = Item(unit, seed=owner.seed, epoch=self._epoch, values=values, state=state)
-        view = -1
+        item.views = seat.source.views
+        view, views = -1, item.views
         places: dict[str, Any] = {}
         placed_in: tuple[int, int | None] | None = None
         frames = seat.source.frames(seat.client(), seat.session, item, owner.timeout)
         for view, (session, frame) in enumerate(frames):
             seat.session = session
             seat.at("handing over")
-            if view >= self._views:
+            views = seat.source.views or item.views
+            if not views:
+                raise InvalidJob(
+                    "The source has units of different sizes, and did not say how large this is.",
+                    hint="Set item.views before the first shot, or give a list of shots.",
+                )
+            if view >= views:
                 break
             if view >= done and not (self._seen and self._seen.has(unit, view)):
-                sample = sample_of(frame, self._known(item, view, frame))
+                sample = sample_of(frame, self._known(item, view, views, frame))
                 truths = seat.source.truths
                 if truths is not None:
                     shown = frame.state, frame.time if frame.timed else None
@@ -549,16 +557,16 @@ class _Round:
                 del frame
                 yield view, sample
                 del sample
-        if view + 1 != self._views:
+        if view + 1 != views or view < 0:
             raise InvalidJob(
-                f"The source gave {'more than ' * (view >= self._views)}"
-                f"{min(view + 1, self._views)} shots; its views are {self._views}.",
+                f"The source gave {'more than ' * (view >= views)}"
+                f"{min(view + 1, views)} shots; its views are {views}.",
                 hint="Set the source's views to what shots() yields.",
             )
 
-    def _known(self, item: Item, view: int, frame: LiveFrame) -> dict[str, Any]:
+    def _known(self, item: Item, view: int, views: int, frame: LiveFrame) -> dict[str, Any]:
         return {
-            "index": item.index, "view": view, "epoch": item.epoch, "seed": item.seed,
-            "state": item.state, "scene_state": frame.state, "values": dict(item.notes),
-            "dropped": 0,
+            "index": item.index, "view": view, "views": views, "epoch": item.epoch,
+            "seed": item.seed, "state": item.state, "scene_state": frame.state,
+            "values": dict(item.notes), "dropped": 0,
         }  # fmt: skip

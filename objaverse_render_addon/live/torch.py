@@ -136,7 +136,11 @@ class StreamDataset(Streamed):  # type: ignore[misc]
         self._epoch[0] = epoch
 
     def __len__(self) -> int:
-        """Samples of this rank in an epoch, of all its workers together."""
+        """Samples of this rank in an epoch, of all its workers together.
+
+        Raises:
+            TypeError: Units differ in how many they have (:attr:`.sources.Source.views` 0).
+        """
         if isinstance(self.source, Recording):
             return _share(self._units(), self.rank, self.world_size, self.uneven)
         whole = self._plan(0, 1)
@@ -157,29 +161,27 @@ class StreamDataset(Streamed):  # type: ignore[misc]
         Not needed without workers, where all are noted that are given.
 
         Args:
-            batch: A sample or a batch with its ``epoch``, ``index`` and ``view``.
+            batch: A sample or a batch with its ``epoch``, ``index`` and ``view``, and ``views``
+                where units differ in those.
 
         Raises:
             InvalidJob: It has none of these, or is of another epoch than the one that goes on.
         """
-        self._need_source()
+        names = ["epoch", "index", "view", *([] if self._need_source().views else ["views"])]
         try:
-            told = [
-                torch.as_tensor(batch[name]).flatten().tolist()
-                for name in ("epoch", "index", "view")
-            ]
+            told = [torch.as_tensor(batch[name]).flatten().tolist() for name in names]
         except KeyError as error:
             raise InvalidJob(
                 f"This batch has no {error}.",
-                hint="A transform or collate_fn that keeps epoch, index and view lets it be noted.",
+                hint=f"A transform or collate_fn that keeps {', '.join(names)} lets it be noted.",
             ) from error
-        for epoch, index, view in zip(*told, strict=True):
+        for epoch, index, *view in zip(*told, strict=True):
             if epoch != self.epoch:
                 raise InvalidJob(
                     f"A sample of epoch {epoch} came; {self.epoch} goes on.",
                     hint="Note a batch before set_epoch().",
                 )
-            self._noted(epoch).add(index, view)
+            self._noted(epoch).add(index, *view)
 
     def _noted(self, epoch: int) -> Seen:
         """What was seen of an epoch, which is begun where another was noted before."""
@@ -294,7 +296,8 @@ class StreamDataset(Streamed):  # type: ignore[misc]
         for sample in samples:
             made: Any = tensors_of(sample)
             if seen is not None:
-                seen.add(sample.record["index"], sample.record["view"])
+                known = sample.record
+                seen.add(known["index"], known["view"], known["views"])
             del sample
             if self.transform is not None:
                 made = self.transform(made)
@@ -352,16 +355,18 @@ def tensors_of(sample: Sample) -> dict[str, Any]:
     * every pass by its name: (C, H, W), a view of the sample's memory, of the dtype that the pass
       has: ``rgb`` is uint8, sRGB, with straight alpha as its fourth channel where it has any;
       depth, normals and the like are float32 with the units of the metadata; ids are integers.
-    * ``index``, ``view``, ``epoch``, ``state``: int64, see :class:`.samples.Sample`.
+    * ``rgb@1`` and so on: the same view under another of several lights; ``tracks``: (N, 6).
+    * ``index``, ``view``, ``views``, ``epoch``, ``state``: int64, see :class:`.samples.Sample`.
     * ``intrinsics``: (3, 3) float32, pixels; the first pixel's centre is (0.5, 0.5).
     * ``camera_to_world``: (4, 4) float32, OpenGL camera axes (+Y up, looking along -Z).
     * ``values``: what the source noted, numbers and lists of numbers as float32.
     * annotations by their names (docs/streams.md).
     """
     found: dict[str, Any] = {
-        name: _tensor(array, planes=name in PASSES) for name, array in sample.arrays.items()
+        name: _tensor(array, planes=name.partition("@")[0] in PASSES)
+        for name, array in sample.arrays.items()
     }
-    for name in ("index", "view", "epoch", "state"):
+    for name in ("index", "view", "views", "epoch", "state"):
         found[name] = torch.tensor(int(sample.record.get(name, 0)))
     camera = sample.record["camera"]
     for name in ("intrinsics", "camera_to_world"):

@@ -10,7 +10,8 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from ..errors import AccessRefused, InvalidEdit
+from ..errors import AccessRefused, InvalidEdit, from_os_error
+from ..worker.guardian import ScratchFolder
 
 __all__ = ["PREFIX", "Uploads", "plain_name"]
 
@@ -33,7 +34,7 @@ class Uploads:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: ScratchFolder | None = None
         self._sizes: dict[str, int] = {}
         self._guard = threading.Lock()
         self._closed = False
@@ -43,6 +44,7 @@ class Uploads:
 
         Raises:
             InvalidEdit: It has no name, or what came is no base64.
+            DiskFull, OutputNotWritable: There is no room for it.
             AccessRefused: It would be too much, or the client is gone.
         """
         if not isinstance(name, str) or not _NAME.fullmatch(name) or not isinstance(data, str):
@@ -62,10 +64,13 @@ class Uploads:
                     hint=f"It takes {self._most >> 20:,} MiB from one client; or lay the file "
                     "into one of its folders.",
                 )
-            if self._folder is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="objaverse-upload-")
-            with (Path(self._folder.name) / name).open("wb" if first else "ab") as file:
-                file.write(content)
+            try:
+                if self._folder is None:
+                    self._folder = ScratchFolder(Path(tempfile.gettempdir()).resolve())
+                with (self._folder.path / name).open("wb" if first else "ab") as file:
+                    file.write(content)
+            except OSError as error:
+                raise from_os_error(error, f"{name}, on the server") from error
             self._sizes[name] = before + len(content)
             return self._sizes[name]
 
@@ -78,14 +83,14 @@ class Uploads:
         with self._guard:
             if name not in self._sizes or self._folder is None:
                 raise AccessRefused(f"No file {name} was brought along.", hint="Upload it first.")
-            return Path(self._folder.name).resolve() / name
+            return self._folder.path / name
 
     def has(self, path: Path) -> bool:
         """Whether that is one of them."""
         with self._guard:
             return (
                 self._folder is not None
-                and path.parent == Path(self._folder.name).resolve()
+                and path.parent == self._folder.path
                 and path.name in self._sizes
             )
 
@@ -95,4 +100,4 @@ class Uploads:
             self._closed = True
             folder, self._folder, self._sizes = self._folder, None, {}
         if folder is not None:
-            folder.cleanup()
+            folder.remove()

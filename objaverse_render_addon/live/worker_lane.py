@@ -14,12 +14,14 @@ import numpy as np
 
 from ..errors import (
     AccessRefused,
+    Interrupted,
     InvalidEdit,
     RenderError,
     SceneLost,
     WorkerCrashed,
     from_reason,
 )
+from ..lights import more_pictures
 from ..passspec import PASSES
 from ..worker.channel import Received, arrays_of
 from ..worker.process import WorkerProcess
@@ -50,6 +52,8 @@ from .shots import Numbered
 __all__ = ["WorkerLane"]
 
 _SLOTS: Final = 4
+_TRACK: Final = 6 * 4
+"""Bytes of a followed point."""
 _ENDLESS: Final = 1 << 30
 """Requests after which a worker is replaced; here it is for its memory alone."""
 
@@ -65,6 +69,9 @@ class WorkerLane:
 
     Attributes:
         busy: Whether somebody uses it; its pool's.
+        lent: Whether it is a function's of its own meanwhile.
+        canceled: Seconds of grace that what it does was given to end; ``None`` where it was not
+            cancelled, as when it is used anew, which its pool says.
         used: When it was used last, by the pool's count.
         copied: Frames that came as copies, since too many are still looked at.
     """
@@ -93,7 +100,8 @@ class WorkerLane:
             sandbox=sandbox, folders=folders, look=look,
             ring=self.ring.descriptor if self.ring is not None else None,
         )  # fmt: skip
-        self.busy = False
+        self.busy = self.lent = False
+        self.canceled: float | None = None
         self.used = 0
         self.copied = 0
         self.scene: Scene | None = None
@@ -120,9 +128,14 @@ class WorkerLane:
             RenderError: What the worker says, as itself; WorkerCrashed, WorkerTimeout, OutOfMemory
                 where it is gone.
         """
-        answer = self.supervisor.ask(
-            request, max(timeout, 0.001), on_answer, renew, started=started
-        )
+        worker = started or self.supervisor.start(request)
+        if self.canceled is not None:
+            raise Interrupted("Cancelled.")
+        self.supervisor.post(request, worker)
+        if self.canceled is not None:
+            # Whoever did that may have seen no request in hand.
+            self.supervisor.cancel(self.canceled)
+        answer = self.supervisor.collect(max(timeout, 0.001), on_answer, renew)
         message = answer.message
         if isinstance(message, Failed):
             raise from_reason(message.reason, message.message, message.hint, message.log)
@@ -304,7 +317,11 @@ class WorkerLane:
         return arrays
 
     def cancel(self, grace: float) -> None:
-        """End the request in hand, from any thread; after the grace, with its worker."""
+        """End the request in hand, from any thread; after the grace, with its worker.
+
+        One that is about to begin ends, too, as Interrupted.
+        """
+        self.canceled = grace
         with contextlib.suppress(RenderError):
             self.supervisor.cancel(grace)
 
@@ -322,14 +339,17 @@ class WorkerLane:
 def _room(snapshot: Snapshot, shots: Shots | None) -> int:
     """Bytes of a slot that holds any of the frames."""
     job = snapshot.job
-    meant = _Meant(job.pixels.normal_space, job.lighting.background is not None)
+    laid_over = shots is None and job.lighting.background is not None
+    meant = _Meant(job.pixels.normal_space, laid_over)
     specs = [PASSES[name].under(meant) for name in job.pixels.passes]
+    specs += [spec for spec in specs if spec.is_picture] * more_pictures(job)
     width, height = job.pixels.resolution
     if shots is None:
         pixels = width * height
     else:
         pixels = max(camera.width * camera.height for _, camera, _ in shots)
-    return room_for([pixels * spec.channels * np.dtype(spec.dtype).itemsize for spec in specs])
+    sizes = [pixels * spec.channels * np.dtype(spec.dtype).itemsize for spec in specs]
+    return room_for([*sizes, job.pixels.tracks * _TRACK])
 
 
 @dataclass(frozen=True, slots=True)

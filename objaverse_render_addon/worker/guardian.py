@@ -1,9 +1,9 @@
-"""Sees to it that no worker outlives the process that started it, however that one ended.
+"""Sees to it that no worker and no folder outlives the process that made it, however it ended.
 
-A worker leaves when its input ends. One that hangs or is stopped never hears of that, and one that
-is killed together with its parent leaves its folder behind, which may be in memory. A small process
-that does nothing but wait (:mod:`.reaper`) looks after both. Where all are killed at once, the
-folder's lock tells the next process that nobody needs it.
+A worker leaves when its input ends. One that hangs or is stopped never hears of that, and a process
+that is killed leaves its folders behind, which may be in memory. A small process that does nothing
+but wait (:mod:`.reaper`) looks after both. Where all are killed at once, the folder's lock tells
+the next process that nobody needs it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ from typing import Final
 
 from ..locks import try_lock
 
-__all__ = ["WorkerFolder", "forget", "watch"]
+__all__ = ["ScratchFolder", "sweep", "watch"]
 
 _GRACE: Final = 5.0
 """Seconds in which workers may leave by themselves."""
@@ -29,13 +30,16 @@ _PREFIX: Final = "objaverse-render-"
 
 _guard = threading.Lock()
 _process: subprocess.Popen[str] | None = None
-_held: dict[int, str] = {}
+_held: dict[str, int] = {}
 
 
-class WorkerFolder:
-    """A worker's folder below ``base``; a lock beside it says that its parent lives.
+class ScratchFolder:
+    """A folder of this process's own below ``base``; a lock beside it says that the process lives.
 
     What processes left there that are dead now is removed first.
+
+    Attributes:
+        path: Where it is; nobody else may look into it.
 
     Raises:
         OSError: It cannot be made.
@@ -43,7 +47,7 @@ class WorkerFolder:
 
     def __init__(self, base: Path) -> None:
         base.mkdir(parents=True, exist_ok=True)
-        _sweep(base)
+        sweep(base)
         lock = None
         while lock is None:
             # Locked before it is there, so that nobody takes it for a dead one's.
@@ -52,6 +56,13 @@ class WorkerFolder:
             lock = try_lock(self._lock_file)
         self._lock: int | None = lock
         self.path.mkdir(mode=0o700)
+        watch(self.path)
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
 
     def remove(self) -> bool:
         """Remove it, and let the lock go; whether it is gone."""
@@ -63,19 +74,30 @@ class WorkerFolder:
                 self._lock_file.unlink()
             os.close(self._lock)
             self._lock = None
+            _tell(self.path, None)
         return True
 
 
-def _sweep(base: Path) -> None:
+def sweep(base: Path) -> None:
+    """Remove what processes of this user left below a folder that are dead now."""
     for path in base.glob(f"{_PREFIX}*.lock"):
-        # Another user's is no business of ours.
         with contextlib.suppress(Exception):
             # On storage without locks everybody gets one: the number tells there.
-            lock = None if _is_alive(path) else try_lock(path)
+            if not _is_ours(path) or _is_alive(path):
+                continue
+            lock = try_lock(path)
             if lock is not None:
                 shutil.rmtree(path.with_suffix(""), ignore_errors=True)
                 path.unlink(missing_ok=True)
                 os.close(lock)
+
+
+def _is_ours(lock: Path) -> bool:
+    """Whether it is a file of this user's; another's is no business of ours, not even root's."""
+    if sys.platform == "win32":
+        return True
+    found = lock.lstat()
+    return stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid()
 
 
 def _is_alive(lock: Path) -> bool:
@@ -91,29 +113,25 @@ def _is_alive(lock: Path) -> bool:
     return True
 
 
-def watch(pid: int, folder: Path) -> None:
-    """A worker was started, in a process group of its own, with a folder of its own."""
-    _tell(pid, str(folder))
+def watch(folder: Path, pid: int = 0) -> None:
+    """A folder was made, or a worker was started that has it, in a process group of its own."""
+    _tell(folder, pid)
 
 
-def forget(pid: int) -> None:
-    """It is gone, and so is its folder."""
-    _tell(pid, None)
-
-
-def _tell(pid: int, folder: str | None) -> None:
+def _tell(folder: Path, pid: int | None) -> None:
+    """Say who has a folder; ``None`` where it is gone."""
     global _process
     if sys.platform == "win32":
         return
     with _guard, contextlib.suppress(OSError, ValueError):
-        news = {pid: folder}
-        if folder is None:
-            _held.pop(pid, None)
+        news: dict[str, int | None] = {str(folder): pid}
+        if pid is None:
+            _held.pop(str(folder), None)
         else:
-            _held[pid] = folder
+            _held[str(folder)] = pid
         if _process is None or _process.poll() is not None:
             # The first, or one that was killed: then the new one has to know everything.
-            news = dict(_held)
+            news = {**_held}
             if not news:
                 return
             reaper = Path(__file__).with_name("reaper.py")
@@ -123,6 +141,6 @@ def _tell(pid: int, folder: str | None) -> None:
                 text=True, start_new_session=True,
             )  # fmt: skip
         assert _process.stdin is not None
-        for one, where in news.items():
-            _process.stdin.write(json.dumps([one, where]) + "\n")
+        for where, one in news.items():
+            _process.stdin.write(json.dumps([where, one]) + "\n")
         _process.stdin.flush()

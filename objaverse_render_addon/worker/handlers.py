@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from ..assets.formats import SCENE
 from ..dataset import metadata
 from ..dataset.blocks import FRAMES, Blocks
+from ..dataset.images import composite
 from ..dataset.writer import DatasetWriter
 from ..errors import AccessRefused, Interrupted, InvalidEdit, StaleFrame, UnknownRequest
 from ..files import file_sha256
@@ -249,7 +250,7 @@ def change(worker: Worker, request: Change, _: Turn) -> Answer:
     if light and not session.renumbered:
         return Changed(request.session, request.state, found)
     return Changed(
-        request.session, request.state, found, session.warnings, _plain(session.facts())
+        request.session, request.state, found, session.warnings, _facts(session)
     )
 
 
@@ -338,9 +339,13 @@ class _Sent(FrameSink):
 
     def frame(self, frame: Frame) -> None:
         """See :class:`objaverse_render_addon.frame.FrameSink`."""
-        arrays = {name: frame.passes[name] for name in self._job.pixels.passes}
-        for place in frame.lit_anew():
-            arrays |= {f"{name}@{place}": data for name, data in frame.relit[place].items()}
+        arrays = frame.arrays(self._job.pixels.passes)
+        background = self._job.lighting.background
+        if background is not None and self._request.shots is None:
+            # The job's own views are what a data set of it holds.
+            for name in arrays:
+                if name.partition("@")[0] == "rgb":
+                    arrays[name] = composite(arrays[name], background)
         ready = FrameReady(
             frame.view.index, metadata.view_record(frame, self._job), [], self._state,
             self._session.lane_record(self._request.lane),
@@ -488,8 +493,13 @@ def _open(worker: Worker, request: RenderAsset | Open, turn: Turn) -> Session:
     return worker.session
 
 
+def _facts(session: Session) -> dict[str, Any]:
+    """What whoever has a scene open is told of it: what metadata say, and how much there is."""
+    return {**_plain(session.facts()), "frames": session.count}
+
+
 def _opened(session: Session, number: int) -> Opened:
-    facts = _plain(session.facts())
+    facts = _facts(session)
     return Opened(number, len(session.views), session.warnings, facts["scene"], facts)
 
 

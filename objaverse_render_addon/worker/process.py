@@ -28,7 +28,7 @@ from ..errors import (
 )
 from . import guardian, libraries, wall
 from .channel import Received, Sender
-from .guardian import WorkerFolder
+from .guardian import ScratchFolder
 from .inlet import inlet_of
 from .memory import processor_seconds, resident_bytes
 from .protocol import PROTOCOL, SCRATCH, Alive, Hello, Quit, Request
@@ -126,7 +126,7 @@ class WorkerProcess:
         inside = (grounds or Grounds()) if wall.is_wanted(sandbox) else None
         base = scratch or scratch_root()
         try:
-            self._folder = WorkerFolder(base)
+            self._folder = ScratchFolder(base)
         except OSError as error:
             raise from_os_error(error, f"The folder for temporary images, {base}") from error
         self.scratch = self._folder.path
@@ -139,7 +139,7 @@ class WorkerProcess:
         except BaseException:
             self._folder.remove()
             raise
-        guardian.watch(self.pid, self.scratch)
+        guardian.watch(self.scratch, self.pid)
         assert self._process.stdin is not None and self._process.stdout is not None
         self._sender = Sender(self._process.stdin)
         self._inlet = inlet_of(self._process.stdout)
@@ -410,7 +410,6 @@ class WorkerProcess:
                 process.stdin.close()
         self._inlet.close()
         self._remove_scratch()
-        guardian.forget(self.pid)
 
     def _remove_scratch(self) -> None:
         # Windows keeps files of a process busy for a moment after it ended.
@@ -418,6 +417,7 @@ class WorkerProcess:
             if self._folder.remove():
                 return
             time.sleep(0.1)
+        guardian.watch(self.scratch)  # Without its process, whose number others may get.
 
 
 def _binary(blender: Path | None) -> Path | None:

@@ -584,7 +584,8 @@ class Opened:
     Attributes:
         views: Number of views of its job.
         record: What the metadata say of the scene.
-        facts: All that they are made of, see ``Session.facts``.
+        facts: All that they are made of, see ``Session.facts``; ``frames`` is the number of frames
+            of the job, views at all their times.
         found: What edits that it was opened with brought, as in :class:`Changed`.
         state: Number of the state that it is in.
         job: Of a server: as it is now.

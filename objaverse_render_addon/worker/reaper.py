@@ -1,4 +1,4 @@
-"""Waits until its input ends, then ends what is left of the workers that it was told of.
+"""Waits until its input ends, then ends and removes what is left of what it was told of.
 
 A program of its own, run with the standard library alone: see :mod:`.guardian`, which starts it.
 """
@@ -37,26 +37,31 @@ def _remove(folder: str) -> None:
 
 
 def main() -> None:
-    """Read ``[pid, folder]`` lines, a worker gone where the folder is null; then clean up."""
+    """Read ``[folder, pid]`` lines, then clean up.
+
+    The number is that of the worker that has the folder, 0 where none has it; null where the folder
+    is gone.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    held: dict[int, tuple[str, str]] = {}
+    held: dict[str, tuple[int, str]] = {}
     for line in sys.stdin:
-        pid, folder = json.loads(line)
-        if folder is None:
-            held.pop(pid, None)
+        folder, pid = json.loads(line)
+        if pid is None:
+            held.pop(folder, None)
         else:
-            held[pid] = _birth(pid), folder
+            held[folder] = pid, _birth(pid) if pid else ""
+    workers = {pid: born for pid, born in held.values() if pid}
     deadline = time.monotonic() + float(sys.argv[1])
-    while time.monotonic() < deadline and any(map(_alive, held)):
+    while time.monotonic() < deadline and any(map(_alive, workers)):
         time.sleep(0.1)
-    for pid, (born, _) in held.items():
+    for pid, born in workers.items():
         # A number that somebody else has by now is left alone.
         if _birth(pid) in ("", born) and _alive(pid):
             with contextlib.suppress(OSError):
                 os.killpg(pid, signal.SIGKILL)
-    for pid, (born, folder) in held.items():
-        for _ in range(50):
+    for folder, (pid, born) in held.items():
+        for _ in range(50 if pid else 0):
             if not _alive(pid) or _birth(pid) not in ("", born):
                 break
             time.sleep(0.1)

@@ -47,11 +47,7 @@ class Rows:
         Raises:
             OutOfMemory: There is not enough.
         """
-        place = 0
-        for name, (dtype, shape) in arrays.items():
-            buffer = Buffer(name, dtype, list(shape), RING, place)
-            self.buffers.append(buffer)
-            place += buffer.size + -buffer.size % _ALIGNMENT
+        self.buffers, place = _placed(arrays)
         size = max(place, 1)
         try:
             if hasattr(os, "posix_fallocate"):
@@ -68,13 +64,22 @@ class Rows:
     @staticmethod
     def size(arrays: Mapping[str, tuple[str, Sequence[int]]]) -> int:
         """Bytes that arrays take."""
-        sizes = [Buffer("", dtype, list(shape)).size for dtype, shape in arrays.values()]
-        return sum(size + -size % _ALIGNMENT for size in sizes)
+        return _placed(arrays)[1]
 
     def close(self) -> None:
         """No process gets it any more; arrays stay."""
         with contextlib.suppress(OSError):
             os.close(self.descriptor)
+
+
+def _placed(arrays: Mapping[str, tuple[str, Sequence[int]]]) -> tuple[list[Buffer], int]:
+    """Where each array lies, one behind the other, and the bytes of all."""
+    buffers, place = [], 0
+    for name, (dtype, shape) in arrays.items():
+        buffer = Buffer(name, dtype, list(shape), RING, place)
+        buffers.append(buffer)
+        place += buffer.size + -buffer.size % _ALIGNMENT
+    return buffers, place
 
 
 def mapped(descriptor: int, buffers: Sequence[Buffer]) -> dict[str, npt.NDArray[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import statistics
 import threading
 import time
@@ -29,7 +30,9 @@ from objaverse_render_addon.errors import (
     WorkerTimeout,
 )
 from objaverse_render_addon.live.frames import LiveFrame
+from objaverse_render_addon.live.server import Server
 from objaverse_render_addon.live.session import Session
+from objaverse_render_addon.passspec import PASS_NAMES
 from objaverse_render_addon.stage_edits import Place
 
 from . import moving, scenes
@@ -70,6 +73,10 @@ def moved(x: float = 0, y: float = 0, z: float = 0) -> Any:
     matrix = np.eye(4)
     matrix[:3, 3] = x, y, z
     return matrix
+
+
+SHEAR = [[1, 0.5, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+"""Which no object of Blender's can have by itself."""
 
 
 def center(frame: LiveFrame) -> Any:
@@ -224,6 +231,9 @@ def test_what_is_wrong_is_said_as_itself_and_changes_nothing(
             lambda: session.material("box", colour=(1, 0, 0)),
             lambda: session.material("box", base_color=3.0),
             lambda: session.material("box", base_color=tmp_path / "missing.png"),
+            lambda: session.place("box", SHEAR),
+            lambda: session.add(box, "second", matrix=SHEAR),
+            lambda: session.add_light("lamp", matrix=SHEAR),
         ):  # fmt: skip
             with pytest.raises(InvalidEdit) as caught:
                 wrong()
@@ -331,6 +341,22 @@ def test_functions_are_shared_out_over_workers(pool: live.Pool, box: Path) -> No
     assert pool.apply(lambda client: client.workers) == 1
 
 
+def test_a_function_that_waits_for_a_worker_that_never_comes_is_told(
+    pool: live.Pool, box: Path
+) -> None:
+    with pool.open(box, **QUICK) as session:
+
+        def outer(_: Any, number: int) -> bool:
+            del number
+            return bool(session.frame()["depth"].any())
+
+        # One of two is the pool's still.
+        assert pool.map(outer, range(2), workers=1) == [True, True]
+        with pytest.raises(InvalidJob, match="all of them are lent"), pool.lend(), pool.lend():
+            session.frame()
+        assert session.frame()["depth"].any()
+
+
 def test_only_modules_that_were_allowed_are_called(pool: live.Pool) -> None:
     with pool.open(**QUICK) as session:
         cube(session)
@@ -372,8 +398,9 @@ def test_an_empty_stage_shows_nothing_until_something_is_added(box: Path) -> Non
 
 def test_a_frame_shows_itself(pool: live.Pool, box: Path) -> None:
     with pool.open(box, **QUICK) as session:
-        for frame in (session.frame(), session):
-            assert frame._repr_png_().startswith(b"\x89PNG")
+        frame = session.frame()
+        assert frame._repr_png_() == session._repr_png_() == frame.png("rgb")
+        assert frame.png("rgb") != frame.png("depth") and frame.png("depth")[1:4] == b"PNG"
         session.set(passes=("depth",))
         assert session.frame()._repr_png_().startswith(b"\x89PNG")
         assert "state 1" in repr(session.frame())
@@ -502,6 +529,29 @@ def test_what_comes_into_sight_has_a_number_of_its_own(pool: live.Pool) -> None:
         both = {*np.unique(session.frame()["instance_index"])} - {0}
         assert len(alone) == 1 and len(both) == 2 and alone < both
         assert {int(one) for one in session.facts["ids"]["instance_index"]} >= both
+
+
+def test_the_pages_script_renders_an_animation_with_all_passes(
+    pool: live.Pool, sliding: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "live.md").read_text()
+    code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[-1]
+    with Server(
+        pool, roots=[sliding.parent], keys=tmp_path / "keys", private=tmp_path / "own.sock"
+    ) as server:  # fmt: skip
+        for printed, small in (
+            ('"unix"', repr(server.addresses[0])), ("kitchen.blend", sliding.name),
+            ("(512, 512)", "(48, 32), samples=1"), ("1:100", "1:3"),
+            ("range(1, 101)", "range(1, 4)"),
+        ):  # fmt: skip
+            assert code.count(printed) == 1, printed
+            code = code.replace(printed, small)
+        monkeypatch.chdir(tmp_path)
+        exec(compile(code, "live.md", "exec"), {})
+    assert len(list((tmp_path / "frames").glob("*.png"))) == 3
+    arrays = np.load(tmp_path / "frames" / "000002.npz")
+    assert {*PASS_NAMES} <= {*arrays} and arrays["depth"].shape == (32, 48)
+    assert np.isfinite(arrays["flow_forward"][arrays["mask"] > 0]).any()
 
 
 def test_occlusion_is_of_the_exact_lane_alone(pool: live.Pool, sliding: Path) -> None:

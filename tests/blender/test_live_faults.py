@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -10,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from objaverse_render_addon import live
 from objaverse_render_addon.errors import (
     ConnectionLost,
     DeviceUnavailable,
+    Interrupted,
     InvalidEdit,
     InvalidJob,
     OutOfMemory,
@@ -29,7 +32,7 @@ from objaverse_render_addon.errors import (
     WorkerCrashed,
     WorkerTimeout,
 )
-from objaverse_render_addon.live import remote
+from objaverse_render_addon.live import remote, spread
 from objaverse_render_addon.live.clients import Limits
 from objaverse_render_addon.live.server import Server
 from objaverse_render_addon.worker.memory import resident_bytes
@@ -159,13 +162,37 @@ def test_a_shot_that_kills_twice_fails_by_its_number(box: Path) -> None:
         thread = threading.Thread(target=killer, daemon=True)
         thread.start()
         try:
+            came = 0
             with pytest.raises(RenderError) as caught:
-                list(session.render(SHOTS))
+                for frame in session.render(SHOTS):
+                    assert frame.position == came
+                    came += 1
         finally:
             stop.set()
             thread.join()
-        assert caught.value.message.startswith("Shot 0: "), caught.value
+        # Where much else runs, one may come before it is killed.
+        assert caught.value.message.startswith(f"Shot {came}: "), caught.value
         assert session.frame()["depth"].any()
+
+
+def test_an_open_whose_worker_dies_is_tried_once_more(box: Path) -> None:
+    killed: list[int] = []
+    with live.start(1, device="cpu") as pool:
+
+        def kill(_: str, most: int) -> None:
+            if len(killed) < most and pool.pids[0] not in killed:
+                killed.append(pool.pids[0])
+                os.kill(killed[-1], signal.SIGKILL)
+
+        with pool.open(box, on_stage=lambda name: kill(name, 1), **QUICK) as session:
+            assert len(killed) == 1 and killed != pool.pids
+            assert session.state == 0 and session.frame()["depth"].any()
+            with pytest.raises(WorkerCrashed, match="tried twice"):
+                pool.open(box, on_stage=lambda name: kill(name, 9), **QUICK)
+            assert len(killed) == 3
+            assert len(pool.status()["scenes"]) == 1
+            assert session.frame()["depth"].any()
+    assert gone(killed, 5)
 
 
 def test_a_worker_that_hangs_is_ended_and_replaced(box: Path) -> None:
@@ -214,7 +241,7 @@ def test_a_long_render_is_cancelled_with_its_worker_and_another_waits(box: Path)
             time.sleep(0.05)
         old = pool.pids
         session.set(samples=65536, resolution=(512, 512))
-        frames = session.render(live.orbit(2, size=(512, 512)), deadline=1.0)
+        frames = session.render(live.orbit(2, size=(512, 512)), deadline=2.0)
         since = time.monotonic()
         with pytest.raises(WorkerTimeout, match="Shot 0"):
             next(frames)
@@ -229,6 +256,57 @@ def test_a_long_render_is_cancelled_with_its_worker_and_another_waits(box: Path)
             time.sleep(0.05)
         both = pool.pids + pool.status()["standby"]
     assert gone([*old, *both], 10)
+
+
+def test_what_is_cancelled_ends_in_its_midst_here_and_at_a_server(
+    box: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one picture that takes minutes, and of many: by futures, by threads, by going away."""
+    monkeypatch.setattr(spread, "GRACE", 0.2)
+    heavy = {"samples": 65536, "resolution": (512, 512)}
+    many = live.orbit(5000, size=(48, 48))
+
+    def busy(wanted: bool) -> bool:
+        until = time.monotonic() + 10
+        while pool.status()["workers"][0]["busy"] != wanted:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+        return True
+
+    with live.start(1, device="cpu") as pool, Server(
+        pool, roots=[tmp_path], keys=tmp_path / "keys", private=tmp_path / "own.sock"
+    ) as server:  # fmt: skip
+        with pool.open(box, **QUICK) as session:
+
+            async def impatient() -> None:
+                await asyncio.wait_for(asyncio.wrap_future(session.render_async(many)), 0.3)
+
+            with pytest.raises(TimeoutError):
+                asyncio.run(impatient())
+            assert busy(False)
+            ends: list[Callable[[], None]] = []
+            threading.Timer(0.3, lambda: ends.pop()()).start()
+            with pytest.raises(Interrupted):
+                list(session.render(many, begun=ends.append))
+            assert busy(False)
+            session.set(**heavy)
+            future = session.frame_async()
+            assert busy(True)
+            assert future.cancel() and futures.wait([future], 15).done
+            with pytest.raises(futures.CancelledError):
+                future.result(0)
+            assert busy(False)
+        with live.connect(server.addresses[0]) as client:
+            session = client.open(box.name, **QUICK)
+            later = session.render_async(many)
+            assert busy(True)
+            assert later.cancel() and busy(False)
+            assert session.frame()["depth"].any()
+            session.set(**heavy)
+            session.frame_async()
+            assert busy(True)
+        assert busy(False), "it renders on for a client that is gone"
 
 
 SERVE = (
@@ -267,8 +345,9 @@ def test_a_killed_server_leaves_nothing_and_is_said_to_its_clients(
 ) -> None:
     address = f"unix:{tmp_path / 'own.sock'}"
     with server_process(tmp_path) as process, live.connect(address) as client:
-        session = client.open(box.name, **QUICK)
+        session = client.open(client.upload(box), **QUICK)
         assert session.frame()["depth"].any()
+        assert [one for one in left_over(process.pid) if Path(one, box.name).exists()]
         pids = [worker["pid"] for worker in client.status()["pool"]["workers"]]
         waiting = session.render_async(live.orbit(400, size=(48, 48)))
         time.sleep(0.3)
@@ -438,12 +517,15 @@ def test_the_raster_lane_sees_what_cycles_sees_and_refuses_what_it_cannot(
 # What goes wrong in Blender itself, put there by functions that its pool allows.
 FAULTS = """
 import os
+import numpy as np
 from objaverse_render_addon.blender import capture, drawing
+from objaverse_render_addon.blender.index_drawing import IndexDrawing
 from objaverse_render_addon.blender.raster import RasterLane
 from objaverse_render_addon.blender.stage import Stage
 
 box_in, agree = Stage.box_in, RasterLane._check_agreement
 read, take = drawing._channels, capture.take
+draw_index = IndexDrawing.draw
 
 def draw_constant(session, names):
     def constant(path):
@@ -469,6 +551,23 @@ def shrink(session, probed):
 def mend(session):
     Stage.box_in, RasterLane._check_agreement = box_in, agree
     return session.raster._cut
+
+def displace(session, by):
+    def shifted(drawing, camera, clip):
+        ids, depth = draw_index(drawing, camera, clip)
+        return np.roll(ids, by, axis=1), np.roll(depth, by, axis=1)
+    IndexDrawing.draw = shifted
+
+def fur(session):
+    import bpy
+    curves = bpy.data.hair_curves.new("fur")
+    curves.add_curves([2, 2])
+    curves.position_data.foreach_set("vector", [0, 0, 0, 0, 0, 1.5] * 2)
+    obj = bpy.data.objects.new("fur", curves)
+    session.asset.collection.objects.link(obj)
+
+def geometry(session):
+    return session.raster.record["geometry"]
 
 def speak(session):
     print('{"id": 1, "kind": "changed", "session": 1, "state": 99}', flush=True)
@@ -509,6 +608,37 @@ def test_what_is_drawn_of_a_picture_is_all_that_there_is(faulty: live.Pool, box:
             for name in settings["passes"]:
                 np.testing.assert_array_equal(found[name], alone[name])
             assert session.call("put_in.mend")
+
+
+def test_ids_are_what_workbench_draws_however_they_come_about(
+    faulty: live.Pool, box: Path
+) -> None:
+    settings = {**QUICK, "passes": ("rgb", "depth", "object_index"), "resolution": (96, 64)}
+    aside = live.look_at((3, -4, 2), target=(1.2, 0, 0.4), size=(96, 64))
+    again = live.look_at((3, -4, 2.2), target=(0, 0, 0.4), size=(96, 64))
+
+    def frames(session: live.Session) -> list[Any]:
+        return [frame.copy() for frame in session.render([aside, again], lane="raster")]
+
+    with faulty.open(box, **settings) as session:
+        by_themselves = frames(session)
+        assert session.call("put_in.geometry") == "meshes by themselves"
+        # What is of no use is noticed in each picture, and Workbench draws ids as colours.
+        session.call("put_in.displace", by=3)
+        colors = frames(session)
+        assert "more than meshes" in session.call("put_in.geometry")
+        session.call("put_in.displace", by=0)
+    for one, other in zip(by_themselves, colors, strict=True):
+        assert np.count_nonzero(one["object_index"]) > 300
+        for name in settings["passes"]:
+            np.testing.assert_allclose(one[name], other[name], rtol=1e-4)
+    with faulty.open(box, **{**settings, "passes": ("depth", "object_index")}) as session:
+        (alone,) = session.render([aside], lane="raster")
+        for name in ("depth", "object_index"):
+            np.testing.assert_array_equal(alone[name], by_themselves[0][name])
+        session.call("put_in.fur")
+        session.frame(aside, lane="raster")
+        assert "not all" in session.call("put_in.geometry")
 
 
 def test_a_lane_that_draws_the_same_everywhere_is_refused_or_doubted(

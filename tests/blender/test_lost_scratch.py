@@ -141,7 +141,7 @@ def test_what_was_killed_all_at_once_is_swept_by_the_next_run(tmp_path: Path) ->
 def test_a_node_of_a_cluster_that_was_killed_leaves_a_folder_that_the_next_one_removes(
     tmp_path: Path,
 ) -> None:
-    from objaverse_render_addon.worker.guardian import WorkerFolder
+    from objaverse_render_addon.worker.guardian import ScratchFolder
 
     scratch = tmp_path / "scratch"
     node = (
@@ -158,11 +158,11 @@ def test_a_node_of_a_cluster_that_was_killed_leaves_a_folder_that_the_next_one_r
     assert process.stdout is not None and process.stdout.readline() == "there\n"
     assert len([path for path in scratch.iterdir() if path.is_dir()]) == 1
     # While it lives, nobody takes it.
-    WorkerFolder(scratch).remove()
+    ScratchFolder(scratch).remove()
     assert len([path for path in scratch.iterdir() if path.is_dir()]) == 1
     process.kill()
     process.communicate()
-    WorkerFolder(scratch).remove()
+    ScratchFolder(scratch).remove()
     assert list(scratch.iterdir()) == []
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 import threading
 import time
 import zipfile
@@ -143,7 +145,7 @@ def test_what_a_client_brings_along_is_its_own(server: Server, tmp_path: Path) -
             client.open("upload:../../box.glb", **quick)
         with pytest.raises(AccessRefused, match="not in a folder"):
             client.open(None, lighting="file", lights="/etc/hostname")
-    until = time.monotonic() + 5
-    while [*Path("/tmp").glob("objaverse-upload-*/box.glb")] and time.monotonic() < until:
+    own, until = f"objaverse-render-{os.getpid()}-*/box.glb", time.monotonic() + 5
+    while [*Path(tempfile.gettempdir()).glob(own)] and time.monotonic() < until:
         time.sleep(0.05)
-    assert not [*Path("/tmp").glob("objaverse-upload-*/box.glb")]
+    assert not [*Path(tempfile.gettempdir()).glob(own)]

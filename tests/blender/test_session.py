@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from objaverse_render_addon.errors import (
+    DegenerateGeometry,
     InvalidJob,
     OutOfMemory,
     UnknownRequest,
@@ -20,6 +21,7 @@ from objaverse_render_addon.errors import (
     WorkerTimeout,
     from_reason,
 )
+from objaverse_render_addon.stage_edits import AddMesh, encode_edit
 from objaverse_render_addon.worker import process as process_module
 from objaverse_render_addon.worker.channel import Received, arrays_of
 from objaverse_render_addon.worker.protocol import (
@@ -284,6 +286,62 @@ def test_another_protocol_is_refused_by_name(
     with pytest.raises(WorkerStartFailed, match=rf"protocol {PROTOCOL}; this is .* protocol 999"):
         process_module.WorkerProcess(scratch=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_comes_is_looked_at_alone_however_much_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many meshes at once are as many looks, each at one, and give what one by one gives."""
+    from objaverse_render_addon.blender.evaluated import Onlooker
+    from objaverse_render_addon.blender.session import Session
+
+    look, seen = Onlooker.look, []
+
+    def counted(self: Any, moment: float, task: Any, **options: Any) -> Any:
+        def told(graph: Any) -> Any:
+            seen.append(len(graph.object_instances))
+            return task(graph)
+
+        return look(self, moment, told, **options)
+
+    monkeypatch.setattr(Onlooker, "look", counted)
+    (tmp_path / "scratch").mkdir()
+    job = scenes.make_job({
+        **VALUES, "pixels.passes": ["rgb", "depth", "object_index"], "engine.samples": 1,
+    })  # fmt: skip
+
+    def mesh(number: int, **values: Any) -> dict[str, Any]:
+        stands = np.diag([0.1 + 0.01 * number, 0.1, 0.1, 1.0])
+        stands[:3, 3] = number % 3, number // 3 % 3, 0.3 * number
+        values = {"vertices": scenes.CUBE_VERTICES.tolist(), "matrix": stands.tolist(), **values}
+        return encode_edit(AddMesh(name=f"cube{number}", faces=scenes.CUBE_FACES, **values))
+
+    def filled(*requests: list[dict[str, Any]]) -> Session:
+        session = Session(None, "stage", job, tmp_path / "scratch")
+        for edits in requests:
+            session.editor.apply(edits)
+        return session
+
+    def shown(session: Session) -> dict[str, Any]:
+        (shot,) = session.shots([0])
+        return {**session.renderer.render(shot).passes}
+
+    one_by_one = filled(*([mesh(number)] for number in range(12)))
+    bounds, passes = one_by_one.stage.bounds, shown(one_by_one)
+    seen.clear()
+    at_once = filled([mesh(number) for number in range(12)])
+    assert max(seen) == 1 and len(seen) == 12, "each was looked at with all that was there"
+    assert at_once.stage.bounds == bounds
+    for name, array in shown(at_once).items():
+        assert np.array_equal(array, passes[name]), name
+    assert len(np.unique(passes["object_index"])) > 6
+    seen.clear()
+    at_once.editor.apply([mesh(number) for number in range(12, 16)])
+    assert max(seen) == 1 and len(seen) == 4
+    # What is wrong with one is said as before, with all the others there.
+    flat = [[0.5, 0.5, 0.5]] * len(scenes.CUBE_VERTICES)
+    with pytest.raises(DegenerateGeometry, match="in one point"):
+        at_once.editor.apply([mesh(20), mesh(21, vertices=flat), mesh(22)])
 
 
 @pytest.mark.core

@@ -35,6 +35,7 @@ from objaverse_render_addon.live.randomize import (
     random_direction,
     random_rotation,
 )
+from objaverse_render_addon.live.seen import Seen
 from objaverse_render_addon.live.server import Server
 from objaverse_render_addon.live.truths import corners_of
 
@@ -153,15 +154,20 @@ def test_who_does_not_take_loses_the_oldest_and_knows_how_many() -> None:
 
 
 def test_what_fails_says_where_and_is_skipped_where_that_is_wanted() -> None:
-    with live.stream(streamed.Broken(), 5, blenders=1, start_options=CPU) as stream:
+    with live.stream(streamed.Broken(), 6, blenders=1, start_options=CPU) as stream:
         seen = []
         with pytest.raises(InvalidEdit, match=r"Unit 2, .*no-such-box"):
             seen.extend(stream)
         stream.on_error = "skip"
         stream.epoch = 0
-        with pytest.warns(RuntimeWarning, match="Unit 2"):
-            assert [sample.key[1] for sample in stream] == [0, 1, 3, 4]
-        assert stream.totals.skipped == 2
+        with pytest.warns(RuntimeWarning, match="Unit [25]"):
+            seen = list(stream)
+        assert [sample.key[1:] for sample in seen] == [
+            (0, 0), (1, 0), (3, 0), (3, 1), (4, 0), (4, 1), (4, 2)
+        ]  # fmt: skip
+        assert [sample.record["views"] for sample in seen] == [1, 1, 2, 2, 3, 3, 3]
+        assert stream.totals.skipped == 3
+        assert "did not say how large" in stream.totals.reasons[1]
 
 
 def test_what_hangs_is_named() -> None:
@@ -233,6 +239,63 @@ def test_animations_have_the_pixels_of_a_data_set_in_its_order(tmp_path: Path) -
         assert np.linalg.norm(step[0, 0]) > 0.2
 
 
+def test_all_frames_under_all_lights_are_those_of_a_data_set(tmp_path: Path) -> None:
+    """Assets of different lengths: how many samples there are is known once each is open."""
+    lights = tmp_path / "lights.toml"
+    lights.write_text("".join(
+        f'[[lights]]\nname = "{name}"\nkind = "sun"\nazimuth = {azimuth}\n'
+        for name, azimuth in (("left", 200), ("right", 330), ("back", 90))
+    ))  # fmt: skip
+    values = {
+        "pixels.resolution": [32, 24], "engine.samples": 1, "engine.device": "cpu",
+        "engine.denoise": False, "pixels.passes": ["rgb", "rgb_linear", "depth", "flow_forward"],
+        "pixels.tracks": 7, "cameras.views": 2, "time.frames": "all", "seed": 5,
+        "lighting.mode": "file", "lighting.lights": str(lights),
+        "lighting.background": [0.2, 0.4, 0.6],
+    }  # fmt: skip
+    paths = []
+    for name, last in (("long", 3), ("short", 2)):
+
+        def shorten(scene: Any, last: int = last) -> None:
+            scene.frame_end = last
+
+        paths.append(moving.write(tmp_path / f"{name}.blend", "translating", shorten))
+    stored = {path.stem: scenes.write_asset(path, tmp_path / "out", values) for path in paths}
+    source = live.JobSource(paths, scenes.make_job(values))
+    assert source.views == 0
+    wanted = [(0, 0, at) for at in range(6)] + [(0, 1, at) for at in range(4)]
+    seen = Seen(2, 0)
+    with live.stream(source, blenders=2, start_options=CPU) as stream:
+        with pytest.raises(TypeError):
+            len(stream)
+        samples = [sample.copy() for sample in stream]
+        assert [sample.key for sample in samples] == wanted
+        # It goes on within the first asset, and leaves out the second where that is whole.
+        for sample in [*samples[:4], *samples[6:]]:
+            seen.add(*sample.key[1:], sample.record["views"])
+        stream.epoch, stream.seen = 0, Seen.from_dict(json.loads(json.dumps(seen.to_dict())))
+        assert [sample.key for sample in stream] == wanted[4:6]
+    lit = []
+    for sample in samples:
+        assert [light["name"] for light in sample.record["lights"]] == ["left", "right", "back"]
+        with AssetReader(stored[sample.values["asset"]]) as reader:
+            at = sample.record["view"]
+            assert sample.record["views"] == len(reader)
+            there = dict(reader.read(at))
+            assert there["rgb"].shape[2] == 3
+            for light in (1, 2):
+                those = reader.read(at, ["rgb", "rgb_linear"], light=light)
+                there |= {f"{name}@{light}": array for name, array in those.items()}
+            tracks = reader.tracks(at)
+            assert tracks is not None
+            there["tracks"] = tracks
+            assert set(there) == set(sample.arrays)
+            for name, array in there.items():
+                assert np.array_equal(array, sample[name], equal_nan=array.dtype.kind == "f"), name
+            lit.append([there[name].astype(float).mean() for name in ("rgb", "rgb@1", "rgb@2")])
+    assert np.ptp(lit, axis=1).max() > 5
+
+
 @pytest.mark.long
 def test_composed_scenes_have_the_pixels_of_a_set_and_say_what_is_in_them(tmp_path: Path) -> None:
     for name in ("mujoco", "rapier3d"):
@@ -273,8 +336,9 @@ def test_what_cannot_be_streamed_is_refused() -> None:
     with pytest.raises(InvalidJob, match="numbers, words"):
         streamed.Box().update(x=object())
     job = RenderJob().with_values({"time.frames": "all"})
-    with pytest.raises(InvalidJob, match="animation"):
-        live.JobSource(["x.glb"], job)
+    assert live.JobSource(["x.glb"], job).views == 0
+    with pytest.raises(InvalidJob, match="surface or rig"):
+        live.JobSource(["x.glb"], job.with_values({"files.rig": True}))
     in_turn = {"time.frames": "1:8", "time.views_per_frame": "one"}
     assert live.JobSource(["x.glb"], job.with_values(in_turn)).views == 8
 
@@ -541,10 +605,12 @@ def test_a_file_that_names_no_server_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_server_streams_assets_as_they_would_be_stored(tmp_path: Path) -> None:
-    path = scenes.write_glb(tmp_path / "one.glb")
+    path, lights = scenes.write_glb(tmp_path / "one.glb"), tmp_path / "lights.toml"
+    lights.write_text('[[lights]]\nkind = "white"\n[[lights]]\nkind = "sun"\n')
     job = scenes.make_job({
         "pixels.resolution": [48, 32], "engine.samples": 1, "engine.device": "cpu",
-        "pixels.passes": ["rgb", "depth"], "cameras.views": 2,
+        "pixels.passes": ["rgb", "depth"], "cameras.views": 2, "pixels.tracks": 5,
+        "lighting.mode": "file", "lighting.lights": str(lights),
     })  # fmt: skip
     source = live.JobSource([path], job)
     with live.stream(source, blenders=1, start_options=CPU) as stream:
@@ -558,7 +624,10 @@ def test_a_server_streams_assets_as_they_would_be_stored(tmp_path: Path) -> None
     assert len(here) == len(there) == 2
     for first, second in zip(here, there, strict=True):
         assert first.record["camera"] == second.record["camera"]
-        assert all(np.array_equal(first[name], second[name]) for name in first.arrays)
+        assert first.record["lights"] == second.record["lights"]
+        assert set(first.arrays) == set(second.arrays) == {"rgb", "rgb@1", "depth", "tracks"}
+        for name, array in first.arrays.items():
+            assert np.array_equal(array, second[name], equal_nan=True), name
 
 
 @pytest.mark.long

@@ -194,7 +194,7 @@ def test_a_data_set_of_the_project_is_recorded_as_it_is(tmp_path: Path) -> None:
                 assert np.array_equal(array, one[name], equal_nan=array.dtype.kind == "f")
             camera = reader.view(place).camera
             assert np.array_equal(one.camera.camera_to_world, camera.camera_to_world)
-            assert one.values == {"asset": asset.id}
+            assert one.values == {"asset": asset.id, "view": reader.key(place).view}
 
 
 WRITER = """

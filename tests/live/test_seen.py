@@ -40,6 +40,42 @@ def test_an_epoch_without_end_takes_no_room() -> None:
     assert len(json.dumps(seen.to_dict())) < 300
 
 
+def test_units_of_different_sizes_are_counted_each_by_its_own() -> None:
+    rng = np.random.default_rng(2)
+    sizes = rng.integers(1, 9, size=9000)
+    seen, truth = Seen(9000, 0), [set[int]() for _ in sizes]
+    for unit in rng.integers(9000, size=9000):
+        view = int(rng.integers(sizes[unit]))
+        seen.add(int(unit), view, int(sizes[unit]))
+        truth[unit].add(view)
+    again = Seen.from_dict(json.loads(json.dumps(seen.to_dict())))
+    other = Seen(9000, 0)
+    other.update(seen)
+    for one in (seen, again, other):
+        assert len(one) == sum(map(len, truth))
+        whole = [unit for unit, those in enumerate(truth) if len(those) == sizes[unit]]
+        assert [unit for unit in range(9000) if one.whole(unit)] == whole
+        assert all(
+            one.has(unit, view) == (view in truth[unit])
+            for unit in range(0, 9000, 7) for view in range(9)
+        )
+        assert one.among(range(5, 9000, 3)) == sum(map(len, truth[5::3]))
+    unit = next(unit for unit, those in enumerate(truth) if those)
+    with pytest.raises(InvalidJob, match="had"):
+        seen.add(unit, 0, int(sizes[unit]) + 1)
+    with pytest.raises(InvalidJob, match="none of"):
+        seen.add(0, 0)
+    longer = Seen(9000, 0)
+    longer.add(unit, 0, int(sizes[unit]) + 1)
+    with pytest.raises(InvalidJob, match="other numbers"):
+        seen.update(longer)
+    data = seen.to_dict()
+    block = data["sizes"].pop("1")
+    for wrong in (data, {**data, "sizes": {**data["sizes"], "1": block[:40]}}):
+        with pytest.raises(InvalidJob):
+            Seen.from_dict(wrong)
+
+
 def test_what_says_nothing_of_it_is_refused() -> None:
     seen = Seen(10, 2)
     for unit, view in ((10, 0), (-1, 0), (0, 2)):

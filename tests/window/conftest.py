@@ -234,6 +234,16 @@ def desk(newest: Debian) -> Iterator[Desk]:
         desk.close()
 
 
+@pytest.fixture
+def whole(desk: Desk) -> Iterator[None]:
+    """The scene is the same after a test as before it."""
+    before = desk.ask("scene_state()")
+    yield
+    after = desk.ask("scene_state()")
+    changed = {name: [before[name], after[name]] for name in before if before[name] != after[name]}
+    assert changed == {}
+
+
 @pytest.fixture(autouse=True)
 def quiet(request: pytest.FixtureRequest) -> Iterator[None]:
     """In a window nothing goes wrong unheard, and no test leaves a run behind."""

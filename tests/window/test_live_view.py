@@ -85,6 +85,69 @@ def shown_pixels():
 """
 
 
+PLAYED = """
+import importlib, sys
+package = next(name for name in sys.modules if name.endswith('.objaverse_render_addon'))
+playback = importlib.import_module(package + '.blender.playback')
+scene, heard, drawn = bpy.context.scene, [], []
+
+def body(name, at):
+    mesh = bpy.data.meshes.new(name)
+    corners = [(x, y, z) for x in (-.4, .4) for y in (-.4, .4) for z in (-.4, .4)]
+    mesh.from_pydata(corners, [], [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6),
+                                   (0, 2, 6, 4), (1, 5, 7, 3)])
+    mesh.materials.append(bpy.data.materials.new(name))
+    mesh.materials[0].diffuse_color = (1, 0, 0, 1)
+    one = bpy.data.objects.new(name, mesh)
+    one.location = at
+    scene.collection.objects.link(one)
+    return one
+
+slider, falling = body('Slider', (-2, -2, 0)), body('Falling', (0, 0, 4))
+for frame, x in ((1, -2.0), (6, 2.0)):
+    slider.location.x = x
+    slider.keyframe_insert('location', index=0, frame=frame)
+with bpy.context.temp_override(scene=scene, object=falling, active_object=falling):
+    bpy.ops.rigidbody.world_add()
+    scene.rigidbody_world.collection = bpy.data.collections.new('Bodies')
+scene.rigidbody_world.collection.objects.link(falling)
+
+def where(one):
+    return one.evaluated_get(bpy.context.evaluated_depsgraph_get()).matrix_world.translation
+
+def spots():
+    from bpy_extras.view3d_utils import location_3d_to_region_2d
+    _, area, region = next(regions('WINDOW'))
+    return [list(location_3d_to_region_2d(region, area.spaces.active.region_3d, where(one)))
+            for one in (slider, falling)]
+
+def draws():
+    drawn.append([scene.frame_current, where(slider).x])
+
+scene.frame_set(1)
+player, stop_at = playback.Playback(scene), None
+player.after_frame.add(lambda who: who.stop() if [who.episode, who.frame] == stop_at else None)
+for name in playback.SIGNALS:
+    getattr(player, name).add(
+        lambda who, name=name: heard.append([name, who.frame, where(slider).x, where(falling).z]))
+handle = bpy.types.SpaceView3D.draw_handler_add(draws, (), 'WINDOW', 'POST_PIXEL')
+
+def puts_away():
+    bpy.types.SpaceView3D.draw_handler_remove(handle, 'WINDOW')
+    with bpy.context.temp_override(scene=scene):
+        bpy.ops.rigidbody.world_remove()
+    bpy.data.collections.remove(bpy.data.collections['Bodies'])
+    action = slider.animation_data.action
+    for one in (slider, falling):
+        mesh, material = one.data, one.data.materials[0]
+        bpy.data.objects.remove(one)
+        bpy.data.meshes.remove(mesh)
+        bpy.data.materials.remove(material)
+    bpy.data.actions.remove(action)
+    scene.frame_set(1)
+"""
+
+
 def rested(desk: Desk, view: int) -> None:
     desk.until(
         f"(lambda live: live and live.picture and live.said.startswith('As rendered') and "
@@ -115,6 +178,41 @@ def is_seen(desk: Desk, name: str, place: list[float]) -> None:
     # Filtered at edges, under the letters of Blender's own and ours. Dark colours are 4 brighter
     # where the viewport takes 2.2 for sRGB's curve on its way to the screen.
     desk.until(lambda: np.median(found := off()) <= 5 and np.mean(found > 12) < 0.12, 30, name)
+
+
+def test_time_plays_beside_the_user_who_sees_each_frame(desk: Desk, whole: None) -> None:
+    desk.ask(PLAYED)
+    desk.ask("player.play_in_window(1, 6, episodes=2, fps=8)")
+    desk.until("not player.playing", 60, "the end of the play")
+    heard = desk.ask("heard")
+    episode = ["before_episode", *["before_frame", "after_frame"] * 6, "after_episode"]
+    assert [name for name, *_ in heard] == ["before_play", *episode * 2, "after_play"]
+    after = [told for told in heard if told[0] == "after_frame"]
+    assert [frame for _, frame, *_ in after] == [*range(1, 7)] * 2
+    # It slides, and falls anew in each episode.
+    for each in (after[:6], after[6:]):
+        across, heights = ([told[at] for told in each] for at in (2, 3))
+        assert across[0] == -2 and across[5] == 2 and across == sorted(across)
+        assert heights[0] == 4 and heights[5] < 3.9 and heights == sorted(heights, reverse=True)
+    # Each frame was drawn, with all where it was then.
+    drawn = desk.ask("drawn")
+    assert {frame for frame, _ in drawn} >= {*range(1, 7)}
+    there = {frame: x for _, frame, x, _ in after}
+    assert all(abs(x - there[frame]) < 1e-5 for frame, x in drawn if frame in there)
+
+    # Without an end it plays until somebody who listens stops it, and stands there.
+    seen = {}
+    for wanted in (1, 6):
+        desk.ask(f"stop_at = [1, {wanted}]; player.play_in_window(1, 6, episodes=0, fps=20)")
+        desk.until("not player.playing", 60, "the end")
+        assert desk.ask("[player.frame, heard[-1][0]]") == [wanted, "after_play"]
+        picture, seen[wanted] = look(desk, f"played-{wanted}"), desk.ask("spots()")
+        for x, y in seen[wanted]:
+            light, *rest = picture[round(picture.shape[0] - y), round(x)]
+            assert light > 90 and max(rest) < light / 3
+    (slid, fell), (slides, falls) = np.subtract(seen[6], seen[1])
+    assert abs(slid) + abs(fell) > 50 and abs(slides) < 1 and falls < -5
+    desk.ask("puts_away()")
 
 
 def test_it_grows_in_the_corner_and_follows(desk: Desk, newest: Debian) -> None:

@@ -11,7 +11,6 @@ import shutil
 import signal
 import time
 import zipfile
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -83,16 +82,6 @@ def wait_for_views(desk: Desk, newest: Debian) -> None:
 def wait_until_idle(desk: Desk, newest: Debian, timeout: float = 60) -> None:
     desk.until(IDLE, timeout, "the end of the run")
     desk.until(lambda: not newest.workers(), 40, "the end of the worker")
-
-
-@pytest.fixture
-def whole(desk: Desk) -> Iterator[None]:
-    """The scene is the same after a test as before it."""
-    before = desk.ask("scene_state()")
-    yield
-    after = desk.ask("scene_state()")
-    changed = {name: [before[name], after[name]] for name in before if before[name] != after[name]}
-    assert changed == {}
 
 
 def dismiss(desk: Desk) -> None:

@@ -29,7 +29,7 @@ from ...errors import (
     from_reason,
 )
 from ...job import RenderJob
-from ...worker.guardian import WorkerFolder
+from ...worker.guardian import ScratchFolder
 from ...worker.process import scratch_root
 from ...worker.protocol import Done, RenderAsset, Stage
 from ...worker.supervisor import Place
@@ -68,7 +68,7 @@ class _NodeLane:
         workers = settings.workers
         base = Path(workers.scratch) if workers.scratch else scratch_root()
         # Where Ray or the machine ends this process, whoever comes next removes it.
-        self._own = WorkerFolder(base)
+        self._own = ScratchFolder(base)
         self._settings = settings
         self._store = open_store(settings.out, settings.layout, self._own.path)
         self._resolver = settings.fetching.resolver()

@@ -8,7 +8,7 @@ import bpy
 import numpy as np
 import numpy.typing as npt
 
-from ..viewport.overlay_geometry import CALM, CURRENT
+from ..viewport.overlay_geometry import BOX_EDGES, CALM, CURRENT
 from . import sentences
 from .shown import Composed, composed, objects_of
 
@@ -17,9 +17,6 @@ __all__ = ["register", "unregister"]
 _handles: list[Any] = []
 _PLAIN: Final = (0.85, 0.85, 0.85, 0.55)
 _DOUBT: Final = (1.0, 0.6, 0.2, 1.0)
-_EDGES: Final = np.array(
-    [(0, 1), (0, 2), (0, 4), (1, 3), (1, 5), (2, 3), (2, 6), (3, 7), (4, 5), (4, 6), (5, 7), (6, 7)]
-)
 
 
 def _found(context: bpy.types.Context) -> Composed | None:
@@ -58,8 +55,8 @@ def _draw_boxes() -> None:
         if not body.visible_get():
             continue
         color = CURRENT if number in targets else CALM if number in mentioned else _PLAIN
-        points.append(_corners(body, found, number)[_EDGES].reshape(-1, 3))
-        colors.append(np.tile(np.array(color, np.float32), (2 * len(_EDGES), 1)))
+        points.append(_corners(body, found, number)[BOX_EDGES].reshape(-1, 3))
+        colors.append(np.tile(np.array(color, np.float32), (2 * len(BOX_EDGES), 1)))
     if not points:
         return
     shader = gpu.shader.from_builtin("POLYLINE_FLAT_COLOR")

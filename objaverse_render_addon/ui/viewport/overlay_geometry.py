@@ -13,10 +13,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ...cameras import Camera, View
+from ...cameras import Camera, View, box_corners
 
 __all__ = [
     "ALARM",
+    "BOX_EDGES",
     "CALM",
     "CURRENT",
     "DEPTH",
@@ -46,7 +47,8 @@ DEPTH: Final[Color] = (1.0, 0.82, 0.2, 0.5)
 _CORNERS: Final = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=np.float64)
 # Of a frustum's tip (0) and corners (1 to 4): the picture and the four sides.
 _FACES: Final = ([1, 2, 3, 4], [0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 1])
-_BOX_EDGES: Final = np.array(
+# Of the corners that box_corners gives: those whose numbers differ in one bit.
+BOX_EDGES: Final = np.array(
     [(0, 1), (0, 2), (0, 4), (1, 3), (1, 5), (2, 3), (2, 6), (3, 7), (4, 5), (4, 6), (5, 7), (6, 7)]
 )
 
@@ -215,8 +217,7 @@ def rig_lines(
                 colors[place, _PICTURE] = wrong
         add(frusta, np.repeat(colors.reshape(-1, 4), 2, axis=0))
     if half_extent:
-        signs = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)]) * 2.0 - 1.0
-        add((signs * half_extent)[_BOX_EDGES], BOX)
+        add(box_corners([-half_extent] * 3, [half_extent] * 3)[BOX_EDGES], BOX)
     chosen = next((view for view in views if view.index == current), None)
     if chosen is not None and points is not None:
         for _, _, corners in depth_planes(chosen.camera, points):

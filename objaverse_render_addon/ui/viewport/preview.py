@@ -19,7 +19,7 @@ from ...assets.sources import safe_name
 from ...blender.measuring import measure
 from ...blender.normalization import normalizing_transform, turn_of
 from ...blender.user_scene import asset_objects
-from ...cameras import Rig, View, sample_views
+from ...cameras import Rig, View, box_corners, sample_views
 from ...cameras.bounding import outermost
 from ...errors import RenderError
 from ...job import HALF_EXTENT, AssetRules, RenderJob
@@ -112,8 +112,9 @@ def _measure(scene: bpy.types.Scene) -> _Measured:
     half = HALF_EXTENT[settings.normalize]
     objects = asset_objects(settings.asset)
     if not objects:
-        corners = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)]) * 2.0 - 1.0
-        return _Measured(_key(settings), corners * half, np.eye(4), Rig())
+        return _Measured(
+            _key(settings), box_corners([-half] * 3, [half] * 3), np.eye(4), Rig()
+        )
     before = measure(objects)
     scale, translation, _ = normalizing_transform(before, settings.normalize)
     rules = AssetRules(up=settings.up, front=settings.front if settings.use_front else None)

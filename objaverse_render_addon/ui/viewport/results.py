@@ -14,6 +14,7 @@ import numpy as np
 from bpy.props import EnumProperty, IntProperty, PointerProperty, StringProperty
 
 from ...batch.background import BackgroundJob
+from ...cameras import box_corners
 from ...dataset.album import Album, cell_for, open_album, picture, small_pictures
 from ...dataset.coloring import Pixels
 from ...errors import Interrupted, RenderError, SourceNotFound
@@ -118,7 +119,7 @@ def _rig(context: bpy.types.Context, album: Album) -> preview.RigState:
         if now is not None and now.job.asset.normalize == album.normalized:
             to_world = now.to_world
     low, high = album.box
-    corners = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)]) * (high - low) + low
+    corners = box_corners(low, high)
     half = HALF_EXTENT.get(album.normalized, 0.0)
     if album.normalized in ("none", "sphere"):
         half = 0.0

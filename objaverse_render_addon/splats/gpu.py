@@ -90,7 +90,8 @@ def _difference() -> float:
     )
     lens = intrinsics_of("perspective", 50.0, (96, 64))
     camera = Camera(96, 64, lens, look_at_pose(30, 20, 1.6, Rig()))
-    ours, theirs = draw(Prepared(field), camera), OnGpu(field).draw(camera)
+    theirs = OnGpu(field).draw(camera)
+    ours = draw(Prepared(field), camera)
     assert ours is not None
     return float(max(
         np.abs(ours.color - theirs.color).max(), np.abs(ours.alpha - theirs.alpha).max(),

@@ -19,6 +19,7 @@ _FINE: Final = 8
 """Strips of a piece: it can be as much larger or smaller than what was thought at first."""
 _BANDS: Final = 64
 """From top to bottom, for each of which is known how much longer it takes than others."""
+_EDGES: Final = np.linspace(0, 1, _BANDS + 1)
 _KEPT: Final = 24
 """Pieces that tell how slow it is just now."""
 _SLOWEST: Final = 2.0
@@ -60,7 +61,9 @@ class Pieces:
         self._weights = np.ones(_BANDS)
         self._threads = 1.0
         """At work at once, at best."""
-        self._round, self._guess, self._trend = (0.0, 1, 1), 1.0, 1.0
+        self._round = 0.0, 1, 1
+        """Work of all, tiles across and down."""
+        self._guess = self._trend = 1.0
 
     def took(self, work: float, seconds: float) -> None:
         """A piece of so much work was rendered."""
@@ -128,8 +131,8 @@ class Pieces:
         goal = (self._work or self._guess) / max(1.0, self._trend)
         left = self._share(part / down, 1.0) * work
         target = left / max(1, math.ceil(left / goal)) / work
-        ends, edges = self._ends(), np.linspace(0, 1, _BANDS + 1)
-        end = np.interp(np.interp(part / down, edges, ends) + target, ends, edges)
+        ends = self._ends()
+        end = np.interp(np.interp(part / down, _EDGES, ends) + target, ends, _EDGES)
         return int(min(max(1, round(float(end) * down) - part), down - part))
 
     def rendered(
@@ -153,9 +156,8 @@ class Pieces:
             fixed, slope = self._line()
             usual = slope * work
             ratio = max(seconds / self._slower() - fixed, 0.1 * usual) / usual
-            bands = np.arange(_BANDS)
-            inside = np.clip(np.minimum((bands + 1) / _BANDS, end)
-                             - np.maximum(bands / _BANDS, begin), 0, None) * _BANDS  # fmt: skip
+            inside = np.minimum(_EDGES[1:], end) - np.maximum(_EDGES[:-1], begin)
+            inside = np.clip(inside * _BANDS, 0, None)
             self._weights *= np.clip(ratio, 0.25, 4.0) ** (0.7 * inside)
             self._weights = np.clip(self._weights / self._weights.mean(), 0.02, None)
             self._trend = ratio
@@ -168,6 +170,5 @@ class Pieces:
 
     def _share(self, begin: float, end: float) -> float:
         """Of the work of all, from one share of the height to another."""
-        edges = np.linspace(0, 1, _BANDS + 1)
-        low, high = np.interp([begin, end], edges, self._ends())
+        low, high = np.interp([begin, end], _EDGES, self._ends())
         return float(high - low)

@@ -49,11 +49,11 @@ class SceneBackend(Backend):
 
     A draft is drawn by Workbench, where the scene is of surfaces that it can draw; then come one
     sample, four, sixteen …; the last level is what a data set would have of this camera, to the
-    bit, denoised and checked. Blender cannot be stopped within a render. So it renders pieces of some
-    30 ms, tiles of the geometry or rows of a level's samples, as many as take so long just there.
-    Noise is taken in a step of its own that can be stopped. Only where Blender denoises in a way of
-    its own (by GPU, by a library that it keeps to itself) that one is one render, during which
-    another picture begins in the other worker, where there are two.
+    bit, denoised and checked. Blender cannot be stopped within a render. So it renders pieces of
+    some 30 ms, tiles of the geometry or rows of a level's samples, as many as take so long just
+    there. Noise is taken in a step of its own that can be stopped. Only where Blender denoises in a
+    way of its own (by GPU, by a library that it keeps to itself) that one is one render, during
+    which another picture begins in the other worker, where there are two.
 
     ``scene`` may have ``values``, dotted paths of the job to other values, of which light,
     normalisation and the like have the file opened again; ``time``, an animation frame; and

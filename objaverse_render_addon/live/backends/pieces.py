@@ -22,7 +22,7 @@ _BANDS: Final = 64
 _EDGES: Final = np.linspace(0, 1, _BANDS + 1)
 _KEPT: Final = 24
 """Pieces that tell how slow it is just now."""
-_SLOWEST: Final = 2.0
+_SLOWEST: Final = 1.3
 """Times as long as at its quickest, from which on pieces do not become smaller."""
 _BUSY: Final = 0.8
 """Of all threads, at least, where no other program keeps them from it."""

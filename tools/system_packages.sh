@@ -33,16 +33,16 @@ else
 fi
 
 echo "=== Installing: $*"
-# What is installed beside this keeps its hands off the lists meanwhile.
+# One at a time: they would be in each other's way.
 if command -v flock >/dev/null; then
-    exec 9>"${TMPDIR:-/tmp}/objaverse-system-packages.lock"
+    exec 9<"$0"
     flock 9
 fi
 # Without fresh lists a container's apt knows no package.
 if [ $manager = apt-get ]; then
-    $sudo apt-get update -q || true
+    $sudo apt-get update -q 9<&- || true
 fi
-if ! $sudo env DEBIAN_FRONTEND=noninteractive $line; then
+if ! $sudo env DEBIAN_FRONTEND=noninteractive $line 9<&-; then
     echo "That did not work. Type this, then try again:" >&2
     echo "$typed" >&2
     exit 1

@@ -196,7 +196,7 @@ def test_own_objects_are_drawn_judged_where_the_engines_are(
         with pytest.raises(RuntimeError, match=r"nothing\.csv"):
             bpy.ops.objaverse.compose_scene()
         assert "nothing.csv" in state.trouble
-        asked.own, asked.layouts = str(own), {"scatter"}
+        asked.own, asked.layouts, asked.images = str(own), {"scatter"}, 1
         assert bpy.ops.objaverse.compose_scene() == {"FINISHED"}
         assert state.trouble == ""
         assert state.own_said.startswith("2 objects of yours to draw from; left out: model-1.glb (")

@@ -90,6 +90,11 @@ test: .venv/ready-test
 
 test-long: .venv/ready-test
 	@.venv/bin/python -m pytest -m long
+	@if $(MAKE) --no-print-directory .venv-torch/ready; then \
+	    .venv-torch/bin/python -m pytest -m long tests/blender/test_stream_examples.py; \
+	else \
+	    echo "SKIPPED: PyTorch cannot be installed here."; \
+	fi
 
 # It goes on where it stopped; FUZZ="--seed 1 --leg inspector" as tests/fuzz/__main__.py has it.
 fuzz: .venv/ready-test

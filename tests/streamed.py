@@ -51,11 +51,17 @@ class Numbered(Box):
 
 
 class Broken(Box):
-    """Fails by name in its third unit."""
+    """Units of different sizes, said in all ways; fails by name in its third unit and its last."""
+
+    views = 0
 
     def shots(self, session: Session, item: live.Item) -> Any:
         session.place("box" if item.index != 2 else "no-such-box", placed())
-        return [live.look_at((0, -6, 0), size=SIZE)]
+        camera = live.look_at((0, -6, 0), size=SIZE)
+        if item.index < 4:
+            return [camera] * (1 if item.index < 3 else 2)
+        item.views = 3 if item.index == 4 else 0
+        return iter([camera] * 3)
 
 
 def middle(depth: Any, mask: Any, camera: Any) -> float:

@@ -122,6 +122,37 @@ def test_all_of_blendtorch_has_a_row_and_ours_is_there() -> None:
         assert hasattr(randomize, name), name
 
 
+def test_every_mistake_of_composed_scenes_has_tests_that_are_there() -> None:
+    table = page("docs/compose.md").split("## Mistakes that are caught")[1].split("\n## ")[0]
+    told = [line for line in table.splitlines() if line.startswith("| ")][2:]
+    assert len(told) >= 15
+    for line in told:
+        found = re.findall(r"`(test_\w+)\.py`((?:: |, )(?:`(?!test_)\w+`(?:, )?)+)?", line)
+        assert found, line
+        for module, names in found:
+            files = ROOT.glob(f"tests/**/{module}.py")
+            text = "".join(path.read_text(encoding="utf-8") for path in files)
+            assert text, module
+            for name in re.findall(r"`(\w+)`", names):
+                assert re.search(rf"def test_\w*{name}", text), (module, name)
+
+
+def test_all_of_refgrasp_s_command_line_has_a_row() -> None:
+    theirs = {
+        "--gpu-id", "--gpu-ids", "--output-dir", "--obj-dir", "--iterations",
+        "--images-per-iteration", "--scene-graph-rows", "--scene-graph-cols", "--seed",
+        "--cleanup-interval", "--texture-limit", "--cpu-threads", "--samples",
+    }  # fmt: skip
+    ours = re.findall(r'"(--[a-z-]+)"', page("objaverse_render_addon/cli/compose.py"))
+    for name in ("docs/compose.md", "docs/refgrasp.md"):
+        table = [row for row in rows(name) if len(row) == 2]
+        there = {flag for row in table for flag in re.findall(r"`(--[a-z-]+)", row[0])}
+        assert theirs <= there, (name, theirs - there)
+        for left, right in table:
+            if theirs & {*re.findall(r"--[a-z-]+", left)}:
+                assert {*re.findall(r"--[a-z-]+", right)} <= {*ours}, right
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):

@@ -24,22 +24,28 @@ import numpy as np
 import pytest
 
 from objaverse_render_addon import live
+from objaverse_render_addon.batch.lanes import capacity
 from objaverse_render_addon.errors import (
     AccessRefused,
     ConnectionLost,
+    DeviceUnavailable,
     InvalidEdit,
     InvalidJob,
     MissingDependency,
     RenderError,
+    SourceNotFound,
     UnknownRequest,
 )
 from objaverse_render_addon.job import RenderJob
 from objaverse_render_addon.live import keys as keys_module
 from objaverse_render_addon.live import listen as listen_module
+from objaverse_render_addon.live.changing import values_of
 from objaverse_render_addon.live.clients import Limits
+from objaverse_render_addon.live.host import RenderOptions
 from objaverse_render_addon.live.listen import parse_address
 from objaverse_render_addon.live.remote import Connection
 from objaverse_render_addon.live.server import Server
+from objaverse_render_addon.live.shots import moved, shots_of, with_lens
 from objaverse_render_addon.live.vram import VramLimit, parse_used
 from objaverse_render_addon.worker import protocol
 from objaverse_render_addon.worker.memory import resident_bytes
@@ -506,7 +512,8 @@ def test_the_command_line_serves_says_how_it_is_and_stops(tmp_path: Path) -> Non
         done = subprocess.run(
             [*command, "status"], env=environment, capture_output=True, text=True, check=True
         )
-        assert "1 workers" in done.stdout and "worker cpu 1: idle, not started" in done.stdout
+        assert "1 worker\n" in done.stdout and "client" not in done.stdout
+        assert "worker cpu 1: idle, not started" in done.stdout
         subprocess.run([*command, "stop"], env=environment, check=True, capture_output=True)
         assert process.wait(20) == 0
         gone = subprocess.run(
@@ -518,6 +525,45 @@ def test_the_command_line_serves_says_how_it_is_and_stops(tmp_path: Path) -> Non
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def test_a_limit_that_cannot_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capacity, "gpus", list)
+    with pytest.raises(DeviceUnavailable, match="no limit holds"):
+        live.start(1, max_vram=1 << 30)
+    live.start(1, max_vram=1 << 30, device="cpu").close()
+
+
+def test_what_numpy_counts_is_a_shot_and_a_setting_and_one_shot_is_no_list() -> None:
+    camera = live.look_at((1, 2, 3))
+    shots = [*np.arange(1, 3), (camera, np.int64(5)), camera]
+    assert [time for _, time in shots_of(shots, camera)] == [1, 2, 5, None]
+    assert all(type(time) is int for _, time in shots_of(shots[:3], camera))
+    for one in (camera, 3):
+        with pytest.raises(InvalidEdit, match="one shot"):
+            list(shots_of(one, camera))  # type: ignore[arg-type]
+    for wrong in ("a", (camera, 1, 2), 1.5):
+        with pytest.raises(InvalidEdit, match="no shot"):
+            list(shots_of([wrong], camera))  # type: ignore[list-item]
+    for no_lens in ({"fov": 300}, {"fov": 0}, {"focal_px": -1}, {"focal_px": np.nan}, {}):
+        with pytest.raises(InvalidEdit):
+            with_lens(camera, **no_lens)
+    with pytest.raises(InvalidEdit):
+        moved(camera, np.eye(4), fov=0)
+    values = values_of({"resolution": np.array([32, 24]), "samples": np.int64(3)})
+    job = RenderJob().with_values(values)
+    assert job.pixels.resolution == (32, 24) and job.engine.samples == 3
+
+
+def test_what_is_gone_is_named(server: Server, tmp_path: Path) -> None:
+    with live.connect(*door(server, "unix")) as client:
+        assert server.addresses[0] in repr(client)
+        with pytest.raises(SourceNotFound, match=r"missing\.glb"):
+            client.upload(tmp_path / "missing.glb")
+        for shots in (None, [(live.look_at((1, 2, 3)), None)]):
+            with pytest.raises(UnknownRequest, match="not open"):
+                list(client.render_scene(99, shots, RenderOptions()))
+    assert "closed" in repr(client) and repr(live.start(2, device="cpu")) == "<Pool: 2 workers>"
 
 
 def test_a_bad_edit_is_refused_at_once() -> None:

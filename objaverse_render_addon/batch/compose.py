@@ -22,6 +22,7 @@ from ..compose.objects.categories import SIZES
 from ..compose.objects.library import Library
 from ..compose.rules import RULES_FILE, Rules
 from ..compose.stages import PARTS as STAGE_PARTS
+from ..compose.stages import digest_of
 from ..errors import InvalidJob, OutputExists, RenderError, UnexpectedError
 from ..files import write_whole
 from ..job import RenderJob
@@ -100,7 +101,7 @@ def compose(
     objects: Sequence[str | os.PathLike[str] | Source] = (),
     license: str | None = None,
     stage: str | os.PathLike[str] | None = None,
-    surface: str = "",
+    surfaces: Sequence[str] = (),
     on_event: Callable[[Event], None] | None = None,
     on_result: Callable[[AssetResult], None] | None = None,
     on_start: Callable[[dict[str, int]], None] | None = None,
@@ -118,7 +119,8 @@ def compose(
         objects: Assets of others to draw from beside the rules' kinds; as :func:`.objects.prepare`.
         license: Only those under one of these licences, as ``by,cc0``; those that allow
             commercial use and changes, or state nothing, otherwise.
-        stage, surface: A 3D file to stand on, and of what in it; as :func:`.stages.prepare_stage`.
+        stage, surfaces: A 3D file to stand on, and on what in it, each as often as any other; as
+            :func:`.stages.prepare_stage`.
         cancel, lanes: As there.
 
     Raises:
@@ -138,7 +140,7 @@ def compose(
     library: Library | None = None
     if objects:
         library = prepare(
-            objects, folder, options, license=license, on_event=on_event
+            objects, folder, options, license=license, on_event=on_event, cancel=cancel
         )
         if on_event is not None:
             used, left = len(library.objects), len(library.left_out)
@@ -157,17 +159,19 @@ def compose(
             hint="Give more objects, or own ones beside them with --kinds.",
         )
     if stage is not None:
-        found = prepare_stage(stage, folder, options, surface=surface, on_event=on_event)
+        found = prepare_stage(stage, folder, options, surfaces=surfaces, on_event=on_event)
         kinds = told_apart(found, rules.kinds, names)
         if on_event is not None:
-            wide, deep = found.size_m
             away = sorted({*rules.kinds} - {*kinds})
+            free = " or ".join(
+                f"{one.surface or 'what is level'} of {one.source}, of which "
+                f"{one.size_m[0]:.2f} × {one.size_m[1]:.2f} m are free" for one in found
+            )  # fmt: skip
             on_event(Notice(
-                f"Objects stand on {found.surface or 'what is level'} of {found.source}, of which "
-                f"{wide:.2f} × {deep:.2f} m are free."
+                f"Objects stand on {free}."
                 + (f" Not drawn, since it has such itself: {', '.join(away)}." if away else "")
             ))  # fmt: skip
-        rules = replace(rules, stage=found.digest(), kinds=kinds)
+        rules = replace(rules, stage=digest_of(found), kinds=kinds)
     if path.exists() and Rules.read(path) != rules and not options.selection.overwrite:
         raise OutputExists(
             f"{path} has other rules than these; scenes of two do not mix.",

@@ -7,24 +7,25 @@ import csv
 import hashlib
 import io
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from ..assets.annotations import LVIS, AnnotationFiles
 from ..assets.catalogue import Catalogue, look_up
 from ..assets.sources import Source, expand, place_of, uid_of
-from ..compose.objects.judging import COLUMNS, judged, list_problem, place_said, told
+from ..compose.objects.judging import COLUMNS, list_problem, place_said, told
 from ..compose.objects.library import FOLDER, LIBRARY_FILE, Foreign, LeftOut, Library
+from ..compose.rules import refuse_others
 from ..dataset.credits import credits_of, render_credits
-from ..dataset.parallel import mapped
-from ..dataset.reader import AssetReader
 from ..dataset.storage import AssetRef
 from ..errors import InvalidList, RenderError, SourceNotFound
 from ..files import write_whole
 from ..job import RenderJob
 from ..locks import locked
+from .judging import Task, judge
 from .options import Fetching, RunOptions
 from .results import AssetResult, Event
 from .run import render
@@ -48,6 +49,7 @@ def prepare(
     *,
     license: str | None = None,
     on_event: Callable[[Event], None] | None = None,
+    cancel: threading.Event | None = None,
 ) -> Library:
     """Make the assets that were asked for into objects of scenes in ``out``.
 
@@ -59,9 +61,11 @@ def prepare(
         options: As of the scenes.
         license: Only those under one of these, as ``by,cc0``; those that allow commercial use and
             changes, or state nothing, otherwise.
+        cancel: As of :func:`.run.render`.
 
     Raises:
         SourceNotFound: Nothing is there, or nothing of it can be used; the message counts why.
+        OutputExists: The folder has scenes of other objects.
         InvalidList: A list says what cannot be.
         RenderError: As :func:`.run.render`.
     """
@@ -77,7 +81,9 @@ def prepare(
             library = Library.read(out)
             if library.asked == asked:
                 return library
-        library = _made(sources, asked, out, options, license, on_event)
+        library = _made(sources, asked, out, options, license, on_event, cancel)
+        if not options.selection.overwrite:
+            refuse_others(out, "library", library.digest())
         _write(library, out)
     if not library.objects:
         raise SourceNotFound(
@@ -98,7 +104,7 @@ def _digest(sources: Sequence[Source], license: str | None) -> str:
 
 def _made(
     sources: Sequence[Source], asked: str, out: Path, options: RunOptions, license: str | None,
-    on_event: Callable[[Event], None] | None,
+    on_event: Callable[[Event], None] | None, cancel: threading.Event | None,
 ) -> Library:  # fmt: skip
     known = {one.text: one.known for one in reversed(sources)}
     results: list[AssetResult] = []
@@ -111,10 +117,11 @@ def _made(
         render(
             sources, RenderJob().with_values(_JOB), out / FOLDER,
             replace(options, selection=selection), on_event=on_event, on_result=results.append,
+            cancel=cancel,
         )  # fmt: skip
     tasks = [
-        _Task(str(one.path), one.source, dict(known.get(one.source, {})), str(out),
-              license is not None)
+        Task(str(one.path), one.source, dict(known.get(one.source, {})), str(out),
+             license is not None)
         for one in results if one.status != "failed"
     ]  # fmt: skip
     failed = [
@@ -122,32 +129,14 @@ def _made(
                 told(one.source, one.error.message))
         for one in results if one.error is not None
     ]  # fmt: skip
-    rows = list(mapped(_judge, tasks, min(len(tasks), options.workers.workers or _cores())))
+    python = options.fetching.physics
+    jobs = options.workers.workers or max(1, (os.cpu_count() or 1) - 1)
+    rows = list(judge(tasks, jobs, str(python) if python is not None else None, cancel))
     objects = sorted((one for one in rows if isinstance(one, Foreign)), key=lambda one: one.asset)
     left_out = [one for one in rows if isinstance(one, LeftOut)] + failed
     return Library(
         asked, tuple(objects), tuple(sorted(left_out, key=lambda one: one.asset)), out
     )
-
-
-def _cores() -> int:
-    return max(1, (os.cpu_count() or 1) - 1)
-
-
-@dataclass(frozen=True)
-class _Task:
-    path: str
-    source: str
-    known: dict[str, Any]
-    folder: str
-    any_license: bool
-
-
-def _judge(task: _Task) -> Foreign | LeftOut:
-    with AssetReader(task.path) as reader:
-        return judged(
-            reader, Path(task.folder), task.source, task.known, any_license=task.any_license
-        )
 
 
 @contextlib.contextmanager

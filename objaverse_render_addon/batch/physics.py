@@ -1,5 +1,5 @@
-"""Composed scenes settled by a Python that has the engines, where this one has not: Blender's own
-seldom has.
+"""Composed scenes settled, and objects for them judged, by a Python that has the engines, where
+this one has not: Blender's own seldom has.
 
 That Python runs this package's own files, whatever else is installed there, so that a scene is the
 same wherever it was made.
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -28,7 +28,7 @@ from ..errors import (
     from_reason,
 )
 
-__all__ = ["ENGINES", "check_engines", "scene_file"]
+__all__ = ["ENGINES", "check_engines", "scene_file", "told_by"]
 
 ENGINES: Final = ("mujoco", "rapier3d")
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
@@ -85,8 +85,33 @@ def scene_file(
         UnexpectedError: It ended without a word.
         RenderError: As it is raised there.
     """
-    command = [python, "-m", f"{_PACKAGE.name}.compose", rules, str(index), str(folder)]
+    path = ""
+    for said in told_by(python, "compose", [rules, str(index), str(folder)], cancel, until="path"):
+        if "refused" in said and on_refused is not None:
+            on_refused(said["draw"], said["refused"])
+        path = said.get("path", "")
+    return Path(path)
+
+
+def told_by(
+    python: str, module: str, arguments: Sequence[str], cancel: threading.Event | None = None,
+    *, until: str,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """What one of this package's modules tells, a JSON object a line, run by another Python.
+
+    Args:
+        module: Of the package, as ``compose``.
+        cancel: Set it, from any thread, to end the process.
+        until: Key of the last object, without which it did not come to its end.
+
+    Raises:
+        Interrupted: By ``cancel``.
+        SourceNotFound: There is no such program.
+        UnexpectedError: It ended without a word.
+        RenderError: As it is raised there.
+    """
     said: dict[str, Any] = {}
+    command = [python, "-m", f"{_PACKAGE.name}.{module}", *arguments]
     with _started(command) as (process, log):
         over = threading.Event()
         watch = threading.Thread(target=_end, args=(process, cancel, over), daemon=True)
@@ -94,22 +119,24 @@ def scene_file(
         try:
             assert process.stdout is not None
             for line in process.stdout:
-                with contextlib.suppress(ValueError):
+                try:
                     said = json.loads(line)
-                    if "refused" in said and on_refused is not None:
-                        on_refused(said["draw"], said["refused"])
+                except ValueError:
+                    continue
+                yield said
             process.wait()
         finally:
             over.set()
             watch.join()
         if cancel is not None and cancel.is_set():
-            raise Interrupted("The scene was not made to its end.")
-        if "path" in said:
-            return Path(said["path"])
+            raise Interrupted("Cancelled.")
+        if until in said:
+            return
         if "reason" in said:
             raise from_reason(said["reason"], said["message"], said["hint"], _tail(log))
         raise UnexpectedError(
-            f"{python} ended with {process.returncode} and made no scene.", log=_tail(log)
+            f"{python} ended with {process.returncode}, before it had done what it was asked.",
+            log=_tail(log),
         )
 
 

@@ -12,7 +12,17 @@ from ..assets.licenses import license_of
 from ..assets.sources import expand
 from ..compose.objects.judging import place_said, told
 from ..compose.objects.library import PLY
-from ..compose.stages import FOLDER, STAGE_FILE, UserStage, found_in, mistaken_for
+from ..compose.rules import refuse_others
+from ..compose.stages import (
+    FOLDER,
+    STAGE_FILE,
+    UserStage,
+    digest_of,
+    found_in,
+    mistaken_for,
+    stages_in,
+    to_json,
+)
 from ..dataset.reader import AssetReader
 from ..errors import InvalidGeometry, InvalidJob, from_reason
 from ..files import file_sha256, write_whole
@@ -37,9 +47,9 @@ def prepare_stage(
     out: Path,
     options: RunOptions,
     *,
-    surface: str = "",
+    surfaces: Sequence[str] = (),
     on_event: Callable[[Event], None] | None = None,
-) -> UserStage:
+) -> tuple[UserStage, ...]:
     """Find what things stand on in a file, and what is around it.
 
     What was found in the same file is taken as it is.
@@ -48,12 +58,16 @@ def prepare_stage(
         given: A 3D file of one scene, in metres.
         out: Of the set; :data:`..compose.stages.STAGE_FILE` and its folder come there.
         options: As of the scenes.
-        surface: Name of the object that things stand on; the one with the custom property
+        surfaces: Names of the objects that things stand on; those with the custom property
             ``objaverse_surface`` otherwise, or else the largest level one.
+
+    Returns:
+        A stage for each surface.
 
     Raises:
         InvalidJob: It is not one file.
         InvalidGeometry: Nothing in it can be stood on; the message says why.
+        OutputExists: The folder has scenes on another stage.
         RenderError: It cannot be read, as :func:`.run.render` has it.
     """
     sources = list(expand([given]))
@@ -63,14 +77,14 @@ def prepare_stage(
             hint="--stage room.blend",
         )
     (source,) = sources
+    wanted = list(dict.fromkeys(surfaces))
     out.mkdir(parents=True, exist_ok=True)
     with locked(out / f".{FOLDER}.lock"):
         digest = _digest(Path(source.text))
         if (out / STAGE_FILE).exists() and not options.selection.overwrite:
-            known = UserStage.read(out)
-            if known.file_sha256 == digest and (
-                surface == known.surface if known.found_by == "name" else not surface
-            ):
+            known = stages_in(out)
+            named = [one.surface for one in known if one.found_by == "name"]
+            if {one.file_sha256 for one in known} == {digest} and named == wanted:
                 return known
         selection = replace(options.selection, shard=None, overwrite=False, retry="all")
         results: list[AssetResult] = []
@@ -85,9 +99,11 @@ def prepare_stage(
                 error.reason, f"The stage cannot be used: {told(source.text, error.message)}",
                 error.hint, error.log,
             )  # fmt: skip
-        stage = _found(str(result.path), source.text, digest, surface)
-        write_whole(out / STAGE_FILE, stage.to_json().encode())
-    return stage
+        stages = _found(str(result.path), source.text, digest, wanted)
+        if not options.selection.overwrite:
+            refuse_others(out, "stage", digest_of(stages))
+        write_whole(out / STAGE_FILE, to_json(stages).encode())
+    return stages
 
 
 def _digest(path: Path) -> str:
@@ -97,7 +113,7 @@ def _digest(path: Path) -> str:
         raise InvalidJob(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
-def _found(path: str, source: str, digest: str, surface: str) -> UserStage:
+def _found(path: str, source: str, digest: str, wanted: Sequence[str]) -> tuple[UserStage, ...]:
     with AssetReader(path) as reader:
         metadata = reader.metadata
         geometry = metadata["geometry"]
@@ -109,15 +125,24 @@ def _found(path: str, source: str, digest: str, surface: str) -> UserStage:
             )
         shape = reader.geometry
         assert shape is not None
-        found = found_in(shape.mesh(), shape.mesh().parts, geometry.get("surfaces", ()), surface)
-        return UserStage(
-            asset=metadata["asset_id"], sha256=geometry["files"][PLY]["sha256"],
-            file_sha256=digest, source=place_said(source),
-            license=license_of(metadata.get("license")).key, **found,
+        mesh = shape.mesh()
+        there = {*mesh.part.tolist()}
+        marked = [number for number in geometry.get("surfaces", ()) if number in there]
+        asked: list[tuple[str, int | None]] = [(name, None) for name in wanted]
+        asked = asked or [("", number) for number in marked] or [("", None)]
+        return tuple(
+            UserStage(
+                asset=metadata["asset_id"], sha256=geometry["files"][PLY]["sha256"],
+                file_sha256=digest, source=place_said(source),
+                license=license_of(metadata.get("license")).key,
+                **found_in(mesh, mesh.parts, name, number),
+            ) for name, number in asked
         )  # fmt: skip
 
 
-def told_apart(stage: UserStage, kinds: Sequence[str], others: Collection[str]) -> tuple[str, ...]:
+def told_apart(
+    stages: Sequence[UserStage], kinds: Sequence[str], others: Collection[str]
+) -> tuple[str, ...]:
     """Of the own kinds those that nothing on a stage is called like.
 
     Args:
@@ -126,7 +151,9 @@ def told_apart(stage: UserStage, kinds: Sequence[str], others: Collection[str]) 
     Raises:
         InvalidGeometry: There is none, or something is called like one of the others.
     """
-    alike = mistaken_for(stage, {*kinds, *others})
+    alike: dict[str, str] = {}
+    for stage in stages:
+        alike |= mistaken_for(stage, {*kinds, *others})
     kept = tuple(name for name in kinds if name not in alike)
     of_others = {name: alike[name] for name in sorted(others) if name in alike}
     if of_others or (kinds and not kept):

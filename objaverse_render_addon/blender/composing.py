@@ -22,7 +22,9 @@ from ..compose.support import RIM, TABLE_HEIGHT
 from ..compose.things import asset_of, thing_of
 from ..compose.viewing import CLIP, ROOM
 from ..errors import ImportFailed, SourceNotFound
+from ..files import file_sha256
 from . import compat
+from .kept import kept
 from .lighting import image_world, new_world
 from .procedural import material_of, plain
 
@@ -103,23 +105,30 @@ def build_scene(path: Path) -> None:
 
 def _imported(path: Path) -> Any:
     """The mesh of an object of somebody else's, all of it in one."""
-    obj = _joined(_meshes(path))
-    mesh = obj.data
-    bpy.data.objects.remove(obj)
+    (mesh,) = kept(_digest(path), lambda: [_joined(_meshes(path)).data])
     return mesh
 
 
-def _meshes(path: Path) -> list[Any]:
-    """The meshes of a glTF file, where they stand, each with a mesh of its own.
+def _digest(path: Path) -> str:
+    """Of a glTF file's content.
 
     Raises:
-        SourceNotFound, ImportFailed: It is not there, or cannot be read, or has none.
+        SourceNotFound: It is not there.
     """
     if not path.is_file() or path.is_symlink():
         raise SourceNotFound(
             f"{path} is not there, of which a part of the scene is made.",
             hint=f"The folders {FOLDER} and {STAGE_FOLDER} belong beside the scene's file.",
         )
+    return file_sha256(path)[:32]
+
+
+def _meshes(path: Path) -> list[Any]:
+    """The meshes of a glTF file, where they stand, each with a mesh of its own.
+
+    Raises:
+        ImportFailed: It cannot be read, or has none.
+    """
     before = set(bpy.data.objects)
     try:
         compat.call_operator(
@@ -252,20 +261,22 @@ def _support(support: Support) -> tuple[list[Part], list[Part]]:
 
 def _stand_in(stage: UserStage, path: Path, names: dict[str, str]) -> None:
     """A user's stage: what things stand on, and all the rest as one."""
-    pose = Matrix(stage.pose)
-    mine: list[Any] = []
-    others: list[Any] = []
-    for obj in _meshes(path):
-        obj.data.transform(pose)
-        number = obj.name.removeprefix("part-").partition("-")[0]
-        (mine if number == str(stage.part) else others).append(obj)
-    if not mine or bool(others) != (SURROUNDINGS in names):
-        raise ImportFailed(f"{path}: its objects are not those of {stage.source}.")
-    for name, some in ((SURFACE, mine), (SURROUNDINGS, others)):
-        if not some:
-            continue
-        obj = _joined(some)
-        obj.name = names[name]
+
+    def imported() -> list[Any]:
+        mine: list[Any] = []
+        others: list[Any] = []
+        for obj in _meshes(path):
+            obj.data.transform(Matrix(stage.pose))
+            number = obj.name.removeprefix("part-").partition("-")[0]
+            (mine if number == str(stage.part) else others).append(obj)
+        if not mine or bool(others) != (SURROUNDINGS in names):
+            raise ImportFailed(f"{path}: its objects are not those of {stage.source}.")
+        return [_joined(some).data for some in (mine, others) if some]
+
+    meshes = kept(f"{_digest(path)}-{stage.digest()[:16]}", imported)
+    for name, mesh in zip((SURFACE, SURROUNDINGS), meshes, strict=False):
+        obj = bpy.data.objects.new(names[name], mesh)
+        bpy.context.scene.collection.objects.link(obj)
         if name == SURROUNDINGS:
             # Light is computed for what stands free: a ceiling would leave it dark.
             _let_through(obj)

@@ -19,16 +19,18 @@ from ..job import RenderJob
 from ..shape.distance import need_library
 from ..witness import HeldSurface, Witness
 from ..words import how_many
+from .arrival import STILL
 from .asset import Asset
 from .devices import Device, used_device
 from .editing import Editor
 from .raster import RasterLane
 from .realizing import realized
 from .refining import Refining
+from .render_settings import BOUNCES
 from .renderer import Renderer
 from .rig import FILE as RIG
 from .rig import rig_of
-from .stage import BOUNCES, STILL, Stage
+from .stage import Stage
 
 __all__ = ["Session"]
 

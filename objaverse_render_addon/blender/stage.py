@@ -16,24 +16,22 @@ import numpy as np
 import numpy.typing as npt
 
 from ..assets.formats import inspect_file
-from ..cameras import Camera, View, box_corners, draw
-from ..cameras.bounding import bounding_sphere, outermost
-from ..errors import NoGeometry, StillAnimation
+from ..cameras import Camera, View, draw
 from ..frame import Bounds
 from ..job import AssetRules, RenderJob
 from ..motion import Things, Tracks
 from ..passspec import PASSES
 from ..timeline import Clip, Timeline
 from ..words import how_many
-from . import backfaces, bodies, compat, doubts, importers, lighting, materials
+from . import backfaces, bodies, compat, doubts, importers, lighting, render_settings
 from .animation import Animation
-from .asset import Asset, Contents, bring_in, link_rendered, shown_objects
+from .arrival import normalized
+from .asset import Asset, Contents, bring_in, link_rendered
 from .camera import apply_camera, new_camera, set_camera
 from .devices import Device, gpu_beside, select_device
-from .edits import Edits
 from .evaluated import Onlooker
-from .measuring import MANY_POINTS, Measurement, bounds_of, measure, together
-from .normalization import normalize, turn_of
+from .extent import Extents, measured_or_not
+from .measuring import Measurement
 from .numbering import Numbering
 from .reach import Gate
 from .scene_cameras import SceneCameras
@@ -41,35 +39,13 @@ from .surface_numbers import can_deform, number_faces
 from .surfaces import Surfaces
 from .things import Still, keys, things
 
-__all__ = ["BOUNCES", "FILTER_WIDTH", "STILL", "Stage", "Stopwatch"]
+__all__ = ["Stage", "Stopwatch"]
 
-_TINY_FILTER: Final = 0.01
-FILTER_WIDTH: Final = 1.5
-
-BOUNCES: Final = {
-    "max_bounces": 8,
-    "diffuse_bounces": 2,
-    "glossy_bounces": 2,
-    "transmission_bounces": 6,
-    # The most that Cycles takes: behind the last one it is black. A ray seldom meets many.
-    "transparent_max_bounces": 1024,
-    "volume_bounces": 0,
-}
-
-STILL: Final = 1e-5
-"""Motion, as a share of the whole, below which an animation is called still."""
-_KNOWN_EXTENTS: Final = 64
-"""Frames whose bounds are remembered: their geometry is rendered before their colour."""
 _FEW: Final = 32
 """Constant values of materials that each pixel is held against."""
 
 _MOMENTS: Final = 8
 """Times whose things are kept: before, now and after, and some more for views side by side."""
-_NOTHING: Final = (
-    Bounds((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), math.sqrt(3), exact=False),
-    box_corners([-1] * 3, [1] * 3),
-)
-"""Where a stage with nothing on it is looked at."""
 
 _OF_SETTINGS: Final = (
     "unclear-materials:", "unclear-transparency:", "materials-out-of-range:", "back-faces-shown:",
@@ -137,7 +113,7 @@ class Stage:
         self.constants: dict[str, npt.NDArray[np.float64]] = {}
         self.device = Device("CPU", ())
         self.denoised = False
-        self.filter_width = FILTER_WIDTH
+        self.filter_width = render_settings.FILTER_WIDTH
         self.timeline = Timeline((Clip(None, 0, 0, 0.0),))
         self.animation: Animation | None = None
         self.cameras: SceneCameras | None = None
@@ -153,7 +129,7 @@ class Stage:
         self._clocks: dict[str, Any] = {}
         self._fallen: dict[str, frozenset[int]] = {}
         self.rig: lighting.LightRig | None = None
-        self._together: dict[int, tuple[Bounds, npt.NDArray[np.float64]]] = {}
+        self._extents = Extents(self)
         self.numbering = Numbering(job.pixels)
         self._things: dict[int, Things] = {}
         self._still_meshes: Still = {}
@@ -230,7 +206,9 @@ class Stage:
                 "Blender simulated them, and another may do it otherwise."
             )
         with contextlib.nullcontext() if alone else self._apart(collection):
-            asset = self._normalized(asset_id, kind, collection, contents, rendered, rules, alone)
+            asset = normalized(
+                self, asset_id, kind, collection, contents, rendered, rules, alone=alone
+            )  # fmt: skip
         asset.record = {**record, **asset.record}
         asset.warnings += [*gate.warnings, *importer.warnings, *said]
         if keep:
@@ -272,125 +250,10 @@ class Stage:
             self._fallen[asset_id] = frozenset((frames or (self.frame,))[: len(right)])
         return simulated
 
-    def _note_cameras(self) -> None:
+    def note_cameras(self) -> None:
+        """Remember where its own cameras are at the frame that is shown."""
         if self.cameras is not None:
             self._look(partial(self.cameras.remember, self.frame))
-
-    def _of_all_frames(self, only: Iterable[Any], asset_id: str) -> Measurement | None:
-        """What some objects are at all wanted frames together; ``None`` where they stand still."""
-        frames = self.timeline.frames
-        if not frames:
-            return None
-        only, first = set(only), self.frame
-        start: Measurement | None = None
-        motion, empty = 0.0, 0
-
-        def measured() -> Iterator[Measurement]:
-            nonlocal start, motion, empty
-            for frame in frames:
-                self.set_time(frame)
-                self._note_cameras()
-                try:
-                    found = self._measure(only)
-                except NoGeometry:
-                    empty += 1
-                    continue
-                if start is None:
-                    start = found
-                motion = max(motion, found.farthest_from(start))
-                yield found
-
-        whole = together(measured())
-        self.set_time(first)
-        self.motion = motion / max(whole.longest_edge, 1e-30)
-        if empty:
-            self.warnings.append(
-                f"not-always-there: at {how_many(empty, 'frame')} of {len(frames)} nothing of "
-                f"{asset_id} renders."
-            )
-        # A camera that moves through a room shows other pictures.
-        animated = self.animation is not None and self.animation.moves
-        still = self.motion < STILL and (self.cameras is None or not animated)
-        if still and not empty and (len(frames) > 1 or not animated):
-            text = f"the faces of {asset_id} stand still in all {len(frames)} frames."
-            if len(frames) == 1:
-                text = f"nothing of {asset_id} is animated; it has one frame."
-            if self.job.time.still == "fail":
-                raise StillAnimation(
-                    f"Nothing moves: {text}", hint="Render it as a still, without --frames."
-                )
-            self.warnings.append(f"still-animation: {text}")
-        return whole
-
-    def _normalized(
-        self,
-        asset_id: str,
-        kind: str,
-        collection: Any,
-        contents: Any,
-        rendered: list[Any],
-        rules: AssetRules,
-        alone: bool,
-    ) -> Asset:
-        assert rules.normalize
-        seed, colored = self.job.seed, list(contents["materials"])
-        edits = Edits()
-        lit = contents["worlds"] if self.job.lighting.mode == "keep" else []
-        missing = materials.replace_missing_textures(
-            edits, colored + lit, contents["node_groups"], rules, seed, asset_id
-        )
-        unread = materials.fill_unread(edits, colored) if kind.startswith("usd") else []
-        materials.use_nodes(edits, colored)
-        shown = shown_objects(contents, rendered, self._look)
-        painted = materials.color_uncolored(edits, shown, rules, seed, asset_id, kind, self._look)
-        colored += painted.materials
-        culled = []
-        if kind in backfaces.CULLED_FORMATS:
-            culled = backfaces.cull_back_faces(edits, shown)
-        if not self.timeline.frames:
-            self._note_cameras()
-        whole = self._of_all_frames(rendered, asset_id) if alone else None
-        if self.cameras is not None:
-            self.cameras.unlink(collection)
-        normalization = normalize(
-            collection, rules.normalize, None if alone else {*rendered},
-            self._measure if whole is None else self._measure_some,
-            may_instance=True, whole=whole, rotation=turn_of(*rules.axes),
-        )  # fmt: skip
-        asset = Asset(
-            asset_id, kind, collection, contents, rendered, normalization, colored, edits=edits,
-            frame=self.frame,
-        )  # fmt: skip
-        before = normalization.before
-        asset.record = {
-            "missing_textures": missing,
-            "random_color": painted.random_color,
-            "materials": {
-                "neutral": sorted(painted.neutral),
-                "vertex_colors": sorted(painted.vertex_colors),
-                "single_sided": sorted(material.name for material in culled),
-            },
-            "scene_size": {
-                "bbox_min": before.box_min.tolist(), "bbox_max": before.box_max.tolist(),
-            },
-            "faces_rendered": before.faces,
-            "frame": self.frame,
-        }
-        if self.cameras is not None:
-            asset.record["cameras"] = list(self.cameras.names)
-        if self.timeline.frames:
-            asset.record["time"] = {**self.timeline.record(), "motion": self.motion}
-            if self.job.time.motion_blur:
-                asset.record["time"]["shutter"] = self.job.time.shutter
-        asset.warnings = list(normalization.warnings)
-        if unread:
-            asset.warnings.append(
-                f"unread-materials: Blender reads no surface of {', '.join(unread[:5])}, as of "
-                "those that are MaterialX alone; neutral grey stands in."
-            )
-        if missing["count"]:
-            asset.warnings.append(f"missing-textures: {', '.join(missing['files'][:5])}")
-        return asset
 
     def stay_empty(self) -> None:
         """Make the scene although there is no asset yet."""
@@ -415,7 +278,7 @@ class Stage:
         self._changed()
 
     def _changed(self) -> None:
-        self._together = {}
+        self._extents.forget()
         self._things.clear()
         self.version += 1
 
@@ -432,70 +295,16 @@ class Stage:
     @property
     def bounds(self) -> Bounds:
         """Of everything on the stage."""
-        return self._extent()[0]
+        return self._extents.now[0]
 
     @property
     def points(self) -> npt.NDArray[np.float64]:
         """(N, 3) points whose hull is that of everything on the stage."""
-        return self._extent()[1]
-
-    def _extent(self) -> tuple[Bounds, npt.NDArray[np.float64]]:
-        if self.frame not in self._together and self.timeline.frames and self.numbering.lists:
-            # They are asked for anyway, and come with it.
-            self.things(self.frame)
-        if self.frame not in self._together:
-            self._note_extent(self.frame, self._found_extent())
-        return self._together[self.frame]
-
-    def _note_extent(self, frame: int, known: tuple[Bounds, npt.NDArray[np.float64]]) -> None:
-        if len(self._together) >= _KNOWN_EXTENTS:
-            self._together.clear()
-        self._together[frame] = known
-
-    def _found_extent(self) -> tuple[Bounds, npt.NDArray[np.float64]]:
-        if not self.timeline.frames:
-            return self._known() or self._measured()
-        alone = self._alone()
-        if alone is None:
-            return self._measured()
-        return _extent_of(alone, self._look(_measured_or_not))
-
-    def _alone(self) -> Asset | None:
-        """The only asset on it, where it stands as it was normalised."""
-        alone = next(iter(self.assets.values())) if len(self.assets) == 1 else None
-        return alone if alone is not None and not alone.placed and alone.whole else None
+        return self._extents.now[1]
 
     def see(self, task: Callable[[Any], Any]) -> Any:
         """What a task makes of the evaluated scene; see :data:`.evaluated.Look`."""
         return self._look(task)
-
-    def _known(self) -> tuple[Bounds, npt.NDArray[np.float64]] | None:
-        """From what each asset was measured as, where it was only moved since: that is fast."""
-        shown = [one for one in self.assets.values() if not one.collection.hide_render]
-        if not all(asset.whole and asset.frame == self.frame for asset in shown):
-            return None
-        if not shown:
-            return _NOTHING
-        normal = shown[0].normalization
-        if len(shown) == 1 and not shown[0].placed:
-            return normal.bounds, normal.points
-        clouds = []
-        for asset in shown:
-            stands = np.eye(4) if asset.stands is None else np.array(asset.stands)
-            clouds.append(asset.normalization.points @ stands[:3, :3].T + stands[:3, 3])
-        exact = all(asset.normalization.bounds.exact for asset in shown)
-        return _around(np.concatenate(clouds), exact=exact)
-
-    def _measured(self) -> tuple[Bounds, npt.NDArray[np.float64]]:
-        if not all(asset.whole for asset in self.assets.values()):
-            # Parts of assets were moved, maybe for every frame: the boxes of the parts will do.
-            corners = self._look(_corners_of)
-            return _around(corners, exact=False) if len(corners) else _NOTHING
-        try:
-            together = self._measure()
-        except NoGeometry:
-            return _NOTHING
-        return bounds_of(together), together.points
 
     def _look(self, task: Callable[[Any], Any]) -> Any:
         return self._onlooker.look(self.moment, task)
@@ -512,26 +321,6 @@ class Stage:
             self._onlooker = usual
             beside.unlink(collection)
 
-    def _measure_some(self, only: Iterable[Any] | None = None) -> Measurement:
-        """At the first, the middle and the last frame: whether a part stays behind."""
-        frames, found = self.timeline.frames, []
-        for frame in sorted({frames[0], frames[len(frames) // 2], frames[-1]}):
-            self.set_time(frame)
-            with contextlib.suppress(NoGeometry):
-                found.append(self._measure(only))
-        self.set_time(frames[0])
-        if not found:
-            return self._measure(only)
-        return dataclasses.replace(
-            together(found),
-            places=np.concatenate([item.places for item in found]),
-            boxes=np.concatenate([item.boxes for item in found]),
-        )
-
-    def _measure(self, only: Iterable[Any] | None = None) -> Measurement:
-        measured: Measurement = self._look(lambda graph: measure(only, graph))
-        return measured
-
     # --- What decides a pixel -------------------------------------------------------------------
 
     @property
@@ -543,7 +332,7 @@ class Stage:
         self._scene = bpy.data.scenes.new("Objaverse")
         self._scene.frame_set(frame)
         self._onlooker, self._newcomers = Onlooker(), Onlooker("Objaverse Newcomers")
-        self._set_up_render()
+        render_settings.set_up_render(self._scene, self.job.engine)
         self.device = select_device(self.job.engine.device)
         on_cpu = self.device.kind == "CPU"
         compat.set_checked(self._scene.cycles, device="CPU" if on_cpu else "GPU")
@@ -695,22 +484,20 @@ class Stage:
             shapes = self.numbering.follows or tracked
             still = self._still_meshes if self.numbering.sees or tracked else None
             # To come to see a frame costs as much as to measure it.
-            alone = self._alone() if self.timeline.frames else None
-            if frame in self._together:
-                alone = None
+            alone = self._extents.missing(frame)
 
             def seen(graph: Any) -> tuple[Things, Measurement | None]:
                 found = things(
                     graph, ids, shapes=shapes, still=still, see_through=self.alpha.see_through
                 )
-                return found, None if alone is None else _measured_or_not(graph)
+                return found, None if alone is None else measured_or_not(graph)
 
             with self._clocks_at(frame):
                 self._things[frame], now = self._onlooker.look(
                     self.timeline.moment(frame), seen, elsewhen=frame != self.frame
                 )
             if alone is not None:
-                self._note_extent(frame, _extent_of(alone, now))
+                self._extents.note(frame, alone, now)
         return self._things[frame]
 
     def tracks(self, key: str) -> Tracks | None:
@@ -789,16 +576,7 @@ class Stage:
     def set_up_geometry(self) -> None:
         """One sample at the pixel's centre."""
         self.set_ups += 1
-        scene = self.scene
-        self._store_guides(False)
-        scene.render.engine = "CYCLES"
-        compat.set_checked(scene.cycles, samples=1, use_denoising=False)
-        compat.set_checked(
-            scene.cycles, pixel_filter_type="BLACKMAN_HARRIS", filter_width=_TINY_FILTER
-        )
-        compat.set_checked(scene.cycles, seed=0)
-        # What is blurred has no truth.
-        compat.set_checked(scene.render, use_border=False, use_motion_blur=False)
+        render_settings.set_up_geometry(self.scene)
 
     def set_up_color(self, *, guides: bool = False) -> None:
         """The job's engine and samples, into the render's own file.
@@ -807,34 +585,12 @@ class Stage:
             guides: Whether Cycles does not denoise itself, and stores what denoising needs.
         """
         self.set_ups += 1
-        scene, engine = self.scene, self.job.engine
-        self._store_guides(guides)
-        compat.set_compositing(scene, False)
-        name = compat.engine_id(engine.engine)
-        if scene.render.engine != name:
-            # Choosing the same one again costs milliseconds.
-            scene.render.engine = name
-        if engine.engine == "cycles":
-            compat.set_checked(scene.cycles, filter_width=FILTER_WIDTH, samples=engine.samples)
-            compat.set_checked(scene.cycles, use_denoising=self.denoised and not guides)
-            self.filter_width = round(float(scene.cycles.filter_width), 6)
-        elif engine.engine == "eevee":
-            compat.set_checked(scene.render, filter_size=FILTER_WIDTH)
-            self.filter_width = round(float(scene.render.filter_size), 6)
-            compat.set_checked(scene.eevee, taa_render_samples=engine.samples)
-        compat.set_image_format(
-            scene.render.image_settings, multilayer=self.job.lighting.groups
-        )
-        if self.job.time.motion_blur:
-            compat.set_checked(
-                scene.render, use_motion_blur=True, motion_blur_position="CENTER",
-                # Blender counts in the file's frames.
-                motion_blur_shutter=self.job.time.shutter / self.timeline.scale,
-            )  # fmt: skip
-
-    def _store_guides(self, stored: bool) -> None:
-        if self.layer.cycles.denoising_store_passes != stored:
-            compat.set_checked(self.layer.cycles, denoising_store_passes=stored)
+        width = render_settings.set_up_color(
+            self.scene, self.job, denoised=self.denoised and not guides, guides=guides,
+            scale=self.timeline.scale,
+        )  # fmt: skip
+        if width is not None:
+            self.filter_width = width
 
     def ride(self, view: View | None) -> None:
         """Let Blender's camera go along with the file's own while the shutter is open.
@@ -851,94 +607,3 @@ class Stage:
             # Where the scene was moved, the file's own camera was not.
             follow = camera.constraints.new("COPY_TRANSFORMS")
             follow.target = self.cameras.object_of(view)
-
-    def _set_up_render(self) -> None:
-        """Everything that decides a pixel and that no job changes, set and read back."""
-        render, cycles, engine = self.scene.render, self.scene.cycles, self.job.engine
-        render.engine = "CYCLES"
-        compat.set_checked(
-            render,
-            film_transparent=True,
-            use_persistent_data=True,
-            use_sequencer=False,
-            use_simplify=False,
-            use_motion_blur=False,
-            use_freestyle=False,
-            use_stamp=False,
-            use_crop_to_border=False,
-            use_border=False,
-            use_file_extension=True,
-            use_overwrite=True,
-            use_multiview=False,
-            dither_intensity=0.0,
-            threads_mode="FIXED" if engine.threads else "AUTO",
-        )
-        if engine.threads:
-            compat.set_checked(render, threads=engine.threads)
-        compat.set_checked(self.scene.display_settings, display_device="sRGB")
-        compat.set_checked(
-            self.scene.view_settings,
-            view_transform="Standard",
-            look="None",
-            exposure=0.0,
-            gamma=1.0,
-        )
-        compat.set_checked(
-            cycles,
-            use_adaptive_sampling=False,
-            pixel_filter_type="BLACKMAN_HARRIS",
-            film_exposure=1.0,
-            film_transparent_glass=False,
-            caustics_reflective=False,
-            caustics_refractive=False,
-            time_limit=0.0,
-            **BOUNCES,
-        )
-        if compat.has_denoiser(cycles):
-            compat.set_checked(
-                cycles,
-                denoising_input_passes="RGB_ALBEDO_NORMAL",
-                denoising_prefilter="FAST",
-                denoising_quality="FAST",
-            )
-
-
-def _measured_or_not(graph: Any) -> Measurement | None:
-    """What is there; ``None`` where nothing is."""
-    try:
-        return measure(None, graph)
-    except NoGeometry:
-        return None
-
-
-def _extent_of(
-    alone: Asset, now: Measurement | None
-) -> tuple[Bounds, npt.NDArray[np.float64]]:
-    """Of the only asset; where nothing is there, the cameras stand where they do at others."""
-    if now is None:
-        return alone.normalization.bounds, alone.normalization.points
-    return bounds_of(now), now.points
-
-
-def _around(
-    points: npt.NDArray[np.float64], *, exact: bool
-) -> tuple[Bounds, npt.NDArray[np.float64]]:
-    """Bounds of points that are a hull to within 0.2 % of its radius."""
-    few = points if len(points) <= 1000 else outermost(points)
-    center, radius = bounding_sphere(few)
-    low, high = points.min(axis=0).tolist(), points.max(axis=0).tolist()
-    held = few if len(points) > MANY_POINTS else points
-    return Bounds(tuple(low), tuple(high), tuple(center.tolist()), 1.002 * radius, exact), held
-
-
-def _corners_of(graph: Any) -> npt.NDArray[np.float64]:
-    """(N, 3) corners of the boxes of all that renders, world coordinates."""
-    corners = []
-    for instance in graph.object_instances:
-        obj = instance.object
-        if (instance.show_self or instance.show_particles) and obj.visible_camera:
-            if obj.type in ("EMPTY", "LIGHT", "CAMERA", "ARMATURE"):
-                continue
-            stands = np.array(instance.matrix_world)
-            corners.append(np.array(obj.bound_box) @ stands[:3, :3].T + stands[:3, 3])
-    return np.concatenate(corners) if corners else np.empty((0, 3))

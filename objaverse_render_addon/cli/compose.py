@@ -96,10 +96,11 @@ def add(commands: Any) -> None:
                         help="a 3D file of your own, as room.blend, in metres, to stand on in "
                         "place of --supports; the rest of it is around (default: own tables and "
                         "so on)")  # fmt: skip
-    theirs.add_argument("--surface", default="", metavar="NAME",
-                        help="of the stage, the object to stand on (default: the one with the "
-                        "custom property objaverse_surface, or else the largest level one, tables "
-                        "before floors)")  # fmt: skip
+    theirs.add_argument("--surface", action="append", default=[], metavar="NAME",
+                        help="of the stage, an object to stand on; may be repeated, each scene "
+                        "stands on one of them (default: those with the custom property "
+                        "objaverse_surface, or else the largest level one, tables before "
+                        "floors)")  # fmt: skip
     theirs.add_argument("--license", metavar="NAMES",
                         help="only what is under one of these licences, as by,cc0 (default: what "
                         "allows commercial use and changes, or states nothing)")  # fmt: skip
@@ -273,7 +274,7 @@ def _compose(options: argparse.Namespace) -> int:
                 allow_outside=[one.expanduser().absolute() for one in options.allow_outside],
             ),
             first=options.first, objects=options.objects, license=options.license,
-            stage=options.stage, surface=options.surface,
+            stage=options.stage, surfaces=options.surface,
             on_event=progress.event, on_result=progress.result, on_start=progress.start,
         )  # fmt: skip
     progress.summary(report)

@@ -99,10 +99,13 @@ def _serve(options: argparse.Namespace) -> int:
     if options.json:
         show_json(facts)
         return 0
-    show(f"version {facts['version']}, pid {facts['pid']}, {facts['workers']} workers")
+    show(f"version {facts['version']}, pid {facts['pid']}, {how_many(facts['workers'], 'worker')}")
     show(f"files from {', '.join(facts['roots'])}")
     for one in facts.get("clients", ()):
-        show(f"client {one['name']}: {len(one['scenes'])} scenes, {one['requests']} requests")
+        if not one["asks"]:
+            scenes, requests = len(one["scenes"]), one["requests"]
+            show(f"client {one['name']}: {how_many(scenes, 'scene')}, "
+                 f"{how_many(requests, 'request')}")  # fmt: skip
     for one in facts.get("pool", {}).get("workers", ()):
         doing = "busy" if one["busy"] else "idle"
         size = f"{one['memory'] / 2**20:,.0f} MiB" if one["memory"] else "not started"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InvalidGeometry, InvalidJob, from_os_error
+from ..errors import InvalidGeometry, InvalidJob, SourceNotFound, from_os_error
 from ..files import write_whole
 from .drawn import Drawn, drawn, key_of
 from .draws import Draws, dealt
@@ -25,11 +25,11 @@ from .physics.settle import Settled, settle
 from .record import Scene, SceneObject, StagePart
 from .rules import Rules
 from .skies import image_of, place_beside
-from .stages import BACKDROP, UserStage, parts_of, support_of
+from .stages import BACKDROP, UserStage, digest_of, parts_of, stages_in, support_of
 from .things import asset_of
 from .viewing import cameras_of
 
-__all__ = ["PARTS", "SUFFIX", "make", "scene_file"]
+__all__ = ["PARTS", "SUFFIX", "bring_objects", "make", "scene_file"]
 
 SUFFIX: Final = ".scene"
 PARTS: Final = ("table", "floor", "walls")
@@ -54,26 +54,45 @@ def scene_file(
         InvalidJob: The rules are of other objects than those that are there.
         MissingDependency: An engine is not installed.
     """
-    library, stage = None, None
+    library, stages = None, None
     if isinstance(rules, str):
         path = Path(rules)
         rules = Rules.read(path)
         library = Library.read(path.parent) if rules.library else None
         if rules.stage:
-            stage = UserStage.read(path.parent), path.parent
+            stages = stages_in(path.parent), path.parent
     path = folder / f"{key_of(index)}{SUFFIX}"
-    scene = make(rules, index, library, on_refused, stage)
+    scene = make(rules, index, library, on_refused, stages)
     if library is not None:
-        for name in sorted({asset_of(made) for made in scene.recipe["objects"]} - {""}):
-            for file in (PLY, GLB):
-                _beside(library.folder / FOLDER / name / file, folder / FOLDER / name / file)
-    if stage is not None:
-        _beside(stage[0].picture(stage[1]), stage[0].picture(folder))
+        bring_objects(scene, library.folder, folder)
+    if stages is not None:
+        stage = UserStage.of(scene.recipe["stage"])
+        _beside(stage.picture(stages[1]), stage.picture(folder))
     sky = scene.recipe["light"].get("environment")
     if sky is not None:
         _beside(image_of(sky, rules.skies), place_beside(path, sky))
     write_whole(path, scene.to_json().encode())
     return path
+
+
+def bring_objects(scene: Scene, source: Path, folder: Path) -> None:
+    """Put the surfaces of a scene's objects that are others' where its file is.
+
+    Args:
+        source: A set's folder, or another that has them.
+
+    Raises:
+        SourceNotFound: One is not there.
+    """
+    for name in sorted({asset_of(made) for made in scene.recipe["objects"]} - {""}):
+        for file in (PLY, GLB):
+            place = source / FOLDER / name / file
+            if not place.is_file():
+                raise SourceNotFound(
+                    f"{place} is not there any more, a surface of the scene.",
+                    hint="Compose the scene again.",
+                )
+            _beside(place, folder / FOLDER / name / file)
 
 
 def _beside(file: Path, place: Path) -> None:
@@ -92,19 +111,23 @@ def _beside(file: Path, place: Path) -> None:
 def make(
     rules: Rules, index: int, library: Library | None = None,
     on_refused: Callable[[int, str], None] | None = None,
-    stage: tuple[UserStage, Path] | None = None,
+    stages: tuple[Sequence[UserStage], Path] | None = None,
 ) -> Scene:  # fmt: skip
     """A scene without views, as :func:`scene_file` writes it.
 
     Args:
         library: Others' objects to draw from.
         on_refused: As of :func:`scene_file`.
-        stage: A user's to stand on, and the folder that it is in.
+        stages: A user's to stand on, one of which is dealt, and the folder that they are in.
 
     Raises:
         InvalidJob: The rules are of other ones.
     """
-    if rules.stage != (stage[0].digest() if stage is not None else ""):
+    stage = None
+    if stages is not None:
+        (dealt_one,) = dealt(rules.seed, "surface", stages[0], index, 1)
+        stage = dealt_one, stages[1]
+    if rules.stage != (digest_of(stages[0]) if stages is not None else ""):
         raise InvalidJob(
             "The stage is another than the one that the rules are of.",
             hint="Run compose with the same --stage again.",

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import InvalidJob
+from ..errors import InvalidJob, OutputExists
 from .objects import KINDS
 from .record import LAYOUTS
 from .skies import PARTS, Environment, part_of
 from .words import LANGUAGES
 
-__all__ = ["CAMERAS", "DEFAULT_LANGUAGES", "RULES_FILE", "Rules"]
+__all__ = ["CAMERAS", "DEFAULT_LANGUAGES", "RULES_FILE", "Rules", "refuse_others"]
 
 RULES_FILE: Final = "compose.json"
 CAMERAS: Final = ("box", "ring", "file")
@@ -161,3 +161,21 @@ class Rules:
         """Write the file."""
         Path(path).write_text(json.dumps(self.to_dict(), indent=1, sort_keys=True) + "\n",
                               encoding="utf-8")  # fmt: skip
+
+
+def refuse_others(folder: Path, field: str, digest: str) -> None:
+    """Refuse a folder whose scenes have other objects, or another stage: before they are replaced.
+
+    Args:
+        field: Of the rules, ``library`` or ``stage``.
+        digest: Of what is to be there.
+
+    Raises:
+        OutputExists: It has; nothing of it was changed.
+    """
+    path = folder / RULES_FILE
+    if path.exists() and getattr(Rules.read(path), field) != digest:
+        raise OutputExists(
+            f"{path} has other rules than these; scenes of two do not mix.",
+            hint="Choose another folder, or replace all with --overwrite.",
+        )

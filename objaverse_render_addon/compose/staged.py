@@ -14,7 +14,7 @@ from ..cameras import Camera
 from ..errors import InvalidGeometry
 from .drawing import about, nearest, slack_of
 from .record import FILE, SURROUNDINGS, Scene
-from .stages import SURFACE, UserStage, found_in, parts_of, support_of
+from .stages import SURFACE, UserStage, found_in, parts_of, stages_in, support_of
 from .viewing import CLIP
 
 __all__ = ["Staged", "staged"]
@@ -105,9 +105,11 @@ def staged(scene: Scene, folder: Path) -> tuple[Staged | None, list[str]]:
         said = UserStage.of(scene.recipe["stage"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         return None, [f"{FILE}: its stage cannot be read: {error}"]
-    known = UserStage.read(folder)
+    stages = stages_in(folder)
+    # What is none of them is held against the one of its surface.
+    known = next((one for one in stages if one.surface == said.surface), stages[0])
     problems = []
-    if said != known:
+    if said not in stages:
         problems.append(f"{FILE}: its stage is another than that of the set")
     if [part.name for part in scene.stage] != list(parts_of(known)):
         problems.append(f"{FILE}: its parts are not those of its stage")
@@ -123,9 +125,9 @@ def staged(scene: Scene, folder: Path) -> tuple[Staged | None, list[str]]:
 def _elsewhere(known: UserStage, folder: Path) -> str:
     """Why things cannot stand on a stage where they do; nothing where they can."""
     name = known.surface if known.found_by == "name" else ""
-    marked = [known.part] if known.found_by == "property" else []
+    marked = known.part if known.found_by == "property" else None
     try:
-        again = found_in(known.mesh(folder), {known.part: known.surface}, marked, name)
+        again = found_in(known.mesh(folder), {known.part: known.surface}, name, marked)
     except InvalidGeometry as error:
         return error.message
     alike = again["part"] == known.part and np.allclose(again["pose"], known.pose, atol=1e-6)

@@ -1,6 +1,7 @@
 """A user's stage: a 3D file of which one surface is what objects stand on, and the rest is around.
 
-``stage.json`` beside a set's scenes says what was found in it; ``stage/ASSET`` is the file as
+Of several surfaces each makes a stage of its own, and each scene is on one of them.
+``stage.json`` beside a set's scenes says what was found in the file; ``stage/ASSET`` is the file as
 :func:`..batch.run.render` left it, with ``mesh.ply``, the triangles that free space, cameras and
 proofs go by, and ``mesh.glb``, what is rendered.
 """
@@ -28,7 +29,7 @@ from .record import STAGED, SURROUNDINGS, Support
 
 __all__ = [
     "BACKDROP", "FOLDER", "PARTS", "STAGE_FILE", "SURFACE", "UserStage",
-    "found_in", "mistaken_for", "parts_of", "support_of",
+    "digest_of", "found_in", "mistaken_for", "parts_of", "stages_in", "support_of", "to_json",
 ]  # fmt: skip
 
 Floats = npt.NDArray[np.float64]
@@ -44,7 +45,7 @@ SMALLEST: Final = (0.3, 0.25)
 MOST_FACES: Final = 400_000
 _SEEN: Final = 0.3
 """Share of looks at it that have to be free from its best side."""
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 
 @dataclass(frozen=True)
@@ -104,29 +105,6 @@ class UserStage:
             "pose": tuple(tuple(map(float, line)) for line in row["pose"]),
         })  # fmt: skip
 
-    def to_json(self) -> str:
-        """The text of :data:`STAGE_FILE`."""
-        return json.dumps({"version": _VERSION, **asdict(self)}, indent=1, sort_keys=True) + "\n"
-
-    @classmethod
-    def read(cls, folder: Path) -> UserStage:
-        """The stage of a set.
-
-        Raises:
-            InvalidJob: There is none, or it cannot be understood.
-        """
-        path = folder / STAGE_FILE
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            if data.pop("version") != _VERSION:
-                raise ValueError("it is of another version")
-            return cls.of(data)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InvalidJob(
-                f"{path} cannot be read as a stage: {error}.",
-                hint="Run compose with the same --stage again.",
-            ) from error
-
     def mesh(self, folder: Path) -> Triangles:
         """Its triangles, stage axes.
 
@@ -152,6 +130,42 @@ class UserStage:
         return folder / FOLDER / self.asset / GLB
 
 
+def to_json(stages: Sequence[UserStage]) -> str:
+    """The text of :data:`STAGE_FILE`."""
+    rows = [asdict(one) for one in stages]
+    return json.dumps({"version": _VERSION, "stages": rows}, indent=1, sort_keys=True) + "\n"
+
+
+def stages_in(folder: Path) -> tuple[UserStage, ...]:
+    """The stages of a set, one for each surface.
+
+    Raises:
+        InvalidJob: There is none, or it cannot be understood.
+    """
+    path = folder / STAGE_FILE
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data.pop("version") not in (1, _VERSION):
+            raise ValueError("it is of another version")
+        # The first version had one surface.
+        found = tuple(UserStage.of(row) for row in data.get("stages", [data]))
+        if not found:
+            raise ValueError("it has no surface")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidJob(
+            f"{path} cannot be read as a stage: {error}.",
+            hint="Run compose with the same --stage again.",
+        ) from error
+    return found
+
+
+def digest_of(stages: Sequence[UserStage]) -> str:
+    """What the scenes of a set stand on goes by it."""
+    if len(stages) == 1:
+        return stages[0].digest()
+    return hashlib.sha256("".join(one.digest() for one in stages).encode()).hexdigest()
+
+
 @functools.lru_cache(4)
 def _placed(
     path: Path, sha256: str, pose: tuple[tuple[float, ...], ...], _: tuple[int, int]
@@ -161,15 +175,15 @@ def _placed(
 
 
 def found_in(
-    mesh: Triangles, parts: Mapping[int, str], marked: Sequence[int] = (), name: str = ""
+    mesh: Triangles, parts: Mapping[int, str], name: str = "", marked: int | None = None
 ) -> dict[str, Any]:
     """Where in a stage things can stand.
 
     Args:
         mesh: Its triangles, metres, +Z up.
         parts: Number of an object to its name.
-        marked: Numbers of those that say that things stand on them.
         name: The object that the user names.
+        marked: Number of the one that says so itself, where none is named.
 
     Returns:
         Of :class:`UserStage` what is found: ``surface``, ``part``, ``found_by``, ``around``,
@@ -184,7 +198,9 @@ def found_in(
             hint="Simplify what is far away, or take it out.",
         )
     there = {number: parts.get(number, "") for number in np.unique(mesh.part).tolist()}
-    only, found_by = _chosen(there, marked, name)
+    only, found_by = marked, "largest" if marked is None else "property"
+    if name:
+        only, found_by = _named(there, name), "name"
     corners = mesh.corners
     small: list[tuple[float, float]] = []
     hidden = False
@@ -223,28 +239,17 @@ def found_in(
     )
 
 
-def _chosen(
-    there: Mapping[int, str], marked: Sequence[int], name: str
-) -> tuple[int | None, str]:
-    """The object whose surface it has to be, and what says so."""
-    if name:
-        named = [number for number, text in there.items() if text == name]
-        if len(named) != 1:
-            known = ", ".join(sorted(filter(None, there.values()))[:12])
-            raise InvalidGeometry(
-                f"The stage has {'no' if not named else 'several'} objects called {name!r} that "
-                f"render; it has {known}.",
-                hint="--surface takes an object's name, not a mesh's.",
-            )
-        return named[0], "name"
-    known_marks = [number for number in marked if number in there]
-    if len(known_marks) > 1:
-        names = ", ".join(there[number] for number in known_marks)
+def _named(there: Mapping[int, str], name: str) -> int:
+    """Number of the object that the user names."""
+    named = [number for number, text in there.items() if text == name]
+    if len(named) != 1:
+        known = ", ".join(sorted(filter(None, there.values()))[:12])
         raise InvalidGeometry(
-            f"Several objects of the stage have the property objaverse_surface: {names}.",
-            hint="Choose one of them with --surface.",
+            f"The stage has {'no' if not named else 'several'} objects called {name!r} that "
+            f"render; it has {known}.",
+            hint="--surface takes an object's name, not a mesh's.",
         )
-    return (known_marks[0], "property") if known_marks else (None, "largest")
+    return named[0]
 
 
 def mistaken_for(stage: UserStage, names: Collection[str]) -> dict[str, str]:

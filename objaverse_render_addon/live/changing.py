@@ -58,6 +58,8 @@ def values_of(settings: Mapping[str, Any]) -> dict[str, Any]:
         path = name if name in paths.values() else paths.get(name)
         if path is None:
             raise InvalidJob(f"There is no setting {name!r}.", hint=suggest(name, [*paths]))
+        if isinstance(value, np.ndarray | np.generic):
+            value = value.tolist()
         found[path] = list(value) if isinstance(value, tuple) else value
     return found
 

@@ -40,6 +40,8 @@ class LiveFrame(Frame):
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         """A pass, see :data:`.passspec.PASSES`."""
+        if name not in self.passes:
+            raise KeyError(f"{name}; there are {', '.join(self.passes)}: set(passes=…)")
         return self.passes[name]
 
     def copy(self) -> LiveFrame:

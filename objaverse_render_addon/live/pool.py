@@ -24,6 +24,7 @@ from ..errors import (
 )
 from ..job import RenderJob
 from ..stage_edits import Edit, encode_edit
+from ..words import how_many
 from ..worker.channel import Received
 from ..worker.protocol import Change, Done, Opened, RenderAsset
 from .frames import LiveFrame
@@ -82,6 +83,10 @@ class Pool(Maps):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        closed = ", closed" if self._closed else ""
+        return f"<Pool: {how_many(self.workers, 'worker')}{closed}>"
+
     def close(self) -> None:
         """End all workers; what is in hand fails as Interrupted. Frames stay."""
         with self._changed:
@@ -125,9 +130,10 @@ class Pool(Maps):
                     raise WorkerTimeout("No worker came free in time.")
                 self._changed.wait(min(left, 1.0))
 
-            def merit(lane: WorkerLane) -> tuple[bool, bool, int]:
+            def merit(lane: WorkerLane) -> tuple[bool, bool, bool, int]:
                 has = scene is not None and lane.scene is scene
-                return not has, lane.scene is not None, lane.used
+                # To start one takes longer than to open most scenes.
+                return not has, lane.scene is not None, not lane.supervisor.holds, lane.used
 
             lane = min(idle, key=merit)
             lane.busy, lane.used, lane.canceled = True, next(self._clock), None

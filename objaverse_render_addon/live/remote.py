@@ -20,6 +20,8 @@ from ..errors import (
     AccessRefused,
     ConnectionLost,
     InvalidJob,
+    SourceNotFound,
+    UnknownRequest,
     WorkerTimeout,
     from_os_error,
     from_reason,
@@ -182,6 +184,9 @@ class Connection(Maps):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f"<Connection {self.address}{': closed' if self._closed.is_set() else ''}>"
+
     def close(self) -> None:
         """Go; the server closes this side's scenes."""
         self._closed.set()
@@ -224,9 +229,12 @@ class Connection(Maps):
             What :meth:`open` and the like call it: ``upload:NAME``.
 
         Raises:
+            SourceNotFound: It is not there.
             AccessRefused: It is larger than the server takes.
         """
         path = Path(path)
+        if not path.is_file():
+            raise SourceNotFound(f"There is no file {path}.", hint="Check the path.")
         name, first = name or plain_name(path.name), True
         try:
             with path.open("rb") as file:
@@ -388,6 +396,13 @@ class Connection(Maps):
             names = facts.get("object_names", {})
             self._names[scene] = {int(key): name for key, name in names.items()}
 
+    def _job(self, scene: int) -> RenderJob:
+        if scene not in self._jobs:
+            raise UnknownRequest(
+                f"The scene {scene} is not open.", hint="It was closed; open it again."
+            )
+        return self._jobs[scene]
+
     def open_scene(
         self,
         path: str,
@@ -415,7 +430,7 @@ class Connection(Maps):
         message = self._ask(request, timeout + _SLACK).message
         assert isinstance(message, Changed)
         if values:
-            self._jobs[scene] = self._jobs[scene].with_values(dict(values))
+            self._jobs[scene] = self._job(scene).with_values(dict(values))
         self._learn(scene, message.facts)
         return Changes(message.state, message.found, message.warnings, message.facts)
 
@@ -452,13 +467,14 @@ class Connection(Maps):
         self, scene: int, shots: Sequence[tuple[Camera, int | None]] | None, options: RenderOptions
     ) -> Iterator[LiveFrame]:
         """See :class:`.host.Host`."""
-        encoded, times, count = None, list[int | None](), self._jobs[scene].cameras.views or 1
+        job = self._job(scene)
+        encoded, times, count = None, list[int | None](), job.cameras.views or 1
         if shots is not None:
             if not shots:
                 return
             times, count = [time for _, time in shots], len(shots)
             encoded = [encode_shot(index, *shot) for index, shot in enumerate(shots)]
-        elif (frames := self._jobs[scene].time.frames) is not None:
+        elif (frames := job.time.frames) is not None:
             count *= len(frame_range(frames) or range(MOST_FRAMES))
         request = Render(
             scene,
@@ -470,7 +486,7 @@ class Connection(Maps):
         )  # fmt: skip
         limit = options.deadline or options.timeout * count
         answers = self._answers(request, limit + _SLACK, options.begun)
-        job, names = self._jobs[scene], self._names.get(scene, {})
+        names = self._names.get(scene, {})
         try:
             for received in answers:
                 message = received.message

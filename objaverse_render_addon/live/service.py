@@ -281,9 +281,10 @@ class Service:
         if client.is_owner:
             with self._guard:
                 clients = [
-                    {"name": one.name, "scenes": sorted(one.scenes), "requests": len(one.running)}
+                    {"name": one.name, "scenes": sorted(one.scenes), "requests": len(one.running),
+                     "asks": one is client}
                     for one in self._clients
-                ]
+                ]  # fmt: skip
             facts |= {"pool": self.pool.status(), "clients": clients, "dropped": self.dropped}
         return facts
 

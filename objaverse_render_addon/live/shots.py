@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,14 +49,20 @@ def orbit(
 
 
 def shots_of(wanted: Iterable[ShotLike], camera: Camera) -> Iterable[tuple[Camera, int | None]]:
-    """Camera and animation frame of each."""
+    """Camera and animation frame of each.
+
+    Raises:
+        InvalidEdit: It is none, or what was given is no several.
+    """
+    if isinstance(wanted, Camera | Shot | int):
+        raise InvalidEdit(f"{wanted!r} is one shot.", hint="Give a list of it, or use frame().")
     for one in wanted:
         if isinstance(one, Camera):
             yield one, None
         elif isinstance(one, Shot):
             yield one.view.camera, one.time
-        elif isinstance(one, int):
-            yield camera, one
+        elif isinstance(one, Integral):
+            yield camera, int(one)
         else:
             yield _pair(one)
 
@@ -88,7 +96,8 @@ def beside(shots: Iterable[Numbered]) -> dict[int, dict[str, Numbered]]:
 
 def _pair(one: Any) -> tuple[Camera, int]:
     if isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], Camera):
-        return one[0], one[1]
+        camera, time = one
+        return camera, int(time) if isinstance(time, Integral) else time
     raise InvalidEdit(
         f"{one!r} is no shot.", hint="Give cameras, (camera, frame) pairs, or animation frames."
     )
@@ -110,6 +119,8 @@ def moved(camera: Camera, camera_to_world: npt.ArrayLike, fov: float | None = No
         camera_to_world: (4, 4), OpenGL axes.
         fov: Full angle across the picture's shorter side, in degrees; of a perspective lens.
     """
+    if fov is not None and not 0 < fov < 180:
+        raise InvalidEdit(f"A field of view of {fov} degrees is none.", hint="0 to 180, without.")
     made = perspective(camera_to_world, size=(camera.width, camera.height), fov=fov or 50.0)
     if fov is not None:
         return made
@@ -127,11 +138,15 @@ def with_lens(
     """A camera with another perspective lens; arguments as of :meth:`.session.Session.lens`.
 
     Raises:
-        InvalidEdit: Not exactly one of the three is given.
+        InvalidEdit: Not exactly one of the three is given, or it is no lens.
     """
     width, height = camera.width, camera.height
     if (fov is None) + (focal_px is None) + (intrinsics is None) != 2:
         raise InvalidEdit("A lens is a field of view, a focal length, or intrinsics.")
+    if fov is not None and not 0 < fov < 180:
+        raise InvalidEdit(f"A field of view of {fov} degrees is none.", hint="0 to 180, without.")
+    if focal_px is not None and not 0 < focal_px < math.inf:
+        raise InvalidEdit(f"A focal length of {focal_px} pixels is none.")
     if intrinsics is not None:
         matrix = np.array(intrinsics, dtype=np.float64)
     elif fov is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..batch.lanes import capacity
-from ..errors import InvalidJob
+from ..errors import DeviceUnavailable, InvalidJob
 from ..job import RenderJob
 from ..worker.supervisor import Place
 from ..worker.wall import Sandbox
@@ -53,7 +53,7 @@ def start(
             cancelled. It takes the memory of an empty Blender.
 
     Raises:
-        DeviceUnavailable: A GPU was asked for that is not there.
+        DeviceUnavailable: A GPU was asked for that is not there, or a limit that cannot hold.
         InvalidJob: Some number is none of workers.
     """
     job = RenderJob().with_values({"engine.device": device})
@@ -73,6 +73,12 @@ def start(
                 f"No GPU has {max_vram / 2**20:,.0f} MiB free.", hint="Lower --max-vram."
             )
         places = fitting
+        if device != "cpu" and not any(place.bus_id for place in places):
+            raise DeviceUnavailable(
+                "Nobody here says how much memory of a GPU a worker takes, so that no limit holds.",
+                hint="--max-vram needs NVIDIA's driver; leave it out, or render on the CPU "
+                "(--device cpu).",
+            )
     look = VramLimit(max_vram) if max_vram else lambda _: None
 
     def lane(place: Place) -> WorkerLane:

@@ -3,8 +3,10 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("mujoco")
@@ -22,6 +24,7 @@ from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.compose.objects.library import Library
 from objaverse_render_addon.compose.record import Scene
 from objaverse_render_addon.compose.rules import Rules
+from objaverse_render_addon.compose.skies import PARTS
 from objaverse_render_addon.dataset.verify import verify_asset
 from objaverse_render_addon.errors import OutputExists
 
@@ -62,8 +65,11 @@ def test_what_is_used_and_what_is_left_out(scenes, listed):
     assert {asset: (one.name, one.size_from) for asset, one in rows.items()} == {
         "mug": ("mug", "file"), "soup_bowl_02": ("soup bowl", "category:soup bowl"),
         "banana": ("banana", "file"), "thing-a": ("gift box", "csv"),
-        "bookend": ("bookend", "csv"),
+        "bookend": ("bookend", "csv"), "thing-b": ("desk lamp", "csv"),
     }  # fmt: skip
+    # Upright by the list, which says its height, too: a lamp is higher than it is wide.
+    lamp = rows["thing-b"]
+    assert lamp.longest_m == pytest.approx((0.3, 0.3)) and lamp.color[0] == "white"
     assert rows["mug"].rim == pytest.approx(1, abs=0.1) and rows["thing-a"].rim is None
     assert [rows[name].color[0] for name in ("mug", "soup_bowl_02", "banana", "thing-a")] == [
         "red", "blue", "yellow", "green"]  # fmt: skip
@@ -86,6 +92,69 @@ def test_scenes_of_them_are_proved(scenes):
         classes = json.loads((scenes / "classes.json").read_text())
         assert "object-???-gift box" in classes
     assert len(sources) >= 2 and any(one.endswith(".glb") for one in sources)
+
+
+def test_a_split_has_its_own_objects_and_stays_one(scenes, listed, tmp_path):
+    # What was prepared is taken as it is.
+    shutil.copytree(scenes / "objects", tmp_path / "set" / "objects")
+    shutil.copy(scenes / "objects.json", tmp_path / "set")
+    library = Library.read(scenes)
+    parts = {part: library.part(part).names for part in PARTS}
+    assert sorted(name for names in parts.values() for name in names) == sorted(library.names)
+    part = max(parts, key=lambda one: len(parts[one]))
+    rules = replace(RULES, split=part, kinds=(), layouts=("row",))
+    report = compose(rules, 1, tmp_path / "set", SMALL, RunOptions.of(workers=1, timeout=300),
+                     objects=[listed])  # fmt: skip
+    assert report.ok, report.failed[0].error
+    folder = tmp_path / "set" / "scene-000000"
+    verdict = verify_asset(folder)
+    assert verdict.ok, verdict.failed
+    scene = Scene.read(folder / "scene.json")
+    assert {obj.name for obj in scene.objects} <= {*parts[part]}
+    assert scene.recipe["split"] == part
+    # Another list is refused before anything of the set is another.
+    before = (tmp_path / "set" / "objects.json").read_bytes()
+    with pytest.raises(OutputExists, match="other rules"):
+        run(tmp_path / "set", [listed.parent / "mug.glb"])
+    assert (tmp_path / "set" / "objects.json").read_bytes() == before
+
+
+def test_what_was_imported_once_comes_back_the_same(scenes, monkeypatch):
+    import bpy
+
+    from objaverse_render_addon.blender import composing, importers, kept
+
+    path = scenes / "objects" / "bookend" / "mesh.glb"
+
+    def state():
+        importers.empty_blender()
+        mesh = composing._imported(path)
+        assert not len(bpy.data.libraries) and not len(bpy.data.objects)
+        arrays = []
+        for data, name, kind, width in (
+            (mesh.vertices, "co", np.float32, 3), (mesh.loops, "vertex_index", np.int32, 1),
+            (mesh.polygons, "material_index", np.int32, 1),
+        ):  # fmt: skip
+            values = np.empty(width * len(data), kind)
+            data.foreach_get(name, values)
+            arrays.append(values.tobytes())
+        names = [(one.name, one.use_backface_culling) for one in mesh.materials]
+        nodes = [
+            [[node.bl_idname, *(tuple(socket.default_value) for socket in node.inputs
+                                if socket.type == "RGBA")] for node in one.node_tree.nodes]
+            for one in mesh.materials
+        ]  # fmt: skip
+        return mesh.name, names, nodes, arrays, len(bpy.data.materials), len(bpy.data.meshes)
+
+    first = state()
+    assert len(first[1]) == 2 and first[4:] == (2, 1)
+    monkeypatch.setattr(composing, "_meshes", None)
+    assert state() == first
+    # What takes too much room goes, and is imported again.
+    monkeypatch.undo()
+    monkeypatch.setattr(kept, "_MOST", 0)
+    assert state() == first and not kept._sizes
+    assert state() == first
 
 
 @pytest.mark.long

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import threading
 import types
@@ -15,6 +16,9 @@ import pytest
 
 pytest.importorskip("mujoco")
 pytest.importorskip("rapier3d")
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "compose"))
+import foreign
 
 from objaverse_render_addon.batch import physics
 from objaverse_render_addon.compose.make import make
@@ -172,6 +176,54 @@ def test_sentences_are_the_files_and_light_whom_they_mean(
     bpy.ops.objaverse.compose_scene(go_on=True)
     assert not len(state.sentences)
     draw()
+
+
+def test_own_objects_are_drawn_judged_where_the_engines_are(
+    bpy: Any, asked: Any, tmp_path: Path  # noqa: F811
+) -> None:
+    from objaverse_render_addon.compose.reader import read_unit
+    from objaverse_render_addon.ui.compose.shown import composed, objects_of
+
+    own = tmp_path / "own"
+    own.mkdir()
+    foreign.write_glb(own / "mug.glb", [(foreign.kind("mug"), foreign.RED)])
+    foreign.write_glb(own / "soup_bowl_02.glb", [(foreign.kind("bowl"), foreign.BLUE)], scale=100)
+    foreign.write_glb(own / "model-1.glb", [(foreign.kind("mug"), foreign.RED)])
+    state = bpy.context.window_manager.objaverse_composed
+    bpy.ops.objaverse.choose_kinds(every=False)
+    try:
+        asked.own = str(own / "nothing.csv")
+        with pytest.raises(RuntimeError, match=r"nothing\.csv"):
+            bpy.ops.objaverse.compose_scene()
+        assert "nothing.csv" in state.trouble
+        asked.own, asked.layouts, asked.images = str(own), {"scatter"}, 1
+        assert bpy.ops.objaverse.compose_scene() == {"FINISHED"}
+        assert state.trouble == ""
+        assert state.own_said.startswith("2 objects of yours to draw from; left out: model-1.glb (")
+        found = composed(bpy.context)
+        assert found is not None
+        assert {obj.source for obj in found.record.objects} <= {"mug.glb", "soup_bowl_02.glb"}
+        bodies = objects_of(bpy.context, found)
+        bpy.context.view_layer.update()
+        for obj in found.record.objects:
+            assert np.allclose(bodies[obj.id].matrix_world, obj.pose, atol=1e-5)
+            assert max(bodies[obj.id].dimensions) == pytest.approx(max(obj.size_m), abs=1e-4)
+        assert "2 objects of yours" in " ".join(draw().said.split())
+        # What was prepared is taken as it is.
+        assert found.objects is not None
+        before = (found.objects / "objects.json").stat().st_mtime_ns
+        assert bpy.ops.objaverse.compose_scene(go_on=True) == {"FINISHED"}
+        assert (found.objects / "objects.json").stat().st_mtime_ns == before
+        assert bpy.ops.objaverse.compose_sentences() == {"FINISHED"}
+        with AssetReader(Path(state.folder)) as asset:
+            assert not read_unit(asset).problems
+        shutil.rmtree(found.objects)
+        with pytest.raises(RuntimeError, match="Compose the scene again"):
+            bpy.ops.objaverse.compose_sentences()
+    finally:
+        asked.own = ""
+        bpy.ops.objaverse.choose_kinds()
+        bpy.ops.objaverse.close_composed()
 
 
 @pytest.mark.long

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,12 @@ pytest.importorskip("rapier3d")
 
 from objaverse_render_addon.batch.compose import compose
 from objaverse_render_addon.batch.options import RunOptions
+from objaverse_render_addon.batch.stages import prepare_stage
+from objaverse_render_addon.compose.make import make
 from objaverse_render_addon.compose.record import Scene
 from objaverse_render_addon.compose.rules import Rules
-from objaverse_render_addon.compose.stages import UserStage
+from objaverse_render_addon.compose.staged import staged as stage_of
+from objaverse_render_addon.compose.stages import digest_of, stages_in, support_of
 from objaverse_render_addon.dataset.reader import AssetReader
 from objaverse_render_addon.dataset.verify import verify_asset
 from objaverse_render_addon.errors import InvalidGeometry, OutputExists
@@ -62,7 +66,7 @@ def staged(tmp_path_factory):
 
 def test_it_is_found_and_written(staged):
     root, said = staged
-    stage = UserStage.read(root / "out")
+    (stage,) = stages_in(root / "out")
     assert (stage.surface, stage.found_by, stage.source) == ("Desk", "property", "room.blend")
     assert stage.around == ("Ceiling", "Desk Lamp", "Floor", "Wall")
     assert stage.size_m[0] == pytest.approx(1.17, abs=0.05)
@@ -105,7 +109,7 @@ def test_another_stage_is_told_from_it(staged, tmp_path):
     assert not verdict.ok and any("its stage is another" in one for one in verdict.failed)
     # All of it a little elsewhere: the pictures say so.
     row = json.loads((out / "stage.json").read_text())
-    row["pose"][2][3] += 0.01
+    row["stages"][0]["pose"][2][3] += 0.01
     (out / "stage.json").write_text(json.dumps(row))
     verdict = verify_asset(folder)
     assert not verdict.ok
@@ -123,6 +127,30 @@ def test_what_is_none_is_refused_and_others_do_not_mix(staged, tmp_path):
     options = RunOptions.of(workers=1, timeout=300)
     with pytest.raises(InvalidGeometry, match=r"called 'Sofa'.*Ceiling, Desk"):
         compose(RULES, 1, tmp_path / "out", SMALL, options, stage=root / "room.blend",
-                surface="Sofa")  # fmt: skip
+                surfaces=["Sofa"])  # fmt: skip
     with pytest.raises(OutputExists):
         compose(RULES, 1, root / "out", SMALL, options)
+
+
+def test_each_scene_stands_on_one_of_several_surfaces(staged, tmp_path):
+    root, _ = staged
+    options = RunOptions.of(workers=1, timeout=300)
+    stages = prepare_stage(root / "room.blend", tmp_path, options, surfaces=["Desk", "Floor"])
+    assert stages_in(tmp_path) == stages
+    assert [(one.surface, one.found_by) for one in stages] == [("Desk", "name"), ("Floor", "name")]
+    assert all({"Desk", "Floor"} - {one.surface} <= {*one.around} for one in stages)
+    rules = replace(RULES, stage=digest_of(stages), kinds=("mug", "can"))
+    on = [make(rules, index, stages=(stages, tmp_path)) for index in range(2)]
+    assert {scene.recipe["stage"]["surface"] for scene in on} == {"Desk", "Floor"}
+    for scene in on:
+        mine = next(one for one in stages if one.surface == scene.recipe["stage"]["surface"])
+        assert scene.support == support_of(mine)
+        # The floor is a metre lower than the desk, and at Z = 0 all the same.
+        assert mine.floor_m == pytest.approx(-0.85 if mine.surface == "Desk" else -0.1, abs=1e-5)
+        assert stage_of(scene, tmp_path)[1] == []
+    # Other surfaces are refused before anything of a set is another.
+    before = (root / "out" / "stage.json").read_bytes()
+    with pytest.raises(OutputExists, match="other rules"):
+        prepare_stage(root / "room.blend", root / "out", options, surfaces=["Floor"])
+    assert (root / "out" / "stage.json").read_bytes() == before
+

@@ -18,12 +18,13 @@ def linear(rgb: tuple[float, float, float]) -> list[float]:
 
 def write_glb(
     path: Path, parts: list[tuple[Mesh | Part, tuple[float, float, float]]], *, alpha: float = 1.0,
-    scale: float = 1.0, split: bool = True,
+    scale: float = 1.0, split: bool = True, upright: bool = True,
 ) -> Path:  # fmt: skip
     """One node per part, each of one colour (sRGB); +Z of the meshes is glTF's +Y.
 
     Args:
         split: Each triangle has vertices of its own, as files with seams have.
+        upright: Otherwise +Z of the meshes is glTF's +Z, and the thing lies.
     """
     document: dict[str, Any] = {
         "asset": {"version": "2.0"}, "scene": 0,
@@ -49,7 +50,9 @@ def write_glb(
         points, faces = mesh.vertices * scale, mesh.triangles
         if split:
             points, faces = points[faces].reshape(-1, 3), np.arange(3 * len(faces)).reshape(-1, 3)
-        points = np.column_stack([points[:, 0], points[:, 2], -points[:, 1]]).astype("<f4")
+        if upright:
+            points = np.column_stack([points[:, 0], points[:, 2], -points[:, 1]])
+        points = points.astype("<f4")
         document["materials"].append({
             "pbrMetallicRoughness": {"baseColorFactor": [*linear(rgb), alpha],
                                      "metallicFactor": 0.0, "roughnessFactor": 0.6},
@@ -104,6 +107,8 @@ def collection(folder: Path) -> Path:
     top = both[0].vertices[:, 2].max()
     write_glb(folder / "bookend.glb", [(both[0], WHITE), (moved(both[1], 0, 0, top - 0.004), RED)])
     write_glb(folder / "banana.glb", [(kind("banana"), (0.9, 0.74, 0.06))])
+    # A lamp that lies until the list says which axis is up: glTF's +Z is Blender's -Y.
+    write_glb(folder / "thing-b.glb", [(kind("lamp"), WHITE)], scale=3, upright=False)
     # What cannot be used.
     write_glb(folder / "model-1.glb", [(kind("mug"), RED)])
     write_glb(folder / "pear.glb", [(kind("apple"), RED), (moved(kind("apple"), 0.3, 0, 0), RED)])
@@ -118,10 +123,11 @@ def collection(folder: Path) -> Path:
     write_glb(folder / "candle.glb", [(leaning, WHITE)])
     (folder / "broken_vase.glb").write_bytes(b"glTF\x02\0\0\0")
     listed = folder / "list.csv"
-    rows = ["path,name,size,height,colour,license,category"]
-    rows += [f"{one},,,,,," for one in ("mug.glb", "soup_bowl_02.glb", "banana.glb", "model-1.glb",
-                                        "pear.glb", "bottle.glb", "glass.glb", "candle.glb",
-                                        "broken_vase.glb")]  # fmt: skip
-    rows += ["thing-a.glb,gift box,0.14,,green,CC-BY-4.0,box", "bookend.glb,bookend,,0.2,,cc0,"]
+    rows = ["path,name,size,height,colour,license,category,up,front"]
+    unsaid = ("mug", "soup_bowl_02", "banana", "model-1", "pear", "bottle", "glass", "candle",
+              "broken_vase")  # fmt: skip
+    rows += [f"{one}.glb,,,,,,,," for one in unsaid]
+    rows += ["thing-a.glb,gift box,0.14,,green,CC-BY-4.0,box,,", "bookend.glb,bookend,,0.2,,cc0,,,",
+             "thing-b.glb,desk lamp,,0.3,white,CC-BY-4.0,,-Y,X"]  # fmt: skip
     listed.write_text("\n".join(rows) + "\n")
     return listed

@@ -6,9 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "compose"))
+import foreign
 
 from objaverse_render_addon.compose.record import Scene
 
@@ -192,10 +196,18 @@ def test_composing_is_cancelled(engines: Desk) -> None:
 
 def test_sentences_are_listed_and_light_whom_they_mean(engines: Desk, newest: Debian) -> None:
     desk = engines
-    put(desk, index=0)
+    own = newest.folder / "own"
+    own.mkdir(exist_ok=True)
+    foreign.write_glb(own / "mug.glb", [(foreign.kind("mug"), foreign.RED)])
+    foreign.write_glb(own / "model-1.glb", [(foreign.kind("box"), foreign.BLUE)])
+    desk.ask("bpy.ops.objaverse.choose_kinds(every=False)")
+    put(desk, index=0, own=f"{newest.home}/own")
+    desk.ask(f"{SETTINGS}.kinds.can = True")
     desk.press(COMPOSE, 0.2)
     desk.until(IS_COMPOSED, 200, "the scene")
     settled(desk)
+    assert "1 object of yours" in desk.ask(f"{COMPOSED}.own_said")
+    assert {name[11:] for name in names(desk)} == {"mug", "can"}
     for _ in range(2):
         desk.press("objaverse.compose_sentences()")
         desk.until(f"{STATE}.running == 'sentences'", 30, "the run", period=0.02)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -22,6 +25,8 @@ _CELL: Final = 0.0015
 """… so many metres."""
 _MANY: Final = 400_000
 """Pairs of points and triangles at a time."""
+_BUNCH: Final = 64
+"""Points that are asked together whether they are inside."""
 
 
 def mass_of(mesh: Mesh, density: float) -> tuple[float, Floats, Floats]:
@@ -80,27 +85,42 @@ def inside_of(points: Floats, corners: Floats) -> npt.NDArray[np.bool_]:
     flat = corners[..., :2]
     beside = (flat.max(axis=1) < low[:2]) | (flat.min(axis=1) > high[:2])
     corners = corners[~(beside.any(axis=1) | (corners[..., 2].max(axis=1) < low[2]))]
+    low, high = corners.min(axis=1), corners.max(axis=1)
     a, b, c = np.moveaxis(corners, 1, 0)
     normal = np.cross(b - a, c - a)
     inside = np.zeros(len(points), dtype=bool)
-    step = max(1, _MANY // max(len(corners), 1))
-    for first in range(0, len(points), step):
-        x, y, z = points[first : first + step].T[:, :, None]
+    for some in _bunches(points):
+        x, y, z = points[some].T[:, :, None]
+        # Of a few that are close to each other few triangles are above.
+        above = (low[:, 0] <= x.max()) & (high[:, 0] >= x.min())
+        above &= (low[:, 1] <= y.max()) & (high[:, 1] >= y.min()) & (high[:, 2] >= z.min())
+        these, upright = [one[above] for one in (a, b, c)], normal[above, 2]
         left = []
-        for start, end in ((a, b), (b, c), (c, a)):
+        for start, end in itertools.pairwise((*these, these[0])):
             left.append(
                 (end[:, 0] - start[:, 0]) * (y - start[:, 1])
                 - (end[:, 1] - start[:, 1]) * (x - start[:, 0])
             )
         over = (left[0] >= 0) & (left[1] >= 0) & (left[2] >= 0)
         under = (left[0] <= 0) & (left[1] <= 0) & (left[2] <= 0)
-        upright = np.where(np.abs(normal[:, 2]) > 1e-18, normal[:, 2], np.inf)
-        height = a[:, 2] - (
-            normal[:, 0] * (x - a[:, 0]) + normal[:, 1] * (y - a[:, 1])
-        ) / upright
-        crossed = (over | under) & (height > z) & np.isfinite(upright)
-        inside[first : first + step] = (crossed * np.sign(normal[:, 2])).sum(axis=1) > 0.5
+        steep = np.where(np.abs(upright) > 1e-18, upright, np.inf)
+        height = these[0][:, 2] - (
+            normal[above, 0] * (x - these[0][:, 0]) + normal[above, 1] * (y - these[0][:, 1])
+        ) / steep
+        crossed = (over | under) & (height > z) & np.isfinite(steep)
+        inside[some] = (crossed * np.sign(upright)).sum(axis=1) > 0.5
     return inside
+
+
+def _bunches(points: Floats) -> Iterator[Ints]:
+    """Numbers of points, in bunches of those that are close to each other along X and Y."""
+    stripes = max(1, round(math.sqrt(len(points) / _BUNCH)))
+    order = np.argsort(points[:, 0], kind="stable")
+    stripe = np.empty(len(points), dtype=np.int64)
+    stripe[order] = np.arange(len(points)) * stripes // max(len(points), 1)
+    order = np.lexsort((points[:, 1], stripe))
+    for first in range(0, len(points), _BUNCH):
+        yield order[first : first + _BUNCH]
 
 
 def distances(points: Floats, corners: Floats) -> Floats:

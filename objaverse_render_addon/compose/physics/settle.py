@@ -113,7 +113,6 @@ def _model(mujoco: Any, starts: Sequence[Start], ground: Ground) -> Any:
     spec.option.timestep = STEP
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
-    spec.option.noslip_iterations = 3
     common = {"condim": 6, "friction": list(FRICTION), "solref": [0.01, 1.0]}
     for block in ground.blocks:
         spec.worldbody.add_geom(

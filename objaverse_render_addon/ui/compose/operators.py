@@ -14,6 +14,7 @@ from bpy.props import BoolProperty, IntProperty
 from ...batch.composing import DescribeRun, ScenesRun, Settling
 from ...batch.physics import ENGINES
 from ...batch.run import AssetResult
+from ...compose.objects.library import Library
 from ...errors import InvalidJob, RenderError
 from ...words import how_many
 from .. import preferences, run_state
@@ -24,10 +25,13 @@ from ..reports import fail, in_panel_words
 from ..viewport import overlay, results
 from ..widgets import redraw
 from . import sentences
-from .settings import kind_property, languages_of, output_of, rules_of, values_of
+from .settings import kind_property, languages_of, output_of, own_of, rules_of, values_of
 from .shown import close, composed, facts, reach, show
 
 __all__ = ["CLASSES", "lacks_physics"]
+
+_MOST_SAID: Final = 5
+"""Own objects of which the panel says why they are left out; all are in the scenes' folder."""
 
 
 @functools.cache
@@ -71,7 +75,10 @@ class OBJAVERSE_OT_compose_scene(BackgroundOperator, bpy.types.Operator):
         context.window_manager.objaverse_composed.trouble = ""
         rules = rules_of(settings)
         index = settings.index + self.go_on
-        job = Settling(rules, index, preferences.physics(context))
+        job = Settling(
+            rules, index, preferences.physics(context), own_of(settings),
+            sentences.session_folder(), preferences.options(context),
+        )  # fmt: skip
         settings.index = index
         job.start()
         return job
@@ -82,8 +89,10 @@ class OBJAVERSE_OT_compose_scene(BackgroundOperator, bpy.types.Operator):
         size = settings.resolution_x, settings.resolution_y
         results.close(context)
         sentences.forget(context)
+        if job.library is not None:
+            context.window_manager.objaverse_composed.own_said = _own_said(job.library)
         try:
-            found = show(context, job.scene, size)
+            found = show(context, job.scene, size, job.objects)
         except RenderError as error:
             return self.failed(context, error)
         context.window_manager.objaverse_composed.view = 0
@@ -95,6 +104,14 @@ class OBJAVERSE_OT_compose_scene(BackgroundOperator, bpy.types.Operator):
         """In the panel too."""
         context.window_manager.objaverse_composed.trouble = in_panel_words(error)
         return fail(self, error)
+
+
+def _own_said(library: Library) -> str:
+    """How many of the user's objects can be drawn from, and why not the others."""
+    said = f"{how_many(len(library.objects), 'object')} of yours to draw from"
+    left = [f"{one.source} ({one.said})" for one in library.left_out]
+    more = f" and {len(left) - _MOST_SAID} more" if len(left) > _MOST_SAID else ""
+    return f"{said}; left out: {', '.join(left[:_MOST_SAID])}{more}" if left else said
 
 
 class OBJAVERSE_OT_cancel_compose(CancelOperator, bpy.types.Operator):
@@ -231,8 +248,9 @@ class OBJAVERSE_OT_compose_sentences(_ComposeRun, bpy.types.Operator):
         size = found.rig.views[0].camera
         values = values_of(settings) | {"pixels.resolution": (size.width, size.height)}
         run = DescribeRun(
-            found.record, found.name, values, sentences.folder_for(found), languages_of(settings)
-        )
+            found.record, found.name, values, sentences.folder_for(found), languages_of(settings),
+            found.objects,
+        )  # fmt: skip
         run.options = {**preferences.options(context), "retry": "all"}
         run_state.start(context, run, "sentences")
         return run
@@ -275,7 +293,9 @@ class OBJAVERSE_OT_write_scenes(_ComposeRun, bpy.types.Operator):
         """Make the set from its first scene on."""
         settings = context.scene.objaverse_compose
         rules, count = rules_of(settings), settings.scenes
-        run = ScenesRun(rules, count, values_of(settings), output_of(settings))
+        run = ScenesRun(
+            rules, count, values_of(settings), output_of(settings), own_of(settings)
+        )
         run.options = {
             **preferences.options(context), "overwrite": settings.overwrite, "retry": "all",
             "physics": preferences.physics(context),

@@ -147,6 +147,11 @@ class OBJAVERSE_PT_compose_kinds(Panel, bpy.types.Panel):
         row = layout.row(align=True)
         row.operator("objaverse.choose_kinds", text="All").every = True
         row.operator("objaverse.choose_kinds", text="None").every = False
+        settings = context.scene.objaverse_compose
+        columns(layout).prop(settings, "own")
+        said = context.window_manager.objaverse_composed.own_said
+        if settings.own and said:
+            text(context, layout, said, "INFO")
         grid = layout.grid_flow(columns=3, even_columns=True, align=True)
         for kind in KINDS:
             grid.prop(kinds, kind_property(kind), toggle=True)

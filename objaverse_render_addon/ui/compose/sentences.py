@@ -27,8 +27,8 @@ from ..widgets import redraw
 from .shown import Composed, composed
 
 __all__ = [
-    "chosen", "doubts", "folder_for", "forget", "look_at", "read", "register", "unregister",
-    "view_of",
+    "chosen", "doubts", "folder_for", "forget", "look_at", "read", "register", "session_folder",
+    "unregister", "view_of",
 ]  # fmt: skip
 
 _looks: dict[tuple[str, int], SceneView] = {}
@@ -71,14 +71,20 @@ class OBJAVERSE_PG_composed(bpy.types.PropertyGroup):
         description="Name the composed objects in the viewport, and box them",
     )
     trouble: StringProperty(description="Why no scene was composed")
+    own_said: StringProperty(description="Which of the user's own objects can be drawn from")
+
+
+def session_folder() -> Path:
+    """What composed scenes need beside Blender; it goes with this session."""
+    global _folder
+    if _folder is None:
+        _folder = Path(tempfile.mkdtemp(prefix="objaverse-composed-"))
+    return _folder
 
 
 def folder_for(found: Composed) -> Path:
     """A folder for the pictures of one scene, empty; it goes with this session."""
-    global _folder
-    if _folder is None:
-        _folder = Path(tempfile.mkdtemp(prefix="objaverse-composed-"))
-    return Path(tempfile.mkdtemp(prefix=f"{found.name}-", dir=_folder))
+    return Path(tempfile.mkdtemp(prefix=f"{found.name}-", dir=session_folder()))
 
 
 def read(context: bpy.types.Context, found: Composed, folder: Path) -> int:

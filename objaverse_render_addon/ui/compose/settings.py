@@ -27,7 +27,10 @@ from ...compose.words import LANGUAGES
 from ...errors import InvalidJob
 from ..derived import RELATIVE
 
-__all__ = ["carry", "kind_property", "output_of", "register", "rules_of", "unregister", "values_of"]
+__all__ = [
+    "carry", "kind_property", "output_of", "own_of", "register", "rules_of", "unregister",
+    "values_of",
+]  # fmt: skip
 
 PASSES: Final = ("rgb", "depth", "normal", "mask", "instance_index", "semantic_index", "albedo")
 """Of a scene's pictures, all that its sentences and their proof read, as on the command line."""
@@ -125,6 +128,11 @@ class OBJAVERSE_PG_compose(bpy.types.PropertyGroup):
         description="Of the layout Grid, from left to right",
     )
     kinds: PointerProperty(type=OBJAVERSE_PG_compose_kinds)
+    own: StringProperty(
+        name="Own Objects", subtype="FILE_PATH", options=RELATIVE,
+        description="A folder of your 3D files, or a list of them (CSV with path, name and size), "
+        "to draw from beside the kinds; empty draws from the kinds alone",
+    )
     images: _Int(
         name="Views", min=1, max=1000, soft_max=24, default=_OURS.images,
         description="Pictures of each scene",
@@ -186,8 +194,10 @@ def rules_of(settings: Any) -> Rules:
         InvalidJob: There can be no scene of them.
     """
     chosen = tuple(kind for kind in KINDS if getattr(settings.kinds, kind_property(kind)))
-    if not chosen:
-        raise InvalidJob("No kind of object is chosen.", hint="Choose some under Kinds.")
+    if not chosen and not own_of(settings):
+        raise InvalidJob(
+            "No kind of object is chosen.", hint="Choose some under Kinds, or name Own Objects."
+        )
     for name, what in (("layouts", "layout"), ("supports", "support"), ("languages", "language")):
         if not getattr(settings, name):
             raise InvalidJob(f"No {what} is chosen.")
@@ -202,6 +212,21 @@ def rules_of(settings: Any) -> Rules:
         aspect=settings.resolution_x / settings.resolution_y, kinds=chosen,
         languages=languages_of(settings),
     )  # fmt: skip
+
+
+def own_of(settings: Any) -> str:
+    """Folder or list of the user's own objects, absolute; empty where there is none.
+
+    Raises:
+        InvalidJob: It is relative to a file that was never saved.
+    """
+    path: str = settings.own.strip()
+    if path.startswith("//") and not bpy.data.filepath:
+        raise InvalidJob(
+            f"Own Objects, {path}, is relative to this file, which was never saved.",
+            hint="Save the file, or name the whole path.",
+        )
+    return str(Path(bpy.path.abspath(path)).expanduser()) if path else ""
 
 
 def languages_of(settings: Any) -> tuple[str, ...]:

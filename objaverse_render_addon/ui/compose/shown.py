@@ -21,6 +21,7 @@ import numpy.typing as npt
 from ...blender.composing import build_scene
 from ...cameras import View, box_corners
 from ...cameras.camera import Camera
+from ...compose.make import bring_objects
 from ...compose.record import Scene, SceneObject
 from ...errors import RenderError
 from ...job import RenderJob
@@ -35,6 +36,7 @@ Floats = npt.NDArray[np.float64]
 _TEXT: Final = "objaverse_composed"
 _SIZE: Final = "objaverse_composed_size"
 _PART: Final = "objaverse_composed_part"
+_OBJECTS: Final = "objaverse_composed_objects"
 _HOME: Final = "objaverse_composed_from"
 _NAME: Final = "Composed Scene"
 _COLLECTIONS: Final = ("Composed Objects", "Composed Room", "Composed Cameras", "Composed Lights")
@@ -56,12 +58,14 @@ class Composed:
         key: Of what it is made of; another scene has another.
         rig: Its cameras, for the viewport.
         boxes: Object to its corners (8, 3), object axes.
+        objects: Folder with the surfaces of others' objects, where it has any.
     """
 
     key: str
     record: Scene
     rig: RigState
     boxes: dict[int, Floats]
+    objects: Path | None = None
 
     @property
     def name(self) -> str:
@@ -73,7 +77,7 @@ class Composed:
         return self.record.objects[number - 1]
 
 
-_known: tuple[str, Composed] | None = None
+_known: tuple[tuple[str, str], Composed] | None = None
 
 
 def composed(context: bpy.types.Context) -> Composed | None:
@@ -83,16 +87,18 @@ def composed(context: bpy.types.Context) -> Composed | None:
     text = scene.get(_TEXT) if scene is not None else None
     if not text:
         return None
-    if _known is None or _known[0] != text:
+    objects = str(scene.get(_OBJECTS, ""))
+    if _known is None or _known[0] != (text, objects):
         try:
             record = Scene.from_dict(json.loads(text), scene.name)
         except (RenderError, ValueError):
             return None
-        _known = text, _of(record, tuple(scene.get(_SIZE, (256, 256))))
+        size = tuple(scene.get(_SIZE, (256, 256)))
+        _known = (text, objects), _of(record, size, Path(objects) if objects else None)
     return _known[1]
 
 
-def _of(record: Scene, size: tuple[int, int]) -> Composed:
+def _of(record: Scene, size: tuple[int, int], objects: Path | None) -> Composed:
     key = hashlib.sha256(json.dumps(record.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
     views = []
     for place, one in enumerate(record.recipe["cameras"]):
@@ -108,15 +114,18 @@ def _of(record: Scene, size: tuple[int, int]) -> Composed:
     rig = RigState(
         RenderJob(), views, np.concatenate(everything), frozenset(), np.eye(4), 0.0
     )
-    return Composed(key, record, rig, boxes)
+    return Composed(key, record, rig, boxes, objects)
 
 
-def show(context: bpy.types.Context, record: Scene, size: tuple[int, int]) -> Composed:
+def show(
+    context: bpy.types.Context, record: Scene, size: tuple[int, int], objects: Path | None = None
+) -> Composed:
     """Put a scene into the window, in place of the one that was composed before.
 
     Args:
         record: Without views.
         size: Of its pictures, width and height.
+        objects: Folder with the surfaces of others' objects, where it has any.
 
     Raises:
         RenderError: It cannot be built.
@@ -135,6 +144,8 @@ def show(context: bpy.types.Context, record: Scene, size: tuple[int, int]) -> Co
     before = {name: {*getattr(bpy.data, name)} for name in _DATA}
     with tempfile.TemporaryDirectory(prefix="objaverse-scene-") as folder:
         path = Path(folder) / "composed.scene"
+        if objects is not None:
+            bring_objects(record, objects, path.parent)
         record.write(path)
         with context.temp_override(scene=target, view_layer=target.view_layers[0]):
             build_scene(path)
@@ -144,13 +155,14 @@ def show(context: bpy.types.Context, record: Scene, size: tuple[int, int]) -> Co
             one[_PART] = True
     _dress(target, record)
     target[_TEXT], target[_SIZE] = text, size
+    target[_OBJECTS] = str(objects or "")
     target.render.resolution_x, target.render.resolution_y = size
     target.render.resolution_percentage = 100
     target.view_settings.view_transform = "Standard"
     target.camera = next(obj for obj in target.objects if obj.type == "CAMERA")
     if context.window is not None:
         context.window.scene = target
-    return _of(record, size)
+    return _of(record, size, objects)
 
 
 def _sort(target: bpy.types.Scene, built: list[Any]) -> None:
@@ -250,5 +262,6 @@ def close(context: bpy.types.Context) -> None:
         bpy.data.scenes.remove(target)
         return
     # The user's own things are in it.
-    for key in (_TEXT, _SIZE):
-        del target[key]
+    for key in (_TEXT, _SIZE, _OBJECTS):
+        if key in target:
+            del target[key]

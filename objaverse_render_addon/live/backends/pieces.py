@@ -22,8 +22,10 @@ _BANDS: Final = 64
 _EDGES: Final = np.linspace(0, 1, _BANDS + 1)
 _KEPT: Final = 24
 """Pieces that tell how slow it is just now."""
-_SLOWEST: Final = 2.0
+_SLOWEST: Final = 1.3
 """Times as long as at its quickest, from which on pieces do not become smaller."""
+_BUSY: Final = 0.8
+"""Of all threads, at least, where no other program keeps them from it."""
 _WAITING: Final = 1.2
 """Times as long as if all threads always worked; what is longer is another program's."""
 _UNKNOWN: Final = 16
@@ -49,17 +51,18 @@ class Pieces:
 
     Args:
         goal: Seconds.
+        threads: That may be at work at once.
     """
 
-    def __init__(self, goal: float = 0.028) -> None:
-        self._goal = goal
+    def __init__(self, goal: float = 0.028, threads: int = 1) -> None:
+        self._goal, self._least = goal, max(1.0, _BUSY * threads)
         self._took: deque[tuple[float, float]] = deque(maxlen=_KEPT)
         self._quickest: dict[int, _Quickest] = {}
         self._count = 0
         self._work = 0.0
         """Of a piece; 0 while nothing was measured."""
         self._weights = np.ones(_BANDS)
-        self._threads = 1.0
+        self._threads = self._least
         """At work at once, at best."""
         self._round = 0.0, 1, 1
         """Work of all, tiles across and down."""
@@ -145,7 +148,7 @@ class Pieces:
                 that has much else to do would make pieces small, and they would cost more of it.
         """
         if processors:
-            self._threads = max(1.0, 0.999 * self._threads, processors / seconds)
+            self._threads = max(self._least, 0.999 * self._threads, processors / seconds)
             seconds = min(seconds, _WAITING * processors / self._threads)
         whole, across, down = self._round
         row, rows = part // across, -(-count // across)

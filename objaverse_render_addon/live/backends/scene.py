@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ...batch.lanes import capacity
 from ...cameras import Camera
 from ...errors import (
     Interrupted,
@@ -184,7 +185,8 @@ class _Worker:
         self._samples = 0
         self._part = 0
         self._round = (1, (1, 1))
-        self._looks, self._pieces = Pieces(), Pieces()
+        threads = job.engine.threads or capacity.cores()
+        self._looks, self._pieces = Pieces(threads=threads), Pieces(threads=threads)
         self._drafts = True
         self.tiles = True
         self.facts: dict[str, Any] = {}

@@ -183,7 +183,7 @@ def is_seen(desk: Desk, name: str, place: list[float]) -> None:
 def test_time_plays_beside_the_user_who_sees_each_frame(desk: Desk, whole: None) -> None:
     desk.ask(PLAYED)
     desk.ask("player.play_in_window(1, 6, episodes=2, fps=8)")
-    desk.until("not player.playing", 60, "the end of the play")
+    desk.until("not player.playing", 170, "the end of the play")
     heard = desk.ask("heard")
     episode = ["before_episode", *["before_frame", "after_frame"] * 6, "after_episode"]
     assert [name for name, *_ in heard] == ["before_play", *episode * 2, "after_play"]
@@ -204,7 +204,7 @@ def test_time_plays_beside_the_user_who_sees_each_frame(desk: Desk, whole: None)
     seen = {}
     for wanted in (1, 6):
         desk.ask(f"stop_at = [1, {wanted}]; player.play_in_window(1, 6, episodes=0, fps=20)")
-        desk.until("not player.playing", 60, "the end")
+        desk.until("not player.playing", 170, "the end")
         assert desk.ask("[player.frame, heard[-1][0]]") == [wanted, "after_play"]
         picture, seen[wanted] = look(desk, f"played-{wanted}"), desk.ask("spots()")
         for x, y in seen[wanted]:

@@ -230,8 +230,13 @@ class Service:
                                self.limits.answer)  # fmt: skip
         if isinstance(message, Inspect):
             scene = self._may_see(client, message.session)
-            points, at = self._points(message), self._time(message)
-            return Described(self.pool.inspect_scene(scene, points=points, at=at))
+            points, at, source = self._points(message), self._time(message), message.source
+            if source is not None and (
+                not isinstance(source, str) or len(source) > _LONGEST_NAME
+            ):
+                raise InvalidEdit(f"An asset's name is text of up to {_LONGEST_NAME} letters.")
+            found = self.pool.inspect_scene(scene, points=points, at=at, source=source)
+            return Described(found)
         if isinstance(message, Call):
             scene = self._may_change(client, message.session)
             if not isinstance(message.function, str) or not isinstance(message.arguments, dict):

@@ -127,7 +127,12 @@ def _units(
 
     def taken(known: dict[str, Any], what: Any) -> int | None:
         nonlocal wanted
-        this = known.get("epoch", 0)
+        this, number = known.get("epoch", 0), known.get("index")
+        if type(this) is not int or type(number) is not int:
+            raise InvalidJob(
+                f"A sample does not say which of its stream it is: {what!r}.",
+                hint="Samples of a stream, its recording, or shards of that are taken.",
+            )
         if wanted is None:
             wanted = this
         if this != wanted:
@@ -137,9 +142,8 @@ def _units(
                     hint=f"Say which becomes the data set: epoch={wanted}.",
                 )
             return None
-        number = known.get("index", 0)
         found.setdefault(number, []).append(what)
-        return int(number)
+        return number
 
     if isinstance(samples, Recording):
         for at in range(len(samples)):
@@ -185,7 +189,7 @@ def _whole(unit: Sequence[Sample]) -> dict[int, Sample]:
         if place in there:
             raise _LeftOut(f"sample {place} is there more than once")
         there[place] = sample
-    if set(there) != set(range(views)):
+    if len(there) != views or min(there) != 0 or max(there) != views - 1:
         raise _LeftOut(f"{len(there)} of its {how_many(views, 'sample')} are there")
     if len({sample.record["made_of"] for sample in unit}) > 1:
         raise _LeftOut("its samples are of different files, jobs or versions of Blender")

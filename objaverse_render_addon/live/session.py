@@ -124,13 +124,13 @@ class Session(Changing):
         """
         return self._host.inspect_scene(self._id, timeout, list(points), time)
 
-    def told(self, source: str, timeout: float = CHANGE) -> dict[str, Any]:
+    def told(self, called: str, timeout: float = CHANGE) -> dict[str, Any]:
         """What a data set's metadata say of the asset beside its views, as of now.
 
         Some of that is known once its views are rendered: ask behind them.
 
         Args:
-            source: What the asset is called by its user.
+            called: What its user calls the asset.
 
         Returns:
             ``facts`` as :attr:`facts`; ``source``, its file (size, SHA-256, licence …);
@@ -139,7 +139,7 @@ class Session(Changing):
         Raises:
             InvalidEdit: The scene began with no file.
         """
-        return self._host.inspect_scene(self._id, timeout, source=source)
+        return self._host.inspect_scene(self._id, timeout, called=called)
 
     def close(self) -> None:
         """Forget the scene."""

@@ -348,7 +348,7 @@ class Inspect:
         points: Names of points, or none: then where they and the objects are as they render is
             answered instead, see :func:`objaverse_render_addon.blender.placing.placed`.
         time: Animation frame at which they are; ``None`` as the stage stands.
-        source: What the user calls the asset, or none: then what a data set's metadata say of it
+        called: What the user calls the asset, or none: then what a data set's metadata say of it
             is answered instead, as of now.
     """
 
@@ -356,7 +356,7 @@ class Inspect:
     session: int
     points: list[str] | None = None
     time: int | None = None
-    source: str | None = None
+    called: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,7 @@ def test_assets_have_the_pixels_of_a_data_set(tmp_path: Path) -> None:
     values = {
         "pixels.resolution": [48, 32], "engine.samples": 2, "engine.device": "cpu",
         "pixels.passes": ["rgb", "depth", "normal", "mask", "object_index"],
-        "cameras.views": 3, "seed": 5,
+        "cameras.views": 2, "cameras.test_views": 1, "seed": 5,
     }  # fmt: skip
     paths = [scenes.write_glb(tmp_path / f"{name}.glb") for name in ("one", "two")]
     job = scenes.make_job(values)
@@ -260,6 +260,8 @@ def check_what_is_not_whole(
     later.record["epoch"] = 1
     with pytest.raises(InvalidJob, match="epochs 0 and 1"):
         to_dataset([*kept, later], tmp_path / "epochs")
+    with pytest.raises(InvalidJob, match="which of its stream"):
+        to_dataset([live.Sample({}, {"epoch": 0, "index": "0"})], tmp_path / "foreign")
     foreign = [live.Sample(one.arrays, {**one.record}) for one in kept]
     for one in foreign:
         del one.record["made_of"]

@@ -6,10 +6,13 @@ python benchmarks/live_view.py [FILE.glb] [FIELD.ply]
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -105,48 +108,52 @@ def superseded(path: Path, job: RenderJob) -> None:
         rng = np.random.default_rng(7)
         levels = [Level(*SIZE, samples) for samples in (1, 4, SAMPLES)]
         seconds = 1.0
-        gaps: list[float] = []
         ends: list[float] = []
-        for number in range(40):
-            until = time.perf_counter() + rng.uniform(0, seconds)
-            asked_at: list[float] = []
-
-            def stop(until: float = until, asked_at: list[float] = asked_at) -> bool:
-                asked_at.append(time.perf_counter())
-                return asked_at[-1] > until
-
+        for number in range(100):
+            known = number >= 2  # The first times it learns what pieces take.
             since = time.perf_counter()
-            if number < 2:  # The first times it learns what pieces take.
-                until = np.inf
+            until = since + rng.uniform(0, seconds) if known else np.inf
+
+            def stop(until: float = until) -> bool:
+                return time.perf_counter() > until
+
             for level in levels:
-                seen = (lambda: False) if number < 2 else stop
-                if backend.render(camera_at(number * 3), level, seen, {}) is None:
+                if backend.render(camera_at(number * 3), level, stop, {}) is None:
                     ends.append(time.perf_counter() - until)
                     break
             else:
                 seconds = time.perf_counter() - since
-            gaps += np.diff(asked_at).tolist()
-        took, late = 1e3 * np.array(gaps), 1e3 * np.array(ends)
-        print(f"{'denoised' if denoise else 'as traced'}: pieces of {np.median(took):.0f} ms, 95 % "
-              f"below {np.quantile(took, 0.95):.0f}, the longest {took.max():.0f}; superseded "
-              f"work ends after {np.median(late):.0f} ms, {late.max():.0f} at most")  # fmt: skip
+        late = 1e3 * np.array(ends)
+        print(f"{'denoised' if denoise else 'as traced'}: superseded work ends after "
+              f"{np.median(late):.0f} ms, 95 % within {np.quantile(late, 0.95):.0f}, "
+              f"{late.max():.0f} at most, of {len(late)}")  # fmt: skip
         backend.close()
+
+
+def spent(process: int) -> float:
+    """Seconds of processors that a process took, all its threads; 0 where the system says not."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def progression(path: Path, job: RenderJob) -> None:
     """What levels cost above one render of all samples."""
-    def drawn(backend: SceneBackend, steps: list[int], number: int) -> float:
-        since = time.perf_counter()
+    def timed(backend: SceneBackend, draw: Callable[[], object]) -> tuple[float, float]:
+        process = backend._all[0]._supervisor.pid
+        before, since = spent(process), time.perf_counter()
+        draw()
+        return time.perf_counter() - since, spent(process) - before
+
+    def in_levels(backend: SceneBackend, steps: list[int], number: int) -> None:
         for samples in steps:
             backend.render(camera_at(number), Level(*SIZE, samples), lambda: False, {})
-        return time.perf_counter() - since
 
-    def at_once(backend: SceneBackend, number: int) -> float:
-        shot = encode_shot(0, camera_at(number))
+    def at_once(backend: SceneBackend, number: int) -> None:
         with backend._lent() as worker:
-            since = time.perf_counter()
-            worker.whole(shot, None, SAMPLES)
-        return time.perf_counter() - since
+            worker.whole(encode_shot(0, camera_at(number)), None, SAMPLES)
 
     for denoise in (False, True):
         chosen = job.with_values({"engine.denoise": denoise})
@@ -157,20 +164,30 @@ def progression(path: Path, job: RenderJob) -> None:
             ) if (level.width, level.height) == SIZE and level.samples]
             for backend in (exact, sums)
         )  # fmt: skip
-        took: dict[str, list[float]] = {"exact": [], "sums": [], "tiles": [], "whole": []}
-        for number in range(70, 76):  # Neighbours of one another, and none of them seen before.
-            took["exact"].append(drawn(exact, ladder, number))
-            took["sums"].append(drawn(sums, sum_ladder, number))
-            exact._all[0]._forget()  # The same view, from its beginning.
-            took["tiles"].append(drawn(exact, [SAMPLES], number))
-            took["whole"].append(at_once(exact, number))
+        took: dict[str, list[tuple[float, float]]] = {}
+        for number in range(70, 80):  # Neighbours of one another, and none of them seen before.
+            for name, backend, draw in (
+                ("levels", exact, partial(in_levels, exact, ladder, number)),
+                ("sum", sums, partial(in_levels, sums, sum_ladder, number)),
+                ("last", exact, partial(in_levels, exact, [SAMPLES], number)),
+                ("once", exact, partial(at_once, exact, number)),
+            ):
+                if name == "last":
+                    exact._all[0]._forget()  # The same view, from its beginning.
+                took.setdefault(name, []).append(timed(backend, draw))
         for backend in (exact, sums):
             backend.close()
-        least = {name: min(times[1:]) for name, times in took.items()}
-        print(f"{SAMPLES} samples{', denoised' * denoise}, {1e3 * least['whole']:.0f} ms at once; "
-              f"in tiles {least['tiles'] / least['whole']:.2f} of that, in levels {ladder} "
-              f"{least['exact'] / least['whole']:.2f}, as a sum "
-              f"{least['sums'] / least['whole']:.2f}")  # fmt: skip
+        least = {name: np.min(times[1:], axis=0) for name, times in took.items()}
+        mean = {name: np.mean(times[1:], axis=0) for name, times in took.items()}
+        print(f"{SAMPLES} samples{', denoised' * denoise}, {1e3 * least['once'][0]:.0f} ms at once")
+        for name, said in (
+            ("last", "its last level alone"), ("levels", f"levels {ladder}"),
+            ("sum", f"as a sum, levels {sum_ladder}"),
+        ):
+            time_, processor = least[name][0] / least["once"][0], 0.0
+            if mean["once"][1]:
+                processor = mean[name][1] / mean["once"][1]
+            print(f"  {said}: {time_:.2f} of that, {processor:.2f} of its processors' time")
 
 
 def main() -> None:

@@ -28,11 +28,23 @@ def of_nerfstudio(config: str) -> tuple[dict[str, Any], Draw]:
     """A pipeline, and what it draws."""
     from pathlib import Path
 
-    import torch
-    from nerfstudio.cameras.cameras import Cameras
-    from nerfstudio.utils.eval_utils import eval_setup
-
-    _, pipeline, _, _ = eval_setup(Path(config), test_mode="inference")
+    way_out = "Or ns-export gaussian-splat where it was trained: a .ply needs no GPU."
+    try:
+        import torch
+        from nerfstudio.cameras.cameras import Cameras
+        from nerfstudio.utils.eval_utils import eval_setup
+    except ImportError as error:
+        raise RuntimeError(
+            f"{sys.executable} has no nerfstudio ({error}): start this program with the Python "
+            f"that ns-train runs in. {way_out}"
+        ) from error
+    try:
+        _, pipeline, _, _ = eval_setup(Path(config), test_mode="inference")
+    except Exception as error:
+        cuda = "" if torch.cuda.is_available() else " There is no CUDA, which most models need."
+        raise RuntimeError(
+            f"nerfstudio does not open {config} ({type(error).__name__}: {error}).{cuda} {way_out}"
+        ) from error
     model, outputs = pipeline.model, pipeline.datamanager.train_dataparser_outputs
     # From the world of the data to that of the model, which is turned, moved and scaled.
     moved = torch.eye(4)
@@ -83,7 +95,18 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # What libraries print is no answer.
     kind, path = sys.argv[1:]
-    about, draw = {"nerfstudio": of_nerfstudio, "field": of_field}[kind](path)
+
+    def say(message: dict[str, Any], *arrays: Any) -> None:
+        out.write(json.dumps(message).encode() + b"\n")
+        for array in arrays:
+            out.write(np.ascontiguousarray(array).tobytes())
+        out.flush()
+
+    try:
+        about, draw = {"nerfstudio": of_nerfstudio, "field": of_field}[kind](path)
+    except Exception as error:
+        say({"failed": 0, "message": str(error)})
+        raise
     asked: queue.Queue[dict[str, Any] | None] = queue.Queue()
     unwanted: set[int] = set()
 
@@ -95,12 +118,6 @@ def main() -> None:
             else:
                 asked.put(message)
         asked.put(None)
-
-    def say(message: dict[str, Any], *arrays: Any) -> None:
-        out.write(json.dumps(message).encode() + b"\n")
-        for array in arrays:
-            out.write(np.ascontiguousarray(array).tobytes())
-        out.flush()
 
     threading.Thread(target=read, daemon=True).start()
     say({"ready": about})

@@ -189,6 +189,7 @@ BY_MEANING = {
     "live.truths": "depth object_index",
     "live.backends.program": "depth rgb",
     "live.frames": "rgb",
+    "worker.handlers": "rgb",
     "job": "rgb_linear sensor_depth",
     "job.recipes": "albedo depth mask normal position rgb roughness_metallic",
     "ui.panels.job": "semantic_index sensor_depth",

@@ -229,6 +229,16 @@ def test_a_server_that_stays_away_ends_the_run_and_nothing_is_rendered_twice(
     assert staged("shaky://bucket/data") == []
 
 
+def test_what_a_server_did_not_take_leaves_nothing_here(shaky):
+    store = open_store("shaky://bucket/data", "zip")
+    store.write("x", b"1")
+    shaky.down = True
+    for action in (store.check, lambda: store.write("y", b"")):
+        with pytest.raises(OutputNotWritable):
+            action()
+    assert staged("shaky://bucket/data") == []
+
+
 def test_a_server_that_is_away_does_not_hold_up_who_wants_to_stop(sources, shaky):
     cancel = threading.Event()
 

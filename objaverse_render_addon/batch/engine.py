@@ -363,6 +363,7 @@ class Engine:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._packers.shutdown(wait=True)
+        self._storage.close()
         tidy_parts(self._store.staging)
         with contextlib.suppress(RenderError, sqlite3.Error):
             self._ledger.reset_in_hand(died=False)

@@ -101,7 +101,7 @@ class Refining:
 
     def add(
         self, shot: Shot, first: int, count: int, part: int = 0, grid: tuple[int, int] = (1, 1),
-        *, exact: bool = False,
+        some: int = 1, *, exact: bool = False,
     ) -> None:  # fmt: skip
         """Render samples ``first`` to ``first + count`` of a shot, or of a tile of it.
 
@@ -112,6 +112,7 @@ class Refining:
             part: Which tile, row by row; they come in order, and the samples are there when the
                 last is.
             grid: How many tiles there are across, and how many down.
+            some: How many tiles at once, from that one on; more than one if 1 is across.
             exact: All samples in one go, tile by tile, with the very settings of a data set: the
                 picture is then what it would have, to the bit, and checked as that; where the job
                 denoises, as soon as :meth:`denoise` did.
@@ -124,11 +125,11 @@ class Refining:
         if session.job.engine.engine != "cycles":
             raise InvalidJob(f"{session.job.engine.engine} has no samples that can be added.")
         parts = grid[0] * grid[1]
-        there = min(grid) > 0 and 0 <= part < parts
+        there = min(grid) > 0 and 0 <= part < part + some <= parts and (some == 1 or grid[0] == 1)
         if not (first >= 0 and count > 0 and first + count <= total and there):
             raise InvalidJob(
-                f"There are no samples {first} to {first + count} of {total}, tile {part} of "
-                f"{grid[0]} by {grid[1]}."
+                f"There are no samples {first} to {first + count} of {total}, tiles {part} to "
+                f"{part + some} of {grid[0]} by {grid[1]}."
             )
         key = self._key_of(shot)
         if first == part == 0:
@@ -147,8 +148,8 @@ class Refining:
         self._round, self._part = (count, grid), part
         assert self._frame is not None
         if not PICTURES.isdisjoint(session.job.pixels.passes):
-            self._render(self._frame, first, count, part, grid)
-        self._part = part + 1
+            self._render(self._frame, first, count, part, grid, some)
+        self._part = part + some
         if self._part == parts:
             self.samples, self._part = first + count, 0
             self._noisy = exact and session.stage.denoised and bool(self._taken)
@@ -239,17 +240,17 @@ class Refining:
         self._session.renderer.read_color(frame, [*whole], self._checked)
 
     def _render(
-        self, frame: Frame, first: int, count: int, part: int, grid: tuple[int, int]
+        self, frame: Frame, first: int, count: int, part: int, grid: tuple[int, int], some: int
     ) -> None:
         session = self._session
         stage, job = session.stage, session.job
         since = time.perf_counter()
         renderer, guides = session.renderer, self._exact and stage.denoised
         if part and self._ready[0] is frame and self._ready[1:] == (guides, stage.set_ups):
-            rows, columns = renderer.aim_at_tile(frame, part, grid)
+            rows, columns = renderer.aim_at_tile(frame, part, grid, some)
         else:
             stage.set_up_color(guides=guides)
-            rows, columns = renderer.aim(frame, part, grid)
+            rows, columns = renderer.aim(frame, part, grid, some)
             renderer.light_up(frame)
             self._ready = frame, guides, stage.set_ups
         shape = frame.camera.height, frame.camera.width
@@ -258,8 +259,8 @@ class Refining:
         if rows.start == rows.stop or columns.start == columns.stop:
             return
         cycles, total = stage.scene.cycles, job.engine.samples
-        some = nullcontext() if self._exact else compat.sample_range(cycles, first, count, total)
-        with some, renderer.bare():
+        within = nullcontext() if self._exact else compat.sample_range(cycles, first, count, total)
+        with within, renderer.bare():
             taken = self._sums(count, again=part > 0) if guides else self._take(
                 [capture.COMBINED], again=part > 0
             )

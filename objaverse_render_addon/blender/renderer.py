@@ -353,9 +353,9 @@ class Renderer:
         return taken
 
     def aim(
-        self, frame: Frame, part: int = 0, grid: tuple[int, int] = (1, 1)
+        self, frame: Frame, part: int = 0, grid: tuple[int, int] = (1, 1), some: int = 1
     ) -> tuple[slice, slice]:
-        """Make the stage ready for the colour of a frame, or of one of its tiles.
+        """Make the stage ready for the colour of a frame, or of some of its tiles.
 
         Returns:
             As :meth:`aim_at_tile`.
@@ -367,23 +367,23 @@ class Renderer:
         stage.look(frame.view)
         if frame.blurred:
             stage.ride(frame.view)
-        tile = self.aim_at_tile(frame, part, grid)
+        tile = self.aim_at_tile(frame, part, grid, some)
         seed = draw(self.job.seed, self.key, frame.key.stream("noise"), frame.view.index, 1)
         frame.noise_seed = int(seed[0] * 2**31)
         compat.set_checked(stage.scene.cycles, seed=frame.noise_seed)
         return tile
 
     def aim_at_tile(
-        self, frame: Frame, part: int, grid: tuple[int, int]
+        self, frame: Frame, part: int, grid: tuple[int, int], some: int = 1
     ) -> tuple[slice, slice]:
-        """Another tile of what :meth:`aim` made the stage ready for.
+        """Other tiles of what :meth:`aim` made the stage ready for.
 
         Returns:
             As :meth:`set_border`.
         """
         # What is blurred reaches beyond where it is.
         box = None if frame.blurred else frame.object_box
-        return self.set_border(frame.camera, box, BOX_MARGIN, part, grid)
+        return self.set_border(frame.camera, box, BOX_MARGIN, part, grid, some)
 
     def light_up(self, frame: Frame) -> None:
         """Let shine what a frame's picture has, of several lights the first or all together."""
@@ -509,13 +509,14 @@ class Renderer:
 
     def set_border(
         self, camera: Camera, box: tuple[float, float, float, float] | None, margin: int,
-        part: int = 0, grid: tuple[int, int] = (1, 1),
+        part: int = 0, grid: tuple[int, int] = (1, 1), some: int = 1,
     ) -> tuple[slice, slice]:  # fmt: skip
         """Render the object's box only; the film is transparent elsewhere anyway.
 
         Args:
             part: Which of its tiles alone, row by row.
             grid: How many tiles it has across, and how many down.
+            some: How many of them, one below the other.
 
         Returns:
             Rows and columns; empty where there are more tiles than pixels.
@@ -539,16 +540,19 @@ class Renderer:
         (across, down), (row, column) = grid, divmod(part, grid[0])
         wide, high = right - left, bottom - top
         left, right = left + wide * column // across, left + wide * (column + 1) // across
-        top, bottom = top + high * row // down, top + high * (row + 1) // down
+        top, bottom = top + high * row // down, top + high * (row + some) // down
         if left == right or top == bottom:
             return slice(top, bottom), slice(left, right)
+        # Blender cuts fractions of a pixel off, of 32-bit floats: with half a pixel more a tile of
+        # one row is not lost.
+        half = 0.0 if grid == (1, 1) else 0.5
         compat.set_checked(
             render,
-            border_min_x=left / width,
-            border_max_x=right / width,
+            border_min_x=(left + half) / width,
+            border_max_x=min(1.0, (right + half) / width),
             # Blender counts rows from the bottom.
-            border_min_y=1 - bottom / height,
-            border_max_y=1 - top / height,
+            border_min_y=1 - (bottom - half) / height,
+            border_max_y=min(1.0, 1 - (top - half) / height),
             use_border=True,
         )
         return slice(top, bottom), slice(left, right)

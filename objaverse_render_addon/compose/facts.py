@@ -39,7 +39,8 @@ class Facts:
             talked about though it may be meant; ``absent`` is not there at all.
         ground: (N, 2) of the hulls' centres, by the poses.
         seen: (N, 2) of what is visible, by the depth.
-        center, edges: (N, 2) centroid of the pixels, and of the box, in picture widths and heights.
+        center, median, edges: (N, 2) centroid and median of the pixels, and middle of the box, in
+            picture widths and heights.
         span: (N, 2) first and last column, in picture widths.
         lower: (N,) lower edge of the pixels, in picture heights.
         distance, depth: (N,) from the camera to the hull's centre; median of the depth.
@@ -59,6 +60,7 @@ class Facts:
     ground: Floats
     seen: Floats
     center: Floats
+    median: Floats
     edges: Floats
     span: Floats
     lower: Floats
@@ -142,7 +144,8 @@ def from_arrays(
     position = camera.camera_to_world[:3, 3]
     axes = np.stack([right, away])
     rows: dict[str, list[Any]] = {name: [] for name in (
-        "ground", "seen", "center", "edges", "span", "lower", "distance", "depth", "top", "bottom",
+        "ground", "seen", "center", "median", "edges", "span", "lower", "distance", "depth", "top",
+        "bottom",
     )}  # fmt: skip
     footprints, samples = [], []
     for obj in objects:
@@ -162,7 +165,7 @@ def from_arrays(
     down = float(np.degrees(np.arcsin(np.clip(camera.camera_to_world[2, 2], -1, 1))))
     count = len(objects)
     two = {name: np.array(rows[name], np.float64).reshape(count, 2)
-           for name in ("ground", "seen", "center", "edges", "span")}  # fmt: skip
+           for name in ("ground", "seen", "center", "median", "edges", "span")}  # fmt: skip
     one = {name: np.array(rows[name], np.float64)
            for name in ("lower", "distance", "depth", "top", "bottom")}  # fmt: skip
     seen = tuple(looks[obj.id] for obj in objects)
@@ -202,8 +205,8 @@ def _picture(
     """What some pixels (rows, columns) say; NaN where there are none."""
     if not len(at[0]):
         pair = [np.nan, np.nan]
-        return {"seen": pair, "center": pair, "edges": pair, "span": pair, "lower": np.nan,
-                "depth": np.nan}  # fmt: skip
+        return {"seen": pair, "center": pair, "median": pair, "edges": pair, "span": pair,
+                "lower": np.nan, "depth": np.nan}  # fmt: skip
     size = np.array([camera.width, camera.height])
     spots = np.stack([at[1] + 0.5, at[0] + 0.5], axis=1) / size
     low, high = spots.min(axis=0) - 0.5 / size, spots.max(axis=0) + 0.5 / size
@@ -211,6 +214,7 @@ def _picture(
     return {
         "seen": (points @ axes.T).mean(axis=0),
         "center": spots.mean(axis=0),
+        "median": np.median(spots, axis=0),
         "edges": (low + high) / 2,
         "span": [low[0], high[0]],
         "lower": high[1],

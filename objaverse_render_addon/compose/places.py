@@ -178,10 +178,8 @@ def _direction(rel: Relations, floor: Floor, word: str, r: int) -> Floats:
     turn = np.degrees(np.arccos(np.clip(step @ axis / length, -1, 1))).max(axis=1, initial=0.0)
     said.append(score(-turn, -limits[0] - _WIDER, -limits[1] - _WIDER))
     if axis[0]:
-        aside = [floor.spots[:, 0] - one[r, 0] for one in (facts.center, facts.edges)]
-        shift = np.where(aside[0] * aside[1] > 0,
-                         np.sign(aside[0]) * np.minimum(*np.abs(aside)), 0.0)  # fmt: skip
-        shown = score(np.sign(axis[0]) * shift, *m.shift)
+        aside = [floor.spots[:, 0] - one[r, 0] for one in (facts.center, facts.median, facts.edges)]
+        shown = score(np.sign(axis[0]) * agree(*aside), *m.shift)
         if not axis[1]:
             # In front of or behind something nothing is beside it.
             low, high = facts.span[r]

@@ -194,10 +194,11 @@ class Relations:
 
     @property
     def shift(self) -> Floats:
-        """How much further to the right, in widths, as centroid and as middle of the box."""
-        a, b = (c[:, None] - c[None] for c in (self.facts.center[:, 0], self.facts.edges[:, 0]))
-        # The two have to agree on the side; the smaller counts.
-        return np.where(a * b > 0, np.sign(a) * np.minimum(np.abs(a), np.abs(b)), 0.0)
+        """How much further right, in widths: as centroid, as median, as middle of the box."""
+        facts = self.facts
+        # Of a spoon with its bowl at one end they may say different things.
+        columns = (facts.center[:, 0], facts.median[:, 0], facts.edges[:, 0])
+        return np.asarray(agree(*(one[:, None] - one[None] for one in columns)))
 
     @property
     def _lower(self) -> Floats:

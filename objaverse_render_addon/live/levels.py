@@ -104,8 +104,8 @@ class Adaptive:
     """First small enough for a rate, then of the camera's size, then with more samples.
 
     The size of the first follows what a pixel was measured to take. Sides double from level to
-    level, then samples do; up to a sixteenth of all, where they have to be rendered again for the
-    last level.
+    level; then samples are four times as many, since each picture costs time for itself; up to a
+    sixteenth of all, where they have to be rendered again for the last level.
 
     Args:
         rate: Pictures a second while the camera moves.
@@ -142,10 +142,10 @@ class Adaptive:
         if not draft:
             steps.append(Level(camera.width, camera.height, draft))
         # What is not counted for the last level may cost a sixteenth of it.
-        reached, most = 1, max(2, samples // 16 + 1) if anew else samples
-        while reached < min(most, samples):
+        reached, most = 1, max(1, samples // 16) if anew else samples // 2
+        while reached <= min(most, samples - 1):
             steps.append(Level(camera.width, camera.height, reached))
-            reached *= 2
+            reached *= 4
         return [*steps, Level(camera.width, camera.height, samples)]
 
     def took(self, level: Level, seconds: float) -> None:

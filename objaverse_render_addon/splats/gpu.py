@@ -67,8 +67,11 @@ def on_gpu(field: Field) -> OnGpu | None:
         if off <= _NEAR_ENOUGH:
             return OnGpu(field)
         _log.warning("gsplat draws another picture (%.3f off): the processor draws.", off)
-    except ImportError:
-        return None
+    except ImportError as error:
+        if error.name == "gsplat":
+            _log.warning(
+                "There is CUDA, and no gsplat to draw with: the processor draws. pip install gsplat"
+            )
     except Exception as error:  # Its kernels are compiled at first use, by whatever is there.
         _log.warning("gsplat does not draw (%s): the processor draws.", error)
     return None
@@ -87,7 +90,8 @@ def _difference() -> float:
     )
     lens = intrinsics_of("perspective", 50.0, (96, 64))
     camera = Camera(96, 64, lens, look_at_pose(30, 20, 1.6, Rig()))
-    ours, theirs = draw(Prepared(field), camera), OnGpu(field).draw(camera)
+    theirs = OnGpu(field).draw(camera)
+    ours = draw(Prepared(field), camera)
     assert ours is not None
     return float(max(
         np.abs(ours.color - theirs.color).max(), np.abs(ours.alpha - theirs.alpha).max(),

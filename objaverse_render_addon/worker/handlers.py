@@ -284,14 +284,16 @@ def render(worker: Worker, request: Render, turn: Turn) -> Answer:
 def refine(worker: Worker, request: Refine, turn: Turn) -> Answer:
     """Render a piece of a shot, and send what there is of it."""
     session, shot = worker.opened(request.session), decode_shot(request.shot)
+    since = time.process_time()
     refining, grid = session.refining, (request.across, request.down)
     drafts = request.step == "draft"
     if request.step == "geometry":
         refining.look(shot, request.part, grid)
     elif request.step == "samples":
         refining.add(
-            shot, request.first, request.count, request.part, grid, exact=request.exact
-        )
+            shot, request.first, request.count, request.part, grid, request.parts,
+            exact=request.exact,
+        )  # fmt: skip
     elif request.step == "denoise":
         refining.denoise(turn.canceled)
     elif not drafts:
@@ -307,7 +309,7 @@ def refine(worker: Worker, request: Refine, turn: Turn) -> Answer:
         record = metadata.view_record(frame, session.job)
         ready = FrameReady(frame.view.index, record, [], session.state, lane)
         _send_arrays(worker, turn, ready, arrays, inline=request.inline)
-    return Rendered(int(request.give or drafts))
+    return Rendered(int(request.give or drafts), time.process_time() - since)
 
 
 def _send_arrays(

@@ -321,6 +321,7 @@ class Refine:
         part: Which tile of the picture, row by row. They come in order, before more samples do.
         across: Tiles in a row.
         down: Rows of tiles.
+        parts: How many tiles of samples at once, from that one on; more than one if 1 is in a row.
         exact: All samples at once, as a data set has them; see
             :meth:`.blender.refining.Refining.add`.
         inline: As in :class:`Render`.
@@ -336,6 +337,7 @@ class Refine:
     part: int = 0
     across: int = 1
     down: int = 1
+    parts: int = 1
     exact: bool = False
     inline: bool = False
 
@@ -690,10 +692,15 @@ class FilePart:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """All frames that were asked for were sent."""
+    """All frames that were asked for were sent.
+
+    Attributes:
+        processors: Seconds of processors that a piece of a shot took, of all threads.
+    """
 
     kind: ClassVar[str] = "rendered"
     frames: int
+    processors: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

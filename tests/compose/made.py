@@ -100,6 +100,10 @@ THINGS: dict[str, tuple[str, tuple[Part, ...]]] = {
     "book": ("book", (Part("box", (0.07, 0.095, 0.016)),)),
     "crate": ("box", _open_box(0.10, 0.08, 0.04)),
     "mug": ("mug", (Part("cylinder", (0.042, 0.042, 0.045)),)),
+    "spoon": (
+        "spoon",
+        (Part("box", (0.07, 0.004, 0.004)), Part("ball", (0.03, 0.03, 0.03), (0.07, 0, 0))),
+    ),
     "candle": ("candle", (Part("cylinder", (0.03, 0.03, 0.05)),)),
 }
 
@@ -282,7 +286,8 @@ def _view(placed, camera, tint):
 def scattered(seed: int, count: int = 9) -> list[Placed]:
     """Things on a table, apart from each other, some on or in others."""
     rng = np.random.Generator(np.random.Philox(seed))
-    kinds = rng.choice(list(THINGS), size=min(4, len(THINGS)), replace=False).tolist()
+    compact = [name for name in THINGS if name != "spoon"]
+    kinds = rng.choice(compact, size=4, replace=False).tolist()
     colors = rng.choice(list(RGB), size=4, replace=False).tolist()
     placed: list[Placed] = []
     while len(placed) < count:

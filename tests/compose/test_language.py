@@ -168,6 +168,17 @@ def test_nearly_equal_is_neither(tmp_path):
         assert found is None or not found.sure
 
 
+def test_where_a_spoon_is_does_not_go_by_its_handle_alone(tmp_path):
+    """3: where most of it is says another thing than where it begins and ends."""
+    placed = [made.Placed("spoon", "red", 0.0, 0.2),
+              made.Placed("spoon", "blue", 0.08, 0.0, yaw=180)]  # fmt: skip
+    made.write(tmp_path / "a", placed, [FRONT])
+    rel = relations(tmp_path / "a")
+    by = [one[1, 0] - one[0, 0] for one in (rel.facts.edges, rel.facts.center, rel.facts.median)]
+    assert by[0] > 0.03 and by[1] > 0 and by[2] < 0
+    assert not rel.leads("rightmost")[1, 0] and not rel.leads("leftmost")[1, 0]
+
+
 @pytest.mark.parametrize(("low", "high"), [(0.0, 0.0), (0.06, 0.3), (0.9, 1.0)])
 def test_a_hardly_seen_twin_keeps_a_thing_from_being_the_only_one(tmp_path, low, high):
     """4: who is hidden is not there; who shows a little may be meant."""

@@ -88,6 +88,18 @@ def test_a_program_that_is_none_is_named() -> None:
             ProgramBackend(command, 30)
 
 
+def test_without_nerfstudio_it_is_said_and_what_to_do() -> None:
+    """Whatever is missing of it here; a .ply needs none of it."""
+    with pytest.raises(WorkerStartFailed, match=r"nerfstudio.*ns-export gaussian-splat"):
+        ProgramBackend([sys.executable, str(PROGRAM), "nerfstudio", "config.yml"], 60)
+
+
+def test_a_field_that_is_none_is_named_by_the_program_too(tmp_path: Path) -> None:
+    (tmp_path / "field.ply").write_bytes(b"nothing")
+    with pytest.raises(WorkerStartFailed, match=r"field\.ply"):
+        ProgramBackend([sys.executable, str(PROGRAM), "field", str(tmp_path / "field.ply")], 60)
+
+
 class TestField(Promises):
     @pytest.fixture
     def backend(self) -> Iterator[Backend]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +20,10 @@ import numpy as np
 import pytest
 from splats.made import camera_at, field_of
 
+from objaverse_render_addon.cameras import Camera, Rig, intrinsics_of, look_at_pose
 from objaverse_render_addon.live.backends.field import FieldBackend
 from objaverse_render_addon.live.backends.program import ProgramBackend
-from objaverse_render_addon.live.levels import read_levels
+from objaverse_render_addon.live.levels import Level, read_levels
 from objaverse_render_addon.live.queue import RenderQueue
 from objaverse_render_addon.live.shots import look_at
 from objaverse_render_addon.splats.field import read_field, write_field
@@ -83,6 +90,96 @@ def test_a_pygame_window_shows_turns_and_comes_nearer(tmp_path: Path) -> None:
         return float((picture.max(axis=2) > 8).mean())
 
     assert covered(nearer) > 1.2 * covered(turned)
+
+
+@contextmanager
+def viser_client(port: int, process: subprocess.Popen[bytes]) -> Iterator[Any]:
+    """A connection as viser's page has it: its version as subprotocol, no limit of size."""
+    import viser
+    from websockets.sync.client import connect
+    from websockets.typing import Subprotocol
+
+    end = time.monotonic() + 60
+    while True:
+        assert process.poll() is None and time.monotonic() < end
+        try:
+            client = connect(
+                f"ws://127.0.0.1:{port}", max_size=None,
+                subprotocols=[Subprotocol(f"viser-v{viser.__version__}")],
+            )  # fmt: skip
+        except OSError:
+            time.sleep(0.1)
+        else:
+            break
+    with client:
+        yield client
+
+
+def at_rest(client: Any) -> np.ndarray:
+    """The next picture that came without loss, (H, W, 3), as viser's page unpacks it."""
+    import msgspec
+    import zstandard
+    from PIL import Image
+
+    while True:
+        packed = client.recv(timeout=60)
+        size = int.from_bytes(packed[8:16], "little")
+        unpacked = zstandard.ZstdDecompressor().decompress(packed[16 : 16 + size])
+        for message in reversed(msgspec.msgpack.decode(unpacked)["messages"]):
+            # It begins with none.
+            if message.get("format") == "png" and message.get("rgb_data") is not None:
+                picture = Image.open(io.BytesIO(message["rgb_data"]))
+                return np.asarray(picture.convert("RGB"))
+
+
+def test_a_viser_client_is_shown_what_its_camera_sees(tmp_path: Path) -> None:
+    pytest.importorskip("viser", reason="NOT TESTED: viser is not installed")
+    import msgspec
+    from viser._messages import ViewerCameraMessage
+    from viser.transforms import SO3
+
+    field = field_of(400, size=0.06)
+    write_field(tmp_path / "field.ply", field)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    example = ROOT / "examples" / "view_in_viser.py"
+    process = subprocess.Popen(
+        [sys.executable, str(example), str(tmp_path / "field.ply"), "--port", str(port)]
+    )
+    try:
+        with viser_client(port, process) as client:
+            for azimuth, size in ((20.0, (320, 240)), (140.0, (240, 360))):
+                seen = camera_of(azimuth, size)
+                pose = seen.camera_to_world
+                turn = SO3.from_matrix(pose[:3, :3] * [1, -1, -1]).wxyz
+                fov = 2 * math.atan(0.5 * seen.height / seen.intrinsics[1, 1])
+                client.send(msgspec.msgpack.encode(ViewerCameraMessage(
+                    tuple(turn.tolist()), tuple(pose[:3, 3].tolist()), fov, 0.01, 100.0,
+                    size[1], size[0], (0.0, 0.0, 0.0), (0.0, 0.0, 1.0),
+                ).as_serializable_dict()))  # fmt: skip
+                # It is as large as the example makes it.
+                scale = 960 / max(size)
+                camera = camera_of(azimuth, (round(size[0] * scale), round(size[1] * scale)))
+                drawn = FieldBackend(field).render(
+                    camera, Level(camera.width, camera.height), lambda: False, {}
+                )
+                assert drawn is not None
+                alpha = drawn.alpha[..., None]
+                truth = drawn.image * alpha + 255 * (1 - alpha)
+                picture = at_rest(client)
+                assert picture.shape == truth.shape and np.ptp(picture) > 100
+                assert np.abs(picture - truth).max() < 3
+        with viser_client(port, process):  # One who left takes nothing with it.
+            pass
+    finally:
+        process.kill()
+        process.wait()
+
+
+def camera_of(azimuth: float, size: tuple[int, int]) -> Camera:
+    lens = intrinsics_of("perspective", 50.0, size)
+    return Camera(*size, lens, look_at_pose(azimuth, 25.0, 1.4, Rig()))
 
 
 @pytest.fixture

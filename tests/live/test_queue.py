@@ -455,9 +455,10 @@ def test_the_first_size_follows_the_time_that_was_measured() -> None:
     fast = plan.levels(camera, 1)
     assert [(level.width, level.samples) for level in fast] == [(640, 1)]
     many = plan.levels(camera, 48)
-    assert [level.samples for level in many][-7:] == [1, 2, 4, 8, 16, 32, 48]
+    assert [level.samples for level in many][-5:] == [0, 1, 4, 16, 48]
     assert many[0].samples == 0
     # What is rendered again costs little of it.
     anew = plan.levels(camera, 48, anew=True)
-    assert [level.samples for level in anew][-3:] == [1, 2, 48]
+    assert [level.samples for level in anew][-3:] == [0, 1, 48]
+    assert [level.samples for level in plan.levels(camera, 256, anew=True)][-4:] == [1, 4, 16, 256]
     assert [level.samples for level in plan.levels(camera, 2, anew=True)][-2:] == [1, 2]

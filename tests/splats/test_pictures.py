@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +153,14 @@ def test_without_cuda_the_processor_draws() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is CUDA")
     assert on_gpu(field_of(3)) is None
+
+
+def test_with_cuda_and_without_gsplat_it_is_said_and_the_processor_draws(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch = types.ModuleType("torch")
+    torch.cuda = types.SimpleNamespace(is_available=lambda: True)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setitem(sys.modules, "gsplat", None)
+    assert on_gpu(field_of(3)) is None
+    assert "pip install gsplat" in caplog.text

@@ -19,6 +19,8 @@ _LONGEST_WAIT: Final = 30.0
 _MOST_NEEDED: Final = 1 << 30
 """Bytes of room that are waited for where nobody knows how much an asset takes."""
 _SAID_AGAIN: Final = 60.0
+_LAST_LOOK: Final = 2.0
+"""Seconds that a look may still take when all else has ended."""
 
 
 class StorageWatch:
@@ -93,6 +95,11 @@ class StorageWatch:
                 self._say("Storage is there again; going on.")
             return None
         return error if since > self.patience else None
+
+    def close(self) -> None:
+        """Wait a moment for a look that is on its way: what it writes, it also removes."""
+        if self._check is not None:
+            self._check[0].join(_LAST_LOOK)
 
     def is_well(self, error: RenderError, needed: int = 0) -> bool:
         """Whether something could not be written though the storage is as it should be.

@@ -277,9 +277,11 @@ class _RemoteStore:
             local.write_bytes(data)
         except OSError as error:
             raise from_os_error(error, str(local)) from error
-        with _named(self.where(name)):
-            self._put_file(local, self._path(name))
-        local.unlink()
+        try:
+            with _named(self.where(name)):
+                self._put_file(local, self._path(name))
+        finally:
+            local.unlink(missing_ok=True)
 
     def names(self) -> list[str]:
         with _named(self.address):

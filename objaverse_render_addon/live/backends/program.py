@@ -5,7 +5,8 @@ as raw bytes behind their line; nothing is pickled, nothing executed. From the p
 
     {"ready": {"passes": ["rgb", "depth"], "samples": 1, "center": [0, 0, 0], "radius": 1.0}}
 
-To it, for each picture, axes and pixels as in :mod:`...cameras`::
+or, where it cannot, ``{"failed": 0, "message": "why, and what to do"}``. To it, for each picture,
+axes and pixels as in :mod:`...cameras`::
 
     {"draw": 7, "width": 64, "height": 48, "samples": 1, "scene": {},
      "intrinsics": [[…]], "camera_to_world": [[…]]}
@@ -72,7 +73,11 @@ class ProgramBackend(Backend):
             came = self._answers.get(timeout=timeout)
         except queue.Empty:
             came = None
-        ready = came[0].get("ready") if came is not None else None
+        said = came[0] if came is not None else {}
+        if "failed" in said:
+            self.close()
+            raise WorkerStartFailed(f"{command[0]}: {str(said.get('message', ''))[:1000]}")
+        ready = said.get("ready")
         try:
             assert isinstance(ready, dict)
             self.passes = tuple(str(name) for name in ready["passes"])

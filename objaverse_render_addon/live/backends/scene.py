@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ...batch.lanes import capacity
 from ...cameras import Camera
 from ...errors import (
     Interrupted,
@@ -24,7 +25,7 @@ from ...errors import (
 )
 from ...job import RenderJob
 from ...worker.channel import Received, arrays_of
-from ...worker.protocol import Failed, FrameReady, Open, Opened, Refine, Render, Set
+from ...worker.protocol import Failed, FrameReady, Open, Opened, Refine, Render, Rendered, Set
 from ...worker.shots import encode_shot
 from ...worker.supervisor import Place, Supervisor
 from ..levels import Level
@@ -48,13 +49,12 @@ class SceneBackend(Backend):
     """Shows a 3D file as its job renders it; see :class:`.Backend`.
 
     A draft is drawn by Workbench, where the scene is of surfaces that it can draw; then come one
-    sample, two, four …; the last level is what a data set would have of this camera, to the bit,
-    denoised and checked. Blender cannot be stopped within a render. So it renders pieces of some
-    30 ms, a tile of the geometry or of a level's samples; the last level, too, is made of tiles, of
-    some 45 ms, since a camera that comes to it has been at rest. Its noise is taken in a step of
-    its own that can be stopped. Only where Blender denoises in a way of its own (by GPU, by a
-    library that it keeps to itself) that one is one render, during which another picture begins in
-    the other worker, where there are two.
+    sample, four, sixteen …; the last level is what a data set would have of this camera, to the
+    bit, denoised and checked. Blender cannot be stopped within a render. So it renders pieces of
+    some 30 ms, tiles of the geometry or rows of a level's samples, as many as take so long just
+    there. Noise is taken in a step of its own that can be stopped. Only where Blender denoises in a
+    way of its own (by GPU, by a library that it keeps to itself) that one is one render, during
+    which another picture begins in the other worker, where there are two.
 
     ``scene`` may have ``values``, dotted paths of the job to other values, of which light,
     normalisation and the like have the file opened again; ``time``, an animation frame; and
@@ -137,12 +137,11 @@ class SceneBackend(Backend):
             shot = encode_shot(0 if view is None else int(view), camera, scene.get("time"))
             if level.samples == 0 and (drawn := worker.draft(shot)) is not None:
                 return None if should_stop() else drawn
-            cycles, last = engine.engine == "cycles", level.samples >= self.samples(scene)
-            exact = last and self.exact
-            if cycles and (worker.tiles or not exact):
+            exact = self.exact and level.samples >= self.samples(scene)
+            if engine.engine == "cycles" and (worker.tiles or not exact):
                 samples = engine.samples if exact else max(level.samples, 1)
                 try:
-                    return worker.refined(shot, samples, should_stop, exact=exact, last=last)
+                    return worker.refined(shot, samples, should_stop, exact=exact)
                 except _Whole:
                     worker.tiles = False
             return None if should_stop() else worker.whole(shot, view, level.samples)
@@ -186,7 +185,8 @@ class _Worker:
         self._samples = 0
         self._part = 0
         self._round = (1, (1, 1))
-        self._looks, self._pieces = Pieces(), Pieces()
+        threads = job.engine.threads or capacity.cores()
+        self._looks, self._pieces = Pieces(threads=threads), Pieces(threads=threads)
         self._drafts = True
         self.tiles = True
         self.facts: dict[str, Any] = {}
@@ -257,13 +257,12 @@ class _Worker:
 
     def refined(
         self, shot: dict[str, Any], samples: int, should_stop: Callable[[], bool],
-        *, exact: bool = False, last: bool = False,
+        *, exact: bool = False,
     ) -> Drawn | None:  # fmt: skip
         """The mean of so many samples, going on where the last call stopped.
 
         Args:
             exact: All of them as a data set has them, tile by tile, and denoised.
-            last: Whether there is no better level: it was at rest for a while.
 
         Raises:
             _Whole: That cannot be done.
@@ -284,7 +283,7 @@ class _Worker:
             while self._samples < samples:
                 if should_stop():
                     return None
-                self._add(shot, samples, last=last)
+                self._add(shot, samples)
             if exact and self.facts["engine"]["denoised"]:
                 arrays = self._denoised(shot, should_stop)
                 self._drawn = None if arrays is None else Drawn(arrays, samples)
@@ -314,38 +313,39 @@ class _Worker:
                 self._looks.took(size[0] * size[1] / (grid[0] * grid[1]), took)
         return True
 
-    def _add(self, shot: dict[str, Any], samples: int, *, last: bool) -> None:
+    def _add(self, shot: dict[str, Any], samples: int) -> None:
         """Render a piece of so many samples."""
         size, exact = (shot["width"], shot["height"]), self._exact
         if not self._part:
-            if exact:
-                self._round = samples, self._pieces.tiles(*size, samples, patient=last)
-            else:
-                left = samples - self._samples
-                self._round = self._pieces.next(*size, left, patient=last)
+            count = samples - self._samples
+            self._round = count, self._pieces.cut(*size, count)
         count, grid = self._round
-        parts = grid[0] * grid[1]
+        some = self._pieces.next(self._part)
+        ends = self._part + some == grid[0] * grid[1]
         first = self._samples == self._part == 0
-        give = self._part + 1 == parts and self._samples + count >= samples
-        give = give and not (exact and self.facts["engine"]["denoised"])
+        give = ends and not (exact and self.facts["engine"]["denoised"])
         request = Refine(
-            self._session, shot, "samples", self._samples, count, give, self._part, *grid, exact
-        )
+            self._session, shot, "samples", self._samples, count, give, self._part, *grid, some,
+            exact,
+        )  # fmt: skip
         self._drawn = None
         since = time.perf_counter()
         try:
             if give:
                 self._drawn = Drawn(self._frame(request), samples)
             else:
-                self._ask(request, _PIECE)
+                answer = self._ask(request, _PIECE)
         except InvalidJob as error:
             if exact and first:
                 raise _Whole from error
             raise
-        if not first:  # With that come other settings.
-            self._pieces.took(size[0] * size[1] * count / parts, time.perf_counter() - since)
-        self._part += 1
-        if self._part == parts:
+        if not (first or give):  # With the first come other settings, with the last the picture.
+            seconds, processors = time.perf_counter() - since, 0.0
+            if self.facts["engine"]["device"] == "CPU" and isinstance(answer.message, Rendered):
+                processors = answer.message.processors
+            self._pieces.rendered(self._part, some, seconds, processors)
+        self._part += some
+        if ends:
             self._part, self._samples = 0, self._samples + count
 
     def _denoised(

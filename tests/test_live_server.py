@@ -282,7 +282,7 @@ def test_requests_that_say_something_impossible_are_refused_by_name(server: Serv
             Environments(f"{OWN}:CartPole", count=0),
             Environments(f"{OWN}:CartPole", size=[1, "a"]),  # type: ignore[list-item]
             Environments(f"{OWN}:CartPole", timeout=float("nan")), Step([1], [-1]),
-            Inspect(1, ["a"], 1 << 60),
+            Inspect(1, ["a"], 1 << 60), Inspect(1, called=3), Inspect(1, called="a" * 5000),  # type: ignore[arg-type]
         ):
             with pytest.raises(RenderError) as caught:
                 client._ask(request, 10)

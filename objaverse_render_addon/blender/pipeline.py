@@ -13,10 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, Final
 
-from ..cameras import PROJECTIONS
-from ..errors import CheckFailed, ClippedPictures, EmptyPictures, Interrupted, LeavesPicture
+from ..errors import CheckFailed, Interrupted
 from ..frame import Check, Frame, FrameSink, Shot
-from ..words import how_many
+from ..usefulness import Usefulness
 from .renderer import Renderer
 
 __all__ = ["deliver", "frames"]
@@ -145,13 +144,10 @@ def _in_batches(
 ) -> Iterator[tuple[Frame, Future[None]]]:
     most = max(1, _GEOMETRY_BUDGET // renderer.shot_bytes)
     recent: list[Frame] = []
-    usable = _Usefulness(renderer)
+    stage = renderer.stage
+    usable = Usefulness(renderer.key, stage.job, own_cameras=stage.cameras is not None)
     for record in earlier:
-        seen = record["checks"]["mask_not_empty"][0] == "ok"
-        size = record["width"], record["height"]
-        lens = PROJECTIONS[record.get("projection", "perspective")]
-        box = record["object_box_px"]
-        usable.count(record.get("time"), seen, box, size, radial=lens.radial)
+        usable.add_record(record)
     done = 0
     with ThreadPoolExecutor(1, "decode") as decoder:
         for batch in _batches(shots, most):
@@ -172,7 +168,7 @@ def _in_batches(
                     for future in decoded:
                         usable.add(future.result())
                     if useful and done == len(shots):
-                        usable.verdict()
+                        stage.warnings += usable.verdict()
                 yield frame, completed
                 # The first view and the one before are the witnesses for the next.
                 recent[1:] = [frame]
@@ -185,68 +181,3 @@ def _batches(shots: Sequence[Shot], most: int) -> Iterator[list[Shot]]:
         while rest:
             yield rest[:most]
             del rest[:most]
-
-
-class _Usefulness:
-    """Whether an asset's views show enough of it to be of use."""
-
-    def __init__(self, renderer: Renderer) -> None:
-        self._name, self._stage = renderer.key, renderer.stage
-        self._views = self._empty = self._clipped = 0
-        self._seen: dict[int, bool] = {}
-
-    def add(self, frame: Frame) -> None:
-        """Count a frame that has its geometry."""
-        size = frame.camera.width, frame.camera.height
-        seen, radial = bool(frame.passes["mask"].any()), frame.camera.lens.radial
-        self.count(frame.key.time, seen, frame.object_box, size, radial=radial)
-
-    def count(
-        self,
-        time: int | None,
-        seen: bool,
-        box: Sequence[float] | None,
-        size: tuple[int, int],
-        *,
-        radial: bool = False,
-    ) -> None:
-        """Count a frame by what there is to know of it."""
-        self._views += 1
-        self._empty += not seen
-        if time is not None:
-            self._seen[time] = self._seen.get(time, False) or seen
-        if self._stage.cameras is not None:
-            # In a room each sees a part; the file's author chose which.
-            return
-        if box is None:
-            # Of a lens that sees all around there is none.
-            self._clipped += not radial
-            return
-        width, height = size
-        inside_x = min(box[2], width) - max(box[0], 0)
-        inside_y = min(box[3], height) - max(box[1], 0)
-        area = (box[2] - box[0]) * (box[3] - box[1])
-        self._clipped += area > 0 and max(inside_x, 0) * max(inside_y, 0) < 0.25 * area
-
-    def verdict(self) -> None:
-        """Raise where no view is of use; say at which frames there is nothing to see."""
-        if self._empty == self._views:
-            raise EmptyPictures(
-                f"{self._name}: none of the {self._views} views shows anything of the object.",
-                hint="Its faces may be fully transparent, or the cameras look elsewhere.",
-            )
-        away = [time for time, seen in self._seen.items() if not seen]
-        if away:
-            text = f"at {how_many(len(away), 'frame')} of {len(self._seen)}, the first {away[0]}, "
-            text += f"no view shows anything of {self._name}."
-            if self._stage.job.time.leaving == "fail":
-                raise LeavesPicture(
-                    f"It leaves the picture: {text}", hint="Use other cameras, or --leaving doubt."
-                )
-            self._stage.warnings.append(f"leaves-picture: {text}")
-        if self._clipped == self._views:
-            raise ClippedPictures(
-                f"{self._name}: all {self._views} views cut off more than three quarters of the "
-                "object.",
-                hint="Use --framing fit, a larger --radius or a wider --fov.",
-            )

@@ -12,8 +12,9 @@ import bpy
 
 from .. import __version__
 from ..cameras import Rig, View, keyed_views, sample_views
+from ..dataset.metadata import source_record
 from ..dataset.shape_files import ShapeFiles, held
-from ..errors import InvalidJob
+from ..errors import InvalidEdit, InvalidJob
 from ..frame import Shot, linked
 from ..job import RenderJob
 from ..shape.distance import need_library
@@ -68,6 +69,7 @@ class Session:
     ) -> None:
         self.job = job.resolved()
         self.asset_id = asset_id
+        self._path, self._source = path, dict[str, Any]()
         self.scratch = scratch
         self.state = self.geometry = self.surfaces = 0
         self.renumbered = False
@@ -322,6 +324,21 @@ class Session:
         """What renders."""
         device = used_device(self.stage.scene)
         return ", ".join(device.names) or device.kind
+
+    def source(self, called: str) -> dict[str, Any]:
+        """What is known of the file, which is read once for it.
+
+        Args:
+            called: By its user.
+
+        Raises:
+            InvalidEdit: The scene is of no file.
+        """
+        if self._path is None:
+            raise InvalidEdit("A stage that began with nothing on it is of no file.")
+        if self._source.get("file_identifier") != called:
+            self._source = source_record(self._path, called)
+        return self._source
 
     def facts(self) -> dict[str, Any]:
         """What the metadata say of scene and engine, by the names of ``asset_record``."""

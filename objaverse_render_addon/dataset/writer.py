@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections import Counter
@@ -37,6 +38,7 @@ class DatasetWriter(FrameSink):
         started: When the work on the asset began, by :func:`time.perf_counter`.
         blocks: Where the frames of a long animation are kept until all are there.
         shape: What files of its surface are made of; none where none are wanted.
+        described: Record of the source, where it was made before: ``path`` is not read then.
 
     Attributes:
         doubts: Check to number of views that it was in doubt of.
@@ -59,6 +61,7 @@ class DatasetWriter(FrameSink):
         started: float,
         blocks: Blocks | None = None,
         shape: ShapeFiles | None = None,
+        described: dict[str, Any] | None = None,
     ) -> None:
         self._started, self._shape = started, shape
         self._asset_id, self._job, self._scratch = asset_id, job, scratch
@@ -66,7 +69,10 @@ class DatasetWriter(FrameSink):
         self._files = new_writer(out, asset_id, job.files.layout)
         # Reading a large file once more for its checksum takes longer than a view.
         self._reader = ThreadPoolExecutor(1, "checksum")
-        self._described = self._reader.submit(source_record, path, source, known)
+        self._described = self._reader.submit(
+            (lambda: described) if described is not None
+            else functools.partial(source_record, path, source, known)
+        )  # fmt: skip
         self._blocks = blocks
         self._views: list[dict[str, Any]] = list(blocks.views) if blocks is not None else []
         self._specs: list[Pass] = []

@@ -22,9 +22,10 @@ from ..dataset.layout import TAR_END, tar_header, tar_padding
 from ..dataset.reader import AssetReader, Dataset, array_from_npy
 from ..errors import RenderError, TruncatedFile, from_os_error
 from ..passspec import PASSES
+from .as_dataset import Stored, to_dataset
 from .samples import Sample, camera_record
 
-__all__ = ["from_dataset", "from_webdataset", "to_webdataset"]
+__all__ = ["Stored", "from_dataset", "from_webdataset", "to_dataset", "to_webdataset"]
 
 _LARGEST: Final = 1 << 30
 

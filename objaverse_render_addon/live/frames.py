@@ -121,7 +121,9 @@ def frame_of(
     grouped = job.lighting.groups
     lights, relit = _relit(view, passes, arrays, grouped=grouped)
     return LiveFrame(
-        View(view["index"], camera, dict(view["pose"])),
+        View(
+            view["index"], camera, dict(view["pose"]), view.get("split", ""), view.get("eye", "")
+        ),
         time=time or 0,
         timed=time is not None,
         previous=_key(view.get("previous")),

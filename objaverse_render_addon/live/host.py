@@ -104,11 +104,14 @@ class Host(Protocol):
         timeout: float,
         points: Sequence[str] | None = None,
         at: int | None = None,
+        called: str | None = None,
     ) -> dict[str, Any]:
         """What is on its stage; with names of points, or none, where all that is as it renders.
 
         Args:
             at: Animation frame at which that is; as the stage stands otherwise.
+            called: What the user calls the asset: what metadata say of it is given instead
+                (:meth:`.session.Session.told`).
         """
 
     def render_scene(

@@ -287,12 +287,13 @@ class Pool(Maps):
         timeout: float = _CHANGE,
         points: Sequence[str] | None = None,
         at: int | None = None,
+        called: str | None = None,
     ) -> dict[str, Any]:
         """See :class:`.host.Host`."""
         self._need_worker()
         found = self._scene(scene)
         with self._lane(found, time.monotonic() + timeout) as lane:
-            return self._again(lambda: lane.inspect(found.snapshot(), timeout, points, at))
+            return self._again(lambda: lane.inspect(found.snapshot(), timeout, points, at, called))
 
     def close_scene(self, scene: int) -> None:
         """See :class:`.host.Host`."""

@@ -449,9 +449,10 @@ class Connection(Maps):
         timeout: float,
         points: Sequence[str] | None = None,
         at: int | None = None,
+        called: str | None = None,
     ) -> dict[str, Any]:
         """See :class:`.host.Host`."""
-        request = Inspect(scene, None if points is None else list(points), at)
+        request = Inspect(scene, None if points is None else list(points), at, called)
         message = self._ask(request, timeout + _SLACK).message
         assert isinstance(message, Described)
         return message.facts

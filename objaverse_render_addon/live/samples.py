@@ -29,7 +29,10 @@ class Sample:
             ``camera`` has ``width``, ``height``, ``intrinsics``
             (3, 3) pixels, ``camera_to_world`` (4, 4) OpenGL axes, ``projection``; ``time``,
             ``object_names``, ``noise_seed``, ``doubts``; ``lights``, what is said of each of
-            several; ``dropped``, samples that were given up before it.
+            several; ``dropped``, samples that were given up before it. Of a job's assets also
+            ``pose``, ``split``, ``eye``, ``previous`` and ``next`` as metadata's views have them,
+            where they are any; ``made_of``, the same for what one program made of one file for one
+            job; and, of a unit's last sample, ``asset``: what metadata say beside the views.
     """
 
     arrays: dict[str, npt.NDArray[Any]]
@@ -102,6 +105,7 @@ def sample_of(frame: LiveFrame, known: Mapping[str, Any]) -> Sample:
             "time": frame.time if frame.timed else None,
             "normal_space": frame.normal_space,
             "opaque": frame.opaque,
+            **_beside(frame),
             "noise_seed": frame.noise_seed,
             "object_box_px": None if frame.object_box is None else list(frame.object_box),
             "object_names": {str(number): name for number, name in frame.object_names.items()},
@@ -111,3 +115,12 @@ def sample_of(frame: LiveFrame, known: Mapping[str, Any]) -> Sample:
             **({"lights": frame.lights} if frame.lights else {}),
         },
     )
+
+
+def _beside(frame: LiveFrame) -> dict[str, Any]:
+    """What only some views have to say."""
+    view = frame.view
+    said: dict[str, Any] = {"pose": dict(view.pose), "split": view.split, "eye": view.eye}
+    for which, key in (("previous", frame.previous), ("next", frame.next)):
+        said[which] = None if key is None else {"view": key.view, "time": key.time}
+    return {name: what for name, what in said.items() if what}

@@ -71,6 +71,7 @@ __all__ = ["Service"]
 
 _MOST_POINTS: Final = 1000
 _LONGEST_NAME: Final = 1000
+_LONGEST_PATH: Final = 4096
 _KINDS: Final = sorted(
     one.kind for one in (
         Attach, Call, Cancel, Change, Close, Describe, Environments, Inspect, More, Open, Put, Quit,
@@ -230,8 +231,13 @@ class Service:
                                self.limits.answer)  # fmt: skip
         if isinstance(message, Inspect):
             scene = self._may_see(client, message.session)
-            points, at = self._points(message), self._time(message)
-            return Described(self.pool.inspect_scene(scene, points=points, at=at))
+            points, at, called = self._points(message), self._time(message), message.called
+            if called is not None and (
+                not isinstance(called, str) or len(called) > _LONGEST_PATH
+            ):
+                raise InvalidEdit(f"An asset's name is text of up to {_LONGEST_PATH} letters.")
+            found = self.pool.inspect_scene(scene, points=points, at=at, called=called)
+            return Described(found)
         if isinstance(message, Call):
             scene = self._may_change(client, message.session)
             if not isinstance(message.function, str) or not isinstance(message.arguments, dict):

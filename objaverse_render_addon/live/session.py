@@ -124,6 +124,23 @@ class Session(Changing):
         """
         return self._host.inspect_scene(self._id, timeout, list(points), time)
 
+    def told(self, called: str, timeout: float = CHANGE) -> dict[str, Any]:
+        """What a data set's metadata say of the asset beside its views, as of now.
+
+        Some of that is known once its views are rendered: ask behind them.
+
+        Args:
+            called: What its user calls the asset.
+
+        Returns:
+            ``facts`` as :attr:`facts`; ``source``, its file (size, SHA-256, licence …);
+            ``fingerprint`` of the job; ``made_of``, the program that renders; ``kind`` of the file.
+
+        Raises:
+            InvalidEdit: The scene began with no file.
+        """
+        return self._host.inspect_scene(self._id, timeout, called=called)
+
     def close(self) -> None:
         """Forget the scene."""
         self._host.close_scene(self._id)

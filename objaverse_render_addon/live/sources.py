@@ -8,6 +8,7 @@ and the sample's number alone, whichever worker renders it.
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -45,6 +46,8 @@ class Item:
         views: Samples of the unit. A source whose units differ in that (:attr:`Source.views` 0)
             says it before the first.
         notes: What the source said of what it drew (:meth:`note`); goes into the samples.
+        made_of: Of a job's asset: the same for what one program made of one file for one job.
+        asset: What a data set's metadata say of that beside its views; goes into the last sample.
     """
 
     def __init__(
@@ -59,6 +62,8 @@ class Item:
         self.index, self.seed, self.epoch = index, seed, epoch
         self.values, self.state, self.views = dict(values or {}), state, 0
         self.notes: dict[str, Any] = {}
+        self.made_of = ""
+        self.asset: dict[str, Any] = {}
         self._drawn: dict[str, int] = {}
 
     def random(self, stream: str, count: int) -> npt.NDArray[np.float64]:
@@ -256,8 +261,20 @@ class JobSource(Source):
         item.note(asset=name)
         session = workers.open(path, job=job, name=name)
         item.views = self.views or session.count
-        for frame in session.render_views(timeout=timeout):
+        item.made_of = _made_of(session.told(path, timeout))
+        frames = session.render_views(timeout=timeout)
+        for number, frame in enumerate(frames, 1):
             item.note(view=frame.view.index)
+            if number == item.views:
+                # Some of what metadata say is known once all views are rendered.
+                more = next(frames, None)
+                told = session.told(path, timeout)
+                if more is None and _made_of(told) == item.made_of:
+                    item.asset = {**told, "job": job.to_dict()}
+                yield session, frame
+                if more is not None:
+                    yield session, more
+                return
             yield session, frame
 
 
@@ -271,6 +288,11 @@ def _samples_of(job: RenderJob) -> int:
     cameras = job.cameras
     eyes = 1 if cameras.stereo is None else 2
     return times * eyes * (cameras.views + cameras.test_views) if cameras.views else 0
+
+
+def _made_of(told: Mapping[str, Any]) -> str:
+    made = repr((told["made_of"], told["fingerprint"], told["source"]["sha256"]))
+    return hashlib.sha256(made.encode()).hexdigest()[:32]
 
 
 def for_one_worker(source: Source) -> Source:

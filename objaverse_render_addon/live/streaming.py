@@ -565,8 +565,14 @@ class _Round:
             )
 
     def _known(self, item: Item, view: int, views: int, frame: LiveFrame) -> dict[str, Any]:
-        return {
+        known: dict[str, Any] = {
             "index": item.index, "view": view, "views": views, "epoch": item.epoch,
             "seed": item.seed, "state": item.state, "scene_state": frame.state,
             "values": dict(item.notes), "dropped": 0,
         }  # fmt: skip
+        if item.made_of and self._owner.change is None:
+            # What is changed on its way is not what a data set of the job would hold.
+            known["made_of"] = item.made_of
+            if item.asset:
+                known["asset"] = item.asset
+        return known

@@ -240,11 +240,12 @@ class WorkerLane:
         timeout: float,
         points: Sequence[str] | None = None,
         at: int | None = None,
+        called: str | None = None,
     ) -> dict[str, Any]:
-        """What is on the scene's stage, or where that and some points are, at a frame."""
+        """See :class:`.host.Host`."""
         self.bring(snapshot, timeout)
         wanted = None if points is None else list(points)
-        answer = self.ask(Inspect(self._session, wanted, at), timeout)
+        answer = self.ask(Inspect(self._session, wanted, at, called), timeout)
         assert isinstance(answer.message, Described)
         return answer.message.facts
 

@@ -366,11 +366,26 @@ class _Sent(FrameSink):
 def inspect(worker: Worker, request: Inspect, _: Turn) -> Answer:
     """What is on the stage."""
     session = worker.opened(request.session)
+    if request.called is not None:
+        return Described(_told(session, request.called))
     if request.points is not None:
         from ..blender.placing import placed
 
         return Described(_plain(placed(session, request.points, request.time)))
     return Described(_plain(session.editor.inspect()))
+
+
+def _told(session: Session, called: str) -> dict[str, Any]:
+    """What a data set's metadata say of the asset beside its views."""
+    facts = _plain(session.facts())
+    facts["engine"]["sandbox"] = os.environ.get(STANDS, "")
+    return {
+        "facts": facts,
+        "source": session.source(called),
+        "fingerprint": session.job.fingerprint(),
+        "made_of": session.made_of,
+        "kind": session.asset.kind if session.asset is not None else "",
+    }
 
 
 def call(worker: Worker, request: Call, __: Turn) -> Answer:

@@ -350,12 +350,15 @@ class Inspect:
         points: Names of points, or none: then where they and the objects are as they render is
             answered instead, see :func:`objaverse_render_addon.blender.placing.placed`.
         time: Animation frame at which they are; ``None`` as the stage stands.
+        called: What the user calls the asset, or none: then what a data set's metadata say of it
+            is answered instead, as of now.
     """
 
     kind: ClassVar[str] = "inspect"
     session: int
     points: list[str] | None = None
     time: int | None = None
+    called: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,10 @@ from PIL import Image
 
 from objaverse_render_addon import live
 from objaverse_render_addon.dataset.reader import AssetReader
+from objaverse_render_addon.dataset.verify import verify_asset
 from objaverse_render_addon.errors import ConnectionLost, InvalidEdit, InvalidJob, WorkerTimeout
 from objaverse_render_addon.job import RenderJob
+from objaverse_render_addon.live.convert import to_dataset
 from objaverse_render_addon.live.randomize import (
     Background,
     CameraShell,
@@ -187,14 +189,14 @@ def test_assets_have_the_pixels_of_a_data_set(tmp_path: Path) -> None:
     values = {
         "pixels.resolution": [48, 32], "engine.samples": 2, "engine.device": "cpu",
         "pixels.passes": ["rgb", "depth", "normal", "mask", "object_index"],
-        "cameras.views": 3, "seed": 5,
+        "cameras.views": 2, "cameras.test_views": 1, "seed": 5,
     }  # fmt: skip
     paths = [scenes.write_glb(tmp_path / f"{name}.glb") for name in ("one", "two")]
     job = scenes.make_job(values)
     stored = {path.stem: scenes.write_asset(path, tmp_path / "out", values) for path in paths}
     with live.stream(live.JobSource(paths, job), blenders=2, start_options=CPU) as stream:
         assert len(stream) == 6
-        seen = list(stream)
+        seen = list(live.record(stream, tmp_path / "kept"))
     assert [sample.key for sample in seen] == [(0, a, v) for a in range(2) for v in range(3)]
     for sample in seen:
         asset = sample.values["asset"]
@@ -206,6 +208,66 @@ def test_assets_have_the_pixels_of_a_data_set(tmp_path: Path) -> None:
                 assert np.array_equal(array, sample[name], equal_nan=array.dtype.kind == "f"), name
             camera = reader.view(view).camera
         assert np.array_equal(camera.camera_to_world, sample.camera.camera_to_world)
+    kept = live.Recording(tmp_path / "kept")
+    made = to_dataset(kept, tmp_path / "made")
+    assert not made.left_out
+    assert_same_assets(made.written, stored)
+    check_what_is_not_whole(kept, stored, tmp_path)
+
+
+def assert_same_assets(made: dict[str, Path], stored: dict[str, Path]) -> None:
+    """The same files with the same bytes, and metadata that say the same; and they are proved."""
+    assert made.keys() == stored.keys()
+    for asset in made:
+        assert made[asset].name == stored[asset].name
+        assert verify_asset(made[asset]).ok
+        with AssetReader(made[asset]) as ours, AssetReader(stored[asset]) as theirs:
+            assert list(ours.names()) == list(theirs.names())
+            for name in set(theirs.names()) - {"metadata.json"}:
+                assert ours.bytes_of(name) == theirs.bytes_of(name), name
+            said, there = (json.loads(json.dumps(one.metadata)) for one in (ours, theirs))
+        for metadata in (said, there):
+            assert metadata["seconds"].pop("total") > 0
+            # What the asset is called, how long it took, and behind which wall.
+            for name in ("seconds", "file_identifier", "save_uid"):
+                del metadata[name]
+            del metadata["render_settings"]["sandbox"]
+        assert said == there
+
+
+def check_what_is_not_whole(
+    kept: live.Recording, stored: dict[str, Path], tmp_path: Path
+) -> None:
+    """A recording that broke off in its last asset, samples twice, of another making, foreign."""
+    with pytest.warns(RuntimeWarning, match="left out two: 2 of its 3 samples"):
+        made = to_dataset(kept[:-1], tmp_path / "cut")
+    assert set(made.left_out) == {"two"}
+    assert [path.name for path in (tmp_path / "cut").iterdir()] == [stored["one"].name]
+    odd = [one.copy() for one in kept]
+    odd[0].record["made_of"] = "other"
+    odd[5].arrays.pop("depth")
+    with pytest.warns(RuntimeWarning, match="left out"):
+        made = to_dataset(odd, tmp_path / "odd")
+    assert not made.written
+    assert "versions" in made.left_out["one"]
+    assert "depth" in made.left_out["two"]
+    with pytest.warns(RuntimeWarning, match="left out one: .* already"):
+        made = to_dataset([*kept[:3]], tmp_path / "cut")
+    assert not made.written
+    with pytest.warns(RuntimeWarning, match="more than once"):
+        assert not to_dataset([kept[0], kept[1], kept[1]], tmp_path / "twice").written
+    later = kept[0].copy()
+    later.record["epoch"] = 1
+    with pytest.raises(InvalidJob, match="epochs 0 and 1"):
+        to_dataset([*kept, later], tmp_path / "epochs")
+    with pytest.raises(InvalidJob, match="which of its stream"):
+        to_dataset([live.Sample({}, {"epoch": 0, "index": "0"})], tmp_path / "foreign")
+    foreign = [live.Sample(one.arrays, {**one.record}) for one in kept]
+    for one in foreign:
+        del one.record["made_of"]
+    with pytest.raises(InvalidJob, match="JobSource"):
+        to_dataset(foreign, tmp_path / "foreign")
+    assert not (tmp_path / "foreign").exists()
 
 
 def test_animations_have_the_pixels_of_a_data_set_in_its_order(tmp_path: Path) -> None:
@@ -294,6 +356,7 @@ def test_all_frames_under_all_lights_are_those_of_a_data_set(tmp_path: Path) -> 
                 assert np.array_equal(array, sample[name], equal_nan=array.dtype.kind == "f"), name
             lit.append([there[name].astype(float).mean() for name in ("rgb", "rgb@1", "rgb@2")])
     assert np.ptp(lit, axis=1).max() > 5
+    assert_same_assets(to_dataset(samples, tmp_path / "made").written, stored)
 
 
 @pytest.mark.long

@@ -105,7 +105,6 @@ def test_the_schema_and_the_page_are_those_of_the_passes():
 # depth, a format that wants normals. What only says what a pass *is* belongs into its entry.
 BY_MEANING = {
     "blender.numbering": "instance_index material_index object_index semantic_index",
-    "blender.pipeline": "mask",
     "blender.renderer": "depth mask rgb rgb_linear",
     "blender.shader_values": "albedo roughness_metallic",
     "blender.surface_normals": "normal_geometric",
@@ -155,6 +154,7 @@ BY_MEANING = {
     "sensor_depth",
     "job.rules.pixels": "depth sensor_depth",
     "sensing": "sensor_depth",
+    "usefulness": "mask",
     "dataset.agreement": "depth flow_backward flow_forward instance_index mask object_index "
     "position scene_flow",
     "frame": "depth normal object_index position",

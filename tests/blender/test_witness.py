@@ -77,7 +77,7 @@ def turn(mesh: Any) -> None:
 def test_what_an_importer_does_to_a_file_is_found(
     tmp_path: Path, fault: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from objaverse_render_addon.blender import stage
+    from objaverse_render_addon.blender import arrival
     from objaverse_render_addon.blender.normalization import normalize
 
     source = scenes.write_glb(tmp_path / "thing.glb", LOPSIDED, FACES)
@@ -88,7 +88,7 @@ def test_what_an_importer_does_to_a_file_is_found(
                 fault(obj.data)
         return normalize(collection, *rest, **options)
 
-    monkeypatch.setattr(stage, "normalize", spoilt)
+    monkeypatch.setattr(arrival, "normalize", spoilt)
     outcomes = found(scenes.open_scene(source, scenes.make_job(QUICK)))
     assert any("failed" in some for some in outcomes.values()), outcomes
 

@@ -328,7 +328,8 @@ def _name(hue: float, saturation: float, value: float) -> str:
     degrees = 360 * hue
     if value < 0.13:
         return "black"
-    if saturation < 0.17:
+    # Of what is dark a trace of warm light is a large share.
+    if saturation < 0.17 or saturation * value < 0.07:
         return "white" if value > 0.8 else "black" if value < 0.2 else "gray"
     if degrees < 42 and value < 0.62 and (degrees > 14 or saturation < 0.55):
         return "brown"

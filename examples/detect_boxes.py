@@ -82,7 +82,7 @@ def detector() -> nn.Module:
     layers: list[nn.Module] = []
     channels = 3
     for width, stride in ((16, 2), (32, 2), (64, 3), (64, 1), (64, 1)):
-        layers += [nn.Conv2d(channels, width, 3, stride, 1), nn.BatchNorm2d(width), nn.ReLU()]
+        layers += [nn.Conv2d(channels, width, 3, stride, 1), nn.GroupNorm(8, width), nn.ReLU()]
         channels = width
     return nn.Sequential(*layers, nn.Conv2d(channels, 5, 1))
 

@@ -11,7 +11,6 @@ import json
 import sys
 import tempfile
 import threading
-import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,9 +18,9 @@ from typing import Any
 
 from ..compose.objects.judging import judged
 from ..compose.objects.library import Foreign, LeftOut
+from ..compose.telling import tell, told_of
 from ..dataset.parallel import mapped
 from ..dataset.reader import AssetReader
-from ..errors import RenderError
 from .physics import told_by
 
 __all__ = ["Task", "judge"]
@@ -81,26 +80,17 @@ def _judge(task: Task) -> Foreign | LeftOut:
         )
 
 
-def _tell(**said: Any) -> None:
-    print(json.dumps(said), flush=True)
-
-
 def main() -> int:
     """Judge what the file of tasks says."""
     file, jobs = sys.argv[1:]
     tasks = [Task(**row) for row in json.loads(Path(file).read_text(encoding="utf-8"))]
-    try:
+
+    def work() -> dict[str, Any]:
         for one in judge(tasks, int(jobs)):
-            _tell(judged=asdict(one))
-    except RenderError as error:
-        _tell(reason=error.reason, message=error.message, hint=error.hint)
-        return error.exit_code
-    except Exception as error:
-        traceback.print_exc()
-        _tell(reason="unexpected-error", message=f"{type(error).__name__}: {error}", hint="")
-        return 1
-    _tell(done=len(tasks))
-    return 0
+            tell(judged=asdict(one))
+        return {"done": len(tasks)}
+
+    return told_of(work)
 
 
 if __name__ == "__main__":

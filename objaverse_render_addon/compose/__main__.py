@@ -6,17 +6,11 @@ and at the end ``{"path": file}``, or ``{"reason": …, "message": …, "hint": 
 
 from __future__ import annotations
 
-import json
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
-from ..errors import RenderError
-
-
-def _tell(**said: Any) -> None:
-    print(json.dumps(said), flush=True)
+from .telling import tell, told_of
 
 
 def main() -> int:
@@ -24,20 +18,15 @@ def main() -> int:
     from .make import scene_file
 
     rules, index, folder = sys.argv[1:]
-    try:
+
+    def work() -> dict[str, Any]:
         path = scene_file(
             rules, int(index), Path(folder),
-            on_refused=lambda draw, why: _tell(draw=draw, refused=why),
+            on_refused=lambda draw, why: tell(draw=draw, refused=why),
         )  # fmt: skip
-    except RenderError as error:
-        _tell(reason=error.reason, message=error.message, hint=error.hint)
-        return error.exit_code
-    except Exception as error:
-        traceback.print_exc()
-        _tell(reason="unexpected-error", message=f"{type(error).__name__}: {error}", hint="")
-        return 1
-    _tell(path=str(path))
-    return 0
+        return {"path": str(path)}
+
+    return told_of(work)
 
 
 if __name__ == "__main__":

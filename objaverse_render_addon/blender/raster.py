@@ -274,6 +274,9 @@ class RasterLane:
         if self._version == self._stage.version:
             return
         self._version = self._stage.version
+        for obj in bpy.data.objects:
+            # Cycles knows no such thing, and depth would be of what is behind.
+            compat.set_checked(obj, show_in_front=False)
         there = self._scene.collection.children
         wanted = {asset.collection for asset in self._stage.assets.values()}
         for child in [child for child in there if child not in wanted]:

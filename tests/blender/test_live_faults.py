@@ -566,6 +566,14 @@ def fur(session):
     obj = bpy.data.objects.new("fur", curves)
     session.asset.collection.objects.link(obj)
 
+def bring_to_front(session):
+    import bpy
+    mesh = bpy.data.meshes.new("behind")
+    mesh.from_pydata([(-9, 3, -9), (9, 3, -9), (9, 3, 9), (-9, 3, 9)], [], [(0, 1, 2, 3)])
+    obj = bpy.data.objects.new("behind", mesh)
+    obj.show_in_front = True
+    session.asset.collection.objects.link(obj)
+
 def geometry(session):
     return session.raster.record["geometry"]
 
@@ -639,6 +647,16 @@ def test_ids_are_what_workbench_draws_however_they_come_about(
         session.call("put_in.fur")
         session.frame(aside, lane="raster")
         assert "not all" in session.call("put_in.geometry")
+
+
+def test_what_a_viewport_shows_in_front_is_where_it_is(faulty: live.Pool, box: Path) -> None:
+    camera = live.look_at((0, -5, 1), target=(0, 0, 0.4), size=(48, 48))
+    with faulty.open(box, **{**QUICK, "passes": ("rgb", "depth")}) as session:
+        session.call("put_in.bring_to_front")
+        exact = session.frame(camera).copy()
+        drawn = session.frame(camera, lane="raster")
+        assert np.ptp(exact["depth"][exact["depth"] > 0]) > 2
+        np.testing.assert_allclose(drawn["depth"], exact["depth"], rtol=1e-3)
 
 
 def test_a_lane_that_draws_the_same_everywhere_is_refused_or_doubted(

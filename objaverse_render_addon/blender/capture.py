@@ -20,7 +20,7 @@ from ..errors import RenderFailed
 from ..passspec import Layer
 from . import compat
 
-__all__ = ["COMBINED", "Taken", "forget", "take", "usable"]
+__all__ = ["COMBINED", "Taken", "take", "usable"]
 
 Array = npt.NDArray[np.float32]
 
@@ -28,9 +28,6 @@ COMBINED = Layer("", "RGBA", "Combined")
 """The picture: its channels are ``R``, ``G``, ``B`` and ``A``."""
 _BEYOND = 1e10
 """What Blender gives a depth where it did not render."""
-_PLAIN = {"BOOLEAN", "INT", "FLOAT", "STRING", "ENUM"}
-_told: tuple[Any, ...] | None = None
-"""Cycles' settings, as it was last made to look at them."""
 _LETTERS = {"FLOAT": "V", "VECTOR": "XYZ", "RGBA": "RGBA"}
 
 
@@ -79,9 +76,8 @@ def take(
 
     Args:
         whole: Whether the arrays are of the whole picture; else of what is rendered alone.
-        again: Whether this is another part of the picture that was taken last: unless Cycles'
-            settings are others all the same, it does not have to look for what changed, which takes
-            longer than a small part does.
+        again: Whether this is another part of the picture that was taken last, and no setting of
+            Cycles is another: it need not look for what changed.
 
     Raises:
         RuntimeError: As ``bpy.ops.render.render`` does.
@@ -100,36 +96,17 @@ def take(
 
     engine.render = render
     try:
-        global _told
-        before, _told = _told, None
-        settings = _settings(scene)
-        if not again or settings != before:
-            compat.show_settings(scene)
-        bpy.ops.render.render(scene=scene.name)
-        _told = settings
+        # What is around a part nobody reads; Blender would make room for it, pass by pass.
+        with compat.for_now(scene.render, {"use_crop_to_border": True}):
+            if not again:
+                compat.show_settings(scene)
+            bpy.ops.render.render(scene=scene.name)
     finally:
         # Left in place, it would be in the way as Blender ends.
         engine.render = rendering
     if not taken:
         raise RenderFailed("Cycles rendered, but gave nothing.")
     return taken
-
-
-def forget() -> None:
-    """Something else was rendered by Cycles."""
-    global _told
-    _told = None
-
-
-def _settings(scene: Any) -> tuple[Any, ...]:
-    groups = (scene.cycles, scene.view_layers[0].cycles)
-    own = [
-        getattr(group, one.identifier)
-        for group in groups
-        for one in group.bl_rna.properties
-        if one.type in _PLAIN
-    ]
-    return (scene.name, *own)
 
 
 def _read(result: Any, scene: Any, wanted: list[Layer], taken: Taken, *, whole: bool) -> None:
@@ -160,7 +137,7 @@ def _border(
     render = scene.render
     across = render.resolution_x * render.resolution_percentage // 100
     down = render.resolution_y * render.resolution_percentage // 100
-    if not render.use_border or render.use_crop_to_border:
+    if not render.use_border:
         if (width, height) != (across, down):
             raise RenderFailed(f"Cycles gave {width}x{height} pixels instead of {across}x{down}.")
         return (down, across), np.s_[0:down, 0:across]

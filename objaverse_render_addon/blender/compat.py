@@ -422,9 +422,8 @@ def viewport_encodes() -> bool:
     return bool(bpy.app.version < (5, 0, 0))
 
 
-@contextlib.contextmanager
-def sample_range(cycles: Any, first: int, count: int, total: int) -> Iterator[None]:
-    """Within it Cycles renders some of a picture's samples, undenoised.
+def sample_range(cycles: Any, first: int, count: int, total: int) -> dict[str, Any]:
+    """Settings by which Cycles renders some of a picture's samples, undenoised.
 
     The mean of all of them is the picture that has all at once. Blender has subsets since 4.4;
     before, an offset alone, and there only one of its patterns goes on where it was left.
@@ -437,15 +436,12 @@ def sample_range(cycles: Any, first: int, count: int, total: int) -> Iterator[No
         values |= {"use_sample_subset": True, "sample_subset_length": count, "samples": total}
     else:
         values |= {"samples": count, "sampling_pattern": "TABULATED_SOBOL"}
-    with for_now(cycles, values):
-        yield
+    return values
 
 
-@contextlib.contextmanager
-def in_memory(cycles: Any) -> Iterator[None]:
-    """Within it Cycles keeps a large picture in memory, not in tiles in a file."""
-    with for_now(cycles, {"use_auto_tile": False}):
-        yield
+def in_memory() -> dict[str, Any]:
+    """Settings by which Cycles keeps a large picture in memory, not in tiles in a file."""
+    return {"use_auto_tile": False}
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ meshes are drawn, and what Blender makes meshes of.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +29,9 @@ void main() {
 }
 """
 _FRAGMENT: Final = "void main() { found = vec2(number, away); }"
+_left: Final = deque[Any]()
+"""What the driver keeps for drawings that are gone, until another draws: garbage is collected by
+whichever thread comes by, and the driver ends the process of one that may not draw."""
 
 
 class _Triangles:
@@ -61,6 +65,9 @@ class IndexDrawing:
         self._shader: Any = None
         self._targets: tuple[tuple[int, int], Any, Any] | None = None
 
+    def __del__(self, left: deque[Any] = _left) -> None:
+        left.append((self._shader, self._still, self._drawn, self._targets))
+
     def prepare(self, surfaces: int) -> bool:
         """Take in what renders now.
 
@@ -72,6 +79,7 @@ class IndexDrawing:
         """
         now = self._stage.version, self._stage.frame, surfaces
         if now != self._now:
+            _left.clear()
             if surfaces != self._surfaces:
                 self._still.clear()
             self._surfaces = surfaces

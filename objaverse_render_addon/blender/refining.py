@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -59,7 +58,8 @@ class Refining:
         self._round = (0, (1, 1))
         self._denoiser: Denoiser | None = None
         self._agrees: bool | None = None
-        self._ready: tuple[Frame | None, bool, int] = (None, False, 0)
+        self._ready = -1
+        """How often the stage had been made ready when it was for the tiles of a round."""
         self.samples = 0
 
     def draft(self, shot: Shot) -> Frame:
@@ -243,27 +243,27 @@ class Refining:
         self, frame: Frame, first: int, count: int, part: int, grid: tuple[int, int], some: int
     ) -> None:
         session = self._session
-        stage, job = session.stage, session.job
+        stage = session.stage
         since = time.perf_counter()
         renderer, guides = session.renderer, self._exact and stage.denoised
-        if part and self._ready[0] is frame and self._ready[1:] == (guides, stage.set_ups):
+        again = part > 0 and self._ready == stage.set_ups
+        if again:
             rows, columns = renderer.aim_at_tile(frame, part, grid, some)
         else:
             stage.set_up_color(guides=guides)
             rows, columns = renderer.aim(frame, part, grid, some)
             renderer.light_up(frame)
-            self._ready = frame, guides, stage.set_ups
+            self._hold(first, count, guides=guides)
+            self._ready = stage.set_ups
         shape = frame.camera.height, frame.camera.width
         if self._sum is None:
             self._sum = np.zeros((*shape, 4))
         if rows.start == rows.stop or columns.start == columns.stop:
             return
-        cycles, total = stage.scene.cycles, job.engine.samples
-        within = nullcontext() if self._exact else compat.sample_range(cycles, first, count, total)
-        with within, renderer.bare():
-            taken = self._sums(count, again=part > 0) if guides else self._take(
-                [capture.COMBINED], again=part > 0
-            )
+        if guides:
+            taken = self._sums(count, again=again)
+        else:
+            taken = self._take([capture.COMBINED], again=again)
         for place, letter in enumerate("RGBA"):
             self._sum[..., place][taken.at] += taken[letter].astype(np.float64) * count
         if guides:
@@ -272,13 +272,25 @@ class Refining:
             self._taken.at = together
         stage.watch.add("color", since)
 
+    def _hold(self, first: int, count: int, *, guides: bool) -> None:
+        """Let Cycles' settings be those of some samples until it renders something else.
+
+        To set them for each piece takes a third of the time that a piece takes beside its samples.
+        """
+        session = self._session
+        stage, total = session.stage, session.job.engine.samples
+        values = compat.in_memory()
+        if not self._exact:
+            values |= compat.sample_range(stage.scene.cycles, first, count, total)
+        if guides:
+            values |= {"film_exposure": _sums_of(count)[0]}
+        stage.hold(stage.scene.cycles, values)
+        stage.hold(stage.layer, session.renderer.bare())
+
     def _sums(self, samples: int, *, again: bool = False) -> capture.Taken:
         """All samples with their guides; the sum as ``sum``, the mean as ever."""
-        found = exposure_of_sums(samples)
-        assert found is not None  # As of what splits.
-        exposure, factor = found
-        with compat.for_now(self._session.stage.scene.cycles, {"film_exposure": exposure}):
-            taken = self._take([capture.COMBINED, *_GUIDES], again=again)
+        factor = _sums_of(samples)[1]
+        taken = self._take([capture.COMBINED, *_GUIDES], again=again)
         inverse = np.float32(1) / np.float32(samples)
         for letter in "RGB":
             name = f"sum.{letter}"
@@ -287,10 +299,8 @@ class Refining:
         return taken
 
     def _take(self, layers: list[Layer], *, again: bool = False) -> capture.Taken:
-        scene = self._session.stage.scene
         try:
-            with compat.in_memory(scene.cycles):
-                return capture.take(scene, layers, whole=False, again=again)
+            return capture.take(self._session.stage.scene, layers, whole=False, again=again)
         except RuntimeError as error:
             raise render_failure(error) from error
 
@@ -314,7 +324,10 @@ class Refining:
             self._session.renderer.set_border(
                 camera, None, 0, down * grid[0] + across, grid
             )
-            with compat.for_now(cycles, {"samples": _PROBED}):
+            values = compat.in_memory() | {"samples": _PROBED}
+            if guides:
+                values |= {"film_exposure": _sums_of(_PROBED)[0]}
+            with compat.for_now(cycles, values):
                 found.append(self._sums(_PROBED) if guides else self._take([capture.COMBINED]))
         truth, noisy = (np.stack([one[letter] for letter in "RGBA"], axis=-1) for one in found)
         if not np.ptp(truth[..., :3]) > 0 or np.array_equal(truth, noisy):
@@ -324,6 +337,13 @@ class Refining:
         ours = self._denoiser(color, albedo, normal, _PROBED)
         alike = np.array_equal(ours, truth[..., :3])
         return bool(alike and np.array_equal(noisy[..., 3], truth[..., 3]))
+
+
+def _sums_of(samples: int) -> tuple[float, float]:
+    """The exposure at which Cycles gives what the sum can be had of to the bit, and its factor."""
+    found = exposure_of_sums(samples)
+    assert found is not None  # As of what splits.
+    return found
 
 
 def _guided(taken: capture.Taken) -> Iterator[npt.NDArray[np.float32]]:

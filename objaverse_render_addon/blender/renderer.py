@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, TypeAlias
@@ -205,15 +205,19 @@ class Renderer:
             yield from self.geometry([shot])
             return
         layers, whole = layers_for(self.job.pixels.passes), capture.Taken()
+        ready = -1
         for part in range(count):
             since = time.perf_counter()
-            stage.set_up_geometry()
-            compat.set_compositing(stage.scene, False)
-            seen, box = self._stand(shot)
+            again = ready == stage.set_ups
+            if not again:
+                stage.set_up_geometry()
+                compat.set_compositing(stage.scene, False)
+                seen, box = self._stand(shot)
+                ready = stage.set_ups
             rows, columns = self.set_border(seen.camera, box, 2, part, grid)
             if rows.start < rows.stop and columns.start < columns.stop:
                 with stage.alpha if stage.alpha.needed else nullcontext():
-                    taken = self._take(layers, whole=False)
+                    taken = self._take(layers, whole=False, again=again)
                 whole.put(taken, (seen.camera.height, seen.camera.width))
             stage.watch.add("geometry", since)
             if part + 1 < count:
@@ -408,23 +412,20 @@ class Renderer:
             self.stage.rig.shine(lights, groups)
         # Blender gives the parts of a render in a file only.
         if capture.usable(scene) and not frame.grouped:
-            with self.bare():
+            with compat.for_now(self.stage.layer, self.bare()):
                 return self._take([capture.COMBINED])
         path = self.scratch / f"color-{frame.key.stem}-{place}.exr"
         scene.render.filepath = str(path)
         self._render(path)
         return path
 
-    @contextmanager
-    def bare(self) -> Iterator[None]:
-        """Within it Cycles renders without the passes that geometry gave.
+    def bare(self) -> dict[str, Any]:
+        """What a view layer is without the passes that geometry gave.
 
         They cost time with each sample, and change no bit of the picture.
         """
         layers = layers_for(self.job.pixels.passes)
-        unused = {layer.flag: False for layer in layers if layer.flag}
-        with compat.for_now(self.stage.layer, unused):
-            yield
+        return {layer.flag: False for layer in layers if layer.flag}
 
     def read_color(
         self, frame: Frame, taken: list[Raw], checked: list[Check] | Future[list[Check]]
@@ -487,15 +488,16 @@ class Renderer:
                     hint="Choose another with --scratch.",
                 ) from error
 
-    def _take(self, layers: Iterable[Layer], *, whole: bool = True) -> capture.Taken:
+    def _take(
+        self, layers: Iterable[Layer], *, whole: bool = True, again: bool = False
+    ) -> capture.Taken:
         try:
-            return capture.take(self.stage.scene, layers, whole=whole)
+            return capture.take(self.stage.scene, layers, whole=whole, again=again)
         except RuntimeError as error:
             raise render_failure(error) from error
 
     def _render(self, path: Path) -> None:
         compat.show_settings(self.stage.scene)
-        capture.forget()
         try:
             bpy.ops.render.render(write_still=not self.stage.scene.render.use_compositing)
         except RuntimeError as error:

@@ -121,6 +121,7 @@ class Stage:
         self.frame = 0
         self.version = 0
         self.set_ups = 0
+        self._held: list[tuple[Any, dict[str, Any]]] = []
         self._scene: Any = None
         self._camera: Any = None
         self.source_world: Any = None
@@ -347,13 +348,26 @@ class Stage:
         """What the frame shows, in the file's own frames."""
         return self.timeline.moment(self.frame)
 
+    def anew(self) -> None:
+        """It is about to be made ready for something else."""
+        self.set_ups += 1
+        while self._held:
+            owner, values = self._held.pop()
+            compat.set_checked(owner, **values)
+
+    def hold(self, owner: Any, values: dict[str, Any]) -> None:
+        """Give properties other values until the stage is made ready for something else."""
+        before = {name: getattr(owner, name) for name in values}
+        self._held.append((owner, before))
+        compat.set_checked(owner, **values)
+
     def set_time(self, frame: int) -> None:
         """Stop time at a frame of the timeline.
 
         Here alone a frame becomes a moment of Blender's time, which may lie between two of its
         frames.
         """
-        self.set_ups += 1
+        self.anew()
         if self.animation is not None:
             self.animation.play(self.timeline.clip_of(frame).action)
         self.frame = frame
@@ -386,6 +400,7 @@ class Stage:
 
         Safe to call again with another job: what the one before changed in materials is undone.
         """
+        self.anew()
         self.job = job
         kept = [text for text in self.warnings if not text.startswith(_OF_SETTINGS)]
         self.alpha = surfaces = Surfaces(job.engine.alpha_threshold, job.pixels.passes)
@@ -545,13 +560,13 @@ class Stage:
 
     def look(self, view: View) -> View:
         """Point Blender's camera; the view with the camera as Blender sees it."""
-        self.set_ups += 1
+        self.anew()
         camera = apply_camera(self.scene, self._camera, view.camera, *self._clip(view))
         return dataclasses.replace(view, camera=camera)
 
     def turn_to(self, view: View) -> None:
         """Point Blender's camera as it was before by :meth:`look`: nothing is evaluated."""
-        self.set_ups += 1
+        self.anew()
         set_camera(self.scene, self._camera, view.camera, *self._clip(view))
 
     def _clip(self, view: View) -> tuple[float, float]:
@@ -575,7 +590,7 @@ class Stage:
 
     def set_up_geometry(self) -> None:
         """One sample at the pixel's centre."""
-        self.set_ups += 1
+        self.anew()
         render_settings.set_up_geometry(self.scene)
 
     def set_up_color(self, *, guides: bool = False) -> None:
@@ -584,7 +599,7 @@ class Stage:
         Args:
             guides: Whether Cycles does not denoise itself, and stores what denoising needs.
         """
-        self.set_ups += 1
+        self.anew()
         width = render_settings.set_up_color(
             self.scene, self.job, denoised=self.denoised and not guides, guides=guides,
             scale=self.timeline.scale,

@@ -394,6 +394,7 @@ def call(worker: Worker, request: Call, __: Turn) -> Answer:
     module, _, name = request.function.rpartition(".")
     function = _allowed(module, name, request.function)
     session.state = NO_STATE
+    session.stage.anew()
     result = function(session, **request.arguments)
     session.changed(geometry=True, appeared=True, unknown=True)
     session.state = request.state

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +64,41 @@ def test_depth_and_ids_of_many_objects_are_those_of_cycles(tmp_path: Path) -> No
     print(f"{seen} objects, {inside.mean():.1%} of the pixels off silhouettes: {wrong} ids are "
           f"others; depth differs by {np.median(off):.1e}, {off.max():.1e} at most")  # fmt: skip
     assert off.max() <= 1e-4
+
+
+_COLLECTED_ELSEWHERE = """
+import gc, os, sys, threading
+import subprocess
+import sys
+from pathlib import Path
+from objaverse_render_addon.blender import index_drawing
+from tests.blender import scenes
+
+def draw():
+    session = scenes.open_scene(Path(sys.argv[1]), scenes.make_job({"pixels.passes": ["depth"]}))
+    frame = session.raster.frame(session.shots()[0])
+    assert frame.passes["mask"].any() and "themselves" in session.raster.record["geometry"]
+
+gc.disable()
+draw()
+elsewhere = threading.Thread(target=gc.collect)
+elsewhere.start()
+elsewhere.join()
+assert len(index_drawing._left) == 1
+draw()
+assert not index_drawing._left
+print("drawn twice", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.core
+def test_another_thread_may_collect_what_was_drawn_with(tmp_path: Path) -> None:
+    """Where that let go of what the driver keeps, it ended the process (seen on 4.5)."""
+    faces = scenes.triangles(scenes.CUBE_FACES)
+    cube = scenes.write_glb(tmp_path / "cube.glb", scenes.CUBE_VERTICES, faces)
+    done = subprocess.run(
+        [sys.executable, "-c", _COLLECTED_ELSEWHERE, str(cube)], capture_output=True, text=True,
+        cwd=Path(__file__).parents[2], timeout=120,
+    )  # fmt: skip
+    assert "drawn twice" in done.stdout, done.stderr[-2000:]

@@ -58,7 +58,7 @@ def test_the_pieces_add_up_to_the_whole(cube: Path) -> None:
     frame = refining.frame()
     seed = frame.noise_seed
     scene = session.stage.scene
-    with compat.sample_range(scene.cycles, 0, 16, 16):
+    with compat.for_now(scene.cycles, compat.sample_range(scene.cycles, 0, 16, 16)):
         taken = capture.take(scene, [capture.COMBINED])
     whole = np.stack([taken[letter] for letter in "RGBA"], axis=-1)
     assert whole[..., 3].any() and np.ptp(whole[..., 0]) > 0.1
@@ -72,6 +72,36 @@ def test_the_pieces_add_up_to_the_whole(cube: Path) -> None:
     assert off.max() < bound
     for name in ("depth", "normal"):
         assert np.array_equal(frame.passes[name], truth.passes[name])
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_what_pieces_set_is_gone_when_something_else_is_rendered(
+    cube: Path, exact: bool
+) -> None:
+    session = scenes.open_scene(cube, job_of(**{"engine.denoise": exact}))
+    shots, scene = session.shots(), session.stage.scene
+    truth = session.renderer.render(shots[1])
+    owners = scene.cycles, session.stage.layer, session.stage.layer.cycles, scene.render
+
+    def settings() -> list[object]:
+        kinds = {"BOOLEAN", "INT", "FLOAT", "STRING", "ENUM"}
+        return [
+            (name, str(getattr(owner, name)))
+            for owner in owners
+            for name, one in owner.bl_rna.properties.items()
+            if one.type in kinds and name != "filepath"
+        ]
+
+    before = settings()
+    count = 16 if exact else 3
+    # In the midst of a picture, whose settings hold.
+    session.refining.add(shots[0], 0, count, 0, (1, 4), exact=exact)
+    session.refining.add(shots[0], 0, count, 1, (1, 4), exact=exact)
+    assert settings() != before
+    again = session.renderer.render(shots[1])
+    assert settings() == before
+    for name, image in truth.passes.items():
+        assert np.array_equal(again.passes[name], image), name
 
 
 @pytest.mark.parametrize("grid", [(1, 3), (5, 4), (2, 96)])

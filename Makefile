@@ -27,9 +27,10 @@ PYTHON_5.1 = 3.13
 PYTHON_5.2 = 3.13
 
 # Files of tests are shared out among processes, three for two cores: many tests wait for something.
-# In the order in which they stand, as those that take longest stand first.
+# In the order in which they stand, as those that take longest stand first. A process that dies is not
+# replaced: xdist deals out its finished files again, and then waits for ever for their tests to end.
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-TOGETHER = -n $(shell echo $$(($(CORES) < 4 ? ($(CORES) * 3 + 1) / 2 : 6))) --dist loadfile --no-loadscope-reorder
+TOGETHER = -n $(shell echo $$(($(CORES) < 4 ? ($(CORES) * 3 + 1) / 2 : 6))) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 # The others need not be read on every Blender by every process.
 CORE = $$(grep -rl --include='test_*.py' 'mark\.core' tests)
 

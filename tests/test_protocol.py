@@ -77,7 +77,7 @@ MESSAGES: list[Message] = [
     ),
     Open("a.glb", "/in/a.glb", "a", RenderJob().to_dict(), threads=2),
     Change(3, [{"edit": "show", "name": "a", "visible": False}], 7, {"engine.samples": 4}),
-    Refine(3, {"index": 0, "width": 4, "height": 4}, "samples", first=0, count=2),
+    Refine(3, {"index": 0, "width": 4, "height": 4}, samples=2),
     Inspect(3),
     Call(3, "mine.step", {"force": 1.5}, 8),
     Play("mine:Scene", {"friction": 0.5}, [Buffer("reward", "<f8", [4], "ring", 64)], 2, 2, 500),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -47,11 +48,13 @@ class Refining:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._key: Any = None
+        self._due: list[Callable[[], None]] = []
+        """What is to be done before it goes on, a step at a time."""
         self._looking: Iterator[tuple[Frame, _Rendered] | None] = iter(())
         self._looked = (0, (1, 1))
         self._frame: Frame | None = None
         self._checked: list[Check] = []
-        self._exact = self._noisy = False
+        self._exact = self._noisy = self._finished = False
         self._sum: npt.NDArray[np.float64] | None = None
         self._taken = capture.Taken()
         self._part = 0
@@ -69,6 +72,8 @@ class Refining:
     def look(self, shot: Shot, part: int = 0, grid: tuple[int, int] = (1, 1)) -> None:
         """Render the geometry of a shot, or of a tile of it; what comes before its samples.
 
+        With the last tile it is due to be read and checked, see :meth:`settle`.
+
         Args:
             part: Which tile, row by row; they come in order, the first begins the shot.
             grid: How many tiles there are across, and how many down.
@@ -76,7 +81,7 @@ class Refining:
         Raises:
             InvalidJob: The shot is not at that tile.
         """
-        key, count = self._key_of(shot), grid[0] * grid[1]
+        key, count = self.key_of(shot), grid[0] * grid[1]
         if not (min(grid) > 0 and 0 <= part < count):
             raise InvalidJob(f"There is no tile {part} of {grid[0]} by {grid[1]}.")
         if part == 0:
@@ -93,11 +98,28 @@ class Refining:
         if part + 1 < count:
             return
         assert done is not None
-        frame, raw = done
-        renderer = self._session.renderer
-        renderer.read_geometry(frame, raw)
-        self._checked = frame.checks = renderer.check_geometry(frame, [])
-        self._frame = frame
+        self._frame, raw = done
+        self._due = [partial(self._read, self._frame, raw), partial(self._check, self._frame)]
+
+    def settle(self, most: int | None = None) -> int:
+        """Do what is due between pieces: what was rendered is read, and checked.
+
+        Args:
+            most: Steps, each of which takes about as long as a piece; all otherwise.
+
+        Returns:
+            How many are left.
+        """
+        for step in self._due[:most]:
+            step()
+            del self._due[0]
+        return len(self._due)
+
+    def _read(self, frame: Frame, raw: _Rendered) -> None:
+        self._session.renderer.read_geometry(frame, raw)
+
+    def _check(self, frame: Frame) -> None:
+        self._checked = frame.checks = self._session.renderer.check_geometry(frame, [])
 
     def add(
         self, shot: Shot, first: int, count: int, part: int = 0, grid: tuple[int, int] = (1, 1),
@@ -114,8 +136,8 @@ class Refining:
             grid: How many tiles there are across, and how many down.
             some: How many tiles at once, from that one on; more than one if 1 is across.
             exact: All samples in one go, tile by tile, with the very settings of a data set: the
-                picture is then what it would have, to the bit, and checked as that; where the job
-                denoises, as soon as :meth:`denoise` did.
+                picture is then what it would have, to the bit; where the job denoises, as soon as
+                :meth:`denoise` did. To be checked as that is then due, see :meth:`settle`.
 
         Raises:
             InvalidJob: Its engine has no samples, they are none of the job's, the shot is not
@@ -131,20 +153,23 @@ class Refining:
                 f"There are no samples {first} to {first + count} of {total}, tiles {part} to "
                 f"{part + some} of {grid[0]} by {grid[1]}."
             )
-        key = self._key_of(shot)
+        key = self.key_of(shot)
         if first == part == 0:
             if key != self._key or self._frame is None:
                 self.look(shot)
+            if not self.samples:
+                self.settle()
             if exact and not (count == total and self.splits):
                 raise InvalidJob(
                     "Here Cycles denoises otherwise than can be done with tiles.",
                     hint="Render it whole.",
                 )
-            self._restart(exact=exact)
+            self.restart(exact=exact)
         elif (key, first, part, exact) != (self._key, self.samples, self._part, self._exact) or (
             part and (count, grid) != self._round
         ):
             raise InvalidJob(f"The shot is not at sample {first}, tile {part}.")
+        self.settle()
         self._round, self._part = (count, grid), part
         assert self._frame is not None
         if not PICTURES.isdisjoint(session.job.pixels.passes):
@@ -154,7 +179,7 @@ class Refining:
             self.samples, self._part = first + count, 0
             self._noisy = exact and session.stage.denoised and bool(self._taken)
             if exact and not self._noisy:
-                self._check(self._frame)
+                self._due = [partial(self._check_picture, self._frame)]
 
     def denoise(self, canceled: Callable[[], bool] = lambda: False) -> None:
         """Take the noise from what :meth:`add` rendered exactly; of nothing else anything.
@@ -174,7 +199,7 @@ class Refining:
         self._sum[..., :3][self._taken.at] = clean.astype(np.float64) * self.samples
         self._noisy = False
         self._session.stage.watch.add("color", since)
-        self._check(self._frame)
+        self._due = [partial(self._check_picture, self._frame)]
 
     @property
     def splits(self) -> bool:
@@ -206,15 +231,17 @@ class Refining:
         """
         if self._frame is None or self._part or not self.samples:
             raise InvalidJob("Its samples are not all there yet.")
+        self.settle()
         frame, wanted = self._frame, self._session.job.pixels.passes
-        if self._sum is not None:
+        if self._sum is not None and not self._finished:
             linear = self.linear()
             made: Mapping[str, Any] = {"rgb": encode_srgb8, "rgb_linear": half_floats}
             for name in PICTURES.intersection(wanted):
                 frame.passes[name] = made[name](linear)
         return frame
 
-    def _key_of(self, shot: Shot) -> Any:
+    def key_of(self, shot: Shot) -> Any:
+        """What decides how it looks, by value."""
         session, camera = self._session, shot.view.camera
         return (
             shot.key, camera.width, camera.height, camera.projection,
@@ -224,20 +251,23 @@ class Refining:
 
     def _forget(self) -> None:
         self._key, self._frame, self._looking = None, None, iter(())
-        self._restart(exact=False)
+        self.restart(exact=False)
 
-    def _restart(self, *, exact: bool) -> None:
-        self._sum, self._taken = None, capture.Taken()
+    def restart(self, *, exact: bool) -> None:
+        """Begin the samples again."""
+        self._sum, self._taken, self._due = None, capture.Taken(), []
         self._exact, self._noisy, self.samples, self._part = exact, False, 0, 0
+        self._finished = False
 
-    def _check(self, frame: Frame) -> None:
-        """As the renderer checks what it rendered whole."""
+    def _check_picture(self, frame: Frame) -> None:
+        """Finish and check it as the renderer does what it rendered whole."""
         whole: list[capture.Taken] = []
         if self._sum is not None:
             whole = [capture.Taken(zip("RGBA", np.moveaxis(self.linear(), -1, 0), strict=True))]
         # Of several lights it is the picture of the first, or of all together.
         frame.grouped = False
         self._session.renderer.read_color(frame, [*whole], self._checked)
+        self._finished = True
 
     def _render(
         self, frame: Frame, first: int, count: int, part: int, grid: tuple[int, int], some: int

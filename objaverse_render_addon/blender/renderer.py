@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, TypeAlias
@@ -213,11 +213,11 @@ class Renderer:
                 stage.set_up_geometry()
                 compat.set_compositing(stage.scene, False)
                 seen, box = self._stand(shot)
+                stage.hold_surfaces()
                 ready = stage.set_ups
             rows, columns = self.set_border(seen.camera, box, 2, part, grid)
             if rows.start < rows.stop and columns.start < columns.stop:
-                with stage.alpha if stage.alpha.needed else nullcontext():
-                    taken = self._take(layers, whole=False, again=again)
+                taken = self._take(layers, whole=False, again=again)
                 whole.put(taken, (seen.camera.height, seen.camera.width))
             stage.watch.add("geometry", since)
             if part + 1 < count:

@@ -24,6 +24,7 @@ from .arrival import STILL
 from .asset import Asset
 from .devices import Device, used_device
 from .editing import Editor
+from .piecewise import Piecewise
 from .raster import RasterLane
 from .realizing import realized
 from .refining import Refining
@@ -94,6 +95,7 @@ class Session:
             self._realize(self.asset)
         self.settle()
         self.editor, self.raster, self.refining = Editor(self), RasterLane(self), Refining(self)
+        self.piecewise = Piecewise(self)
         self.stage.watch.add("prepare", since)
 
     def _realize(self, asset: Asset) -> None:

@@ -121,7 +121,7 @@ class Stage:
         self.frame = 0
         self.version = 0
         self.set_ups = 0
-        self._held: list[tuple[Any, dict[str, Any]]] = []
+        self._held: list[Callable[[], None]] = []
         self._scene: Any = None
         self._camera: Any = None
         self.source_world: Any = None
@@ -352,14 +352,19 @@ class Stage:
         """It is about to be made ready for something else."""
         self.set_ups += 1
         while self._held:
-            owner, values = self._held.pop()
-            compat.set_checked(owner, **values)
+            self._held.pop()()
 
     def hold(self, owner: Any, values: dict[str, Any]) -> None:
         """Give properties other values until the stage is made ready for something else."""
         before = {name: getattr(owner, name) for name in values}
-        self._held.append((owner, before))
+        self._held.append(partial(compat.set_checked, owner, **before))
         compat.set_checked(owner, **values)
+
+    def hold_surfaces(self) -> None:
+        """Have materials be what geometry needs until it is made ready for something else."""
+        if self.alpha.needed:
+            self._held.append(self.alpha.restore)
+            self.alpha.apply()
 
     def set_time(self, frame: int) -> None:
         """Stop time at a frame of the timeline.

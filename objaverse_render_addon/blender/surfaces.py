@@ -166,6 +166,14 @@ class Surfaces:
         return bool(self._clips)
 
     def __enter__(self) -> Surfaces:
+        self.apply()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.restore()
+
+    def apply(self) -> None:
+        """Make materials what geometry needs."""
         edits = self._edits
         for tree, part in self._clear:
             _make_opaque(edits, tree, part)
@@ -183,9 +191,9 @@ class Surfaces:
             tree.links.new(nothing.outputs[0], mix.inputs[1])
             tree.links.new(before, mix.inputs[2])
             edits.link(tree, mix.outputs[0], clip.surface)
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def restore(self) -> None:
+        """Undo :meth:`apply`."""
         self._edits.undo()
 
 

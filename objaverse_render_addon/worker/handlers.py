@@ -109,8 +109,12 @@ class Worker:
             sink.abort()
         self._sinks = []
 
-    def opened(self, number: int) -> Session:
+    def opened(self, number: int, *, goes_on: bool = False) -> Session:
         """The session of this name.
+
+        Args:
+            goes_on: Whether this is for another piece of a picture; else the stage becomes what it
+                is without one.
 
         Raises:
             UnknownRequest: It is not open, or not any more.
@@ -119,6 +123,8 @@ class Worker:
             raise UnknownRequest(
                 f"The scene {number} is not open.", hint="Open it first; a worker holds one."
             )
+        if not goes_on:
+            self.session.stage.anew()
         return self.session
 
     def next_file(self) -> Path:
@@ -282,34 +288,26 @@ def render(worker: Worker, request: Render, turn: Turn) -> Answer:
 
 
 def refine(worker: Worker, request: Refine, turn: Turn) -> Answer:
-    """Render a piece of a shot, and send what there is of it."""
-    session, shot = worker.opened(request.session), decode_shot(request.shot)
-    since = time.process_time()
-    refining, grid = session.refining, (request.across, request.down)
-    drafts = request.step == "draft"
-    if request.step == "geometry":
-        refining.look(shot, request.part, grid)
-    elif request.step == "samples":
-        refining.add(
-            shot, request.first, request.count, request.part, grid, request.parts,
-            exact=request.exact,
-        )  # fmt: skip
-    elif request.step == "denoise":
-        refining.denoise(turn.canceled)
-    elif not drafts:
-        raise UnknownRequest(
-            f"There is no step {request.step!r}.", hint="draft, geometry, samples or denoise."
-        )
-    if request.give or drafts:
-        frame = refining.draft(shot) if drafts else refining.frame()
-        arrays = {
-            name: frame.passes[name] for name in session.job.pixels.passes if name in frame.passes
-        }
-        lane = session.lane_record("raster" if drafts else "exact")
-        record = metadata.view_record(frame, session.job)
-        ready = FrameReady(frame.view.index, record, [], session.state, lane)
-        _send_arrays(worker, turn, ready, arrays, inline=request.inline)
-    return Rendered(int(request.give or drafts), time.process_time() - since)
+    """Bring the picture of a shot so far, and send it."""
+    session = worker.opened(request.session, goes_on=True)
+    shot = decode_shot(request.shot)
+    if request.samples == 0:
+        frame = session.refining.draft(shot)
+    elif session.piecewise.reach(
+        shot, request.samples, turn.canceled, lambda: turn.send(Stage(session.asset_id, "samples")),
+        exact=request.exact,
+    ):
+        frame = session.refining.frame()
+    else:
+        return Rendered(0)
+    arrays = {
+        name: frame.passes[name] for name in session.job.pixels.passes if name in frame.passes
+    }
+    lane = session.lane_record("exact" if request.samples else "raster")
+    record = metadata.view_record(frame, session.job)
+    ready = FrameReady(frame.view.index, record, [], session.state, lane)
+    _send_arrays(worker, turn, ready, arrays, inline=request.inline)
+    return Rendered(1)
 
 
 def _send_arrays(
@@ -394,7 +392,6 @@ def call(worker: Worker, request: Call, __: Turn) -> Answer:
     module, _, name = request.function.rpartition(".")
     function = _allowed(module, name, request.function)
     session.state = NO_STATE
-    session.stage.anew()
     result = function(session, **request.arguments)
     session.changed(geometry=True, appeared=True, unknown=True)
     session.state = request.state

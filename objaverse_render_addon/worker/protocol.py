@@ -306,38 +306,24 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Refine:
-    """Render a piece of a shot of an open scene; answered by FrameReady where it is wanted, then
-    Rendered or Failed.
+    """Bring the picture of a shot of an open scene so far; answered by FrameReady, then Rendered or
+    Failed.
+
+    It is rendered in pieces, between which it can be cancelled; asked for again, it goes on where
+    it was.
 
     Attributes:
         shot: As in :class:`Render`.
-        step: ``draft``, drawn by a rasterizer, with the passes that it can; ``geometry``, which
-            comes first of a shot, and all at once with the first samples where it was not asked
-            for; ``samples``; ``denoise``, after all of them where they are exact, which can be
-            cancelled meanwhile.
-        first: Sample that it begins with.
-        count: How many.
-        give: Whether the frame is sent, as all samples so far make it; not before the last tile.
-        part: Which tile of the picture, row by row. They come in order, before more samples do.
-        across: Tiles in a row.
-        down: Rows of tiles.
-        parts: How many tiles of samples at once, from that one on; more than one if 1 is in a row.
-        exact: All samples at once, as a data set has them; see
-            :meth:`.blender.refining.Refining.add`.
+        samples: In its mean; 0 for a draft, drawn by a rasterizer, with the passes that it has.
+        exact: All of the job's samples, as a data set has them. Where that can only be rendered
+            whole, no frame is sent.
         inline: As in :class:`Render`.
     """
 
     kind: ClassVar[str] = "refine"
     session: int
     shot: dict[str, Any]
-    step: str = "samples"
-    first: int = 0
-    count: int = 0
-    give: bool = False
-    part: int = 0
-    across: int = 1
-    down: int = 1
-    parts: int = 1
+    samples: int = 0
     exact: bool = False
     inline: bool = False
 
@@ -516,7 +502,9 @@ class Alive:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A part of the work began: ``import``, ``prepare``, ``render``, ``write``."""
+    """A part of the work began, ``import``, ``prepare``, ``render``, ``write``, or goes on:
+    ``samples``.
+    """
 
     kind: ClassVar[str] = "stage"
     asset_id: str
@@ -692,15 +680,10 @@ class FilePart:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """All frames that were asked for were sent.
-
-    Attributes:
-        processors: Seconds of processors that a piece of a shot took, of all threads.
-    """
+    """All frames that were asked for were sent."""
 
     kind: ClassVar[str] = "rendered"
     frames: int
-    processors: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

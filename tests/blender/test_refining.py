@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from live.fake import camera_of
 from live.promises import Promises, never
 
-from objaverse_render_addon.cameras import Camera
+from objaverse_render_addon.cameras import Camera, View
 from objaverse_render_addon.errors import Interrupted, InvalidJob
 from objaverse_render_addon.frame import Shot
 from objaverse_render_addon.live.backends import Backend
@@ -352,25 +351,30 @@ def test_samples_may_be_all_there_is_to_the_last_level(cube: Path) -> None:
 
 
 def test_what_is_superseded_ends_within_a_piece(cube: Path) -> None:
-    """The last level too, which takes seconds at once, and a single sample of a large picture."""
-    backend = SceneBackend(cube, job_of(**{"engine.samples": 256, "engine.threads": 1}))
-    try:
-        level = Level(640, 480, 256)
-        camera = at_level(camera_of(7), level)
-        asked: list[float] = []
+    """The last level too, which takes half a minute at once, and goes on where it was."""
+    session = scenes.open_scene(cube, job_of(**{"engine.samples": 256, "engine.threads": 1}))
+    level = Level(640, 480, 256)
+    shot = Shot(View(0, at_level(camera_of(7), level)))
+    asked: list[float] = []
 
-        def stop() -> bool:
-            asked.append(time.perf_counter())
-            return len(asked) > 25
+    def stop() -> bool:
+        asked.append(time.perf_counter())
+        return len(asked) > 25
 
-        assert backend.render(camera, Level(640, 480, 1), never, {}) is not None
-        assert backend.render(camera, level, stop, {}) is None
-        ended = time.perf_counter()
-        gaps = np.diff([*asked[2:], ended])
-        # 30 ms where nothing else runs; all at once it takes half a minute.
-        assert len(gaps) == 24 and np.median(gaps) < 0.5, gaps
-    finally:
-        backend.close()
+    assert session.piecewise.reach(shot, 1, lambda: False)
+    with pytest.raises(Interrupted):
+        session.piecewise.reach(shot, 256, stop, exact=True)
+    # 30 ms where nothing else runs.
+    gaps = np.diff([*asked[2:], time.perf_counter()])
+    assert len(gaps) == 24 and np.median(gaps) < 0.5, gaps
+    # Nothing that was there is rendered again.
+    pieces: list[tuple[int, int]] = []
+    add = session.refining.add
+    session.refining.add = lambda *rest, **named: (pieces.append(rest[3:5]), add(*rest, **named))
+    asked[:] = [0.0] * 24
+    with pytest.raises(Interrupted):
+        session.piecewise.reach(shot, 256, stop, exact=True)
+    assert len(pieces) == 1 and pieces[0][0] > 20
 
 
 def test_a_denoised_picture_is_exact_too_and_its_denoising_can_be_stopped(cube: Path) -> None:
@@ -386,24 +390,37 @@ def test_a_denoised_picture_is_exact_too_and_its_denoising_can_be_stopped(cube: 
             assert np.array_equal(drawn.passes[name], truth.passes[name]), name
         if not backend._all[0].tiles:
             pytest.skip("NOT TESTED: this Blender denoises in a way of its own")
-        # A larger one, stopped in the middle of it.
-        level, worker = Level(256, 192, 3), backend._all[0]
+        # A larger one, stopped wherever it happens to be.
+        level = Level(256, 192, 3)
         camera = at_level(camera_of(7), level)
         whole = backend.render(camera, level, never, {})
-        worker._forget()
-        asked, frame = threading.Event(), worker._frame
+        stopped = 0
+        for number in range(20):
+            nearby = at_level(camera_of(7.5 + number), level)
+            until = time.monotonic() + 0.1
 
-        def seen(request: Any) -> Any:
-            asked.set()
-            return frame(request)
+            def late(until: float = until) -> bool:
+                return time.monotonic() > until
 
-        worker._frame = seen
-        assert backend.render(camera, level, asked.is_set, {}) is None
-        assert worker._samples == 3 and worker._drawn is None
-        again = backend.render(camera, level, never, {})
+            stopped += backend.render(nearby, level, late, {}) is None
+            if number % 7 == 0:
+                again = backend.render(camera, level, never, {})
+                assert whole is not None and again is not None
+                assert np.array_equal(again.passes["rgb_linear"], whole.passes["rgb_linear"])
+        assert stopped
     finally:
         backend.close()
-    assert whole is not None and again is not None
+    # While noise is taken from it, and once more.
+    shot = Shot(View(0, camera))
+    asked: list[bool] = []
+    denoise = session.refining.denoise
+    session.refining.denoise = lambda canceled: denoise(lambda: asked.append(True) or True)
+    with pytest.raises(Interrupted):
+        session.piecewise.reach(shot, 3, never, exact=True)
+    assert asked and session.refining.samples == 3
+    session.refining.denoise = denoise
+    assert session.piecewise.reach(shot, 3, never, exact=True)
+    again = session.refining.frame()
     assert np.array_equal(again.passes["rgb_linear"], whole.passes["rgb_linear"])
 
 

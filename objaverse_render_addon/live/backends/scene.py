@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ...batch.lanes import capacity
 from ...cameras import Camera
 from ...errors import (
     Interrupted,
@@ -25,12 +23,11 @@ from ...errors import (
 )
 from ...job import RenderJob
 from ...worker.channel import Received, arrays_of
-from ...worker.protocol import Failed, FrameReady, Open, Opened, Refine, Render, Rendered, Set
+from ...worker.protocol import Failed, FrameReady, Open, Opened, Refine, Render, Set
 from ...worker.shots import encode_shot
 from ...worker.supervisor import Place, Supervisor
 from ..levels import Level
 from . import Backend, Drawn, of_the_start, samples_of
-from .pieces import Pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +37,7 @@ __all__ = ["SceneBackend"]
 _OPENING: Final = 300.0
 _PIECE: Final = 120.0
 _ASK: Final = 0.005
-"""Seconds between two questions whether what is denoised is still wanted."""
+"""Seconds between two questions whether it is still wanted."""
 _ENDLESS: Final = 10**9
 """Pieces are many, small, and of one scene: whoever moves must not wait for another worker."""
 
@@ -178,15 +175,7 @@ class _Worker:
         self._process: Any = None
         self._values: Mapping[str, Any] = {}
         self._start: dict[str, Any] = {}
-        self._shot: dict[str, Any] | None = None
-        self._looked: tuple[int, tuple[int, int]] = (0, (0, 0))
-        self._exact = False
-        self._drawn: Drawn | None = None
-        self._samples = 0
-        self._part = 0
-        self._round = (1, (1, 1))
-        threads = job.engine.threads or capacity.cores()
-        self._looks, self._pieces = Pieces(threads=threads), Pieces(threads=threads)
+        self._drawn: tuple[Any, Drawn] | None = None
         self._drafts = True
         self.tiles = True
         self.facts: dict[str, Any] = {}
@@ -204,7 +193,7 @@ class _Worker:
             assert isinstance(answer.message, Opened)
             self._process, self._session = self._supervisor.start(), answer.message.session
             self._values, self.tiles, self._drafts = self._start, True, True
-            self._forget()
+            self._drawn = None
             self.facts = answer.message.facts
         return self._session
 
@@ -220,7 +209,7 @@ class _Worker:
         base = self._job.to_dict()
         wanted = {path: _at(base, path) for path in self._values if path not in start}
         wanted |= {path: value for path, value in values.items() if path not in start}
-        self._forget()
+        self._drawn = None
         try:
             answer = self._ask(Set(session, wanted), _PIECE)
         except RenderError:
@@ -234,7 +223,7 @@ class _Worker:
         if not self._drafts:
             return None
         try:
-            arrays = self._frame(Refine(self.opened(), shot, "draft"))
+            arrays = self._frame(Refine(self.opened(), shot))
         except (WorkerCrashed, WorkerTimeout):
             raise
         except RenderError:
@@ -247,7 +236,6 @@ class _Worker:
 
     def whole(self, shot: dict[str, Any], view: int | None, samples: int) -> Drawn:
         """As a data set has it."""
-        self._forget()
         session = self.opened()
         if view is not None and shot["time"] is None:
             request = Render(session, views=[view])
@@ -262,112 +250,37 @@ class _Worker:
         """The mean of so many samples, going on where the last call stopped.
 
         Args:
-            exact: All of them as a data set has them, tile by tile, and denoised.
+            exact: All of them as a data set has them, and denoised.
 
         Raises:
-            _Whole: That cannot be done.
+            _Whole: That cannot be done in pieces.
         """
-        self.opened()
-        if shot != self._shot:
-            self._forget()
-            self._shot = shot
-        if self._samples == samples and exact == self._exact and self._drawn is not None:
-            return self._drawn
-        # What is exact and still noisy goes on; of a sum that went on no picture was kept.
-        beyond = self._samples > samples or (self._samples == samples and not exact)
-        if exact != self._exact or beyond:
-            self._restart(exact=exact)
-        try:
-            if not self._has_looked(shot, should_stop):
+        session, wanted = self.opened(), (shot, samples, exact)
+        if self._drawn is None or self._drawn[0] != wanted:
+            arrays = self._unless(Refine(session, shot, samples, exact), should_stop)
+            if arrays is None:
                 return None
-            while self._samples < samples:
-                if should_stop():
-                    return None
-                self._add(shot, samples)
-            if exact and self.facts["engine"]["denoised"]:
-                arrays = self._denoised(shot, should_stop)
-                self._drawn = None if arrays is None else Drawn(arrays, samples)
-        except (RenderError, _Whole):
-            self._forget()
-            raise
-        return self._drawn
+            self._drawn = wanted, Drawn(arrays, samples)
+        return self._drawn[1]
 
-    def _has_looked(self, shot: dict[str, Any], should_stop: Callable[[], bool]) -> bool:
-        """Render the geometry of a shot; ``False`` where it was stopped."""
-        size = shot["width"], shot["height"]
-        part, grid = self._looked
-        while part == 0 or part < grid[0] * grid[1]:
-            if should_stop():
-                return False
-            if part == 0:
-                grid = self._looks.tiles(*size, 1)
-            since = time.perf_counter()
-            self._ask(
-                Refine(self._session, shot, "geometry", part=part, across=grid[0], down=grid[1]),
-                _PIECE,
-            )
-            part += 1
-            self._looked = part, grid
-            if part < grid[0] * grid[1]:  # With the last comes what is made of all.
-                took = time.perf_counter() - since
-                self._looks.took(size[0] * size[1] / (grid[0] * grid[1]), took)
-        return True
-
-    def _add(self, shot: dict[str, Any], samples: int) -> None:
-        """Render a piece of so many samples."""
-        size, exact = (shot["width"], shot["height"]), self._exact
-        if not self._part:
-            count = samples - self._samples
-            self._round = count, self._pieces.cut(*size, count)
-        count, grid = self._round
-        some = self._pieces.next(self._part)
-        ends = self._part + some == grid[0] * grid[1]
-        first = self._samples == self._part == 0
-        give = ends and not (exact and self.facts["engine"]["denoised"])
-        request = Refine(
-            self._session, shot, "samples", self._samples, count, give, self._part, *grid, some,
-            exact,
-        )  # fmt: skip
-        self._drawn = None
-        since = time.perf_counter()
-        try:
-            if give:
-                self._drawn = Drawn(self._frame(request), samples)
-            else:
-                answer = self._ask(request, _PIECE)
-        except InvalidJob as error:
-            if exact and first:
-                raise _Whole from error
-            raise
-        if not (first or give):  # With the first come other settings, with the last the picture.
-            seconds, processors = time.perf_counter() - since, 0.0
-            if self.facts["engine"]["device"] == "CPU" and isinstance(answer.message, Rendered):
-                processors = answer.message.processors
-            self._pieces.rendered(self._part, some, seconds, processors)
-        self._part += some
-        if ends:
-            self._part, self._samples = 0, self._samples + count
-
-    def _denoised(
-        self, shot: dict[str, Any], should_stop: Callable[[], bool]
+    def _unless(
+        self, request: Refine, should_stop: Callable[[], bool]
     ) -> dict[str, Any] | None:
-        """The picture without noise; ``None`` where it was stopped meanwhile."""
-        if should_stop():
-            return None
+        """The frame; ``None`` where it was stopped meanwhile."""
         ended = threading.Event()
         stopped: list[bool] = []
 
         def watch() -> None:
             while not ended.wait(_ASK):
                 # Or it is not there yet.
-                if should_stop() and self._supervisor.cancel():
+                if should_stop() and self._supervisor.cancel(_PIECE):
                     stopped.append(True)
                     return
 
         watching = threading.Thread(target=watch, daemon=True)
         watching.start()
         try:
-            return self._frame(Refine(self._session, shot, "denoise", give=True))
+            return self._frame(request)
         except Interrupted:
             # Its answer may be here before the call that asked for it has returned.
             ended.set()
@@ -379,13 +292,6 @@ class _Worker:
             ended.set()
             watching.join()
 
-    def _forget(self) -> None:
-        self._shot, self._looked = None, (0, (0, 0))
-        self._restart(exact=False)
-
-    def _restart(self, *, exact: bool) -> None:
-        self._exact, self._drawn, self._samples, self._part = exact, None, 0, 0
-
     def _frame(self, request: Refine | Render) -> dict[str, Any]:
         found: list[dict[str, Any]] = []
 
@@ -395,15 +301,18 @@ class _Worker:
                     name: np.array(array) for name, array in arrays_of(answer).items()
                 })  # fmt: skip
 
-        self._ask(request, 10 * _PIECE, took)
+        self._ask(request, 10 * _PIECE, took, renew=1)
+        if not found:
+            raise _Whole
         return found[0]
 
     def _ask(
-        self, request: Any, timeout: float, on_answer: Callable[[Received], None] = lambda _: None
-    ) -> Received:
+        self, request: Any, timeout: float,
+        on_answer: Callable[[Received], None] = lambda _: None, renew: int = 0,
+    ) -> Received:  # fmt: skip
         with self._lock:
             try:
-                answer = self._supervisor.ask(request, timeout, on_answer)
+                answer = self._supervisor.ask(request, timeout, on_answer, renew)
             except RenderError:
                 self._session = 0
                 raise

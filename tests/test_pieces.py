@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from objaverse_render_addon.live.backends.pieces import Pieces
+from objaverse_render_addon.blender.pieces import Pieces
 
 
 def rendered(
@@ -53,7 +53,7 @@ def test_pieces_are_alike_though_a_picture_s_parts_are_not(heavy: float) -> None
     for _ in range(4):
         rendered(pieces, 0.002, 1e-7, (640, 480), 1, heavy=heavy)
         took = rendered(pieces, 0.002, 1e-7, (640, 480), 32, heavy=heavy)
-    assert max(took) < 0.04 and np.mean(took) > 0.02, took
+    assert max(took) < 0.045 and np.mean(took) > 0.02, took
     least = (640 * 480 * 32 * 1e-7) / (0.03 - 0.002)
     assert least <= len(took) < 1.25 * least
 

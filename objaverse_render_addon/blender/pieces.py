@@ -80,7 +80,7 @@ class Pieces:
             self._quickest[size] = _Quickest(work, seconds, self._count)
         fixed, slope = self._line()
         self._work = max(self._goal / self._slower() - fixed, fixed) / slope
-        if len(self._quickest) == 1 and seconds < 2 * self._goal:
+        if len(self._quickest) == 1:
             # Only another size tells what of it is fixed.
             self._work = max(self._work, 2 * work)
 
@@ -92,7 +92,7 @@ class Pieces:
     def _line(self) -> tuple[float, float]:
         """Seconds that any piece takes, and those for each unit of work."""
         least, most = min(self._quickest.values()), max(self._quickest.values())
-        if most.work < 2 * least.work:
+        if most.work < 1.5 * least.work:
             return 0.0, most.seconds / most.work
         slope = (most.seconds - least.seconds) / (most.work - least.work)
         slope = max(slope, 0.01 * most.seconds / most.work)
@@ -115,7 +115,8 @@ class Pieces:
         """
         work, self._guess = float(width * height * samples), width * height / _UNKNOWN
         count = math.ceil(work / (self._work or self._guess))
-        if count <= max(1, height // _LEAST) or not self._work:
+        # Strips go by what their part of the picture takes, tiles do not.
+        if count <= max(1, height // 2) or not self._work:
             across, down = 1, min(height, count * _FINE if count > 1 else 1)
         else:
             across, down = self.tiles(width, height, samples)
@@ -127,7 +128,8 @@ class Pieces:
         work, across, down = self._round
         if part == 0:
             self._trend = 1.0
-        if across > 1 or down == 1:
+        # With the first comes what all of them need.
+        if across > 1 or down == 1 or part == 0:
             return 1
         # What lies beside what took longer than was thought does so as well; and those that are
         # left are alike.

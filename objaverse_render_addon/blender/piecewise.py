@@ -1,0 +1,132 @@
+"""How far the picture of a shot is brought, in pieces short enough to be stopped between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import Interrupted
+from .devices import used_device
+from .pieces import Pieces
+
+if TYPE_CHECKING:
+    from ..frame import Shot
+    from .session import Session
+
+__all__ = ["Piecewise"]
+
+_TILE: Final = 0.016
+"""Seconds of a piece of geometry: its first brings along what all of them need."""
+_SIGN: Final = 10.0
+"""Seconds between two signs of life."""
+
+
+class Piecewise:
+    """Renders a session's picture up to some samples, and goes on where it was stopped.
+
+    Blender cannot be stopped within a render: pieces take some 30 ms, by what earlier ones took.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        scene = session.stage.scene
+        threads = int(scene.render.threads)
+        self._counts = used_device(scene).kind == "CPU"
+        """Whether the time of processors tells how long a piece took."""
+        self._looks, self._pieces = Pieces(_TILE, threads), Pieces(threads=threads)
+        self._key: Any = None
+        self._looked: tuple[int, tuple[int, int]] = (0, (0, 0))
+        self._exact = False
+        self._part = 0
+        self._round: tuple[int, tuple[int, int]] = (0, (1, 1))
+
+    def reach(
+        self, shot: Shot, samples: int, canceled: Callable[[], bool],
+        lives: Callable[[], None] = lambda: None, *, exact: bool = False,
+    ) -> bool:  # fmt: skip
+        """Render a shot up to so many samples.
+
+        Args:
+            canceled: Asked between two pieces.
+            lives: Called now and then meanwhile.
+            exact: All of the job's samples as a data set has them, denoised and checked as there.
+
+        Returns:
+            Whether it is there; not where it can be exact only as a whole.
+
+        Raises:
+            Interrupted: It was cancelled; the same shot goes on from there.
+        """
+        refining = self._session.refining
+        said = time.monotonic()
+
+        def pause() -> None:
+            nonlocal said
+            if canceled():
+                raise Interrupted("Cancelled.")
+            if time.monotonic() > said + _SIGN:
+                said = time.monotonic()
+                lives()
+
+        key = refining.key_of(shot)
+        if key != self._key:
+            self._key, self._looked, self._part = key, (0, (0, 0)), 0
+        try:
+            self._look(shot, pause)
+            self._settle(pause)
+            if exact and not refining.splits:
+                return False
+            if exact != self._exact or refining.samples > samples:
+                self._exact, self._part = exact, 0
+                refining.restart(exact=exact)
+            while refining.samples < samples:
+                pause()
+                self._add(shot, samples)
+            pause()
+            refining.denoise(canceled)
+            self._settle(pause)
+        except Interrupted:
+            raise
+        except BaseException:
+            self._key = None
+            raise
+        return True
+
+    def _settle(self, pause: Callable[[], None]) -> None:
+        while self._session.refining.settle(0):
+            pause()
+            self._session.refining.settle(1)
+
+    def _look(self, shot: Shot, pause: Callable[[], None]) -> None:
+        size = shot.view.camera.width, shot.view.camera.height
+        part, grid = self._looked
+        while part == 0 or part < grid[0] * grid[1]:
+            pause()
+            if part == 0:
+                grid = self._looks.tiles(*size, 1)
+            since = time.perf_counter()
+            self._session.refining.look(shot, part, grid)
+            if part:  # With the first come other settings.
+                took = time.perf_counter() - since
+                self._looks.took(size[0] * size[1] / (grid[0] * grid[1]), took)
+            part += 1
+            self._looked = part, grid
+
+    def _add(self, shot: Shot, samples: int) -> None:
+        """Render a piece on the way to so many samples."""
+        refining, camera = self._session.refining, shot.view.camera
+        if not self._part:
+            count = samples - refining.samples
+            self._round = count, self._pieces.cut(camera.width, camera.height, count)
+        count, grid = self._round
+        some = self._pieces.next(self._part)
+        ends = self._part + some == grid[0] * grid[1]
+        since, worked = time.perf_counter(), time.process_time()
+        refining.add(
+            shot, refining.samples, count, self._part, grid, some, exact=self._exact
+        )
+        seconds, worked = time.perf_counter() - since, time.process_time() - worked
+        if self._part or ends:  # With the first come other settings.
+            self._pieces.rendered(self._part, some, seconds, worked if self._counts else 0.0)
+        self._part = 0 if ends else self._part + some

@@ -15,11 +15,9 @@ from ..cameras import Camera
 from ..errors import (
     Interrupted,
     InvalidJob,
-    MissingLibraries,
     StaleFrame,
     UnknownRequest,
     WorkerCrashed,
-    WorkerStartFailed,
     WorkerTimeout,
 )
 from ..job import RenderJob
@@ -31,7 +29,7 @@ from .frames import LiveFrame
 from .host import Changes, OpenedScene, RenderOptions
 from .mapping import Maps
 from .scene import Scene, Snapshot
-from .spread import GRACE, OPENING, Run, own_views
+from .spread import GRACE, Run, own_views
 from .standby import Standby
 from .worker_lane import WorkerLane
 
@@ -41,6 +39,8 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 _CHANGE: Final = 60.0
+_OPENING: Final = 300.0
+"""Seconds that a scene may take to be opened, or opened again."""
 
 
 class Pool(Maps):
@@ -178,7 +178,7 @@ class Pool(Maps):
         *,
         name: str = "",
         folders: Sequence[str] = (),
-        timeout: float = OPENING,
+        timeout: float = _OPENING,
         on_stage: Callable[[str], None] = lambda _: None,
         owner: str = "",
     ) -> OpenedScene:
@@ -242,21 +242,39 @@ class Pool(Maps):
             return Changes(answer.state, answer.found, answer.warnings, answer.facts)
 
     def _again(self, task: Callable[[], _T]) -> _T:
-        """What a task gives, tried once more where its worker died under it, or as it started."""
-        try:
+        """What a task gives, tried once more where its worker died under it."""
+        with contextlib.suppress(WorkerCrashed):
             return task()
-        except WorkerCrashed:
-            pass
-        except WorkerStartFailed as error:
-            if isinstance(error, MissingLibraries) or not isinstance(
-                error.__cause__, WorkerCrashed
-            ):
-                raise
         try:
             return task()
         except WorkerCrashed as error:
             raise WorkerCrashed(
                 f"{error.message} It was tried twice.", hint=error.hint, log=error.log
+            ) from error
+
+    def _bring(self, lane: WorkerLane, snapshot: Snapshot, timeout: float) -> None:
+        """Have a scene open in a worker before it is rendered, tried once more where that died.
+
+        Args:
+            timeout: Seconds that changes may take.
+
+        Raises:
+            WorkerStartFailed, WorkerCrashed: Both died.
+            RenderError: As :meth:`.worker_lane.WorkerLane.bring`.
+        """
+
+        def bring() -> None:
+            lane.bring(snapshot, timeout if lane.has(snapshot.scene) else _OPENING)
+
+        try:
+            self._again(bring)
+        except WorkerCrashed as error:
+            name = snapshot.scene.source or "The scene"
+            raise WorkerCrashed(
+                f"{name} could not be opened again: {error.message}",
+                hint=error.hint or "The log has the worker's last lines; open the scene anew, or "
+                "in the state that it was in before its last change.",
+                log=error.log,
             ) from error
 
     def call_in_scene(

@@ -16,9 +16,11 @@ from ..errors import (
     AccessRefused,
     Interrupted,
     InvalidEdit,
+    MissingLibraries,
     RenderError,
     SceneLost,
     WorkerCrashed,
+    WorkerStartFailed,
     from_reason,
 )
 from ..lights import more_pictures
@@ -114,6 +116,32 @@ class WorkerLane:
 
     # --- One request -----------------------------------------------------------------------------
 
+    def start(self, request: Request | None) -> WorkerProcess:
+        """A worker that may touch what is asked for; tried once more where it dies as it starts.
+
+        Raises:
+            Interrupted: It was cancelled.
+            WorkerStartFailed: Both died.
+            RenderError: As :meth:`..worker.supervisor.Supervisor.start`.
+        """
+        if self.canceled is not None:
+            raise Interrupted("Cancelled.")
+        try:
+            return self.supervisor.start(request)
+        except RenderError as error:
+            if not _died(error):
+                raise
+        if self.canceled is not None:
+            raise Interrupted("Cancelled.")
+        try:
+            return self.supervisor.start(request)
+        except RenderError as error:
+            if not _died(error):
+                raise
+            raise WorkerStartFailed(
+                f"{error.message} It was tried twice.", hint=error.hint, log=error.log
+            ) from error
+
     def ask(
         self,
         request: Request,
@@ -128,7 +156,7 @@ class WorkerLane:
             RenderError: What the worker says, as itself; WorkerCrashed, WorkerTimeout, OutOfMemory
                 where it is gone.
         """
-        worker = started or self.supervisor.start(request)
+        worker = started or self.start(request)
         if self.canceled is not None:
             raise Interrupted("Cancelled.")
         self.supervisor.post(request, worker)
@@ -152,7 +180,7 @@ class WorkerLane:
         if self.has(scene) and self._state <= snapshot.state:
             change = snapshot.since(self._session, self._state)
             # A worker that may not read what comes is replaced; then all is to be done again.
-            worker = self.supervisor.start(change)
+            worker = self.start(change)
             if self.has(scene):
                 if change is None:
                     return None
@@ -183,7 +211,7 @@ class WorkerLane:
             InvalidEdit: The scene is in its newest state still, whatever the worker did.
         """
         for _ in range(2):
-            worker: WorkerProcess | None = self.supervisor.start(change)
+            worker: WorkerProcess | None = self.start(change)
             if self._stands(scene):
                 break
             self.bring(scene.snapshot(), timeout)
@@ -224,7 +252,9 @@ class WorkerLane:
         self.bring(snapshot, timeout)
         state = snapshot.state + 1
         try:
-            answer = self.ask(Call(self._session, function, arguments, state), timeout)
+            answer = self.ask(
+                Call(self._session, function, arguments, state), timeout, started=self._holder()
+            )
         except AccessRefused:
             raise  # It was not called.
         except BaseException:
@@ -245,7 +275,9 @@ class WorkerLane:
         """See :class:`.host.Host`."""
         self.bring(snapshot, timeout)
         wanted = None if points is None else list(points)
-        answer = self.ask(Inspect(self._session, wanted, at, called), timeout)
+        answer = self.ask(
+            Inspect(self._session, wanted, at, called), timeout, started=self._holder()
+        )
         assert isinstance(answer.message, Described)
         return answer.message.facts
 
@@ -255,6 +287,17 @@ class WorkerLane:
             with contextlib.suppress(RenderError):
                 self.ask(Close(self._session), 30)
         self.scene = None
+
+    def _holder(self) -> WorkerProcess:
+        """The worker that the scene was just brought to.
+
+        Raises:
+            WorkerCrashed: It went; another would not know the scene.
+        """
+        worker = self.supervisor.worker
+        if worker is None or self.supervisor.started != self._started:
+            raise WorkerCrashed("The worker was ended meanwhile.")
+        return worker
 
     # --- Frames ----------------------------------------------------------------------------------
 
@@ -268,14 +311,14 @@ class WorkerLane:
         near: Mapping[int, Mapping[str, Numbered]] = MappingProxyType({}),
         renew: int = 0,
     ) -> None:
-        """Frames of shots, each given to ``on_frame`` as it comes.
+        """Frames of shots, each given to ``on_frame`` as it comes, of what :meth:`bring` brought.
 
         Args:
             shots: ``None`` for the job's own views.
             near: What is before and after each in time, see :func:`.shots.beside`.
             renew: Frames for which it may take as long again; never where 0.
         """
-        self.bring(snapshot, timeout)
+        worker = self._holder()
         slots = None
         if self.ring is not None:
             slots = self.ring.fit(_room(snapshot, shots), _SLOTS)
@@ -301,7 +344,8 @@ class WorkerLane:
             ),
             timeout,
             ready,
-            renew=renew,
+            worker,
+            renew,
         )  # fmt: skip
 
     def _arrays(self, received: Received, message: FrameReady) -> dict[str, Any]:
@@ -335,6 +379,15 @@ class WorkerLane:
         self.supervisor.abandon()
         if self.ring is not None:
             self.ring.close()
+
+
+def _died(error: RenderError) -> bool:
+    """Whether a worker that did not come up went by itself, and nobody knows of a cause."""
+    if isinstance(error, MissingLibraries):
+        return False
+    return isinstance(error, WorkerCrashed) or (
+        isinstance(error, WorkerStartFailed) and isinstance(error.__cause__, WorkerCrashed)
+    )
 
 
 def _room(snapshot: Snapshot, shots: Shots | None) -> int:

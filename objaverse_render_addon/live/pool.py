@@ -114,15 +114,20 @@ class Pool(Maps):
         scene: Scene | None,
         until: float | None = None,
         stopped: Callable[[], bool] = lambda: False,
+        state: int | None = None,
     ) -> Iterator[WorkerLane]:
-        """A worker for one request: best one that has the scene, else one that has none."""
+        """A worker for one request: best one that has the scene, else one that has none.
+
+        Args:
+            state: That the scene is wanted in; its newest where it is ``None``.
+        """
         with self._changed:
             while True:
                 if self._closed:
                     raise Interrupted("The pool is closed.")
                 if stopped():
                     raise Interrupted("Cancelled.")
-                idle = [lane for lane in self._lanes if not lane.busy]
+                idle = [lane for lane in self._fitting(scene, state) if not lane.busy]
                 if idle:
                     break
                 left = 1.0 if until is None else until - time.monotonic()
@@ -145,6 +150,16 @@ class Pool(Maps):
                 if not lane.supervisor.pid and lane in self._lanes:
                     self._lanes[self._lanes.index(lane)] = self._standby.swap(lane)
                 self._changed.notify_all()
+
+    def _fitting(self, scene: Scene | None, state: int | None) -> list[WorkerLane]:
+        """Workers that may have a scene in a state: where a function was called in it, few can."""
+        if scene is None or not scene.called:
+            return self._lanes
+        keeping = [lane for lane in self._lanes if lane.keeps(scene)]
+        if state is None or scene.is_cut(0, state):
+            return keeping or self._lanes
+        # What is older is another's: what was called would be lost.
+        return [lane for lane in self._lanes if lane not in keeping] or self._lanes
 
     def _need_worker(self) -> None:
         """Look whether one may come free.
@@ -295,7 +310,7 @@ class Pool(Maps):
                 found.snapshot(), function, dict(arguments), until - time.monotonic()
             )
             found.lost = f"{function} was called in it, which is not called again."
-            found.lost_since = found.state + 1
+            found.called += (found.state + 1,)
             found.changed(found.state + 1, [], {})
             return result
 
@@ -454,6 +469,7 @@ class _Lent(Pool):
         _scene: Scene | None,
         _until: float | None = None,
         stopped: Callable[[], bool] = lambda: False,
+        _state: int | None = None,
     ) -> Iterator[WorkerLane]:
         with self._inner:
             if stopped():

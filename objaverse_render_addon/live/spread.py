@@ -56,6 +56,8 @@ class Run:
         self._stopped = False
         self._working = 0
         wanted = options.workers or max(1, min(pool._idle(), (len(shots) + 3) // 4))
+        if snapshot.scene.is_cut(0, snapshot.state):
+            wanted = 1  # No other has what was called in it.
         self._workers = min(wanted, pool.workers, max(1, len(shots)))
         self._chunk = max(1, min(_CHUNK, len(shots) // (4 * self._workers)))
 
@@ -159,7 +161,8 @@ class Run:
                 self._changed.notify_all()
 
         options = self._options
-        with self._pool._lane(self._snapshot.scene, self._until, lambda: self._stopped) as lane:
+        scene, state = self._snapshot.scene, self._snapshot.state
+        with self._pool._lane(scene, self._until, lambda: self._stopped, state) as lane:
             with self._changed:
                 if self._stopped:
                     return
@@ -226,7 +229,7 @@ def own_views(pool: Pool, snapshot: Snapshot, options: RenderOptions) -> Iterato
 
     def work() -> None:
         try:
-            with pool._lane(snapshot.scene, until, stopped.is_set) as lane:
+            with pool._lane(snapshot.scene, until, stopped.is_set, snapshot.state) as lane:
                 try:
                     with guard:
                         lanes.append(lane)

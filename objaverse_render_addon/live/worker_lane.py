@@ -19,6 +19,7 @@ from ..errors import (
     MissingLibraries,
     RenderError,
     SceneLost,
+    StaleFrame,
     WorkerCrashed,
     WorkerStartFailed,
     from_reason,
@@ -114,6 +115,10 @@ class WorkerLane:
         held = self.supervisor.holds and self.supervisor.started == self._started
         return self.scene is scene and held
 
+    def keeps(self, scene: Scene) -> bool:
+        """Whether the scene is open here, and can be brought to its newest state."""
+        return self.has(scene) and not scene.is_cut(self._state, scene.state)
+
     # --- One request -----------------------------------------------------------------------------
 
     def start(self, request: Request | None) -> WorkerProcess:
@@ -175,9 +180,23 @@ class WorkerLane:
         timeout: float,
         on_stage: Callable[[str], None] = lambda _: None,
     ) -> Message | None:
-        """Have the scene open here, in that state; what the worker said where it was not."""
+        """Have the scene open here, in that state; what the worker said where it was not.
+
+        Raises:
+            SceneLost: A function was called in it, and not here.
+            StaleFrame: A function was called in it here since that state, which would be lost.
+            RenderError: As :meth:`ask`.
+        """
         scene = snapshot.scene
-        if self.has(scene) and self._state <= snapshot.state:
+        held = self.has(scene)
+        if held and scene.is_cut(snapshot.state, self._state):
+            raise StaleFrame(
+                f"A function was called in the scene since its state {snapshot.state}, which "
+                "cannot be shown any more.", hint="Ask again: for its newest state.",
+            )  # fmt: skip
+        if held and self._state <= snapshot.state and not scene.is_cut(
+            self._state, snapshot.state
+        ):  # fmt: skip
             change = snapshot.since(self._session, self._state)
             # A worker that may not read what comes is replaced; then all is to be done again.
             worker = self.start(change)
@@ -185,7 +204,7 @@ class WorkerLane:
                 if change is None:
                     return None
                 return self._ask_change(change, timeout, worker, alone=False)
-        if scene.lost and snapshot.state >= scene.lost_since:
+        if scene.is_cut(0, snapshot.state):
             raise SceneLost(
                 f"{scene.source or 'The scene'} cannot be brought back: {scene.lost}",
                 hint="Open it again.",

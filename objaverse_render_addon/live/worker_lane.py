@@ -39,6 +39,7 @@ from ..worker.protocol import (
     FrameReady,
     Inspect,
     Message,
+    Open,
     Opened,
     Render,
     Request,
@@ -168,7 +169,9 @@ class WorkerLane:
         if self.canceled is not None:
             # Whoever did that may have seen no request in hand.
             self.supervisor.cancel(self.canceled)
-        answer = self.supervisor.collect(max(timeout, 0.001), on_answer, renew)
+        # Another would grow as much by opening the same, and has not what was called in this one.
+        keep = isinstance(request, Open | Change | Call) or bool(self.scene and self.scene.called)
+        answer = self.supervisor.collect(max(timeout, 0.001), on_answer, renew, keep=keep)
         message = answer.message
         if isinstance(message, Failed):
             raise from_reason(message.reason, message.message, message.hint, message.log)

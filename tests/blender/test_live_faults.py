@@ -297,6 +297,29 @@ def test_requests_end_once_each_while_a_worker_dies_as_it_starts(
         assert not any(one["busy"] for one in pool.status()["workers"])
 
 
+def test_a_scene_that_takes_most_of_the_memory_is_rendered(
+    box: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker is replaced when it has grown, but not between a request and what it needs."""
+    (tmp_path / "idle.py").write_text("def nothing(session): pass\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    options: dict[str, Any] = {"device": "cpu", "modules": ["idle"], "folders": [tmp_path]}
+    with live.start(1, **options) as pool, pool.open(box, **QUICK) as session:
+        most = pool.status()["workers"][0]["memory"]
+        right = session.frame().copy()
+    if not most:
+        pytest.skip("the system does not say what a process takes")
+    options["max_memory"] = int(1.4 * most)
+    with live.start(1, **options) as pool, pool.open(box, **QUICK) as session:
+        for _ in range(2):
+            assert np.array_equal(session.frame()["depth"], right["depth"])
+        assert session.inspect()["assets"]
+        assert pool.status()["workers"][0]["started"] >= 2, "it was replaced in between"
+        session.call("idle.nothing")
+        for _ in range(2):
+            assert session.frame().state == 1
+
+
 def test_a_blender_that_never_starts_is_tried_twice(box: Path, tmp_path: Path) -> None:
     program, count = tmp_path / "blender", tmp_path / "count"
     program.write_text(f"#!/bin/sh\necho once >> {count}\necho 'No luck' >&2\nexit 3\n")

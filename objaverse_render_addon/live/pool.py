@@ -15,11 +15,9 @@ from ..cameras import Camera
 from ..errors import (
     Interrupted,
     InvalidJob,
-    MissingLibraries,
     StaleFrame,
     UnknownRequest,
     WorkerCrashed,
-    WorkerStartFailed,
     WorkerTimeout,
 )
 from ..job import RenderJob
@@ -31,7 +29,7 @@ from .frames import LiveFrame
 from .host import Changes, OpenedScene, RenderOptions
 from .mapping import Maps
 from .scene import Scene, Snapshot
-from .spread import GRACE, OPENING, Run, own_views
+from .spread import GRACE, Run, own_views
 from .standby import Standby
 from .worker_lane import WorkerLane
 
@@ -41,6 +39,8 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 _CHANGE: Final = 60.0
+_OPENING: Final = 300.0
+"""Seconds that a scene may take to be opened, or opened again."""
 
 
 class Pool(Maps):
@@ -114,15 +114,20 @@ class Pool(Maps):
         scene: Scene | None,
         until: float | None = None,
         stopped: Callable[[], bool] = lambda: False,
+        state: int | None = None,
     ) -> Iterator[WorkerLane]:
-        """A worker for one request: best one that has the scene, else one that has none."""
+        """A worker for one request: best one that has the scene, else one that has none.
+
+        Args:
+            state: That the scene is wanted in; its newest where it is ``None``.
+        """
         with self._changed:
             while True:
                 if self._closed:
                     raise Interrupted("The pool is closed.")
                 if stopped():
                     raise Interrupted("Cancelled.")
-                idle = [lane for lane in self._lanes if not lane.busy]
+                idle = [lane for lane in self._fitting(scene, state) if not lane.busy]
                 if idle:
                     break
                 left = 1.0 if until is None else until - time.monotonic()
@@ -145,6 +150,16 @@ class Pool(Maps):
                 if not lane.supervisor.pid and lane in self._lanes:
                     self._lanes[self._lanes.index(lane)] = self._standby.swap(lane)
                 self._changed.notify_all()
+
+    def _fitting(self, scene: Scene | None, state: int | None) -> list[WorkerLane]:
+        """Workers that may have a scene in a state: where a function was called in it, few can."""
+        if scene is None or not scene.called:
+            return self._lanes
+        keeping = [lane for lane in self._lanes if lane.keeps(scene)]
+        if state is None or scene.is_cut(0, state):
+            return keeping or self._lanes
+        # What is older is another's: what was called would be lost.
+        return [lane for lane in self._lanes if lane not in keeping] or self._lanes
 
     def _need_worker(self) -> None:
         """Look whether one may come free.
@@ -178,7 +193,7 @@ class Pool(Maps):
         *,
         name: str = "",
         folders: Sequence[str] = (),
-        timeout: float = OPENING,
+        timeout: float = _OPENING,
         on_stage: Callable[[str], None] = lambda _: None,
         owner: str = "",
     ) -> OpenedScene:
@@ -242,21 +257,39 @@ class Pool(Maps):
             return Changes(answer.state, answer.found, answer.warnings, answer.facts)
 
     def _again(self, task: Callable[[], _T]) -> _T:
-        """What a task gives, tried once more where its worker died under it, or as it started."""
-        try:
+        """What a task gives, tried once more where its worker died under it."""
+        with contextlib.suppress(WorkerCrashed):
             return task()
-        except WorkerCrashed:
-            pass
-        except WorkerStartFailed as error:
-            if isinstance(error, MissingLibraries) or not isinstance(
-                error.__cause__, WorkerCrashed
-            ):
-                raise
         try:
             return task()
         except WorkerCrashed as error:
             raise WorkerCrashed(
                 f"{error.message} It was tried twice.", hint=error.hint, log=error.log
+            ) from error
+
+    def _bring(self, lane: WorkerLane, snapshot: Snapshot, timeout: float) -> None:
+        """Have a scene open in a worker before it is rendered, tried once more where that died.
+
+        Args:
+            timeout: Seconds that changes may take.
+
+        Raises:
+            WorkerStartFailed, WorkerCrashed: Both died.
+            RenderError: As :meth:`.worker_lane.WorkerLane.bring`.
+        """
+
+        def bring() -> None:
+            lane.bring(snapshot, timeout if lane.has(snapshot.scene) else _OPENING)
+
+        try:
+            self._again(bring)
+        except WorkerCrashed as error:
+            name = snapshot.scene.source or "The scene"
+            raise WorkerCrashed(
+                f"{name} could not be opened again: {error.message}",
+                hint=error.hint or "The log has the worker's last lines; open the scene anew, or "
+                "in the state that it was in before its last change.",
+                log=error.log,
             ) from error
 
     def call_in_scene(
@@ -277,7 +310,7 @@ class Pool(Maps):
                 found.snapshot(), function, dict(arguments), until - time.monotonic()
             )
             found.lost = f"{function} was called in it, which is not called again."
-            found.lost_since = found.state + 1
+            found.called += (found.state + 1,)
             found.changed(found.state + 1, [], {})
             return result
 
@@ -436,6 +469,7 @@ class _Lent(Pool):
         _scene: Scene | None,
         _until: float | None = None,
         stopped: Callable[[], bool] = lambda: False,
+        _state: int | None = None,
     ) -> Iterator[WorkerLane]:
         with self._inner:
             if stopped():

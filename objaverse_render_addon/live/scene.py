@@ -60,8 +60,8 @@ class Scene:
         path: On the workers' machine; empty for a stage with nothing on it.
         job: As it was opened.
         state: Number of the newest state; it only grows.
-        lost: Why a worker that did not have it open in state ``lost_since`` cannot bring it to
-            its newest one; empty where any can.
+        lost: Why a worker cannot bring it past one of the states ``called``; empty where any can.
+        called: States that a function made that was called in it, oldest first.
         owner: Who may change it.
     """
 
@@ -75,7 +75,7 @@ class Scene:
     owner: str = ""
     state: int = 0
     lost: str = ""
-    lost_since: int = 0
+    called: tuple[int, ...] = ()
     views: int = 0
     warnings: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
@@ -98,6 +98,10 @@ class Scene:
                     self._names,
                 )
             return self._snapshot
+
+    def is_cut(self, held: int, wanted: int) -> bool:
+        """Whether nothing brings it from one state to another: a function was called in between."""
+        return any(held < one <= wanted for one in self.called)
 
     def learned(self, facts: dict[str, Any], warnings: list[str]) -> None:
         """A worker says what is known of it."""

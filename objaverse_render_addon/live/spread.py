@@ -20,10 +20,8 @@ from .worker_lane import WorkerLane
 if TYPE_CHECKING:
     from .pool import Pool
 
-__all__ = ["GRACE", "OPENING", "Run", "own_views"]
+__all__ = ["GRACE", "Run", "own_views"]
 
-OPENING: Final = 300.0
-"""Seconds that a scene may take to be opened again."""
 GRACE: Final = 2.0
 """Seconds in which a cancelled render may end before its worker is ended."""
 _CHUNK: Final = 8
@@ -58,6 +56,8 @@ class Run:
         self._stopped = False
         self._working = 0
         wanted = options.workers or max(1, min(pool._idle(), (len(shots) + 3) // 4))
+        if snapshot.scene.is_cut(0, snapshot.state):
+            wanted = 1  # No other has what was called in it.
         self._workers = min(wanted, pool.workers, max(1, len(shots)))
         self._chunk = max(1, min(_CHUNK, len(shots) // (4 * self._workers)))
 
@@ -161,7 +161,8 @@ class Run:
                 self._changed.notify_all()
 
         options = self._options
-        with self._pool._lane(self._snapshot.scene, self._until, lambda: self._stopped) as lane:
+        scene, state = self._snapshot.scene, self._snapshot.state
+        with self._pool._lane(scene, self._until, lambda: self._stopped, state) as lane:
             with self._changed:
                 if self._stopped:
                     return
@@ -174,8 +175,12 @@ class Run:
                     # What is late is cancelled; its worker has to end it soon, or ends with it.
                     late = GRACE if len(self._shots) > 1 else 0.0
                     timeout = min(timeout, self._until - time.monotonic() + late)
-                if not lane.has(self._snapshot.scene):
-                    lane.bring(self._snapshot, OPENING)
+                try:
+                    self._pool._bring(lane, self._snapshot, timeout)
+                except WorkerCrashed as error:
+                    # It was tried twice, and is no shot's fault.
+                    self._failed(error, left)
+                    return
                 lane.render(self._snapshot, chunk, options.lane, timeout, came, self._beside)
             finally:
                 with self._changed:
@@ -189,12 +194,9 @@ class Run:
             first = min(left)
             self._crashes[first] = self._crashes.get(first, 0) + charged
             if self._crashes[first] > 1:
-                left.pop(first)
-                self._done[first] = WorkerCrashed(
-                    f"Shot {first}: {error.message} It was tried twice.",
-                    hint=error.hint, log=error.log,
-                )  # fmt: skip
-            if not self._stopped:
+                error.message += " It was tried twice."
+                self._failed(error, left)
+            elif not self._stopped:
                 self._waiting = deque(
                     sorted([*self._waiting, *left.values()], key=lambda shot: shot[0])
                 )
@@ -206,6 +208,9 @@ class Run:
                 error.message = f"Shot {min(left)}: {error.message}"
             for index in left:
                 self._done[index] = error
+            if left:
+                # They come in order: what is behind one that failed is nobody's.
+                self._waiting = deque(shot for shot in self._waiting if shot[0] < min(left))
             self._changed.notify_all()
 
 
@@ -224,7 +229,7 @@ def own_views(pool: Pool, snapshot: Snapshot, options: RenderOptions) -> Iterato
 
     def work() -> None:
         try:
-            with pool._lane(snapshot.scene, until, stopped.is_set) as lane:
+            with pool._lane(snapshot.scene, until, stopped.is_set, snapshot.state) as lane:
                 try:
                     with guard:
                         lanes.append(lane)
@@ -239,11 +244,10 @@ def own_views(pool: Pool, snapshot: Snapshot, options: RenderOptions) -> Iterato
             came.put(Interrupted("Cancelled.") if stopped.is_set() else error)
 
     def render(lane: WorkerLane) -> None:
-        if not lane.has(snapshot.scene):
-            lane.bring(snapshot, OPENING)
         timeout = options.timeout * max(1, snapshot.scene.views)
         if snapshot.job.engine.engine == "eevee":
             timeout += _FIRST
+        pool._bring(lane, snapshot, timeout)
         if until is not None:
             timeout = min(timeout, until - time.monotonic())
         # How many frames an animation has is not known here.

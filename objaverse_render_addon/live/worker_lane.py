@@ -16,9 +16,12 @@ from ..errors import (
     AccessRefused,
     Interrupted,
     InvalidEdit,
+    MissingLibraries,
     RenderError,
     SceneLost,
+    StaleFrame,
     WorkerCrashed,
+    WorkerStartFailed,
     from_reason,
 )
 from ..lights import more_pictures
@@ -36,6 +39,7 @@ from ..worker.protocol import (
     FrameReady,
     Inspect,
     Message,
+    Open,
     Opened,
     Render,
     Request,
@@ -112,7 +116,37 @@ class WorkerLane:
         held = self.supervisor.holds and self.supervisor.started == self._started
         return self.scene is scene and held
 
+    def keeps(self, scene: Scene) -> bool:
+        """Whether the scene is open here, and can be brought to its newest state."""
+        return self.has(scene) and not scene.is_cut(self._state, scene.state)
+
     # --- One request -----------------------------------------------------------------------------
+
+    def start(self, request: Request | None) -> WorkerProcess:
+        """A worker that may touch what is asked for; tried once more where it dies as it starts.
+
+        Raises:
+            Interrupted: It was cancelled.
+            WorkerStartFailed: Both died.
+            RenderError: As :meth:`..worker.supervisor.Supervisor.start`.
+        """
+        if self.canceled is not None:
+            raise Interrupted("Cancelled.")
+        try:
+            return self.supervisor.start(request)
+        except RenderError as error:
+            if not _died(error):
+                raise
+        if self.canceled is not None:
+            raise Interrupted("Cancelled.")
+        try:
+            return self.supervisor.start(request)
+        except RenderError as error:
+            if not _died(error):
+                raise
+            raise WorkerStartFailed(
+                f"{error.message} It was tried twice.", hint=error.hint, log=error.log
+            ) from error
 
     def ask(
         self,
@@ -128,14 +162,16 @@ class WorkerLane:
             RenderError: What the worker says, as itself; WorkerCrashed, WorkerTimeout, OutOfMemory
                 where it is gone.
         """
-        worker = started or self.supervisor.start(request)
+        worker = started or self.start(request)
         if self.canceled is not None:
             raise Interrupted("Cancelled.")
         self.supervisor.post(request, worker)
         if self.canceled is not None:
             # Whoever did that may have seen no request in hand.
             self.supervisor.cancel(self.canceled)
-        answer = self.supervisor.collect(max(timeout, 0.001), on_answer, renew)
+        # Another would grow as much by opening the same, and has not what was called in this one.
+        keep = isinstance(request, Open | Change | Call) or bool(self.scene and self.scene.called)
+        answer = self.supervisor.collect(max(timeout, 0.001), on_answer, renew, keep=keep)
         message = answer.message
         if isinstance(message, Failed):
             raise from_reason(message.reason, message.message, message.hint, message.log)
@@ -147,17 +183,31 @@ class WorkerLane:
         timeout: float,
         on_stage: Callable[[str], None] = lambda _: None,
     ) -> Message | None:
-        """Have the scene open here, in that state; what the worker said where it was not."""
+        """Have the scene open here, in that state; what the worker said where it was not.
+
+        Raises:
+            SceneLost: A function was called in it, and not here.
+            StaleFrame: A function was called in it here since that state, which would be lost.
+            RenderError: As :meth:`ask`.
+        """
         scene = snapshot.scene
-        if self.has(scene) and self._state <= snapshot.state:
+        held = self.has(scene)
+        if held and scene.is_cut(snapshot.state, self._state):
+            raise StaleFrame(
+                f"A function was called in the scene since its state {snapshot.state}, which "
+                "cannot be shown any more.", hint="Ask again: for its newest state.",
+            )  # fmt: skip
+        if held and self._state <= snapshot.state and not scene.is_cut(
+            self._state, snapshot.state
+        ):  # fmt: skip
             change = snapshot.since(self._session, self._state)
             # A worker that may not read what comes is replaced; then all is to be done again.
-            worker = self.supervisor.start(change)
+            worker = self.start(change)
             if self.has(scene):
                 if change is None:
                     return None
                 return self._ask_change(change, timeout, worker, alone=False)
-        if scene.lost and snapshot.state >= scene.lost_since:
+        if scene.is_cut(0, snapshot.state):
             raise SceneLost(
                 f"{scene.source or 'The scene'} cannot be brought back: {scene.lost}",
                 hint="Open it again.",
@@ -183,7 +233,7 @@ class WorkerLane:
             InvalidEdit: The scene is in its newest state still, whatever the worker did.
         """
         for _ in range(2):
-            worker: WorkerProcess | None = self.supervisor.start(change)
+            worker: WorkerProcess | None = self.start(change)
             if self._stands(scene):
                 break
             self.bring(scene.snapshot(), timeout)
@@ -224,7 +274,9 @@ class WorkerLane:
         self.bring(snapshot, timeout)
         state = snapshot.state + 1
         try:
-            answer = self.ask(Call(self._session, function, arguments, state), timeout)
+            answer = self.ask(
+                Call(self._session, function, arguments, state), timeout, started=self._holder()
+            )
         except AccessRefused:
             raise  # It was not called.
         except BaseException:
@@ -245,7 +297,9 @@ class WorkerLane:
         """See :class:`.host.Host`."""
         self.bring(snapshot, timeout)
         wanted = None if points is None else list(points)
-        answer = self.ask(Inspect(self._session, wanted, at, called), timeout)
+        answer = self.ask(
+            Inspect(self._session, wanted, at, called), timeout, started=self._holder()
+        )
         assert isinstance(answer.message, Described)
         return answer.message.facts
 
@@ -255,6 +309,17 @@ class WorkerLane:
             with contextlib.suppress(RenderError):
                 self.ask(Close(self._session), 30)
         self.scene = None
+
+    def _holder(self) -> WorkerProcess:
+        """The worker that the scene was just brought to.
+
+        Raises:
+            WorkerCrashed: It went; another would not know the scene.
+        """
+        worker = self.supervisor.worker
+        if worker is None or self.supervisor.started != self._started:
+            raise WorkerCrashed("The worker was ended meanwhile.")
+        return worker
 
     # --- Frames ----------------------------------------------------------------------------------
 
@@ -268,14 +333,14 @@ class WorkerLane:
         near: Mapping[int, Mapping[str, Numbered]] = MappingProxyType({}),
         renew: int = 0,
     ) -> None:
-        """Frames of shots, each given to ``on_frame`` as it comes.
+        """Frames of shots, each given to ``on_frame`` as it comes, of what :meth:`bring` brought.
 
         Args:
             shots: ``None`` for the job's own views.
             near: What is before and after each in time, see :func:`.shots.beside`.
             renew: Frames for which it may take as long again; never where 0.
         """
-        self.bring(snapshot, timeout)
+        worker = self._holder()
         slots = None
         if self.ring is not None:
             slots = self.ring.fit(_room(snapshot, shots), _SLOTS)
@@ -301,7 +366,8 @@ class WorkerLane:
             ),
             timeout,
             ready,
-            renew=renew,
+            worker,
+            renew,
         )  # fmt: skip
 
     def _arrays(self, received: Received, message: FrameReady) -> dict[str, Any]:
@@ -335,6 +401,15 @@ class WorkerLane:
         self.supervisor.abandon()
         if self.ring is not None:
             self.ring.close()
+
+
+def _died(error: RenderError) -> bool:
+    """Whether a worker that did not come up went by itself, and nobody knows of a cause."""
+    if isinstance(error, MissingLibraries):
+        return False
+    return isinstance(error, WorkerCrashed) or (
+        isinstance(error, WorkerStartFailed) and isinstance(error.__cause__, WorkerCrashed)
+    )
 
 
 def _room(snapshot: Snapshot, shots: Shots | None) -> int:

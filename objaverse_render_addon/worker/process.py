@@ -162,9 +162,10 @@ class WorkerProcess:
             missing = libraries.explain(error.log, _binary(blender))
             if missing is not None:
                 raise missing from error
+            said = _last_line(error.log)
             raise WorkerStartFailed(
-                f"{what} did not start: {_last_line(error.log) or error.message}",
-                hint=hint,
+                f"{what} did not start: {error.message}" + (f" It said: {said}" if said else ""),
+                hint=f"{error.hint} {hint}".strip(),
                 log=error.log,
             ) from error
         if not isinstance(first, Hello):

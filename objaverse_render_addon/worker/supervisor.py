@@ -198,8 +198,14 @@ class Supervisor:
         timeout: float,
         on_answer: Callable[[Received], None] = lambda _: None,
         renew: int = 0,
+        *,
+        keep: bool = False,
     ) -> Received:
-        """The answer to what was posted; arguments and errors as of :meth:`ask`."""
+        """The answer to what was posted; arguments and errors as of :meth:`ask`.
+
+        Args:
+            keep: Whether the worker stays however it has grown: what it has in it now is of use.
+        """
         worker = self._worker
         if worker is None:
             raise WorkerCrashed("The worker was ended meanwhile.")
@@ -213,7 +219,7 @@ class Supervisor:
         self._answered += 1
         lost = isinstance(answer.message, Failed) and answer.message.reason == "unexpected-error"
         self._lost = self._lost + 1 if lost else 0
-        grown = self._max_memory and worker.memory > _GROWN * self._max_memory
+        grown = self._max_memory and not keep and worker.memory > _GROWN * self._max_memory
         if isinstance(answer.message, Failed) and answer.message.reason in _SPENT:
             self.abandon()
         elif self._answered >= self._recycle or grown or self._lost >= _LOST:

@@ -382,6 +382,37 @@ def test_only_modules_that_were_allowed_are_called(pool: live.Pool) -> None:
             session.frame()
 
 
+def test_what_was_called_shows_in_every_frame_whoever_had_the_scene_before(
+    pool: live.Pool,
+) -> None:
+    shots = [live.look_at((0, -8, 0), fov=30, size=(48, 48))] * 16
+    with pool.open(**QUICK) as session:
+        cube(session)
+        before = {center(frame)[2] for frame in session.render(shots, workers=2)}
+        assert max(before) < 0.05
+        assert [one["scene"] for one in pool.status()["workers"]] == [session.id] * 2
+        older = session.render(shots, workers=2)
+        next(older)
+        session.call("of_mine.lift", height=0.5)
+        assert session.place("cube", moved(x=0.5)) == 3
+        for frame in session.render(shots, workers=2):
+            assert frame.state == 3
+            assert np.allclose(center(frame)[::2], (0.5, 0.5), atol=0.05)
+        # Those that were asked for before are of the state of then, and cost the scene nothing.
+        for frame in older:
+            assert frame.state == 1 and abs(center(frame)[2]) < 0.05
+        assert session.frame().state == 3
+    with pool.lend() as alone, alone.open(**QUICK) as session:
+        cube(session)
+        older = session.render(shots)
+        next(older)
+        session.call("of_mine.lift", height=0.5)
+        # Nobody else has it: what was called is kept.
+        with pytest.raises(StaleFrame, match="since its state 1"):
+            list(older)
+        assert abs(center(session.frame(shots[0]))[2] - 0.5) < 0.05
+
+
 @pytest.mark.core
 def test_an_empty_stage_shows_nothing_until_something_is_added(box: Path) -> None:
     with live.start(1, device="cpu") as pool, pool.open(**QUICK) as session:

@@ -26,17 +26,20 @@ from objaverse_render_addon.errors import (
     Interrupted,
     InvalidEdit,
     InvalidJob,
+    MissingLibraries,
     OutOfMemory,
     RenderError,
     RenderFailed,
     WorkerCrashed,
+    WorkerStartFailed,
     WorkerTimeout,
 )
 from objaverse_render_addon.live import remote, spread
 from objaverse_render_addon.live.clients import Limits
 from objaverse_render_addon.live.server import Server
 from objaverse_render_addon.worker.memory import resident_bytes
-from objaverse_render_addon.worker.protocol import Change, FrameReady, Render
+from objaverse_render_addon.worker.process import WorkerProcess
+from objaverse_render_addon.worker.protocol import Change, FrameReady, Open, Render
 from objaverse_render_addon.worker.shots import encode_shot
 
 from . import scenes
@@ -193,6 +196,145 @@ def test_an_open_whose_worker_dies_is_tried_once_more(box: Path) -> None:
             assert len(pool.status()["scenes"]) == 1
             assert session.frame()["depth"].any()
     assert gone(killed, 5)
+
+
+class Deaths:
+    """Workers that are killed as they start, open a scene or render, as often as is said."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.begin()
+        self._guard = threading.Lock()
+        greeting, send = WorkerProcess._greeting, WorkerProcess.send
+
+        def greeted(worker: WorkerProcess, *arguments: Any) -> Any:
+            self.starts += 1
+            self._kill("start", worker.pid)
+            return greeting(worker, *arguments)
+
+        def sent(worker: WorkerProcess, request: Any) -> int:
+            number = send(worker, request)
+            kinds = {Open: "open", Render: "render"}
+            if type(request) in kinds:
+                self._kill(kinds[type(request)], worker.pid)
+            return number
+
+        patch.setattr(WorkerProcess, "_greeting", greeted)
+        patch.setattr(WorkerProcess, "send", sent)
+
+    def begin(self, **left: int) -> None:
+        """Count from here."""
+        self.left, self.starts = {"start": 0, "open": 0, "render": 0, **left}, 0
+
+    def _kill(self, when: str, pid: int) -> None:
+        with self._guard:
+            if not self.left[when]:
+                return
+            self.left[when] -= 1
+        os.kill(pid, signal.SIGKILL)
+
+
+def lose_workers(pool: live.Pool) -> None:
+    pids = pool.pids
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    assert gone(pids, 10)
+
+
+def test_a_worker_that_dies_as_it_starts_or_opens_a_scene_is_tried_once_more(
+    box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deaths, shots = Deaths(monkeypatch), SHOTS[:4]
+    with live.start(1, device="cpu") as pool, pool.open(box, **QUICK) as session:
+        session.place("box", np.eye(4))
+        right = [frame.copy() for frame in session.render(shots)]
+        own = [frame["depth"].copy() for frame in session.render_views()]
+        lose_workers(pool)
+        # A shot's own second try is left to it: it may lose its worker in its midst, too.
+        deaths.begin(start=1, open=1, render=1)
+        came = []
+        for frame in session.render(shots):
+            came.append(frame.position)
+            assert frame.state == session.state == 1
+            for name, array in right[frame.position].passes.items():
+                assert np.array_equal(array, frame[name])
+        assert came == list(range(len(shots)))
+        assert not any(deaths.left.values()) and deaths.starts == 4
+        lose_workers(pool)
+        deaths.begin(start=1, open=1)
+        again = [frame["depth"].copy() for frame in session.render_views()]
+        assert np.array_equal(own, again)
+        assert not any(deaths.left.values()) and deaths.starts == 3
+        # What dies twice is told, and not tried for ever; the next request may have more luck.
+        for when, error, said in (
+            ("start", WorkerStartFailed, r"bpy did not start: The worker was ended by SIGKILL\."),
+            ("open", WorkerCrashed, r"box\.glb could not be opened again: .* SIGKILL\."),
+        ):
+            lose_workers(pool)
+            deaths.begin(**{when: 9})
+            with pytest.raises(error, match=f"^Shot 0: .*{said}.* It was tried twice") as caught:
+                list(session.render(shots))
+            assert "out of memory" in caught.value.hint
+            assert deaths.left[when] == 7 and deaths.starts == 2
+        deaths.begin()
+        assert np.array_equal(session.frame(shots[3])["depth"], right[3]["depth"])
+
+
+def test_requests_end_once_each_while_a_worker_dies_as_it_starts(
+    box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deaths, shots = Deaths(monkeypatch), SHOTS[:6]
+    with live.start(2, device="cpu") as pool, pool.open(box, **QUICK) as session:
+        right = [frame.copy() for frame in session.render(shots)]
+        lose_workers(pool)
+        deaths.begin(start=1)
+        waiting = [session.render_async(shots, workers=2) for _ in range(3)]
+        for future in waiting:
+            frames = future.result(300)
+            assert [frame.position for frame in frames] == list(range(len(shots)))
+            for frame in frames:
+                assert np.array_equal(frame["rgb"], right[frame.position]["rgb"])
+        assert not deaths.left["start"] and deaths.starts <= 3
+        assert not any(one["busy"] for one in pool.status()["workers"])
+
+
+def test_a_scene_that_takes_most_of_the_memory_is_rendered(
+    box: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker is replaced when it has grown, but not between a request and what it needs."""
+    (tmp_path / "idle.py").write_text("def nothing(session): pass\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    options: dict[str, Any] = {"device": "cpu", "modules": ["idle"], "folders": [tmp_path]}
+    with live.start(1, **options) as pool, pool.open(box, **QUICK) as session:
+        most = pool.status()["workers"][0]["memory"]
+        right = session.frame().copy()
+    if not most:
+        pytest.skip("the system does not say what a process takes")
+    options["max_memory"] = int(1.4 * most)
+    with live.start(1, **options) as pool, pool.open(box, **QUICK) as session:
+        for _ in range(2):
+            assert np.array_equal(session.frame()["depth"], right["depth"])
+        assert session.inspect()["assets"]
+        assert pool.status()["workers"][0]["started"] >= 2, "it was replaced in between"
+        session.call("idle.nothing")
+        for _ in range(2):
+            assert session.frame().state == 1
+
+
+def test_a_blender_that_never_starts_is_tried_twice(box: Path, tmp_path: Path) -> None:
+    program, count = tmp_path / "blender", tmp_path / "count"
+    program.write_text(f"#!/bin/sh\necho once >> {count}\necho 'No luck' >&2\nexit 3\n")
+    program.chmod(0o755)
+    with live.start(1, device="cpu", blender=program, sandbox="off") as pool:
+        with pytest.raises(WorkerStartFailed, match=r"code 3\. It said: No luck It") as caught:
+            pool.open(box, **QUICK)
+        assert "doctor" in caught.value.hint
+        assert len(count.read_text().split()) == 2
+        # What is known to be lacking is not there a moment later.
+        said = "error while loading shared libraries: libq.so.6: cannot open shared object file"
+        program.write_text(f"#!/bin/sh\necho once >> {count}\necho '{said}' >&2\nexit 127\n")
+        with pytest.raises(MissingLibraries, match="libq"):
+            pool.open(box, **QUICK)
+        assert len(count.read_text().split()) == 3
 
 
 def test_a_worker_that_hangs_is_ended_and_replaced(box: Path) -> None:

@@ -32,8 +32,8 @@ from objaverse_render_addon.live.env import (
     register_all,
 )
 
-ROUNDS = 3
-SECONDS = 1.5
+ROUNDS = 11
+SECONDS = 0.3
 SHAPE = (480, 640, 3)
 SMALL = (4,)
 

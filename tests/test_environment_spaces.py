@@ -51,6 +51,23 @@ def test_what_is_outside_is_said():
         (Discrete(3), -1, "0 to 2"), (Discrete(3), 1.0, "whole"),
     ):  # fmt: skip
         assert words in space.problem(np.asarray(value))
+    # Few numbers are looked at otherwise than many.
+    for count in (1, 32, 33, 1000):
+        for space, least, most in (
+            (Box(-1, 0.5, (count,)), -1, 0.5), (Box(-2, 7, (count,), "int64"), -2, 7),
+            (Box(0, 250, (count,), "uint8"), 0, 250), (Discrete(8), 0, 7),
+        ):  # fmt: skip
+            value = np.full(count, least, np.float64 if least == -1 else np.int64)
+            for at in (0, count - 1):
+                value[at] = most
+                assert space.problem(value) == ""
+                for beyond in (least - 1, most + 1):
+                    value[at] = beyond
+                    assert space.problem(value), (space, count, beyond)
+                value[at] = least
+            if least == -1:
+                value[count - 1] = np.nan
+                assert "NaN" in space.problem(value)
     # As float32 has it: the caller's last digits are no reason.
     assert Box(0, 0.1, (1,)).problem(np.array([0.1])) == ""
     assert Box(0, 0.1, (1,)).problem(np.array([0.1 + 1e-12])) == ""

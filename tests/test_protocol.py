@@ -82,10 +82,13 @@ MESSAGES: list[Message] = [
     Call(3, "mine.step", {"force": 1.5}, 8),
     Play("mine:Scene", {"friction": 0.5}, [Buffer("reward", "<f8", [4], "ring", 64)], 2, 2, 500),
     Act(1, {"index": 0, "width": 4, "height": 4}),
+    Act(0),
+    Act(1),
     Environments("mine:Scene", {"friction": 0.5}, 4, size=[64, 48]),
     Step([1, 1, 2, 0], [-1, -1, 7, -1], {"": [0.5, 1, 0, 0]}),
     Stepped({"2": {"goal": [1.0, 2.0]}}, [1], [Buffer("reward", "<f8", [4])]),
     Acted({"2": {"goal": [1.0, 2.0]}}),
+    Acted(),
     Attach(3, "ticket"),
     More(4, 2),
     Put("a b.blend", "AAEC", first=True),
@@ -262,3 +265,19 @@ def test_a_stream_that_is_cut_off_ends_there():
         assert kinds == ["stage"]
     lying = whole.replace((64).to_bytes(8, "little"), (1 << 60).to_bytes(8, "little"))
     assert [one.message.kind for one in read_messages(io.BytesIO(lying))] == ["stage"]
+
+
+def test_what_a_step_says_is_the_json_that_any_other_message_is():
+    for message, fields in (
+        (Act(0), {"turn": 0, "shot": None}), (Act(1), {"turn": 1, "shot": None}),
+        (Acted(), {"told": {}}),
+    ):  # fmt: skip
+        line = encode(message, 17)
+        assert line == json.dumps({"id": 17, "kind": message.kind, **fields})
+        for other in ("-1", "1.0", '"1"', "true", "\u0663", "007", "9" * 5000, ""):
+            odd = line.replace("17", other, 1)
+            # The space at the end is all that has it read as any other.
+            assert decode(odd) == decode(odd + " "), odd[:99]
+    first, second = decode(encode(Acted(), 1)), decode(encode(Acted(), 2))
+    assert first and second and isinstance(first[1], Acted) and isinstance(second[1], Acted)
+    assert first[1].told is not second[1].told

@@ -318,6 +318,7 @@ class Player:
         self._pictured = [
             name for name, one in self._observed.items() if isinstance(one, Picture)
         ]
+        self._given = [name for name in self._observed if name not in self._pictured]
         self._random: list[np.random.Generator | None] = [None] * count
         self._since = [0.0] * count
         self._before: list[Any] = [None] * count
@@ -457,9 +458,9 @@ class Player:
     def _observe(self, place: int, observation: Any, method: str) -> None:
         row, arrays = self._first + place, self._arrays
         arrays["state"][row] += 1
-        given = [name for name in self._observed if name not in self._pictured]
+        given = self._given
         parts = observation if isinstance(observation, Mapping) else {"": observation}
-        if (given and set(parts) != set(given)) or (not given and observation is not None):
+        if (given and parts.keys() != set(given)) or (not given and observation is not None):
             wanted = ", ".join(map(repr, given)) if given != [""] else "one array"
             raise InvalidJob(
                 f"{self._name}.{method}() has to give {wanted or 'None'} as observation, not "

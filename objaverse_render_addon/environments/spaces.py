@@ -15,6 +15,8 @@ from ..errors import InvalidJob
 
 __all__ = ["Box", "Discrete", "Picture", "Space", "Spaces", "leaves", "spaces_from", "to_data"]
 
+_FEW: Final = 32
+"""Numbers that are faster looked at one by one than as an array."""
 _PICTURES: Final = {"rgb": (3, "|u1"), "depth": (1, "<f4")}
 
 
@@ -34,6 +36,7 @@ class Box:
     shape: Sequence[int] | None = None
     dtype: str = "float32"
     _bounds: Any = dataclasses.field(init=False, repr=False, compare=False, default=None)
+    _whole: bool = dataclasses.field(init=False, repr=False, compare=False, default=False)
 
     def __post_init__(self) -> None:
         dtype = np.dtype(self.dtype)
@@ -50,14 +53,12 @@ class Box:
             bounds = [np.asarray(one) for one in bounds]
         if (np.asarray(bounds[0]) > np.asarray(bounds[1])).any():
             raise InvalidJob(f"A box from {self.low!r} to {self.high!r} is empty.")
-        object.__setattr__(self, "_bounds", tuple(bounds))
-
-    @property
-    def _whole(self) -> bool:
-        """Whether the dtype has no other values: pictures are not looked through for them."""
-        low, high = self._bounds
-        limits = np.iinfo(self.dtype)
-        return not isinstance(low, np.ndarray) and low <= limits.min and high >= limits.max
+        low, high = (one if isinstance(one, np.ndarray) else one.item() for one in bounds)
+        object.__setattr__(self, "_bounds", (low, high))
+        if dtype.kind in "iu" and not isinstance(low, np.ndarray):
+            # The dtype has no other values: pictures are not looked through for them.
+            limits = np.iinfo(dtype)
+            object.__setattr__(self, "_whole", low <= limits.min and high >= limits.max)
 
     def array(self) -> tuple[str, tuple[int, ...]]:
         """The dtype, with its byte order, and the shape of one."""
@@ -77,6 +78,7 @@ class Box:
     def problem(self, value: npt.NDArray[Any]) -> str:
         """What is wrong with an array for it, or several; empty where nothing is."""
         kind = np.dtype(self.dtype).kind
+        low, high = self._bounds
         if kind in "iu" and value.dtype.kind not in "iub":
             return f"it is {value.dtype}, and has to be {self.dtype}"
         if kind == "f":
@@ -84,7 +86,6 @@ class Box:
             value = value.astype(self.dtype, copy=False)
         if not value.size:
             return ""
-        low, high = self._bounds
         if kind in "iu" and value.dtype == self.dtype and self._whole:
             return ""
         if isinstance(low, np.ndarray):
@@ -92,6 +93,8 @@ class Box:
             if (value >= low).all() and (value <= high).all():
                 return ""
             return f"{value.tolist()} is not within {low.tolist()} and {high.tolist()}"
+        if value.size <= _FEW and all(low <= one <= high for one in value.ravel().tolist()):
+            return ""
         least, greatest = value.min(), value.max()
         if least >= low and greatest <= high:
             return ""
@@ -124,7 +127,11 @@ class Discrete:
         """As of a :class:`Box`."""
         if value.dtype.kind not in "iu":
             return f"it is {value.dtype}, and has to be a whole number"
-        if (value < 0).any() or (value >= self.n).any():
+        if value.size <= _FEW:
+            within = all(0 <= one < self.n for one in value.ravel().tolist())
+        else:
+            within = value.min() >= 0 and value.max() < self.n
+        if not within:
             return f"{value} is none of 0 to {self.n - 1}"
         return ""
 

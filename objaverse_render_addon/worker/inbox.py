@@ -74,10 +74,8 @@ class Inbox:
                 return received
 
     def _first(self) -> Received | None:
-        try:
-            return self._waiting.get_nowait()
-        except Empty:
-            return self._inlet.next(None)
+        # Nobody else takes out of it.
+        return self._inlet.next(None) if self._waiting.empty() else self._waiting.get()
 
     def done(self, request: int) -> None:
         """It has ended; ids only grow, so that older ones are over too."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
@@ -768,6 +769,13 @@ _FIELDS = {
 
 
 _ENCODER = json.JSONEncoder(default=dataclasses.asdict, check_circular=False)
+_HEAD = '{"id": '
+# What a step of environments says, there and back, would take a good part of it to write and read.
+_ACT = [f'"kind": "act", "turn": {turn}, "shot": null}}' for turn in (0, 1)]
+_ACTED = '"kind": "acted", "told": {}}'
+_PLAIN: dict[str, Callable[[], Any]] = {
+    _ACT[0]: lambda: Act(0), _ACT[1]: lambda: Act(1), _ACTED: Acted,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -784,6 +792,10 @@ def encode(message: Message, request: int) -> str:
     Args:
         request: Id of the request that it is, or answers; 0 for what answers none.
     """
+    if type(message) is Act and message.shot is None and message.turn in (0, 1):
+        return f"{_HEAD}{request}, {_ACT[message.turn]}"
+    if type(message) is Acted and not message.told:
+        return f"{_HEAD}{request}, {_ACTED}"
     # Not asdict of the whole: it copies every number that is within.
     fields = {name: getattr(message, name) for name in _FIELDS[message.kind]}
     return _ENCODER.encode({"id": request, "kind": message.kind, **fields})
@@ -796,6 +808,12 @@ def decode(line: str) -> tuple[int, Message | Unknown] | None:
     """
     if not line.startswith('{"id"'):
         return None
+    head, _, rest = line.partition(", ")
+    if (plain := _PLAIN.get(rest)) is not None:
+        digits = head.removeprefix(_HEAD)
+        # As JSON writes it, and not as int() would read it too.
+        if digits.isdecimal() and len(digits) < 19 and str(int(digits)) == digits:
+            return int(digits), plain()
     try:
         data = json.loads(line)
     except (ValueError, RecursionError):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from ...cameras import Camera
 from ...environments.orders import ACT, DRAW
 from ...errors import InvalidJob, RenderError, WorkerCrashed, from_reason
@@ -231,7 +233,7 @@ class Crew(EnvironmentRows):
 
     def _run(self, wanted: Array, camera: Camera | None) -> Outcome:
         request = Act(self.turn, None if camera is None else encode_shot(0, camera))
-        busy = [seat for seat in self._seats if wanted[seat.rows].any()]
+        busy = [seat for seat in self._seats if np.count_nonzero(wanted[seat.rows])]
         outcome, posted = Outcome(), []
         lost: list[tuple[_Seat, RenderError]] = []
         for seat in busy:

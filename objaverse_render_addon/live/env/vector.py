@@ -81,6 +81,8 @@ class VectorEnvironment(VectorEnv[Any, Any, Any]):
         """What was said of rows in the last step, by their number."""
         self._over = np.zeros(num_envs, dtype=np.bool_)
         self._seeded = np.zeros(num_envs, dtype=np.bool_)
+        self._act = np.full(num_envs, ACT, dtype=np.uint8)
+        self._all = np.ones(num_envs, dtype=np.bool_)
 
     def reset(
         self,
@@ -126,13 +128,15 @@ class VectorEnvironment(VectorEnv[Any, Any, Any]):
         Any, npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]
     ]:
         """See Gymnasium."""
-        if not self._seeded.all():
+        if np.count_nonzero(self._seeded) < self.num_envs:
             raise gymnasium.error.ResetNeeded("No episode has begun: reset().")
-        if self.mode is AutoresetMode.DISABLED and self._over.any():
+        over = np.count_nonzero(self._over)
+        if over and self.mode is AutoresetMode.DISABLED:
             raise gymnasium.error.ResetNeeded("Some episodes are over: reset() them.")
         self.crew.put_action(slice(None), actions)
-        orders = np.full(self.num_envs, ACT)
-        if self.mode is AutoresetMode.NEXT_STEP and self._over.any():
+        orders = self._act
+        if over and self.mode is AutoresetMode.NEXT_STEP:
+            orders = orders.copy()
             orders[self._over] = BEGIN
             self._lose(self._over & self._unsettled())
         outcome = self.crew.act(orders)
@@ -176,7 +180,7 @@ class VectorEnvironment(VectorEnv[Any, Any, Any]):
                 told = {"final_obs": copying.deepcopy(final), **told}
             info = self._add_info(info, told, row)
         info["step"] = self.crew.arrays["steps"].copy()
-        info["_step"] = np.ones(self.num_envs, dtype=np.bool_)
+        info["_step"] = self._all.copy()
         return info
 
     def _observation(self) -> Any:

@@ -20,9 +20,9 @@ from pathlib import Path
 from throughput import sample
 
 from objaverse_render_addon import RenderJob, render
-from objaverse_render_addon.batch.lanes.capacity import cores
 from objaverse_render_addon.batch.options import RunOptions
 from objaverse_render_addon.batch.results import AssetResult
+from objaverse_render_addon.machine import cores
 
 # What Cycles does, and reading the file; the rest is ours.
 PARTS = ("import", "geometry", "color")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from objaverse_render_addon import machine as this_machine
 from objaverse_render_addon.batch.lanes import capacity
 from objaverse_render_addon.batch.lanes.capacity import Gpu, parse_gpus, places
 from objaverse_render_addon.errors import DeviceUnavailable, InvalidJob
@@ -91,11 +92,11 @@ def test_a_container_has_what_it_is_allowed(
 ):
     (tmp_path / "cpu.max").write_text(quota)
     (tmp_path / "memory.max").write_text(limit)
-    there_cores, there_memory = capacity._machine_cores(), capacity._machine_memory()
-    monkeypatch.setattr(capacity, "_CGROUP", tmp_path)
-    monkeypatch.setattr(capacity, "_OWN_CGROUP", tmp_path / "cgroup")
-    assert capacity.cores() == min(there_cores, cores or there_cores)
-    assert capacity.memory() == min(there_memory, memory or there_memory)
+    there_cores, there_memory = this_machine._machine_cores(), this_machine._machine_memory()
+    monkeypatch.setattr(this_machine, "_CGROUP", tmp_path)
+    monkeypatch.setattr(this_machine, "_OWN_CGROUP", tmp_path / "cgroup")
+    assert this_machine.cores() == min(there_cores, cores or there_cores)
+    assert this_machine.memory() == min(there_memory, memory or there_memory)
 
 
 def test_the_limits_of_every_group_above_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -106,15 +107,15 @@ def test_the_limits_of_every_group_above_count(tmp_path: Path, monkeypatch: pyte
     (job / "step_0" / "memory.max").write_text("max")
     (job / "step_0" / "cpu.max").write_text("100000 100000")
     (tmp_path / "cgroup").write_text("0::/system.slice/job_7/step_0\n")
-    monkeypatch.setattr(capacity, "_CGROUP", tmp_path)
-    monkeypatch.setattr(capacity, "_OWN_CGROUP", tmp_path / "cgroup")
-    assert capacity.cores() == 1
-    assert capacity.memory() == GIB
+    monkeypatch.setattr(this_machine, "_CGROUP", tmp_path)
+    monkeypatch.setattr(this_machine, "_OWN_CGROUP", tmp_path / "cgroup")
+    assert this_machine.cores() == 1
+    assert this_machine.memory() == GIB
 
 
 def test_this_machine_has_something():
-    assert capacity.cores() >= 1
-    assert capacity.memory() > 1 << 28
+    assert this_machine.cores() >= 1
+    assert this_machine.memory() > 1 << 28
 
 
 # --- Places ---------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from ..assets.sources import Source, classify, path_of
 from ..dataset.filesystems import is_url
 from ..errors import InvalidJob
 from ..job import RenderJob
+from ..machine import memory
 from ..words import how_many
 from ..worker import wall
 from .engine import Books, Engine, Listener
@@ -203,7 +204,7 @@ def _lanes(
     places = capacity.places(job, workers=workers.workers, wanted_gpus=workers.gpus, assets=assets)
     limit = workers.max_memory
     if limit is None:
-        limit = int(0.9 * capacity.memory() / len(places))
+        limit = int(0.9 * memory() / len(places))
     return [
         (place.name, LocalLane(place, replace(workers, max_memory=limit), known))
         for place in places

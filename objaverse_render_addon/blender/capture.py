@@ -56,19 +56,21 @@ class Taken(dict[str, Array]):
         self.seconds += part.seconds
 
 
-def usable(scene: Any) -> bool:
-    """Whether :func:`take` gets a scene's passes: only whole ones, of Cycles itself."""
+def usable(scene: Any, *, in_memory: bool = False) -> bool:
+    """Whether :func:`take` gets a scene's passes: only whole ones, of Cycles itself.
+
+    Args:
+        in_memory: Whether Cycles will be told to keep a large picture there.
+    """
     render, cycles = scene.render, scene.cycles
     if render.engine != "CYCLES" or compat.cycles_engine() is None:
         return False
     # Of more than a tile Cycles keeps its pixels in a file until it is done.
     size = max(render.resolution_x, render.resolution_y) * render.resolution_percentage // 100
-    return not (cycles.use_auto_tile and size > cycles.tile_size)
+    return in_memory or not (cycles.use_auto_tile and size > cycles.tile_size)
 
 
-def take(
-    scene: Any, layers: Iterable[Layer], *, whole: bool = True, again: bool = False
-) -> Taken:
+def take(scene: Any, layers: Iterable[Layer], *, whole: bool = True) -> Taken:
     """Render a scene's first view layer, and take some of its passes.
 
     What lies outside the border of a render is what Blender writes there: depths are 1e10, all
@@ -76,8 +78,6 @@ def take(
 
     Args:
         whole: Whether the arrays are of the whole picture; else of what is rendered alone.
-        again: Whether this is another part of the picture that was taken last, and no setting of
-            Cycles is another: it need not look for what changed.
 
     Raises:
         RuntimeError: As ``bpy.ops.render.render`` does.
@@ -98,8 +98,7 @@ def take(
     try:
         # What is around a part nobody reads; Blender would make room for it, pass by pass.
         with compat.for_now(scene.render, {"use_crop_to_border": True}):
-            if not again:
-                compat.show_settings(scene)
+            compat.show_settings(scene)
             bpy.ops.render.render(scene=scene.name)
     finally:
         # Left in place, it would be in the way as Blender ends.

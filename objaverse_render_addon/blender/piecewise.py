@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import Interrupted
+from ..machine import cores
 from .devices import used_device
 from .pieces import Pieces
 
@@ -18,6 +19,8 @@ __all__ = ["Piecewise"]
 
 _TILE: Final = 0.016
 """Seconds of a piece of geometry: its first brings along what all of them need."""
+_NOTHING: Final = 0.001
+"""Seconds that no render takes: where the object's box has no row, nothing is rendered."""
 _SIGN: Final = 10.0
 """Seconds between two signs of life."""
 
@@ -31,7 +34,8 @@ class Piecewise:
     def __init__(self, session: Session) -> None:
         self._session = session
         scene = session.stage.scene
-        threads = int(scene.render.threads)
+        # Blender counts those that a container may not use.
+        threads = min(int(scene.render.threads), cores())
         self._counts = used_device(scene).kind == "CPU"
         """Whether the time of processors tells how long a piece took."""
         self._looks, self._pieces = Pieces(_TILE, threads), Pieces(threads=threads)
@@ -77,7 +81,9 @@ class Piecewise:
             self._settle(pause)
             if exact and not refining.splits:
                 return False
-            if exact != self._exact or refining.samples > samples:
+            # Or the round that it is in goes beyond.
+            goal = refining.samples + self._round[0] * bool(self._part)
+            if exact != self._exact or goal > samples:
                 self._exact, self._part = exact, 0
                 refining.restart(exact=exact)
             while refining.samples < samples:
@@ -107,8 +113,8 @@ class Piecewise:
                 grid = self._looks.tiles(*size, 1)
             since = time.perf_counter()
             self._session.refining.look(shot, part, grid)
-            if part:  # With the first come other settings.
-                took = time.perf_counter() - since
+            took = time.perf_counter() - since
+            if part and took > _NOTHING:  # With the first come other settings.
                 self._looks.took(size[0] * size[1] / (grid[0] * grid[1]), took)
             part += 1
             self._looked = part, grid
@@ -127,6 +133,6 @@ class Piecewise:
             shot, refining.samples, count, self._part, grid, some, exact=self._exact
         )
         seconds, worked = time.perf_counter() - since, time.process_time() - worked
-        if self._part or ends:  # With the first come other settings.
+        if (self._part or ends) and seconds > _NOTHING:  # With the first come other settings.
             self._pieces.rendered(self._part, some, seconds, worked if self._counts else 0.0)
         self._part = 0 if ends else self._part + some

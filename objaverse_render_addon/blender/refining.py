@@ -244,7 +244,8 @@ class Refining:
         """What decides how it looks, by value."""
         session, camera = self._session, shot.view.camera
         return (
-            shot.key, camera.width, camera.height, camera.projection,
+            shot.key, session.stage.frame if shot.time is None else shot.time,
+            camera.width, camera.height, camera.projection,
             camera.intrinsics.tobytes(), camera.camera_to_world.tobytes(),
             session.job, session.geometry, session.state,
         )  # fmt: skip
@@ -276,8 +277,7 @@ class Refining:
         stage = session.stage
         since = time.perf_counter()
         renderer, guides = session.renderer, self._exact and stage.denoised
-        again = part > 0 and self._ready == stage.set_ups
-        if again:
+        if part and self._ready == stage.set_ups:
             rows, columns = renderer.aim_at_tile(frame, part, grid, some)
         else:
             stage.set_up_color(guides=guides)
@@ -290,10 +290,7 @@ class Refining:
             self._sum = np.zeros((*shape, 4))
         if rows.start == rows.stop or columns.start == columns.stop:
             return
-        if guides:
-            taken = self._sums(count, again=again)
-        else:
-            taken = self._take([capture.COMBINED], again=again)
+        taken = self._sums(count) if guides else self._take([capture.COMBINED])
         for place, letter in enumerate("RGBA"):
             self._sum[..., place][taken.at] += taken[letter].astype(np.float64) * count
         if guides:
@@ -317,10 +314,10 @@ class Refining:
         stage.hold(stage.scene.cycles, values)
         stage.hold(stage.layer, session.renderer.bare())
 
-    def _sums(self, samples: int, *, again: bool = False) -> capture.Taken:
+    def _sums(self, samples: int) -> capture.Taken:
         """All samples with their guides; the sum as ``sum``, the mean as ever."""
         factor = _sums_of(samples)[1]
-        taken = self._take([capture.COMBINED, *_GUIDES], again=again)
+        taken = self._take([capture.COMBINED, *_GUIDES])
         inverse = np.float32(1) / np.float32(samples)
         for letter in "RGB":
             name = f"sum.{letter}"
@@ -328,9 +325,9 @@ class Refining:
             taken[letter] = taken[name] * inverse
         return taken
 
-    def _take(self, layers: list[Layer], *, again: bool = False) -> capture.Taken:
+    def _take(self, layers: list[Layer]) -> capture.Taken:
         try:
-            return capture.take(self._session.stage.scene, layers, whole=False, again=again)
+            return capture.take(self._session.stage.scene, layers, whole=False)
         except RuntimeError as error:
             raise render_failure(error) from error
 

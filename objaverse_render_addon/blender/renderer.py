@@ -172,9 +172,10 @@ class Renderer:
         rendered = self._known(shots)
         waiting = deque(shots)
         with ExitStack() as undo:
+            # What is held ends here, and materials are what they were.
+            stage.set_up_geometry()
             if stage.alpha.needed:
                 undo.enter_context(stage.alpha)
-            stage.set_up_geometry()
             for shot in order.values():
                 if shot.key not in rendered or (shot.key in needed and rendered[shot.key].taken):
                     rendered[shot.key] = self._shoot(shot)
@@ -200,24 +201,27 @@ class Renderer:
             ``None`` for each tile, and with the last what :meth:`geometry` yields.
         """
         stage, count = self.stage, grid[0] * grid[1]
-        if stage.numbering.sees or not capture.usable(stage.scene):
+        stage.set_up_geometry()
+        ready = -1
+        if stage.numbering.sees or not capture.usable(stage.scene, in_memory=True):
             yield from [None] * (count - 1)
-            yield from self.geometry([shot])
+            # To its end: within it materials are others.
+            (done,) = self.geometry([shot])
+            yield done
             return
         layers, whole = layers_for(self.job.pixels.passes), capture.Taken()
-        ready = -1
         for part in range(count):
             since = time.perf_counter()
-            again = ready == stage.set_ups
-            if not again:
+            if ready != stage.set_ups:
                 stage.set_up_geometry()
                 compat.set_compositing(stage.scene, False)
                 seen, box = self._stand(shot)
+                stage.hold(stage.scene.cycles, compat.in_memory())
                 stage.hold_surfaces()
                 ready = stage.set_ups
             rows, columns = self.set_border(seen.camera, box, 2, part, grid)
             if rows.start < rows.stop and columns.start < columns.stop:
-                taken = self._take(layers, whole=False, again=again)
+                taken = self._take(layers, whole=False)
                 whole.put(taken, (seen.camera.height, seen.camera.width))
             stage.watch.add("geometry", since)
             if part + 1 < count:
@@ -488,11 +492,9 @@ class Renderer:
                     hint="Choose another with --scratch.",
                 ) from error
 
-    def _take(
-        self, layers: Iterable[Layer], *, whole: bool = True, again: bool = False
-    ) -> capture.Taken:
+    def _take(self, layers: Iterable[Layer], *, whole: bool = True) -> capture.Taken:
         try:
-            return capture.take(self.stage.scene, layers, whole=whole, again=again)
+            return capture.take(self.stage.scene, layers, whole=whole)
         except RuntimeError as error:
             raise render_failure(error) from error
 

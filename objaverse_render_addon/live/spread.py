@@ -247,6 +247,8 @@ def own_views(pool: Pool, snapshot: Snapshot, options: RenderOptions) -> Iterato
         timeout = options.timeout * max(1, snapshot.scene.views)
         if snapshot.job.engine.engine == "eevee":
             timeout += _FIRST
+        if until is not None:
+            timeout = min(timeout, until - time.monotonic())
         pool._bring(lane, snapshot, timeout)
         if until is not None:
             timeout = min(timeout, until - time.monotonic())

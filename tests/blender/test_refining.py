@@ -201,6 +201,71 @@ def test_noise_is_taken_from_tiles_as_from_the_whole(cube: Path) -> None:
     assert_same(session.renderer.render(shot), before)
 
 
+@pytest.fixture(scope="session")
+def glassy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What can be seen through, and a solid thing in it: materials are others for geometry."""
+    path = tmp_path_factory.mktemp("glassy") / "glassy.blend"
+    with scenes.new_blend(path):
+        scenes.add_cube(material=scenes.principled(**{"Alpha": 0.4, "Base Color": (1, 0, 0, 1)}))
+        small = scenes.CUBE_VERTICES * 0.4
+        scenes.add_mesh(small, scenes.CUBE_FACES, name="inside")
+    return path
+
+
+@pytest.mark.parametrize("tiles", [True, False])
+def test_materials_are_for_geometry_what_they_are_for_geometry_alone(
+    glassy: Path, tiles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from objaverse_render_addon.blender import capture
+
+    def same(frame: Any, truth: Any) -> None:
+        for name, array in truth.passes.items():
+            assert np.array_equal(frame.passes[name], array), name
+
+    session = scenes.open_scene(glassy, job_of(**{"engine.samples": 4}))
+    assert session.stage.alpha.needed
+    shots = session.shots()
+    truth = [session.renderer.render(shot) for shot in shots[:2]]
+    assert np.ptp(truth[0].passes["rgb"][..., 3]) > 0
+    if not tiles:
+        monkeypatch.setattr(capture, "usable", lambda scene, **_: False)
+    # Stopped in the midst of its geometry, and whatever comes then.
+    session.refining.look(shots[0], 0, (1, 3))
+    same(session.renderer.render(shots[1]), truth[1])
+    session.refining.look(shots[0], 0, (1, 3))
+    if not tiles:
+        monkeypatch.undo()
+    assert session.piecewise.reach(shots[0], 4, lambda: False, exact=True)
+    same(session.refining.frame(), truth[0])
+    if not tiles:
+        monkeypatch.setattr(capture, "usable", lambda scene, **_: False)
+    for part in range(3):
+        session.refining.look(shots[1], part, (1, 3))
+    if not tiles:
+        monkeypatch.undo()
+    session.refining.add(shots[1], 0, 4, exact=True)
+    same(session.refining.frame(), truth[1])
+
+
+def test_who_turns_back_in_the_midst_of_a_round_gets_what_is_asked_for(cube: Path) -> None:
+    session = scenes.open_scene(cube, job_of(**{"engine.samples": 64, "engine.threads": 1}))
+    shot = Shot(View(0, at_level(camera_of(7), Level(320, 240, 64))))
+    assert session.piecewise.reach(shot, 1, never)
+    once = session.refining.linear()
+    asked: list[float] = []
+
+    def soon() -> bool:
+        asked.append(0.0)
+        return len(asked) > 3
+
+    with pytest.raises(Interrupted):
+        session.piecewise.reach(shot, 33, soon)
+    assert session.refining.samples == 1
+    assert session.piecewise.reach(shot, 1, never)
+    assert session.refining.samples == 1
+    assert np.array_equal(session.refining.linear(), once)
+
+
 LIGHTS = """
 [[lights]]
 name = "sky"

@@ -132,7 +132,8 @@ def test_a_worker_that_dies_costs_its_asset_only(
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, how)
 
-    job = scenes.make_job({"cameras.views": 40, "pixels.resolution": [48, 48]})
+    # So many that whoever strikes is not late, though the machine is busy.
+    job = scenes.make_job({"cameras.views": 120, "pixels.resolution": [48, 48]})
     out = tmp_path / "out"
     sources = cubes(tmp_path, "first", "second", "third")
     report = render(sources, job, out, RunOptions.of(scratch=scratch, workers=1), on_event=strike)
@@ -403,7 +404,7 @@ def test_a_worker_ends_with_the_process_that_started_it(
     process.communicate()
     assert wait_until(lambda: not is_alive(worker))
     assert list(out.glob("[!.]*")) == []
-    assert wait_until(lambda: list(scratch.iterdir()) == [], 2.0)
+    assert wait_until(lambda: list(scratch.iterdir()) == [])
 
 
 def test_a_part_that_a_power_cut_left_is_cleaned_up(tmp_path: Path, scratch: Path) -> None:

@@ -34,6 +34,9 @@ TOGETHER = -n $(shell echo $$(($(CORES) < 4 ? ($(CORES) * 3 + 1) / 2 : 6))) --di
 # The others need not be read on every Blender by every process.
 CORE = $$(grep -rl --include='test_*.py' 'mark\.core' tests)
 
+# A hundred thousand mutated messages took twenty minutes on a busy machine.
+PATIENT = -o faulthandler_timeout=7200
+
 INPUTS = pyproject.toml tools/environment.sh tools/system_libraries.py
 
 .DEFAULT_GOAL = help
@@ -90,9 +93,9 @@ test: .venv/ready-test
 	@.venv/bin/python -m pytest $(TOGETHER)
 
 test-long: .venv/ready-test
-	@.venv/bin/python -m pytest -m long
+	@.venv/bin/python -m pytest -m long $(PATIENT)
 	@if $(MAKE) --no-print-directory .venv-torch/ready; then \
-	    .venv-torch/bin/python -m pytest -m long tests/blender/test_stream_examples.py; \
+	    .venv-torch/bin/python -m pytest -m long $(PATIENT) tests/blender/test_stream_examples.py; \
 	else \
 	    echo "SKIPPED: PyTorch cannot be installed here."; \
 	fi

@@ -56,18 +56,14 @@ class Taken(dict[str, Array]):
         self.seconds += part.seconds
 
 
-def usable(scene: Any, *, in_memory: bool = False) -> bool:
-    """Whether :func:`take` gets a scene's passes: only whole ones, of Cycles itself.
-
-    Args:
-        in_memory: Whether Cycles will be told to keep a large picture there.
-    """
+def usable(scene: Any) -> bool:
+    """Whether :func:`take` gets a scene's passes: only whole ones, of Cycles itself."""
     render, cycles = scene.render, scene.cycles
     if render.engine != "CYCLES" or compat.cycles_engine() is None:
         return False
     # Of more than a tile Cycles keeps its pixels in a file until it is done.
     size = max(render.resolution_x, render.resolution_y) * render.resolution_percentage // 100
-    return in_memory or not (cycles.use_auto_tile and size > cycles.tile_size)
+    return not (cycles.use_auto_tile and size > cycles.tile_size)
 
 
 def take(scene: Any, layers: Iterable[Layer], *, whole: bool = True) -> Taken:

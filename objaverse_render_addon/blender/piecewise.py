@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ..errors import Interrupted
 from ..machine import cores
@@ -39,11 +39,6 @@ class Piecewise:
         self._counts = used_device(scene).kind == "CPU"
         """Whether the time of processors tells how long a piece took."""
         self._looks, self._pieces = Pieces(_TILE, threads), Pieces(threads=threads)
-        self._key: Any = None
-        self._looked: tuple[int, tuple[int, int]] = (0, (0, 0))
-        self._exact = False
-        self._part = 0
-        self._round: tuple[int, tuple[int, int]] = (0, (1, 1))
 
     def reach(
         self, shot: Shot, samples: int, canceled: Callable[[], bool],
@@ -73,18 +68,14 @@ class Piecewise:
                 said = time.monotonic()
                 lives()
 
-        key = refining.key_of(shot)
-        if key != self._key:
-            self._key, self._looked, self._part = key, (0, (0, 0)), 0
         try:
             self._look(shot, pause)
             self._settle(pause)
             if exact and not refining.splits:
                 return False
             # Or the round that it is in goes beyond.
-            goal = refining.samples + self._round[0] * bool(self._part)
-            if exact != self._exact or goal > samples:
-                self._exact, self._part = exact, 0
+            goal = refining.samples + refining.round[0] * bool(refining.part)
+            if exact != refining.exact or goal > samples:
                 refining.restart(exact=exact)
             while refining.samples < samples:
                 pause()
@@ -95,7 +86,7 @@ class Piecewise:
         except Interrupted:
             raise
         except BaseException:
-            self._key = None
+            refining.forget()
             raise
         return True
 
@@ -105,34 +96,33 @@ class Piecewise:
             self._session.refining.settle(1)
 
     def _look(self, shot: Shot, pause: Callable[[], None]) -> None:
-        size = shot.view.camera.width, shot.view.camera.height
-        part, grid = self._looked
+        refining, camera = self._session.refining, shot.view.camera
+        size = camera.width, camera.height
+        part, grid = refining.looked if refining.is_at(shot) else (0, (0, 0))
         while part == 0 or part < grid[0] * grid[1]:
             pause()
             if part == 0:
                 grid = self._looks.tiles(*size, 1)
             since = time.perf_counter()
-            self._session.refining.look(shot, part, grid)
+            refining.look(shot, part, grid)
             took = time.perf_counter() - since
             if part and took > _NOTHING:  # With the first come other settings.
                 self._looks.took(size[0] * size[1] / (grid[0] * grid[1]), took)
             part += 1
-            self._looked = part, grid
 
     def _add(self, shot: Shot, samples: int) -> None:
         """Render a piece on the way to so many samples."""
         refining, camera = self._session.refining, shot.view.camera
-        if not self._part:
+        part, (count, grid) = refining.part, refining.round
+        if not part:
             count = samples - refining.samples
-            self._round = count, self._pieces.cut(camera.width, camera.height, count)
-        count, grid = self._round
-        some = self._pieces.next(self._part)
-        ends = self._part + some == grid[0] * grid[1]
+            grid = self._pieces.cut(camera.width, camera.height, count)
+        some = self._pieces.next(part)
         since, worked = time.perf_counter(), time.process_time()
         refining.add(
-            shot, refining.samples, count, self._part, grid, some, exact=self._exact
+            shot, refining.samples, count, part, grid, some, exact=refining.exact
         )
         seconds, worked = time.perf_counter() - since, time.process_time() - worked
-        if (self._part or ends) and seconds > _NOTHING:  # With the first come other settings.
-            self._pieces.rendered(self._part, some, seconds, worked if self._counts else 0.0)
-        self._part = 0 if ends else self._part + some
+        # With the first come other settings, unless it is all.
+        if (part or not refining.part) and seconds > _NOTHING:
+            self._pieces.rendered(part, some, seconds, worked if self._counts else 0.0)

@@ -21,7 +21,6 @@ from ..frame import Check, Frame, Shot
 from ..passspec import PICTURES, Layer
 from . import capture, compat
 from .denoiser import Denoiser, exposure_of_sums, loaded
-from .devices import render_failure
 
 if TYPE_CHECKING:
     from .renderer import _Rendered
@@ -43,6 +42,10 @@ class Refining:
 
     Attributes:
         samples: In the sum so far, of all tiles.
+        exact: Whether they are what a data set has.
+        part: Tiles so far of the samples that are being added.
+        round: How many samples those are, and their tiles across and down.
+        looked: Tiles of the geometry so far, and how many there are across and down.
     """
 
     def __init__(self, session: Session) -> None:
@@ -51,14 +54,14 @@ class Refining:
         self._due: list[Callable[[], None]] = []
         """What is to be done before it goes on, a step at a time."""
         self._looking: Iterator[tuple[Frame, _Rendered] | None] = iter(())
-        self._looked = (0, (1, 1))
+        self.looked = (0, (1, 1))
         self._frame: Frame | None = None
         self._checked: list[Check] = []
-        self._exact = self._noisy = self._finished = False
+        self.exact = self._noisy = self._finished = False
         self._sum: npt.NDArray[np.float64] | None = None
         self._taken = capture.Taken()
-        self._part = 0
-        self._round = (0, (1, 1))
+        self.part = 0
+        self.round = (0, (1, 1))
         self._denoiser: Denoiser | None = None
         self._agrees: bool | None = None
         self._ready = -1
@@ -81,19 +84,19 @@ class Refining:
         Raises:
             InvalidJob: The shot is not at that tile.
         """
-        key, count = self.key_of(shot), grid[0] * grid[1]
+        key, count = self._key_of(shot), grid[0] * grid[1]
         if not (min(grid) > 0 and 0 <= part < count):
             raise InvalidJob(f"There is no tile {part} of {grid[0]} by {grid[1]}.")
         if part == 0:
-            self._forget()
+            self.forget()
             self._looking, self._key = self._session.renderer.geometry_in_tiles(shot, grid), key
-        elif (key, part, grid) != (self._key, *self._looked):
+        elif (key, part, grid) != (self._key, *self.looked):
             raise InvalidJob(f"The shot is not at tile {part} of its geometry.")
-        self._looked = part + 1, grid
+        self.looked = part + 1, grid
         try:
             done = next(self._looking)
         except BaseException:
-            self._forget()
+            self.forget()
             raise
         if part + 1 < count:
             return
@@ -153,7 +156,7 @@ class Refining:
                 f"There are no samples {first} to {first + count} of {total}, tiles {part} to "
                 f"{part + some} of {grid[0]} by {grid[1]}."
             )
-        key = self.key_of(shot)
+        key = self._key_of(shot)
         if first == part == 0:
             if key != self._key or self._frame is None:
                 self.look(shot)
@@ -165,18 +168,18 @@ class Refining:
                     hint="Render it whole.",
                 )
             self.restart(exact=exact)
-        elif (key, first, part, exact) != (self._key, self.samples, self._part, self._exact) or (
-            part and (count, grid) != self._round
+        elif (key, first, part, exact) != (self._key, self.samples, self.part, self.exact) or (
+            part and (count, grid) != self.round
         ):
             raise InvalidJob(f"The shot is not at sample {first}, tile {part}.")
         self.settle()
-        self._round, self._part = (count, grid), part
+        self.round, self.part = (count, grid), part
         assert self._frame is not None
         if not PICTURES.isdisjoint(session.job.pixels.passes):
             self._render(self._frame, first, count, part, grid, some)
-        self._part = part + some
-        if self._part == parts:
-            self.samples, self._part = first + count, 0
+        self.part = part + some
+        if self.part == parts:
+            self.samples, self.part = first + count, 0
             self._noisy = exact and session.stage.denoised and bool(self._taken)
             if exact and not self._noisy:
                 self._due = [partial(self._check_picture, self._frame)]
@@ -188,7 +191,7 @@ class Refining:
             Interrupted: It was cancelled; it can be begun again.
             InvalidJob: The tiles of its samples are not all there.
         """
-        if self._frame is None or self._part or not self.samples:
+        if self._frame is None or self.part or not self.samples:
             raise InvalidJob("Its samples are not all there yet.")
         if not self._noisy:
             return
@@ -229,7 +232,7 @@ class Refining:
         Raises:
             InvalidJob: The tiles of its samples are not all there.
         """
-        if self._frame is None or self._part or not self.samples:
+        if self._frame is None or self.part or not self.samples:
             raise InvalidJob("Its samples are not all there yet.")
         self.settle()
         frame, wanted = self._frame, self._session.job.pixels.passes
@@ -240,7 +243,11 @@ class Refining:
                 frame.passes[name] = made[name](linear)
         return frame
 
-    def key_of(self, shot: Shot) -> Any:
+    def is_at(self, shot: Shot) -> bool:
+        """Whether what there is is of this shot, in the scene as it is."""
+        return bool(self._key_of(shot) == self._key)
+
+    def _key_of(self, shot: Shot) -> Any:
         """What decides how it looks, by value."""
         session, camera = self._session, shot.view.camera
         return (
@@ -250,14 +257,15 @@ class Refining:
             session.job, session.geometry, session.state,
         )  # fmt: skip
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Begin with the geometry again."""
         self._key, self._frame, self._looking = None, None, iter(())
         self.restart(exact=False)
 
     def restart(self, *, exact: bool) -> None:
         """Begin the samples again."""
         self._sum, self._taken, self._due = None, capture.Taken(), []
-        self._exact, self._noisy, self.samples, self._part = exact, False, 0, 0
+        self.exact, self._noisy, self.samples, self.part = exact, False, 0, 0
         self._finished = False
 
     def _check_picture(self, frame: Frame) -> None:
@@ -276,7 +284,7 @@ class Refining:
         session = self._session
         stage = session.stage
         since = time.perf_counter()
-        renderer, guides = session.renderer, self._exact and stage.denoised
+        renderer, guides = session.renderer, self.exact and stage.denoised
         if part and self._ready == stage.set_ups:
             rows, columns = renderer.aim_at_tile(frame, part, grid, some)
         else:
@@ -290,7 +298,8 @@ class Refining:
             self._sum = np.zeros((*shape, 4))
         if rows.start == rows.stop or columns.start == columns.stop:
             return
-        taken = self._sums(count) if guides else self._take([capture.COMBINED])
+        plain = [capture.COMBINED]
+        taken = self._sums(count) if guides else renderer.take(plain, whole=False)
         for place, letter in enumerate("RGBA"):
             self._sum[..., place][taken.at] += taken[letter].astype(np.float64) * count
         if guides:
@@ -307,7 +316,7 @@ class Refining:
         session = self._session
         stage, total = session.stage, session.job.engine.samples
         values = compat.in_memory()
-        if not self._exact:
+        if not self.exact:
             values |= compat.sample_range(stage.scene.cycles, first, count, total)
         if guides:
             values |= {"film_exposure": _sums_of(count)[0]}
@@ -317,19 +326,13 @@ class Refining:
     def _sums(self, samples: int) -> capture.Taken:
         """All samples with their guides; the sum as ``sum``, the mean as ever."""
         factor = _sums_of(samples)[1]
-        taken = self._take([capture.COMBINED, *_GUIDES])
+        taken = self._session.renderer.take([capture.COMBINED, *_GUIDES], whole=False)
         inverse = np.float32(1) / np.float32(samples)
         for letter in "RGB":
             name = f"sum.{letter}"
             taken[name], taken.beyond[name] = taken[letter] * np.float32(factor), 0.0
             taken[letter] = taken[name] * inverse
         return taken
-
-    def _take(self, layers: list[Layer]) -> capture.Taken:
-        try:
-            return capture.take(self._session.stage.scene, layers, whole=False)
-        except RuntimeError as error:
-            raise render_failure(error) from error
 
     def _denoises_alike(self, frame: Frame) -> bool | None:
         """Whether a small picture comes out the same; ``None`` where it shows nothing."""
@@ -355,7 +358,10 @@ class Refining:
             if guides:
                 values |= {"film_exposure": _sums_of(_PROBED)[0]}
             with compat.for_now(cycles, values):
-                found.append(self._sums(_PROBED) if guides else self._take([capture.COMBINED]))
+                found.append(
+                    self._sums(_PROBED) if guides
+                    else self._session.renderer.take([capture.COMBINED], whole=False)
+                )  # fmt: skip
         truth, noisy = (np.stack([one[letter] for letter in "RGBA"], axis=-1) for one in found)
         if not np.ptp(truth[..., :3]) > 0 or np.array_equal(truth, noisy):
             return None

@@ -201,15 +201,14 @@ class Renderer:
             ``None`` for each tile, and with the last what :meth:`geometry` yields.
         """
         stage, count = self.stage, grid[0] * grid[1]
-        stage.set_up_geometry()
-        ready = -1
-        if stage.numbering.sees or not capture.usable(stage.scene, in_memory=True):
+        # However large: Cycles is told to keep it in memory.
+        if stage.numbering.sees or compat.cycles_engine() is None:
             yield from [None] * (count - 1)
             # To its end: within it materials are others.
             (done,) = self.geometry([shot])
             yield done
             return
-        layers, whole = layers_for(self.job.pixels.passes), capture.Taken()
+        layers, whole, ready = layers_for(self.job.pixels.passes), capture.Taken(), -1
         for part in range(count):
             since = time.perf_counter()
             if ready != stage.set_ups:
@@ -221,7 +220,7 @@ class Renderer:
                 ready = stage.set_ups
             rows, columns = self.set_border(seen.camera, box, 2, part, grid)
             if rows.start < rows.stop and columns.start < columns.stop:
-                taken = self._take(layers, whole=False)
+                taken = self.take(layers, whole=False)
                 whole.put(taken, (seen.camera.height, seen.camera.width))
             stage.watch.add("geometry", since)
             if part + 1 < count:
@@ -305,7 +304,7 @@ class Renderer:
         scene = self.stage.scene
         if capture.usable(scene):
             compat.set_compositing(scene, False)
-            return self._take(layers_for(self.job.pixels.passes))
+            return self.take(layers_for(self.job.pixels.passes))
         compat.set_compositing(scene, True)
         set_output(self._output, self.scratch, stem)
         path = compat.file_output_path(self._output, scene)
@@ -417,7 +416,7 @@ class Renderer:
         # Blender gives the parts of a render in a file only.
         if capture.usable(scene) and not frame.grouped:
             with compat.for_now(self.stage.layer, self.bare()):
-                return self._take([capture.COMBINED])
+                return self.take([capture.COMBINED])
         path = self.scratch / f"color-{frame.key.stem}-{place}.exr"
         scene.render.filepath = str(path)
         self._render(path)
@@ -492,7 +491,8 @@ class Renderer:
                     hint="Choose another with --scratch.",
                 ) from error
 
-    def _take(self, layers: Iterable[Layer], *, whole: bool = True) -> capture.Taken:
+    def take(self, layers: Iterable[Layer], *, whole: bool = True) -> capture.Taken:
+        """As :func:`.capture.take`; what Blender says against it has a name."""
         try:
             return capture.take(self.stage.scene, layers, whole=whole)
         except RuntimeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +96,12 @@ class Session:
             self._realize(self.asset)
         self.settle()
         self.editor, self.raster, self.refining = Editor(self), RasterLane(self), Refining(self)
-        self.piecewise = Piecewise(self)
         self.stage.watch.add("prepare", since)
+
+    @cached_property
+    def piecewise(self) -> Piecewise:
+        """Of a session that is looked at; batches have none."""
+        return Piecewise(self)
 
     def _realize(self, asset: Asset) -> None:
         """Take the surface's triangles, as they are rendered."""

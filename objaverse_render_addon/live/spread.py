@@ -247,14 +247,14 @@ def own_views(pool: Pool, snapshot: Snapshot, options: RenderOptions) -> Iterato
         timeout = options.timeout * max(1, snapshot.scene.views)
         if snapshot.job.engine.engine == "eevee":
             timeout += _FIRST
-        if until is not None:
-            timeout = min(timeout, until - time.monotonic())
-        pool._bring(lane, snapshot, timeout)
-        if until is not None:
-            timeout = min(timeout, until - time.monotonic())
+
+        def left() -> float:
+            return timeout if until is None else min(timeout, until - time.monotonic())
+
+        pool._bring(lane, snapshot, left())
         # How many frames an animation has is not known here.
         again = int(until is None and snapshot.job.time.frames is not None)
-        lane.render(snapshot, None, options.lane, timeout, came.put, renew=again)
+        lane.render(snapshot, None, options.lane, left(), came.put, renew=again)
 
     thread = threading.Thread(target=work, name="live-views", daemon=True)
     thread.start()

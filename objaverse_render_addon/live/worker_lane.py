@@ -130,23 +130,18 @@ class WorkerLane:
             WorkerStartFailed: Both died.
             RenderError: As :meth:`..worker.supervisor.Supervisor.start`.
         """
-        if self.canceled is not None:
-            raise Interrupted("Cancelled.")
-        try:
-            return self.supervisor.start(request)
-        except RenderError as error:
-            if not _died(error):
-                raise
-        if self.canceled is not None:
-            raise Interrupted("Cancelled.")
-        try:
-            return self.supervisor.start(request)
-        except RenderError as error:
-            if not _died(error):
-                raise
-            raise WorkerStartFailed(
-                f"{error.message} It was tried twice.", hint=error.hint, log=error.log
-            ) from error
+        for _ in range(2):
+            if self.canceled is not None:
+                raise Interrupted("Cancelled.")
+            try:
+                return self.supervisor.start(request)
+            except RenderError as error:
+                if not _died(error):
+                    raise
+                died = error
+        raise WorkerStartFailed(
+            f"{died.message} It was tried twice.", hint=died.hint, log=died.log
+        ) from died
 
     def ask(
         self,

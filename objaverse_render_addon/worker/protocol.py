@@ -69,7 +69,7 @@ __all__ = [
     "ends",
 ]
 
-PROTOCOL = 4
+PROTOCOL = 5
 RING = "ring"
 """What a :class:`Buffer` says instead of a file, where its bytes are in a slot of the ring."""
 NO_STATE = -1

@@ -216,7 +216,7 @@ def glassy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_materials_are_for_geometry_what_they_are_for_geometry_alone(
     glassy: Path, tiles: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from objaverse_render_addon.blender import capture
+    from objaverse_render_addon.blender import compat
 
     def same(frame: Any, truth: Any) -> None:
         for name, array in truth.passes.items():
@@ -228,7 +228,7 @@ def test_materials_are_for_geometry_what_they_are_for_geometry_alone(
     truth = [session.renderer.render(shot) for shot in shots[:2]]
     assert np.ptp(truth[0].passes["rgb"][..., 3]) > 0
     if not tiles:
-        monkeypatch.setattr(capture, "usable", lambda scene, **_: False)
+        monkeypatch.setattr(compat, "cycles_engine", lambda: None)
     # Stopped in the midst of its geometry, and whatever comes then.
     session.refining.look(shots[0], 0, (1, 3))
     same(session.renderer.render(shots[1]), truth[1])
@@ -238,7 +238,7 @@ def test_materials_are_for_geometry_what_they_are_for_geometry_alone(
     assert session.piecewise.reach(shots[0], 4, lambda: False, exact=True)
     same(session.refining.frame(), truth[0])
     if not tiles:
-        monkeypatch.setattr(capture, "usable", lambda scene, **_: False)
+        monkeypatch.setattr(compat, "cycles_engine", lambda: None)
     for part in range(3):
         session.refining.look(shots[1], part, (1, 3))
     if not tiles:
